@@ -1,0 +1,47 @@
+# Everything a developer or an operator types; CI runs nothing else.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check format lint types floors lock clean
+
+help: ## Show this list
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(VENV)/.installed ## Create .venv with everything, if it is not up to date
+
+$(VENV)/.installed: requirements-dev.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+run: install ## Serve images; without settings (IIIF_CONFIG, IIIF_*), a sample image
+	$(BIN)/iiif-server serve
+
+test: install ## Run all tests but the end-to-end ones
+	$(BIN)/python -m pytest
+
+check: format lint types floors test ## Everything CI checks
+
+format: install ## Check formatting
+	$(BIN)/ruff format --check src tests
+
+lint: install ## Check with ruff
+	$(BIN)/ruff check src tests
+
+types: install ## Check types with mypy
+	$(BIN)/mypy
+
+floors: install ## Check that each floor imports only downward
+	$(BIN)/lint-imports
+
+lock: ## Resolve and lock the versions of all dependencies anew
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
+
+clean: ## Remove what can be made again
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,49 @@
+"""The application: `create_app(settings)` puts the routes on the context."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from iiif_server import __version__
+from iiif_server.context import open_context
+from iiif_server.image_api.versions import V2, V3
+from iiif_server.routes import operations, problems
+from iiif_server.routes.front import Front
+from iiif_server.routes.image_api import base_uri_router, image_api_router
+from iiif_server.settings import Settings, load_settings
+from iiif_server.telemetry.events import Observer
+from iiif_server.telemetry.logs import log_event
+
+_DESCRIPTION = """Images by the [IIIF Image API](https://iiif.io/api/image/3.0/), versions 3.0 and
+2.1: `/{identifier}/info.json` says what there is of an image, and
+`/{identifier}/{region}/{size}/{rotation}/{quality}.{format}` gives it."""
+
+
+def create_app(settings: Settings | None = None, observer: Observer = log_event) -> FastAPI:
+    """The server as an ASGI application; without settings, those of `IIIF_CONFIG` and `IIIF_*`."""
+    chosen = settings or load_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_context(chosen, observer) as services:
+            app.state.services = services
+            yield
+
+    app = FastAPI(
+        title="iiif-server",
+        version=__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    problems.install(app)
+    app.include_router(operations.router)
+    for version in (V3, V2):
+        app.include_router(image_api_router(version, version.path))
+        app.include_router(base_uri_router(version, version.path))
+    app.include_router(image_api_router(V3, ""))
+    app.include_router(base_uri_router(V3, ""))
+    app.add_middleware(Front)
+    return app

@@ -1,0 +1,169 @@
+"""The command line. Commands import what they need, so that worker processes need not."""
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from iiif_server.settings import Settings
+
+SAMPLE_TYPE = "sample"
+SAMPLE_NAME = "atlas.jpg"
+
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML or YAML file of settings; also IIIF_CONFIG.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="iiif-server")
+def main() -> None:
+    """A IIIF image server: any image performs like a prepared pyramid."""
+
+
+@main.command()
+@_config
+@click.option("--host", help="Address to listen on, instead of http_host.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port, instead of http_port.")
+def serve(config: Path | None, host: str | None, port: int | None) -> None:
+    """Serve images. Without any settings: a large sample image, made on the spot."""
+    import uvicorn  # noqa: PLC0415
+
+    from iiif_server.app import create_app  # noqa: PLC0415
+    from iiif_server.telemetry.logs import uvicorn_logging  # noqa: PLC0415
+
+    settings = _settings(config)
+    if config is None and not settings.types:
+        settings = _with_sample(settings)
+    host, port = host or settings.http_host, settings.http_port if port is None else port
+    for line in _addresses(settings, host, port):
+        click.echo(line)
+    uvicorn.run(
+        create_app(settings),
+        host=host,
+        port=port,
+        log_config=uvicorn_logging(settings.log_level),
+        proxy_headers=False,  # `trusted_proxies` decides, in routes/addresses.py
+        server_header=False,
+        timeout_graceful_shutdown=10,
+    )
+
+
+@main.command()
+@_config
+def check(config: Path | None) -> None:
+    """Check settings, sources, folders and codecs; say what is wrong and what to do."""
+    from iiif_server.diagnosis import diagnose  # noqa: PLC0415
+
+    settings = _settings(config)
+    findings = diagnose(settings)
+    for finding in findings:
+        click.echo(f"{'ok  ' if finding.fine else 'FAIL'}  {finding.subject}: {finding.text}")
+    wrong = sum(not finding.fine for finding in findings)
+    if wrong:
+        _fail(f"{wrong} thing{'s' if wrong > 1 else ''} to mend.")
+    click.echo("Everything is in order.")
+
+
+@main.group()
+def cache() -> None:
+    """Look into the store of derivatives, or empty it."""
+
+
+@cache.command()
+@_config
+def stats(config: Path | None) -> None:
+    """Say how much is stored, and how much may be."""
+    from iiif_server.context import open_store  # noqa: PLC0415
+
+    settings = _settings(config)
+    files, size = open_store(settings, lambda _: None).usage()
+    bound = settings.cache.max_bytes
+    click.echo(f"{files} derivatives, {size:,} bytes ({size / bound:.1%} of {bound:,})")
+
+
+@cache.command()
+@_config
+@click.option("--identifier", help="Remove what was made of this original only (type:name).")
+def purge(config: Path | None, identifier: str | None) -> None:
+    """Remove derivatives. Originals stay; what is asked for again is made again."""
+    from iiif_server.context import open_store  # noqa: PLC0415
+    from iiif_server.image_api.identifier import parse_identifier  # noqa: PLC0415
+    from iiif_server.pipeline.keys import group_of  # noqa: PLC0415
+
+    settings = _settings(config)
+    store = open_store(settings, lambda _: None)
+    group = None
+    if identifier is not None:
+        group = group_of(parse_identifier(identifier, settings.default_type))
+    paths = store.paths(group)
+    with _progress("Removing derivatives", len(paths)) as advance:
+        for path in paths:
+            store.remove(path)
+            advance()
+    click.echo(f"{len(paths)} derivative{'' if len(paths) == 1 else 's'} removed.")
+
+
+def _settings(config: Path | None) -> "Settings":
+    """The settings, or the end of the program with an explanation."""
+    from iiif_server.errors import ConfigurationError  # noqa: PLC0415
+    from iiif_server.settings import load_settings  # noqa: PLC0415
+
+    try:
+        return load_settings(config)
+    except ConfigurationError as error:
+        _fail(str(error))
+
+
+def _with_sample(settings: "Settings") -> "Settings":
+    """The settings with one type of one large image, which is made if it is not there yet."""
+    from iiif_server.sample import write_sample  # noqa: PLC0415
+    from iiif_server.settings import Settings  # noqa: PLC0415
+
+    path = settings.source_path / SAMPLE_TYPE / SAMPLE_NAME
+    if not path.exists():
+        click.echo("No settings are given: making a sample image, which takes some seconds ...")
+        write_sample(path)
+    return Settings(**{**settings.model_dump(), "types": {SAMPLE_TYPE: {"source": "disk"}}})
+
+
+def _addresses(settings: "Settings", host: str, port: int) -> list[str]:
+    """What to open, now that the server is about to listen."""
+    shown = f"[{host}]" if ":" in host else host
+    base = settings.base_url or f"http://{shown}:{port}"
+    lines = [f"{base}/docs     what can be asked for", f"{base}/status   what the server does"]
+    if SAMPLE_TYPE in settings.types:
+        image = f"{base}/{SAMPLE_TYPE}:{SAMPLE_NAME}"
+        lines = [
+            f"{image}/info.json",
+            f"{image}/full/!1200,1200/0/default.jpg   the whole sheet",
+            f"{image}/4096,3072,512,512/max/0/default.jpg   a tile at full resolution",
+            *lines,
+        ]
+    return ["", *(f"  {line}" for line in lines), ""]
+
+
+@contextmanager
+def _progress(description: str, total: int) -> "Iterator[Callable[[], None]]":
+    """A bar on a terminal, and one plain line elsewhere; yields what advances it."""
+    if not sys.stderr.isatty():
+        click.echo(f"{description}: {total}", err=True)
+        yield lambda: None
+        return
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda: bar.advance(task)
+
+
+def _fail(message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(1)

@@ -1,0 +1,91 @@
+"""What `iiif-server check` finds."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from iiif_server.context import INCOMING
+from iiif_server.image_api.formats import Format
+from iiif_server.imaging import jpegtran, raster
+from iiif_server.settings import Settings
+from iiif_server.sources.base import Surroundings
+from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.registry import build_sources
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at."""
+
+    subject: str
+    text: str
+    fine: bool = True
+
+
+def diagnose(settings: Settings) -> list[Finding]:
+    """Everything that was looked at, in the order in which an operator would mend it."""
+    return [
+        _writable("cache_path", settings.cache_path),
+        *_types(settings),
+        *_codecs(),
+        *_sizing(settings),
+    ]
+
+
+def _types(settings: Settings) -> Iterator[Finding]:
+    if not settings.types:
+        yield Finding("types", "none: add [types.NAME] with a source", fine=False)
+    fetcher = Fetcher(settings.fetch, settings.max_http_fetches, settings.source_path / INCOMING)
+    sources = build_sources(
+        settings.types, lambda name: Surroundings(name, settings.source_path / name, fetcher)
+    )
+    for name, source in sources.items():
+        problems = source.problems()
+        for problem in problems:
+            yield Finding(f"type {name}", problem, fine=False)
+        if not problems:
+            yield Finding(f"type {name}", f"source {settings.types[name].source}")
+    if any(options.source != "disk" for options in settings.types.values()):
+        yield _writable("source_path", settings.source_path)
+
+
+def _codecs() -> Iterator[Finding]:
+    if jpegtran.AVAILABLE:
+        yield Finding("jpegtran", "the lossless engine is there")
+    else:
+        yield Finding(
+            "jpegtran",
+            "not there for this platform or Python: JPEG tiles are compressed anew, all else works",
+        )
+    made = raster.supported_formats()
+    yield Finding("formats", ", ".join(made))
+    for needed in (Format.JPG, Format.PNG):
+        if needed not in made:
+            yield Finding(
+                "formats", f"{needed} cannot be made: reinstall pyvips[binary]", fine=False
+            )
+
+
+def _sizing(settings: Settings) -> Iterator[Finding]:
+    cores = os.cpu_count() or 1
+    text = f"{settings.image_pool_size} image processes on {cores} cores"
+    if settings.image_pool_size > 2 * cores:
+        yield Finding("image_pool_size", f"{text}: more than twice as many only wait", fine=False)
+    else:
+        yield Finding("image_pool_size", text)
+
+
+def _writable(subject: str, folder: Path) -> Finding:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        return Finding(
+            subject,
+            f"{folder} cannot be written ({error.strerror}): change it or its owner",
+            fine=False,
+        )
+    return Finding(subject, f"{folder} can be written")

@@ -1,0 +1,125 @@
+"""What the server can refuse, and why. No HTTP status here: `routes.problems` has the one table.
+
+Every message is a sentence for the person who made the request. It names what they sent and what
+would work; it never holds a path, the URL of an upstream, or the text of a foreign exception.
+"""
+
+
+class IiifServerError(Exception):
+    """The root of every refusal; its text may be shown to anyone."""
+
+
+# --- the request itself ---------------------------------------------------------------------
+
+
+class RequestRefusedError(IiifServerError):
+    """The request can never be answered as it stands, whatever the image."""
+
+
+class MalformedIdentifierError(RequestRefusedError):
+    """The identifier is not `type:name` in valid percent-encoding."""
+
+
+class MalformedParameterError(RequestRefusedError):
+    """A region, size, rotation, quality or format outside the grammar of the specification."""
+
+    def __init__(self, parameter: str, value: str, expected: str) -> None:
+        super().__init__(f"Invalid {parameter} {_shown(value)}: expected {expected}.")
+        self.parameter = parameter
+
+
+class UnsupportedFormatError(RequestRefusedError):
+    """A format that is well formed, but that this server does not make."""
+
+
+class OutOfBoundsError(RequestRefusedError):
+    """A region wholly outside the image, or of no extent."""
+
+
+class SizeRefusedError(RequestRefusedError):
+    """A size that upscales without `^`, has no pixels, or exceeds the published limits."""
+
+
+class UntrustedHostError(RequestRefusedError):
+    """A Host header that is no host."""
+
+
+# --- finding the original -------------------------------------------------------------------
+
+
+class NotFoundError(IiifServerError):
+    """There is nothing under this identifier."""
+
+
+class UnknownTypeError(NotFoundError):
+    """The identifier has no type, or one that is not configured."""
+
+
+class OriginalNotFoundError(NotFoundError):
+    """The source has no original of this name."""
+
+
+class UntrustedUrlError(RequestRefusedError):
+    """A `trusted_web` name whose URL the type does not trust."""
+
+
+class SourceUnavailableError(IiifServerError):
+    """The place where the original is kept failed, or gave something else than promised."""
+
+
+class SourceTimedOutError(SourceUnavailableError):
+    """The place where the original is kept did not answer in time."""
+
+
+# --- the original itself --------------------------------------------------------------------
+
+
+class OriginalRefusedError(IiifServerError):
+    """The original exists, but no image can be made of it."""
+
+
+class UnsupportedOriginalError(OriginalRefusedError):
+    """No image, or an image of a format or sample type that this server does not read."""
+
+
+class DamagedOriginalError(OriginalRefusedError):
+    """An image of a known format whose data is truncated or corrupt."""
+
+
+class OriginalTooLargeError(OriginalRefusedError):
+    """More pixels or bytes than this server is configured to read."""
+
+
+class OriginalChangedError(IiifServerError):
+    """The original was replaced while an image was being made of it; asking again will do."""
+
+
+# --- making the image -----------------------------------------------------------------------
+
+
+class RenderFailedError(IiifServerError):
+    """The image could not be made, through no fault that was found in the request."""
+
+
+class RenderTimedOutError(RenderFailedError):
+    """The image took longer than `render_timeout` to make."""
+
+
+class WorkerDiedError(RenderFailedError):
+    """The process that was making the image died, and so did the one that tried again."""
+
+
+# --- running the server ---------------------------------------------------------------------
+
+
+class ConfigurationError(IiifServerError):
+    """A setting that cannot be; its text is for the operator."""
+
+
+_SHOWN_CHARACTERS = 80
+
+
+def _shown(value: str) -> str:
+    """The value in quotes, on one line, no longer than a person would read."""
+    cut = value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "…"
+    return '"' + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut) + '"'

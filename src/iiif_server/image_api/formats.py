@@ -1,0 +1,67 @@
+"""The format parameter (Image API 3.0, 4.5; 2.1.1, 4.5)."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+
+from iiif_server.errors import MalformedParameterError, UnsupportedFormatError
+
+_WELL_FORMED = re.compile(r"[A-Za-z0-9]{1,16}", re.ASCII)
+
+
+class Format(StrEnum):
+    """The formats of the specification, and AVIF."""
+
+    JPG = "jpg"
+    TIF = "tif"
+    PNG = "png"
+    GIF = "gif"
+    JP2 = "jp2"
+    PDF = "pdf"
+    WEBP = "webp"
+    AVIF = "avif"
+
+
+@dataclass(frozen=True, slots=True)
+class FormatFacts:
+    """What holds of every file of a format."""
+
+    media_type: str
+    max_side: int
+    """The most pixels that a side can have in this format."""
+    transparent: bool
+    """Whether the corners of a turned image can be left transparent."""
+
+
+FACTS: dict[Format, FormatFacts] = {
+    Format.JPG: FormatFacts("image/jpeg", 65_535, transparent=False),
+    Format.TIF: FormatFacts("image/tiff", 2**31 - 1, transparent=True),
+    Format.PNG: FormatFacts("image/png", 2**31 - 1, transparent=True),
+    Format.GIF: FormatFacts("image/gif", 65_535, transparent=True),
+    Format.JP2: FormatFacts("image/jp2", 2**31 - 1, transparent=True),
+    Format.PDF: FormatFacts("application/pdf", 65_500, transparent=False),
+    Format.WEBP: FormatFacts("image/webp", 16_383, transparent=True),
+    Format.AVIF: FormatFacts("image/avif", 16_384, transparent=True),
+}
+
+
+def parse_format(text: str) -> Format:
+    """Read a format.
+
+    Raises MalformedParameterError for what can be none, UnsupportedFormatError for one that is not
+    made by this server, and nothing else.
+    """
+    if not _WELL_FORMED.fullmatch(text):
+        raise MalformedParameterError("format", text, f"one of {', '.join(Format)}")
+    try:
+        return Format(text)
+    except ValueError:
+        raise unsupported_format(text, tuple(Format)) from None
+
+
+def unsupported_format(text: str, supported: Collection[Format]) -> UnsupportedFormatError:
+    """The refusal of a format, with those that are supported."""
+    return UnsupportedFormatError(
+        f'The format "{text}" is not supported here: use one of {", ".join(supported)}.'
+    )

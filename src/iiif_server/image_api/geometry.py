@@ -1,0 +1,136 @@
+"""Whole-pixel geometry: boxes, dimensions, limits, and the tile grid that viewers compute."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isqrt
+
+
+@dataclass(frozen=True, slots=True)
+class Dimensions:
+    """A width and a height in pixels, both at least 1."""
+
+    width: int
+    height: int
+
+    @property
+    def area(self) -> int:
+        """The number of pixels."""
+        return self.width * self.height
+
+    def turned(self) -> "Dimensions":
+        """Width and height exchanged, as by a quarter turn."""
+        return Dimensions(self.height, self.width)
+
+    def reduced(self, scale_factor: int) -> "Dimensions":
+        """The dimensions at a scale factor, rounded up as viewers do."""
+        return Dimensions(-(-self.width // scale_factor), -(-self.height // scale_factor))
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle of whole pixels inside an image: `x`, `y` from the top left corner."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """The extent of the box."""
+        return Dimensions(self.width, self.height)
+
+    def covers(self, dimensions: Dimensions) -> bool:
+        """Whether the box is the whole of an image of these dimensions."""
+        return (self.x, self.y) == (0, 0) and self.dimensions == dimensions
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The largest image that is made; `None` is no limit (Image API 3.0, 5.3)."""
+
+    max_width: int | None = None
+    max_height: int | None = None
+    max_area: int | None = None
+
+    @property
+    def effective_max_height(self) -> int | None:
+        """`max_height`, or `max_width` where only that is given (Image API 3.0, 5.3)."""
+        return self.max_height if self.max_height is not None else self.max_width
+
+    def allow(self, size: Dimensions) -> bool:
+        """Whether an image of this size may be made."""
+        return (
+            (self.max_width is None or size.width <= self.max_width)
+            and (self.effective_max_height is None or size.height <= self.effective_max_height)
+            and (self.max_area is None or size.area <= self.max_area)
+        )
+
+    def largest(self, region: Dimensions) -> Dimensions:
+        """The largest size of the region's aspect ratio within the limits, upscaling if need be.
+
+        The region's own dimensions where there is no limit at all.
+        """
+        scales = []
+        if self.max_width is not None:
+            scales.append(Fraction(self.max_width, region.width))
+        if self.effective_max_height is not None:
+            scales.append(Fraction(self.effective_max_height, region.height))
+        if self.max_area is not None:
+            # The square root of the area ratio, kept exact enough that nothing exceeds the area.
+            precision = 10**9
+            scales.append(Fraction(isqrt(self.max_area * precision**2 // region.area), precision))
+        if not scales:
+            return region
+        scale = min(scales)
+        return Dimensions(max(1, int(region.width * scale)), max(1, int(region.height * scale)))
+
+
+def round_half_up(value: Fraction) -> int:
+    """The nearest whole number, halves upward, as viewers' `Math.round` does."""
+    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
+
+
+def scale_factors(dimensions: Dimensions, tile_size: int) -> tuple[int, ...]:
+    """The powers of two from 1 up to the first at which the whole image fits into one tile."""
+    factors = [1]
+    while max(dimensions.width, dimensions.height) > tile_size * factors[-1]:
+        factors.append(factors[-1] * 2)
+    return tuple(factors)
+
+
+def tile_boxes(dimensions: Dimensions, tile_size: int, scale_factor: int) -> Iterator[Box]:
+    """The region of every tile of one level, in rows from the top left (Image API 3.0, 5.4)."""
+    step = tile_size * scale_factor
+    for y in range(0, dimensions.height, step):
+        for x in range(0, dimensions.width, step):
+            yield Box(x, y, min(step, dimensions.width - x), min(step, dimensions.height - y))
+
+
+def offered_tile_size(preferred: int, limits: Limits) -> int:
+    """The preferred tile size, halved until a full tile is within the limits."""
+    size = preferred
+    while size > 1 and not limits.allow(Dimensions(size, size)):
+        size //= 2
+    return size
+
+
+def offered_sizes(dimensions: Dimensions, min_size: int, limits: Limits) -> tuple[Dimensions, ...]:
+    """The sizes of whole images worth announcing, ascending (Image API 3.0, 5.3).
+
+    The full size, and each halving of it whose both sides are at least `min_size`, rounded up as
+    the levels of `tiles` are; none above the limits. An image that has no such size gets the
+    largest that may be asked for.
+    """
+    sizes: list[Dimensions] = []
+    factor = 1
+    while True:
+        size = dimensions.reduced(factor)
+        small = min(size.width, size.height) < min_size
+        if (factor > 1 and small) or (sizes and size == sizes[-1]):
+            break
+        if limits.allow(size):
+            sizes.append(size)
+        factor *= 2
+    return tuple(reversed(sizes)) or (limits.largest(dimensions),)

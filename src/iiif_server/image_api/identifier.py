@@ -1,0 +1,70 @@
+"""Identifiers: `type:name`, as they stand percent-encoded in a URL."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import quote, unquote_to_bytes
+
+from iiif_server.errors import MalformedIdentifierError, UnknownTypeError
+
+TYPE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
+"""What the name of a type may be: it becomes a folder, a metric label and a URL part."""
+
+MAX_CHARACTERS = 4096
+
+_MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Identifier:
+    """The name of one original within one type."""
+
+    type: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.name}"
+
+    @property
+    def encoded(self) -> str:
+        """The identifier as one path segment of a URL (Image API 3.0, 9)."""
+        return quote(str(self), safe=":")
+
+
+def parse_identifier(text: str, default_type: str | None = None) -> Identifier:
+    """Read the percent-encoded identifier of a URL; its type ends at the first colon.
+
+    Slashes may stand encoded or not. Raises MalformedIdentifierError, or UnknownTypeError where
+    there is no type and no `default_type`, and nothing else, whatever the text.
+    """
+    decoded = percent_decode(text)
+    if not decoded or len(decoded) > MAX_CHARACTERS:
+        raise MalformedIdentifierError(
+            f"An identifier has 1 to {MAX_CHARACTERS} characters; this one has {len(decoded)}."
+        )
+    if any(ord(character) < ord(" ") or character == "\x7f" for character in decoded):
+        raise MalformedIdentifierError("The identifier holds a control character.")
+    type_, colon, name = decoded.partition(":")
+    if not colon:
+        if default_type is None:
+            raise UnknownTypeError(
+                "The identifier has no type: it must have the form type:name, as in specimens:1."
+            )
+        return Identifier(default_type, decoded)
+    if not name:
+        raise MalformedIdentifierError("The identifier has no name after its type.")
+    return Identifier(type_, name)
+
+
+def percent_decode(text: str) -> str:
+    """The text with every escape resolved once; raises MalformedIdentifierError for a bad one."""
+    if _MALFORMED_ESCAPE.search(text):
+        raise MalformedIdentifierError(
+            "The URL holds a % that is not followed by two hexadecimal digits; "
+            "a percent sign itself is written %25."
+        )
+    try:
+        return unquote_to_bytes(text).decode("utf-8")
+    except UnicodeError as error:
+        raise MalformedIdentifierError(
+            "The URL's percent-encoded bytes are not valid UTF-8."
+        ) from error

@@ -1,0 +1,22 @@
+"""The quality parameter (Image API 3.0, 4.4; 2.1.1, 4.4)."""
+
+from enum import StrEnum
+
+from iiif_server.errors import MalformedParameterError
+
+
+class Quality(StrEnum):
+    """How the pixels are coloured."""
+
+    DEFAULT = "default"
+    COLOR = "color"
+    GRAY = "gray"
+    BITONAL = "bitonal"
+
+
+def parse_quality(text: str) -> Quality:
+    """Read a quality; raise MalformedParameterError, and nothing else, for every other string."""
+    try:
+        return Quality(text)
+    except ValueError:
+        raise MalformedParameterError("quality", text, ", ".join(Quality)) from None

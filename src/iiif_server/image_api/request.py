@@ -1,0 +1,94 @@
+"""A request for an image: what the five parameters ask for, and what they mean for one image."""
+
+from dataclasses import dataclass
+
+from iiif_server.errors import SizeRefusedError
+from iiif_server.image_api.formats import FACTS, Format
+from iiif_server.image_api.geometry import Box, Dimensions, Limits
+from iiif_server.image_api.quality import Quality
+from iiif_server.image_api.region import FullRegion, Region
+from iiif_server.image_api.rotation import Rotation
+from iiif_server.image_api.size import MaxSize, Size, WidthSize, resolve_size, size_text
+from iiif_server.image_api.versions import ImageApiVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """A request resolved to whole pixels of one image; equal for every spelling of it."""
+
+    region: Box
+    """In pixels of the upright image."""
+    size: Dimensions
+    """After scaling, before rotation."""
+    rotation: Rotation
+    quality: Quality
+    """`default` where that is what the image has anyway."""
+    format: Format
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What resolving needs to know of an image."""
+
+    dimensions: Dimensions
+    """Upright: after the orientation its metadata asks for."""
+    gray: bool
+    """Whether it has no colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """The five parameters, parsed."""
+
+    region: Region
+    size: Size
+    rotation: Rotation
+    quality: Quality
+    format: Format
+
+    def resolve(self, image: ImageFacts, limits: Limits) -> Rendition:
+        """What is asked of this image (Image API 3.0, 4: region, then size, rotation, quality).
+
+        Raises OutOfBoundsError or SizeRefusedError.
+        """
+        region = self.region.resolve(image.dimensions)
+        size = resolve_size(self.size, region.dimensions, limits)
+        side = FACTS[self.format].max_side
+        if max(size.width, size.height) > side:
+            raise SizeRefusedError(
+                f"The size would be {size.width}x{size.height} pixels, and a side in the format "
+                f"{self.format} has at most {side}. Ask for less, or for another format."
+            )
+        return Rendition(region, size, self.rotation, self._settled_quality(image), self.format)
+
+    def _settled_quality(self, image: ImageFacts) -> Quality:
+        # "The canonical form [...] default if the server's default quality is requested" (3.0, 4.7)
+        same_as_default = {Quality.COLOR, Quality.GRAY} if image.gray else {Quality.COLOR}
+        return Quality.DEFAULT if self.quality in same_as_default else self.quality
+
+
+def canonical_parameters(
+    rendition: Rendition, image: ImageFacts, limits: Limits, version: ImageApiVersion
+) -> str:
+    """The canonical `region/size/rotation/quality.format` (Image API 3.0, 4.7; 2.1.1, 4.7)."""
+    box = rendition.region
+    whole = box.covers(image.dimensions)
+    region = str(FullRegion()) if whole else f"{box.x},{box.y},{box.width},{box.height}"
+    size = _canonical_size(rendition, limits, version)
+    return f"{region}/{size}/{rendition.rotation}/{rendition.quality}.{rendition.format}"
+
+
+def _canonical_size(rendition: Rendition, limits: Limits, version: ImageApiVersion) -> str:
+    region, size = rendition.region.dimensions, rendition.size
+    upscaled = size.width > region.width or size.height > region.height
+    for upscale in (False, True) if version.caret_upscales else (False,):
+        max_size = MaxSize(upscale)
+        # In 2.1 the canonical word says "not scaled"; in 3.0, "the largest allowed".
+        if size == max_size.scale(region, limits) and (version.caret_upscales or size == region):
+            return "^max" if upscale else version.full_size
+    if version.canonical_width_only and size == WidthSize(size.width, upscaled).scale(
+        region, limits
+    ):
+        return size_text(WidthSize(size.width, upscaled), version)
+    caret = "^" if version.caret_upscales and upscaled else ""
+    return f"{caret}{size.width},{size.height}"

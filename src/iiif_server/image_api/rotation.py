@@ -1,0 +1,39 @@
+"""The rotation parameter (Image API 3.0, 4.3; 2.1.1, 4.3)."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from iiif_server.errors import MalformedParameterError
+from iiif_server.image_api.numbers import DECIMAL, decimal_text
+
+_ROTATION = re.compile(rf"(!?)({DECIMAL})", re.ASCII)
+_FULL_TURN = 360
+
+EXPECTED = "degrees clockwise from 0 to 360, with ! before them to mirror first"
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Mirroring by the vertical axis first, then a clockwise turn of 0 <= `degrees` < 360."""
+
+    degrees: Fraction
+    mirror: bool
+
+    def __str__(self) -> str:
+        return ("!" if self.mirror else "") + decimal_text(self.degrees)
+
+    @property
+    def quarter_turns(self) -> int | None:
+        """The number of right angles, or None for any other angle."""
+        turns = self.degrees / 90
+        return turns.numerator if turns.denominator == 1 else None
+
+
+def parse_rotation(text: str) -> Rotation:
+    """Read a rotation; raise MalformedParameterError, and nothing else, for every other string."""
+    if match := _ROTATION.fullmatch(text):
+        degrees = Fraction(match[2])
+        if degrees <= _FULL_TURN:
+            return Rotation(degrees % _FULL_TURN, bool(match[1]))
+    raise MalformedParameterError("rotation", text, EXPECTED)

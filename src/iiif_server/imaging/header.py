@@ -1,0 +1,274 @@
+"""What an original says of itself before any pixel is decoded."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, ImageCms, UnidentifiedImageError
+
+from iiif_server.errors import (
+    DamagedOriginalError,
+    OriginalTooLargeError,
+    UnsupportedOriginalError,
+)
+from iiif_server.image_api.geometry import Dimensions
+from iiif_server.imaging.signatures import SIGNATURE_BYTES, OriginalFormat, recognise
+from iiif_server.imaging.turns import FROM_EXIF, UPRIGHT, Turn
+
+_ORIENTATION_TAG = 0x0112
+
+
+class Profile(StrEnum):
+    """What kind of ICC profile an original has."""
+
+    NONE = "none"
+    """None, or one that cannot be used: the pixels are taken for sRGB."""
+    SRGB = "srgb"
+    OTHER = "other"
+
+
+class Colour(StrEnum):
+    """What the samples of an original mean."""
+
+    GRAY = "gray"
+    RGB = "rgb"
+    OTHER = "other"
+    """CMYK or Lab: to be converted before anyone can look at it."""
+
+
+@dataclass(frozen=True, slots=True)
+class JpegFacts:
+    """What lossless work on a JPEG needs to know."""
+
+    plain: bool
+    """Whether its components are gray or YCbCr, which everything that reads JPEG understands."""
+    mcu: Dimensions | None
+    """The grid on which it can be cut, or None where the sampling is one that cannot be."""
+    complete: bool
+    """Whether an end-of-image marker stands near the end of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """Format, dimensions and colour of an original."""
+
+    format: OriginalFormat
+    stored: Dimensions
+    """As the pixels lie in the file."""
+    orientation: Turn
+    """What makes them upright."""
+    colour: Colour
+    transparent: bool
+    profile: Profile
+    profile_bytes: int
+    max_shrink: int
+    """By how much the decoder can reduce while it decodes: a power of two."""
+    jpeg: JpegFacts | None = None
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """The dimensions of the upright image."""
+        return self.orientation.apply(self.stored)
+
+
+def probe(path: Path, max_pixels: int) -> ImageHeader:
+    """The header of the original at a path; nothing is decoded.
+
+    Raises UnsupportedOriginalError, DamagedOriginalError, or OriginalTooLargeError above
+    `max_pixels`.
+    """
+    Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
+    with path.open("rb") as file:
+        format_ = recognise(file.read(SIGNATURE_BYTES))
+        if format_ is None:
+            raise UnsupportedOriginalError(
+                "The original is not an image of a format that is read here: "
+                f"{', '.join(OriginalFormat)}."
+            )
+        file.seek(0)
+        try:
+            header = _read(file, format_)
+        except UnidentifiedImageError as error:
+            if format_ is OriginalFormat.TIFF:
+                return _checked(_read_tiff_otherwise(path), max_pixels)
+            raise DamagedOriginalError(f"The header of this {format_} image is damaged.") from error
+        except UnsupportedOriginalError:
+            raise
+        except Exception as error:  # decoders of hostile data raise whatever they like
+            raise DamagedOriginalError(f"The header of this {format_} image is damaged.") from error
+    return _checked(header, max_pixels)
+
+
+def _checked(header: ImageHeader, max_pixels: int) -> ImageHeader:
+    if header.stored.area > max_pixels:
+        raise OriginalTooLargeError(
+            f"The original has {header.stored.area:,} pixels; "
+            f"this server reads up to {max_pixels:,}."
+        )
+    return header
+
+
+def _read(file: BinaryIO, format_: OriginalFormat) -> ImageHeader:
+    with Image.open(file, formats=[format_]) as image:
+        if image.mode in _UNSUPPORTED_MODES:
+            raise UnsupportedOriginalError(
+                "The samples of this image are 32-bit numbers, which have no display range; "
+                "convert it to 8 or 16 bits."
+            )
+        stored, orientation = Dimensions(*image.size), _orientation(image)
+        if format_ is OriginalFormat.AVIF:
+            # The decoder turns what the container's own transformation boxes ask for.
+            stored, orientation = orientation.apply(stored), UPRIGHT
+        profile, profile_bytes = _profile(image)
+        return ImageHeader(
+            format=format_,
+            stored=stored,
+            orientation=orientation,
+            colour=_colour(image.mode),
+            transparent=image.mode in _ALPHA_MODES or "transparency" in image.info,
+            profile=profile,
+            profile_bytes=profile_bytes,
+            max_shrink=_max_shrink(file, format_),
+            jpeg=_jpeg_facts(image, file) if format_ is OriginalFormat.JPEG else None,
+        )
+
+
+def _read_tiff_otherwise(path: Path) -> ImageHeader:
+    """The header of a TIFF whose sample layout Pillow does not know, by libvips."""
+    import pyvips  # noqa: PLC0415 - rarely needed, and 20 MB in every header process
+
+    try:
+        image = pyvips.Image.tiffload(str(path))
+    except pyvips.Error as error:
+        raise DamagedOriginalError("The header of this TIFF image is damaged.") from error
+    if image.format not in {"uchar", "ushort"}:
+        raise UnsupportedOriginalError(
+            f"The samples of this TIFF are of the type {image.format}, which has no display range; "
+            "convert it to 8 or 16 bits."
+        )
+    fields = image.get_fields()
+    orientation = image.get("orientation") if "orientation" in fields else 1
+    icc = image.get("icc-profile-data") if "icc-profile-data" in fields else b""
+    mode = _VIPS_MODES.get(image.interpretation, "RGB")
+    return ImageHeader(
+        format=OriginalFormat.TIFF,
+        stored=Dimensions(image.width, image.height),
+        orientation=FROM_EXIF.get(orientation, UPRIGHT),
+        colour=_colour(mode),
+        transparent=bool(image.hasalpha()),
+        profile=classify_profile(bytes(icc), mode),
+        profile_bytes=len(icc),
+        max_shrink=1,
+    )
+
+
+def _colour(mode: str) -> Colour:
+    if mode in _GRAY_MODES:
+        return Colour.GRAY
+    return Colour.OTHER if mode in _PROFILE_SPACES else Colour.RGB
+
+
+def _orientation(image: Image.Image) -> Turn:
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception:  # noqa: BLE001 - a damaged EXIF block is no reason to refuse the image
+        value = 1
+    return FROM_EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT
+
+
+def _profile(image: Image.Image) -> tuple[Profile, int]:
+    icc = image.info.get("icc_profile") or b""
+    return classify_profile(icc, image.mode), len(icc)
+
+
+def classify_profile(icc: bytes, mode: str) -> Profile:
+    """What kind of profile these bytes are for an image of a Pillow mode."""
+    if not icc:
+        return Profile.NONE
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        space = profile.profile.xcolor_space.strip()
+        description = ImageCms.getProfileDescription(profile)
+    except Exception:  # noqa: BLE001 - lcms on hostile data; an unusable profile is no profile
+        return Profile.NONE
+    if space != _PROFILE_SPACES.get(mode, "RGB"):
+        return Profile.NONE
+    return Profile.SRGB if description.startswith("sRGB") else Profile.OTHER
+
+
+def _max_shrink(file: BinaryIO, format_: OriginalFormat) -> int:
+    if format_ is OriginalFormat.JPEG:
+        return 8
+    if format_ is OriginalFormat.JPEG2000:
+        return 1 << min(_decomposition_levels(file), 5)
+    return 1
+
+
+def _decomposition_levels(file: BinaryIO) -> int:
+    """How often a JPEG 2000 codestream can be halved (ISO 15444-1, A.6.1); 0 if it does not say."""
+    file.seek(0)
+    start = file.read(65_536)
+    position = start.find(b"\xff\x4f\xff\x51")  # SOC, SIZ: where the codestream begins
+    if position < 0:
+        return 0
+    position += 2
+    while position + 10 <= len(start):
+        marker, length = struct.unpack_from(">HH", start, position)
+        if marker == 0xFF52:  # noqa: PLR2004 - COD
+            return start[position + 9]
+        position += 2 + length
+    return 0
+
+
+def _jpeg_facts(image: Image.Image, file: BinaryIO) -> JpegFacts:
+    layers: list[tuple[int, int, int, int]] = getattr(image, "layer", [])
+    sampling = [(horizontal, vertical) for _, horizontal, vertical, _ in layers]
+    transform = image.info.get("adobe_transform")
+    stored_as_rgb = transform == 0 or [layer[0] for layer in layers] == list(b"RGB")
+    plain = image.mode == "L" or (image.mode == "RGB" and not stored_as_rgb)
+    return JpegFacts(plain, _mcu(sampling), _has_end(file))
+
+
+def _mcu(sampling: list[tuple[int, int]]) -> Dimensions | None:
+    """The size of a minimum coded unit in pixels, for the samplings that TurboJPEG transforms."""
+    if len(sampling) == 1:
+        return Dimensions(8, 8)
+    if sampling[1:] == [(1, 1), (1, 1)] and sampling[0] in _TRANSFORMABLE:
+        horizontal, vertical = sampling[0]
+        return Dimensions(8 * horizontal, 8 * vertical)
+    return None
+
+
+def _has_end(file: BinaryIO) -> bool:
+    """Whether an end-of-image marker stands in the last 64 KiB: cameras append a little."""
+    file.seek(0, 2)
+    file.seek(max(0, file.tell() - 65_536))
+    return b"\xff\xd9" in file.read()
+
+
+def icc_segments(start: bytes) -> Iterator[bytes]:
+    """The APP2 segments, markers included, that hold the ICC profile of a JPEG.
+
+    `start` is the file, or as much of it as comes before the first scan (ICC.1:2022, B.4).
+    """
+    position = 2
+    while position + 4 <= len(start):
+        marker, length = struct.unpack_from(">HH", start, position)
+        if marker in {0xFFDA, 0xFFD9} or marker < 0xFF00 or length < 2:  # noqa: PLR2004
+            return
+        segment = bytes(start[position : position + 2 + length])
+        if marker == 0xFFE2 and segment[4:16] == b"ICC_PROFILE\0":  # noqa: PLR2004
+            yield segment
+        position += 2 + length
+
+
+_UNSUPPORTED_MODES = frozenset({"F", "I"})
+_GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
+_ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_PROFILE_SPACES = dict.fromkeys(_GRAY_MODES, "GRAY") | {"CMYK": "CMYK", "LAB": "Lab"}
+_VIPS_MODES = {"b-w": "L", "grey16": "L", "cmyk": "CMYK", "lab": "LAB", "labs": "LAB"}
+_TRANSFORMABLE = frozenset({(1, 1), (2, 1), (2, 2), (1, 2), (4, 1), (1, 4)})

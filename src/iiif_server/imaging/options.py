@@ -1,0 +1,30 @@
+"""How derivatives are encoded."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class EncodingOptions(BaseModel):
+    """How derivatives are encoded. A change makes new derivatives; the old ones age out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    jpeg_quality: int = Field(default=85, ge=1, le=100)
+    """Quality of JPEGs that have to be compressed anew; chroma is halved below 90."""
+    jpeg_progressive: bool = False
+    """Whether they are progressive: a little smaller, slower to make and to show."""
+    webp_quality: int = Field(default=80, ge=1, le=100)
+    """Quality of WebP."""
+    webp_effort: int = Field(default=2, ge=0, le=6)
+    """Time spent on making WebP smaller."""
+    avif_quality: int = Field(default=55, ge=1, le=100)
+    """Quality of AVIF."""
+    avif_effort: int = Field(default=2, ge=0, le=9)
+    """Time spent on making AVIF smaller."""
+    png_level: int = Field(default=4, ge=0, le=9)
+    """Compression level of PNG; 6 takes twice as long as 1 for a tile."""
+    jp2_ratio: float = Field(default=12, ge=1)
+    """Compression ratio of JPEG 2000; 1 is lossless."""
+    tiff_compression: str = Field(default="deflate", pattern="^(none|deflate|lzw|jpeg)$")
+    """Compression of TIFF: none, deflate, lzw or jpeg."""
+    gif_effort: int = Field(default=3, ge=1, le=10)
+    """Time spent on choosing the colours of a GIF."""

@@ -1,0 +1,1 @@
+"""From identifier and request to bytes: the one place that joins sources, cache, workers."""

@@ -1,0 +1,213 @@
+"""From a request to the bytes of its answer: cached, passed through, or made once for all."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.cache.store import EntryKey, Store
+from iiif_server.errors import IiifServerError, OriginalChangedError, RenderFailedError
+from iiif_server.image_api.formats import Format, unsupported_format
+from iiif_server.image_api.geometry import Limits
+from iiif_server.image_api.identifier import Identifier
+from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
+from iiif_server.imaging.header import Colour, ImageHeader
+from iiif_server.imaging.options import EncodingOptions
+from iiif_server.imaging.plan import Engine, RenderPlan, Work, choose_engine, plan_work
+from iiif_server.imaging.render import Rendered, render
+from iiif_server.pipeline.body import Body, open_body
+from iiif_server.pipeline.headers import Headers
+from iiif_server.pipeline.keys import derivative_key
+from iiif_server.pipeline.originals import Original, Originals
+from iiif_server.telemetry.events import Observer, RenderFailed
+from iiif_server.telemetry.events import Rendered as RenderedEvent
+from iiif_server.workers.pool import WorkerPool
+
+_READ_TRIES = 3
+"""How often an entry is looked for that may be evicted between being found and being opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A request that can be answered: for this original, with these pixels, under this key."""
+
+    original: Original
+    header: ImageHeader
+    rendition: Rendition
+    engine: Engine
+    work: Work
+    key: EntryKey
+
+    @property
+    def facts(self) -> ImageFacts:
+        """The image as the Image API sees it."""
+        return image_facts(self.header)
+
+
+def image_facts(header: ImageHeader) -> ImageFacts:
+    """What the Image API needs to know of an original."""
+    return ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
+
+
+class Derivatives:
+    """Answers to image requests."""
+
+    def __init__(
+        self,
+        originals: Originals,
+        headers: Headers,
+        store: Store,
+        pool: WorkerPool,
+        observer: Observer,
+        *,
+        limits: Limits,
+        encoding: EncodingOptions,
+        formats: Collection[Format],
+        render_timeout: float,
+        lossless: bool,
+    ) -> None:
+        self._originals = originals
+        self._headers = headers
+        self._store = store
+        self._pool = pool
+        self._observe = observer
+        self._limits = limits
+        self._encoding = encoding
+        self._formats = formats
+        self._render_timeout = render_timeout
+        self._lossless = lossless
+        self._flights: SingleFlight[EntryKey, bytes | Path] = SingleFlight()
+        self._housekeeping: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Derivatives {len(self._flights)} being made>"
+
+    @asynccontextmanager
+    async def resolve(
+        self, identifier: Identifier, request: ImageRequest
+    ) -> AsyncIterator[Resolved]:
+        """The request resolved against its original, which is held while the context is open.
+
+        Raises what the source, the header and `ImageRequest.resolve` refuse. No pixel is touched.
+        """
+        if request.format not in self._formats:
+            raise unsupported_format(request.format, self._formats)
+        async with self._originals.hold(identifier) as original:
+            header = await self._headers.of(original)
+            rendition = request.resolve(image_facts(header), self._limits)
+            work = plan_work(header, rendition)
+            engine = choose_engine(header, work, lossless=self._lossless)
+            key = derivative_key(
+                original.group, original.fingerprint, rendition, engine, self._encoding
+            )
+            yield Resolved(original, header, rendition, engine, work, key)
+
+    async def body(self, resolved: Resolved) -> Body:
+        """The bytes of the answer, complete; raises OriginalRefusedError or RenderFailedError."""
+        if resolved.engine is Engine.ORIGINAL:
+            return await asyncio.to_thread(_original_body, resolved.original)
+        for _ in range(_READ_TRIES):
+            stored = await asyncio.to_thread(self._stored, resolved.key)
+            if stored is not None:
+                return stored
+            made = await self._flights.run(resolved.key, lambda: self._make(resolved))
+            if isinstance(made, bytes):
+                return Body(len(made), made)
+            try:
+                return await asyncio.to_thread(open_body, made)
+            except FileNotFoundError:
+                continue  # evicted before we came to it
+        raise RenderFailedError("The image was removed as fast as it was made; please ask again.")
+
+    async def close(self) -> None:
+        """Wait for the housekeeping that is under way."""
+        if self._housekeeping:
+            await asyncio.wait(self._housekeeping)
+
+    def _stored(self, key: EntryKey) -> Body | None:
+        entry = self._store.find(key)
+        if entry is None:
+            return None
+        try:
+            return open_body(entry.path)
+        except OSError:
+            return None
+
+    async def _make(self, resolved: Resolved) -> bytes | Path:
+        """The derivative's bytes, or the path at which the store now keeps them."""
+        started = time.perf_counter()
+        target = await asyncio.to_thread(self._reserve)
+        try:
+            rendered = await self._run(resolved, target)
+            made = await asyncio.to_thread(self._keep, resolved, rendered, target)
+        except IiifServerError as error:
+            self._observe(RenderFailed(str(resolved.original.identifier), str(error)))
+            raise
+        finally:
+            if target is not None:
+                await asyncio.to_thread(target.unlink, missing_ok=True)
+        seconds = time.perf_counter() - started
+        self._observe(
+            RenderedEvent(
+                str(resolved.original.identifier), rendered.engine, rendered.length, seconds
+            )
+        )
+        self._tidy_up()
+        return made
+
+    async def _run(self, resolved: Resolved, target: Path | None) -> Rendered:
+        plan = RenderPlan(
+            original=resolved.original.file,
+            header=resolved.header,
+            engine=resolved.engine,
+            work=resolved.work,
+            encoding=self._encoding,
+            target=target,
+        )
+        try:
+            return await self._pool.run(
+                render,
+                plan,
+                timeout=self._render_timeout,
+                subject=str(resolved.original.file.path),
+            )
+        except IiifServerError:
+            raise
+        except Exception as error:
+            # Whatever else a worker stumbles on: its words may hold a path, so they go to the log.
+            self._observe(RenderFailed(str(resolved.original.identifier), repr(error)))
+            raise RenderFailedError("The image could not be made.") from error
+
+    def _reserve(self) -> Path | None:
+        try:
+            return self._store.reserve()
+        except OSError as error:
+            self._store.report_failure(error)
+            return None
+
+    def _keep(self, resolved: Resolved, rendered: Rendered, target: Path | None) -> bytes | Path:
+        if rendered.data is not None or target is None:
+            return rendered.data or b""
+        entry = self._store.commit(resolved.key, target, resolved.rendition.format)
+        return target.read_bytes() if entry is None else entry.path
+
+    def _tidy_up(self) -> None:
+        task = asyncio.create_task(self._store.make_room())
+        self._housekeeping.add(task)
+        task.add_done_callback(self._housekeeping.discard)
+
+
+def _original_body(original: Original) -> Body:
+    """The original's own bytes, if it is still the file whose header was read."""
+    try:
+        body = open_body(original.file.path)
+    except OSError as error:
+        raise OriginalChangedError("The original has just been removed.") from error
+    if body.length != original.file.size:
+        if body.file is not None:
+            body.file.close()
+        raise OriginalChangedError("The original has just been replaced; please ask again.")
+    return body

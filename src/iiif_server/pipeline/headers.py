@@ -1,0 +1,47 @@
+"""The headers of originals, read in processes of their own and remembered."""
+
+from collections import OrderedDict
+from functools import partial
+
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.imaging.header import ImageHeader, probe
+from iiif_server.pipeline.originals import Original
+from iiif_server.workers.pool import WorkerPool
+
+_TIMEOUT = 20.0
+"""Seconds for reading a header: it takes milliseconds, unless the file means harm."""
+
+
+class Headers:
+    """The `capacity` headers used last, by the original's identifier and state."""
+
+    def __init__(self, pool: WorkerPool, capacity: int, max_pixels: int) -> None:
+        self._pool = pool
+        self._capacity = capacity
+        self._probe = partial(probe, max_pixels=max_pixels)
+        self._known: OrderedDict[str, ImageHeader] = OrderedDict()
+        self._flights: SingleFlight[str, ImageHeader] = SingleFlight()
+
+    def __repr__(self) -> str:
+        return f"<Headers {len(self._known)} of {self._capacity}>"
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    async def of(self, original: Original) -> ImageHeader:
+        """The header of an original; raises OriginalRefusedError."""
+        key = original.fingerprint
+        header = self._known.get(key)
+        if header is None:
+            header = await self._flights.run(key, lambda: self._read(original))
+        self._remember(key, header)
+        return header
+
+    async def _read(self, original: Original) -> ImageHeader:
+        return await self._pool.run(self._probe, original.file.path, timeout=_TIMEOUT)
+
+    def _remember(self, key: str, header: ImageHeader) -> None:
+        self._known[key] = header
+        self._known.move_to_end(key)
+        while len(self._known) > self._capacity:
+            self._known.popitem(last=False)

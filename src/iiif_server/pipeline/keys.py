@@ -1,0 +1,51 @@
+"""What a derivative is kept under: a digest of all that decides its bytes."""
+
+from hashlib import blake2b
+
+from iiif_server.cache.store import EntryKey
+from iiif_server.image_api.identifier import Identifier
+from iiif_server.image_api.request import Rendition
+from iiif_server.imaging.options import EncodingOptions
+from iiif_server.imaging.plan import Engine
+
+FORMAT_VERSION = 1
+"""To be raised when the same request gives other bytes than before."""
+
+
+def digest(*parts: str) -> str:
+    """32 hexadecimal digits for a sequence of texts."""
+    state = blake2b(digest_size=16)
+    for part in parts:
+        encoded = part.encode("utf-8", "surrogatepass")
+        state.update(len(encoded).to_bytes(8, "big") + encoded)
+    return state.hexdigest()
+
+
+def group_of(identifier: Identifier) -> str:
+    """The group of all that is made of an identifier's original."""
+    return digest(str(identifier))
+
+
+def derivative_key(
+    group: str,
+    fingerprint: str,
+    rendition: Rendition,
+    engine: Engine,
+    encoding: EncodingOptions,
+) -> EntryKey:
+    """The key of a derivative; every spelling of a request, in any version, has the same."""
+    box, size = rendition.region, rendition.size
+    return EntryKey(
+        group,
+        digest(
+            str(FORMAT_VERSION),
+            fingerprint,
+            f"{box.x},{box.y},{box.width},{box.height}",
+            f"{size.width},{size.height}",
+            str(rendition.rotation),
+            rendition.quality,
+            rendition.format,
+            engine,
+            encoding.model_dump_json(),
+        ),
+    )

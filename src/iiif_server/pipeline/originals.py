@@ -1,0 +1,71 @@
+"""Finding the original that an identifier names."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from iiif_server.errors import OriginalChangedError, UnknownTypeError
+from iiif_server.image_api.identifier import Identifier
+from iiif_server.imaging.plan import Identity
+from iiif_server.pipeline.keys import digest, group_of
+from iiif_server.sources.base import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """The file that a source holds for an identifier, as it is now."""
+
+    identifier: Identifier
+    file: Identity
+
+    @property
+    def group(self) -> str:
+        """The digest under which everything made of this identifier is kept."""
+        return group_of(self.identifier)
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest of the identifier and of the state of its file."""
+        return digest(str(self.identifier), str(self.file.size), str(self.file.mtime_ns))
+
+    @property
+    def modified(self) -> float:
+        """When the file was last changed, in seconds since the epoch."""
+        return self.file.mtime_ns / 1e9
+
+
+class Originals:
+    """The originals of all configured types."""
+
+    def __init__(self, sources: Mapping[str, Source[Any]]) -> None:
+        self._sources = dict(sources)
+
+    def __repr__(self) -> str:
+        return f"<Originals {', '.join(sorted(self._sources))}>"
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The names of the types, sorted."""
+        return tuple(sorted(self._sources))
+
+    def source(self, type_: str) -> Source[Any]:
+        """The source of a type; UnknownTypeError if it is not configured."""
+        try:
+            return self._sources[type_]
+        except KeyError:
+            raise UnknownTypeError(
+                "The type of this identifier, which is what stands before its first colon, "
+                "is not one that this server has."
+            ) from None
+
+    @asynccontextmanager
+    async def hold(self, identifier: Identifier) -> AsyncIterator[Original]:
+        """The original, which stays while the context is open; raises what its source raises."""
+        async with self.source(identifier.type).hold(identifier.name) as path:
+            try:
+                status = await asyncio.to_thread(path.stat)
+            except FileNotFoundError as error:
+                raise OriginalChangedError("The original has just been removed.") from error
+            yield Original(identifier, Identity(path, status.st_size, status.st_mtime_ns))

@@ -1,0 +1,1 @@
+"""HTTP: parameters in, answers and problems out. Nothing here knows how an image is made."""

@@ -1,0 +1,78 @@
+"""Where the client thinks this server is, and which identifier it wrote, letter by letter."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address
+from urllib.parse import quote
+
+from starlette.requests import Request
+
+from iiif_server.errors import MalformedIdentifierError, UntrustedHostError
+from iiif_server.sources.addresses import Network
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Addressing:
+    """How the public address of this server is found."""
+
+    base_url: str | None
+    """The configured one, without a slash at its end; None: it follows from each request."""
+    trusted_proxies: tuple[Network, ...]
+    """The peers whose `X-Forwarded-*` count."""
+
+    def base(self, request: Request) -> str:
+        """The URL before the path of a request, without a slash at its end.
+
+        Raises UntrustedHostError for a Host that is none.
+        """
+        if self.base_url is not None:
+            return self.base_url
+        forwarded = self._forwarded(request)
+        scheme = forwarded.get("proto", request.scope["scheme"])
+        host = forwarded.get("host") or request.headers.get("host", "")
+        if not _HOST.fullmatch(host):
+            raise UntrustedHostError("The Host header of this request is not a host name.")
+        prefix = forwarded.get("prefix", str(request.scope.get("root_path", "")))
+        return f"{scheme}://{host}{prefix.rstrip('/')}"
+
+    def _forwarded(self, request: Request) -> dict[str, str]:
+        """What a trusted proxy says of the original request; the last proxy's word counts."""
+        if not self._is_trusted(request.client.host if request.client else ""):
+            return {}
+        found = {}
+        for name, valid in _FORWARDED.items():
+            value = request.headers.get(f"x-forwarded-{name}", "").rpartition(",")[2].strip()
+            if value and valid.fullmatch(value):
+                found[name] = value
+        return found
+
+    def _is_trusted(self, peer: str) -> bool:
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False
+        return any(address in network for network in self.trusted_proxies)
+
+
+_FORWARDED = {"proto": re.compile("https?"), "host": _HOST, "prefix": _PREFIX}
+
+
+def written_identifier(request: Request, prefix: str, segments_after: int) -> str:
+    """The identifier as it stands in the URL, percent-encoding and all.
+
+    It is what is left of the path without the version's `prefix` and without the last
+    `segments_after` segments. Raises MalformedIdentifierError where encoded slashes make that
+    another split than the one by which the route was found.
+    """
+    raw = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+    path = raw.partition(b"?")[0].decode("ascii", "replace")
+    path = path.removeprefix(request.scope.get("root_path", "")).removeprefix(prefix)
+    parts = path.removeprefix("/").rsplit("/", segments_after)
+    if len(parts) != segments_after + 1:
+        raise MalformedIdentifierError(
+            "The slashes between the parameters must not be percent-encoded."
+        )
+    return parts[0]

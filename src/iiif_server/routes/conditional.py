@@ -1,0 +1,25 @@
+"""Conditional requests (RFC 9110, 13)."""
+
+from collections.abc import Mapping
+from email.utils import formatdate, parsedate_to_datetime
+
+
+def validators(tag: str, modified: float) -> dict[str, str]:
+    """The headers by which a client can ask later whether anything has changed."""
+    return {"ETag": f'"{tag}"', "Last-Modified": formatdate(int(modified), usegmt=True)}
+
+
+def is_not_modified(headers: Mapping[str, str], tag: str, modified: float) -> bool:
+    """Whether a client that sends these headers has the current state: then it gets a 304.
+
+    `If-Modified-Since` counts only where there is no `If-None-Match` (RFC 9110, 13.1.3).
+    """
+    if (wanted := headers.get("if-none-match")) is not None:
+        tags = {item.strip().removeprefix("W/") for item in wanted.split(",")}
+        return "*" in tags or f'"{tag}"' in tags
+    if (since := headers.get("if-modified-since")) is not None:
+        try:
+            return int(modified) <= parsedate_to_datetime(since).timestamp()
+        except (ValueError, OverflowError):
+            return False
+    return False

@@ -1,0 +1,175 @@
+"""The Image API itself: info.json, images, and the redirect from the base URI, in each version."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import RedirectResponse, Response
+
+from iiif_server.image_api.formats import FACTS
+from iiif_server.image_api.information import image_information
+from iiif_server.image_api.request import ImageRequest, canonical_parameters
+from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.routes.addresses import written_identifier
+from iiif_server.routes.conditional import is_not_modified, validators
+from iiif_server.routes.delivery import deliver
+from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
+from iiif_server.routes.problems import DOCUMENTED
+from iiif_server.routes.services import Services, services
+
+_INFORMATION_SEGMENTS = 1
+_IMAGE_SEGMENTS = 4
+_LD_JSON = "application/ld+json"
+
+Provided = Annotated[Services, Depends(services)]
+
+_PARAMETERS: dict[ImageApiVersion, Callable[..., ImageRequest]] = {
+    V2: parameters_v2,
+    V3: parameters_v3,
+}
+
+
+def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
+    """The routes of one version of the Image API under a path prefix."""
+    router = APIRouter(prefix=prefix, tags=[f"Image API {version.number}"], responses=DOCUMENTED)
+    parameters = Annotated[ImageRequest, Depends(_PARAMETERS[version])]
+    named = f"v{version.number[0]}" if prefix else "default"
+
+    @router.get(
+        "/{identifier:path}/info.json",
+        operation_id=f"image_information_{named}",
+        summary="Image information",
+        response_class=Response,
+        responses={200: {"content": {"application/json": {}, _LD_JSON: {}}}},
+    )
+    async def information(
+        request: Request,
+        identifier: IdentifierPath,  # noqa: ARG001 - documented; read as it is written, below
+        provided: Provided,
+    ) -> Response:
+        """Width, height, tiles, sizes and what else can be asked of an image."""
+        written = written_identifier(request, prefix, _INFORMATION_SEGMENTS)
+        return await _information(_Call(request, provided, version, prefix, written))
+
+    @router.get(
+        # The parameters of the dependency:
+        "/{identifier:path}/{region}/{size}/{rotation}/{quality}.{format}",  # noqa: FAST003
+        operation_id=f"image_{named}",
+        summary="Image",
+        response_class=Response,
+        responses={200: {"content": {facts.media_type: {} for facts in FACTS.values()}}},
+    )
+    async def image(
+        request: Request,
+        identifier: IdentifierPath,  # noqa: ARG001 - documented; read as it is written, below
+        asked: parameters,
+        provided: Provided,
+    ) -> Response:
+        """A region of an image, scaled, rotated, in a quality and a format."""
+        written = written_identifier(request, prefix, _IMAGE_SEGMENTS)
+        return await _image(_Call(request, provided, version, prefix, written), asked)
+
+    return router
+
+
+def base_uri_router(version: ImageApiVersion, prefix: str) -> APIRouter:
+    """The redirect from an image's base URI; to be added after all other routes."""
+    router = APIRouter(prefix=prefix, tags=[f"Image API {version.number}"], responses=DOCUMENTED)
+    named = f"v{version.number[0]}" if prefix else "default"
+
+    @router.get(
+        "/{identifier:path}",
+        operation_id=f"base_uri_{named}",
+        summary="Base URI",
+        status_code=303,
+        response_class=RedirectResponse,
+    )
+    async def base_uri(
+        request: Request,
+        identifier: IdentifierPath,  # noqa: ARG001 - documented; read as it is written, below
+        provided: Provided,
+    ) -> Response:
+        """Redirects to the image information (Image API 3.0, 2)."""
+        written = written_identifier(request, prefix, 0)
+        provided.identifier(written)
+        call = _Call(request, provided, version, prefix, written)
+        return RedirectResponse(f"{call.base_uri}/info.json", status_code=303)
+
+    return router
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One request to one version of the Image API."""
+
+    request: Request
+    provided: Services
+    version: ImageApiVersion
+    prefix: str
+    written: str
+    """The identifier as it stands in the URL."""
+
+    @property
+    def base_uri(self) -> str:
+        """The image's URI in the form in which the client wrote it, fit to stand in a header."""
+        identifier = quote(self.written, safe="%/:@!$&'()*+,;=~")
+        return f"{self.provided.addressing.base(self.request)}{self.prefix}/{identifier}"
+
+    def cache_control(self, type_: str) -> str:
+        """For how long clients may keep what they get of a type."""
+        return f"max-age={self.provided.types[type_].cache_for}"
+
+
+async def _information(call: _Call) -> Response:
+    identifier = call.provided.identifier(call.written)
+    async with call.provided.originals.hold(identifier) as original:
+        header = await call.provided.headers.of(original)
+    document = image_information(
+        call.version, call.base_uri, header.dimensions, call.provided.offer(identifier.type)
+    )
+    content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    tag = blake2b(content, digest_size=16).hexdigest()
+    media_type, links = _information_type(call.request, call.version)
+    headers = {
+        "Cache-Control": call.cache_control(identifier.type),
+        "Link": ", ".join([*links, _profile_link(call.version)]),
+        "Vary": "Accept",
+        **validators(tag, original.modified),
+    }
+    if is_not_modified(call.request.headers, tag, original.modified):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)
+
+
+async def _image(call: _Call, asked: ImageRequest) -> Response:
+    identifier = call.provided.identifier(call.written)
+    async with call.provided.derivatives.resolve(identifier, asked) as resolved:
+        tag, modified = resolved.key.digest, resolved.original.modified
+        canonical = canonical_parameters(
+            resolved.rendition, resolved.facts, call.provided.limits, call.version
+        )
+        headers = {
+            "Cache-Control": call.cache_control(identifier.type),
+            "Link": f'<{call.base_uri}/{canonical}>;rel="canonical", {_profile_link(call.version)}',
+            **validators(tag, modified),
+        }
+        if is_not_modified(call.request.headers, tag, modified):
+            return Response(status_code=304, headers=headers)
+        body = await call.provided.derivatives.body(resolved)
+    return deliver(body, FACTS[asked.format].media_type, headers)
+
+
+def _information_type(request: Request, version: ImageApiVersion) -> tuple[str, list[str]]:
+    """The media type of info.json, and the link to its context where the type is plain JSON."""
+    if _LD_JSON in request.headers.get("accept", ""):
+        return f'{_LD_JSON};profile="{version.context}"', []
+    context = f'<{version.context}>;rel="http://www.w3.org/ns/json-ld#context";type="{_LD_JSON}"'
+    return "application/json", [context]
+
+
+def _profile_link(version: ImageApiVersion) -> str:
+    return f'<{version.compliance}>;rel="profile"'

@@ -1,0 +1,63 @@
+"""What those who run the server look at."""
+
+import time
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
+
+from iiif_server import __version__
+from iiif_server.routes.services import Services, services
+
+router = APIRouter(tags=["Operations"])
+
+
+class Health(BaseModel):
+    """Whether the process answers."""
+
+    status: str
+
+
+class Status(BaseModel):
+    """What the server is, can do, and is doing."""
+
+    version: str
+    uptime: float
+    """In seconds."""
+    engines: dict[str, bool]
+    """`jpegtran` is false where full-resolution JPEG tiles have to be compressed anew."""
+    formats: list[str]
+    types: dict[str, str]
+    """The source of each type."""
+    cache: dict[str, Any]
+    headers: int
+    """Headers of originals remembered."""
+    fetching: int
+    """Originals being fetched now."""
+    pools: dict[str, dict[str, int]]
+
+
+@router.get("/health", summary="Liveness")
+async def health() -> Health:
+    """Answers as long as the process does."""
+    return Health(status="ok")
+
+
+@router.get("/status", summary="Status")
+async def status(provided: Annotated[Services, Depends(services)]) -> Status:
+    """What the server is, can do, and is doing."""
+    return Status(
+        version=__version__,
+        uptime=round(time.time() - provided.started, 1),
+        engines={"jpegtran": provided.lossless, "libvips": True},
+        formats=list(provided.formats),
+        types={name: options.source for name, options in sorted(provided.types.items())},
+        cache=asdict(provided.store.stats),
+        headers=len(provided.headers),
+        fetching=provided.fetcher.active,
+        pools={
+            "size": asdict(provided.header_pool.stats),
+            "image": asdict(provided.image_pool.stats),
+        },
+    )

@@ -1,0 +1,128 @@
+"""The path parameters of the Image API, typed, described, and validated by its pure parsers."""
+
+from typing import Annotated
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, PlainValidator
+
+from iiif_server.image_api.formats import Format, parse_format
+from iiif_server.image_api.quality import Quality, parse_quality
+from iiif_server.image_api.region import Region, parse_region
+from iiif_server.image_api.request import ImageRequest
+from iiif_server.image_api.rotation import Rotation, parse_rotation
+from iiif_server.image_api.size import Size, parse_size
+from iiif_server.image_api.versions import V2, V3
+
+
+class ImageParameters(BaseModel):
+    """Region, rotation, quality and format, which all versions write alike."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    region: Annotated[Region, PlainValidator(parse_region)]
+    size: Size
+    rotation: Annotated[Rotation, PlainValidator(parse_rotation)]
+    quality: Annotated[Quality, PlainValidator(parse_quality)]
+    format: Annotated[Format, PlainValidator(parse_format)]
+
+    @property
+    def request(self) -> ImageRequest:
+        """The same as the Image API floor takes it."""
+        return ImageRequest(self.region, self.size, self.rotation, self.quality, self.format)
+
+
+class ImageParametersV3(ImageParameters):
+    """The parameters of Image API 3.0."""
+
+    size: Annotated[Size, PlainValidator(lambda text: parse_size(text, V3))]
+
+
+class ImageParametersV2(ImageParameters):
+    """The parameters of Image API 2.1."""
+
+    size: Annotated[Size, PlainValidator(lambda text: parse_size(text, V2))]
+
+
+IdentifierPath = Annotated[
+    str,
+    Path(
+        description="`type:name`, percent-encoded; slashes in the name may stand as they are",
+        examples=["sample:atlas.jpg"],
+    ),
+]
+RegionPath = Annotated[
+    str,
+    Path(
+        description="`full`, `square`, `x,y,w,h` in pixels or `pct:x,y,w,h` in percent",
+        examples=["full", "square", "1024,1024,512,512", "pct:25,25,50,50"],
+    ),
+]
+SizePathV3 = Annotated[
+    str,
+    Path(
+        description=(
+            "`max`, `w,`, `,h`, `pct:n`, `w,h` or `!w,h`; with `^` before it, also upscaled"
+        ),
+        examples=["max", "400,", "!512,512", "^2000,", "pct:50"],
+    ),
+]
+SizePathV2 = Annotated[
+    str,
+    Path(
+        description="`full`, `max`, `w,`, `,h`, `pct:n`, `w,h` or `!w,h`",
+        examples=["full", "400,", "!512,512", "pct:50"],
+    ),
+]
+RotationPath = Annotated[
+    str,
+    Path(
+        description="degrees clockwise, 0 to 360; with `!` before them, mirrored first",
+        examples=["0", "90", "!0", "22.5"],
+    ),
+]
+QualityPath = Annotated[
+    str,
+    Path(description="`default`, `color`, `gray` or `bitonal`", examples=list(Quality)),
+]
+FormatPath = Annotated[
+    str,
+    Path(description="the file format of the answer", examples=list(Format)),
+]
+
+
+def parameters_v3(
+    region: RegionPath,
+    size: SizePathV3,
+    rotation: RotationPath,
+    quality: QualityPath,
+    format: FormatPath,  # noqa: A002 - the specification's word
+) -> ImageRequest:
+    """The request that the path parameters of Image API 3.0 make."""
+    return ImageParametersV3.model_validate(
+        {
+            "region": region,
+            "size": size,
+            "rotation": rotation,
+            "quality": quality,
+            "format": format,
+        }
+    ).request
+
+
+def parameters_v2(
+    region: RegionPath,
+    size: SizePathV2,
+    rotation: RotationPath,
+    quality: QualityPath,
+    format: FormatPath,  # noqa: A002 - the specification's word
+) -> ImageRequest:
+    """The request that the path parameters of Image API 2.1 make."""
+    return ImageParametersV2.model_validate(
+        {
+            "region": region,
+            "size": size,
+            "rotation": rotation,
+            "quality": quality,
+            "format": format,
+        }
+    ).request

@@ -1,0 +1,106 @@
+"""The one table that says which refusal has which HTTP status."""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from iiif_server import errors
+
+STATUS: dict[type[errors.IiifServerError], int] = {
+    errors.RequestRefusedError: 400,
+    errors.NotFoundError: 404,
+    errors.OriginalTooLargeError: 413,
+    errors.UnsupportedOriginalError: 415,
+    errors.DamagedOriginalError: 422,
+    errors.OriginalChangedError: 503,
+    errors.RenderTimedOutError: 503,
+    errors.RenderFailedError: 500,
+    errors.SourceTimedOutError: 504,
+    errors.SourceUnavailableError: 502,
+}
+"""An error that is not here has the status of its nearest ancestor."""
+
+RETRY_AFTER_SECONDS = {errors.OriginalChangedError: 1, errors.RenderTimedOutError: 60}
+
+logger = logging.getLogger("iiif_server")
+
+
+class Problem(BaseModel):
+    """What a refused request gets."""
+
+    error: str
+    """A sentence that says what was wrong and what would work."""
+
+
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": description}
+    for status, description in {
+        400: "A parameter or the identifier is malformed, or asks for what cannot be",
+        404: "There is no such type or image",
+        413: "The original is larger than this server reads",
+        415: "The original is not an image of a format that is read",
+        422: "The original is damaged",
+        500: "The image could not be made",
+        502: "The place where the original is kept failed",
+        503: "Not now: please ask again",
+        504: "The place where the original is kept did not answer in time",
+    }.items()
+}
+"""For the OpenAPI document."""
+
+
+def status_of(error: errors.IiifServerError) -> int:
+    """The HTTP status of a refusal."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def problem(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """The answer to a refused request; no cache keeps it."""
+    return JSONResponse(
+        {"error": message}, status, headers={"Cache-Control": "no-store", **(headers or {})}
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make the app answer every refusal with a problem."""
+    app.add_exception_handler(errors.IiifServerError, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+
+
+async def _refused(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, errors.IiifServerError):  # pragma: no cover - Starlette's typing
+        raise error
+    seconds = RETRY_AFTER_SECONDS.get(type(error))
+    return problem(status_of(error), str(error), {"Retry-After": str(seconds)} if seconds else None)
+
+
+async def _invalid(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestValidationError):  # pragma: no cover - Starlette's typing
+        raise error
+    parts = [f"{item['loc'][-1]}: {item['msg']}" for item in error.errors()]
+    return problem(400, f"Invalid request: {'; '.join(parts)}.")
+
+
+async def _http(_: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, HTTPException):  # pragma: no cover - Starlette's typing
+        raise error
+    message = _HTTP_MESSAGES.get(error.status_code, str(error.detail))
+    return problem(error.status_code, message, dict(error.headers or {}))
+
+
+_HTTP_MESSAGES = {
+    404: "There is nothing at this address: see /docs for what there is.",
+    405: "This address answers GET, HEAD and OPTIONS only.",
+}
+
+
+def unexpected(error: Exception) -> JSONResponse:
+    """The answer when the server itself is at fault; the log has the traceback."""
+    logger.error("unexpected error", exc_info=error)
+    return problem(500, "The server failed to answer this request; its log says why.")

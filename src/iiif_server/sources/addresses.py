@@ -1,0 +1,78 @@
+"""Which network addresses may be fetched from. Pure."""
+
+from collections.abc import Iterable, Sequence
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_NAT64 = IPv6Network("64:ff9b::/96")
+_IPV4_COMPATIBLE = IPv6Network("::/96")
+_ISATAP = 0x5EFE
+_NEVER_PUBLIC: tuple[Network, ...] = tuple(
+    ip_network(text)
+    for text in (
+        "0.0.0.0/8",
+        "100.64.0.0/10",  # carrier-grade NAT
+        "192.0.0.0/24",  # protocol assignments
+        "192.88.99.0/24",  # 6to4 relays
+        "64:ff9b:1::/48",  # NAT64 inside a network
+        "fec0::/10",  # site-local, before unique-local
+        "3fff::/20",  # documentation
+        "5f00::/16",  # segment routing
+    )
+)
+
+
+def may_connect(address: str, allowed: Sequence[Network]) -> bool:
+    """Whether an address is public, or in a network that the operator has allowed.
+
+    An IPv6 address that carries an IPv4 one (mapped, compatible, 6to4, Teredo, NAT64, ISATAP) is as
+    public as what it carries. False for whatever is no address.
+    """
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if any(ip in network for network in allowed):
+        return True
+    embedded = list(_embedded(ip))
+    if embedded and any(any(inner in network for network in allowed) for inner in embedded):
+        return True
+    # A mapped or NAT64 address is itself not global: what it carries decides.
+    if embedded and isinstance(ip, IPv6Address) and (ip.ipv4_mapped or ip in _NAT64):
+        return all(_is_public(inner) for inner in embedded)
+    return _is_public(ip) and all(_is_public(inner) for inner in embedded)
+
+
+def _is_public(ip: Address) -> bool:
+    return (
+        ip.is_global
+        and not ip.is_multicast
+        and not ip.is_reserved
+        and not any(ip in network for network in _NEVER_PUBLIC)
+    )
+
+
+def _embedded(ip: Address) -> Iterable[IPv4Address]:
+    """The IPv4 addresses that an IPv6 address carries."""
+    if isinstance(ip, IPv4Address):
+        return
+    low = IPv4Address(int(ip) & 0xFFFF_FFFF)
+    if ip.ipv4_mapped:
+        yield ip.ipv4_mapped
+    elif ip in _NAT64 or (ip in _IPV4_COMPATIBLE and int(ip) > 0xFFFF):  # noqa: PLR2004 - ::1, ::
+        yield low
+    if ip.sixtofour:
+        yield ip.sixtofour
+    if ip.teredo:
+        yield from ip.teredo
+    if (int(ip) >> 32) & 0xFFFF == _ISATAP:
+        yield low

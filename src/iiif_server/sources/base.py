@@ -1,0 +1,70 @@
+"""The seam between the server and the places where originals are."""
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from iiif_server.sources.fetching import Fetcher
+
+
+class TypeOptions(BaseModel):
+    """What every type may say, whatever its source."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    source: str
+    """Which source the originals come from: disk, web, trusted_web, or one from a plug-in."""
+    rights: str | None = None
+    """URI of a licence or rights statement, repeated in each info.json of the type."""
+    cache_for: int = Field(default=86_400, ge=0)
+    """Seconds for which clients may keep images and info.json (`Cache-Control: max-age`)."""
+    info: dict[str, JsonValue] = Field(default_factory=dict)
+    """Further properties of each info.json: `service`, `partOf`, `seeAlso`, ..."""
+
+
+Options = TypeVar("Options", bound=TypeOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the server lends to the source of one type."""
+
+    type: str
+    folder: Path
+    """`{source_path}/{type}`, the type's own."""
+    fetcher: Fetcher
+    """Guarded HTTP, shared by all types."""
+
+
+class Source(ABC, Generic[Options]):
+    """One type's originals by name.
+
+    A plug-in subclasses this, sets `options` to its model, and implements `hold`.
+    """
+
+    options_model: ClassVar[type[TypeOptions]] = TypeOptions
+    """The settings that `[types.NAME]` may have for this source."""
+
+    def __init__(self, surroundings: Surroundings, options: Options) -> None:
+        self.surroundings = surroundings
+        self.options = options
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.surroundings.type}>"
+
+    @abstractmethod
+    def hold(self, name: str) -> AbstractAsyncContextManager[Path]:
+        """A local file with the original's bytes, which stays while the context is open.
+
+        Raises OriginalNotFoundError, SourceUnavailableError or another of `errors`, and no foreign
+        exception. Its path may change from call to call, as long as size and modification time tell
+        one state of the original from another.
+        """
+
+    def problems(self) -> list[str]:
+        """What an operator would have to mend before this type can serve; for `check`."""
+        return []

@@ -1,0 +1,59 @@
+"""Originals on the web whose URL follows from their name."""
+
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from pydantic import field_validator
+
+from iiif_server.errors import OriginalNotFoundError
+from iiif_server.sources.base import Source, Surroundings, TypeOptions
+from iiif_server.sources.keeping import KeptOriginals, Origin
+
+_PLACEHOLDER = "{name}"
+
+
+class WebOptions(TypeOptions):
+    """A type whose originals are fetched from a URL made of their name."""
+
+    url: str
+    """Where an original is; `{name}` in its path or query stands for the name, encoded."""
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("the URL must begin with http:// or https:// and a host")
+        if _PLACEHOLDER in parts.netloc:
+            raise ValueError(
+                "{name} may stand in the path or the query of the URL, not in its host"
+            )
+        return url
+
+
+class WebSource(Source[WebOptions]):
+    """`url` with the name in it, fetched once and kept at `{source_path}/{type}/{name}`."""
+
+    options_model = WebOptions
+
+    def __init__(self, surroundings: Surroundings, options: WebOptions) -> None:
+        super().__init__(surroundings, options)
+        self._kept = KeptOriginals(surroundings.folder, surroundings.fetcher)
+
+    def hold(self, name: str) -> AbstractAsyncContextManager[Path]:
+        """The kept original of this name, fetched first if need be."""
+        return self._kept.hold(name, Origin(complete(self.options.url, name), lambda _: True))
+
+
+def complete(template: str, name: str) -> str:
+    """The URL with the name in place of `{name}`, percent-encoded for where it stands.
+
+    In the path slashes stay slashes; a name that would climb out of its place there raises
+    OriginalNotFoundError.
+    """
+    before_query, question, query = template.partition("?")
+    if _PLACEHOLDER in before_query and any(part in {"", ".", ".."} for part in name.split("/")):
+        raise OriginalNotFoundError("There is no image with this identifier.")
+    path = before_query.replace(_PLACEHOLDER, quote(name, safe="/"))
+    return path + question + query.replace(_PLACEHOLDER, quote(name, safe=""))

@@ -1,0 +1,85 @@
+"""The records that components hand to an observer. They hold facts, never log text."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """An original came over HTTP and is kept."""
+
+    identifier: str
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FetchFailed:
+    """An original could not be fetched; `reason` may name the upstream, so it is for the log."""
+
+    identifier: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A worker made a derivative."""
+
+    identifier: str
+    engine: str
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RenderFailed:
+    """A worker could not make a derivative; `reason` is for the log."""
+
+    identifier: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerReplaced:
+    """A worker process died or was killed, and another took its place."""
+
+    pool: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evicted:
+    """The derivative store made room."""
+
+    files: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class EntryDropped:
+    """A stored derivative failed its check and was removed."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """The derivative store could not be written; the derivative was served all the same."""
+
+    reason: str
+
+
+Event = (
+    Fetched
+    | FetchFailed
+    | Rendered
+    | RenderFailed
+    | WorkerReplaced
+    | Evicted
+    | EntryDropped
+    | StoreFailed
+)
+
+Observer = Callable[[Event], None]
+"""Whoever is told; it must return quickly and never raise."""

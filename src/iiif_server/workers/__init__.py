@@ -1,0 +1,1 @@
+"""Processes that do what may be slow or dangerous."""

@@ -1,0 +1,61 @@
+"""Which waiting job goes to which idle worker. Pure."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+LOOK_AHEAD = 16
+"""How many waiting jobs are considered for a worker that has their original open."""
+MOST_OVERTAKEN = 8
+"""How often a job lets a better-suited one pass."""
+
+
+class Memory:
+    """What a worker is predicted to hold open: the least recently used goes first."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._held: OrderedDict[str, None] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Memory {list(self._held)}>"
+
+    def __contains__(self, subject: object) -> bool:
+        return subject in self._held
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def remember(self, subject: str) -> None:
+        """Take note that the worker has just used this."""
+        self._held[subject] = None
+        self._held.move_to_end(subject)
+        while len(self._held) > self._capacity:
+            self._held.popitem(last=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A job as the choice sees it."""
+
+    subject: str | None
+    """What it is about, if it matters."""
+    overtaken: int = 0
+
+
+def choose(waiting: Sequence[Waiting], idle: Sequence[Memory]) -> tuple[int, int]:
+    """The indices of the next job and of the idle worker for it; both sequences are not empty.
+
+    The first job of the look-ahead whose subject an idle worker has open, with that worker; where
+    there is none, or where the oldest job has been overtaken often enough, the oldest job, with a
+    worker that has it open or else with the one that holds least.
+    """
+    if waiting[0].overtaken < MOST_OVERTAKEN:
+        for job, candidate in enumerate(waiting[:LOOK_AHEAD]):
+            for worker, memory in enumerate(idle):
+                if candidate.subject in memory:
+                    return job, worker
+    return 0, min(
+        range(len(idle)),
+        key=lambda worker: (waiting[0].subject not in idle[worker], len(idle[worker])),
+    )
