@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format lint types floors lock clean
+.PHONY: help install run test check static format lint types floors e2e docs lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,9 +23,11 @@ run: install ## Serve images; without settings (IIIF_CONFIG, IIIF_*), a sample i
 	$(BIN)/iiif-server serve
 
 test: install ## Run all tests but the end-to-end ones
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/unit tests/property tests/integration
 
-check: format lint types floors test ## Everything CI checks
+check: static test ## All checks and tests but the end-to-end ones
+
+static: format lint types floors ## All checks that run nothing
 
 format: install ## Check formatting
 	$(BIN)/ruff format --check src tests
@@ -38,6 +40,12 @@ types: install ## Check types with mypy
 
 floors: install ## Check that each floor imports only downward
 	$(BIN)/lint-imports
+
+e2e: install ## Real servers, the official validator, real clients
+	tests/e2e/run
+
+docs: install ## Write the pages that are made from the code
+	$(BIN)/iiif-server settings > docs/settings.md
 
 lock: ## Resolve and lock the versions of all dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock

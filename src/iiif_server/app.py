@@ -35,6 +35,7 @@ def create_app(settings: Settings | None = None, observer: Observer = log_event)
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
+        root_path=chosen.root_path,
         redirect_slashes=False,
         redoc_url=None,
     )

@@ -1,5 +1,6 @@
 """The command line. Commands import what they need, so that worker processes need not."""
 
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,8 @@ def serve(config: Path | None, host: str | None, port: int | None) -> None:
     host, port = host or settings.http_host, settings.http_port if port is None else port
     for line in _addresses(settings, host, port):
         click.echo(line)
+    # uvicorn ends gracefully and then raises the signal again: being asked to end is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         create_app(settings),
         host=host,
@@ -72,6 +75,14 @@ def check(config: Path | None) -> None:
     if wrong:
         _fail(f"{wrong} thing{'s' if wrong > 1 else ''} to mend.")
     click.echo("Everything is in order.")
+
+
+@main.command()
+def settings() -> None:
+    """Print the reference of all settings, in Markdown."""
+    from iiif_server.reference import settings_page  # noqa: PLC0415
+
+    click.echo(settings_page(), nl=False)
 
 
 @main.group()

@@ -78,6 +78,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             lossless=jpegtran.AVAILABLE,
             limits=settings.limits.output,
             min_sizes_size=settings.min_sizes_size,
+            canonical_redirect=settings.canonical_redirect,
             started=time.time(),
         )
 

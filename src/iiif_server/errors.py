@@ -44,6 +44,10 @@ class UntrustedHostError(RequestRefusedError):
     """A Host header that is no host."""
 
 
+class NotAcceptableError(IiifServerError):
+    """The Accept header rules out everything that there is."""
+
+
 # --- finding the original -------------------------------------------------------------------
 
 

@@ -66,6 +66,8 @@ class Settings(BaseSettings):
 
     base_url: str | None = None
     """Prefix of every `id`; unset: derived from each request."""
+    root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
+    """Path under which a proxy has put the server, as `/iiif`, whether it strips it or not."""
     http_host: str = "127.0.0.1"
     """Address to listen on."""
     http_port: int = Field(default=4040, ge=0, le=65535)
@@ -93,6 +95,8 @@ class Settings(BaseSettings):
     """Originals being fetched at once, over all types."""
     default_type: str | None = None
     """Type of an identifier that names none."""
+    canonical_redirect: bool = False
+    """Whether image requests in another than the canonical form are redirected to it."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """What is logged: debug, info, warning or error."""
     types: dict[str, AnyTypeOptions] = Field(default_factory=dict)

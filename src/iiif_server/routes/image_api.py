@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Annotated
 from urllib.parse import quote
@@ -17,15 +17,18 @@ from iiif_server.image_api.versions import V2, V3, ImageApiVersion
 from iiif_server.routes.addresses import written_identifier
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import deliver
+from iiif_server.routes.negotiation import JSON, LD_JSON, Representation, negotiate
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
 from iiif_server.routes.problems import DOCUMENTED
 from iiif_server.routes.services import Services, services
 
 _INFORMATION_SEGMENTS = 1
 _IMAGE_SEGMENTS = 4
-_LD_JSON = "application/ld+json"
 
 Provided = Annotated[Services, Depends(services)]
+
+_NEGOTIABLE = {"": (V3, V2), V3.path: (V3,), V2.path: (V2,)}
+"""The versions that image information may be asked for in, the default first, by path prefix."""
 
 _PARAMETERS: dict[ImageApiVersion, Callable[..., ImageRequest]] = {
     V2: parameters_v2,
@@ -44,7 +47,7 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         operation_id=f"image_information_{named}",
         summary="Image information",
         response_class=Response,
-        responses={200: {"content": {"application/json": {}, _LD_JSON: {}}}},
+        responses={200: {"content": {JSON: {}, LD_JSON: {}}}},
     )
     async def information(
         request: Request,
@@ -125,24 +128,27 @@ class _Call:
 
 
 async def _information(call: _Call) -> Response:
+    chosen = negotiate(call.request.headers.get("accept"), _NEGOTIABLE[call.prefix])
+    if chosen.version is not call.version:
+        # The image's URI in the other version: its sizes have another grammar.
+        call = replace(call, version=chosen.version, prefix=chosen.version.path)
     identifier = call.provided.identifier(call.written)
     async with call.provided.originals.hold(identifier) as original:
         header = await call.provided.headers.of(original)
     document = image_information(
-        call.version, call.base_uri, header.dimensions, call.provided.offer(identifier.type)
+        chosen.version, call.base_uri, header.dimensions, call.provided.offer(identifier.type)
     )
     content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     tag = blake2b(content, digest_size=16).hexdigest()
-    media_type, links = _information_type(call.request, call.version)
     headers = {
         "Cache-Control": call.cache_control(identifier.type),
-        "Link": ", ".join([*links, _profile_link(call.version)]),
+        "Link": ", ".join(_information_links(chosen)),
         "Vary": "Accept",
         **validators(tag, original.modified),
     }
     if is_not_modified(call.request.headers, tag, original.modified):
         return Response(status_code=304, headers=headers)
-    return Response(content, media_type=media_type, headers=headers)
+    return Response(content, media_type=chosen.media_type, headers=headers)
 
 
 async def _image(call: _Call, asked: ImageRequest) -> Response:
@@ -152,23 +158,31 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
         canonical = canonical_parameters(
             resolved.rendition, resolved.facts, call.provided.limits, call.version
         )
+        canonical_uri = f"{call.base_uri}/{canonical}"
         headers = {
             "Cache-Control": call.cache_control(identifier.type),
-            "Link": f'<{call.base_uri}/{canonical}>;rel="canonical", {_profile_link(call.version)}',
-            **validators(tag, modified),
+            "Link": f'<{canonical_uri}>;rel="canonical", {_profile_link(call.version)}',
         }
+        if call.provided.canonical_redirect and not _is_written(call.request, canonical):
+            return RedirectResponse(canonical_uri, status_code=303, headers=headers)
+        headers |= validators(tag, modified)
         if is_not_modified(call.request.headers, tag, modified):
             return Response(status_code=304, headers=headers)
         body = await call.provided.derivatives.body(resolved)
     return deliver(body, FACTS[asked.format].media_type, headers)
 
 
-def _information_type(request: Request, version: ImageApiVersion) -> tuple[str, list[str]]:
-    """The media type of info.json, and the link to its context where the type is plain JSON."""
-    if _LD_JSON in request.headers.get("accept", ""):
-        return f'{_LD_JSON};profile="{version.context}"', []
-    context = f'<{version.context}>;rel="http://www.w3.org/ns/json-ld#context";type="{_LD_JSON}"'
-    return "application/json", [context]
+def _is_written(request: Request, canonical: str) -> bool:
+    """Whether a request has the canonical parameters already."""
+    path: str = request.scope["path"]
+    return path.endswith(f"/{canonical}")
+
+
+def _information_links(chosen: Representation) -> list[str]:
+    """The profile, and for plain JSON the context that JSON-LD would name in its type."""
+    version = chosen.version
+    context = f'<{version.context}>;rel="http://www.w3.org/ns/json-ld#context";type="{LD_JSON}"'
+    return [_profile_link(version)] if chosen.linked_data else [context, _profile_link(version)]
 
 
 def _profile_link(version: ImageApiVersion) -> str:

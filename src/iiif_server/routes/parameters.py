@@ -13,6 +13,11 @@ from iiif_server.image_api.rotation import Rotation, parse_rotation
 from iiif_server.image_api.size import Size, parse_size
 from iiif_server.image_api.versions import V2, V3
 
+# For the document only: the parsers decide, and say what they expected.
+_N = r"[1-9]\d{0,8}"
+_D = r"\d{1,9}(\.\d{1,10})?"
+_SIZES = rf"{_N},|,{_N}|!?{_N},{_N}|pct:{_D}"
+
 
 class ImageParameters(BaseModel):
     """Region, rotation, quality and format, which all versions write alike."""
@@ -54,6 +59,9 @@ RegionPath = Annotated[
     str,
     Path(
         description="`full`, `square`, `x,y,w,h` in pixels or `pct:x,y,w,h` in percent",
+        json_schema_extra={
+            "pattern": rf"^(full|square|{_N},{_N},{_N},{_N}|pct:{_D},{_D},{_D},{_D})$"
+        },
         examples=["full", "square", "1024,1024,512,512", "pct:25,25,50,50"],
     ),
 ]
@@ -63,6 +71,7 @@ SizePathV3 = Annotated[
         description=(
             "`max`, `w,`, `,h`, `pct:n`, `w,h` or `!w,h`; with `^` before it, also upscaled"
         ),
+        json_schema_extra={"pattern": rf"^\^?(max|{_SIZES})$"},
         examples=["max", "400,", "!512,512", "^2000,", "pct:50"],
     ),
 ]
@@ -70,6 +79,7 @@ SizePathV2 = Annotated[
     str,
     Path(
         description="`full`, `max`, `w,`, `,h`, `pct:n`, `w,h` or `!w,h`",
+        json_schema_extra={"pattern": rf"^(full|max|{_SIZES})$"},
         examples=["full", "400,", "!512,512", "pct:50"],
     ),
 ]
@@ -77,16 +87,25 @@ RotationPath = Annotated[
     str,
     Path(
         description="degrees clockwise, 0 to 360; with `!` before them, mirrored first",
+        json_schema_extra={"pattern": rf"^!?{_D}$"},
         examples=["0", "90", "!0", "22.5"],
     ),
 ]
 QualityPath = Annotated[
     str,
-    Path(description="`default`, `color`, `gray` or `bitonal`", examples=list(Quality)),
+    Path(
+        description="how the pixels are coloured",
+        json_schema_extra={"enum": list(Quality)},
+        examples=list(Quality),
+    ),
 ]
 FormatPath = Annotated[
     str,
-    Path(description="the file format of the answer", examples=list(Format)),
+    Path(
+        description="the file format of the answer",
+        json_schema_extra={"enum": list(Format)},
+        examples=list(Format),
+    ),
 ]
 
 

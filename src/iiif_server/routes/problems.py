@@ -14,6 +14,7 @@ from iiif_server import errors
 STATUS: dict[type[errors.IiifServerError], int] = {
     errors.RequestRefusedError: 400,
     errors.NotFoundError: 404,
+    errors.NotAcceptableError: 406,
     errors.OriginalTooLargeError: 413,
     errors.UnsupportedOriginalError: 415,
     errors.DamagedOriginalError: 422,
@@ -42,6 +43,8 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
     for status, description in {
         400: "A parameter or the identifier is malformed, or asks for what cannot be",
         404: "There is no such type or image",
+        405: "Only GET, HEAD and OPTIONS are answered",
+        406: "The Accept header takes no representation that there is",
         413: "The original is larger than this server reads",
         415: "The original is not an image of a format that is read",
         422: "The original is damaged",

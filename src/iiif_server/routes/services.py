@@ -39,6 +39,8 @@ class Services:
     """Whether the lossless engine is there."""
     limits: Limits
     min_sizes_size: int
+    canonical_redirect: bool
+    """Whether requests in another than the canonical form are redirected to it."""
     started: float
     """When the process was ready, in seconds since the epoch."""
 

@@ -1,0 +1,91 @@
+"""OpenSeadragon's own tile URLs, replayed: each answers with the size OpenSeadragon expects."""
+
+import asyncio
+import json
+import math
+import re
+import subprocess
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from support.servers import Server
+
+HERE = Path(__file__).parent / "openseadragon"
+
+AWKWARD_SIZES = [
+    (1, 1),
+    (1, 1500),
+    (1500, 1),
+    (2, 3),
+    (512, 512),  # exactly one tile
+    (513, 513),  # one more
+    (511, 1023),
+    (1024, 2048),  # exact multiples
+    (1025, 700),
+    (1031, 1553),  # primes
+    (2053, 97),
+    (3000, 1999),
+]
+_WHOLE_WIDTH_ONLY = re.compile(r"/full/(\d+),/")
+
+
+def _tiles(documents: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """What OpenSeadragon would ask for, and what it expects there, for each info.json."""
+    done = subprocess.run(
+        ["node", "tiles.cjs"],
+        cwd=HERE,
+        input=json.dumps(documents),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    tiles: list[list[dict[str, Any]]] = json.loads(done.stdout)
+    return tiles
+
+
+async def _sizes(urls: list[str]) -> list[tuple[int, int]]:
+    slots = asyncio.Semaphore(8)
+    async with httpx.AsyncClient(timeout=60) as client:
+
+        async def size(url: str) -> tuple[int, int]:
+            async with slots:
+                response = await client.get(url)
+            assert response.status_code == 200, (url, response.text)
+            return Image.open(BytesIO(response.content)).size
+
+        return await asyncio.gather(*(size(url) for url in urls))
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("prefix", ["", "/iiif/3", "/iiif/2"])
+async def test_every_tile_has_the_size_openseadragon_expects(server: Server, prefix: str) -> None:
+    documents = []
+    async with httpx.AsyncClient() as client:
+        for width, height in AWKWARD_SIZES:
+            path = server.source / f"{width}x{height}.jpg"
+            if not path.exists():
+                Image.linear_gradient("L").resize((width, height)).convert("RGB").save(path)
+            answer = await client.get(f"{server.url}{prefix}/pictures:{path.name}/info.json")
+            documents.append(answer.raise_for_status().json())
+
+    tiles = [tile for found in _tiles(documents) for tile in found]
+
+    assert len(tiles) > len(AWKWARD_SIZES)
+    sizes = await _sizes([tile["url"] for tile in tiles])
+    for tile, (width, height) in zip(tiles, sizes, strict=True):
+        assert width == max(1, math.ceil(tile["width"] - 1e-6)), tile
+        if width_only := _WHOLE_WIDTH_ONLY.search(tile["url"]):
+            # The specification keeps the aspect ratio of the width that was asked for, which
+            # OpenSeadragon has rounded up.
+            assert width == int(width_only[1])
+            name = re.search(r"(\d+)x(\d+)\.jpg", tile["url"])
+            assert name is not None
+            assert height == max(1, math.floor(int(name[2]) * width / int(name[1]) + 0.5)), tile
+        else:
+            assert height == max(1, math.ceil(tile["height"] - 1e-6)), tile

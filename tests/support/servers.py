@@ -1,0 +1,71 @@
+"""Real server processes."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+_STARTUP_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running `iiif-server serve`."""
+
+    url: str
+    source: Path
+    """The folder of the type `pictures`."""
+    log: Path
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running_server(folder: Path, settings: str) -> Iterator[Server]:
+    """A server with these settings and a type `pictures` on disk, until the context closes."""
+    port = free_port()
+    source = folder / "source" / "pictures"
+    source.mkdir(parents=True)
+    config = folder / "settings.toml"
+    config.write_text(
+        f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n'
+        f'http_port = {port}\n{settings}\n[types.pictures]\nsource = "disk"\n'
+    )
+    log = folder / "log"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("IIIF_")}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "iiif_server", "serve", "--config", str(config)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+        try:
+            _wait_until_ready(f"http://127.0.0.1:{port}", process, log)
+            yield Server(f"http://127.0.0.1:{port}", source, log)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, log.read_text()
+
+
+def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + _STARTUP_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, log.read_text()
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{url}/health").status_code == 200:
+                return
+        time.sleep(0.1)
+    raise AssertionError(log.read_text())
