@@ -1,7 +1,6 @@
 """The settings reference, written from the models that declare the settings."""
 
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -86,4 +85,4 @@ def _shown(value: Any) -> str:
         return ", ".join(f"`{item}`" for item in value) or "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return f"`{value.value if isinstance(value, Enum) else value}`"
+    return f"`{value}`" if value != "" else "empty"

@@ -17,7 +17,7 @@ STATUS: dict[type[errors.IiifServerError], int] = {
     errors.NotAcceptableError: 406,
     errors.OriginalTooLargeError: 413,
     errors.UnsupportedOriginalError: 415,
-    errors.DamagedOriginalError: 422,
+    errors.OriginalRefusedError: 422,
     errors.OriginalChangedError: 503,
     errors.RenderTimedOutError: 503,
     errors.RenderFailedError: 500,

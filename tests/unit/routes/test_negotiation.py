@@ -1,0 +1,51 @@
+import pytest
+
+from iiif_server.errors import NotAcceptableError
+from iiif_server.image_api.versions import V2, V3
+from iiif_server.routes.negotiation import negotiate
+
+LD = "application/ld+json"
+PROFILE_2 = f'{LD};profile="http://iiif.io/api/image/2/context.json"'
+PROFILE_3 = f'{LD};profile="http://iiif.io/api/image/3/context.json"'
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        (None, "application/json"),
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("application/*", "application/json"),
+        ("application/json", "application/json"),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "application/json"),
+        (LD, PROFILE_3),
+        (f"{LD};q=0.5, application/json", "application/json"),
+        (f"{LD}, application/json;q=0.9", PROFILE_3),
+        (f"{LD}, */*;q=0.1", PROFILE_3),
+        (PROFILE_3, PROFILE_3),
+        (PROFILE_2, PROFILE_2),
+        (f"{PROFILE_2}, {PROFILE_3};q=0.5", PROFILE_2),
+        (f"{PROFILE_2};q=0.5, {PROFILE_3}", PROFILE_3),
+        (f"{PROFILE_2};q=0.5, application/json;q=0.9", "application/json"),
+        # A profile that is neither: JSON-LD was wanted all the same.
+        (f'{LD};profile="http://iiif.io/api/image/9/context.json"', PROFILE_3),
+        ("application/json;q=nonsense, application/ld+json", PROFILE_3),
+    ],
+)
+def test_info_json_representation_follows_the_accept_header(
+    accept: str | None, media_type: str
+) -> None:
+    assert negotiate(accept, (V3, V2)).media_type == media_type
+
+
+def test_version_of_the_path_is_not_negotiable() -> None:
+    assert negotiate(PROFILE_3, (V2,)).version is V2
+    assert negotiate(PROFILE_2, (V3,)).version is V3
+
+
+@pytest.mark.parametrize(
+    "accept", ["image/png", "text/html", "application/json;q=0", "text/*, image/*;q=0.5"]
+)
+def test_accept_that_rules_out_json_is_not_acceptable(accept: str) -> None:
+    with pytest.raises(NotAcceptableError, match="application/ld\\+json"):
+        negotiate(accept, (V3, V2))

@@ -1,0 +1,111 @@
+"""What the documentation must have, held to the code."""
+
+import inspect
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from iiif_server import errors
+from iiif_server.reference import settings_page
+from iiif_server.routes.problems import DOCUMENTED, STATUS, status_of
+from iiif_server.settings import Settings, load_settings
+
+ROOT = Path(__file__).parents[2]
+ERRORS = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if issubclass(kind, errors.IiifServerError)
+    and kind not in {errors.IiifServerError, errors.ConfigurationError}
+]
+
+
+def _setting_names(model: type[BaseModel] = Settings, prefix: str = "") -> set[str]:
+    names = set()
+    for name, field in model.model_fields.items():
+        nested = field.annotation
+        if isinstance(nested, type) and issubclass(nested, BaseModel):
+            names |= _setting_names(nested, f"{name}.")
+        else:
+            names.add(f"{prefix}{name}")
+    return names
+
+
+def _named_in_example() -> set[str]:
+    """The settings in the example file, those behind a # included."""
+    names, table = set(), ""
+    for line in (ROOT / "settings.example.toml").read_text().splitlines():
+        if header := re.match(r"\[([\w.]+)\]", line):
+            table = f"{header[1]}."
+        elif setting := re.match(r"(?:# )?(\w+) = ", line):
+            names.add(f"{table}{setting[1]}")
+    return names
+
+
+def test_settings_page_is_the_one_the_models_make() -> None:
+    assert (ROOT / "docs/settings.md").read_text() == settings_page(), "run `make docs`"
+
+
+def test_every_setting_has_a_description() -> None:
+    assert "|  |" not in settings_page()
+
+
+def test_example_file_names_every_setting() -> None:
+    assert _setting_names() - _named_in_example() == {"types"}
+
+
+def test_example_file_is_accepted_and_shows_the_defaults() -> None:
+    loaded = load_settings(ROOT / "settings.example.toml", {})
+    defaults = Settings()
+    assert loaded.model_dump(exclude={"types"}) == defaults.model_dump(exclude={"types"})
+    assert {options.source for options in loaded.types.values()} == {"disk", "web", "trusted_web"}
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
+def test_every_error_has_a_documented_status(kind: type[errors.IiifServerError]) -> None:
+    status = next(STATUS[base] for base in kind.__mro__ if base in STATUS)
+    assert status in DOCUMENTED
+    assert status in STATUS.values()
+    if kind is not errors.MalformedParameterError:
+        assert status_of(kind("why")) == status
+
+
+def test_every_status_stands_in_the_operators_table() -> None:
+    page = (ROOT / "docs/operations.md").read_text()
+    for status in set(STATUS.values()):
+        assert str(status) in page, status
+
+
+def test_readme_names_only_settings_that_exist() -> None:
+    table = (ROOT / "README.md").read_text().partition("| setting |")[2].partition("\n\n")[0]
+    known = {name.rpartition(".")[2] for name in _setting_names()} | {"source", "url", "regex"}
+    known |= {"rights", "cache_for", "info", "id"}
+    named = set(re.findall(r"`([a-z_]+)`", table))
+    assert named
+    assert named <= known
+
+
+def test_tests_named_in_the_compliance_table_exist() -> None:
+    page = (ROOT / "docs/compliance.md").read_text()
+    for path in re.findall(r"`((?:unit|property|integration|e2e)/[\w/.]*)`", page):
+        assert (ROOT / "tests" / path).exists(), path
+    for path in re.findall(r"`((?:image_api|imaging|routes|pipeline)/\w+\.py)`", page):
+        assert (ROOT / "src/iiif_server" / path).exists(), path
+
+
+def test_container_names_only_variables_that_are_settings() -> None:
+    known: dict[str, Any] = {f"IIIF_{name.upper()}": 1 for name in Settings.model_fields}
+    for file in ("Dockerfile", "docker-compose.yml"):
+        for variable in re.findall(r"\bIIIF_[A-Z_]+", (ROOT / file).read_text()):
+            assert variable.partition("__")[0] in known, (file, variable)
+
+
+def test_version_in_the_package_is_the_projects() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert inspect.getmodule(errors) is not None
+    from iiif_server import __version__  # noqa: PLC0415
+
+    assert __version__ == project["version"]
