@@ -23,7 +23,7 @@ run: install ## Serve images; without settings (IIIF_CONFIG, IIIF_*), a sample i
 	$(BIN)/iiif-server serve
 
 test: install ## Run all tests but the end-to-end ones
-	$(BIN)/python -m pytest tests/unit tests/property tests/integration
+	$(BIN)/python -m pytest -q -n auto tests/unit tests/property tests/integration
 
 check: static test ## All checks and tests but the end-to-end ones
 

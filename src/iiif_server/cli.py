@@ -99,7 +99,8 @@ def stats(config: Path | None) -> None:
     settings = _settings(config)
     files, size = open_store(settings, lambda _: None).usage()
     bound = settings.cache.max_bytes
-    click.echo(f"{files} derivatives, {size:,} bytes ({size / bound:.1%} of {bound:,})")
+    share = size / bound if bound else float(size > 0)
+    click.echo(f"{files} derivatives, {size:,} bytes ({share:.1%} of {bound:,})")
 
 
 @cache.command()
@@ -108,6 +109,7 @@ def stats(config: Path | None) -> None:
 def purge(config: Path | None, identifier: str | None) -> None:
     """Remove derivatives. Originals stay; what is asked for again is made again."""
     from iiif_server.context import open_store  # noqa: PLC0415
+    from iiif_server.errors import IiifServerError  # noqa: PLC0415
     from iiif_server.image_api.identifier import parse_identifier  # noqa: PLC0415
     from iiif_server.pipeline.keys import group_of  # noqa: PLC0415
 
@@ -115,7 +117,10 @@ def purge(config: Path | None, identifier: str | None) -> None:
     store = open_store(settings, lambda _: None)
     group = None
     if identifier is not None:
-        group = group_of(parse_identifier(identifier, settings.default_type))
+        try:
+            group = group_of(parse_identifier(identifier, settings.default_type))
+        except IiifServerError as error:
+            _fail(str(error))
     paths = store.paths(group)
     with _progress("Removing derivatives", len(paths)) as advance:
         for path in paths:

@@ -12,6 +12,7 @@ from iiif_server.imaging.render import output_formats, prepare_process
 from iiif_server.pipeline.derivatives import Derivatives
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.originals import Originals
+from iiif_server.pipeline.pyramids import Pyramids
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.services import Services
 from iiif_server.settings import Settings
@@ -41,20 +42,30 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             settings.fetch, settings.max_http_fetches, settings.source_path / INCOMING
         )
         stack.push_async_callback(fetcher.close)
+        await asyncio.to_thread(fetcher.remove_abandoned)
         originals = Originals(
             build_sources(
                 settings.types,
-                lambda name: Surroundings(name, settings.source_path / name, fetcher),
+                lambda name: Surroundings(name, settings.source_path / name, fetcher, observer),
             )
         )
         headers = Headers(header_pool, settings.info_cache_size, settings.limits.max_source_pixels)
         formats = await image_pool.run(output_formats, None, timeout=_STARTUP_TIMEOUT)
+        pyramids = Pyramids(
+            store,
+            image_pool,
+            settings.pyramids,
+            full_quality=settings.encoding.jpeg_quality,
+            lossless=jpegtran.AVAILABLE,
+        )
+        stack.push_async_callback(pyramids.close)
         derivatives = Derivatives(
             originals,
             headers,
             store,
+            pyramids,
             image_pool,
-            observer,
+            observer=observer,
             limits=settings.limits.output,
             encoding=settings.encoding,
             formats=formats,
@@ -68,6 +79,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             originals=originals,
             headers=headers,
             derivatives=derivatives,
+            pyramids=pyramids,
             store=store,
             fetcher=fetcher,
             header_pool=header_pool,
@@ -78,6 +90,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             lossless=jpegtran.AVAILABLE,
             limits=settings.limits.output,
             min_sizes_size=settings.min_sizes_size,
+            tile_size=settings.pyramids.tile_size,
             canonical_redirect=settings.canonical_redirect,
             started=time.time(),
         )

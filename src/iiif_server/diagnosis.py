@@ -39,7 +39,8 @@ def _types(settings: Settings) -> Iterator[Finding]:
         yield Finding("types", "none: add [types.NAME] with a source", fine=False)
     fetcher = Fetcher(settings.fetch, settings.max_http_fetches, settings.source_path / INCOMING)
     sources = build_sources(
-        settings.types, lambda name: Surroundings(name, settings.source_path / name, fetcher)
+        settings.types,
+        lambda name: Surroundings(name, settings.source_path / name, fetcher, lambda _: None),
     )
     for name, source in sources.items():
         problems = source.problems()

@@ -5,6 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +25,7 @@ from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from iiif_server.cache.store import CacheOptions
@@ -31,9 +33,11 @@ from iiif_server.errors import ConfigurationError
 from iiif_server.image_api.identifier import TYPE_PATTERN
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.pipeline.limits import LimitsOptions
+from iiif_server.pipeline.pyramids import PyramidOptions
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import FetchOptions
-from iiif_server.sources.registry import source_class, type_options
+from iiif_server.sources.networks import Networks
+from iiif_server.sources.registry import source_class, source_names, type_options
 
 ENV_PREFIX = "IIIF_"
 ENV_CONFIG = "IIIF_CONFIG"
@@ -72,10 +76,7 @@ class Settings(BaseSettings):
     """Address to listen on."""
     http_port: int = Field(default=4040, ge=0, le=65535)
     """Port to listen on."""
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = (
-        IPv4Network("127.0.0.0/8"),
-        IPv6Network("::1/128"),
-    )
+    trusted_proxies: Networks = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
     """Proxies (CIDR) whose `X-Forwarded-Proto`, `-Host` and `-Prefix` are believed."""
     source_path: Path = Path("./data/source")
     """Folder of originals, one folder a type below it."""
@@ -103,6 +104,7 @@ class Settings(BaseSettings):
     """The types of originals, by name."""
     fetch: FetchOptions = FetchOptions()
     cache: CacheOptions = CacheOptions()
+    pyramids: PyramidOptions = PyramidOptions()
     limits: LimitsOptions = LimitsOptions()
     encoding: EncodingOptions = EncodingOptions()
 
@@ -147,24 +149,26 @@ class Settings(BaseSettings):
         return self
 
 
-def load_settings(
-    config: Path | None = None, environment: Mapping[str, str] | None = None
-) -> Settings:
+def load_settings(config: Path | None = None) -> Settings:
     """The settings of a TOML or YAML file, if there is one, with the environment's over them.
 
     Raises ConfigurationError, whose text names every setting that cannot be and, for unknown ones,
     the nearest that is known.
     """
-    environment = os.environ if environment is None else environment
-    if config is None and environment.get(ENV_CONFIG):
-        config = Path(environment[ENV_CONFIG])
-    _refuse_unknown_variables(environment)
+    if config is None and os.environ.get(ENV_CONFIG):
+        config = Path(os.environ[ENV_CONFIG])
+    _refuse_unknown_variables(os.environ)
     try:
         return Settings(**(read_file(config) if config else {}))
     except ValidationError as error:
         where = f" in {config}" if config else ""
         raise ConfigurationError(
             "\n".join([f"The settings{where} cannot be used:", *_explanations(error)])
+        ) from error
+    except SettingsError as error:
+        raise ConfigurationError(
+            f"The environment variables {ENV_PREFIX}* cannot be used: {error}; "
+            """lists and tables are written in JSON there, like ["10.0.0.0/8"]."""
         ) from error
 
 
@@ -182,6 +186,9 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} cannot be parsed: {error}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path} must hold names and values")
+    for name in content:
+        if not isinstance(name, str) or name.startswith("_"):  # arguments of BaseSettings itself
+            raise ConfigurationError(f"{path} cannot be used: {name}: there is no such setting")
     return content
 
 
@@ -223,8 +230,10 @@ def _known_names(parents: list[str]) -> set[str]:
     )
 
 
-def _all_type_models() -> list[type[TypeOptions]]:
-    return [source_class(name).options_model for name in ("disk", "web", "trusted_web")]
+def _all_type_models() -> Iterator[type[TypeOptions]]:
+    for name in source_names():
+        with suppress(ConfigurationError):  # a plug-in that cannot be loaded knows no settings
+            yield source_class(name).options_model
 
 
 def _nearest(name: str, known: set[str]) -> str:

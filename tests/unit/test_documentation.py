@@ -58,7 +58,7 @@ def test_example_file_names_every_setting() -> None:
 
 
 def test_example_file_is_accepted_and_shows_the_defaults() -> None:
-    loaded = load_settings(ROOT / "settings.example.toml", {})
+    loaded = load_settings(ROOT / "settings.example.toml")
     defaults = Settings()
     assert loaded.model_dump(exclude={"types"}) == defaults.model_dump(exclude={"types"})
     assert {options.source for options in loaded.types.values()} == {"disk", "web", "trusted_web"}

@@ -54,9 +54,11 @@ def victims(entries: Sequence[Candidate], bounds: Bounds, now: float) -> list[Ca
     if not bounds.exceeded(remaining_bytes, remaining_files):
         return expired
     chosen = list(expired)
+    too_many_bytes = Bounds(max_bytes=bounds.max_bytes).exceeded(remaining_bytes, 0)
+    too_many_files = Bounds(max_files=bounds.max_files).exceeded(0, remaining_files)
     marks = Bounds(
-        max_bytes=_mark(bounds.max_bytes, bounds.low_water),
-        max_files=_mark(bounds.max_files, bounds.low_water),
+        max_bytes=_mark(bounds.max_bytes, bounds.low_water) if too_many_bytes else None,
+        max_files=_mark(bounds.max_files, bounds.low_water) if too_many_files else None,
     )
     for entry in oldest_first[len(expired) :]:
         if not marks.exceeded(remaining_bytes, remaining_files):

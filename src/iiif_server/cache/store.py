@@ -12,12 +12,14 @@ they are. The group is all that belongs to one original, so that purging it is r
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import re
 import secrets
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,8 @@ _NAME = re.compile(r"([0-9a-f]{32})\.(\d{1,15})\.([0-9a-f]{8})\.([a-z0-9]{1,8})"
 _CHUNK = 1 << 20
 _TOUCH_AFTER = 600.0
 """Seconds before a hit writes the time of use again: recency need not be finer than that."""
+_LOCK_POLL = 0.05
+"""Seconds between looks at a lock that another process holds."""
 _COMMIT_TRIES = 2
 """The folder of a group may be removed, being empty, between making it and using it."""
 _ABANDONED_AFTER = 3600.0
@@ -169,20 +173,37 @@ class Store:
         The file is moved on success, and left where it is otherwise.
         """
         try:
-            length = written.stat().st_size
+            status = written.stat()
+            length = status.st_size
             name = f"{key.digest}.{length}.{_checksum(written):08x}.{suffix}"
             path = self._folder(key.group) / name
             existed = path.exists()
             self._move(written, path)
-            self._verified[name] = path.stat().st_mtime_ns
         except OSError as error:
             self.report_failure(error)
             return None
+        # Moving keeps the time; the file is not asked again, for it may be evicted by now.
+        self._verified[name] = status.st_mtime_ns
         self._known[key] = name
         if not existed:
             self._size += length
             self._files += 1
         return Entry(path, length)
+
+    @asynccontextmanager
+    async def lock(self, key: EntryKey) -> AsyncIterator[None]:
+        """Held by one of all processes that share the store; it dies with its holder.
+
+        Raises OSError where the folder takes no file.
+        """
+        path = self._incoming / f"{key.digest}.lock"
+        descriptor = await asyncio.to_thread(os.open, path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            while not _try_lock(descriptor):  # noqa: ASYNC110 - other processes set no event
+                await asyncio.sleep(_LOCK_POLL)
+            yield
+        finally:
+            os.close(descriptor)
 
     def report_failure(self, error: OSError) -> None:
         """Count and tell that the disk refused a write."""
@@ -333,6 +354,15 @@ def _files_below(folder: Path) -> Iterator[os.DirEntry[str]]:
                     yield item
     except OSError:
         return
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Whether the file is now locked by us."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _checksum(path: Path) -> int:

@@ -70,7 +70,8 @@ class Limits:
     def largest(self, region: Dimensions) -> Dimensions:
         """The largest size of the region's aspect ratio within the limits, upscaling if need be.
 
-        The region's own dimensions where there is no limit at all.
+        Sides are rounded to the nearest pixel, and down only where that would exceed a limit. The
+        region's own dimensions where there is no limit at all.
         """
         scales = []
         if self.max_width is not None:
@@ -78,13 +79,39 @@ class Limits:
         if self.effective_max_height is not None:
             scales.append(Fraction(self.effective_max_height, region.height))
         if self.max_area is not None:
-            # The square root of the area ratio, kept exact enough that nothing exceeds the area.
-            precision = 10**9
-            scales.append(Fraction(isqrt(self.max_area * precision**2 // region.area), precision))
+            root = isqrt(self.max_area * _PRECISION**2 // region.area)
+            scales.append(Fraction(root + 1, _PRECISION))
         if not scales:
             return region
-        scale = min(scales)
-        return Dimensions(max(1, int(region.width * scale)), max(1, int(region.height * scale)))
+        width, height = region.width * min(scales), region.height * min(scales)
+        candidates = [
+            Dimensions(max(1, across), max(1, down))
+            for across in (round_half_up(width), int(width), int(width) - 1)
+            for down in (round_half_up(height), int(height))
+        ]
+        allowed = [size for size in candidates if self.allow(size)]
+        if allowed:
+            return max(allowed, key=lambda size: size.area)
+        # A region so thin that one of its sides is kept at a pixel: the other gives way.
+        across, down = candidates[0].width, candidates[0].height
+        area = self.max_area or across * down
+        return Dimensions(min(across, area // down) or 1, min(down, area) if across == 1 else down)
+
+    def within(self, other: "Limits") -> "Limits":
+        """Both limits at once."""
+        return Limits(
+            _least(self.max_width, other.max_width),
+            _least(self.effective_max_height, other.effective_max_height),
+            _least(self.max_area, other.max_area),
+        )
+
+
+_PRECISION = 10**12
+"""To which part of a pixel the square root of an area is known."""
+
+
+def _least(one: int | None, other: int | None) -> int | None:
+    return min((bound for bound in (one, other) if bound is not None), default=None)
 
 
 def round_half_up(value: Fraction) -> int:

@@ -47,6 +47,7 @@ class Service:
     formats: Sequence[Format]
     """Those that this build can make."""
     min_sizes_size: int
+    tile_size: int = TILE_SIZE
     rights: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further properties of the type: `service`, `partOf`, `seeAlso`, ..."""
@@ -60,7 +61,7 @@ def image_information(
 
 
 def _version_3(id_: str, dimensions: Dimensions, service: Service) -> dict[str, Any]:
-    document = {
+    document: dict[str, Any] = {
         "@context": V3.context,
         "id": id_,
         "type": "ImageService3",
@@ -74,7 +75,7 @@ def _version_3(id_: str, dimensions: Dimensions, service: Service) -> dict[str, 
         "preferredFormats": [Format.JPG.value],
         "extraFormats": _extra_formats(service),
         "extraQualities": [quality.value for quality in Quality if quality != Quality.DEFAULT],
-        "extraFeatures": list(V3_FEATURES),
+        "extraFeatures": _features(V3_FEATURES, service.limits),
     }
     if service.rights is not None:
         document["rights"] = service.rights
@@ -83,9 +84,10 @@ def _version_3(id_: str, dimensions: Dimensions, service: Service) -> dict[str, 
 
 def _version_2(id_: str, dimensions: Dimensions, service: Service) -> dict[str, Any]:
     profile = {
-        "formats": _extra_formats(service),
+        # "should be omitted [...] rather than being present with an empty list" (2.1.1, 5.3)
+        **({"formats": _extra_formats(service)} if _extra_formats(service) else {}),
         "qualities": [quality.value for quality in Quality if quality != Quality.DEFAULT],
-        "supports": list(V2_FEATURES),
+        "supports": _features(V2_FEATURES, service.limits),
         **_limits(service.limits),
     }
     document = {
@@ -126,9 +128,15 @@ def _sizes(dimensions: Dimensions, service: Service) -> list[dict[str, int]]:
 
 
 def _tiles(dimensions: Dimensions, service: Service) -> list[dict[str, Any]]:
-    tile_size = offered_tile_size(TILE_SIZE, service.limits)
+    tile_size = offered_tile_size(service.tile_size, service.limits)
     factors = list(scale_factors(dimensions, tile_size))
     return [{"width": tile_size, "height": tile_size, "scaleFactors": factors}]
+
+
+def _features(features: Sequence[str], limits: Limits) -> list[str]:
+    """The features, without the one that has to have limits where there are none (3.0, 5.7)."""
+    limited = limits.max_width is not None or limits.max_area is not None
+    return [feature for feature in features if limited or feature != "sizeUpscaling"]
 
 
 def _extra_formats(service: Service) -> list[str]:

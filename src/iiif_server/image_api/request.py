@@ -53,13 +53,16 @@ class ImageRequest:
         """
         region = self.region.resolve(image.dimensions)
         size = resolve_size(self.size, region.dimensions, limits)
+        self._check_format_holds(self.rotation.extent(size))
+        return Rendition(region, size, self.rotation, self._settled_quality(image), self.format)
+
+    def _check_format_holds(self, size: Dimensions) -> None:
         side = FACTS[self.format].max_side
         if max(size.width, size.height) > side:
             raise SizeRefusedError(
-                f"The size would be {size.width}x{size.height} pixels, and a side in the format "
+                f"The image would have {size.width}x{size.height} pixels, and a side in the format "
                 f"{self.format} has at most {side}. Ask for less, or for another format."
             )
-        return Rendition(region, size, self.rotation, self._settled_quality(image), self.format)
 
     def _settled_quality(self, image: ImageFacts) -> Quality:
         # "The canonical form [...] default if the server's default quality is requested" (3.0, 4.7)

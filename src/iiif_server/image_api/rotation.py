@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil, cos, radians, sin
 
 from iiif_server.errors import MalformedParameterError
+from iiif_server.image_api.geometry import Dimensions
 from iiif_server.image_api.numbers import DECIMAL, decimal_text
 
 _ROTATION = re.compile(rf"(!?)({DECIMAL})", re.ASCII)
@@ -28,6 +30,17 @@ class Rotation:
         """The number of right angles, or None for any other angle."""
         turns = self.degrees / 90
         return turns.numerator if turns.denominator == 1 else None
+
+    def extent(self, size: Dimensions) -> Dimensions:
+        """The bounding box of an image of this size after the rotation, rounded up."""
+        if self.quarter_turns is not None:
+            return size.turned() if self.quarter_turns % 2 else size
+        angle = radians(self.degrees)
+        across, down = abs(cos(angle)), abs(sin(angle))
+        return Dimensions(
+            ceil(size.width * across + size.height * down),
+            ceil(size.width * down + size.height * across),
+        )
 
 
 def parse_rotation(text: str) -> Rotation:

@@ -15,12 +15,14 @@ _WIDTH = re.compile(rf"({_NUMBER}),", re.ASCII)
 _HEIGHT = re.compile(rf",({_NUMBER})", re.ASCII)
 _PERCENT = re.compile(rf"pct:({DECIMAL})", re.ASCII)
 
+_ALL = 100
+
 _FORMS = "w, or ,h or w,h or !w,h in whole pixels above zero, or pct:n"
 
 
 def _expected(version: ImageApiVersion) -> str:
     if version.caret_upscales:
-        return f"max, {_FORMS}, each with ^ before it to upscale"
+        return f"max, {_FORMS}; each with ^ before it to upscale"
     return f"full, max, {_FORMS}"
 
 
@@ -38,6 +40,20 @@ class MaxSize:
         if not self.upscale and limits.allow(region):
             return region
         return limits.largest(region)
+
+
+@dataclass(frozen=True, slots=True)
+class FullSize:
+    """`full`, of 2.1: not scaled, and so refused above the limits."""
+
+    upscale = False
+
+    def __str__(self) -> str:
+        return "full"
+
+    def scale(self, region: Dimensions, _: Limits) -> Dimensions:
+        """The region's own dimensions."""
+        return region
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +100,11 @@ class PercentSize:
 
     def scale(self, region: Dimensions, _: Limits) -> Dimensions:
         """The nearest whole pixels; SizeRefusedError if a side would have none."""
+        if self.percent > _ALL and not self.upscale:
+            # "n must not be greater than 100" (3.0, 4.2), whatever it comes to in pixels.
+            raise SizeRefusedError(
+                f"The size {self} is above the region's own; put ^ before it to upscale."
+            )
         width = round_half_up(region.width * self.percent / 100)
         height = round_half_up(region.height * self.percent / 100)
         if not (width and height):
@@ -128,19 +149,11 @@ class ConfinedSize:
         "as large as possible but not larger than the extracted region, w or h, or server-imposed
         limits" (3.0, 4.2); with `^` the region does not count.
         """
-        fit = Limits(self.width, self.height)
-        if not self.upscale and fit.allow(region) and limits.allow(region):
-            return region
-        wide = self.width * region.height <= self.height * region.width
-        best = (
-            WidthSize(self.width, self.upscale).scale(region, limits)
-            if wide
-            else HeightSize(self.height, self.upscale).scale(region, limits)
-        )
-        return best if limits.allow(best) else limits.largest(region)
+        box = Limits(self.width, self.height).within(limits)
+        return region if not self.upscale and box.allow(region) else box.largest(region)
 
 
-Size = MaxSize | WidthSize | HeightSize | PercentSize | ExactSize | ConfinedSize
+Size = MaxSize | FullSize | WidthSize | HeightSize | PercentSize | ExactSize | ConfinedSize
 
 
 def parse_size(text: str, version: ImageApiVersion) -> Size:
@@ -183,8 +196,10 @@ def _parse_form(  # noqa: PLR0911 - one return a row of the specification's tabl
     text: str, *, caret: bool, version: ImageApiVersion
 ) -> Size | None:
     may_exceed = caret or not version.caret_upscales
-    if text == "max" or (text == "full" and version.accepts_full):
+    if text == "max":
         return MaxSize(caret)
+    if text == "full" and version.accepts_full:
+        return FullSize()
     if match := _WIDTH.fullmatch(text):
         return WidthSize(int(match[1]), may_exceed) if int(match[1]) else None
     if match := _HEIGHT.fullmatch(text):

@@ -1,5 +1,6 @@
 """What an original says of itself before any pixel is decoded."""
 
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,18 +9,17 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from iiif_server.errors import (
     DamagedOriginalError,
+    OriginalChangedError,
     OriginalTooLargeError,
     UnsupportedOriginalError,
 )
 from iiif_server.image_api.geometry import Dimensions
 from iiif_server.imaging.signatures import SIGNATURE_BYTES, OriginalFormat, recognise
 from iiif_server.imaging.turns import FROM_EXIF, UPRIGHT, Turn
-
-_ORIENTATION_TAG = 0x0112
 
 
 class Profile(StrEnum):
@@ -78,11 +78,17 @@ class ImageHeader:
 def probe(path: Path, max_pixels: int) -> ImageHeader:
     """The header of the original at a path; nothing is decoded.
 
-    Raises UnsupportedOriginalError, DamagedOriginalError, or OriginalTooLargeError above
-    `max_pixels`.
+    Raises UnsupportedOriginalError, DamagedOriginalError, OriginalTooLargeError above
+    `max_pixels`, or OriginalChangedError if it is gone.
     """
     Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
-    with path.open("rb") as file:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
+            raise UnsupportedOriginalError("The original is not a regular file.")
+        opened = path.open("rb")
+    except FileNotFoundError as error:
+        raise OriginalChangedError("The original has just been removed.") from error
+    with opened as file:
         format_ = recognise(file.read(SIGNATURE_BYTES))
         if format_ is None:
             raise UnsupportedOriginalError(
@@ -123,6 +129,10 @@ def _read(file: BinaryIO, format_: OriginalFormat) -> ImageHeader:
         if format_ is OriginalFormat.AVIF:
             # The decoder turns what the container's own transformation boxes ask for.
             stored, orientation = orientation.apply(stored), UPRIGHT
+        elif isinstance(image, TiffImagePlugin.TiffImageFile):
+            # Pillow gives the upright dimensions of a TIFF, as it turns it while it decodes.
+            tags = image.tag_v2
+            stored = Dimensions(tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength])
         profile, profile_bytes = _profile(image)
         return ImageHeader(
             format=format_,
@@ -145,7 +155,7 @@ def _read_tiff_otherwise(path: Path) -> ImageHeader:
         image = pyvips.Image.tiffload(str(path))
     except pyvips.Error as error:
         raise DamagedOriginalError("The header of this TIFF image is damaged.") from error
-    if image.format not in {"uchar", "ushort"}:
+    if image.format not in {"uchar", "ushort"} and image.interpretation != "labs":
         raise UnsupportedOriginalError(
             f"The samples of this TIFF are of the type {image.format}, which has no display range; "
             "convert it to 8 or 16 bits."
@@ -174,7 +184,8 @@ def _colour(mode: str) -> Colour:
 
 def _orientation(image: Image.Image) -> Turn:
     try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
+        # Not the method of PNG images: it decodes them all, for what may stand behind the pixels.
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - a damaged EXIF block is no reason to refuse the image
         value = 1
     return FROM_EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT

@@ -17,11 +17,9 @@ class OpenOriginal:
         self.identity = identity
         self.descriptor = os.open(identity.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         self._mapped: mmap.mmap | None = None
-        try:
-            self._check_unchanged()
-        except OriginalChangedError:
+        if self.changed:
             self.close()
-            raise
+            raise OriginalChangedError("The original has just been replaced; please ask again.")
 
     def __repr__(self) -> str:
         return f"<OpenOriginal {self.identity}>"
@@ -33,17 +31,18 @@ class OpenOriginal:
             self._mapped = mmap.mmap(self.descriptor, 0, access=mmap.ACCESS_READ)
         return self._mapped
 
+    @property
+    def changed(self) -> bool:
+        """Whether the file has been written since its header was read."""
+        status = os.fstat(self.descriptor)
+        return (status.st_size, status.st_mtime_ns) != (self.identity.size, self.identity.mtime_ns)
+
     def close(self) -> None:
         """Give the file back."""
         if self._mapped is not None:
             with contextlib.suppress(BufferError):  # somebody still looks at it; it goes with them
                 self._mapped.close()
         os.close(self.descriptor)
-
-    def _check_unchanged(self) -> None:
-        status = os.fstat(self.descriptor)
-        if (status.st_size, status.st_mtime_ns) != (self.identity.size, self.identity.mtime_ns):
-            raise OriginalChangedError("The original has just been replaced; please ask again.")
 
 
 class OpenOriginals:
@@ -59,7 +58,7 @@ class OpenOriginals:
     def get(self, identity: Identity) -> OpenOriginal:
         """The file of this identity, open; OriginalChangedError if it is another one by now."""
         original = self._open.pop(identity.path, None)
-        if original is not None and original.identity != identity:
+        if original is not None and (original.identity != identity or original.changed):
             original.close()
             original = None
         if original is None:

@@ -1,19 +1,22 @@
 """All that a worker is told. Pure: a plan is computed from the header and the rendition alone."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
-from iiif_server.image_api.formats import Format
+from iiif_server.image_api.formats import FACTS, Format
 from iiif_server.image_api.geometry import Box, Dimensions
 from iiif_server.image_api.quality import Quality
 from iiif_server.image_api.request import Rendition
 from iiif_server.imaging.header import Colour, ImageHeader, Profile
 from iiif_server.imaging.options import EncodingOptions
+from iiif_server.imaging.pyramid import Grid
 from iiif_server.imaging.turns import UPRIGHT, Turn
 
 MOST_PROFILE_BYTES = 32_768
 """A larger ICC profile is applied and not repeated in every tile."""
+MOST_PIXELS_CUT = 32_000_000
+"""An original above this is not read as a whole for one region that its pyramid can answer."""
 _PROFILED_FORMATS = frozenset({Format.JPG, Format.PNG, Format.WEBP, Format.TIF, Format.AVIF})
 
 
@@ -26,6 +29,10 @@ class Engine(StrEnum):
     """The original's own coefficients, cut and turned."""
     RASTER = "raster"
     """Decoding, working on pixels, and encoding."""
+    LEVEL = "level"
+    """The same, from the nearest larger level of the original's pyramid."""
+    TILE = "tile"
+    """Nothing: a tile of the original's pyramid is what is asked for."""
 
 
 class ProfileAction(StrEnum):
@@ -68,6 +75,17 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """A level of a pyramid that is ready."""
+
+    path: Path
+    """The file of the part that holds it."""
+    grid: Grid
+    work: Work
+    """What has to be done to its pixels; `shrink` is its scale factor."""
+
+
+@dataclass(frozen=True, slots=True)
 class RenderPlan:
     """One job for a worker."""
 
@@ -78,6 +96,8 @@ class RenderPlan:
     encoding: EncodingOptions
     target: Path | None
     """An empty file that takes the result; None: there is nowhere to write."""
+    level: Level | None = None
+    """Where to take the pixels from, if a pyramid is the cheapest."""
 
 
 def plan_work(header: ImageHeader, rendition: Rendition) -> Work:
@@ -99,11 +119,57 @@ def plan_work(header: ImageHeader, rendition: Rendition) -> Work:
     )
 
 
-def choose_engine(header: ImageHeader, work: Work, *, lossless: bool) -> Engine:
-    """The engine that does least to the original's data; `lossless`: jpegtran is there."""
+def work_on_level(header: ImageHeader, rendition: Rendition, scale_factor: int) -> Work:
+    """The same for the pixels of a pyramid's level, which are upright."""
+    upright = replace(header, stored=header.dimensions, orientation=UPRIGHT)
+    return replace(plan_work(upright, rendition), shrink=scale_factor)
+
+
+def levels_for(grid: Grid, rendition: Rendition) -> tuple[int, ...]:
+    """The scale factors of the levels that have enough pixels for a rendition, the least first."""
+    box, size = rendition.region, rendition.size
+    return tuple(
+        factor
+        for factor in reversed(grid.scale_factors)
+        if factor == 1 or (box.width >= size.width * factor and box.height >= size.height * factor)
+    )
+
+
+def level_answers(header: ImageHeader, rendition: Rendition, engine: Engine) -> bool:
+    """Whether the levels of a pyramid, if it is ready, are the cheapest way to a rendition.
+
+    Their tiles have no transparency; and cutting a JPEG without loss costs a reading of it, which
+    is worth it up to a size.
+    """
+    if engine is Engine.JPEGTRAN:
+        return header.stored.area > MOST_PIXELS_CUT
+    if engine is not Engine.RASTER:
+        return False
+    return not (header.transparent and FACTS[rendition.format].transparent)
+
+
+def is_plain_jpeg(rendition: Rendition) -> bool:
+    """Whether a rendition is one that a tile of a pyramid may be: an upright JPEG."""
+    return (
+        rendition.format == Format.JPG
+        and rendition.quality == Quality.DEFAULT
+        and rendition.rotation.degrees == 0
+        and not rendition.rotation.mirror
+    )
+
+
+def choose_engine(header: ImageHeader, work: Work, *, lossless: bool, tile: bool = False) -> Engine:
+    """The engine that does least to the original's data.
+
+    `lossless` says that jpegtran is there, `tile` that a tile of a pyramid is what is asked for.
+    """
+    if tile:
+        return Engine.TILE
     if not _needs_no_pixels(header, work):
         return Engine.RASTER
-    if work.box.covers(header.stored) and work.turn == UPRIGHT and work.quality == Quality.DEFAULT:
+    # Where the file asks to be turned, whoever opens it will: then it is not what was asked for.
+    as_it_is = header.orientation == UPRIGHT and work.turn == UPRIGHT
+    if as_it_is and work.box.covers(header.stored) and work.quality == Quality.DEFAULT:
         return Engine.ORIGINAL
     if lossless and _on_mcu_grid(header, work):
         return Engine.JPEGTRAN

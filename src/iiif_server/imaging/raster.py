@@ -1,18 +1,21 @@
 """Pixels through libvips; Pillow where the libvips wheel has no decoder or encoder."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, TypeAlias
+from math import ceil, floor
+from typing import Any, TypeAlias, TypeVar
 
 import pyvips
-from PIL import Image
+from PIL import Image, ImageCms
 
 from iiif_server.errors import DamagedOriginalError
 from iiif_server.image_api.formats import FACTS, Format
 from iiif_server.image_api.geometry import Box
 from iiif_server.image_api.quality import Quality
-from iiif_server.imaging.header import ImageHeader
+from iiif_server.imaging.header import Colour, ImageHeader
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import ProfileAction, Work
 from iiif_server.imaging.signatures import OriginalFormat
@@ -29,7 +32,27 @@ _LOADERS: dict[OriginalFormat, str] = {
     OriginalFormat.GIF: "gifload_source",
     OriginalFormat.AVIF: "heifload_source",
 }
+
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Neighbouring tiles of one level, in rows."""
+
+    data: Sequence[bytes]
+    across: int
+    """How many stand in a row."""
+    size: int
+    """Their side in pixels; those at the right and bottom edge may be smaller."""
+    at: Box
+    """Where in the level they lie."""
+
+
 _ICC = "icc-profile-data"
+_SEEN = 0.02
+"""The part of a pixel by which an edge may be off before it is put right."""
 _MID_GRAY = 128
 _WHITE = 255
 
@@ -39,12 +62,73 @@ def make(descriptor: int, header: ImageHeader, work: Work, encoding: EncodingOpt
 
     Raises DamagedOriginalError where the data cannot be decoded.
     """
+    with decoding(header):
+        return _finished(_load(descriptor, header, work.shrink), None, work, encoding)
+
+
+def make_of_tiles(
+    tiles: Tiles, header: ImageHeader, work: Work, encoding: EncodingOptions
+) -> bytes:
+    """The encoded derivative of a level of a pyramid, reduced by `work.shrink`.
+
+    `tiles` are those that the box of the work touches. Raises DamagedOriginalError.
+    """
+    with decoding(header):
+        images = [pyvips.Image.jpegload_buffer(data) for data in tiles.data]
+        joined = pyvips.Image.arrayjoin(
+            images, across=tiles.across, hspacing=tiles.size, vspacing=tiles.size
+        )
+        return _finished(joined, tiles.at, work, encoding)
+
+
+def upright(descriptor: int, header: ImageHeader, action: ProfileAction, shrink: int) -> Pixels:
+    """The whole image as it is seen: upright, 8-bit gray or RGB, on white, reduced by `shrink`.
+
+    It is decoded as it is asked for, from top to bottom and only once; within `decoding`.
+    """
+    image = _displayable(_load(descriptor, header, shrink), action)
+    if image.hasalpha():
+        image = image.flatten(background=[_WHITE])
+    return _turned(image, header.orientation)
+
+
+def halved(pixels: Pixels) -> Pixels:
+    """The pixels at half their size, sides rounded up, in memory."""
+    return pixels.resize(0.5, kernel="lanczos3").copy_memory()
+
+
+def strip(pixels: Pixels, top: int, height: int) -> Pixels:
+    """Some rows, in memory."""
+    return pixels.crop(0, top, pixels.width, height).copy_memory()
+
+
+def tile(pixels: Pixels, box: Box, quality: int) -> bytes:
+    """The JPEG of a box."""
+    piece = pixels.crop(box.x, box.y, box.width, box.height)
+    data: bytes = piece.jpegsave_buffer(Q=quality, optimize_coding=True, keep="icc")
+    return data
+
+
+def decoded(header: ImageHeader, items: Iterable[Item]) -> Iterator[Item]:
+    """The items, the making of each within `decoding`; what is done with them is not."""
+    iterator = iter(items)
+    while True:
+        with decoding(header):
+            item = next(iterator, None)
+        if item is None:
+            return
+        yield item
+
+
+@contextmanager
+def decoding(header: ImageHeader) -> Iterator[None]:
+    """Whatever libvips and Pillow raise inside becomes a DamagedOriginalError.
+
+    They name what they stumbled on in their own words, which may hold a path.
+    """
     try:
-        image = _scaled(_load(descriptor, header, work.shrink), work)
-        image = _rotated(_turned(_coloured(image, work), work.turn), work)
-        return _ENCODERS[work.format](_flattened(image, work), work, encoding)
+        yield
     except (pyvips.Error, OSError, SyntaxError, ValueError) as error:
-        # libvips and Pillow name what they stumbled on in their own words, which may hold a path.
         raise DamagedOriginalError(
             f"The original is damaged: its {header.format} data could not be decoded."
         ) from error
@@ -77,6 +161,13 @@ def supported_formats() -> tuple[Format, ...]:
     )
 
 
+def _finished(image: Pixels, at: Box | None, work: Work, encoding: EncodingOptions) -> bytes:
+    """The encoded derivative, of pixels that are the part `at` of the image, or else all of it."""
+    image = _scaled(image, work, at or Box(0, 0, image.width, image.height))
+    image = _rotated(_turned(_coloured(image, work), work.turn), work)
+    return _ENCODERS[work.format](_flattened(image, work), work, encoding)
+
+
 # --- decode ---------------------------------------------------------------------------------
 
 
@@ -89,7 +180,14 @@ def _load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     if header.format is OriginalFormat.JPEG:
         options["shrink"] = shrink
     source = pyvips.Source.new_from_descriptor(descriptor)
-    return pyvips.Operation.call(loader, source, **options)
+    try:
+        return pyvips.Operation.call(loader, source, **options)
+    except pyvips.Error:
+        if header.format is OriginalFormat.TIFF and header.colour is Colour.OTHER:
+            # Lab in 8 bits, which libvips announces and then refuses. Pillow turns it upright.
+            upright = _load_with_pillow(descriptor, header.format, shrink)
+            return _turned(upright, header.orientation.inverse)
+        raise
 
 
 def _load_with_pillow(descriptor: int, format_: OriginalFormat, shrink: int) -> Pixels:
@@ -97,10 +195,10 @@ def _load_with_pillow(descriptor: int, format_: OriginalFormat, shrink: int) -> 
     Image.MAX_IMAGE_PIXELS = None  # the header has been checked against the configured limit
     with os.fdopen(os.dup(descriptor), "rb") as file, Image.open(file, formats=[format_]) as image:
         if shrink > 1:
-            image.reduce = shrink.bit_length() - 1  # type: ignore[method-assign, assignment]
+            _reduce(image, shrink)
         image.load()
-        profile = image.info.get("icc_profile")
-        plain = image.convert(_PILLOW_MODES.get(image.mode, image.mode))
+        profile = None if image.mode == "LAB" else image.info.get("icc_profile")
+        plain = _plain(image)
     bands = len(plain.getbands())
     pixels = pyvips.Image.new_from_memory(plain.tobytes(), *plain.size, bands, "uchar")
     pixels = pixels.copy(interpretation="b-w" if bands <= 2 else "srgb")  # noqa: PLR2004 - and alpha
@@ -109,37 +207,85 @@ def _load_with_pillow(descriptor: int, format_: OriginalFormat, shrink: int) -> 
     return pixels
 
 
+def _reduce(image: Image.Image, shrink: int) -> None:
+    """Have a JPEG 2000 image reduced while it is decoded."""
+    image.reduce = shrink.bit_length() - 1  # type: ignore[method-assign, assignment]
+    # The codestream rounds reduced sides up (ISO 15444-1, B.5). Pillow rounds them to the nearest,
+    # and then refuses what does not fit; from these sides it comes to the same.
+    width, height = (-(-side // shrink) * shrink for side in image.size)
+    image._size = (width, height)  # noqa: SLF001
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The image as 8-bit gray or RGB, with or without alpha."""
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(image)
+    if image.mode == "I;16":
+        image = image.point(lambda value: value * (1 / 256))  # `convert` would cut off at 255
+    return image.convert(_PILLOW_MODES.get(image.mode, image.mode))
+
+
 _PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "I;16": "L", "CMYK": "RGB", "YCbCr": "RGB"}
 
 
 # --- cut and scale --------------------------------------------------------------------------
 
 
-def _scaled(image: Pixels, work: Work) -> Pixels:
-    """The box of the image at exactly `work.size`, whatever the decoder's own reduction."""
-    box = _shrunk(work.box, work.shrink, image.width, image.height)
-    if (box.x, box.y, box.width, box.height) != (0, 0, image.width, image.height):
-        image = image.crop(box.x, box.y, box.width, box.height)
-    if (box.width, box.height) == (work.size.width, work.size.height):
-        return image
+def _scaled(image: Pixels, work: Work, at: Box) -> Pixels:
+    """The box of the work at exactly `work.size`.
+
+    `image` is the part `at` of the original reduced by `work.shrink`.
+    """
+    exact = _Extent.of(work.box, work.shrink)
+    x, y = floor(exact.x), floor(exact.y)
+    right = min(ceil(exact.x + exact.width), at.x + at.width)
+    bottom = min(ceil(exact.y + exact.height), at.y + at.height)
+    cut = (x - at.x, y - at.y, right - x, bottom - y)
+    if cut != (0, 0, image.width, image.height):
+        image = image.crop(*cut)
+    if (right - x, bottom - y) == (work.size.width, work.size.height):
+        return image  # to within less than a pixel of the reduced image: not worth a blur
+    across, down = work.size.width / exact.width, work.size.height / exact.height
+    return _resampled(image, across, down, ((exact.x - x) * across, (exact.y - y) * down), work)
+
+
+def _resampled(
+    image: Pixels, across: float, down: float, offset: tuple[float, float], work: Work
+) -> Pixels:
+    """The image scaled by two factors, from an offset in pixels of the result, at `work.size`."""
     alpha = bool(image.hasalpha())
     band_format = image.format
     if alpha:
         image = image.premultiply()
-    image = image.resize(
-        work.size.width / box.width, vscale=work.size.height / box.height, kernel="lanczos3"
-    )
+    image = image.resize(across, vscale=down, kernel="lanczos3")
+    size = work.size
+    if (image.width, image.height) != (size.width, size.height) or max(offset) > _SEEN:
+        image = image.affine(
+            [1, 0, 0, 1],
+            odx=-offset[0],
+            ody=-offset[1],
+            oarea=[0, 0, size.width, size.height],
+            interpolate=pyvips.Interpolate.new("bicubic"),
+            extend="copy",
+        )
     if alpha:
-        image = image.unpremultiply()
+        image = image.unpremultiply().rint()  # `cast` cuts off
     return image.cast(band_format)
 
 
-def _shrunk(box: Box, shrink: int, width: int, height: int) -> Box:
-    """The box in pixels of an image that was reduced, and rounded up, while decoding."""
-    x, y = box.x // shrink, box.y // shrink
-    right = min(-(-(box.x + box.width) // shrink), width)
-    bottom = min(-(-(box.y + box.height) // shrink), height)
-    return Box(x, y, right - x, bottom - y)
+@dataclass(frozen=True, slots=True)
+class _Extent:
+    """A box in pixels of a reduced image, of which it may begin and end between two."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @staticmethod
+    def of(box: Box, shrink: int) -> "_Extent":
+        return _Extent(box.x / shrink, box.y / shrink, box.width / shrink, box.height / shrink)
 
 
 # --- colour ---------------------------------------------------------------------------------
@@ -220,7 +366,7 @@ def _rotated(image: Pixels, work: Work) -> Pixels:
     kernel = pyvips.Interpolate.new("nearest" if nearest else "bicubic")
     image = image.similarity(angle=work.degrees, interpolate=kernel, background=background)
     if alpha:
-        image = image.unpremultiply()
+        image = image.unpremultiply().rint()  # `cast` cuts off
     return image.cast("uchar")
 
 

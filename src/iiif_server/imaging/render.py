@@ -1,13 +1,20 @@
 """The functions that worker processes run."""
 
-from dataclasses import dataclass
+from collections import OrderedDict
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from iiif_server.image_api.formats import Format
+from iiif_server.image_api.geometry import Box
 from iiif_server.image_api.quality import Quality
 from iiif_server.imaging import jpegtran, raster
-from iiif_server.imaging.originals import OpenOriginal, OpenOriginals
-from iiif_server.imaging.plan import Engine, ProfileAction, RenderPlan
+from iiif_server.imaging.build import BuildPlan, build
+from iiif_server.imaging.originals import OpenOriginals
+from iiif_server.imaging.plan import Engine, Level, ProfileAction, RenderPlan
+from iiif_server.imaging.pyramid import OpenPart, Tile
+
+_PARTS_OPEN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +33,16 @@ class _Process:
     """What this process keeps between jobs."""
 
     originals: OpenOriginals
+    parts: OrderedDict[Path, OpenPart] = field(default_factory=OrderedDict)
+    """The parts of pyramids used last."""
+
+    def part(self, path: Path) -> OpenPart:
+        """The part at a path, open; a path never names another part. Raises OSError."""
+        part = self.parts.pop(path, None) or OpenPart(path)
+        self.parts[path] = part
+        while len(self.parts) > _PARTS_OPEN:
+            self.parts.popitem(last=False)[1].close()
+        return part
 
 
 _process = _Process(OpenOriginals(1))
@@ -47,13 +64,23 @@ def render(plan: RenderPlan) -> Rendered:
 
     Raises DamagedOriginalError, or OriginalChangedError if the file is not the one planned for.
     """
-    original = _process.originals.get(plan.original)
-    engine, data = _made(plan, original)
+    engine, data = _made(plan)
     return Rendered(engine, None if _written(data, plan.target) else data, len(data))
 
 
-def _made(plan: RenderPlan, original: OpenOriginal) -> tuple[Engine, bytes]:
+def build_part(plan: BuildPlan) -> int:
+    """Make a part of a pyramid; see `build.build`."""
+    return build(plan, _process.originals.get(plan.original))
+
+
+def _made(plan: RenderPlan) -> tuple[Engine, bytes]:
     work = plan.work
+    if plan.level is not None:
+        with suppress(OSError, KeyError):  # evicted since it was planned: the original will do
+            tiles = _tiles(plan.level, _process.part(plan.level.path))
+            made = raster.make_of_tiles(tiles, plan.header, plan.level.work, plan.encoding)
+            return Engine.LEVEL, made
+    original = _process.originals.get(plan.original)
     if plan.engine is Engine.JPEGTRAN:
         try:
             return Engine.JPEGTRAN, jpegtran.transform(
@@ -67,6 +94,22 @@ def _made(plan: RenderPlan, original: OpenOriginal) -> tuple[Engine, bytes]:
             # What the header promised the data does not keep; pixels may still be had of it.
             pass
     return Engine.RASTER, raster.make(original.descriptor, plan.header, work, plan.encoding)
+
+
+def _tiles(level: Level, part: OpenPart) -> raster.Tiles:
+    """The tiles of a level that its work needs; raises KeyError or OSError for a damaged part."""
+    grid, factor, box = level.grid, level.work.shrink, level.work.box
+    size, whole = grid.tile_size, grid.level(factor)
+    columns = range(box.x // (factor * size), -(-(box.x + box.width) // (factor * size)))
+    rows = range(box.y // (factor * size), -(-(box.y + box.height) // (factor * size)))
+    x, y = columns.start * size, rows.start * size
+    right, bottom = min(columns.stop * size, whole.width), min(rows.stop * size, whole.height)
+    return raster.Tiles(
+        data=[part.read(Tile(factor, column, row), grid) for row in rows for column in columns],
+        across=len(columns),
+        size=size,
+        at=Box(x, y, right - x, bottom - y),
+    )
 
 
 def _written(data: bytes, target: Path | None) -> bool:

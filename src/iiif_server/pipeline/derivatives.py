@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +16,25 @@ from iiif_server.image_api.identifier import Identifier
 from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
 from iiif_server.imaging.header import Colour, ImageHeader
 from iiif_server.imaging.options import EncodingOptions
-from iiif_server.imaging.plan import Engine, RenderPlan, Work, choose_engine, plan_work
+from iiif_server.imaging.plan import (
+    Engine,
+    Level,
+    RenderPlan,
+    Work,
+    choose_engine,
+    is_plain_jpeg,
+    level_answers,
+    levels_for,
+    plan_work,
+    work_on_level,
+)
+from iiif_server.imaging.pyramid import Tile
 from iiif_server.imaging.render import Rendered, render
 from iiif_server.pipeline.body import Body, open_body
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.keys import derivative_key
 from iiif_server.pipeline.originals import Original, Originals
+from iiif_server.pipeline.pyramids import Pyramid, Pyramids
 from iiif_server.telemetry.events import Observer, RenderFailed
 from iiif_server.telemetry.events import Rendered as RenderedEvent
 from iiif_server.workers.pool import WorkerPool
@@ -40,6 +53,10 @@ class Resolved:
     engine: Engine
     work: Work
     key: EntryKey
+    pyramid: Pyramid | None
+    """The one that the original has or will have."""
+    tile: Tile | None
+    """The tile of it that is asked for, for the engine TILE."""
 
     @property
     def facts(self) -> ImageFacts:
@@ -60,9 +77,10 @@ class Derivatives:
         originals: Originals,
         headers: Headers,
         store: Store,
+        pyramids: Pyramids,
         pool: WorkerPool,
-        observer: Observer,
         *,
+        observer: Observer,
         limits: Limits,
         encoding: EncodingOptions,
         formats: Collection[Format],
@@ -72,6 +90,7 @@ class Derivatives:
         self._originals = originals
         self._headers = headers
         self._store = store
+        self._pyramids = pyramids
         self._pool = pool
         self._observe = observer
         self._limits = limits
@@ -99,16 +118,22 @@ class Derivatives:
             header = await self._headers.of(original)
             rendition = request.resolve(image_facts(header), self._limits)
             work = plan_work(header, rendition)
-            engine = choose_engine(header, work, lossless=self._lossless)
+            pyramid = self._pyramids.of(original, header, work.profile)
+            tile = pyramid.grid.tile_of(rendition) if pyramid and is_plain_jpeg(rendition) else None
+            engine = choose_engine(header, work, lossless=self._lossless, tile=tile is not None)
             key = derivative_key(
                 original.group, original.fingerprint, rendition, engine, self._encoding
             )
-            yield Resolved(original, header, rendition, engine, work, key)
+            yield Resolved(original, header, rendition, engine, work, key, pyramid, tile)
 
     async def body(self, resolved: Resolved) -> Body:
         """The bytes of the answer, complete; raises OriginalRefusedError or RenderFailedError."""
         if resolved.engine is Engine.ORIGINAL:
             return await asyncio.to_thread(_original_body, resolved.original)
+        if resolved.pyramid is not None and resolved.tile is not None:
+            with suppress(RenderFailedError):  # no room for a pyramid: the tile can be had without
+                data = await self._pyramids.tile(resolved.pyramid, resolved.tile)
+                return Body(len(data), data)
         for _ in range(_READ_TRIES):
             stored = await asyncio.to_thread(self._stored, resolved.key)
             if stored is not None:
@@ -120,6 +145,8 @@ class Derivatives:
                 return await asyncio.to_thread(open_body, made)
             except FileNotFoundError:
                 continue  # evicted before we came to it
+            finally:
+                self._tidy_up()  # only now, lest it be evicted at once
         raise RenderFailedError("The image was removed as fast as it was made; please ask again.")
 
     async def close(self) -> None:
@@ -155,7 +182,6 @@ class Derivatives:
                 str(resolved.original.identifier), rendered.engine, rendered.length, seconds
             )
         )
-        self._tidy_up()
         return made
 
     async def _run(self, resolved: Resolved, target: Path | None) -> Rendered:
@@ -163,6 +189,7 @@ class Derivatives:
             original=resolved.original.file,
             header=resolved.header,
             engine=resolved.engine,
+            level=await self._level(resolved),
             work=resolved.work,
             encoding=self._encoding,
             target=target,
@@ -180,6 +207,17 @@ class Derivatives:
             # Whatever else a worker stumbles on: its words may hold a path, so they go to the log.
             self._observe(RenderFailed(str(resolved.original.identifier), repr(error)))
             raise RenderFailedError("The image could not be made.") from error
+
+    async def _level(self, resolved: Resolved) -> Level | None:
+        """The level of a pyramid that is ready, and the cheapest way to the rendition."""
+        header, rendition, pyramid = resolved.header, resolved.rendition, resolved.pyramid
+        if pyramid is None or not level_answers(header, rendition, resolved.engine):
+            return None
+        ready = await self._pyramids.ready_level(pyramid, levels_for(pyramid.grid, rendition))
+        if ready is None:
+            return None
+        factor, path = ready
+        return Level(path, pyramid.grid, work_on_level(header, rendition, factor))
 
     def _reserve(self) -> Path | None:
         try:

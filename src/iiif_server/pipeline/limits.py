@@ -14,8 +14,8 @@ class LimitsOptions(BaseModel):
     """Widest image made (`maxWidth` in info.json); unset: no limit but `max_area`."""
     max_height: PositiveInt | None = None
     """Highest image made (`maxHeight`); needs `max_width`, and is equal to it when unset."""
-    max_area: PositiveInt | None = 400_000_000
-    """Most pixels in an image made (`maxArea`)."""
+    max_area: PositiveInt = 400_000_000
+    """Most pixels in an image made (`maxArea`); upscaling needs a bound (Image API 3.0, 5.7)."""
     max_source_pixels: PositiveInt = 1_000_000_000
     """Most pixels in an original; larger ones are refused by their header."""
     render_timeout: float = Field(default=60, gt=0)

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 
 from iiif_server.errors import MalformedIdentifierError, UntrustedHostError
+from iiif_server.image_api.identifier import percent_decode
 from iiif_server.sources.addresses import Network
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
@@ -44,7 +45,8 @@ class Addressing:
             return {}
         found = {}
         for name, valid in _FORWARDED.items():
-            value = request.headers.get(f"x-forwarded-{name}", "").rpartition(",")[2].strip()
+            values = request.headers.getlist(f"x-forwarded-{name}")
+            value = values[-1].rpartition(",")[2].strip() if values else ""
             if value and valid.fullmatch(value):
                 found[name] = value
         return found
@@ -54,24 +56,26 @@ class Addressing:
             address = ip_address(peer)
         except ValueError:
             return False
+        # A socket that listens on IPv6 sees IPv4 peers as mapped addresses.
+        address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self.trusted_proxies)
 
 
 _FORWARDED = {"proto": re.compile("https?"), "host": _HOST, "prefix": _PREFIX}
 
 
-def written_identifier(request: Request, prefix: str, segments_after: int) -> str:
+def written_identifier(request: Request, prefix: str, segments_after: int, routed: str) -> str:
     """The identifier as it stands in the URL, percent-encoding and all.
 
     It is what is left of the path without the version's `prefix` and without the last
     `segments_after` segments. Raises MalformedIdentifierError where encoded slashes make that
-    another split than the one by which the route was found.
+    another split than the one by which the route was found, which is what `routed` is.
     """
     raw = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
     path = raw.partition(b"?")[0].decode("ascii", "replace")
     path = path.removeprefix(request.scope.get("root_path", "")).removeprefix(prefix)
     parts = path.removeprefix("/").rsplit("/", segments_after)
-    if len(parts) != segments_after + 1:
+    if len(parts) != segments_after + 1 or percent_decode(parts[0]) != routed:
         raise MalformedIdentifierError(
             "The slashes between the parameters must not be percent-encoded."
         )

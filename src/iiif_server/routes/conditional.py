@@ -1,5 +1,6 @@
 """Conditional requests (RFC 9110, 13)."""
 
+import calendar
 from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
 
@@ -19,7 +20,9 @@ def is_not_modified(headers: Mapping[str, str], tag: str, modified: float) -> bo
         return "*" in tags or f'"{tag}"' in tags
     if (since := headers.get("if-modified-since")) is not None:
         try:
-            return int(modified) <= parsedate_to_datetime(since).timestamp()
-        except (ValueError, OverflowError):
+            date = parsedate_to_datetime(since)
+        except ValueError:
             return False
+        # Only asctime's form names no zone, and all forms are GMT (RFC 9110, 5.6.7).
+        return int(modified) <= calendar.timegm(date.utctimetuple())
     return False

@@ -8,6 +8,7 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
+from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
 from iiif_server.image_api.formats import FACTS
@@ -51,11 +52,11 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     )
     async def information(
         request: Request,
-        identifier: IdentifierPath,  # noqa: ARG001 - documented; read as it is written, below
+        identifier: IdentifierPath,
         provided: Provided,
     ) -> Response:
         """Width, height, tiles, sizes and what else can be asked of an image."""
-        written = written_identifier(request, prefix, _INFORMATION_SEGMENTS)
+        written = written_identifier(request, prefix, _INFORMATION_SEGMENTS, identifier)
         return await _information(_Call(request, provided, version, prefix, written))
 
     @router.get(
@@ -68,12 +69,12 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     )
     async def image(
         request: Request,
-        identifier: IdentifierPath,  # noqa: ARG001 - documented; read as it is written, below
+        identifier: IdentifierPath,
         asked: parameters,
         provided: Provided,
     ) -> Response:
         """A region of an image, scaled, rotated, in a quality and a format."""
-        written = written_identifier(request, prefix, _IMAGE_SEGMENTS)
+        written = written_identifier(request, prefix, _IMAGE_SEGMENTS, identifier)
         return await _image(_Call(request, provided, version, prefix, written), asked)
 
     return router
@@ -93,11 +94,13 @@ def base_uri_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     )
     async def base_uri(
         request: Request,
-        identifier: IdentifierPath,  # noqa: ARG001 - documented; read as it is written, below
+        identifier: IdentifierPath,
         provided: Provided,
     ) -> Response:
         """Redirects to the image information (Image API 3.0, 2)."""
-        written = written_identifier(request, prefix, 0)
+        if not identifier:
+            raise HTTPException(404)
+        written = written_identifier(request, prefix, 0, identifier)
         provided.identifier(written)
         call = _Call(request, provided, version, prefix, written)
         return RedirectResponse(f"{call.base_uri}/info.json", status_code=303)

@@ -35,6 +35,8 @@ class Status(BaseModel):
     """Headers of originals remembered."""
     fetching: int
     """Originals being fetched now."""
+    pyramids: dict[str, int]
+    """Parts of pyramids that are open, and being made."""
     pools: dict[str, dict[str, int]]
 
 
@@ -56,6 +58,7 @@ async def status(provided: Annotated[Services, Depends(services)]) -> Status:
         cache=asdict(provided.store.stats),
         headers=len(provided.headers),
         fetching=provided.fetcher.active,
+        pyramids={"open": len(provided.pyramids), "building": provided.pyramids.building},
         pools={
             "size": asdict(provided.header_pool.stats),
             "image": asdict(provided.image_pool.stats),

@@ -13,6 +13,7 @@ from iiif_server.image_api.information import Service
 from iiif_server.pipeline.derivatives import Derivatives
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.originals import Originals
+from iiif_server.pipeline.pyramids import Pyramids
 from iiif_server.routes.addresses import Addressing
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import Fetcher
@@ -27,6 +28,7 @@ class Services:
     originals: Originals
     headers: Headers
     derivatives: Derivatives
+    pyramids: Pyramids
     store: Store
     fetcher: Fetcher
     header_pool: WorkerPool
@@ -39,6 +41,7 @@ class Services:
     """Whether the lossless engine is there."""
     limits: Limits
     min_sizes_size: int
+    tile_size: int
     canonical_redirect: bool
     """Whether requests in another than the canonical form are redirected to it."""
     started: float
@@ -57,7 +60,12 @@ class Services:
         """What is offered for every image of a type."""
         options = self.types[type_]
         return Service(
-            self.limits, self.formats, self.min_sizes_size, options.rights, dict(options.info)
+            limits=self.limits,
+            formats=self.formats,
+            min_sizes_size=self.min_sizes_size,
+            tile_size=self.tile_size,
+            rights=options.rights,
+            extra=dict(options.info),
         )
 
 

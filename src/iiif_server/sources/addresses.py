@@ -44,12 +44,13 @@ def may_connect(address: str, allowed: Sequence[Network]) -> bool:
     if any(ip in network for network in allowed):
         return True
     embedded = list(_embedded(ip))
-    if embedded and any(any(inner in network for network in allowed) for inner in embedded):
-        return True
-    # A mapped or NAT64 address is itself not global: what it carries decides.
-    if embedded and isinstance(ip, IPv6Address) and (ip.ipv4_mapped or ip in _NAT64):
-        return all(_is_public(inner) for inner in embedded)
-    return _is_public(ip) and all(_is_public(inner) for inner in embedded)
+    opened = [inner for inner in embedded if any(inner in network for network in allowed)]
+    if not all(inner in opened or _is_public(inner) for inner in embedded):
+        return False
+    # A mapped or NAT64 address is itself not global: what it carries decides. So does what the
+    # operator has allowed.
+    carrier = isinstance(ip, IPv6Address) and (ip.ipv4_mapped or ip in _NAT64)
+    return bool(carrier or opened) or _is_public(ip)
 
 
 def _is_public(ip: Address) -> bool:

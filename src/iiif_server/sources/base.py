@@ -9,6 +9,7 @@ from typing import ClassVar, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from iiif_server.sources.fetching import Fetcher
+from iiif_server.telemetry.events import Observer
 
 
 class TypeOptions(BaseModel):
@@ -38,6 +39,8 @@ class Surroundings:
     """`{source_path}/{type}`, the type's own."""
     fetcher: Fetcher
     """Guarded HTTP, shared by all types."""
+    observer: Observer
+    """Whom to tell what happens."""
 
 
 class Source(ABC, Generic[Options]):

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 import secrets
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from http.cookiejar import DefaultCookiePolicy
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,12 @@ from iiif_server.errors import (
 )
 from iiif_server.imaging.signatures import SIGNATURE_BYTES, recognise
 from iiif_server.sources.addresses import Network, may_connect
+from iiif_server.sources.networks import Networks
 
 _CHUNK = 1 << 18
+_ABANDONED_AFTER = 3600.0
+"""Seconds without a byte after which a file being fetched has no fetcher any more."""
+_LAST_PORT = 65_535
 
 
 class FetchOptions(BaseModel):
@@ -34,7 +38,7 @@ class FetchOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    allow_networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    allow_networks: Networks = ()
     """Networks (CIDR) that are fetched from although they are not public."""
     max_bytes: ByteSize = ByteSize(2_000_000_000)
     """Largest original fetched."""
@@ -68,6 +72,8 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """A connection to the first address of the host that may be used and answers."""
+        if not 0 < port <= _LAST_PORT:  # which neither httpx nor getaddrinfo minds
+            raise httpcore.ConnectError(f"{port} is no port")
         addresses = [a for a in await _resolve(host, port) if may_connect(a, self._allowed)]
         if not addresses:
             raise AddressRefusedError(f"no permitted address for {host}")
@@ -148,6 +154,13 @@ class Fetcher:
     def active(self) -> int:
         """The number of fetches under way."""
         return self._active
+
+    def remove_abandoned(self) -> None:
+        """Remove what fetches of a process that was killed have left."""
+        with contextlib.suppress(OSError):  # no such folder yet, or not ours to tidy
+            for path in self._incoming.iterdir():
+                if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                    path.unlink()
 
     async def close(self) -> None:
         """Close all connections."""

@@ -2,20 +2,20 @@
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
+from iiif_server.cache.failures import RecentFailures
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.errors import IiifServerError
-from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.base import Surroundings
+from iiif_server.telemetry.events import Fetched, FetchFailed
 
 _LONGEST_NAME = 240
 """In bytes; file systems take 255."""
-_FAILURES_REMEMBERED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,13 @@ class Origin:
 class KeptOriginals:
     """The fetched originals of one type, below its folder. One fetch per original, ever."""
 
-    def __init__(
-        self, folder: Path, fetcher: Fetcher, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._folder = folder
-        self._fetcher = fetcher
-        self._clock = clock
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._type = surroundings.type
+        self._folder = surroundings.folder
+        self._fetcher = surroundings.fetcher
+        self._observe = surroundings.observer
         self._flights: SingleFlight[str, Path] = SingleFlight()
-        self._failures: OrderedDict[str, tuple[float, IiifServerError]] = OrderedDict()
+        self._failures: RecentFailures[str] = RecentFailures(self._fetcher.options.failure_ttl)
 
     def __repr__(self) -> str:
         return f"<KeptOriginals {self._folder.name}>"
@@ -50,17 +49,24 @@ class KeptOriginals:
         """
         path = await asyncio.to_thread(self._find, name)
         if path is None:
-            self._raise_recent_failure(name)
             path = await self._flights.run(name, lambda: self._fetch(name, origin))
         yield path
 
     async def _fetch(self, name: str, origin: Origin) -> Path:
+        self._failures.raise_recent(name)
+        # Another flight may have landed between the caller's look and the start of this one.
+        path = await asyncio.to_thread(self._find, name)
+        if path is not None:
+            return path
         target = await asyncio.to_thread(self._place, name)
+        started = time.perf_counter()
         try:
-            await self._fetcher.fetch(origin.url, target, origin.trusts)
+            size = await self._fetcher.fetch(origin.url, target, origin.trusts)
         except IiifServerError as error:
-            self._remember_failure(name, error)
+            self._failures.remember(name, error)
+            self._observe(FetchFailed(f"{self._type}:{name}", _reason(error)))
             raise
+        self._observe(Fetched(f"{self._type}:{name}", size, time.perf_counter() - started))
         return target
 
     def _find(self, name: str) -> Path | None:
@@ -80,19 +86,10 @@ class KeptOriginals:
         hashed = self._folder / ".hashed" / sha256(name.encode()).hexdigest()
         return [self._folder / name, hashed] if is_file_name(name) else [hashed]
 
-    def _remember_failure(self, name: str, error: IiifServerError) -> None:
-        self._failures[name] = (self._clock() + self._fetcher.options.failure_ttl, error)
-        self._failures.move_to_end(name)
-        while len(self._failures) > _FAILURES_REMEMBERED:
-            self._failures.popitem(last=False)
 
-    def _raise_recent_failure(self, name: str) -> None:
-        until, error = self._failures.get(name, (0.0, None))
-        if error is None:
-            return
-        if self._clock() < until:
-            raise type(error)(*error.args)
-        del self._failures[name]
+def _reason(error: IiifServerError) -> str:
+    """Why a fetch failed, with what the network said, for the log."""
+    return f"{error} ({error.__cause__!r})" if error.__cause__ else str(error)
 
 
 def is_file_name(name: str) -> bool:

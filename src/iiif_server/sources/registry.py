@@ -12,6 +12,11 @@ from iiif_server.sources.base import Source, Surroundings, TypeOptions
 ENTRY_POINTS = "iiif_server.sources"
 
 
+def source_names() -> tuple[str, ...]:
+    """The names of all sources that are installed, sorted."""
+    return tuple(sorted(entry_points(group=ENTRY_POINTS).names))
+
+
 @cache
 def source_class(name: str) -> type[Source[Any]]:
     """The source of this name; ConfigurationError if there is none or it cannot be loaded."""

@@ -38,7 +38,7 @@ class TrustedWebSource(Source[TrustedWebOptions]):
 
     def __init__(self, surroundings: Surroundings, options: TrustedWebOptions) -> None:
         super().__init__(surroundings, options)
-        self._kept = KeptOriginals(surroundings.folder, surroundings.fetcher)
+        self._kept = KeptOriginals(surroundings)
         self._regex = re.compile(options.regex)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[Path]:
@@ -55,13 +55,17 @@ class TrustedWebSource(Source[TrustedWebOptions]):
 def decode_url(name: str) -> str:
     """The URL in a name of padded or unpadded URL-safe base 64; UntrustedUrlError for any other."""
     bare = name.rstrip("=")
+    if "+" in bare or "/" in bare:
+        raise _no_url()
     padded = bare + "=" * (-len(bare) % 4)
     try:
         return base64.b64decode(padded, altchars=b"-_", validate=True).decode("utf-8")
     except (binascii.Error, ValueError) as error:
-        raise UntrustedUrlError(
-            "The name in this identifier is not a URL in URL-safe base 64."
-        ) from error
+        raise _no_url() from error
+
+
+def _no_url() -> UntrustedUrlError:
+    return UntrustedUrlError("The name in this identifier is not a URL in URL-safe base 64.")
 
 
 def is_trusted(url: str, regex: re.Pattern[str]) -> bool:
@@ -78,6 +82,6 @@ def is_trusted(url: str, regex: re.Pattern[str]) -> bool:
         return False
     written_path = unquote(url.partition("?")[0].partition("#")[0])
     climbs = any(part in {".", ".."} for part in written_path.split("/"))
-    if asked.scheme not in {"http", "https"} or asked.userinfo or climbs:
+    if asked.scheme not in {"http", "https"} or not asked.host or asked.userinfo or climbs:
         return False
     return bool(regex.fullmatch(url)) and bool(regex.fullmatch(str(asked)))

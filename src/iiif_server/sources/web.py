@@ -39,7 +39,7 @@ class WebSource(Source[WebOptions]):
 
     def __init__(self, surroundings: Surroundings, options: WebOptions) -> None:
         super().__init__(surroundings, options)
-        self._kept = KeptOriginals(surroundings.folder, surroundings.fetcher)
+        self._kept = KeptOriginals(surroundings)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[Path]:
         """The kept original of this name, fetched first if need be."""

@@ -143,9 +143,11 @@ class WorkerPool:
         """The result of `function(argument)` in a worker, which both must be picklable for.
 
         Raises what the function raises; RenderTimedOutError if it runs longer than `timeout`
-        seconds, after killing its worker; WorkerDiedError if the worker dies, twice. A caller who
-        gives up before the job has started takes it out of the queue.
+        seconds, after killing its worker; WorkerDiedError if the worker dies, twice, or the pool is
+        closed. A caller who gives up before the job has started takes it out of the queue.
         """
+        if self._closing:
+            raise WorkerDiedError("The server is stopping.")
         job = _Job(function, argument, subject, timeout, asyncio.get_running_loop().create_future())
         self._waiting.append(job)
         self._dispatch()
@@ -172,17 +174,21 @@ class WorkerPool:
             task.add_done_callback(self._running.discard)
 
     async def _execute(self, job: _Job, worker: _Worker) -> None:
-        job.tries += 1
         try:
-            future = worker.executor.submit(job.function, job.argument)
-            outcome = await asyncio.wait_for(asyncio.wrap_future(future), job.timeout)
-        except TimeoutError:
-            _kill(worker.pid)
-            self._settle(job, RenderTimedOutError(_TOO_LONG.format(seconds=job.timeout)))
-            await self._replace(worker, "deadline")
-            return
+            # A worker that died while it was idle shows here, before the job is tried.
+            future = asyncio.wrap_future(worker.executor.submit(job.function, job.argument))
+            job.tries += 1
+            # Not `wait_for`: a job's own TimeoutError is not its deadline.
+            if not (await asyncio.wait([future], timeout=job.timeout))[0]:
+                _kill(worker.pid)
+                future.cancel()
+                self._settle(job, RenderTimedOutError(_TOO_LONG.format(seconds=job.timeout)))
+                await self._replace(worker, "deadline")
+                return
+            outcome = future.result()
         except BrokenProcessPool:
-            if job.tries < _TRIES and not self._closing:
+            # A job that was given up has nobody to be tried again for.
+            if job.tries < _TRIES and not self._closing and not job.result.done():
                 self._waiting.insert(0, job)
             else:
                 self._settle(job, WorkerDiedError("The image could not be made."))

@@ -25,4 +25,5 @@ def main(server: str, prefix: str, identifier: str, version: str, level: int) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:5], int(sys.argv[5])))
+    server, prefix, identifier, version, level = sys.argv[1:]
+    sys.exit(main(server, prefix, identifier, version, int(level)))

@@ -1,0 +1,138 @@
+"""Making pyramids, in worker processes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from iiif_server.errors import RenderFailedError
+from iiif_server.image_api.geometry import Box
+from iiif_server.imaging import jpegtran, raster
+from iiif_server.imaging.header import ImageHeader
+from iiif_server.imaging.originals import OpenOriginal
+from iiif_server.imaging.plan import Identity, ProfileAction
+from iiif_server.imaging.pyramid import Grid, Part, Tile, write_part
+from iiif_server.imaging.turns import UPRIGHT
+
+_REDUCE_WHILE_DECODING = 2
+"""The reduced part starts from a decode reduced by this where the decoder can, and never closer to
+its first level than twice: the rest is Lanczos' work."""
+_COEFFICIENT_BYTES = 6
+"""Bytes a pixel that cutting a JPEG without loss takes in all: 3 for the coefficients of a 4:2:0
+image as they are read, and 3 for those that are cut in one pass."""
+_MOST_COEFFICIENTS = 1_500_000_000
+"""Bytes of coefficients above which the tiles are cut in several passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """One part of one pyramid to be made."""
+
+    original: Identity
+    header: ImageHeader
+    part: Part
+    grid: Grid
+    profile: ProfileAction
+    lossless: bool
+    """Whether jpegtran is there."""
+    reduced_quality: int
+    """JPEG quality of the reduced levels."""
+    full_quality: int
+    """JPEG quality of full-resolution tiles that cannot be the original's own coefficients."""
+    target: Path
+
+
+def first_reduced(header: ImageHeader) -> int:
+    """The scale factor at which the reduced part begins; the detail part is what is above."""
+    return 2 * min(_REDUCE_WHILE_DECODING, header.max_shrink)
+
+
+def part_of(header: ImageHeader, scale_factor: int) -> Part:
+    """The part that holds the level of a scale factor."""
+    return Part.REDUCED if scale_factor >= first_reduced(header) else Part.DETAIL
+
+
+def cuts_losslessly(header: ImageHeader, grid: Grid, profile: ProfileAction) -> bool:
+    """Whether full-resolution tiles can be the original's own coefficients."""
+    return (
+        header.jpeg is not None
+        and header.jpeg.plain
+        and header.jpeg.complete
+        and header.jpeg.mcu is not None
+        and grid.tile_size % header.jpeg.mcu.width == 0
+        and grid.tile_size % header.jpeg.mcu.height == 0
+        and header.orientation == UPRIGHT
+        and profile is not ProfileAction.CONVERT
+    )
+
+
+def build(plan: BuildPlan, original: OpenOriginal) -> int:
+    """Write a part to the plan's target; the number of its bytes.
+
+    Raises DamagedOriginalError, or RenderFailedError if the disk refuses.
+    """
+    levels = _reduced_levels if plan.part is Part.REDUCED else _detail_levels
+    try:
+        write_part(plan.target, raster.decoded(plan.header, levels(plan, original)), plan.grid)
+        return plan.target.stat().st_size
+    except OSError as error:
+        raise RenderFailedError("The pyramid of this image could not be kept.") from error
+
+
+def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
+    """The tiles from `first_reduced` down to one tile, each level made of the one above it."""
+    first = first_reduced(plan.header)
+    pixels = raster.upright(original.descriptor, plan.header, plan.profile, first // 2)
+    for scale_factor in plan.grid.scale_factors:
+        if scale_factor >= first:
+            pixels = raster.halved(pixels)
+            yield from _tiles(plan, scale_factor, pixels, plan.reduced_quality)
+
+
+def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
+    """The tiles at full resolution, and those at half resolution if the reduced part lacks them."""
+    if plan.lossless and cuts_losslessly(plan.header, plan.grid, plan.profile):
+        try:
+            yield from _own_tiles(plan, original)
+        except jpegtran.LosslessFailedError:
+            yield from _encoded_tiles(plan, original)
+    else:
+        yield from _encoded_tiles(plan, original)
+    for scale_factor in plan.grid.scale_factors[1:]:
+        if scale_factor < first_reduced(plan.header):
+            pixels = raster.upright(original.descriptor, plan.header, plan.profile, 1)
+            yield from _tiles(plan, scale_factor, raster.halved(pixels), plan.reduced_quality)
+
+
+def _own_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
+    """The full-resolution tiles as the original's coefficients."""
+    tiles = list(plan.grid.tiles(1))
+    passes = -(-plan.grid.dimensions.area * _COEFFICIENT_BYTES // _MOST_COEFFICIENTS)
+    batch = -(-len(tiles) // passes)
+    keep_profile = plan.profile is ProfileAction.KEEP
+    for start in range(0, len(tiles), batch):
+        chosen = tiles[start : start + batch]
+        boxes = [box for _, box in chosen]
+        pieces = jpegtran.split(original.bytes, boxes, keep_profile=keep_profile)
+        for (tile, _), data in zip(chosen, pieces, strict=True):
+            yield tile, data
+
+
+def _encoded_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
+    """The full-resolution tiles, encoded once, a row of tiles in memory at a time."""
+    pixels = raster.upright(original.descriptor, plan.header, plan.profile, 1)
+    rows: dict[int, list[tuple[Tile, Box]]] = {}
+    for tile, box in plan.grid.tiles(1):
+        rows.setdefault(tile.row, []).append((tile, box))
+    for row in rows.values():
+        top = row[0][1]
+        strip = raster.strip(pixels, top.y, top.height)
+        for tile, box in row:
+            inside = Box(box.x, 0, box.width, box.height)
+            yield tile, raster.tile(strip, inside, plan.full_quality)
+
+
+def _tiles(
+    plan: BuildPlan, scale_factor: int, level: raster.Pixels, quality: int
+) -> Iterator[tuple[Tile, bytes]]:
+    for tile, box in plan.grid.tiles(scale_factor):
+        yield tile, raster.tile(level, box, quality)

@@ -1,0 +1,534 @@
+"""The store of derivatives on a real disk: complete or absent, bounded, found again."""
+
+import asyncio
+import os
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+import pytest
+
+from iiif_server.cache.eviction import Bounds
+from iiif_server.cache.store import CacheOptions, Entry, EntryKey, Store
+from iiif_server.telemetry.events import EntryDropped, Event, Evicted, StoreFailed
+
+HOUR = 3600.0
+
+
+@dataclass
+class Opened:
+    """A store, what it told, and a clock that is moved by hand."""
+
+    root: Path
+    bounds: Bounds = field(default_factory=Bounds)
+    events: list[Event] = field(default_factory=list)
+    ahead: float = 0.0
+    """By how many seconds the clock is ahead of the true time."""
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.root, self.bounds, self.events.append, self.clock)
+        self.store.open()
+
+    def clock(self) -> float:
+        return time.time() + self.ahead
+
+    def put(self, name: str, data: bytes | None = None, group: str = "an original") -> Entry:
+        """Commit what stands for a derivative."""
+        written = self.store.reserve()
+        written.write_bytes(content(name) if data is None else data)
+        entry = self.store.commit(key(name, group), written, "jpg")
+        assert entry is not None
+        return entry
+
+    def get(self, name: str, group: str = "an original") -> bytes | None:
+        """What is found, if it has not been evicted before it could be read."""
+        entry = self.store.find(key(name, group))
+        try:
+            return None if entry is None else entry.path.read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def used(self, name: str, seconds_ago: float) -> None:
+        """Make an entry's last use as long ago."""
+        entry = self.store.find(key(name))
+        assert entry is not None
+        then = time.time() - seconds_ago
+        os.utime(entry.path, (then, then))
+
+
+def key(name: str, group: str = "an original") -> EntryKey:
+    return EntryKey(_hex(group), _hex(name))
+
+
+def _hex(text: str) -> str:
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def content(name: str, length: int = 1000) -> bytes:
+    """Bytes that tell the name they are kept under."""
+    return (name.encode() * length)[:length]
+
+
+def files_below(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Opened:
+    return Opened(tmp_path / "cache")
+
+
+# --- there and back -------------------------------------------------------------------------
+
+
+def test_what_is_committed_is_found(opened: Opened) -> None:
+    entry = opened.put("a")
+    assert opened.store.find(key("a")) == entry
+    assert entry.length == 1000
+    assert opened.get("a") == content("a")
+    assert (opened.store.stats.files, opened.store.stats.size) == (1, 1000)
+    assert opened.events == []
+
+
+def test_what_was_never_committed_is_a_miss(opened: Opened) -> None:
+    opened.put("a")
+    assert opened.get("b") is None
+    assert opened.get("a", group="another original") is None
+    assert (opened.store.stats.hits, opened.store.stats.misses) == (0, 2)
+
+
+def test_file_name_tells_length_and_checksum(opened: Opened) -> None:
+    path = opened.put("a").path
+    group = _hex("an original")
+    assert path.parent == opened.root / "entries" / group[:2] / group
+    assert path.name == f"{_hex('a')}.1000.{zlib.crc32(content('a')):08x}.jpg"
+
+
+def test_committing_leaves_nothing_in_incoming(opened: Opened) -> None:
+    written = opened.store.reserve()
+    written.write_bytes(b"finished")
+    assert opened.store.find(key("a")) is None
+    assert opened.store.commit(key("a"), written, "png")
+    assert not list((opened.root / "incoming").iterdir())
+
+
+def test_reserved_paths_are_empty_files_of_their_own(opened: Opened) -> None:
+    paths = [opened.store.reserve() for _ in range(50)]
+    assert len(set(paths)) == 50
+    assert all(path.stat().st_size == 0 for path in paths)
+
+
+def test_committing_again_replaces_and_counts_once(opened: Opened) -> None:
+    opened.put("a")
+    opened.put("a")
+    assert (opened.store.stats.files, opened.store.stats.size) == (1, 1000)
+    opened.put("a", b"made anew by another version of a library")
+    assert opened.get("a") == b"made anew by another version of a library"
+
+
+def test_empty_and_large_entries_are_kept(opened: Opened) -> None:
+    opened.put("empty", b"")
+    opened.put("large", bytes(range(256)) * 20_000)
+    assert opened.get("empty") == b""
+    assert opened.get("large") == bytes(range(256)) * 20_000
+
+
+# --- after a restart ------------------------------------------------------------------------
+
+
+def test_entries_are_found_by_a_new_process(opened: Opened) -> None:
+    for number in range(20):
+        opened.put(f"{number}", group=f"original {number % 3}")
+    again = Opened(opened.root)
+    assert again.store.stats.files == 20
+    assert again.store.stats.size == 20_000
+    for number in range(20):
+        assert again.get(f"{number}", group=f"original {number % 3}") == content(f"{number}")
+
+
+def test_two_processes_share_one_folder(tmp_path: Path) -> None:
+    one, other = Opened(tmp_path), Opened(tmp_path)
+    assert other.get("a") is None
+    one.put("a")
+    assert other.get("a") == content("a")
+    other.put("b")
+    assert one.get("b") == content("b")
+    assert one.store.usage() == other.store.usage() == (2, 2000)
+
+
+def test_entry_that_another_process_removed_is_a_miss(tmp_path: Path) -> None:
+    one, other = Opened(tmp_path), Opened(tmp_path)
+    one.put("a")
+    entry = other.store.find(key("a"))
+    assert entry is not None
+    one.store.remove(entry.path)
+    assert other.get("a") is None
+    assert one.get("a") is None
+    one.put("a")
+    assert other.get("a") == content("a")
+    assert one.events == other.events == []
+
+
+def test_abandoned_files_are_removed_when_the_store_opens(opened: Opened) -> None:
+    old, fresh = opened.store.reserve(), opened.store.reserve()
+    then = time.time() - 2 * HOUR
+    os.utime(old, (then, then))
+    Opened(opened.root)
+    assert not old.exists()
+    assert fresh.exists()  # another process may be writing it
+
+
+def test_unfinished_file_is_never_an_entry(opened: Opened) -> None:
+    opened.store.reserve().write_bytes(content("a"))
+    assert Opened(opened.root).store.usage() == (0, 0)
+    assert opened.get("a") is None
+
+
+# --- damage ---------------------------------------------------------------------------------
+
+RESTARTED: list[Callable[[Opened], Opened]] = [lambda o: o, lambda o: Opened(o.root)]
+
+
+@pytest.mark.parametrize("restarted", RESTARTED, ids=["running", "restarted"])
+@pytest.mark.parametrize("length", [0, 1, 999, 1001])
+def test_file_of_another_length_is_removed(
+    length: int, restarted: Callable[[Opened], Opened], opened: Opened
+) -> None:
+    path = opened.put("a").path
+    opened.put("sound")
+    os.truncate(path, length)
+    opened = restarted(opened)
+    assert opened.get("a") is None
+    assert not path.exists()
+    assert opened.events == [EntryDropped(path.name, "wrong length")]
+    assert opened.store.stats.dropped == 1
+    assert opened.get("sound") == content("sound")
+    opened.put("a")
+    assert opened.get("a") == content("a")
+
+
+@pytest.mark.parametrize("restarted", RESTARTED, ids=["running", "restarted"])
+@pytest.mark.parametrize("position", [0, 500, 999])
+def test_garbled_file_of_the_same_length_is_removed(
+    position: int, restarted: Callable[[Opened], Opened], opened: Opened
+) -> None:
+    path = opened.put("a").path
+    assert opened.get("a") == content("a")
+    with path.open("r+b") as file:
+        file.seek(position)
+        file.write(b"\xff")
+    os.utime(path, (time.time(), time.time() + 1))  # as a later write would have had it
+    opened = restarted(opened)
+    assert opened.get("a") is None
+    assert not path.exists()
+    assert opened.events == [EntryDropped(path.name, "wrong checksum")]
+
+
+def test_garbled_bytes_are_found_after_a_restart_even_with_an_old_time(opened: Opened) -> None:
+    """What a failing disk does: the bytes change, and nothing else."""
+    path = opened.put("a").path
+    status = path.stat()
+    path.write_bytes(content("b"))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    again = Opened(opened.root)
+    assert again.get("a") is None
+    assert again.events == [EntryDropped(path.name, "wrong checksum")]
+
+
+def test_last_entry_takes_its_folder_along(opened: Opened) -> None:
+    path = opened.put("a").path
+    os.truncate(path, 1)
+    assert opened.get("a") is None
+    assert not path.parent.exists()
+    opened.put("a")
+    assert opened.get("a") == content("a")
+
+
+def test_foreign_files_are_left_alone(opened: Opened) -> None:
+    folder = opened.put("a").path.parent
+    junk = [
+        folder / "README.txt",
+        folder / f"{_hex('b')}.12.jpg",
+        folder / f"{_hex('b')}.12.00000000.jpg.tmp",
+        folder / f"{_hex('b').upper()}.12.00000000.jpg",
+        opened.root / "entries" / "lost+found",
+        opened.root / "notes",
+    ]
+    for path in junk:
+        path.write_bytes(b"mine")
+    (folder / "folder").mkdir()
+    again = Opened(opened.root, Bounds(max_bytes=1, ttl=0.001), ahead=HOUR)
+    assert again.store.usage() == (1, 1000)
+    again.store.evict()
+    assert again.store.usage() == (0, 0)
+    assert again.get("b") is None
+    assert all(path.read_bytes() == b"mine" for path in junk)
+
+
+def test_link_out_of_the_store_is_not_followed(opened: Opened, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    precious = outside / f"{_hex('x')}.7.00000000.jpg"
+    precious.write_bytes(b"precious"[:7])
+    (opened.root / "entries" / "zz").symlink_to(outside)
+    again = Opened(opened.root, Bounds(max_bytes=1))
+    again.store.evict()
+    assert again.store.usage() == (0, 0)
+    assert precious.exists()
+
+
+# --- bounds ---------------------------------------------------------------------------------
+
+
+async def test_least_recently_used_go_first_down_to_the_low_water_mark(tmp_path: Path) -> None:
+    opened = Opened(tmp_path, Bounds(max_bytes=10_000, low_water=0.5))
+    for number in range(11):
+        opened.put(f"{number}")
+        opened.used(f"{number}", seconds_ago=100 - number)
+    opened.used("0", seconds_ago=1)  # the oldest, used again
+    await opened.store.make_room()
+    left = [number for number in range(11) if opened.get(f"{number}") is not None]
+    assert left == [0, 7, 8, 9, 10]
+    assert opened.store.usage() == (5, 5000)
+    assert (opened.store.stats.files, opened.store.stats.size) == (5, 5000)
+    assert opened.store.stats.evicted == 6
+    assert opened.events == [Evicted(6, 6000)]
+
+
+async def test_nothing_goes_before_a_bound_is_passed(tmp_path: Path) -> None:
+    opened = Opened(tmp_path, Bounds(max_bytes=10_000, low_water=0.5))
+    for number in range(10):
+        opened.put(f"{number}")
+    await opened.store.make_room()
+    assert opened.store.usage() == (10, 10_000)
+    assert opened.events == []
+
+
+async def test_number_of_files_is_bounded(tmp_path: Path) -> None:
+    opened = Opened(tmp_path, Bounds(max_files=8, low_water=0.75))
+    for number in range(9):
+        opened.put(f"{number}")
+        opened.used(f"{number}", seconds_ago=100 - number)
+    await opened.store.make_room()
+    assert opened.store.usage()[0] == 6
+    assert opened.get("2") is None
+    assert opened.get("3") == content("3")
+
+
+async def test_hit_saves_from_eviction_across_a_restart(tmp_path: Path) -> None:
+    bounds = Bounds(max_bytes=3000, low_water=0.7)
+    opened = Opened(tmp_path, bounds)
+    for name, hours in (("a", 30), ("b", 20), ("c", 10)):
+        opened.put(name)
+        opened.used(name, seconds_ago=hours * HOUR)
+    assert opened.get("a") == content("a")
+    again = Opened(tmp_path, bounds)
+    again.put("d")
+    await again.store.make_room()
+    assert again.get("a") == content("a")
+    assert again.get("b") is again.get("c") is None
+
+
+def test_hits_soon_after_each_other_write_nothing(opened: Opened) -> None:
+    path = opened.put("a").path
+    before = path.stat().st_mtime_ns
+    for _ in range(5):
+        assert opened.get("a")
+    assert path.stat().st_mtime_ns == before
+    opened.ahead = HOUR
+    assert opened.get("a")
+    assert path.stat().st_mtime == pytest.approx(opened.clock(), abs=60)
+
+
+def test_entry_not_used_for_its_time_to_live_is_gone(tmp_path: Path) -> None:
+    opened = Opened(tmp_path, Bounds(ttl=2 * HOUR))
+    path = opened.put("a").path
+    opened.ahead = 1.9 * HOUR
+    assert opened.get("a") == content("a")  # and used now
+    opened.ahead = 3.7 * HOUR
+    assert opened.get("a") == content("a")
+    opened.ahead = 5.8 * HOUR
+    assert opened.get("a") is None
+    assert not path.exists()
+
+
+def test_eviction_removes_what_has_outlived_its_time(tmp_path: Path) -> None:
+    opened = Opened(tmp_path, Bounds(ttl=2 * HOUR))
+    for name in ("old", "older"):
+        opened.put(name)
+        opened.used(name, seconds_ago=1.5 * HOUR)
+    opened.put("new")
+    opened.ahead = HOUR
+    opened.store.evict()
+    assert opened.store.usage() == (1, 1000)
+    assert opened.get("new") == content("new")
+    assert opened.events == [Evicted(2, 2000)]
+
+
+async def test_what_other_processes_wrote_is_bounded_too(tmp_path: Path) -> None:
+    bounds = Bounds(max_bytes=5000, low_water=0.5)
+    one, other = Opened(tmp_path, bounds), Opened(tmp_path, bounds)
+    for number in range(8):
+        other.put(f"{number}")
+    one.store.evict()
+    assert one.store.usage()[1] <= 2500
+    assert other.get("0") is None or other.get("7") is None
+
+
+def test_options_become_bounds() -> None:
+    options = CacheOptions.model_validate({"max_bytes": "20MB", "max_files": 7, "ttl": 60})
+    assert options.bounds == Bounds(20_000_000, 7, 60, 0.9)
+
+
+# --- disks that refuse ----------------------------------------------------------------------
+
+
+def test_store_without_a_folder_misses_and_says_so(tmp_path: Path) -> None:
+    """A file stands where the folder should be: nothing can be made, whoever one is."""
+    root = tmp_path / "cache"
+    root.write_bytes(b"in the way")
+    opened = Opened(root)
+    assert opened.store.stats.failures == 2
+    assert opened.get("a") is None
+    with pytest.raises(OSError, match="directory"):
+        opened.store.reserve()
+    written = tmp_path / "written"
+    written.write_bytes(b"data")
+    assert opened.store.commit(key("a"), written, "jpg") is None
+    assert written.read_bytes() == b"data"
+    assert all(isinstance(event, StoreFailed) for event in opened.events)
+    assert len(opened.events) == 3
+    opened.store.evict()
+    assert opened.store.usage() == (0, 0)
+    assert opened.store.paths() == []
+
+
+def test_commit_that_fails_leaves_the_file_where_it_is(opened: Opened) -> None:
+    opened.put("sound")
+    blocked = opened.root / "entries" / _hex("another")[:2]
+    blocked.write_bytes(b"in the way")
+    written = opened.store.reserve()
+    written.write_bytes(b"data")
+    assert opened.store.commit(key("a", "another"), written, "jpg") is None
+    assert written.read_bytes() == b"data"
+    assert opened.store.stats.failures == 1
+    (event,) = opened.events
+    assert isinstance(event, StoreFailed)
+    assert str(opened.root) not in event.reason
+    assert opened.get("a", "another") is None
+    assert opened.get("sound") == content("sound")
+    assert opened.store.stats.files == 1
+
+
+def test_commit_of_a_file_that_is_gone_fails(opened: Opened) -> None:
+    written = opened.store.reserve()
+    written.unlink()
+    assert opened.store.commit(key("a"), written, "jpg") is None
+    assert opened.get("a") is None
+
+
+def test_incoming_folder_is_made_again(opened: Opened) -> None:
+    (opened.root / "incoming").rmdir()
+    opened.put("a")
+    assert opened.get("a") == content("a")
+
+
+def test_removed_root_is_made_again(opened: Opened) -> None:
+    path = opened.put("a").path
+    for folder in (path, *path.parents):
+        if folder == opened.root.parent:
+            break
+        folder.unlink() if folder == path else _empty_out(folder)
+    assert not opened.root.exists()
+    assert opened.get("a") is None
+    opened.put("a")
+    assert opened.get("a") == content("a")
+
+
+def _empty_out(folder: Path) -> None:
+    for item in folder.iterdir():
+        item.rmdir()
+    folder.rmdir()
+
+
+# --- purging --------------------------------------------------------------------------------
+
+
+def test_group_is_purged_and_no_other(opened: Opened) -> None:
+    for number in range(6):
+        opened.put(f"{number}", group=f"original {number % 2}")
+    paths = opened.store.paths(_hex("original 0"))
+    assert len(paths) == 3
+    for path in paths:
+        opened.store.remove(path)
+    assert opened.store.paths(_hex("original 0")) == []
+    assert len(opened.store.paths()) == 3
+    for number in range(6):
+        expected = content(f"{number}") if number % 2 else None
+        assert opened.get(f"{number}", group=f"original {number % 2}") == expected
+    assert not (opened.root / "entries" / _hex("original 0")[:2] / _hex("original 0")).exists()
+    assert opened.store.paths(_hex("never seen")) == []
+
+
+# --- many at once ---------------------------------------------------------------------------
+
+
+def test_threads_commit_find_and_evict_at_once(tmp_path: Path) -> None:
+    """Whatever is found is whole, nothing raises, and the folder agrees with its count after."""
+    bounds = Bounds(max_bytes=60_000, low_water=0.5)
+    stores = [Opened(tmp_path, bounds), Opened(tmp_path, bounds)]
+    found = [0] * 8
+    stop = threading.Event()
+
+    def work(thread: int) -> None:
+        opened = stores[thread % 2]
+        for round_ in range(150):
+            name = f"{(thread * 7 + round_ * 13) % 90}"
+            group = f"original {int(name) % 40}"
+            data = opened.get(name, group)
+            if data is None:
+                opened.put(name, group=group)
+            else:
+                found[thread] += 1
+                assert data == content(name)
+
+    def evict() -> None:
+        while not stop.is_set():
+            stores[0].store.evict()
+
+    with ThreadPoolExecutor(9) as threads:
+        evicting = threads.submit(evict)
+        working = [threads.submit(work, thread) for thread in range(8)]
+        try:
+            for future in working:
+                future.result(timeout=60)
+        finally:
+            stop.set()
+        evicting.result(timeout=60)
+    assert sum(found) > 0
+    for opened in stores:
+        assert opened.store.stats.failures == opened.store.stats.dropped == 0
+        opened.store.evict()
+        assert opened.store.usage() == (opened.store.stats.files, opened.store.stats.size)
+    assert stores[0].store.usage()[1] <= 60_000
+    assert not list((tmp_path / "incoming").iterdir())
+    for path in files_below(tmp_path / "entries"):
+        _, length, checksum, _ = path.name.split(".")
+        assert (path.stat().st_size, zlib.crc32(path.read_bytes())) == (
+            int(length),
+            int(checksum, 16),
+        )
+
+
+async def test_room_is_made_once_for_many_who_ask(tmp_path: Path) -> None:
+    opened = Opened(tmp_path, Bounds(max_bytes=5000, low_water=0.5))
+    for number in range(20):
+        opened.put(f"{number}")
+    await asyncio.gather(*(opened.store.make_room() for _ in range(10)))
+    assert len(opened.events) == 1
+    assert opened.store.usage() == (2, 2000)

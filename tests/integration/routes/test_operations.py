@@ -1,0 +1,85 @@
+"""What those who run the server look at."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from iiif_server import __version__
+from support.apps import Server, picture, running_app, settings_below
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    settings = settings_below(
+        tmp_path_factory.mktemp("operations"),
+        types={
+            "disk": {"source": "disk"},
+            "web": {"source": "web", "url": "https://upstream.invalid/secret/{name}"},
+        },
+    )
+    async with running_app(settings) as server:
+        server.put("disk", "pic.jpg", picture())
+        yield server
+
+
+async def test_health(server: Server) -> None:
+    response = await server.get("/health")
+    assert (response.status_code, response.json()) == (200, {"status": "ok"})
+    assert response.headers["access-control-allow-origin"] == "*"
+
+
+async def test_status(server: Server) -> None:
+    await server.get("/disk:pic.jpg/full/60,/0/default.jpg")
+    await server.get("/disk:pic.jpg/full/60,/0/default.jpg")
+    status = (await server.get("/status")).json()
+    assert status["version"] == __version__
+    assert status["uptime"] >= 0
+    assert status["types"] == {"disk": "disk", "web": "web"}
+    assert {"jpg", "png"} <= set(status["formats"])
+    assert status["engines"]["libvips"] is True
+    assert (status["cache"]["files"], status["cache"]["hits"], status["cache"]["misses"]) == (
+        1,
+        1,
+        1,
+    )
+    assert status["cache"]["size"] > 0
+    assert status["headers"] == 1
+    assert status["fetching"] == 0
+    assert status["pools"]["size"] == {
+        "workers": 1, "busy": 0, "waiting": 0, "done": 1, "replaced": 0,
+    }  # fmt: skip
+    assert status["pools"]["image"]["workers"] == 1
+    assert status["pools"]["image"]["replaced"] == 0
+
+
+async def test_status_does_not_say_where_things_are(server: Server) -> None:
+    text = (await server.get("/status")).text
+    for word in (str(server.settings.source_path), "upstream.invalid", "secret"):
+        assert word not in text
+
+
+async def test_docs(server: Server) -> None:
+    response = await server.get("/docs")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+
+
+async def test_openapi_describes_every_route(server: Server) -> None:
+    document = (await server.get("/openapi.json")).json()
+    assert document["info"]["version"] == __version__
+    parameters = "{identifier}/{region}/{size}/{rotation}/{quality}.{format}"
+    for prefix in ("", "/iiif/3", "/iiif/2"):
+        for path in ("{identifier}", "{identifier}/info.json", parameters):
+            assert set(document["paths"][f"{prefix}/{path}"]) == {"get"}
+    image = document["paths"][f"/{parameters}"]["get"]
+    assert {item["name"] for item in image["parameters"]} == {
+        "identifier", "region", "size", "rotation", "quality", "format",
+    }  # fmt: skip
+    assert all(item["description"] for item in image["parameters"])
+    assert "image/jpeg" in image["responses"]["200"]["content"]
+    assert {"400", "404", "415", "502", "503", "504"} <= set(image["responses"])
+    assert "/health" in document["paths"]
+    assert "/status" in document["paths"]

@@ -1,0 +1,312 @@
+"""The command line: what it says, and how it ends."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner, Result
+
+from iiif_server import __version__
+from iiif_server.cli import main
+from support.apps import (
+    Process,
+    is_running,
+    opened,
+    picture,
+    running_app,
+    running_process,
+    settings_below,
+)
+from support.servers import free_port
+
+
+def configuration(folder: Path, text: str = '[types.disk]\nsource = "disk"\n') -> str:
+    """A settings file for small pools, with all folders below one."""
+    path = folder / "settings.toml"
+    path.write_text(
+        f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n'
+        f"image_pool_size = 1\nsize_pool_size = 1\n{text}"
+    )
+    (folder / "source" / "disk").mkdir(parents=True, exist_ok=True)
+    return str(path)
+
+
+def run(*arguments: str) -> Result:
+    """What a command prints, in this process."""
+    return CliRunner().invoke(main, arguments, catch_exceptions=False)
+
+
+def test_version() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "iiif_server", "--version"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert __version__ in done.stdout
+
+
+def test_help_names_every_command() -> None:
+    result = run("--help")
+    assert result.exit_code == 0
+    for command in ("serve", "check", "cache", "settings"):
+        assert command in result.output
+    assert run("cache", "--help").exit_code == 0
+
+
+def test_a_command_that_there_is_not() -> None:
+    assert run("banana").exit_code == 2
+
+
+class TestCheck:
+    def test_in_order(self, tmp_path: Path) -> None:
+        result = run("check", "--config", configuration(tmp_path))
+        assert result.exit_code == 0
+        assert "type disk: source disk" in result.output
+        assert "jpg" in result.output
+        assert "Everything is in order." in result.output
+        assert "FAIL" not in result.output
+
+    def test_the_file_may_be_named_in_the_environment(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("IIIF_CONFIG", configuration(tmp_path))
+        assert run("check").exit_code == 0
+
+    def test_a_missing_folder(self, tmp_path: Path) -> None:
+        config = configuration(tmp_path, '[types.plants]\nsource = "disk"\n')
+        result = run("check", "--config", config)
+        assert result.exit_code == 1
+        assert f"FAIL  type plants: the folder {tmp_path}/source/plants" in result.output
+        assert "create it" in result.output
+        assert "1 thing to mend." in result.output
+
+    def test_no_types(self, tmp_path: Path) -> None:
+        result = run("check", "--config", configuration(tmp_path, ""))
+        assert result.exit_code == 1
+        assert "FAIL  types: none: add [types.NAME] with a source" in result.output
+
+    def test_folders_that_cannot_be_written(self, tmp_path: Path) -> None:
+        text = '[types.web]\nsource = "web"\nurl = "https://example.com/{name}"\n'
+        config = configuration(tmp_path, text)
+        (tmp_path / "source" / "disk").rmdir()
+        (tmp_path / "source").rmdir()
+        for name in ("cache", "source"):
+            (tmp_path / name).write_text("a file where a folder should be")
+        result = run("check", "--config", config)
+        assert result.exit_code == 1
+        assert f"FAIL  cache_path: {tmp_path}/cache cannot be written" in result.output
+        assert f"FAIL  source_path: {tmp_path}/source cannot be written" in result.output
+        assert "change it or its owner" in result.output
+        assert "2 things to mend." in result.output
+
+    def test_too_many_processes(self, tmp_path: Path) -> None:
+        path = Path(configuration(tmp_path))
+        path.write_text(path.read_text().replace("image_pool_size = 1", "image_pool_size = 9999"))
+        result = run("check", "--config", str(path))
+        assert result.exit_code == 1
+        assert "FAIL  image_pool_size: 9999 image processes" in result.output
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("htp_port = 1", "did you mean http_port?"),
+            ('[types.a]\nsource = "disc"', "did you mean disk?"),
+            ("http_port = ", "cannot be parsed"),
+        ],
+    )
+    def test_settings_that_cannot_be(self, tmp_path: Path, text: str, said: str) -> None:
+        result = run("check", "--config", configuration(tmp_path, text))
+        assert result.exit_code == 1
+        assert said in result.output
+
+    def test_a_file_that_is_not_there(self, tmp_path: Path) -> None:
+        result = run("check", "--config", str(tmp_path / "missing.toml"))
+        assert result.exit_code == 1
+        assert "missing.toml cannot be read: No such file or directory" in result.output
+
+
+def filled(folder: Path) -> str:
+    """A settings file for a store that holds two derivatives of one original, one of another."""
+    config = configuration(folder)
+
+    async def fill() -> None:
+        settings = settings_below(folder, types={"disk": {"source": "disk"}})
+        async with running_app(settings) as server:
+            for name, width in (("a.jpg", 20), ("a.jpg", 30), ("folder/b 1.jpg", 20)):
+                server.put("disk", name, picture())
+                path = f"/disk:{name}/full/{width},/0/default.jpg"
+                assert (await server.get(path)).status_code == 200
+
+    asyncio.run(fill())
+    return config
+
+
+def derivatives(folder: Path) -> int:
+    """The number of files in the store."""
+    return sum(path.is_file() for path in (folder / "cache").rglob("*"))
+
+
+class TestCache:
+    def test_stats(self, tmp_path: Path) -> None:
+        result = run("cache", "stats", "--config", filled(tmp_path))
+        assert result.exit_code == 0
+        size = sum(path.stat().st_size for path in (tmp_path / "cache").rglob("*.jpg"))
+        assert f"3 derivatives, {size:,} bytes" in result.output
+        assert "of 10,000,000,000" in result.output
+
+    def test_purge(self, tmp_path: Path) -> None:
+        config = filled(tmp_path)
+        result = run("cache", "purge", "--config", config)
+        assert result.exit_code == 0
+        assert "3 derivatives removed." in result.output
+        assert derivatives(tmp_path) == 0
+        assert (tmp_path / "source" / "disk" / "a.jpg").is_file()
+        assert "0 derivatives, 0 bytes" in run("cache", "stats", "--config", config).output
+
+    def test_purge_of_one_original(self, tmp_path: Path) -> None:
+        config = filled(tmp_path)
+        for identifier, said, left in (
+            ("disk:missing.jpg", "0 derivatives removed.", 3),
+            ("disk:a.jpg", "2 derivatives removed.", 1),
+            ("disk:folder%2Fb%201.jpg", "1 derivative removed.", 0),
+        ):
+            result = run("cache", "purge", "--config", config, "--identifier", identifier)
+            assert result.exit_code == 0
+            assert said in result.output
+            assert derivatives(tmp_path) == left
+
+    @pytest.mark.parametrize(
+        ("identifier", "said"),
+        [
+            ("a.jpg", "The identifier has no type"),
+            ("disk:", "The identifier has no name"),
+            ("disk:100%", "a percent sign itself is written %25"),
+            ("", "An identifier has 1 to 4096 characters"),
+        ],
+    )
+    def test_an_identifier_that_is_none(self, tmp_path: Path, identifier: str, said: str) -> None:
+        config = configuration(tmp_path)
+        result = run("cache", "purge", "--config", config, "--identifier", identifier)
+        assert result.exit_code == 1
+        assert said in result.output
+
+    @pytest.mark.parametrize("bound", ["10GB", "0"])
+    def test_a_store_that_was_never_used(self, tmp_path: Path, bound: str) -> None:
+        config = configuration(tmp_path, f'[cache]\nmax_bytes = "{bound}"\n')
+        stats = run("cache", "stats", "--config", config)
+        assert (stats.exit_code, "0 derivatives, 0 bytes" in stats.output) == (0, True)
+        purge = run("cache", "purge", "--config", config)
+        assert (purge.exit_code, "0 derivatives removed." in purge.output) == (0, True)
+
+
+def ended(process: Process, number: signal.Signals) -> tuple[int, float, list[int]]:
+    """The exit code after a signal, the seconds until then, and the processes that are left."""
+    children = process.children()
+    assert len(children) >= 2
+    started = time.monotonic()
+    process.popen.send_signal(number)
+    code = process.popen.wait(15)
+    seconds = time.monotonic() - started
+    deadline = time.monotonic() + 5
+    while any(is_running(child) for child in children) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return code, seconds, [child for child in children if is_running(child)]
+
+
+class TestServe:
+    def test_serves_and_ends_on_sigterm(self, tmp_path: Path) -> None:
+        config = configuration(tmp_path)
+        (tmp_path / "source" / "disk" / "pic.jpg").write_bytes(picture())
+        with running_process("--config", config) as process:
+            information = httpx.get(f"{process.base}/disk:pic.jpg/info.json").json()
+            assert information["id"] == f"{process.base}/disk:pic.jpg"
+            image = httpx.get(f"{process.base}/disk:pic.jpg/full/50,/0/default.jpg")
+            assert opened(image).size == (50, 38)
+            assert ended(process, signal.SIGTERM)[::2] == (0, [])
+            output, _ = process.popen.communicate()
+        assert f"{process.base}/docs" in output
+        assert f"{process.base}/status" in output
+
+    def test_ends_on_ctrl_c_soon_and_without_a_traceback(self, tmp_path: Path) -> None:
+        with running_process("--config", configuration(tmp_path)) as process:
+            code, seconds, left = ended(process, signal.SIGINT)
+            _, log = process.popen.communicate()
+        assert code in {0, 130, -signal.SIGINT}
+        assert seconds < 5
+        assert left == []
+        assert "Traceback" not in log
+
+    def test_no_process_outlives_a_server_that_is_killed(self, tmp_path: Path) -> None:
+        with running_process("--config", configuration(tmp_path)) as process:
+            _, _, left = ended(process, signal.SIGKILL)
+        assert left == []
+
+    def test_a_request_under_way_is_finished_before_the_end(self, tmp_path: Path) -> None:
+        config = configuration(tmp_path)
+        (tmp_path / "source" / "disk" / "pic.png").write_bytes(picture(1600, 1200, "PNG"))
+        path = "/disk:pic.png/full/max/33/default.png"
+        with running_process("--config", config) as process:
+
+            async def asking() -> httpx.Response:
+                async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
+                    request = asyncio.create_task(client.get(process.base + path))
+                    while (await client.get(f"{process.base}/status")).json()["pools"]["image"][
+                        "busy"
+                    ] == 0:
+                        assert not request.done(), "too fast to be interrupted"
+                    process.popen.send_signal(signal.SIGTERM)
+                    return await request
+
+            assert opened(asyncio.run(asking())).width > 1600
+            assert process.popen.wait(15) == 0
+
+    def test_host_and_port_of_the_settings_and_of_the_environment(self, tmp_path: Path) -> None:
+        port = free_port()
+        config = configuration(tmp_path, f"http_port = {port}\n")
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "iiif_server", "serve", "--config", config],
+            env={**os.environ, "IIIF_HTTP_HOST": "127.0.0.1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            deadline = time.monotonic() + 15
+            answer = None
+            while answer is None and time.monotonic() < deadline:
+                try:
+                    answer = httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False)
+                except httpx.TransportError:
+                    time.sleep(0.05)
+            assert answer is not None
+            assert answer.status_code == 200
+        finally:
+            popen.send_signal(signal.SIGTERM)
+            popen.wait(15)
+
+    def test_settings_that_cannot_be_end_it_at_once(self, tmp_path: Path) -> None:
+        config = configuration(tmp_path, "htp_port = 1")
+        result = run("serve", "--config", config)
+        assert result.exit_code == 1
+        assert "did you mean http_port?" in result.output
+
+    def test_a_port_that_is_taken_is_an_error(self, tmp_path: Path) -> None:
+        config = configuration(tmp_path)
+        with running_process("--config", config) as process:
+            port = process.base.rpartition(":")[2]
+            done = subprocess.run(
+                [sys.executable, "-m", "iiif_server", "serve", "--config", config, "--port", port],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
+            )
+            assert done.returncode != 0
+            assert "address already in use" in done.stderr
+            assert httpx.get(f"{process.base}/health").status_code == 200

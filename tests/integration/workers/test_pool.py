@@ -1,0 +1,520 @@
+"""Real worker processes: what they give back, and what happens when they do not."""
+
+import asyncio
+import importlib.metadata
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iiif_server.errors import (
+    DamagedOriginalError,
+    OriginalChangedError,
+    RenderTimedOutError,
+    WorkerDiedError,
+)
+from iiif_server.imaging.plan import Engine
+from iiif_server.imaging.render import prepare_process, render
+from iiif_server.telemetry.events import Event, WorkerReplaced
+from iiif_server.workers.affinity import MOST_OVERTAKEN
+from iiif_server.workers.pool import Setup, WorkerPool
+from support import jobs, pictures
+from support.rendering import planned
+
+LONG = 60.0
+"""Seconds that nothing here takes, however slow the computer."""
+TESTS = Path(jobs.__file__).parent.parent
+
+
+@asynccontextmanager
+async def opened(
+    size: int,
+    setup: Setup | None = None,
+    *,
+    remembers: int = 0,
+    events: list[Event] | None = None,
+) -> AsyncIterator[WorkerPool]:
+    observer = (lambda _: None) if events is None else events.append
+    pool = WorkerPool("test", size, setup or Setup(jobs.nothing), observer, remembers=remembers)
+    await pool.open()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return as soon as the condition holds."""
+    async with asyncio.timeout(LONG):
+        while not condition():  # noqa: ASYNC110 - what is waited for is in other processes
+            await asyncio.sleep(0.005)
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+async def all_gone(pids: Iterable[int]) -> None:
+    await until(lambda: not any(map(jobs.is_alive, pids)))
+
+
+async def given_up(task: asyncio.Task[object]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+# --- results and errors ---------------------------------------------------------------------
+
+
+async def test_results_come_back_to_whom_they_belong() -> None:
+    async with opened(2) as pool:
+        results = await asyncio.gather(
+            *(pool.run(jobs.echo, ("job", n), timeout=LONG) for n in range(40))
+        )
+        assert results == [("job", n) for n in range(40)]
+        assert pool.stats.done == 40
+        assert (pool.stats.busy, pool.stats.waiting, pool.stats.replaced) == (0, 0, 0)
+
+
+async def test_work_is_done_in_other_processes_by_all_of_them() -> None:
+    async with opened(2) as pool:
+        seen = set(await asyncio.gather(*(pool.run(jobs.sleep, 0.1, timeout=LONG) for _ in "abcd")))
+        assert seen == set(pool.pids)
+        assert os.getpid() not in seen
+
+
+async def test_large_results_come_back_whole() -> None:
+    async with opened(1) as pool:
+        payload = np.random.default_rng(1).bytes(3_000_000)
+        assert await pool.run(jobs.echo, payload, timeout=LONG) == payload
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        DamagedOriginalError("It is damaged."),
+        OriginalChangedError("It has changed."),
+        ValueError("a value"),
+        KeyError("a key"),
+        OSError(28, "No space left on device"),
+        MemoryError(),
+        TimeoutError("a disk that does not answer is no deadline"),
+        jobs.OddError("odd", 7),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_error_comes_back_with_its_type_and_harms_nobody(error: Exception) -> None:
+    async with opened(1) as pool:
+        before = pool.pids
+        with pytest.raises(type(error)) as raised:
+            await pool.run(jobs.fail, error, timeout=LONG)
+        assert type(raised.value) is type(error)
+        assert raised.value.args == error.args
+        assert await pool.run(jobs.pid, None, timeout=LONG) in before
+        assert pool.stats.replaced == 0
+
+
+async def test_what_cannot_be_sent_is_the_callers_error() -> None:
+    async with opened(1) as pool:
+        before = pool.pids
+        with pytest.raises(Exception, match="pickle"):
+            await pool.run(jobs.echo, lambda: None, timeout=LONG)
+        with pytest.raises(Exception, match="pickle"):
+            await pool.run(jobs.unpicklable, None, timeout=LONG)
+        assert await pool.run(jobs.pid, None, timeout=LONG) in before
+
+
+async def test_every_worker_is_set_up_before_its_first_job(tmp_path: Path) -> None:
+    async with opened(2, Setup(jobs.leave_mark, (tmp_path,))) as pool:
+        assert names_in(tmp_path) == {f"ready-{pid}" for pid in pool.pids}
+        with pytest.raises(WorkerDiedError):
+            await pool.run(jobs.die, None, timeout=LONG)
+        await until(lambda: pool.stats.workers == 2)
+        assert names_in(tmp_path) >= {f"ready-{pid}" for pid in pool.pids}
+
+
+async def test_pool_whose_workers_cannot_be_set_up_does_not_open() -> None:
+    pool = WorkerPool("test", 1, Setup(jobs.refuse_to_start), lambda _: None)
+    with pytest.raises(WorkerDiedError):
+        await pool.open()
+    await pool.close()
+
+
+async def test_derivative_is_made_by_a_worker(tmp_path: Path) -> None:
+    pixels = pictures.photograph()
+    original, target = tmp_path / "original.jpg", tmp_path / "made"
+    original.write_bytes(pictures.jpeg(pixels))
+    async with opened(1, Setup(prepare_process, (4, 1))) as pool:
+        for request, engine in (
+            ("64,64,64,64/max/0/default.jpg", Engine.JPEGTRAN),
+            ("60,60,64,64/max/0/default.png", Engine.RASTER),
+        ):
+            target.touch()
+            plan = planned(original, request, target=target)
+            made = await pool.run(render, plan, timeout=LONG, subject=str(original))
+            assert (made.engine, made.data) == (engine, None)
+            with Image.open(target) as image:
+                assert image.size == (64, 64)
+        original.write_bytes(original.read_bytes()[:2000])
+        plan = planned(original, "full/max/0/default.png")
+        with pytest.raises(DamagedOriginalError):
+            await pool.run(render, plan, timeout=LONG)
+
+
+# --- deadlines ------------------------------------------------------------------------------
+
+
+async def test_deadline_ends_its_worker_and_no_other(tmp_path: Path) -> None:
+    events: list[Event] = []
+    async with opened(2, events=events) as pool:
+        begun, go = tmp_path / "begun", tmp_path / "go"
+        neighbour = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
+        await until(begun.exists)
+        before = set(pool.pids)
+        with pytest.raises(RenderTimedOutError, match=r"0\.3 seconds"):
+            await pool.run(jobs.sleep, LONG, timeout=0.3)
+        go.touch()
+        survivor = await neighbour
+        await until(lambda: pool.stats.workers == 2)
+        (late,) = before - {survivor}
+        assert survivor in pool.pids
+        assert late not in pool.pids
+        await all_gone([late])
+        assert events == [WorkerReplaced("test", "deadline")]
+        assert await pool.run(jobs.echo, "well", timeout=LONG) == "well"
+
+
+async def test_pool_of_one_recovers_from_a_deadline() -> None:
+    async with opened(1) as pool:
+        late = asyncio.create_task(pool.run(jobs.sleep, LONG, timeout=0.2))
+        next_ = asyncio.create_task(pool.run(jobs.pid, None, timeout=LONG))
+        before = pool.pids
+        with pytest.raises(RenderTimedOutError):
+            await late
+        assert await next_ not in before
+
+
+async def test_waiting_does_not_count_against_the_deadline(tmp_path: Path) -> None:
+    async with opened(1) as pool:
+        begun, go = tmp_path / "begun", tmp_path / "go"
+        first = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
+        patient = asyncio.create_task(pool.run(jobs.echo, 1, timeout=2.0))
+        await asyncio.sleep(2.2)
+        assert not patient.done()
+        go.touch()
+        await first
+        assert await patient == 1
+
+
+# --- deaths ---------------------------------------------------------------------------------
+
+
+async def test_job_that_kills_its_worker_is_tried_twice_and_no_more(tmp_path: Path) -> None:
+    events: list[Event] = []
+    log = tmp_path / "log"
+    async with opened(2, events=events) as pool:
+        with pytest.raises(WorkerDiedError):
+            await pool.run(jobs.count_and_die, log, timeout=LONG)
+        pids = log.read_text().split()
+        assert len(pids) == len(set(pids)) == 2
+        await until(lambda: pool.stats.workers == 2)
+        assert events == [WorkerReplaced("test", "died")] * 2
+        assert pool.stats.replaced == 2
+
+
+async def test_job_whose_worker_died_by_accident_is_done_after_all(tmp_path: Path) -> None:
+    async with opened(1) as pool:
+        before = pool.pids
+        assert await pool.run(jobs.die_once, tmp_path / "mark", timeout=LONG) not in before
+
+
+async def test_deaths_harm_no_neighbour(tmp_path: Path) -> None:
+    async with opened(2) as pool:
+        begun, go = tmp_path / "begun", tmp_path / "go"
+        neighbour = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
+        await until(begun.exists)
+        queue = [asyncio.create_task(pool.run(jobs.echo, n, timeout=LONG)) for n in range(10)]
+        with pytest.raises(WorkerDiedError):
+            await pool.run(jobs.die, None, timeout=LONG)
+        assert await asyncio.gather(*queue) == list(range(10))
+        assert not neighbour.done()
+        go.touch()
+        assert await neighbour in pool.pids
+        assert begun.read_text().count("\n") == 1
+
+
+async def test_workers_killed_while_idle_cost_no_job() -> None:
+    """Not even where all of them are gone: a job has not been tried before a worker has it."""
+    async with opened(3) as pool:
+        before = pool.pids
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        await all_gone(before)
+        await asyncio.sleep(0.3)  # until their executors have noticed as well
+        results = await asyncio.gather(
+            *(pool.run(jobs.echo, n, timeout=LONG) for n in range(6)), return_exceptions=True
+        )
+        assert results == list(range(6))
+        await until(lambda: pool.stats.workers == 3)
+        assert not set(pool.pids) & set(before)
+
+
+async def test_ctrl_c_is_not_for_workers() -> None:
+    async with opened(1) as pool:
+        assert await pool.run(jobs.interrupted, None, timeout=LONG) == "alive"
+        assert pool.stats.replaced == 0
+
+
+# --- giving up ------------------------------------------------------------------------------
+
+
+async def test_job_given_up_while_it_waits_never_runs(tmp_path: Path) -> None:
+    async with opened(1) as pool:
+        begun, go, log = tmp_path / "begun", tmp_path / "go", tmp_path / "log"
+        first = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
+        await until(begun.exists)
+        waiting = asyncio.create_task(pool.run(jobs.write_line, log, timeout=LONG))
+        await until(lambda: pool.stats.waiting == 1)
+        await given_up(waiting)
+        assert pool.stats.waiting == 0
+        go.touch()
+        await first
+        assert await pool.run(jobs.echo, "after", timeout=LONG) == "after"
+        assert not log.exists()
+
+
+async def test_job_given_up_while_it_runs_frees_its_worker_in_the_end(tmp_path: Path) -> None:
+    async with opened(1) as pool:
+        begun, go = tmp_path / "begun", tmp_path / "go"
+        running = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
+        await until(begun.exists)
+        await given_up(running)
+        assert pool.stats.busy == 1
+        go.touch()
+        assert await pool.run(jobs.pid, None, timeout=LONG) == int(begun.read_text())
+
+
+async def test_job_given_up_is_not_tried_again(tmp_path: Path) -> None:
+    async with opened(1) as pool:
+        begun, go = tmp_path / "begun", tmp_path / "go"
+        running = asyncio.create_task(pool.run(jobs.wait_and_die, (begun, go), timeout=LONG))
+        await until(begun.exists)
+        await given_up(running)
+        go.touch()
+        assert await pool.run(jobs.echo, "after", timeout=LONG) == "after"
+        assert begun.read_text().count("\n") == 1
+        assert pool.stats.replaced == 1
+
+
+# --- affinity -------------------------------------------------------------------------------
+
+
+async def test_same_subject_goes_to_the_same_worker() -> None:
+    async with opened(3, remembers=8) as pool:
+        homes: dict[str, set[int]] = {}
+        for _ in range(4):
+            for subject in ("a", "b", "c"):
+                pid = await pool.run(jobs.pid, None, timeout=LONG, subject=subject)
+                homes.setdefault(subject, set()).add(pid)
+        assert [len(pids) for pids in homes.values()] == [1, 1, 1]
+        assert len(set.union(*homes.values())) == 3
+
+
+async def test_forgotten_subject_may_go_anywhere() -> None:
+    async with opened(1, remembers=1) as pool:
+        for subject in ("a", "b", "a", "b"):
+            assert await pool.run(jobs.echo, subject, timeout=LONG, subject=subject) == subject
+
+
+async def test_busy_worker_is_not_waited_for(tmp_path: Path) -> None:
+    """Another that is idle has to open the original too, which is faster than waiting."""
+    async with opened(2, remembers=4) as pool:
+        begun, go = tmp_path / "begun", tmp_path / "go"
+        first = asyncio.create_task(
+            pool.run(jobs.wait_until, (begun, go), timeout=LONG, subject="a")
+        )
+        await until(begun.exists)
+        other = await pool.run(jobs.pid, None, timeout=LONG, subject="a")
+        go.touch()
+        assert await first != other
+
+
+async def test_well_suited_jobs_overtake_only_so_often(tmp_path: Path) -> None:
+    async with opened(1, remembers=1) as pool:
+        await pool.run(jobs.echo, None, timeout=LONG, subject="a")
+        begun, go, log = tmp_path / "begun", tmp_path / "go", tmp_path / "log"
+        first = asyncio.create_task(
+            pool.run(jobs.wait_until, (begun, go), timeout=LONG, subject="a")
+        )
+        await until(begun.exists)
+        order: list[str] = []
+
+        async def job(subject: str) -> None:
+            await pool.run(jobs.echo, None, timeout=LONG, subject=subject)
+            order.append(subject)
+
+        waiting: list[Awaitable[None]] = [asyncio.create_task(job("b"))]
+        await until(lambda: pool.stats.waiting == 1)
+        waiting += [asyncio.create_task(job("a")) for _ in range(3 * MOST_OVERTAKEN)]
+        await until(lambda: pool.stats.waiting == 1 + 3 * MOST_OVERTAKEN)
+        go.touch()
+        await asyncio.gather(first, *waiting)
+        assert order.index("b") == MOST_OVERTAKEN
+    assert not log.exists()
+
+
+# --- the end --------------------------------------------------------------------------------
+
+
+async def test_closing_leaves_no_worker_behind(tmp_path: Path) -> None:
+    async with opened(3) as pool:
+        pids = pool.pids
+        assert all(map(jobs.is_alive, pids))
+        begun, go = tmp_path / "begun", tmp_path / "never"
+        running = [
+            asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
+            for _ in range(2)
+        ]
+        await until(lambda: begun.exists() and begun.read_text().count("\n") == 2)
+    results = await asyncio.gather(*running, return_exceptions=True)
+    assert [type(result) for result in results] == [WorkerDiedError] * 2
+    assert not any(map(jobs.is_alive, pids))
+
+
+async def test_closing_cancels_what_waits(tmp_path: Path) -> None:
+    async with opened(1) as pool:
+        begun, go = tmp_path / "begun", tmp_path / "never"
+        running = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
+        await until(begun.exists)
+        waiting = asyncio.create_task(pool.run(jobs.echo, 1, timeout=LONG))
+        await until(lambda: pool.stats.waiting == 1)
+    with pytest.raises(WorkerDiedError):
+        await running
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_closed_pool_takes_no_job() -> None:
+    async with opened(1) as pool:
+        pass
+    async with asyncio.timeout(LONG):
+        with pytest.raises(WorkerDiedError):
+            await pool.run(jobs.echo, 1, timeout=LONG)
+
+
+async def test_closing_does_not_wait_for_a_worker_that_is_being_replaced() -> None:
+    async with opened(2) as pool:
+        with pytest.raises(RenderTimedOutError):
+            await pool.run(jobs.sleep, LONG, timeout=0.2)
+        # The fresh worker is starting now.
+    await all_gone(pool.pids)
+    assert pool.stats.workers == 0
+
+
+PARENT = """
+    import asyncio, sys
+    from pathlib import Path
+    from support import jobs
+    from iiif_server.workers.pool import Setup, WorkerPool
+
+    async def serve(folder):
+        pool = WorkerPool("test", 3, Setup(jobs.nothing), print)
+        await pool.open()
+        # One busy for ever, one idle, and one that is idle again.
+        busy = asyncio.create_task(
+            pool.run(jobs.wait_until, (folder / "begun", folder / "never"), timeout=600)
+        )
+        while not (folder / "begun").exists():
+            await asyncio.sleep(0.005)
+        await pool.run(jobs.echo, 1, timeout=60)
+        print(*pool.pids, flush=True)
+        await busy
+
+    if __name__ == "__main__":
+        asyncio.run(serve(Path(sys.argv[1])))
+"""
+
+
+def test_workers_end_when_their_server_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "server.py"
+    script.write_text(textwrap.dedent(PARENT))
+    with subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        pids = [int(pid) for pid in server.stdout.readline().split()]
+        assert len(pids) == 3
+        assert all(map(jobs.is_alive, pids))
+        server.kill()
+        deadline = time.monotonic() + 20
+        while any(map(jobs.is_alive, pids)) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        left = [pid for pid in pids if jobs.is_alive(pid)]
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        assert not left
+
+
+CONSOLE_SCRIPT = """
+    import sys
+    from {module} import {function}
+
+    if __name__ == "__main__":
+        import asyncio
+        from pathlib import Path
+        from support import jobs
+        from iiif_server.context import open_context
+        from iiif_server.settings import Settings
+
+        async def ask():
+            folder = Path(sys.argv[1])
+            settings = Settings(
+                cache_path=folder / "cache", source_path=folder / "source",
+                image_pool_size=1, size_pool_size=1,
+            )
+            async with open_context(settings, print) as services:
+                for pool in (services.header_pool, services.image_pool):
+                    names = await pool.run(jobs.loaded_modules, None, timeout=60)
+                    print(*sorted(names), flush=True)
+
+        asyncio.run(ask())
+        assert "fastapi" in sys.modules
+"""
+
+
+def test_workers_of_the_console_script_load_no_web_framework(tmp_path: Path) -> None:
+    """Workers import the main script anew; what it imports at its top, they pay for."""
+    (entry,) = importlib.metadata.entry_points(group="console_scripts", name="iiif-server")
+    script = tmp_path / "iiif-server"
+    source = textwrap.dedent(CONSOLE_SCRIPT)
+    script.write_text(source.format(module=entry.module, function=entry.attr))
+    result = subprocess.run(
+        [sys.executable, str(script), str(tmp_path)],
+        capture_output=True,
+        check=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+    )
+    workers = [set(line.split()) for line in result.stdout.splitlines()]
+    assert len(workers) == 2
+    for modules in workers:
+        assert "iiif_server.workers.pool" in modules
+        for heavy in ("fastapi", "starlette", "uvicorn", "httpx", "httpcore", "pydantic_settings"):
+            assert heavy not in modules
+    header_process, image_process = workers
+    assert "pyvips" in image_process
+    assert {"pytest", "numpy"}.isdisjoint(header_process)

@@ -1,0 +1,87 @@
+"""Eviction: what is held stays, and what is left is within the bounds if that can be."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iiif_server.cache.eviction import Bounds, Candidate, victims
+
+NOW = 1_000_000.0
+
+candidates = st.builds(
+    Candidate,
+    st.text(alphabet="0123456789abcdef", min_size=8, max_size=8),
+    st.integers(0, 1000),
+    st.floats(NOW - 1000, NOW + 10),
+    st.booleans(),
+)
+stores = st.lists(candidates, max_size=40, unique_by=lambda entry: entry.name)
+bounds_on_stores = st.builds(
+    Bounds,
+    st.none() | st.integers(0, 10_000),
+    st.none() | st.integers(1, 40),
+    st.none() | st.floats(0, 1000),
+    st.floats(0.05, 1.0),
+)
+
+
+def left_of(entries: list[Candidate], gone: list[Candidate]) -> list[Candidate]:
+    return [entry for entry in entries if entry not in gone]
+
+
+def exceeded(entries: list[Candidate], bounds: Bounds) -> bool:
+    return bounds.exceeded(sum(entry.size for entry in entries), len(entries))
+
+
+@given(stores, bounds_on_stores)
+def test_a_held_entry_is_never_dropped(entries: list[Candidate], bounds: Bounds) -> None:
+    assert not any(entry.held for entry in victims(entries, bounds, NOW))
+
+
+@given(stores, bounds_on_stores)
+def test_what_is_dropped_was_there_and_is_dropped_once(
+    entries: list[Candidate], bounds: Bounds
+) -> None:
+    gone = victims(entries, bounds, NOW)
+    assert len(set(gone)) == len(gone)
+    assert set(gone) <= set(entries)
+
+
+@given(stores, bounds_on_stores)
+def test_what_is_left_is_within_the_bounds_unless_it_is_all_held(
+    entries: list[Candidate], bounds: Bounds
+) -> None:
+    left = left_of(entries, victims(entries, bounds, NOW))
+    assert not exceeded(left, bounds) or all(entry.held for entry in left)
+
+
+@given(stores, bounds_on_stores)
+def test_what_is_left_has_not_expired_unless_it_is_held(
+    entries: list[Candidate], bounds: Bounds
+) -> None:
+    for entry in left_of(entries, victims(entries, bounds, NOW)):
+        assert bounds.ttl is None or entry.held or NOW - entry.last_used <= bounds.ttl
+
+
+@given(stores, bounds_on_stores)
+def test_nothing_goes_while_something_less_recently_used_stays(
+    entries: list[Candidate], bounds: Bounds
+) -> None:
+    gone = victims(entries, bounds, NOW)
+    left = [entry for entry in left_of(entries, gone) if not entry.held]
+    if gone and left:
+        assert max(e.last_used for e in gone) <= min(e.last_used for e in left)
+
+
+@given(stores, bounds_on_stores)
+def test_nothing_goes_without_need(entries: list[Candidate], bounds: Bounds) -> None:
+    fresh = [e for e in entries if bounds.ttl is None or NOW - e.last_used <= bounds.ttl]
+    kept = fresh + [entry for entry in entries if entry.held and entry not in fresh]
+    if not exceeded(kept, bounds):
+        assert set(victims(entries, bounds, NOW)) == set(entries) - set(kept)
+
+
+@given(stores, bounds_on_stores)
+def test_a_second_look_finds_nothing_more_to_drop(entries: list[Candidate], bounds: Bounds) -> None:
+    left = left_of(entries, victims(entries, bounds, NOW))
+    if not exceeded(left, bounds):
+        assert victims(left, bounds, NOW) == []

@@ -1,0 +1,67 @@
+"""The laws of the eight turns."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iiif_server.image_api.geometry import Box, Dimensions
+from iiif_server.imaging.turns import UPRIGHT, Turn
+
+turns = st.builds(Turn, st.booleans(), st.integers(0, 3))
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> tuple[Box, Dimensions]:
+    """A box and the dimensions of an image that it lies in."""
+    width, height = draw(st.integers(1, 10_000)), draw(st.integers(1, 10_000))
+    x, y = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
+    box = Box(x, y, draw(st.integers(1, width - x)), draw(st.integers(1, height - y)))
+    return box, Dimensions(width, height)
+
+
+@given(turns)
+def test_a_turn_and_its_inverse_are_none(turn: Turn) -> None:
+    assert turn.then(turn.inverse) == UPRIGHT
+    assert turn.inverse.then(turn) == UPRIGHT
+    assert turn.inverse.inverse == turn
+
+
+@given(turns)
+def test_upright_changes_no_turn(turn: Turn) -> None:
+    assert turn.then(UPRIGHT) == turn
+    assert UPRIGHT.then(turn) == turn
+
+
+@given(turns, turns, turns)
+def test_turns_may_be_joined_in_any_grouping(first: Turn, second: Turn, third: Turn) -> None:
+    assert first.then(second).then(third) == first.then(second.then(third))
+
+
+@given(turns, turns)
+def test_joining_is_undone_in_reverse(first: Turn, second: Turn) -> None:
+    assert first.then(second).inverse == second.inverse.then(first.inverse)
+
+
+@given(turns, turns, boxes())
+def test_a_box_is_carried_alike_in_one_step_or_two(
+    first: Turn, second: Turn, place: tuple[Box, Dimensions]
+) -> None:
+    box, image = place
+    between = first.carry(box, image)
+    assert second.carry(between, first.apply(image)) == first.then(second).carry(box, image)
+    assert second.apply(first.apply(image)) == first.then(second).apply(image)
+
+
+@given(turns, boxes())
+def test_a_box_comes_back_with_the_inverse(turn: Turn, place: tuple[Box, Dimensions]) -> None:
+    box, image = place
+    assert turn.inverse.carry(turn.carry(box, image), turn.apply(image)) == box
+
+
+@given(turns, boxes())
+def test_a_carried_box_stays_in_the_turned_image(turn: Turn, place: tuple[Box, Dimensions]) -> None:
+    box, image = place
+    carried, turned = turn.carry(box, image), turn.apply(image)
+    assert carried.dimensions == turn.apply(box.dimensions)
+    assert min(carried.x, carried.y) >= 0
+    assert carried.x + carried.width <= turned.width
+    assert carried.y + carried.height <= turned.height

@@ -1,0 +1,126 @@
+"""What tests have worker processes do. Workers import this module by its name."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+class OddError(Exception):
+    """An error with more to it than its text, which still is one of a job's own."""
+
+    def __init__(self, text: str, number: int) -> None:
+        super().__init__(text, number)
+        self.number = number
+
+
+def nothing() -> None:
+    """The set-up of a worker that needs none."""
+
+
+def leave_mark(folder: Path) -> None:
+    """A set-up that tells by a file which process it was done in."""
+    (folder / f"ready-{os.getpid()}").touch()
+
+
+def refuse_to_start() -> None:
+    """A set-up that fails."""
+    raise RuntimeError("not here")
+
+
+def echo(value: object) -> object:
+    """The value."""
+    return value
+
+
+def pid(_: object = None) -> int:
+    """The process that runs the job."""
+    return os.getpid()
+
+
+def fail(error: BaseException) -> None:
+    """Raise the error."""
+    raise error
+
+
+def unpicklable(_: object = None) -> object:
+    """What no process can send to another."""
+    return lambda: None
+
+
+def die(_: object = None) -> None:
+    """Kill the process that runs the job."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_once(mark: Path) -> int:
+    """Kill the process, unless the mark says that one has died; else its id."""
+    if not mark.exists():
+        mark.touch()
+        die()
+    return os.getpid()
+
+
+def count_and_die(log: Path) -> None:
+    """Write a line, then kill the process."""
+    write_line(log)
+    die()
+
+
+def wait_and_die(marks: tuple[Path, Path]) -> None:
+    """Say by the first file that the job has begun; when the second is there, die."""
+    begun, go = marks
+    write_line(begun)
+    wait_for(go)
+    die()
+
+
+def wait_until(marks: tuple[Path, Path]) -> int:
+    """Say by the first file that the job has begun, and end when the second is there."""
+    begun, go = marks
+    write_line(begun)
+    wait_for(go)
+    return os.getpid()
+
+
+def sleep(seconds: float) -> int:
+    """The process that ran the job, after a while."""
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def write_line(log: Path) -> None:
+    """Add the id of this process to a file."""
+    with log.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+
+
+def wait_for(path: Path, seconds: float = 60) -> None:
+    """Return when the file is there."""
+    deadline = time.monotonic() + seconds
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{path} did not come")
+        time.sleep(0.005)
+
+
+def loaded_modules(_: object = None) -> frozenset[str]:
+    """The names of all modules that this process has."""
+    return frozenset(sys.modules)
+
+
+def interrupted(_: object = None) -> str:
+    """Survive what Ctrl+C sends to every process of a terminal."""
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.05)
+    return "alive"
+
+
+def is_alive(process: int) -> bool:
+    """Whether there is a process of this id that has not ended."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        status = Path(f"/proc/{process}/stat").read_text()
+        return status.rpartition(")")[2].split()[0] not in {"Z", "X"}
+    return False

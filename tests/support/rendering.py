@@ -1,0 +1,130 @@
+"""From `region/size/rotation/quality.format` to a derivative, without server or pool."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from iiif_server.image_api.formats import Format, parse_format
+from iiif_server.image_api.geometry import Limits
+from iiif_server.image_api.quality import parse_quality
+from iiif_server.image_api.region import parse_region
+from iiif_server.image_api.request import ImageFacts, ImageRequest
+from iiif_server.image_api.rotation import parse_rotation
+from iiif_server.image_api.size import parse_size
+from iiif_server.image_api.versions import V3
+from iiif_server.imaging import jpegtran
+from iiif_server.imaging.header import Colour, probe
+from iiif_server.imaging.options import EncodingOptions
+from iiif_server.imaging.plan import (
+    Engine,
+    Identity,
+    RenderPlan,
+    choose_engine,
+    plan_work,
+)
+from iiif_server.imaging.render import render
+
+MAX_PIXELS = 100_000_000
+BEST = EncodingOptions(jpeg_quality=100, webp_quality=100, avif_quality=95, jp2_ratio=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A derivative and what made it."""
+
+    data: bytes
+    planned: Engine
+    made_by: Engine
+
+    @property
+    def image(self) -> Image.Image:
+        """The derivative as Pillow opens it."""
+        return Image.open(io.BytesIO(self.data))
+
+    @property
+    def pixels(self) -> npt.NDArray[np.float64]:
+        """Its RGB samples."""
+        return np.asarray(self.image.convert("RGB"), np.float64)
+
+
+def planned(
+    path: Path,
+    request: str,
+    *,
+    engine: Engine | None = None,
+    encoding: EncodingOptions = BEST,
+    target: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> RenderPlan:
+    """The plan for a request such as `0,0,64,64/max/90/gray.jpg`; `engine` overrules the choice."""
+    region, size, rotation, last = request.split("/")
+    quality, _, format_ = last.partition(".")
+    parsed = ImageRequest(
+        parse_region(region),
+        parse_size(size, V3),
+        parse_rotation(rotation),
+        parse_quality(quality),
+        parse_format(format_),
+    )
+    header = probe(path, max_pixels)
+    facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
+    work = plan_work(header, parsed.resolve(facts, Limits()))
+    chosen = engine or choose_engine(header, work, lossless=jpegtran.AVAILABLE)
+    status = path.stat()
+    identity = Identity(path, status.st_size, status.st_mtime_ns)
+    return RenderPlan(identity, header, chosen, work, encoding, target)
+
+
+def derive(
+    path: Path,
+    request: str,
+    *,
+    engine: Engine | None = None,
+    encoding: EncodingOptions = BEST,
+    max_pixels: int = MAX_PIXELS,
+) -> Derived:
+    """The derivative of a request; the engine is the one that would be chosen, or the one given."""
+    plan = planned(path, request, engine=engine, encoding=encoding, max_pixels=max_pixels)
+    if plan.engine is Engine.ORIGINAL:
+        return Derived(path.read_bytes(), plan.engine, plan.engine)
+    made = render(plan)
+    assert made.data is not None
+    assert len(made.data) == made.length
+    return Derived(made.data, plan.engine, made.engine)
+
+
+def decoded_size(data: bytes, format_: Format) -> tuple[int, int]:
+    """Width and height of a derivative, every pixel of which has been decoded."""
+    if format_ is Format.PDF:
+        # The one image of the page; its own JPEG stands in the file as it is.
+        start, end = data.index(b"\xff\xd8\xff"), data.rindex(b"\xff\xd9") + 2
+        data = data[start:end]
+    with Image.open(io.BytesIO(data)) as image:
+        image.load()
+        return image.size
+
+
+def psnr(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """Peak signal to noise ratio in dB; infinite for equal pixels."""
+    error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
+    return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))
+
+
+def shift(one: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """By how many pixels `one` lies right of and below the reference.
+
+    Least squares on the gradients of the reference (the Lucas-Kanade equations), edges left out.
+    """
+    down = np.gradient(reference, axis=0)[2:-2, 2:-2].ravel()
+    right = np.gradient(reference, axis=1)[2:-2, 2:-2].ravel()
+    difference = (reference - one)[2:-2, 2:-2].ravel()
+    # The normal equations of the two unknowns.
+    a, b, c = right @ right, right @ down, down @ down
+    p, q = right @ difference, down @ difference
+    determinant = a * c - b * b
+    return float((c * p - b * q) / determinant), float((a * q - b * p) / determinant)

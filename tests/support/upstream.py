@@ -1,0 +1,199 @@
+"""A web server of originals on loopback: does as it is told, remembers what it was asked."""
+
+import gzip
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Reply = Callable[["Handler"], None]
+"""What the upstream does with one request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as it came in."""
+
+    target: str
+    """Path and query, letter by letter."""
+    headers: Message
+
+
+class Upstream:
+    """What the server answers, and what it was asked. All of it may be used from any thread."""
+
+    def __init__(self) -> None:
+        self.replies: dict[str, Reply] = {}
+        """By target; whatever is not here gets `otherwise`."""
+        self.otherwise: Reply = status(404)
+        self.asked: list[Asked] = []
+        self.active = self.peak = 0
+        self.ending = threading.Event()
+        self._lock = threading.Lock()
+        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server.upstream = self
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    @property
+    def base(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def targets(self) -> list[str]:
+        """What was asked for, in the order in which it was."""
+        return [item.target for item in self.asked]
+
+    def count(self, target: str) -> int:
+        """How often a target was asked for."""
+        return self.targets().count(target)
+
+    def answer(self, handler: "Handler") -> None:
+        """Answer one request."""
+        with self._lock:
+            self.asked.append(Asked(handler.path, handler.headers))
+            self.active += 1
+            self.peak = max(self.peak, self.active)
+        try:
+            self.replies.get(handler.path, self.otherwise)(handler)
+        finally:
+            with self._lock:
+                self.active -= 1
+
+    @contextmanager
+    def running(self) -> Iterator["Upstream"]:
+        """Answer requests while the context is open."""
+        thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.ending.set()
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection to the upstream."""
+
+    protocol_version = "HTTP/1.1"
+    server: "_Server"
+
+    def do_GET(self) -> None:
+        self.server.upstream.answer(self)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
+        """Say nothing."""
+
+    def start(self, code: int, headers: dict[str, str]) -> None:
+        """Send the head of an answer."""
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, but not beyond the end of the upstream."""
+        self.server.upstream.ending.wait(seconds)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+    upstream: Upstream
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing: clients that hang up are what some tests are about."""
+
+
+def send(data: bytes, media_type: str = "image/jpeg", code: int = 200, **headers: str) -> Reply:
+    """An answer as it should be; `Set_Cookie="..."` and the like add headers."""
+    fields = {name.replace("_", "-"): value for name, value in headers.items()}
+
+    def reply(handler: Handler) -> None:
+        length = str(len(data))
+        handler.start(code, {"Content-Type": media_type, "Content-Length": length, **fields})
+        handler.wfile.write(data)
+
+    return reply
+
+
+def status(code: int) -> Reply:
+    """An error with a short text, which no answer of ours may repeat."""
+    return send(b"upstream says no", "text/plain", code)
+
+
+def page() -> Reply:
+    """A page in HTML, as many a login wall sends it with status 200."""
+    return send(b"<!DOCTYPE html><title>Please log in</title>" * 20, "text/html")
+
+
+def redirect(location: str, code: int = 302) -> Reply:
+    """A redirect to wherever."""
+    return send(b"", code=code, Location=location)
+
+
+def compressed(data: bytes) -> Reply:
+    """The data as gzip, whatever the client accepts."""
+    return send(gzip.compress(data), Content_Encoding="gzip")
+
+
+def delayed(seconds: float, then: Reply) -> Reply:
+    """Another reply, after a while without a word."""
+
+    def reply(handler: Handler) -> None:
+        handler.wait(seconds)
+        then(handler)
+
+    return reply
+
+
+def dripping(data: bytes, pause: float, pieces: int = 10) -> Reply:
+    """The data in pieces, with a pause before each."""
+
+    def reply(handler: Handler) -> None:
+        handler.start(200, {"Content-Type": "image/jpeg", "Content-Length": str(len(data))})
+        step = len(data) // pieces + 1
+        for start in range(0, len(data), step):
+            handler.wait(pause)
+            handler.wfile.write(data[start : start + step])
+
+    return reply
+
+
+def cut(data: bytes) -> Reply:
+    """Half of the data, though all of it was promised."""
+
+    def reply(handler: Handler) -> None:
+        handler.start(200, {"Content-Type": "image/jpeg", "Content-Length": str(len(data))})
+        handler.wfile.write(data[: len(data) // 2])
+        handler.close_connection = True
+
+    return reply
+
+
+def unbounded(start: bytes, size: int) -> Reply:
+    """So many bytes, without saying how many there will be."""
+
+    def reply(handler: Handler) -> None:
+        handler.start(200, {"Content-Type": "image/jpeg", "Connection": "close"})
+        handler.wfile.write(start)
+        chunk, sent = bytes(65_536), len(start)
+        while sent < size:
+            handler.wfile.write(chunk)
+            sent += len(chunk)
+
+    return reply
+
+
+@contextmanager
+def running_upstream() -> Iterator[Upstream]:
+    """An upstream that answers while the context is open."""
+    with Upstream().running() as upstream:
+        yield upstream

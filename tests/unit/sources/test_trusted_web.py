@@ -1,0 +1,135 @@
+"""URLs in names, and which of them are trusted."""
+
+import re
+from base64 import urlsafe_b64encode
+
+import pytest
+
+from iiif_server.errors import UntrustedUrlError
+from iiif_server.sources.trusted_web import decode_url, is_trusted
+
+URL = "https://raw.githubusercontent.com/NaturalHistoryMuseum/tests/test.jpg"
+NAME = (
+    "aHR0cHM6Ly9yYXcuZ2l0aHVidXNlcmNvbnRlbnQuY29tL05hdHVyYWxIaXN0b3J5TXVzZXVtL3Rlc3RzL3Rlc3QuanBn"
+)
+TRUSTED = re.compile(r"https://example\.org/open/.+")
+
+
+def test_a_name_is_a_url_in_base_64() -> None:
+    assert decode_url(NAME) == URL
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/a",
+        "https://example.org/ab",
+        "https://example.org/abc",
+        "https://example.org/caf\xe9",
+        "https://example.org/?>~?>~?>~",
+        "https://example.org/\U0001f41d\U0001f98b",
+    ],
+)
+def test_a_name_may_be_padded_or_not(url: str) -> None:
+    padded = urlsafe_b64encode(url.encode()).decode("ascii")
+    assert decode_url(padded) == url
+    assert decode_url(padded.rstrip("=")) == url
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a",
+        "abcde",
+        "https://example.org/a",
+        "aHR0cHM6Ly9l eGFtcGxl",
+        "aHR0cHM6Ly9l\n",
+        "aHR0\u00e9",
+        "aHR0cHM6=Ly9l",
+        "_w",
+        "7aCA",
+        "*",
+        "\ud800",
+    ],
+)
+def test_any_other_name_is_refused(name: str) -> None:
+    with pytest.raises(UntrustedUrlError):
+        decode_url(name)
+
+
+@pytest.mark.parametrize("name", ["aHR0cDovL2V4YW1wbGUub3JnLz8/Pz8/", "aHR0cDovL2V4Lz4+Pj4+"])
+def test_a_name_in_the_alphabet_that_is_not_url_safe_is_refused(name: str) -> None:
+    with pytest.raises(UntrustedUrlError):
+        decode_url(name)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/open/a.jpg",
+        "https://example.org/open/a/b.jpg",
+        "https://example.org/open/a..b/...jpg",
+        "https://example.org/open/a?x=../..",
+        "https://example.org/open/%20a",
+    ],
+)
+def test_a_url_that_matches_in_full_is_trusted(url: str) -> None:
+    assert is_trusted(url, TRUSTED)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "https://example.org/open/",
+        "https://example.org/closed/a.jpg",
+        "http://example.org/open/a.jpg",
+        "https://example.org.evil.org/open/a.jpg",
+        "https://evil.org/https://example.org/open/a.jpg",
+        " https://example.org/open/a.jpg",
+        "https://example.org/open/a.jpg\n",
+        "https://example.org/open/a b.jpg",
+        "https://example.org/open/a\tb.jpg",
+        "https://example.org/open/a\x00b.jpg",
+        "https://example.org/open/a\u2028b.jpg",
+        "https://example.org/open/..\\closed",
+        "https://example.org\\@evil.org/open/a",
+        # dot segments, written plainly or encoded
+        "https://example.org/open/../closed/a.jpg",
+        "https://example.org/open/./a.jpg",
+        "https://example.org/open/a/..",
+        "https://example.org/open/%2e%2e/closed/a.jpg",
+        "https://example.org/open/%2E./closed/a.jpg",
+        "https://example.org/open/x%2f..%2f..%2fclosed",
+        "https://example.org/open/..?x",
+        "https://example.org/open/..#x",
+    ],
+)
+def test_a_url_that_does_not_match_or_climbs_is_not_trusted(url: str) -> None:
+    assert not is_trusted(url, TRUSTED)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user@example.org/a",
+        "https://user:word@example.org/a",
+        "https://example.org:80@evil.org/a",
+        "https://example.org%2f@evil.org/a",
+        "ftp://example.org/a",
+        "file:///etc/passwd",
+        "data:image/png;base64,AAAA",
+        "//example.org/a",
+        "/a",
+        "https://[::1",
+        "https://example.org:port/a",
+        "https://exa mple.org/a",
+    ],
+)
+def test_a_url_that_means_another_place_is_not_trusted_whatever_the_expression(url: str) -> None:
+    assert not is_trusted(url, re.compile(r".*", re.DOTALL))
+
+
+def test_a_url_must_match_as_it_would_be_asked_for() -> None:
+    only_capitals = re.compile(r"https://EXAMPLE\.org/.+")
+    assert not is_trusted("https://EXAMPLE.org/a", only_capitals)
