@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,11 @@ IMAGE = "67352ccc-d1b0-11e1-89ae-279075081939.png"
 @pytest.mark.parametrize("level", [2, 3])
 @pytest.mark.parametrize(("version", "prefix"), [("2.0", "iiif/2"), ("3.0", "iiif/3"), ("3.0", "")])
 def test_validator_finds_no_failure(
-    server: Server, version: str, prefix: str, level: int, capfd: pytest.CaptureFixture[str]
+    server: Server,
+    version: str,
+    prefix: str,
+    level: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     shutil.copy(HERE / IMAGE, server.source)
     host = server.url.removeprefix("http://")
@@ -30,8 +35,7 @@ def test_validator_finds_no_failure(
         timeout=300,
     )
     summary = done.stdout.strip().rpartition("\n")[2]
-    with capfd.disabled():
-        sys.stdout.write(f"\n{summary} (/{prefix})\n")
+    record_property("counts", f"{summary} (/{prefix})")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "0 failed" in summary
     assert int(summary.split(" run")[0].rpartition(" ")[2]) >= 25  # it did run its tests
