@@ -53,23 +53,23 @@ class Tiles:
 _ICC = "icc-profile-data"
 _SEEN = 0.02
 """The part of a pixel by which an edge may be off before it is put right."""
+_FEW_PIXELS = 4_000_000
 _MID_GRAY = 128
 _WHITE = 255
 
 
-def make(descriptor: int, header: ImageHeader, work: Work, encoding: EncodingOptions) -> bytes:
-    """The encoded derivative of the original behind an open file descriptor.
+def pixels(descriptor: int, header: ImageHeader, work: Work) -> Pixels:
+    """The pixels of a derivative of the original behind an open file descriptor.
 
     Raises DamagedOriginalError where the data cannot be decoded.
     """
     with decoding(header):
-        return _finished(_load(descriptor, header, work.shrink), None, work, encoding)
+        image = _load(descriptor, header, work.shrink)
+        return _worked(image, Box(0, 0, image.width, image.height), work)
 
 
-def make_of_tiles(
-    tiles: Tiles, header: ImageHeader, work: Work, encoding: EncodingOptions
-) -> bytes:
-    """The encoded derivative of a level of a pyramid, reduced by `work.shrink`.
+def pixels_of_tiles(tiles: Tiles, header: ImageHeader, work: Work) -> Pixels:
+    """The pixels of a derivative of a level of a pyramid, reduced by `work.shrink`.
 
     `tiles` are those that the box of the work touches. Raises DamagedOriginalError.
     """
@@ -78,7 +78,13 @@ def make_of_tiles(
         joined = pyvips.Image.arrayjoin(
             images, across=tiles.across, hspacing=tiles.size, vspacing=tiles.size
         )
-        return _finished(joined, tiles.at, work, encoding)
+        return _worked(joined, tiles.at, work)
+
+
+def encoded(pixels: Pixels, header: ImageHeader, work: Work, encoding: EncodingOptions) -> bytes:
+    """The pixels as a file of the format of the work; raises DamagedOriginalError."""
+    with decoding(header):
+        return _ENCODERS[work.format](pixels, work, encoding)
 
 
 def upright(descriptor: int, header: ImageHeader, action: ProfileAction, shrink: int) -> Pixels:
@@ -161,11 +167,15 @@ def supported_formats() -> tuple[Format, ...]:
     )
 
 
-def _finished(image: Pixels, at: Box | None, work: Work, encoding: EncodingOptions) -> bytes:
-    """The encoded derivative, of pixels that are the part `at` of the image, or else all of it."""
-    image = _scaled(image, work, at or Box(0, 0, image.width, image.height))
+def _worked(image: Pixels, at: Box, work: Work) -> Pixels:
+    """All of the work done on pixels that are the part `at` of the image.
+
+    Few pixels are computed here; many are left to be computed while they are encoded.
+    """
+    image = _scaled(image, work, at)
     image = _rotated(_turned(_coloured(image, work), work.turn), work)
-    return _ENCODERS[work.format](_flattened(image, work), work, encoding)
+    image = _flattened(image, work)
+    return image.copy_memory() if image.width * image.height <= _FEW_PIXELS else image
 
 
 # --- decode ---------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The functions that worker processes run."""
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,10 @@ from iiif_server.image_api.geometry import Box
 from iiif_server.image_api.quality import Quality
 from iiif_server.imaging import jpegtran, raster
 from iiif_server.imaging.build import BuildPlan, build
-from iiif_server.imaging.originals import OpenOriginals
-from iiif_server.imaging.plan import Engine, Level, ProfileAction, RenderPlan
+from iiif_server.imaging.originals import OpenOriginal, OpenOriginals
+from iiif_server.imaging.plan import Engine, Level, ProfileAction, RenderPlan, Work
 from iiif_server.imaging.pyramid import OpenPart, Tile
+from iiif_server.telemetry.stages import Stages
 
 _PARTS_OPEN = 16
 
@@ -26,6 +28,8 @@ class Rendered:
     data: bytes | None
     """Its bytes, where they could not be written to the plan's target; None: they are there."""
     length: int
+    stages: Mapping[str, float]
+    """How long opening, decoding and encoding took, in seconds."""
 
 
 @dataclass(slots=True)
@@ -64,8 +68,10 @@ def render(plan: RenderPlan) -> Rendered:
 
     Raises DamagedOriginalError, or OriginalChangedError if the file is not the one planned for.
     """
-    engine, data = _made(plan)
-    return Rendered(engine, None if _written(data, plan.target) else data, len(data))
+    stages = Stages()
+    engine, data = _made(plan, stages)
+    inline = None if _written(data, plan.target) else data
+    return Rendered(engine, inline, len(data), stages.seconds)
 
 
 def build_part(plan: BuildPlan) -> int:
@@ -73,27 +79,39 @@ def build_part(plan: BuildPlan) -> int:
     return build(plan, _process.originals.get(plan.original))
 
 
-def _made(plan: RenderPlan) -> tuple[Engine, bytes]:
-    work = plan.work
+def _made(plan: RenderPlan, stages: Stages) -> tuple[Engine, bytes]:
     if plan.level is not None:
         with suppress(OSError, KeyError):  # evicted since it was planned: the original will do
-            tiles = _tiles(plan.level, _process.part(plan.level.path))
-            made = raster.make_of_tiles(tiles, plan.header, plan.level.work, plan.encoding)
-            return Engine.LEVEL, made
-    original = _process.originals.get(plan.original)
+            return Engine.LEVEL, _of_level(plan, plan.level, stages)
+    with stages.measure("open"):
+        original = _process.originals.get(plan.original)
     if plan.engine is Engine.JPEGTRAN:
-        try:
-            return Engine.JPEGTRAN, jpegtran.transform(
-                original.bytes,
-                work.box,
-                work.turn,
-                gray=work.quality is Quality.GRAY,
-                keep_profile=work.profile is ProfileAction.KEEP,
-            )
-        except jpegtran.LosslessFailedError:
-            # What the header promised the data does not keep; pixels may still be had of it.
-            pass
-    return Engine.RASTER, raster.make(original.descriptor, plan.header, work, plan.encoding)
+        # What the header promised the data may not keep; pixels may still be had of it.
+        with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
+            return Engine.JPEGTRAN, _cut(plan.work, original)
+    with stages.measure("decode"):
+        pixels = raster.pixels(original.descriptor, plan.header, plan.work)
+    with stages.measure("encode"):
+        return Engine.RASTER, raster.encoded(pixels, plan.header, plan.work, plan.encoding)
+
+
+def _cut(work: Work, original: OpenOriginal) -> bytes:
+    return jpegtran.transform(
+        original.bytes,
+        work.box,
+        work.turn,
+        gray=work.quality is Quality.GRAY,
+        keep_profile=work.profile is ProfileAction.KEEP,
+    )
+
+
+def _of_level(plan: RenderPlan, level: Level, stages: Stages) -> bytes:
+    with stages.measure("open"):
+        tiles = _tiles(level, _process.part(level.path))
+    with stages.measure("decode"):
+        pixels = raster.pixels_of_tiles(tiles, plan.header, level.work)
+    with stages.measure("encode"):
+        return raster.encoded(pixels, plan.header, level.work, plan.encoding)
 
 
 def _tiles(level: Level, part: OpenPart) -> raster.Tiles:

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from iiif_server.pipeline.originals import Original, Originals
 from iiif_server.pipeline.pyramids import Pyramid, Pyramids
 from iiif_server.telemetry.events import Observer, RenderFailed
 from iiif_server.telemetry.events import Rendered as RenderedEvent
+from iiif_server.telemetry.stages import Stages
 from iiif_server.workers.pool import WorkerPool
 
 _READ_TRIES = 3
@@ -57,6 +58,8 @@ class Resolved:
     """The one that the original has or will have."""
     tile: Tile | None
     """The tile of it that is asked for, for the engine TILE."""
+    stages: Stages
+    """How long everything took so far."""
 
     @property
     def facts(self) -> ImageFacts:
@@ -67,6 +70,16 @@ class Resolved:
 def image_facts(header: ImageHeader) -> ImageFacts:
     """What the Image API needs to know of an original."""
     return ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What one worker has made for all who waited for it."""
+
+    content: bytes | Path
+    """The bytes, or where the store keeps them."""
+    engine: Engine
+    stages: Mapping[str, float]
 
 
 class Derivatives:
@@ -98,11 +111,17 @@ class Derivatives:
         self._formats = formats
         self._render_timeout = render_timeout
         self._lossless = lossless
-        self._flights: SingleFlight[EntryKey, bytes | Path] = SingleFlight()
+        self._flights: SingleFlight[EntryKey, _Made] = SingleFlight()
+        self._made_by: dict[Engine, int] = {}
         self._housekeeping: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<Derivatives {len(self._flights)} being made>"
+
+    @property
+    def made_by(self) -> Mapping[Engine, int]:
+        """How many answers each engine has made; those from the cache do not count."""
+        return self._made_by
 
     @asynccontextmanager
     async def resolve(
@@ -114,8 +133,12 @@ class Derivatives:
         """
         if request.format not in self._formats:
             raise unsupported_format(request.format, self._formats)
-        async with self._originals.hold(identifier) as original:
-            header = await self._headers.of(original)
+        stages = Stages()
+        async with AsyncExitStack() as stack:
+            with stages.measure("fetch"):
+                original = await stack.enter_async_context(self._originals.hold(identifier))
+            with stages.measure("header"):
+                header = await self._headers.of(original)
             rendition = request.resolve(image_facts(header), self._limits)
             work = plan_work(header, rendition)
             pyramid = self._pyramids.of(original, header, work.profile)
@@ -124,25 +147,32 @@ class Derivatives:
             key = derivative_key(
                 original.group, original.fingerprint, rendition, engine, self._encoding
             )
-            yield Resolved(original, header, rendition, engine, work, key, pyramid, tile)
+            yield Resolved(original, header, rendition, engine, work, key, pyramid, tile, stages)
 
     async def body(self, resolved: Resolved) -> Body:
         """The bytes of the answer, complete; raises OriginalRefusedError or RenderFailedError."""
         if resolved.engine is Engine.ORIGINAL:
+            self._count(resolved, Engine.ORIGINAL)
             return await asyncio.to_thread(_original_body, resolved.original)
         if resolved.pyramid is not None and resolved.tile is not None:
             with suppress(RenderFailedError):  # no room for a pyramid: the tile can be had without
-                data = await self._pyramids.tile(resolved.pyramid, resolved.tile)
+                with resolved.stages.measure("tile"):
+                    data = await self._pyramids.tile(resolved.pyramid, resolved.tile)
+                self._count(resolved, Engine.TILE)
                 return Body(len(data), data)
         for _ in range(_READ_TRIES):
-            stored = await asyncio.to_thread(self._stored, resolved.key)
+            with resolved.stages.measure("cache"):
+                stored = await asyncio.to_thread(self._stored, resolved.key)
             if stored is not None:
+                resolved.stages.engine = "cache"
                 return stored
             made = await self._flights.run(resolved.key, lambda: self._make(resolved))
-            if isinstance(made, bytes):
-                return Body(len(made), made)
+            resolved.stages.add(made.stages)
+            resolved.stages.engine = made.engine
+            if isinstance(made.content, bytes):
+                return Body(len(made.content), made.content)
             try:
-                return await asyncio.to_thread(open_body, made)
+                return await asyncio.to_thread(open_body, made.content)
             except FileNotFoundError:
                 continue  # evicted before we came to it
             finally:
@@ -163,13 +193,13 @@ class Derivatives:
         except OSError:
             return None
 
-    async def _make(self, resolved: Resolved) -> bytes | Path:
-        """The derivative's bytes, or the path at which the store now keeps them."""
+    async def _make(self, resolved: Resolved) -> _Made:
         started = time.perf_counter()
         target = await asyncio.to_thread(self._reserve)
         try:
-            rendered = await self._run(resolved, target)
-            made = await asyncio.to_thread(self._keep, resolved, rendered, target)
+            plan = await self._plan(resolved, target)
+            rendered = await self._run(resolved, plan)
+            content = await asyncio.to_thread(self._keep, resolved, rendered, target)
         except IiifServerError as error:
             self._observe(RenderFailed(str(resolved.original.identifier), str(error)))
             raise
@@ -177,23 +207,30 @@ class Derivatives:
             if target is not None:
                 await asyncio.to_thread(target.unlink, missing_ok=True)
         seconds = time.perf_counter() - started
+        queued = max(0.0, seconds - sum(rendered.stages.values()))
+        self._count(resolved, rendered.engine)
         self._observe(
             RenderedEvent(
                 str(resolved.original.identifier), rendered.engine, rendered.length, seconds
             )
         )
-        return made
+        return _Made(content, rendered.engine, {"queue": queued, **rendered.stages})
 
-    async def _run(self, resolved: Resolved, target: Path | None) -> Rendered:
-        plan = RenderPlan(
+    async def _plan(self, resolved: Resolved, target: Path | None) -> RenderPlan:
+        engine = resolved.engine
+        if engine is Engine.TILE:  # of a pyramid that cannot be: the next best
+            engine = choose_engine(resolved.header, resolved.work, lossless=self._lossless)
+        return RenderPlan(
             original=resolved.original.file,
             header=resolved.header,
-            engine=resolved.engine,
+            engine=engine,
             level=await self._level(resolved),
             work=resolved.work,
             encoding=self._encoding,
             target=target,
         )
+
+    async def _run(self, resolved: Resolved, plan: RenderPlan) -> Rendered:
         try:
             return await self._pool.run(
                 render,
@@ -231,6 +268,10 @@ class Derivatives:
             return rendered.data or b""
         entry = self._store.commit(resolved.key, target, resolved.rendition.format)
         return target.read_bytes() if entry is None else entry.path
+
+    def _count(self, resolved: Resolved, engine: Engine) -> None:
+        resolved.stages.engine = engine
+        self._made_by[engine] = self._made_by.get(engine, 0) + 1
 
     def _tidy_up(self) -> None:
         task = asyncio.create_task(self._store.make_room())

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from iiif_server.routes.problems import unexpected
 
-_EXPOSED = "Link, ETag, Last-Modified, Retry-After, Content-Length, Content-Disposition"
+_EXPOSED = "Link, ETag, Last-Modified, Retry-After, Content-Length, Server-Timing"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
     "Access-Control-Allow-Headers": "*",
@@ -57,6 +57,7 @@ class _Outgoing:
             headers = MutableHeaders(scope=message)
             headers["Access-Control-Allow-Origin"] = "*"
             headers["Access-Control-Expose-Headers"] = _EXPOSED
+            headers["Timing-Allow-Origin"] = "*"
             headers["X-Content-Type-Options"] = "nosniff"
         elif message["type"] == "http.response.body" and self._head:
             message = {**message, "body": b""}

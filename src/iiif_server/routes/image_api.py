@@ -15,6 +15,7 @@ from iiif_server.image_api.formats import FACTS
 from iiif_server.image_api.information import image_information
 from iiif_server.image_api.request import ImageRequest, canonical_parameters
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.pipeline.derivatives import Resolved
 from iiif_server.routes.addresses import written_identifier
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import deliver
@@ -172,7 +173,15 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
         if is_not_modified(call.request.headers, tag, modified):
             return Response(status_code=304, headers=headers)
         body = await call.provided.derivatives.body(resolved)
+        headers["Server-Timing"] = _server_timing(resolved)
     return deliver(body, FACTS[asked.format].media_type, headers)
+
+
+def _server_timing(resolved: Resolved) -> str:
+    """What was chosen and how long each stage took, in milliseconds (W3C Server Timing)."""
+    stages = resolved.stages.seconds.items()
+    times = [f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stages]
+    return ", ".join([f'engine;desc="{resolved.stages.engine}"', *times])
 
 
 def _is_written(request: Request, canonical: str) -> bool:

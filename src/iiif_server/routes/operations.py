@@ -37,6 +37,8 @@ class Status(BaseModel):
     """Originals being fetched now."""
     pyramids: dict[str, int]
     """Parts of pyramids that are open, and being made."""
+    made_by: dict[str, int]
+    """How many answers each engine has made; those from the cache do not count."""
     pools: dict[str, dict[str, int]]
 
 
@@ -59,6 +61,7 @@ async def status(provided: Annotated[Services, Depends(services)]) -> Status:
         headers=len(provided.headers),
         fetching=provided.fetcher.active,
         pyramids={"open": len(provided.pyramids), "building": provided.pyramids.building},
+        made_by={str(engine): count for engine, count in provided.derivatives.made_by.items()},
         pools={
             "size": asdict(provided.header_pool.stats),
             "image": asdict(provided.image_pool.stats),

@@ -1,6 +1,7 @@
 """The seam between the server and the places where originals are."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,10 @@ class Source(ABC, Generic[Options]):
         exception. Its path may change from call to call, as long as size and modification time tell
         one state of the original from another.
         """
+
+    def names(self) -> Iterator[str] | None:
+        """The names of all originals there are, sorted; None where the source cannot tell."""
+        return None
 
     def problems(self) -> list[str]:
         """What an operator would have to mend before this type can serve; for `check`."""

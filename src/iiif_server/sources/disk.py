@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -27,6 +27,15 @@ class DiskSource(Source[DiskOptions]):
     async def hold(self, name: str) -> AsyncIterator[Path]:
         """The file of this name; links are followed as long as they stay inside the folder."""
         yield await asyncio.to_thread(locate, self.surroundings.folder, name)
+
+    def names(self) -> Iterator[str]:
+        """The paths of all files below the folder, hidden ones left out, in order."""
+        root = self.surroundings.folder
+        for folder, folders, files in os.walk(root):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            for name in sorted(files):
+                if not name.startswith("."):
+                    yield (Path(folder) / name).relative_to(root).as_posix()
 
     def problems(self) -> list[str]:
         """Whether the folder is there and can be read."""
