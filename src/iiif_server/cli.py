@@ -1,10 +1,11 @@
 """The command line. Commands import what they need, so that worker processes need not."""
 
+import asyncio
 import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import click
 from rich.console import Console
@@ -83,6 +84,47 @@ def settings() -> None:
     from iiif_server.reference import settings_page  # noqa: PLC0415
 
     click.echo(settings_page(), nl=False)
+
+
+@main.command()
+@_config
+@click.option("--type", "type_", help="Prepare all originals of this type, if it can list them.")
+@click.option(
+    "--identifiers",
+    "listed",
+    type=click.File(),
+    help="Prepare the identifiers in this file, one a line; - is standard input.",
+)
+@click.argument("identifiers", nargs=-1)
+def prepare(
+    config: Path | None, type_: str | None, listed: TextIO | None, identifiers: tuple[str, ...]
+) -> None:
+    """Make pyramids ahead of time, as the first viewer of each image would.
+
+    What is there already is left alone, so that an interrupted run can be repeated.
+    """
+    from iiif_server import preparing  # noqa: PLC0415
+    from iiif_server.errors import IiifServerError  # noqa: PLC0415
+
+    if sum((type_ is not None, listed is not None, bool(identifiers))) != 1:
+        raise click.UsageError("Give identifiers, or --identifiers FILE, or --type NAME.")
+    written = [*(listed or ()), *identifiers]
+    try:
+        summary = asyncio.run(
+            preparing.prepare(
+                _settings(config),
+                type_,
+                written,
+                lambda total: _progress("Preparing originals", total),
+            )
+        )
+    except IiifServerError as error:
+        _fail(str(error))
+    for failed in summary.failed:
+        click.echo(f"failed  {failed.identifier}: {failed.reason}", err=True)
+    click.echo(str(summary))
+    if summary.failed:
+        sys.exit(1)
 
 
 @main.group()

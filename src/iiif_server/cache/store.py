@@ -34,7 +34,7 @@ _TOUCH_AFTER = 600.0
 """Seconds before a hit writes the time of use again: recency need not be finer than that."""
 _LOCK_POLL = 0.05
 """Seconds between looks at a lock that another process holds."""
-_COMMIT_TRIES = 2
+_COMMIT_TRIES = 5
 """The folder of a group may be removed, being empty, between making it and using it."""
 _ABANDONED_AFTER = 3600.0
 """Seconds after which an incoming file has no writer any more."""
@@ -256,10 +256,10 @@ class Store:
 
     def _move(self, written: Path, path: Path) -> None:
         for remaining in reversed(range(_COMMIT_TRIES)):
-            path.parent.mkdir(parents=True, exist_ok=True)
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 written.replace(path)
-            except FileNotFoundError:
+            except (FileNotFoundError, FileExistsError):  # the latter where it went during `mkdir`
                 if not remaining:
                     raise
             else:

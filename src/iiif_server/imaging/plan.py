@@ -122,6 +122,8 @@ def plan_work(header: ImageHeader, rendition: Rendition) -> Work:
 def work_on_level(header: ImageHeader, rendition: Rendition, scale_factor: int) -> Work:
     """The same for the pixels of a pyramid's level, which are upright."""
     upright = replace(header, stored=header.dimensions, orientation=UPRIGHT)
+    if tile_profile(header) is not ProfileAction.KEEP:
+        upright = replace(upright, profile=Profile.NONE)  # its tiles are sRGB by now
     return replace(plan_work(upright, rendition), shrink=scale_factor)
 
 
@@ -224,13 +226,17 @@ def _on_mcu_grid(header: ImageHeader, work: Work) -> bool:
     )
 
 
-def _profile_action(header: ImageHeader, rendition: Rendition) -> ProfileAction:
+def tile_profile(header: ImageHeader) -> ProfileAction:
+    """What happens to the ICC profile of an original in its own colours, as a JPEG."""
     if header.profile is not Profile.OTHER:
         return ProfileAction.DROP
-    keeps = (
-        header.colour is not Colour.OTHER
-        and header.profile_bytes <= MOST_PROFILE_BYTES
-        and rendition.quality == Quality.DEFAULT
-        and rendition.format in _PROFILED_FORMATS
+    small = header.profile_bytes <= MOST_PROFILE_BYTES
+    return (
+        ProfileAction.KEEP if small and header.colour is not Colour.OTHER else ProfileAction.CONVERT
     )
-    return ProfileAction.KEEP if keeps else ProfileAction.CONVERT
+
+
+def _profile_action(header: ImageHeader, rendition: Rendition) -> ProfileAction:
+    action = tile_profile(header)
+    has_place = rendition.quality == Quality.DEFAULT and rendition.format in _PROFILED_FORMATS
+    return ProfileAction.CONVERT if action is ProfileAction.KEEP and not has_place else action

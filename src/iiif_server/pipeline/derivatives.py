@@ -141,7 +141,7 @@ class Derivatives:
                 header = await self._headers.of(original)
             rendition = request.resolve(image_facts(header), self._limits)
             work = plan_work(header, rendition)
-            pyramid = self._pyramids.of(original, header, work.profile)
+            pyramid = self._pyramids.of(original, header)
             tile = pyramid.grid.tile_of(rendition) if pyramid and is_plain_jpeg(rendition) else None
             engine = choose_engine(header, work, lossless=self._lossless, tile=tile is not None)
             key = derivative_key(

@@ -17,7 +17,7 @@ from iiif_server.cache.store import EntryKey, Store
 from iiif_server.errors import IiifServerError, RenderFailedError
 from iiif_server.imaging.build import BuildPlan, part_of
 from iiif_server.imaging.header import ImageHeader
-from iiif_server.imaging.plan import ProfileAction
+from iiif_server.imaging.plan import ProfileAction, tile_profile
 from iiif_server.imaging.pyramid import Grid, OpenPart, Part, Tile
 from iiif_server.imaging.render import build_part
 from iiif_server.pipeline.keys import FORMAT_VERSION, digest
@@ -110,12 +110,12 @@ class Pyramids:
         """The number of parts being made."""
         return len(self._flights)
 
-    def of(self, original: Original, header: ImageHeader, profile: ProfileAction) -> Pyramid | None:
+    def of(self, original: Original, header: ImageHeader) -> Pyramid | None:
         """The pyramid that an original has or will have; None for those that go without."""
         if not self._options.enabled or header.stored.area < self._options.min_pixels:
             return None
         grid = Grid(header.dimensions, self._options.tile_size)
-        return Pyramid(original, header, grid, profile)
+        return Pyramid(original, header, grid, tile_profile(header))
 
     async def tile(self, pyramid: Pyramid, tile: Tile) -> bytes:
         """The JPEG of a tile; its part is made first if it has to be.
@@ -144,10 +144,12 @@ class Pyramids:
                     return scale_factor, kept.path
         return None
 
-    async def make(self, pyramid: Pyramid) -> None:
-        """Both parts, made if they have to be; raises what `tile` raises."""
-        await self._opened(pyramid, Part.REDUCED)
-        await self._opened(pyramid, Part.DETAIL)
+    async def make(self, pyramid: Pyramid) -> bool:
+        """Make the parts that are not there; whether there were any. Raises what `tile` raises."""
+        missing = [part for part in Part if await self._present(self._key(pyramid, part)) is None]
+        for part in missing:
+            await self._opened(pyramid, part)
+        return bool(missing)
 
     async def close(self) -> None:
         """Make nothing more, and give all files back."""

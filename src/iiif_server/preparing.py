@@ -1,0 +1,68 @@
+"""What `iiif-server prepare` does: pyramids ahead of time, with the server's own parts."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from iiif_server.context import open_context
+from iiif_server.errors import ConfigurationError
+from iiif_server.image_api.identifier import Identifier, parse_identifier
+from iiif_server.pipeline.preparation import Outcome, Preparation, Prepared
+from iiif_server.routes.services import Services
+from iiif_server.settings import Settings
+
+Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]
+"""Given how many there are, a context that yields what is called after each."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What was done for all."""
+
+    counts: Counter[Outcome] = field(default_factory=Counter)
+    failed: list[Prepared] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.counts[Outcome.MADE]} made, {self.counts[Outcome.PRESENT]} there already, "
+            f"{self.counts[Outcome.SMALL]} too small to need one, {len(self.failed)} failed."
+        )
+
+
+async def prepare(
+    settings: Settings, type_: str | None, written: Iterable[str], progress: Progress
+) -> Summary:
+    """Make the pyramids of all originals of a type, or of these identifiers.
+
+    Raises ConfigurationError for a type whose source cannot list its originals, and what
+    `parse_identifier` raises.
+    """
+    summary = Summary()
+    async with open_context(settings, lambda _: None) as services:
+        chosen = _identifiers(settings, services, type_, written)
+        preparation = Preparation(
+            services.originals, services.headers, services.pyramids, settings.image_pool_size
+        )
+        with progress(len(chosen)) as advance:
+            async for prepared in preparation.prepare(chosen):
+                summary.counts[prepared.outcome] += 1
+                if prepared.outcome is Outcome.FAILED:
+                    summary.failed.append(prepared)
+                advance()
+    return summary
+
+
+def _identifiers(
+    settings: Settings, services: Services, type_: str | None, written: Iterable[str]
+) -> list[Identifier]:
+    if type_ is None:
+        lines = (line.strip() for line in written)
+        return [parse_identifier(line, settings.default_type) for line in lines if line]
+    names = services.originals.source(type_).names()
+    if names is None:
+        raise ConfigurationError(
+            f"The originals of the type {type_} cannot be listed: name them in a file, and give it "
+            "with --identifiers."
+        )
+    return [Identifier(type_, name) for name in names]
