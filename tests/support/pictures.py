@@ -4,6 +4,7 @@ import io
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -20,6 +21,7 @@ WIDTH, HEIGHT = 203, 149
 ORIENTATION_TAG = 0x0112
 
 
+@cache
 def photograph(width: int = WIDTH, height: int = HEIGHT, seed: int = 1) -> Pixels:
     """RGB pixels like a photograph's: smooth shapes, a few edges, a little noise.
 
@@ -35,7 +37,9 @@ def photograph(width: int = WIDTH, height: int = HEIGHT, seed: int = 1) -> Pixel
     red[disc], green[bar] = 225, 40
     blue[disc], blue[bar] = 45, 200
     noise = np.random.default_rng(seed).normal(0, 2, (height, width))
-    return _bytes(np.dstack([red, green, blue]) + noise[..., None])
+    pixels = _bytes(np.dstack([red, green, blue]) + noise[..., None])
+    pixels.setflags(write=False)
+    return pixels
 
 
 def smooth(width: int, height: int) -> Pixels:
@@ -176,6 +180,18 @@ def exif(orientation: int) -> bytes:
     return block.tobytes()
 
 
+def numbered_rgb_jpeg(pixels: Pixels) -> bytes:
+    """A JPEG of RGB samples, of which only an Adobe segment tells.
+
+    The usual way is to name the components R, G and B besides.
+    """
+    data = bytearray(jpeg(pixels, quality=92, sampling=0, keep_rgb=True))
+    frame, scan = data.index(b"\xff\xc0"), data.index(b"\xff\xda")
+    for number in range(3):
+        data[frame + 10 + 3 * number] = data[scan + 5 + 2 * number] = number + 1
+    return bytes(data[:2]) + b"\xff\xee\0\x0eAdobe\0d\0\0\0\0\0" + bytes(data[2:])
+
+
 def cmyk(pixels: Pixels) -> Image.Image:
     """RGB pixels separated by the plainest formula."""
     return Image.fromarray(pixels).convert("CMYK")
@@ -291,6 +307,7 @@ PICTURES: tuple[Picture, ...] = (
     Picture("gray.jpg", _picture(_gray, "JPEG", quality=92), "JPEG", "gray"),
     Picture("cmyk.jpg", _picture(cmyk, "JPEG", quality=92), "JPEG", "other", accurate=False),
     Picture("rgb.jpg", _picture(_rgb, "JPEG", quality=92, keep_rgb=True), "JPEG"),
+    Picture("numbered.jpg", numbered_rgb_jpeg, "JPEG"),
     Picture("trailing.jpg", lambda p: jpeg(p) + b"appended by a camera" * 50, "JPEG"),
     Picture("8.png", _picture(_rgb, "PNG"), "PNG"),
     Picture("16.png", lambda p: vips(deep(p), "rgb16").pngsave_buffer(), "PNG"),

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from iiif_server.errors import RenderFailedError
-from iiif_server.image_api.geometry import Box
 from iiif_server.imaging import jpegtran, raster
 from iiif_server.imaging.header import ImageHeader
 from iiif_server.imaging.originals import OpenOriginal
@@ -90,17 +89,22 @@ def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
 
 def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
     """The tiles at full resolution, and those at half resolution if the reduced part lacks them."""
-    if plan.lossless and cuts_losslessly(plan.header, plan.grid, plan.profile):
+    lossless = plan.lossless and cuts_losslessly(plan.header, plan.grid, plan.profile)
+    if lossless:
         try:
             yield from _own_tiles(plan, original)
         except jpegtran.LosslessFailedError:
-            yield from _encoded_tiles(plan, original)
-    else:
-        yield from _encoded_tiles(plan, original)
+            lossless = False
+    if not lossless:
+        yield from _tiles(plan, 1, _upright(plan, original), plan.full_quality)
     for scale_factor in plan.grid.scale_factors[1:]:
         if scale_factor < first_reduced(plan.header):
-            pixels = raster.upright(original.descriptor, plan.header, plan.profile, 1)
-            yield from _tiles(plan, scale_factor, raster.halved(pixels), plan.reduced_quality)
+            halved = raster.halved(_upright(plan, original))
+            yield from _tiles(plan, scale_factor, halved, plan.reduced_quality)
+
+
+def _upright(plan: BuildPlan, original: OpenOriginal) -> raster.Pixels:
+    return raster.upright(original.descriptor, plan.header, plan.profile, shrink=1)
 
 
 def _own_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
@@ -117,22 +121,10 @@ def _own_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, 
             yield tile, data
 
 
-def _encoded_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
-    """The full-resolution tiles, encoded once, a row of tiles in memory at a time."""
-    pixels = raster.upright(original.descriptor, plan.header, plan.profile, 1)
-    rows: dict[int, list[tuple[Tile, Box]]] = {}
-    for tile, box in plan.grid.tiles(1):
-        rows.setdefault(tile.row, []).append((tile, box))
-    for row in rows.values():
-        top = row[0][1]
-        strip = raster.strip(pixels, top.y, top.height)
-        for tile, box in row:
-            inside = Box(box.x, 0, box.width, box.height)
-            yield tile, raster.tile(strip, inside, plan.full_quality)
-
-
 def _tiles(
     plan: BuildPlan, scale_factor: int, level: raster.Pixels, quality: int
 ) -> Iterator[tuple[Tile, bytes]]:
-    for tile, box in plan.grid.tiles(scale_factor):
-        yield tile, raster.tile(level, box, quality)
+    """The tiles of one level, encoded."""
+    with raster.cut(level, plan.grid.tile_size, quality) as cut:
+        for tile, _ in plan.grid.tiles(scale_factor):
+            yield tile, cut.read(f"tiles_files/0/{tile.column}_{tile.row}.jpg")

@@ -1,6 +1,7 @@
 """Pixels through libvips; Pillow where the libvips wheel has no decoder or encoder."""
 
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -103,16 +104,20 @@ def halved(pixels: Pixels) -> Pixels:
     return pixels.resize(0.5, kernel="lanczos3").copy_memory()
 
 
-def strip(pixels: Pixels, top: int, height: int) -> Pixels:
-    """Some rows, in memory."""
-    return pixels.crop(0, top, pixels.width, height).copy_memory()
-
-
-def tile(pixels: Pixels, box: Box, quality: int) -> bytes:
-    """The JPEG of a box."""
-    piece = pixels.crop(box.x, box.y, box.width, box.height)
-    data: bytes = piece.jpegsave_buffer(Q=quality, optimize_coding=True, keep="icc")
-    return data
+def cut(pixels: Pixels, tile_size: int, quality: int) -> zipfile.ZipFile:
+    """The JPEGs of all tiles, `{column}_{row}.jpg`; the pixels are asked for once, in order."""
+    tiles = pixels.dzsave_buffer(
+        basename="tiles",
+        container="zip",
+        layout="dz",
+        depth="one",
+        tile_size=tile_size,
+        overlap=0,
+        skip_blanks=-1,
+        suffix=f".jpg[Q={quality},optimize_coding,keep=icc]",
+        keep="icc",
+    )
+    return zipfile.ZipFile(BytesIO(tiles))
 
 
 def decoded(header: ImageHeader, items: Iterable[Item]) -> Iterator[Item]:
@@ -268,9 +273,12 @@ def _resampled(
     band_format = image.format
     if alpha:
         image = image.premultiply()
+    width, height = image.width * across, image.height * down
     image = image.resize(across, vscale=down, kernel="lanczos3")
+    # libvips rounds the sides, and puts half of what that adds or takes at each end.
+    offset = (offset[0] + (image.width - width) / 2, offset[1] + (image.height - height) / 2)
     size = work.size
-    if (image.width, image.height) != (size.width, size.height) or max(offset) > _SEEN:
+    if (image.width, image.height) != (size.width, size.height) or max(map(abs, offset)) > _SEEN:
         image = image.affine(
             [1, 0, 0, 1],
             odx=-offset[0],

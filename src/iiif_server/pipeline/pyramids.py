@@ -54,7 +54,7 @@ _KEPT_OPEN = 128
 _CHECK_AFTER = 60.0
 """Seconds after which an open part is looked for in the store again: that tells the store that it
 is used, and us that it was purged."""
-_FAILURE_SECONDS = 60.0
+_FAILURE_SECONDS = 600.0
 """Seconds for which a part that could not be made is not tried again."""
 
 

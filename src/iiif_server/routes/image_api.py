@@ -99,9 +99,9 @@ def base_uri_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         provided: Provided,
     ) -> Response:
         """Redirects to the image information (Image API 3.0, 2)."""
-        if not identifier:
+        written = written_identifier(request, prefix, 0, identifier).rstrip("/")
+        if not written:
             raise HTTPException(404)
-        written = written_identifier(request, prefix, 0, identifier)
         provided.identifier(written)
         call = _Call(request, provided, version, prefix, written)
         return RedirectResponse(f"{call.base_uri}/info.json", status_code=303)

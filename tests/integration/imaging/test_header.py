@@ -30,9 +30,10 @@ MCU = {
     "gray.jpg": Dimensions(8, 8),
     "cmyk.jpg": None,
     "rgb.jpg": Dimensions(8, 8),
+    "numbered.jpg": Dimensions(8, 8),
     "trailing.jpg": Dimensions(16, 16),
 }
-PLAIN = set(MCU) - {"cmyk.jpg", "rgb.jpg"}
+PLAIN = set(MCU) - {"cmyk.jpg", "rgb.jpg", "numbered.jpg"}
 
 
 def write(folder: Path, data: bytes, name: str = "original") -> Path:
