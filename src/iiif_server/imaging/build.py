@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyvips
+
 from iiif_server.errors import RenderFailedError
+from iiif_server.image_api.geometry import Box, Dimensions
 from iiif_server.imaging import jpegtran, raster
 from iiif_server.imaging.header import ImageHeader
 from iiif_server.imaging.originals import OpenOriginal
@@ -42,7 +45,8 @@ class BuildPlan:
 
 def first_reduced(header: ImageHeader) -> int:
     """The scale factor at which the reduced part begins; the detail part is what is above."""
-    return 2 * min(_REDUCE_WHILE_DECODING, header.max_shrink)
+    thinnest = min(header.stored.width, header.stored.height)  # no decoder reduces it to nothing
+    return 2 * min(_REDUCE_WHILE_DECODING, header.max_shrink, thinnest)
 
 
 def part_of(header: ImageHeader, scale_factor: int) -> Part:
@@ -80,10 +84,10 @@ def build(plan: BuildPlan, original: OpenOriginal) -> int:
 def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
     """The tiles from `first_reduced` down to one tile, each level made of the one above it."""
     first = first_reduced(plan.header)
-    pixels = raster.upright(original.descriptor, plan.header, plan.profile, first // 2)
+    pixels = _upright(plan, original, first // 2)
     for scale_factor in plan.grid.scale_factors:
         if scale_factor >= first:
-            pixels = raster.halved(pixels)
+            pixels = _halved(pixels)
             yield from _tiles(plan, scale_factor, pixels, plan.reduced_quality)
 
 
@@ -96,15 +100,53 @@ def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Ti
         except jpegtran.LosslessFailedError:
             lossless = False
     if not lossless:
-        yield from _tiles(plan, 1, _upright(plan, original), plan.full_quality)
+        yield from _tiles(plan, 1, _upright(plan, original, 1), plan.full_quality)
     for scale_factor in plan.grid.scale_factors[1:]:
         if scale_factor < first_reduced(plan.header):
-            halved = raster.halved(_upright(plan, original))
+            halved = _halved(_upright(plan, original, 1))
             yield from _tiles(plan, scale_factor, halved, plan.reduced_quality)
 
 
-def _upright(plan: BuildPlan, original: OpenOriginal) -> raster.Pixels:
-    return raster.upright(original.descriptor, plan.header, plan.profile, shrink=1)
+def _upright(plan: BuildPlan, original: OpenOriginal, shrink: int) -> raster.Pixels:
+    """The whole image, reduced by `shrink` with its sides rounded up.
+
+    Decoders of JPEG leave out a last row or column that is not whole, at the end of the stored
+    pixels; the one before stands for it.
+    """
+    header = plan.header
+    pixels = raster.upright(original.descriptor, header, plan.profile, shrink)
+    stored = header.orientation.inverse.apply(Dimensions(pixels.width, pixels.height))
+    decoded = Box(0, 0, stored.width * shrink, stored.height * shrink)
+    at = header.orientation.carry(decoded, header.stored)
+    return _placed(pixels, at.x / shrink, at.y / shrink, header.dimensions.reduced(shrink))
+
+
+def _halved(pixels: raster.Pixels) -> raster.Pixels:
+    """The pixels at half their size, each the middle of four: an odd last one counts twice.
+
+    libvips alone would round an odd side and put half of what that adds at either end, which moves
+    the picture by a quarter of a pixel a level.
+    """
+    even = Dimensions(pixels.width + pixels.width % 2, pixels.height + pixels.height % 2)
+    return raster.halved(_placed(pixels, 0, 0, even))
+
+
+def _placed(pixels: raster.Pixels, x: float, y: float, size: Dimensions) -> raster.Pixels:
+    """The pixels at a place in an image of this size, their edges repeated around them."""
+    if (x, y) == (0, 0):
+        if (pixels.width, pixels.height) == (size.width, size.height):
+            return pixels
+        return pixels.embed(0, 0, size.width, size.height, extend="copy")
+    # Between two pixels: what was left out came to lie at the beginning by a turn.
+    framed = pixels.embed(1, 1, pixels.width + 2, pixels.height + 2, extend="copy")
+    return framed.affine(
+        [1, 0, 0, 1],
+        odx=x - 1,
+        ody=y - 1,
+        oarea=[0, 0, size.width, size.height],
+        interpolate=pyvips.Interpolate.new("bicubic"),
+        extend="copy",
+    )
 
 
 def _own_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:

@@ -7,6 +7,7 @@ tiles are complete JPEGs that are sent as they are.
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,6 +20,7 @@ from iiif_server.image_api.request import Rendition
 
 _LOCAL_HEADER = 30
 """Bytes of a zip entry's local header before its name (APPNOTE 4.3.7); ours have no extra field."""
+_DAMAGED = "the pyramid is not what was written"
 
 
 class Part(StrEnum):
@@ -85,19 +87,33 @@ def write_part(target: Path, tiles: Iterable[tuple[Tile, bytes]], grid: Grid) ->
             container.writestr(_entry(_name(tile, grid)), data)
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where the bytes of one entry lie, and what their CRC-32 is."""
+
+    offset: int
+    length: int
+    checksum: int
+
+
 class OpenPart:
     """A part of a pyramid, open: tiles are read where they lie. A context manager."""
 
     def __init__(self, path: Path) -> None:
-        with zipfile.ZipFile(path) as container:
-            entries = {
-                info.filename: (
-                    info.header_offset + _LOCAL_HEADER + len(info.filename),
-                    info.file_size,
-                )
-                for info in container.infolist()
-            }
-        self._entries: Mapping[str, tuple[int, int]] = entries
+        """Raises OSError where there is no such part, or none that is whole."""
+        try:
+            with zipfile.ZipFile(path) as container:
+                entries = {
+                    info.filename: _Entry(
+                        info.header_offset + _LOCAL_HEADER + len(info.filename),
+                        info.file_size,
+                        info.CRC,
+                    )
+                    for info in container.infolist()
+                }
+        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            raise OSError(_DAMAGED) from error
+        self._entries: Mapping[str, _Entry] = entries
         self._descriptor = os.open(path, os.O_RDONLY)
 
     def __repr__(self) -> str:
@@ -115,11 +131,11 @@ class OpenPart:
         self.close()
 
     def read(self, tile: Tile, grid: Grid) -> bytes:
-        """The JPEG of a tile; KeyError if the part does not have it, OSError if it is cut short."""
-        offset, length = self._entries[_name(tile, grid)]
-        data = os.pread(self._descriptor, length, offset)
-        if len(data) != length:
-            raise OSError("the pyramid is shorter than it says")
+        """The JPEG of a tile; KeyError if the part does not have it, OSError if it is damaged."""
+        entry = self._entries[_name(tile, grid)]
+        data = os.pread(self._descriptor, entry.length, entry.offset)
+        if len(data) != entry.length or zlib.crc32(data) != entry.checksum:
+            raise OSError(_DAMAGED)
         return data
 
     def close(self) -> None:

@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
@@ -54,6 +54,8 @@ _KEPT_OPEN = 128
 _CHECK_AFTER = 60.0
 """Seconds after which an open part is looked for in the store again: that tells the store that it
 is used, and us that it was purged."""
+_READ_TRIES = 2
+"""How often a tile is read: a part that was damaged while it was open is dropped and made again."""
 _FAILURE_SECONDS = 600.0
 """Seconds for which a part that could not be made is not tried again."""
 
@@ -96,8 +98,8 @@ class Pyramids:
         self._clock = clock
         self._kept: OrderedDict[EntryKey, _Kept] = OrderedDict()
         self._flights: SingleFlight[EntryKey, None] = SingleFlight()
-        self._failures: RecentFailures[EntryKey] = RecentFailures(_FAILURE_SECONDS)
-        self._ahead: set[asyncio.Task[None]] = set()
+        self._failures: RecentFailures[EntryKey] = RecentFailures(_FAILURE_SECONDS, clock)
+        self._background: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
         return f"<Pyramids {len(self._kept)} parts open, {len(self._flights)} being made>"
@@ -123,14 +125,15 @@ class Pyramids:
         Raises DamagedOriginalError, or RenderFailedError where a part cannot be made or kept.
         """
         part = part_of(pyramid.header, tile.scale_factor)
-        opened = await self._opened(pyramid, part)
-        if part is Part.REDUCED:
-            self._make_ahead(pyramid, Part.DETAIL)
-        try:
-            return opened.part.read(tile, pyramid.grid)
-        except (KeyError, OSError) as error:
-            self._forget(self._key(pyramid, part))
-            raise RenderFailedError("The pyramid of this image is damaged.") from error
+        for _ in range(_READ_TRIES):
+            opened = await self._opened(pyramid, part)
+            if part is Part.REDUCED:
+                self._make_ahead(pyramid, Part.DETAIL)
+            try:
+                return opened.part.read(tile, pyramid.grid)
+            except (KeyError, OSError):
+                self._forget(self._key(pyramid, part))
+        raise RenderFailedError("The pyramid of this image is damaged.")
 
     async def ready_level(
         self, pyramid: Pyramid, scale_factors: Sequence[int]
@@ -153,10 +156,10 @@ class Pyramids:
 
     async def close(self) -> None:
         """Make nothing more, and give all files back."""
-        for task in self._ahead:
+        for task in self._background:
             task.cancel()
-        if self._ahead:
-            await asyncio.wait(self._ahead)
+        if self._background:
+            await asyncio.wait(self._background)
         while self._kept:
             self._kept.popitem()[1].part.close()
 
@@ -167,6 +170,7 @@ class Pyramids:
             self._failures.raise_recent(key)
             await self._flights.run(key, lambda: self._build(pyramid, part, key))
             kept = await self._present(key)
+            self._start(self._store.make_room())  # only now, lest it be evicted at once
         if kept is None:
             raise RenderFailedError("The pyramid of this image was removed as soon as it was made.")
         return kept
@@ -185,7 +189,7 @@ class Pyramids:
         if kept is None:
             try:
                 kept = _Kept(await asyncio.to_thread(OpenPart, entry.path), entry.path, 0.0)
-            except (OSError, ValueError, zipfile.BadZipFile):
+            except OSError:
                 return None
             if (other := self._kept.pop(key, None)) is not None:
                 other.part.close()  # opened by somebody else meanwhile
@@ -243,9 +247,13 @@ class Pyramids:
             with suppress(IiifServerError):
                 await self._opened(pyramid, part)
 
-        task = asyncio.create_task(make())
-        self._ahead.add(task)
-        task.add_done_callback(self._ahead.discard)
+        self._start(make())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that nobody waits for."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _key(self, pyramid: Pyramid, part: Part) -> EntryKey:
         original, options = pyramid.original, self._options

@@ -525,6 +525,27 @@ def test_threads_commit_find_and_evict_at_once(tmp_path: Path) -> None:
         )
 
 
+def test_folder_removed_under_a_commit_is_made_again(tmp_path: Path) -> None:
+    """Whoever removes the last entry of a group removes its folder, between any two steps."""
+    opened, other = Opened(tmp_path), Opened(tmp_path, Bounds(max_bytes=0))
+    stop = threading.Event()
+
+    def evict() -> None:
+        while not stop.is_set():
+            other.store.evict()
+
+    with ThreadPoolExecutor(2) as threads:
+        evicting = [threads.submit(evict) for _ in range(2)]
+        try:
+            for number in range(1000):
+                opened.put(f"{number}")
+        finally:
+            stop.set()
+        for future in evicting:
+            future.result(timeout=60)
+    assert opened.store.stats.failures == 0
+
+
 async def test_room_is_made_once_for_many_who_ask(tmp_path: Path) -> None:
     opened = Opened(tmp_path, Bounds(max_bytes=5000, low_water=0.5))
     for number in range(20):

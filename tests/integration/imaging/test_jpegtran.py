@@ -320,6 +320,21 @@ def test_nothing_leaks() -> None:
     assert _resident() - before < 12_000_000
 
 
+def test_what_a_transform_works_with_is_given_back() -> None:
+    original = pictures.jpeg(photograph(16, 16))
+
+    def work(times: int) -> None:
+        for _ in range(times):
+            transform(original, Box(0, 0, 16, 16), Turn(False, 1))
+            with pytest.raises(jpegtran.LosslessFailedError):
+                transform(original, Box(8, 8, 8, 8))
+
+    work(200)
+    before = _resident()
+    work(2000)
+    assert _resident() - before < 4_000_000  # 6000 transforms: 700 bytes each
+
+
 def _resident() -> int:
     """The bytes of memory that this process has now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
