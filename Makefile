@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check static format lint types floors e2e docs lock clean
+.PHONY: help install run test check static format lint types floors e2e bench docs lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,10 +30,10 @@ check: static test ## All checks and tests but the end-to-end ones
 static: format lint types floors ## All checks that run nothing
 
 format: install ## Check formatting
-	$(BIN)/ruff format --check src tests
+	$(BIN)/ruff format --check src tests bench
 
 lint: install ## Check with ruff
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff check src tests bench
 
 types: install ## Check types with mypy
 	$(BIN)/mypy
@@ -44,12 +44,18 @@ floors: install ## Check that each floor imports only downward
 e2e: install ## Real servers, the official validator, real clients
 	tests/e2e/run
 
+bench: install ## Measure beside other servers (20 minutes; installs Debian packages); BENCH=--quick
+	bench/prepare.sh
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	$(BIN)/python -m bench $(BENCH)
+
 docs: install ## Write the pages that are made from the code
 	$(BIN)/iiif-server settings > docs/settings.md
 
 lock: ## Resolve and lock the versions of all dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 -c requirements-dev.lock --group bench pyproject.toml -o requirements-bench.lock
 
 clean: ## Remove what can be made again
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,148 @@
+"""Asking servers, and commands, and counting what it takes; all times are in seconds."""
+
+import http.client
+import json
+import os
+import queue
+import socket
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.servers import Server
+
+_LUA = Path(__file__).with_name("load.lua")
+_TIMEOUT = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What wrk measured."""
+
+    requests: int
+    seconds: float
+    bytes: int
+    failed: int
+    p50: float
+    p95: float
+    p99: float
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+
+class Client:
+    """One kept-alive connection; every answer has to be a 200."""
+
+    def __init__(self, server: Server) -> None:
+        self._name = server.name
+        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=_TIMEOUT)
+        self._connection.connect()
+        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __repr__(self) -> str:
+        return f"<Client of {self._name}>"
+
+    def get(self, path: str) -> bytes:
+        """The body of the answer."""
+        self._connection.request("GET", path)
+        response = self._connection.getresponse()
+        body = response.read()
+        if response.status != http.HTTPStatus.OK or not body:
+            raise RuntimeError(f"{self._name} answers {response.status} to {path}: {body[:200]!r}")
+        return body
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+
+def one_by_one(server: Server, paths: Sequence[str]) -> list[float]:
+    """How long each answer took."""
+    client = Client(server)
+    taken = []
+    for path in paths:
+        started = time.perf_counter()
+        client.get(path)
+        taken.append(time.perf_counter() - started)
+    client.close()
+    return taken
+
+
+def bodies(server: Server, paths: Sequence[str]) -> list[bytes]:
+    """The answers."""
+    client = Client(server)
+    found = [client.get(path) for path in paths]
+    client.close()
+    return found
+
+
+def at_once(server: Server, paths: Sequence[str], connections: int) -> float:
+    """How long all answers took together, asked for in this order on some connections."""
+    waiting: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for path in paths:
+        waiting.put(path)
+    failures: list[Exception] = []
+    clients = [Client(server) for _ in range(min(connections, len(paths)))]
+
+    def work(client: Client) -> None:
+        try:
+            while True:
+                client.get(waiting.get_nowait())
+        except queue.Empty:
+            return
+        except (OSError, RuntimeError, http.client.HTTPException) as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(client,)) for client in clients]
+    started = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    taken = time.perf_counter() - started
+    for client in clients:
+        client.close()
+    if failures:
+        raise failures[0]
+    return taken
+
+
+def wrk(
+    server: Server, paths: Sequence[str], connections: int, seconds: float, *, once: bool = False
+) -> Load:
+    """What wrk measures on these paths; `once`: until each was asked for, or the time is over."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        listing, result = Path(name, "paths"), Path(name, "result")
+        listing.write_text("\n".join(paths) + "\n")
+        environment = {
+            **os.environ,
+            "BENCH_PATHS": str(listing),
+            "BENCH_RESULT": str(result),
+            "BENCH_ONCE": "1" if once else "0",
+        }
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s"]
+        command += ["--timeout", f"{_TIMEOUT}s", "-s", str(_LUA)]
+        command += [f"http://127.0.0.1:{server.port}/"]
+        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+        load = Load(**json.loads(result.read_text()))
+    if load.failed:
+        raise RuntimeError(f"{server.name} failed {load.failed} of {load.requests} requests")
+    return load
+
+
+def command_time(command: Sequence[str], repeats: int) -> float:
+    """The median time that a command takes."""
+    taken = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken)

@@ -1,0 +1,226 @@
+"""The servers that are compared: each is started on loopback, and ended by its process id."""
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_HOST = "127.0.0.1"
+_IIPSRV = "/usr/lib/iipimage-server/iipsrv.fcgi"
+_START_SECONDS = 30.0
+_PROCESSOR = Path(__file__).parent / "peers" / "processor"
+CORES = os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server that answers."""
+
+    name: str
+    port: int
+    pid: int
+    prefix: str
+    """What comes before an image's name."""
+
+    def path(self, image: str, rest: str) -> str:
+        """The path of a request for an image."""
+        return f"{self.prefix}{image}{rest}"
+
+
+@contextmanager
+def ours(source: Path, work: Path, cache: Path | None = None) -> Iterator[Server]:
+    """This server on a folder of originals; its cache is a new folder unless one is given."""
+    with tempfile.TemporaryDirectory(dir=work, prefix="ours-") as name:
+        folder, port = Path(name), _free_port()
+        settings = folder / "settings.toml"
+        settings.write_text(
+            f'source_path = "{source}"\ncache_path = "{cache or folder / "cache"}"\n'
+            'log_level = "warning"\n[types.bench]\nsource = "disk"\n'
+        )
+        program = Path(sys.executable).with_name("iiif-server")
+        command = [str(program), "serve", "--config", str(settings), "--port", str(port)]
+        with _running(command, folder, {}) as pid:
+            _wait(port, "/health")
+            yield Server("iiif-server", port, pid, "/bench:")
+
+
+@contextmanager
+def iipimage(folder: Path, work: Path) -> Iterator[Server]:
+    """iipimage-server on a folder of pyramidal TIFFs: a process a core, behind nginx."""
+    with tempfile.TemporaryDirectory(dir=work, prefix="iipimage-") as name, ExitStack() as stack:
+        environment = {
+            "FILESYSTEM_PREFIX": f"{folder}/",
+            "VERBOSITY": "0",
+            "LOGFILE": f"{name}/iipsrv.log",
+            "MAX_CVT": "5000",
+        }
+        upstreams = []
+        for _ in range(CORES):
+            bound = f"{_HOST}:{_free_port()}"
+            stack.enter_context(_running([_IIPSRV, "--bind", bound], Path(name), environment))
+            upstreams.append(f"server {bound};")
+        location = """
+            fastcgi_pass iipimage;
+            fastcgi_param REQUEST_METHOD $request_method;
+            fastcgi_param QUERY_STRING IIIF=$request_uri;
+            fastcgi_param HTTP_HOST $http_host;
+            fastcgi_param SERVER_PROTOCOL $server_protocol;
+            fastcgi_param REQUEST_URI $request_uri;
+        """
+        upstream = f"upstream iipimage {{ least_conn; {' '.join(upstreams)} }}"
+        port, pid = stack.enter_context(_nginx(Path(name), location, upstream))
+        yield Server("iipimage-server", port, pid, "/")
+
+
+@contextmanager
+def static(folder: Path, work: Path) -> Iterator[Server]:
+    """Nginx, sending files."""
+    with (
+        tempfile.TemporaryDirectory(dir=work, prefix="static-") as name,
+        _nginx(Path(name), f"root {folder};", "") as (port, pid),
+    ):
+        yield Server("nginx", port, pid, "/")
+
+
+@contextmanager
+def processor(folder: Path, work: Path) -> Iterator[Server]:
+    """iiif-processor on a folder of plain originals."""
+    port = _free_port()
+    command = ["node", str(_PROCESSOR / "server.mjs"), str(port), str(folder)]
+    with _running(command, work, {}) as pid:
+        _wait(port, "/")
+        yield Server("iiif-processor", port, pid, "/")
+
+
+def status(server: Server) -> dict[str, Any]:
+    """What our server says of itself."""
+    connection = http.client.HTTPConnection(_HOST, server.port, timeout=30)
+    connection.request("GET", "/status")
+    document: dict[str, Any] = json.load(connection.getresponse())
+    connection.close()
+    return document
+
+
+def wait_idle(server: Server, seconds: float = 120.0) -> None:
+    """Return when our server makes nothing any more."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        now = status(server)
+        pool = now["pools"]["image"]
+        if not (now["pyramids"]["building"] or pool["busy"] or pool["waiting"]):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"{server.name} is still at work after {seconds:g} seconds")
+
+
+def versions() -> dict[str, str]:
+    """The versions of everything that takes part."""
+    import pyvips  # noqa: PLC0415
+
+    from iiif_server import __version__  # noqa: PLC0415
+
+    peers = {
+        name: json.loads((_PROCESSOR / "node_modules" / name / "package.json").read_text())[
+            "version"
+        ]
+        for name in ("iiif-processor", "sharp")
+    }
+    vips = ".".join(str(pyvips.version(part)) for part in range(3))
+    return {
+        "iiif-server": f"{__version__} (Python {sys.version.split()[0]}, libvips {vips})",
+        "iipimage-server": _package("iipimage-server"),
+        "iiif-processor": (
+            f"{peers['iiif-processor']} (sharp {peers['sharp']}, node {_said('node', '--version')})"
+        ),
+        "vips, vipsthumbnail": _package("libvips-tools"),
+        "djpeg": _package("libjpeg-turbo-progs"),
+        "nginx": _package("nginx"),
+        "wrk": _package("wrk"),
+    }
+
+
+def _package(name: str) -> str:
+    return _said("dpkg-query", "-W", "-f", "${Version}", name)
+
+
+def _said(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@contextmanager
+def _nginx(folder: Path, location: str, extra: str) -> Iterator[tuple[int, int]]:
+    port = _free_port()
+    user = "user root;" if os.geteuid() == 0 else ""
+    temporary = "\n".join(
+        f"{name}_temp_path {folder}/{name};"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    configuration = folder / "nginx.conf"
+    configuration.write_text(f"""
+        {user} daemon off; worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;
+        events {{ worker_connections 1024; }}
+        http {{
+            {temporary}
+            access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000;
+            types {{ image/jpeg jpg; }}
+            open_file_cache max=10000; open_file_cache_valid 60s;
+            fastcgi_buffers 16 64k; fastcgi_buffer_size 64k;
+            {extra}
+            server {{ listen {_HOST}:{port}; location / {{ {location} }} }}
+        }}
+    """)
+    nginx = shutil.which("nginx") or "/usr/sbin/nginx"
+    command = [nginx, "-p", str(folder), "-c", str(configuration), "-e", f"{folder}/error.log"]
+    with _running(command, folder, {}) as pid:
+        _wait(port, "/")
+        yield port, pid
+
+
+@contextmanager
+def _running(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[int]:
+    """The id of a process that runs while the context is open."""
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("IIIF_")}
+    with subprocess.Popen(
+        command, cwd=folder, env={**plain, **environment}, stdout=subprocess.DEVNULL
+    ) as process:
+        try:
+            yield process.pid
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait(port: int, path: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        connection = http.client.HTTPConnection(_HOST, port, timeout=10)
+        try:
+            connection.request("GET", path)
+            connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            time.sleep(0.05)
+        else:
+            return
+        finally:
+            connection.close()
+    raise TimeoutError(f"nothing answers on port {port}")

@@ -1,0 +1,544 @@
+"""What is measured: each function runs one workload and returns what it found."""
+
+import random
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench import load, memory, quality, requests, servers
+from bench.images import TIFF_TILES, BenchImage, copies, tiffsave
+from bench.report import Check, Curve, Table
+from bench.servers import Server
+
+Images = dict[int, BenchImage]
+
+REPEATS = 3
+_AT_ONCE = 6
+"""Connections that a browser opens to one server."""
+_CONNECTIONS = 16
+_ONCE_SECONDS = 4
+"""Bound on asking for each tile once; iipimage-server comes as far as it comes."""
+_NEVER_SEEN = 12
+_REGIONS = 24
+_GB = 1_000_000_000
+
+
+@dataclass
+class Bench:
+    """One run: where it works, on which images, and what it has found so far."""
+
+    images: Images
+    source: Path
+    """The root of our server's originals; `bench` below it holds the images."""
+    work: Path
+    checks: list[Check] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    growth: list[Curve] = field(default_factory=list)
+    """Milliseconds by megapixels."""
+    throughput: list[Curve] = field(default_factory=list)
+    """Requests a second by connections."""
+    latency: list[Curve] = field(default_factory=list)
+    """Median milliseconds by connections."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the images."""
+        return self.source / "bench"
+
+    @property
+    def large(self) -> BenchImage:
+        """The image that most is about: 108 megapixels."""
+        return self.images[min(max(self.images), 108)]
+
+    @property
+    def largest(self) -> BenchImage:
+        """320 megapixels."""
+        return self.images[max(self.images)]
+
+    @property
+    def smallest(self) -> BenchImage:
+        """2 megapixels."""
+        return self.images[min(self.images)]
+
+    @property
+    def pyramidal(self) -> list[BenchImage]:
+        """Those that get a pyramid."""
+        return [image for size, image in self.images.items() if size >= 4]  # noqa: PLR2004
+
+    @property
+    def cache(self) -> Path:
+        """The cache of our server with all pyramids made."""
+        return self.work / "cache"
+
+
+def run(bench: Bench) -> None:
+    """All workloads, in the order of the table."""
+    steps: Sequence[Callable[[Bench], None]] = (
+        cold,
+        memory_of_a_pyramid,
+        prepare_ready,
+        ready_tiles,
+        ready_others,
+        fidelity,
+        memory_of_all,
+        growth_with_concurrency,
+    )
+    for step in steps:
+        print(f"{step.__name__.replace('_', ' ')} ...", flush=True)
+        step(bench)
+
+
+@dataclass
+class _Cold:
+    """Seconds that one image takes a server that has never seen it, a value a repeat."""
+
+    info: list[float] = field(default_factory=list)
+    first_view: list[float] = field(default_factory=list)
+    thumbnail: list[float] = field(default_factory=list)
+    pyramid: list[float] = field(default_factory=list)
+
+
+def cold(bench: Bench) -> None:
+    """info.json, first view, thumbnail and pyramid of images never seen, beside the commands."""
+    found = {size: _Cold() for size in bench.images}
+    decode: dict[int, list[float]] = {size: [] for size in bench.images}
+    shrink: dict[int, list[float]] = {size: [] for size in bench.images}
+    convert: dict[int, list[float]] = {size: [] for size in bench.images}
+    decoded = 0
+    for _ in range(REPEATS):
+        with servers.ours(bench.source, bench.work) as server:
+            # Whatever a process does once, before it can do anything, is not what is compared.
+            names = copies(bench.smallest, bench.folder, [f"warm{n}" for n in range(8)])
+            load.at_once(server, [server.path(n, "/full/300,/0/default.jpg") for n in names], 4)
+            decoded += _never_seen_information(bench, server, found)
+            for size, image in bench.images.items():
+                decode[size].append(load.command_time(_djpeg(image), 1))
+                found[size].first_view.append(_first_view(bench, server, image))
+                shrink[size].append(load.command_time(_vipsthumbnail(bench, image), 1))
+                found[size].thumbnail.append(_thumbnail(bench, server, image))
+                target = bench.work / "peer.tif"
+                convert[size].append(load.command_time(tiffsave(image.jpeg, target, 512), 1))
+                if image in bench.pyramidal:
+                    found[size].pyramid.append(_pyramid(bench, server, image))
+    large, largest, smallest = (i.megapixels for i in (bench.large, bench.largest, bench.smallest))
+    median = statistics.median
+    bench.checks += [
+        Check(
+            f"info.json of a never-seen {largest}-megapixel JPEG / of one of {smallest}",
+            median(found[largest].info) / median(found[smallest].info),
+            2.0,
+            f"{_ms(found[largest].info)} / {_ms(found[smallest].info)}",
+        ),
+        Check("... images decoded for it", decoded, 0, ""),
+        Check(
+            f"first view of a never-seen {large}-megapixel JPEG / one `djpeg` of it",
+            median(found[large].first_view) / median(decode[large]),
+            1.5,
+            f"{_ms(found[large].first_view)} / {_ms(decode[large])}",
+        ),
+        Check(
+            "a thumbnail of it, cold / `vipsthumbnail`",
+            median(found[large].thumbnail) / median(shrink[large]),
+            1.15,
+            f"{_ms(found[large].thumbnail)} / {_ms(shrink[large])}",
+        ),
+        Check(
+            "its whole pyramid / `vips tiffsave` pyramid",
+            median(found[large].pyramid) / median(convert[large]),
+            1.5,
+            f"{_ms(found[large].pyramid)} / {_ms(convert[large])}",
+        ),
+    ]
+    rows = [
+        [
+            str(size),
+            *map(_ms, (one.info, one.first_view, decode[size], one.thumbnail, shrink[size])),
+            *map(_ms, (one.pyramid, convert[size])),
+        ]
+        for size, one in found.items()
+    ]
+    heads = ["megapixels", "info.json", "first view", "`djpeg`", "thumbnail", "`vipsthumbnail`"]
+    heads += ["whole pyramid", "`vips tiffsave`"]
+    bench.tables.append(Table("An image never seen", heads, rows))
+    bench.growth += [
+        _curve("first view, never seen", {s: f.first_view for s, f in found.items()}),
+        _curve("thumbnail, never seen", {s: f.thumbnail for s, f in found.items()}),
+        _curve("whole pyramid", {s: f.pyramid for s, f in found.items() if f.pyramid}),
+        _curve("djpeg: one full decode", decode, peer=True),
+        _curve("vips tiffsave: a pyramidal TIFF", convert, peer=True),
+    ]
+
+
+def _never_seen_information(bench: Bench, server: Server, found: dict[int, _Cold]) -> int:
+    """The number of jobs that image processes got for it."""
+    before = servers.status(server)["pools"]["image"]["done"]
+    for n in range(_NEVER_SEEN):  # alternately, so that what else the machine does meets all alike
+        for size, image in bench.images.items():
+            (name,) = copies(image, bench.folder, [f"info{n}"])
+            found[size].info += load.one_by_one(server, [server.path(name, "/info.json")])
+    after: int = servers.status(server)["pools"]["image"]["done"]
+    return after - int(before)
+
+
+def _first_view(bench: Bench, server: Server, image: BenchImage) -> float:
+    (name,) = copies(image, bench.folder, ["first"])
+    opening, step_in = requests.first_view(image)
+    taken = sum(load.one_by_one(server, [server.path(name, "/info.json")]))
+    for tiles in (opening, step_in):
+        taken += load.at_once(server, [server.path(name, tile) for tile in tiles], _AT_ONCE)
+    servers.wait_idle(server)
+    return taken
+
+
+def _thumbnail(bench: Bench, server: Server, image: BenchImage) -> float:
+    (name,) = copies(image, bench.folder, ["thumbnail"])
+    taken = sum(load.one_by_one(server, [server.path(name, "/full/400,/0/default.jpg")]))
+    servers.wait_idle(server)
+    return taken
+
+
+def _pyramid(bench: Bench, server: Server, image: BenchImage) -> float:
+    """How long it takes until the last level of both parts answers."""
+    (name,) = copies(image, bench.folder, ["pyramid"])
+    taken = load.at_once(server, [server.path(name, tile) for tile in _one_a_level(image)], 16)
+    servers.wait_idle(server)
+    return taken
+
+
+def _one_a_level(image: BenchImage) -> list[str]:
+    factors = sorted(requests.scale_factors(image), reverse=True)
+    return [requests.tile_path(image, factor, 0, 0) for factor in factors]
+
+
+def _djpeg(image: BenchImage) -> list[str]:
+    return ["djpeg", "-outfile", "/dev/null", str(image.jpeg)]
+
+
+def _vipsthumbnail(bench: Bench, image: BenchImage) -> list[str]:
+    target = bench.work / "peer.jpg"
+    return ["vipsthumbnail", str(image.jpeg), "-s", "400x", "-o", f"{target}[Q=85]"]
+
+
+def memory_of_a_pyramid(bench: Bench) -> None:
+    """The most memory that a worker ever had, making the pyramid of a large image."""
+    with servers.ours(bench.source, bench.work) as server:
+        _pyramid(bench, server, bench.large)
+        peak = max(memory.highest(pid) for pid in memory.tree(server.pid))
+    detail = "highest resident size of any process, mapped files included"
+    bench.checks.append(Check("... peak memory of the worker, GB", peak / _GB, 1.0, detail))
+
+
+def prepare_ready(bench: Bench) -> None:
+    """Make the pyramids that the following workloads find."""
+    with servers.ours(bench.source, bench.work, bench.cache) as server:
+        for image in bench.pyramidal:
+            tiles = [server.path(image.name, tile) for tile in _one_a_level(image)]
+            load.at_once(server, tiles, _CONNECTIONS)
+            servers.wait_idle(server)
+
+
+def ready_tiles(bench: Bench) -> None:
+    """Each tile of each level once, with the pyramids ready; then once more."""
+    found: dict[str, list[load.Load]] = {}
+    again: list[load.Load] = []
+    originals = [(image, image.name) for image in bench.pyramidal]
+    for seed in range(REPEATS):
+        with servers.ours(bench.source, bench.work, bench.cache) as server:
+            paths = _shuffled(server, originals, seed)
+            _add(
+                found,
+                "iiif-server",
+                load.wrk(server, paths, _CONNECTIONS, _ONCE_SECONDS, once=True),
+            )
+            again.append(load.wrk(server, paths, _CONNECTIONS, _ONCE_SECONDS, once=True))
+        for tile in TIFF_TILES:
+            tiffs = [(image, image.tiff(tile).name) for image in bench.pyramidal]
+            with servers.iipimage(bench.folder, bench.work) as server:
+                paths = _shuffled(server, tiffs, seed)
+                result = load.wrk(server, paths, _CONNECTIONS, _ONCE_SECONDS, once=True)
+                _add(found, f"iipimage-server, {tile} px TIFF", result)
+    with ExitStack() as stack:
+        server = stack.enter_context(servers.processor(bench.folder, bench.work))
+        paths = _shuffled(server, [(bench.large, bench.large.name)], 0)
+        result = load.wrk(server, paths, _CONNECTIONS, 15)
+        _add(found, f"iiif-processor, JPEG of {bench.large.megapixels} megapixels", result)
+    found["iiif-server, asked again"] = again
+    found["nginx, the same tiles as files"] = [_static_tiles(bench)]
+    mine = found["iiif-server"]
+    peer = max(
+        statistics.median(one.rate for one in loads)
+        for name, loads in found.items()
+        if name.startswith("iipimage")
+    )
+    rate = statistics.median(one.rate for one in mine)
+    p50, cached = (statistics.median(one.p50 for one in loads) for loads in (mine, again))
+    bench.checks += [
+        Check(
+            "tiles never asked for, any level, ready, 16 connections: requests/s / iipimage-server",
+            rate / peer,
+            6.0,
+            f"{rate:,.0f} / {peer:,.0f}",
+            at_least=True,
+        ),
+        Check("... p50 / of a cached tile", p50 / cached, 2.0, f"{_ms([p50])} / {_ms([cached])}"),
+    ]
+    rows = [
+        [
+            name,
+            f"{statistics.median(one.requests for one in loads):,.0f}",
+            f"{statistics.median(one.rate for one in loads):,.0f}",
+            *(
+                _ms([statistics.median(getattr(one, part) for one in loads)])
+                for part in ("p50", "p95", "p99")
+            ),
+            f"{sum(one.bytes for one in loads) / sum(one.requests for one in loads) / 1000:.0f}",
+        ]
+        for name, loads in found.items()
+    ]
+    heads = ["", "requests", "requests/s", "p50", "p95", "p99", "kB an answer"]
+    title = "512 px tiles at 16 connections, each once, from all levels of all images"
+    bench.tables.append(Table(title, heads, rows))
+
+
+def _static_tiles(bench: Bench) -> load.Load:
+    """What nginx needs for files that are the tiles: the limit."""
+    with tempfile.TemporaryDirectory(dir=bench.work, prefix="tiles-") as name:
+        with servers.ours(bench.source, bench.work, bench.cache) as server:
+            tiles = [server.path(bench.large.name, t) for t in requests.all_tiles(bench.large)]
+            for number, body in enumerate(load.bodies(server, tiles)):
+                Path(name, f"{number}.jpg").write_bytes(body)
+        with servers.static(Path(name), bench.work) as server:
+            return load.wrk(server, [f"/{n}.jpg" for n in range(len(tiles))], _CONNECTIONS, 3)
+
+
+def ready_others(bench: Bench) -> None:
+    """Regions, thumbnails and rotations, one at a time, with the pyramids ready."""
+    kinds: dict[str, Callable[[BenchImage, int], list[str]]] = {
+        "regions": lambda image, seed: requests.regions(image, _REGIONS, seed),
+        "thumbnails": lambda _, seed: requests.thumbnails(_REGIONS, seed),
+        "rotations": lambda image, seed: requests.rotations(image, _REGIONS, seed),
+    }
+    taken: dict[tuple[str, str, int], list[float]] = {}
+    for seed in range(REPEATS):
+        with (
+            servers.ours(bench.source, bench.work, bench.cache) as mine,
+            servers.iipimage(bench.folder, bench.work) as peer,
+        ):
+            load.one_by_one(mine, [mine.path(bench.smallest.name, p) for p in _warming(seed)])
+            for kind, make in kinds.items():
+                for image in bench.pyramidal:
+                    paths = make(image, seed)
+                    asked = [("iiif-server", mine, image.name)]
+                    asked += [
+                        (f"iipimage-server, {t} px", peer, image.tiff(t).name) for t in TIFF_TILES
+                    ]
+                    for who, server, name in asked:
+                        times = load.one_by_one(server, [server.path(name, p) for p in paths])
+                        key = (kind, who, image.megapixels)
+                        taken.setdefault(key, []).append(statistics.median(times))
+    servers_named = ["iiif-server", *(f"iipimage-server, {tile} px" for tile in TIFF_TILES)]
+    p50 = {key: statistics.median(values) for key, values in taken.items()}
+    small, large, largest = (
+        image.megapixels for image in (bench.pyramidal[0], bench.large, bench.largest)
+    )
+    for kind in kinds:
+        own = p50[kind, "iiif-server", large]
+        best = min(p50[kind, who, large] for who in servers_named[1:])
+        bench.checks.append(
+            Check(
+                f"{kind}, ready: p50 / iipimage-server",
+                own / best,
+                1.2,
+                f"{_ms([own])} / {_ms([best])}",
+            )
+        )
+    for kind in kinds:
+        big, little = p50[kind, "iiif-server", largest], p50[kind, "iiif-server", small]
+        bench.checks.append(
+            Check(
+                f"{kind}, ready: p50 at {largest} megapixels / at {small}",
+                big / little,
+                1.3,
+                f"{_ms([big])} / {_ms([little])}",
+            )
+        )
+    rows = [
+        [kind, str(image.megapixels)]
+        + [_ms([p50[kind, who, image.megapixels]]) for who in servers_named]
+        for kind in kinds
+        for image in bench.pyramidal
+    ]
+    heads = ["", "megapixels", *servers_named]
+    bench.tables.append(Table("p50 one at a time, pyramids ready", heads, rows))
+    bench.growth += [
+        _curve(
+            f"{kind}, ready",
+            {i.megapixels: [p50[kind, "iiif-server", i.megapixels]] for i in bench.pyramidal},
+        )
+        for kind in ("regions", "thumbnails")
+    ]
+    _single_tiles(bench)
+
+
+def _warming(seed: int) -> list[str]:
+    return [f"/{n},{seed},700,600/350,/0/default.jpg" for n in range(8)]
+
+
+def _single_tiles(bench: Bench) -> None:
+    """One tile at a time: ours ready, and iiif-processor's from the plain original."""
+    own: dict[int, list[float]] = {}
+    peer: dict[int, list[float]] = {}
+    with (
+        servers.ours(bench.source, bench.work, bench.cache) as mine,
+        servers.processor(bench.folder, bench.work) as other,
+    ):
+        for image in bench.pyramidal:
+            tiles = requests.all_tiles(image)
+            random.Random(1).shuffle(tiles)
+            asked = [mine.path(image.name, tile) for tile in tiles[:200]]
+            own[image.megapixels] = load.one_by_one(mine, asked)
+            asked = [other.path(image.name, tile) for tile in tiles[:REPEATS]]
+            peer[image.megapixels] = load.one_by_one(other, asked)
+    bench.growth += [_curve("tile, ready", own), _curve("iiif-processor: a tile", peer, peer=True)]
+
+
+def fidelity(bench: Bench) -> None:
+    """SSIM and bytes of reduced tiles, beside iiif-processor's from the plain original."""
+    image = bench.large
+    original = quality.whole(image.jpeg)
+    rows = []
+    with (
+        servers.ours(bench.source, bench.work, bench.cache) as mine,
+        servers.processor(bench.folder, bench.work) as other,
+    ):
+        for factor in (2, 4, 8, 16):
+            step = requests.TILE * factor
+            places = [
+                (column, row)
+                for row in range(image.height // step)
+                for column in range(image.width // step)
+            ]
+            chosen = random.Random(factor).sample(places, min(6, len(places)))
+            if not chosen:
+                continue  # too small an image for whole tiles at this factor
+            tiles = [requests.tile_path(image, factor, *place) for place in chosen]
+            wanted = [quality.reference(original, factor, *p, requests.TILE) for p in chosen]
+            scores, sizes = [], []
+            for server in (mine, other):
+                answers = load.bodies(server, [server.path(image.name, tile) for tile in tiles])
+                pairs = zip(answers, wanted, strict=True)
+                scores.append(statistics.mean(quality.likeness(*pair) for pair in pairs))
+                sizes.append(sum(map(len, answers)) / len(answers))
+            rows.append(
+                [f"1/{factor}"]
+                + [f"{score:.4f}" for score in scores]
+                + [f"{size / 1000:.1f}" for size in sizes]
+            )
+            bench.checks += [
+                Check(
+                    f"reduced tiles, 1/{factor}: SSIM / iiif-processor's",
+                    scores[0] / scores[1],
+                    1.0,
+                    f"{scores[0]:.4f} / {scores[1]:.4f}",
+                    at_least=True,
+                ),
+                Check(
+                    f"reduced tiles, 1/{factor}: bytes / iiif-processor's",
+                    sizes[0] / sizes[1],
+                    1.0,
+                    f"{sizes[0] / 1000:.1f} kB / {sizes[1] / 1000:.1f} kB",
+                ),
+            ]
+    heads = ["scale", "SSIM", "iiif-processor's", "kB a tile", "iiif-processor's"]
+    title = (
+        f"Reduced tiles of {image.megapixels} megapixels against Lanczos-3 of the whole original"
+    )
+    bench.tables.append(Table(title, heads, rows))
+
+
+def memory_of_all(bench: Bench) -> None:
+    """The peak of our whole process tree at the largest image, cold and ready; and of the peers."""
+    image = bench.largest
+    rows = []
+    with servers.ours(bench.source, bench.work) as server:
+        with memory.Watch(server.pid) as cold_watch:
+            _thumbnail(bench, server, image)
+            _first_view(bench, server, image)
+            _pyramid(bench, server, image)
+        worker = max(memory.highest(pid) for pid in memory.tree(server.pid))
+        (name,) = copies(image, bench.folder, ["pyramid"])
+        with memory.Watch(server.pid) as ready_watch:
+            paths = [server.path(name, tile) for tile in requests.all_tiles(image)]
+            paths += [server.path(name, path) for path in requests.regions(image, 32, 7)]
+            paths += [server.path(name, path) for path in requests.rotations(image, 32, 8)]
+            paths += [server.path(name, path) for path in requests.thumbnails(32, 9)]
+            load.wrk(server, paths, _CONNECTIONS, _ONCE_SECONDS, once=True)
+        rows.append(["iiif-server", _gb(cold_watch.peak), _gb(ready_watch.peak), _gb(worker)])
+    with servers.processor(bench.folder, bench.work) as server:
+        paths = [server.path(image.name, tile) for tile in requests.all_tiles(image)]
+        with memory.Watch(server.pid) as watch:
+            load.wrk(server, paths, _CONNECTIONS, 10)
+        rows.append(["iiif-processor", _gb(watch.peak), "", _gb(memory.highest(server.pid))])
+    peak = max(cold_watch.peak, ready_watch.peak)
+    what = f"{image.megapixels}-megapixel JPEG, cold and ready: memory of the process tree, GB"
+    detail = f"cold {_gb(cold_watch.peak)}, ready {_gb(ready_watch.peak)} (sum of PSS)"
+    bench.checks.append(Check(what, peak / _GB, 3.0, detail))
+    heads = ["", "process tree, cold", "process tree, ready", "largest process"]
+    title = f"Peak memory at {image.megapixels} megapixels, in GB"
+    bench.tables.append(Table(title, heads, rows))
+
+
+def growth_with_concurrency(bench: Bench) -> None:
+    """Requests a second and median latency of tiles, by the number of connections."""
+    connections = (1, 2, 4, 8, 16, 32, 64)
+    tile = TIFF_TILES[0]
+    with ExitStack() as stack:
+        mine = stack.enter_context(servers.ours(bench.source, bench.work, bench.cache))
+        peer = stack.enter_context(servers.iipimage(bench.folder, bench.work))
+        other = stack.enter_context(servers.processor(bench.folder, bench.work))
+        image = bench.large
+        lines: list[tuple[Server, str, Sequence[int], float]] = [
+            (mine, image.name, connections, 2),
+            (peer, image.tiff(tile).name, connections, 3),
+            (other, image.name, (1, 4, 16), 8),
+        ]
+        for server, name, counts, seconds in lines:
+            rates, medians = [], []
+            for count in counts:
+                paths = _shuffled(server, [(image, name)], count)
+                measured = load.wrk(server, paths, count, seconds)
+                rates.append((count, measured.rate))
+                medians.append((count, measured.p50 * 1000))
+            is_peer = server is not mine
+            bench.throughput.append(Curve(server.name, rates, is_peer))
+            bench.latency.append(Curve(server.name, medians, is_peer))
+
+
+def _shuffled(server: Server, named: Sequence[tuple[BenchImage, str]], seed: int) -> list[str]:
+    """All tiles of some images, under the names that the server knows, in no order."""
+    paths = [server.path(name, tile) for image, name in named for tile in requests.all_tiles(image)]
+    random.Random(seed).shuffle(paths)
+    return paths
+
+
+def _add(found: dict[str, list[load.Load]], name: str, result: load.Load) -> None:
+    found.setdefault(name, []).append(result)
+
+
+def _curve(label: str, values: dict[int, list[float]], *, peer: bool = False) -> Curve:
+    points = [(size, statistics.median(taken) * 1000) for size, taken in values.items()]
+    return Curve(label, points, peer)
+
+
+def _ms(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return ""
+    value = statistics.median(seconds) * 1000
+    return f"{value:,.0f} ms" if value >= 100 else f"{value:.3g} ms"  # noqa: PLR2004
+
+
+def _gb(count: int) -> str:
+    return f"{count / _GB:.2f}"
