@@ -94,7 +94,10 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):  # pragma: no cover - Starlette's typing
         raise error
     message = _HTTP_MESSAGES.get(error.status_code, str(error.detail))
-    return problem(error.status_code, message, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if "Allow" in headers:
+        headers["Allow"] = "GET, HEAD, OPTIONS"  # the last two are answered in front of the routes
+    return problem(error.status_code, message, headers)
 
 
 _HTTP_MESSAGES = {
