@@ -124,7 +124,7 @@ async def test_a_path_without_an_identifier_is_no_image(server: Server, path: st
 
 @pytest.mark.parametrize(
     "path",
-    ["full/max/0/default", "full/max/0/.jpg", "full/max/0/default.", "full/max/0", "info", "/"],
+    ["full/max/0/default", "full/max/0/.jpg", "full/max/0/default.", "full/max/0", "info"],
 )
 async def test_what_is_neither_image_nor_information_may_be_an_identifier_and_is_none(
     server: Server, path: str
@@ -134,6 +134,15 @@ async def test_what_is_neither_image_nor_information_may_be_an_identifier_and_is
     target = response.headers["location"].removeprefix("http://test")
     assert target == f"/disk:pic.jpg/{path}/info.json"
     assert_problem(await server.get_raw(target.encode()), 404)
+
+
+@pytest.mark.parametrize("slashes", ["/", "//"])
+async def test_slash_behind_the_base_uri_is_no_part_of_the_identifier(
+    server: Server, slashes: str
+) -> None:
+    response = await server.get_raw(f"/disk:pic.jpg{slashes}".encode())
+    assert response.status_code == 303
+    assert response.headers["location"] == "http://test/disk:pic.jpg/info.json"
 
 
 async def test_a_wrong_parameter_is_said_even_where_there_is_no_image(server: Server) -> None:
