@@ -208,8 +208,8 @@ class Pyramids:
         except IiifServerError as error:
             self._failures.remember(key, error)
             raise
-        except OSError as error:
-            failure = RenderFailedError("The pyramid of this image could not be kept.")
+        except Exception as error:  # the disk's refusal, or whatever else a worker stumbles on
+            failure = RenderFailedError("The pyramid of this image could not be made.")
             self._failures.remember(key, failure)
             raise failure from error
 
