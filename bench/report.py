@@ -145,7 +145,8 @@ _METHOD = """\
 - **iipimage-server**, Debian's, gets pyramidal TIFFs that were prepared for it (`vips tiffsave`,
   JPEG tiles, quality 85), one of 256 and one of 512 px tiles; ratios are against the better of
   the two. It runs as one process a core behind nginx, with default settings, and is restarted for
-  each repeat.
+  each repeat. Now and then it crashes over a region; it is started again, and that request left
+  out.
 - **iiif-processor** gets the plain JPEG, in a node server that remembers dimensions.
 - **First view**: info.json, then the tiles of all levels that OpenSeadragon shows of the image
   fitted into 1200x800, then those it adds at twice the zoom; 6 connections; until the last

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,8 @@ from typing import Any
 _HOST = "127.0.0.1"
 _IIPSRV = "/usr/lib/iipimage-server/iipsrv.fcgi"
 _START_SECONDS = 30.0
+_MOST_RESTARTS = 100
+_ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 _PROCESSOR = Path(__file__).parent / "peers" / "processor"
 CORES = os.cpu_count() or 1
 
@@ -67,8 +70,8 @@ def iipimage(folder: Path, work: Path) -> Iterator[Server]:
         upstreams = []
         for _ in range(CORES):
             bound = f"{_HOST}:{_free_port()}"
-            stack.enter_context(_running([_IIPSRV, "--bind", bound], Path(name), environment))
-            upstreams.append(f"server {bound};")
+            stack.enter_context(_kept_alive([_IIPSRV, "--bind", bound], Path(name), environment))
+            upstreams.append(f"server {bound} max_fails=0;")
         location = """
             fastcgi_pass iipimage;
             fastcgi_param REQUEST_METHOD $request_method;
@@ -201,6 +204,28 @@ def _running(command: list[str], folder: Path, environment: dict[str, str]) -> I
                 process.wait(20)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@contextmanager
+def _kept_alive(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A process that is started again when it dies, as iipsrv does over some regions."""
+    ended = threading.Event()
+
+    def supervise() -> None:
+        for _ in range(_MOST_RESTARTS):
+            with _running(command, folder, environment) as pid:
+                while not ended.wait(0.02) and os.waitid(os.P_PID, pid, _ENDED) is None:
+                    pass
+            if ended.is_set():
+                return
+
+    thread = threading.Thread(target=supervise)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _free_port() -> int:

@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     base_url: str | None = None
     """Prefix of every `id`; unset: derived from each request."""
     root_path: str = Field(default="", pattern=r"^(/[A-Za-z0-9._~-]+)*$")
-    """Path under which a proxy has put the server, as `/iiif`, whether it strips it or not."""
+    """Path that a proxy puts in front and does not strip, as `/images`."""
     http_host: str = "127.0.0.1"
     """Address to listen on."""
     http_port: int = Field(default=4040, ge=0, le=65535)

@@ -30,7 +30,7 @@ from iiif_server.imaging.plan import (
 )
 from iiif_server.imaging.pyramid import Tile
 from iiif_server.imaging.render import Rendered, render
-from iiif_server.pipeline.body import Body, open_body
+from iiif_server.pipeline.body import IN_MEMORY, Body, open_body
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.keys import derivative_key
 from iiif_server.pipeline.originals import Original, Originals
@@ -170,6 +170,7 @@ class Derivatives:
             resolved.stages.add(made.stages)
             resolved.stages.engine = made.engine
             if isinstance(made.content, bytes):
+                self._tidy_up()
                 return Body(len(made.content), made.content)
             try:
                 return await asyncio.to_thread(open_body, made.content)
@@ -266,7 +267,11 @@ class Derivatives:
     def _keep(self, resolved: Resolved, rendered: Rendered, target: Path | None) -> bytes | Path:
         if rendered.data is not None or target is None:
             return rendered.data or b""
+        # What is small is read before it can be evicted; what is large may have to be made again.
+        data = target.read_bytes() if rendered.length <= IN_MEMORY else None
         entry = self._store.commit(resolved.key, target, resolved.rendition.format)
+        if data is not None:
+            return data
         return target.read_bytes() if entry is None else entry.path
 
     def _count(self, resolved: Resolved, engine: Engine) -> None:

@@ -20,9 +20,9 @@ def is_not_modified(headers: Mapping[str, str], tag: str, modified: float) -> bo
         return "*" in tags or f'"{tag}"' in tags
     if (since := headers.get("if-modified-since")) is not None:
         try:
-            date = parsedate_to_datetime(since)
-        except ValueError:
+            # Only asctime's form names no zone, and all forms are GMT (RFC 9110, 5.6.7).
+            date = calendar.timegm(parsedate_to_datetime(since).utctimetuple())
+        except (ValueError, OverflowError):
             return False
-        # Only asctime's form names no zone, and all forms are GMT (RFC 9110, 5.6.7).
-        return int(modified) <= calendar.timegm(date.utctimetuple())
+        return int(modified) <= date
     return False
