@@ -34,6 +34,8 @@ _TOUCH_AFTER = 600.0
 """Seconds before a hit writes the time of use again: recency need not be finer than that."""
 _LOCK_POLL = 0.05
 """Seconds between looks at a lock that another process holds."""
+_EVICTIONS = 3
+"""How often room is made at most before the next commit is waited for."""
 _COMMIT_TRIES = 5
 """The folder of a group may be removed, being empty, between making it and using it."""
 _ABANDONED_AFTER = 3600.0
@@ -215,17 +217,25 @@ class Store:
         if not self._bounds.exceeded(self._size, self._files) or self._evicting.locked():
             return
         async with self._evicting:
-            await asyncio.to_thread(self.evict)
+            for _ in range(_EVICTIONS):  # again for what came while the last one was under way
+                if self._bounds.exceeded(self._size, self._files):
+                    await asyncio.to_thread(self.evict)
 
     def evict(self) -> None:
         """Remove what has to go, by what is on the disk now, whoever wrote it."""
+        size_before, files_before = self._size, self._files
         candidates = self._scan()
         chosen = victims(candidates, self._bounds, self._clock())
         for candidate in chosen:
             self._unlink(Path(candidate.name))
         self._evicted += len(chosen)
         gone = {candidate.name for candidate in chosen}
+        # What was committed meanwhile may or may not have been seen: counted twice does no harm.
+        size_meanwhile = max(0, self._size - size_before)
+        files_meanwhile = max(0, self._files - files_before)
         self._recount([candidate for candidate in candidates if candidate.name not in gone])
+        self._size += size_meanwhile
+        self._files += files_meanwhile
         if chosen:
             self._observe(Evicted(len(chosen), sum(candidate.size for candidate in chosen)))
 
