@@ -127,6 +127,54 @@ def prepare(
         sys.exit(1)
 
 
+@main.command()
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("target", metavar="OUTPUT.tif", type=click.Path(path_type=Path, dir_okay=False))
+@_config
+@click.option(
+    "--tile-size",
+    type=click.IntRange(64, 4096),
+    default=512,
+    show_default=True,
+    help="Side of the tiles, a multiple of 16.",
+)
+@click.option(
+    "--quality", type=click.IntRange(1, 100), default=85, show_default=True, help="JPEG quality."
+)
+@click.option("--lossless", is_flag=True, help="Deflate the tiles, and keep transparency.")
+@click.option("--force", is_flag=True, help="Write over OUTPUT.tif if it is there.")
+def pyramid(
+    source: Path,
+    target: Path,
+    config: Path | None,
+    tile_size: int,
+    quality: int,
+    *,
+    lossless: bool,
+    force: bool,
+) -> None:
+    """Write a pyramidal tiled TIFF of any image, for use elsewhere; this server needs none.
+
+    Of the settings, only the limits count.
+    """
+    from iiif_server.conversion import write_pyramid  # noqa: PLC0415
+    from iiif_server.errors import IiifServerError  # noqa: PLC0415
+    from iiif_server.imaging.pyramid_tiff import PyramidForm  # noqa: PLC0415
+
+    if tile_size % 16:
+        raise click.BadParameter("must be a multiple of 16", param_hint="--tile-size")
+    if target.exists() and not force:
+        _fail(f"{target} is there already: remove it, or say --force.")
+    form = PyramidForm(tile_size, quality, lossless)
+    limit = _settings(config).limits.max_source_pixels
+    try:
+        with _progress("Writing the pyramid, percent", 100) as advance:
+            written = write_pyramid(source, target, form, limit, advance)
+    except IiifServerError as error:
+        _fail(f"{source}: {error}")
+    click.echo(f"{target}: {written.width}x{written.height} pixels, {written.size:,} bytes")
+
+
 @main.group()
 def cache() -> None:
     """Look into the store of derivatives, or empty it."""

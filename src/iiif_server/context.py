@@ -13,6 +13,7 @@ from iiif_server.pipeline.derivatives import Derivatives
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.pyramids import Pyramids
+from iiif_server.pipeline.tiled import TiledOriginals
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.services import Services
 from iiif_server.settings import Settings
@@ -59,12 +60,15 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             lossless=jpegtran.AVAILABLE,
         )
         stack.push_async_callback(pyramids.close)
+        tiled = TiledOriginals(header_pool)
+        stack.callback(tiled.close)
         derivatives = Derivatives(
             originals,
             headers,
             store,
             pyramids,
             image_pool,
+            tiled=tiled,
             observer=observer,
             limits=settings.limits.output,
             encoding=settings.encoding,
@@ -90,7 +94,6 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             lossless=jpegtran.AVAILABLE,
             limits=settings.limits.output,
             min_sizes_size=settings.min_sizes_size,
-            tile_size=settings.pyramids.tile_size,
             canonical_redirect=settings.canonical_redirect,
             started=time.time(),
         )

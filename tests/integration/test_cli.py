@@ -55,7 +55,7 @@ def test_version() -> None:
 def test_help_names_every_command() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("serve", "check", "prepare", "cache", "settings"):
+    for command in ("serve", "check", "prepare", "pyramid", "cache", "settings"):
         assert command in result.output
     assert run("cache", "--help").exit_code == 0
 

@@ -10,8 +10,9 @@ from iiif_server.image_api.geometry import (
     Dimensions,
     Limits,
     offered_sizes,
-    offered_tile_size,
+    offered_tile,
     scale_factors,
+    square,
     tile_boxes,
 )
 
@@ -31,7 +32,7 @@ def test_the_tiles_of_every_level_cover_a_small_image_exactly(
     width: int, height: int, tile_size: int
 ) -> None:
     image = Dimensions(width, height)
-    for factor in scale_factors(image, tile_size):
+    for factor in scale_factors(image, square(tile_size)):
         covered = sorted(
             (x, y)
             for box in tile_boxes(image, tile_size, factor)
@@ -45,7 +46,7 @@ def test_the_tiles_of_every_level_cover_a_small_image_exactly(
 def test_the_tiles_of_every_level_cover_the_image_exactly(
     image: Dimensions, tile_size: int
 ) -> None:
-    for factor in scale_factors(image, tile_size):
+    for factor in scale_factors(image, square(tile_size)):
         boxes = list(tile_boxes(image, tile_size, factor))
         columns = sorted({(box.x, box.width) for box in boxes})
         rows = sorted({(box.y, box.height) for box in boxes})
@@ -60,7 +61,7 @@ def test_the_tiles_of_every_level_cover_the_image_exactly(
 
 @given(images, st.integers(1, 2048))
 def test_scale_factors_are_powers_of_two_up_to_one_tile(image: Dimensions, tile_size: int) -> None:
-    factors = scale_factors(image, tile_size)
+    factors = scale_factors(image, square(tile_size))
     assert factors == tuple(2**level for level in range(len(factors)))
     *more, last = (len(list(tile_boxes(image, tile_size, factor))) for factor in factors[-2:])
     assert last == 1
@@ -97,7 +98,7 @@ def test_offered_sizes_are_the_image_divided_by_a_scale_factor(
 
 @given(limits_on_size)
 def test_a_full_tile_is_within_the_limits(limits: Limits) -> None:
-    size = offered_tile_size(512, limits)
+    size = offered_tile(square(512), limits).width
     assert limits.allow(Dimensions(size, size))
     assert size == 512 or not limits.allow(Dimensions(size * 2, size * 2))
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from iiif_server.image_api.formats import Format
-from iiif_server.image_api.geometry import Box, Dimensions, Limits
+from iiif_server.image_api.geometry import Box, Dimensions, Limits, square
 from iiif_server.image_api.quality import Quality
 from iiif_server.image_api.region import parse_region
 from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
@@ -76,7 +76,7 @@ def ambiguous(size: tuple[int, int]) -> bool:
 def test_the_request_for_a_tile_is_that_tile(asked: tuple[Dimensions, int, Tile]) -> None:
     image, tile_size, tile = asked
     box, size = asked_by_a_viewer(image, tile_size, tile)
-    found = Grid(image, tile_size).tile_of(rendition(image, box, size))
+    found = Grid(image, square(tile_size)).tile_of(rendition(image, box, size))
     assert found is not None
     if ambiguous(size):
         assert asked_by_a_viewer(image, tile_size, found) == (box, size)
@@ -91,13 +91,13 @@ def test_a_tile_that_hangs_over_the_edge_is_the_same(asked: tuple[Dimensions, in
     (x, y, *_), size = asked_by_a_viewer(image, tile_size, tile)
     assume(not ambiguous(size))
     step = tile_size * tile.scale_factor
-    found = Grid(image, tile_size).tile_of(rendition(image, (x, y, step, step), size))
+    found = Grid(image, square(tile_size)).tile_of(rendition(image, (x, y, step, step), size))
     assert found == tile
 
 
 @given(images, tile_sizes)
 def test_the_last_level_is_the_full_image(image: Dimensions, tile_size: int) -> None:
-    grid = Grid(image, tile_size)
+    grid = Grid(image, square(tile_size))
     last = grid.scale_factors[-1]
     size = f"{ceil(image.width / last)},{ceil(image.height / last)}"
     assert grid.tile_of(resolved(image, "full", size)) == Tile(last, 0, 0)
@@ -108,7 +108,7 @@ def test_the_box_of_a_tile_has_the_size_asked_for(asked: tuple[Dimensions, int, 
     image, tile_size, tile = asked
     assume((image.width // tile_size + 1) * (image.height // tile_size + 1) < 3000)
     _, size = asked_by_a_viewer(image, tile_size, tile)
-    box = dict(Grid(image, tile_size).tiles(tile.scale_factor))[tile]
+    box = dict(Grid(image, square(tile_size)).tiles(tile.scale_factor))[tile]
     assert (box.width, box.height) == size
     assert (box.x, box.y) == (tile.column * tile_size, tile.row * tile_size)
 
@@ -133,7 +133,7 @@ def test_a_request_beside_a_tile_is_none(
         Quality.DEFAULT,
         Format.JPG,
     )
-    found = Grid(image, tile_size).tile_of(beside)
+    found = Grid(image, square(tile_size)).tile_of(beside)
     if found is not None:
         assert asked_by_a_viewer(image, tile_size, found) == (
             (x, y, width, height),
@@ -147,7 +147,7 @@ def test_of_all_requests_for_a_small_image_exactly_the_tiles_are_tiles(
     width: int, height: int, tile_size: int
 ) -> None:
     image = Dimensions(width, height)
-    grid = Grid(image, tile_size)
+    grid = Grid(image, square(tile_size))
     expected: dict[tuple[tuple[int, ...], tuple[int, ...]], set[Tile]] = {}
     for factor in factors_of(image, tile_size):
         columns, rows = (ceil(side / (tile_size * factor)) for side in (width, height))

@@ -119,11 +119,17 @@ def round_half_up(value: Fraction) -> int:
     return (2 * value.numerator + value.denominator) // (2 * value.denominator)
 
 
-def scale_factors(dimensions: Dimensions, tile_size: int) -> tuple[int, ...]:
+def square(side: int) -> Dimensions:
+    """As wide as high."""
+    return Dimensions(side, side)
+
+
+def scale_factors(dimensions: Dimensions, tile: Dimensions) -> tuple[int, ...]:
     """The powers of two from 1 up to the first at which the whole image fits into one tile."""
-    factors = [1]
-    while max(dimensions.width, dimensions.height) > tile_size * factors[-1]:
-        factors.append(factors[-1] * 2)
+    factor, factors = 1, [1]
+    while dimensions.width > tile.width * factor or dimensions.height > tile.height * factor:
+        factor *= 2
+        factors.append(factor)
     return tuple(factors)
 
 
@@ -135,12 +141,12 @@ def tile_boxes(dimensions: Dimensions, tile_size: int, scale_factor: int) -> Ite
             yield Box(x, y, min(step, dimensions.width - x), min(step, dimensions.height - y))
 
 
-def offered_tile_size(preferred: int, limits: Limits) -> int:
-    """The preferred tile size, halved until a full tile is within the limits."""
-    size = preferred
-    while size > 1 and not limits.allow(Dimensions(size, size)):
-        size //= 2
-    return size
+def offered_tile(preferred: Dimensions, limits: Limits) -> Dimensions:
+    """The preferred extent of a tile, halved until a full tile is within the limits."""
+    tile = preferred
+    while tile.area > 1 and not limits.allow(tile):
+        tile = tile.reduced(2)
+    return tile
 
 
 def offered_sizes(dimensions: Dimensions, min_size: int, limits: Limits) -> tuple[Dimensions, ...]:

@@ -9,14 +9,15 @@ from iiif_server.image_api.geometry import (
     Dimensions,
     Limits,
     offered_sizes,
-    offered_tile_size,
+    offered_tile,
     scale_factors,
+    square,
 )
 from iiif_server.image_api.quality import Quality
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
 
 PROTOCOL = "http://iiif.io/api/image"
-TILE_SIZE = 512
+TILE = square(512)
 """Square and a power of two, as viewers tile best."""
 
 LEVEL_2_FORMATS = frozenset({Format.JPG, Format.PNG})
@@ -41,13 +42,14 @@ V2_FEATURES = (
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the server offers for every image of a type."""
+    """What the server offers for an image."""
 
     limits: Limits
     formats: Sequence[Format]
     """Those that this build can make."""
     min_sizes_size: int
-    tile_size: int = TILE_SIZE
+    tile: Dimensions = TILE
+    """The extent of a full tile."""
     rights: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further properties of the type: `service`, `partOf`, `seeAlso`, ..."""
@@ -128,9 +130,9 @@ def _sizes(dimensions: Dimensions, service: Service) -> list[dict[str, int]]:
 
 
 def _tiles(dimensions: Dimensions, service: Service) -> list[dict[str, Any]]:
-    tile_size = offered_tile_size(service.tile_size, service.limits)
-    factors = list(scale_factors(dimensions, tile_size))
-    return [{"width": tile_size, "height": tile_size, "scaleFactors": factors}]
+    tile = offered_tile(service.tile, service.limits)
+    factors = list(scale_factors(dimensions, tile))
+    return [{"width": tile.width, "height": tile.height, "scaleFactors": factors}]
 
 
 def _features(features: Sequence[str], limits: Limits) -> list[str]:

@@ -11,7 +11,7 @@ from iiif_server.image_api.geometry import Box, Dimensions
 from iiif_server.imaging import jpegtran, raster
 from iiif_server.imaging.header import ImageHeader
 from iiif_server.imaging.originals import OpenOriginal
-from iiif_server.imaging.plan import Identity, ProfileAction
+from iiif_server.imaging.plan import Identity, ProfileAction, own_grid
 from iiif_server.imaging.pyramid import Grid, Part, Tile, write_part
 from iiif_server.imaging.turns import UPRIGHT
 
@@ -45,6 +45,8 @@ class BuildPlan:
 
 def first_reduced(header: ImageHeader) -> int:
     """The scale factor at which the reduced part begins; the detail part is what is above."""
+    if own_grid(header) is not None:
+        return 2 * header.max_shrink  # what the original holds need not be made
     thinnest = min(header.stored.width, header.stored.height)  # no decoder reduces it to nothing
     return 2 * min(_REDUCE_WHILE_DECODING, header.max_shrink, thinnest)
 
@@ -61,8 +63,8 @@ def cuts_losslessly(header: ImageHeader, grid: Grid, profile: ProfileAction) -> 
         and header.jpeg.plain
         and header.jpeg.complete
         and header.jpeg.mcu is not None
-        and grid.tile_size % header.jpeg.mcu.width == 0
-        and grid.tile_size % header.jpeg.mcu.height == 0
+        and grid.tile.width % header.jpeg.mcu.width == 0
+        and grid.tile.height % header.jpeg.mcu.height == 0
         and header.orientation == UPRIGHT
         and profile is not ProfileAction.CONVERT
     )
@@ -167,6 +169,6 @@ def _tiles(
     plan: BuildPlan, scale_factor: int, level: raster.Pixels, quality: int
 ) -> Iterator[tuple[Tile, bytes]]:
     """The tiles of one level, encoded."""
-    with raster.cut(level, plan.grid.tile_size, quality) as cut:
+    with raster.cut(level, plan.grid.tile.width, quality) as cut:
         for tile, _ in plan.grid.tiles(scale_factor):
             yield tile, cut.read(f"tiles_files/0/{tile.column}_{tile.row}.jpg")

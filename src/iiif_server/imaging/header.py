@@ -2,7 +2,6 @@
 
 import stat
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
@@ -19,6 +18,7 @@ from iiif_server.errors import (
 )
 from iiif_server.image_api.geometry import Dimensions
 from iiif_server.imaging.signatures import SIGNATURE_BYTES, OriginalFormat, recognise
+from iiif_server.imaging.tiff import StoredTiles, stored_tiles
 from iiif_server.imaging.turns import FROM_EXIF, UPRIGHT, Turn
 
 
@@ -68,6 +68,8 @@ class ImageHeader:
     max_shrink: int
     """By how much the decoder can reduce while it decodes: a power of two."""
     jpeg: JpegFacts | None = None
+    tiles: StoredTiles | None = None
+    """What a tiled TIFF holds beside, or in place of, one piece."""
 
     @property
     def dimensions(self) -> Dimensions:
@@ -134,6 +136,9 @@ def _read(file: BinaryIO, format_: OriginalFormat) -> ImageHeader:
             tags = image.tag_v2
             stored = Dimensions(tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength])
         profile, profile_bytes = _profile(image)
+        # 8-bit Lab is decoded by Pillow, which knows of no levels.
+        tiled = format_ is OriginalFormat.TIFF and image.mode != "LAB"
+        tiles = stored_tiles(file) if tiled else None
         return ImageHeader(
             format=format_,
             stored=stored,
@@ -142,8 +147,9 @@ def _read(file: BinaryIO, format_: OriginalFormat) -> ImageHeader:
             transparent=image.mode in _ALPHA_MODES or "transparency" in image.info,
             profile=profile,
             profile_bytes=profile_bytes,
-            max_shrink=_max_shrink(file, format_),
+            max_shrink=tiles.contiguous if tiles else _max_shrink(file, format_),
             jpeg=_jpeg_facts(image, file) if format_ is OriginalFormat.JPEG else None,
+            tiles=tiles,
         )
 
 
@@ -259,22 +265,6 @@ def _has_end(file: BinaryIO) -> bool:
     file.seek(0, 2)
     file.seek(max(0, file.tell() - 65_536))
     return b"\xff\xd9" in file.read()
-
-
-def icc_segments(start: bytes) -> Iterator[bytes]:
-    """The APP2 segments, markers included, that hold the ICC profile of a JPEG.
-
-    `start` is the file, or as much of it as comes before the first scan (ICC.1:2022, B.4).
-    """
-    position = 2
-    while position + 4 <= len(start):
-        marker, length = struct.unpack_from(">HH", start, position)
-        if marker in {0xFFDA, 0xFFD9} or marker < 0xFF00 or length < 2:  # noqa: PLR2004
-            return
-        segment = bytes(start[position : position + 2 + length])
-        if marker == 0xFFE2 and segment[4:16] == b"ICC_PROFILE\0":  # noqa: PLR2004
-            yield segment
-        position += 2 + length
 
 
 _UNSUPPORTED_MODES = frozenset({"F", "I"})

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from iiif_server.image_api.geometry import Box
-from iiif_server.imaging.header import icc_segments
+from iiif_server.imaging.markers import icc_segments
 from iiif_server.imaging.turns import UPRIGHT, Turn
 
 try:

@@ -10,13 +10,19 @@ from iiif_server.image_api.quality import Quality
 from iiif_server.image_api.request import Rendition
 from iiif_server.imaging.header import Colour, ImageHeader, Profile
 from iiif_server.imaging.options import EncodingOptions
-from iiif_server.imaging.pyramid import Grid
+from iiif_server.imaging.pyramid import Grid, Tile
+from iiif_server.imaging.tiff import StoredTiles
 from iiif_server.imaging.turns import UPRIGHT, Turn
 
 MOST_PROFILE_BYTES = 32_768
 """A larger ICC profile is applied and not repeated in every tile."""
 MOST_PIXELS_CUT = 32_000_000
 """An original above this is not read as a whole for one region that its pyramid can answer."""
+LEAST_TILE, MOST_TILE = 64, 4096
+"""The sides that a tile of an original may have to be announced: smaller ones are too many to ask
+for one by one, and larger ones too much at once."""
+NEAR = 4
+"""By how much a level is reduced from another at most, when a request is made of it."""
 _PROFILED_FORMATS = frozenset({Format.JPG, Format.PNG, Format.WEBP, Format.TIF, Format.AVIF})
 
 
@@ -32,7 +38,7 @@ class Engine(StrEnum):
     LEVEL = "level"
     """The same, from the nearest larger level of the original's pyramid."""
     TILE = "tile"
-    """Nothing: a tile of the original's pyramid is what is asked for."""
+    """Nothing: a tile of the original's pyramid, or of the original, is what is asked for."""
 
 
 class ProfileAction(StrEnum):
@@ -98,6 +104,8 @@ class RenderPlan:
     """An empty file that takes the result; None: there is nowhere to write."""
     level: Level | None = None
     """Where to take the pixels from, if a pyramid is the cheapest."""
+    tile: bytes | None = None
+    """A tile of the original as a JPEG, of which jpegtran is to cut the upper left `work.size`."""
 
 
 def plan_work(header: ImageHeader, rendition: Rendition) -> Work:
@@ -115,7 +123,7 @@ def plan_work(header: ImageHeader, rendition: Rendition) -> Work:
         quality=rendition.quality,
         format=rendition.format,
         profile=_profile_action(header, rendition),
-        shrink=choose_shrink(box, size, header.max_shrink),
+        shrink=_shrink(header, box, size),
     )
 
 
@@ -129,12 +137,12 @@ def work_on_level(header: ImageHeader, rendition: Rendition, scale_factor: int) 
 
 def levels_for(grid: Grid, rendition: Rendition) -> tuple[int, ...]:
     """The scale factors of the levels that have enough pixels for a rendition, the least first."""
-    box, size = rendition.region, rendition.size
-    return tuple(
+    wanted = (
         factor
         for factor in reversed(grid.scale_factors)
-        if factor == 1 or (box.width >= size.width * factor and box.height >= size.height * factor)
+        if _has_enough(factor, rendition.region, rendition.size)
     )
+    return tuple(wanted)
 
 
 def level_answers(header: ImageHeader, rendition: Rendition, engine: Engine) -> bool:
@@ -150,6 +158,75 @@ def level_answers(header: ImageHeader, rendition: Rendition, engine: Engine) -> 
     return not (header.transparent and FACTS[rendition.format].transparent)
 
 
+def own_grid(header: ImageHeader) -> Grid | None:
+    """The grid of the tiles that a tiled TIFF holds, where viewers are to ask for just those.
+
+    That is where they lie in the order in which the image is seen, and where either no level is
+    far from one that is there, or full resolution can be passed on and the rest made (in tiles
+    that `dzsave` can cut).
+    """
+    tiles = header.tiles
+    if tiles is None or header.orientation != UPRIGHT:
+        return None
+    full = tiles.tile
+    if min(full.width, full.height) < LEAST_TILE or max(full.width, full.height) > MOST_TILE:
+        return None
+    grid = Grid(header.dimensions, full)
+    to_be_made = passes_tiles(header) and full.width == full.height
+    return grid if to_be_made or lacks_no_level(tiles, grid) else None
+
+
+def lacks_no_level(tiles: StoredTiles, grid: Grid) -> bool:
+    """Whether every level of a grid is there, or is reduced by at most 4 from one that is."""
+    return all(
+        any(factor // NEAR <= held <= factor for held in tiles.factors)
+        for factor in grid.scale_factors
+    )
+
+
+def passes_tiles(header: ImageHeader) -> bool:
+    """Whether the tiles that a TIFF holds are JPEGs that can be sent as they are."""
+    return (
+        header.tiles is not None
+        and header.tiles.components > 0
+        and header.orientation == UPRIGHT
+        and tile_profile(header) is not ProfileAction.CONVERT
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTile:
+    """A tile of the original that is what is asked for, or holds it in its upper left."""
+
+    scale_factor: int
+    number: int
+    """Its place in the level, in rows from the top left."""
+    whole: bool
+    """Whether it is sent as it is; else it is one at the edge, which the file fills up."""
+
+
+def stored_tile(header: ImageHeader, tile: Tile) -> StoredTile | None:
+    """The tile that an original holds for a tile of its `own_grid`; None where it holds none.
+
+    A level whose sides were rounded down ends before the last tiles do: those are none either.
+    """
+    tiles = header.tiles
+    if tiles is None or not passes_tiles(header) or tile.scale_factor not in tiles.factors:
+        return None
+    level, full = tiles.level(tile.scale_factor).dimensions, tiles.tile
+    asked = header.dimensions.reduced(tile.scale_factor)
+    x, y = tile.column * full.width, tile.row * full.height
+    if (asked.width - x < full.width and asked.width != level.width) or (
+        asked.height - y < full.height and asked.height != level.height
+    ):
+        return None
+    if level.width <= x or level.height <= y:
+        return None
+    whole = level.width - x >= full.width and level.height - y >= full.height
+    across = -(-level.width // full.width)
+    return StoredTile(tile.scale_factor, tile.row * across + tile.column, whole)
+
+
 def is_plain_jpeg(rendition: Rendition) -> bool:
     """Whether a rendition is one that a tile of a pyramid may be: an upright JPEG."""
     return (
@@ -160,13 +237,18 @@ def is_plain_jpeg(rendition: Rendition) -> bool:
     )
 
 
-def choose_engine(header: ImageHeader, work: Work, *, lossless: bool, tile: bool = False) -> Engine:
+def choose_engine(
+    header: ImageHeader, work: Work, *, lossless: bool, tile: bool = False, cut: bool = False
+) -> Engine:
     """The engine that does least to the original's data.
 
-    `lossless` says that jpegtran is there, `tile` that a tile of a pyramid is what is asked for.
+    `lossless` says that jpegtran is there, `tile` that a tile which is ready is what is asked for,
+    `cut` that it is the upper left of one.
     """
     if tile:
         return Engine.TILE
+    if cut and lossless:
+        return Engine.JPEGTRAN
     if not _needs_no_pixels(header, work):
         return Engine.RASTER
     # Where the file asks to be turned, whoever opens it will: then it is not what was asked for.
@@ -176,6 +258,18 @@ def choose_engine(header: ImageHeader, work: Work, *, lossless: bool, tile: bool
     if lossless and _on_mcu_grid(header, work):
         return Engine.JPEGTRAN
     return Engine.RASTER
+
+
+def _has_enough(factor: int, box: Box, size: Dimensions) -> bool:
+    """Whether the level of a scale factor has enough pixels for a box at a size."""
+    return factor == 1 or (box.width >= size.width * factor and box.height >= size.height * factor)
+
+
+def _shrink(header: ImageHeader, box: Box, size: Dimensions) -> int:
+    """By how much to reduce while decoding: by what a decoder can, or to a level that is there."""
+    if header.tiles is None:
+        return choose_shrink(box, size, header.max_shrink)
+    return max(factor for factor in header.tiles.factors if _has_enough(factor, box, size))
 
 
 def choose_shrink(box: Box, size: Dimensions, max_shrink: int) -> int:

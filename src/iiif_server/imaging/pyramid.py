@@ -44,12 +44,13 @@ class Grid:
     """The levels and tiles of an image: what info.json announces (Image API 3.0, 5.4)."""
 
     dimensions: Dimensions
-    tile_size: int
+    tile: Dimensions
+    """The extent of a full tile."""
 
     @property
     def scale_factors(self) -> tuple[int, ...]:
         """1, 2, 4, ... up to the level that is one tile."""
-        return scale_factors(self.dimensions, self.tile_size)
+        return scale_factors(self.dimensions, self.tile)
 
     def level(self, scale_factor: int) -> Dimensions:
         """The dimensions of one level."""
@@ -57,25 +58,25 @@ class Grid:
 
     def tiles(self, scale_factor: int) -> Iterator[tuple[Tile, Box]]:
         """The tiles of one level in rows from the top left, with their boxes in that level."""
-        level, size = self.level(scale_factor), self.tile_size
-        for row, y in enumerate(range(0, level.height, size)):
-            for column, x in enumerate(range(0, level.width, size)):
-                box = Box(x, y, min(size, level.width - x), min(size, level.height - y))
-                yield Tile(scale_factor, column, row), box
+        level, full = self.level(scale_factor), self.tile
+        for row, y in enumerate(range(0, level.height, full.height)):
+            for column, x in enumerate(range(0, level.width, full.width)):
+                width, height = min(full.width, level.width - x), min(full.height, level.height - y)
+                yield Tile(scale_factor, column, row), Box(x, y, width, height)
 
     def tile_of(self, rendition: Rendition) -> Tile | None:
         """The tile whose region and size a rendition has, or None; its format does not count."""
         box, size = rendition.region, rendition.size
         for scale_factor in self.scale_factors:
-            step = self.tile_size * scale_factor
-            if box.x % step or box.y % step:
+            across, down = self.tile.width * scale_factor, self.tile.height * scale_factor
+            if box.x % across or box.y % down:
                 return None
             if (
-                box.width == min(step, self.dimensions.width - box.x)
-                and box.height == min(step, self.dimensions.height - box.y)
+                box.width == min(across, self.dimensions.width - box.x)
+                and box.height == min(down, self.dimensions.height - box.y)
                 and size == box.dimensions.reduced(scale_factor)
             ):
-                return Tile(scale_factor, box.x // step, box.y // step)
+                return Tile(scale_factor, box.x // across, box.y // down)
         return None
 
 
@@ -160,5 +161,5 @@ def _description(grid: Grid) -> str:
     return (
         '<?xml version="1.0" encoding="UTF-8"?>'
         f'<Image xmlns="http://schemas.microsoft.com/deepzoom/2008" Format="jpg" Overlap="0" '
-        f'TileSize="{grid.tile_size}"><Size Width="{size.width}" Height="{size.height}"/></Image>'
+        f'TileSize="{grid.tile.width}"><Size Width="{size.width}" Height="{size.height}"/></Image>'
     )

@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 
 from iiif_server.errors import DamagedOriginalError
 from iiif_server.image_api.formats import FACTS, Format
-from iiif_server.image_api.geometry import Box
+from iiif_server.image_api.geometry import Box, Dimensions
 from iiif_server.image_api.quality import Quality
 from iiif_server.imaging.header import Colour, ImageHeader
 from iiif_server.imaging.options import EncodingOptions
@@ -45,13 +45,14 @@ class Tiles:
     data: Sequence[bytes]
     across: int
     """How many stand in a row."""
-    size: int
-    """Their side in pixels; those at the right and bottom edge may be smaller."""
+    full: Dimensions
+    """The extent of each; those at the right and bottom edge may be smaller."""
     at: Box
     """Where in the level they lie."""
 
 
 _ICC = "icc-profile-data"
+_ORIENTATION = "orientation"
 _SEEN = 0.02
 """The part of a pixel by which an edge may be off before it is put right."""
 _FEW_PIXELS = 4_000_000
@@ -77,7 +78,7 @@ def pixels_of_tiles(tiles: Tiles, header: ImageHeader, work: Work) -> Pixels:
     with decoding(header):
         images = [pyvips.Image.jpegload_buffer(data) for data in tiles.data]
         joined = pyvips.Image.arrayjoin(
-            images, across=tiles.across, hspacing=tiles.size, vspacing=tiles.size
+            images, across=tiles.across, hspacing=tiles.full.width, vspacing=tiles.full.height
         )
         return _worked(joined, tiles.at, work)
 
@@ -88,13 +89,22 @@ def encoded(pixels: Pixels, header: ImageHeader, work: Work, encoding: EncodingO
         return _ENCODERS[work.format](pixels, work, encoding)
 
 
-def upright(descriptor: int, header: ImageHeader, action: ProfileAction, shrink: int) -> Pixels:
-    """The whole image as it is seen: upright, 8-bit gray or RGB, on white, reduced by `shrink`.
+def upright(
+    descriptor: int,
+    header: ImageHeader,
+    action: ProfileAction,
+    shrink: int,
+    *,
+    transparent: bool = False,
+) -> Pixels:
+    """The whole image as it is seen: upright, 8-bit gray or RGB, reduced by `shrink`.
+
+    It is laid on white, unless it may stay transparent.
 
     It is decoded as it is asked for, from top to bottom and only once; within `decoding`.
     """
     image = _displayable(_load(descriptor, header, shrink), action)
-    if image.hasalpha():
+    if image.hasalpha() and not transparent:
         image = image.flatten(background=[_WHITE])
     return _turned(image, header.orientation)
 
@@ -104,14 +114,14 @@ def halved(pixels: Pixels) -> Pixels:
     return pixels.resize(0.5, kernel="lanczos3").copy_memory()
 
 
-def cut(pixels: Pixels, tile_size: int, quality: int) -> zipfile.ZipFile:
-    """The JPEGs of all tiles, `{column}_{row}.jpg`; the pixels are asked for once, in order."""
+def cut(pixels: Pixels, side: int, quality: int) -> zipfile.ZipFile:
+    """The JPEGs of all square tiles, `{column}_{row}.jpg`; pixels are asked for once, in order."""
     tiles = pixels.dzsave_buffer(
         basename="tiles",
         container="zip",
         layout="dz",
         depth="one",
-        tile_size=tile_size,
+        tile_size=side,
         overlap=0,
         skip_blanks=-1,
         suffix=f".jpg[Q={quality},optimize_coding,keep=icc]",
@@ -194,6 +204,11 @@ def _load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
     if header.format is OriginalFormat.JPEG:
         options["shrink"] = shrink
+    if header.tiles is not None:
+        level = header.tiles.level(shrink)
+        options |= {"access": "random", "page": level.page}
+        if level.subdirectory is not None:
+            options["subifd"] = level.subdirectory
     source = pyvips.Source.new_from_descriptor(descriptor)
     try:
         return pyvips.Operation.call(loader, source, **options)
@@ -334,9 +349,18 @@ def _displayable(image: Pixels, action: ProfileAction) -> Pixels:
         image = image.colourspace("b-w" if gray else "srgb")
     if image.format != "uchar":
         image = image.cast("uchar")
-    if action is not ProfileAction.KEEP and _ICC in image.get_fields():
+    # It is turned by us, and TIFF would repeat what it is told.
+    spent = [_ORIENTATION] if action is ProfileAction.KEEP else [_ORIENTATION, _ICC]
+    return _without(image, spent)
+
+
+def _without(image: Pixels, fields: Iterable[str]) -> Pixels:
+    """The image without some of its metadata."""
+    present = set(fields).intersection(image.get_fields())
+    if present:
         image = image.copy()
-        image.remove(_ICC)
+        for field in present:
+            image.remove(field)
     return image
 
 
@@ -348,9 +372,7 @@ def _converted(image: Pixels) -> Pixels | None:
         )
     except pyvips.Error:
         return None
-    converted = converted.copy()
-    converted.remove(_ICC)
-    return converted
+    return _without(converted, [_ORIENTATION, _ICC])
 
 
 # --- turn and rotate ------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from iiif_server.imaging.build import BuildPlan, build
 from iiif_server.imaging.originals import OpenOriginal, OpenOriginals
 from iiif_server.imaging.plan import Engine, Level, ProfileAction, RenderPlan, Work
 from iiif_server.imaging.pyramid import OpenPart, Tile
+from iiif_server.imaging.turns import UPRIGHT
 from iiif_server.telemetry.stages import Stages
 
 _PARTS_OPEN = 16
@@ -83,9 +84,14 @@ def _made(plan: RenderPlan, stages: Stages) -> tuple[Engine, bytes]:
     if plan.level is not None:
         with suppress(OSError, KeyError):  # evicted since it was planned: the original will do
             return Engine.LEVEL, _of_level(plan, plan.level, stages)
+    if plan.tile is not None:
+        with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
+            box = Box(0, 0, plan.work.size.width, plan.work.size.height)
+            cut = jpegtran.transform(plan.tile, box, UPRIGHT, gray=False, keep_profile=True)
+            return Engine.JPEGTRAN, cut
     with stages.measure("open"):
         original = _process.originals.get(plan.original)
-    if plan.engine is Engine.JPEGTRAN:
+    if plan.engine is Engine.JPEGTRAN and plan.tile is None:
         # What the header promised the data may not keep; pixels may still be had of it.
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
             return Engine.JPEGTRAN, _cut(plan.work, original)
@@ -117,15 +123,17 @@ def _of_level(plan: RenderPlan, level: Level, stages: Stages) -> bytes:
 def _tiles(level: Level, part: OpenPart) -> raster.Tiles:
     """The tiles of a level that its work needs; raises KeyError or OSError for a damaged part."""
     grid, factor, box = level.grid, level.work.shrink, level.work.box
-    size, whole = grid.tile_size, grid.level(factor)
-    columns = range(box.x // (factor * size), -(-(box.x + box.width) // (factor * size)))
-    rows = range(box.y // (factor * size), -(-(box.y + box.height) // (factor * size)))
-    x, y = columns.start * size, rows.start * size
-    right, bottom = min(columns.stop * size, whole.width), min(rows.stop * size, whole.height)
+    full, whole = grid.tile, grid.level(factor)
+    across, down = factor * full.width, factor * full.height
+    columns = range(box.x // across, -(-(box.x + box.width) // across))
+    rows = range(box.y // down, -(-(box.y + box.height) // down))
+    x, y = columns.start * full.width, rows.start * full.height
+    right = min(columns.stop * full.width, whole.width)
+    bottom = min(rows.stop * full.height, whole.height)
     return raster.Tiles(
         data=[part.read(Tile(factor, column, row), grid) for row in rows for column in columns],
         across=len(columns),
-        size=size,
+        full=full,
         at=Box(x, y, right - x, bottom - y),
     )
 

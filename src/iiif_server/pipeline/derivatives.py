@@ -20,12 +20,15 @@ from iiif_server.imaging.plan import (
     Engine,
     Level,
     RenderPlan,
+    StoredTile,
     Work,
     choose_engine,
     is_plain_jpeg,
     level_answers,
     levels_for,
+    own_grid,
     plan_work,
+    stored_tile,
     work_on_level,
 )
 from iiif_server.imaging.pyramid import Tile
@@ -35,6 +38,7 @@ from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.keys import derivative_key
 from iiif_server.pipeline.originals import Original, Originals
 from iiif_server.pipeline.pyramids import Pyramid, Pyramids
+from iiif_server.pipeline.tiled import NoSuchTileError, TiledOriginals
 from iiif_server.telemetry.events import Observer, RenderFailed
 from iiif_server.telemetry.events import Rendered as RenderedEvent
 from iiif_server.telemetry.stages import Stages
@@ -58,6 +62,8 @@ class Resolved:
     """The one that the original has or will have."""
     tile: Tile | None
     """The tile of it that is asked for, for the engine TILE."""
+    stored: StoredTile | None
+    """The tile of the original itself that is asked for, or that holds what is."""
     stages: Stages
     """How long everything took so far."""
 
@@ -93,6 +99,7 @@ class Derivatives:
         pyramids: Pyramids,
         pool: WorkerPool,
         *,
+        tiled: TiledOriginals,
         observer: Observer,
         limits: Limits,
         encoding: EncodingOptions,
@@ -104,6 +111,7 @@ class Derivatives:
         self._headers = headers
         self._store = store
         self._pyramids = pyramids
+        self._tiled = tiled
         self._pool = pool
         self._observe = observer
         self._limits = limits
@@ -142,18 +150,37 @@ class Derivatives:
             rendition = request.resolve(image_facts(header), self._limits)
             work = plan_work(header, rendition)
             pyramid = self._pyramids.of(original, header)
-            tile = pyramid.grid.tile_of(rendition) if pyramid and is_plain_jpeg(rendition) else None
-            engine = choose_engine(header, work, lossless=self._lossless, tile=tile is not None)
+            tile = stored = None
+            if is_plain_jpeg(rendition):
+                tile = pyramid.tile_of(rendition) if pyramid is not None else None
+                stored = self._stored_tile(header, rendition)
+            engine = choose_engine(
+                header,
+                work,
+                lossless=self._lossless,
+                tile=tile is not None or (stored is not None and stored.whole),
+                cut=stored is not None,
+            )
             key = derivative_key(
                 original.group, original.fingerprint, rendition, engine, self._encoding
             )
-            yield Resolved(original, header, rendition, engine, work, key, pyramid, tile, stages)
+            yield Resolved(
+                original, header, rendition, engine, work, key, pyramid, tile, stored, stages
+            )
 
     async def body(self, resolved: Resolved) -> Body:
         """The bytes of the answer, complete; raises OriginalRefusedError or RenderFailedError."""
         if resolved.engine is Engine.ORIGINAL:
             self._count(resolved, Engine.ORIGINAL)
             return await asyncio.to_thread(_original_body, resolved.original)
+        if resolved.stored is not None and resolved.stored.whole:
+            with suppress(NoSuchTileError):  # not what the directory says: it can yet be decoded
+                with resolved.stages.measure("tile"):
+                    data = await self._tiled.tile(
+                        resolved.original, resolved.header, resolved.stored
+                    )
+                self._count(resolved, Engine.TILE)
+                return Body(len(data), data)
         if resolved.pyramid is not None and resolved.tile is not None:
             with suppress(RenderFailedError):  # no room for a pyramid: the tile can be had without
                 with resolved.stages.measure("tile"):
@@ -218,9 +245,14 @@ class Derivatives:
         return _Made(content, rendered.engine, {"queue": queued, **rendered.stages})
 
     async def _plan(self, resolved: Resolved, target: Path | None) -> RenderPlan:
-        engine = resolved.engine
-        if engine is Engine.TILE:  # of a pyramid that cannot be: the next best
+        engine, tile = resolved.engine, None
+        if engine is Engine.TILE:  # one that cannot be had: the next best
             engine = choose_engine(resolved.header, resolved.work, lossless=self._lossless)
+        if engine is Engine.JPEGTRAN and resolved.stored is not None:
+            try:
+                tile = await self._tiled.tile(resolved.original, resolved.header, resolved.stored)
+            except NoSuchTileError:
+                engine = Engine.RASTER
         return RenderPlan(
             original=resolved.original.file,
             header=resolved.header,
@@ -229,6 +261,7 @@ class Derivatives:
             work=resolved.work,
             encoding=self._encoding,
             target=target,
+            tile=tile,
         )
 
     async def _run(self, resolved: Resolved, plan: RenderPlan) -> Rendered:
@@ -256,6 +289,11 @@ class Derivatives:
             return None
         factor, path = ready
         return Level(path, pyramid.grid, work_on_level(header, rendition, factor))
+
+    def _stored_tile(self, header: ImageHeader, rendition: Rendition) -> StoredTile | None:
+        own = own_grid(header)
+        tile = own.tile_of(rendition) if own is not None else None
+        return stored_tile(header, tile) if tile is not None else None
 
     def _reserve(self) -> Path | None:
         try:

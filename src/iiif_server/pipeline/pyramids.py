@@ -15,9 +15,11 @@ from iiif_server.cache.failures import RecentFailures
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import EntryKey, Store
 from iiif_server.errors import IiifServerError, RenderFailedError
+from iiif_server.image_api.geometry import square
+from iiif_server.image_api.request import Rendition
 from iiif_server.imaging.build import BuildPlan, part_of
 from iiif_server.imaging.header import ImageHeader
-from iiif_server.imaging.plan import ProfileAction, tile_profile
+from iiif_server.imaging.plan import ProfileAction, lacks_no_level, own_grid, tile_profile
 from iiif_server.imaging.pyramid import Grid, OpenPart, Part, Tile
 from iiif_server.imaging.render import build_part
 from iiif_server.pipeline.keys import FORMAT_VERSION, digest
@@ -68,6 +70,15 @@ class Pyramid:
     header: ImageHeader
     grid: Grid
     profile: ProfileAction
+    parts: tuple[Part, ...]
+    """Those that are made; what they lack the original holds itself."""
+
+    def tile_of(self, rendition: Rendition) -> Tile | None:
+        """The tile of one of the parts that a rendition is; its format does not count."""
+        tile = self.grid.tile_of(rendition)
+        if tile is None or part_of(self.header, tile.scale_factor) not in self.parts:
+            return None
+        return tile
 
 
 @dataclass(slots=True)
@@ -116,8 +127,17 @@ class Pyramids:
         """The pyramid that an original has or will have; None for those that go without."""
         if not self._options.enabled or header.stored.area < self._options.min_pixels:
             return None
-        grid = Grid(header.dimensions, self._options.tile_size)
-        return Pyramid(original, header, grid, tile_profile(header))
+        parts: tuple[Part, ...] = (Part.REDUCED, Part.DETAIL)
+        own = own_grid(header)
+        if own is not None:
+            if header.tiles is None or lacks_no_level(header.tiles, own):
+                return None
+            parts = (Part.REDUCED,)
+        return Pyramid(original, header, self.grid(header), tile_profile(header), parts)
+
+    def grid(self, header: ImageHeader) -> Grid:
+        """The tiles that info.json announces: the original's own where those are served as such."""
+        return own_grid(header) or Grid(header.dimensions, square(self._options.tile_size))
 
     async def tile(self, pyramid: Pyramid, tile: Tile) -> bytes:
         """The JPEG of a tile; its part is made first if it has to be.
@@ -127,7 +147,7 @@ class Pyramids:
         part = part_of(pyramid.header, tile.scale_factor)
         for _ in range(_READ_TRIES):
             opened = await self._opened(pyramid, part)
-            if part is Part.REDUCED:
+            if part is Part.REDUCED and Part.DETAIL in pyramid.parts:
                 self._make_ahead(pyramid, Part.DETAIL)
             try:
                 return opened.part.read(tile, pyramid.grid)
@@ -141,6 +161,8 @@ class Pyramids:
         """The first of these levels that is there, with the file that holds it."""
         for scale_factor in scale_factors:
             part = part_of(pyramid.header, scale_factor)
+            if part not in pyramid.parts:
+                return None  # from here on the original's own levels are nearer
             with suppress(IiifServerError):
                 kept = await self._present(self._key(pyramid, part))
                 if kept is not None:
@@ -149,7 +171,9 @@ class Pyramids:
 
     async def make(self, pyramid: Pyramid) -> bool:
         """Make the parts that are not there; whether there were any. Raises what `tile` raises."""
-        missing = [part for part in Part if await self._present(self._key(pyramid, part)) is None]
+        missing = [
+            part for part in pyramid.parts if await self._present(self._key(pyramid, part)) is None
+        ]
         for part in missing:
             await self._opened(pyramid, part)
         return bool(missing)
@@ -264,7 +288,7 @@ class Pyramids:
                 str(FORMAT_VERSION),
                 original.fingerprint,
                 part,
-                f"{options.tile_size},{options.quality},{self._full_quality},{self._lossless}",
+                f"{pyramid.grid.tile.width},{options.quality},{self._full_quality},{self._lossless}",
             ),
         )
 

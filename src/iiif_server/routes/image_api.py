@@ -140,7 +140,10 @@ async def _information(call: _Call) -> Response:
     async with call.provided.originals.hold(identifier) as original:
         header = await call.provided.headers.of(original)
     document = image_information(
-        chosen.version, call.base_uri, header.dimensions, call.provided.offer(identifier.type)
+        chosen.version,
+        call.base_uri,
+        header.dimensions,
+        call.provided.offer(identifier.type, header),
     )
     content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     tag = blake2b(content, digest_size=16).hexdigest()

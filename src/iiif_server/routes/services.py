@@ -10,6 +10,7 @@ from iiif_server.image_api.formats import Format
 from iiif_server.image_api.geometry import Limits
 from iiif_server.image_api.identifier import Identifier, parse_identifier
 from iiif_server.image_api.information import Service
+from iiif_server.imaging.header import ImageHeader
 from iiif_server.pipeline.derivatives import Derivatives
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.originals import Originals
@@ -41,7 +42,6 @@ class Services:
     """Whether the lossless engine is there."""
     limits: Limits
     min_sizes_size: int
-    tile_size: int
     canonical_redirect: bool
     """Whether requests in another than the canonical form are redirected to it."""
     started: float
@@ -56,14 +56,14 @@ class Services:
         self.originals.source(identifier.type)
         return identifier
 
-    def offer(self, type_: str) -> Service:
-        """What is offered for every image of a type."""
+    def offer(self, type_: str, header: ImageHeader) -> Service:
+        """What is offered for an image of a type."""
         options = self.types[type_]
         return Service(
             limits=self.limits,
             formats=self.formats,
             min_sizes_size=self.min_sizes_size,
-            tile_size=self.tile_size,
+            tile=self.pyramids.grid(header).tile,
             rights=options.rights,
             extra=dict(options.info),
         )

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from iiif_server.errors import DamagedOriginalError, RenderFailedError
-from iiif_server.image_api.geometry import Dimensions
+from iiif_server.image_api.geometry import Dimensions, square
 from iiif_server.imaging import build as building
 from iiif_server.imaging.build import BuildPlan, build, first_reduced
 from iiif_server.imaging.header import probe
@@ -27,7 +27,7 @@ def make(path: Path, part: Part, target: Path) -> Grid:
     header = probe(path, 10**8)
     status = path.stat()
     identity = Identity(path, status.st_size, status.st_mtime_ns)
-    grid = Grid(header.dimensions, SIDE)
+    grid = Grid(header.dimensions, square(SIDE))
     original = OpenOriginal(identity)
     try:
         plan = BuildPlan(identity, header, part, grid, tile_profile(header), True, 90, 92, target)
@@ -42,7 +42,7 @@ def levels(path: Path, folder: Path) -> dict[int, Image.Image]:
     """Every level of the pyramid of a file, put together from its tiles."""
     found = {}
     factors = [1, 2, 4, 8]
-    grid = Grid(Dimensions(1, 1), SIDE)
+    grid = Grid(Dimensions(1, 1), square(SIDE))
     for part in Part:
         target = folder / part
         grid = make(path, part, target)

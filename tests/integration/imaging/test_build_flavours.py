@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from iiif_server.errors import DamagedOriginalError, RenderFailedError
-from iiif_server.image_api.geometry import Box
+from iiif_server.image_api.geometry import Box, square
 from iiif_server.imaging import build as building
 from iiif_server.imaging import jpegtran
 from iiif_server.imaging.build import BuildPlan, build
@@ -155,7 +155,7 @@ def plan_of(path: Path, part: Part, tile_size: int, target: Path) -> BuildPlan:
         original=Identity(path, status.st_size, status.st_mtime_ns),
         header=header,
         part=part,
-        grid=Grid(header.dimensions, tile_size),
+        grid=Grid(header.dimensions, square(tile_size)),
         profile=tile_profile(header),
         lossless=jpegtran.AVAILABLE,
         reduced_quality=90,
@@ -504,7 +504,7 @@ def test_part_is_a_zip_that_anything_opens(
 def test_open_part_reads_what_zip_reads(name: str, pyramids: Callable[[Flavour], Built]) -> None:
     pyramid = pyramids(BY_NAME[name])
     path = Path(pyramid.reduced.parent.parent / name)
-    grid, tiles = Grid(probe(path, MAX_PIXELS).dimensions, 128), pyramid.tiles()
+    grid, tiles = Grid(probe(path, MAX_PIXELS).dimensions, square(128)), pyramid.tiles()
     first = BY_NAME[name].first_reduced
     with OpenPart(pyramid.reduced) as reduced, OpenPart(pyramid.detail) as detail:
         for factor in pyramid.factors:
@@ -520,7 +520,7 @@ def test_open_part_reads_what_zip_reads(name: str, pyramids: Callable[[Flavour],
 
 def test_a_damaged_tile_is_not_read(tmp_path: Path) -> None:
     pyramid = built(original(tmp_path, BY_NAME["420.jpg"]), tmp_path / "parts")
-    grid = Grid(probe(tmp_path / "420.jpg", MAX_PIXELS).dimensions, 128)
+    grid = Grid(probe(tmp_path / "420.jpg", MAX_PIXELS).dimensions, square(128))
     data = bytearray(pyramid.detail.read_bytes())
     with zipfile.ZipFile(pyramid.detail) as container:
         info = container.getinfo(pyramid.name(1, 1, 2))
@@ -548,7 +548,7 @@ def test_a_part_that_is_cut_short_is_an_error_of_the_disk(keep: float, tmp_path:
 
 def test_a_part_that_shrinks_while_it_is_open_is_an_error_of_the_disk(tmp_path: Path) -> None:
     pyramid = built(original(tmp_path, BY_NAME["420.jpg"]), tmp_path / "parts")
-    grid = Grid(probe(tmp_path / "420.jpg", MAX_PIXELS).dimensions, 128)
+    grid = Grid(probe(tmp_path / "420.jpg", MAX_PIXELS).dimensions, square(128))
     with OpenPart(pyramid.detail) as part:
         with pyramid.detail.open("r+b") as file:
             file.truncate(1000)

@@ -14,7 +14,7 @@ from iiif_server.errors import (
     UnsupportedOriginalError,
 )
 from iiif_server.image_api.geometry import Dimensions
-from iiif_server.imaging.header import Profile, icc_segments, probe
+from iiif_server.imaging.header import Profile, probe
 from iiif_server.imaging.turns import FROM_EXIF
 from support import pictures
 from support.pictures import BY_NAME, HEIGHT, PICTURES, WIDTH, Picture, photograph
@@ -175,20 +175,6 @@ def test_gray_image_has_a_gray_profile(tmp_path: Path) -> None:
     image = Image.fromarray(photograph()).convert("L")
     data = pictures.saved(image, "JPEG", icc_profile=pictures.gray_profile())
     assert probe(write(tmp_path, data), LIMIT).profile is Profile.OTHER
-
-
-def test_icc_segments_of_a_jpeg_are_found_in_order() -> None:
-    profile = pictures.wide_profile(150_000)
-    data = pictures.jpeg(photograph(), icc_profile=profile, exif=pictures.exif(1))
-    found = list(icc_segments(data))
-    assert len(found) == 3
-    assert b"".join(segment[18:] for segment in found) == profile
-    assert not list(icc_segments(pictures.jpeg(photograph())))
-
-
-def test_icc_segments_of_nonsense_are_none() -> None:
-    for start in (b"", b"\xff\xd8", b"\xff\xd8\xff\xe2\0", b"\xff\xd8\xff\xe2\0\0" * 9, bytes(999)):
-        assert not list(icc_segments(start))
 
 
 # --- refusals -------------------------------------------------------------------------------

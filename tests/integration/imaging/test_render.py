@@ -337,6 +337,15 @@ def test_orientation_of_other_formats(format_: str, orientation: int, tmp_path: 
         assert np.abs(made - true).mean() < 4
 
 
+@pytest.mark.parametrize("format_", ["tif", "png", "webp", "jpg", "avif"])
+def test_what_has_been_turned_does_not_ask_to_be_turned_again(format_: str, tmp_path: Path) -> None:
+    path = write(tmp_path, pictures.jpeg(photograph(), exif=pictures.exif(6)))
+    data = derive(path, f"full/max/0/default.{format_}").data
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.size == (HEIGHT, WIDTH)
+        assert image.getexif().get(pictures.ORIENTATION_TAG, 1) == 1
+
+
 @pytest.mark.parametrize("rotation", ROTATIONS)
 def test_size_is_of_the_picture_before_its_rotation(rotation: str, originals: Path) -> None:
     made = derive(originals / "8.png", f"full/80,40/{rotation}/default.png")

@@ -9,9 +9,10 @@ from iiif_server.image_api.geometry import (
     Dimensions,
     Limits,
     offered_sizes,
-    offered_tile_size,
+    offered_tile,
     round_half_up,
     scale_factors,
+    square,
     tile_boxes,
 )
 
@@ -145,7 +146,7 @@ def test_the_largest_size_of_a_very_thin_region_is_within_the_limits(
 def test_scale_factors_end_where_the_image_fits_into_one_tile(
     image: Dimensions, tile_size: int, factors: tuple[int, ...]
 ) -> None:
-    assert scale_factors(image, tile_size) == factors
+    assert scale_factors(image, square(tile_size)) == factors
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_tiles_come_in_rows_and_are_cut_at_the_edges(factor: int, boxes: list[Bo
     ],
 )
 def test_a_full_tile_is_within_the_limits(limits: Limits, size: int) -> None:
-    assert offered_tile_size(512, limits) == size
+    assert offered_tile(square(512), limits) == square(size)
 
 
 @pytest.mark.parametrize(

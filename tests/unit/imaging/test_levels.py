@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from iiif_server.image_api.formats import Format
-from iiif_server.image_api.geometry import Box, Dimensions
+from iiif_server.image_api.geometry import Box, Dimensions, square
 from iiif_server.image_api.quality import Quality
 from iiif_server.image_api.request import Rendition
 from iiif_server.image_api.rotation import Rotation, parse_rotation
@@ -29,7 +29,7 @@ from iiif_server.imaging.signatures import OriginalFormat
 from iiif_server.imaging.turns import FROM_EXIF, UPRIGHT, Turn
 
 STORED = Dimensions(4000, 3000)
-GRID = Grid(STORED, 512)  # 1, 2, 4, 8
+GRID = Grid(STORED, square(512))  # 1, 2, 4, 8
 NO_ROTATION = Rotation(Fraction(0), mirror=False)
 RENDITION = Rendition(
     Box(0, 0, 4000, 3000), Dimensions(400, 300), NO_ROTATION, Quality.DEFAULT, Format.JPG
@@ -83,7 +83,9 @@ def test_levels_that_have_enough_pixels_the_least_first(
 
 
 def test_an_image_of_one_tile_has_one_level() -> None:
-    assert levels_for(Grid(Dimensions(300, 200), 512), of((0, 0, 300, 200), (30, 20))) == (1,)
+    assert levels_for(Grid(Dimensions(300, 200), square(512)), of((0, 0, 300, 200), (30, 20))) == (
+        1,
+    )
 
 
 # --- level_answers ----------------------------------------------------------------------------
@@ -241,5 +243,5 @@ def test_reduced_part_begins_where_the_decoder_can_help(max_shrink: int, first: 
 def test_which_originals_give_their_own_coefficients(
     header: ImageHeader, tile_size: int, profile: str, *, lossless: bool
 ) -> None:
-    grid = Grid(STORED, tile_size)
+    grid = Grid(STORED, square(tile_size))
     assert cuts_losslessly(header, grid, ProfileAction(profile)) is lossless

@@ -5,14 +5,14 @@ from fractions import Fraction
 import pytest
 
 from iiif_server.image_api.formats import Format
-from iiif_server.image_api.geometry import Box, Dimensions
+from iiif_server.image_api.geometry import Box, Dimensions, square
 from iiif_server.image_api.quality import Quality
 from iiif_server.image_api.request import Rendition
 from iiif_server.image_api.rotation import Rotation
 from iiif_server.imaging.plan import is_plain_jpeg, levels_for
 from iiif_server.imaging.pyramid import Grid, Tile
 
-GRID = Grid(Dimensions(1000, 700), 256)
+GRID = Grid(Dimensions(1000, 700), square(256))
 UPRIGHT = Rotation(Fraction(0), mirror=False)
 
 

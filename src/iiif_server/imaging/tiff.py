@@ -1,0 +1,243 @@
+"""Tiled TIFFs: which levels of an image they hold, and where the tiles of each lie.
+
+TIFF 6.0, section 15 (tiles); TIFF Technical Note 2 (JPEG); BigTIFF. What is read here is the
+directories; no pixel is decoded.
+"""
+
+import warnings
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+from iiif_server.image_api.geometry import Dimensions
+from iiif_server.imaging.markers import adobe_segment, icc_segment, jfif_segment
+
+Directory: TypeAlias = ImageFileDirectory_v2
+
+_MOST_DIRECTORIES = 64
+"""How many are looked at: a pyramid of a gigapixel has a dozen, and a chain may have no end."""
+_MOST_TILES = 4_000_000
+_MOST_BYTES_A_TILE = 64_000_000
+_MOST_TILE_SIDES = 8
+
+_SUBFILE_TYPE, _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
+_SAMPLES, _PLANAR, _TILE_WIDTH, _TILE_LENGTH, _OFFSETS, _COUNTS = 277, 284, 322, 323, 324, 325
+_SUBDIRECTORIES, _JPEG_TABLES, _ICC_PROFILE = 330, 347, 34675
+_ALIKE = (_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR, _TILE_WIDTH, _TILE_LENGTH)
+"""What the levels of one image have in common."""
+_REDUCED = 1
+"""NewSubfileType, bit 0: a reduced-resolution version of another image in this file."""
+_JPEG = 7
+_BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
+_EIGHT_BITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLevel:
+    """One resolution at which a TIFF holds its image."""
+
+    scale_factor: int
+    dimensions: Dimensions
+    page: int
+    subdirectory: int | None
+    """Which SubIFD of the page it is; None: the page itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTiles:
+    """The levels of a tiled TIFF, from full resolution down, all with tiles of one extent."""
+
+    tile: Dimensions
+    levels: tuple[StoredLevel, ...]
+    components: int
+    """How many a tile that is a JPEG has; 0: its tiles cannot be passed on as JPEGs."""
+
+    @property
+    def factors(self) -> tuple[int, ...]:
+        """The scale factors of the levels, ascending."""
+        return tuple(level.scale_factor for level in self.levels)
+
+    @property
+    def contiguous(self) -> int:
+        """The last of the scale factors 1, 2, 4, ... up to which no level is missing."""
+        factor, factors = 1, set(self.factors)
+        while factor * 2 in factors:
+            factor *= 2
+        return factor
+
+    def level(self, scale_factor: int) -> StoredLevel:
+        """The level of a scale factor that is among `factors`."""
+        return next(level for level in self.levels if level.scale_factor == scale_factor)
+
+
+@dataclass(frozen=True, slots=True)
+class TileTable:
+    """Where the tiles of one level lie, in rows from the top left."""
+
+    offsets: Sequence[int]
+    lengths: Sequence[int]
+    before: bytes
+    """What a tile's JPEG has to begin with in place of its first marker, to be complete."""
+
+
+def stored_tiles(file: BinaryIO) -> StoredTiles | None:
+    """What a TIFF holds in tiles; None if its full resolution is not tiled.
+
+    A directory counts as a level if it says that it is reduced (or stands below the first as a
+    SubIFD), stores its samples alike, and has 1/2, 1/4, ... of the sides, however rounded.
+    """
+    found = _sound_levels(file)
+    if not found:
+        return None
+    base = found[0][1]
+    return StoredTiles(_tile(base), tuple(level for level, _ in found), _jpeg_components(base))
+
+
+def read_tile_tables(path: Path, *, keep_profile: bool) -> Mapping[int, TileTable]:
+    """The tables of the levels of a tiled TIFF, by scale factor; only those that are sound.
+
+    Raises OSError where there is no such file any more.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        found = _sound_levels(file)
+        profile = bytes(found[0][1].get(_ICC_PROFILE, b"")) if found and keep_profile else b""
+        tables = {level.scale_factor: _table(level, ifd, size, profile) for level, ifd in found}
+    return {factor: table for factor, table in tables.items() if table is not None}
+
+
+def _sound_levels(file: BinaryIO) -> list[tuple[StoredLevel, Directory]]:
+    """The levels; none where the directories are not what they should be."""
+    try:
+        return list(_levels(file))
+    except Exception:  # noqa: BLE001 - a hostile directory; decoders say what they think of it
+        return []
+
+
+def _levels(file: BinaryIO) -> Iterator[tuple[StoredLevel, Directory]]:
+    """The levels of a tiled TIFF with their directories, each factor once, ascending."""
+    directories = _directories(file)
+    base = next(directories, None)
+    if base is None or _TILE_WIDTH not in base[2] or _TILE_LENGTH not in base[2]:
+        return
+    whole, tile = _dimensions(base[2]), _tile(base[2])
+    found = {1: (StoredLevel(1, whole, 0, None), base[2])}
+    for page, subdirectory, ifd in directories:
+        alike = all(ifd.get(tag) == base[2].get(tag) for tag in _ALIKE)
+        reduced = subdirectory is not None or int(ifd.get(_SUBFILE_TYPE, 0)) & _REDUCED
+        if not (alike and reduced):
+            continue
+        size = _dimensions(ifd)
+        factor = _factor(whole, size)
+        if factor is not None and factor not in found and not _is_overgrown(tile, size):
+            found[factor] = (StoredLevel(factor, size, page, subdirectory), ifd)
+    for factor in sorted(found):
+        yield found[factor]
+
+
+def _is_overgrown(tile: Dimensions, size: Dimensions) -> bool:
+    """Whether a level is so much smaller than its tiles that libvips takes it for an attack."""
+    return (
+        tile.width > _MOST_TILE_SIDES * size.width or tile.height > _MOST_TILE_SIDES * size.height
+    )
+
+
+def _factor(whole: Dimensions, size: Dimensions) -> int | None:
+    """The power of two by which the size is smaller, its sides rounded in any way; or None."""
+    factor = 2
+    while factor <= 2 * max(whole.width, whole.height):
+        if (
+            abs(size.width * factor - whole.width) < factor
+            and abs(size.height * factor - whole.height) < factor
+        ):
+            return factor
+        factor *= 2
+    return None
+
+
+def _directories(file: BinaryIO) -> Iterator[tuple[int, int | None, Directory]]:
+    """The directories of the main chain and the SubIFDs of the first, with page and SubIFD."""
+    file.seek(0)
+    head = file.read(8)
+    if head[2:3] == b"+":
+        head += file.read(8)
+    next_ = ImageFileDirectory_v2(head).next
+    seen: set[int] = set()
+    for page in range(_MOST_DIRECTORIES):
+        if not next_ or next_ in seen:
+            return
+        seen.add(next_)
+        ifd = _directory(file, head, next_)
+        yield page, None, ifd
+        if page == 0:
+            for number, offset in enumerate(_numbers(ifd, _SUBDIRECTORIES)[:_MOST_DIRECTORIES]):
+                if offset not in seen:
+                    seen.add(offset)
+                    yield page, number, _directory(file, head, offset)
+        next_ = ifd.next
+
+
+def _directory(file: BinaryIO, head: bytes, offset: int) -> Directory:
+    ifd = ImageFileDirectory_v2(head)
+    file.seek(offset)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what cannot be read is left out, and then missing
+        ifd.next = 0
+        ifd.load(file)
+    return ifd
+
+
+def _dimensions(ifd: Directory) -> Dimensions:
+    return Dimensions(_positive(ifd[_WIDTH]), _positive(ifd[_LENGTH]))
+
+
+def _tile(ifd: Directory) -> Dimensions:
+    return Dimensions(_positive(ifd[_TILE_WIDTH]), _positive(ifd[_TILE_LENGTH]))
+
+
+def _positive(value: Any) -> int:
+    if not isinstance(value, int) or value <= 0:
+        raise ValueError(f"{value} is no extent")
+    return value
+
+
+def _jpeg_components(ifd: Directory) -> int:
+    """The number of components of tiles that are baseline JPEGs anyone can show; else 0."""
+    samples = int(ifd.get(_SAMPLES, 1))
+    bits = set(_numbers(ifd, _BITS))
+    if ifd.get(_COMPRESSION) != _JPEG or bits != {_EIGHT_BITS} or int(ifd.get(_PLANAR, 1)) != 1:
+        return 0
+    shown = {(_BLACK_IS_ZERO, 1), (_RGB, 3), (_YCBCR, 3)}
+    return samples if (ifd.get(_PHOTOMETRIC), samples) in shown else 0
+
+
+def _table(level: StoredLevel, ifd: Directory, size: int, profile: bytes) -> TileTable | None:
+    tile, whole = _tile(ifd), level.dimensions
+    expected = -(-whole.width // tile.width) * -(-whole.height // tile.height)
+    offsets, lengths = _numbers(ifd, _OFFSETS), _numbers(ifd, _COUNTS)
+    sound = (
+        expected <= _MOST_TILES
+        and len(offsets) == len(lengths) == expected
+        and all(
+            length <= _MOST_BYTES_A_TILE and offset + length <= size
+            for offset, length in zip(offsets, lengths, strict=True)
+        )
+    )
+    if not sound:
+        return None
+    # Without these, who shows a JPEG has to guess what its components mean.
+    meaning = adobe_segment() if ifd.get(_PHOTOMETRIC) == _RGB else jfif_segment()
+    tables = bytes(ifd.get(_JPEG_TABLES, b""))[2:-2]  # between its own first and last marker
+    before = b"\xff\xd8" + meaning + (icc_segment(profile) if profile else b"") + tables
+    return TileTable(array("Q", offsets), array("Q", lengths), before)
+
+
+def _numbers(ifd: Directory, tag: int) -> tuple[int, ...]:
+    """The whole numbers of a tag, of which there may be one, many or none."""
+    value: Any = ifd.get(tag, ())
+    values = value if isinstance(value, tuple) else (value,)
+    return tuple(item for item in values if isinstance(item, int))

@@ -1,0 +1,104 @@
+"""The tiles that originals hold themselves: read where they lie, and made complete JPEGs."""
+
+import asyncio
+import os
+import weakref
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.errors import OriginalChangedError
+from iiif_server.imaging.header import ImageHeader
+from iiif_server.imaging.markers import frame
+from iiif_server.imaging.plan import ProfileAction, StoredTile, tile_profile
+from iiif_server.imaging.tiff import StoredTiles, TileTable, read_tile_tables
+from iiif_server.pipeline.originals import Original
+from iiif_server.workers.pool import WorkerPool
+
+_KEPT_OPEN = 64
+"""Originals whose tables and file stay open: 16 bytes a tile, and a descriptor."""
+_TIMEOUT = 20.0
+"""Seconds for reading the tables of an original."""
+
+
+class NoSuchTileError(Exception):
+    """The original does not hold this tile as a JPEG of the right extent; it may yet be decoded."""
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class _OpenOriginal:
+    """An original that is open, and where its tiles lie; closed when nobody uses it any more."""
+
+    descriptor: int
+    mtime_ns: int
+    tables: Mapping[int, TileTable]
+
+    def read(self, tile: StoredTile, expected: StoredTiles) -> bytes:
+        """The JPEG of a tile; raises NoSuchTileError, or OriginalChangedError."""
+        table = self.tables.get(tile.scale_factor)
+        if table is None:
+            raise NoSuchTileError
+        try:
+            data = os.pread(self.descriptor, table.lengths[tile.number], table.offsets[tile.number])
+        except OSError as error:
+            raise NoSuchTileError from error
+        if os.fstat(self.descriptor).st_mtime_ns != self.mtime_ns:
+            raise OriginalChangedError("The original has just been replaced; please ask again.")
+        jpeg = table.before + data[2:]
+        if data[:2] != b"\xff\xd8" or frame(jpeg) != (expected.tile, expected.components):
+            raise NoSuchTileError
+        return jpeg
+
+
+class TiledOriginals:
+    """Tiled TIFFs that are open, by fingerprint; the ones used last."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+        self._open: OrderedDict[str, _OpenOriginal] = OrderedDict()
+        self._flights: SingleFlight[str, None] = SingleFlight()
+
+    def __repr__(self) -> str:
+        return f"<TiledOriginals {len(self._open)} open>"
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    async def tile(self, original: Original, header: ImageHeader, tile: StoredTile) -> bytes:
+        """The JPEG of a tile, the whole of it, as the original has it.
+
+        Raises NoSuchTileError, OriginalChangedError, or what reading a header raises.
+        """
+        key = original.fingerprint
+        if key not in self._open:
+            await self._flights.run(key, lambda: self._open_original(original, header))
+        opened = self._open.get(key)
+        if opened is None or header.tiles is None:
+            raise NoSuchTileError
+        self._open.move_to_end(key)
+        return await asyncio.to_thread(opened.read, tile, header.tiles)
+
+    def close(self) -> None:
+        """Give all files back."""
+        self._open.clear()
+
+    async def _open_original(self, original: Original, header: ImageHeader) -> None:
+        path, identity = original.file.path, original.file
+        keep_profile = tile_profile(header) is ProfileAction.KEEP
+        read = partial(read_tile_tables, keep_profile=keep_profile)
+        try:
+            tables = await self._pool.run(read, path, timeout=_TIMEOUT)
+            descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY)
+        except OSError as error:
+            raise OriginalChangedError("The original has just been removed.") from error
+        status = os.fstat(descriptor)
+        if (status.st_size, status.st_mtime_ns) != (identity.size, identity.mtime_ns):
+            os.close(descriptor)
+            raise OriginalChangedError("The original has just been replaced; please ask again.")
+        opened = _OpenOriginal(descriptor, identity.mtime_ns, tables)
+        weakref.finalize(opened, os.close, descriptor)
+        self._open[original.fingerprint] = opened
+        while len(self._open) > _KEPT_OPEN:
+            self._open.popitem(last=False)

@@ -1,0 +1,86 @@
+"""Tiled TIFFs as libvips writes them, and what of them a reader of the specification finds."""
+
+import struct
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from support import pictures
+from support.pictures import Pixels
+
+TILE_WIDTH, TILE_LENGTH, OFFSETS, COUNTS, SUBDIRECTORIES, TABLES = 322, 323, 324, 325, 330, 347
+_FORMS = {1: "B", 2: "c", 3: "H", 4: "I", 7: "c", 13: "I", 16: "Q", 18: "Q"}
+
+
+def tiled(pixels: Pixels, side: int | tuple[int, int] = 128, **options: Any) -> bytes:
+    """A tiled TIFF; by default a pyramid of JPEG tiles."""
+    width, height = (side, side) if isinstance(side, int) else side
+    interpretation = {1: "b-w", 3: "srgb"}[pixels.shape[2]]
+    image = pictures.vips(pixels, interpretation)
+    chosen = {"compression": "jpeg", "Q": 80, "pyramid": True, **options}
+    return pictures.tiff(image, tile=True, tile_width=width, tile_height=height, **chosen)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One directory of a TIFF: the values of its tags."""
+
+    data: bytes
+    tags: dict[int, tuple[Any, ...]]
+
+    def tile(self, number: int) -> bytes:
+        """The bytes of a tile, as they lie in the file."""
+        offset, length = self.tags[OFFSETS][number], self.tags[COUNTS][number]
+        return self.data[offset : offset + length]
+
+    @property
+    def tables(self) -> bytes:
+        """JPEGTables, as they lie in the file."""
+        return b"".join(self.tags[TABLES])
+
+
+def levels(data: bytes) -> list[Level]:
+    """The directories of a little-endian TIFF or BigTIFF, with the SubIFDs of the first."""
+    big = data[2] == 43
+    (at,) = struct.unpack_from("<Q" if big else "<I", data, 8 if big else 4)
+    found: list[Level] = []
+    while at:
+        level, at = _directory(data, at, big=big)
+        found.append(level)
+    below = found[0].tags.get(SUBDIRECTORIES, ())
+    return found + [_directory(data, offset, big=big)[0] for offset in below]
+
+
+def _directory(data: bytes, at: int, *, big: bool) -> tuple[Level, int]:
+    (count,) = struct.unpack_from("<Q" if big else "<H", data, at)
+    at += 8 if big else 2
+    size, inline = (20, 8) if big else (12, 4)
+    tags: dict[int, tuple[Any, ...]] = {}
+    for entry in range(at, at + count * size, size):
+        tag, kind, values = struct.unpack_from("<HHQ" if big else "<HHI", data, entry)
+        if kind in _FORMS:
+            form = f"<{values}{_FORMS[kind]}"
+            place = entry + size - inline
+            if struct.calcsize(form) > inline:
+                (place,) = struct.unpack_from("<Q" if big else "<I", data, place)
+            tags[tag] = struct.unpack_from(form, data, place)
+    (following,) = struct.unpack_from("<Q" if big else "<I", data, at + count * size)
+    return Level(data, tags), following
+
+
+def quantisation_tables(jpeg: bytes) -> list[bytes]:
+    """The payloads of all DQT segments before the first scan."""
+    return [payload for marker, payload in _segments(jpeg) if marker == 0xDB]
+
+
+def markers(jpeg: bytes) -> list[int]:
+    """The second bytes of the markers before the first scan."""
+    return [marker for marker, _ in islice(_segments(jpeg), 100)]
+
+
+def _segments(jpeg: bytes) -> Any:
+    at = 2
+    while jpeg[at] == 0xFF and jpeg[at + 1] not in {0xD9, 0xDA}:
+        (length,) = struct.unpack_from(">H", jpeg, at + 2)
+        yield jpeg[at + 1], jpeg[at + 4 : at + 2 + length]
+        at += 2 + length

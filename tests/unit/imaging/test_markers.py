@@ -1,0 +1,58 @@
+"""Marker segments of JPEGs."""
+
+import pytest
+
+from iiif_server.image_api.geometry import Dimensions
+from iiif_server.imaging.markers import (
+    adobe_segment,
+    frame,
+    icc_segment,
+    icc_segments,
+    jfif_segment,
+)
+from support import pictures
+from support.pictures import HEIGHT, WIDTH, photograph
+
+
+def test_icc_segments_of_a_jpeg_are_found_in_order() -> None:
+    profile = pictures.wide_profile(150_000)
+    data = pictures.jpeg(photograph(), icc_profile=profile, exif=pictures.exif(1))
+    found = list(icc_segments(data))
+    assert len(found) == 3
+    assert b"".join(segment[18:] for segment in found) == profile
+    assert not list(icc_segments(pictures.jpeg(photograph())))
+
+
+def test_icc_segments_of_nonsense_are_none() -> None:
+    for start in (b"", b"\xff\xd8", b"\xff\xd8\xff\xe2\0", b"\xff\xd8\xff\xe2\0\0" * 9, bytes(999)):
+        assert not list(icc_segments(start))
+
+
+def test_a_profile_in_one_segment_is_found_again() -> None:
+    profile = pictures.wide_profile()
+    data = pictures.jpeg(photograph())
+    (found,) = icc_segments(data[:2] + icc_segment(profile) + data[2:])
+    assert found[18:] == profile
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"sampling": 0}])
+def test_the_frame_tells_dimensions_and_components(options: dict[str, bool]) -> None:
+    data = pictures.jpeg(photograph(), **options)
+    assert frame(data) == (Dimensions(WIDTH, HEIGHT), 3)
+    assert frame(pictures.jpeg(photograph()[..., 0])) == (Dimensions(WIDTH, HEIGHT), 1)
+
+
+@pytest.mark.parametrize("start", [b"", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff\xc0\0\x04\x08", b"P6"])
+def test_what_has_no_frame_has_no_dimensions(start: bytes) -> None:
+    assert frame(start) is None
+
+
+def test_samples_of_more_than_eight_bits_are_no_frame_for_viewers() -> None:
+    data = bytearray(pictures.jpeg(photograph()))
+    data[data.index(b"\xff\xc0") + 4] = 12
+    assert frame(bytes(data)) is None
+
+
+def test_segments_say_their_length() -> None:
+    for segment in (jfif_segment(), adobe_segment(), icc_segment(b"x" * 999)):
+        assert int.from_bytes(segment[2:4], "big") == len(segment) - 2
