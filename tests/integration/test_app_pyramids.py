@@ -245,3 +245,69 @@ async def test_two_servers_on_one_folder_make_one_pyramid(
         ]
         assert sum(done) == 2 + 2  # each is asked once which formats it makes
     assert len(parts(tmp_path)) == 2
+
+
+# --- what levels may stand for -----------------------------------------------------------------
+
+
+async def test_a_region_within_one_tile_is_cut_from_the_tile_without_loss(
+    tmp_path: Path, pixels: pictures.Pixels
+) -> None:
+    data = pictures.jpeg(pixels, sampling=0)  # 4:4:4, so that cutting leaves the colours alone
+    async with app(tmp_path) as server:
+        server.put("disk", "pic.jpg", data)
+        path = "/disk:pic.jpg/144,272,64,48/max/{}/default.jpg"
+        direct = await server.get(path.format("0"))
+        turned = await server.get(path.format("180"))
+        await built(server)
+        for stored in server.settings.cache_path.rglob("*.jpg"):
+            stored.unlink()
+        # The original is made unreadable without a change of its size and time.
+        original = server.original("disk", "pic.jpg")
+        status = original.stat()
+        original.write_bytes(data[:600] + bytes(len(data) - 600))
+        os.utime(original, ns=(status.st_atime_ns, status.st_mtime_ns))
+        for before, rotation in ((direct, "0"), (turned, "180")):
+            cut = await server.get(path.format(rotation))
+            assert engine(cut) == "jpegtran"
+            assert np.array_equal(np.asarray(opened(cut)), np.asarray(opened(before)))
+
+
+@pytest.mark.parametrize(
+    ("request_", "exact"),
+    [("100,100,200,150/max/0/default.png", True), ("full/600,/0/default.png", False)],
+)
+async def test_a_lossless_answer_of_a_lossless_original_shows_no_trace_of_its_pyramid(
+    request_: str, *, exact: bool, tmp_path: Path, pixels: pictures.Pixels
+) -> None:
+    async with app(tmp_path) as server:
+        server.put("disk", "pic.png", pictures.saved(Image.fromarray(pixels), "PNG"))
+        before = await server.get(f"/disk:pic.png/{request_}")
+        await built(server, "pic.png")
+        for stored in server.settings.cache_path.rglob("*.png"):
+            stored.unlink()
+        after = await server.get(f"/disk:pic.png/{request_}")
+        assert engine(after) == "raster"
+        assert after.content == before.content
+        if exact:
+            assert np.array_equal(np.asarray(opened(after)), pixels[100:250, 100:300])
+
+
+async def test_a_tag_is_strong_only_where_the_bytes_are_always_the_same(
+    tmp_path: Path, pixels: pictures.Pixels
+) -> None:
+    async with app(tmp_path) as server:
+        server.put("disk", "pic.jpg", pictures.jpeg(pixels))
+        server.put("disk", "small.jpg", pictures.jpeg(pixels[:100, :100].copy()))
+        for path in (DETAIL, "/disk:pic.jpg/full/max/0/default.jpg"):
+            assert (await server.get(path)).headers["etag"].startswith('"')
+        assert (
+            (await server.get("/disk:small.jpg/full/50,/0/default.jpg"))
+            .headers["etag"]
+            .startswith('"')
+        )
+        path = "/disk:pic.jpg/full/300,/0/default.jpg"
+        response = await server.get(path)
+        assert response.headers["etag"].startswith('W/"')
+        again = await server.get(path, If_None_Match=response.headers["etag"])
+        assert again.status_code == 304

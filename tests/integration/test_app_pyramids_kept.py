@@ -235,6 +235,9 @@ ORIGINALS: dict[str, Callable[[Pixels], bytes]] = {
 }
 
 
+LOSSLESS = {"pic.png", "16.tif"}
+
+
 async def test_what_is_made_of_levels_is_what_is_made_directly(tmp_path: Path) -> None:
     async with (
         running_app(small(tmp_path / "with")) as server,
@@ -248,7 +251,10 @@ async def test_what_is_made_of_levels_is_what_is_made_directly(tmp_path: Path) -
             for request, close in FROM_LEVELS:
                 path = f"/disk:{name}/{request}"
                 made, true = await server.get(path), await direct.get(path)
-                assert (engine(made), engine(true)) == ("level", "raster"), path
+                # Nothing that goes without loss from end to end is made of a compressed level.
+                exact = name in LOSSLESS and request.startswith(("37,", "101,"))
+                source = "raster" if exact and request.endswith("png") else "level"
+                assert (engine(made), engine(true)) == (source, "raster"), path
                 assert opened(made).size == opened(true).size, path
                 assert opened(made).mode == opened(true).mode, path
                 profiles = [opened(each).info.get("icc_profile") for each in (made, true)]

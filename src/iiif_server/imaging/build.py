@@ -1,6 +1,9 @@
 """Making pyramids, in worker processes."""
 
+import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,18 +98,27 @@ def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
 
 def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
     """The tiles at full resolution, and those at half resolution if the reduced part lacks them."""
-    lossless = plan.lossless and cuts_losslessly(plan.header, plan.grid, plan.profile)
-    if lossless:
-        try:
-            yield from _own_tiles(plan, original)
-        except jpegtran.LosslessFailedError:
-            lossless = False
-    if not lossless:
-        yield from _tiles(plan, 1, _upright(plan, original, 1), plan.full_quality)
-    for scale_factor in plan.grid.scale_factors[1:]:
-        if scale_factor < first_reduced(plan.header):
-            halved = _halved(_upright(plan, original, 1))
-            yield from _tiles(plan, scale_factor, halved, plan.reduced_quality)
+    halved = [
+        factor for factor in plan.grid.scale_factors[1:2] if factor < first_reduced(plan.header)
+    ]
+    if plan.lossless and cuts_losslessly(plan.header, plan.grid, plan.profile):
+        # jpegtran and the decoder keep a core busy each; they read the file by ways of their own.
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            half = beside.submit(_half, plan, original) if halved else None
+            with suppress(jpegtran.LosslessFailedError):
+                yield from _own_tiles(plan, original)
+                if half is not None:
+                    yield from _cut_tiles(plan, halved[0], half.result())
+                return
+    yield from _tiles(plan, 1, _upright(plan, original, 1), plan.full_quality)
+    if halved:
+        yield from _cut_tiles(plan, halved[0], _half(plan, original))
+
+
+def _half(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:
+    """The tiles at half resolution."""
+    level = _halved(_upright(plan, original, 1))
+    return raster.cut(level, plan.grid.tile.width, plan.reduced_quality)
 
 
 def _upright(plan: BuildPlan, original: OpenOriginal, shrink: int) -> raster.Pixels:
@@ -169,6 +181,12 @@ def _tiles(
     plan: BuildPlan, scale_factor: int, level: raster.Pixels, quality: int
 ) -> Iterator[tuple[Tile, bytes]]:
     """The tiles of one level, encoded."""
-    with raster.cut(level, plan.grid.tile.width, quality) as cut:
+    return _cut_tiles(plan, scale_factor, raster.cut(level, plan.grid.tile.width, quality))
+
+
+def _cut_tiles(
+    plan: BuildPlan, scale_factor: int, cut: zipfile.ZipFile
+) -> Iterator[tuple[Tile, bytes]]:
+    with cut:
         for tile, _ in plan.grid.tiles(scale_factor):
             yield tile, cut.read(f"tiles_files/0/{tile.column}_{tile.row}.jpg")

@@ -11,6 +11,7 @@ from iiif_server.image_api.request import Rendition
 from iiif_server.imaging.header import Colour, ImageHeader, Profile
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.pyramid import Grid, Tile
+from iiif_server.imaging.signatures import OriginalFormat
 from iiif_server.imaging.tiff import StoredTiles
 from iiif_server.imaging.turns import UPRIGHT, Turn
 
@@ -18,6 +19,9 @@ MOST_PROFILE_BYTES = 32_768
 """A larger ICC profile is applied and not repeated in every tile."""
 MOST_PIXELS_CUT = 32_000_000
 """An original above this is not read as a whole for one region that its pyramid can answer."""
+_LOSSLESS_FORMATS = frozenset({Format.PNG, Format.TIF})
+_LOSSY_ORIGINALS = frozenset({OriginalFormat.WEBP, OriginalFormat.AVIF})
+"""Besides JPEG; the header of a JPEG 2000 or a TIFF does not tell for sure."""
 LEAST_TILE, MOST_TILE = 64, 4096
 """The sides that a tile of an original may have to be announced: smaller ones are too many to ask
 for one by one, and larger ones too much at once."""
@@ -92,6 +96,15 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
+class TileToCut:
+    """A tile at full resolution, as a JPEG of the original's own coefficients."""
+
+    data: bytes
+    work: Work
+    """What jpegtran has to do with it; its box is in pixels of the tile."""
+
+
+@dataclass(frozen=True, slots=True)
 class RenderPlan:
     """One job for a worker."""
 
@@ -104,8 +117,8 @@ class RenderPlan:
     """An empty file that takes the result; None: there is nowhere to write."""
     level: Level | None = None
     """Where to take the pixels from, if a pyramid is the cheapest."""
-    tile: bytes | None = None
-    """A tile of the original as a JPEG, of which jpegtran is to cut the upper left `work.size`."""
+    tile: TileToCut | None = None
+    """What holds all that is asked for, and is much less to read than the original."""
 
 
 def plan_work(header: ImageHeader, rendition: Rendition) -> Work:
@@ -135,14 +148,27 @@ def work_on_level(header: ImageHeader, rendition: Rendition, scale_factor: int) 
     return replace(plan_work(upright, rendition), shrink=scale_factor)
 
 
-def levels_for(grid: Grid, rendition: Rendition) -> tuple[int, ...]:
-    """The scale factors of the levels that have enough pixels for a rendition, the least first."""
+def levels_for(grid: Grid, rendition: Rendition, *, spare: int = 1) -> tuple[int, ...]:
+    """The scale factors of the levels that have enough pixels for a rendition, the least first.
+
+    Enough is `spare` times as many in each direction.
+    """
     wanted = (
         factor
         for factor in reversed(grid.scale_factors)
-        if _has_enough(factor, rendition.region, rendition.size)
+        if _has_enough(factor * spare, rendition.region, rendition.size)
     )
     return tuple(wanted)
+
+
+def spare_pixels(header: ImageHeader, rendition: Rendition) -> int:
+    """How many times the pixels a level must have, in each direction, to stand for the original.
+
+    Where both the original and the answer are without loss, what compressing the level has done to
+    it must be averaged out.
+    """
+    lossy = header.jpeg is not None or header.format in _LOSSY_ORIGINALS
+    return 1 if lossy or rendition.format not in _LOSSLESS_FORMATS else 2
 
 
 def level_answers(header: ImageHeader, rendition: Rendition, engine: Engine) -> bool:

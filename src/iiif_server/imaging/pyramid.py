@@ -79,6 +79,14 @@ class Grid:
                 return Tile(scale_factor, box.x // across, box.y // down)
         return None
 
+    def full_tile_around(self, box: Box) -> tuple[Tile, Box] | None:
+        """The tile at full resolution that holds a box, with the box in pixels of the tile."""
+        column, row = box.x // self.tile.width, box.y // self.tile.height
+        x, y = box.x - column * self.tile.width, box.y - row * self.tile.height
+        if x + box.width > self.tile.width or y + box.height > self.tile.height:
+            return None
+        return Tile(1, column, row), Box(x, y, box.width, box.height)
+
 
 def write_part(target: Path, tiles: Iterable[tuple[Tile, bytes]], grid: Grid) -> None:
     """Write the tiles into one file, as they come. Raises OSError."""

@@ -11,10 +11,9 @@ from iiif_server.image_api.geometry import Box
 from iiif_server.image_api.quality import Quality
 from iiif_server.imaging import jpegtran, raster
 from iiif_server.imaging.build import BuildPlan, build
-from iiif_server.imaging.originals import OpenOriginal, OpenOriginals
+from iiif_server.imaging.originals import OpenOriginals
 from iiif_server.imaging.plan import Engine, Level, ProfileAction, RenderPlan, Work
 from iiif_server.imaging.pyramid import OpenPart, Tile
-from iiif_server.imaging.turns import UPRIGHT
 from iiif_server.telemetry.stages import Stages
 
 _PARTS_OPEN = 16
@@ -86,24 +85,22 @@ def _made(plan: RenderPlan, stages: Stages) -> tuple[Engine, bytes]:
             return Engine.LEVEL, _of_level(plan, plan.level, stages)
     if plan.tile is not None:
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
-            box = Box(0, 0, plan.work.size.width, plan.work.size.height)
-            cut = jpegtran.transform(plan.tile, box, UPRIGHT, gray=False, keep_profile=True)
-            return Engine.JPEGTRAN, cut
+            return Engine.JPEGTRAN, _cut(plan.tile.work, plan.tile.data)
     with stages.measure("open"):
         original = _process.originals.get(plan.original)
-    if plan.engine is Engine.JPEGTRAN and plan.tile is None:
+    if plan.engine is Engine.JPEGTRAN:
         # What the header promised the data may not keep; pixels may still be had of it.
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
-            return Engine.JPEGTRAN, _cut(plan.work, original)
+            return Engine.JPEGTRAN, _cut(plan.work, original.bytes)
     with stages.measure("decode"):
         pixels = raster.pixels(original.descriptor, plan.header, plan.work)
     with stages.measure("encode"):
         return Engine.RASTER, raster.encoded(pixels, plan.header, plan.work, plan.encoding)
 
 
-def _cut(work: Work, original: OpenOriginal) -> bytes:
+def _cut(work: Work, jpeg: jpegtran.Buffer) -> bytes:
     return jpegtran.transform(
-        original.bytes,
+        jpeg,
         work.box,
         work.turn,
         gray=work.quality is Quality.GRAY,

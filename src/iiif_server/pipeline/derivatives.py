@@ -4,16 +4,17 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import EntryKey, Store
 from iiif_server.errors import IiifServerError, OriginalChangedError, RenderFailedError
 from iiif_server.image_api.formats import Format, unsupported_format
-from iiif_server.image_api.geometry import Limits
+from iiif_server.image_api.geometry import Box, Limits
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
+from iiif_server.imaging.build import cuts_losslessly
 from iiif_server.imaging.header import Colour, ImageHeader
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import (
@@ -21,6 +22,7 @@ from iiif_server.imaging.plan import (
     Level,
     RenderPlan,
     StoredTile,
+    TileToCut,
     Work,
     choose_engine,
     is_plain_jpeg,
@@ -28,6 +30,7 @@ from iiif_server.imaging.plan import (
     levels_for,
     own_grid,
     plan_work,
+    spare_pixels,
     stored_tile,
     work_on_level,
 )
@@ -66,6 +69,14 @@ class Resolved:
     """The tile of the original itself that is asked for, or that holds what is."""
     stages: Stages
     """How long everything took so far."""
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether the answer has the same bytes whenever it is made.
+
+        What is made of a pyramid once that is there differs by what compressing did to it.
+        """
+        return self.pyramid is None or self.engine in {Engine.ORIGINAL, Engine.TILE}
 
     @property
     def facts(self) -> ImageFacts:
@@ -245,19 +256,20 @@ class Derivatives:
         return _Made(content, rendered.engine, {"queue": queued, **rendered.stages})
 
     async def _plan(self, resolved: Resolved, target: Path | None) -> RenderPlan:
-        engine, tile = resolved.engine, None
+        engine, tile, level = resolved.engine, None, None
         if engine is Engine.TILE:  # one that cannot be had: the next best
             engine = choose_engine(resolved.header, resolved.work, lossless=self._lossless)
-        if engine is Engine.JPEGTRAN and resolved.stored is not None:
-            try:
-                tile = await self._tiled.tile(resolved.original, resolved.header, resolved.stored)
-            except NoSuchTileError:
+        if engine is Engine.JPEGTRAN:
+            tile = await self._tile_to_cut(resolved)
+            if tile is None and resolved.stored is not None:
                 engine = Engine.RASTER
+        if tile is None:
+            level = await self._level(resolved)
         return RenderPlan(
             original=resolved.original.file,
             header=resolved.header,
             engine=engine,
-            level=await self._level(resolved),
+            level=level,
             work=resolved.work,
             encoding=self._encoding,
             target=target,
@@ -279,12 +291,30 @@ class Derivatives:
             self._observe(RenderFailed(str(resolved.original.identifier), repr(error)))
             raise RenderFailedError("The image could not be made.") from error
 
+    async def _tile_to_cut(self, resolved: Resolved) -> TileToCut | None:
+        """The tile that holds what jpegtran is to cut, if there is one; and not all of the file."""
+        work, pyramid = resolved.work, resolved.pyramid
+        if resolved.stored is not None:
+            with suppress(NoSuchTileError):
+                data = await self._tiled.tile(resolved.original, resolved.header, resolved.stored)
+                box = Box(0, 0, work.size.width, work.size.height)
+                return TileToCut(data, replace(work, box=box))
+        elif pyramid is not None and cuts_losslessly(
+            resolved.header, pyramid.grid, pyramid.profile
+        ):
+            held = pyramid.grid.full_tile_around(work.box)
+            ready = await self._pyramids.ready_tile(pyramid, held[0]) if held is not None else None
+            if held is not None and ready is not None:
+                return TileToCut(ready, replace(work, box=held[1]))
+        return None
+
     async def _level(self, resolved: Resolved) -> Level | None:
         """The level of a pyramid that is ready, and the cheapest way to the rendition."""
         header, rendition, pyramid = resolved.header, resolved.rendition, resolved.pyramid
         if pyramid is None or not level_answers(header, rendition, resolved.engine):
             return None
-        ready = await self._pyramids.ready_level(pyramid, levels_for(pyramid.grid, rendition))
+        levels = levels_for(pyramid.grid, rendition, spare=spare_pixels(header, rendition))
+        ready = await self._pyramids.ready_level(pyramid, levels)
         if ready is None:
             return None
         factor, path = ready

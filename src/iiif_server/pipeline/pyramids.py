@@ -155,6 +155,15 @@ class Pyramids:
                 self._forget(self._key(pyramid, part))
         raise RenderFailedError("The pyramid of this image is damaged.")
 
+    async def ready_tile(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
+        """The JPEG of a tile, if its part is there."""
+        part = part_of(pyramid.header, tile.scale_factor)
+        with suppress(IiifServerError, KeyError, OSError):
+            kept = await self._present(self._key(pyramid, part))
+            if kept is not None:
+                return kept.part.read(tile, pyramid.grid)
+        return None
+
     async def ready_level(
         self, pyramid: Pyramid, scale_factors: Sequence[int]
     ) -> tuple[int, Path] | None:

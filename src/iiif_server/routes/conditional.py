@@ -5,9 +5,15 @@ from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
 
 
-def validators(tag: str, modified: float) -> dict[str, str]:
-    """The headers by which a client can ask later whether anything has changed."""
-    return {"ETag": f'"{tag}"', "Last-Modified": formatdate(int(modified), usegmt=True)}
+def validators(tag: str, modified: float, *, weak: bool = False) -> dict[str, str]:
+    """The headers by which a client can ask later whether anything has changed.
+
+    A weak tag promises the same picture and not the same bytes (RFC 9110, 8.8.1).
+    """
+    return {
+        "ETag": f'W/"{tag}"' if weak else f'"{tag}"',
+        "Last-Modified": formatdate(int(modified), usegmt=True),
+    }
 
 
 def is_not_modified(headers: Mapping[str, str], tag: str, modified: float) -> bool:

@@ -172,7 +172,7 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
         }
         if call.provided.canonical_redirect and not _is_written(call.request, canonical):
             return RedirectResponse(canonical_uri, status_code=303, headers=headers)
-        headers |= validators(tag, modified)
+        headers |= validators(tag, modified, weak=not resolved.repeatable)
         if is_not_modified(call.request.headers, tag, modified):
             return Response(status_code=304, headers=headers)
         body = await call.provided.derivatives.body(resolved)

@@ -22,6 +22,7 @@ from iiif_server.imaging.plan import (
     level_answers,
     levels_for,
     plan_work,
+    spare_pixels,
     work_on_level,
 )
 from iiif_server.imaging.pyramid import Grid, Part
@@ -86,6 +87,32 @@ def test_an_image_of_one_tile_has_one_level() -> None:
     assert levels_for(Grid(Dimensions(300, 200), square(512)), of((0, 0, 300, 200), (30, 20))) == (
         1,
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "levels"),
+    [((4000, 3000), ()), ((2001, 1500), ()), ((2000, 1500), (1,)), ((1000, 750), (2, 1))],
+)
+def test_levels_that_have_pixels_to_spare(size: tuple[int, int], levels: tuple[int, ...]) -> None:
+    assert levels_for(GRID, of((0, 0, 4000, 3000), size), spare=2) == levels
+
+
+@pytest.mark.parametrize(
+    ("header", "format_", "spare"),
+    [
+        (PNG, Format.PNG, 2),
+        (PNG, Format.TIF, 2),
+        (PNG, Format.JPG, 1),
+        (PNG, Format.WEBP, 1),
+        (JPEG, Format.PNG, 1),
+        (replace(PNG, format=OriginalFormat.WEBP), Format.PNG, 1),
+        (replace(PNG, format=OriginalFormat.TIFF), Format.PNG, 2),
+    ],
+)
+def test_what_goes_without_loss_from_end_to_end_shows_no_trace_of_compression(
+    header: ImageHeader, format_: Format, spare: int
+) -> None:
+    assert spare_pixels(header, replace(RENDITION, format=format_)) == spare
 
 
 # --- level_answers ----------------------------------------------------------------------------

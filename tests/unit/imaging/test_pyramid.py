@@ -35,6 +35,23 @@ def test_levels_go_down_to_one_tile() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("box", "tile", "inside"),
+    [
+        (Box(0, 0, 256, 256), Tile(1, 0, 0), Box(0, 0, 256, 256)),
+        (Box(272, 528, 64, 32), Tile(1, 1, 2), Box(16, 16, 64, 32)),
+        (Box(768, 512, 232, 188), Tile(1, 3, 2), Box(0, 0, 232, 188)),
+    ],
+)
+def test_a_box_within_one_tile_has_it_around(box: Box, tile: Tile, inside: Box) -> None:
+    assert GRID.full_tile_around(box) == (tile, inside)
+
+
+@pytest.mark.parametrize("box", [Box(0, 0, 257, 16), Box(240, 0, 32, 16), Box(0, 255, 1, 2)])
+def test_a_box_across_tiles_has_none_around(box: Box) -> None:
+    assert GRID.full_tile_around(box) is None
+
+
 def test_tiles_of_a_level_lie_in_rows_and_end_with_the_image() -> None:
     assert list(GRID.tiles(2)) == [
         (Tile(2, 0, 0), Box(0, 0, 256, 256)),

@@ -1,0 +1,67 @@
+"""How to cut pixels so that libvips, which scales about the middle, puts them in place. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, floor
+
+_MOST_EXTRA = 16
+"""How many pixels of the result are made and thrown away at most, at either end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is done along one axis: cut, scale, and cut the result."""
+
+    start: int
+    end: int
+    """The whole pixels of the source that are scaled; beyond its ends, its edges repeated."""
+    before: int
+    """How many pixels of the result come before those that are wanted."""
+    total: int
+    """How many pixels the result has before it is cut."""
+
+
+def aligned_span(start: float, extent: float, size: int, tolerance: float) -> Span | None:
+    """How to scale the pixels from `start`, `extent` of them, to `size`; or None.
+
+    libvips' `resize` makes round(cut / scale) pixels and spreads what that adds or takes evenly
+    over both ends. So an end that lies between two pixels comes out right only if the other end
+    lies as far off; which a few more pixels of the result at one end bring about. The result is off
+    by at most `tolerance` of its pixels; None where that cannot be had.
+    """
+    step = extent / size
+    if step == 1:  # nothing is scaled, so nothing can be shifted
+        whole = start == int(start)
+        return Span(int(start), int(start) + size, 0, size) if whole else None
+    spans = _spans(start, extent, size)
+    return next((span for span in spans if abs(_shift(span, start, step)) <= tolerance), None)
+
+
+def _spans(start: float, extent: float, size: int) -> Iterator[Span]:
+    """The spans in question, those that make the fewest pixels first."""
+    step = extent / size
+    for before, after in _extras():
+        total = before + size + after
+        for left, right in _cuts(start - before * step, start + extent + after * step):
+            if floor((right - left) / step + 0.5) == total:
+                yield Span(left, right, before, total)
+
+
+def _shift(span: Span, start: float, step: float) -> float:
+    """By how much of a pixel the result is off to the right of where it belongs."""
+    begins = span.start + (span.end - span.start - span.total * step) / 2
+    return (begins - (start - span.before * step)) / step
+
+
+def _extras() -> Iterator[tuple[int, int]]:
+    """Pairs of how many more pixels to make before and after, the fewest first."""
+    for sum_ in range(2 * _MOST_EXTRA + 1):
+        for before in range(max(0, sum_ - _MOST_EXTRA), min(sum_, _MOST_EXTRA) + 1):
+            yield before, sum_ - before
+
+
+def _cuts(first: float, last: float) -> Iterator[tuple[int, int]]:
+    """The whole pixels nearest to either end, the widest cut first."""
+    for left in (floor(first), ceil(first)):
+        for right in (ceil(last), floor(last)):
+            yield left, right
