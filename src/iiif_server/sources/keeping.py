@@ -218,12 +218,13 @@ class KeptOriginals:
 
     def _place(self, name: str) -> Path:
         """Where a new file of this name goes: where no file stands in the way of its folders."""
-        for path in self._places(name):
+        *named, hashed = self._places(name)
+        for path in named:
             between = path.relative_to(self._folder).parents
             blocked = any((self._folder / parent).is_file() for parent in between)
             if not blocked and not path.is_dir():
                 return path
-        raise AssertionError  # the hashed place is never blocked: nobody else writes there
+        return hashed  # nobody else writes there
 
     def _places(self, name: str) -> list[Path]:
         """The paths at which an original may be kept, the one that bears its name first."""
