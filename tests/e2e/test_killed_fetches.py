@@ -44,33 +44,35 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 
 def version(number: int) -> bytes:
     """An original that says all over which version it is; some are equally long."""
-    return b"\xff\xd8\xff\xe0----" + f"{number:08}".encode() * (100_000 + 1000 * (number % 3))
+    return b"\xff\xd8\xff\xe0----" + f"{number:08}".encode() * (1_000_000 + 1000 * (number % 3))
 
 
 class Changing:
     """An upstream on which an original is another one at each second look."""
 
     def __init__(self, upstream: Upstream) -> None:
-        self._asked = 0
-        self._new_question = threading.Condition()
+        self._asked = self._answered = 0
+        self._counting = threading.Condition()
         upstream.replies["/x"] = self
 
-    def await_questions(self, number: int) -> None:
-        """Wait until so many more have been asked."""
-        with self._new_question:
-            enough = self._asked + number
-            assert self._new_question.wait_for(lambda: self._asked >= enough, 60)
+    def await_answers(self, number: int) -> None:
+        """Wait until so many more originals have been sent."""
+        with self._counting:
+            enough = self._answered + number
+            assert self._counting.wait_for(lambda: self._answered >= enough, 60)
 
     def __call__(self, handler: Handler) -> None:
-        with self._new_question:
+        with self._counting:
             number = self._asked // 2
             self._asked += 1
-            self._new_question.notify_all()
         tag = f'"{number}"'
         if handler.headers["If-None-Match"] == tag:
             handler.start(304, {})
         else:
             send(version(number), ETag=tag)(handler)
+            with self._counting:
+                self._answered += 1
+                self._counting.notify_all()
 
 
 @pytest.fixture
@@ -89,8 +91,8 @@ def test_what_is_kept_is_whole_and_its_record_is_its_own(
     own = 0
     for round_ in range(ROUNDS):
         with subprocess.Popen(command) as process:
-            changing.await_questions(6)
-            time.sleep(round_ / 500)  # into whatever is done then
+            changing.await_answers(2)
+            time.sleep(round_ / 250)  # into what is done then: to disk, into its place, noted
             process.kill()
         content = kept.read_bytes()
         number = int(content[8:16])

@@ -206,11 +206,14 @@ def unbounded(start: bytes, size: int) -> Reply:
     return reply
 
 
-def raw(*pieces: bytes, pause: float = 0.0) -> Reply:
-    """Bytes as they are, head and all, with a pause before each further piece; then the end."""
+def raw(*pieces: bytes, pause: float = 0.0, stay: bool = False) -> Reply:
+    """Bytes as they are, head and all, with a pause before each further piece.
+
+    Then comes the end of the connection, unless the upstream is to stay on the line.
+    """
 
     def reply(handler: Handler) -> None:
-        handler.close_connection = True
+        handler.close_connection = not stay
         for number, piece in enumerate(pieces):
             if number:
                 handler.wait(pause)

@@ -385,7 +385,7 @@ async def test_what_comes_beyond_the_end_is_not_the_start_of_the_next_answer(
 ) -> None:
     other = picture(64, 32)
     smuggled = sized(len(PICTURE), PICTURE + sized(len(other), other))
-    upstream.replies["/first"] = raw(smuggled)
+    upstream.replies["/first"] = raw(smuggled, stay=True)
     upstream.replies["/second"] = send(PICTURE)
     for name in ("first", "second"):
         assert (await server.get(f"/web:{name}/info.json")).json()["width"] == 200
