@@ -2,6 +2,7 @@
 
 import gzip
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ class Asked:
 class Upstream:
     """What the server answers, and what it was asked. All of it may be used from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, encryption: ssl.SSLContext | None = None) -> None:
         self.replies: dict[str, Reply] = {}
         """By target; whatever is not here gets `otherwise`."""
         self.otherwise: Reply = status(404)
@@ -39,6 +40,10 @@ class Upstream:
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.upstream = self
+        if encryption is not None:
+            self._server.socket = encryption.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
 
     @property
     def port(self) -> int:
@@ -278,7 +283,7 @@ def validated(data: bytes, **validators: str) -> Reply:
 
 
 @contextmanager
-def running_upstream() -> Iterator[Upstream]:
-    """An upstream that answers while the context is open."""
-    with Upstream().running() as upstream:
+def running_upstream(encryption: ssl.SSLContext | None = None) -> Iterator[Upstream]:
+    """An upstream that answers while the context is open, over HTTPS if it is told how."""
+    with Upstream(encryption).running() as upstream:
         yield upstream

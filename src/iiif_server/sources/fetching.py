@@ -172,7 +172,7 @@ class Fetcher:
         url: str,
         target: Path,
         trusts: Callable[[str], bool],
-        validators: Validators,
+        validators: Validators | None = None,
     ) -> Arrival | None:
         """Fetch a URL into a file that then is there whole, or is as it was before.
 
@@ -188,7 +188,7 @@ class Fetcher:
                 self._slots.one(request.url.host),
                 asyncio.timeout(self.options.total_timeout),
             ):
-                return await self._follow(request, target, trusts, validators)
+                return await self._follow(request, target, trusts, validators or Validators())
         except (TimeoutError, httpx.TimeoutException) as error:
             raise SourceTimedOutError(
                 "The place where the original is kept did not answer in time."
