@@ -75,6 +75,10 @@ class SourceTimedOutError(SourceUnavailableError):
     """The place where the original is kept did not answer in time."""
 
 
+class SourceBusyError(SourceUnavailableError):
+    """Too many originals are being fetched: this one's turn did not come in time."""
+
+
 # --- the original itself --------------------------------------------------------------------
 
 

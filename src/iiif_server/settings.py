@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     image_cache_size_per_process: int = Field(default=5, ge=1)
     """Originals each image process keeps open (LRU); jobs go to the process that has theirs."""
     max_http_fetches: int = Field(default=10, ge=1)
-    """Originals being fetched at once, over all types."""
+    """Originals being fetched at once, over all types; from any one host, at most half as many."""
     default_type: str | None = None
     """Type of an identifier that names none."""
     canonical_redirect: bool = False

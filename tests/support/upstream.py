@@ -1,6 +1,9 @@
 """A web server of originals on loopback: does as it is told, remembers what it was asked."""
 
 import gzip
+import socket
+import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,16 +28,22 @@ class Asked:
 class Upstream:
     """What the server answers, and what it was asked. All of it may be used from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, encryption: ssl.SSLContext | None = None) -> None:
         self.replies: dict[str, Reply] = {}
         """By target; whatever is not here gets `otherwise`."""
         self.otherwise: Reply = status(404)
         self.asked: list[Asked] = []
         self.active = self.peak = 0
+        self.poured = 0
+        """How many bytes `endless` got rid of."""
         self.ending = threading.Event()
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.upstream = self
+        if encryption is not None:
+            self._server.socket = encryption.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
 
     @property
     def port(self) -> int:
@@ -154,6 +163,16 @@ def delayed(seconds: float, then: Reply) -> Reply:
     return reply
 
 
+def gated(gate: threading.Event, then: Reply) -> Reply:
+    """Another reply, once the gate is open."""
+
+    def reply(handler: Handler) -> None:
+        gate.wait(60)
+        then(handler)
+
+    return reply
+
+
 def dripping(data: bytes, pause: float, pieces: int = 10) -> Reply:
     """The data in pieces, with a pause before each."""
 
@@ -192,8 +211,79 @@ def unbounded(start: bytes, size: int) -> Reply:
     return reply
 
 
+def raw(*pieces: bytes, pause: float = 0.0, stay: bool = False) -> Reply:
+    """Bytes as they are, head and all, with a pause before each further piece.
+
+    Then comes the end of the connection, unless the upstream is to stay on the line.
+    """
+
+    def reply(handler: Handler) -> None:
+        handler.close_connection = not stay
+        for number, piece in enumerate(pieces):
+            if number:
+                handler.wait(pause)
+            handler.wfile.write(piece)
+
+    return reply
+
+
+def endless(start: bytes, unit: bytes) -> Reply:
+    """Bytes as they are, and then the same ones again and again until nobody takes any more."""
+
+    def reply(handler: Handler) -> None:
+        upstream = handler.server.upstream
+        handler.close_connection = True
+        handler.wfile.write(start)
+        block = unit * (65_536 // len(unit) + 1)
+        upstream.poured = 0
+        while not upstream.ending.is_set():
+            handler.wfile.write(block)
+            upstream.poured += len(block)
+
+    return reply
+
+
+def reset(*pieces: bytes) -> Reply:
+    """Bytes as they are, and then not the end of the connection, but its reset."""
+
+    def reply(handler: Handler) -> None:
+        raw(*pieces)(handler)
+        handler.wait(0.05)  # for a reset overtakes what has not been read yet
+        at_once = struct.pack("ii", 1, 0)
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+        for file in (handler.rfile, handler.wfile, handler.connection):
+            file.close()
+
+    return reply
+
+
+def silent() -> Reply:
+    """Not a word, on a connection that stays open."""
+
+    def reply(handler: Handler) -> None:
+        handler.close_connection = True
+        handler.wait(60)
+
+    return reply
+
+
+def validated(data: bytes, **validators: str) -> Reply:
+    """An answer with `ETag` or `Last_Modified`, and 304 for whoever has just that."""
+
+    def reply(handler: Handler) -> None:
+        tag = handler.headers["If-None-Match"]
+        date = handler.headers["If-Modified-Since"]
+        same = tag == validators.get("ETag") if tag else date == validators.get("Last_Modified")
+        if (tag or date) and same:
+            handler.start(304, {})
+        else:
+            send(data, "image/jpeg", 200, **validators)(handler)
+
+    return reply
+
+
 @contextmanager
-def running_upstream() -> Iterator[Upstream]:
-    """An upstream that answers while the context is open."""
-    with Upstream().running() as upstream:
+def running_upstream(encryption: ssl.SSLContext | None = None) -> Iterator[Upstream]:
+    """An upstream that answers while the context is open, over HTTPS if it is told how."""
+    with Upstream(encryption).running() as upstream:
         yield upstream

@@ -21,12 +21,17 @@ STATUS: dict[type[errors.IiifServerError], int] = {
     errors.OriginalChangedError: 503,
     errors.RenderTimedOutError: 503,
     errors.RenderFailedError: 500,
+    errors.SourceBusyError: 503,
     errors.SourceTimedOutError: 504,
     errors.SourceUnavailableError: 502,
 }
 """An error that is not here has the status of its nearest ancestor."""
 
-RETRY_AFTER_SECONDS = {errors.OriginalChangedError: 1, errors.RenderTimedOutError: 60}
+RETRY_AFTER_SECONDS = {
+    errors.OriginalChangedError: 1,
+    errors.SourceBusyError: 5,
+    errors.RenderTimedOutError: 60,
+}
 
 logger = logging.getLogger("iiif_server")
 

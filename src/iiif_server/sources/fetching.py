@@ -2,16 +2,17 @@
 
 import asyncio
 import contextlib
+import filecmp
+import os
 import secrets
-import socket
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from http.cookiejar import DefaultCookiePolicy
+from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import dataclass
+from http.cookiejar import CookieJar
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import aiofiles
-import httpcore
 import httpx
 from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
@@ -24,13 +25,28 @@ from iiif_server.errors import (
     UnsupportedOriginalError,
 )
 from iiif_server.imaging.signatures import SIGNATURE_BYTES, recognise
-from iiif_server.sources.addresses import Network, may_connect
+from iiif_server.sources.guard import (
+    AddressRefusedError,
+    GuardedNetwork,
+    GuardedTransport,
+    LookUp,
+    Names,
+)
 from iiif_server.sources.networks import Networks
+from iiif_server.sources.provenance import Validators, validators_of
+from iiif_server.sources.slots import Slots
+from iiif_server.sources.wholeness import END_BYTES, is_surely_whole
 
 _CHUNK = 1 << 18
+_PIECES_AT_ONCE = 16
+"""Pieces of a body after which others have their turn: they may have come in one packet."""
+_CRUMB, _CRUMBS = 64, 1000
+"""A body of so many pieces that are so small (in bytes) on average is meant to keep us busy."""
 _ABANDONED_AFTER = 3600.0
 """Seconds without a byte after which a file being fetched has no fetcher any more."""
-_LAST_PORT = 65_535
+_CONDITIONS = ("If-None-Match", "If-Modified-Since")
+
+Result = TypeVar("Result")
 
 
 class FetchOptions(BaseModel):
@@ -46,114 +62,87 @@ class FetchOptions(BaseModel):
     """Seconds for connecting, and for each wait for the next bytes."""
     total_timeout: float = Field(default=120, gt=0)
     """Seconds for a whole fetch, redirects included."""
+    queue_timeout: float = Field(default=30, gt=0)
+    """Seconds for which a fetch waits for its turn, before it is refused with 503."""
     max_redirects: int = Field(default=5, ge=0)
     """Redirects followed; each is checked like the first URL."""
     failure_ttl: float = Field(default=10, ge=0)
     """Seconds for which a failed fetch is remembered, so that viewers do not repeat it at once."""
+    refresh_after: float | None = Field(default=None, gt=0)
+    """Seconds after which a kept original's upstream is asked whether it has changed; unset: never.
+
+    As long as the upstream fails, the kept original is served. If it says that the original is
+    gone, so does this server, but it removes nothing."""
+    refresh_wait: float = Field(default=2, ge=0)
+    """Seconds for which a viewer waits for the answer to that, before the kept original is served.
+
+    The question goes on. An answer that nothing has changed is short: it takes a few round trips,
+    well below a second around the earth. Whatever takes longer may take any time."""
 
 
-class AddressRefusedError(httpcore.ConnectError):
-    """Every address of the host is one that may not be fetched from."""
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An original that was fetched, and is kept now."""
+
+    size: int
+    """In bytes."""
+    mtime_ns: int
+    """Of its file."""
+    validators: Validators
 
 
-class GuardedNetwork(httpcore.AsyncNetworkBackend):
-    """Connections to permitted addresses only: what was checked is what is connected to."""
+class _NoCookies(CookieJar):
+    """One original's server learns nothing from what another one set; nor is it even read."""
 
-    def __init__(self, allowed: tuple[Network, ...]) -> None:
-        self._allowed = allowed
-        self._inner = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """A connection to the first address of the host that may be used and answers."""
-        if not 0 < port <= _LAST_PORT:  # which neither httpx nor getaddrinfo minds
-            raise httpcore.ConnectError(f"{port} is no port")
-        addresses = [a for a in await _resolve(host, port) if may_connect(a, self._allowed)]
-        if not addresses:
-            raise AddressRefusedError(f"no permitted address for {host}")
-        last: Exception = httpcore.ConnectError("no address answered")
-        for address in addresses:
-            try:
-                return await self._inner.connect_tcp(
-                    address, port, timeout, local_address, socket_options
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                last = error
-        raise last
-
-    async def connect_unix_socket(
-        self,
-        path: str,
-        timeout: float | None = None,  # noqa: ASYNC109, ARG002 - httpcore's interface
-        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
-    ) -> httpcore.AsyncNetworkStream:
-        """Refused: originals do not come from sockets of this machine."""
-        raise AddressRefusedError(path)
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait, as httpcore asks between tries."""
-        await self._inner.sleep(seconds)
-
-
-async def _resolve(host: str, port: int) -> list[str]:
-    loop = asyncio.get_running_loop()
-    try:
-        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(str(error)) from error
-    return list(dict.fromkeys(str(item[4][0]) for item in found))
-
-
-class GuardedTransport(httpx.AsyncHTTPTransport):
-    """httpx's transport over a guarded network; proxies of the environment play no part."""
-
-    def __init__(self, allowed: tuple[Network, ...], connections: int) -> None:
-        super().__init__(trust_env=False)
-        # httpx offers no way to pass a network backend; httpcore, which it is built on, does.
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(trust_env=False),
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=5.0,
-            network_backend=GuardedNetwork(allowed),
-        )
+    def extract_cookies(self, *_: Any) -> None:
+        """Take none."""
 
 
 class Fetcher:
     """Fetches originals into files, at most `max_fetches` at a time over all types."""
 
-    def __init__(self, options: FetchOptions, max_fetches: int, incoming: Path) -> None:
+    def __init__(
+        self,
+        options: FetchOptions,
+        max_fetches: int,
+        incoming: Path,
+        look_up: LookUp | None = None,
+    ) -> None:
         self.options = options
-        self._slots = asyncio.Semaphore(max_fetches)
+        self._slots = Slots(max_fetches, options.queue_timeout)
         self._incoming = incoming
-        self._active = 0
+        self._background: set[asyncio.Task[Any]] = set()
+        # Twice as many as there are fetches: what was given up may still hold half of them.
+        self._names = Names(2 * max_fetches)
+        network = GuardedNetwork(options.allow_networks, look_up or self._names.look_up)
         self._client = httpx.AsyncClient(
-            transport=GuardedTransport(options.allow_networks, max_fetches),
+            transport=GuardedTransport(network, max_fetches),
             timeout=options.connect_timeout,
             headers={
                 "User-Agent": f"iiif-server/{__version__}",
                 "Accept": "image/*, */*;q=0.5",
                 "Accept-Encoding": "identity",
             },
+            cookies=_NoCookies(),
             trust_env=False,
             follow_redirects=False,
         )
-        # One original's server learns nothing from what another one set.
-        self._client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def __repr__(self) -> str:
-        return f"<Fetcher {self._active} active>"
+        return f"<Fetcher {self.active} active>"
 
     @property
     def active(self) -> int:
         """The number of fetches under way."""
-        return self._active
+        return self._slots.taken
+
+    def reserve(self) -> Path:
+        """A path for a new file that nobody else uses; what a killed process leaves there goes.
+
+        Raises OSError if the folder takes none.
+        """
+        self._incoming.mkdir(parents=True, exist_ok=True)
+        return self._incoming / secrets.token_hex(16)
 
     def remove_abandoned(self) -> None:
         """Remove what fetches of a process that was killed have left."""
@@ -162,66 +151,96 @@ class Fetcher:
                 if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
                     path.unlink()
 
+    def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """Work that goes on though nobody may be waiting for it, until `close`."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
+
     async def close(self) -> None:
-        """Close all connections."""
+        """End what goes on, and close all connections."""
+        tasks = list(self._background)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.aclose()
+        self._names.close()
 
-    async def fetch(self, url: str, target: Path, trusts: Callable[[str], bool]) -> int:
-        """Fetch a URL into a file that then is there whole, or not at all; its size in bytes.
+    async def fetch(
+        self,
+        url: str,
+        target: Path,
+        trusts: Callable[[str], bool],
+        validators: Validators | None = None,
+    ) -> Arrival | None:
+        """Fetch a URL into a file that then is there whole, or is as it was before.
 
+        None if the upstream says by its `validators` that the file is up to date. A file whose
+        bytes are what comes stays as it is; otherwise its size or its time will have changed.
         `trusts` is asked for each redirect's URL. Raises OriginalNotFoundError,
-        OriginalTooLargeError, UnsupportedOriginalError, SourceTimedOutError or
+        OriginalTooLargeError, UnsupportedOriginalError, SourceBusyError, SourceTimedOutError or
         SourceUnavailableError.
         """
-        async with self._slots:
-            self._active += 1
-            try:
-                async with asyncio.timeout(self.options.total_timeout):
-                    return await self._fetch(url, target, trusts)
-            except (TimeoutError, httpx.TimeoutException) as error:
-                raise SourceTimedOutError(
-                    "The place where the original is kept did not answer in time."
-                ) from error
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise _unavailable(error) from error
-            finally:
-                self._active -= 1
+        try:
+            request = self._client.build_request("GET", url)
+            async with (
+                self._slots.one(request.url.host),
+                asyncio.timeout(self.options.total_timeout),
+            ):
+                return await self._follow(request, target, trusts, validators or Validators())
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise SourceTimedOutError(
+                "The place where the original is kept did not answer in time."
+            ) from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise _unavailable(error) from error
 
-    async def _fetch(self, url: str, target: Path, trusts: Callable[[str], bool]) -> int:
-        request = self._client.build_request("GET", url)
+    async def _follow(
+        self,
+        request: httpx.Request,
+        target: Path,
+        trusts: Callable[[str], bool],
+        validators: Validators,
+    ) -> Arrival | None:
+        """What comes in the end, redirects followed."""
         for _ in range(self.options.max_redirects + 1):
+            for name in _CONDITIONS:  # httpx takes them along to where they mean nothing
+                request.headers.pop(name, None)
+            conditions = validators.conditions(str(request.url))
+            request.headers.update(conditions)
             response = await self._client.send(request, stream=True)
             try:
-                if response.next_request is None:
+                if conditions and response.status_code == httpx.codes.NOT_MODIFIED:
+                    return None
+                following = response.next_request
+                if following is None:
                     return await self._keep(response, target)
-                request = response.next_request
             finally:
                 await response.aclose()
-            if request.url.scheme not in {"http", "https"} or not trusts(str(request.url)):
+            if not _may_follow(request.url, following.url, trusts):
                 raise SourceUnavailableError(
                     "The place where the original is kept redirects to one that is not trusted."
                 )
+            request = following
         raise SourceUnavailableError(
             "The place where the original is kept redirects too many times."
         )
 
-    async def _keep(self, response: httpx.Response, target: Path) -> int:
+    async def _keep(self, response: httpx.Response, target: Path) -> Arrival:
         self._check_head(response)
-        temporary = self._incoming / secrets.token_hex(16)
         try:
-            await asyncio.to_thread(self._incoming.mkdir, parents=True, exist_ok=True)
-            async with aiofiles.open(temporary, "xb") as file:
-                size = 0
-                async for chunk in self._checked_body(response):
-                    await file.write(chunk)
-                    size += len(chunk)
-            await asyncio.to_thread(_move, temporary, target)
+            temporary = await asyncio.to_thread(self.reserve)
+            try:
+                await self._write(response, temporary)
+                status = await asyncio.to_thread(_land, temporary, target)
+            finally:
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(temporary.unlink, missing_ok=True)
         except OSError as error:
             raise SourceUnavailableError("The original could not be kept on disk.") from error
-        finally:
-            with contextlib.suppress(OSError):
-                await asyncio.to_thread(temporary.unlink, missing_ok=True)
-        return size
+        validators = validators_of(str(response.url), response.headers)
+        return Arrival(status.st_size, status.st_mtime_ns, validators)
 
     def _check_head(self, response: httpx.Response) -> None:
         if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
@@ -230,7 +249,7 @@ class Fetcher:
             raise SourceUnavailableError(
                 f"The place where the original is kept answered with status {response.status_code}."
             )
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
+        if response.headers.get("content-encoding", "").lower() not in {"", "identity"}:
             raise SourceUnavailableError(
                 "The place where the original is kept sends it compressed, though asked not to."
             )
@@ -238,27 +257,85 @@ class Fetcher:
         if length.isdecimal() and int(length) > self.options.max_bytes:
             raise self._too_large()
 
-    async def _checked_body(self, response: httpx.Response) -> AsyncIterator[bytes]:
-        """The body in chunks, the first at least as long as a signature, which is checked."""
-        size = 0
-        async for chunk in response.aiter_bytes(_CHUNK):
-            if size == 0 and recognise(chunk[:SIGNATURE_BYTES]) is None:
-                raise _no_image()
-            size += len(chunk)
-            if size > self.options.max_bytes:
-                raise self._too_large()
-            yield chunk
-        if size == 0:
+    async def _write(self, response: httpx.Response, path: Path) -> None:
+        """Write the body into a new file; raises unless it is an image, whole and not too large."""
+        response.extensions["network_stream"].expect_body()
+        size, start, end = 0, b"", b""
+        async with aiofiles.open(path, "xb") as file:
+            # The first chunk is at least as long as a signature, or all there is.
+            async for chunk in _chunks(response):
+                start = start or chunk[:SIGNATURE_BYTES]
+                if recognise(start) is None:
+                    raise _no_image()
+                size += len(chunk)
+                if size > self.options.max_bytes:
+                    raise self._too_large()
+                end = (end + chunk)[-END_BYTES:]
+                await file.write(chunk)
+        format_ = recognise(start)
+        if format_ is None:  # nothing came
             raise _no_image()
+        if not _says_its_length(response) and not is_surely_whole(format_, start, end, size):
+            raise SourceUnavailableError(
+                "The place where the original is kept sends it without its length, "
+                "and nothing shows that it was whole."
+            )
 
     def _too_large(self) -> OriginalTooLargeError:
         limit = self.options.max_bytes.human_readable(decimal=True)
         return OriginalTooLargeError(f"The original is larger than the {limit} that are fetched.")
 
 
-def _move(temporary: Path, target: Path) -> None:
+def _may_follow(before: httpx.URL, after: httpx.URL, trusts: Callable[[str], bool]) -> bool:
+    """Whether a redirect may be followed: to the web, as trusted, and not as somebody else."""
+    if after.userinfo and after.copy_with(raw_path=before.raw_path) != before:
+        return False
+    return after.scheme in {"http", "https"} and trusts(str(after))
+
+
+async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body as it came, in chunks of a good size."""
+    gathered, size = bytearray(), 0
+    pieces = 0
+    async for piece in response.aiter_raw():
+        gathered += piece
+        size += len(piece)
+        pieces += 1
+        if len(gathered) >= _CHUNK:
+            yield bytes(gathered)
+            gathered.clear()
+        if pieces % _PIECES_AT_ONCE == 0:
+            await asyncio.sleep(0)
+        if pieces > _CRUMBS and size < pieces * _CRUMB:
+            raise SourceUnavailableError(
+                "The place where the original is kept sends it in crumbs of a few bytes each."
+            )
+    if gathered:
+        yield bytes(gathered)
+
+
+def _says_its_length(response: httpx.Response) -> bool:
+    """Whether an answer that was cut off could be told from a whole one (RFC 9112, 8)."""
+    return "content-length" in response.headers or "transfer-encoding" in response.headers
+
+
+def _land(temporary: Path, target: Path) -> os.stat_result:
+    """Put a complete file in its place; the state of the file that is there then."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if filecmp.cmp(temporary, target, shallow=False):
+            return target.stat()
+        before = target.stat()
+    except FileNotFoundError:
+        before = None
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())  # it is kept for good: a power cut must not leave it short
+    after = temporary.stat()
+    if before and (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
+        os.utime(temporary, ns=(after.st_atime_ns, after.st_mtime_ns + 1_000_000_000))
+        after = temporary.stat()
     temporary.replace(target)
+    return after
 
 
 def _no_image() -> UnsupportedOriginalError:

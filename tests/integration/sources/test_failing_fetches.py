@@ -70,9 +70,10 @@ async def server(
 
 
 def kept(server: Server) -> list[str]:
-    """Every file below `source_path`."""
+    """Every file below `source_path` but the records of what once was kept there."""
     root = server.settings.source_path
-    return [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
+    files = (path.relative_to(root) for path in root.rglob("*") if path.is_file())
+    return [str(path) for path in files if ".provenance" not in path.parts]
 
 
 async def assert_refused(server: Server, code: int, *words: str) -> None:

@@ -1,11 +1,16 @@
 """No original is fetched from an address that is not public, however it is written."""
 
 import base64
-from collections.abc import AsyncIterator, Iterator
+import socket
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from iiif_server.errors import SourceUnavailableError
+from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.provenance import Validators
 from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
 from support.upstream import Upstream, redirect, running_upstream, send
 
@@ -160,4 +165,28 @@ async def test_proxies_of_the_environment_are_not_used(
             assert (await server.get(path_of(f"{upstream.base}/direct"))).status_code == 200
         assert proxy.asked == []
     assert upstream.count("/direct") == 1
+    upstream.asked.clear()
+
+
+async def test_a_name_is_fetched_from_those_of_its_addresses_that_may_be(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    answers = [["127.0.0.2", "10.0.0.1", "::1", "127.0.0.1"], ["127.0.0.2"]]
+
+    async def look_up(*_: object) -> Sequence[str]:
+        return answers.pop(0)
+
+    options = fetching(allow_networks=("127.0.0.1/32",))
+    fetcher = Fetcher(options, 1, tmp_path / ".incoming", look_up)
+    url = f"http://photographs.example:{upstream.port}/by-name"
+    with socket.create_server(("127.0.0.2", upstream.port)) as inside:
+        inside.setblocking(False)
+        await fetcher.fetch(url, tmp_path / "x", lambda _: True, Validators())
+        with pytest.raises(SourceUnavailableError, match="may not fetch from"):  # it has changed
+            await fetcher.fetch(url, tmp_path / "x", lambda _: True, Validators())
+        with pytest.raises(BlockingIOError):  # nobody has called
+            inside.accept()
+    await fetcher.close()
+    assert (tmp_path / "x").read_bytes() == PICTURE
+    assert upstream.count("/by-name") == 1
     upstream.asked.clear()

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PICTURE = picture()
 MAX_FETCHES = 3
+PER_HOST = 2
+"""Half of them, rounded up."""
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,7 @@ async def server(
             "both": {"source": "web", "url": f"{upstream.base}/b/{{name}}?id={{name}}"},
             "other": {"source": "web", "url": f"{upstream.base}/other/{{name}}"},
             "slow": {"source": "web", "url": f"{upstream.base}/slow/{{name}}"},
+            "host": {"source": "web", "url": f"http://localhost:{upstream.port}/host/{{name}}"},
         },
     )
     async with running_app(settings) as server:
@@ -80,19 +84,19 @@ async def test_fifty_requests_at_once_cause_one_fetch(server: Server, upstream: 
     assert upstream.count("/slow/crowd") == 1
 
 
+@pytest.mark.parametrize(
+    ("types", "most"), [(("slow", "other"), PER_HOST), (("slow", "host"), MAX_FETCHES)]
+)
 async def test_no_more_originals_are_fetched_at_once_than_configured(
-    server: Server, upstream: Upstream
+    server: Server, upstream: Upstream, types: tuple[str, str], most: int
 ) -> None:
-    names = [f"one-of-{number}" for number in range(9)]
-    for name in names:
-        upstream.replies[f"/slow/{name}"] = delayed(0.1, send(PICTURE))
-        upstream.replies[f"/other/{name}"] = delayed(0.1, send(PICTURE))
+    names = [f"one-of-{number}-{most}" for number in range(9)]
+    for type_, name in product(types, names):
+        upstream.replies[f"/{type_}/{name}"] = delayed(0.1, send(PICTURE))
     upstream.peak = 0
-    await asyncio.gather(
-        *(information(server, f"slow:{name}") for name in names),
-        *(information(server, f"other:{name}") for name in names),
-    )
-    assert upstream.peak == MAX_FETCHES
+    asked = product(types, names)
+    await asyncio.gather(*(information(server, f"{type_}:{name}") for type_, name in asked))
+    assert upstream.peak == most
 
 
 async def test_the_clients_who_leave_do_not_spoil_it_for_the_one_who_waits(

@@ -23,7 +23,10 @@ PRIVATE_4 = [
     "172.16.0.1",
     "172.31.255.255",
     "192.0.0.1",
+    "192.0.0.8",
+    "192.0.0.9",
     "192.0.0.170",
+    "192.0.0.171",
     "192.0.2.1",
     "192.88.99.1",
     "192.168.0.1",
@@ -33,7 +36,9 @@ PRIVATE_4 = [
     "203.0.113.1",
     "224.0.0.1",
     "239.255.255.255",
+    "233.252.0.1",
     "240.0.0.1",
+    "255.255.255.254",
     "255.255.255.255",
 ]
 PRIVATE_6 = [
@@ -48,6 +53,14 @@ PRIVATE_6 = [
     "ff02::1",
     "ff0e::1",
     "100::1",
+    "100:0:0:1::1",
+    "200::1",
+    "8000::1",
+    "f000::1",
+    "ff05::2",
+    "ff3e::1",
+    "2001::1",
+    "2001:1::4",
     "2001:db8::1",
     "3fff::1",
     "5f00::1",
@@ -178,6 +191,24 @@ def test_a_public_address_is_reached_by_way_of_ipv6(
     address: str, carrier: Callable[[str], str]
 ) -> None:
     assert may_connect(carrier(address), ())
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "::8.8.8.8",  # compatible: never more than a proposal
+        "::ffff:0:8.8.8.8",
+        "64:ff9b:1::8.8.8.8",
+        "64:ff9b:1:ffff::8.8.8.8",
+        "fe80::5efe:8.8.8.8",
+        "fd00::200:5efe:8.8.8.8",
+        "ff02::5efe:8.8.8.8",
+        "::5efe:8.8.8.8",
+        "2001:0:808:808::f7f7:f7f7",  # Teredo
+    ],
+)
+def test_a_public_address_does_not_open_a_carrier_that_is_not_public(address: str) -> None:
+    assert not may_connect(address, ())
 
 
 @pytest.mark.parametrize(

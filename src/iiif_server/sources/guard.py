@@ -1,0 +1,185 @@
+"""Connections to permitted addresses only: what was checked is what is connected to."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import httpcore
+import httpx
+
+from iiif_server.sources.addresses import Network, may_connect
+
+_LAST_PORT = 65_535
+_LONGEST_HEAD = 1 << 16
+"""Bytes; web servers themselves take no more than 8 to 16 KiB of headers."""
+_PORTION = 1 << 12
+
+LookUp = Callable[[str, int], Awaitable[Sequence[str]]]
+"""The addresses of a host; httpcore.ConnectError if it has none."""
+
+
+class AddressRefusedError(httpcore.ConnectError):
+    """Every address of the host is one that may not be fetched from."""
+
+
+class Names:
+    """Look-ups of host names, in threads of their own.
+
+    A name server that does not answer holds its thread for as long as the system's resolver has
+    patience, whoever has given up by then. In the threads that all else shares, a few such names
+    would stop every reading of files.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._threads = ThreadPoolExecutor(threads, "names")
+
+    async def look_up(self, host: str, port: int) -> list[str]:
+        """All addresses of a host, in the system's order."""
+        ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        try:
+            found = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+        except (OSError, ValueError) as error:  # the latter for what is no name at all
+            raise httpcore.ConnectError(str(error)) from error
+        return list(dict.fromkeys(str(item[4][0]) for item in found))
+
+    def close(self) -> None:
+        """Begin no further look-up."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class GuardedStream(httpcore.AsyncNetworkStream):
+    """A connection for one answer, which gives no more than a head is long until that is there.
+
+    That much is read in small portions. Each is parsed in one go, while the event loop stands
+    still, and may hold hundreds of interim answers ("100 Continue").
+    """
+
+    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+        self._stream = stream
+        self._left: int | None = _LONGEST_HEAD
+
+    def expect_body(self) -> None:
+        """The head has come: from now on as much is read as is there."""
+        self._left = None
+
+    async def read(
+        self,
+        max_bytes: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
+    ) -> bytes:
+        """The next bytes; none at the end."""
+        if self._left is None:
+            return await self._stream.read(max_bytes, timeout)
+        if self._left <= 0:
+            raise httpcore.ReadError("the head of the answer does not end")
+        data = await self._stream.read(min(max_bytes, _PORTION), timeout)
+        self._left -= len(data)
+        return data
+
+    async def write(
+        self,
+        buffer: bytes,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
+    ) -> None:
+        """Send all of the bytes."""
+        await self._stream.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._stream.aclose()
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
+    ) -> httpcore.AsyncNetworkStream:
+        """The same connection, encrypted from now on."""
+        return GuardedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        """What httpcore wants to know of the connection below."""
+        return self._stream.get_extra_info(info)
+
+
+class GuardedNetwork(httpcore.AsyncNetworkBackend):
+    """The network as far as it may be fetched from.
+
+    Each connection looks its host up once, and goes to an address that has passed: nothing can
+    change in between.
+    """
+
+    def __init__(
+        self,
+        allowed: Sequence[Network],
+        look_up: LookUp,
+        network: httpcore.AsyncNetworkBackend | None = None,
+    ) -> None:
+        self._allowed = allowed
+        self._look_up = look_up
+        self._network = network or httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """A connection to the first address of the host that may be used and answers."""
+        if not 0 < port <= _LAST_PORT:  # which neither httpx nor getaddrinfo minds
+            raise httpcore.ConnectError(f"{port} is no port")
+        try:
+            async with asyncio.timeout(timeout):
+                found = await self._look_up(host, port)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout(f"the name {host} was not resolved in time") from error
+        addresses = [address for address in found if may_connect(address, self._allowed)]
+        if not addresses:
+            raise AddressRefusedError(f"no permitted address for {host}")
+        last: Exception = httpcore.ConnectError("no address answered")
+        for address in addresses:
+            try:
+                stream = await self._network.connect_tcp(
+                    address, port, timeout, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                last = error
+            else:
+                return GuardedStream(stream)
+        raise last
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109, ARG002 - httpcore's interface
+        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
+    ) -> httpcore.AsyncNetworkStream:
+        """Refused: originals do not come from sockets of this machine."""
+        raise AddressRefusedError(path)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, as httpcore asks between tries."""
+        await self._network.sleep(seconds)
+
+
+class GuardedTransport(httpx.AsyncHTTPTransport):
+    """httpx's transport over a guarded network; proxies of the environment play no part."""
+
+    def __init__(self, network: GuardedNetwork, connections: int) -> None:
+        super().__init__(trust_env=False)
+        # httpx offers no way to pass a network backend; httpcore, which it is built on, does.
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=httpx.create_ssl_context(trust_env=False),
+            max_connections=connections,
+            # No connection is used twice: what an upstream sends beyond the end of one original
+            # would be read as the start of the next one's answer, and a connection that is being
+            # closed just when it is used again would look like a failure.
+            max_keepalive_connections=0,
+            network_backend=network,
+        )

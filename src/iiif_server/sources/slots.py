@@ -1,0 +1,57 @@
+"""Who may fetch now: a few at a time, and no host so many that the others get none."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from iiif_server.errors import SourceBusyError
+
+
+class Slots:
+    """So many slots in all, and at most half of them, but one at least, for any one host.
+
+    Whoever waits because of its host takes no slot from anybody else.
+    """
+
+    def __init__(self, number: int, queue_timeout: float) -> None:
+        self._all = asyncio.Semaphore(number)
+        self._per_host = (number + 1) // 2
+        self._hosts: dict[str, asyncio.Semaphore] = {}
+        self._users: Counter[str] = Counter()
+        self._queue_timeout = queue_timeout
+        self._taken = 0
+
+    def __repr__(self) -> str:
+        return f"<Slots {self._taken} taken, for {len(self._hosts)} hosts>"
+
+    @property
+    def taken(self) -> int:
+        """The number of slots that are in use."""
+        return self._taken
+
+    @asynccontextmanager
+    async def one(self, host: str) -> AsyncIterator[None]:
+        """A slot for a fetch from this host; SourceBusyError if none is free in time."""
+        async with AsyncExitStack() as stack:
+            slots_of_host = self._hosts.setdefault(host, asyncio.Semaphore(self._per_host))
+            self._users[host] += 1
+            stack.callback(self._leave, host)
+            try:
+                async with asyncio.timeout(self._queue_timeout):
+                    await stack.enter_async_context(slots_of_host)
+                    await stack.enter_async_context(self._all)
+            except TimeoutError as error:
+                raise SourceBusyError(
+                    "Too many originals are being fetched at the moment; please ask again soon."
+                ) from error
+            self._taken += 1
+            try:
+                yield
+            finally:
+                self._taken -= 1
+
+    def _leave(self, host: str) -> None:
+        self._users[host] -= 1
+        if not self._users[host]:  # so that hosts which nobody asks for any more take no memory
+            del self._users[host], self._hosts[host]

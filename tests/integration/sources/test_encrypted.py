@@ -1,0 +1,83 @@
+"""Originals over HTTPS: from whoever can prove to be the host, and from nobody else."""
+
+import shutil
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from iiif_server.errors import SourceUnavailableError
+from iiif_server.sources.fetching import Fetcher
+from support.apps import fetching, picture
+from support.upstream import Upstream, endless, running_upstream, send
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes the certificate")
+
+PICTURE = picture()
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Key and certificate of `localhost`, signed by itself."""
+    folder = tmp_path_factory.mktemp("certificate")
+    key, signed, both = folder / "key", folder / "signed", folder / "both"
+    options = "-x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
+    command = f"openssl req {options} -addext subjectAltName=DNS:localhost".split()
+    subprocess.run(
+        [*command, "-keyout", str(key), "-out", str(signed)], check=True, capture_output=True
+    )
+    both.write_bytes(key.read_bytes() + signed.read_bytes())
+    return both
+
+
+@pytest.fixture
+def upstream(certificate: Path) -> Iterator[Upstream]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with running_upstream(context) as upstream:
+        upstream.otherwise = send(PICTURE)
+        yield upstream
+
+
+def fetcher_below(root: Path, *trusted: Path) -> Fetcher:
+    """A fetcher that trusts these certificates besides those that all do."""
+    fetcher = Fetcher(fetching(), 1, root / ".incoming")
+    transport = fetcher._client._transport
+    for certificate in trusted:
+        transport._pool._ssl_context.load_verify_locations(certificate)  # type: ignore[attr-defined]
+    return fetcher
+
+
+async def test_an_original_is_fetched_over_https(
+    upstream: Upstream, certificate: Path, tmp_path: Path
+) -> None:
+    fetcher = fetcher_below(tmp_path, certificate)
+    url = f"https://localhost:{upstream.port}/x"
+    await fetcher.fetch(url, tmp_path / "x", lambda _: True)
+    await fetcher.close()
+    assert (tmp_path / "x").read_bytes() == PICTURE
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_who_cannot_prove_to_be_the_host_is_asked_for_nothing(
+    upstream: Upstream, certificate: Path, tmp_path: Path, host: str
+) -> None:
+    # To all the world the one is signed by nobody, and the other is not what was signed.
+    trusted = [certificate] if host == "127.0.0.1" else []
+    fetcher = fetcher_below(tmp_path, *trusted)
+    with pytest.raises(SourceUnavailableError, match="cannot be reached"):
+        await fetcher.fetch(f"https://{host}:{upstream.port}/x", tmp_path / "x", lambda _: True)
+    await fetcher.close()
+    assert upstream.asked == []
+
+
+async def test_a_head_without_end_is_cut_short_over_https_as_well(
+    upstream: Upstream, certificate: Path, tmp_path: Path
+) -> None:
+    fetcher = fetcher_below(tmp_path, certificate)
+    upstream.replies["/x"] = endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n")
+    with pytest.raises(SourceUnavailableError, match="cannot be reached"):
+        await fetcher.fetch(f"https://localhost:{upstream.port}/x", tmp_path / "x", lambda _: True)
+    await fetcher.close()
