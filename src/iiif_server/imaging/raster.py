@@ -3,6 +3,7 @@
 import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -58,6 +59,8 @@ _SEEN = 0.02
 """The part of a pixel by which an edge may be off before it is put right."""
 _NEAR = 0.05
 """The part by which it may be off instead of being interpolated, which blurs: that costs more."""
+_MARGIN = 16
+"""Pixels around a region that its scaling may look at, or put beside it."""
 _BOX_AVERAGED = 4
 _FEW_PIXELS = 4_000_000
 _MID_GRAY = 128
@@ -80,7 +83,8 @@ def pixels_of_tiles(tiles: Tiles, header: ImageHeader, work: Work) -> Pixels:
     `tiles` are those that the box of the work touches. Raises DamagedOriginalError.
     """
     with decoding(header):
-        return _worked(_joined(tiles), tiles.at, work)
+        part = _around(work, tiles.at)
+        return _worked(_joined(tiles, part), part, work)
 
 
 def encoded(pixels: Pixels, header: ImageHeader, work: Work, encoding: EncodingOptions) -> bytes:
@@ -254,23 +258,29 @@ def _plain(image: Image.Image) -> Image.Image:
 _PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "I;16": "L", "CMYK": "RGB", "YCbCr": "RGB"}
 
 
-def _joined(tiles: Tiles) -> Pixels:
-    """The pixels of neighbouring tiles in one piece.
+def _joined(tiles: Tiles, part: Box) -> Pixels:
+    """The pixels of a part of neighbouring tiles in one piece.
 
     Pillow decodes a JPEG of this size in half the time that libvips takes for it.
     """
-    joined: Image.Image | None = None
-    profile = None
-    for number, data in enumerate(tiles.data):
-        with Image.open(BytesIO(data), formats=["JPEG"]) as tile:
-            if joined is None:
-                joined = Image.new(tile.mode, (tiles.at.width, tiles.at.height))
-                profile = tile.info.get("icc_profile")
-            row, column = divmod(number, tiles.across)
-            joined.paste(tile, (column * tiles.full.width, row * tiles.full.height))
-    if joined is None:
-        raise ValueError("there are no tiles")
-    return _of_pillow(joined, profile)
+    decoded = list(_decoders.map(_decoded_tile, tiles.data))
+    joined = Image.new(decoded[0].mode, (part.width, part.height), None)
+    for number, tile in enumerate(decoded):
+        row, column = divmod(number, tiles.across)
+        x = tiles.at.x + column * tiles.full.width - part.x
+        y = tiles.at.y + row * tiles.full.height - part.y
+        joined.paste(tile, (x, y))
+    return _of_pillow(joined, decoded[0].info.get("icc_profile"))
+
+
+def _decoded_tile(data: bytes) -> Image.Image:
+    tile = Image.open(BytesIO(data), formats=["JPEG"])
+    tile.load()
+    return tile
+
+
+_decoders = ThreadPoolExecutor(2, "decoder")
+"""What waits for one image does not use all cores; and decoding leaves the interpreter alone."""
 
 
 def _of_pillow(image: Image.Image, profile: bytes | None) -> Pixels:
@@ -281,6 +291,15 @@ def _of_pillow(image: Image.Image, profile: bytes | None) -> Pixels:
     if profile:
         pixels.set_type(pyvips.GValue.blob_type, _ICC, profile)
     return pixels
+
+
+def _around(work: Work, at: Box) -> Box:
+    """The pixels of a reduced image that the box of the work takes, and some around it."""
+    exact = _Extent.of(work.box, work.shrink)
+    left, top = max(at.x, floor(exact.x) - _MARGIN), max(at.y, floor(exact.y) - _MARGIN)
+    right = min(at.x + at.width, ceil(exact.x + exact.width) + _MARGIN)
+    bottom = min(at.y + at.height, ceil(exact.y + exact.height) + _MARGIN)
+    return Box(left, top, right - left, bottom - top)
 
 
 # --- cut and scale --------------------------------------------------------------------------
