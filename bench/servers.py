@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 _HOST = "127.0.0.1"
+_TOKEN = "the-token-of-the-bench"  # noqa: S105 - no secret: the server listens on loopback
 _IIPSRV = "/usr/lib/iipimage-server/iipsrv.fcgi"
 _START_SECONDS = 30.0
 _MOST_RESTARTS = 100
@@ -48,7 +49,7 @@ def ours(source: Path, work: Path, cache: Path | None = None) -> Iterator[Server
         settings = folder / "settings.toml"
         settings.write_text(
             f'source_path = "{source}"\ncache_path = "{cache or folder / "cache"}"\n'
-            'log_level = "warning"\n[types.bench]\nsource = "disk"\n'
+            f'log_level = "warning"\nadmin.token = "{_TOKEN}"\n[types.bench]\nsource = "disk"\n'
         )
         program = Path(sys.executable).with_name("iiif-server")
         command = [str(program), "serve", "--config", str(settings), "--port", str(port)]
@@ -108,7 +109,7 @@ def processor(folder: Path, work: Path) -> Iterator[Server]:
 def status(server: Server) -> dict[str, Any]:
     """What our server says of itself."""
     connection = http.client.HTTPConnection(_HOST, server.port, timeout=30)
-    connection.request("GET", "/status")
+    connection.request("GET", "/admin/status", headers={"Authorization": f"Bearer {_TOKEN}"})
     document: dict[str, Any] = json.load(connection.getresponse())
     connection.close()
     return document

@@ -5,10 +5,9 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from iiif_server import __version__
 from iiif_server.context import open_context
 from iiif_server.image_api.versions import V2, V3
-from iiif_server.routes import operations, problems
+from iiif_server.routes import admin, operations, problems
 from iiif_server.routes.front import Front
 from iiif_server.routes.image_api import base_uri_router, image_api_router
 from iiif_server.settings import Settings, load_settings
@@ -32,19 +31,23 @@ def create_app(settings: Settings | None = None, observer: Observer = log_event)
 
     app = FastAPI(
         title="iiif-server",
-        version=__version__,
+        version="1",  # of this document; which version of the server it is, is not for everyone
         description=_DESCRIPTION,
         lifespan=lifespan,
         root_path=chosen.root_path,
         redirect_slashes=False,
+        docs_url=None,  # `operations` has it, with a policy
         redoc_url=None,
     )
     problems.install(app)
     app.include_router(operations.router)
+    closed = chosen.admin.token is None
+    if not closed:
+        app.include_router(admin.admin_router())
     for version in (V3, V2):
         app.include_router(image_api_router(version, version.path))
         app.include_router(base_uri_router(version, version.path))
     app.include_router(image_api_router(V3, ""))
     app.include_router(base_uri_router(V3, ""))
-    app.add_middleware(Front)
+    app.add_middleware(Front, administrative=None if closed else admin.PREFIX)
     return app

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
@@ -40,6 +41,7 @@ def serve(config: Path | None, host: str | None, port: int | None) -> None:
     """Serve images. Without any settings: a large sample image, made on the spot."""
     import uvicorn  # noqa: PLC0415
 
+    from iiif_server import listening  # noqa: PLC0415
     from iiif_server.app import create_app  # noqa: PLC0415
     from iiif_server.telemetry.logs import uvicorn_logging  # noqa: PLC0415
 
@@ -49,6 +51,7 @@ def serve(config: Path | None, host: str | None, port: int | None) -> None:
     host, port = host or settings.http_host, settings.http_port if port is None else port
     for line in _addresses(settings, host, port):
         click.echo(line)
+    listening.allow_many_files()
     # uvicorn ends gracefully and then raises the signal again: being asked to end is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
@@ -58,6 +61,11 @@ def serve(config: Path | None, host: str | None, port: int | None) -> None:
         log_config=uvicorn_logging(settings.log_level),
         proxy_headers=False,  # `trusted_proxies` decides, in routes/addresses.py
         server_header=False,
+        access_log=False,  # routes/front.py writes one, without signatures
+        http=listening.Listener,
+        ws="none",
+        limit_concurrency=settings.http_connections,
+        timeout_keep_alive=listening.KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=10,
     )
 
@@ -175,6 +183,56 @@ def pyramid(
     click.echo(f"{target}: {written.width}x{written.height} pixels, {written.size:,} bytes")
 
 
+@main.command()
+@_config
+@click.option(
+    "--expires-in",
+    type=click.IntRange(1),
+    default=3600,
+    show_default=True,
+    help="Seconds for which the address works.",
+)
+@click.option(
+    "--request",
+    "parameters",
+    help="Sign this request only, as full/!400,400/0/default.jpg, and not the whole image.",
+)
+@click.option(
+    "--version",
+    type=click.Choice(["2.1", "3.0"]),
+    default="3.0",
+    show_default=True,
+    help="Of the Image API.",
+)
+@click.argument("identifier")
+def sign(
+    config: Path | None, expires_in: int, parameters: str | None, version: str, identifier: str
+) -> None:
+    """Print an address of an image that works for some time, for types with signed access.
+
+    It is that of the image's info.json, and opens all that a viewer asks for, or that of one
+    request.
+    """
+    from iiif_server.errors import IiifServerError  # noqa: PLC0415
+    from iiif_server.image_api.identifier import parse_identifier  # noqa: PLC0415
+    from iiif_server.image_api.versions import V2, V3  # noqa: PLC0415
+    from iiif_server.routes.signing import ExactRequest, Signatures  # noqa: PLC0415
+
+    settings = _settings(config)
+    if not settings.signing.keys:
+        _fail("There is no key to sign with: add [signing] keys.")
+    row = V2 if version == V2.number else V3
+    try:
+        named = parse_identifier(identifier, settings.default_type)
+    except IiifServerError as error:
+        _fail(str(error))
+    exact = ExactRequest(row.number, parameters) if parameters else None
+    expires = int(time.time()) + expires_in
+    signature = Signatures(settings.signing.secrets).sign(named, expires, exact)
+    base = settings.base_url or _base(settings.http_host, settings.http_port)
+    click.echo(f"{base}{row.path}/{signature}/{named.encoded}/{parameters or 'info.json'}")
+
+
 @main.group()
 def cache() -> None:
     """Look into the store of derivatives, or empty it."""
@@ -244,8 +302,7 @@ def _with_sample(settings: "Settings") -> "Settings":
 
 def _addresses(settings: "Settings", host: str, port: int) -> list[str]:
     """What to open, now that the server is about to listen."""
-    shown = f"[{host}]" if ":" in host else host
-    base = settings.base_url or f"http://{shown}:{port}"
+    base = settings.base_url or _base(host, port)
     lines = [f"{base}/docs     what can be asked for", f"{base}/status   what the server does"]
     if SAMPLE_TYPE in settings.types:
         image = f"{base}/{SAMPLE_TYPE}:{SAMPLE_NAME}"
@@ -256,6 +313,11 @@ def _addresses(settings: "Settings", host: str, port: int) -> list[str]:
             *lines,
         ]
     return ["", *(f"  {line}" for line in lines), ""]
+
+
+def _base(host: str, port: int) -> str:
+    """The address of the server on this machine."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextmanager

@@ -15,7 +15,9 @@ from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.pyramids import Pyramids
 from iiif_server.pipeline.tiled import TiledOriginals
 from iiif_server.routes.addresses import Addressing
+from iiif_server.routes.credentials import Credentials
 from iiif_server.routes.services import Services
+from iiif_server.routes.signing import Signatures
 from iiif_server.settings import Settings
 from iiif_server.sources.base import Surroundings
 from iiif_server.sources.fetching import Fetcher
@@ -92,6 +94,9 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             default_type=settings.default_type,
             formats=formats,
             lossless=jpegtran.AVAILABLE,
+            credentials=Credentials(settings.admin.token) if settings.admin.token else None,
+            signatures=Signatures(settings.signing.secrets) if settings.signing.keys else None,
+            observer=observer,
             limits=settings.limits.output,
             min_sizes_size=settings.min_sizes_size,
             canonical_redirect=settings.canonical_redirect,

@@ -44,8 +44,48 @@ class UntrustedHostError(RequestRefusedError):
     """A Host header that is no host."""
 
 
+class TargetTooLongError(RequestRefusedError):
+    """The address of the request is longer than any that means something here."""
+
+
+class HeadersTooLargeError(RequestRefusedError):
+    """The request has more header fields, or longer ones, than are read."""
+
+
+class ContentRefusedError(RequestRefusedError):
+    """The request carries content, which no request to this server does."""
+
+
+class UnlistedTypeError(RequestRefusedError):
+    """A purge of all originals of a type that cannot tell what originals it has."""
+
+
 class NotAcceptableError(IiifServerError):
     """The Accept header rules out everything that there is."""
+
+
+# --- who may ask ----------------------------------------------------------------------------
+
+
+class UnauthenticatedError(IiifServerError):
+    """The request does not show that it comes from those who run the server."""
+
+
+class SignatureRefusedError(IiifServerError):
+    """The address needs a signature, and has none that is valid now.
+
+    One sentence for every reason, and for addresses at which there is nothing: the difference
+    would be worth knowing to those who have no signature.
+    """
+
+    def __init__(
+        self,
+        message: str = (
+            "What is at this address, if anything, needs an address with a signature that is valid "
+            "now: whoever gave you this one can give you another."
+        ),
+    ) -> None:
+        super().__init__(message)
 
 
 # --- finding the original -------------------------------------------------------------------

@@ -34,6 +34,8 @@ from iiif_server.image_api.identifier import TYPE_PATTERN
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.pipeline.limits import LimitsOptions
 from iiif_server.pipeline.pyramids import PyramidOptions
+from iiif_server.routes.credentials import AdminOptions
+from iiif_server.routes.signing import SigningOptions
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import FetchOptions
 from iiif_server.sources.networks import Networks
@@ -66,6 +68,7 @@ class Settings(BaseSettings):
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
+        hide_input_in_errors=True,  # it may be a secret
     )
 
     base_url: str | None = None
@@ -76,6 +79,8 @@ class Settings(BaseSettings):
     """Address to listen on."""
     http_port: int = Field(default=4040, ge=0, le=65535)
     """Port to listen on."""
+    http_connections: int = Field(default=1000, ge=1)
+    """Connections open at once; further ones are turned away."""
     trusted_proxies: Networks = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
     """Proxies (CIDR) whose `X-Forwarded-Proto`, `-Host` and `-Prefix` are believed."""
     source_path: Path = Path("./data/source")
@@ -107,6 +112,8 @@ class Settings(BaseSettings):
     pyramids: PyramidOptions = PyramidOptions()
     limits: LimitsOptions = LimitsOptions()
     encoding: EncodingOptions = EncodingOptions()
+    admin: AdminOptions = AdminOptions()
+    signing: SigningOptions = SigningOptions()
 
     @classmethod
     def settings_customise_sources(
@@ -148,6 +155,13 @@ class Settings(BaseSettings):
             raise ValueError(f"default_type {self.default_type!r} is not one of the types")
         return self
 
+    @model_validator(mode="after")
+    def _check_access(self) -> "Settings":
+        signed = [name for name, options in self.types.items() if options.access == "signed"]
+        if signed and not self.signing.keys:
+            raise ValueError(f"the type {signed[0]!r} is signed: that needs [signing] keys")
+        return self
+
 
 def load_settings(config: Path | None = None) -> Settings:
     """The settings of a TOML or YAML file, if there is one, with the environment's over them.
@@ -182,7 +196,10 @@ def read_file(path: Path) -> dict[str, Any]:
             content = tomllib.loads(text)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
+        # Its own text repeats the line, which may hold a secret.
+        raise ConfigurationError(f"{path} cannot be parsed{_place(error)}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be parsed: {error}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path} must hold names and values")
@@ -190,6 +207,15 @@ def read_file(path: Path) -> dict[str, Any]:
         if not isinstance(name, str) or name.startswith("_"):  # arguments of BaseSettings itself
             raise ConfigurationError(f"{path} cannot be used: {name}: there is no such setting")
     return content
+
+
+def _place(error: yaml.YAMLError) -> str:
+    """What is wrong in YAML, and where, without the words that stand there."""
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return ""
+    problem = re.sub(r"['\"].*['\"]", "...", error.problem or "")
+    mark = error.problem_mark
+    return f": {problem} (at line {mark.line + 1}, column {mark.column + 1})"
 
 
 def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:

@@ -25,7 +25,7 @@ async def test_what_was_made_is_found_by_the_next_process(tmp_path: Path) -> Non
         found = await second.get(PATH)
         assert found.content == made.content
         assert found.headers["etag"] == made.headers["etag"]
-        assert (await second.get("/status")).json()["cache"]["files"] == 1
+        assert (await second.status())["cache"]["files"] == 1
         assert second.seen(Rendered) == []
 
 
@@ -94,7 +94,7 @@ async def test_images_are_served_where_nothing_can_be_kept(tmp_path: Path) -> No
             assert opened(await server.get(PATH)).size == (100, 75)
         assert len(server.seen(Rendered)) == 2
         assert server.seen(StoreFailed) != []
-        assert (await server.get("/status")).json()["cache"]["failures"] > 0
+        assert (await server.status())["cache"]["failures"] > 0
 
 
 async def test_images_are_served_though_the_folder_was_removed_under_way(

@@ -41,7 +41,7 @@ async def built(server: Server, name: str = "pic.jpg") -> None:
     building = True
     while building:  # the server tells nobody but those who ask
         await asyncio.sleep(0.02)
-        building = bool((await server.get("/status")).json()["pyramids"]["building"])
+        building = bool((await server.status())["pyramids"]["building"])
 
 
 def engine(response: Any) -> str:
@@ -83,7 +83,7 @@ async def test_every_tile_that_info_json_announces_shows_its_part(
                         size, Image.Resampling.LANCZOS
                     )
                     assert psnr(np.asarray(made), np.asarray(reference)) > 26, path
-        assert (await server.get("/status")).json()["made_by"] == {"tile": 24 + 6 + 2 + 1}
+        assert (await server.status())["made_by"] == {"tile": 24 + 6 + 2 + 1}
 
 
 async def test_many_who_ask_at_once_cause_one_build(
@@ -95,7 +95,7 @@ async def test_many_who_ask_at_once_cause_one_build(
         assert {answer.status_code for answer in answers} == {200}
         await built(server)
         # Which formats it makes, and the two parts.
-        assert (await server.get("/status")).json()["pools"]["image"]["done"] == 3
+        assert (await server.status())["pools"]["image"]["done"] == 3
     assert len(parts(tmp_path)) == 2
 
 
@@ -153,7 +153,7 @@ async def test_pyramid_is_found_again_after_a_restart(
         after = await server.get(DETAIL)
         assert after.content == before.content
         assert after.headers["etag"] == before.headers["etag"]
-        assert (await server.get("/status")).json()["pools"]["image"]["done"] == 1
+        assert (await server.status())["pools"]["image"]["done"] == 1
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "removed"])
@@ -226,7 +226,7 @@ async def test_damaged_original_is_refused_and_not_tried_again_at_once(
         server.put("disk", "good.jpg", data)
         for _ in range(3):
             assert (await server.get(WHOLE)).status_code == 422
-        assert (await server.get("/status")).json()["pools"]["image"]["done"] == 2
+        assert (await server.status())["pools"]["image"]["done"] == 2
         assert (await server.get(WHOLE.replace("pic", "good"))).status_code == 200
 
 
@@ -239,10 +239,7 @@ async def test_two_servers_on_one_folder_make_one_pyramid(
         assert len({answer.content for answer in answers}) == 1
         await built(one)
         await built(other)
-        done = [
-            (await server.get("/status")).json()["pools"]["image"]["done"]
-            for server in (one, other)
-        ]
+        done = [(await server.status())["pools"]["image"]["done"] for server in (one, other)]
         assert sum(done) == 2 + 2  # each is asked once which formats it makes
     assert len(parts(tmp_path)) == 2
 

@@ -53,7 +53,7 @@ async def test_a_request_survives_the_death_of_its_worker(tmp_path: Path) -> Non
         server.put("disk", "pic.jpg", picture())
         response = await server.get("/disk:pic.jpg/full/50,/0/default.jpg")
         assert opened(response).size == (50, 38)
-        assert (await server.get("/status")).json()["pools"]["image"]["replaced"] == 1
+        assert (await server.status())["pools"]["image"]["replaced"] == 1
 
 
 async def test_a_request_whose_workers_die_twice_is_given_up(tmp_path: Path) -> None:

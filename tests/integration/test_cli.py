@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from iiif_server import __version__
 from iiif_server.cli import main
 from support.apps import (
+    ADMIN_TOKEN,
     Process,
     is_running,
     opened,
@@ -31,7 +32,7 @@ def configuration(folder: Path, text: str = '[types.disk]\nsource = "disk"\n') -
     path = folder / "settings.toml"
     path.write_text(
         f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n'
-        f"image_pool_size = 1\nsize_pool_size = 1\n{text}"
+        f'image_pool_size = 1\nsize_pool_size = 1\nadmin.token = "{ADMIN_TOKEN}"\n{text}'
     )
     (folder / "source" / "disk").mkdir(parents=True, exist_ok=True)
     return str(path)
@@ -55,7 +56,7 @@ def test_version() -> None:
 def test_help_names_every_command() -> None:
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("serve", "check", "prepare", "pyramid", "cache", "settings"):
+    for command in ("serve", "check", "prepare", "pyramid", "sign", "cache", "settings"):
         assert command in result.output
     assert run("cache", "--help").exit_code == 0
 
@@ -206,6 +207,64 @@ class TestCache:
         assert (purge.exit_code, "0 derivatives removed." in purge.output) == (0, True)
 
 
+KEY = "a-key-of-these-tests-with-enough-letters"
+SIGNED = f'signing.keys = ["{KEY}"]\n[types.disk]\nsource = "disk"\naccess = "signed"\n'
+
+
+class TestSign:
+    def address(self, config: str, *arguments: str) -> str:
+        result = run("sign", "--config", config, *arguments)
+        assert result.exit_code == 0, result.output
+        (address,) = result.output.splitlines()
+        return address
+
+    def test_an_address_that_is_printed_is_answered(self, tmp_path: Path) -> None:
+        config = configuration(tmp_path, SIGNED)
+        (tmp_path / "source" / "disk" / "a").mkdir()
+        (tmp_path / "source" / "disk" / "a" / "1.jpg").write_bytes(picture())
+        with running_process("--config", config) as process:
+
+            def answer(*arguments: str) -> httpx.Response:
+                address = self.address(config, "disk:a/1.jpg", *arguments)
+                assert address.startswith("http://127.0.0.1:4040/iiif/")
+                return httpx.get(address.replace("http://127.0.0.1:4040", process.base))
+
+            information = answer().json()
+            assert (information["width"], information["type"]) == (200, "ImageService3")
+            tile = httpx.get(f"{information['id']}/full/50,/0/default.jpg")
+            assert opened(tile).size == (50, 38)
+            assert answer("--version", "2.1").json()["@id"].startswith(f"{process.base}/iiif/2/")
+            request = ("--request", "full/40,/0/default.jpg")
+            assert opened(answer(*request)).size == (40, 30)
+            assert opened(answer("--version", "2.1", *request)).size == (40, 30)
+            assert httpx.get(f"{process.base}/disk:a/1.jpg/info.json").status_code == 403
+
+    def test_the_public_address_is_the_one_of_the_settings(self, tmp_path: Path) -> None:
+        config = configuration(tmp_path, f'base_url = "https://images.example.org/x"\n{SIGNED}')
+        before = int(time.time())
+        address = self.address(config, "disk:a%2F1.jpg", "--expires-in", "100")
+        assert address.startswith("https://images.example.org/x/iiif/3/signed/")
+        assert address.endswith("/disk:a%2F1.jpg/info.json")
+        expires = int(address.partition("/signed/")[2].partition(".")[0])
+        assert before + 100 <= expires <= time.time() + 100
+        assert KEY not in address
+
+    @pytest.mark.parametrize(
+        ("text", "identifier", "said"),
+        [
+            ('[types.disk]\nsource = "disk"\n', "disk:1", "add [signing] keys"),
+            (SIGNED, "1", "The identifier has no type"),
+            (SIGNED, "disk:%", "a percent sign itself is written %25"),
+        ],
+    )
+    def test_what_cannot_be_signed(
+        self, tmp_path: Path, text: str, identifier: str, said: str
+    ) -> None:
+        result = run("sign", "--config", configuration(tmp_path, text), identifier)
+        assert result.exit_code == 1
+        assert said in result.output
+
+
 def ended(process: Process, number: signal.Signals) -> tuple[int, float, list[int]]:
     """The exit code after a signal, the seconds until then, and the processes that are left."""
     children = process.children()
@@ -257,9 +316,7 @@ class TestServe:
             async def asking() -> httpx.Response:
                 async with httpx.AsyncClient(timeout=30, trust_env=False) as client:
                     request = asyncio.create_task(client.get(process.base + path))
-                    while (await client.get(f"{process.base}/status")).json()["pools"]["image"][
-                        "busy"
-                    ] == 0:
+                    while (await asyncio.to_thread(process.status))["pools"]["image"]["busy"] == 0:
                         assert not request.done(), "too fast to be interrupted"
                     process.popen.send_signal(signal.SIGTERM)
                     return await request

@@ -1,5 +1,6 @@
 """Settings from files and from the environment, and what is said of those that cannot be."""
 
+import traceback
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -65,8 +66,9 @@ async def test_the_seeds_settings_start_the_server_unchanged(tmp_path: Path) -> 
         server.put("project1", "banana", picture(500, 400))
         information = (await server.get("/project1:banana/info.json")).json()
         assert information["id"] == "http://10.11.20.12/iiif_images/project1:banana"
-        pools = (await server.get("/status")).json()["pools"]
-        assert (pools["size"]["workers"], pools["image"]["workers"]) == (2, 4)
+        services = server.services
+        assert services.header_pool.stats.workers == 2
+        assert services.image_pool.stats.workers == 4
 
 
 def test_toml_and_yaml_say_the_same(tmp_path: Path) -> None:
@@ -321,3 +323,83 @@ def test_a_file_that_makes_no_sense(tmp_path: Path, name: str, content: bytes, s
 def test_a_file_that_is_none(tmp_path: Path) -> None:
     assert "cannot be read: No such file" in refusal(tmp_path / "missing.toml")
     assert "cannot be read: Is a directory" in refusal(tmp_path)
+
+
+TOKEN = "a-token-that-nobody-else-knows"
+KEY = "a-key-that-nobody-else-knows-either-1234"
+
+
+def test_secrets_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IIIF_ADMIN__TOKEN", TOKEN)
+    monkeypatch.setenv("IIIF_SIGNING__KEYS", f"{KEY}, {KEY}2")
+    settings = load_settings()
+    assert settings.admin.token is not None
+    assert settings.admin.token.get_secret_value() == TOKEN
+    assert settings.signing.secrets == (KEY.encode(), f"{KEY}2".encode())
+
+
+def test_secrets_show_in_no_dump(tmp_path: Path) -> None:
+    text = f'admin.token = "{TOKEN}"\nsigning.keys = ["{KEY}"]'
+    settings = load_settings(written(tmp_path, text))
+    for shown in (repr(settings), str(settings.model_dump()), settings.model_dump_json()):
+        assert TOKEN not in shown
+        assert KEY not in shown
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("settings.toml", 'admin.token = "S3CRET"'),
+        ("settings.toml", 'admin.token = ["S3CRET-S3CRET-S3CRET-S3CRET"]'),
+        ("settings.toml", 'admin = "S3CRET-S3CRET-S3CRET-S3CRET"'),
+        ("settings.toml", 'admin.tokn = "S3CRET-S3CRET-S3CRET-S3CRET"'),
+        ("settings.toml", 'signing.keys = ["S3CRET"]'),
+        ("settings.toml", 'signing.keys = [["S3CRET-S3CRET-S3CRET-S3CRET-S3CRET"]]'),
+        ("settings.toml", 'signing.keys = "[S3CRET-S3CRET-S3CRET-S3CRET-S3CRET"'),
+        ("settings.toml", 'signing = ["S3CRET-S3CRET-S3CRET-S3CRET-S3CRET"]'),
+        ("settings.toml", 'admin.token = "S3CRET-S3CRET-S3CRET'),
+        ("settings.yml", "admin:\n  token: S3CRET-S3CRET-S3CRET: x"),
+        ("settings.yml", 'admin:\n  token: "S3CRET-S3CRET-S3CRET\nhttp_port: 1'),
+        ("settings.yml", "admin:\n  token: *S3CRET-S3CRET-S3CRET"),
+        ("settings.yml", "admin:\n  token: !S3CRET-S3CRET-S3CRET x"),
+        ("settings.yml", "admin:\n  token: [S3CRET-S3CRET-S3CRET"),
+        ("settings.yml", "admin:\n  token: %S3CRET"),
+        ("settings.yml", "admin:\n  token: `S3CRET"),
+    ],
+)
+def test_secrets_show_in_no_refusal(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(written(tmp_path, text, name))
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "S3CRET" not in shown
+    assert "S3C" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("IIIF_ADMIN__TOKEN", "S3CRET"),
+        ("IIIF_ADMIN", '{"token": "S3CRET-S3CRET-S3CRET"'),
+        ("IIIF_ADMIN", "S3CRET-S3CRET-S3CRET"),
+        ("IIIF_SIGNING__KEYS", "S3CRET"),
+        ("IIIF_SIGNING__KEYS", '["S3CRET-S3CRET-S3CRET-S3CRET-S3CRET"'),
+        ("IIIF_SIGNING", "S3CRET-S3CRET-S3CRET-S3CRET-S3CRET"),
+    ],
+)
+def test_secrets_of_the_environment_show_in_no_refusal(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings()
+    assert "S3CRET" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_signed_type_needs_a_key(tmp_path: Path) -> None:
+    text = '[types.closed]\nsource = "disk"\naccess = "signed"\n'
+    assert "the type 'closed' is signed: that needs [signing] keys" in refusal(
+        written(tmp_path, text)
+    )
+    settings = load_settings(written(tmp_path, f'{text}[signing]\nkeys = ["{KEY}"]'))
+    assert settings.types["closed"].access == "signed"
+    assert "types.closed.access" in refusal(written(tmp_path, text.replace("signed", "secret")))

@@ -31,6 +31,9 @@ LOOPBACK = (IPv4Network("127.0.0.0/8"),)
 PEER = ("127.0.0.1", 50_000)
 """Whom requests come from, unless a test says otherwise."""
 
+ADMIN_TOKEN = "the-token-of-these-tests"
+"""For `admin.token`; no secret."""
+
 Kind = TypeVar("Kind", bound=Event)
 
 
@@ -67,6 +70,15 @@ class Server:
         """The answer to a GET; `If_None_Match=...` and the like are its headers."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.client.get(path, headers=named)
+
+    async def admin(self, method: str, path: str, **query: str) -> httpx.Response:
+        """The answer to those who run the server."""
+        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        return await self.client.request(method, f"/admin{path}", params=query, headers=headers)
+
+    async def status(self) -> Any:
+        """What the server says of itself to those who run it."""
+        return (await self.admin("GET", "/status")).raise_for_status().json()
 
     async def get_raw(
         self,
@@ -128,6 +140,7 @@ def settings_below(root: Path, **settings: Any) -> Settings:
         "cache_path": root / "cache",
         "size_pool_size": 1,
         "image_pool_size": 1,
+        "admin": {"token": ADMIN_TOKEN},
     }
     return Settings(**(small | settings))
 
@@ -200,6 +213,11 @@ class Process:
 
     popen: subprocess.Popen[str]
     base: str
+
+    def status(self) -> Any:
+        """What it says of itself to those who run it; it must have been given ADMIN_TOKEN."""
+        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        return httpx.get(f"{self.base}/admin/status", headers=headers).raise_for_status().json()
 
     def children(self) -> list[int]:
         """Its descendants, as far as they run."""

@@ -90,6 +90,16 @@ def image_facts(header: ImageHeader) -> ImageFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """How a request would be answered now."""
+
+    kept: bool
+    """Whether the answer, or the pyramid's part that has it, is in the store."""
+    level: int | None
+    """The scale factor of the pyramid's level that it would be made of; None: of the original."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Made:
     """What one worker has made for all who waited for it."""
 
@@ -217,6 +227,20 @@ class Derivatives:
             finally:
                 self._tidy_up()  # only now, lest it be evicted at once
         raise RenderFailedError("The image was removed as fast as it was made; please ask again.")
+
+    async def outlook(self, resolved: Resolved) -> Outlook:
+        """How the request would be answered now; nothing is made."""
+        if resolved.engine is Engine.ORIGINAL:
+            return Outlook(kept=True, level=None)
+        if resolved.engine is Engine.TILE and resolved.stored is not None:
+            return Outlook(kept=True, level=resolved.stored.scale_factor)
+        if resolved.pyramid is not None and resolved.tile is not None:
+            factor = resolved.tile.scale_factor
+            ready = await self._pyramids.ready_level(resolved.pyramid, [factor])
+            return Outlook(kept=ready is not None, level=factor)
+        kept = await asyncio.to_thread(self._store.find, resolved.key) is not None
+        level = None if kept else await self._level(resolved)
+        return Outlook(kept, level.work.shrink if level else None)
 
     async def close(self) -> None:
         """Wait for the housekeeping that is under way."""

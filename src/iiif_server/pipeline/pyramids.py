@@ -193,6 +193,10 @@ class Pyramids:
             task.cancel()
         if self._background:
             await asyncio.wait(self._background)
+        self.close_files()
+
+    def close_files(self) -> None:
+        """Give all files back; what is in the store is opened again when it is asked for."""
         while self._kept:
             self._kept.popitem()[1].part.close()
 

@@ -1,15 +1,17 @@
 """The outermost layer: what holds of every answer, errors and redirects included."""
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from iiif_server.routes.problems import unexpected
+from iiif_server.routes.headers import answer_headers
+from iiif_server.routes.limits import objection
+from iiif_server.routes.problems import refusal, unexpected
+from iiif_server.routes.signing import without_signatures
+from iiif_server.telemetry.logs import log_access
 
-_EXPOSED = "Link, ETag, Last-Modified, Retry-After, Content-Length, Server-Timing"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
     "Access-Control-Allow-Headers": "*",
@@ -18,20 +20,32 @@ _PREFLIGHT = {
 
 
 class Front:
-    """CORS on every answer, preflights, HEAD as GET without the body, no bare 500."""
+    """Limits on requests, headers on every answer, preflights, HEAD as GET, no bare 500, a log."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, administrative: str | None = None) -> None:
         self._app = app
+        self._administrative = administrative
+        """The path below which no answer is for other origins; None: there is none."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        outgoing = _Outgoing(send, head=scope["method"] == "HEAD")
-        if scope["method"] == "OPTIONS":
-            await Response(status_code=204, headers=_PREFLIGHT)(scope, receive, outgoing.send)
-            return
+        administrative = self._is_administrative(scope)
+        outgoing = _Outgoing(scope, send, administrative=administrative)
+        # What is left of a request that was refused is not read: the connection ends with it.
+        if (error := objection(_target_bytes(scope), scope["headers"])) is not None:
+            answer = refusal(error)
+            answer.headers["Connection"] = "close"
+            await answer(scope, receive, outgoing.send)
+        elif scope["method"] == "OPTIONS":
+            headers = None if administrative else _PREFLIGHT
+            await Response(status_code=204, headers=headers)(scope, receive, outgoing.send)
+        else:
+            await self._answer(scope, receive, outgoing)
+
+    async def _answer(self, scope: Scope, receive: Receive, outgoing: "_Outgoing") -> None:
         inner: MutableMapping[str, Any] = dict(scope)
         if scope["method"] == "HEAD":
             inner["method"] = "GET"
@@ -42,23 +56,51 @@ class Front:
                 raise  # the connection is cut, so that nobody takes half an answer for a whole one
             await unexpected(error)(scope, receive, outgoing.send)
 
+    def _is_administrative(self, scope: Scope) -> bool:
+        if self._administrative is None:
+            return False
+        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+        return path == self._administrative or path.startswith(f"{self._administrative}/")
+
 
 class _Outgoing:
     """The way out of one answer."""
 
-    def __init__(self, send: Send, *, head: bool) -> None:
+    def __init__(self, scope: Scope, send: Send, *, administrative: bool) -> None:
+        self._scope = scope
         self._send = send
-        self._head = head
+        self._administrative = administrative
         self.started = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.started = True
-            headers = MutableHeaders(scope=message)
-            headers["Access-Control-Allow-Origin"] = "*"
-            headers["Access-Control-Expose-Headers"] = _EXPOSED
-            headers["Timing-Allow-Origin"] = "*"
-            headers["X-Content-Type-Options"] = "nosniff"
-        elif message["type"] == "http.response.body" and self._head:
+            message = {**message, "headers": self._complete(message["headers"])}
+            log_access(
+                _peer(self._scope),
+                self._scope["method"],
+                without_signatures(self._scope["path"]),
+                self._scope["http_version"],
+                message["status"],
+            )
+        elif message["type"] == "http.response.body" and self._scope["method"] == "HEAD":
             message = {**message, "body": b""}
         await self._send(message)
+
+    def _complete(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """The header fields of an answer, with those that its route has not set."""
+        fields = list(headers)
+        set_already = dict(fields)
+        type_ = set_already.get(b"content-type", b"").decode("latin-1")
+        missing = answer_headers(type_, administrative=self._administrative)
+        return fields + [field for field in missing if field[0] not in set_already]
+
+
+def _target_bytes(scope: Scope) -> int:
+    path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogatepass")
+    return len(path) + len(scope["query_string"])
+
+
+def _peer(scope: Scope) -> str:
+    client = scope.get("client")
+    return f"{client[0]}:{client[1]}" if client else "-"

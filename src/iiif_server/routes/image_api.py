@@ -8,10 +8,11 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from iiif_server.image_api.formats import FACTS
+from iiif_server.image_api.formats import FACTS, Format
 from iiif_server.image_api.information import image_information
 from iiif_server.image_api.request import ImageRequest, canonical_parameters
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
@@ -22,7 +23,8 @@ from iiif_server.routes.delivery import deliver
 from iiif_server.routes.negotiation import JSON, LD_JSON, Representation, negotiate
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
 from iiif_server.routes.problems import DOCUMENTED
-from iiif_server.routes.services import Services, services
+from iiif_server.routes.services import Permission, Services, services
+from iiif_server.routes.signing import BASE_URI, ExactRequest
 
 _INFORMATION_SEGMENTS = 1
 _IMAGE_SEGMENTS = 4
@@ -38,11 +40,21 @@ _PARAMETERS: dict[ImageApiVersion, Callable[..., ImageRequest]] = {
 }
 
 
+class _Identifiers(PathConvertor):
+    """Identifiers in front of image parameters.
+
+    A signature and the slashes of a name are not taken for parameters: they are a base URI.
+    """
+
+    regex = rf"(?!{BASE_URI}$).*"
+
+
 def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     """The routes of one version of the Image API under a path prefix."""
     router = APIRouter(prefix=prefix, tags=[f"Image API {version.number}"], responses=DOCUMENTED)
     parameters = Annotated[ImageRequest, Depends(_PARAMETERS[version])]
     named = f"v{version.number[0]}" if prefix else "default"
+    register_url_convertor("identifier", _Identifiers())
 
     @router.get(
         "/{identifier:path}/info.json",
@@ -62,7 +74,7 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
 
     @router.get(
         # The parameters of the dependency:
-        "/{identifier:path}/{region}/{size}/{rotation}/{quality}.{format}",  # noqa: FAST003
+        "/{identifier:identifier}/{region}/{size}/{rotation}/{quality}.{format}",  # noqa: FAST003
         operation_id=f"image_{named}",
         summary="Image",
         response_class=Response,
@@ -102,9 +114,11 @@ def base_uri_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         written = written_identifier(request, prefix, 0, identifier).rstrip("/")
         if not written:
             raise HTTPException(404)
-        provided.identifier(written)
         call = _Call(request, provided, version, prefix, written)
-        return RedirectResponse(f"{call.base_uri}/info.json", status_code=303)
+        permission = provided.permit(written)
+        # Signed addresses are for one client only; all others may be kept as redirects are.
+        headers = call.caching(permission) if permission.grant else None
+        return RedirectResponse(f"{call.base_uri}/info.json", status_code=303, headers=headers)
 
     return router
 
@@ -126,9 +140,15 @@ class _Call:
         identifier = quote(self.written, safe="%/:@!$&'()*+,;=~")
         return f"{self.provided.addressing.base(self.request)}{self.prefix}/{identifier}"
 
-    def cache_control(self, type_: str) -> str:
-        """For how long clients may keep what they get of a type."""
-        return f"max-age={self.provided.types[type_].cache_for}"
+    def caching(self, permission: Permission) -> dict[str, str]:
+        """The header that says for how long clients may keep what they get."""
+        return {"Cache-Control": self.provided.cache_control(permission)}
+
+    @property
+    def exact(self) -> ExactRequest:
+        """The request as a signature for it alone would name it."""
+        parameters = self.request.scope["path"].rsplit("/", _IMAGE_SEGMENTS)[1:]
+        return ExactRequest(self.version.number, "/".join(parameters))
 
 
 async def _information(call: _Call) -> Response:
@@ -136,7 +156,8 @@ async def _information(call: _Call) -> Response:
     if chosen.version is not call.version:
         # The image's URI in the other version: its sizes have another grammar.
         call = replace(call, version=chosen.version, prefix=chosen.version.path)
-    identifier = call.provided.identifier(call.written)
+    permission = call.provided.permit(call.written)
+    identifier = permission.identifier
     async with call.provided.originals.hold(identifier) as original:
         header = await call.provided.headers.of(original)
     document = image_information(
@@ -148,7 +169,7 @@ async def _information(call: _Call) -> Response:
     content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     tag = blake2b(content, digest_size=16).hexdigest()
     headers = {
-        "Cache-Control": call.cache_control(identifier.type),
+        **call.caching(permission),
         "Link": ", ".join(_information_links(chosen)),
         "Vary": "Accept",
         **validators(tag, original.modified),
@@ -159,24 +180,32 @@ async def _information(call: _Call) -> Response:
 
 
 async def _image(call: _Call, asked: ImageRequest) -> Response:
-    identifier = call.provided.identifier(call.written)
-    async with call.provided.derivatives.resolve(identifier, asked) as resolved:
+    permission = call.provided.permit(call.written, call.exact)
+    # A signature for one spelling of a request does not hold for the canonical one.
+    one_spelling = permission.grant is not None and permission.grant.exact
+    async with call.provided.derivatives.resolve(permission.identifier, asked) as resolved:
         tag, modified = resolved.key.digest, resolved.original.modified
         canonical = canonical_parameters(
             resolved.rendition, resolved.facts, call.provided.limits, call.version
         )
         canonical_uri = f"{call.base_uri}/{canonical}"
         headers = {
-            "Cache-Control": call.cache_control(identifier.type),
+            **call.caching(permission),
             "Link": f'<{canonical_uri}>;rel="canonical", {_profile_link(call.version)}',
         }
-        if call.provided.canonical_redirect and not _is_written(call.request, canonical):
+        if (
+            call.provided.canonical_redirect
+            and not one_spelling
+            and not _is_written(call.request, canonical)
+        ):
             return RedirectResponse(canonical_uri, status_code=303, headers=headers)
         headers |= validators(tag, modified, weak=not resolved.repeatable)
         if is_not_modified(call.request.headers, tag, modified):
             return Response(status_code=304, headers=headers)
         body = await call.provided.derivatives.body(resolved)
         headers["Server-Timing"] = _server_timing(resolved)
+        if asked.format == Format.PDF:
+            headers["Content-Disposition"] = "attachment"  # viewers of PDF run scripts and forms
     return deliver(body, FACTS[asked.format].media_type, headers)
 
 

@@ -1,14 +1,23 @@
-"""What those who run the server look at."""
+"""Whether the server answers, what it can do, and what it is doing."""
 
+import re
 import time
+from base64 import b64encode
 from dataclasses import asdict
+from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
+from fastapi.openapi.docs import get_swagger_ui_html
 from pydantic import BaseModel
+from starlette.responses import HTMLResponse
 
 from iiif_server import __version__
+from iiif_server.routes.headers import PAGE
 from iiif_server.routes.services import Services, services
+
+_SCRIPTS = "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5/"
+_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 router = APIRouter(tags=["Operations"])
 
@@ -19,8 +28,19 @@ class Health(BaseModel):
     status: str
 
 
+class Summary(BaseModel):
+    """What anyone may know of the server."""
+
+    name: str
+    uptime: float
+    """In seconds."""
+    engines: dict[str, bool]
+    """`jpegtran` is false where full-resolution JPEG tiles have to be compressed anew."""
+    formats: list[str]
+
+
 class Status(BaseModel):
-    """What the server is, can do, and is doing."""
+    """What the server is, can do, and is doing: for those who run it."""
 
     version: str
     uptime: float
@@ -49,12 +69,51 @@ async def health() -> Health:
 
 
 @router.get("/status", summary="Status")
-async def status(provided: Annotated[Services, Depends(services)]) -> Status:
+async def status(provided: Annotated[Services, Depends(services)]) -> Summary:
+    """What anyone may know of the server."""
+    return Summary(
+        name="iiif-server",
+        uptime=_uptime(provided),
+        engines=_engines(provided),
+        formats=list(provided.formats),
+    )
+
+
+@router.get("/docs", include_in_schema=False)
+async def documentation() -> HTMLResponse:
+    """What can be asked for, as a page that can also ask."""
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",  # beside this page, wherever a proxy has put both
+        title="iiif-server",
+        swagger_js_url=f"{_SCRIPTS}swagger-ui-bundle.js",
+        swagger_css_url=f"{_SCRIPTS}swagger-ui.css",
+        swagger_favicon_url="data:,",
+    )
+    page.headers["Content-Security-Policy"] = _page_policy(bytes(page.body).decode())
+    return page
+
+
+def _page_policy(html: str) -> str:
+    """What the page may load and run: these scripts and styles, and requests to this server."""
+    digests = (b64encode(sha256(script.encode()).digest()) for script in _INLINE.findall(html))
+    inline = " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
+    return "; ".join(
+        (
+            PAGE,
+            f"script-src {_SCRIPTS} {inline}",
+            f"style-src {_SCRIPTS} 'unsafe-inline'",  # it sets styles on its elements
+            "img-src 'self' data:",
+            "connect-src 'self'",
+        )
+    )
+
+
+def detailed(provided: Services) -> Status:
     """What the server is, can do, and is doing."""
     return Status(
         version=__version__,
-        uptime=round(time.time() - provided.started, 1),
-        engines={"jpegtran": provided.lossless, "libvips": True},
+        uptime=_uptime(provided),
+        engines=_engines(provided),
         formats=list(provided.formats),
         types={name: options.source for name, options in sorted(provided.types.items())},
         cache=asdict(provided.store.stats),
@@ -67,3 +126,11 @@ async def status(provided: Annotated[Services, Depends(services)]) -> Status:
             "image": asdict(provided.image_pool.stats),
         },
     )
+
+
+def _uptime(provided: Services) -> float:
+    return round(time.time() - provided.started, 1)
+
+
+def _engines(provided: Services) -> dict[str, bool]:
+    return {"jpegtran": provided.lossless, "libvips": True}

@@ -13,11 +13,16 @@ from iiif_server import errors
 
 STATUS: dict[type[errors.IiifServerError], int] = {
     errors.RequestRefusedError: 400,
+    errors.UnauthenticatedError: 401,
+    errors.SignatureRefusedError: 403,
     errors.NotFoundError: 404,
     errors.NotAcceptableError: 406,
+    errors.ContentRefusedError: 413,
     errors.OriginalTooLargeError: 413,
+    errors.TargetTooLongError: 414,
     errors.UnsupportedOriginalError: 415,
     errors.OriginalRefusedError: 422,
+    errors.HeadersTooLargeError: 431,
     errors.OriginalChangedError: 503,
     errors.RenderTimedOutError: 503,
     errors.RenderFailedError: 500,
@@ -26,6 +31,11 @@ STATUS: dict[type[errors.IiifServerError], int] = {
     errors.SourceUnavailableError: 502,
 }
 """An error that is not here has the status of its nearest ancestor."""
+
+_CHALLENGES: dict[type[errors.IiifServerError], dict[str, str]] = {
+    errors.UnauthenticatedError: {"WWW-Authenticate": 'Bearer realm="iiif-server"'}
+}
+"""What else RFC 9110 wants in the answer."""
 
 RETRY_AFTER_SECONDS = {
     errors.OriginalChangedError: 1,
@@ -47,12 +57,16 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": description}
     for status, description in {
         400: "A parameter or the identifier is malformed, or asks for what cannot be",
+        401: "This is for those who run the server, and needs their token",
+        403: "The address needs a signature that is valid now",
         404: "There is no such type or image",
-        405: "Only GET, HEAD and OPTIONS are answered",
+        405: "Another method is answered here, as `Allow` says",
         406: "The Accept header takes no representation that there is",
-        413: "The original is larger than this server reads",
+        413: "The original is larger than this server reads, or the request carries content",
+        414: "The address is too long",
         415: "The original is not an image of a format that is read",
         422: "The original is damaged",
+        431: "The request has too many header fields, or too long ones",
         500: "The image could not be made",
         502: "The place where the original is kept failed",
         503: "Not now: please ask again",
@@ -81,11 +95,18 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
 
 
+def refusal(error: errors.IiifServerError) -> JSONResponse:
+    """The answer to a request that was refused for a reason of ours."""
+    headers = dict(_CHALLENGES.get(type(error), {}))
+    if (seconds := RETRY_AFTER_SECONDS.get(type(error))) is not None:
+        headers["Retry-After"] = str(seconds)
+    return problem(status_of(error), str(error), headers)
+
+
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, errors.IiifServerError):  # pragma: no cover - Starlette's typing
         raise error
-    seconds = RETRY_AFTER_SECONDS.get(type(error))
-    return problem(status_of(error), str(error), {"Retry-After": str(seconds)} if seconds else None)
+    return refusal(error)
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
@@ -101,14 +122,17 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     message = _HTTP_MESSAGES.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
     if "Allow" in headers:
-        headers["Allow"] = "GET, HEAD, OPTIONS"  # the last two are answered in front of the routes
+        headers["Allow"] = _allowed(headers["Allow"])
+        message = f"This address answers {' and '.join(headers['Allow'].rsplit(', ', 1))} only."
     return problem(error.status_code, message, headers)
 
 
-_HTTP_MESSAGES = {
-    404: "There is nothing at this address: see /docs for what there is.",
-    405: "This address answers GET, HEAD and OPTIONS only.",
-}
+def _allowed(methods: str) -> str:
+    """The methods of a route, with those that are answered in front of the routes."""
+    return methods.replace("GET", "GET, HEAD") + ", OPTIONS"
+
+
+_HTTP_MESSAGES = {404: "There is nothing at this address: see /docs for what there is."}
 
 
 def unexpected(error: Exception) -> JSONResponse:

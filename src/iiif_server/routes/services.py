@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from iiif_server.cache.store import Store
+from iiif_server.errors import SignatureRefusedError
 from iiif_server.image_api.formats import Format
 from iiif_server.image_api.geometry import Limits
 from iiif_server.image_api.identifier import Identifier, parse_identifier
@@ -16,9 +17,21 @@ from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.pyramids import Pyramids
 from iiif_server.routes.addresses import Addressing
+from iiif_server.routes.credentials import Credentials
+from iiif_server.routes.signing import ExactRequest, Grant, Signatures, split
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import Fetcher
+from iiif_server.telemetry.events import Observer
 from iiif_server.workers.pool import WorkerPool
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Leave to see an image."""
+
+    identifier: Identifier
+    grant: Grant | None = None
+    """The signature that gave it; None where everybody has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +55,11 @@ class Services:
     """Whether the lossless engine is there."""
     limits: Limits
     min_sizes_size: int
+    credentials: Credentials | None
+    """The token of those who run the server; None: there are no doors for them."""
+    signatures: Signatures | None
+    """None: there are no keys, and so no signed types."""
+    observer: Observer
     canonical_redirect: bool
     """Whether requests in another than the canonical form are redirected to it."""
     started: float
@@ -55,6 +73,34 @@ class Services:
         identifier = parse_identifier(written, self.default_type)
         self.originals.source(identifier.type)
         return identifier
+
+    def permit(self, written: str, asked: ExactRequest | None = None) -> Permission:
+        """Leave to see the image, or to ask this for it, that stands in a URL.
+
+        Raises what `identifier` does, and SignatureRefusedError. Nothing is looked for: without a
+        signature, images, names and types that are there and that are not cannot be told apart.
+        """
+        if self.signatures is None:
+            return Permission(self.identifier(written))
+        signature, rest = split(written)
+        if signature is not None and not rest:
+            raise SignatureRefusedError
+        identifier = parse_identifier(rest, self.default_type)
+        if signature is not None:
+            grant = self.signatures.check(signature, identifier, asked)
+            self.originals.source(identifier.type)
+            return Permission(identifier, grant)
+        options = self.types.get(identifier.type)
+        if options is None or options.access == "signed":
+            raise SignatureRefusedError
+        return Permission(identifier)
+
+    def cache_control(self, permission: Permission) -> str:
+        """For how long clients may keep what they get: no longer than they may see it."""
+        seconds = self.types[permission.identifier.type].cache_for
+        if permission.grant is None or self.signatures is None:
+            return f"max-age={seconds}"
+        return f"private, max-age={min(seconds, self.signatures.seconds_left(permission.grant))}"
 
     def offer(self, type_: str, header: ImageHeader) -> Service:
         """What is offered for an image of a type."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -22,6 +22,8 @@ class TypeOptions(BaseModel):
     """Which source the originals come from: disk, web, trusted_web, or one from a plug-in."""
     rights: str | None = None
     """URI of a licence or rights statement, repeated in each info.json of the type."""
+    access: Literal["public", "signed"] = "public"
+    """Who gets its images: everyone, or those with a signed, expiring URL (docs/security.md)."""
     cache_for: int = Field(default=86_400, ge=0)
     """Seconds for which clients may keep images and info.json (`Cache-Control: max-age`)."""
     info: dict[str, JsonValue] = Field(default_factory=dict)

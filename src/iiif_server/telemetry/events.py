@@ -70,8 +70,17 @@ class StoreFailed:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class AccessRefused:
+    """Somebody came to a door that is for those who run the server, and had not the token."""
+
+    peer: str
+    """The address of the client or of the proxy in front."""
+
+
 Event = (
-    Fetched
+    AccessRefused
+    | Fetched
     | FetchFailed
     | Rendered
     | RenderFailed

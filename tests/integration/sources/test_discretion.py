@@ -37,7 +37,7 @@ from support.upstream import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PICTURE = picture()
-SECRET = "vault"  # noqa: S105 - a word to look for
+SECRET = "vault"
 """In everything that an upstream is, says and does."""
 
 

@@ -302,9 +302,9 @@ async def test_status_says_how_many_fetches_are_under_way(
     upstream.replies["/watched"] = delayed(TIMEOUT / 2, send(PICTURE))
     asking = asyncio.create_task(server.get("/web:watched/info.json"))
     await until(lambda: server.services.fetcher.active == 1)
-    assert (await server.get("/status")).json()["fetching"] == 1
+    assert (await server.status())["fetching"] == 1
     assert (await asking).status_code == 200
-    assert (await server.get("/status")).json()["fetching"] == 0
+    assert (await server.status())["fetching"] == 0
     server.original("web", "watched").unlink()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support.apps import picture, running_process
+from support.apps import ADMIN_TOKEN, picture, running_process
 
 MODULE = '''
 """Originals that are drawn on demand: the name `64x48` is an image of that size."""
@@ -67,6 +67,7 @@ def configuration(root: Path, options: str) -> str:
     path.write_text(
         f'source_path = "{root}/source"\ncache_path = "{root}/cache"\n'
         'image_pool_size = 1\nsize_pool_size = 1\ntypes.disk.source = "disk"\n'
+        f'admin.token = "{ADMIN_TOKEN}"\n'
         f"[types.art]\n{options}"
     )
     return str(path)
@@ -90,7 +91,7 @@ def test_images_of_a_plug_in_are_served(tmp_path: Path) -> None:
             {"error": "A name here is like 640x480."},
         )
         assert httpx.get(f"{process.base}/disk:pic.jpg/info.json").status_code == 200
-        assert httpx.get(f"{process.base}/status").json()["types"]["art"] == "drawn"
+        assert process.status()["types"]["art"] == "drawn"
 
 
 @pytest.mark.parametrize(

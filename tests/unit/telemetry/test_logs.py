@@ -6,6 +6,7 @@ import logging.config
 import pytest
 
 from iiif_server.telemetry.events import (
+    AccessRefused,
     EntryDropped,
     Event,
     Evicted,
@@ -16,7 +17,7 @@ from iiif_server.telemetry.events import (
     StoreFailed,
     WorkerReplaced,
 )
-from iiif_server.telemetry.logs import log_event, uvicorn_logging
+from iiif_server.telemetry.logs import LineFormatter, log_access, log_event, uvicorn_logging
 
 EVENTS: list[tuple[Event, int, str]] = [
     (Fetched("a:b", 10, 0.5), logging.INFO, "Fetched identifier='a:b' size=10 seconds=0.5"),
@@ -30,6 +31,7 @@ EVENTS: list[tuple[Event, int, str]] = [
     (WorkerReplaced("images", "x"), logging.WARNING, "WorkerReplaced pool='images' reason='x'"),
     (Evicted(3, 10), logging.INFO, "Evicted files=3 size=10"),
     (EntryDropped("x", "torn"), logging.WARNING, "EntryDropped name='x' reason='torn'"),
+    (AccessRefused("192.0.2.1"), logging.WARNING, "AccessRefused peer='192.0.2.1'"),
     (StoreFailed("full"), logging.WARNING, "StoreFailed reason='full'"),
 ]
 
@@ -76,3 +78,82 @@ def test_loggers_that_exist_already_stay() -> None:
 
 def test_the_configuration_is_one_that_logging_accepts() -> None:
     assert logging.config.DictConfigurator(uvicorn_logging("info")) is not None
+
+
+def test_a_long_value_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, logger="iiif_server"):
+        log_event(FetchFailed("a:" + "b" * 4000, "\x1b" * 4000))
+    (message,) = caplog.messages
+    assert len(message) < 1200
+    assert message.isprintable()
+
+
+def access_line(caplog: pytest.LogCaptureFixture, path: str) -> str:
+    """What is logged of a request for a path, decoded."""
+    caplog.clear()
+    with caplog.at_level(logging.INFO, logger="iiif_server"):
+        log_access("192.0.2.1:5000", "GET", path, "1.1", 200)
+    (message,) = caplog.messages
+    return message
+
+
+def test_a_request_is_one_line_in_the_common_form(caplog: pytest.LogCaptureFixture) -> None:
+    line = access_line(caplog, "/disk:a/1.jpg/full/^!50,50/!0/default.jpg")
+    request = "GET /disk:a/1.jpg/full/^!50,50/!0/default.jpg HTTP/1.1"
+    assert line == f'192.0.2.1:5000 - "{request}" 200'
+
+
+@pytest.mark.parametrize(
+    "character",
+    [
+        "\n",
+        "\r",
+        "\r\n",
+        "\x1b[2J",
+        "\x00",
+        "\x7f",
+        "\x85",
+        "\u2028",
+        "\u202e",
+        '"',
+        " ",
+        "%",
+        "\udcff",
+    ],
+)
+def test_a_path_cannot_forge_a_line_or_end_its_quotes(
+    caplog: pytest.LogCaptureFixture, character: str
+) -> None:
+    line = access_line(caplog, f"/disk:a{character}b")
+    assert line.isascii()
+    assert line.isprintable()
+    assert line.count('"') == 2
+    assert line.count(" ") == 5
+    assert not character.strip("%") or character not in line.split('"')[1].split(" ")[1]
+
+
+def test_a_long_path_is_cut(caplog: pytest.LogCaptureFixture) -> None:
+    assert len(access_line(caplog, "/" + "é" * 50_000)) < 1100
+
+
+def formatted(message: str, error: Exception | None = None) -> str:
+    """The text that a record becomes."""
+    caught = (type(error), error, None) if error else None
+    record = logging.LogRecord("other", logging.ERROR, __file__, 1, message, None, caught)
+    return LineFormatter("%(levelname)s %(message)s").format(record)
+
+
+@pytest.mark.parametrize("forged", ["a\nERROR forged", "a\r\nb", "a\x1b[31m", "a\u2028b", "\ud800"])
+def test_no_library_can_be_made_to_forge_a_line(forged: str) -> None:
+    assert formatted(forged).isprintable()
+
+
+def test_a_traceback_cannot_be_taken_for_lines_of_the_log() -> None:
+    error = ValueError("a\nERROR forged\x1b[31m")
+    error.__cause__ = KeyError("also\nforged")
+    first, *rest = formatted("it failed", error).split("\n")
+    assert first == "ERROR it failed"
+    assert any("ERROR forged" in line for line in rest)
+    for line in rest:
+        assert line.startswith("  | ")
+        assert line.isprintable()

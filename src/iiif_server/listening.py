@@ -1,0 +1,112 @@
+"""The HTTP edge: uvicorn, with bounds on what a connection may cost before it has asked anything.
+
+uvicorn's own protocol reads a request's head for as long, and as much of it, as a client cares to
+send; and where connections are limited, those that are open suffer from those that come.
+"""
+
+import asyncio
+import resource
+import socket
+from contextlib import suppress
+from typing import Any, ClassVar
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+KEEP_ALIVE_SECONDS = 15
+"""A connection that has answered is closed when it has been quiet for so long."""
+_FILES = 65_536
+
+
+class Listener(HttpToolsProtocol):
+    """One connection; uvicorn's `limit_concurrency` is how many there may be."""
+
+    head_seconds: ClassVar[float] = 15.0
+    """For the head of a request to be complete: from the connection, or from its first byte on."""
+    head_bytes: ClassVar[int] = 98_304
+    """Most bytes read of a head that is not complete; `routes/limits.py` says what one may be."""
+    stalled_seconds: ClassVar[float] = 60.0
+    """For a client to take something of what is sent: it may be slow, but not stand still."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._most = self.limit_concurrency
+        self.limit_concurrency = None  # uvicorn would refuse requests on all connections
+        self._deadline: asyncio.TimerHandle | None = None
+        self._in_head = False
+        self._head_size = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin, or turn the client away if there are too many."""
+        super().connection_made(transport)
+        _give_up_after(transport, self.stalled_seconds)
+        if self._most is not None and len(self.connections) > self._most:
+            self._turn_away(503, "Service Unavailable")
+        else:
+            self._start_waiting()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has arrived."""
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._head_size += len(data)
+            if self._head_size > self.head_bytes:
+                self._turn_away(431, "Request Header Fields Too Large")
+            elif self._deadline is None:
+                self._start_waiting()
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._in_head, self._head_size = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """The head of a request is complete."""
+        self._in_head = False
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def _start_waiting(self) -> None:
+        self._deadline = self.loop.call_later(self.head_seconds, self._too_slow)
+
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._turn_away(408, "Request Timeout")
+
+    def _turn_away(self, status: int, phrase: str) -> None:
+        """Read nothing more, and close: at once, or when the answer under way is complete."""
+        self._stop_waiting()
+        under_way: RequestResponseCycle | None = self.cycle
+        if under_way is not None and not under_way.response_complete:
+            under_way.keep_alive = False
+            self.flow.pause_reading()
+            return
+        self.transport.write(
+            f"HTTP/1.1 {status} {phrase}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".encode()
+        )
+        self.transport.close()
+
+
+def _give_up_after(transport: asyncio.BaseTransport, seconds: float) -> None:
+    """Have the kernel end a connection whose peer takes nothing of what was sent to it."""
+    connection: socket.socket | None = transport.get_extra_info("socket")
+    option: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
+    if connection is not None and option is not None:
+        with suppress(OSError):  # no TCP
+            connection.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
+
+
+def allow_many_files() -> None:
+    """Let this process have as many files and connections open as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -1,0 +1,204 @@
+"""The doors for those who run the server: all of `/admin/`, and only with the token."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+
+from iiif_server.errors import MalformedIdentifierError, UnauthenticatedError
+from iiif_server.image_api.identifier import parse_identifier
+from iiif_server.image_api.request import ImageRequest, canonical_parameters
+from iiif_server.image_api.size import size_text
+from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.pipeline.purging import Names, Purge
+from iiif_server.routes.addresses import written_identifier
+from iiif_server.routes.operations import Status, detailed
+from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
+from iiif_server.routes.problems import DOCUMENTED
+from iiif_server.routes.services import Services, services
+from iiif_server.telemetry.events import AccessRefused
+
+PREFIX = "/admin"
+
+Provided = Annotated[Services, Depends(services)]
+
+_bearer = HTTPBearer(
+    scheme_name="admin",
+    description="The token of the settings, `[admin] token`",
+    auto_error=False,
+)
+
+
+def _guard(
+    request: Request,
+    provided: Provided,
+    given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> None:
+    """Let in those who have the token, and nobody else: no cookie and no address opens this."""
+    if provided.credentials is None:  # pragma: no cover - then these routes are not there
+        raise HTTPException(404)
+    if given is not None and provided.credentials.match(given.credentials):
+        return
+    if request.headers.get("authorization") is not None:
+        # Not so where there is no token at all: that is a visitor, and not a guess.
+        provided.observer(AccessRefused(request.client.host if request.client else ""))
+    raise UnauthenticatedError(
+        "This address is for those who run the server: it needs their token, as in "
+        "Authorization: Bearer TOKEN."
+    )
+
+
+class Removed(BaseModel):
+    """What a purge has done."""
+
+    removed: int
+    """Files of derivatives and of pyramids."""
+
+
+class Selection(BaseModel):
+    """Which originals a purge is about."""
+
+    # A misspelt name must not turn a purge of some into a purge of all.
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    type: str | None = None
+    """The originals of this type only."""
+    prefix: str | None = None
+    """Of these, the ones whose names begin like this."""
+
+
+class Explanation(BaseModel):
+    """How an image request would be answered now."""
+
+    identifier: str
+    version: str
+    """Of the Image API."""
+    request: dict[str, str]
+    """Region, size, rotation, quality and format, as they were read."""
+    canonical: str
+    """The canonical address."""
+    original: dict[str, Any]
+    """Format, size in bytes, and dimensions of the upright image."""
+    rendition: dict[str, Any]
+    """The region and the size in whole pixels."""
+    engine: str
+    """What makes the answer, or made it."""
+    level: int | None
+    """The scale factor of the pyramid's level that it is made of; null: of the original."""
+    key: str
+    """Of the answer in the store: group and digest."""
+    kept: bool
+    """Whether nothing has to be made."""
+    seconds: dict[str, float]
+    """What finding that out took, by stage."""
+
+
+def admin_router() -> APIRouter:
+    """The routes under `/admin/`."""
+    router = APIRouter(
+        prefix=PREFIX, tags=["Administration"], dependencies=[Depends(_guard)], responses=DOCUMENTED
+    )
+
+    @router.get("/status", summary="Detailed status")
+    async def status(provided: Provided) -> Status:
+        """What the server is, can do, and is doing."""
+        return detailed(provided)
+
+    @router.delete("/cache", summary="Purge")
+    async def purge(provided: Provided, selection: Annotated[Selection, Query()]) -> Removed:
+        """Removes all derivatives and pyramids, or a type's; what is asked for is made again."""
+        if selection.type is not None:
+            names = Names(selection.type, selection.prefix or "")
+            return Removed(removed=await _purge(provided).named(names))
+        if selection.prefix is not None:
+            raise MalformedIdentifierError("A prefix of names needs the type that they are of.")
+        return Removed(removed=await _purge(provided).all())
+
+    @router.delete("/cache/{identifier:path}", summary="Purge one original's")
+    async def purge_one(
+        request: Request, provided: Provided, identifier: IdentifierPath
+    ) -> Removed:
+        """Removes the derivatives and pyramids of one original, which need not exist any more."""
+        written = written_identifier(request, f"{PREFIX}/cache", 0, identifier)
+        found = parse_identifier(written, provided.default_type)
+        return Removed(removed=await _purge(provided).one(found))
+
+    for version, prefix, parameters in (
+        (V3, V3.path, parameters_v3),
+        (V2, V2.path, parameters_v2),
+        (V3, "", parameters_v3),
+    ):
+        _add_explanation(router, version, prefix, parameters)
+
+    @router.api_route(
+        "/{rest:path}",
+        methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        include_in_schema=False,
+    )
+    async def nothing() -> None:
+        """Nothing below `/admin/` is ever taken for an image."""
+        raise HTTPException(404)
+
+    return router
+
+
+def _add_explanation(
+    router: APIRouter,
+    version: ImageApiVersion,
+    prefix: str,
+    parameters: Callable[..., ImageRequest],
+) -> None:
+    base = f"/explain{prefix}"
+    named = f"v{version.number[0]}" if prefix else "default"
+
+    @router.get(
+        # The parameters of the dependency:
+        f"{base}/{{identifier:path}}/{{region}}/{{size}}/{{rotation}}/{{quality}}.{{format}}",
+        operation_id=f"explain_{named}",
+        summary="Explain an image",
+    )
+    async def explain(
+        request: Request,
+        provided: Provided,
+        identifier: IdentifierPath,
+        asked: Annotated[ImageRequest, Depends(parameters)],
+    ) -> Explanation:
+        """How the image would be answered whose address follows `/admin/explain`; makes nothing."""
+        written = written_identifier(request, f"{PREFIX}{base}", 4, identifier)
+        found = provided.identifier(written)
+        address = f"{provided.addressing.base(request)}{prefix}/{found.encoded}"
+        async with provided.derivatives.resolve(found, asked) as resolved:
+            outlook = await provided.derivatives.outlook(resolved)
+        rendition, facts = resolved.rendition, resolved.facts
+        canonical = canonical_parameters(rendition, facts, provided.limits, version)
+        return Explanation(
+            identifier=str(found),
+            version=version.number,
+            request={
+                "region": str(asked.region),
+                "size": size_text(asked.size, version),
+                "rotation": str(asked.rotation),
+                "quality": asked.quality,
+                "format": asked.format,
+            },
+            canonical=f"{address}/{canonical}",
+            original={
+                "format": resolved.header.format,
+                "bytes": resolved.original.file.size,
+                **asdict(facts.dimensions),
+            },
+            rendition={"region": asdict(rendition.region), "size": asdict(rendition.size)},
+            engine=resolved.engine,
+            level=outlook.level,
+            key=f"{resolved.key.group}/{resolved.key.digest}",
+            kept=outlook.kept,
+            seconds=dict(resolved.stages.seconds),
+        )
+
+
+def _purge(provided: Services) -> Purge:
+    return Purge(provided.store, provided.pyramids, provided.originals)

@@ -1,0 +1,55 @@
+"""What the headers of an answer tell browsers to refuse. Pure."""
+
+from functools import cache
+
+_EXPOSED = "Link, ETag, Last-Modified, Retry-After, Content-Length, Server-Timing"
+
+_EVERYWHERE = {
+    "X-Content-Type-Options": "nosniff",
+    # An address may have a signature in it.
+    "Referrer-Policy": "no-referrer",
+}
+_FOR_ALL_ORIGINS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": _EXPOSED,
+    "Timing-Allow-Origin": "*",
+    # Viewers on other sites embed images, also from pages that are isolated from other origins.
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+_FOR_THIS_ORIGIN = {"Cross-Origin-Resource-Policy": "same-origin"}
+_FRAMED_NOWHERE = {"X-Frame-Options": "DENY"}
+_KEPT_NOWHERE = {"Cache-Control": "no-store"}
+
+DATA = "default-src 'none'"
+"""JSON and the like: nothing in it is ever loaded or run."""
+PICTURE = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
+"""Images: opened by themselves they are shown in a document of the browser's, which styles them."""
+PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+"""HTML whose route says nothing else."""
+
+
+Fields = tuple[tuple[bytes, bytes], ...]
+
+
+@cache
+def answer_headers(media_type: str, *, administrative: bool) -> Fields:
+    """The fields of an answer of this Content-Type that stand there if its route sets no others.
+
+    `administrative` answers are for one origin and are not kept anywhere. Names are in lower case.
+    """
+    page = media_type.startswith("text/html")
+    headers = _EVERYWHERE | _policy(media_type)
+    if administrative:
+        headers |= _FOR_THIS_ORIGIN | _FRAMED_NOWHERE | _KEPT_NOWHERE
+    else:
+        headers |= _FOR_THIS_ORIGIN | _FRAMED_NOWHERE if page else _FOR_ALL_ORIGINS
+    return tuple((name.lower().encode(), value.encode()) for name, value in headers.items())
+
+
+def _policy(media_type: str) -> dict[str, str]:
+    if not media_type:
+        return {}  # no content; and a 304 must not take the policy away from what the client has
+    if media_type.startswith("text/html"):
+        return {"Content-Security-Policy": PAGE}
+    picture = media_type.startswith(("image/", "application/pdf"))
+    return {"Content-Security-Policy": PICTURE if picture else DATA}
