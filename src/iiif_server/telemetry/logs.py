@@ -8,12 +8,22 @@ from iiif_server.telemetry.events import (
     EntryDropped,
     Event,
     FetchFailed,
+    PyramidFailed,
     RenderFailed,
     StoreFailed,
+    StoreRecovered,
     WorkerReplaced,
 )
 
-_WARNINGS = (EntryDropped, FetchFailed, RenderFailed, StoreFailed, WorkerReplaced)
+_WARNINGS = (
+    EntryDropped,
+    FetchFailed,
+    PyramidFailed,
+    RenderFailed,
+    StoreFailed,
+    StoreRecovered,
+    WorkerReplaced,
+)
 
 logger = logging.getLogger("iiif_server")
 

@@ -11,9 +11,11 @@ from iiif_server.telemetry.events import (
     Evicted,
     Fetched,
     FetchFailed,
+    PyramidFailed,
     Rendered,
     RenderFailed,
     StoreFailed,
+    StoreRecovered,
     WorkerReplaced,
 )
 from iiif_server.telemetry.logs import log_event, uvicorn_logging
@@ -27,10 +29,16 @@ EVENTS: list[tuple[Event, int, str]] = [
         "Rendered identifier='a:b' engine='raster' size=10 seconds=0.5",
     ),
     (RenderFailed("a:b", "no"), logging.WARNING, "RenderFailed identifier='a:b' reason='no'"),
+    (
+        PyramidFailed("a:b", "detail", "no"),
+        logging.WARNING,
+        "PyramidFailed identifier='a:b' part='detail' reason='no'",
+    ),
     (WorkerReplaced("images", "x"), logging.WARNING, "WorkerReplaced pool='images' reason='x'"),
     (Evicted(3, 10), logging.INFO, "Evicted files=3 size=10"),
     (EntryDropped("x", "torn"), logging.WARNING, "EntryDropped name='x' reason='torn'"),
     (StoreFailed("full"), logging.WARNING, "StoreFailed reason='full'"),
+    (StoreRecovered("full"), logging.WARNING, "StoreRecovered reason='full'"),
 ]
 
 
