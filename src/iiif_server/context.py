@@ -60,6 +60,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             settings.pyramids,
             full_quality=settings.encoding.jpeg_quality,
             lossless=jpegtran.AVAILABLE,
+            observer=observer,
         )
         stack.push_async_callback(pyramids.close)
         tiled = TiledOriginals(header_pool)
@@ -130,7 +131,7 @@ async def _sweeping(store: Store) -> AsyncIterator[None]:
     async def sweep() -> None:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
-            await asyncio.to_thread(store.evict)
+            await asyncio.to_thread(store.sweep)
 
     task = asyncio.create_task(sweep())
     try:

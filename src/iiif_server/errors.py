@@ -153,6 +153,15 @@ class RenderTimedOutError(RenderFailedError):
     """The image took longer than `render_timeout` to make."""
 
 
+class NotKeptError(RenderFailedError):
+    """What has to be kept to be of use could not be: the disk is full, or refuses."""
+
+    def __init__(self, message: str, refusal: OSError | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        """What the disk said, if it has not been told yet; for the operator."""
+
+
 class WorkerDiedError(RenderFailedError):
     """The process that was making the image died, and so did the one that tried again."""
 

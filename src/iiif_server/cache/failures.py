@@ -23,9 +23,10 @@ class RecentFailures(Generic[Key]):
     def __repr__(self) -> str:
         return f"<RecentFailures {len(self._failures)}>"
 
-    def remember(self, key: Key, error: IiifServerError) -> None:
-        """Keep the failure of a key."""
-        self._failures[key] = (self._clock() + self._seconds, error)
+    def remember(self, key: Key, error: IiifServerError, seconds: float | None = None) -> None:
+        """Keep the failure of a key, for as long as failures are kept or for so many seconds."""
+        until = self._clock() + (self._seconds if seconds is None else seconds)
+        self._failures[key] = (until, error)
         self._failures.move_to_end(key)
         while len(self._failures) > _REMEMBERED:
             self._failures.popitem(last=False)
@@ -38,3 +39,28 @@ class RecentFailures(Generic[Key]):
         if self._clock() < until:
             raise type(error)(*error.args)
         del self._failures[key]
+
+
+class Repetitions(Generic[Key]):
+    """How often something was done for a key within the last `seconds`."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._times: OrderedDict[Key, list[float]] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Repetitions of {len(self._times)}>"
+
+    def count(self, key: Key) -> int:
+        """How often it was done."""
+        since = self._clock() - self._seconds
+        return sum(time > since for time in self._times.get(key, ()))
+
+    def add(self, key: Key) -> None:
+        """It was done again."""
+        since = self._clock() - self._seconds
+        times = [time for time in self._times.pop(key, ()) if time > since]
+        self._times[key] = [*times, self._clock()]
+        while len(self._times) > _REMEMBERED:
+            self._times.popitem(last=False)

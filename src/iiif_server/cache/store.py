@@ -4,42 +4,70 @@ Layout under the root, which is the truth; what is in memory only saves looking:
 
     entries/ab/<group>/<key>.<length>.<crc32>.<suffix>    one file an entry, in no wrapping at all
     incoming/<random>                                     being written
+    incoming/<key>.lock                                   being made by one of several processes
 
 A file's name says how long it must be and what its checksum is, so no entry needs a second file
 or a database, any number of processes may share the folder, and a web server can send the files as
 they are. The group is all that belongs to one original, so that purging it is removing a folder.
+
+Nothing is believed for having been written: power may have failed since. `read` compares what it
+gives with the checksum, each time where that costs little, and else once a process and whenever the
+file's inode has changed. Who reads a file piece by piece (parts of pyramids) checks the pieces, and
+has the whole checked by `check` if one is wrong.
 """
 
 import asyncio
 import contextlib
-import fcntl
+import errno
 import os
 import re
-import secrets
+import stat
 import time
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt
 
-from iiif_server.cache.eviction import Bounds, Candidate, victims
-from iiif_server.telemetry.events import EntryDropped, Evicted, Observer, StoreFailed
+from iiif_server.cache.drafts import Draft, checksum, locked, remove_abandoned
+from iiif_server.cache.eviction import Bounds, Candidate, Disk, is_ahead, victims
+from iiif_server.cache.refusals import Refusals
+from iiif_server.errors import NotKeptError
+from iiif_server.telemetry.events import (
+    EntryDropped,
+    Evicted,
+    Observer,
+    StoreFailed,
+    StoreRecovered,
+)
 
 _NAME = re.compile(r"([0-9a-f]{32})\.(\d{1,15})\.([0-9a-f]{8})\.([a-z0-9]{1,8})", re.ASCII)
-_CHUNK = 1 << 20
 _TOUCH_AFTER = 600.0
-"""Seconds before a hit writes the time of use again: recency need not be finer than that."""
-_LOCK_POLL = 0.05
-"""Seconds between looks at a lock that another process holds."""
+"""Seconds before a hit writes the time of use again: recency need not be finer than that, unless
+what is evicted was used as short a while ago."""
+_TOUCH_SHARE = 8
+"""The part of that while which it is then."""
 _EVICTIONS = 3
 """How often room is made at most before the next commit is waited for."""
+_EVICT_AGAIN_AFTER = 60.0
+"""Seconds for which eviction for a reason is left alone when it did not help."""
 _COMMIT_TRIES = 5
 """The folder of a group may be removed, being empty, between making it and using it."""
-_ABANDONED_AFTER = 3600.0
-"""Seconds after which an incoming file has no writer any more."""
+_THIS_FILE_ONLY = {
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENOTEMPTY,
+    errno.EFBIG,
+}
+"""What says nothing of the disk; other files may well be written."""
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_NO_ROOM = "there is less free space on the disk than is to be left free"
 
 
 class CacheOptions(BaseModel):
@@ -55,11 +83,15 @@ class CacheOptions(BaseModel):
     """Seconds a derivative is kept after its last use; unset: until room is needed."""
     low_water: float = Field(default=0.9, gt=0, lt=1)
     """The share of a bound down to which eviction makes room once the bound is passed."""
+    min_free: ByteSize | None = None
+    """Bytes of the disk left free, whoever fills it: derivatives make room, or are not kept; unset:
+    1 GB, or a twentieth of a disk smaller than 20 GB."""
 
     @property
     def bounds(self) -> Bounds:
         """The same as eviction takes it."""
-        return Bounds(int(self.max_bytes), self.max_files, self.ttl, self.low_water)
+        min_free = None if self.min_free is None else int(self.min_free)
+        return Bounds(int(self.max_bytes), self.max_files, self.ttl, self.low_water, min_free)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +106,13 @@ class EntryKey:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A complete file of the store."""
+    """A file of the store that was there, and as long as it must be."""
 
     path: Path
     length: int
     """In bytes."""
+    checksum: int
+    """The CRC-32 that its bytes must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +121,23 @@ class StoreStats:
 
     files: int
     size: int
+    free: int | None
+    """Bytes free on the disk when it was last looked at; None if it could not be."""
     hits: int
     misses: int
     evicted: int
     dropped: int
     failures: int
+    """How often something could not be kept or read."""
+    refused: str | None
+    """Why nothing, or not everything, is kept at the moment; None if all is."""
 
 
 class Store:
     """Files by opaque key. All methods are thread-safe enough to be called by worker threads.
 
-    Reading never fails because of the disk: what cannot be read is a miss. Writing that fails says
-    so to the observer and keeps nothing.
+    Reading never fails because of the disk: what cannot be read is a miss. Writing that fails keeps
+    nothing, is told to the observer once in a while, and rests before it is tried again.
     """
 
     def __init__(
@@ -107,21 +146,38 @@ class Store:
         bounds: Bounds,
         observer: Observer,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._entries = root / "entries"
         self._incoming = root / "incoming"
         self._bounds = bounds
         self._observe = observer
         self._clock = clock
-        self._touch_after = (
-            _TOUCH_AFTER if bounds.ttl is None else min(_TOUCH_AFTER, bounds.ttl / 8)
+        self._monotonic = monotonic
+        self._touch_at_most = (
+            _TOUCH_AFTER if bounds.ttl is None else min(_TOUCH_AFTER, bounds.ttl / _TOUCH_SHARE)
         )
+        self._touch_after = self._touch_at_most
         self._known: dict[EntryKey, str] = {}
-        self._verified: dict[str, int] = {}  # name -> the mtime (ns) at which its bytes were right
+        self._verified: dict[str, _Stamp] = {}  # of large files: when their bytes were right
+        self._spoilt: dict[str, _Stamp] = {}  # wrong, and not to be removed
+        self._held: Counter[str] = Counter()
         self._size = 0
         self._files = 0
-        self._hits = self._misses = self._evicted = self._dropped = self._failures = 0
+        self._hits = self._misses = self._evicted = self._dropped = 0
+        self._free: int | None = None
+        self._wanted: int | None = None
+        self._is_full = False
+        self._evict_again = self._free_again = 0.0
         self._evicting = asyncio.Lock()
+        self._writing = Refusals(
+            lambda reason: observer(StoreFailed(reason)),
+            lambda reason: observer(StoreRecovered(reason)),
+            monotonic,
+        )
+        self._reading = Refusals(
+            lambda reason: observer(StoreFailed(reason)), lambda _: None, monotonic
+        )
 
     def __repr__(self) -> str:
         return f"<Store {self._files} files, {self._size} bytes>"
@@ -130,114 +186,209 @@ class Store:
     def stats(self) -> StoreStats:
         """The counts as they are now."""
         return StoreStats(
-            self._files,
-            self._size,
-            self._hits,
-            self._misses,
-            self._evicted,
-            self._dropped,
-            self._failures,
+            files=self._files,
+            size=self._size,
+            free=self._free,
+            hits=self._hits,
+            misses=self._misses,
+            evicted=self._evicted,
+            dropped=self._dropped,
+            failures=self._writing.count + self._reading.count,
+            refused=self._writing.reason,
         )
 
     def open(self) -> None:
         """Find what is there, and remove what earlier processes left unfinished."""
-        self._try_making(self._entries)
-        self._try_making(self._incoming)
-        self._remove_abandoned()
+        for folder in (self._entries, self._incoming):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                self.refused(error)
+        remove_abandoned(self._incoming)
         self._recount(self._scan())
 
     def find(self, key: EntryKey) -> Entry | None:
-        """The entry, or None.
-
-        Its length is checked each time, its checksum the first time and whenever the file has been
-        written since. What fails is removed.
-        """
-        name = self._known.get(key) or self._look_up(key)
-        if name is not None and (entry := self._checked(key, name)) is not None:
+        """The entry, or None. Its bytes are not looked at; what has another length is removed."""
+        name = self._known.get(key)
+        entry = None if name is None else self._checked(key, name)
+        if entry is None and (name := self._look_up(key)) is not None:
+            entry = self._checked(key, name)
+        if entry is None:
+            self._known.pop(key, None)
+            self._misses += 1
+        else:
             self._hits += 1
-            return entry
-        self._misses += 1
+        return entry
+
+    def read(self, entry: Entry, in_memory: int) -> bytes | BinaryIO | None:
+        """The entry's bytes, or above so many an open file; None if they are gone or wrong.
+
+        What is given has the right checksum; what has a wrong one is removed.
+        """
+        try:
+            with contextlib.ExitStack() as stack:
+                file = stack.enter_context(_open_file(entry.path))
+                if entry.length <= in_memory:
+                    data = file.read(entry.length + 1)
+                    if len(data) == entry.length and zlib.crc32(data) == entry.checksum:
+                        return data
+                elif self._is_right(entry, file.fileno()):
+                    stack.pop_all()
+                    return file
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._unreadable(entry.path, error)
+            return None
+        self._drop(entry.path, "wrong checksum")
         return None
 
-    def reserve(self) -> Path:
-        """A path for a new file, which nobody else uses; OSError if the folder takes none."""
-        path = self._incoming / secrets.token_hex(16)
+    def check(self, entry: Entry) -> bool:
+        """Whether the file's bytes are right, whatever was found before; if not it is removed."""
+        self._verified.pop(entry.path.name, None)
         try:
-            path.touch(exist_ok=False)
+            with _open_file(entry.path) as file:
+                if self._is_right(entry, file.fileno()):
+                    return True
         except FileNotFoundError:
-            self._incoming.mkdir(parents=True, exist_ok=True)
-            path.touch(exist_ok=False)
-        return path
+            return False
+        except OSError as error:
+            self._unreadable(entry.path, error)
+            return False
+        self._drop(entry.path, "wrong checksum")
+        return False
 
-    def commit(self, key: EntryKey, written: Path, suffix: str) -> Entry | None:
-        """Keep a finished file under the key, at once and whole; None if the disk refuses.
+    @contextmanager
+    def hold(self, key: EntryKey) -> Iterator[None]:
+        """While this is open, this process does not evict the entry, if it is or will be there."""
+        self._held[key.digest] += 1
+        try:
+            yield
+        finally:
+            self._held[key.digest] -= 1
+            if not self._held[key.digest]:
+                del self._held[key.digest]
 
-        The file is moved on success, and left where it is otherwise.
+    def holds(self, size: int) -> bool:
+        """Whether an entry of so many bytes could be kept if all else were given up."""
+        return self._bounds.holds(size)
+
+    def reserve(self, expected: int = 0) -> Draft | None:
+        """A new file for what may take so many bytes; None if nothing is to be written now.
+
+        Whoever gets it closes it.
+        """
+        if not self._writing.may_try():
+            return None
+        try:
+            if self._disk().shortage(self._bounds.min_free, expected):
+                if self._monotonic() >= self._free_again:
+                    self._wanted = max(expected, self._wanted or 0)
+                self._writing.refused(_NO_ROOM, rest=False)
+                return None
+            return Draft(self._incoming)
+        except OSError as error:
+            self.refused(error)
+            return None
+
+    def commit(self, key: EntryKey, draft: Draft, suffix: str) -> Entry | None:
+        """Keep a finished file under the key, at once and whole; None if it cannot be kept.
+
+        The draft is moved on success, and left as it is otherwise.
         """
         try:
-            status = written.stat()
-            length = status.st_size
-            name = f"{key.digest}.{length}.{_checksum(written):08x}.{suffix}"
+            length = draft.status.st_size
+            if not self._bounds.holds(length):
+                return None  # it would push out everything else, and then go itself
+            value = draft.checksum
+            name = f"{key.digest}.{length}.{value:08x}.{suffix}"
             path = self._folder(key.group) / name
             existed = path.exists()
-            self._move(written, path)
+            self._move(draft.path, path)
         except OSError as error:
-            self.report_failure(error)
+            self.refused(error)
             return None
-        # Moving keeps the time; the file is not asked again, for it may be evicted by now.
-        self._verified[name] = status.st_mtime_ns
+        self._spoilt.pop(name, None)
+        former = self._known.get(key, name)
         self._known[key] = name
+        if former != name:  # made with another version of a library
+            self._unlink(path.with_name(former))
         if not existed:
             self._size += length
             self._files += 1
-        return Entry(path, length)
+        self._writing.worked()
+        return Entry(path, length, value)
 
     @asynccontextmanager
     async def lock(self, key: EntryKey) -> AsyncIterator[None]:
         """Held by one of all processes that share the store; it dies with its holder.
 
-        Raises OSError where the folder takes no file.
+        Raises NotKeptError where the folder takes no file.
         """
-        path = self._incoming / f"{key.digest}.lock"
-        descriptor = await asyncio.to_thread(os.open, path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            while not _try_lock(descriptor):  # noqa: ASYNC110 - other processes set no event
-                await asyncio.sleep(_LOCK_POLL)
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(locked(self._incoming / f"{key.digest}.lock"))
+            except OSError as error:
+                self.refused(error)
+                raise NotKeptError("Nothing can be kept at the moment.") from error
             yield
-        finally:
-            os.close(descriptor)
 
-    def report_failure(self, error: OSError) -> None:
-        """Count and tell that the disk refused a write."""
-        self._failures += 1
-        self._observe(StoreFailed(f"{type(error).__name__}: {error.strerror}"))
+    def refused(self, error: OSError) -> None:
+        """Count and tell that the disk refused a write, and rest if that concerns all writes.
+
+        A full disk may be full of entries: once for each time of trouble, some have to go.
+        """
+        if error.errno in _FULL and self._writing.reason is None:
+            self._is_full = True
+        self._writing.refused(_reason(error), rest=error.errno not in _THIS_FILE_ONLY)
 
     async def make_room(self) -> None:
         """Evict if a bound is passed. Several calls at once do the work of one."""
-        if not self._bounds.exceeded(self._size, self._files) or self._evicting.locked():
+        if self._evicting.locked():
             return
         async with self._evicting:
             for _ in range(_EVICTIONS):  # again for what came while the last one was under way
-                if self._bounds.exceeded(self._size, self._files):
-                    await asyncio.to_thread(self.evict)
+                if not self._is_too_full() or self._monotonic() < self._evict_again:
+                    return
+                if not await asyncio.to_thread(self.evict) and self._is_too_full():
+                    self._evict_again = self._monotonic() + _EVICT_AGAIN_AFTER
 
-    def evict(self) -> None:
-        """Remove what has to go, by what is on the disk now, whoever wrote it."""
+    def evict(self) -> int:
+        """Remove what has to go, by what is on the disk now, whoever wrote it; how many went."""
         size_before, files_before = self._size, self._files
         candidates = self._scan()
-        chosen = victims(candidates, self._bounds, self._clock())
-        for candidate in chosen:
-            self._unlink(Path(candidate.name))
-        self._evicted += len(chosen)
-        gone = {candidate.name for candidate in chosen}
+        total = sum(candidate.size for candidate in candidates)
+        wanted, self._wanted = self._wanted, None
+        is_full, self._is_full = self._is_full, False
+        shortage = max(self._shortage(wanted), int(is_full))
+        bounds = self._bounds.tightened(total, shortage)
+        now = self._clock()
+        gone = [
+            candidate
+            for candidate in victims(candidates, bounds, now)
+            if not self._is_held(candidate.name) and self._unlink(Path(candidate.name))
+        ]
+        self._evicted += len(gone)
+        names = {candidate.name for candidate in gone}
         # What was committed meanwhile may or may not have been seen: counted twice does no harm.
         size_meanwhile = max(0, self._size - size_before)
         files_meanwhile = max(0, self._files - files_before)
-        self._recount([candidate for candidate in candidates if candidate.name not in gone])
+        self._recount([candidate for candidate in candidates if candidate.name not in names])
         self._size += size_meanwhile
         self._files += files_meanwhile
-        if chosen:
-            self._observe(Evicted(len(chosen), sum(candidate.size for candidate in chosen)))
+        if gone:
+            self._observe(Evicted(len(gone), sum(candidate.size for candidate in gone)))
+            # The finer the time of use is known, the less of what is in use goes.
+            reach = now - max(candidate.last_used for candidate in gone)
+            self._touch_after = min(self._touch_at_most, max(1.0, reach / _TOUCH_SHARE))
+        if wanted is not None and self._shortage(wanted):
+            self._free_again = self._monotonic() + _EVICT_AGAIN_AFTER
+        return len(gone)
+
+    def sweep(self) -> None:
+        """Evict what has outlived its time or was written by others, and what they left behind."""
+        remove_abandoned(self._incoming)
+        self.evict()
 
     def paths(self, group: str | None = None) -> list[Path]:
         """The files of a group, or all, on the disk now."""
@@ -270,7 +421,7 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 written.replace(path)
             except (FileNotFoundError, FileExistsError):  # the latter where it went during `mkdir`
-                if not remaining:
+                if not remaining or not written.exists():
                     raise
             else:
                 return
@@ -279,78 +430,128 @@ class Store:
         path = self._folder(key.group) / name
         match = _NAME.fullmatch(name)
         try:
-            status = path.stat()
-            age = self._clock() - status.st_mtime
-            if self._bounds.ttl is not None and age > self._bounds.ttl:
-                self._known.pop(key, None)
-                self._unlink(path)
-                return None
-            if match is None or status.st_size != int(match[2]):
-                self._drop(key, path, "wrong length")
-                return None
-            if self._verified.get(name) != status.st_mtime_ns:
-                if _checksum(path) != int(match[3], 16):
-                    self._drop(key, path, "wrong checksum")
-                    return None
-                self._verified[name] = status.st_mtime_ns
-            if age > self._touch_after:
-                self._touch(path)
+            status = path.lstat()
         except FileNotFoundError:
-            self._known.pop(key, None)
             return None
         except OSError as error:
-            self.report_failure(error)
+            self._unreadable(path, error)
             return None
+        if name in self._spoilt and self._spoilt[name] == _stamp(status):
+            return None
+        if match is None or not stat.S_ISREG(status.st_mode) or status.st_size != int(match[2]):
+            self._drop(path, "wrong length")
+            return None
+        now = self._clock()
+        age = now - status.st_mtime
+        if self._bounds.ttl is not None and age > self._bounds.ttl:
+            self._unlink(path)
+            return None
+        if age > self._touch_after or is_ahead(status.st_mtime, now):
+            with contextlib.suppress(OSError):  # a read-only store still serves
+                os.utime(path, (now, now))
         self._known[key] = name
-        return Entry(path, status.st_size)
+        return Entry(path, status.st_size, int(match[3], 16))
 
-    def _drop(self, key: EntryKey, path: Path, reason: str) -> None:
-        self._known.pop(key, None)
+    def _is_right(self, entry: Entry, descriptor: int) -> bool:
+        """Whether a large file has its checksum, if that is not known. Raises OSError."""
+        stamp = _stamp(os.fstat(descriptor))
+        if self._verified.get(entry.path.name) != stamp:
+            if checksum(descriptor) != entry.checksum:
+                return False
+            self._verified[entry.path.name] = stamp
+        return True
+
+    def _unreadable(self, path: Path, error: OSError) -> None:
+        if error.errno == errno.EIO:  # the disk has lost it; everything else may pass
+            self._drop(path, "unreadable")
+        else:
+            self._reading.refused(_reason(error), rest=False)
+
+    def _drop(self, path: Path, reason: str) -> None:
         self._verified.pop(path.name, None)
         self._dropped += 1
-        self._unlink(path)
+        if not self._unlink(path):
+            with contextlib.suppress(OSError):
+                self._spoilt[path.name] = _stamp(path.lstat())
         self._observe(EntryDropped(path.name, reason))
 
-    def _touch(self, path: Path) -> None:
-        now = self._clock()
-        with contextlib.suppress(OSError):  # a read-only store still serves
-            os.utime(path, (now, now))
-            self._verified[path.name] = path.stat().st_mtime_ns
-
-    def _unlink(self, path: Path) -> None:
+    def _unlink(self, path: Path) -> bool:
+        """Whether the file is gone; its folder goes too unless others are there."""
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            return False
         with contextlib.suppress(OSError):
-            path.unlink()
-            path.parent.rmdir()  # leaves it alone unless that was the last entry
+            path.parent.rmdir()
+        return True
+
+    def _disk(self) -> Disk:
+        """The disk as it is now. Raises OSError."""
+        try:
+            status = os.statvfs(self._incoming)
+        except FileNotFoundError:
+            self._incoming.mkdir(parents=True, exist_ok=True)
+            status = os.statvfs(self._incoming)
+        self._free = status.f_bavail * status.f_frsize
+        return Disk(status.f_blocks * status.f_frsize, self._free)
+
+    def _shortage(self, wanted: int | None) -> int:
+        """The bytes that have to go for the disk's sake; none where it does not say."""
+        try:
+            return self._disk().shortage(self._bounds.min_free, wanted or 0)
+        except OSError:
+            return 0
+
+    def _is_too_full(self) -> bool:
+        return (
+            self._wanted is not None
+            or self._is_full
+            or self._bounds.exceeded(self._size, self._files)
+        )
+
+    def _is_held(self, path: str) -> bool:
+        return os.path.basename(path)[:32] in self._held  # noqa: PTH119 - for all files there are
 
     def _scan(self) -> list[Candidate]:
         candidates = []
         for item in _files_below(self._entries):
             with contextlib.suppress(OSError):  # gone since it was listed
-                status = item.stat()
-                candidates.append(Candidate(item.path, status.st_size, status.st_mtime))
+                status = item.stat(follow_symlinks=False)
+                candidates.append(
+                    Candidate(item.path, status.st_size, status.st_mtime, self._is_held(item.path))
+                )
         return candidates
 
     def _recount(self, candidates: list[Candidate]) -> None:
         self._files = len(candidates)
         self._size = sum(candidate.size for candidate in candidates)
         present = {os.path.basename(candidate.name) for candidate in candidates}  # noqa: PTH119
-        # Lists first: other threads may be adding to both.
+        # Lists first: other threads may be adding to them.
         self._known = {key: name for key, name in list(self._known.items()) if name in present}
-        self._verified = {
-            name: mtime for name, mtime in list(self._verified.items()) if name in present
-        }
+        self._verified = _those_in(present, self._verified)
+        self._spoilt = _those_in(present, self._spoilt)
 
-    def _remove_abandoned(self) -> None:
-        with contextlib.suppress(OSError), os.scandir(self._incoming) as incoming:
-            for item in incoming:
-                if self._clock() - item.stat().st_mtime > _ABANDONED_AFTER:
-                    Path(item.path).unlink(missing_ok=True)
 
-    def _try_making(self, folder: Path) -> None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            self.report_failure(error)
+_Stamp = tuple[int, int]
+"""Inode and its last change (ns): whatever is done to a file changes one of them."""
+
+
+def _stamp(status: os.stat_result) -> _Stamp:
+    return status.st_ino, status.st_ctime_ns
+
+
+def _those_in(names: set[str], stamps: dict[str, _Stamp]) -> dict[str, _Stamp]:
+    return {name: stamp for name, stamp in list(stamps.items()) if name in names}
+
+
+def _reason(error: OSError) -> str:
+    """What the operator is told of a refusal; no path."""
+    return f"{type(error).__name__}: {error.strerror or 'no reason given'}"
+
+
+def _open_file(path: Path) -> BinaryIO:
+    """The file, open if it is one: no link, and nothing that would wait for somebody to write."""
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
 
 
 def _files_below(folder: Path) -> Iterator[os.DirEntry[str]]:
@@ -364,21 +565,3 @@ def _files_below(folder: Path) -> Iterator[os.DirEntry[str]]:
                     yield item
     except OSError:
         return
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Whether the file is now locked by us."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _checksum(path: Path) -> int:
-    """The CRC-32 of a file's bytes."""
-    value = 0
-    with path.open("rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK):
-            value = zlib.crc32(chunk, value)
-    return value

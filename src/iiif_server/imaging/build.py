@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyvips
 
-from iiif_server.errors import RenderFailedError
+from iiif_server.errors import NotKeptError
 from iiif_server.image_api.geometry import Box, Dimensions
 from iiif_server.imaging import jpegtran, raster
 from iiif_server.imaging.header import ImageHeader
@@ -24,6 +24,8 @@ its first level than twice: the rest is Lanczos' work."""
 _COEFFICIENT_BYTES = 6
 """Bytes a pixel that cutting a JPEG without loss takes in all: 3 for the coefficients of a 4:2:0
 image as they are read, and 3 for those that are cut in one pass."""
+_BYTES_A_PIXEL = 0.4
+"""Of a tile, about."""
 _MOST_COEFFICIENTS = 1_500_000_000
 """Bytes of coefficients above which the tiles are cut in several passes."""
 
@@ -59,6 +61,17 @@ def part_of(header: ImageHeader, scale_factor: int) -> Part:
     return Part.REDUCED if scale_factor >= first_reduced(header) else Part.DETAIL
 
 
+def expected_length(header: ImageHeader, part: Part, original: int) -> int:
+    """About how many bytes a part will have, given those of the original."""
+    pixels, first = header.dimensions.area, first_reduced(header)
+    if part is Part.REDUCED:
+        # A quarter of the pixels each, from the first level down.
+        return int(pixels / first**2 * 4 / 3 * _BYTES_A_PIXEL)
+    own = original if header.jpeg is not None else int(pixels * _BYTES_A_PIXEL)
+    half = int(pixels / 4 * _BYTES_A_PIXEL) if first > 2 else 0  # noqa: PLR2004
+    return own + half
+
+
 def cuts_losslessly(header: ImageHeader, grid: Grid, profile: ProfileAction) -> bool:
     """Whether full-resolution tiles can be the original's own coefficients."""
     return (
@@ -76,14 +89,15 @@ def cuts_losslessly(header: ImageHeader, grid: Grid, profile: ProfileAction) -> 
 def build(plan: BuildPlan, original: OpenOriginal) -> int:
     """Write a part to the plan's target; the number of its bytes.
 
-    Raises DamagedOriginalError, or RenderFailedError if the disk refuses.
+    Raises DamagedOriginalError, or NotKeptError if the disk refuses.
     """
     levels = _reduced_levels if plan.part is Part.REDUCED else _detail_levels
     try:
         write_part(plan.target, raster.decoded(plan.header, levels(plan, original)), plan.grid)
         return plan.target.stat().st_size
     except OSError as error:
-        raise RenderFailedError("The pyramid of this image could not be kept.") from error
+        refusal = OSError(error.errno, error.strerror)  # without a path
+        raise NotKeptError("The pyramid of this image could not be kept.", refusal) from error
 
 
 def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:

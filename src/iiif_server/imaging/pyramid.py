@@ -3,9 +3,13 @@
 A pyramid has two parts, each one file: the *reduced* levels, which cost little and answer the first
 view, and the *detail*. A part is an uncompressed zip in Deep Zoom layout, which any tool opens; its
 tiles are complete JPEGs that are sent as they are.
+
+A part can be checked piece by piece, so that nobody has to read 100 MB before the first tile: the
+zip has a CRC-32 of each tile, and its comment is the CRC-32 of the table that says where they lie.
 """
 
 import os
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +25,8 @@ from iiif_server.image_api.request import Rendition
 _LOCAL_HEADER = 30
 """Bytes of a zip entry's local header before its name (APPNOTE 4.3.7); ours have no extra field."""
 _DAMAGED = "the pyramid is not what was written"
+LAYOUT = 2
+"""To be raised when parts are written otherwise than before."""
 
 
 class Part(StrEnum):
@@ -89,11 +95,15 @@ class Grid:
 
 
 def write_part(target: Path, tiles: Iterable[tuple[Tile, bytes]], grid: Grid) -> None:
-    """Write the tiles into one file, as they come. Raises OSError."""
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as container:
-        container.writestr(_entry("image.dzi"), _description(grid))
-        for tile, data in tiles:
-            container.writestr(_entry(_name(tile, grid)), data)
+    """Write the tiles, as they come, into a file that is there. Raises OSError."""
+    # Not made here: its owner may have given it up, and would leave it lying.
+    with target.open("r+b") as file:
+        file.truncate()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as container:
+            container.writestr(_entry("image.dzi"), _description(grid))
+            for tile, data in tiles:
+                container.writestr(_entry(_name(tile, grid)), data)
+            container.comment = _checksum(_table(container))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +120,12 @@ class OpenPart:
 
     def __init__(self, path: Path) -> None:
         """Raises OSError where there is no such part, or none that is whole."""
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            with zipfile.ZipFile(path) as container:
-                entries = {
-                    info.filename: _Entry(
-                        info.header_offset + _LOCAL_HEADER + len(info.filename),
-                        info.file_size,
-                        info.CRC,
-                    )
-                    for info in container.infolist()
-                }
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise OSError(_DAMAGED) from error
-        self._entries: Mapping[str, _Entry] = entries
-        self._descriptor = os.open(path, os.O_RDONLY)
+            self._entries: Mapping[str, _Entry] = _read_table(self._descriptor)
+        except BaseException:
+            self.close()
+            raise
 
     def __repr__(self) -> str:
         return f"<OpenPart {len(self._entries)} entries>"
@@ -139,6 +141,14 @@ class OpenPart:
     ) -> None:
         self.close()
 
+    @property
+    def gone(self) -> bool:
+        """Whether the file was removed; what is open could still be read."""
+        try:
+            return os.fstat(self._descriptor).st_nlink == 0
+        except OSError:  # on another machine
+            return True
+
     def read(self, tile: Tile, grid: Grid) -> bytes:
         """The JPEG of a tile; KeyError if the part does not have it, OSError if it is damaged."""
         entry = self._entries[_name(tile, grid)]
@@ -150,6 +160,39 @@ class OpenPart:
     def close(self) -> None:
         """Give the file back."""
         os.close(self._descriptor)
+
+
+def _read_table(descriptor: int) -> dict[str, _Entry]:
+    """The entries of a part. Raises OSError if they are not those that were written."""
+    try:
+        with (
+            os.fdopen(descriptor, "rb", closefd=False) as file,
+            zipfile.ZipFile(file) as container,
+        ):
+            table, comment = _table(container), container.comment
+    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, struct.error) as error:
+        raise OSError(_DAMAGED) from error
+    if _checksum(table) != comment:
+        raise OSError(_DAMAGED)
+    return table
+
+
+def _table(container: zipfile.ZipFile) -> dict[str, _Entry]:
+    return {
+        info.filename: _Entry(
+            info.header_offset + _LOCAL_HEADER + len(info.filename), info.file_size, info.CRC
+        )
+        for info in container.infolist()
+    }
+
+
+def _checksum(table: Mapping[str, _Entry]) -> bytes:
+    """The CRC-32 of a table, as the comment of its zip has it."""
+    value = 0
+    for name, entry in table.items():
+        line = f"{name} {entry.offset} {entry.length} {entry.checksum}\n"
+        value = zlib.crc32(line.encode("utf-8", "surrogatepass"), value)
+    return f"{value:08x}".encode()
 
 
 def _name(tile: Tile, grid: Grid) -> str:

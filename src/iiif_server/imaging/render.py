@@ -27,6 +27,8 @@ class Rendered:
     """What made it in the end."""
     data: bytes | None
     """Its bytes, where they could not be written to the plan's target; None: they are there."""
+    refusal: OSError | None
+    """Why they could not, if there was a target."""
     length: int
     stages: Mapping[str, float]
     """How long opening, decoding and encoding took, in seconds."""
@@ -42,8 +44,11 @@ class _Process:
 
     def part(self, path: Path) -> OpenPart:
         """The part at a path, open; a path never names another part. Raises OSError."""
-        part = self.parts.pop(path, None) or OpenPart(path)
-        self.parts[path] = part
+        part = self.parts.pop(path, None)
+        if part is not None and part.gone:  # purged, and perhaps made again
+            part.close()
+            part = None
+        self.parts[path] = part = part or OpenPart(path)
         while len(self.parts) > _PARTS_OPEN:
             self.parts.popitem(last=False)[1].close()
         return part
@@ -70,8 +75,10 @@ def render(plan: RenderPlan) -> Rendered:
     """
     stages = Stages()
     engine, data = _made(plan, stages)
-    inline = None if _written(data, plan.target) else data
-    return Rendered(engine, inline, len(data), stages.seconds)
+    if plan.target is None:
+        return Rendered(engine, data, None, len(data), stages.seconds)
+    refusal = _write(data, plan.target)
+    return Rendered(engine, data if refusal else None, refusal, len(data), stages.seconds)
 
 
 def build_part(plan: BuildPlan) -> int:
@@ -135,11 +142,15 @@ def _tiles(level: Level, part: OpenPart) -> raster.Tiles:
     )
 
 
-def _written(data: bytes, target: Path | None) -> bool:
-    if target is None:
-        return False
+def _write(data: bytes, target: Path) -> OSError | None:
+    """Write to a file that is there; what the disk says against it, or None."""
     try:
-        target.write_bytes(data)
-    except OSError:
-        return False  # a full or broken disk: the answer does not depend on it
-    return True
+        # Not made here: its owner may have given it up, and would leave it lying.
+        with target.open("r+b", buffering=0) as file:
+            file.truncate()
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+    except OSError as error:
+        return OSError(error.errno, error.strerror)
+    return None

@@ -5,10 +5,12 @@ import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 
+from iiif_server.cache.drafts import Draft
 from iiif_server.cache.single_flight import SingleFlight
-from iiif_server.cache.store import EntryKey, Store
+from iiif_server.cache.store import Entry, EntryKey, Store
+from iiif_server.cache.threads import run_to_its_end
 from iiif_server.errors import IiifServerError, OriginalChangedError, RenderFailedError
 from iiif_server.image_api.formats import Format, unsupported_format
 from iiif_server.image_api.geometry import Box, Limits
@@ -48,7 +50,8 @@ from iiif_server.telemetry.stages import Stages
 from iiif_server.workers.pool import WorkerPool
 
 _READ_TRIES = 3
-"""How often an entry is looked for that may be evicted between being found and being opened."""
+"""How often an entry is looked for that others may evict between its being found and opened; the
+last time it is not kept at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +106,8 @@ class Outlook:
 class _Made:
     """What one worker has made for all who waited for it."""
 
-    content: bytes | Path
-    """The bytes, or where the store keeps them."""
+    content: bytes | Entry
+    """The bytes, or the entry that has them."""
     engine: Engine
     stages: Mapping[str, float]
 
@@ -208,25 +211,8 @@ class Derivatives:
                     data = await self._pyramids.tile(resolved.pyramid, resolved.tile)
                 self._count(resolved, Engine.TILE)
                 return Body(len(data), data)
-        for _ in range(_READ_TRIES):
-            with resolved.stages.measure("cache"):
-                stored = await asyncio.to_thread(self._stored, resolved.key)
-            if stored is not None:
-                resolved.stages.engine = "cache"
-                return stored
-            made = await self._flights.run(resolved.key, lambda: self._make(resolved))
-            resolved.stages.add(made.stages)
-            resolved.stages.engine = made.engine
-            if isinstance(made.content, bytes):
-                self._tidy_up()
-                return Body(len(made.content), made.content)
-            try:
-                return await asyncio.to_thread(open_body, made.content)
-            except FileNotFoundError:
-                continue  # evicted before we came to it
-            finally:
-                self._tidy_up()  # only now, lest it be evicted at once
-        raise RenderFailedError("The image was removed as fast as it was made; please ask again.")
+        with self._store.hold(resolved.key):
+            return await self._stored_or_made(resolved)
 
     async def outlook(self, resolved: Resolved) -> Outlook:
         """How the request would be answered now; nothing is made."""
@@ -247,28 +233,53 @@ class Derivatives:
         if self._housekeeping:
             await asyncio.wait(self._housekeeping)
 
-    def _stored(self, key: EntryKey) -> Body | None:
-        entry = self._store.find(key)
-        if entry is None:
-            return None
-        try:
-            return open_body(entry.path)
-        except OSError:
-            return None
+    async def _stored_or_made(self, resolved: Resolved) -> Body:
+        for tries_left in reversed(range(_READ_TRIES)):
+            with resolved.stages.measure("cache"):
+                stored = await run_to_its_end(self._find, resolved.key, undo=_close)
+            if stored is not None:
+                resolved.stages.engine = "cache"
+                return stored
+            made = await self._flights.run(
+                resolved.key, partial(self._make, resolved, keep=tries_left > 0)
+            )
+            self._tidy_up()
+            resolved.stages.add(made.stages)
+            resolved.stages.engine = made.engine
+            if isinstance(made.content, bytes):
+                return Body(len(made.content), made.content)
+            body = await run_to_its_end(self._read, made.content, undo=_close)
+            if body is not None:
+                return body
+        raise RenderFailedError("The image was removed as fast as it was made; please ask again.")
 
-    async def _make(self, resolved: Resolved) -> _Made:
+    def _find(self, key: EntryKey) -> Body | None:
+        entry = self._store.find(key)
+        return None if entry is None else self._read(entry)
+
+    def _read(self, entry: Entry) -> Body | None:
+        content = self._store.read(entry, IN_MEMORY)
+        if content is None or isinstance(content, bytes):
+            return None if content is None else Body(entry.length, content)
+        return Body(entry.length, file=content)
+
+    async def _make(self, resolved: Resolved, *, keep: bool) -> _Made:
         started = time.perf_counter()
-        target = await asyncio.to_thread(self._reserve)
+        target = None
+        if keep:
+            target = await run_to_its_end(self._store.reserve, undo=_give_up)
         try:
             plan = await self._plan(resolved, target)
             rendered = await self._run(resolved, plan)
-            content = await asyncio.to_thread(self._keep, resolved, rendered, target)
+            content = await run_to_its_end(self._keep, resolved, rendered, target)
         except IiifServerError as error:
             self._observe(RenderFailed(str(resolved.original.identifier), str(error)))
             raise
         finally:
             if target is not None:
-                await asyncio.to_thread(target.unlink, missing_ok=True)
+                await asyncio.to_thread(target.close)
+        if plan.level is not None and rendered.engine is not Engine.LEVEL:
+            self._pyramids.doubt(plan.level.path)
         seconds = time.perf_counter() - started
         queued = max(0.0, seconds - sum(rendered.stages.values()))
         self._count(resolved, rendered.engine)
@@ -279,7 +290,7 @@ class Derivatives:
         )
         return _Made(content, rendered.engine, {"queue": queued, **rendered.stages})
 
-    async def _plan(self, resolved: Resolved, target: Path | None) -> RenderPlan:
+    async def _plan(self, resolved: Resolved, target: Draft | None) -> RenderPlan:
         engine, tile, level = resolved.engine, None, None
         if engine is Engine.TILE:  # one that cannot be had: the next best
             engine = choose_engine(resolved.header, resolved.work, lossless=self._lossless)
@@ -296,7 +307,7 @@ class Derivatives:
             level=level,
             work=resolved.work,
             encoding=self._encoding,
-            target=target,
+            target=None if target is None else target.path,
             tile=tile,
         )
 
@@ -349,22 +360,19 @@ class Derivatives:
         tile = own.tile_of(rendition) if own is not None else None
         return stored_tile(header, tile) if tile is not None else None
 
-    def _reserve(self) -> Path | None:
-        try:
-            return self._store.reserve()
-        except OSError as error:
-            self._store.report_failure(error)
-            return None
-
-    def _keep(self, resolved: Resolved, rendered: Rendered, target: Path | None) -> bytes | Path:
+    def _keep(self, resolved: Resolved, rendered: Rendered, target: Draft | None) -> bytes | Entry:
+        if rendered.refusal is not None:
+            self._store.refused(rendered.refusal)
         if rendered.data is not None or target is None:
             return rendered.data or b""
+        if target.status.st_size != rendered.length:  # somebody else was at it
+            raise RenderFailedError("The image was not kept as it was made; please ask again.")
         # What is small is read before it can be evicted; what is large may have to be made again.
-        data = target.read_bytes() if rendered.length <= IN_MEMORY else None
+        data = target.read() if rendered.length <= IN_MEMORY else None
         entry = self._store.commit(resolved.key, target, resolved.rendition.format)
         if data is not None:
             return data
-        return target.read_bytes() if entry is None else entry.path
+        return target.read() if entry is None else entry
 
     def _count(self, resolved: Resolved, engine: Engine) -> None:
         resolved.stages.engine = engine
@@ -374,6 +382,18 @@ class Derivatives:
         task = asyncio.create_task(self._store.make_room())
         self._housekeeping.add(task)
         task.add_done_callback(self._housekeeping.discard)
+
+
+def _close(body: Body | None) -> None:
+    """Close the file of a body that nobody takes."""
+    if body is not None and body.file is not None:
+        body.file.close()
+
+
+def _give_up(draft: Draft | None) -> None:
+    """Close a draft that nobody takes."""
+    if draft is not None:
+        draft.close()
 
 
 def _original_body(original: Original) -> Body:

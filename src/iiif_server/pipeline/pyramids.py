@@ -11,19 +11,22 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 
-from iiif_server.cache.failures import RecentFailures
+from iiif_server.cache.drafts import Draft
+from iiif_server.cache.failures import RecentFailures, Repetitions
 from iiif_server.cache.single_flight import SingleFlight
-from iiif_server.cache.store import EntryKey, Store
-from iiif_server.errors import IiifServerError, RenderFailedError
+from iiif_server.cache.store import Entry, EntryKey, Store
+from iiif_server.cache.threads import run_to_its_end
+from iiif_server.errors import IiifServerError, NotKeptError, RenderFailedError
 from iiif_server.image_api.geometry import square
 from iiif_server.image_api.request import Rendition
-from iiif_server.imaging.build import BuildPlan, part_of
+from iiif_server.imaging.build import BuildPlan, expected_length, part_of
 from iiif_server.imaging.header import ImageHeader
 from iiif_server.imaging.plan import ProfileAction, lacks_no_level, own_grid, tile_profile
-from iiif_server.imaging.pyramid import Grid, OpenPart, Part, Tile
+from iiif_server.imaging.pyramid import LAYOUT, Grid, OpenPart, Part, Tile
 from iiif_server.imaging.render import build_part
 from iiif_server.pipeline.keys import FORMAT_VERSION, digest
 from iiif_server.pipeline.originals import Original
+from iiif_server.telemetry.events import Observer, PyramidFailed
 from iiif_server.workers.pool import WorkerPool
 
 
@@ -53,13 +56,18 @@ class PyramidOptions(BaseModel):
 
 _KEPT_OPEN = 128
 """Parts whose table of tiles and file stay open; 20 kB and a descriptor each."""
-_CHECK_AFTER = 60.0
-"""Seconds after which an open part is looked for in the store again: that tells the store that it
-is used, and us that it was purged."""
+_CHECK_AFTER = 10.0
+"""Seconds after which an open part is looked for in the store again, which tells the store that it
+is used. That it was removed shows at once."""
 _READ_TRIES = 2
 """How often a tile is read: a part that was damaged while it was open is dropped and made again."""
 _FAILURE_SECONDS = 600.0
 """Seconds for which a part that could not be made is not tried again."""
+_DISK_FAILURE_SECONDS = 30.0
+"""The same if the disk was to blame, which takes nothing from its original."""
+_MOST_BUILDS = 3
+"""How often a part is made within these seconds; if it is evicted as often, the store is too small
+for what is looked at, and tiles are made one by one for a while."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +92,7 @@ class Pyramid:
 @dataclass(slots=True)
 class _Kept:
     part: OpenPart
-    path: Path
+    entry: Entry
     checked: float
 
 
@@ -99,6 +107,7 @@ class Pyramids:
         *,
         full_quality: int,
         lossless: bool,
+        observer: Observer,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -106,10 +115,13 @@ class Pyramids:
         self._options = options
         self._full_quality = full_quality
         self._lossless = lossless
+        self._observe = observer
         self._clock = clock
         self._kept: OrderedDict[EntryKey, _Kept] = OrderedDict()
         self._flights: SingleFlight[EntryKey, None] = SingleFlight()
+        self._doubts: SingleFlight[Path, bool] = SingleFlight()
         self._failures: RecentFailures[EntryKey] = RecentFailures(_FAILURE_SECONDS, clock)
+        self._builds: Repetitions[EntryKey] = Repetitions(_FAILURE_SECONDS, clock)
         self._background: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -153,6 +165,7 @@ class Pyramids:
                 return opened.part.read(tile, pyramid.grid)
             except (KeyError, OSError):
                 self._forget(self._key(pyramid, part))
+                await self._check(opened.entry)
         raise RenderFailedError("The pyramid of this image is damaged.")
 
     async def ready_tile(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
@@ -175,8 +188,16 @@ class Pyramids:
             with suppress(IiifServerError):
                 kept = await self._present(self._key(pyramid, part))
                 if kept is not None:
-                    return scale_factor, kept.path
+                    return scale_factor, kept.entry.path
         return None
+
+    def doubt(self, path: Path) -> None:
+        """Have a part checked that a worker could not read, if it is still there."""
+        for key, kept in self._kept.items():
+            if kept.entry.path == path:
+                self._forget(key)
+                self._start(self._check(kept.entry))
+                return
 
     async def make(self, pyramid: Pyramid) -> bool:
         """Make the parts that are not there; whether there were any. Raises what `tile` raises."""
@@ -202,12 +223,15 @@ class Pyramids:
 
     async def _opened(self, pyramid: Pyramid, part: Part) -> _Kept:
         key = self._key(pyramid, part)
-        kept = await self._present(key)
-        if kept is None:
-            self._failures.raise_recent(key)
-            await self._flights.run(key, lambda: self._build(pyramid, part, key))
+        with self._store.hold(key):
             kept = await self._present(key)
-            self._start(self._store.make_room())  # only now, lest it be evicted at once
+            if kept is None:
+                self._failures.raise_recent(key)
+                try:
+                    await self._flights.run(key, lambda: self._build(pyramid, part, key))
+                finally:
+                    self._start(self._store.make_room())
+                kept = await self._present(key)
         if kept is None:
             raise RenderFailedError("The pyramid of this image was removed as soon as it was made.")
         return kept
@@ -215,7 +239,9 @@ class Pyramids:
     async def _present(self, key: EntryKey) -> _Kept | None:
         """The part if it is open or can be found; checked again now and then."""
         kept = self._kept.get(key)
-        if kept is not None and self._clock() - kept.checked < _CHECK_AFTER:
+        if kept is not None and kept.part.gone:  # purged or evicted
+            self._forget(key)
+        elif kept is not None and self._clock() - kept.checked < _CHECK_AFTER:
             self._kept.move_to_end(key)
             return kept
         entry = await asyncio.to_thread(self._store.find, key)
@@ -225,9 +251,13 @@ class Pyramids:
         kept = self._kept.get(key)
         if kept is None:
             try:
-                kept = _Kept(await asyncio.to_thread(OpenPart, entry.path), entry.path, 0.0)
-            except OSError:
+                part = await run_to_its_end(OpenPart, entry.path, undo=OpenPart.close)
+            except FileNotFoundError:
                 return None
+            except OSError:
+                await self._check(entry)
+                return None
+            kept = _Kept(part, entry, 0.0)
             if (other := self._kept.pop(key, None)) is not None:
                 other.part.close()  # opened by somebody else meanwhile
             self._kept[key] = kept
@@ -242,16 +272,34 @@ class Pyramids:
                 # Another process may have made it while this one waited for the lock.
                 if await asyncio.to_thread(self._store.find, key) is None:
                     await self._make_part(pyramid, part, key)
-        except IiifServerError as error:
-            self._failures.remember(key, error)
+        except NotKeptError as error:
+            if error.refusal is not None:  # after all the work, and not before it
+                self._store.refused(error.refusal)
+                self._failures.remember(key, error, _DISK_FAILURE_SECONDS)
             raise
-        except Exception as error:  # the disk's refusal, or whatever else a worker stumbles on
-            failure = RenderFailedError("The pyramid of this image could not be made.")
+        except Exception as error:
+            known = isinstance(error, IiifServerError)
+            self._observe(
+                PyramidFailed(
+                    str(pyramid.original.identifier), part, str(error) if known else repr(error)
+                )
+            )
+            # Whatever else a worker stumbles on: its words may hold a path.
+            text = "The pyramid of this image could not be made."
+            failure = error if isinstance(error, IiifServerError) else RenderFailedError(text)
             self._failures.remember(key, failure)
             raise failure from error
 
     async def _make_part(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
-        target = await asyncio.to_thread(self._store.reserve)
+        expected = expected_length(pyramid.header, part, pyramid.original.file.size)
+        if not self._store.holds(expected):
+            raise RenderFailedError("The pyramid of this image is larger than the whole store.")
+        if self._builds.count(key) >= _MOST_BUILDS:
+            raise RenderFailedError("The pyramid of this image was removed as often as made.")
+        target = await run_to_its_end(self._store.reserve, expected, undo=_give_up)
+        if target is None:
+            raise NotKeptError("Nothing can be kept at the moment.")
+        self._builds.add(key)
         try:
             plan = BuildPlan(
                 original=pyramid.original.file,
@@ -262,18 +310,19 @@ class Pyramids:
                 lossless=self._lossless,
                 reduced_quality=self._options.quality,
                 full_quality=self._full_quality,
-                target=target,
+                target=target.path,
             )
-            await self._pool.run(
+            length = await self._pool.run(
                 build_part,
                 plan,
                 timeout=self._options.build_timeout,
                 subject=str(pyramid.original.file.path),
             )
-            if await asyncio.to_thread(self._store.commit, key, target, "szi") is None:
+            whole = target.status.st_size == length
+            if not whole or await run_to_its_end(self._store.commit, key, target, "szi") is None:
                 raise RenderFailedError("The pyramid of this image could not be kept.")
         finally:
-            await asyncio.to_thread(target.unlink, missing_ok=True)
+            await asyncio.to_thread(target.close)
 
     def _make_ahead(self, pyramid: Pyramid, part: Part) -> None:
         """Make a part that will be asked for next, unless it is there or under way."""
@@ -292,6 +341,10 @@ class Pyramids:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
+    async def _check(self, entry: Entry) -> None:
+        """Have the store look at all bytes of a part, and remove it if they are wrong."""
+        await self._doubts.run(entry.path, lambda: asyncio.to_thread(self._store.check, entry))
+
     def _key(self, pyramid: Pyramid, part: Part) -> EntryKey:
         original, options = pyramid.original, self._options
         return EntryKey(
@@ -299,6 +352,7 @@ class Pyramids:
             digest(
                 "pyramid",
                 str(FORMAT_VERSION),
+                str(LAYOUT),
                 original.fingerprint,
                 part,
                 f"{pyramid.grid.tile.width},{options.quality},{self._full_quality},{self._lossless}",
@@ -309,3 +363,9 @@ class Pyramids:
         kept = self._kept.pop(key, None)
         if kept is not None:
             kept.part.close()
+
+
+def _give_up(draft: Draft | None) -> None:
+    """Close a draft that nobody takes."""
+    if draft is not None:
+        draft.close()

@@ -40,6 +40,15 @@ class RenderFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class PyramidFailed:
+    """A part of a pyramid was not made, and is not tried again for a while; tiles do without."""
+
+    identifier: str
+    part: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerReplaced:
     """A worker process died or was killed, and another took its place."""
 
@@ -65,7 +74,17 @@ class EntryDropped:
 
 @dataclass(frozen=True, slots=True)
 class StoreFailed:
-    """The derivative store could not be written; the derivative was served all the same."""
+    """The store did not keep what was made; it was served all the same.
+
+    Told once a minute for each reason, however often it happens.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRecovered:
+    """The store keeps again what is made; `reason` is what has been told before."""
 
     reason: str
 
@@ -84,10 +103,12 @@ Event = (
     | FetchFailed
     | Rendered
     | RenderFailed
+    | PyramidFailed
     | WorkerReplaced
     | Evicted
     | EntryDropped
     | StoreFailed
+    | StoreRecovered
 )
 
 Observer = Callable[[Event], None]

@@ -11,12 +11,23 @@ from iiif_server.telemetry.events import (
     EntryDropped,
     Event,
     FetchFailed,
+    PyramidFailed,
     RenderFailed,
     StoreFailed,
+    StoreRecovered,
     WorkerReplaced,
 )
 
-_WARNINGS = (AccessRefused, EntryDropped, FetchFailed, RenderFailed, StoreFailed, WorkerReplaced)
+_WARNINGS = (
+    AccessRefused,
+    EntryDropped,
+    FetchFailed,
+    PyramidFailed,
+    RenderFailed,
+    StoreFailed,
+    StoreRecovered,
+    WorkerReplaced,
+)
 
 _VALUE = 500
 """Characters of a value in a line: more is for no reader."""

@@ -7,71 +7,15 @@ import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
 
 import pytest
 
+from iiif_server.cache.drafts import Draft
 from iiif_server.cache.eviction import Bounds
-from iiif_server.cache.store import CacheOptions, Entry, EntryKey, Store
-from iiif_server.telemetry.events import EntryDropped, Event, Evicted, StoreFailed
-
-HOUR = 3600.0
-
-
-@dataclass
-class Opened:
-    """A store, what it told, and a clock that is moved by hand."""
-
-    root: Path
-    bounds: Bounds = field(default_factory=Bounds)
-    events: list[Event] = field(default_factory=list)
-    ahead: float = 0.0
-    """By how many seconds the clock is ahead of the true time."""
-
-    def __post_init__(self) -> None:
-        self.store = Store(self.root, self.bounds, self.events.append, self.clock)
-        self.store.open()
-
-    def clock(self) -> float:
-        return time.time() + self.ahead
-
-    def put(self, name: str, data: bytes | None = None, group: str = "an original") -> Entry:
-        """Commit what stands for a derivative."""
-        written = self.store.reserve()
-        written.write_bytes(content(name) if data is None else data)
-        entry = self.store.commit(key(name, group), written, "jpg")
-        assert entry is not None
-        return entry
-
-    def get(self, name: str, group: str = "an original") -> bytes | None:
-        """What is found, if it has not been evicted before it could be read."""
-        entry = self.store.find(key(name, group))
-        try:
-            return None if entry is None else entry.path.read_bytes()
-        except FileNotFoundError:
-            return None
-
-    def used(self, name: str, seconds_ago: float) -> None:
-        """Make an entry's last use as long ago."""
-        entry = self.store.find(key(name))
-        assert entry is not None
-        then = time.time() - seconds_ago
-        os.utime(entry.path, (then, then))
-
-
-def key(name: str, group: str = "an original") -> EntryKey:
-    return EntryKey(_hex(group), _hex(name))
-
-
-def _hex(text: str) -> str:
-    return blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def content(name: str, length: int = 1000) -> bytes:
-    """Bytes that tell the name they are kept under."""
-    return (name.encode() * length)[:length]
+from iiif_server.cache.store import CacheOptions
+from iiif_server.telemetry.events import EntryDropped, Evicted, StoreFailed
+from support.stores import HOUR, Opened, content, hexadecimal, key
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -104,23 +48,27 @@ def test_what_was_never_committed_is_a_miss(opened: Opened) -> None:
 
 def test_file_name_tells_length_and_checksum(opened: Opened) -> None:
     path = opened.put("a").path
-    group = _hex("an original")
+    group = hexadecimal("an original")
     assert path.parent == opened.root / "entries" / group[:2] / group
-    assert path.name == f"{_hex('a')}.1000.{zlib.crc32(content('a')):08x}.jpg"
+    assert path.name == f"{hexadecimal('a')}.1000.{zlib.crc32(content('a')):08x}.jpg"
 
 
 def test_committing_leaves_nothing_in_incoming(opened: Opened) -> None:
-    written = opened.store.reserve()
-    written.write_bytes(b"finished")
+    draft = opened.draft(b"finished")
     assert opened.store.find(key("a")) is None
-    assert opened.store.commit(key("a"), written, "png")
+    assert opened.store.commit(key("a"), draft, "png")
     assert not list((opened.root / "incoming").iterdir())
+    draft.close()
+    assert opened.get("a") == b"finished"
 
 
-def test_reserved_paths_are_empty_files_of_their_own(opened: Opened) -> None:
-    paths = [opened.store.reserve() for _ in range(50)]
-    assert len(set(paths)) == 50
-    assert all(path.stat().st_size == 0 for path in paths)
+def test_drafts_are_empty_files_of_their_own_until_they_are_given_up(opened: Opened) -> None:
+    drafts = [opened.draft() for _ in range(50)]
+    assert len({draft.path for draft in drafts}) == 50
+    assert all(draft.path.stat().st_size == 0 for draft in drafts)
+    for draft in drafts:
+        draft.close()
+    assert not list((opened.root / "incoming").iterdir())
 
 
 def test_committing_again_replaces_and_counts_once(opened: Opened) -> None:
@@ -174,19 +122,30 @@ def test_entry_that_another_process_removed_is_a_miss(tmp_path: Path) -> None:
     assert one.events == other.events == []
 
 
-def test_abandoned_files_are_removed_when_the_store_opens(opened: Opened) -> None:
-    old, fresh = opened.store.reserve(), opened.store.reserve()
-    then = time.time() - 2 * HOUR
-    os.utime(old, (then, then))
-    Opened(opened.root)
-    assert not old.exists()
-    assert fresh.exists()  # another process may be writing it
+@pytest.mark.parametrize("when", [-1e9, -1.0, 0.0, 1e9], ids=str)
+def test_what_is_being_written_stays_and_what_was_left_goes(when: float, opened: Opened) -> None:
+    """Whatever the clock said when it was begun: what has a living owner is locked by it."""
+    incoming = opened.root / "incoming"
+    left = [incoming / "0123456789abcdef", incoming / f"{hexadecimal('a')}.lock"]
+    written = opened.draft()
+    for path in left:
+        path.write_bytes(b"written by a process that was killed")
+    for path in (*left, written.path):
+        os.utime(path, (time.time() + when, time.time() + when))
+    again = Opened(opened.root)
+    assert [*incoming.iterdir()] == [written.path]
+    left[0].touch()
+    again.store.sweep()
+    assert [*incoming.iterdir()] == [written.path]
+    assert opened.store.commit(key("a"), written, "jpg")
+    written.close()
 
 
 def test_unfinished_file_is_never_an_entry(opened: Opened) -> None:
-    opened.store.reserve().write_bytes(content("a"))
+    draft = opened.draft(content("a"))
     assert Opened(opened.root).store.usage() == (0, 0)
     assert opened.get("a") is None
+    draft.close()
 
 
 # --- damage ---------------------------------------------------------------------------------
@@ -222,7 +181,6 @@ def test_garbled_file_of_the_same_length_is_removed(
     with path.open("r+b") as file:
         file.seek(position)
         file.write(b"\xff")
-    os.utime(path, (time.time(), time.time() + 1))  # as a later write would have had it
     opened = restarted(opened)
     assert opened.get("a") is None
     assert not path.exists()
@@ -253,9 +211,9 @@ def test_foreign_files_are_left_alone(opened: Opened) -> None:
     folder = opened.put("a").path.parent
     junk = [
         folder / "README.txt",
-        folder / f"{_hex('b')}.12.jpg",
-        folder / f"{_hex('b')}.12.00000000.jpg.tmp",
-        folder / f"{_hex('b').upper()}.12.00000000.jpg",
+        folder / f"{hexadecimal('b')}.12.jpg",
+        folder / f"{hexadecimal('b')}.12.00000000.jpg.tmp",
+        folder / f"{hexadecimal('b').upper()}.12.00000000.jpg",
         opened.root / "entries" / "lost+found",
         opened.root / "notes",
     ]
@@ -273,7 +231,7 @@ def test_foreign_files_are_left_alone(opened: Opened) -> None:
 def test_link_out_of_the_store_is_not_followed(opened: Opened, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    precious = outside / f"{_hex('x')}.7.00000000.jpg"
+    precious = outside / f"{hexadecimal('x')}.7.00000000.jpg"
     precious.write_bytes(b"precious"[:7])
     (opened.root / "entries" / "zz").symlink_to(outside)
     again = Opened(opened.root, Bounds(max_bytes=1))
@@ -395,14 +353,15 @@ def test_store_without_a_folder_misses_and_says_so(tmp_path: Path) -> None:
     opened = Opened(root)
     assert opened.store.stats.failures == 2
     assert opened.get("a") is None
-    with pytest.raises(OSError, match="directory"):
-        opened.store.reserve()
-    written = tmp_path / "written"
-    written.write_bytes(b"data")
-    assert opened.store.commit(key("a"), written, "jpg") is None
-    assert written.read_bytes() == b"data"
-    assert all(isinstance(event, StoreFailed) for event in opened.events)
-    assert len(opened.events) == 3
+    assert opened.store.reserve() is None
+    draft = Draft(tmp_path / "elsewhere")
+    draft.path.write_bytes(b"data")
+    assert opened.store.commit(key("a"), draft, "jpg") is None
+    assert draft.read() == draft.path.read_bytes() == b"data"
+    draft.close()
+    assert opened.events == [StoreFailed("NotADirectoryError: Not a directory")]
+    assert opened.store.stats.failures > 3
+    assert opened.store.stats.refused == "NotADirectoryError: Not a directory"
     opened.store.evict()
     assert opened.store.usage() == (0, 0)
     assert opened.store.paths() == []
@@ -410,12 +369,12 @@ def test_store_without_a_folder_misses_and_says_so(tmp_path: Path) -> None:
 
 def test_commit_that_fails_leaves_the_file_where_it_is(opened: Opened) -> None:
     opened.put("sound")
-    blocked = opened.root / "entries" / _hex("another")[:2]
+    blocked = opened.root / "entries" / hexadecimal("another")[:2]
     blocked.write_bytes(b"in the way")
-    written = opened.store.reserve()
-    written.write_bytes(b"data")
-    assert opened.store.commit(key("a", "another"), written, "jpg") is None
-    assert written.read_bytes() == b"data"
+    draft = opened.draft(b"data")
+    assert opened.store.commit(key("a", "another"), draft, "jpg") is None
+    assert draft.path.read_bytes() == b"data"
+    draft.close()
     assert opened.store.stats.failures == 1
     (event,) = opened.events
     assert isinstance(event, StoreFailed)
@@ -426,10 +385,13 @@ def test_commit_that_fails_leaves_the_file_where_it_is(opened: Opened) -> None:
 
 
 def test_commit_of_a_file_that_is_gone_fails(opened: Opened) -> None:
-    written = opened.store.reserve()
-    written.unlink()
-    assert opened.store.commit(key("a"), written, "jpg") is None
+    draft = opened.draft(b"data")
+    draft.path.unlink()
+    assert opened.store.commit(key("a"), draft, "jpg") is None
+    assert draft.read() == b"data"  # it can be served all the same
+    draft.close()
     assert opened.get("a") is None
+    opened.put("a")  # and the next one is kept
 
 
 def test_incoming_folder_is_made_again(opened: Opened) -> None:
@@ -462,17 +424,19 @@ def _empty_out(folder: Path) -> None:
 def test_group_is_purged_and_no_other(opened: Opened) -> None:
     for number in range(6):
         opened.put(f"{number}", group=f"original {number % 2}")
-    paths = opened.store.paths(_hex("original 0"))
+    paths = opened.store.paths(hexadecimal("original 0"))
     assert len(paths) == 3
     for path in paths:
         opened.store.remove(path)
-    assert opened.store.paths(_hex("original 0")) == []
+    assert opened.store.paths(hexadecimal("original 0")) == []
     assert len(opened.store.paths()) == 3
     for number in range(6):
         expected = content(f"{number}") if number % 2 else None
         assert opened.get(f"{number}", group=f"original {number % 2}") == expected
-    assert not (opened.root / "entries" / _hex("original 0")[:2] / _hex("original 0")).exists()
-    assert opened.store.paths(_hex("never seen")) == []
+    assert not (
+        opened.root / "entries" / hexadecimal("original 0")[:2] / hexadecimal("original 0")
+    ).exists()
+    assert opened.store.paths(hexadecimal("never seen")) == []
 
 
 # --- many at once ---------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Parts of pyramids, made of real originals."""
 
 import io
+import pickle
 import zipfile
 from pathlib import Path
 
@@ -8,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iiif_server.errors import DamagedOriginalError, RenderFailedError
+from iiif_server.errors import DamagedOriginalError, NotKeptError
 from iiif_server.image_api.geometry import Dimensions, square
 from iiif_server.imaging import build as building
-from iiif_server.imaging.build import BuildPlan, build, first_reduced
+from iiif_server.imaging.build import BuildPlan, build, expected_length, first_reduced
 from iiif_server.imaging.header import probe
 from iiif_server.imaging.originals import OpenOriginal
 from iiif_server.imaging.plan import Identity, tile_profile
@@ -29,6 +30,8 @@ def make(path: Path, part: Part, target: Path) -> Grid:
     identity = Identity(path, status.st_size, status.st_mtime_ns)
     grid = Grid(header.dimensions, square(SIDE))
     original = OpenOriginal(identity)
+    if target.parent.is_dir():
+        target.touch()
     try:
         plan = BuildPlan(identity, header, part, grid, tile_profile(header), True, 90, 92, target)
         length = build(plan, original)
@@ -174,8 +177,21 @@ def test_damaged_original_has_no_pyramid(name: str, part: Part, tmp_path: Path) 
 def test_disk_that_refuses_is_no_damage(tmp_path: Path) -> None:
     path = tmp_path / "original.jpg"
     path.write_bytes(pictures.jpeg(pictures.photograph(WIDTH, HEIGHT)))
-    with pytest.raises(RenderFailedError):
+    with pytest.raises(NotKeptError) as caught:
         make(path, Part.REDUCED, tmp_path / "missing" / "part")
+    answered = pickle.loads(pickle.dumps(caught.value))  # noqa: S301 - as a worker does
+    assert isinstance(answered.refusal, FileNotFoundError)
+
+
+@pytest.mark.parametrize("name", ["420.jpg", "plain.png"])
+def test_the_length_of_a_part_is_about_what_is_expected(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(ORIGINALS[name](pictures.photograph(2000, 1500)))
+    header = probe(path, 10**8)
+    for part in Part:
+        make(path, part, tmp_path / part)
+        length = (tmp_path / part).stat().st_size
+        assert length / 4 < expected_length(header, part, path.stat().st_size) < length * 4
 
 
 def test_tile_that_a_part_does_not_have_is_a_key_error(tmp_path: Path) -> None:

@@ -850,6 +850,22 @@ def test_target_that_cannot_be_written_is_no_reason_to_fail(
         assert made.length == len(made.data)
 
 
+def test_target_that_was_given_up_is_not_made_again(originals: Path, tmp_path: Path) -> None:
+    target = tmp_path / "given up"
+    made = render(planned(originals / "420.jpg", "0,0,64,64/max/0/default.jpg", target=target))
+    assert made.data is not None
+    assert isinstance(made.refusal, FileNotFoundError)
+    assert not target.exists()
+
+
+def test_disk_that_is_full_is_told(originals: Path) -> None:
+    plan = planned(originals / "420.jpg", "0,0,64,64/max/0/default.jpg", target=Path("/dev/full"))
+    made = render(plan)
+    assert made.data is not None
+    assert made.refusal is not None
+    assert made.refusal.filename is None
+
+
 def test_refusal_of_too_large_an_original_comes_from_the_header(originals: Path) -> None:
     with pytest.raises(OriginalRefusedError, match=re.escape("30,247")):
         derive(originals / "8.png", "full/max/0/default.png", max_pixels=30_000)

@@ -4,7 +4,7 @@ from string import ascii_lowercase
 
 import pytest
 
-from iiif_server.cache.eviction import Bounds, Candidate, victims
+from iiif_server.cache.eviction import Bounds, Candidate, Disk, victims
 
 NOW = 1000.0
 
@@ -116,3 +116,73 @@ def test_a_bound_is_exceeded_by_more_than_it(
     bounds: Bounds, total_bytes: int, total_files: int, *, exceeded: bool
 ) -> None:
     assert bounds.exceeded(total_bytes, total_files) is exceeded
+
+
+@pytest.mark.parametrize(
+    ("ahead", "gone"),
+    [(3600.0, "b"), (3601.0, "a"), (3e8, "a")],
+)
+def test_an_entry_from_the_far_future_is_the_first_to_go(ahead: float, gone: str) -> None:
+    """The clock was wrong when it was used, or is wrong now: it must not stay for ever."""
+    found = [Candidate("a", 10, NOW + ahead), Candidate("b", 10, NOW - 1e6)]
+    assert names(victims(found, Bounds(max_files=1, low_water=1.0), NOW)) == gone
+
+
+def test_an_entry_from_the_far_future_has_expired() -> None:
+    found = [Candidate("a", 1, NOW + 1e6), Candidate("b", 1, NOW - 5)]
+    assert names(victims(found, Bounds(ttl=10), NOW)) == "a"
+    assert victims(found, Bounds(), NOW) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "bounds", "holds"),
+    [
+        (10**12, Bounds(), True),
+        (90, Bounds(max_bytes=100, low_water=0.9), True),
+        (91, Bounds(max_bytes=100, low_water=0.9), False),
+        (0, Bounds(max_bytes=0), True),
+        (1, Bounds(max_bytes=0), False),
+    ],
+)
+def test_what_would_push_out_everything_else_is_not_held(
+    size: int, bounds: Bounds, *, holds: bool
+) -> None:
+    assert bounds.holds(size) is holds
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "min_free", "wanted", "shortage"),
+    [
+        (10**12, 10**9, None, 0, 0),  # 1 GB of a large disk is left free
+        (10**12, 10**9 - 1, None, 0, 1),
+        (10**12, 10**9, None, 5, 5),
+        (2 * 10**9, 10**8, None, 0, 0),  # a twentieth of a small one
+        (2 * 10**9, 10**8 - 1, None, 0, 1),
+        (100, 50, 60, 0, 10),
+        (100, 50, 0, 50, 0),
+        (100, 50, 0, 51, 1),
+        (100, 0, 0, 0, 0),
+        (0, 0, None, 10**9, 0),  # a file system that does not say
+    ],
+)
+def test_shortage_of_disk_space(
+    total: int, free: int, min_free: int | None, wanted: int, shortage: int
+) -> None:
+    assert Disk(total, free).shortage(min_free, wanted) == shortage
+
+
+@pytest.mark.parametrize(
+    ("bounds", "total", "shortage", "max_bytes"),
+    [
+        (Bounds(max_bytes=100), 80, 0, 100),
+        (Bounds(max_bytes=100), 80, 30, 50),
+        (Bounds(max_bytes=10), 80, 30, 10),
+        (Bounds(), 80, 30, 50),
+        (Bounds(), 80, 80, 0),
+        (Bounds(), 80, 81, None),  # nothing that goes would end it: it stays
+    ],
+)
+def test_bounds_are_tightened_if_that_ends_the_shortage(
+    bounds: Bounds, total: int, shortage: int, max_bytes: int | None
+) -> None:
+    assert bounds.tightened(total, shortage).max_bytes == max_bytes

@@ -12,9 +12,11 @@ from iiif_server.telemetry.events import (
     Evicted,
     Fetched,
     FetchFailed,
+    PyramidFailed,
     Rendered,
     RenderFailed,
     StoreFailed,
+    StoreRecovered,
     WorkerReplaced,
 )
 from iiif_server.telemetry.logs import LineFormatter, log_access, log_event, uvicorn_logging
@@ -28,11 +30,17 @@ EVENTS: list[tuple[Event, int, str]] = [
         "Rendered identifier='a:b' engine='raster' size=10 seconds=0.5",
     ),
     (RenderFailed("a:b", "no"), logging.WARNING, "RenderFailed identifier='a:b' reason='no'"),
+    (
+        PyramidFailed("a:b", "detail", "no"),
+        logging.WARNING,
+        "PyramidFailed identifier='a:b' part='detail' reason='no'",
+    ),
     (WorkerReplaced("images", "x"), logging.WARNING, "WorkerReplaced pool='images' reason='x'"),
     (Evicted(3, 10), logging.INFO, "Evicted files=3 size=10"),
     (EntryDropped("x", "torn"), logging.WARNING, "EntryDropped name='x' reason='torn'"),
     (AccessRefused("192.0.2.1"), logging.WARNING, "AccessRefused peer='192.0.2.1'"),
     (StoreFailed("full"), logging.WARNING, "StoreFailed reason='full'"),
+    (StoreRecovered("full"), logging.WARNING, "StoreRecovered reason='full'"),
 ]
 
 

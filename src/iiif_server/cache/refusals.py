@@ -1,0 +1,70 @@
+"""What the disk refuses: told now and then, and tried again after ever longer rests."""
+
+import time
+from collections.abc import Callable
+
+_TELL_AFTER = 60.0
+"""Seconds for which the same reason is not told again."""
+_FIRST_REST = 2.0
+_LONGEST_REST = 60.0
+
+
+class Refusals:
+    """How often the disk refused, why, and whether it is to be tried.
+
+    After a refusal comes a rest, in which nothing is tried; then one caller may try. If that is
+    refused too, the next rest is twice as long. What works ends it all.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[str], None],
+        tell_over: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tell = tell
+        self._tell_over = tell_over
+        self._clock = clock
+        self._told: dict[str, float] = {}
+        self._last_told: str | None = None
+        self._rest = self._until = 0.0
+        self.reason: str | None = None
+        """Why the last try was refused; None if it was not."""
+        self.count = 0
+        """How often something was refused, or not tried because of that."""
+
+    def __repr__(self) -> str:
+        return f"<Refusals {self.count}, now: {self.reason}>"
+
+    def refused(self, reason: str, *, rest: bool) -> None:
+        """Count and perhaps tell a refusal; `rest` if trying again costs something or other."""
+        self.count += 1
+        self.reason = reason
+        now = self._clock()
+        if now >= self._told.get(reason, now):
+            self._told[reason] = now + _TELL_AFTER
+            self._last_told = reason
+            self._tell(reason)
+        if rest and not self._rest:
+            self._rest = _FIRST_REST
+            self._until = now + _FIRST_REST
+
+    def may_try(self) -> bool:
+        """Whether the caller may try; while nothing works, one may after each rest."""
+        if not self._rest:
+            return True
+        now = self._clock()
+        if now < self._until:
+            self.count += 1
+            return False
+        self._until = now + self._rest
+        self._rest = min(2 * self._rest, _LONGEST_REST)
+        return True
+
+    def worked(self) -> None:
+        """Forget the trouble: something was kept."""
+        self._rest = 0.0
+        self.reason = None
+        if self._last_told is not None:
+            told, self._last_told = self._last_told, None
+            self._tell_over(told)

@@ -1,0 +1,90 @@
+"""Parts of pyramids, garbled anyhow: a tile is what was written, or none."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iiif_server.image_api.geometry import Dimensions, square
+from iiif_server.imaging.pyramid import Grid, OpenPart, Tile, write_part
+
+GRID = Grid(Dimensions(300, 200), square(128))
+TILES = {
+    tile: f"the JPEG of {tile}".encode() * 3
+    for factor in GRID.scale_factors
+    for tile, _ in GRID.tiles(factor)
+}
+
+
+def written() -> bytes:
+    with tempfile.NamedTemporaryFile() as file:
+        write_part(Path(file.name), TILES.items(), GRID)
+        return Path(file.name).read_bytes()
+
+
+WHOLE = written()
+
+
+def read(data: bytes) -> dict[Tile, bytes]:
+    """What can be read of a part with these bytes."""
+    found: dict[Tile, bytes] = {}
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(data)
+        try:
+            part = OpenPart(Path(file.name))
+        except OSError:
+            return found
+        with part:
+            for tile in TILES:
+                try:
+                    found[tile] = part.read(tile, GRID)
+                except (KeyError, OSError):
+                    continue
+    return found
+
+
+def flipped(data: bytes, at: int, bits: int) -> bytes:
+    at %= len(data)
+    return data[:at] + bytes([data[at] ^ bits]) + data[at + 1 :]
+
+
+def zeroed(data: bytes, at: int, length: int) -> bytes:
+    at %= len(data)
+    return (data[:at] + bytes(length) + data[at + length :])[: len(data)]
+
+
+def cut(data: bytes, at: int, _: int) -> bytes:
+    return data[: at % len(data)]
+
+
+def moved(data: bytes, at: int, by: int) -> bytes:
+    at %= len(data)
+    return data[:at] + data[at + by :]
+
+
+DAMAGE = st.sampled_from([flipped, zeroed, cut, moved])
+# Half of it in the table at the end, where a wrong bit could give one tile for another.
+PLACES = st.integers(0, len(WHOLE) - 1) | st.integers(len(WHOLE) - 1500, len(WHOLE) - 1)
+
+
+def test_a_whole_part_has_all_its_tiles() -> None:
+    assert read(WHOLE) == TILES
+
+
+@given(st.lists(st.tuples(DAMAGE, PLACES, st.integers(1, 255)), min_size=1, max_size=3))
+def test_a_garbled_part_gives_no_wrong_tile(
+    damages: list[tuple[Callable[[bytes, int, int], bytes], int, int]],
+) -> None:
+    data = WHOLE
+    for damage, at, how in damages:
+        data = damage(data, at, how) or b"\0"
+    found = read(data)
+    assert found.items() <= TILES.items()
+
+
+@given(st.binary(max_size=300))
+def test_anything_else_is_no_part(data: bytes) -> None:
+    assert read(data) == {}
+    assert read(data + WHOLE[-400:]).items() <= TILES.items()

@@ -1,0 +1,115 @@
+"""The store on a disk that anything may happen to: what is found is what was committed."""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from iiif_server.cache.eviction import Bounds
+from support.stores import IN_MEMORY, Opened, content, key
+
+ALL_NAMES = [f"name {number}" for number in range(8)]
+NAMES = st.sampled_from(ALL_NAMES)
+LENGTHS = st.sampled_from([0, 1, 1000, 3000, IN_MEMORY + 1])
+MAX_BYTES, MAX_FILES = 2 * IN_MEMORY, 5
+STORES = st.integers(0, 1)
+
+
+class Stores(RuleBasedStateMachine):
+    """Two processes on one folder, whose clocks jump, and a disk that garbles."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.committed: dict[str, bytes] = {}
+
+    @initialize(ttl=st.sampled_from([None, 3600.0]))
+    def open(self, ttl: float | None) -> None:
+        self.bounds = Bounds(MAX_BYTES, MAX_FILES, ttl, 0.8, min_free=0)
+        self.stores = [Opened(self.folder, self.bounds) for _ in range(2)]
+
+    @rule(store=STORES, names=st.sets(NAMES, min_size=1), length=LENGTHS)
+    def commit(self, store: int, names: set[str], length: int) -> None:
+        """What is made of an original is the same whenever it is made."""
+        for name in sorted(names):
+            data = self.committed.get(name, content(name, length))
+            self.stores[store].put(name, data)
+            self.committed[name] = data
+
+    @rule(store=STORES)
+    def find(self, store: int) -> None:
+        for name in ALL_NAMES:
+            assert self.stores[store].get(name) in {None, self.committed.get(name)}, name
+
+    @rule(name=NAMES)
+    def hold_through_eviction(self, name: str) -> None:
+        one = self.stores[0]
+        with one.store.hold(key(name)):
+            there = one.store.find(key(name)) is not None
+            one.store.evict()
+            assert (one.store.find(key(name)) is not None) == there
+
+    @rule(store=STORES)
+    def evict(self, store: int) -> None:
+        self.stores[store].store.evict()
+        files, size = self.stores[store].store.usage()
+        assert files <= MAX_FILES
+        assert size <= MAX_BYTES
+        assert (files, size) == (
+            self.stores[store].store.stats.files,
+            self.stores[store].store.stats.size,
+        )
+
+    @rule(name=NAMES, position=st.integers(0, 1000), keep_time=st.booleans())
+    def garble(self, name: str, position: int, *, keep_time: bool) -> None:
+        for path in self.files(name):
+            status = path.stat()
+            with path.open("r+b") as file:
+                file.seek(min(position, max(0, status.st_size - 3)))
+                file.write(b"\0\xff\0"[: status.st_size or 3])
+            if keep_time:
+                os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+    @rule(name=NAMES, length=st.integers(0, 2000))
+    def truncate(self, name: str, length: int) -> None:
+        for path in self.files(name):
+            os.truncate(path, length)
+
+    def files(self, name: str) -> list[Path]:
+        paths = self.stores[0].store.paths()
+        return [path for path in paths if path.name.startswith(key(name).digest)]
+
+    @rule(store=STORES, seconds=st.sampled_from([0.0, 0.0, 1000.0, -4000.0, 4000.0, -1e9, 1e9]))
+    def set_clock(self, store: int, seconds: float) -> None:
+        self.stores[store].ahead = seconds
+
+    @rule(store=STORES)
+    def be_killed_and_start_again(self, store: int) -> None:
+        ahead = self.stores[store].ahead
+        self.stores[store] = Opened(self.folder, self.bounds, ahead=ahead)
+
+    @rule(store=STORES, how=st.integers(0, 9))
+    def lose_everything(self, store: int, how: int) -> None:
+        """Seldom, or there would be nothing to look at."""
+        if how == 8:
+            for path in self.stores[store].store.paths():
+                self.stores[store].store.remove(path)
+            assert self.stores[1 - store].store.usage() == (0, 0)
+        if how == 9:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @invariant()
+    def nothing_is_left_being_written(self) -> None:
+        incoming = self.folder / "incoming"
+        assert not incoming.exists() or not [*incoming.iterdir()]
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+TestStores = Stores.TestCase
+TestStores.settings = settings(settings.get_profile("quick"), max_examples=60)
