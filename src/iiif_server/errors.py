@@ -109,6 +109,10 @@ class RenderTimedOutError(RenderFailedError):
     """The image took longer than `render_timeout` to make."""
 
 
+class TooMuchMemoryError(RenderFailedError):
+    """Making the image takes more memory than one worker is given."""
+
+
 class WorkerDiedError(RenderFailedError):
     """The process that was making the image died, and so did the one that tried again."""
 

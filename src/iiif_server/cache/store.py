@@ -108,6 +108,7 @@ class Store:
         observer: Observer,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self.root = root
         self._entries = root / "entries"
         self._incoming = root / "incoming"
         self._bounds = bounds
@@ -138,6 +139,11 @@ class Store:
             self._dropped,
             self._failures,
         )
+
+    @property
+    def incoming(self) -> Path:
+        """The folder of the files that `reserve` gives."""
+        return self._incoming
 
     def open(self) -> None:
         """Find what is there, and remove what earlier processes left unfinished."""

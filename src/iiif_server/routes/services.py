@@ -17,6 +17,7 @@ from iiif_server.pipeline.pyramids import Pyramids
 from iiif_server.routes.addresses import Addressing
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import Fetcher
+from iiif_server.workers.confinement import InForce
 from iiif_server.workers.pool import WorkerPool
 
 
@@ -44,6 +45,8 @@ class Services:
     tile_size: int
     canonical_redirect: bool
     """Whether requests in another than the canonical form are redirected to it."""
+    confinement: Mapping[str, InForce]
+    """The fences around the processes of each pool."""
     started: float
     """When the process was ready, in seconds since the epoch."""
 

@@ -48,6 +48,15 @@ class WorkerReplaced:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerRenewed:
+    """A worker process that had served its time was followed by a fresh one; nothing failed."""
+
+    pool: str
+    reason: str
+    """`jobs`, `memory`, or `folders`: one of those that it may use was replaced."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evicted:
     """The derivative store made room."""
 
@@ -76,6 +85,7 @@ Event = (
     | Rendered
     | RenderFailed
     | WorkerReplaced
+    | WorkerRenewed
     | Evicted
     | EntryDropped
     | StoreFailed
