@@ -3,10 +3,14 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 from iiif_server.cache.store import Store
+from iiif_server.errors import ConfigurationError
 from iiif_server.imaging import jpegtran
 from iiif_server.imaging.render import output_formats, prepare_process
 from iiif_server.pipeline.derivatives import Derivatives
@@ -19,10 +23,14 @@ from iiif_server.routes.credentials import Credentials
 from iiif_server.routes.services import Services
 from iiif_server.routes.signing import Signatures
 from iiif_server.settings import Settings
-from iiif_server.sources.base import Surroundings
+from iiif_server.sources.base import Source, Surroundings
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.registry import build_sources
 from iiif_server.telemetry.events import Observer
+from iiif_server.workers.confinement import Confinement, InForce, available
+from iiif_server.workers.lifetime import Lifetime
+from iiif_server.workers.limits import limits_for
+from iiif_server.workers.options import Fencing
 from iiif_server.workers.pool import Setup, WorkerPool
 
 INCOMING = ".incoming"
@@ -39,19 +47,22 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         store = open_store(settings, observer)
         await asyncio.to_thread(store.open)
-        header_pool = await _open_pool(stack, settings, observer, "size")
-        image_pool = await _open_pool(stack, settings, observer, "image")
         fetcher = Fetcher(
             settings.fetch, settings.max_http_fetches, settings.source_path / INCOMING
         )
         stack.push_async_callback(fetcher.close)
         await asyncio.to_thread(fetcher.remove_abandoned)
-        originals = Originals(
-            build_sources(
-                settings.types,
-                lambda name: Surroundings(name, settings.source_path / name, fetcher, observer),
-            )
+        sources = build_sources(
+            settings.types,
+            lambda name: Surroundings(name, settings.source_path / name, fetcher, observer),
         )
+        originals = Originals(sources)
+        with suppress(OSError):  # processes are let into folders that are there when they start
+            await asyncio.to_thread(settings.source_path.mkdir, parents=True, exist_ok=True)
+        reach = _reach(settings, sources)
+        header_pool = await _open_pool(stack, settings, observer, "size", reach)
+        reach = replace(reach, derivatives=store.root, incoming=store.incoming)
+        image_pool = await _open_pool(stack, settings, observer, "image", reach)
         headers = Headers(header_pool, settings.info_cache_size, settings.limits.max_source_pixels)
         formats = await image_pool.run(output_formats, None, timeout=_STARTUP_TIMEOUT)
         pyramids = Pyramids(
@@ -101,6 +112,10 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             limits=settings.limits.output,
             min_sizes_size=settings.min_sizes_size,
             canonical_redirect=settings.canonical_redirect,
+            confinement={
+                "size": header_pool.in_force,
+                "image": image_pool.in_force,
+            },
             started=time.time(),
         )
 
@@ -110,18 +125,79 @@ def open_store(settings: Settings, observer: Observer) -> Store:
     return Store(settings.cache_path / "derivatives", settings.cache.bounds, observer)
 
 
+async def fences(settings: Settings) -> InForce:
+    """The fences that a worker process is behind with these settings; for `check`.
+
+    Raises ConfigurationError where they require one that is not to be had.
+    """
+    async with AsyncExitStack() as stack:
+        pool = await _open_pool(stack, settings, lambda _: None, "size", _Reach(()))
+        return pool.in_force
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What the processes of a pool have to open."""
+
+    originals: tuple[Path, ...]
+    derivatives: Path | None = None
+    incoming: Path | None = None
+
+
+def _reach(settings: Settings, sources: Mapping[str, Source[Any]]) -> _Reach:
+    folders = [settings.source_path]
+    for source in sources.values():
+        folders.extend(source.folders())
+    return _Reach(tuple(dict.fromkeys(folder.absolute() for folder in folders)))
+
+
 async def _open_pool(
-    stack: AsyncExitStack, settings: Settings, observer: Observer, name: str
+    stack: AsyncExitStack, settings: Settings, observer: Observer, name: str, reach: _Reach
 ) -> WorkerPool:
     size = settings.image_pool_size if name == "image" else settings.size_pool_size
     remembers = settings.image_cache_size_per_process if name == "image" else 0
     # Between them, the image processes use the cores once.
     threads = max(1, (os.cpu_count() or 1) // settings.image_pool_size)
-    setup = Setup(prepare_process, (remembers, threads), _PRELOAD)
+    setup = Setup(
+        prepare_process,
+        (remembers, threads),
+        _PRELOAD,
+        _confinement(settings, reach, threads, remembers),
+        Lifetime(settings.workers.max_jobs, settings.workers.max_resident),
+    )
     pool = WorkerPool(name, size, setup, observer, remembers=remembers)
     stack.push_async_callback(pool.close)
     await pool.open()
     return pool
+
+
+def _confinement(
+    settings: Settings, reach: _Reach, threads: int, originals: int
+) -> Confinement | None:
+    """What the processes of a pool may do; ConfigurationError if they cannot be held to it."""
+    wanted = settings.workers.confinement
+    if wanted is Fencing.OFF:
+        return None
+    required = wanted is Fencing.REQUIRED
+    if required and (lacking := available().lacking):
+        raise ConfigurationError(
+            'workers.confinement is "required", and this system has no '
+            f"{' and no '.join(lacking)}: see docs/operations.md"
+        )
+    limits = settings.limits
+    derivatives, incoming = reach.derivatives, reach.incoming
+    return Confinement(
+        readable=(*reach.originals, *((derivatives.absolute(),) if derivatives else ())),
+        writable=(incoming.absolute(),) if incoming else (),
+        limits=limits_for(
+            pixels=max(limits.max_source_pixels, limits.max_area),
+            threads=threads,
+            originals=originals,
+            deadline=max(limits.render_timeout, settings.pyramids.build_timeout),
+            memory=settings.workers.max_memory,
+        ),
+        required=required,
+    )
 
 
 @asynccontextmanager

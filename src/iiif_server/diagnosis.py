@@ -1,18 +1,21 @@
 """What `iiif-server check` finds."""
 
+import asyncio
 import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from iiif_server.context import INCOMING
+from iiif_server.context import INCOMING, fences
+from iiif_server.errors import IiifServerError
 from iiif_server.image_api.formats import Format
 from iiif_server.imaging import jpegtran, raster
 from iiif_server.settings import Settings
 from iiif_server.sources.base import Surroundings
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.registry import build_sources
+from iiif_server.workers.options import Fencing
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,7 @@ def diagnose(settings: Settings) -> list[Finding]:
         *_types(settings),
         *_codecs(),
         *_sizing(settings),
+        _confinement(settings),
     ]
 
 
@@ -76,6 +80,26 @@ def _sizing(settings: Settings) -> Iterator[Finding]:
         yield Finding("image_pool_size", f"{text}: more than twice as many only wait", fine=False)
     else:
         yield Finding("image_pool_size", text)
+
+
+def _confinement(settings: Settings) -> Finding:
+    """What holds worker processes in, as one of them finds it."""
+    subject = "confinement"
+    if settings.workers.confinement is Fencing.OFF:
+        return Finding(subject, "off: a file that takes a decoder over can do what the server can")
+    try:
+        found = asyncio.run(fences(settings))
+    except IiifServerError as error:
+        return Finding(subject, str(error), fine=False)
+    parts = [
+        *(["limits"] if found.limits else []),
+        *([f"landlock {found.landlock}"] if found.landlock else []),
+        *([f"seccomp {found.seccomp}"] if found.seccomp else []),
+    ]
+    text = f"{', '.join(parts) or 'nothing'} around worker processes"
+    if found.lacking:
+        text += f"; this system has no {', no '.join(found.lacking)}"
+    return Finding(subject, f"{text}; held back: {', '.join(found.barriers) or 'nothing'}")
 
 
 def _writable(subject: str, folder: Path) -> Finding:

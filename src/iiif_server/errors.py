@@ -162,6 +162,10 @@ class NotKeptError(RenderFailedError):
         """What the disk said, if it has not been told yet; for the operator."""
 
 
+class TooMuchMemoryError(RenderFailedError):
+    """Making the image takes more memory than one worker is given."""
+
+
 class WorkerDiedError(RenderFailedError):
     """The process that was making the image died, and so did the one that tried again."""
 

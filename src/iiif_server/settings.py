@@ -40,6 +40,7 @@ from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import FetchOptions
 from iiif_server.sources.networks import Networks
 from iiif_server.sources.registry import source_class, source_names, type_options
+from iiif_server.workers.options import WorkerOptions
 
 ENV_PREFIX = "IIIF_"
 ENV_CONFIG = "IIIF_CONFIG"
@@ -114,6 +115,7 @@ class Settings(BaseSettings):
     encoding: EncodingOptions = EncodingOptions()
     admin: AdminOptions = AdminOptions()
     signing: SigningOptions = SigningOptions()
+    workers: WorkerOptions = WorkerOptions()
 
     @classmethod
     def settings_customise_sources(

@@ -1,6 +1,7 @@
 """What tests have worker processes do. Workers import this module by its name."""
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
@@ -124,3 +125,9 @@ def is_alive(process: int) -> bool:
         status = Path(f"/proc/{process}/stat").read_text()
         return status.rpartition(")")[2].split()[0] not in {"Z", "X"}
     return False
+
+
+def import_module(name: str) -> bool:
+    """Load a module that is not loaded yet."""
+    assert name not in sys.modules
+    return importlib.import_module(name).__name__ == name

@@ -148,6 +148,7 @@ class Store:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self.root = root
         self._entries = root / "entries"
         self._incoming = root / "incoming"
         self._bounds = bounds
@@ -196,6 +197,11 @@ class Store:
             failures=self._writing.count + self._reading.count,
             refused=self._writing.reason,
         )
+
+    @property
+    def incoming(self) -> Path:
+        """The folder of the files that `reserve` gives."""
+        return self._incoming
 
     def open(self) -> None:
         """Find what is there, and remove what earlier processes left unfinished."""

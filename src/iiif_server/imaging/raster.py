@@ -1,6 +1,7 @@
 """Pixels through libvips; Pillow where the libvips wheel has no decoder or encoder."""
 
 import os
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,8 @@ class Tiles:
 
 _ICC = "icc-profile-data"
 _ORIENTATION = "orientation"
+_NO_MEMORY = re.compile(r"(out of|insufficient|not enough|allocate) memory", re.IGNORECASE)
+"""How libvips and the decoders in it say that an allocation failed."""
 _SEEN = 0.02
 """The part of a pixel by which an edge may be off before it is put right."""
 _NEAR = 0.05
@@ -147,13 +150,15 @@ def decoded(header: ImageHeader, items: Iterable[Item]) -> Iterator[Item]:
 
 @contextmanager
 def decoding(header: ImageHeader) -> Iterator[None]:
-    """Whatever libvips and Pillow raise inside becomes a DamagedOriginalError.
+    """Whatever libvips and Pillow raise inside becomes a DamagedOriginalError, or a MemoryError.
 
     They name what they stumbled on in their own words, which may hold a path.
     """
     try:
         yield
     except (pyvips.Error, OSError, SyntaxError, ValueError) as error:
+        if _NO_MEMORY.search(str(error)):
+            raise MemoryError from error
         raise DamagedOriginalError(
             f"The original is damaged: its {header.format} data could not be decoded."
         ) from error

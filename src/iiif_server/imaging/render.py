@@ -1,11 +1,12 @@
 """The functions that worker processes run."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from iiif_server.errors import TooMuchMemoryError
 from iiif_server.image_api.formats import Format
 from iiif_server.image_api.geometry import Box
 from iiif_server.image_api.quality import Quality
@@ -71,10 +72,12 @@ def output_formats(_: None) -> tuple[Format, ...]:
 def render(plan: RenderPlan) -> Rendered:
     """Make the derivative of a plan and write it to its target.
 
-    Raises DamagedOriginalError, or OriginalChangedError if the file is not the one planned for.
+    Raises DamagedOriginalError, TooMuchMemoryError, or OriginalChangedError if the file is not the
+    one planned for.
     """
     stages = Stages()
-    engine, data = _made(plan, stages)
+    with _within_memory():
+        engine, data = _made(plan, stages)
     if plan.target is None:
         return Rendered(engine, data, None, len(data), stages.seconds)
     refusal = _write(data, plan.target)
@@ -83,7 +86,20 @@ def render(plan: RenderPlan) -> Rendered:
 
 def build_part(plan: BuildPlan) -> int:
     """Make a part of a pyramid; see `build.build`."""
-    return build(plan, _process.originals.get(plan.original))
+    with _within_memory():
+        return build(plan, _process.originals.get(plan.original))
+
+
+@contextmanager
+def _within_memory() -> Iterator[None]:
+    """A failed allocation becomes a TooMuchMemoryError."""
+    try:
+        yield
+    except MemoryError as error:
+        raise TooMuchMemoryError(
+            "Making this image takes more memory than the server gives to one; "
+            "ask for a smaller one, or a part of it."
+        ) from error
 
 
 def _made(plan: RenderPlan, stages: Stages) -> tuple[Engine, bytes]:

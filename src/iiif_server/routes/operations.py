@@ -39,6 +39,18 @@ class Summary(BaseModel):
     formats: list[str]
 
 
+class Confinement(BaseModel):
+    """What worker processes are behind."""
+
+    limits: bool
+    landlock: int
+    """The version of the kernel's interface; 0: there is none."""
+    seccomp: str
+    """The version of libseccomp; empty: there is none."""
+    barriers: list[str]
+    """What these keep a worker from, even if a hostile file has taken it over."""
+
+
 class Status(BaseModel):
     """What the server is, can do, and is doing: for those who run it."""
 
@@ -60,6 +72,8 @@ class Status(BaseModel):
     made_by: dict[str, int]
     """How many answers each engine has made; those from the cache do not count."""
     pools: dict[str, dict[str, int]]
+    confinement: dict[str, Confinement]
+    """The fences around the processes of each pool."""
 
 
 @router.get("/health", summary="Liveness")
@@ -124,6 +138,15 @@ def detailed(provided: Services) -> Status:
         pools={
             "size": asdict(provided.header_pool.stats),
             "image": asdict(provided.image_pool.stats),
+        },
+        confinement={
+            pool: Confinement(
+                limits=fences.limits,
+                landlock=fences.landlock,
+                seccomp=fences.seccomp,
+                barriers=list(fences.barriers),
+            )
+            for pool, fences in provided.confinement.items()
         },
     )
 

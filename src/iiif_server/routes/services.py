@@ -22,6 +22,7 @@ from iiif_server.routes.signing import ExactRequest, Grant, Signatures, split
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.telemetry.events import Observer
+from iiif_server.workers.confinement import InForce
 from iiif_server.workers.pool import WorkerPool
 
 
@@ -62,6 +63,8 @@ class Services:
     observer: Observer
     canonical_redirect: bool
     """Whether requests in another than the canonical form are redirected to it."""
+    confinement: Mapping[str, InForce]
+    """The fences around the processes of each pool."""
     started: float
     """When the process was ready, in seconds since the epoch."""
 

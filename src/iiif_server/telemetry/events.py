@@ -57,6 +57,15 @@ class WorkerReplaced:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerRenewed:
+    """A worker process that had served its time was followed by a fresh one; nothing failed."""
+
+    pool: str
+    reason: str
+    """`jobs`, `memory`, or `folders`: one of those that it may use was replaced."""
+
+
+@dataclass(frozen=True, slots=True)
 class Evicted:
     """The derivative store made room."""
 
@@ -105,6 +114,7 @@ Event = (
     | RenderFailed
     | PyramidFailed
     | WorkerReplaced
+    | WorkerRenewed
     | Evicted
     | EntryDropped
     | StoreFailed

@@ -10,7 +10,6 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -19,8 +18,19 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from iiif_server.errors import RenderTimedOutError, WorkerDiedError
-from iiif_server.telemetry.events import Observer, WorkerReplaced
+from iiif_server.telemetry.events import Observer, WorkerRenewed, WorkerReplaced
 from iiif_server.workers.affinity import Memory, Waiting, choose
+from iiif_server.workers.answers import WorkerContext
+from iiif_server.workers.confinement import (
+    Confinement,
+    InForce,
+    StaleError,
+    begin_job,
+    confine,
+    in_force,
+)
+from iiif_server.workers.environment import start_fork_server
+from iiif_server.workers.lifetime import FOR_EVER, Lifetime, own_memory
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
@@ -28,7 +38,6 @@ Result = TypeVar("Result")
 _TOO_LONG = "The image takes longer than the {seconds:g} seconds allowed; ask for a smaller one."
 _TRIES = 2
 """How often a job is started when its worker dies under it."""
-_START_METHOD = "spawn" if sys.platform == "win32" else "forkserver"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +49,9 @@ class PoolStats:
     waiting: int
     done: int
     replaced: int
+    """Workers that died or were killed."""
+    renewed: int
+    """Workers that had served their time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,10 @@ class Setup:
     arguments: tuple[Any, ...] = ()
     preload: Sequence[str] = ()
     """Modules that workers have in common; importing one must start no thread."""
+    confinement: Confinement | None = None
+    """The fence that is put up around it then; None: there is none."""
+    lifetime: Lifetime = FOR_EVER
+    """How long it is kept."""
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +73,12 @@ class _Worker:
     executor: ProcessPoolExecutor
     memory: Memory
     pid: int
+    jobs: int = 0
+    """Those that it has done."""
+    worn: bool = False
+    """Whether its successor is being started."""
+    relieved: bool = False
+    """Whether its successor is there, so that it ends with the job it has."""
 
 
 @dataclass(slots=True, eq=False)
@@ -81,13 +103,15 @@ class WorkerPool:
         self._setup = setup
         self._observe = observer
         self._remembers = remembers
-        self._context = multiprocessing.get_context(_START_METHOD)
+        self._context = WorkerContext()
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
         self._waiting: list[_Job] = []
         self._running: set[asyncio.Task[None]] = set()
-        self._done = self._replaced = 0
+        self._done = self._replaced = self._renewed = 0
         self._closing = False
+        self.in_force = InForce()
+        """The fences around the worker that was started last."""
 
     def __repr__(self) -> str:
         return f"<WorkerPool {self._name}: {self.stats}>"
@@ -101,6 +125,7 @@ class WorkerPool:
             waiting=len(self._waiting),
             done=self._done,
             replaced=self._replaced,
+            renewed=self._renewed,
         )
 
     @property
@@ -110,8 +135,7 @@ class WorkerPool:
 
     async def open(self) -> None:
         """Start the workers; WorkerDiedError if they cannot be."""
-        if _START_METHOD == "forkserver":
-            self._context.set_forkserver_preload(list(self._setup.preload))
+        self._context.set_forkserver_preload(list(self._setup.preload))
         self._workers = list(await asyncio.gather(*(self._start() for _ in range(self._size))))
         self._idle = list(self._workers)
 
@@ -176,7 +200,7 @@ class WorkerPool:
     async def _execute(self, job: _Job, worker: _Worker) -> None:
         try:
             # A worker that died while it was idle shows here, before the job is tried.
-            future = asyncio.wrap_future(worker.executor.submit(job.function, job.argument))
+            future = asyncio.wrap_future(worker.executor.submit(_work, job.function, job.argument))
             job.tries += 1
             # Not `wait_for`: a job's own TimeoutError is not its deadline.
             if not (await asyncio.wait([future], timeout=job.timeout))[0]:
@@ -186,6 +210,11 @@ class WorkerPool:
                 await self._replace(worker, "deadline")
                 return
             outcome = future.result()
+        except StaleError:
+            job.tries -= 1  # it has not begun
+            self._waiting.insert(0, job)
+            await self._renew(worker, "folders")
+            return
         except BrokenProcessPool:
             # A job that was given up has nobody to be tried again for.
             if job.tries < _TRIES and not self._closing and not job.result.done():
@@ -200,7 +229,21 @@ class WorkerPool:
             if not job.result.done():
                 job.result.set_result(outcome)
         self._done += 1
-        self._idle.append(worker)
+        worker.jobs += 1
+        self._release(worker)
+
+    def _release(self, worker: _Worker) -> None:
+        """Have a worker that has done its job do the next, or go if it has served its time."""
+        if worker.relieved:
+            self._end(worker)
+        else:
+            self._idle.append(worker)
+            reason = self._setup.lifetime.over(worker.jobs, own_memory(worker.pid))
+            if reason is not None and not worker.worn and not self._closing:
+                worker.worn = True
+                task = asyncio.create_task(self._relieve(worker, reason))
+                self._running.add(task)
+                task.add_done_callback(self._running.discard)
         self._dispatch()
 
     @staticmethod
@@ -209,12 +252,53 @@ class WorkerPool:
             job.result.set_exception(error)
 
     async def _replace(self, worker: _Worker, reason: str) -> None:
-        self._workers.remove(worker)
-        worker.executor.shutdown(wait=False)
+        """Another worker for one that is dead."""
+        self._end(worker)
         if self._closing:
             return
         self._replaced += 1
         self._observe(WorkerReplaced(self._name, reason))
+        if not worker.relieved:
+            await self._refill()
+
+    async def _renew(self, worker: _Worker, reason: str) -> None:
+        """Another worker for one that is of no more use."""
+        self._end(worker)
+        if self._closing:
+            return
+        self._renewed += 1
+        self._observe(WorkerRenewed(self._name, reason))
+        if not worker.relieved:
+            await self._refill()
+
+    async def _relieve(self, worker: _Worker, reason: str) -> None:
+        """Another worker for one that goes on until it is there, and then ends between two jobs."""
+        try:
+            fresh = await self._start()
+        except WorkerDiedError:
+            worker.worn = False  # until its next job is done
+            return
+        self._workers.append(fresh)
+        if self._closing:
+            return
+        if worker not in self._workers:  # it has died meanwhile, and been replaced
+            self._end(fresh)
+            return
+        worker.relieved = True
+        self._renewed += 1
+        self._observe(WorkerRenewed(self._name, reason))
+        if worker in self._idle:
+            self._idle.remove(worker)
+            self._end(worker)
+        self._idle.append(fresh)
+        self._dispatch()
+
+    def _end(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.executor.shutdown(wait=False)
+
+    async def _refill(self) -> None:
+        """One worker more, as soon as it can be had."""
         delay = 0.1
         while not self._closing:
             try:
@@ -234,7 +318,8 @@ class WorkerPool:
             1, self._context, initializer=_initialise, initargs=(self._setup,)
         )
         try:
-            pid = await asyncio.wrap_future(executor.submit(os.getpid))
+            start_fork_server()
+            pid, self.in_force = await asyncio.wrap_future(executor.submit(_introduce))
         except (BrokenProcessPool, OSError) as error:
             executor.shutdown(wait=False)
             raise WorkerDiedError(f"No {self._name} process could be started.") from error
@@ -242,10 +327,23 @@ class WorkerPool:
 
 
 def _initialise(setup: Setup) -> None:
-    """Prepare a worker process: deaf to Ctrl+C, and gone when the server is gone."""
+    """Prepare a worker process: deaf to Ctrl+C, fenced in, and gone when the server is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     setup.function(*setup.arguments)
+    if setup.confinement is not None:
+        confine(setup.confinement)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _introduce() -> tuple[int, InForce]:
+    """The id of this worker process, and the fences that it is behind."""
+    return os.getpid(), in_force()
+
+
+def _work(function: Callable[[Any], Any], argument: Any) -> Any:
+    """What a job does, in its worker."""
+    begin_job()
+    return function(argument)
 
 
 def _end_with_parent() -> None:

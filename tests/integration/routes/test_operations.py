@@ -49,7 +49,7 @@ async def test_status(server: Server) -> None:
     assert status["headers"] == 1
     assert status["fetching"] == 0
     assert status["pools"]["size"] == {
-        "workers": 1, "busy": 0, "waiting": 0, "done": 1, "replaced": 0,
+        "workers": 1, "busy": 0, "waiting": 0, "done": 1, "replaced": 0, "renewed": 0,
     }  # fmt: skip
     assert status["pools"]["image"]["workers"] == 1
     assert status["pools"]["image"]["replaced"] == 0

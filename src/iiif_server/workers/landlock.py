@@ -1,0 +1,130 @@
+"""Landlock: which files a process may open (Linux 5.13 and later).
+
+Through `syscall` of the C library, which has no functions for it; the three calls have the same
+numbers on every architecture. https://docs.kernel.org/userspace-api/landlock.html
+"""
+
+import ctypes
+import os
+import stat
+import sys
+from collections.abc import Iterable
+from enum import IntFlag
+from pathlib import Path
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_VERSION = 1
+"""LANDLOCK_CREATE_RULESET_VERSION: only tell which version of the interface there is."""
+_PATH_BENEATH = 1
+_SET_NO_NEW_PRIVS = 38
+
+
+class _Access(IntFlag):
+    """What can be done with files: all that a ruleset handles is forbidden but for its rules."""
+
+    EXECUTE = 1 << 0
+    WRITE_FILE = 1 << 1
+    READ_FILE = 1 << 2
+    READ_DIR = 1 << 3
+    TRUNCATE = 1 << 14
+    """From version 3."""
+
+
+_HANDLED = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
+"""All that can be done with files, by the version from which on it can be forbidden."""
+_TCP_FROM, _TCP = 4, 0b11
+"""Binding and connecting TCP sockets; no rule allows a port."""
+_SCOPES_FROM, _SCOPES = 6, 0b11
+"""Abstract UNIX sockets and signals, as far as they go to processes outside."""
+_FILE = _Access.EXECUTE | _Access.WRITE_FILE | _Access.READ_FILE | _Access.TRUNCATE
+"""What a rule about a file that is no folder may say."""
+
+
+class _Ruleset(ctypes.Structure):
+    _fields_ = (
+        ("handled_access_fs", ctypes.c_uint64),
+        ("handled_access_net", ctypes.c_uint64),
+        ("scoped", ctypes.c_uint64),
+    )
+
+
+class _PathBeneath(ctypes.Structure):
+    _pack_ = 1
+    _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
+
+
+def version() -> int:
+    """The version of the interface that this kernel offers; 0 if it has none."""
+    try:
+        return _call(_CREATE_RULESET, None, 0, _VERSION)
+    except OSError:
+        return 0
+
+
+def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> int:
+    """From now on this thread and those it starts open no file but these and those beneath them.
+
+    Files in `writable` can be read and written, but neither made nor removed. Nothing can be
+    executed, no TCP port used (from version 4) and no signal sent to other processes (from
+    version 6). Paths that are not there are left out. It cannot be taken back.
+
+    Returns the version of the interface; raises OSError where there is none.
+    """
+    available = version()
+    handled = max(mask for since, mask in _HANDLED.items() if since <= max(available, 1))
+    attributes = _Ruleset(
+        handled,
+        _TCP if available >= _TCP_FROM else 0,
+        _SCOPES if available >= _SCOPES_FROM else 0,
+    )
+    ruleset = _call(_CREATE_RULESET, ctypes.byref(attributes), ctypes.sizeof(attributes), 0)
+    try:
+        reading = _Access.READ_FILE | _Access.READ_DIR
+        for path in readable:
+            _allow(ruleset, path, reading)
+        for path in writable:
+            _allow(ruleset, path, (reading | _Access.WRITE_FILE | _Access.TRUNCATE) & handled)
+        forbid_new_privileges()
+        _call(_RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
+    return available
+
+
+def forbid_new_privileges() -> None:
+    """No program that this process executes gains rights by who owns it; raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    arguments = [ctypes.c_ulong(number) for number in (1, 0, 0, 0)]
+    if libc.prctl(ctypes.c_int(_SET_NO_NEW_PRIVS), *arguments):
+        raise _error()
+
+
+def _allow(ruleset: int, path: Path, access: int) -> None:
+    try:
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    try:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            access &= _FILE
+        rule = _PathBeneath(access, descriptor)
+        _call(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(rule), 0)
+    finally:
+        os.close(descriptor)
+
+
+def _call(number: int, *arguments: object) -> int:
+    if sys.platform != "linux":
+        raise OSError("there is no Landlock on this system")
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    typed = [ctypes.c_long(item) if isinstance(item, int) else item for item in arguments]
+    result: int = libc.syscall(ctypes.c_long(number), *typed)
+    if result < 0:
+        raise _error()
+    return result
+
+
+def _error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))

@@ -1,0 +1,296 @@
+"""What a hostile file would have a worker process do once it has taken it over.
+
+Each returns what it got out of it, and raises where it was held back. Workers import this module by
+its name.
+"""
+
+import ctypes
+import errno
+import fcntl
+import mmap
+import os
+import resource
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+MESSAGE = b"out"
+
+
+def connect_tcp(port: int) -> None:
+    """Tell a listener on this machine."""
+    with socket.create_connection(("127.0.0.1", port), 5) as connection:
+        connection.sendall(MESSAGE)
+
+
+def listen_tcp(_: None = None) -> None:
+    """Wait for somebody to call."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+
+def send_udp(port: int) -> None:
+    """Tell without asking."""
+    with socket.socket(type=socket.SOCK_DGRAM) as sender:
+        sender.sendto(MESSAGE, ("127.0.0.1", port))
+
+
+def connect_unix(address: str) -> None:
+    """Tell a listener that has a path, or a name that begins with a NUL."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(address)
+        connection.sendall(MESSAGE)
+
+
+def open_socket(family: int) -> None:
+    """Have a socket of another kind."""
+    socket.socket(family, socket.SOCK_DGRAM).close()
+
+
+def read_file(path: Path) -> bytes:
+    """What a file holds."""
+    return path.read_bytes()
+
+
+def list_folder(path: Path) -> list[str]:
+    """What a folder holds."""
+    return os.listdir(path)
+
+
+def write_file(path: Path) -> None:
+    """Put something into a file, a new one if there is none."""
+    path.write_bytes(MESSAGE)
+
+
+def truncate(path: Path) -> None:
+    """Empty a file without opening it."""
+    os.truncate(path, 0)
+
+
+def remove(path: Path) -> None:
+    """Remove a file."""
+    path.unlink()
+
+
+def move(paths: tuple[Path, Path]) -> None:
+    """Put one file in the place of another."""
+    paths[0].replace(paths[1])
+
+
+def link(paths: tuple[Path, Path]) -> bytes:
+    """What a file holds, by another name."""
+    paths[1].hardlink_to(paths[0])
+    return paths[1].read_bytes()
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder."""
+    path.mkdir()
+
+
+def change_mode(path: Path) -> None:
+    """Let everybody write to a file."""
+    path.chmod(0o777)
+
+
+def change_time(path: Path) -> None:
+    """Make a file look older."""
+    os.utime(path, (1, 1))
+
+
+def run_program(_: None = None) -> bytes:
+    """What a program says."""
+    return subprocess.run(["/bin/echo", "out"], check=True, capture_output=True).stdout
+
+
+def execute(_: None = None) -> None:
+    """Become a program, which ends well."""
+    os.execv("/bin/true", ["true"])  # noqa: S606
+
+
+def fork(_: None = None) -> int:
+    """Begin what would go on until the machine is full."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    return child
+
+
+def start_threads(_: None = None) -> int:
+    """How many threads ran: they are allowed."""
+    ran: list[int] = []
+    threads = [threading.Thread(target=ran.append, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return len(ran)
+
+
+def end(process: int) -> None:
+    """End another process."""
+    os.kill(process, signal.SIGTERM)
+
+
+def call_out(process: int) -> None:
+    """Make sure that another process is there, by the signal that does nothing."""
+    os.kill(process, 0)
+
+
+def end_by_a_pipe(process: int) -> None:
+    """Have the kernel end another process, by SIGIO of a pipe that is said to be its own."""
+    reader, writer = os.pipe()
+    fcntl.fcntl(reader, fcntl.F_SETOWN, process)
+    fcntl.fcntl(reader, fcntl.F_SETFL, os.O_ASYNC)
+    os.write(writer, MESSAGE)
+
+
+def attach(process: int) -> None:
+    """Trace another process, and let it go."""
+    seize, interrupt, detach, any_kind = 0x4206, 0x4207, 17, 0x4000_0000
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ptrace(seize, process, None, None):
+        raise OSError(ctypes.get_errno(), "ptrace")
+    libc.ptrace(interrupt, process, None, None)
+    os.waitpid(process, any_kind)
+    libc.ptrace(detach, process, None, None)
+
+
+def read_memory(where: tuple[int, int]) -> bytes:
+    """The bytes of another process, at an address, by process_vm_readv."""
+
+    class Piece(ctypes.Structure):
+        _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+    process, address = where
+    into = ctypes.create_string_buffer(len(MESSAGE))
+    here = Piece(ctypes.addressof(into), len(MESSAGE))
+    there = Piece(address, len(MESSAGE))
+    libc = ctypes.CDLL(None, use_errno=True)
+    arguments = (ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
+    if libc.process_vm_readv(process, *map(_unsigned, arguments)) < 0:
+        raise OSError(ctypes.get_errno(), "process_vm_readv")
+    return into.raw
+
+
+def _unsigned(argument: object) -> object:
+    return ctypes.c_ulong(argument) if isinstance(argument, int) else argument
+
+
+def call(number: int) -> None:
+    """Make a system call that does nothing with these arguments, if the kernel has it at all."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    wrong = [ctypes.c_long(-1)] * 6
+    if libc.syscall(ctypes.c_long(number), *wrong) < 0 and ctypes.get_errno() == errno.ENOSYS:
+        raise OSError(errno.ENOSYS, "there is no such call")
+
+
+def eat_memory(size: int) -> int:
+    """Take memory."""
+    return len(bytearray(size))
+
+
+def eat_shared_memory(size: int) -> int:
+    """Take memory that others could share."""
+    with mmap.mmap(-1, size) as memory:
+        return len(memory)
+
+
+def eat_cpu(seconds: float) -> float:
+    """Work for nothing; the processor time that it took."""
+    while time.process_time() < seconds:
+        pass
+    return time.process_time()
+
+
+def write_much(target: tuple[Path, int]) -> None:
+    """Fill the disk with one file."""
+    path, size = target
+    with path.open("r+b", buffering=0) as file:
+        for _ in range(size >> 16):
+            if file.write(bytes(1 << 16)) < 1 << 16:
+                raise OSError(errno.EFBIG, "cut short")
+
+
+def open_many(target: tuple[Path, int]) -> int:
+    """Open files without end."""
+    path, number = target
+    files = [path.open("rb") for _ in range(number)]
+    for file in files:
+        file.close()
+    return len(files)
+
+
+def raise_the_limit(kind: int) -> None:
+    """Take more than was given last."""
+    resource.setrlimit(kind, (40, 40))
+    resource.setrlimit(kind, (60, 60))
+
+
+def environment(_: None = None) -> dict[str, str]:
+    """All variables that Python knows."""
+    return dict(os.environ)
+
+
+def memory_of_the_start(_: None = None) -> bytes:
+    """What the process was started with."""
+    return Path("/proc/self/environ").read_bytes()
+
+
+def descriptors(_: None = None) -> dict[int, int]:
+    """The kind of file behind each descriptor that is open."""
+    found = {}
+    for descriptor in range(256):
+        try:
+            found[descriptor] = os.fstat(descriptor).st_mode
+        except OSError:
+            continue
+    return found
+
+
+class Trojan:
+    """A result that has a file made where it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def send_trojan(path: Path) -> Trojan:
+    """A result that does something where it is read."""
+    return Trojan(path)
+
+
+class TrojanError(Exception):
+    """An error that has a file made where it is read."""
+
+    def __reduce__(self) -> tuple[object, ...]:  # type: ignore[override]
+        return os.mkdir, self.args
+
+
+def raise_trojan(path: Path) -> None:
+    """An error that does something where it is read."""
+    raise TrojanError(str(path))
+
+
+def memory_holds(backwards: bytes) -> bool:
+    """Whether some bytes, which are given from their end so as not to be found, are in memory."""
+    wanted = backwards[::-1]
+    with Path("/proc/self/maps").open() as maps, Path("/proc/self/mem").open("rb", 0) as memory:
+        for line in maps:
+            where, rights, *_, name = [*line.split(), ""][:7]
+            if not rights.startswith("rw") or name.startswith(("[vvar", "[vsyscall")):
+                continue
+            start, end_ = (int(number, 16) for number in where.split("-"))
+            memory.seek(start)
+            found = memory.read(end_ - start)
+            if b"=" + wanted in found:  # as in an environment; `wanted` alone lies here as well
+                return True
+    return False
