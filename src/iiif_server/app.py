@@ -9,6 +9,7 @@ from iiif_server.context import open_context
 from iiif_server.image_api.versions import V2, V3
 from iiif_server.routes import admin, operations, problems
 from iiif_server.routes.front import Front
+from iiif_server.routes.hot import Hot
 from iiif_server.routes.image_api import base_uri_router, image_api_router
 from iiif_server.settings import Settings, load_settings
 from iiif_server.telemetry.events import Observer
@@ -50,4 +51,5 @@ def create_app(settings: Settings | None = None, observer: Observer = log_event)
     app.include_router(image_api_router(V3, ""))
     app.include_router(base_uri_router(V3, ""))
     app.add_middleware(Front, administrative=None if closed else admin.PREFIX)
+    app.add_middleware(Hot)  # in front of all, for it is the last one added
     return app

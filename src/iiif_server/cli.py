@@ -274,6 +274,7 @@ def purge(config: Path | None, identifier: str | None) -> None:
         for path in paths:
             store.remove(path)
             advance()
+    store.mark_purged()
     click.echo(f"{len(paths)} derivative{'' if len(paths) == 1 else 's'} removed.")
 
 

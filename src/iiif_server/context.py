@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from iiif_server.cache.memory import MemoryTier
 from iiif_server.cache.store import Store
 from iiif_server.errors import ConfigurationError
 from iiif_server.imaging import jpegtran
 from iiif_server.imaging.render import output_formats, prepare_process
 from iiif_server.pipeline.derivatives import Derivatives
 from iiif_server.pipeline.headers import Headers
+from iiif_server.pipeline.known import KnownImages
 from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.pyramids import Pyramids
 from iiif_server.pipeline.tiled import TiledOriginals
@@ -91,6 +93,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             lossless=jpegtran.AVAILABLE,
         )
         stack.push_async_callback(derivatives.close)
+        answers: MemoryTier[Any, Any] = MemoryTier(int(settings.cache.memory_bytes))
         await stack.enter_async_context(_sweeping(store))
         yield Services(
             addressing=Addressing(settings.base_url, settings.trusted_proxies),
@@ -98,6 +101,8 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             headers=headers,
             derivatives=derivatives,
             pyramids=pyramids,
+            known=KnownImages(pyramids, settings.limits.output),
+            answers=answers,
             store=store,
             fetcher=fetcher,
             header_pool=header_pool,

@@ -142,7 +142,11 @@ def settings_below(root: Path, **settings: Any) -> Settings:
         "image_pool_size": 1,
         "admin": {"token": ADMIN_TOKEN},
     }
-    return Settings(**(small | settings))
+    chosen = Settings(**(small | settings))
+    if "memory_bytes" in chosen.cache.model_fields_set:
+        return chosen
+    # Most tests are about what is behind the memory tier.
+    return chosen.model_copy(update={"cache": chosen.cache.model_copy(update={"memory_bytes": 0})})
 
 
 def fetching(**options: Any) -> FetchOptions:

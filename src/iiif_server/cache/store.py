@@ -77,6 +77,8 @@ class CacheOptions(BaseModel):
 
     max_bytes: ByteSize = ByteSize(10_000_000_000)
     """Most bytes of derivatives kept; `20GB` and the like are understood."""
+    memory_bytes: ByteSize = ByteSize(256_000_000)
+    """Most bytes of ready answers kept in the memory of each server process; 0 keeps none."""
     max_files: PositiveInt | None = None
     """Most files kept, where inodes are scarce; unset: no bound."""
     ttl: float | None = Field(default=None, gt=0)
@@ -150,6 +152,7 @@ class Store:
     ) -> None:
         self.root = root
         self._entries = root / "entries"
+        self._purged = root / "purged"
         self._incoming = root / "incoming"
         self._bounds = bounds
         self._observe = observer
@@ -404,6 +407,20 @@ class Store:
     def remove(self, path: Path) -> None:
         """Remove one file that `paths` gave, and its folder if it was the last one there."""
         self._unlink(path)
+
+    def purged_at(self) -> int:
+        """Something that changes whenever `mark_purged` is called, in whichever process."""
+        try:
+            return os.stat(self._purged).st_mtime_ns  # noqa: PTH116 - on the hot path
+        except OSError:
+            return 0
+
+    def mark_purged(self) -> None:
+        """Tell all processes that what they have in memory is to be forgotten as well."""
+        with contextlib.suppress(OSError):  # then there was nothing to purge either
+            self._purged.write_bytes(b"")
+            now = time.time_ns()
+            os.utime(self._purged, ns=(now, now))
 
     def usage(self) -> tuple[int, int]:
         """The number of entries and of their bytes on the disk now, whoever wrote them."""

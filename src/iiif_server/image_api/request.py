@@ -1,15 +1,18 @@
 """A request for an image: what the five parameters ask for, and what they mean for one image."""
 
+import re
 from dataclasses import dataclass
 
 from iiif_server.errors import SizeRefusedError
-from iiif_server.image_api.formats import FACTS, Format
+from iiif_server.image_api.formats import FACTS, Format, parse_format
 from iiif_server.image_api.geometry import Box, Dimensions, Limits
-from iiif_server.image_api.quality import Quality
-from iiif_server.image_api.region import FullRegion, Region
-from iiif_server.image_api.rotation import Rotation
-from iiif_server.image_api.size import MaxSize, Size, WidthSize, resolve_size, size_text
+from iiif_server.image_api.quality import Quality, parse_quality
+from iiif_server.image_api.region import FullRegion, Region, parse_region
+from iiif_server.image_api.rotation import Rotation, parse_rotation
+from iiif_server.image_api.size import MaxSize, Size, WidthSize, parse_size, resolve_size, size_text
 from iiif_server.image_api.versions import ImageApiVersion
+
+_PARAMETERS = re.compile(r"([^/]+)/([^/]+)/([^/]+)/([^/]+)\.([^/.]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,24 @@ class ImageRequest:
         # "The canonical form [...] default if the server's default quality is requested" (3.0, 4.7)
         same_as_default = {Quality.COLOR, Quality.GRAY} if image.gray else {Quality.COLOR}
         return Quality.DEFAULT if self.quality in same_as_default else self.quality
+
+
+def parse_image_request(text: str, version: ImageApiVersion) -> ImageRequest | None:
+    """Read `region/size/rotation/quality.format`; None where these are not all of them.
+
+    Raises what the parsers of the five raise.
+    """
+    match = _PARAMETERS.fullmatch(text)
+    if match is None:
+        return None
+    region, size, rotation, quality, format_ = match.groups()
+    return ImageRequest(
+        parse_region(region),
+        parse_size(size, version),
+        parse_rotation(rotation),
+        parse_quality(quality),
+        parse_format(format_),
+    )
 
 
 def canonical_parameters(

@@ -114,6 +114,12 @@ class _Entry:
     length: int
     checksum: int
 
+    def checked(self, data: bytes) -> bytes:
+        """The bytes, if they are those of the entry; else raises OSError."""
+        if len(data) != self.length or zlib.crc32(data) != self.checksum:
+            raise OSError(_DAMAGED)
+        return data
+
 
 class OpenPart:
     """A part of a pyramid, open: tiles are read where they lie. A context manager."""
@@ -121,6 +127,8 @@ class OpenPart:
     def __init__(self, path: Path) -> None:
         """Raises OSError where there is no such part, or none that is whole."""
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        self._tells = hasattr(os, "RWF_NOWAIT")
+        """Whether reading can be asked not to wait."""
         try:
             self._entries: Mapping[str, _Entry] = _read_table(self._descriptor)
         except BaseException:
@@ -152,10 +160,25 @@ class OpenPart:
     def read(self, tile: Tile, grid: Grid) -> bytes:
         """The JPEG of a tile; KeyError if the part does not have it, OSError if it is damaged."""
         entry = self._entries[_name(tile, grid)]
-        data = os.pread(self._descriptor, entry.length, entry.offset)
-        if len(data) != entry.length or zlib.crc32(data) != entry.checksum:
-            raise OSError(_DAMAGED)
-        return data
+        return entry.checked(os.pread(self._descriptor, entry.length, entry.offset))
+
+    def read_at_hand(self, tile: Tile, grid: Grid) -> bytes | None:
+        """The same if the operating system has it in memory; None if the disk had to be waited for.
+
+        Where the system cannot tell, the disk is read.
+        """
+        entry = self._entries[_name(tile, grid)]
+        if not self._tells:
+            return self.read(tile, grid)
+        data = bytearray(entry.length)
+        try:
+            count = os.preadv(self._descriptor, [data], entry.offset, os.RWF_NOWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:  # this file system has no such flag
+            self._tells = False
+            return self.read(tile, grid)
+        return entry.checked(bytes(data)) if count == entry.length else None
 
     def close(self) -> None:
         """Give the file back."""

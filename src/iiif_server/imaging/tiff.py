@@ -4,9 +4,9 @@ TIFF 6.0, section 15 (tiles); TIFF Technical Note 2 (JPEG); BigTIFF. What is rea
 directories; no pixel is decoded.
 """
 
+import struct
 import warnings
-from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
@@ -32,6 +32,7 @@ _ALIKE = (_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR, _TILE_WIDTH, _TI
 _REDUCED = 1
 """NewSubfileType, bit 0: a reduced-resolution version of another image in this file."""
 _JPEG = 7
+_PLACE = struct.Struct("=QQ")
 _BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
 _EIGHT_BITS = 8
 
@@ -78,10 +79,15 @@ class StoredTiles:
 class TileTable:
     """Where the tiles of one level lie, in rows from the top left."""
 
-    offsets: Sequence[int]
-    lengths: Sequence[int]
+    places: bytes
+    """Offset and length of each, as pairs of 64-bit numbers: plain data, also between processes."""
     before: bytes
     """What a tile's JPEG has to begin with in place of its first marker, to be complete."""
+
+    def place(self, number: int) -> tuple[int, int]:
+        """Offset and length of a tile in the file."""
+        offset, length = _PLACE.unpack_from(self.places, number * _PLACE.size)
+        return offset, length
 
 
 def stored_tiles(file: BinaryIO) -> StoredTiles | None:
@@ -233,7 +239,8 @@ def _table(level: StoredLevel, ifd: Directory, size: int, profile: bytes) -> Til
     meaning = adobe_segment() if ifd.get(_PHOTOMETRIC) == _RGB else jfif_segment()
     tables = bytes(ifd.get(_JPEG_TABLES, b""))[2:-2]  # between its own first and last marker
     before = b"\xff\xd8" + meaning + (icc_segment(profile) if profile else b"") + tables
-    return TileTable(array("Q", offsets), array("Q", lengths), before)
+    places = b"".join(map(_PLACE.pack, offsets, lengths))
+    return TileTable(places, before)
 
 
 def _numbers(ifd: Directory, tag: int) -> tuple[int, ...]:

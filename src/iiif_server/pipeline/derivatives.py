@@ -40,7 +40,7 @@ from iiif_server.imaging.pyramid import Tile
 from iiif_server.imaging.render import Rendered, render
 from iiif_server.pipeline.body import IN_MEMORY, Body, open_body
 from iiif_server.pipeline.headers import Headers
-from iiif_server.pipeline.keys import derivative_key
+from iiif_server.pipeline.keys import derivative_key, encoding_text
 from iiif_server.pipeline.originals import Original, Originals
 from iiif_server.pipeline.pyramids import Pyramid, Pyramids
 from iiif_server.pipeline.tiled import NoSuchTileError, TiledOriginals
@@ -140,6 +140,7 @@ class Derivatives:
         self._observe = observer
         self._limits = limits
         self._encoding = encoding
+        self._encoding_text = encoding_text(encoding)
         self._formats = formats
         self._render_timeout = render_timeout
         self._lossless = lossless
@@ -185,12 +186,20 @@ class Derivatives:
                 tile=tile is not None or (stored is not None and stored.whole),
                 cut=stored is not None,
             )
-            key = derivative_key(
-                original.group, original.fingerprint, rendition, engine, self._encoding
-            )
+            key = self.key(original, rendition, engine)
             yield Resolved(
                 original, header, rendition, engine, work, key, pyramid, tile, stored, stages
             )
+
+    def key(self, original: Original, rendition: Rendition, engine: Engine) -> EntryKey:
+        """What the answer is kept under, and clients know it by."""
+        return derivative_key(
+            original.group, original.fingerprint, rendition, engine, self._encoding_text
+        )
+
+    def count(self, engine: Engine) -> None:
+        """Take note of an answer that an engine has made."""
+        self._made_by[engine] = self._made_by.get(engine, 0) + 1
 
     async def body(self, resolved: Resolved) -> Body:
         """The bytes of the answer, complete; raises OriginalRefusedError or RenderFailedError."""
@@ -376,7 +385,7 @@ class Derivatives:
 
     def _count(self, resolved: Resolved, engine: Engine) -> None:
         resolved.stages.engine = engine
-        self._made_by[engine] = self._made_by.get(engine, 0) + 1
+        self.count(engine)
 
     def _tidy_up(self) -> None:
         task = asyncio.create_task(self._store.make_room())

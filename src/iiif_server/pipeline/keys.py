@@ -31,9 +31,12 @@ def derivative_key(
     fingerprint: str,
     rendition: Rendition,
     engine: Engine,
-    encoding: EncodingOptions,
+    encoding: str,
 ) -> EntryKey:
-    """The key of a derivative; every spelling of a request, in any version, has the same."""
+    """The key of a derivative; every spelling of a request, in any version, has the same.
+
+    `encoding` is what `encoding_text` says of the settings.
+    """
     box, size = rendition.region, rendition.size
     return EntryKey(
         group,
@@ -46,6 +49,11 @@ def derivative_key(
             rendition.quality,
             rendition.format,
             engine,
-            encoding.model_dump_json(),
+            encoding,
         ),
     )
+
+
+def encoding_text(encoding: EncodingOptions) -> str:
+    """How derivatives are encoded, as a text that is the same for the same settings."""
+    return encoding.model_dump_json()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from iiif_server.errors import OriginalChangedError, UnknownTypeError
@@ -13,19 +14,19 @@ from iiif_server.pipeline.keys import digest, group_of
 from iiif_server.sources.base import Source
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: the digests are computed once
 class Original:
     """The file that a source holds for an identifier, as it is now."""
 
     identifier: Identifier
     file: Identity
 
-    @property
+    @cached_property
     def group(self) -> str:
         """The digest under which everything made of this identifier is kept."""
         return group_of(self.identifier)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """The digest of the identifier and of the state of its file."""
         return digest(str(self.identifier), str(self.file.size), str(self.file.mtime_ns))

@@ -54,6 +54,7 @@ class Purge:
 
     async def _run(self, groups: Iterator[str | None]) -> int:
         removed = await asyncio.to_thread(self._remove, groups)
+        self._store.mark_purged()
         self._pyramids.close_files()
         return removed
 

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,8 @@ class Pyramid:
     profile: ProfileAction
     parts: tuple[Part, ...]
     """Those that are made; what they lack the original holds itself."""
+    keys: Mapping[Part, EntryKey]
+    """What the parts are kept under."""
 
     def tile_of(self, rendition: Rendition) -> Tile | None:
         """The tile of one of the parts that a rendition is; its format does not count."""
@@ -145,7 +147,9 @@ class Pyramids:
             if header.tiles is None or lacks_no_level(header.tiles, own):
                 return None
             parts = (Part.REDUCED,)
-        return Pyramid(original, header, self.grid(header), tile_profile(header), parts)
+        grid = self.grid(header)
+        keys = {part: self._key_of(original, grid, part) for part in parts}
+        return Pyramid(original, header, grid, tile_profile(header), parts, keys)
 
     def grid(self, header: ImageHeader) -> Grid:
         """The tiles that info.json announces: the original's own where those are served as such."""
@@ -164,15 +168,27 @@ class Pyramids:
             try:
                 return opened.part.read(tile, pyramid.grid)
             except (KeyError, OSError):
-                self._forget(self._key(pyramid, part))
+                self._forget(pyramid.keys[part])
                 await self._check(opened.entry)
         raise RenderFailedError("The pyramid of this image is damaged.")
+
+    def at_hand(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
+        """The JPEG of a tile, if its part is open and the tile in memory; never waits."""
+        key = pyramid.keys[part_of(pyramid.header, tile.scale_factor)]
+        kept = self._kept.get(key)
+        if kept is None or kept.part.gone or self._clock() - kept.checked >= _CHECK_AFTER:
+            return None
+        self._kept.move_to_end(key)
+        try:
+            return kept.part.read_at_hand(tile, pyramid.grid)
+        except (KeyError, OSError):
+            return None
 
     async def ready_tile(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
         """The JPEG of a tile, if its part is there."""
         part = part_of(pyramid.header, tile.scale_factor)
         with suppress(IiifServerError, KeyError, OSError):
-            kept = await self._present(self._key(pyramid, part))
+            kept = await self._present(pyramid.keys[part])
             if kept is not None:
                 return kept.part.read(tile, pyramid.grid)
         return None
@@ -186,7 +202,7 @@ class Pyramids:
             if part not in pyramid.parts:
                 return None  # from here on the original's own levels are nearer
             with suppress(IiifServerError):
-                kept = await self._present(self._key(pyramid, part))
+                kept = await self._present(pyramid.keys[part])
                 if kept is not None:
                     return scale_factor, kept.entry.path
         return None
@@ -202,7 +218,7 @@ class Pyramids:
     async def make(self, pyramid: Pyramid) -> bool:
         """Make the parts that are not there; whether there were any. Raises what `tile` raises."""
         missing = [
-            part for part in pyramid.parts if await self._present(self._key(pyramid, part)) is None
+            part for part in pyramid.parts if await self._present(pyramid.keys[part]) is None
         ]
         for part in missing:
             await self._opened(pyramid, part)
@@ -222,7 +238,7 @@ class Pyramids:
             self._kept.popitem()[1].part.close()
 
     async def _opened(self, pyramid: Pyramid, part: Part) -> _Kept:
-        key = self._key(pyramid, part)
+        key = pyramid.keys[part]
         with self._store.hold(key):
             kept = await self._present(key)
             if kept is None:
@@ -326,7 +342,7 @@ class Pyramids:
 
     def _make_ahead(self, pyramid: Pyramid, part: Part) -> None:
         """Make a part that will be asked for next, unless it is there or under way."""
-        if self._key(pyramid, part) in self._kept:
+        if pyramid.keys[part] in self._kept:
             return
 
         async def make() -> None:
@@ -345,8 +361,8 @@ class Pyramids:
         """Have the store look at all bytes of a part, and remove it if they are wrong."""
         await self._doubts.run(entry.path, lambda: asyncio.to_thread(self._store.check, entry))
 
-    def _key(self, pyramid: Pyramid, part: Part) -> EntryKey:
-        original, options = pyramid.original, self._options
+    def _key_of(self, original: Original, grid: Grid, part: Part) -> EntryKey:
+        options = self._options
         return EntryKey(
             original.group,
             digest(
@@ -355,7 +371,7 @@ class Pyramids:
                 str(LAYOUT),
                 original.fingerprint,
                 part,
-                f"{pyramid.grid.tile.width},{options.quality},{self._full_quality},{self._lossless}",
+                f"{grid.tile.width},{options.quality},{self._full_quality},{self._lossless}",
             ),
         )
 

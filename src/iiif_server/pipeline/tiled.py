@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import struct
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -41,8 +42,9 @@ class _OpenOriginal:
         if table is None:
             raise NoSuchTileError
         try:
-            data = os.pread(self.descriptor, table.lengths[tile.number], table.offsets[tile.number])
-        except OSError as error:
+            offset, length = table.place(tile.number)
+            data = os.pread(self.descriptor, length, offset)
+        except (OSError, struct.error) as error:
             raise NoSuchTileError from error
         if os.fstat(self.descriptor).st_mtime_ns != self.mtime_ns:
             raise OriginalChangedError("The original has just been replaced; please ask again.")

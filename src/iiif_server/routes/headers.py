@@ -1,6 +1,8 @@
-"""What the headers of an answer tell browsers to refuse. Pure."""
+"""Headers of answers: what they tell browsers to refuse, and links. Pure."""
 
 from functools import cache
+
+from iiif_server.image_api.versions import ImageApiVersion
 
 _EXPOSED = "Link, ETag, Last-Modified, Retry-After, Content-Length, Server-Timing"
 
@@ -26,6 +28,20 @@ PICTURE = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 """Images: opened by themselves they are shown in a document of the browser's, which styles them."""
 PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """HTML whose route says nothing else."""
+
+
+SAFE_IN_URIS = "%/:@!$&'()*+,;=~"
+"""What stays as it is written in the URI of an image, that it may stand in a header."""
+
+
+def image_link(base_uri: str, canonical: str, version: ImageApiVersion) -> str:
+    """The Link header of an image: its canonical URI, and what the server complies with."""
+    return f'<{base_uri}/{canonical}>;rel="canonical", {profile_link(version)}'
+
+
+def profile_link(version: ImageApiVersion) -> str:
+    """The link to the compliance level (Image API 3.0, 6)."""
+    return f'<{version.compliance}>;rel="profile"'
 
 
 Fields = tuple[tuple[bytes, bytes], ...]

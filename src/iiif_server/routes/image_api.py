@@ -20,6 +20,8 @@ from iiif_server.pipeline.derivatives import Resolved
 from iiif_server.routes.addresses import written_identifier
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import deliver
+from iiif_server.routes.headers import SAFE_IN_URIS, image_link, profile_link
+from iiif_server.routes.hot import introduce, offer
 from iiif_server.routes.negotiation import JSON, LD_JSON, Representation, negotiate
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
 from iiif_server.routes.problems import DOCUMENTED
@@ -137,7 +139,7 @@ class _Call:
     @property
     def base_uri(self) -> str:
         """The image's URI in the form in which the client wrote it, fit to stand in a header."""
-        identifier = quote(self.written, safe="%/:@!$&'()*+,;=~")
+        identifier = quote(self.written, safe=SAFE_IN_URIS)
         return f"{self.provided.addressing.base(self.request)}{self.prefix}/{identifier}"
 
     def caching(self, permission: Permission) -> dict[str, str]:
@@ -176,6 +178,8 @@ async def _information(call: _Call) -> Response:
     }
     if is_not_modified(call.request.headers, tag, original.modified):
         return Response(status_code=304, headers=headers)
+    if permission.grant is None:
+        offer(call.request, original.file, tag, original.modified)
     return Response(content, media_type=chosen.media_type, headers=headers)
 
 
@@ -191,7 +195,7 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
         canonical_uri = f"{call.base_uri}/{canonical}"
         headers = {
             **call.caching(permission),
-            "Link": f'<{canonical_uri}>;rel="canonical", {_profile_link(call.version)}',
+            "Link": image_link(call.base_uri, canonical, call.version),
         }
         if (
             call.provided.canonical_redirect
@@ -203,6 +207,9 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
         if is_not_modified(call.request.headers, tag, modified):
             return Response(status_code=304, headers=headers)
         body = await call.provided.derivatives.body(resolved)
+        if permission.grant is None:
+            introduce(call.request, call.provided, resolved)
+            offer(call.request, resolved.original.file, tag, modified)
         headers["Server-Timing"] = _server_timing(resolved)
         if asked.format == Format.PDF:
             headers["Content-Disposition"] = "attachment"  # viewers of PDF run scripts and forms
@@ -226,8 +233,4 @@ def _information_links(chosen: Representation) -> list[str]:
     """The profile, and for plain JSON the context that JSON-LD would name in its type."""
     version = chosen.version
     context = f'<{version.context}>;rel="http://www.w3.org/ns/json-ld#context";type="{LD_JSON}"'
-    return [_profile_link(version)] if chosen.linked_data else [context, _profile_link(version)]
-
-
-def _profile_link(version: ImageApiVersion) -> str:
-    return f'<{version.compliance}>;rel="profile"'
+    return [profile_link(version)] if chosen.linked_data else [context, profile_link(version)]

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 
+from iiif_server.cache.memory import MemoryTier
 from iiif_server.cache.store import Store
 from iiif_server.errors import SignatureRefusedError
 from iiif_server.image_api.formats import Format
@@ -14,6 +16,7 @@ from iiif_server.image_api.information import Service
 from iiif_server.imaging.header import ImageHeader
 from iiif_server.pipeline.derivatives import Derivatives
 from iiif_server.pipeline.headers import Headers
+from iiif_server.pipeline.known import KnownImages
 from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.pyramids import Pyramids
 from iiif_server.routes.addresses import Addressing
@@ -44,6 +47,9 @@ class Services:
     headers: Headers
     derivatives: Derivatives
     pyramids: Pyramids
+    known: KnownImages
+    answers: MemoryTier[Any, Any]
+    """Ready answers by all of a request that they depend on; see routes/hot.py."""
     store: Store
     fetcher: Fetcher
     header_pool: WorkerPool
@@ -98,11 +104,16 @@ class Services:
             raise SignatureRefusedError
         return Permission(identifier)
 
+    def public_caching(self, type_: str) -> str:
+        """For how long clients may keep what everybody may see of a type."""
+        return f"max-age={self.types[type_].cache_for}"
+
     def cache_control(self, permission: Permission) -> str:
         """For how long clients may keep what they get: no longer than they may see it."""
-        seconds = self.types[permission.identifier.type].cache_for
+        type_ = permission.identifier.type
         if permission.grant is None or self.signatures is None:
-            return f"max-age={seconds}"
+            return self.public_caching(type_)
+        seconds = self.types[type_].cache_for
         return f"private, max-age={min(seconds, self.signatures.seconds_left(permission.grant))}"
 
     def offer(self, type_: str, header: ImageHeader) -> Service:

@@ -15,7 +15,7 @@ from iiif_server.image_api.request import Rendition
 from iiif_server.image_api.rotation import Rotation
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import Engine
-from iiif_server.pipeline.keys import derivative_key, digest, group_of
+from iiif_server.pipeline.keys import derivative_key, digest, encoding_text, group_of
 
 RENDITION = Rendition(
     Box(10, 20, 30, 40),
@@ -34,7 +34,9 @@ def key(
     engine: Engine = Engine.RASTER,
     encoding: EncodingOptions | None = None,
 ) -> EntryKey:
-    return derivative_key(group, fingerprint, rendition, engine, encoding or EncodingOptions())
+    return derivative_key(
+        group, fingerprint, rendition, engine, encoding_text(encoding or EncodingOptions())
+    )
 
 
 def test_a_digest_is_32_hexadecimal_digits() -> None:
