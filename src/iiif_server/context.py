@@ -49,7 +49,12 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
                 lambda name: Surroundings(name, settings.source_path / name, fetcher, observer),
             )
         )
-        headers = Headers(header_pool, settings.info_cache_size, settings.limits.max_source_pixels)
+        headers = Headers(
+            header_pool,
+            settings.info_cache_size,
+            settings.limits.max_source_pixels,
+            settings.limits.source,
+        )
         formats = await image_pool.run(output_formats, None, timeout=_STARTUP_TIMEOUT)
         pyramids = Pyramids(
             store,

@@ -91,7 +91,7 @@ class DamagedOriginalError(OriginalRefusedError):
 
 
 class OriginalTooLargeError(OriginalRefusedError):
-    """More pixels or bytes than this server is configured to read."""
+    """More pixels, bytes, frames, scans or the like than this server reads."""
 
 
 class OriginalChangedError(IiifServerError):
@@ -107,6 +107,10 @@ class RenderFailedError(IiifServerError):
 
 class RenderTimedOutError(RenderFailedError):
     """The image took longer than `render_timeout` to make."""
+
+
+class OutOfRoomError(RenderFailedError):
+    """The machine has not the memory or the disk for the image now; it may have later."""
 
 
 class WorkerDiedError(RenderFailedError):

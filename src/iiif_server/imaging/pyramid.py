@@ -89,7 +89,7 @@ def write_part(target: Path, tiles: Iterable[tuple[Tile, bytes]], grid: Grid) ->
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Where the bytes of one entry lie, and what their CRC-32 is."""
+    """Where an entry lies, its local header first, and how long its data are."""
 
     offset: int
     length: int
@@ -101,19 +101,7 @@ class OpenPart:
 
     def __init__(self, path: Path) -> None:
         """Raises OSError where there is no such part, or none that is whole."""
-        try:
-            with zipfile.ZipFile(path) as container:
-                entries = {
-                    info.filename: _Entry(
-                        info.header_offset + _LOCAL_HEADER + len(info.filename),
-                        info.file_size,
-                        info.CRC,
-                    )
-                    for info in container.infolist()
-                }
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-            raise OSError(_DAMAGED) from error
-        self._entries: Mapping[str, _Entry] = entries
+        self._entries: Mapping[str, _Entry] = _entries(path)
         self._descriptor = os.open(path, os.O_RDONLY)
 
     def __repr__(self) -> str:
@@ -132,15 +120,44 @@ class OpenPart:
 
     def read(self, tile: Tile, grid: Grid) -> bytes:
         """The JPEG of a tile; KeyError if the part does not have it, OSError if it is damaged."""
-        entry = self._entries[_name(tile, grid)]
-        data = os.pread(self._descriptor, entry.length, entry.offset)
-        if len(data) != entry.length or zlib.crc32(data) != entry.checksum:
+        name = _name(tile, grid)
+        entry = self._entries[name]
+        start = _LOCAL_HEADER + len(name)
+        found = os.pread(self._descriptor, start + entry.length, entry.offset)
+        data = found[start:]
+        # The table says where a tile is, the tile's own header says which one it is.
+        if found[_LOCAL_HEADER:start] != name.encode() or len(data) != entry.length:
+            raise OSError(_DAMAGED)
+        if zlib.crc32(data) != entry.checksum:
             raise OSError(_DAMAGED)
         return data
 
     def close(self) -> None:
         """Give the file back."""
         os.close(self._descriptor)
+
+
+def _entries(path: Path) -> dict[str, _Entry]:
+    """The table at the end of a part; OSError where it is not one of ours."""
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as container:
+            entries = {
+                info.filename: _Entry(info.header_offset, info.file_size, info.CRC)
+                for info in container.infolist()
+            }
+            count = len(container.infolist())
+    except OSError:
+        raise
+    except Exception as error:  # `zipfile` on a garbled table raises whatever Python has
+        raise OSError(_DAMAGED) from error
+    whole = all(
+        entry.offset >= 0 and entry.offset + _LOCAL_HEADER + entry.length <= size
+        for entry in entries.values()
+    )
+    if not whole or len(entries) != count:
+        raise OSError(_DAMAGED)
+    return entries
 
 
 def _name(tile: Tile, grid: Grid) -> str:

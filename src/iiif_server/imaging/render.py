@@ -76,7 +76,9 @@ def render(plan: RenderPlan) -> Rendered:
 
 def build_part(plan: BuildPlan) -> int:
     """Make a part of a pyramid; see `build.build`."""
-    return build(plan, _process.originals.get(plan.original))
+    original = _process.originals.get(plan.original)
+    with original.unchanged():
+        return build(plan, original)
 
 
 def _made(plan: RenderPlan, stages: Stages) -> tuple[Engine, bytes]:
@@ -85,6 +87,11 @@ def _made(plan: RenderPlan, stages: Stages) -> tuple[Engine, bytes]:
             return Engine.LEVEL, _of_level(plan, plan.level, stages)
     with stages.measure("open"):
         original = _process.originals.get(plan.original)
+    with original.unchanged():
+        return _of_original(plan, original, stages)
+
+
+def _of_original(plan: RenderPlan, original: OpenOriginal, stages: Stages) -> tuple[Engine, bytes]:
     if plan.engine is Engine.JPEGTRAN:
         # What the header promised the data may not keep; pixels may still be had of it.
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):

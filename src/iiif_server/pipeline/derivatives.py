@@ -14,6 +14,7 @@ from iiif_server.image_api.formats import Format, unsupported_format
 from iiif_server.image_api.geometry import Limits
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
+from iiif_server.imaging.blame import out_of_room
 from iiif_server.imaging.header import Colour, ImageHeader
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import (
@@ -33,7 +34,7 @@ from iiif_server.imaging.render import Rendered, render
 from iiif_server.pipeline.body import IN_MEMORY, Body, open_body
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.keys import derivative_key
-from iiif_server.pipeline.originals import Original, Originals
+from iiif_server.pipeline.originals import Original, Originals, raise_if_changed
 from iiif_server.pipeline.pyramids import Pyramid, Pyramids
 from iiif_server.telemetry.events import Observer, RenderFailed
 from iiif_server.telemetry.events import Rendered as RenderedEvent
@@ -240,10 +241,15 @@ class Derivatives:
                 subject=str(resolved.original.file.path),
             )
         except IiifServerError:
+            # A worker that dies of a file that was cut short under it cannot say so.
+            await raise_if_changed(resolved.original)
             raise
+        except MemoryError as error:
+            raise out_of_room() from error
         except Exception as error:
             # Whatever else a worker stumbles on: its words may hold a path, so they go to the log.
             self._observe(RenderFailed(str(resolved.original.identifier), repr(error)))
+            await raise_if_changed(resolved.original)
             raise RenderFailedError("The image could not be made.") from error
 
     async def _level(self, resolved: Resolved) -> Level | None:

@@ -14,14 +14,20 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 from iiif_server.cache.failures import RecentFailures
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import EntryKey, Store
-from iiif_server.errors import IiifServerError, RenderFailedError
+from iiif_server.errors import (
+    IiifServerError,
+    OriginalChangedError,
+    OutOfRoomError,
+    RenderFailedError,
+    SourceUnavailableError,
+)
 from iiif_server.imaging.build import BuildPlan, part_of
 from iiif_server.imaging.header import ImageHeader
 from iiif_server.imaging.plan import ProfileAction, tile_profile
 from iiif_server.imaging.pyramid import Grid, OpenPart, Part, Tile
 from iiif_server.imaging.render import build_part
 from iiif_server.pipeline.keys import FORMAT_VERSION, digest
-from iiif_server.pipeline.originals import Original
+from iiif_server.pipeline.originals import Original, raise_if_changed
 from iiif_server.workers.pool import WorkerPool
 
 
@@ -205,10 +211,14 @@ class Pyramids:
                 # Another process may have made it while this one waited for the lock.
                 if await asyncio.to_thread(self._store.find, key) is None:
                     await self._make_part(pyramid, part, key)
+        except (OriginalChangedError, OutOfRoomError, SourceUnavailableError):
+            raise  # it may be another matter the next time
         except IiifServerError as error:
+            await raise_if_changed(pyramid.original)
             self._failures.remember(key, error)
             raise
         except Exception as error:  # the disk's refusal, or whatever else a worker stumbles on
+            await raise_if_changed(pyramid.original)
             failure = RenderFailedError("The pyramid of this image could not be made.")
             self._failures.remember(key, failure)
             raise failure from error

@@ -20,13 +20,18 @@ STATUS: dict[type[errors.IiifServerError], int] = {
     errors.OriginalRefusedError: 422,
     errors.OriginalChangedError: 503,
     errors.RenderTimedOutError: 503,
+    errors.OutOfRoomError: 503,
     errors.RenderFailedError: 500,
     errors.SourceTimedOutError: 504,
     errors.SourceUnavailableError: 502,
 }
 """An error that is not here has the status of its nearest ancestor."""
 
-RETRY_AFTER_SECONDS = {errors.OriginalChangedError: 1, errors.RenderTimedOutError: 60}
+RETRY_AFTER_SECONDS = {
+    errors.OriginalChangedError: 1,
+    errors.RenderTimedOutError: 60,
+    errors.OutOfRoomError: 10,
+}
 
 logger = logging.getLogger("iiif_server")
 
