@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check static format lint types floors e2e bench docs lock clean
+.PHONY: help install run test check static format lint types floors e2e fuzz bench docs lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,7 +23,7 @@ run: install ## Serve images; without settings (IIIF_CONFIG, IIIF_*), a sample i
 	$(BIN)/iiif-server serve
 
 test: install ## Run all tests but the end-to-end ones
-	$(BIN)/python -m pytest -q -n auto tests/unit tests/property tests/integration
+	$(BIN)/python -m pytest -q -n auto tests/unit tests/property tests/integration tests/fuzz
 
 check: static test ## All checks and tests but the end-to-end ones
 
@@ -44,6 +44,15 @@ floors: install ## Check that each floor imports only downward
 e2e: install ## Real servers, the official validator, real clients
 	tests/e2e/run
 
+FUZZ_SECONDS ?= 300
+FUZZ_TARGETS := request header pixels pyramid
+
+fuzz: install ## Look for inputs that break a promise (5 minutes); FUZZ_SECONDS=60
+	test ! -e requirements-fuzz.lock || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements-fuzz.lock
+	for target in $(FUZZ_TARGETS); do \
+		PYTHONPATH=tests $(BIN)/python -m fuzz $$target --seconds $$(($(FUZZ_SECONDS) / $(words $(FUZZ_TARGETS)))) || exit 1; \
+	done
+
 bench: install ## Measure beside other servers (20 minutes; installs Debian packages); BENCH=--quick
 	bench/prepare.sh
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
@@ -56,6 +65,7 @@ lock: ## Resolve and lock the versions of all dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 -c requirements-dev.lock --group bench pyproject.toml -o requirements-bench.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group fuzz -o requirements-fuzz.lock
 
 clean: ## Remove what can be made again
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -65,7 +65,12 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
         header_pool = await _open_pool(stack, settings, observer, "size", reach)
         reach = replace(reach, derivatives=store.root, incoming=store.incoming)
         image_pool = await _open_pool(stack, settings, observer, "image", reach)
-        headers = Headers(header_pool, settings.info_cache_size, settings.limits.max_source_pixels)
+        headers = Headers(
+            header_pool,
+            settings.info_cache_size,
+            settings.limits.max_source_pixels,
+            settings.limits.source,
+        )
         formats = await image_pool.run(output_formats, None, timeout=_STARTUP_TIMEOUT)
         pyramids = Pyramids(
             store,

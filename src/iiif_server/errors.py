@@ -135,7 +135,7 @@ class DamagedOriginalError(OriginalRefusedError):
 
 
 class OriginalTooLargeError(OriginalRefusedError):
-    """More pixels or bytes than this server is configured to read."""
+    """More pixels, bytes, frames, scans or the like than this server reads."""
 
 
 class OriginalChangedError(IiifServerError):
@@ -164,6 +164,10 @@ class NotKeptError(RenderFailedError):
 
 class TooMuchMemoryError(RenderFailedError):
     """Making the image takes more memory than one worker is given."""
+
+
+class OutOfRoomError(RenderFailedError):
+    """The machine has not the memory or the disk for the image now; it may have later."""
 
 
 class WorkerDiedError(RenderFailedError):

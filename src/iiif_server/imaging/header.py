@@ -12,11 +12,17 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageErr
 
 from iiif_server.errors import (
     DamagedOriginalError,
+    IiifServerError,
     OriginalChangedError,
     OriginalTooLargeError,
     UnsupportedOriginalError,
 )
 from iiif_server.image_api.geometry import Dimensions
+from iiif_server.imaging.blame import refusal
+from iiif_server.imaging.inspection.bounds import Bounds
+from iiif_server.imaging.inspection.files import inspect
+from iiif_server.imaging.inspection.jpeg import first_scan
+from iiif_server.imaging.inspection.subject import Subject
 from iiif_server.imaging.signatures import SIGNATURE_BYTES, OriginalFormat, recognise
 from iiif_server.imaging.tiff import StoredTiles, stored_tiles
 from iiif_server.imaging.turns import FROM_EXIF, UPRIGHT, Turn
@@ -77,11 +83,14 @@ class ImageHeader:
         return self.orientation.apply(self.stored)
 
 
-def probe(path: Path, max_pixels: int) -> ImageHeader:
+_ANYTHING = Bounds()
+
+
+def probe(path: Path, max_pixels: int, bounds: Bounds = _ANYTHING) -> ImageHeader:
     """The header of the original at a path; nothing is decoded.
 
     Raises UnsupportedOriginalError, DamagedOriginalError, OriginalTooLargeError above
-    `max_pixels`, or OriginalChangedError if it is gone.
+    `max_pixels` or beyond the bounds, or OriginalChangedError if it is gone.
     """
     Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
     try:
@@ -91,27 +100,52 @@ def probe(path: Path, max_pixels: int) -> ImageHeader:
     except FileNotFoundError as error:
         raise OriginalChangedError("The original has just been removed.") from error
     with opened as file:
-        format_ = recognise(file.read(SIGNATURE_BYTES))
-        if format_ is None:
-            raise UnsupportedOriginalError(
-                "The original is not an image of a format that is read here: "
-                f"{', '.join(OriginalFormat)}."
-            )
-        file.seek(0)
+        format_ = _recognised(file, bounds)
         try:
+            inspect(Subject(file, format_, max_pixels, bounds))
+            file.seek(0)
             header = _read(file, format_)
         except UnidentifiedImageError as error:
             if format_ is OriginalFormat.TIFF:
                 return _checked(_read_tiff_otherwise(path), max_pixels)
-            raise DamagedOriginalError(f"The header of this {format_} image is damaged.") from error
-        except UnsupportedOriginalError:
+            raise _damaged(format_) from error
+        except IiifServerError:
             raise
         except Exception as error:  # decoders of hostile data raise whatever they like
-            raise DamagedOriginalError(f"The header of this {format_} image is damaged.") from error
+            raise _told(error, format_) from error
     return _checked(header, max_pixels)
 
 
+def _recognised(file: BinaryIO, bounds: Bounds) -> OriginalFormat:
+    """The format of a file, by its first bytes and nothing else, if it is one that is read."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    format_ = recognise(file.read(SIGNATURE_BYTES))
+    if format_ is None or format_ not in bounds.formats:
+        read = ", ".join(format_ for format_ in OriginalFormat if format_ in bounds.formats)
+        raise UnsupportedOriginalError(
+            f"The original is not an image of a format that is read here: {read}."
+        )
+    if size > bounds.file_bytes:
+        raise OriginalTooLargeError(
+            f"The original has {size:,} bytes; this server reads up to {bounds.file_bytes:,}."
+        )
+    return format_
+
+
+def _told(error: Exception, format_: OriginalFormat) -> IiifServerError:
+    """What to tell the client where a library stumbled over a header."""
+    told = refusal(error, format_)
+    return _damaged(format_) if isinstance(told, DamagedOriginalError) else told
+
+
+def _damaged(format_: OriginalFormat) -> DamagedOriginalError:
+    return DamagedOriginalError(f"The header of this {format_} image is damaged.")
+
+
 def _checked(header: ImageHeader, max_pixels: int) -> ImageHeader:
+    if min(header.stored.width, header.stored.height) < 1:
+        raise _damaged(header.format)
     if header.stored.area > max_pixels:
         raise OriginalTooLargeError(
             f"The original has {header.stored.area:,} pixels; "
@@ -160,7 +194,7 @@ def _read_tiff_otherwise(path: Path) -> ImageHeader:
     try:
         image = pyvips.Image.tiffload(str(path))
     except pyvips.Error as error:
-        raise DamagedOriginalError("The header of this TIFF image is damaged.") from error
+        raise _told(error, OriginalFormat.TIFF) from error
     if image.format not in {"uchar", "ushort"} and image.interpretation != "labs":
         raise UnsupportedOriginalError(
             f"The samples of this TIFF are of the type {image.format}, which has no display range; "
@@ -261,10 +295,13 @@ def _mcu(sampling: list[tuple[int, int]]) -> Dimensions | None:
 
 
 def _has_end(file: BinaryIO) -> bool:
-    """Whether an end-of-image marker stands in the last 64 KiB: cameras append a little."""
-    file.seek(0, 2)
-    file.seek(max(0, file.tell() - 65_536))
-    return b"\xff\xd9" in file.read()
+    """Whether an end-of-image marker stands in the last 64 KiB: cameras append a little.
+
+    Those of thumbnails stand before the first scan.
+    """
+    subject = Subject(file, OriginalFormat.JPEG)
+    start = max(first_scan(subject), subject.size - 65_536)
+    return b"\xff\xd9" in subject.at(start, 65_536)
 
 
 _UNSUPPORTED_MODES = frozenset({"F", "I"})

@@ -4,6 +4,7 @@ import contextlib
 import mmap
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 
 from iiif_server.errors import OriginalChangedError
@@ -19,7 +20,7 @@ class OpenOriginal:
         self._mapped: mmap.mmap | None = None
         if self.changed:
             self.close()
-            raise OriginalChangedError("The original has just been replaced; please ask again.")
+            raise _replaced()
 
     def __repr__(self) -> str:
         return f"<OpenOriginal {self.identity}>"
@@ -37,12 +38,29 @@ class OpenOriginal:
         status = os.fstat(self.descriptor)
         return (status.st_size, status.st_mtime_ns) != (self.identity.size, self.identity.mtime_ns)
 
+    @contextlib.contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """What is made inside is of the file as it was when its header was read.
+
+        Raises OriginalChangedError if it is written meanwhile, whatever came of it: what failed
+        may not be its fault, and what did not may be half of one image and half of another.
+        """
+        try:
+            yield
+        finally:
+            if self.changed:
+                raise _replaced()
+
     def close(self) -> None:
         """Give the file back."""
         if self._mapped is not None:
             with contextlib.suppress(BufferError):  # somebody still looks at it; it goes with them
                 self._mapped.close()
         os.close(self.descriptor)
+
+
+def _replaced() -> OriginalChangedError:
+    return OriginalChangedError("The original has just been replaced; please ask again.")
 
 
 class OpenOriginals:

@@ -1,7 +1,8 @@
 """Pixels through libvips; Pillow where the libvips wheel has no decoder or encoder."""
 
+import logging
 import os
-import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,12 @@ from typing import Any, TypeAlias, TypeVar
 import pyvips
 from PIL import Image, ImageCms
 
-from iiif_server.errors import DamagedOriginalError
+from iiif_server.errors import DamagedOriginalError, IiifServerError
 from iiif_server.image_api.formats import FACTS, Format
 from iiif_server.image_api.geometry import Box, Dimensions
 from iiif_server.image_api.quality import Quality
 from iiif_server.imaging.alignment import Span, aligned_span
+from iiif_server.imaging.blame import refusal
 from iiif_server.imaging.header import Colour, ImageHeader
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import ProfileAction, Work
@@ -56,8 +58,6 @@ class Tiles:
 
 _ICC = "icc-profile-data"
 _ORIENTATION = "orientation"
-_NO_MEMORY = re.compile(r"(out of|insufficient|not enough|allocate) memory", re.IGNORECASE)
-"""How libvips and the decoders in it say that an allocation failed."""
 _SEEN = 0.02
 """The part of a pixel by which an edge may be off before it is put right."""
 _NEAR = 0.05
@@ -150,22 +150,27 @@ def decoded(header: ImageHeader, items: Iterable[Item]) -> Iterator[Item]:
 
 @contextmanager
 def decoding(header: ImageHeader) -> Iterator[None]:
-    """Whatever libvips and Pillow raise inside becomes a DamagedOriginalError, or a MemoryError.
+    """Whatever libvips and Pillow raise inside becomes one of our errors, by whose fault it is.
 
-    They name what they stumbled on in their own words, which may hold a path.
+    They name what they stumbled on in their own words, which may hold a path; and on hostile data
+    Pillow raises whatever Python has.
     """
     try:
         yield
-    except (pyvips.Error, OSError, SyntaxError, ValueError) as error:
-        if _NO_MEMORY.search(str(error)):
-            raise MemoryError from error
-        raise DamagedOriginalError(
-            f"The original is damaged: its {header.format} data could not be decoded."
-        ) from error
+    except IiifServerError:
+        raise
+    except Exception as error:
+        raise refusal(error, header.format) from error
 
 
 def prepare_process(threads: int) -> None:
-    """Set libvips up for a worker: no cache of operations, this many threads, no odd loaders."""
+    """Set the libraries up for a worker: no odd loaders, this many threads, nothing cached.
+
+    What they have to say to their users goes nowhere: it comes with paths, and as often as the
+    author of a file likes.
+    """
+    warnings.simplefilter("ignore")
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)
     pyvips.cache_set_max(0)
     pyvips.block_untrusted_set(True)
     pyvips.vips_lib.vips_concurrency_set(threads)
@@ -206,7 +211,28 @@ def _worked(image: Pixels, at: Box, work: Work) -> Pixels:
 
 
 def _load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
-    """The stored pixels, reduced by `shrink`; decoded as they are asked for, from top to bottom."""
+    """The stored pixels, reduced by `shrink`; decoded as they are asked for, from top to bottom.
+
+    Raises DamagedOriginalError where the decoder sees another image than the header promised.
+    """
+    image = _loaded(descriptor, header, shrink)
+    if _is_whole(image, header, shrink):
+        return image
+    if header.format is OriginalFormat.GIF and header.stored.area <= _FEW_PIXELS:
+        # libvips takes some usual screens for those of the author, and leaves them out.
+        image = _load_with_pillow(descriptor, header.format, shrink)
+        if _is_whole(image, header, shrink):
+            return image
+    raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
+
+
+def _is_whole(image: Pixels, header: ImageHeader, shrink: int) -> bool:
+    """Whether an image has the stored dimensions, reduced and rounded either way."""
+    sides = (image.width, header.stored.width), (image.height, header.stored.height)
+    return all(side // shrink <= got <= -(-side // shrink) for got, side in sides)
+
+
+def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     loader = _LOADERS.get(header.format)
     if loader is None:
         return _load_with_pillow(descriptor, header.format, shrink)

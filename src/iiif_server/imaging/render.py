@@ -6,13 +6,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iiif_server.errors import TooMuchMemoryError
 from iiif_server.image_api.formats import Format
 from iiif_server.image_api.geometry import Box
 from iiif_server.image_api.quality import Quality
 from iiif_server.imaging import jpegtran, raster
+from iiif_server.imaging.blame import too_much_memory
 from iiif_server.imaging.build import BuildPlan, build
-from iiif_server.imaging.originals import OpenOriginals
+from iiif_server.imaging.originals import OpenOriginal, OpenOriginals
 from iiif_server.imaging.plan import Engine, Level, ProfileAction, RenderPlan, Work
 from iiif_server.imaging.pyramid import OpenPart, Tile
 from iiif_server.telemetry.stages import Stages
@@ -87,7 +87,9 @@ def render(plan: RenderPlan) -> Rendered:
 def build_part(plan: BuildPlan) -> int:
     """Make a part of a pyramid; see `build.build`."""
     with _within_memory():
-        return build(plan, _process.originals.get(plan.original))
+        original = _process.originals.get(plan.original)
+        with original.unchanged():
+            return build(plan, original)
 
 
 @contextmanager
@@ -96,10 +98,7 @@ def _within_memory() -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise TooMuchMemoryError(
-            "Making this image takes more memory than the server gives to one; "
-            "ask for a smaller one, or a part of it."
-        ) from error
+        raise too_much_memory() from error
 
 
 def _made(plan: RenderPlan, stages: Stages) -> tuple[Engine, bytes]:
@@ -111,6 +110,11 @@ def _made(plan: RenderPlan, stages: Stages) -> tuple[Engine, bytes]:
             return Engine.JPEGTRAN, _cut(plan.tile.work, plan.tile.data)
     with stages.measure("open"):
         original = _process.originals.get(plan.original)
+    with original.unchanged():
+        return _of_original(plan, original, stages)
+
+
+def _of_original(plan: RenderPlan, original: OpenOriginal, stages: Stages) -> tuple[Engine, bytes]:
     if plan.engine is Engine.JPEGTRAN:
         # What the header promised the data may not keep; pixels may still be had of it.
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):

@@ -16,6 +16,7 @@ from iiif_server.image_api.formats import Format, unsupported_format
 from iiif_server.image_api.geometry import Box, Limits
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
+from iiif_server.imaging.blame import too_much_memory
 from iiif_server.imaging.build import cuts_losslessly
 from iiif_server.imaging.header import Colour, ImageHeader
 from iiif_server.imaging.options import EncodingOptions
@@ -41,7 +42,7 @@ from iiif_server.imaging.render import Rendered, render
 from iiif_server.pipeline.body import IN_MEMORY, Body, open_body
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.keys import derivative_key, encoding_text
-from iiif_server.pipeline.originals import Original, Originals
+from iiif_server.pipeline.originals import Original, Originals, raise_if_changed
 from iiif_server.pipeline.pyramids import Pyramid, Pyramids
 from iiif_server.pipeline.tiled import NoSuchTileError, TiledOriginals
 from iiif_server.telemetry.events import Observer, RenderFailed
@@ -329,10 +330,15 @@ class Derivatives:
                 subject=str(resolved.original.file.path),
             )
         except IiifServerError:
+            # A worker that dies of a file that was cut short under it cannot say so.
+            await raise_if_changed(resolved.original)
             raise
+        except MemoryError as error:
+            raise too_much_memory() from error
         except Exception as error:
             # Whatever else a worker stumbles on: its words may hold a path, so they go to the log.
             self._observe(RenderFailed(str(resolved.original.identifier), repr(error)))
+            await raise_if_changed(resolved.original)
             raise RenderFailedError("The image could not be made.") from error
 
     async def _tile_to_cut(self, resolved: Resolved) -> TileToCut | None:

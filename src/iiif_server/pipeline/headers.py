@@ -4,8 +4,10 @@ from collections import OrderedDict
 from functools import partial
 
 from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.errors import IiifServerError, RenderFailedError
 from iiif_server.imaging.header import ImageHeader, probe
-from iiif_server.pipeline.originals import Original
+from iiif_server.imaging.inspection.bounds import Bounds
+from iiif_server.pipeline.originals import Original, raise_if_changed
 from iiif_server.workers.pool import WorkerPool
 
 _TIMEOUT = 20.0
@@ -15,10 +17,10 @@ _TIMEOUT = 20.0
 class Headers:
     """The `capacity` headers used last, by the original's identifier and state."""
 
-    def __init__(self, pool: WorkerPool, capacity: int, max_pixels: int) -> None:
+    def __init__(self, pool: WorkerPool, capacity: int, max_pixels: int, bounds: Bounds) -> None:
         self._pool = pool
         self._capacity = capacity
-        self._probe = partial(probe, max_pixels=max_pixels)
+        self._probe = partial(probe, max_pixels=max_pixels, bounds=bounds)
         self._known: OrderedDict[str, ImageHeader] = OrderedDict()
         self._flights: SingleFlight[str, ImageHeader] = SingleFlight()
 
@@ -29,7 +31,7 @@ class Headers:
         return len(self._known)
 
     async def of(self, original: Original) -> ImageHeader:
-        """The header of an original; raises OriginalRefusedError."""
+        """The header of an original; raises OriginalRefusedError, or OriginalChangedError."""
         key = original.fingerprint
         header = self._known.get(key)
         if header is None:
@@ -38,7 +40,16 @@ class Headers:
         return header
 
     async def _read(self, original: Original) -> ImageHeader:
-        return await self._pool.run(self._probe, original.file.path, timeout=_TIMEOUT)
+        try:
+            header = await self._pool.run(self._probe, original.file.path, timeout=_TIMEOUT)
+        except IiifServerError:
+            await raise_if_changed(original)  # it was not this one that could not be read
+            raise
+        except Exception as error:  # whatever else a worker stumbles on may hold a path
+            await raise_if_changed(original)
+            raise RenderFailedError("The header of this image could not be read.") from error
+        await raise_if_changed(original)
+        return header
 
     def _remember(self, key: str, header: ImageHeader) -> None:
         self._known[key] = header

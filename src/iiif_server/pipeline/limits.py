@@ -1,8 +1,10 @@
 """What is read and made at most."""
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt, model_validator
 
 from iiif_server.image_api.geometry import Limits
+from iiif_server.imaging.inspection.bounds import Bounds
+from iiif_server.imaging.signatures import OriginalFormat
 
 
 class LimitsOptions(BaseModel):
@@ -18,6 +20,16 @@ class LimitsOptions(BaseModel):
     """Most pixels in an image made (`maxArea`); upscaling needs a bound (Image API 3.0, 5.7)."""
     max_source_pixels: PositiveInt = 1_000_000_000
     """Most pixels in an original; larger ones are refused by their header."""
+    max_source_side: PositiveInt = 500_000
+    """Most pixels in a row or a column of an original."""
+    max_source_bytes: ByteSize = ByteSize(8_000_000_000)
+    """Most bytes in the file of an original, wherever it comes from."""
+    max_source_frames: PositiveInt = 10_000
+    """Most frames in an animation, and pages in a TIFF."""
+    max_source_scans: PositiveInt = 100
+    """Most scans in a progressive JPEG, each of which costs a pass over the whole image."""
+    formats: tuple[OriginalFormat, ...] = tuple(OriginalFormat)
+    """Formats of originals that are read, by their content; no others are ever decoded."""
     render_timeout: float = Field(default=60, gt=0)
     """Seconds that making one image may take before its process is killed."""
 
@@ -31,3 +43,14 @@ class LimitsOptions(BaseModel):
     def output(self) -> Limits:
         """The limits on images that are made, as they are published."""
         return Limits(self.max_width, self.max_height, self.max_area)
+
+    @property
+    def source(self) -> Bounds:
+        """The limits on originals, besides their pixels."""
+        return Bounds(
+            formats=frozenset(self.formats),
+            file_bytes=int(self.max_source_bytes),
+            side=self.max_source_side,
+            frames=self.max_source_frames,
+            scans=self.max_source_scans,
+        )

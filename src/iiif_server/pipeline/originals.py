@@ -37,6 +37,25 @@ class Original:
         return self.file.mtime_ns / 1e9
 
 
+async def raise_if_changed(original: Original) -> None:
+    """Raise OriginalChangedError if the file is not what it was when it was found.
+
+    What failed meanwhile, or was made, may have been of neither the old nor the new one.
+    """
+    await asyncio.to_thread(_raise_if_changed, original.file)
+
+
+def _raise_if_changed(file: Identity) -> None:
+    try:
+        status = file.path.stat()
+    except FileNotFoundError as error:
+        raise OriginalChangedError("The original has just been removed.") from error
+    except OSError:
+        return  # its disk fails: whoever reads it says so
+    if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
+        raise OriginalChangedError("The original has just been replaced; please ask again.")
+
+
 class Originals:
     """The originals of all configured types."""
 

@@ -16,7 +16,14 @@ from iiif_server.cache.failures import RecentFailures, Repetitions
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import Entry, EntryKey, Store
 from iiif_server.cache.threads import run_to_its_end
-from iiif_server.errors import IiifServerError, NotKeptError, RenderFailedError
+from iiif_server.errors import (
+    IiifServerError,
+    NotKeptError,
+    OriginalChangedError,
+    OutOfRoomError,
+    RenderFailedError,
+    SourceUnavailableError,
+)
 from iiif_server.image_api.geometry import square
 from iiif_server.image_api.request import Rendition
 from iiif_server.imaging.build import BuildPlan, expected_length, part_of
@@ -25,7 +32,7 @@ from iiif_server.imaging.plan import ProfileAction, lacks_no_level, own_grid, ti
 from iiif_server.imaging.pyramid import LAYOUT, Grid, OpenPart, Part, Tile
 from iiif_server.imaging.render import build_part
 from iiif_server.pipeline.keys import FORMAT_VERSION, digest
-from iiif_server.pipeline.originals import Original
+from iiif_server.pipeline.originals import Original, raise_if_changed
 from iiif_server.telemetry.events import Observer, PyramidFailed
 from iiif_server.workers.pool import WorkerPool
 
@@ -293,7 +300,10 @@ class Pyramids:
                 self._store.refused(error.refusal)
                 self._failures.remember(key, error, _DISK_FAILURE_SECONDS)
             raise
+        except (OriginalChangedError, OutOfRoomError, SourceUnavailableError):
+            raise  # it may be another matter the next time
         except Exception as error:
+            await raise_if_changed(pyramid.original)
             known = isinstance(error, IiifServerError)
             self._observe(
                 PyramidFailed(

@@ -26,6 +26,7 @@ STATUS: dict[type[errors.IiifServerError], int] = {
     errors.OriginalChangedError: 503,
     errors.RenderTimedOutError: 503,
     errors.TooMuchMemoryError: 413,
+    errors.OutOfRoomError: 503,
     errors.RenderFailedError: 500,
     errors.SourceBusyError: 503,
     errors.SourceTimedOutError: 504,
@@ -42,6 +43,7 @@ RETRY_AFTER_SECONDS = {
     errors.OriginalChangedError: 1,
     errors.SourceBusyError: 5,
     errors.RenderTimedOutError: 60,
+    errors.OutOfRoomError: 10,
 }
 
 logger = logging.getLogger("iiif_server")

@@ -1,0 +1,28 @@
+"""The inspection of each format."""
+
+from collections.abc import Callable
+
+from iiif_server.imaging.inspection import avif, bmp, gif, jpeg, jpeg2000, png, tiff, webp
+from iiif_server.imaging.inspection.subject import Subject
+from iiif_server.imaging.signatures import OriginalFormat
+
+
+def inspect(subject: Subject) -> None:
+    """Refuse what is too much for a decoder, or too little to be an image.
+
+    Reads little, decodes nothing, and takes what a file says for what it is: numbers of a stranger.
+    What it lets pass may still be damaged. Raises OriginalRefusedError.
+    """
+    _INSPECTIONS[subject.format](subject)
+
+
+_INSPECTIONS: dict[OriginalFormat, Callable[[Subject], None]] = {
+    OriginalFormat.JPEG: jpeg.inspect,
+    OriginalFormat.PNG: png.inspect,
+    OriginalFormat.TIFF: tiff.inspect,
+    OriginalFormat.WEBP: webp.inspect,
+    OriginalFormat.GIF: gif.inspect,
+    OriginalFormat.JPEG2000: jpeg2000.inspect,
+    OriginalFormat.AVIF: avif.inspect,
+    OriginalFormat.BMP: bmp.inspect,
+}

@@ -1,0 +1,199 @@
+"""What is fuzzed: functions that take any bytes, and promise something whatever these are."""
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import unquote
+
+from fastapi import FastAPI
+from pydantic import ValidationError
+from starlette.requests import Request
+from starlette.routing import Match
+
+from iiif_server.app import create_app
+from iiif_server.errors import (
+    NotFoundError,
+    OriginalRefusedError,
+    RequestRefusedError,
+)
+from iiif_server.image_api.geometry import Dimensions, Limits, square
+from iiif_server.image_api.identifier import parse_identifier
+from iiif_server.image_api.request import ImageFacts
+from iiif_server.imaging.header import ImageHeader, probe
+from iiif_server.imaging.pyramid import Grid, OpenPart, Tile, write_part
+from iiif_server.routes.addresses import written_identifier
+from iiif_server.routes.parameters import parameters_v2, parameters_v3
+from iiif_server.settings import Settings
+from support import pictures
+from support.pictures import PICTURES, photograph
+from support.rendering import derive
+
+MOST_PIXELS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One function under test, and the good inputs that it starts from."""
+
+    name: str
+    run: Callable[[bytes], None]
+    seeds: Callable[[], Sequence[bytes]]
+
+
+# --- identifiers and requests ---------------------------------------------------------------
+
+
+@cache
+def _app() -> FastAPI:
+    """The application, for its routes; nothing of it is started."""
+    return create_app(Settings(types={}), lambda _: None)
+
+
+def _ask(data: bytes) -> None:
+    """A path is an identifier and a request, or is refused; a rendition stays in its limits."""
+    raw = bytes(byte for byte in data.partition(b"?")[0] if 0x20 < byte < 0x7F)
+    path = "/" + unquote(raw.decode("ascii"))
+    scope = {"type": "http", "method": "GET", "path": path, "raw_path": b"/" + raw, "headers": []}
+    for route in _app().routes:
+        match, matched = route.matches(scope)
+        parameters = matched.get("path_params", {})
+        if match is not Match.FULL or "identifier" not in parameters:
+            continue
+        with suppress(RequestRefusedError, NotFoundError, ValidationError):
+            _understand(Request(scope), dict(parameters), str(getattr(route, "path", "")))
+        return
+
+
+def _understand(request: Request, parameters: dict[str, str], route: str) -> None:
+    routed = parameters.pop("identifier")
+    prefix = route.partition("/{identifier")[0]
+    after = route.count("/", len(prefix) + 1)
+    identifier = parse_identifier(written_identifier(request, prefix, after, routed), "default")
+    assert parse_identifier(identifier.encoded) == identifier
+    if "region" not in parameters:
+        return
+    asked = (parameters_v2 if prefix.endswith("2") else parameters_v3)(**parameters)
+    limits = Limits(4000, 3000, 1_000_000)
+    rendition = asked.resolve(ImageFacts(Dimensions(1000, 700), gray=False), limits)
+    assert rendition.size.area <= 1_000_000
+    assert rendition.region.x + rendition.region.width <= 1000
+    assert rendition.region.y + rendition.region.height <= 700
+
+
+def _requests() -> Sequence[bytes]:
+    identifiers = (b"a:b", b"a:b%2Fc/d", b"photos:%C3%A9%20%25", b"b", b"a:b:c", b"a:%00")
+    parameters = (
+        b"info.json",
+        b"full/max/0/default.jpg",
+        b"square/!100,100/!90/gray.png",
+        b"pct:10,10.5,50,.5/^pct:120/22.5/bitonal.webp",
+        b"1,2,300,400/^!20,30/0/color.tif",
+        b"0,0,1,1/full/360/native.gif",
+    )
+    paths = [identifier + b"/" + rest for identifier in identifiers for rest in parameters]
+    return [prefix + path for prefix in (b"", b"iiif/2/", b"iiif/3/") for path in paths]
+
+
+# --- originals ------------------------------------------------------------------------------
+
+
+@cache
+def _folder() -> Path:
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of this process's own is made in it
+    return Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+
+
+def _file(data: bytes) -> Path:
+    path = _folder() / f"input-{os.getpid()}"
+    path.write_bytes(data)
+    return path
+
+
+def _probed(data: bytes) -> ImageHeader | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as workers do
+        with suppress(OriginalRefusedError):
+            return probe(_file(data), MOST_PIXELS)
+    return None
+
+
+def _probe(data: bytes) -> None:
+    """Whatever a file holds, it has a header within the limits or is refused."""
+    header = _probed(data)
+    if header is not None:
+        assert 1 <= header.stored.area <= MOST_PIXELS
+        assert min(header.stored.width, header.stored.height) >= 1
+        assert header.max_shrink in {1, 2, 4, 8, 16, 32}
+
+
+def _decode(data: bytes) -> None:
+    """Whatever is behind a header that was read is decoded, or is the original's fault."""
+    if _probed(data) is None:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            made = derive(_file(data), "full/!40,40/0/default.png", max_pixels=MOST_PIXELS)
+        except (OriginalRefusedError, RequestRefusedError):
+            return
+    assert made.data.startswith(b"\x89PNG")
+
+
+@cache
+def _originals() -> Sequence[bytes]:
+    return [picture.encode(photograph(60, 44)) for picture in PICTURES]
+
+
+# --- pyramids -------------------------------------------------------------------------------
+
+_GRID = Grid(Dimensions(700, 500), square(128))
+
+
+@cache
+def _tiles() -> dict[Tile, bytes]:
+    """Each tile is another, as they are in a pyramid."""
+    return {
+        tile: pictures.jpeg(photograph(16, 16, seed=number), quality=30)
+        for number, (tile, _) in enumerate(
+            pair for factor in _GRID.scale_factors for pair in _GRID.tiles(factor)
+        )
+    }
+
+
+def _read_part(data: bytes) -> None:
+    """A part of a pyramid gives a tile as it was written, or says that it cannot."""
+    try:
+        opened = OpenPart(_file(data))
+    except OSError:
+        return
+    with opened as part:
+        for tile, written in _tiles().items():
+            try:
+                read = part.read(tile, _GRID)
+            except (KeyError, OSError):
+                continue
+            assert read == written, f"{tile} is another one"
+
+
+@cache
+def _parts() -> Sequence[bytes]:
+    path = _folder() / f"part-{os.getpid()}"
+    path.touch()
+    write_part(path, _tiles().items(), _GRID)
+    return [path.read_bytes()]
+
+
+TARGETS: dict[str, Target] = {
+    target.name: target
+    for target in (
+        Target("request", _ask, _requests),
+        Target("header", _probe, _originals),
+        Target("pixels", _decode, _originals),
+        Target("pyramid", _read_part, _parts),
+    )
+}
