@@ -13,6 +13,7 @@ from iiif_server.pipeline.derivatives import Derivatives
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.pyramids import Pyramids
+from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.services import Services
 from iiif_server.settings import Settings
@@ -20,6 +21,8 @@ from iiif_server.sources.base import Surroundings
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.registry import build_sources
 from iiif_server.telemetry.events import Observer
+from iiif_server.workers.admission import Capacity
+from iiif_server.workers.memory import memory_there_is
 from iiif_server.workers.pool import Setup, WorkerPool
 
 INCOMING = ".incoming"
@@ -49,11 +52,15 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
                 lambda name: Surroundings(name, settings.source_path / name, fetcher, observer),
             )
         )
-        headers = Headers(header_pool, settings.info_cache_size, settings.limits.max_source_pixels)
+        quarantine = Quarantine(settings.limits.quarantine, observer)
+        headers = Headers(
+            header_pool, quarantine, settings.info_cache_size, settings.limits.max_source_pixels
+        )
         formats = await image_pool.run(output_formats, None, timeout=_STARTUP_TIMEOUT)
         pyramids = Pyramids(
             store,
             image_pool,
+            quarantine,
             settings.pyramids,
             full_quality=settings.encoding.jpeg_quality,
             lossless=jpegtran.AVAILABLE,
@@ -65,6 +72,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             store,
             pyramids,
             image_pool,
+            quarantine=quarantine,
             observer=observer,
             limits=settings.limits.output,
             encoding=settings.encoding,
@@ -84,6 +92,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             fetcher=fetcher,
             header_pool=header_pool,
             image_pool=image_pool,
+            quarantine=quarantine,
             types=settings.types,
             default_type=settings.default_type,
             formats=formats,
@@ -94,6 +103,11 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             canonical_redirect=settings.canonical_redirect,
             started=time.time(),
         )
+
+
+def memory_for_images(settings: Settings) -> int:
+    """Bytes that making images may take, over all processes."""
+    return int(settings.limits.memory or memory_there_is() // 2)
 
 
 def open_store(settings: Settings, observer: Observer) -> Store:
@@ -109,7 +123,15 @@ async def _open_pool(
     # Between them, the image processes use the cores once.
     threads = max(1, (os.cpu_count() or 1) // settings.image_pool_size)
     setup = Setup(prepare_process, (remembers, threads), _PRELOAD)
-    pool = WorkerPool(name, size, setup, observer, remembers=remembers)
+    pool = WorkerPool(
+        name,
+        size,
+        setup,
+        observer,
+        remembers=remembers,
+        capacity=Capacity(size, memory_for_images(settings), settings.limits.queue_length),
+        queue_timeout=settings.limits.queue_timeout,
+    )
     stack.push_async_callback(pool.close)
     await pool.open()
     return pool

@@ -4,16 +4,25 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import EntryKey, Store
-from iiif_server.errors import IiifServerError, OriginalChangedError, RenderFailedError
+from iiif_server.errors import (
+    IiifServerError,
+    ImageTooLargeError,
+    NotNowError,
+    OriginalChangedError,
+    QuarantinedError,
+    RenderFailedError,
+)
 from iiif_server.image_api.formats import Format, unsupported_format
 from iiif_server.image_api.geometry import Limits
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
+from iiif_server.imaging.cost import cost_of_render
 from iiif_server.imaging.header import Colour, ImageHeader
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import (
@@ -30,14 +39,16 @@ from iiif_server.imaging.plan import (
 )
 from iiif_server.imaging.pyramid import Tile
 from iiif_server.imaging.render import Rendered, render
-from iiif_server.pipeline.body import IN_MEMORY, Body, open_body
+from iiif_server.pipeline.body import IN_MEMORY, Body, in_thread, open_body
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.keys import derivative_key
 from iiif_server.pipeline.originals import Original, Originals
 from iiif_server.pipeline.pyramids import Pyramid, Pyramids
+from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.telemetry.events import Observer, RenderFailed
 from iiif_server.telemetry.events import Rendered as RenderedEvent
 from iiif_server.telemetry.stages import Stages
+from iiif_server.workers.admission import Demand, lane_of
 from iiif_server.workers.pool import WorkerPool
 
 _READ_TRIES = 3
@@ -93,6 +104,7 @@ class Derivatives:
         pyramids: Pyramids,
         pool: WorkerPool,
         *,
+        quarantine: Quarantine,
         observer: Observer,
         limits: Limits,
         encoding: EncodingOptions,
@@ -105,6 +117,7 @@ class Derivatives:
         self._store = store
         self._pyramids = pyramids
         self._pool = pool
+        self._quarantine = quarantine
         self._observe = observer
         self._limits = limits
         self._encoding = encoding
@@ -150,19 +163,23 @@ class Derivatives:
             yield Resolved(original, header, rendition, engine, work, key, pyramid, tile, stages)
 
     async def body(self, resolved: Resolved) -> Body:
-        """The bytes of the answer, complete; raises OriginalRefusedError or RenderFailedError."""
+        """The bytes of the answer, complete.
+
+        Raises OriginalRefusedError, RenderFailedError, NotNowError, or ImageTooLargeError.
+        """
         if resolved.engine is Engine.ORIGINAL:
             self._count(resolved, Engine.ORIGINAL)
-            return await asyncio.to_thread(_original_body, resolved.original)
+            return await in_thread(partial(_original_body, resolved.original))
         if resolved.pyramid is not None and resolved.tile is not None:
-            with suppress(RenderFailedError):  # no room for a pyramid: the tile can be had without
+            # Where there can be no pyramid, the tile may be had without.
+            with suppress(RenderFailedError, ImageTooLargeError, QuarantinedError):
                 with resolved.stages.measure("tile"):
                     data = await self._pyramids.tile(resolved.pyramid, resolved.tile)
                 self._count(resolved, Engine.TILE)
                 return Body(len(data), data)
         for _ in range(_READ_TRIES):
             with resolved.stages.measure("cache"):
-                stored = await asyncio.to_thread(self._stored, resolved.key)
+                stored = await in_thread(partial(self._stored, resolved.key))
             if stored is not None:
                 resolved.stages.engine = "cache"
                 return stored
@@ -173,7 +190,7 @@ class Derivatives:
                 self._tidy_up()
                 return Body(len(made.content), made.content)
             try:
-                return await asyncio.to_thread(open_body, made.content)
+                return await in_thread(partial(open_body, made.content))
             except FileNotFoundError:
                 continue  # evicted before we came to it
             finally:
@@ -181,7 +198,8 @@ class Derivatives:
         raise RenderFailedError("The image was removed as fast as it was made; please ask again.")
 
     async def close(self) -> None:
-        """Wait for the housekeeping that is under way."""
+        """Make nothing more, and wait for the housekeeping that is under way."""
+        await self._flights.close()
         if self._housekeeping:
             await asyncio.wait(self._housekeeping)
 
@@ -201,6 +219,8 @@ class Derivatives:
             plan = await self._plan(resolved, target)
             rendered = await self._run(resolved, plan)
             content = await asyncio.to_thread(self._keep, resolved, rendered, target)
+        except NotNowError:  # whoever refused has told
+            raise
         except IiifServerError as error:
             self._observe(RenderFailed(str(resolved.original.identifier), str(error)))
             raise
@@ -221,7 +241,7 @@ class Derivatives:
         engine = resolved.engine
         if engine is Engine.TILE:  # of a pyramid that cannot be: the next best
             engine = choose_engine(resolved.header, resolved.work, lossless=self._lossless)
-        return RenderPlan(
+        plan = RenderPlan(
             original=resolved.original.file,
             header=resolved.header,
             engine=engine,
@@ -230,15 +250,24 @@ class Derivatives:
             encoding=self._encoding,
             target=target,
         )
+        if engine is Engine.JPEGTRAN and cost_of_render(plan).bytes > self._pool.memory:
+            return replace(plan, engine=Engine.RASTER)  # which need not hold the whole image
+        return plan
 
     async def _run(self, resolved: Resolved, plan: RenderPlan) -> Rendered:
+        cost = cost_of_render(plan)
+        lane = lane_of(resolved.rendition.size.area, cost.bytes, cost.effort)
         try:
-            return await self._pool.run(
-                render,
-                plan,
-                timeout=self._render_timeout,
-                subject=str(resolved.original.file.path),
-            )
+            with self._quarantine.guarding(resolved.original, lane):
+                return await self._pool.run(
+                    render,
+                    plan,
+                    timeout=self._render_timeout,
+                    subject=str(resolved.original.file.path),
+                    demand=Demand(lane, cost.bytes),
+                    # What has begun is finished and kept, though the client may have left.
+                    begun=lambda: self._flights.keep(resolved.key),
+                )
         except IiifServerError:
             raise
         except Exception as error:

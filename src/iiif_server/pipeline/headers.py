@@ -4,8 +4,10 @@ from collections import OrderedDict
 from functools import partial
 
 from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.errors import RenderTimedOutError
 from iiif_server.imaging.header import ImageHeader, probe
 from iiif_server.pipeline.originals import Original
+from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.workers.pool import WorkerPool
 
 _TIMEOUT = 20.0
@@ -15,8 +17,11 @@ _TIMEOUT = 20.0
 class Headers:
     """The `capacity` headers used last, by the original's identifier and state."""
 
-    def __init__(self, pool: WorkerPool, capacity: int, max_pixels: int) -> None:
+    def __init__(
+        self, pool: WorkerPool, quarantine: Quarantine, capacity: int, max_pixels: int
+    ) -> None:
         self._pool = pool
+        self._quarantine = quarantine
         self._capacity = capacity
         self._probe = partial(probe, max_pixels=max_pixels)
         self._known: OrderedDict[str, ImageHeader] = OrderedDict()
@@ -29,7 +34,10 @@ class Headers:
         return len(self._known)
 
     async def of(self, original: Original) -> ImageHeader:
-        """The header of an original; raises OriginalRefusedError."""
+        """The header of an original.
+
+        Raises OriginalRefusedError, NotNowError or RenderFailedError.
+        """
         key = original.fingerprint
         header = self._known.get(key)
         if header is None:
@@ -38,7 +46,13 @@ class Headers:
         return header
 
     async def _read(self, original: Original) -> ImageHeader:
-        return await self._pool.run(self._probe, original.file.path, timeout=_TIMEOUT)
+        with self._quarantine.guarding(original, None):
+            try:
+                return await self._pool.run(self._probe, original.file.path, timeout=_TIMEOUT)
+            except RenderTimedOutError as error:
+                raise RenderTimedOutError(
+                    f"Reading the header of the original takes longer than {_TIMEOUT:g} seconds."
+                ) from error
 
     def _remember(self, key: str, header: ImageHeader) -> None:
         self._known[key] = header

@@ -1,6 +1,6 @@
 """What is read and made at most."""
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt, model_validator
 
 from iiif_server.image_api.geometry import Limits
 
@@ -20,6 +20,14 @@ class LimitsOptions(BaseModel):
     """Most pixels in an original; larger ones are refused by their header."""
     render_timeout: float = Field(default=60, gt=0)
     """Seconds that making one image may take before its process is killed."""
+    queue_timeout: float = Field(default=30, gt=0)
+    """Seconds that a request may wait for a process to become free; then 503."""
+    queue_length: PositiveInt = 32
+    """Full-size images that may wait for a process; more are refused at once, with 503."""
+    memory: ByteSize | None = Field(default=None, gt=0)
+    """Memory for images being made, as estimated; unset: half of the machine's or container's."""
+    quarantine: float = Field(default=300, ge=0)
+    """Seconds for which an original is left alone over which a process died or was killed."""
 
     @model_validator(mode="after")
     def _check(self) -> "LimitsOptions":

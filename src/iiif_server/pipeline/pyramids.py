@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,17 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
 from iiif_server.cache.failures import RecentFailures
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import EntryKey, Store
-from iiif_server.errors import IiifServerError, RenderFailedError
+from iiif_server.errors import IiifServerError, NotNowError, RenderFailedError
 from iiif_server.imaging.build import BuildPlan, part_of
+from iiif_server.imaging.cost import cost_of_build
 from iiif_server.imaging.header import ImageHeader
 from iiif_server.imaging.plan import ProfileAction, tile_profile
 from iiif_server.imaging.pyramid import Grid, OpenPart, Part, Tile
 from iiif_server.imaging.render import build_part
 from iiif_server.pipeline.keys import FORMAT_VERSION, digest
 from iiif_server.pipeline.originals import Original
+from iiif_server.pipeline.quarantine import Quarantine
+from iiif_server.workers.admission import Demand, Lane
 from iiif_server.workers.pool import WorkerPool
 
 
@@ -84,6 +87,7 @@ class Pyramids:
         self,
         store: Store,
         pool: WorkerPool,
+        quarantine: Quarantine,
         options: PyramidOptions,
         *,
         full_quality: int,
@@ -92,6 +96,7 @@ class Pyramids:
     ) -> None:
         self._store = store
         self._pool = pool
+        self._quarantine = quarantine
         self._options = options
         self._full_quality = full_quality
         self._lossless = lossless
@@ -122,7 +127,8 @@ class Pyramids:
     async def tile(self, pyramid: Pyramid, tile: Tile) -> bytes:
         """The JPEG of a tile; its part is made first if it has to be.
 
-        Raises DamagedOriginalError, or RenderFailedError where a part cannot be made or kept.
+        Raises DamagedOriginalError, NotNowError, RenderFailedError where a part cannot be made or
+        kept, or ImageTooLargeError where that would take too much memory.
         """
         part = part_of(pyramid.header, tile.scale_factor)
         for _ in range(_READ_TRIES):
@@ -160,6 +166,7 @@ class Pyramids:
             task.cancel()
         if self._background:
             await asyncio.wait(self._background)
+        await self._flights.close()
         while self._kept:
             self._kept.popitem()[1].part.close()
 
@@ -205,6 +212,8 @@ class Pyramids:
                 # Another process may have made it while this one waited for the lock.
                 if await asyncio.to_thread(self._store.find, key) is None:
                     await self._make_part(pyramid, part, key)
+        except NotNowError:
+            raise
         except IiifServerError as error:
             self._failures.remember(key, error)
             raise
@@ -216,27 +225,38 @@ class Pyramids:
     async def _make_part(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
         target = await asyncio.to_thread(self._store.reserve)
         try:
-            plan = BuildPlan(
-                original=pyramid.original.file,
-                header=pyramid.header,
-                part=part,
-                grid=pyramid.grid,
-                profile=pyramid.profile,
-                lossless=self._lossless,
-                reduced_quality=self._options.quality,
-                full_quality=self._full_quality,
-                target=target,
-            )
-            await self._pool.run(
-                build_part,
-                plan,
-                timeout=self._options.build_timeout,
-                subject=str(pyramid.original.file.path),
-            )
+            plan = self._plan(pyramid, part, target)
+            with self._quarantine.guarding(pyramid.original, Lane.BUILD):
+                await self._pool.run(
+                    build_part,
+                    plan,
+                    timeout=self._options.build_timeout,
+                    subject=str(pyramid.original.file.path),
+                    demand=Demand(Lane.BUILD, cost_of_build(plan).bytes),
+                    # What has begun is finished, though the viewer that asked may look elsewhere.
+                    begun=lambda: self._flights.keep(key),
+                )
             if await asyncio.to_thread(self._store.commit, key, target, "szi") is None:
                 raise RenderFailedError("The pyramid of this image could not be kept.")
         finally:
             await asyncio.to_thread(target.unlink, missing_ok=True)
+
+    def _plan(self, pyramid: Pyramid, part: Part, target: Path) -> BuildPlan:
+        plan = BuildPlan(
+            original=pyramid.original.file,
+            header=pyramid.header,
+            part=part,
+            grid=pyramid.grid,
+            profile=pyramid.profile,
+            lossless=self._lossless,
+            reduced_quality=self._options.quality,
+            full_quality=self._full_quality,
+            target=target,
+        )
+        if cost_of_build(plan).bytes > self._pool.memory:
+            # Tiles that are compressed anew are better than none.
+            return replace(plan, lossless=False)
+        return plan
 
     def _make_ahead(self, pyramid: Pyramid, part: Part) -> None:
         """Make a part that will be asked for next, unless it is there or under way."""

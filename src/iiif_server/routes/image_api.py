@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 
 from iiif_server.image_api.formats import FACTS
@@ -19,6 +20,7 @@ from iiif_server.pipeline.derivatives import Resolved
 from iiif_server.routes.addresses import written_identifier
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import deliver
+from iiif_server.routes.leaving import while_connected
 from iiif_server.routes.negotiation import JSON, LD_JSON, Representation, negotiate
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
 from iiif_server.routes.problems import DOCUMENTED
@@ -26,6 +28,8 @@ from iiif_server.routes.services import Services, services
 
 _INFORMATION_SEGMENTS = 1
 _IMAGE_SEGMENTS = 4
+_GONE = 499
+"""What stands for an answer that nobody gets, where it shows at all."""
 
 Provided = Annotated[Services, Depends(services)]
 
@@ -76,7 +80,10 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     ) -> Response:
         """A region of an image, scaled, rotated, in a quality and a format."""
         written = written_identifier(request, prefix, _IMAGE_SEGMENTS, identifier)
-        return await _image(_Call(request, provided, version, prefix, written), asked)
+        try:
+            return await _image(_Call(request, provided, version, prefix, written), asked)
+        except ClientDisconnect:
+            return Response(status_code=_GONE)
 
     return router
 
@@ -172,7 +179,8 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
         headers |= validators(tag, modified)
         if is_not_modified(call.request.headers, tag, modified):
             return Response(status_code=304, headers=headers)
-        body = await call.provided.derivatives.body(resolved)
+        async with while_connected(call.request):
+            body = await call.provided.derivatives.body(resolved)
         headers["Server-Timing"] = _server_timing(resolved)
     return deliver(body, FACTS[asked.format].media_type, headers)
 

@@ -40,6 +40,11 @@ class Status(BaseModel):
     made_by: dict[str, int]
     """How many answers each engine has made; those from the cache do not count."""
     pools: dict[str, dict[str, int]]
+    lanes: dict[str, dict[str, int]]
+    """What the image processes do by kind of work: tile (tiles and small images), build (parts of
+    pyramids) and full (full-size images and what is as expensive)."""
+    quarantined: int
+    """Originals that are left alone because processes died over them."""
 
 
 @router.get("/health", summary="Liveness")
@@ -66,4 +71,6 @@ async def status(provided: Annotated[Services, Depends(services)]) -> Status:
             "size": asdict(provided.header_pool.stats),
             "image": asdict(provided.image_pool.stats),
         },
+        lanes={str(lane): asdict(stats) for lane, stats in provided.image_pool.lanes.items()},
+        quarantined=len(provided.quarantine),
     )

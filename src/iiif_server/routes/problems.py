@@ -15,9 +15,11 @@ STATUS: dict[type[errors.IiifServerError], int] = {
     errors.RequestRefusedError: 400,
     errors.NotFoundError: 404,
     errors.NotAcceptableError: 406,
+    errors.ImageTooLargeError: 413,
     errors.OriginalTooLargeError: 413,
     errors.UnsupportedOriginalError: 415,
     errors.OriginalRefusedError: 422,
+    errors.NotNowError: 503,
     errors.OriginalChangedError: 503,
     errors.RenderTimedOutError: 503,
     errors.RenderFailedError: 500,
@@ -27,6 +29,7 @@ STATUS: dict[type[errors.IiifServerError], int] = {
 """An error that is not here has the status of its nearest ancestor."""
 
 RETRY_AFTER_SECONDS = {errors.OriginalChangedError: 1, errors.RenderTimedOutError: 60}
+"""For errors that do not say it themselves."""
 
 logger = logging.getLogger("iiif_server")
 
@@ -45,7 +48,7 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
         404: "There is no such type or image",
         405: "Only GET, HEAD and OPTIONS are answered",
         406: "The Accept header takes no representation that there is",
-        413: "The original is larger than this server reads",
+        413: "The original is larger than this server reads, or the image than it can make",
         415: "The original is not an image of a format that is read",
         422: "The original is damaged",
         500: "The image could not be made",
@@ -79,7 +82,10 @@ def install(app: FastAPI) -> None:
 async def _refused(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, errors.IiifServerError):  # pragma: no cover - Starlette's typing
         raise error
-    seconds = RETRY_AFTER_SECONDS.get(type(error))
+    if isinstance(error, errors.NotNowError):
+        seconds: int | None = error.retry_after
+    else:
+        seconds = RETRY_AFTER_SECONDS.get(type(error))
     return problem(status_of(error), str(error), {"Retry-After": str(seconds)} if seconds else None)
 
 

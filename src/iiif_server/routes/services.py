@@ -14,6 +14,7 @@ from iiif_server.pipeline.derivatives import Derivatives
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.pyramids import Pyramids
+from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.routes.addresses import Addressing
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import Fetcher
@@ -33,6 +34,7 @@ class Services:
     fetcher: Fetcher
     header_pool: WorkerPool
     image_pool: WorkerPool
+    quarantine: Quarantine
     types: Mapping[str, TypeOptions]
     default_type: str | None
     formats: tuple[Format, ...]

@@ -8,12 +8,13 @@ from iiif_server.telemetry.events import (
     EntryDropped,
     Event,
     FetchFailed,
+    Quarantined,
     RenderFailed,
     StoreFailed,
     WorkerReplaced,
 )
 
-_WARNINGS = (EntryDropped, FetchFailed, RenderFailed, StoreFailed, WorkerReplaced)
+_WARNINGS = (EntryDropped, FetchFailed, Quarantined, RenderFailed, StoreFailed, WorkerReplaced)
 
 logger = logging.getLogger("iiif_server")
 

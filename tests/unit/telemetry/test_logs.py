@@ -11,10 +11,12 @@ from iiif_server.telemetry.events import (
     Evicted,
     Fetched,
     FetchFailed,
+    Quarantined,
     Rendered,
     RenderFailed,
     StoreFailed,
     WorkerReplaced,
+    WorkRefused,
 )
 from iiif_server.telemetry.logs import log_event, uvicorn_logging
 
@@ -28,6 +30,16 @@ EVENTS: list[tuple[Event, int, str]] = [
     ),
     (RenderFailed("a:b", "no"), logging.WARNING, "RenderFailed identifier='a:b' reason='no'"),
     (WorkerReplaced("images", "x"), logging.WARNING, "WorkerReplaced pool='images' reason='x'"),
+    (
+        WorkRefused("images", "full", "busy"),
+        logging.INFO,
+        "WorkRefused pool='images' lane='full' reason='busy'",
+    ),
+    (
+        Quarantined("a:b", "tile", 300.0, "no"),
+        logging.WARNING,
+        "Quarantined identifier='a:b' lane='tile' seconds=300.0 reason='no'",
+    ),
     (Evicted(3, 10), logging.INFO, "Evicted files=3 size=10"),
     (EntryDropped("x", "torn"), logging.WARNING, "EntryDropped name='x' reason='torn'"),
     (StoreFailed("full"), logging.WARNING, "StoreFailed reason='full'"),
