@@ -83,7 +83,7 @@ def copies(image: BenchImage, folder: Path, names: Iterable[str]) -> list[str]:
 
 def _make(image: BenchImage) -> None:
     part = image.jpeg.with_suffix(".part.jpg")
-    _pixels(image.width, image.height).jpegsave(
+    pixels(image.width, image.height).jpegsave(
         str(part), Q=QUALITY, subsample_mode=pyvips.ForeignSubsample.ON
     )
     part.rename(image.jpeg)
@@ -96,7 +96,7 @@ def _check(image: BenchImage) -> None:
         raise ValueError(f"{image.name} has {ratio:.2f} bytes a pixel, not {low}-{high}")
 
 
-def _pixels(width: int, height: int) -> pyvips.Image:
+def pixels(width: int, height: int) -> pyvips.Image:
     """Clouds of five octaves, shapes with sharp outlines, slow changes of colour, and grain."""
     light = pyvips.Image.gaussnoise(width, height, sigma=GRAIN, mean=118, seed=5)
     for seed, (cell, contrast) in enumerate(_OCTAVES):

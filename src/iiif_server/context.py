@@ -19,6 +19,7 @@ from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.known import KnownImages
 from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.pyramids import Pyramids
+from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.pipeline.tiled import TiledOriginals
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.credentials import Credentials
@@ -29,9 +30,11 @@ from iiif_server.sources.base import Source, Surroundings
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.registry import build_sources
 from iiif_server.telemetry.events import Observer
+from iiif_server.workers.admission import Capacity
 from iiif_server.workers.confinement import Confinement, InForce, available
 from iiif_server.workers.lifetime import Lifetime
 from iiif_server.workers.limits import limits_for
+from iiif_server.workers.memory import memory_there_is
 from iiif_server.workers.options import Fencing
 from iiif_server.workers.pool import Setup, WorkerPool
 
@@ -65,8 +68,10 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
         header_pool = await _open_pool(stack, settings, observer, "size", reach)
         reach = replace(reach, derivatives=store.root, incoming=store.incoming)
         image_pool = await _open_pool(stack, settings, observer, "image", reach)
+        quarantine = Quarantine(settings.limits.quarantine, observer)
         headers = Headers(
             header_pool,
+            quarantine,
             settings.info_cache_size,
             settings.limits.max_source_pixels,
             settings.limits.source,
@@ -75,6 +80,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
         pyramids = Pyramids(
             store,
             image_pool,
+            quarantine,
             settings.pyramids,
             full_quality=settings.encoding.jpeg_quality,
             lossless=jpegtran.AVAILABLE,
@@ -90,6 +96,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             pyramids,
             image_pool,
             tiled=tiled,
+            quarantine=quarantine,
             observer=observer,
             limits=settings.limits.output,
             encoding=settings.encoding,
@@ -112,6 +119,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             fetcher=fetcher,
             header_pool=header_pool,
             image_pool=image_pool,
+            quarantine=quarantine,
             types=settings.types,
             default_type=settings.default_type,
             formats=formats,
@@ -128,6 +136,11 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             },
             started=time.time(),
         )
+
+
+def memory_for_images(settings: Settings) -> int:
+    """Bytes that making images may take, over all processes."""
+    return int(settings.limits.memory or memory_there_is() // 2)
 
 
 def open_store(settings: Settings, observer: Observer) -> Store:
@@ -175,7 +188,15 @@ async def _open_pool(
         _confinement(settings, reach, threads, remembers),
         Lifetime(settings.workers.max_jobs, settings.workers.max_resident),
     )
-    pool = WorkerPool(name, size, setup, observer, remembers=remembers)
+    pool = WorkerPool(
+        name,
+        size,
+        setup,
+        observer,
+        remembers=remembers,
+        capacity=Capacity(size, memory_for_images(settings), settings.limits.queue_length),
+        queue_timeout=settings.limits.queue_timeout,
+    )
     stack.push_async_callback(pool.close)
     await pool.open()
     return pool

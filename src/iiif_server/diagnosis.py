@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from iiif_server.context import INCOMING, fences
+from iiif_server.context import INCOMING, fences, memory_for_images
 from iiif_server.errors import IiifServerError
 from iiif_server.image_api.formats import Format
 from iiif_server.imaging import jpegtran, raster
@@ -80,6 +80,7 @@ def _sizing(settings: Settings) -> Iterator[Finding]:
         yield Finding("image_pool_size", f"{text}: more than twice as many only wait", fine=False)
     else:
         yield Finding("image_pool_size", text)
+    yield Finding("limits.memory", f"{memory_for_images(settings):,} bytes for images being made")
 
 
 def _confinement(settings: Settings) -> Finding:

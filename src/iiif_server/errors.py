@@ -60,6 +60,10 @@ class UnlistedTypeError(RequestRefusedError):
     """A purge of all originals of a type that cannot tell what originals it has."""
 
 
+class ImageTooLargeError(RequestRefusedError):
+    """Making the image would take more memory than there is for all of them."""
+
+
 class NotAcceptableError(IiifServerError):
     """The Accept header rules out everything that there is."""
 
@@ -172,6 +176,30 @@ class OutOfRoomError(RenderFailedError):
 
 class WorkerDiedError(RenderFailedError):
     """The process that was making the image died, and so did the one that tried again."""
+
+
+# --- not now --------------------------------------------------------------------------------
+
+
+class NotNowError(IiifServerError):
+    """What may well be answered later; nothing was found wrong with the request."""
+
+    def __init__(self, message: str, retry_after: int = 10) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        """In how many seconds asking again may help."""
+
+
+class BusyError(NotNowError):
+    """So much expensive work is waiting that no more of it is taken on."""
+
+
+class QueueTimedOutError(NotNowError):
+    """No worker became free within `queue_timeout`."""
+
+
+class QuarantinedError(NotNowError):
+    """Workers died over this original, or were killed for their deadline, a short while ago."""
 
 
 # --- running the server ---------------------------------------------------------------------

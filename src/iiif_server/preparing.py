@@ -39,7 +39,7 @@ async def prepare(
     `parse_identifier` raises.
     """
     summary = Summary()
-    async with open_context(settings, lambda _: None) as services:
+    async with open_context(_patient(settings), lambda _: None) as services:
         chosen = _identifiers(settings, services, type_, written)
         preparation = Preparation(
             services.originals, services.headers, services.pyramids, settings.image_pool_size
@@ -51,6 +51,12 @@ async def prepare(
                     summary.failed.append(prepared)
                 advance()
     return summary
+
+
+def _patient(settings: Settings) -> Settings:
+    """The settings without a deadline for what waits: here nobody does."""
+    limits = settings.limits.model_copy(update={"queue_timeout": None})
+    return settings.model_copy(update={"limits": limits})
 
 
 def _identifiers(

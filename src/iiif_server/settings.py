@@ -92,8 +92,9 @@ class Settings(BaseSettings):
     """Smallest side offered in `sizes` of info.json."""
     size_pool_size: int = Field(default=2, ge=1)
     """Processes that read headers of originals."""
-    image_pool_size: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
-    """Processes that make images; default: the number of cores."""
+    image_pool_size: int = Field(default_factory=lambda: (os.cpu_count() or 1) + 1, ge=1)
+    """Processes that make images, one of which is kept for tiles and small images; default: the
+    number of cores and one more."""
     info_cache_size: int = Field(default=1024, ge=1)
     """Headers of originals kept in memory for info.json (LRU)."""
     image_cache_size_per_process: int = Field(default=5, ge=1)

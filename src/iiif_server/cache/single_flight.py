@@ -13,13 +13,14 @@ Value = TypeVar("Value")
 class _Flight(Generic[Value]):
     task: asyncio.Task[Value]
     waiting: int = 0
+    kept: bool = False
 
 
 class SingleFlight(Generic[Key, Value]):
     """Callers that ask for the same key at the same time share one run of the work.
 
-    A caller who gives up harms nobody; when the last one gives up, the work is cancelled. An error
-    reaches all who waited, and is not remembered.
+    A caller who gives up harms nobody; when the last one gives up, the work is cancelled, unless it
+    is to be kept. An error reaches all who waited, and is not remembered.
     """
 
     def __init__(self) -> None:
@@ -43,9 +44,23 @@ class SingleFlight(Generic[Key, Value]):
             return await asyncio.shield(flight.task)
         finally:
             flight.waiting -= 1
-            if flight.waiting == 0 and not flight.task.done():
+            if flight.waiting == 0 and not flight.kept and not flight.task.done():
                 self._land(key, flight)
                 flight.task.cancel()
+
+    def keep(self, key: Key) -> None:
+        """Have the work of a key that is under way finished, though nobody may wait for it."""
+        flight = self._flights.get(key)
+        if flight is not None:
+            flight.kept = True
+
+    async def close(self) -> None:
+        """Cancel all work that is under way."""
+        tasks = [flight.task for flight in self._flights.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     def _land(self, key: Key, flight: _Flight[Value]) -> None:
         # A cancelled flight may still be ending when the next one of its key has started.

@@ -86,6 +86,11 @@ def cuts_losslessly(header: ImageHeader, grid: Grid, profile: ProfileAction) -> 
     )
 
 
+def passes(grid: Grid) -> int:
+    """How often the coefficients of a JPEG are read to cut all its full-resolution tiles."""
+    return -(-grid.dimensions.area * _COEFFICIENT_BYTES // _MOST_COEFFICIENTS)
+
+
 def build(plan: BuildPlan, original: OpenOriginal) -> int:
     """Write a part to the plan's target; the number of its bytes.
 
@@ -180,8 +185,7 @@ def _placed(pixels: raster.Pixels, x: float, y: float, size: Dimensions) -> rast
 def _own_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
     """The full-resolution tiles as the original's coefficients."""
     tiles = list(plan.grid.tiles(1))
-    passes = -(-plan.grid.dimensions.area * _COEFFICIENT_BYTES // _MOST_COEFFICIENTS)
-    batch = -(-len(tiles) // passes)
+    batch = -(-len(tiles) // passes(plan.grid))
     keep_profile = plan.profile is ProfileAction.KEEP
     for start in range(0, len(tiles), batch):
         chosen = tiles[start : start + batch]

@@ -56,6 +56,8 @@ class JpegFacts:
     """The grid on which it can be cut, or None where the sampling is one that cannot be."""
     complete: bool
     """Whether an end-of-image marker stands near the end of the file."""
+    coefficient_bytes: int = 6
+    """What the coefficients of one pixel take in memory, rounded up: 3 for 4:2:0, 6 for 4:4:4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,10 @@ class ImageHeader:
     jpeg: JpegFacts | None = None
     tiles: StoredTiles | None = None
     """What a tiled TIFF holds beside, or in place of, one piece."""
+    pixel_bytes: int = 4
+    """What one pixel takes when it is decoded: 3 for RGB, 6 where its samples have 16 bits."""
+    interleaved: bool = False
+    """Whether all has to be read before the first row is whole: progressive JPEG, Adam7 PNG."""
 
     @property
     def dimensions(self) -> Dimensions:
@@ -184,6 +190,8 @@ def _read(file: BinaryIO, format_: OriginalFormat) -> ImageHeader:
             max_shrink=tiles.contiguous if tiles else _max_shrink(file, format_),
             jpeg=_jpeg_facts(image, file) if format_ is OriginalFormat.JPEG else None,
             tiles=tiles,
+            pixel_bytes=_pixel_bytes(image),
+            interleaved=bool(image.info.get("progressive") or image.info.get("interlace")),
         )
 
 
@@ -213,7 +221,16 @@ def _read_tiff_otherwise(path: Path) -> ImageHeader:
         profile=classify_profile(bytes(icc), mode),
         profile_bytes=len(icc),
         max_shrink=1,
+        pixel_bytes=image.bands * (1 if image.format == "uchar" else 2),
     )
+
+
+def _pixel_bytes(image: Image.Image) -> int:
+    """Bytes of a decoded pixel, at least one for each of its samples."""
+    bands = 4 if image.mode in {"P", "PA"} else len(image.getbands())
+    # Pillow reduces most images of 16 bits to 8, and says it in the name of its decoder's mode.
+    decoders = [tile[3] for tile in getattr(image, "tile", [])[:1]]
+    return bands * (2 if ";16" in f"{image.mode} {decoders}" else 1)
 
 
 def _colour(mode: str) -> Colour:
@@ -281,7 +298,15 @@ def _jpeg_facts(image: Image.Image, file: BinaryIO) -> JpegFacts:
     transform = image.info.get("adobe_transform")
     stored_as_rgb = transform == 0 or [layer[0] for layer in layers] == list(b"RGB")
     plain = image.mode == "L" or (image.mode == "RGB" and not stored_as_rgb)
-    return JpegFacts(plain, _mcu(sampling), _has_end(file))
+    return JpegFacts(plain, _mcu(sampling), _has_end(file), _coefficient_bytes(sampling))
+
+
+def _coefficient_bytes(sampling: list[tuple[int, int]]) -> int:
+    """Bytes a pixel, at two for each coefficient."""
+    if not sampling:
+        return 8  # of four components, none of them reduced
+    whole = max(across for across, _ in sampling) * max(down for _, down in sampling)
+    return -(-2 * sum(across * down for across, down in sampling) // whole)
 
 
 def _mcu(sampling: list[tuple[int, int]]) -> Dimensions | None:

@@ -11,13 +11,21 @@ from iiif_server.cache.drafts import Draft
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import Entry, EntryKey, Store
 from iiif_server.cache.threads import run_to_its_end
-from iiif_server.errors import IiifServerError, OriginalChangedError, RenderFailedError
+from iiif_server.errors import (
+    IiifServerError,
+    ImageTooLargeError,
+    NotNowError,
+    OriginalChangedError,
+    QuarantinedError,
+    RenderFailedError,
+)
 from iiif_server.image_api.formats import Format, unsupported_format
 from iiif_server.image_api.geometry import Box, Limits
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
 from iiif_server.imaging.blame import too_much_memory
 from iiif_server.imaging.build import cuts_losslessly
+from iiif_server.imaging.cost import cost_of_render
 from iiif_server.imaging.header import Colour, ImageHeader
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import (
@@ -44,10 +52,12 @@ from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.keys import derivative_key, encoding_text
 from iiif_server.pipeline.originals import Original, Originals, raise_if_changed
 from iiif_server.pipeline.pyramids import Pyramid, Pyramids
+from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.pipeline.tiled import NoSuchTileError, TiledOriginals
 from iiif_server.telemetry.events import Observer, RenderFailed
 from iiif_server.telemetry.events import Rendered as RenderedEvent
 from iiif_server.telemetry.stages import Stages
+from iiif_server.workers.admission import Demand, lane_of
 from iiif_server.workers.pool import WorkerPool
 
 _READ_TRIES = 3
@@ -125,6 +135,7 @@ class Derivatives:
         pool: WorkerPool,
         *,
         tiled: TiledOriginals,
+        quarantine: Quarantine,
         observer: Observer,
         limits: Limits,
         encoding: EncodingOptions,
@@ -138,6 +149,7 @@ class Derivatives:
         self._pyramids = pyramids
         self._tiled = tiled
         self._pool = pool
+        self._quarantine = quarantine
         self._observe = observer
         self._limits = limits
         self._encoding = encoding
@@ -203,10 +215,13 @@ class Derivatives:
         self._made_by[engine] = self._made_by.get(engine, 0) + 1
 
     async def body(self, resolved: Resolved) -> Body:
-        """The bytes of the answer, complete; raises OriginalRefusedError or RenderFailedError."""
+        """The bytes of the answer, complete.
+
+        Raises OriginalRefusedError, RenderFailedError, NotNowError, or ImageTooLargeError.
+        """
         if resolved.engine is Engine.ORIGINAL:
             self._count(resolved, Engine.ORIGINAL)
-            return await asyncio.to_thread(_original_body, resolved.original)
+            return await run_to_its_end(_original_body, resolved.original, undo=_close)
         if resolved.stored is not None and resolved.stored.whole:
             with suppress(NoSuchTileError):  # not what the directory says: it can yet be decoded
                 with resolved.stages.measure("tile"):
@@ -216,7 +231,8 @@ class Derivatives:
                 self._count(resolved, Engine.TILE)
                 return Body(len(data), data)
         if resolved.pyramid is not None and resolved.tile is not None:
-            with suppress(RenderFailedError):  # no room for a pyramid: the tile can be had without
+            # Where there can be no pyramid, the tile may be had without.
+            with suppress(RenderFailedError, ImageTooLargeError, QuarantinedError):
                 with resolved.stages.measure("tile"):
                     data = await self._pyramids.tile(resolved.pyramid, resolved.tile)
                 self._count(resolved, Engine.TILE)
@@ -239,7 +255,8 @@ class Derivatives:
         return Outlook(kept, level.work.shrink if level else None)
 
     async def close(self) -> None:
-        """Wait for the housekeeping that is under way."""
+        """Make nothing more, and wait for the housekeeping that is under way."""
+        await self._flights.close()
         if self._housekeeping:
             await asyncio.wait(self._housekeeping)
 
@@ -282,6 +299,8 @@ class Derivatives:
             plan = await self._plan(resolved, target)
             rendered = await self._run(resolved, plan)
             content = await run_to_its_end(self._keep, resolved, rendered, target)
+        except NotNowError:  # whoever refused has told
+            raise
         except IiifServerError as error:
             self._observe(RenderFailed(str(resolved.original.identifier), str(error)))
             raise
@@ -310,7 +329,7 @@ class Derivatives:
                 engine = Engine.RASTER
         if tile is None:
             level = await self._level(resolved)
-        return RenderPlan(
+        plan = RenderPlan(
             original=resolved.original.file,
             header=resolved.header,
             engine=engine,
@@ -320,15 +339,24 @@ class Derivatives:
             target=None if target is None else target.path,
             tile=tile,
         )
+        if engine is Engine.JPEGTRAN and cost_of_render(plan).bytes > self._pool.memory:
+            return replace(plan, engine=Engine.RASTER)  # which need not hold the whole image
+        return plan
 
     async def _run(self, resolved: Resolved, plan: RenderPlan) -> Rendered:
+        cost = cost_of_render(plan)
+        lane = lane_of(resolved.rendition.size.area, cost.bytes, cost.effort)
         try:
-            return await self._pool.run(
-                render,
-                plan,
-                timeout=self._render_timeout,
-                subject=str(resolved.original.file.path),
-            )
+            with self._quarantine.guarding(resolved.original, lane):
+                return await self._pool.run(
+                    render,
+                    plan,
+                    timeout=self._render_timeout,
+                    subject=str(resolved.original.file.path),
+                    demand=Demand(lane, cost.bytes),
+                    # What has begun is finished and kept, though the client may have left.
+                    begun=lambda: self._flights.keep(resolved.key),
+                )
         except IiifServerError:
             # A worker that dies of a file that was cut short under it cannot say so.
             await raise_if_changed(resolved.original)

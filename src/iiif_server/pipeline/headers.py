@@ -4,10 +4,11 @@ from collections import OrderedDict
 from functools import partial
 
 from iiif_server.cache.single_flight import SingleFlight
-from iiif_server.errors import IiifServerError, RenderFailedError
+from iiif_server.errors import IiifServerError, RenderFailedError, RenderTimedOutError
 from iiif_server.imaging.header import ImageHeader, probe
 from iiif_server.imaging.inspection.bounds import Bounds
 from iiif_server.pipeline.originals import Original, raise_if_changed
+from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.workers.pool import WorkerPool
 
 _TIMEOUT = 20.0
@@ -17,8 +18,16 @@ _TIMEOUT = 20.0
 class Headers:
     """The `capacity` headers used last, by the original's identifier and state."""
 
-    def __init__(self, pool: WorkerPool, capacity: int, max_pixels: int, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        pool: WorkerPool,
+        quarantine: Quarantine,
+        capacity: int,
+        max_pixels: int,
+        bounds: Bounds,
+    ) -> None:
         self._pool = pool
+        self._quarantine = quarantine
         self._capacity = capacity
         self._probe = partial(probe, max_pixels=max_pixels, bounds=bounds)
         self._known: OrderedDict[str, ImageHeader] = OrderedDict()
@@ -31,7 +40,10 @@ class Headers:
         return len(self._known)
 
     async def of(self, original: Original) -> ImageHeader:
-        """The header of an original; raises OriginalRefusedError, or OriginalChangedError."""
+        """The header of an original.
+
+        Raises OriginalRefusedError, OriginalChangedError, NotNowError or RenderFailedError.
+        """
         key = original.fingerprint
         header = self._known.get(key)
         if header is None:
@@ -41,7 +53,12 @@ class Headers:
 
     async def _read(self, original: Original) -> ImageHeader:
         try:
-            header = await self._pool.run(self._probe, original.file.path, timeout=_TIMEOUT)
+            with self._quarantine.guarding(original, None):
+                header = await self._pool.run(self._probe, original.file.path, timeout=_TIMEOUT)
+        except RenderTimedOutError as error:
+            raise RenderTimedOutError(
+                f"Reading the header of the original takes longer than {_TIMEOUT:g} seconds."
+            ) from error
         except IiifServerError:
             await raise_if_changed(original)  # it was not this one that could not be read
             raise

@@ -32,6 +32,14 @@ class LimitsOptions(BaseModel):
     """Formats of originals that are read, by their content; no others are ever decoded."""
     render_timeout: float = Field(default=60, gt=0)
     """Seconds that making one image may take before its process is killed."""
+    queue_timeout: float = Field(default=30, gt=0)
+    """Seconds that a request may wait for a process to become free; then 503."""
+    queue_length: PositiveInt = 32
+    """Full-size images that may wait for a process; more are refused at once, with 503."""
+    memory: ByteSize | None = Field(default=None, gt=0)
+    """Memory for images being made, as estimated; unset: half of the machine's or container's."""
+    quarantine: float = Field(default=300, ge=0)
+    """Seconds for which an original is left alone over which a process died or was killed."""
 
     @model_validator(mode="after")
     def _check(self) -> "LimitsOptions":

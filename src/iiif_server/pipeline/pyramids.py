@@ -5,7 +5,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from iiif_server.cache.threads import run_to_its_end
 from iiif_server.errors import (
     IiifServerError,
     NotKeptError,
+    NotNowError,
     OriginalChangedError,
     OutOfRoomError,
     RenderFailedError,
@@ -27,13 +28,16 @@ from iiif_server.errors import (
 from iiif_server.image_api.geometry import square
 from iiif_server.image_api.request import Rendition
 from iiif_server.imaging.build import BuildPlan, expected_length, part_of
+from iiif_server.imaging.cost import cost_of_build
 from iiif_server.imaging.header import ImageHeader
 from iiif_server.imaging.plan import ProfileAction, lacks_no_level, own_grid, tile_profile
 from iiif_server.imaging.pyramid import LAYOUT, Grid, OpenPart, Part, Tile
 from iiif_server.imaging.render import build_part
 from iiif_server.pipeline.keys import FORMAT_VERSION, digest
 from iiif_server.pipeline.originals import Original, raise_if_changed
+from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.telemetry.events import Observer, PyramidFailed
+from iiif_server.workers.admission import Demand, Lane
 from iiif_server.workers.pool import WorkerPool
 
 
@@ -112,6 +116,7 @@ class Pyramids:
         self,
         store: Store,
         pool: WorkerPool,
+        quarantine: Quarantine,
         options: PyramidOptions,
         *,
         full_quality: int,
@@ -121,6 +126,7 @@ class Pyramids:
     ) -> None:
         self._store = store
         self._pool = pool
+        self._quarantine = quarantine
         self._options = options
         self._full_quality = full_quality
         self._lossless = lossless
@@ -165,7 +171,8 @@ class Pyramids:
     async def tile(self, pyramid: Pyramid, tile: Tile) -> bytes:
         """The JPEG of a tile; its part is made first if it has to be.
 
-        Raises DamagedOriginalError, or RenderFailedError where a part cannot be made or kept.
+        Raises DamagedOriginalError, NotNowError, RenderFailedError where a part cannot be made or
+        kept, or ImageTooLargeError where that would take too much memory.
         """
         part = part_of(pyramid.header, tile.scale_factor)
         for _ in range(_READ_TRIES):
@@ -237,6 +244,7 @@ class Pyramids:
             task.cancel()
         if self._background:
             await asyncio.wait(self._background)
+        await self._flights.close()
         self.close_files()
 
     def close_files(self) -> None:
@@ -300,6 +308,8 @@ class Pyramids:
                 self._store.refused(error.refusal)
                 self._failures.remember(key, error, _DISK_FAILURE_SECONDS)
             raise
+        except NotNowError:
+            raise
         except (OriginalChangedError, OutOfRoomError, SourceUnavailableError):
             raise  # it may be another matter the next time
         except Exception as error:
@@ -327,28 +337,39 @@ class Pyramids:
             raise NotKeptError("Nothing can be kept at the moment.")
         self._builds.add(key)
         try:
-            plan = BuildPlan(
-                original=pyramid.original.file,
-                header=pyramid.header,
-                part=part,
-                grid=pyramid.grid,
-                profile=pyramid.profile,
-                lossless=self._lossless,
-                reduced_quality=self._options.quality,
-                full_quality=self._full_quality,
-                target=target.path,
-            )
-            length = await self._pool.run(
-                build_part,
-                plan,
-                timeout=self._options.build_timeout,
-                subject=str(pyramid.original.file.path),
-            )
+            plan = self._plan(pyramid, part, target.path)
+            with self._quarantine.guarding(pyramid.original, Lane.BUILD):
+                length = await self._pool.run(
+                    build_part,
+                    plan,
+                    timeout=self._options.build_timeout,
+                    subject=str(pyramid.original.file.path),
+                    demand=Demand(Lane.BUILD, cost_of_build(plan).bytes),
+                    # What has begun is finished, though the viewer that asked may look elsewhere.
+                    begun=lambda: self._flights.keep(key),
+                )
             whole = target.status.st_size == length
             if not whole or await run_to_its_end(self._store.commit, key, target, "szi") is None:
                 raise RenderFailedError("The pyramid of this image could not be kept.")
         finally:
             await asyncio.to_thread(target.close)
+
+    def _plan(self, pyramid: Pyramid, part: Part, target: Path) -> BuildPlan:
+        plan = BuildPlan(
+            original=pyramid.original.file,
+            header=pyramid.header,
+            part=part,
+            grid=pyramid.grid,
+            profile=pyramid.profile,
+            lossless=self._lossless,
+            reduced_quality=self._options.quality,
+            full_quality=self._full_quality,
+            target=target,
+        )
+        if cost_of_build(plan).bytes > self._pool.memory:
+            # Tiles that are compressed anew are better than none.
+            return replace(plan, lossless=False)
+        return plan
 
     def _make_ahead(self, pyramid: Pyramid, part: Part) -> None:
         """Make a part that will be asked for next, unless it is there or under way."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Request
 from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 
 from iiif_server.image_api.formats import FACTS, Format
@@ -22,6 +23,7 @@ from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import deliver
 from iiif_server.routes.headers import SAFE_IN_URIS, image_link, profile_link
 from iiif_server.routes.hot import introduce, offer
+from iiif_server.routes.leaving import while_connected
 from iiif_server.routes.negotiation import JSON, LD_JSON, Representation, negotiate
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
 from iiif_server.routes.problems import DOCUMENTED
@@ -30,6 +32,8 @@ from iiif_server.routes.signing import BASE_URI, ExactRequest
 
 _INFORMATION_SEGMENTS = 1
 _IMAGE_SEGMENTS = 4
+_GONE = 499
+"""What stands for an answer that nobody gets, where it shows at all."""
 
 Provided = Annotated[Services, Depends(services)]
 
@@ -90,7 +94,10 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     ) -> Response:
         """A region of an image, scaled, rotated, in a quality and a format."""
         written = written_identifier(request, prefix, _IMAGE_SEGMENTS, identifier)
-        return await _image(_Call(request, provided, version, prefix, written), asked)
+        try:
+            return await _image(_Call(request, provided, version, prefix, written), asked)
+        except ClientDisconnect:
+            return Response(status_code=_GONE)
 
     return router
 
@@ -206,7 +213,8 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
         headers |= validators(tag, modified, weak=not resolved.repeatable)
         if is_not_modified(call.request.headers, tag, modified):
             return Response(status_code=304, headers=headers)
-        body = await call.provided.derivatives.body(resolved)
+        async with while_connected(call.request):
+            body = await call.provided.derivatives.body(resolved)
         if permission.grant is None:
             introduce(call.request, call.provided, resolved)
             offer(call.request, resolved.original.file, tag, modified)

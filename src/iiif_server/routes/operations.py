@@ -74,6 +74,11 @@ class Status(BaseModel):
     pools: dict[str, dict[str, int]]
     confinement: dict[str, Confinement]
     """The fences around the processes of each pool."""
+    lanes: dict[str, dict[str, int]]
+    """What the image processes do by kind of work: tile (tiles and small images), build (parts of
+    pyramids) and full (full-size images and what is as expensive)."""
+    quarantined: int
+    """Originals that are left alone because processes died over them."""
 
 
 @router.get("/health", summary="Liveness")
@@ -148,6 +153,8 @@ def detailed(provided: Services) -> Status:
             )
             for pool, fences in provided.confinement.items()
         },
+        lanes={str(lane): asdict(stats) for lane, stats in provided.image_pool.lanes.items()},
+        quarantined=len(provided.quarantine),
     )
 
 

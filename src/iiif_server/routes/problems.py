@@ -18,11 +18,13 @@ STATUS: dict[type[errors.IiifServerError], int] = {
     errors.NotFoundError: 404,
     errors.NotAcceptableError: 406,
     errors.ContentRefusedError: 413,
+    errors.ImageTooLargeError: 413,
     errors.OriginalTooLargeError: 413,
     errors.TargetTooLongError: 414,
     errors.UnsupportedOriginalError: 415,
     errors.OriginalRefusedError: 422,
     errors.HeadersTooLargeError: 431,
+    errors.NotNowError: 503,
     errors.OriginalChangedError: 503,
     errors.RenderTimedOutError: 503,
     errors.TooMuchMemoryError: 413,
@@ -101,7 +103,10 @@ def install(app: FastAPI) -> None:
 def refusal(error: errors.IiifServerError) -> JSONResponse:
     """The answer to a request that was refused for a reason of ours."""
     headers = dict(_CHALLENGES.get(type(error), {}))
-    if (seconds := RETRY_AFTER_SECONDS.get(type(error))) is not None:
+    seconds = RETRY_AFTER_SECONDS.get(type(error))
+    if isinstance(error, errors.NotNowError):
+        seconds = error.retry_after
+    if seconds is not None:
         headers["Retry-After"] = str(seconds)
     return problem(status_of(error), str(error), headers)
 

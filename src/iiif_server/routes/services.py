@@ -19,6 +19,7 @@ from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.known import KnownImages
 from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.pyramids import Pyramids
+from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.credentials import Credentials
 from iiif_server.routes.signing import ExactRequest, Grant, Signatures, split
@@ -54,6 +55,7 @@ class Services:
     fetcher: Fetcher
     header_pool: WorkerPool
     image_pool: WorkerPool
+    quarantine: Quarantine
     types: Mapping[str, TypeOptions]
     default_type: str | None
     formats: tuple[Format, ...]

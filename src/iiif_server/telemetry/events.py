@@ -66,6 +66,26 @@ class WorkerRenewed:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkRefused:
+    """A pool did not do a job, for want of room in its lane or of time; `reason` says which."""
+
+    pool: str
+    lane: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An original over which a worker died or was killed is left alone for some seconds."""
+
+    identifier: str
+    lane: str
+    """This lane and the ones above it are closed to the original; `header`: all are."""
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evicted:
     """The derivative store made room."""
 
@@ -115,6 +135,8 @@ Event = (
     | PyramidFailed
     | WorkerReplaced
     | WorkerRenewed
+    | WorkRefused
+    | Quarantined
     | Evicted
     | EntryDropped
     | StoreFailed

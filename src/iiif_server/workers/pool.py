@@ -1,4 +1,4 @@
-"""A pool of single-process executors: affinity, a deadline a job, crashes that stay small.
+"""A pool of single-process executors: lanes, affinity, deadlines, crashes that stay small.
 
 One `ProcessPoolExecutor` a worker, because a shared one breaks as a whole when any of its processes
 dies, and cannot kill the one that runs too long.
@@ -11,14 +11,22 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from iiif_server.errors import RenderTimedOutError, WorkerDiedError
-from iiif_server.telemetry.events import Observer, WorkerRenewed, WorkerReplaced
+from iiif_server.errors import (
+    BusyError,
+    ImageTooLargeError,
+    QueueTimedOutError,
+    RenderTimedOutError,
+    WorkerDiedError,
+)
+from iiif_server.telemetry.events import Observer, WorkerRenewed, WorkerReplaced, WorkRefused
+from iiif_server.workers.admission import Capacity, Demand, Lane, Verdict, admit, next_jobs
 from iiif_server.workers.affinity import Memory, Waiting, choose
 from iiif_server.workers.answers import WorkerContext
 from iiif_server.workers.confinement import (
@@ -36,6 +44,12 @@ Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 _TOO_LONG = "The image takes longer than the {seconds:g} seconds allowed; ask for a smaller one."
+_NEVER = (
+    "This takes about {needed:,} bytes of memory, and images may take {there:,} here "
+    "(limits.memory); ask for a smaller size or region, or for jpg."
+)
+_BUSY = "As many as {waiting} large images are waiting to be made already; please ask again later."
+_QUEUED = "No process was free for this image within {seconds:g} seconds; please ask again."
 _TRIES = 2
 """How often a job is started when its worker dies under it."""
 
@@ -52,6 +66,17 @@ class PoolStats:
     """Workers that died or were killed."""
     renewed: int
     """Workers that had served their time."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneStats:
+    """What a lane of a pool is doing, and how often it has refused since the pool was opened."""
+
+    running: int
+    waiting: int
+    refused: int
+    bytes: int
+    """Memory that what is running takes at its peak, as estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +111,50 @@ class _Job:
     function: Callable[[Any], Any]
     argument: Any
     subject: str | None
+    demand: Demand
     timeout: float
+    begun: Callable[[], None]
     result: asyncio.Future[Any]
+    expiry: asyncio.TimerHandle | None = None
     overtaken: int = 0
     tries: int = 0
+
+
+_LITTLE = Demand()
+
+
+def _nobody() -> None:
+    """Tell nobody that a job has begun."""
 
 
 class WorkerPool:
     """Processes that run one job each at a time; which one is chosen by what it has open."""
 
     def __init__(
-        self, name: str, size: int, setup: Setup, observer: Observer, *, remembers: int = 0
+        self,
+        name: str,
+        size: int,
+        setup: Setup,
+        observer: Observer,
+        *,
+        remembers: int = 0,
+        capacity: Capacity | None = None,
+        queue_timeout: float | None = None,
     ) -> None:
+        """`queue_timeout` is in seconds; None: jobs wait for a worker as long as it takes."""
         self._name = name
         self._size = size
         self._setup = setup
         self._observe = observer
         self._remembers = remembers
+        self._capacity = capacity or Capacity(size)
+        self._queue_timeout = queue_timeout
         self._context = WorkerContext()
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
         self._waiting: list[_Job] = []
+        self._under_way: set[_Job] = set()
+        self._refused: Counter[Lane] = Counter()
         self._running: set[asyncio.Task[None]] = set()
         self._done = self._replaced = self._renewed = 0
         self._closing = False
@@ -129,6 +177,24 @@ class WorkerPool:
         )
 
     @property
+    def lanes(self) -> Mapping[Lane, LaneStats]:
+        """What each lane is doing now."""
+        return {
+            lane: LaneStats(
+                running=sum(job.demand.lane is lane for job in self._under_way),
+                waiting=sum(job.demand.lane is lane for job in self._waiting),
+                refused=self._refused[lane],
+                bytes=sum(job.demand.bytes for job in self._under_way if job.demand.lane is lane),
+            )
+            for lane in Lane
+        }
+
+    @property
+    def memory(self) -> int:
+        """The bytes that all jobs may take at the same time, as estimated."""
+        return self._capacity.bytes
+
+    @property
     def pids(self) -> tuple[int, ...]:
         """The process ids of the workers."""
         return tuple(worker.pid for worker in self._workers)
@@ -144,6 +210,7 @@ class WorkerPool:
         self._closing = True
         for job in self._waiting:
             job.result.cancel()
+            self._stop_clock(job)
         self._waiting.clear()
         for worker in self._workers:
             if worker not in self._idle:
@@ -163,39 +230,89 @@ class WorkerPool:
         *,
         timeout: float,  # noqa: ASYNC109 - counted from when a worker starts, not from the call
         subject: str | None = None,
+        demand: Demand = _LITTLE,
+        begun: Callable[[], None] = _nobody,
     ) -> Result:
         """The result of `function(argument)` in a worker, which both must be picklable for.
 
-        Raises what the function raises; RenderTimedOutError if it runs longer than `timeout`
-        seconds, after killing its worker; WorkerDiedError if the worker dies, twice, or the pool is
-        closed. A caller who gives up before the job has started takes it out of the queue.
+        `begun` is called when a worker starts. Raises what the function raises; ImageTooLargeError
+        or BusyError, at once, if the job is not taken; QueueTimedOutError if it waits too long for
+        a worker; RenderTimedOutError if it then runs longer than `timeout` seconds, after killing
+        its worker; WorkerDiedError if the worker dies, twice, or the pool is closed. A caller who
+        gives up before the job has started takes it out of the queue.
         """
         if self._closing:
             raise WorkerDiedError("The server is stopping.")
-        job = _Job(function, argument, subject, timeout, asyncio.get_running_loop().create_future())
-        self._waiting.append(job)
+        self._admit(demand)
+        result = asyncio.get_running_loop().create_future()
+        job = _Job(function, argument, subject, demand, timeout, begun, result)
+        self._queue(job, len(self._waiting))
         self._dispatch()
         try:
-            result: Result = await job.result
+            outcome: Result = await job.result
         finally:
-            with contextlib.suppress(ValueError):
+            if job in self._waiting:
                 self._waiting.remove(job)
-        return result
+                self._stop_clock(job)
+                self._dispatch()  # it may have stood in the way of others in its lane
+        return outcome
+
+    def _admit(self, demand: Demand) -> None:
+        verdict = admit(demand, [job.demand for job in self._waiting], self._capacity)
+        if verdict is Verdict.NEVER:
+            self._refuse(demand.lane, verdict.value)
+            raise ImageTooLargeError(_NEVER.format(needed=demand.bytes, there=self._capacity.bytes))
+        if verdict is Verdict.BUSY:
+            self._refuse(demand.lane, verdict.value)
+            raise BusyError(_BUSY.format(waiting=self._capacity.queue))
+
+    def _refuse(self, lane: Lane, reason: str) -> None:
+        self._refused[lane] += 1
+        self._observe(WorkRefused(self._name, str(lane), reason))
+
+    def _queue(self, job: _Job, place: int) -> None:
+        self._waiting.insert(place, job)
+        if self._queue_timeout is not None:
+            loop = asyncio.get_running_loop()
+            job.expiry = loop.call_later(self._queue_timeout, self._expire, job)
+
+    def _expire(self, job: _Job) -> None:
+        self._waiting.remove(job)
+        if not job.result.done():
+            self._refuse(job.demand.lane, "deadline")
+            self._settle(job, QueueTimedOutError(_QUEUED.format(seconds=self._queue_timeout)))
+        self._dispatch()
+
+    @staticmethod
+    def _stop_clock(job: _Job) -> None:
+        if job.expiry is not None:
+            job.expiry.cancel()
 
     def _dispatch(self) -> None:
         while self._idle and self._waiting and not self._closing:
+            running = [job.demand for job in self._under_way]
+            indices = next_jobs([job.demand for job in self._waiting], running, self._capacity)
+            if not indices:
+                return
+            candidates = [self._waiting[index] for index in indices]
             job_index, worker_index = choose(
-                [Waiting(job.subject, job.overtaken) for job in self._waiting],
+                [Waiting(job.subject, job.overtaken) for job in candidates],
                 [worker.memory for worker in self._idle],
             )
-            for passed in self._waiting[:job_index]:
+            for passed in candidates[:job_index]:
                 passed.overtaken += 1
-            job, worker = self._waiting.pop(job_index), self._idle.pop(worker_index)
-            if job.subject is not None:
-                worker.memory.remember(job.subject)
-            task = asyncio.create_task(self._execute(job, worker))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._begin(candidates[job_index], self._idle.pop(worker_index))
+
+    def _begin(self, job: _Job, worker: _Worker) -> None:
+        self._waiting.remove(job)
+        self._stop_clock(job)
+        self._under_way.add(job)
+        if job.subject is not None:
+            worker.memory.remember(job.subject)
+        job.begun()
+        task = asyncio.create_task(self._execute(job, worker))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     async def _execute(self, job: _Job, worker: _Worker) -> None:
         try:
@@ -203,7 +320,9 @@ class WorkerPool:
             future = asyncio.wrap_future(worker.executor.submit(_work, job.function, job.argument))
             job.tries += 1
             # Not `wait_for`: a job's own TimeoutError is not its deadline.
-            if not (await asyncio.wait([future], timeout=job.timeout))[0]:
+            in_time, _ = await asyncio.wait([future], timeout=job.timeout)
+            self._under_way.discard(job)
+            if not in_time:
                 _kill(worker.pid)
                 future.cancel()
                 self._settle(job, RenderTimedOutError(_TOO_LONG.format(seconds=job.timeout)))
@@ -212,18 +331,20 @@ class WorkerPool:
             outcome = future.result()
         except StaleError:
             job.tries -= 1  # it has not begun
-            self._waiting.insert(0, job)
+            self._queue(job, 0)
             await self._renew(worker, "folders")
             return
         except BrokenProcessPool:
+            self._under_way.discard(job)
             # A job that was given up has nobody to be tried again for.
             if job.tries < _TRIES and not self._closing and not job.result.done():
-                self._waiting.insert(0, job)
+                self._queue(job, 0)
             else:
                 self._settle(job, WorkerDiedError("The image could not be made."))
             await self._replace(worker, "died")
             return
         except Exception as error:  # noqa: BLE001 - whatever the job raised belongs to its caller
+            self._under_way.discard(job)
             self._settle(job, error)
         else:
             if not job.result.done():

@@ -10,21 +10,27 @@ import textwrap
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from iiif_server.errors import (
+    BusyError,
     DamagedOriginalError,
+    ImageTooLargeError,
     OriginalChangedError,
+    QueueTimedOutError,
     RenderTimedOutError,
     WorkerDiedError,
 )
 from iiif_server.imaging.plan import Engine
 from iiif_server.imaging.render import prepare_process, render
-from iiif_server.telemetry.events import Event, WorkerReplaced
+from iiif_server.telemetry.events import Event, WorkerReplaced, WorkRefused
+from iiif_server.workers.admission import Capacity, Demand, Lane
 from iiif_server.workers.affinity import MOST_OVERTAKEN
 from iiif_server.workers.pool import Setup, WorkerPool
 from support import jobs, pictures
@@ -42,9 +48,19 @@ async def opened(
     *,
     remembers: int = 0,
     events: list[Event] | None = None,
+    capacity: Capacity | None = None,
+    queue_timeout: float | None = None,
 ) -> AsyncIterator[WorkerPool]:
     observer = (lambda _: None) if events is None else events.append
-    pool = WorkerPool("test", size, setup or Setup(jobs.nothing), observer, remembers=remembers)
+    pool = WorkerPool(
+        "test",
+        size,
+        setup or Setup(jobs.nothing),
+        observer,
+        remembers=remembers,
+        capacity=capacity,
+        queue_timeout=queue_timeout,
+    )
     await pool.open()
     try:
         yield pool
@@ -314,6 +330,166 @@ async def test_job_given_up_is_not_tried_again(tmp_path: Path) -> None:
         assert await pool.run(jobs.echo, "after", timeout=LONG) == "after"
         assert begun.read_text().count("\n") == 1
         assert pool.stats.replaced == 1
+
+
+# --- lanes ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Busy:
+    """Jobs that run until they are told to end, each seen to have begun."""
+
+    pool: WorkerPool
+    folder: Path
+    tasks: list[asyncio.Task[int]] = field(default_factory=list)
+
+    async def run(self, demand: Demand) -> asyncio.Task[int]:
+        """A job that is running."""
+        begun = self.folder / f"begun{len(self.tasks)}"
+        task = self.waiting(demand, begun)
+        await until(begun.exists)
+        return task
+
+    def waiting(self, demand: Demand, begun: Path | None = None) -> asyncio.Task[int]:
+        """A job that is asked for, and may have to wait."""
+        marks = (begun or self.folder / f"begun{len(self.tasks)}", self.folder / "go")
+        running = self.pool.run(jobs.wait_until, marks, timeout=LONG, demand=demand)
+        self.tasks.append(asyncio.create_task(running))
+        return self.tasks[-1]
+
+    async def end(self) -> None:
+        """Let all end."""
+        (self.folder / "go").touch()
+        await asyncio.gather(*self.tasks)
+
+
+TILE, BUILD, FULL = Demand(Lane.TILE), Demand(Lane.BUILD), Demand(Lane.FULL)
+
+
+@pytest.mark.parametrize("demand", [BUILD, FULL])
+async def test_a_crowd_of_expensive_work_leaves_a_worker_to_tiles(
+    tmp_path: Path, demand: Demand
+) -> None:
+    async with opened(2) as pool:
+        busy = Busy(pool, tmp_path)
+        await busy.run(demand)
+        for _ in range(5):
+            busy.waiting(demand)
+        assert await pool.run(jobs.echo, "tile", timeout=LONG, demand=TILE) == "tile"
+        assert (pool.stats.busy, pool.stats.waiting) == (1, 5)
+        lane = pool.lanes[demand.lane]
+        assert (lane.running, lane.waiting, lane.refused) == (1, 5, 0)
+        await busy.end()
+
+
+async def test_with_one_worker_tiles_overtake_what_waits(tmp_path: Path) -> None:
+    async with opened(1) as pool:
+        busy = Busy(pool, tmp_path)
+        await busy.run(FULL)
+        order: list[Lane] = []
+
+        async def job(demand: Demand) -> None:
+            await pool.run(jobs.echo, None, timeout=LONG, demand=demand)
+            order.append(demand.lane)
+
+        others = [asyncio.create_task(job(demand)) for demand in (FULL, BUILD, TILE)]
+        await until(lambda: pool.stats.waiting == 3)
+        await busy.end()
+        await asyncio.gather(*others)
+        assert order == [Lane.TILE, Lane.BUILD, Lane.FULL]
+
+
+async def test_expensive_work_is_bounded_by_the_memory_it_takes(tmp_path: Path) -> None:
+    async with opened(8, capacity=Capacity(8, bytes=100)) as pool:
+        busy = Busy(pool, tmp_path)
+        await busy.run(Demand(Lane.FULL, 60))
+        busy.waiting(Demand(Lane.FULL, 60))
+        busy.waiting(Demand(Lane.FULL, 10))  # behind it, lest it wait for ever
+        await busy.run(Demand(Lane.BUILD, 40))
+        assert pool.lanes[Lane.FULL].bytes == 60
+        assert pool.lanes[Lane.FULL].waiting == 2
+        assert pool.lanes[Lane.BUILD].bytes == 40
+        await busy.end()
+        assert [stats.bytes for stats in pool.lanes.values()] == [0, 0, 0]
+
+
+async def test_work_that_no_memory_is_there_for_is_refused_at_once() -> None:
+    events: list[Event] = []
+    async with opened(1, capacity=Capacity(1, bytes=1000), events=events) as pool:
+        with pytest.raises(ImageTooLargeError, match=r"1,001 bytes.*1,000.*limits\.memory"):
+            await pool.run(jobs.echo, 1, timeout=LONG, demand=Demand(Lane.FULL, 1001))
+        assert pool.lanes[Lane.FULL].refused == 1
+        assert events == [WorkRefused("test", "full", "never")]
+
+
+async def test_more_work_than_may_wait_is_refused_at_once(tmp_path: Path) -> None:
+    events: list[Event] = []
+    async with opened(2, capacity=Capacity(2, queue=3), events=events) as pool:
+        busy = Busy(pool, tmp_path)
+        await busy.run(FULL)
+        waiting = [busy.waiting(FULL) for _ in range(3)]
+        await until(lambda: pool.stats.waiting == 3)
+        with pytest.raises(BusyError) as raised:
+            await pool.run(jobs.echo, 1, timeout=LONG, demand=FULL)
+        assert raised.value.retry_after > 0
+        assert events == [WorkRefused("test", "full", "busy")]
+        await given_up(waiting[0])
+        busy.tasks.remove(waiting[0])
+        busy.waiting(FULL)  # has its place
+        assert await pool.run(jobs.echo, "tile", timeout=LONG) == "tile"
+        await busy.end()
+
+
+async def test_who_waits_too_long_is_taken_out_of_the_queue(tmp_path: Path) -> None:
+    events: list[Event] = []
+    async with opened(1, queue_timeout=0.3, events=events) as pool:
+        busy, log = Busy(pool, tmp_path), tmp_path / "log"
+        await busy.run(FULL)
+        for demand in (TILE, FULL):
+            with pytest.raises(QueueTimedOutError, match=r"0\.3 seconds"):
+                await pool.run(jobs.write_line, log, timeout=LONG, demand=demand)
+        assert pool.stats.waiting == 0
+        assert events == [WorkRefused("test", lane, "deadline") for lane in ("tile", "full")]
+        await busy.end()  # which has run for longer than anything may wait
+        assert await pool.run(jobs.echo, 1, timeout=LONG) == 1
+        assert not log.exists()
+
+
+async def test_one_that_gives_up_clears_the_way_for_those_behind_it(tmp_path: Path) -> None:
+    async with opened(8, capacity=Capacity(8, bytes=100)) as pool:
+        busy = Busy(pool, tmp_path)
+        await busy.run(Demand(Lane.FULL, 60))
+        large = asyncio.create_task(
+            pool.run(jobs.echo, 1, timeout=LONG, demand=Demand(Lane.FULL, 60))
+        )
+        small = asyncio.create_task(
+            pool.run(jobs.echo, 2, timeout=LONG, demand=Demand(Lane.FULL, 10))
+        )
+        await until(lambda: pool.stats.waiting == 2)
+        await given_up(large)
+        assert await small == 2
+        await busy.end()
+
+
+@pytest.mark.parametrize("job", [jobs.die, jobs.sleep])
+async def test_a_lost_worker_gives_its_place_in_the_lane_back(job: Callable[[Any], Any]) -> None:
+    async with opened(2) as pool:
+        with pytest.raises((WorkerDiedError, RenderTimedOutError)):
+            await pool.run(job, LONG, timeout=0.3, demand=Demand(Lane.FULL, 10))
+        assert await pool.run(jobs.echo, 1, timeout=LONG, demand=FULL) == 1
+        assert pool.lanes[Lane.FULL].bytes == 0
+
+
+async def test_who_asked_is_told_that_a_job_has_begun(tmp_path: Path) -> None:
+    async with opened(1) as pool:
+        busy, told = Busy(pool, tmp_path), asyncio.Event()
+        await busy.run(TILE)
+        waiting = asyncio.create_task(pool.run(jobs.echo, 1, timeout=LONG, begun=told.set))
+        await until(lambda: pool.stats.waiting == 1)
+        assert not told.is_set()
+        await busy.end()
+        await waiting
+        assert told.is_set()
 
 
 # --- affinity -------------------------------------------------------------------------------

@@ -168,3 +168,55 @@ async def test_an_abandoned_flight_that_ends_late_leaves_its_successor_alone() -
 async def test_the_number_in_flight_shows() -> None:
     flights: SingleFlight[str, str] = SingleFlight()
     assert repr(flights) == "<SingleFlight 0 in flight>"
+
+
+async def test_work_that_is_to_be_kept_goes_on_without_callers() -> None:
+    flights: SingleFlight[str, str] = SingleFlight()
+    work = Work()
+    caller = asyncio.create_task(flights.run("key", work))
+    await settle()
+    flights.keep("key")
+    await give_up(caller)
+    assert (work.cancelled, len(flights)) == (0, 1)
+    late = asyncio.create_task(flights.run("key", Work("another")))
+    await settle()
+    work.may_end.set()
+    assert await late == "done"
+    await settle()
+    assert len(flights) == 0
+
+
+async def test_kept_work_that_fails_unseen_is_nobodys_error() -> None:
+    flights: SingleFlight[str, str] = SingleFlight()
+    work = Work(error=LookupError("no"))
+    caller = asyncio.create_task(flights.run("key", work))
+    await settle()
+    flights.keep("key")
+    await give_up(caller)
+    work.may_end.set()
+    await settle()
+    assert len(flights) == 0
+
+
+async def test_keeping_what_is_not_under_way_does_nothing() -> None:
+    flights: SingleFlight[str, str] = SingleFlight()
+    flights.keep("key")
+    work = Work()
+    caller = asyncio.create_task(flights.run("key", work))
+    await settle()
+    await give_up(caller)
+    await settle()
+    assert work.cancelled == 1
+
+
+async def test_closing_cancels_all_that_is_under_way() -> None:
+    flights: SingleFlight[str, str] = SingleFlight()
+    work = Work()
+    caller = asyncio.create_task(flights.run("key", work))
+    await settle()
+    flights.keep("key")
+    await flights.close()
+    assert work.cancelled == 1
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    await flights.close()

@@ -13,11 +13,13 @@ from iiif_server.telemetry.events import (
     Fetched,
     FetchFailed,
     PyramidFailed,
+    Quarantined,
     Rendered,
     RenderFailed,
     StoreFailed,
     StoreRecovered,
     WorkerReplaced,
+    WorkRefused,
 )
 from iiif_server.telemetry.logs import LineFormatter, log_access, log_event, uvicorn_logging
 
@@ -36,6 +38,16 @@ EVENTS: list[tuple[Event, int, str]] = [
         "PyramidFailed identifier='a:b' part='detail' reason='no'",
     ),
     (WorkerReplaced("images", "x"), logging.WARNING, "WorkerReplaced pool='images' reason='x'"),
+    (
+        WorkRefused("images", "full", "busy"),
+        logging.INFO,
+        "WorkRefused pool='images' lane='full' reason='busy'",
+    ),
+    (
+        Quarantined("a:b", "tile", 300.0, "no"),
+        logging.WARNING,
+        "Quarantined identifier='a:b' lane='tile' seconds=300.0 reason='no'",
+    ),
     (Evicted(3, 10), logging.INFO, "Evicted files=3 size=10"),
     (EntryDropped("x", "torn"), logging.WARNING, "EntryDropped name='x' reason='torn'"),
     (AccessRefused("192.0.2.1"), logging.WARNING, "AccessRefused peer='192.0.2.1'"),

@@ -1,0 +1,115 @@
+"""Which work may begin, which waits, and which is refused. Pure.
+
+Work goes in three lanes. *Tile*: tiles and small images, whatever they are cut from; one worker at
+least is never given to anything else. *Build*: the parts of pyramids, which the tiles of somebody
+who has just opened an image wait for. *Full*: full-size images and what is as expensive; it is
+capped by number and by the bytes that all work under way takes, and what waits of it is bounded.
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+TILE_PIXELS = 4_000_000
+"""The largest image made in the tile lane."""
+TILE_BYTES = 200_000_000
+"""The most memory that work in the tile lane takes, as estimated: it is not asked for."""
+TILE_EFFORT = 250_000_000
+"""The longest that it takes, in pixels of a JPEG that could be decoded meanwhile: a second."""
+
+
+class Lane(IntEnum):
+    """A kind of work; of what waits, the lower lane goes first."""
+
+    TILE = 1
+    BUILD = 2
+    FULL = 3
+
+    def __str__(self) -> str:
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a job asks for."""
+
+    lane: Lane = Lane.TILE
+    bytes: int = 0
+    """The memory that it takes at its peak, as estimated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What there is for jobs."""
+
+    workers: int
+    bytes: int = sys.maxsize
+    """Memory for all jobs that run at the same time, as estimated."""
+    queue: int = sys.maxsize
+    """How many jobs may wait in each lane but the tile lane."""
+
+    @property
+    def full(self) -> int:
+        """The workers that the full lane may occupy at most."""
+        return max(1, self.workers // 2)
+
+    @property
+    def heavy(self) -> int:
+        """The workers that the full lane and builds may occupy together."""
+        return max(1, self.workers - 1)
+
+
+class Verdict(Enum):
+    """What becomes of a job that has just come."""
+
+    TAKEN = "taken"
+    """It runs now, or waits for its turn."""
+    BUSY = "busy"
+    """Too many wait already."""
+    NEVER = "never"
+    """It takes more memory than there is for all."""
+
+
+def lane_of(pixels: int, bytes_: int, effort: int) -> Lane:
+    """The lane for making an image of so many pixels, with what it takes as estimated."""
+    small = pixels <= TILE_PIXELS and bytes_ <= TILE_BYTES and effort <= TILE_EFFORT
+    return Lane.TILE if small else Lane.FULL
+
+
+def admit(demand: Demand, waiting: Sequence[Demand], capacity: Capacity) -> Verdict:
+    """What becomes of a job, by what is waiting when it comes."""
+    if demand.lane is Lane.TILE:
+        return Verdict.TAKEN
+    if demand.bytes > capacity.bytes:
+        return Verdict.NEVER
+    before = sum(other.lane is demand.lane for other in waiting)
+    return Verdict.TAKEN if before < capacity.queue else Verdict.BUSY
+
+
+def may_begin(demand: Demand, running: Sequence[Demand], capacity: Capacity) -> bool:
+    """Whether a job may be given an idle worker beside what is running."""
+    if demand.lane is Lane.TILE:
+        return True
+    full = sum(other.lane is Lane.FULL for other in running)
+    heavy = sum(other.lane is not Lane.TILE for other in running)
+    return (
+        heavy < capacity.heavy
+        and not (demand.lane is Lane.FULL and full >= capacity.full)
+        and sum(other.bytes for other in running) + demand.bytes <= capacity.bytes
+    )
+
+
+def next_jobs(
+    waiting: Sequence[Demand], running: Sequence[Demand], capacity: Capacity
+) -> tuple[int, ...]:
+    """The indices of the jobs of which one begins next, in the order in which they came.
+
+    They are of the lowest lane whose oldest job may begin: what is too large for the moment is not
+    overtaken in its own lane for ever.
+    """
+    for lane in Lane:
+        indices = [index for index, demand in enumerate(waiting) if demand.lane is lane]
+        if indices and may_begin(waiting[indices[0]], running, capacity):
+            return tuple(index for index in indices if may_begin(waiting[index], running, capacity))
+    return ()
