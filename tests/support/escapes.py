@@ -151,11 +151,14 @@ def end_by_a_pipe(process: int) -> None:
 
 
 def attach(process: int) -> None:
-    """Trace another process."""
-    seize = 0x4206
+    """Trace another process, and let it go."""
+    seize, interrupt, detach, any_kind = 0x4206, 0x4207, 17, 0x4000_0000
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.ptrace(seize, process, None, None):
         raise OSError(ctypes.get_errno(), "ptrace")
+    libc.ptrace(interrupt, process, None, None)
+    os.waitpid(process, any_kind)
+    libc.ptrace(detach, process, None, None)
 
 
 def read_memory(where: tuple[int, int]) -> bytes:
@@ -223,10 +226,11 @@ def open_many(target: tuple[Path, int]) -> int:
     return len(files)
 
 
-def raise_the_limit(kind: int) -> None:
+def raise_the_limit(limit: tuple[int, int]) -> None:
     """Take more than was given."""
-    limit, _ = resource.getrlimit(kind)
-    resource.setrlimit(kind, (2 * limit, 2 * limit))
+    kind, number = limit
+    _, most = resource.getrlimit(kind)
+    resource.setrlimit(kind, (number, max(number, most)))
 
 
 def environment(_: None = None) -> dict[str, str]:
@@ -268,7 +272,7 @@ def send_trojan(path: Path) -> Trojan:
 class TrojanError(Exception):
     """An error that has a file made where it is read."""
 
-    def __reduce__(self) -> tuple[object, ...]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[object, ...]:
         return os.mkdir, self.args
 
 

@@ -43,6 +43,11 @@ class _Unpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} is no part of a result")
 
 
+def read_answer(data: bytes) -> Any:
+    """The result that a worker has sent; UnpicklingError for anything else."""
+    return _Unpickler(io.BytesIO(data)).load()
+
+
 class _Reader(connection.Connection):
     """The server's end of the pipe through which results come."""
 
@@ -51,8 +56,8 @@ class _Reader(connection.Connection):
         return connection.reduce_connection(self)  # type: ignore[attr-defined]
 
     def recv(self) -> Any:
-        """The next result; UnpicklingError for anything else."""
-        return _Unpickler(io.BytesIO(self.recv_bytes())).load()
+        """What `read_answer` makes of the next result."""
+        return read_answer(self.recv_bytes())
 
 
 class WorkerContext(ForkServerContext):
