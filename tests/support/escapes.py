@@ -226,10 +226,11 @@ def open_many(target: tuple[Path, int]) -> int:
     return len(files)
 
 
-def raise_the_limit(kind: int) -> None:
-    """Take more than was given last."""
-    resource.setrlimit(kind, (40, 40))
-    resource.setrlimit(kind, (60, 60))
+def raise_the_limit(limit: tuple[int, int]) -> None:
+    """Take more than was given."""
+    kind, number = limit
+    _, most = resource.getrlimit(kind)
+    resource.setrlimit(kind, (number, max(number, most)))
 
 
 def environment(_: None = None) -> dict[str, str]:
@@ -271,7 +272,7 @@ def send_trojan(path: Path) -> Trojan:
 class TrojanError(Exception):
     """An error that has a file made where it is read."""
 
-    def __reduce__(self) -> tuple[object, ...]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[object, ...]:
         return os.mkdir, self.args
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import mmap
 import os
 import signal
 import sys
@@ -143,3 +144,23 @@ def import_module(name: str) -> bool:
     """Load a module that is not loaded yet."""
     assert name not in sys.modules
     return importlib.import_module(name).__name__ == name
+
+
+_held: list[bytes] = []
+
+
+def hold_on_to(size: int) -> None:
+    """Take memory, use it, and keep it."""
+    _held.append(b"x" * size)
+
+
+def map_and_read(path: Path) -> int:
+    """Map a file, read all of it, and keep the map."""
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    _maps.append(mapped)
+    return sum(len(mapped[at : at + _CHUNK]) for at in range(0, len(mapped), _CHUNK))
+
+
+_CHUNK = 1 << 20
+_maps: list[mmap.mmap] = []

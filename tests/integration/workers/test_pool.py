@@ -39,6 +39,8 @@ from support.rendering import planned
 LONG = 60.0
 """Seconds that nothing here takes, however slow the computer."""
 TESTS = Path(jobs.__file__).parent.parent
+MODULES = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(TESTS))))
+"""Where other processes find what this one has."""
 
 
 @asynccontextmanager
@@ -627,7 +629,7 @@ def test_workers_end_when_their_server_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, str(script), str(tmp_path)],
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": MODULES},
         text=True,
     ) as server:
         assert server.stdout is not None
@@ -660,6 +662,7 @@ CONSOLE_SCRIPT = """
             settings = Settings(
                 cache_path=folder / "cache", source_path=folder / "source",
                 image_pool_size=1, size_pool_size=1,
+                workers={{"confinement": "off"}},  # which the tests' own jobs lie outside of
             )
             async with open_context(settings, print) as services:
                 for pool in (services.header_pool, services.image_pool):
@@ -683,7 +686,7 @@ def test_workers_of_the_console_script_load_no_web_framework(tmp_path: Path) -> 
         check=True,
         text=True,
         timeout=120,
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
+        env={**os.environ, "PYTHONPATH": MODULES},
     )
     workers = [set(line.split()) for line in result.stdout.splitlines()]
     assert len(workers) == 2
