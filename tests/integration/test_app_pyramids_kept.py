@@ -13,13 +13,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from iiif_server.imaging.build import BuildPlan
 from iiif_server.imaging.pyramid import Part
-from iiif_server.imaging.render import build_part
 from iiif_server.pipeline import pyramids as pipeline
 from iiif_server.telemetry.events import EntryDropped, Evicted, Rendered, WorkerReplaced
 from support import jobs, pictures
 from support.apps import Server, assert_problem, opened, running_app, settings_below, until
+from support.builds import Builds
 from support.pictures import Pixels, detailed, photograph
 from support.rendering import psnr
 
@@ -51,31 +50,6 @@ def engine(response: Any) -> str:
 
 def shown(response: Any) -> npt.NDArray[np.uint8]:
     return np.asarray(opened(response).convert("RGB"))
-
-
-class Builds:
-    """What a server has its workers build, and a gate before it."""
-
-    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.parts: list[Part] = []
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.gated: Part | None = None
-        self.instead: Callable[[Any], Any] | None = None
-        """What is done instead of building."""
-        self._pool = server.services.image_pool
-        self._run = self._pool.run
-        monkeypatch.setattr(self._pool, "run", self.run)
-
-    async def run(self, function: Any, argument: Any, **options: Any) -> Any:
-        if function is build_part:
-            assert isinstance(argument, BuildPlan)
-            self.parts.append(argument.part)
-            if self.gated in {None, argument.part}:
-                await self.gate.wait()
-            if self.instead is not None:
-                return await self._run(self.instead, None, **options)
-        return await self._run(function, argument, **options)
 
 
 # --- in which order -------------------------------------------------------------------------

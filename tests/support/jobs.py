@@ -1,6 +1,7 @@
 """What tests have worker processes do. Workers import this module by its name."""
 
 import contextlib
+import errno
 import importlib
 import mmap
 import os
@@ -9,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+from iiif_server.errors import NotKeptError
 from iiif_server.imaging.originals import OpenOriginal
 from iiif_server.imaging.plan import Identity
 
@@ -48,6 +50,12 @@ def pid(_: object = None) -> int:
 def fail(error: BaseException) -> None:
     """Raise the error."""
     raise error
+
+
+def find_the_disk_full(_: object = None) -> None:
+    """End as a build does whose disk became full under way."""
+    refusal = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    raise NotKeptError("The pyramid of this image could not be kept.", refusal)
 
 
 def unpicklable(_: object = None) -> object:

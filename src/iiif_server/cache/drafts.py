@@ -95,15 +95,20 @@ def checksum(descriptor: int) -> int:
 
 
 async def _acquired(path: Path) -> int:
+    def give_up(descriptor: int) -> None:
+        os.close(descriptor)
+        with contextlib.suppress(OSError):  # another has it, and removes it
+            _remove_unlocked(path)
+
     while True:
-        descriptor = await run_to_its_end(_create, path, undo=os.close)
+        descriptor = await run_to_its_end(_create, path, undo=give_up)
         try:
             while not _try_lock(descriptor):  # noqa: ASYNC110 - other processes set no event
                 await asyncio.sleep(_LOCK_POLL)
             if _is_at(path, descriptor):
                 return descriptor
         except BaseException:
-            os.close(descriptor)
+            give_up(descriptor)
             raise
         os.close(descriptor)
 

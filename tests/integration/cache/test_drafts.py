@@ -177,6 +177,34 @@ async def test_a_caller_who_gives_up_leaves_no_file_behind(tmp_path: Path) -> No
     assert names(tmp_path) == set()
 
 
+async def test_who_stops_waiting_for_a_lock_leaves_no_file(tmp_path: Path) -> None:
+    """At whatever step: while the file is made, while others have it, when it is ours."""
+    begun, go = threading.Event(), threading.Event()
+
+    def busy() -> None:
+        begun.set()
+        assert go.wait(30)
+
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    for steps in range(12):
+        begun.clear()
+        go.clear()
+        # The one thread is busy, so that the file is made after its caller has gone, at times.
+        blocking = loop.run_in_executor(None, busy)
+        await asyncio.sleep(0.01)
+        waiting = asyncio.ensure_future(_take(tmp_path / "a.lock"))
+        for step in range(steps):
+            if step == 6:
+                go.set()
+            await asyncio.sleep(0.001 if step > 6 else 0)
+        waiting.cancel()
+        go.set()
+        await blocking
+        await asyncio.wait([waiting])
+        assert names(tmp_path) == set(), steps
+
+
 async def test_what_a_call_raises_reaches_its_caller(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):

@@ -1,0 +1,37 @@
+"""Looking at the making of pyramids, and holding it up, in an application in this process."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from iiif_server.imaging.build import BuildPlan
+from iiif_server.imaging.pyramid import Part
+from iiif_server.imaging.render import build_part
+from support.apps import Server
+
+
+class Builds:
+    """What a server has its workers build, and a gate before it."""
+
+    def __init__(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.parts: list[Part] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.gated: Part | None = None
+        self.instead: Callable[[Any], Any] | None = None
+        """What is done instead of building."""
+        self._pool = server.services.image_pool
+        self._run = self._pool.run
+        monkeypatch.setattr(self._pool, "run", self.run)
+
+    async def run(self, function: Any, argument: Any, **options: Any) -> Any:
+        if function is build_part:
+            assert isinstance(argument, BuildPlan)
+            self.parts.append(argument.part)
+            if self.gated in {None, argument.part}:
+                await self.gate.wait()
+            if self.instead is not None:
+                return await self._run(self.instead, None, **options)
+        return await self._run(function, argument, **options)
