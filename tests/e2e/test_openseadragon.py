@@ -5,6 +5,7 @@ import json
 import math
 import re
 import subprocess
+import time
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from support.servers import Server
+from iiif_server.image_api.identifier import Identifier
+from iiif_server.routes.signing import Signatures
+from support.servers import Server, running_server
 
 HERE = Path(__file__).parent / "openseadragon"
 
@@ -89,3 +92,28 @@ async def test_every_tile_has_the_size_openseadragon_expects(server: Server, pre
             assert height == max(1, math.floor(int(name[2]) * width / int(name[1]) + 0.5)), tile
         else:
             assert height == max(1, math.ceil(tile["height"] - 1e-6)), tile
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("prefix", ["", "/iiif/3", "/iiif/2"])
+async def test_openseadragon_needs_to_know_nothing_of_signatures(
+    tmp_path: Path, prefix: str
+) -> None:
+    key = "a-key-of-these-tests-with-enough-letters"
+    settings = f'signing.keys = ["{key}"]\n[types.closed]\nsource = "disk"\naccess = "signed"\n'
+    with running_server(tmp_path, settings) as server:
+        folder = server.source.parent / "closed"
+        folder.mkdir()
+        Image.linear_gradient("L").resize((1031, 1553)).convert("RGB").save(folder / "pic.jpg")
+        identifier = Identifier("closed", "pic.jpg")
+        address = Signatures([key.encode()]).sign(identifier, int(time.time()) + 600)
+        async with httpx.AsyncClient() as client:
+            start = f"{server.url}{prefix}/{address}/{identifier.encoded}"
+            document = await client.get(start, follow_redirects=True)
+            (tiles,) = _tiles([document.raise_for_status().json()])
+            assert len(tiles) > 5
+            for tile in tiles:
+                assert tile["url"].startswith(f"{start}/")
+            await _sizes([tile["url"] for tile in tiles])  # each is answered with an image
+            unsigned = tiles[0]["url"].replace(f"{address}/", "")
+            assert (await client.get(unsigned)).status_code == 403

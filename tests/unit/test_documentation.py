@@ -109,3 +109,14 @@ def test_version_in_the_package_is_the_projects() -> None:
     from iiif_server import __version__  # noqa: PLC0415
 
     assert __version__ == project["version"]
+
+
+def test_tests_named_in_the_security_page_exist() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    named = set(re.findall(r"`(test_\w+|Test\w+)`", page))
+    code = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    assert len(named) > 20
+    for name in named:
+        assert re.search(rf"(?:def|class) {name}\b", code), name
+    for path in re.findall(r"`((?:unit|property|integration|e2e|support)/[\w/]+\.py)`", page):
+        assert (ROOT / "tests" / path).exists(), path
