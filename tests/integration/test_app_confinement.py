@@ -139,7 +139,7 @@ def test_workers_know_no_secrets_of_the_environment(tmp_path: Path) -> None:
     """Neither by name, nor in what they were started with, nor anywhere in their memory."""
     script = tmp_path / "server.py"
     script.write_text(textwrap.dedent(SCRIPT))
-    secret = "a-secret-that-nobody-may-know"  # noqa: S105
+    secret = "a-secret-that-nobody-may-know"
     result = subprocess.run(
         [sys.executable, str(script), str(tmp_path)],
         capture_output=True,

@@ -38,7 +38,7 @@ class Calls:
         (Format.PNG, Format.WEBP),
         Box(1, 2, 3, 4),
         Dimensions(5, 6),
-        Rendered(Engine.RASTER, b"data", 4, {"open": 0.5}),
+        Rendered(Engine.RASTER, b"data", None, 4, {"open": 0.5}),
     ],
     ids=repr,
 )
