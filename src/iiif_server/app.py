@@ -35,7 +35,6 @@ def create_app(settings: Settings | None = None, observer: Observer = log_event)
         version="1",  # of this document; which version of the server it is, is not for everyone
         description=_DESCRIPTION,
         lifespan=lifespan,
-        root_path=chosen.root_path,
         redirect_slashes=False,
         docs_url=None,  # `operations` has it, with a policy
         redoc_url=None,
@@ -51,5 +50,7 @@ def create_app(settings: Settings | None = None, observer: Observer = log_event)
     app.include_router(image_api_router(V3, ""))
     app.include_router(base_uri_router(V3, ""))
     app.add_middleware(Front, administrative=None if closed else admin.PREFIX)
-    app.add_middleware(Hot)  # in front of all, for it is the last one added
+    app.add_middleware(
+        Hot, root_path=chosen.root_path
+    )  # in front of all, for it is the last one added
     return app

@@ -300,6 +300,21 @@ class Store:
             self.refused(error)
             return None
 
+    def keep(self, key: EntryKey, data: bytes, suffix: str) -> Entry | None:
+        """Keep bytes under the key; None if they cannot be kept."""
+        draft = self.reserve(len(data))
+        if draft is None:
+            return None
+        try:
+            with draft.path.open("r+b") as file:  # not made anew, should it be gone
+                file.write(data)
+            return self.commit(key, draft, suffix)
+        except OSError as error:
+            self.refused(error)
+            return None
+        finally:
+            draft.close()
+
     def commit(self, key: EntryKey, draft: Draft, suffix: str) -> Entry | None:
         """Keep a finished file under the key, at once and whole; None if it cannot be kept.
 

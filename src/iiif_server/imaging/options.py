@@ -12,6 +12,8 @@ class EncodingOptions(BaseModel):
     """Quality of JPEGs that have to be compressed anew; chroma is halved below 90."""
     jpeg_progressive: bool = False
     """Whether they are progressive: a little smaller, slower to make and to show."""
+    jpeg_optimize: bool = False
+    """Whether they are made a tenth smaller, which takes twice the time; tiles of pyramids are."""
     webp_quality: int = Field(default=80, ge=1, le=100)
     """Quality of WebP."""
     webp_effort: int = Field(default=2, ge=0, le=6)

@@ -534,7 +534,7 @@ def _jpg(image: Pixels, _: Work, encoding: EncodingOptions) -> bytes:
     data: bytes = image.jpegsave_buffer(
         Q=encoding.jpeg_quality,
         interlace=encoding.jpeg_progressive,
-        optimize_coding=True,
+        optimize_coding=encoding.jpeg_optimize,
         keep="icc",
     )
     return data

@@ -60,6 +60,7 @@ from iiif_server.telemetry.stages import Stages
 from iiif_server.workers.admission import Demand, lane_of
 from iiif_server.workers.pool import WorkerPool
 
+_SMALL_PIXELS = 1_000_000
 _READ_TRIES = 3
 """How often an entry is looked for that others may evict between its being found and opened; the
 last time it is not kept at all."""
@@ -292,13 +293,18 @@ class Derivatives:
 
     async def _make(self, resolved: Resolved, *, keep: bool) -> _Made:
         started = time.perf_counter()
+        # What is surely small comes through the pipe, and is kept in one go.
+        small = resolved.rendition.size.area <= _SMALL_PIXELS
         target = None
-        if keep:
+        if keep and not small:
             target = await run_to_its_end(self._store.reserve, undo=_give_up)
         try:
             plan = await self._plan(resolved, target)
             rendered = await self._run(resolved, plan)
             content = await run_to_its_end(self._keep, resolved, rendered, target)
+            if keep and small and isinstance(content, bytes):
+                suffix = resolved.rendition.format
+                await asyncio.to_thread(self._store.keep, resolved.key, content, suffix)
         except NotNowError:  # whoever refused has told
             raise
         except IiifServerError as error:

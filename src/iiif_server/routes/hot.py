@@ -68,12 +68,16 @@ Answers = MemoryTier[Target, Answer]
 class Hot:
     """Answers without asking anyone where that is possible, and remembers what others answered."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
         self._app = app
+        self._root_path = root_path
+        """What stands in front of all paths, and is no part of them."""
         self._purged = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
+        if self._root_path:
+            scope = {**scope, "root_path": self._root_path}
         if (
             scope["type"] != "http"
             or scope["method"] not in _ANSWERED

@@ -1,0 +1,261 @@
+"""What is answered in front of the routes is what the routes answer."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from iiif_server.cache.store import CacheOptions
+from iiif_server.pipeline.pyramids import PyramidOptions
+from support.apps import Server, assert_problem, opened, picture, running_app, settings_below
+
+IMAGE = "/disk:pic.jpg/full/90,/0/default.jpg"
+TILE = "/disk:large.jpg/256,128,128,128/128,128/0/default.jpg"
+TILES = [
+    TILE,
+    "/iiif/2/disk:large.jpg/256,128,128,128/128,/0/default.jpg",
+    "/iiif/3/disk:large.jpg/0,0,256,256/128,128/0/default.jpg",
+    "/disk%3Alarge.jpg/640,384,60,116/60,116/0/default.jpg",
+    "/disk:large.jpg/0,0,512,500/!128,125/0/color.jpg",
+    "/disk:a%2Fb/large%201.jpg/512,0,188,256/94,128/0/default.jpg",
+]
+KEY = "a-key-of-these-tests-with-enough-letters"
+
+
+@asynccontextmanager
+async def serving(root: Path, memory: int = 10_000_000, **settings: Any) -> AsyncIterator[Server]:
+    chosen = settings_below(
+        root,
+        types={
+            "disk": {"source": "disk"},
+            "closed": {"source": "disk", "access": "signed"},
+        },
+        signing={"keys": [KEY]},
+        cache=CacheOptions.model_validate({"memory_bytes": memory}),
+        pyramids=PyramidOptions(min_pixels=100_000, tile_size=128),
+        **settings,
+    )
+    async with running_app(chosen) as server:
+        for type_ in ("disk", "closed"):
+            server.put(type_, "pic.jpg", picture())
+        server.put("disk", "large.jpg", picture(700, 500))
+        server.put("disk", "a/b/large 1.jpg", picture(700, 500))
+        yield server
+
+
+def made_by(response: httpx.Response) -> str:
+    timing: str = response.headers.get("server-timing", "")
+    return timing.partition('desc="')[2].partition('"')[0]
+
+
+def fields(response: httpx.Response) -> dict[str, str]:
+    """The header fields, without the one that tells how the answer came about."""
+    return {name: value for name, value in response.headers.items() if name != "server-timing"}
+
+
+# --- from memory -------------------------------------------------------------------------------
+
+
+async def test_what_was_answered_is_answered_again_from_memory(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        first = await server.get(IMAGE)
+        again = await server.get(IMAGE)
+        assert made_by(first) == "raster"
+        assert made_by(again) == "memory"
+        assert again.content == first.content
+        assert fields(again) == fields(first)
+        assert server.services.answers.stats.hits == 1
+
+
+async def test_image_information_is_kept_by_what_was_accepted(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        path = "/disk:pic.jpg/info.json"
+        plain = await server.get(path)
+        linked = await server.get(path, Accept="application/ld+json")
+        for response, accept in ((plain, "*/*"), (linked, "application/ld+json")):
+            again = await server.get(path, Accept=accept)
+            assert fields(again) == fields(response)
+            assert again.content == response.content
+        assert plain.headers["content-type"] != linked.headers["content-type"]
+        assert server.services.answers.stats.hits == 2
+
+
+async def test_each_name_of_the_server_has_its_own_answers(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        for path in (IMAGE, "/disk:pic.jpg/info.json", TILE, TILE):
+            for host in ("one.example", "two.example", "one.example"):
+                response = await server.get(path, Host=host)
+                text = response.headers["link"] + response.text * path.endswith("json")
+                assert f"http://{host}/disk:" in text
+                assert text.count(".example") == text.count(host)
+        forwarded = await server.get(IMAGE, Host="one.example", X_Forwarded_Proto="https")
+        assert "<https://one.example/" in forwarded.headers["link"]
+        again = await server.get_raw(
+            IMAGE.encode(),
+            [(b"host", b"one.example"), (b"x-forwarded-proto", b"https")],
+            ("192.0.2.7", 1),
+        )
+        assert "<http://one.example/" in again.headers["link"], "whom nobody trusts"
+
+
+@pytest.mark.parametrize("path", [IMAGE, TILE])
+async def test_head_and_conditions_are_answered_alike(path: str, tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        await server.get(path)
+        whole = await server.get(path)
+        assert made_by(whole) in {"memory", "tile"}
+        head = await server.client.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert fields(head) == fields(whole)
+        for headers in (
+            {"If_None_Match": whole.headers["etag"]},
+            {"If_None_Match": f'"x", W/{whole.headers["etag"].removeprefix("W/")}'},
+            {"If_Modified_Since": whole.headers["last-modified"]},
+        ):
+            answer = await server.get(path, **headers)
+            assert (answer.status_code, answer.content) == (304, b"")
+            assert answer.headers["etag"] == whole.headers["etag"]
+            assert answer.headers["cache-control"] == whole.headers["cache-control"]
+            assert not {"content-length", "content-type"} & set(answer.headers)
+        assert (await server.get(path, If_None_Match='"other"')).status_code == 200
+
+
+async def test_a_replaced_original_is_seen_at_the_next_request(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        for path, name in ((IMAGE, "pic.jpg"), (TILE, "large.jpg")):
+            before = await server.get(path)
+            assert (await server.get(path)).content == before.content
+            server.put("disk", name, picture(700, 500, quality=40))
+            after = await server.get(path)
+            assert after.headers["etag"] != before.headers["etag"]
+            assert after.content != before.content
+            server.original("disk", name).unlink()
+            assert_problem(await server.get(path), 404)
+
+
+async def test_what_is_purged_is_forgotten(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        await server.get(IMAGE)
+        assert made_by(await server.get(IMAGE)) == "memory"
+        await server.admin("DELETE", "/cache/disk:pic.jpg")
+        assert made_by(await server.get(IMAGE)) == "raster"
+        assert made_by(await server.get(IMAGE)) == "memory"
+        server.services.store.mark_purged()  # as `iiif-server cache purge` beside it does
+        assert made_by(await server.get(IMAGE)) == "cache"
+
+
+async def test_refusals_redirects_and_signed_answers_are_not_kept(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        signatures = server.services.signatures
+        assert signatures is not None
+        identifier = server.services.identifier("closed:pic.jpg")
+        expires = int(time.time()) + 600
+        signed = "/" + signatures.sign(identifier, expires) + IMAGE.replace("disk", "closed")
+        assert (await server.get(signed)).is_success
+        for path in ("/disk:none.jpg/info.json", "/disk:pic.jpg", signed, f"{IMAGE}?a=b"):
+            for _ in range(3):
+                await server.get(path)
+        assert len(server.services.answers) == 0
+        server.put("disk", "none.jpg", picture())
+        assert (await server.get("/disk:none.jpg/info.json")).is_success
+
+
+async def test_large_answers_are_not_kept(tmp_path: Path) -> None:
+    async with serving(tmp_path, memory=100_000_000) as server:
+        for _ in range(2):
+            response = await server.get("/disk:pic.jpg/full/^3000,/0/default.tif")
+            assert len(response.content) > 1_100_000
+            assert made_by(response) != "memory"
+
+
+async def test_nothing_is_kept_without_memory(tmp_path: Path) -> None:
+    async with serving(tmp_path, memory=0) as server:
+        for _ in range(3):
+            assert made_by(await server.get(IMAGE)) != "memory"
+
+
+# --- tiles at hand -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", TILES)
+async def test_a_tile_at_hand_is_the_tile_that_the_routes_give(path: str, tmp_path: Path) -> None:
+    async with serving(tmp_path, memory=0) as server:
+        routed = await server.get(path)
+        assert made_by(routed) == "tile"
+        assert "dur=" in routed.headers["server-timing"]
+        at_hand = await server.get(path)
+        assert at_hand.headers["server-timing"] == 'engine;desc="tile"'
+        assert at_hand.content == routed.content
+        assert fields(at_hand) == fields(routed)
+        assert opened(at_hand).size == opened(routed).size
+        assert (await server.status())["made_by"]["tile"] == 2
+
+
+async def test_other_requests_for_a_known_image_go_to_the_routes(tmp_path: Path) -> None:
+    async with serving(tmp_path, memory=0) as server:
+        await server.get(TILE)
+        for path, status in (
+            ("/disk:large.jpg/0,0,128,128/128,128/0/default.png", 200),
+            ("/disk:large.jpg/0,0,128,128/128,128/90/default.jpg", 200),
+            ("/disk:large.jpg/1,1,128,128/128,128/0/default.jpg", 200),
+            ("/disk:large.jpg/0,0,128,128/128,128/0/best.jpg", 400),
+            ("/disk:large.jpg/0,0,0,128/128,128/0/default.jpg", 400),
+            ("/disk:large.jpg/900,0,128,128/128,128/0/default.jpg", 400),
+            ("/disk:large.jpg/0,0,128,128/256,256/0/default.jpg", 400),
+            ("/disk:large.jpg/0,0,128,128/128,128/0/default.jpg/", 303),
+            ("/closed:large.jpg/0,0,128,128/128,128/0/default.jpg", 403),
+        ):
+            assert (await server.get(path)).status_code == status, path
+
+
+async def test_tiles_of_signed_images_are_never_at_hand(tmp_path: Path) -> None:
+    async with serving(tmp_path, memory=0) as server:
+        server.put("closed", "large.jpg", picture(700, 500))
+        signatures = server.services.signatures
+        assert signatures is not None
+        identifier = server.services.identifier("closed:large.jpg")
+        expires = int(time.time()) + 600
+        signed = "/" + signatures.sign(identifier, expires) + TILE.replace("disk", "closed")
+        for _ in range(3):
+            response = await server.get(signed)
+            assert response.headers["cache-control"].startswith("private")
+            assert "dur=" in response.headers["server-timing"]
+
+
+async def test_tiles_in_another_form_are_redirected_where_that_is_wanted(tmp_path: Path) -> None:
+    async with serving(tmp_path, memory=0, canonical_redirect=True) as server:
+        canonical = "/disk:large.jpg/0,0,256,256/128,128/0/default.jpg"
+        assert (await server.get(canonical)).status_code == 200
+        assert made_by(await server.get(canonical)) == "tile"
+        response = await server.get("/disk:large.jpg/0,0,256,256/128,/0/default.jpg")
+        assert response.status_code == 303
+        assert response.headers["location"].endswith(canonical)
+
+
+async def test_a_path_in_front_is_no_part_of_the_name(tmp_path: Path) -> None:
+    async with serving(tmp_path, memory=0, root_path="/images") as server:
+        routed, at_hand = [await server.get_raw(f"/images{TILE}".encode()) for _ in range(2)]
+        assert at_hand.headers["server-timing"] == 'engine;desc="tile"'
+        assert fields(at_hand) == fields(routed)
+        assert "<http://test/images/disk:large.jpg/" in at_hand.headers["link"]
+        document = (await server.get_raw(b"/images/disk:large.jpg/info.json")).json()
+        assert document["id"] == "http://test/images/disk:large.jpg"
+
+
+async def test_a_garbled_part_gives_no_wrong_tile(tmp_path: Path) -> None:
+    async with serving(tmp_path, memory=0) as server:
+        right = await server.get(TILE)
+        for part in server.settings.cache_path.rglob("*.szi"):
+            with part.open("r+b") as file:
+                content = bytearray(file.read())
+                for place in range(2000, len(content) - 4000, 50):
+                    content[place] ^= 0xFF
+                file.seek(0)
+                file.write(content)
+        response = await server.get(TILE)
+        assert opened(response).size == (128, 128)
+        assert opened(response).tobytes() == opened(right).tobytes()
