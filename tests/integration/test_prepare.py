@@ -27,6 +27,7 @@ def config(tmp_path: Path) -> Path:
     path = tmp_path / "settings.toml"
     path.write_text(
         f'source_path = "{tmp_path}/source"\ncache_path = "{tmp_path}/cache"\n'
+        f'admin.token = "{ADMIN_TOKEN}"\n'
         'image_pool_size = 1\nsize_pool_size = 1\n[types.disk]\nsource = "disk"\n'
         '[types.away]\nsource = "web"\nurl = "http://192.0.2.1/{name}"\n'
         "[pyramids]\nmin_pixels = 100000\ntile_size = 128\n"
