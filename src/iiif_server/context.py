@@ -221,7 +221,8 @@ def _confinement(
         readable=(*reach.originals, *((derivatives.absolute(),) if derivatives else ())),
         writable=(incoming.absolute(),) if incoming else (),
         limits=limits_for(
-            pixels=max(limits.max_source_pixels, limits.max_area),
+            read=limits.max_source_pixels,
+            made=limits.max_area,
             threads=threads,
             originals=originals,
             deadline=max(limits.render_timeout, settings.pyramids.build_timeout),

@@ -12,8 +12,12 @@ from pathlib import Path
 _GIB = 1 << 30
 _BASE = 1 * _GIB
 """Memory of a worker beside its pixels: interpreter, libraries, a tile of each thread's work."""
-_A_PIXEL = 8
-"""Bytes a pixel of the original that its most expensive job takes: see docs/operations.md."""
+_READ_A_PIXEL = 8
+"""Bytes for each pixel of an original: cutting a JPEG without loss takes 6 at 4:2:0. Where more are
+needed and not had, the same is done to decoded pixels, which takes less."""
+_MADE_A_PIXEL = 18
+"""Bytes for each pixel of what is made: turned (3), as coefficients (6), as a file (up to 3), and
+as the bytes of it that are written (3)."""
 _A_THREAD = 16 << 20
 """A stack, which counts in full, and what is allocated by the thread."""
 _MAPS = 4 * _GIB
@@ -50,19 +54,27 @@ class Limits:
 
 
 def limits_for(
-    *, pixels: int, threads: int, originals: int, deadline: float, memory: int | None = None
+    *,
+    read: int,
+    made: int,
+    threads: int,
+    originals: int,
+    deadline: float,
+    memory: int | None = None,
 ) -> Limits:
-    """The limits for jobs on images of up to so many pixels.
+    """The limits for jobs on originals and images of up to so many pixels.
 
     `originals` are kept open; `deadline` is the longest that a job may take, in seconds. `memory`
     is taken instead of what is computed.
     """
-    needed = _BASE + threads * _A_THREAD + pixels * _A_PIXEL if memory is None else memory
+    if memory is None:
+        pixels = max(read * _READ_A_PIXEL, made * _MADE_A_PIXEL)
+        memory = _BASE + threads * _A_THREAD + pixels
     return Limits(
-        memory=needed,
-        address_space=needed + _MAPS + (originals + 1) * pixels * _ORIGINAL_A_PIXEL,
+        memory=memory,
+        address_space=memory + _MAPS + (originals + 1) * read * _ORIGINAL_A_PIXEL,
         cpu_seconds=math.ceil((deadline + _SLACK) * (threads + 1)),
-        file_size=max(_GIB, pixels * _FILE_A_PIXEL),
+        file_size=max(_GIB, max(read, made) * _FILE_A_PIXEL),
     )
 
 

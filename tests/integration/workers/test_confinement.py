@@ -383,7 +383,7 @@ async def test_modules_can_be_imported_when_they_are_needed(fenced: Ground) -> N
 
 async def test_every_format_is_read_and_made_as_it_is_outside(tmp_path: Path) -> None:
     """The libraries need nothing that is held back, not even where they would do without it."""
-    limits = limits_for(pixels=100_000_000, threads=2, originals=2, deadline=LONG)
+    limits = limits_for(read=10**8, made=10**8, threads=2, originals=2, deadline=LONG)
     setup: dict[str, Any] = {"function": prepare_process, "arguments": (2, 2)}
     async with confined(tmp_path, limits=limits, **setup) as ground:
         prepare_process(2, 2)
