@@ -17,6 +17,8 @@ MOST_PROFILE_BYTES = 32_768
 """A larger ICC profile is applied and not repeated in every tile."""
 MOST_PIXELS_CUT = 32_000_000
 """An original above this is not read as a whole for one region that its pyramid can answer."""
+MOST_OPTIMISED = 16_000_000
+"""Pixels up to which a JPEG is held in memory as a whole to be coded a few percent smaller."""
 _PROFILED_FORMATS = frozenset({Format.JPG, Format.PNG, Format.WEBP, Format.TIF, Format.AVIF})
 
 

@@ -21,7 +21,7 @@ from iiif_server.imaging.header import ImageHeader
 from iiif_server.imaging.plan import ProfileAction, tile_profile
 from iiif_server.imaging.pyramid import Grid, OpenPart, Part, Tile
 from iiif_server.imaging.render import build_part
-from iiif_server.pipeline.keys import FORMAT_VERSION, digest
+from iiif_server.pipeline.keys import digest
 from iiif_server.pipeline.originals import Original
 from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.workers.admission import Demand, Lane
@@ -52,6 +52,8 @@ class PyramidOptions(BaseModel):
         return size
 
 
+_FORMAT_VERSION = 1
+"""To be raised when the same original gives another pyramid than before."""
 _KEPT_OPEN = 128
 """Parts whose table of tiles and file stay open; 20 kB and a descriptor each."""
 _CHECK_AFTER = 60.0
@@ -281,7 +283,7 @@ class Pyramids:
             original.group,
             digest(
                 "pyramid",
-                str(FORMAT_VERSION),
+                str(_FORMAT_VERSION),
                 original.fingerprint,
                 part,
                 f"{options.tile_size},{options.quality},{self._full_quality},{self._lossless}",
