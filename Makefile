@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check static format lint types floors e2e fuzz bench docs lock clean
+.PHONY: help install run test check static format lint types floors e2e fuzz bench load costs docs \
+	lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +58,12 @@ bench: install ## Measure beside other servers (20 minutes; installs Debian pack
 	bench/prepare.sh
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
 	$(BIN)/python -m bench $(BENCH)
+
+load: install ## A crawler of full-size images beside readers of tiles (3 minutes)
+	$(BIN)/python -m bench.crowd $(LOAD)
+
+costs: install ## Compare what jobs take at their peak with what is estimated before (20 minutes)
+	$(BIN)/python -m bench.costs $(COSTS)
 
 docs: install ## Write the pages that are made from the code
 	$(BIN)/iiif-server settings > docs/settings.md

@@ -45,11 +45,7 @@ def make_images(folder: Path, megapixels: Iterable[int]) -> dict[int, BenchImage
     folder.mkdir(parents=True, exist_ok=True)
     images = {}
     for size in megapixels:
-        width, height = _SIZES[size]
-        image = BenchImage(size, width, height, folder / f"{size}.jpg")
-        if not image.jpeg.exists():
-            print(f"Making an image of {size} megapixels", flush=True)
-            _make(image)
+        image = make_image(folder, size)
         for tile in TIFF_TILES:
             if not image.tiff(tile).exists():
                 part = image.tiff(tile).with_suffix(".part.tif")
@@ -58,6 +54,17 @@ def make_images(folder: Path, megapixels: Iterable[int]) -> dict[int, BenchImage
         _check(image)
         images[size] = image
     return images
+
+
+def make_image(folder: Path, megapixels: int) -> BenchImage:
+    """The image of so many megapixels, without TIFFs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    width, height = _SIZES[megapixels]
+    image = BenchImage(megapixels, width, height, folder / f"{megapixels}.jpg")
+    if not image.jpeg.exists():
+        print(f"Making an image of {megapixels} megapixels", flush=True)
+        _make(image)
+    return image
 
 
 def tiffsave(source: Path, target: Path, tile: int) -> list[str]:

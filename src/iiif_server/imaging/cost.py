@@ -12,7 +12,7 @@ from iiif_server.image_api.quality import Quality
 from iiif_server.imaging.build import BuildPlan, cuts_losslessly, first_reduced, passes
 from iiif_server.imaging.header import Colour, ImageHeader
 from iiif_server.imaging.options import EncodingOptions
-from iiif_server.imaging.plan import Engine, RenderPlan, Work
+from iiif_server.imaging.plan import MOST_OPTIMISED, Engine, RenderPlan, Work
 from iiif_server.imaging.pyramid import Part
 from iiif_server.imaging.signatures import OriginalFormat
 from iiif_server.imaging.turns import UPRIGHT
@@ -49,15 +49,15 @@ _DECODERS: dict[OriginalFormat, _Rate] = {
     OriginalFormat.TIFF: _Rate(0, 2),
     OriginalFormat.WEBP: _Rate(9, 4),
     OriginalFormat.GIF: _Rate(6, 4),
-    OriginalFormat.JPEG2000: _Rate(25, 150),
-    OriginalFormat.AVIF: _Rate(8, 6),
+    OriginalFormat.JPEG2000: _Rate(20, 150),
+    OriginalFormat.AVIF: _Rate(17, 6),
     OriginalFormat.BMP: _Rate(15, 2),
 }
 """For those that are decoded as a whole, the bytes of a pixel while they are."""
 
 _ENCODERS: dict[Format, _Rate] = {
     Format.JPG: _Rate(8, 4),
-    Format.TIF: _Rate(5, 12),
+    Format.TIF: _Rate(4, 12),
     Format.PNG: _Rate(6, 20),
     Format.GIF: _Rate(16, 120),
     Format.JP2: _Rate(48, 200),
@@ -67,6 +67,10 @@ _ENCODERS: dict[Format, _Rate] = {
 }
 """The bytes of a pixel while it is encoded, and of the file that comes of it."""
 
+_CODESTREAM = 3
+"""Bytes a pixel of a JPEG 2000 file, all of which is read, at most."""
+_STREAMED_JPEG = 1.0
+"""Bytes a pixel of a JPEG of which only the file is held."""
 _FINE_CHROMA = 90
 """The quality from which on libvips does not halve the chroma of a JPEG."""
 
@@ -146,7 +150,8 @@ def _decoding(header: ImageHeader, shrink: int, bottom: int) -> Cost:
         return Cost(held + _rows(header, stored, shrink), int(rate.effort * read))
     if header.format is OriginalFormat.JPEG2000:
         read = stored.area // shrink**2
-        return Cost(int(whole * read), int(rate.effort * read))
+        held = _CODESTREAM * stored.area  # whatever is decoded of it
+        return Cost(held + int(whole * read), int(rate.effort * read))
     held = int(whole * stored.area)
     return Cost(held + _rows(header, stored, 1), int(rate.effort * read))
 
@@ -162,17 +167,24 @@ def _working(work: Work, encoding: EncodingOptions, bands: int) -> Cost:
     rotated, made = 0, pixels
     if work.degrees:
         rotated, made = _RGBA * pixels, 2 * pixels  # at 45 degrees, the most
-    rate = _ENCODERS[work.format]
-    each = rate.bytes
-    if work.format is Format.JPG and encoding.jpeg_quality >= _FINE_CHROMA:
-        each *= 2
-    if work.quality is Quality.BITONAL and work.format in {Format.PNG, Format.TIF}:
-        each = 0.5
-    elif work.format is Format.TIF and encoding.tiff_compression == "none":
-        each = 7
+    rate, each = _ENCODERS[work.format], _encoded_bytes(work, encoding, made)
     scaling = _ROWS * max(work.size.width, 1) * bands
     effort = (rate.effort + (8 if work.degrees else 1)) * made
     return Cost(int(turned + rotated + each * made + scaling), int(effort))
+
+
+def _encoded_bytes(work: Work, encoding: EncodingOptions, pixels: int) -> float:
+    """Bytes of a pixel while so many of them are encoded."""
+    each = _ENCODERS[work.format].bytes
+    if work.format is Format.JPG:
+        if pixels > MOST_OPTIMISED and not encoding.jpeg_progressive:
+            each = _STREAMED_JPEG
+        return each * (2 if encoding.jpeg_quality >= _FINE_CHROMA else 1)
+    if work.format is Format.TIF and encoding.tiff_compression == "none":
+        each = 7
+    if work.quality is Quality.BITONAL and work.format in {Format.PNG, Format.TIF}:
+        each = 0.5
+    return each
 
 
 def _bands(header: ImageHeader) -> int:

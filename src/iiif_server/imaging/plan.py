@@ -27,6 +27,8 @@ LEAST_TILE, MOST_TILE = 64, 4096
 for one by one, and larger ones too much at once."""
 NEAR = 4
 """By how much a level is reduced from another at most, when a request is made of it."""
+MOST_OPTIMISED = 16_000_000
+"""Pixels up to which a JPEG is held in memory as a whole to be coded a few percent smaller."""
 _PROFILED_FORMATS = frozenset({Format.JPG, Format.PNG, Format.WEBP, Format.TIF, Format.AVIF})
 
 

@@ -23,7 +23,7 @@ from iiif_server.imaging.alignment import Span, aligned_span
 from iiif_server.imaging.blame import refusal
 from iiif_server.imaging.header import Colour, ImageHeader
 from iiif_server.imaging.options import EncodingOptions
-from iiif_server.imaging.plan import ProfileAction, Work
+from iiif_server.imaging.plan import MOST_OPTIMISED, ProfileAction, Work
 from iiif_server.imaging.signatures import OriginalFormat
 from iiif_server.imaging.turns import UPRIGHT, Turn
 
@@ -534,7 +534,8 @@ def _jpg(image: Pixels, _: Work, encoding: EncodingOptions) -> bytes:
     data: bytes = image.jpegsave_buffer(
         Q=encoding.jpeg_quality,
         interlace=encoding.jpeg_progressive,
-        optimize_coding=encoding.jpeg_optimize,
+        # The best code is known when all coefficients are, which large images have too many of.
+        optimize_coding=encoding.jpeg_optimize and image.width * image.height <= MOST_OPTIMISED,
         keep="icc",
     )
     return data

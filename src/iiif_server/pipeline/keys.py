@@ -8,7 +8,7 @@ from iiif_server.image_api.request import Rendition
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import Engine
 
-FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 """To be raised when the same request gives other bytes than before."""
 
 
@@ -41,7 +41,7 @@ def derivative_key(
     return EntryKey(
         group,
         digest(
-            str(FORMAT_VERSION),
+            str(_FORMAT_VERSION),
             fingerprint,
             f"{box.x},{box.y},{box.width},{box.height}",
             f"{size.width},{size.height}",

@@ -33,7 +33,7 @@ from iiif_server.imaging.header import ImageHeader
 from iiif_server.imaging.plan import ProfileAction, lacks_no_level, own_grid, tile_profile
 from iiif_server.imaging.pyramid import LAYOUT, Grid, OpenPart, Part, Tile
 from iiif_server.imaging.render import build_part
-from iiif_server.pipeline.keys import FORMAT_VERSION, digest
+from iiif_server.pipeline.keys import digest
 from iiif_server.pipeline.originals import Original, raise_if_changed
 from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.telemetry.events import Observer, PyramidFailed
@@ -65,6 +65,8 @@ class PyramidOptions(BaseModel):
         return size
 
 
+_FORMAT_VERSION = 1
+"""To be raised when the same original gives another pyramid than before."""
 _KEPT_OPEN = 128
 """Parts whose table of tiles and file stay open; 20 kB and a descriptor each."""
 _CHECK_AFTER = 10.0
@@ -398,7 +400,7 @@ class Pyramids:
             original.group,
             digest(
                 "pyramid",
-                str(FORMAT_VERSION),
+                str(_FORMAT_VERSION),
                 str(LAYOUT),
                 original.fingerprint,
                 part,

@@ -1,0 +1,39 @@
+"""By how much a process grows over a job. Linux only."""
+
+import multiprocessing
+import multiprocessing.connection
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyvips
+
+from iiif_server.imaging.render import prepare_process
+
+
+def growth(function: Callable[[Any], Any], argument: Any) -> int:
+    """Bytes by which the peak of a fresh worker process rises over one job."""
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, function, argument))
+    process.start()
+    theirs.close()
+    grown: int = mine.recv()
+    process.join()
+    mine.close()
+    return grown
+
+
+def _work(
+    report: multiprocessing.connection.Connection, function: Callable[[Any], Any], argument: Any
+) -> None:
+    prepare_process(1, 1)
+    pyvips.Image.black(8, 8).jpegsave_buffer()  # what is loaded once is no part of a job
+    before = _highest()
+    function(argument)
+    report.send(_highest() - before)
+
+
+def _highest() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
