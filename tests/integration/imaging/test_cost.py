@@ -67,7 +67,7 @@ def test_a_build_takes_less_than_estimated_and_not_much_less(
         original=Identity(path, status.st_size, status.st_mtime_ns),
         header=header,
         part=part,
-        grid=Grid(header.dimensions, 512),
+        grid=Grid(header.dimensions, square(512)),
         profile=tile_profile(header),
         lossless=jpegtran.AVAILABLE,
         reduced_quality=80,
