@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from iiif_server.image_api.geometry import square
 from iiif_server.imaging import jpegtran
 from iiif_server.imaging.build import BuildPlan
 from iiif_server.imaging.cost import Cost, cost_of_build, cost_of_render
