@@ -109,6 +109,31 @@ class _Kept:
     part: OpenPart
     entry: Entry
     checked: float
+    readers: int = 0
+    """Threads that read from it."""
+    given_up: bool = False
+
+    async def read(self, tile: Tile, grid: Grid) -> bytes:
+        """The JPEG of a tile, by a thread if the disk has to be waited for.
+
+        Raises KeyError or OSError.
+        """
+        data = self.part.read_at_hand(tile, grid)
+        if data is not None:
+            return data
+        self.readers += 1
+        try:
+            return await run_to_its_end(self.part.read, tile, grid)
+        finally:
+            self.readers -= 1
+            if self.given_up:
+                self.give_up()
+
+    def give_up(self) -> None:
+        """Close the part, as soon as nobody reads from it."""
+        self.given_up = True
+        if not self.readers:
+            self.part.close()
 
 
 class Pyramids:
@@ -182,7 +207,7 @@ class Pyramids:
             if part is Part.REDUCED and Part.DETAIL in pyramid.parts:
                 self._make_ahead(pyramid, Part.DETAIL)
             try:
-                return opened.part.read(tile, pyramid.grid)
+                return await opened.read(tile, pyramid.grid)
             except (KeyError, OSError):
                 self._forget(pyramid.keys[part])
                 await self._check(opened.entry)
@@ -206,7 +231,7 @@ class Pyramids:
         with suppress(IiifServerError, KeyError, OSError):
             kept = await self._present(pyramid.keys[part])
             if kept is not None:
-                return kept.part.read(tile, pyramid.grid)
+                return await kept.read(tile, pyramid.grid)
         return None
 
     async def ready_level(
@@ -252,7 +277,7 @@ class Pyramids:
     def close_files(self) -> None:
         """Give all files back; what is in the store is opened again when it is asked for."""
         while self._kept:
-            self._kept.popitem()[1].part.close()
+            self._kept.popitem()[1].give_up()
 
     async def _opened(self, pyramid: Pyramid, part: Part) -> _Kept:
         key = pyramid.keys[part]
@@ -292,10 +317,10 @@ class Pyramids:
                 return None
             kept = _Kept(part, entry, 0.0)
             if (other := self._kept.pop(key, None)) is not None:
-                other.part.close()  # opened by somebody else meanwhile
+                other.give_up()  # opened by somebody else meanwhile
             self._kept[key] = kept
             while len(self._kept) > _KEPT_OPEN:
-                self._kept.popitem(last=False)[1].part.close()
+                self._kept.popitem(last=False)[1].give_up()
         kept.checked = self._clock()
         return kept
 
@@ -411,7 +436,7 @@ class Pyramids:
     def _forget(self, key: EntryKey) -> None:
         kept = self._kept.pop(key, None)
         if kept is not None:
-            kept.part.close()
+            kept.give_up()
 
 
 def _give_up(draft: Draft | None) -> None:
