@@ -82,7 +82,7 @@ def test_every_status_stands_in_the_operators_table() -> None:
 def test_readme_names_only_settings_that_exist() -> None:
     table = (ROOT / "README.md").read_text().partition("| setting |")[2].partition("\n\n")[0]
     known = {name.rpartition(".")[2] for name in _setting_names()} | {"source", "url", "regex"}
-    known |= {"rights", "cache_for", "info", "id"}
+    known |= {*TypeOptions.model_fields, "id"}
     named = set(re.findall(r"`([a-z_]+)`", table))
     assert named
     assert named <= known
