@@ -13,6 +13,7 @@ from iiif_server import errors
 from iiif_server.reference import settings_page
 from iiif_server.routes.problems import DOCUMENTED, STATUS, status_of
 from iiif_server.settings import Settings, load_settings
+from iiif_server.sources.base import TypeOptions
 
 ROOT = Path(__file__).parents[2]
 ERRORS = [
