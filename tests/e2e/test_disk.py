@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from support import pictures
+from support.apps import ADMIN_TOKEN
 from support.apps import _descendants as descendants
 from support.disks import SmallDisk, small_disk
 from support.servers import free_port
@@ -93,7 +94,8 @@ class Process:
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
         config = self.folder / "settings.toml"
-        config.write_text(f"http_port = {self.port}\n{self.settings}")
+        door = f"admin.token = '{ADMIN_TOKEN}'"
+        config.write_text(f"http_port = {self.port}\n{door}\n{self.settings}")
         environment = {k: v for k, v in os.environ.items() if not k.startswith("IIIF_")}
         with (self.folder / "log").open("a") as log:
             self.popen = subprocess.Popen(
@@ -127,7 +129,9 @@ class Process:
         return httpx.get(f"{self.url}{path}", timeout=120, trust_env=False)
 
     def status(self) -> Any:
-        return self.get("/status").json()
+        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        url = f"{self.url}/admin/status"
+        return httpx.get(url, timeout=120, trust_env=False, headers=headers).json()
 
 
 def _task_parents(pid: int, among: Sequence[int]) -> Iterator[int]:

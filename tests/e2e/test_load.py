@@ -10,6 +10,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from support.apps import ADMIN_TOKEN
 from support.servers import Server, running_server
 
 WIDTH, HEIGHT, TILE = 4096, 3072, 512
@@ -22,7 +23,10 @@ CHEAP = ("full/max/0/default.jpg",)
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Two image processes, and room for few large images at a time."""
     folder: Path = tmp_path_factory.mktemp("load")
-    settings = "image_pool_size = 2\n[limits]\nqueue_length = 4\nqueue_timeout = 5\nmemory = '1GB'"
+    settings = (
+        f"admin.token = '{ADMIN_TOKEN}'\nimage_pool_size = 2\n"
+        "[limits]\nqueue_length = 4\nqueue_timeout = 5\nmemory = '1GB'"
+    )
     with running_server(folder, settings) as running:
         image = Image.effect_noise((WIDTH // 4, HEIGHT // 4), 50).resize((WIDTH, HEIGHT))
         image.convert("RGB").save(running.source / "0.jpg", quality=85)
@@ -71,7 +75,8 @@ def test_a_crowd_of_full_size_images_does_not_keep_tiles_from_readers(server: Se
                 reader.get(f"/pictures:0.jpg/full/{width},/0/default.jpg").status_code
                 for width in range(100, 110)
             )
-            status = reader.get("/status").json()
+            headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+            status = reader.get("/admin/status", headers=headers).json()
         finally:
             stop.set()
             for crawler in crawlers:

@@ -24,7 +24,7 @@ TYPES = {"disk": {"source": "disk"}}
 
 async def test_status_tells_what_workers_are_behind(tmp_path: Path) -> None:
     async with running_app(settings_below(tmp_path)) as server:
-        told = (await server.get("/status")).json()["confinement"]
+        told = (await server.status())["confinement"]
         found = server.services.image_pool.in_force
         assert found == available()
         assert told["image"] == {
@@ -39,7 +39,7 @@ async def test_status_tells_what_workers_are_behind(tmp_path: Path) -> None:
 async def test_workers_are_let_alone_where_that_is_wanted(tmp_path: Path) -> None:
     settings = settings_below(tmp_path, workers={"confinement": "off"})
     async with running_app(settings) as server:
-        assert (await server.get("/status")).json()["confinement"]["image"] == {
+        assert (await server.status())["confinement"]["image"] == {
             "limits": False, "landlock": 0, "seccomp": "", "barriers": [],
         }  # fmt: skip
 
@@ -88,7 +88,7 @@ async def test_cache_that_is_deleted_while_the_server_runs_is_filled_again(tmp_p
         # A part of a pyramid that is open is read on, though it has no name any more.
         assert len(server.services.store.paths()) >= 2
         assert {event.reason for event in server.seen(WorkerRenewed)} <= {"folders"}
-        pools = (await server.get("/status")).json()["pools"]
+        pools = (await server.status())["pools"]
         assert [pool["replaced"] for pool in pools.values()] == [0, 0]
 
 

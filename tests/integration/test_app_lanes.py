@@ -57,7 +57,7 @@ async def test_full_size_images_leave_a_process_to_small_ones(tmp_path: Path) ->
         large = await started(server, slow(31))
         waiting = [await queued(server, slow(31 + n), n) for n in (1, 2)]
         assert opened(await server.get(SMALL)).width == 50
-        lanes = (await server.get("/status")).json()["lanes"]
+        lanes = (await server.status())["lanes"]
         assert not large.done()
         assert (lanes["full"]["running"], lanes["full"]["waiting"]) == (1, 2)
         assert lanes["full"]["bytes"] > 2400 * 1800
@@ -77,7 +77,7 @@ async def test_more_than_may_wait_is_told_to_come_back(tmp_path: Path) -> None:
         assert int(response.headers["retry-after"]) > 0
         assert server.seen(WorkRefused) == [WorkRefused("image", "full", "busy")]
         assert server.seen(RenderFailed) == []
-        assert (await server.get("/status")).json()["lanes"]["full"]["refused"] == 1
+        assert (await server.status())["lanes"]["full"]["refused"] == 1
         small = asyncio.create_task(server.get(SMALL))
         assert opened(await small).width == 50  # overtakes the second
         assert not second.done()
@@ -107,7 +107,7 @@ async def test_an_image_that_no_memory_is_there_for_is_refused_with_the_reason(
         assert_problem(response, 413, "bytes of memory", "20,000,000", "limits.memory", "smaller")
         assert "retry-after" not in response.headers
         assert opened(await server.get("/disk:large.png/full/100,/0/default.jpg")).width == 100
-        assert (await server.get("/status")).json()["pools"]["image"]["replaced"] == 0
+        assert (await server.status())["pools"]["image"]["replaced"] == 0
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ async def test_an_original_over_which_workers_died_burns_no_more_of_them(tmp_pat
         response = await server.get(slow(32))
         assert_problem(response, 503, "left alone")
         assert 0 < int(response.headers["retry-after"]) <= 300
-        status = (await server.get("/status")).json()
+        status = await server.status()
         assert (status["quarantined"], status["pools"]["image"]["done"]) == (1, done)
         # What is made already or by itself, what is small, and other originals:
         again = await server.get("/disk:large.png/full/100,/0/default.jpg")

@@ -451,7 +451,7 @@ async def test_a_build_that_failed_is_tried_again_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "_FAILURE_SECONDS", 0.0)
-    async with running_app(small(tmp_path)) as server:
+    async with running_app(small(tmp_path, limits={"quarantine": 0})) as server:
         builds = Builds(server, monkeypatch)
         builds.instead = jobs.die
         server.put("disk", "pic.jpg", PHOTO)

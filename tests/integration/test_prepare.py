@@ -31,7 +31,6 @@ def config(tmp_path: Path) -> Path:
         'image_pool_size = 1\nsize_pool_size = 1\n[types.disk]\nsource = "disk"\n'
         '[types.away]\nsource = "web"\nurl = "http://192.0.2.1/{name}"\n'
         "[pyramids]\nmin_pixels = 100000\ntile_size = 128\n"
-        f'[admin]\ntoken = "{ADMIN_TOKEN}"\n'
     )
     return path
 

@@ -152,7 +152,7 @@ class Store:
     ) -> None:
         self.root = root
         self._entries = root / "entries"
-        self._purged = root / "purged"
+        self._purged = root.with_name("purged")
         self._incoming = root / "incoming"
         self._bounds = bounds
         self._observe = observer

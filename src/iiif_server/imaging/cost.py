@@ -98,7 +98,8 @@ def cost_of_build(plan: BuildPlan) -> Cost:
         held = _coefficient_bytes(header) * area
         cutting = held + held // passes(plan.grid) + _tiles_bytes(area)
         # The level below is made beside it.
-        return Cost(_ALWAYS + cutting + _RGB * area // 4, effort + 2 * area * passes(plan.grid))
+        beside = decoding.bytes + _RGB * area // 4
+        return Cost(_ALWAYS + cutting + beside, effort + 2 * area * passes(plan.grid))
     return Cost(_ALWAYS + bytes_, effort)
 
 
@@ -177,7 +178,8 @@ def _encoded_bytes(work: Work, encoding: EncodingOptions, pixels: int) -> float:
     """Bytes of a pixel while so many of them are encoded."""
     each = _ENCODERS[work.format].bytes
     if work.format is Format.JPG:
-        if pixels > MOST_OPTIMISED and not encoding.jpeg_progressive:
+        optimised = encoding.jpeg_optimize and pixels <= MOST_OPTIMISED
+        if not (optimised or encoding.jpeg_progressive):
             each = _STREAMED_JPEG
         return each * (2 if encoding.jpeg_quality >= _FINE_CHROMA else 1)
     if work.format is Format.TIF and encoding.tiff_compression == "none":

@@ -13,9 +13,8 @@ from iiif_server.pipeline.originals import Original
 from iiif_server.pipeline.pyramids import Pyramid, Pyramids
 
 _CAPACITY = 4096
-_SECONDS = 5.0
-"""How long an image is known before its source is asked again, which may know better than the
-file: it compares originals with their upstream's, or has them elsewhere."""
+SECONDS_KNOWN = 5.0
+"""How long an image is known before its source is asked again: its name may lead elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ class KnownImages:
 
     def remember(self, name: Hashable, pyramid: Pyramid, facts: ImageFacts) -> None:
         """Take note of an image whose original was held just now."""
-        self._known[name] = _Known(pyramid.original, pyramid, facts, self._clock() + _SECONDS)
+        self._known[name] = _Known(pyramid.original, pyramid, facts, self._clock() + SECONDS_KNOWN)
         self._known.move_to_end(name)
         while len(self._known) > _CAPACITY:
             self._known.popitem(last=False)

@@ -4,6 +4,7 @@ Most of what an image server is asked for it has answered before, and most of th
 pyramids that are open. Neither needs routing, validation, a thread or a disk.
 """
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -19,7 +20,7 @@ from iiif_server.image_api.request import canonical_parameters, parse_image_requ
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
 from iiif_server.imaging.plan import Engine, Identity
 from iiif_server.pipeline.derivatives import Resolved
-from iiif_server.pipeline.known import is_unchanged
+from iiif_server.pipeline.known import SECONDS_KNOWN, is_unchanged
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.headers import SAFE_IN_URIS, answer_headers, image_link
 from iiif_server.routes.services import Services
@@ -55,6 +56,8 @@ class Answer:
     tag: str
     modified: float
     original: Identity
+    until: float = 0.0
+    """On the monotonic clock: from then on it is asked anew, as a name may lead to another file."""
 
     @property
     def size(self) -> int:
@@ -149,7 +152,8 @@ class _Keeper:
             self._body.append(message.get("body", b""))
             body = b"".join(self._body)
             if body and not message.get("more_body", False):  # the answer to a HEAD has none
-                answer = Answer(_again(self._fields), body, tag, modified, original)
+                until = time.monotonic() + SECONDS_KNOWN
+                answer = Answer(_again(self._fields), body, tag, modified, original, until)
                 self._answers.put(self._target, answer, answer.size)
 
 
@@ -170,7 +174,9 @@ def _target(scope: Scope) -> Target:
 
 def _from_memory(answers: Answers, target: Target) -> Answer | None:
     answer = answers.get(target)
-    if answer is not None and not is_unchanged(answer.original):
+    if answer is None:
+        return None
+    if time.monotonic() > answer.until or not is_unchanged(answer.original):
         answers.drop(target)
         return None
     return answer

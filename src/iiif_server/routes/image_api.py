@@ -185,7 +185,7 @@ async def _information(call: _Call) -> Response:
     }
     if is_not_modified(call.request.headers, tag, original.modified):
         return Response(status_code=304, headers=headers)
-    if permission.grant is None:
+    if call.provided.may_repeat(permission):
         offer(call.request, original.file, tag, original.modified)
     return Response(content, media_type=chosen.media_type, headers=headers)
 
@@ -215,7 +215,7 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
             return Response(status_code=304, headers=headers)
         async with while_connected(call.request):
             body = await call.provided.derivatives.body(resolved)
-        if permission.grant is None:
+        if call.provided.may_repeat(permission):
             introduce(call.request, call.provided, resolved)
             offer(call.request, resolved.original.file, tag, modified)
         headers["Server-Timing"] = _server_timing(resolved)

@@ -106,6 +106,11 @@ class Services:
             raise SignatureRefusedError
         return Permission(identifier)
 
+    def may_repeat(self, permission: Permission) -> bool:
+        """Whether what is answered may be given to anyone again as long as the file is the same."""
+        source = self.originals.source(permission.identifier.type)
+        return permission.grant is None and not source.asks_elsewhere
+
     def public_caching(self, type_: str) -> str:
         """For how long clients may keep what everybody may see of a type."""
         return f"max-age={self.types[type_].cache_for}"

@@ -71,6 +71,14 @@ class Source(ABC, Generic[Options]):
         one state of the original from another.
         """
 
+    @property
+    def asks_elsewhere(self) -> bool:
+        """Whether `hold` may find that an original has changed though its file has not.
+
+        Answers made of such an original are not given again without asking.
+        """
+        return True
+
     def names(self) -> Iterator[str] | None:
         """The names of all originals there are, sorted; None where the source cannot tell."""
         return None

@@ -28,6 +28,11 @@ class DiskSource(Source[DiskOptions]):
         """The file of this name; links are followed as long as they stay inside the folder."""
         yield await asyncio.to_thread(locate, self.surroundings.folder, name)
 
+    @property
+    def asks_elsewhere(self) -> bool:
+        """No: an original is its file."""
+        return False
+
     def names(self) -> Iterator[str]:
         """The paths of all files below the folder, hidden ones left out, in order."""
         root = self.surroundings.folder

@@ -51,6 +51,11 @@ class TrustedWebSource(Source[TrustedWebOptions]):
         trusts = lambda redirect: is_trusted(redirect, self._regex)  # noqa: E731
         return self._kept.hold(encoded, Origin(url, trusts))
 
+    @property
+    def asks_elsewhere(self) -> bool:
+        """Whether kept originals are compared with the upstream's."""
+        return self.surroundings.fetcher.options.refresh_after is not None
+
 
 def decode_url(name: str) -> str:
     """The URL in a name of padded or unpadded URL-safe base 64; UntrustedUrlError for any other."""

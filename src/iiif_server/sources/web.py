@@ -45,6 +45,11 @@ class WebSource(Source[WebOptions]):
         """The kept original of this name, fetched first if need be."""
         return self._kept.hold(name, Origin(complete(self.options.url, name), lambda _: True))
 
+    @property
+    def asks_elsewhere(self) -> bool:
+        """Whether kept originals are compared with the upstream's."""
+        return self.surroundings.fetcher.options.refresh_after is not None
+
 
 def complete(template: str, name: str) -> str:
     """The URL with the name in place of `{name}`, percent-encoded for where it stands.

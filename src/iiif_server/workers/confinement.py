@@ -118,8 +118,8 @@ class StaleError(Exception):
     """A folder that the worker may use has been replaced, and it cannot use the new one."""
 
 
-Identity = tuple[int, int] | None
-"""Device and inode of what lies at a path; None where nothing does."""
+Identity = tuple[int, int, str] | None
+"""Device, inode and true path of what lies at a path; None where nothing does."""
 
 
 @dataclass(slots=True)
@@ -248,7 +248,8 @@ def _identity(path: Path) -> Identity:
         status = path.stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino
+    # A folder that is moved, and linked to from where it was, is the same one elsewhere.
+    return status.st_dev, status.st_ino, os.path.realpath(path)
 
 
 def _close_what_is_not_needed() -> None:

@@ -39,10 +39,8 @@ def test_a_name_in_the_table_that_has_become_anothers_is_not_believed(path: Path
     name = b"image_files/9/1_0.jpg"
     at = data.rindex(name)
     path.write_bytes(data[:at] + b"image_files/9/7_0.jpg" + data[at + len(name) :])
-    with OpenPart(path) as part:
-        with pytest.raises(OSError, match="not what was written"):
-            part.read(Tile(1, 7, 0), GRID)
-        assert part.read(FIRST, GRID) == TILES[FIRST]
+    with pytest.raises(OSError, match="not what was written"):
+        OpenPart(path)
 
 
 def test_two_entries_of_one_name_are_none_of_ours(path: Path) -> None:
@@ -71,13 +69,8 @@ def test_lengths_beyond_the_file_are_not_read(path: Path, length: int) -> None:
     struct.pack_into("<I", data, entry + 16, zlib.crc32(TILES[SECOND][:length]))
     struct.pack_into("<II", data, entry + 20, length, length)
     path.write_bytes(data)
-    if length > len(data):
-        with pytest.raises(OSError, match="not what was written"):
-            OpenPart(path)
-        return
-    with OpenPart(path) as part:
-        # Whoever can write the table can write the tiles; what is read is what the table says.
-        assert part.read(SECOND, GRID) == TILES[SECOND][:length]
+    with pytest.raises(OSError, match="not what was written"):
+        OpenPart(path)
 
 
 def test_a_part_that_is_cut_short_anywhere_is_none(path: Path) -> None:
