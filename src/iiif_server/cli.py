@@ -136,7 +136,9 @@ def prepare(
 
 
 @main.command()
-@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument(
+    "source", metavar="INPUT", type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
 @click.argument("target", metavar="OUTPUT.tif", type=click.Path(path_type=Path, dir_okay=False))
 @_config
 @click.option(

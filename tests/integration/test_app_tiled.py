@@ -78,6 +78,7 @@ FLAVOURS: dict[str, dict[str, Any]] = {
     "pyramid": {},
     "bigtiff": {"bigtiff": True},
     "subifds": {"subifd": True},
+    "subifds of a bigtiff": {"subifd": True, "bigtiff": True},
     "444": {"Q": 95},
     "one level": {"pyramid": False},
 }
@@ -101,10 +102,11 @@ async def test_full_resolution_tiles_hold_the_bytes_of_the_original(
         assert not list(server.settings.cache_path.rglob("*.szi"))
 
 
+@pytest.mark.parametrize("options", [{}, {"subifd": True, "bigtiff": True}])
 async def test_tiles_of_all_levels_are_those_of_the_original(
-    pixels: Pixels, tmp_path: Path
+    options: dict[str, Any], pixels: Pixels, tmp_path: Path
 ) -> None:
-    data = tiffs.tiled(pixels)
+    data = tiffs.tiled(pixels, **options)
     async with serving(tmp_path, data) as server:
         for number, level in enumerate(tiffs.levels(data)):
             path, size = tile(0, 0, factor=2**number)
@@ -127,6 +129,7 @@ async def test_tiles_of_all_levels_are_those_of_the_original(
         (128, {"pyramid": False}),
         ((256, 128), {"pyramid": False}),
         (128, {"subifd": True}),
+        (128, {"subifd": True, "bigtiff": True}),
         (128, {"compression": "deflate"}),
         (128, {"compression": "deflate", "pyramid": False}),
         (16, {}),
@@ -279,7 +282,7 @@ async def test_pages_are_no_levels_unless_they_say_so(tmp_path: Path, pixels: Pi
 # --- what is not what it should be -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wrong", ["offset", "length", "no JPEG", "other size"])
+@pytest.mark.parametrize("wrong", ["offset", "length", "no JPEG", "other size", "cut short"])
 async def test_a_tile_that_is_not_what_the_directory_says_is_refused_or_decoded(
     wrong: str, tmp_path: Path, pixels: Pixels
 ) -> None:
@@ -295,11 +298,17 @@ async def test_a_tile_that_is_not_what_the_directory_says_is_refused_or_decoded(
             data[place : place + 4] = (2**31).to_bytes(4, "little")
         case "no JPEG":
             data[offset : offset + length] = bytes(length)
+        case "cut short":
+            place = data.index(length.to_bytes(4, "little"))
+            data[place : place + 4] = (length // 2).to_bytes(4, "little")
         case "other size":
             frame = data.index(b"\xff\xc0", offset)
             data[frame + 5 : frame + 9] = b"\x10\0\x10\0"
     async with serving(tmp_path, bytes(data)) as server:
         response = await server.get(tile(1, 1)[0])
+        if wrong == "cut short":  # what is there of it can be decoded, and is a whole JPEG then
+            assert opened(response).size == (128, 128)
+            return
         assert_problem(response, 422)
         if wrong in {"no JPEG", "other size"}:
             assert engine(await server.get(tile(3, 2)[0])) == "tile", "the others are as before"

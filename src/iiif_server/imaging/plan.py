@@ -297,7 +297,13 @@ def _shrink(header: ImageHeader, box: Box, size: Dimensions) -> int:
     """By how much to reduce while decoding: by what a decoder can, or to a level that is there."""
     if header.tiles is None:
         return choose_shrink(box, size, header.max_shrink)
-    return max(factor for factor in header.tiles.factors if _has_enough(factor, box, size))
+    reduced = {factor: box.dimensions.reduced(factor) for factor in header.tiles.factors}
+    # Rounded up, so that the last tiles of a level come from where their neighbours do.
+    return max(
+        factor
+        for factor, found in reduced.items()
+        if factor == 1 or (found.width >= size.width and found.height >= size.height)
+    )
 
 
 def choose_shrink(box: Box, size: Dimensions, max_shrink: int) -> int:

@@ -33,6 +33,7 @@ _REDUCED = 1
 """NewSubfileType, bit 0: a reduced-resolution version of another image in this file."""
 _JPEG = 7
 _PLACE = struct.Struct("=QQ")
+_IFD8, _BIG_ENTRY, _MOST_TAGS = 18, 20, 1000
 _BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
 _EIGHT_BITS = 8
 
@@ -180,11 +181,29 @@ def _directories(file: BinaryIO) -> Iterator[tuple[int, int | None, Directory]]:
         ifd = _directory(file, head, next_)
         yield page, None, ifd
         if page == 0:
-            for number, offset in enumerate(_numbers(ifd, _SUBDIRECTORIES)[:_MOST_DIRECTORIES]):
+            below = _numbers(ifd, _SUBDIRECTORIES) or _long_offsets(file, next_)
+            for number, offset in enumerate(below[:_MOST_DIRECTORIES]):
                 if offset not in seen:
                     seen.add(offset)
                     yield page, number, _directory(file, head, offset)
         next_ = ifd.next
+
+
+def _long_offsets(file: BinaryIO, at: int) -> tuple[int, ...]:
+    """The SubIFDs of a directory of a little-endian BigTIFF, in a type that Pillow leaves out."""
+    file.seek(0)
+    if file.read(4) != b"II+\0":
+        return ()
+    file.seek(at)
+    (count,) = struct.unpack("<Q", file.read(8))
+    for _ in range(min(count, _MOST_TAGS)):
+        tag, type_, number, value = struct.unpack("<HHQQ", file.read(_BIG_ENTRY))
+        if (tag, type_) == (_SUBDIRECTORIES, _IFD8) and number <= _MOST_DIRECTORIES:
+            if number == 1:
+                return (value,)
+            file.seek(value)
+            return struct.unpack(f"<{number}Q", file.read(8 * number))
+    return ()
 
 
 def _directory(file: BinaryIO, head: bytes, offset: int) -> Directory:

@@ -89,9 +89,12 @@ class Resolved:
     def repeatable(self) -> bool:
         """Whether the answer has the same bytes whenever it is made.
 
-        What is made of a pyramid once that is there differs by what compressing did to it.
+        What is made of a pyramid once that is there differs by what compressing did to it. Once it
+        is there, it is known whether a tile was one.
         """
-        return self.pyramid is None or self.engine in {Engine.ORIGINAL, Engine.TILE}
+        if self.engine is Engine.TILE:
+            return self.stages.engine in {"", Engine.TILE}
+        return self.pyramid is None or self.engine is Engine.ORIGINAL
 
     @property
     def facts(self) -> ImageFacts:
@@ -154,7 +157,7 @@ class Derivatives:
         self._observe = observer
         self._limits = limits
         self._encoding = encoding
-        self._encoding_text = encoding_text(encoding)
+        self._encoding_text = f"{encoding_text(encoding)} {pyramids.form}"
         self._formats = formats
         self._render_timeout = render_timeout
         self._lossless = lossless

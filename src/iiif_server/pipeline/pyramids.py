@@ -177,6 +177,11 @@ class Pyramids:
         """The number of parts being made."""
         return len(self._flights)
 
+    @property
+    def form(self) -> str:
+        """What decides how tiles are made, besides the original; a text."""
+        return f"{self._options.quality},{self._full_quality},{self._lossless}"
+
     def of(self, original: Original, header: ImageHeader) -> Pyramid | None:
         """The pyramid that an original has or will have; None for those that go without."""
         if not self._options.enabled or header.stored.area < self._options.min_pixels:
@@ -420,7 +425,6 @@ class Pyramids:
         await self._doubts.run(entry.path, lambda: asyncio.to_thread(self._store.check, entry))
 
     def _key_of(self, original: Original, grid: Grid, part: Part) -> EntryKey:
-        options = self._options
         return EntryKey(
             original.group,
             digest(
@@ -429,7 +433,7 @@ class Pyramids:
                 str(LAYOUT),
                 original.fingerprint,
                 part,
-                f"{grid.tile.width},{options.quality},{self._full_quality},{self._lossless}",
+                f"{grid.tile.width},{self.form}",
             ),
         )
 

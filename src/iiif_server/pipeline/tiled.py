@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.cache.threads import run_to_its_end
 from iiif_server.errors import OriginalChangedError
 from iiif_server.imaging.header import ImageHeader
 from iiif_server.imaging.markers import frame
@@ -20,6 +21,9 @@ from iiif_server.workers.pool import WorkerPool
 
 _KEPT_OPEN = 64
 """Originals whose tables and file stay open: 16 bytes a tile, and a descriptor."""
+_END = b"\xff\xd9"
+_PADDING = 16
+"""Bytes that may stand behind the end of a tile's JPEG."""
 _TIMEOUT = 20.0
 """Seconds for reading the tables of an original."""
 
@@ -36,6 +40,11 @@ class _OpenOriginal:
     mtime_ns: int
     tables: Mapping[int, TileTable]
 
+    @property
+    def gone(self) -> bool:
+        """Whether the file was removed, or another took its place."""
+        return os.fstat(self.descriptor).st_nlink == 0
+
     def read(self, tile: StoredTile, expected: StoredTiles) -> bytes:
         """The JPEG of a tile; raises NoSuchTileError, or OriginalChangedError."""
         table = self.tables.get(tile.scale_factor)
@@ -49,7 +58,11 @@ class _OpenOriginal:
         if os.fstat(self.descriptor).st_mtime_ns != self.mtime_ns:
             raise OriginalChangedError("The original has just been replaced; please ask again.")
         jpeg = table.before + data[2:]
-        if data[:2] != b"\xff\xd8" or frame(jpeg) != (expected.tile, expected.components):
+        if (
+            data[:2] != b"\xff\xd8"
+            or _END not in data[-_PADDING:]
+            or frame(jpeg) != (expected.tile, expected.components)
+        ):
             raise NoSuchTileError
         return jpeg
 
@@ -92,13 +105,15 @@ class TiledOriginals:
         read = partial(read_tile_tables, keep_profile=keep_profile)
         try:
             tables = await self._pool.run(read, path, timeout=_TIMEOUT)
-            descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY)
+            descriptor = await run_to_its_end(os.open, path, os.O_RDONLY, undo=os.close)
         except OSError as error:
             raise OriginalChangedError("The original has just been removed.") from error
         status = os.fstat(descriptor)
         if (status.st_size, status.st_mtime_ns) != (identity.size, identity.mtime_ns):
             os.close(descriptor)
             raise OriginalChangedError("The original has just been replaced; please ask again.")
+        for key in [key for key, other in self._open.items() if other.gone]:
+            del self._open[key]  # lest a file that was removed keeps its place on the disk
         opened = _OpenOriginal(descriptor, identity.mtime_ns, tables)
         weakref.finalize(opened, os.close, descriptor)
         self._open[original.fingerprint] = opened

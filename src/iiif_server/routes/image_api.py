@@ -215,6 +215,7 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
             return Response(status_code=304, headers=headers)
         async with while_connected(call.request):
             body = await call.provided.derivatives.body(resolved)
+        headers |= validators(tag, modified, weak=not resolved.repeatable)
         if call.provided.may_repeat(permission):
             introduce(call.request, call.provided, resolved)
             offer(call.request, resolved.original.file, tag, modified)

@@ -331,7 +331,10 @@ class WorkerPool:
             outcome = future.result()
         except StaleError:
             job.tries -= 1  # it has not begun
-            self._queue(job, 0)
+            if self._closing or job.result.done():
+                self._settle(job, WorkerDiedError("The server is stopping."))
+            else:
+                self._queue(job, 0)
             await self._renew(worker, "folders")
             return
         except BrokenProcessPool:

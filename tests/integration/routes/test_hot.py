@@ -1,5 +1,6 @@
 """What is answered in front of the routes is what the routes answer."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ import pytest
 
 from iiif_server.cache.store import CacheOptions
 from iiif_server.pipeline.pyramids import PyramidOptions
+from iiif_server.sources.fetching import FetchOptions
 from support.apps import Server, assert_problem, opened, picture, running_app, settings_below
 
 IMAGE = "/disk:pic.jpg/full/90,/0/default.jpg"
@@ -33,11 +35,11 @@ async def serving(root: Path, memory: int = 10_000_000, **settings: Any) -> Asyn
         types={
             "disk": {"source": "disk"},
             "closed": {"source": "disk", "access": "signed"},
+            "web": {"source": "web", "url": "https://upstream.invalid/{name}"},
         },
         signing={"keys": [KEY]},
         cache=CacheOptions.model_validate({"memory_bytes": memory}),
-        pyramids=PyramidOptions(min_pixels=100_000, tile_size=128),
-        **settings,
+        **({"pyramids": PyramidOptions(min_pixels=100_000, tile_size=128)} | settings),
     )
     async with running_app(chosen) as server:
         for type_ in ("disk", "closed"):
@@ -135,6 +137,42 @@ async def test_a_replaced_original_is_seen_at_the_next_request(tmp_path: Path) -
             assert after.content != before.content
             server.original("disk", name).unlink()
             assert_problem(await server.get(path), 404)
+
+
+async def test_a_name_that_leads_to_another_file_is_followed_soon(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        folder = server.original("disk", "")
+        server.put("disk", "other.jpg", picture(300, 200))
+        (folder / "link.jpg").symlink_to("pic.jpg")
+        path = "/disk:link.jpg/full/40,/0/default.jpg"
+        before = await server.get(path)
+        (folder / "link.jpg").unlink()
+        (folder / "link.jpg").symlink_to("other.jpg")
+        async with asyncio.timeout(20):
+            while (  # noqa: ASYNC110 - nobody would set an event
+                await server.get(path)
+            ).headers["etag"] == before.headers["etag"]:
+                await asyncio.sleep(0.3)
+
+
+async def test_originals_that_have_to_be_asked_about_are(tmp_path: Path) -> None:
+    async with serving(tmp_path, fetch=FetchOptions(refresh_after=1)) as server:
+        for path in (IMAGE, TILE):
+            for _ in range(2):
+                await server.get(path)
+        assert made_by(await server.get(IMAGE)) == "memory", "there is nobody to ask"
+    sources = server.services.originals
+    assert not sources.source("disk").asks_elsewhere
+    assert sources.source("web").asks_elsewhere
+
+
+async def test_other_settings_give_other_tags(tmp_path: Path) -> None:
+    tags = set()
+    for quality in (80, 30):
+        options = PyramidOptions(min_pixels=100_000, tile_size=128, quality=quality)
+        async with serving(tmp_path, pyramids=options) as server:
+            tags.add((await server.get(TILES[2])).headers["etag"])
+    assert len(tags) == 2
 
 
 async def test_what_is_purged_is_forgotten(tmp_path: Path) -> None:
