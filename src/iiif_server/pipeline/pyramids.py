@@ -161,6 +161,7 @@ class Pyramids:
         self._clock = clock
         self._kept: OrderedDict[EntryKey, _Kept] = OrderedDict()
         self._flights: SingleFlight[EntryKey, None] = SingleFlight()
+        self._openings: SingleFlight[EntryKey, None] = SingleFlight()
         self._doubts: SingleFlight[Path, bool] = SingleFlight()
         self._failures: RecentFailures[EntryKey] = RecentFailures(_FAILURE_SECONDS, clock)
         self._builds: Repetitions[EntryKey] = Repetitions(_FAILURE_SECONDS, clock)
@@ -311,23 +312,27 @@ class Pyramids:
         if entry is None:
             self._forget(key)
             return None
+        if key not in self._kept:
+            await self._openings.run(key, lambda: self._open(key, entry))
         kept = self._kept.get(key)
         if kept is None:
-            try:
-                part = await run_to_its_end(OpenPart, entry.path, undo=OpenPart.close)
-            except FileNotFoundError:
-                return None
-            except OSError:
-                await self._check(entry)
-                return None
-            kept = _Kept(part, entry, 0.0)
-            if (other := self._kept.pop(key, None)) is not None:
-                other.give_up()  # opened by somebody else meanwhile
-            self._kept[key] = kept
-            while len(self._kept) > _KEPT_OPEN:
-                self._kept.popitem(last=False)[1].give_up()
+            return None
         kept.checked = self._clock()
         return kept
+
+    async def _open(self, key: EntryKey, entry: Entry) -> None:
+        """Open a part and keep it so, if it is sound; once for all who ask for it."""
+        try:
+            part = await run_to_its_end(OpenPart, entry.path, undo=OpenPart.close)
+        except FileNotFoundError:
+            return
+        except OSError:
+            await self._check(entry)
+            return
+        self._forget(key)
+        self._kept[key] = _Kept(part, entry, 0.0)
+        while len(self._kept) > _KEPT_OPEN:
+            self._kept.popitem(last=False)[1].give_up()
 
     async def _build(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
         try:
