@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import quote
 
@@ -52,13 +53,18 @@ class Addressing:
         return found
 
     def _is_trusted(self, peer: str) -> bool:
-        try:
-            address = ip_address(peer)
-        except ValueError:
-            return False
-        # A socket that listens on IPv6 sees IPv4 peers as mapped addresses.
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self.trusted_proxies)
+        return _is_within(peer, self.trusted_proxies)
+
+
+@lru_cache(1024)  # on the hot path, and peers come again
+def _is_within(peer: str, networks: tuple[Network, ...]) -> bool:
+    try:
+        address = ip_address(peer)
+    except ValueError:
+        return False
+    # A socket that listens on IPv6 sees IPv4 peers as mapped addresses.
+    address = getattr(address, "ipv4_mapped", None) or address
+    return any(address in network for network in networks)
 
 
 _FORWARDED = {"proto": re.compile("https?"), "host": _HOST, "prefix": _PREFIX}
