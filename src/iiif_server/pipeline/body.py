@@ -1,11 +1,9 @@
 """The bytes of an answer: in memory when they are few, an open file when they are many."""
 
-import asyncio
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
 IN_MEMORY = 1 << 20
 """Bytes up to which a body is read at once."""
@@ -23,9 +21,6 @@ class Body:
     file: BinaryIO | None = None
 
 
-Opened = TypeVar("Opened", Body, Body | None)
-
-
 def open_body(path: Path) -> Body:
     """The body that a file holds now; it stays readable if the file is removed. Raises OSError."""
     file = path.open("rb")
@@ -39,19 +34,3 @@ def open_body(path: Path) -> Body:
         raise
     file.close()
     return Body(len(data), data)
-
-
-async def in_thread(opening: Callable[[], Opened]) -> Opened:
-    """The body that a function opens, in a thread; closed if the caller is cancelled meanwhile."""
-    task = asyncio.create_task(asyncio.to_thread(opening))
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        task.add_done_callback(_close)
-        raise
-
-
-def _close(task: "asyncio.Task[Opened]") -> None:
-    body: Body | None = None if task.cancelled() or task.exception() else task.result()
-    if body is not None and body.file is not None:
-        body.file.close()
