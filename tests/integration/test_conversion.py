@@ -87,7 +87,7 @@ def test_a_damaged_original_is_said_and_leaves_nothing(tmp_path: Path) -> None:
 
 def test_missing_input_and_output_folders_are_said(tmp_path: Path) -> None:
     source = BY_NAME["8.png"].write(tmp_path)
-    assert "removed" in run(tmp_path / "none.jpg", tmp_path / "out.tif").output
+    assert "does not exist" in run(tmp_path / "none.jpg", tmp_path / "out.tif").output
     result = run(source, tmp_path / "none" / "out.tif")
     assert result.exit_code == 1
     assert "No such file or directory" in result.output
