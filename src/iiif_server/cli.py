@@ -1,7 +1,8 @@
 """The command line. Commands import what they need, so that worker processes need not."""
 
 import asyncio
-import signal
+import os
+import socket
 import sys
 import time
 from contextlib import contextmanager
@@ -37,37 +38,45 @@ def main() -> None:
 @_config
 @click.option("--host", help="Address to listen on, instead of http_host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, instead of http_port.")
-def serve(config: Path | None, host: str | None, port: int | None) -> None:
-    """Serve images. Without any settings: a large sample image, made on the spot."""
-    import uvicorn  # noqa: PLC0415
+@click.option(
+    "--workers", type=click.IntRange(1, 256), help="Server processes, instead of http_processes."
+)
+def serve(config: Path | None, host: str | None, port: int | None, workers: int | None) -> None:
+    """Serve images. Without any settings: a large sample image, made on the spot.
 
-    from iiif_server import listening  # noqa: PLC0415
-    from iiif_server.app import create_app  # noqa: PLC0415
-    from iiif_server.telemetry.logs import uvicorn_logging  # noqa: PLC0415
+    On SIGHUP the settings are read again.
+    """
+    from iiif_server import serving, supervision  # noqa: PLC0415
+    from iiif_server.errors import ConfigurationError  # noqa: PLC0415
 
-    settings = _settings(config)
-    if config is None and not settings.types:
-        settings = _with_sample(settings)
-    host, port = host or settings.http_host, settings.http_port if port is None else port
-    for line in _addresses(settings, host, port):
+    if workers is not None:
+        os.environ["IIIF_HTTP_PROCESSES"] = str(workers)  # also when settings are read again
+    try:
+        settings = _settings_to_serve(config)
+        host, port = host or settings.http_host, settings.http_port if port is None else port
+        count = settings.http_processes
+        sockets = supervision.bind(host, port, count)
+    except ConfigurationError as error:
+        _fail(str(error))
+    for line in _addresses(settings, host, sockets[0].getsockname()[1]):
         click.echo(line)
-    listening.allow_many_files()
-    # uvicorn ends gracefully and then raises the signal again: being asked to end is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
-        create_app(settings),
-        host=host,
-        port=port,
-        log_config=uvicorn_logging(settings.log_level),
-        proxy_headers=False,  # `trusted_proxies` decides, in routes/addresses.py
-        server_header=False,
-        access_log=False,  # routes/front.py writes one, without signatures
-        http=listening.Listener,
-        ws="none",
-        limit_concurrency=settings.http_connections,
-        timeout_keep_alive=listening.KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=10,
-    )
+    if count > 1:
+        sys.exit(serving.supervise(sockets, config, settings.log_level))
+    serving.run(sockets[0], lambda: _settings_to_serve(config))
+
+
+@main.command(hidden=True)
+@_config
+@click.argument("share")
+@click.argument("descriptor", type=int)
+def serve_share(config: Path | None, share: str, descriptor: int) -> None:
+    """Serve as one of several processes: number/of, on an open socket."""
+    from iiif_server import serving, supervision  # noqa: PLC0415
+
+    supervision.become_supervised()
+    number, _, of = share.partition("/")
+    listener = socket.socket(fileno=descriptor)
+    serving.run(listener, lambda: _settings_to_serve(config), int(number), int(of))
 
 
 @main.command()
@@ -289,6 +298,14 @@ def _settings(config: Path | None) -> "Settings":
         return load_settings(config)
     except ConfigurationError as error:
         _fail(str(error))
+
+
+def _settings_to_serve(config: Path | None) -> "Settings":
+    """The settings, which have a sample to serve if nothing is given. Raises as `load_settings`."""
+    from iiif_server.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings(config)
+    return settings if config or settings.types else _with_sample(settings)
 
 
 def _with_sample(settings: "Settings") -> "Settings":

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ByteSize
+
 from iiif_server.cache.memory import MemoryTier
 from iiif_server.cache.store import Store
 from iiif_server.errors import ConfigurationError
@@ -141,6 +143,30 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
 def memory_for_images(settings: Settings) -> int:
     """Bytes that making images may take, over all processes."""
     return int(settings.limits.memory or memory_there_is() // 2)
+
+
+def share_of(settings: Settings, number: int, of: int) -> Settings:
+    """The settings for one of several server processes, the first of which is number 0.
+
+    What bounds all of them together is divided among them, each getting one at least.
+    """
+
+    def part(total: int) -> int:
+        return max(1, total // of + (number < total % of))
+
+    images = settings.image_pool_size
+    if "image_pool_size" not in settings.model_fields_set:
+        images = max(images, 2 * of)  # so that each keeps one free for tiles
+    memory = ByteSize(memory_for_images(settings) // of)
+    return settings.model_copy(
+        update={
+            "image_pool_size": part(images),
+            "size_pool_size": part(settings.size_pool_size),
+            "max_http_fetches": part(settings.max_http_fetches),
+            "http_connections": part(settings.http_connections),
+            "limits": settings.limits.model_copy(update={"memory": memory}),
+        }
+    )
 
 
 def open_store(settings: Settings, observer: Observer) -> Store:
