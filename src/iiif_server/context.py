@@ -131,6 +131,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             observer=observer,
             limits=settings.limits.output,
             min_sizes_size=settings.min_sizes_size,
+            accel_redirect=settings.delivery.accel_redirect,
             canonical_redirect=settings.canonical_redirect,
             confinement={
                 "size": header_pool.in_force,

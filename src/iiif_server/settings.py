@@ -35,6 +35,7 @@ from iiif_server.imaging.options import EncodingOptions
 from iiif_server.pipeline.limits import LimitsOptions
 from iiif_server.pipeline.pyramids import PyramidOptions
 from iiif_server.routes.credentials import AdminOptions
+from iiif_server.routes.delivery import DeliveryOptions
 from iiif_server.routes.signing import SigningOptions
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import FetchOptions
@@ -118,6 +119,7 @@ class Settings(BaseSettings):
     encoding: EncodingOptions = EncodingOptions()
     admin: AdminOptions = AdminOptions()
     signing: SigningOptions = SigningOptions()
+    delivery: DeliveryOptions = DeliveryOptions()
     workers: WorkerOptions = WorkerOptions()
 
     @classmethod

@@ -45,7 +45,7 @@ class Addressing:
         headers = request.headers.raw
         if not any(name.startswith(b"x-forwarded-") for name, _ in headers):
             return {}
-        if not self._is_trusted(request.client.host if request.client else ""):
+        if not self.is_from_proxy(request):
             return {}
         found = {}
         for name, valid in _FORWARDED.items():
@@ -55,7 +55,9 @@ class Addressing:
                 found[name] = value
         return found
 
-    def _is_trusted(self, peer: str) -> bool:
+    def is_from_proxy(self, request: Request) -> bool:
+        """Whether a request comes from a trusted proxy."""
+        peer = request.client.host if request.client else ""
         return _is_within(peer, self.trusted_proxies)
 
 

@@ -20,7 +20,7 @@ from iiif_server.image_api.versions import V2, V3, ImageApiVersion
 from iiif_server.pipeline.derivatives import Resolved
 from iiif_server.routes.addresses import written_identifier
 from iiif_server.routes.conditional import is_not_modified, validators
-from iiif_server.routes.delivery import deliver
+from iiif_server.routes.delivery import by_proxy, deliver
 from iiif_server.routes.headers import SAFE_IN_URIS, image_link, profile_link
 from iiif_server.routes.hot import introduce, offer
 from iiif_server.routes.leaving import while_connected
@@ -214,7 +214,8 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
         if is_not_modified(call.request.headers, tag, modified):
             return Response(status_code=304, headers=headers)
         async with while_connected(call.request):
-            body = await call.provided.derivatives.body(resolved)
+            by_path = by_proxy(call.request, call.provided)
+            body = await call.provided.derivatives.body(resolved, by_path=by_path)
         headers |= validators(tag, modified, weak=not resolved.repeatable)
         if call.provided.may_repeat(permission):
             introduce(call.request, call.provided, resolved)
@@ -222,7 +223,7 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
         headers["Server-Timing"] = _server_timing(resolved)
         if asked.format == Format.PDF:
             headers["Content-Disposition"] = "attachment"  # viewers of PDF run scripts and forms
-    return deliver(body, FACTS[asked.format].media_type, headers)
+    return deliver(body, FACTS[asked.format].media_type, headers, call.provided)
 
 
 def _server_timing(resolved: Resolved) -> str:

@@ -69,6 +69,8 @@ class Services:
     signatures: Signatures | None
     """None: there are no keys, and so no signed types."""
     observer: Observer
+    accel_redirect: str | None
+    """See `DeliveryOptions`."""
     canonical_redirect: bool
     """Whether requests in another than the canonical form are redirected to it."""
     confinement: Mapping[str, InForce]
@@ -113,7 +115,8 @@ class Services:
 
     def public_caching(self, type_: str) -> str:
         """For how long clients may keep what everybody may see of a type."""
-        return f"max-age={self.types[type_].cache_for}"
+        options = self.types[type_]
+        return f"max-age={options.cache_for}{', immutable' if options.immutable else ''}"
 
     def cache_control(self, permission: Permission) -> str:
         """For how long clients may keep what they get: no longer than they may see it."""

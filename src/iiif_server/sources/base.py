@@ -26,6 +26,9 @@ class TypeOptions(BaseModel):
     """Who gets its images: everyone, or those with a signed, expiring URL (docs/security.md)."""
     cache_for: int = Field(default=86_400, ge=0)
     """Seconds for which clients may keep images and info.json (`Cache-Control: max-age`)."""
+    immutable: bool = False
+    """Whether an original never changes under its name: then browsers need not ask again within
+    `cache_for` even when they reload (`Cache-Control: immutable`)."""
     info: dict[str, JsonValue] = Field(default_factory=dict)
     """Further properties of each info.json: `service`, `partOf`, `seeAlso`, ..."""
 
