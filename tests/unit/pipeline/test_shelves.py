@@ -1,7 +1,6 @@
 """Folders of originals are read once for all who look, and put in an order that stays."""
 
 import asyncio
-import random
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -56,7 +55,7 @@ def _shelves(source: Source[Any], clock: _Clock, capacity: int = 1000) -> Shelve
 
 def test_names_are_in_the_order_in_which_a_person_would_put_them() -> None:
     ordered = ["1.jpg", "2.jpg", "10.jpg", "a1b2.jpg", "A1b10.jpg", "a2.jpg", "B.jpg", "b.jpg"]
-    shuffled = random.Random(1).sample(ordered, len(ordered))
+    shuffled = ordered[3::-1] + ordered[:3:-1]
     assert list(in_order(Shelf((), tuple(shuffled))).names) == ordered
     assert list(in_order(Shelf(tuple(shuffled))).folders) == ordered
 
