@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,12 +32,14 @@ class _Listing(_Blind):
         super().__init__(cast("Surroundings", None), TypeOptions(source="disk"))
         self.length = length
         self.read: list[str] = []
+        self.slow: Callable[[], None] = lambda: None
         self.go = threading.Event()
         self.go.set()
 
     def browse(self, folder: str) -> Shelf:
         self.read.append(folder)
         assert self.go.wait(20)
+        self.slow()
         return Shelf((), tuple(f"{number}" for number in range(self.length)))
 
 
@@ -79,6 +81,19 @@ async def test_a_folder_is_read_again_when_its_time_is_up() -> None:
     assert source.read == ["a", "a"]
 
 
+async def test_a_folder_that_takes_long_to_read_is_read_less_often() -> None:
+    clock, source = _Clock(), _Listing(3)
+    shelves = _shelves(source, clock)
+    source.slow = lambda: setattr(clock, "now", clock.now + 2)
+    await shelves.of("t")
+    clock.now += 99
+    await shelves.of("t")
+    assert source.read == [""]
+    clock.now += 2
+    await shelves.of("t")
+    assert source.read == ["", ""]
+
+
 async def test_those_who_look_at_the_same_time_share_one_reading() -> None:
     source = _Listing(3)
     source.go.clear()
@@ -115,3 +130,8 @@ async def test_types_that_cannot_tell_have_no_folders() -> None:
         await shelves.of("t")
     with pytest.raises(UnknownTypeError):
         await shelves.of("other")
+
+
+def test_many_names_are_in_the_same_order_as_few() -> None:
+    names = [f"plate {number}.jpg" for number in range(12_000)]
+    assert list(in_order(Shelf((), tuple(reversed(names)))).names) == names

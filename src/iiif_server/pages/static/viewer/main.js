@@ -92,9 +92,10 @@ async function start() {
       changed();
       announce(stage.mirrored ? "Mirrored" : "Not mirrored");
     },
-    fill: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
+    fill: () => document.fullscreenEnabled && (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
     help: () => at("keys").showModal(),
   };
+  at("fill").hidden = !document.fullscreenEnabled; // telephones may have no such thing
   at("mirror").setAttribute("aria-pressed", "false");
   for (const [id, action] of Object.entries(actions)) at(id).addEventListener("click", action);
 
