@@ -107,6 +107,16 @@ class OriginalNotFoundError(NotFoundError):
     """The source has no original of this name."""
 
 
+class FolderNotFoundError(NotFoundError):
+    """No folder of this name is shown, whether there is one or not."""
+
+    def __init__(
+        self,
+        message: str = "There is no folder of images with this name that is open to everyone.",
+    ) -> None:
+        super().__init__(message)
+
+
 class UntrustedUrlError(RequestRefusedError):
     """A `trusted_web` name whose URL the type does not trust."""
 
@@ -207,6 +217,16 @@ class QuarantinedError(NotNowError):
 
 class ConfigurationError(IiifServerError):
     """A setting that cannot be; its text is for the operator."""
+
+
+class NotBundledError(IiifServerError):
+    """A page that needs scripts which this installation was built without."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            f"This installation was built without {package}, which this page needs: `make assets` "
+            "brings it (with npm, and only then), and a wheel that is built afterwards has it."
+        )
 
 
 _SHOWN_CHARACTERS = 80

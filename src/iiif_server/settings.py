@@ -32,6 +32,7 @@ from iiif_server.cache.store import CacheOptions
 from iiif_server.errors import ConfigurationError
 from iiif_server.image_api.identifier import TYPE_PATTERN
 from iiif_server.imaging.options import EncodingOptions
+from iiif_server.pages.options import PagesOptions
 from iiif_server.pipeline.limits import LimitsOptions
 from iiif_server.pipeline.pyramids import PyramidOptions
 from iiif_server.routes.credentials import AdminOptions
@@ -121,6 +122,7 @@ class Settings(BaseSettings):
     signing: SigningOptions = SigningOptions()
     delivery: DeliveryOptions = DeliveryOptions()
     workers: WorkerOptions = WorkerOptions()
+    pages: PagesOptions = PagesOptions()
 
     @classmethod
     def settings_customise_sources(
