@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from iiif_server.context import open_context
 from iiif_server.image_api.versions import V2, V3
-from iiif_server.routes import admin, operations, problems
+from iiif_server.routes import admin, measures, operations, problems
 from iiif_server.routes.front import Front
 from iiif_server.routes.hot import Hot
 from iiif_server.routes.image_api import base_uri_router, image_api_router
@@ -41,15 +41,20 @@ def create_app(settings: Settings | None = None, observer: Observer = log_event)
     )
     problems.install(app)
     app.include_router(operations.router)
-    closed = chosen.admin.token is None
-    if not closed:
+    administrative = []
+    if chosen.admin.token is not None:
+        administrative.append(admin.PREFIX)
         app.include_router(admin.admin_router())
+    allowed = measures.scraping(chosen.metrics, chosen.admin.token)
+    if allowed.possible:
+        administrative.append(measures.PATH)
+        app.include_router(measures.metrics_router(allowed))
     for version in (V3, V2):
         app.include_router(image_api_router(version, version.path))
         app.include_router(base_uri_router(version, version.path))
     app.include_router(image_api_router(V3, ""))
     app.include_router(base_uri_router(V3, ""))
-    app.add_middleware(Front, administrative=None if closed else admin.PREFIX)
+    app.add_middleware(Front, administrative=tuple(administrative))
     app.add_middleware(
         Hot, root_path=chosen.root_path
     )  # in front of all, for it is the last one added

@@ -58,7 +58,7 @@ def serve(config: Path | None, host: str | None, port: int | None) -> None:
         create_app(settings),
         host=host,
         port=port,
-        log_config=uvicorn_logging(settings.log_level),
+        log_config=uvicorn_logging(settings.log_level, settings.log_format),
         proxy_headers=False,  # `trusted_proxies` decides, in routes/addresses.py
         server_header=False,
         access_log=False,  # routes/front.py writes one, without signatures

@@ -42,7 +42,7 @@ class Addressing:
 
     def _forwarded(self, request: Request) -> dict[str, str]:
         """What a trusted proxy says of the original request; the last proxy's word counts."""
-        if not self._is_trusted(request.client.host if request.client else ""):
+        if not self.trusts(request.client.host if request.client else ""):
             return {}
         found = {}
         for name, valid in _FORWARDED.items():
@@ -52,12 +52,14 @@ class Addressing:
                 found[name] = value
         return found
 
-    def _is_trusted(self, peer: str) -> bool:
-        return _is_within(peer, self.trusted_proxies)
+    def trusts(self, peer: str) -> bool:
+        """Whether what a peer says of a request is believed."""
+        return is_within(peer, self.trusted_proxies)
 
 
 @lru_cache(1024)  # on the hot path, and peers come again
-def _is_within(peer: str, networks: tuple[Network, ...]) -> bool:
+def is_within(peer: str, networks: tuple[Network, ...]) -> bool:
+    """Whether a peer's address is in one of these networks."""
     try:
         address = ip_address(peer)
     except ValueError:

@@ -5,12 +5,12 @@ import time
 from base64 import b64encode
 from dataclasses import asdict
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
 from fastapi.openapi.docs import get_swagger_ui_html
 from pydantic import BaseModel
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from iiif_server import __version__
 from iiif_server.routes.headers import PAGE
@@ -26,6 +26,14 @@ class Health(BaseModel):
     """Whether the process answers."""
 
     status: str
+
+
+class Ready(BaseModel):
+    """Whether the server can do its work as it should."""
+
+    status: Literal["ready", "unready"]
+    reasons: list[str] = []
+    """Why not; the log says more."""
 
 
 class Summary(BaseModel):
@@ -82,9 +90,25 @@ class Status(BaseModel):
 
 
 @router.get("/health", summary="Liveness")
-async def health() -> Health:
+async def health(response: Response) -> Health:
     """Answers as long as the process does."""
+    response.headers["Cache-Control"] = "no-store"
     return Health(status="ok")
+
+
+@router.get(
+    "/health/ready",
+    summary="Readiness",
+    responses={503: {"model": Ready, "description": "Not ready, for these reasons"}},
+)
+async def ready(response: Response, provided: Annotated[Services, Depends(services)]) -> Ready:
+    """Whether originals can be read, what is made can be kept, and there are worker processes."""
+    reasons = [objection.text for objection in await provided.readiness.objections()]
+    response.headers["Cache-Control"] = "no-store"
+    if reasons:
+        response.status_code = 503
+        return Ready(status="unready", reasons=reasons)
+    return Ready(status="ready")
 
 
 @router.get("/status", summary="Status")

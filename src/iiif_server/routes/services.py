@@ -22,10 +22,13 @@ from iiif_server.pipeline.pyramids import Pyramids
 from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.credentials import Credentials
+from iiif_server.routes.journal import Journal
+from iiif_server.routes.readiness import Readiness
 from iiif_server.routes.signing import ExactRequest, Grant, Signatures, split
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.telemetry.events import Observer
+from iiif_server.telemetry.metrics import Metrics
 from iiif_server.workers.confinement import InForce
 from iiif_server.workers.pool import WorkerPool
 
@@ -69,6 +72,9 @@ class Services:
     signatures: Signatures | None
     """None: there are no keys, and so no signed types."""
     observer: Observer
+    journal: Journal
+    metrics: Metrics
+    readiness: Readiness
     canonical_redirect: bool
     """Whether requests in another than the canonical form are redirected to it."""
     confinement: Mapping[str, InForce]

@@ -2,6 +2,7 @@
 
 import logging
 import logging.config
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from iiif_server.telemetry.events import (
     WorkRefused,
 )
 from iiif_server.telemetry.logs import LineFormatter, log_access, log_event, uvicorn_logging
+from iiif_server.telemetry.requests import Answered
 
 EVENTS: list[tuple[Event, int, str]] = [
     (Fetched("a:b", 10, 0.5), logging.INFO, "Fetched identifier='a:b' size=10 seconds=0.5"),
@@ -108,11 +110,17 @@ def test_a_long_value_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     assert message.isprintable()
 
 
+def answered(**facts: Any) -> Answered:
+    """An answer of which only these facts matter."""
+    usual = Answered("id-1", "192.0.2.1:5000", "GET", "/", "1.1", 200, 1234, 0.05)
+    return usual._replace(**facts)
+
+
 def access_line(caplog: pytest.LogCaptureFixture, path: str) -> str:
     """What is logged of a request for a path, decoded."""
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="iiif_server"):
-        log_access("192.0.2.1:5000", "GET", path, "1.1", 200)
+        log_access(answered(path=path))
     (message,) = caplog.messages
     return message
 
@@ -120,7 +128,7 @@ def access_line(caplog: pytest.LogCaptureFixture, path: str) -> str:
 def test_a_request_is_one_line_in_the_common_form(caplog: pytest.LogCaptureFixture) -> None:
     line = access_line(caplog, "/disk:a/1.jpg/full/^!50,50/!0/default.jpg")
     request = "GET /disk:a/1.jpg/full/^!50,50/!0/default.jpg HTTP/1.1"
-    assert line == f'192.0.2.1:5000 - "{request}" 200'
+    assert line == f'192.0.2.1:5000 - "{request}" 200 1234 0.0500'
 
 
 @pytest.mark.parametrize(
@@ -148,7 +156,7 @@ def test_a_path_cannot_forge_a_line_or_end_its_quotes(
     assert line.isascii()
     assert line.isprintable()
     assert line.count('"') == 2
-    assert line.count(" ") == 5
+    assert line.count(" ") == 7
     assert not character.strip("%") or character not in line.split('"')[1].split(" ")[1]
 
 
