@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
@@ -18,6 +19,15 @@ from iiif_server.telemetry.logs import log_event
 _DESCRIPTION = """Images by the [IIIF Image API](https://iiif.io/api/image/3.0/), versions 3.0 and
 2.1: `/{identifier}/info.json` says what there is of an image, and
 `/{identifier}/{region}/{size}/{rotation}/{quality}.{format}` gives it."""
+
+_NO_TELEMETRY: Any = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""FastAPI's own would send whole paths, with signatures in them; `telemetry` is ours."""
 
 
 def create_app(settings: Settings | None = None, observer: Observer = log_event) -> FastAPI:
@@ -38,6 +48,7 @@ def create_app(settings: Settings | None = None, observer: Observer = log_event)
         redirect_slashes=False,
         docs_url=None,  # `operations` has it, with a policy
         redoc_url=None,
+        telemetry=_NO_TELEMETRY,
     )
     problems.install(app)
     app.include_router(operations.router)

@@ -37,7 +37,8 @@ def main() -> None:
 @_config
 @click.option("--host", help="Address to listen on, instead of http_host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, instead of http_port.")
-def serve(config: Path | None, host: str | None, port: int | None) -> None:
+@click.option("--sample", is_flag=True, help="Serve a sample image besides, made if need be.")
+def serve(config: Path | None, host: str | None, port: int | None, *, sample: bool) -> None:
     """Serve images. Without any settings: a large sample image, made on the spot."""
     import uvicorn  # noqa: PLC0415
 
@@ -46,7 +47,7 @@ def serve(config: Path | None, host: str | None, port: int | None) -> None:
     from iiif_server.telemetry.logs import uvicorn_logging  # noqa: PLC0415
 
     settings = _settings(config)
-    if config is None and not settings.types:
+    if sample or (config is None and not settings.types):
         settings = _with_sample(settings)
     host, port = host or settings.http_host, settings.http_port if port is None else port
     for line in _addresses(settings, host, port):
@@ -292,15 +293,21 @@ def _settings(config: Path | None) -> "Settings":
 
 
 def _with_sample(settings: "Settings") -> "Settings":
-    """The settings with one type of one large image, which is made if it is not there yet."""
+    """The settings with a type of one large image besides, which is made if it is not there yet."""
     from iiif_server.sample import write_sample  # noqa: PLC0415
-    from iiif_server.settings import Settings  # noqa: PLC0415
+    from iiif_server.sources.registry import type_options  # noqa: PLC0415
 
+    options = settings.types.get(SAMPLE_TYPE) or type_options({"source": "disk"})
+    if options.source != "disk":
+        _fail(f"There is a type {SAMPLE_TYPE} already, and it is not on disk: leave out --sample.")
     path = settings.source_path / SAMPLE_TYPE / SAMPLE_NAME
     if not path.exists():
-        click.echo("No settings are given: making a sample image, which takes some seconds ...")
-        write_sample(path)
-    return Settings(**{**settings.model_dump(), "types": {SAMPLE_TYPE: {"source": "disk"}}})
+        click.echo("Making a sample image, which takes some seconds ...")
+        try:
+            write_sample(path)
+        except OSError as error:
+            _fail(f"The sample image cannot be written to {path}: {error.strerror}")
+    return settings.model_copy(update={"types": {**settings.types, SAMPLE_TYPE: options}})
 
 
 def _addresses(settings: "Settings", host: str, port: int) -> list[str]:
