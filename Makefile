@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check static format lint types floors e2e fuzz bench load costs docs \
+.PHONY: help install assets run test check static format lint types floors e2e fuzz bench load costs docs \
 	lock clean
 
 help: ## Show this list
@@ -20,7 +20,15 @@ $(VENV)/.installed: requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
+ASSETS := src/iiif_server/pages/bundle
+
+assets: $(ASSETS) ## Bring the scripts of the viewer and of /docs (needs npm, at build time only)
+
+$(ASSETS): assets/package-lock.json assets/bundle
+	assets/bundle
+
 run: install ## Serve images; without settings (IIIF_CONFIG, IIIF_*), a sample image
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory assets || true; fi
 	$(BIN)/iiif-server serve
 
 test: install ## Run all tests but the end-to-end ones
@@ -75,4 +83,4 @@ lock: ## Resolve and lock the versions of all dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group fuzz -o requirements-fuzz.lock
 
 clean: ## Remove what can be made again
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ASSETS) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -209,6 +209,16 @@ class ConfigurationError(IiifServerError):
     """A setting that cannot be; its text is for the operator."""
 
 
+class NotBundledError(IiifServerError):
+    """A page that needs scripts which this installation was built without."""
+
+    def __init__(self, package: str) -> None:
+        super().__init__(
+            f"This installation was built without {package}, which this page needs: `make assets` "
+            "brings it (with npm, and only then), and a wheel that is built afterwards has it."
+        )
+
+
 _SHOWN_CHARACTERS = 80
 
 

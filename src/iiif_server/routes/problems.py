@@ -33,6 +33,7 @@ STATUS: dict[type[errors.IiifServerError], int] = {
     errors.SourceBusyError: 503,
     errors.SourceTimedOutError: 504,
     errors.SourceUnavailableError: 502,
+    errors.NotBundledError: 503,
 }
 """An error that is not here has the status of its nearest ancestor."""
 

@@ -1,0 +1,1 @@
+"""What people see: pages, their scripts and styles. No framework and no HTTP here."""
