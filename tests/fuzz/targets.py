@@ -27,7 +27,7 @@ from iiif_server.image_api.request import ImageFacts
 from iiif_server.imaging.header import ImageHeader, probe
 from iiif_server.imaging.pyramid import Grid, OpenPart, Tile, write_part
 from iiif_server.routes.addresses import written_identifier
-from iiif_server.routes.parameters import parameters_v2, parameters_v3
+from iiif_server.routes.parameters import ImageParametersV2, ImageParametersV3
 from iiif_server.settings import Settings
 from support import pictures
 from support.pictures import PICTURES, photograph
@@ -77,7 +77,8 @@ def _understand(request: Request, parameters: dict[str, str], route: str) -> Non
     assert parse_identifier(identifier.encoded) == identifier
     if "region" not in parameters:
         return
-    asked = (parameters_v2 if prefix.endswith("2") else parameters_v3)(**parameters)
+    model = ImageParametersV2 if prefix.endswith("2") else ImageParametersV3
+    asked = model.model_validate(parameters).request
     limits = Limits(4000, 3000, 1_000_000)
     rendition = asked.resolve(ImageFacts(Dimensions(1000, 700), gray=False), limits)
     assert rendition.size.area <= 1_000_000

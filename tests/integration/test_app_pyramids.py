@@ -38,6 +38,11 @@ async def app(folder: Path, **settings: Any) -> AsyncIterator[Server]:
 async def built(server: Server, name: str = "pic.jpg") -> None:
     """Wait until the detail part, which is made ahead, is there too."""
     await server.get(f"/disk:{name}/0,0,128,128/128,128/0/default.jpg")
+    await settled(server)
+
+
+async def settled(server: Server) -> None:
+    """Wait until no part of a pyramid is being made."""
     building = True
     while building:  # the server tells nobody but those who ask
         await asyncio.sleep(0.02)
@@ -125,6 +130,22 @@ async def test_what_is_no_tile_is_made_of_the_nearest_level(
     one, other = opened(direct).convert("RGB"), opened(answer).convert("RGB")
     assert one.size == other.size
     assert psnr(np.asarray(one), np.asarray(other)) > close
+
+
+async def test_the_small_levels_are_made_for_the_next_who_asks_for_a_thumbnail(
+    tmp_path: Path, pixels: pictures.Pixels
+) -> None:
+    async with app(tmp_path) as server:
+        server.put("disk", "pic.jpg", pictures.jpeg(pixels))
+        # Somebody who was led to a detail, and has not seen the whole.
+        await server.get(DETAIL)
+        await settled(server)
+        (detail,) = parts(tmp_path)
+        first = await server.get("/disk:pic.jpg/full/50,/0/default.jpg")
+        assert engine(first) == "level"
+        await settled(server)
+        assert len(parts(tmp_path)) == 2
+        assert detail in parts(tmp_path)
 
 
 async def test_transparency_survives_where_the_format_has_it(

@@ -459,10 +459,11 @@ class Store:
 
     def _look_up(self, key: EntryKey) -> str | None:
         """The name of an entry that another process, or an earlier one, has written."""
-        with contextlib.suppress(OSError), os.scandir(self._folder(key.group)) as folder:
-            for item in folder:
-                if item.name.startswith(key.digest) and _NAME.fullmatch(item.name):
-                    return item.name
+        with contextlib.suppress(OSError):
+            # There may be thousands: `listdir` makes no object for each.
+            for name in os.listdir(self._folder(key.group)):  # noqa: PTH208
+                if name.startswith(key.digest) and _NAME.fullmatch(name):
+                    return name
         return None
 
     def _move(self, written: Path, path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from iiif_server.image_api.geometry import Box
-from iiif_server.imaging.markers import icc_segments
+from iiif_server.imaging.markers import icc_segments, with_segments
 from iiif_server.imaging.turns import UPRIGHT, Turn
 
 try:
@@ -66,7 +66,7 @@ def transform(jpeg: Buffer, box: Box, turn: Turn, *, gray: bool, keep_profile: b
     (result,) = _run(jpeg, [_Transform(box=box, gray=gray)])
     if turn != UPRIGHT:
         (result,) = _run(result, [_Transform(turn=turn)])
-    return _with_segments(result, _profile(jpeg)) if keep_profile else result
+    return with_segments(result, _profile(jpeg)) if keep_profile else result
 
 
 def split(jpeg: Buffer, boxes: Sequence[Box], *, keep_profile: bool) -> Iterator[bytes]:
@@ -77,7 +77,7 @@ def split(jpeg: Buffer, boxes: Sequence[Box], *, keep_profile: bool) -> Iterator
     """
     profile = _profile(jpeg) if keep_profile else b""
     for result in _run(jpeg, [_Transform(box=box) for box in boxes]):
-        yield _with_segments(result, profile)
+        yield with_segments(result, profile)
 
 
 def _run(jpeg: Buffer, transforms: Sequence[_Transform]) -> Iterator[bytes]:
@@ -119,9 +119,3 @@ def _describe(option: Any, wanted: _Transform) -> None:
 def _profile(jpeg: Buffer) -> bytes:
     """The segments of a JPEG that hold its ICC profile."""
     return b"".join(icc_segments(bytes(jpeg[:_MARKERS_FIRST])))
-
-
-def _with_segments(jpeg: bytes, segments: bytes) -> bytes:
-    """The JPEG with segments after its JFIF header."""
-    after_jfif = 4 + int.from_bytes(jpeg[4:6], "big") if jpeg[2:4] == b"\xff\xe0" else 2
-    return jpeg[:after_jfif] + segments + jpeg[after_jfif:]

@@ -37,9 +37,29 @@ def icc_segments(start: bytes) -> Iterator[bytes]:
             yield _segment(marker, payload)
 
 
-def icc_segment(profile: bytes) -> bytes:
-    """The one segment that holds a profile of at most `MOST_ICC_BYTES`."""
-    return _segment(_APP2, _ICC + b"\x01\x01" + profile)
+def icc_profile(start: bytes) -> bytes | None:
+    """The ICC profile of a JPEG, joined of its segments; None if it has none."""
+    if _ICC not in start:
+        return None
+    chunks = {
+        payload[len(_ICC)]: payload[len(_ICC) + 2 :]
+        for marker, payload in segments(start)
+        if marker == _APP2 and payload.startswith(_ICC) and len(payload) > len(_ICC) + 2
+    }
+    return b"".join(chunks[number] for number in sorted(chunks)) or None
+
+
+def icc_segments_of(profile: bytes) -> Iterator[bytes]:
+    """The segments that hold a profile (ICC.1:2022, B.4)."""
+    parts = [profile[at : at + MOST_ICC_BYTES] for at in range(0, len(profile), MOST_ICC_BYTES)]
+    for number, part in enumerate(parts, 1):
+        yield _segment(_APP2, _ICC + bytes((number, len(parts))) + part)
+
+
+def with_segments(jpeg: bytes, added: bytes) -> bytes:
+    """The JPEG with segments after its JFIF header."""
+    after_jfif = 4 + int.from_bytes(jpeg[4:6], "big") if jpeg[2:4] == b"\xff\xe0" else 2
+    return jpeg[:after_jfif] + added + jpeg[after_jfif:]
 
 
 def jfif_segment() -> bytes:

@@ -15,6 +15,7 @@ from iiif_server.imaging.build import BuildPlan, build
 from iiif_server.imaging.originals import OpenOriginal, OpenOriginals
 from iiif_server.imaging.plan import Engine, Level, ProfileAction, RenderPlan, Work
 from iiif_server.imaging.pyramid import OpenPart, Tile
+from iiif_server.imaging.tiles import Tiles
 from iiif_server.telemetry.stages import Stages
 
 _PARTS_OPEN = 16
@@ -144,7 +145,7 @@ def _of_level(plan: RenderPlan, level: Level, stages: Stages) -> bytes:
         return raster.encoded(pixels, plan.header, level.work, plan.encoding)
 
 
-def _tiles(level: Level, part: OpenPart) -> raster.Tiles:
+def _tiles(level: Level, part: OpenPart) -> Tiles:
     """The tiles of a level that its work needs; raises KeyError or OSError for a damaged part."""
     grid, factor, box = level.grid, level.work.shrink, level.work.box
     full, whole = grid.tile, grid.level(factor)
@@ -154,7 +155,7 @@ def _tiles(level: Level, part: OpenPart) -> raster.Tiles:
     x, y = columns.start * full.width, rows.start * full.height
     right = min(columns.stop * full.width, whole.width)
     bottom = min(rows.stop * full.height, whole.height)
-    return raster.Tiles(
+    return Tiles(
         data=[part.read(Tile(factor, column, row), grid) for row in rows for column in columns],
         across=len(columns),
         full=full,

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, TypeAlias
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from iiif_server.image_api.geometry import Dimensions
-from iiif_server.imaging.markers import adobe_segment, icc_segment, jfif_segment
+from iiif_server.imaging.markers import adobe_segment, icc_segments_of, jfif_segment
 
 Directory: TypeAlias = ImageFileDirectory_v2
 
@@ -257,7 +257,7 @@ def _table(level: StoredLevel, ifd: Directory, size: int, profile: bytes) -> Til
     # Without these, who shows a JPEG has to guess what its components mean.
     meaning = adobe_segment() if ifd.get(_PHOTOMETRIC) == _RGB else jfif_segment()
     tables = bytes(ifd.get(_JPEG_TABLES, b""))[2:-2]  # between its own first and last marker
-    before = b"\xff\xd8" + meaning + (icc_segment(profile) if profile else b"") + tables
+    before = b"\xff\xd8" + meaning + b"".join(icc_segments_of(profile)) + tables
     places = b"".join(map(_PLACE.pack, offsets, lengths))
     return TileTable(places, before)
 

@@ -304,7 +304,9 @@ class Derivatives:
         try:
             plan = await self._plan(resolved, target)
             rendered = await self._run(resolved, plan)
-            content = await run_to_its_end(self._keep, resolved, rendered, target)
+            content: bytes | Entry = rendered.data or b""
+            if target is not None:
+                content = await run_to_its_end(self._keep, resolved, rendered, target)
             if keep and small and isinstance(content, bytes):
                 suffix = resolved.rendition.format
                 await asyncio.to_thread(self._store.keep, resolved.key, content, suffix)
@@ -412,11 +414,11 @@ class Derivatives:
         tile = own.tile_of(rendition) if own is not None else None
         return stored_tile(header, tile) if tile is not None else None
 
-    def _keep(self, resolved: Resolved, rendered: Rendered, target: Draft | None) -> bytes | Entry:
+    def _keep(self, resolved: Resolved, rendered: Rendered, target: Draft) -> bytes | Entry:
         if rendered.refusal is not None:
             self._store.refused(rendered.refusal)
-        if rendered.data is not None or target is None:
-            return rendered.data or b""
+        if rendered.data is not None:
+            return rendered.data
         if target.status.st_size != rendered.length:  # somebody else was at it
             raise RenderFailedError("The image was not kept as it was made; please ask again.")
         # What is small is read before it can be evicted; what is large may have to be made again.

@@ -250,7 +250,11 @@ class Pyramids:
     async def ready_level(
         self, pyramid: Pyramid, scale_factors: Sequence[int]
     ) -> tuple[int, Path] | None:
-        """The first of these levels that is there, with the file that holds it."""
+        """The first of these levels that is there, with the file that holds it.
+
+        If it is a larger one for want of a part, that is made for the next who asks.
+        """
+        missing: set[Part] = set()
         for scale_factor in scale_factors:
             part = part_of(pyramid.header, scale_factor)
             if part not in pyramid.parts:
@@ -258,7 +262,10 @@ class Pyramids:
             with suppress(IiifServerError):
                 kept = await self._present(pyramid.keys[part])
                 if kept is not None:
+                    for other in missing:
+                        self._make_ahead(pyramid, other)
                     return scale_factor, kept.entry.path
+            missing.add(part)
         return None
 
     def doubt(self, path: Path) -> None:

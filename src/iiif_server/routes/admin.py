@@ -1,6 +1,6 @@
 """The doors for those who run the server: all of `/admin/`, and only with the token."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -138,7 +138,7 @@ def _add_explanation(
     router: APIRouter,
     version: ImageApiVersion,
     prefix: str,
-    parameters: Callable[..., ImageRequest],
+    parameters: Callable[..., Awaitable[ImageRequest]],
 ) -> None:
     base = f"/explain{prefix}"
     named = f"v{version.number[0]}" if prefix else "default"

@@ -1,7 +1,7 @@
 """The Image API itself: info.json, images, and the redirect from the base URI, in each version."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Annotated
@@ -41,7 +41,7 @@ Provided = Annotated[Services, Depends(services)]
 _NEGOTIABLE = {"": (V3, V2), V3.path: (V3,), V2.path: (V2,)}
 """The versions that image information may be asked for in, the default first, by path prefix."""
 
-_PARAMETERS: dict[ImageApiVersion, Callable[..., ImageRequest]] = {
+_PARAMETERS: dict[ImageApiVersion, Callable[..., Awaitable[ImageRequest]]] = {
     V2: parameters_v2,
     V3: parameters_v3,
 }

@@ -109,7 +109,7 @@ FormatPath = Annotated[
 ]
 
 
-def parameters_v3(
+async def parameters_v3(
     region: RegionPath,
     size: SizePathV3,
     rotation: RotationPath,
@@ -128,7 +128,7 @@ def parameters_v3(
     ).request
 
 
-def parameters_v2(
+async def parameters_v2(
     region: RegionPath,
     size: SizePathV2,
     rotation: RotationPath,

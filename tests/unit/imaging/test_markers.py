@@ -1,14 +1,19 @@
 """Marker segments of JPEGs."""
 
+from io import BytesIO
+
 import pytest
+from PIL import Image
 
 from iiif_server.image_api.geometry import Dimensions
 from iiif_server.imaging.markers import (
     adobe_segment,
     frame,
-    icc_segment,
+    icc_profile,
     icc_segments,
+    icc_segments_of,
     jfif_segment,
+    with_segments,
 )
 from support import pictures
 from support.pictures import HEIGHT, WIDTH, photograph
@@ -28,11 +33,17 @@ def test_icc_segments_of_nonsense_are_none() -> None:
         assert not list(icc_segments(start))
 
 
-def test_a_profile_in_one_segment_is_found_again() -> None:
-    profile = pictures.wide_profile()
-    data = pictures.jpeg(photograph())
-    (found,) = icc_segments(data[:2] + icc_segment(profile) + data[2:])
-    assert found[18:] == profile
+@pytest.mark.parametrize("padding", [0, 65_000, 70_000, 150_000])
+def test_a_profile_is_found_again_in_however_many_segments(padding: int) -> None:
+    profile = pictures.wide_profile(padding)
+    data = with_segments(pictures.jpeg(photograph()), b"".join(icc_segments_of(profile)))
+    assert icc_profile(data) == profile
+    assert Image.open(BytesIO(data)).info["icc_profile"] == profile
+
+
+def test_what_has_no_profile_has_none() -> None:
+    assert icc_profile(pictures.jpeg(photograph())) is None
+    assert icc_profile(b"\xff\xd8\xff\xe2\0\x10ICC_PROFILE\0\x01\x01") is None
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"sampling": 0}])
@@ -54,5 +65,5 @@ def test_samples_of_more_than_eight_bits_are_no_frame_for_viewers() -> None:
 
 
 def test_segments_say_their_length() -> None:
-    for segment in (jfif_segment(), adobe_segment(), icc_segment(b"x" * 999)):
+    for segment in (jfif_segment(), adobe_segment(), *icc_segments_of(b"x" * 999)):
         assert int.from_bytes(segment[2:4], "big") == len(segment) - 2
