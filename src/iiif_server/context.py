@@ -130,7 +130,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             headers=headers,
             derivatives=derivatives,
             pyramids=pyramids,
-            known=KnownImages(pyramids, settings.limits.output),
+            known=KnownImages(settings.limits.output),
             answers=answers,
             store=store,
             fetcher=fetcher,

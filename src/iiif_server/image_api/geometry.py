@@ -116,7 +116,12 @@ def _least(one: int | None, other: int | None) -> int | None:
 
 def round_half_up(value: Fraction) -> int:
     """The nearest whole number, halves upward, as viewers' `Math.round` does."""
-    return (2 * value.numerator + value.denominator) // (2 * value.denominator)
+    return rounded_ratio(value.numerator, value.denominator)
+
+
+def rounded_ratio(numerator: int, denominator: int) -> int:
+    """The same of a ratio of whole numbers, of which the second is positive."""
+    return (2 * numerator + denominator) // (2 * denominator)
 
 
 def square(side: int) -> Dimensions:

@@ -105,7 +105,8 @@ def canonical_parameters(
 def _canonical_size(rendition: Rendition, limits: Limits, version: ImageApiVersion) -> str:
     region, size = rendition.region.dimensions, rendition.size
     upscaled = size.width > region.width or size.height > region.height
-    for upscale in (False, True) if version.caret_upscales else (False,):
+    # Within its region, the largest size with upscaling is the largest one without.
+    for upscale in (False, True) if version.caret_upscales and upscaled else (False,):
         max_size = MaxSize(upscale)
         # In 2.1 the canonical word says "not scaled"; in 3.0, "the largest allowed".
         if size == max_size.scale(region, limits) and (version.caret_upscales or size == region):

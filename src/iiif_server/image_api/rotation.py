@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, cos, radians, sin
 
 from iiif_server.errors import MalformedParameterError
@@ -28,13 +29,14 @@ class Rotation:
     @property
     def quarter_turns(self) -> int | None:
         """The number of right angles, or None for any other angle."""
-        turns = self.degrees / 90
-        return turns.numerator if turns.denominator == 1 else None
+        turns, rest = divmod(self.degrees.numerator, 90)
+        return None if rest or self.degrees.denominator > 1 else turns
 
     def extent(self, size: Dimensions) -> Dimensions:
         """The bounding box of an image of this size after the rotation, rounded up."""
-        if self.quarter_turns is not None:
-            return size.turned() if self.quarter_turns % 2 else size
+        turns = self.quarter_turns
+        if turns is not None:
+            return size.turned() if turns % 2 else size
         angle = radians(self.degrees)
         across, down = abs(cos(angle)), abs(sin(angle))
         return Dimensions(
@@ -43,6 +45,7 @@ class Rotation:
         )
 
 
+@lru_cache(256)  # on the hot path, and the same few come again
 def parse_rotation(text: str) -> Rotation:
     """Read a rotation; raise MalformedParameterError, and nothing else, for every other string."""
     if match := _ROTATION.fullmatch(text):

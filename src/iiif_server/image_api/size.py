@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from iiif_server.errors import MalformedParameterError, SizeRefusedError
-from iiif_server.image_api.geometry import Dimensions, Limits, round_half_up
+from iiif_server.image_api.geometry import Dimensions, Limits, round_half_up, rounded_ratio
 from iiif_server.image_api.numbers import DECIMAL, decimal_text
 from iiif_server.image_api.versions import ImageApiVersion
 
@@ -68,7 +68,7 @@ class WidthSize:
 
     def scale(self, region: Dimensions, _: Limits) -> Dimensions:
         """The size of this width."""
-        height = round_half_up(Fraction(region.height * self.width, region.width))
+        height = rounded_ratio(region.height * self.width, region.width)
         return Dimensions(self.width, max(1, height))
 
 
@@ -84,7 +84,7 @@ class HeightSize:
 
     def scale(self, region: Dimensions, _: Limits) -> Dimensions:
         """The size of this height."""
-        width = round_half_up(Fraction(region.width * self.height, region.height))
+        width = rounded_ratio(region.width * self.height, region.height)
         return Dimensions(max(1, width), self.height)
 
 

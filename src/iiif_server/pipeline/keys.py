@@ -14,11 +14,9 @@ _FORMAT_VERSION = 2
 
 def digest(*parts: str) -> str:
     """32 hexadecimal digits for a sequence of texts."""
-    state = blake2b(digest_size=16)
-    for part in parts:
-        encoded = part.encode("utf-8", "surrogatepass")
-        state.update(len(encoded).to_bytes(8, "big") + encoded)
-    return state.hexdigest()
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    told_apart = b"".join(len(part).to_bytes(8, "big") + part for part in encoded)
+    return blake2b(told_apart, digest_size=16).hexdigest()
 
 
 def group_of(identifier: Identifier) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from iiif_server.image_api.geometry import Limits
 from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
 from iiif_server.imaging.plan import Identity, is_plain_jpeg
+from iiif_server.imaging.pyramid import Tile
 from iiif_server.pipeline.originals import Original
-from iiif_server.pipeline.pyramids import Pyramid, Pyramids
+from iiif_server.pipeline.pyramids import Pyramid
 
 _CAPACITY = 4096
 SECONDS_KNOWN = 5.0
@@ -18,18 +19,22 @@ SECONDS_KNOWN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class TileAtHand:
-    """A tile of a pyramid, read."""
+class KnownTile:
+    """A tile of the pyramid, made or not, of an image that is known."""
 
-    data: bytes
-    original: Original
+    pyramid: Pyramid
+    tile: Tile
     rendition: Rendition
     facts: ImageFacts
+
+    @property
+    def original(self) -> Original:
+        """What the tile is of."""
+        return self.pyramid.original
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    original: Original
     pyramid: Pyramid
     facts: ImageFacts
     until: float
@@ -38,13 +43,7 @@ class _Known:
 class KnownImages:
     """Images with pyramids by any name; nothing here waits for a disk, or for anybody."""
 
-    def __init__(
-        self,
-        pyramids: Pyramids,
-        limits: Limits,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._pyramids = pyramids
+    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self._limits = limits
         self._clock = clock
         self._known: OrderedDict[Hashable, _Known] = OrderedDict()
@@ -54,7 +53,7 @@ class KnownImages:
 
     def remember(self, name: Hashable, pyramid: Pyramid, facts: ImageFacts) -> None:
         """Take note of an image whose original was held just now."""
-        self._known[name] = _Known(pyramid.original, pyramid, facts, self._clock() + SECONDS_KNOWN)
+        self._known[name] = _Known(pyramid, facts, self._clock() + SECONDS_KNOWN)
         self._known.move_to_end(name)
         while len(self._known) > _CAPACITY:
             self._known.popitem(last=False)
@@ -63,21 +62,20 @@ class KnownImages:
         """Whether an image was made known, be it long ago."""
         return name in self._known
 
-    def tile(self, name: Hashable, request: ImageRequest) -> TileAtHand | None:
-        """The tile that a request is for, if the image is known and its pyramid open and in memory.
+    def tile(self, name: Hashable, request: ImageRequest) -> KnownTile | None:
+        """The tile that a request is for, if the image is known and it is one of its pyramid.
 
         Raises what `ImageRequest.resolve` raises.
         """
         known = self._known.get(name)
         if known is None:
             return None
-        if self._clock() > known.until or not is_unchanged(known.original.file):
+        if self._clock() > known.until or not is_unchanged(known.pyramid.original.file):
             del self._known[name]
             return None
         rendition = request.resolve(known.facts, self._limits)
         tile = known.pyramid.tile_of(rendition) if is_plain_jpeg(rendition) else None
-        data = self._pyramids.at_hand(known.pyramid, tile) if tile is not None else None
-        return None if data is None else TileAtHand(data, known.original, rendition, known.facts)
+        return None if tile is None else KnownTile(known.pyramid, tile, rendition, known.facts)
 
 
 def is_unchanged(file: Identity) -> bool:

@@ -42,6 +42,9 @@ class Addressing:
 
     def _forwarded(self, request: Request) -> dict[str, str]:
         """What a trusted proxy says of the original request; the last proxy's word counts."""
+        headers = request.headers.raw
+        if not any(name.startswith(b"x-forwarded-") for name, _ in headers):
+            return {}
         if not self.trusts(request.client.host if request.client else ""):
             return {}
         found = {}

@@ -3,6 +3,7 @@
 import calendar
 from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 
 
 def validators(tag: str, modified: float, *, weak: bool = False) -> dict[str, str]:
@@ -12,8 +13,13 @@ def validators(tag: str, modified: float, *, weak: bool = False) -> dict[str, st
     """
     return {
         "ETag": f'W/"{tag}"' if weak else f'"{tag}"',
-        "Last-Modified": formatdate(int(modified), usegmt=True),
+        "Last-Modified": _http_date(int(modified)),
     }
+
+
+@lru_cache(4096)  # of originals that are looked at just now
+def _http_date(seconds: int) -> str:
+    return formatdate(seconds, usegmt=True)
 
 
 def is_not_modified(headers: Mapping[str, str], tag: str, modified: float) -> bool:

@@ -94,7 +94,7 @@ class Hot:
         provided: Services = scope["app"].state.services
         self._forget_what_was_purged(provided)
         target = _target(scope)
-        answer = _from_memory(provided.answers, target) or _tile(provided, scope)
+        answer = _from_memory(provided.answers, target) or await _tile(provided, scope)
         if answer is not None:
             await _send(scope, send, answer, provided.journal, began)
             return
@@ -206,37 +206,43 @@ def _parts(scope: Scope) -> _Parts | None:
     return _Parts(version, image, "/".join(parameters))
 
 
-def _tile(provided: Services, scope: Scope) -> Answer | None:
-    """The answer to a request for a tile at hand; None where that is for the routes to find out."""
+async def _tile(provided: Services, scope: Scope) -> Answer | None:
+    """The answer to a request for a tile that is ready; None where the routes are to find out."""
     parts = _parts(scope)
     if parts is None or not provided.known.has((parts.version, parts.image)):
         return None
     try:
         request = parse_image_request(parts.parameters, parts.version)
-        tile = provided.known.tile((parts.version, parts.image), request) if request else None
+        known = provided.known.tile((parts.version, parts.image), request) if request else None
         base = provided.addressing.base(Request(scope))
     except IiifServerError:
         return None  # whoever says why says it in full
-    if tile is None:
+    if known is None:
         return None
-    canonical = canonical_parameters(tile.rendition, tile.facts, provided.limits, parts.version)
+    canonical = canonical_parameters(known.rendition, known.facts, provided.limits, parts.version)
     if provided.canonical_redirect and canonical != parts.parameters:
         return None
+    data = provided.pyramids.at_hand(known.pyramid, known.tile)
+    if data is None:
+        data = await provided.pyramids.ready_tile(known.pyramid, known.tile)
+    if data is None:
+        return None
     provided.derivatives.count(Engine.TILE)
-    tag = provided.derivatives.key(tile.original, tile.rendition, Engine.TILE).digest
+    original = known.original
+    tag = provided.derivatives.key(original, known.rendition, Engine.TILE).digest
     base_uri = f"{base}{quote(parts.image, safe=SAFE_IN_URIS)}"
     headers = {
-        "content-length": str(len(tile.data)),
+        "content-length": str(len(data)),
         "content-type": _JPEG,
-        "cache-control": provided.public_caching(tile.original.identifier.type),
+        "cache-control": provided.public_caching(original.identifier.type),
         "link": image_link(base_uri, canonical, parts.version),
-        **validators(tag, tile.original.modified),
+        **validators(tag, original.modified),
         "server-timing": f'engine;desc="{Engine.TILE}"',
     }
     fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
     fields += answer_headers(_JPEG, administrative=False)
     kind = Kind(IMAGE, parts.version.number)
-    return Answer(fields, tile.data, tag, tile.original.modified, tile.original.file, kind)
+    return Answer(fields, data, tag, original.modified, original.file, kind)
 
 
 async def _send(scope: Scope, send: Send, answer: Answer, journal: Journal, began: float) -> None:
