@@ -1,29 +1,42 @@
+# Scripts of the viewer and of /docs, at pinned versions: nothing is fetched when the server runs.
+FROM node:22-slim AS assets
+WORKDIR /build
+COPY assets assets
+RUN assets/bundle
+
 FROM python:3.11-slim AS build
 WORKDIR /build
 RUN python -m venv /venv
 COPY requirements.lock .
 RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY src src
+COPY --from=assets /build/src/iiif_server/pages/bundle src/iiif_server/pages/bundle
 RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
     && /venv/bin/pip install --no-cache-dir --no-deps /wheels/*.whl
 
 FROM python:3.11-slim
-RUN useradd --system --uid 10001 --home-dir /nonexistent iiif \
-    && mkdir -p /var/lib/iiif/source /var/lib/iiif/cache \
-    && chown -R iiif /var/lib/iiif
+LABEL org.opencontainers.image.title="iiif-server" \
+      org.opencontainers.image.description="A IIIF image server: any image performs like a prepared pyramid" \
+      org.opencontainers.image.licenses="MIT"
+RUN useradd --system --uid 10001 --user-group --home-dir /nonexistent --shell /usr/sbin/nologin iiif \
+    && install -d -o iiif -g iiif /var/lib/iiif/source /var/lib/iiif/cache
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
     MALLOC_ARENA_MAX=2 \
     IIIF_HTTP_HOST=0.0.0.0 \
     IIIF_HTTP_PORT=4040 \
     IIIF_SOURCE_PATH=/var/lib/iiif/source \
     IIIF_CACHE_PATH=/var/lib/iiif/cache
-USER iiif
+# By number, so that Kubernetes can see that it is not root.
+USER 10001:10001
+WORKDIR /var/lib/iiif
 VOLUME ["/var/lib/iiif/source", "/var/lib/iiif/cache"]
 EXPOSE 4040
-HEALTHCHECK --interval=30s --timeout=5s --start-period=20s \
+# Nothing but the volumes and /tmp is written: the root file system can be read-only.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --start-interval=2s \
     CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"IIIF_HTTP_PORT\"]}/health', timeout=4)"]
 ENTRYPOINT ["iiif-server"]
 CMD ["serve"]

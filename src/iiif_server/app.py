@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
 
 from iiif_server.context import open_context
 from iiif_server.image_api.versions import V2, V3
-from iiif_server.routes import admin, operations, pages, problems
+from iiif_server.routes import admin, measures, operations, pages, problems
 from iiif_server.routes.front import Front
 from iiif_server.routes.hot import Hot
 from iiif_server.routes.image_api import base_uri_router, image_api_router
@@ -18,6 +19,15 @@ from iiif_server.telemetry.logs import log_event
 _DESCRIPTION = """Images by the [IIIF Image API](https://iiif.io/api/image/3.0/), versions 3.0 and
 2.1: `/{identifier}/info.json` says what there is of an image, and
 `/{identifier}/{region}/{size}/{rotation}/{quality}.{format}` gives it."""
+
+_NO_TELEMETRY: Any = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
+"""FastAPI's own would send whole paths, with signatures in them; `telemetry` is ours."""
 
 
 _GROUPS = [
@@ -70,12 +80,19 @@ def create_app(settings: Settings | None = None, observer: Observer = log_event)
         openapi_tags=_GROUPS if closed else [*_GROUPS, _ADMINISTRATION],
         docs_url=None,  # `pages` has it, with a policy
         redoc_url=None,
+        telemetry=_NO_TELEMETRY,
     )
     problems.install(app)
     app.include_router(pages.router)
     app.include_router(operations.router)
-    if not closed:
+    administrative = []
+    if chosen.admin.token is not None:
+        administrative.append(admin.PREFIX)
         app.include_router(admin.admin_router())
+    allowed = measures.scraping(chosen.metrics, chosen.admin.token)
+    if allowed.possible:
+        administrative.append(measures.PATH)
+        app.include_router(measures.metrics_router(allowed))
     for version in (V3, V2):
         app.include_router(image_api_router(version, version.path))
         app.include_router(pages.viewer_router(version, version.path))
@@ -83,7 +100,7 @@ def create_app(settings: Settings | None = None, observer: Observer = log_event)
     app.include_router(image_api_router(V3, ""))
     app.include_router(pages.viewer_router(V3, ""))
     app.include_router(base_uri_router(V3, ""))
-    app.add_middleware(Front, administrative=None if closed else admin.PREFIX)
+    app.add_middleware(Front, administrative=tuple(administrative))
     app.add_middleware(
         Hot, root_path=chosen.root_path
     )  # in front of all, for it is the last one added

@@ -41,7 +41,10 @@ def main() -> None:
 @click.option(
     "--workers", type=click.IntRange(1, 256), help="Server processes, instead of http_processes."
 )
-def serve(config: Path | None, host: str | None, port: int | None, workers: int | None) -> None:
+@click.option("--sample", is_flag=True, help="Serve a sample image besides, made if need be.")
+def serve(
+    config: Path | None, host: str | None, port: int | None, workers: int | None, *, sample: bool
+) -> None:
     """Serve images. Without any settings: a large sample image, made on the spot.
 
     On SIGHUP the settings are read again.
@@ -52,31 +55,35 @@ def serve(config: Path | None, host: str | None, port: int | None, workers: int 
     if workers is not None:
         os.environ["IIIF_HTTP_PROCESSES"] = str(workers)  # also when settings are read again
     try:
-        settings = _settings_to_serve(config)
+        settings = _settings_to_serve(config, sample=sample)
         host, port = host or settings.http_host, settings.http_port if port is None else port
-        count = settings.http_processes
-        sockets = supervision.bind(host, port, count)
+        sockets = supervision.bind(host, port, settings.http_processes)
     except ConfigurationError as error:
         _fail(str(error))
     for line in _addresses(settings, host, sockets[0].getsockname()[1]):
         click.echo(line)
-    if count > 1:
-        sys.exit(serving.supervise(sockets, config, settings.log_level))
-    serving.run(sockets[0], lambda: _settings_to_serve(config))
+    if len(sockets) > 1:
+        sys.exit(serving.supervise(sockets, config, settings, sample=sample))
+    serving.run(sockets[0], lambda: _settings_to_serve(config, sample=sample))
 
 
 @main.command(hidden=True)
 @_config
+@click.option("--sample", is_flag=True)
 @click.argument("share")
 @click.argument("descriptor", type=int)
-def serve_share(config: Path | None, share: str, descriptor: int) -> None:
+def serve_share(config: Path | None, share: str, descriptor: int, *, sample: bool) -> None:
     """Serve as one of several processes: number/of, on an open socket."""
     from iiif_server import serving, supervision  # noqa: PLC0415
 
     supervision.become_supervised()
     number, _, of = share.partition("/")
-    listener = socket.socket(fileno=descriptor)
-    serving.run(listener, lambda: _settings_to_serve(config), int(number), int(of))
+    serving.run(
+        socket.socket(fileno=descriptor),
+        lambda: _settings_to_serve(config, sample=sample),
+        int(number),
+        int(of),
+    )
 
 
 @main.command()
@@ -300,24 +307,40 @@ def _settings(config: Path | None) -> "Settings":
         _fail(str(error))
 
 
-def _settings_to_serve(config: Path | None) -> "Settings":
-    """The settings, which have a sample to serve if nothing is given. Raises as `load_settings`."""
+def _settings_to_serve(config: Path | None, *, sample: bool) -> "Settings":
+    """The settings, with a sample to serve if that is wanted or nothing else is there.
+
+    Raises ConfigurationError.
+    """
     from iiif_server.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(config)
-    return settings if config or settings.types else _with_sample(settings)
+    if sample or (config is None and not settings.types):
+        return _with_sample(settings)
+    return settings
 
 
 def _with_sample(settings: "Settings") -> "Settings":
-    """The settings with one type of one large image, which is made if it is not there yet."""
+    """The settings with a type of one large image besides, which is made if it is not there yet."""
+    from iiif_server.errors import ConfigurationError  # noqa: PLC0415
     from iiif_server.sample import write_sample  # noqa: PLC0415
-    from iiif_server.settings import Settings  # noqa: PLC0415
+    from iiif_server.sources.registry import type_options  # noqa: PLC0415
 
+    options = settings.types.get(SAMPLE_TYPE) or type_options({"source": "disk"})
+    if options.source != "disk":
+        raise ConfigurationError(
+            f"There is a type {SAMPLE_TYPE} already, and it is not on disk: leave out --sample."
+        )
     path = settings.source_path / SAMPLE_TYPE / SAMPLE_NAME
     if not path.exists():
-        click.echo("No settings are given: making a sample image, which takes some seconds ...")
-        write_sample(path)
-    return Settings(**{**settings.model_dump(), "types": {SAMPLE_TYPE: {"source": "disk"}}})
+        click.echo("Making a sample image, which takes some seconds ...")
+        try:
+            write_sample(path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The sample image cannot be written to {path}: {error.strerror}"
+            ) from error
+    return settings.model_copy(update={"types": {**settings.types, SAMPLE_TYPE: options}})
 
 
 def _addresses(settings: "Settings", host: str, port: int) -> list[str]:

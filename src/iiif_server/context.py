@@ -29,13 +29,19 @@ from iiif_server.pipeline.shelves import Shelves
 from iiif_server.pipeline.tiled import TiledOriginals
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.credentials import Credentials
+from iiif_server.routes.journal import Journal
+from iiif_server.routes.measures import taking_stock
+from iiif_server.routes.readiness import Readiness
 from iiif_server.routes.services import Services
 from iiif_server.routes.signing import Signatures
 from iiif_server.settings import Settings
 from iiif_server.sources.base import Source, Surroundings
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.registry import build_sources
-from iiif_server.telemetry.events import Observer
+from iiif_server.telemetry.events import Event, Observer
+from iiif_server.telemetry.logs import log_access
+from iiif_server.telemetry.metrics import Metrics
+from iiif_server.telemetry.traces import open_tracer
 from iiif_server.workers.admission import Capacity
 from iiif_server.workers.confinement import Confinement, InForce, available
 from iiif_server.workers.lifetime import Lifetime
@@ -56,6 +62,8 @@ _STARTUP_TIMEOUT = 60.0
 async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[Services]:
     """The services of a running server; everything is ended when the context closes."""
     async with AsyncExitStack() as stack:
+        metrics = Metrics()
+        observer = _both(metrics.observe, observer)
         store = open_store(settings, observer)
         await asyncio.to_thread(store.open)
         fetcher = Fetcher(
@@ -118,8 +126,17 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
         files = await asyncio.to_thread(PageFiles)
         # No tile of a pyramid is a WebP, so no page of thumbnails has pyramids made.
         thumbnail = Format.WEBP if Format.WEBP in formats else Format.JPG
-        yield Services(
-            addressing=Addressing(settings.base_url, settings.trusted_proxies),
+        addressing = Addressing(settings.base_url, settings.trusted_proxies)
+        readers = [metrics.answered, log_access]
+        tracer = open_tracer(settings.tracing)
+        if tracer is not None:
+            stack.push_async_callback(asyncio.to_thread, tracer.close)
+            readers.append(tracer.answered)
+        readiness = Readiness(
+            originals, store, {"size": header_pool, "image": image_pool}, observer
+        )
+        services = Services(
+            addressing=addressing,
             originals=originals,
             headers=headers,
             derivatives=derivatives,
@@ -138,6 +155,9 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             credentials=Credentials(settings.admin.token) if settings.admin.token else None,
             signatures=Signatures(settings.signing.secrets) if settings.signing.keys else None,
             observer=observer,
+            journal=Journal(addressing, readers, traced=tracer is not None),
+            metrics=metrics,
+            readiness=readiness,
             limits=settings.limits.output,
             min_sizes_size=settings.min_sizes_size,
             accel_redirect=settings.delivery.accel_redirect,
@@ -152,6 +172,20 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             page_options=settings.pages,
             started=time.time(),
         )
+        if metrics.instruments.shared:
+            await stack.enter_async_context(taking_stock(services))
+        stack.callback(readiness.leave)
+        yield services
+
+
+def _both(first: Observer, second: Observer) -> Observer:
+    """Whoever tells two."""
+
+    def observe(event: Event) -> None:
+        first(event)
+        second(event)
+
+    return observe
 
 
 def memory_for_images(settings: Settings) -> int:

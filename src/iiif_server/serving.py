@@ -17,6 +17,7 @@ from iiif_server.context import share_of
 from iiif_server.reloading import Reloading
 from iiif_server.settings import Settings
 from iiif_server.supervision import Supervisor
+from iiif_server.telemetry import metrics
 from iiif_server.telemetry.logs import log_event, uvicorn_logging
 
 _END_SECONDS = 10
@@ -54,19 +55,23 @@ def run(
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def supervise(sockets: Sequence[socket.socket], config: Path | None, level: str) -> int:
+def supervise(
+    sockets: Sequence[socket.socket], config: Path | None, settings: Settings, *, sample: bool
+) -> int:
     """Have a process serve on each of the sockets; the exit code, when all have ended."""
-    logging.config.dictConfig(uvicorn_logging(level))
+    logging.config.dictConfig(uvicorn_logging(settings.log_level, settings.log_format))
 
     def command(number: int, descriptor: int) -> list[str]:
         share = f"{number}/{len(sockets)}"
         named = [] if config is None else ["--config", str(config)]
+        named += ["--sample"] if sample else []
         program = [sys.executable, "-m", "iiif_server", "serve-share"]
         return [*program, *named, share, str(descriptor)]
 
-    return Supervisor(sockets, command, log_event).run()
+    with metrics.folder():
+        return Supervisor(sockets, command, log_event, metrics.forget).run()
 
 
 def _application(settings: Settings) -> FastAPI:
-    logging.config.dictConfig(uvicorn_logging(settings.log_level))
+    logging.config.dictConfig(uvicorn_logging(settings.log_level, settings.log_format))
     return create_app(settings)

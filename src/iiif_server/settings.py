@@ -37,11 +37,14 @@ from iiif_server.pipeline.limits import LimitsOptions
 from iiif_server.pipeline.pyramids import PyramidOptions
 from iiif_server.routes.credentials import AdminOptions
 from iiif_server.routes.delivery import DeliveryOptions
+from iiif_server.routes.measures import MetricsOptions
 from iiif_server.routes.signing import SigningOptions
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import FetchOptions
 from iiif_server.sources.networks import Networks
 from iiif_server.sources.registry import source_class, source_names, type_options
+from iiif_server.telemetry.logs import LogFormat
+from iiif_server.telemetry.traces import TracingOptions
 from iiif_server.workers.options import WorkerOptions
 
 ENV_PREFIX = "IIIF_"
@@ -111,6 +114,8 @@ class Settings(BaseSettings):
     """Whether image requests in another than the canonical form are redirected to it."""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
     """What is logged: debug, info, warning or error."""
+    log_format: LogFormat = "console"
+    """How: `console`, a line of text each, or `json`, an object a line."""
     types: dict[str, AnyTypeOptions] = Field(default_factory=dict)
     """The types of originals, by name."""
     fetch: FetchOptions = FetchOptions()
@@ -123,6 +128,8 @@ class Settings(BaseSettings):
     delivery: DeliveryOptions = DeliveryOptions()
     workers: WorkerOptions = WorkerOptions()
     pages: PagesOptions = PagesOptions()
+    metrics: MetricsOptions = MetricsOptions()
+    tracing: TracingOptions = TracingOptions()
 
     @classmethod
     def settings_customise_sources(

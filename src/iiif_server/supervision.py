@@ -67,8 +67,14 @@ class Supervisor:
     """Runs a process for each socket until it is told to end."""
 
     def __init__(
-        self, sockets: Sequence[socket.socket], command: Command, observer: Observer
+        self,
+        sockets: Sequence[socket.socket],
+        command: Command,
+        observer: Observer,
+        ended: Callable[[int], object],
     ) -> None:
+        """`ended` is called with the id of each process that has ended."""
+        self._ended = ended
         self._sockets = sockets
         self._command = command
         self._observe = observer
@@ -127,6 +133,7 @@ class Supervisor:
     def _replace(self, process: _Process, code: int) -> bool:
         """Have another process started for one that has ended; not for one that said why."""
         del self._processes[process.number]
+        self._ended(process.popen.pid)
         if code == CANNOT_START:
             return False
         self._observe(ServerProcessReplaced(process.number, code))

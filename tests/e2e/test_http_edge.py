@@ -364,10 +364,12 @@ class TestLog:
             "type": b"/" + mark.encode() + written + b":x/info.json",
             "header": b"/pictures:" + mark.encode(),
         }[place]
-        lines = (b"User-Agent: " + written, b"Referer: " + written) if place == "header" else ()
+        names = (b"User-Agent", b"Referer", b"X-Request-Id", b"traceparent")
+        lines = [name + b": " + written for name in names] if place == "header" else []
         one(edge, get(target, *lines))
         (line,) = logged(edge, mark)
-        assert re.fullmatch(r'.* - "GET [!#-~]+ HTTP/1\.1" \d{3}', line), line
+        rest = r"\d{3} \d+ \d+\.\d{4}( [a-z]+=[a-z0-9.]+)* request=[0-9a-f]{16}"
+        assert re.fullmatch(rf'.* - "GET [!#-~]+ HTTP/1\.1" {rest}', line), line
         for text in edge.log.read_text().split("\n"):
             assert LINE.fullmatch(text), text
 

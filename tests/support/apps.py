@@ -190,6 +190,15 @@ def assert_problem(response: httpx.Response, code: int, *words: str) -> str:
     return sentence
 
 
+def lasting(headers: httpx.Headers) -> dict[str, str]:
+    """The header fields of an answer that would be the same if it were given again."""
+    return {
+        name: value
+        for name, value in headers.items()
+        if name not in {"server-timing", "x-request-id"}
+    }
+
+
 def picture(width: int = 200, height: int = 150, format_: str = "JPEG", **options: Any) -> bytes:
     """An image of which no two regions look alike."""
     red = Image.linear_gradient("L").resize((width, height))

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ class Server:
     source: Path
     """The folder of the type `pictures`."""
     log: Path
+    pid: int
 
 
 def free_port() -> int:
@@ -110,35 +111,44 @@ class ServerProcess:
 
 
 @contextlib.contextmanager
-def running_server(folder: Path, settings: str) -> Iterator[Server]:
+def running_server(
+    folder: Path,
+    settings: str,
+    environment: Mapping[str, str] | None = None,
+    *,
+    arguments: Sequence[str] = (),
+    startup_seconds: float = _STARTUP_SECONDS,
+) -> Iterator[Server]:
     """A server with these settings and a type `pictures` on disk, until the context closes."""
     port = free_port()
     source = folder / "source" / "pictures"
-    source.mkdir(parents=True)
+    source.mkdir(parents=True, exist_ok=True)
     config = folder / "settings.toml"
     config.write_text(
         f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n'
         f'http_port = {port}\n{settings}\n[types.pictures]\nsource = "disk"\n'
     )
     log = folder / "log"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("IIIF_")}
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("IIIF_")}
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "iiif_server", "serve", "--config", str(config)],
+            [sys.executable, "-m", "iiif_server", "serve", "--config", str(config), *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment,
+            env={**inherited, **(environment or {})},
         )
         try:
-            _wait_until_ready(f"http://127.0.0.1:{port}", process, log)
-            yield Server(f"http://127.0.0.1:{port}", source, log)
+            _wait_until_ready(f"http://127.0.0.1:{port}", process, log, startup_seconds)
+            yield Server(f"http://127.0.0.1:{port}", source, log, process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0, log.read_text()
 
 
-def _wait_until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    deadline = time.monotonic() + _STARTUP_SECONDS
+def _wait_until_ready(
+    url: str, process: "subprocess.Popen[bytes]", log: Path, seconds: float
+) -> None:
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         with contextlib.suppress(httpx.TransportError):

@@ -25,7 +25,9 @@ class MemoryStats:
     hits: int
     misses: int
     refused: int
-    """How many values made room for those that were asked for more often."""
+    """How many values were not kept, as those in their way were asked for more often."""
+    evicted: int
+    """How many values made room for one that was asked for more often."""
 
 
 class Frequencies(Generic[Key]):
@@ -67,7 +69,7 @@ class MemoryTier(Generic[Key, Value]):
         self._largest = int(max_bytes * _LARGEST_SHARE)
         self._window_size = self._main_size = 0
         self._frequencies: Frequencies[Key] = Frequencies()
-        self._hits = self._misses = self._refused = 0
+        self._hits = self._misses = self._refused = self._evicted = 0
 
     def __repr__(self) -> str:
         return f"<MemoryTier {self.stats}>"
@@ -79,7 +81,7 @@ class MemoryTier(Generic[Key, Value]):
     def stats(self) -> MemoryStats:
         """The counts as they are now."""
         size = self._window_size + self._main_size
-        return MemoryStats(len(self), size, self._hits, self._misses, self._refused)
+        return MemoryStats(len(self), size, self._hits, self._misses, self._refused, self._evicted)
 
     def get(self, key: Key) -> Value | None:
         """The value, or None; either way the key was asked for."""
@@ -131,5 +133,6 @@ class MemoryTier(Generic[Key, Value]):
             needed -= freed
         for victim in victims:
             self._main_size -= self._main.pop(victim)[1]
+            self._evicted += 1
         self._main[key] = value, size
         self._main_size += size

@@ -375,6 +375,18 @@ class Store:
             self._is_full = True
         self._writing.refused(_reason(error), rest=error.errno not in _THIS_FILE_ONLY)
 
+    def troubles(self) -> list[str]:
+        """Why nothing can be kept at the moment, as the disk itself says; no path. Looks there."""
+        try:
+            shortage = self._disk().shortage(self._bounds.min_free, 0)
+            Draft(self._incoming).close()
+        except OSError as error:
+            return [f"cache_path cannot be written: {_reason(error)}"]
+        # Being short of space passes, as long as there is something that can make room.
+        if shortage and self._writing.reason is not None:
+            return [f"cache_path: {_NO_ROOM} (cache.min_free), by {shortage:,} bytes"]
+        return []
+
     async def make_room(self) -> None:
         """Evict if a bound is passed. Several calls at once do the work of one."""
         if self._evicting.locked():

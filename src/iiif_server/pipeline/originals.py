@@ -65,6 +65,10 @@ class Originals:
     def __repr__(self) -> str:
         return f"<Originals {', '.join(sorted(self._sources))}>"
 
+    def problems(self) -> dict[str, list[str]]:
+        """What an operator would have to mend, by type; may wait for disks."""
+        return {name: source.problems() for name, source in sorted(self._sources.items())}
+
     @property
     def types(self) -> tuple[str, ...]:
         """The names of the types, sorted."""

@@ -36,7 +36,7 @@ from iiif_server.imaging.render import build_part
 from iiif_server.pipeline.keys import digest
 from iiif_server.pipeline.originals import Original, raise_if_changed
 from iiif_server.pipeline.quarantine import Quarantine
-from iiif_server.telemetry.events import Observer, PyramidFailed
+from iiif_server.telemetry.events import Observer, PyramidFailed, PyramidMade
 from iiif_server.workers.admission import Demand, Lane
 from iiif_server.workers.pool import WorkerPool
 
@@ -166,12 +166,19 @@ class Pyramids:
         self._failures: RecentFailures[EntryKey] = RecentFailures(_FAILURE_SECONDS, clock)
         self._builds: Repetitions[EntryKey] = Repetitions(_FAILURE_SECONDS, clock)
         self._background: set[asyncio.Task[None]] = set()
+        self.waited_for = 0
+        """How often a part was not there when it was asked for."""
 
     def __repr__(self) -> str:
         return f"<Pyramids {len(self._kept)} parts open, {len(self._flights)} being made>"
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def open_bytes(self) -> int:
+        """The bytes of the parts that are open."""
+        return sum(kept.entry.length for kept in self._kept.values())
 
     @property
     def building(self) -> int:
@@ -297,6 +304,7 @@ class Pyramids:
         with self._store.hold(key):
             kept = await self._present(key)
             if kept is None:
+                self.waited_for += 1
                 self._failures.raise_recent(key)
                 try:
                     await self._flights.run(key, lambda: self._build(pyramid, part, key))
@@ -380,6 +388,7 @@ class Pyramids:
         if target is None:
             raise NotKeptError("Nothing can be kept at the moment.")
         self._builds.add(key)
+        started = time.perf_counter()
         try:
             plan = self._plan(pyramid, part, target.path)
             with self._quarantine.guarding(pyramid.original, Lane.BUILD):
@@ -397,6 +406,8 @@ class Pyramids:
                 raise RenderFailedError("The pyramid of this image could not be kept.")
         finally:
             await asyncio.to_thread(target.close)
+        seconds = time.perf_counter() - started
+        self._observe(PyramidMade(str(pyramid.original.identifier), part, length, seconds))
 
     def _plan(self, pyramid: Pyramid, part: Part, target: Path) -> BuildPlan:
         plan = BuildPlan(

@@ -57,12 +57,16 @@ class Addressing:
 
     def is_from_proxy(self, request: Request) -> bool:
         """Whether a request comes from a trusted proxy."""
-        peer = request.client.host if request.client else ""
-        return _is_within(peer, self.trusted_proxies)
+        return self.trusts(request.client.host if request.client else "")
+
+    def trusts(self, peer: str) -> bool:
+        """Whether what a peer says of a request is believed."""
+        return is_within(peer, self.trusted_proxies)
 
 
 @lru_cache(1024)  # on the hot path, and peers come again
-def _is_within(peer: str, networks: tuple[Network, ...]) -> bool:
+def is_within(peer: str, networks: tuple[Network, ...]) -> bool:
+    """Whether a peer's address is in one of these networks."""
     try:
         address = ip_address(peer)
     except ValueError:

@@ -5,32 +5,28 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPAuthorizationCredentials
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from iiif_server.errors import MalformedIdentifierError, UnauthenticatedError
+from iiif_server.errors import MalformedIdentifierError
 from iiif_server.image_api.identifier import parse_identifier
 from iiif_server.image_api.request import ImageRequest, canonical_parameters
 from iiif_server.image_api.size import size_text
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
 from iiif_server.pipeline.purging import Names, Purge
 from iiif_server.routes.addresses import written_identifier
+from iiif_server.routes.doors import bearer, demand
 from iiif_server.routes.operations import Status, detailed
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
 from iiif_server.routes.problems import DOCUMENTED
 from iiif_server.routes.services import Services, services
-from iiif_server.telemetry.events import AccessRefused
 
 PREFIX = "/admin"
 
 Provided = Annotated[Services, Depends(services)]
 
-_bearer = HTTPBearer(
-    scheme_name="admin",
-    description="The token of the settings, `[admin] token`",
-    auto_error=False,
-)
+_bearer = bearer("admin", "The token of the settings, `[admin] token`")
 
 
 def _guard(
@@ -41,15 +37,7 @@ def _guard(
     """Let in those who have the token, and nobody else: no cookie and no address opens this."""
     if provided.credentials is None:  # pragma: no cover - then these routes are not there
         raise HTTPException(404)
-    if given is not None and provided.credentials.match(given.credentials):
-        return
-    if request.headers.get("authorization") is not None:
-        # Not so where there is no token at all: that is a visitor, and not a guess.
-        provided.observer(AccessRefused(request.client.host if request.client else ""))
-    raise UnauthenticatedError(
-        "This address is for those who run the server: it needs their token, as in "
-        "Authorization: Bearer TOKEN."
-    )
+    demand(request, given, [provided.credentials], provided.observer)
 
 
 class Removed(BaseModel):

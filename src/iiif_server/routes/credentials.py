@@ -12,6 +12,13 @@ MIN_TOKEN = 16
 _TOKEN = re.compile(rf"[!-~]{{{MIN_TOKEN},}}", re.ASCII)
 
 
+def checked_token(token: SecretStr | None) -> SecretStr | None:
+    """The token, if it is one that can be used; ValueError otherwise."""
+    if token is not None and not _TOKEN.fullmatch(token.get_secret_value()):
+        raise ValueError(f"must have at least {MIN_TOKEN} characters, all of them printable ASCII")
+    return token
+
+
 class AdminOptions(BaseModel):
     """The doors for those who run the server."""
 
@@ -25,11 +32,7 @@ class AdminOptions(BaseModel):
     @field_validator("token")
     @classmethod
     def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
-        if token is not None and not _TOKEN.fullmatch(token.get_secret_value()):
-            raise ValueError(
-                f"must have at least {MIN_TOKEN} characters, all of them printable ASCII"
-            )
-        return token
+        return checked_token(token)
 
 
 class Credentials:

@@ -1,16 +1,18 @@
 """The outermost layer: what holds of every answer, errors and redirects included."""
 
-from collections.abc import Iterable, MutableMapping
+import time
+from collections.abc import Collection, Iterable, MutableMapping
 from typing import Any
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from iiif_server.routes.headers import answer_headers
+from iiif_server.routes.journal import begin_noting, kind_of
 from iiif_server.routes.limits import objection
 from iiif_server.routes.problems import refusal, unexpected
-from iiif_server.routes.signing import without_signatures
-from iiif_server.telemetry.logs import log_access
+from iiif_server.routes.services import Services
+from iiif_server.telemetry.requests import CURRENT
 
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
@@ -22,69 +24,98 @@ _PREFLIGHT = {
 class Front:
     """Limits on requests, headers on every answer, preflights, HEAD as GET, no bare 500, a log."""
 
-    def __init__(self, app: ASGIApp, administrative: str | None = None) -> None:
+    def __init__(self, app: ASGIApp, administrative: Collection[str] = ()) -> None:
         self._app = app
         self._administrative = administrative
-        """The path below which no answer is for other origins; None: there is none."""
+        """The paths at and below which no answer is for other origins."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one connection."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        began = time.perf_counter()
+        provided: Services = scope["app"].state.services
+        request = provided.journal.identify(scope)
         administrative = self._is_administrative(scope)
-        outgoing = _Outgoing(scope, send, administrative=administrative)
+        outgoing = _Outgoing(scope, send, request, administrative=administrative)
+        inner: MutableMapping[str, Any] = dict(scope)
+        noted = begin_noting(inner)
+        current = CURRENT.set(request)
+        try:
+            with provided.metrics.standing.in_progress.track_inprogress():
+                await self._answer(inner, receive, outgoing)
+        finally:
+            CURRENT.reset(current)
+            if outgoing.started:
+                stages = noted.stages
+                provided.journal.enter(
+                    scope,
+                    request,
+                    kind=kind_of(inner),
+                    began=began,
+                    status=outgoing.status,
+                    size=outgoing.size,
+                    engine=stages.engine if stages else "",
+                    stages=stages,
+                )
+
+    async def _answer(
+        self, inner: MutableMapping[str, Any], receive: Receive, outgoing: "_Outgoing"
+    ) -> None:
         # What is left of a request that was refused is not read: the connection ends with it.
-        if (error := objection(_target_bytes(scope), scope["headers"])) is not None:
+        if (error := objection(_target_bytes(inner), inner["headers"])) is not None:
             answer = refusal(error)
             answer.headers["Connection"] = "close"
-            await answer(scope, receive, outgoing.send)
-        elif scope["method"] == "OPTIONS":
-            headers = None if administrative else _PREFLIGHT
-            await Response(status_code=204, headers=headers)(scope, receive, outgoing.send)
+            await answer(inner, receive, outgoing.send)
+        elif inner["method"] == "OPTIONS":
+            headers = None if outgoing.administrative else _PREFLIGHT
+            await Response(status_code=204, headers=headers)(inner, receive, outgoing.send)
         else:
-            await self._answer(scope, receive, outgoing)
+            await self._route(inner, receive, outgoing)
 
-    async def _answer(self, scope: Scope, receive: Receive, outgoing: "_Outgoing") -> None:
-        inner: MutableMapping[str, Any] = dict(scope)
-        if scope["method"] == "HEAD":
+    async def _route(
+        self, inner: MutableMapping[str, Any], receive: Receive, outgoing: "_Outgoing"
+    ) -> None:
+        if inner["method"] == "HEAD":
             inner["method"] = "GET"
         try:
             await self._app(inner, receive, outgoing.send)
         except Exception as error:
             if outgoing.started:
                 raise  # the connection is cut, so that nobody takes half an answer for a whole one
-            await unexpected(error)(scope, receive, outgoing.send)
+            await unexpected(error)(inner, receive, outgoing.send)
 
     def _is_administrative(self, scope: Scope) -> bool:
-        if self._administrative is None:
-            return False
         path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        return path == self._administrative or path.startswith(f"{self._administrative}/")
+        return any(path == base or path.startswith(f"{base}/") for base in self._administrative)
 
 
 class _Outgoing:
     """The way out of one answer."""
 
-    def __init__(self, scope: Scope, send: Send, *, administrative: bool) -> None:
-        self._scope = scope
+    def __init__(self, scope: Scope, send: Send, request: str, *, administrative: bool) -> None:
+        self._is_head = scope["method"] == "HEAD"
         self._send = send
-        self._administrative = administrative
-        self.started = False
+        self._request = request
+        self.administrative = administrative
+        self.status = 0
+        self.size = 0
+        """Bytes of the body so far."""
+
+    @property
+    def started(self) -> bool:
+        """Whether the answer has begun."""
+        return self.status > 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.started = True
+            self.status = message["status"]
             message = {**message, "headers": self._complete(message["headers"])}
-            log_access(
-                _peer(self._scope),
-                self._scope["method"],
-                without_signatures(self._scope["path"]),
-                self._scope["http_version"],
-                message["status"],
-            )
-        elif message["type"] == "http.response.body" and self._scope["method"] == "HEAD":
-            message = {**message, "body": b""}
+        elif message["type"] == "http.response.body":
+            if self._is_head:
+                message = {**message, "body": b""}
+            self.size += len(message.get("body", b""))
         await self._send(message)
 
     def _complete(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
@@ -92,15 +123,12 @@ class _Outgoing:
         fields = list(headers)
         set_already = dict(fields)
         type_ = set_already.get(b"content-type", b"").decode("latin-1")
-        missing = answer_headers(type_, administrative=self._administrative)
-        return fields + [field for field in missing if field[0] not in set_already]
+        missing = answer_headers(type_, administrative=self.administrative)
+        fields += [field for field in missing if field[0] not in set_already]
+        fields.append((b"x-request-id", self._request.encode("ascii")))
+        return fields
 
 
 def _target_bytes(scope: Scope) -> int:
     path = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogatepass")
     return len(path) + len(scope["query_string"])
-
-
-def _peer(scope: Scope) -> str:
-    client = scope.get("client")
-    return f"{client[0]}:{client[1]}" if client else "-"

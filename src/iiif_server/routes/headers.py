@@ -4,7 +4,7 @@ from functools import cache
 
 from iiif_server.image_api.versions import ImageApiVersion
 
-_EXPOSED = "Link, ETag, Last-Modified, Retry-After, Content-Length, Server-Timing"
+_EXPOSED = "Link, ETag, Last-Modified, Retry-After, Content-Length, Server-Timing, X-Request-Id"
 
 _EVERYWHERE = {
     "X-Content-Type-Options": "nosniff",

@@ -24,8 +24,8 @@ from iiif_server.pipeline.known import SECONDS_KNOWN, is_unchanged
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import ACCEL
 from iiif_server.routes.headers import SAFE_IN_URIS, answer_headers, image_link
+from iiif_server.routes.journal import IMAGE, Journal, Kind, kind_of
 from iiif_server.routes.services import Services
-from iiif_server.telemetry.logs import log_access
 
 Fields = list[tuple[bytes, bytes]]
 Target = tuple[object, ...]
@@ -64,6 +64,7 @@ class Answer:
     tag: str
     modified: float
     original: Identity
+    kind: Kind
     until: float = 0.0
     """On the monotonic clock: from then on it is asked anew, as a name may lead to another file."""
 
@@ -97,12 +98,13 @@ class Hot:
         ):
             await self._app(scope, receive, send)
             return
+        began = time.perf_counter()
         provided: Services = scope["app"].state.services
         self._forget_what_was_purged(provided)
         target = _target(scope)
         answer = _from_memory(provided.answers, target) or await _tile(provided, scope)
         if answer is not None:
-            await _send(scope, send, answer)
+            await _send(scope, send, answer, provided.journal, began)
             return
         keeper = _Keeper(send, provided.answers, target)
         await self._app({**scope, _KEEPER: keeper}, receive, keeper.send)
@@ -121,7 +123,7 @@ def offer(request: Request, original: Identity, tag: str, modified: float) -> No
     """
     keeper: _Keeper | None = request.scope.get(_KEEPER)
     if keeper is not None:
-        keeper.accept(original, tag, modified)
+        keeper.accept(original, tag, modified, kind_of(request.scope))
 
 
 def introduce(request: Request, provided: Services, resolved: Resolved) -> None:
@@ -138,21 +140,23 @@ class _Keeper:
         self._send = send
         self._answers = answers
         self._target = target
-        self._offered: tuple[Identity, str, float] | None = None
+        self._offered: tuple[Identity, str, float, Kind] | None = None
         self._fields: Fields | None = None
         self._empty = False
         """Whether the answer has no body of its own."""
         self._body: list[bytes] = []
 
-    def accept(self, original: Identity, tag: str, modified: float) -> None:
-        self._offered = original, tag, modified
+    def accept(self, original: Identity, tag: str, modified: float, kind: Kind) -> None:
+        self._offered = original, tag, modified, kind
 
     async def send(self, message: Message) -> None:
         if self._offered is not None:
             self._note(message, *self._offered)
         await self._send(message)
 
-    def _note(self, message: Message, original: Identity, tag: str, modified: float) -> None:
+    def _note(
+        self, message: Message, original: Identity, tag: str, modified: float, kind: Kind
+    ) -> None:
         if message["type"] == "http.response.start":
             fields = list(message["headers"])
             named = dict(fields)
@@ -167,7 +171,7 @@ class _Keeper:
             complete = not message.get("more_body", False)
             if complete and (body or self._empty):  # the answer to a HEAD has none
                 until = time.monotonic() + SECONDS_KNOWN
-                answer = Answer(_again(self._fields), body, tag, modified, original, until)
+                answer = Answer(_again(self._fields), body, tag, modified, original, kind, until)
                 self._answers.put(self._target, answer, answer.size)
 
 
@@ -176,6 +180,7 @@ def _again(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     return [
         (name, b'engine;desc="memory"' if name == b"server-timing" else value)
         for name, value in fields
+        if name != b"x-request-id"
     ]
 
 
@@ -250,10 +255,11 @@ async def _tile(provided: Services, scope: Scope) -> Answer | None:
     }
     fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
     fields += answer_headers(_JPEG, administrative=False)
-    return Answer(fields, data, tag, original.modified, original.file)
+    kind = Kind(IMAGE, parts.version.number)
+    return Answer(fields, data, tag, original.modified, original.file, kind)
 
 
-async def _send(scope: Scope, send: Send, answer: Answer) -> None:
+async def _send(scope: Scope, send: Send, answer: Answer, journal: Journal, began: float) -> None:
     status, fields, body = HTTPStatus.OK, answer.fields, answer.body
     conditional = any(name in _CONDITIONS for name, _ in scope["headers"])
     if conditional and is_not_modified(Headers(scope=scope), answer.tag, answer.modified):
@@ -261,8 +267,16 @@ async def _send(scope: Scope, send: Send, answer: Answer) -> None:
         fields = [field for field in fields if field[0] not in _ONLY_WITH_CONTENT]
     elif scope["method"] == "HEAD":
         body = b""
-    client = scope.get("client")
-    peer = f"{client[0]}:{client[1]}" if client else "-"
-    log_access(peer, scope["method"], scope["path"], scope["http_version"], status)
+    request = journal.identify(scope)
+    fields = [*fields, (b"x-request-id", request.encode("ascii"))]
     await send({"type": "http.response.start", "status": int(status), "headers": fields})
     await send({"type": "http.response.body", "body": body})
+    journal.enter(
+        scope,
+        request,
+        kind=answer.kind,
+        began=began,
+        status=int(status),
+        size=len(body),
+        engine="memory" if answer.until else Engine.TILE,
+    )

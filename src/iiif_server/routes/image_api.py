@@ -23,6 +23,7 @@ from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import by_proxy, deliver
 from iiif_server.routes.headers import SAFE_IN_URIS, image_link, profile_link
 from iiif_server.routes.hot import introduce, offer
+from iiif_server.routes.journal import noted_of
 from iiif_server.routes.leaving import while_connected
 from iiif_server.routes.negotiation import JSON, LD_JSON, Representation, negotiate, prefers_page
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
@@ -182,6 +183,7 @@ async def _information(call: _Call) -> Response:
     if chosen.version is not call.version:
         # The image's URI in the other version: its sizes have another grammar.
         call = replace(call, version=chosen.version, prefix=chosen.version.path)
+    noted_of(call.request.scope).version = call.version.number
     permission = call.provided.permit(call.written)
     identifier = permission.identifier
     async with call.provided.originals.hold(identifier) as original:
@@ -212,6 +214,7 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
     # A signature for one spelling of a request does not hold for the canonical one.
     one_spelling = permission.grant is not None and permission.grant.exact
     async with call.provided.derivatives.resolve(permission.identifier, asked) as resolved:
+        noted_of(call.request.scope).stages = resolved.stages
         tag, modified = resolved.key.digest, resolved.original.modified
         canonical = canonical_parameters(
             resolved.rendition, resolved.facts, call.provided.limits, call.version

@@ -3,10 +3,11 @@
 import os
 import time
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
+from starlette.responses import Response
 
 from iiif_server import __version__
 from iiif_server.routes.services import Services, services
@@ -18,6 +19,14 @@ class Health(BaseModel):
     """Whether the process answers."""
 
     status: str
+
+
+class Ready(BaseModel):
+    """Whether the server can do its work as it should."""
+
+    status: Literal["ready", "unready"]
+    reasons: list[str] = []
+    """Why not; the log says more."""
 
 
 class Summary(BaseModel):
@@ -76,9 +85,25 @@ class Status(BaseModel):
 
 
 @router.get("/health", summary="Liveness")
-async def health() -> Health:
+async def health(response: Response) -> Health:
     """Answers as long as the process does."""
+    response.headers["Cache-Control"] = "no-store"
     return Health(status="ok")
+
+
+@router.get(
+    "/health/ready",
+    summary="Readiness",
+    responses={503: {"model": Ready, "description": "Not ready, for these reasons"}},
+)
+async def ready(response: Response, provided: Annotated[Services, Depends(services)]) -> Ready:
+    """Whether originals can be read, what is made can be kept, and there are worker processes."""
+    reasons = [objection.text for objection in await provided.readiness.objections()]
+    response.headers["Cache-Control"] = "no-store"
+    if reasons:
+        response.status_code = 503
+        return Ready(status="unready", reasons=reasons)
+    return Ready(status="ready")
 
 
 @router.get("/status", summary="Status")

@@ -26,10 +26,13 @@ from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.pipeline.shelves import Shelves
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.credentials import Credentials
+from iiif_server.routes.journal import Journal
+from iiif_server.routes.readiness import Readiness
 from iiif_server.routes.signing import ExactRequest, Grant, Signatures, split
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.telemetry.events import Observer
+from iiif_server.telemetry.metrics import Metrics
 from iiif_server.workers.confinement import InForce
 from iiif_server.workers.pool import WorkerPool
 
@@ -75,6 +78,9 @@ class Services:
     observer: Observer
     accel_redirect: str | None
     """See `DeliveryOptions`."""
+    journal: Journal
+    metrics: Metrics
+    readiness: Readiness
     canonical_redirect: bool
     """Whether requests in another than the canonical form are redirected to it."""
     confinement: Mapping[str, InForce]

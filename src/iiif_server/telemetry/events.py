@@ -40,6 +40,16 @@ class RenderFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class PyramidMade:
+    """A part of a pyramid was made and is kept; `seconds` include waiting for a worker."""
+
+    identifier: str
+    part: str
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class PyramidFailed:
     """A part of a pyramid was not made, and is not tried again for a while; tiles do without."""
 
@@ -143,6 +153,24 @@ class StoreRecovered:
 
 
 @dataclass(frozen=True, slots=True)
+class BecameUnready:
+    """The server cannot do its work as it should; told when that begins, and when reasons change.
+
+    Reasons may name folders, so they are for the log.
+    """
+
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BecameReady:
+    """What `BecameUnready` told is over."""
+
+    seconds: float
+    """For how long it was so."""
+
+
+@dataclass(frozen=True, slots=True)
 class AccessRefused:
     """Somebody came to a door that is for those who run the server, and had not the token."""
 
@@ -152,6 +180,8 @@ class AccessRefused:
 
 Event = (
     AccessRefused
+    | BecameReady
+    | BecameUnready
     | Fetched
     | FetchFailed
     | Rendered
@@ -160,6 +190,7 @@ Event = (
     | ServerProcessReplaced
     | SettingsRefused
     | SettingsReloaded
+    | PyramidMade
     | WorkerReplaced
     | WorkerRenewed
     | WorkRefused

@@ -1,13 +1,18 @@
 """Events and requests as log lines: one line each, whatever a client has put into them."""
 
+import json
 import logging
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from iiif_server.telemetry.events import (
     AccessRefused,
+    BecameReady,
+    BecameUnready,
     EntryDropped,
     Event,
     FetchFailed,
@@ -20,9 +25,14 @@ from iiif_server.telemetry.events import (
     StoreRecovered,
     WorkerReplaced,
 )
+from iiif_server.telemetry.requests import CURRENT, Answered
+
+LogFormat = Literal["console", "json"]
 
 _WARNINGS = (
     AccessRefused,
+    BecameReady,
+    BecameUnready,
     EntryDropped,
     FetchFailed,
     PyramidFailed,
@@ -45,14 +55,24 @@ logger = logging.getLogger("iiif_server")
 access_logger = logging.getLogger("iiif_server.access")
 
 
-def log_access(peer: str, method: str, path: str, version: str, status: int) -> None:
-    """Write one line about an answer, in the form that is common.
+def log_access(answered: Answered) -> None:
+    """Write one line about an answer: the common form, and how the answer came about.
 
     Without the query, which changes nothing, and in which clients put what is not for a log.
     """
     if access_logger.isEnabledFor(logging.INFO):
-        shown = _cut(quote(path.encode("utf-8", "surrogatepass"), safe=_IN_PATHS), _PATH)
-        access_logger.info('%s - "%s %s HTTP/%s" %d', peer, method, shown, version, status)
+        access_logger.info(
+            '%s - "%s %s HTTP/%s" %d %d %.4f%s',
+            answered.peer,
+            answered.method,
+            shown_path(answered),
+            answered.http,
+            answered.status,
+            answered.size,
+            answered.seconds,
+            _course(answered),
+            extra={"request": answered.request, "told": answered},
+        )
 
 
 def log_event(event: Event) -> None:
@@ -62,7 +82,21 @@ def log_event(event: Event) -> None:
         values = " ".join(
             f"{item.name}={_cut(repr(getattr(event, item.name)), _VALUE)}" for item in fields(event)
         )
-        logger.log(level, "%s %s", type(event).__name__, values)
+        logger.log(level, "%s %s", type(event).__name__, values, extra={"told": event})
+
+
+def shown_path(answered: Answered) -> str:
+    """The path of a request in printable ASCII, no longer than a reader wants it."""
+    return _cut(quote(answered.path.encode("utf-8", "surrogatepass"), safe=_IN_PATHS), _PATH)
+
+
+def _course(answered: Answered) -> str:
+    """What made the answer, and how long each stage took."""
+    engine = f" engine={answered.engine}" if answered.engine else ""
+    if answered.stages is None:
+        return engine
+    stages = answered.stages.seconds.items()
+    return engine + "".join(f" {stage}={seconds:.4f}" for stage, seconds in stages)
 
 
 class LineFormatter(logging.Formatter):
@@ -72,8 +106,9 @@ class LineFormatter(logging.Formatter):
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The record in one line."""
-        return _visible(super().formatMessage(record))
+        """The record in one line, with the id of the request that it is about."""
+        request = _request(record)
+        return _visible(super().formatMessage(record)) + (f" request={request}" if request else "")
 
     def formatException(  # noqa: N802 - logging's name
         self,
@@ -86,7 +121,63 @@ class LineFormatter(logging.Formatter):
         )
 
 
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, in ASCII: with `time`, `level`, `logger`, `event` and `request`.
+
+    Events and answers have their facts beside these; anything else has its text in `message`.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record in one line."""
+        content = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+        }
+        if request := _request(record):
+            content["request"] = request
+        content |= _facts(record)
+        if record.exc_info:
+            content["exception"] = self.formatException(record.exc_info)
+        return json.dumps(content)
+
+
+def _facts(record: logging.LogRecord) -> Mapping[str, Any]:
+    told = getattr(record, "told", None)
+    if told is None:
+        return {"event": "Message", "message": record.getMessage()}
+    if not isinstance(told, Answered):
+        values = {name: _short(value) for name, value in asdict(told).items()}
+        return {"event": type(told).__name__, **values}
+    stages = told.stages.seconds if told.stages else {}
+    return {
+        "event": "Answered",
+        "peer": told.peer,
+        "method": told.method,
+        "path": shown_path(told),
+        "http": told.http,
+        "status": told.status,
+        "bytes": told.size,
+        "seconds": round(told.seconds, 6),
+        "route": told.route,
+        "version": told.version,
+        "engine": told.engine,
+        "stages": {stage: round(seconds, 6) for stage, seconds in stages.items()},
+    }
+
+
+def _request(record: logging.LogRecord) -> str:
+    """The id of the request that a record is about; empty: of none."""
+    return getattr(record, "request", "") or CURRENT.get()
+
+
+def _short(value: object) -> object:
+    return _cut(value, _VALUE) if isinstance(value, str) else value
+
+
 def _visible(text: str) -> str:
+    if text.isprintable():  # nearly all is, and this is a hundred times faster
+        return text
     return "".join(
         character if character.isprintable() else repr(character)[1:-1] for character in text
     )
@@ -96,17 +187,21 @@ def _cut(text: str, characters: int) -> str:
     return text if len(text) <= characters else f"{text[:characters]}..."
 
 
-def uvicorn_logging(level: str) -> dict[str, Any]:
+_FORMATTERS: dict[LogFormat, dict[str, Any]] = {
+    "console": {
+        "()": "iiif_server.telemetry.logs.LineFormatter",
+        "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+    },
+    "json": {"()": "iiif_server.telemetry.logs.JsonFormatter"},
+}
+
+
+def uvicorn_logging(level: str, format_: LogFormat = "console") -> dict[str, Any]:
     """The configuration of all loggers for a server process."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {
-            "line": {
-                "()": "iiif_server.telemetry.logs.LineFormatter",
-                "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
-            }
-        },
+        "formatters": {"line": _FORMATTERS[format_]},
         "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
         "root": {"level": level.upper(), "handlers": ["stderr"]},
         # httpx logs every request line with its full URL; our own events say what matters.

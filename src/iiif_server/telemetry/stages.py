@@ -4,6 +4,9 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+STAGES = ("fetch", "header", "cache", "queue", "open", "decode", "encode", "tile")
+"""All that there are."""
+
 
 class Stages:
     """Seconds by stage, in the order in which the stages began.
@@ -15,6 +18,7 @@ class Stages:
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
+        self._began: dict[str, float] = {}
         self.engine = ""
         """What made the answer, or `cache`."""
 
@@ -26,17 +30,26 @@ class Stages:
         """What has been measured."""
         return self._seconds
 
+    @property
+    def began(self) -> Mapping[str, float]:
+        """When each stage began, on the clock of `time.perf_counter`."""
+        return self._began
+
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
         """Add the time that the context is open to a stage."""
         started = time.perf_counter()
         self._seconds.setdefault(stage, 0.0)
+        self._began.setdefault(stage, started)
         try:
             yield
         finally:
             self._seconds[stage] += time.perf_counter() - started
 
     def add(self, seconds: Mapping[str, float]) -> None:
-        """Take over what was measured elsewhere."""
+        """Take over what was measured elsewhere, one stage after the other, and ended just now."""
+        began = time.perf_counter() - sum(seconds.values())
         for stage, value in seconds.items():
             self._seconds[stage] = self._seconds.get(stage, 0.0) + value
+            self._began.setdefault(stage, began)
+            began += value

@@ -15,7 +15,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from iiif_server.errors import (
@@ -118,6 +119,8 @@ class _Job:
     expiry: asyncio.TimerHandle | None = None
     overtaken: int = 0
     tries: int = 0
+    context: Context = field(default_factory=copy_context)
+    """That of whoever wants it, so that what is told of it is told of the right request."""
 
 
 _LITTLE = Demand()
@@ -274,7 +277,9 @@ class WorkerPool:
         self._waiting.insert(place, job)
         if self._queue_timeout is not None:
             loop = asyncio.get_running_loop()
-            job.expiry = loop.call_later(self._queue_timeout, self._expire, job)
+            job.expiry = loop.call_later(
+                self._queue_timeout, self._expire, job, context=job.context
+            )
 
     def _expire(self, job: _Job) -> None:
         self._waiting.remove(job)
@@ -310,7 +315,7 @@ class WorkerPool:
         if job.subject is not None:
             worker.memory.remember(job.subject)
         job.begun()
-        task = asyncio.create_task(self._execute(job, worker))
+        task = asyncio.create_task(self._execute(job, worker), context=job.context)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 

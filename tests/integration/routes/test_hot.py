@@ -13,7 +13,15 @@ import pytest
 from iiif_server.cache.store import CacheOptions
 from iiif_server.pipeline.pyramids import PyramidOptions
 from iiif_server.sources.fetching import FetchOptions
-from support.apps import Server, assert_problem, opened, picture, running_app, settings_below
+from support.apps import (
+    Server,
+    assert_problem,
+    lasting,
+    opened,
+    picture,
+    running_app,
+    settings_below,
+)
 
 IMAGE = "/disk:pic.jpg/full/90,/0/default.jpg"
 TILE = "/disk:large.jpg/256,128,128,128/128,128/0/default.jpg"
@@ -55,8 +63,8 @@ def made_by(response: httpx.Response) -> str:
 
 
 def fields(response: httpx.Response) -> dict[str, str]:
-    """The header fields, without the one that tells how the answer came about."""
-    return {name: value for name, value in response.headers.items() if name != "server-timing"}
+    """The header fields, without those that tell one answer from the next."""
+    return lasting(response.headers)
 
 
 # --- from memory -------------------------------------------------------------------------------

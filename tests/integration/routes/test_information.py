@@ -3,12 +3,19 @@
 from collections.abc import AsyncIterator
 from email.utils import formatdate
 
-import httpx
 import pytest
 import pytest_asyncio
 from PIL import Image
 
-from support.apps import Server, assert_problem, opened, picture, running_app, settings_below
+from support.apps import (
+    Server,
+    assert_problem,
+    lasting,
+    opened,
+    picture,
+    running_app,
+    settings_below,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -209,13 +216,8 @@ async def test_head_is_get_without_the_body(server: Server, path: str) -> None:
     got = await server.get(path)
     head = await server.get_raw(path.encode(), method="HEAD")
     assert head.status_code == got.status_code
-    assert _lasting(head.headers) == _lasting(got.headers)
+    assert lasting(head.headers) == lasting(got.headers)
     assert head.content == b""
-
-
-def _lasting(headers: httpx.Headers) -> dict[str, str]:
-    """The headers that do not say how long it took."""
-    return {name: value for name, value in headers.items() if name != "server-timing"}
 
 
 async def test_server_timing_says_what_was_chosen_and_how_long_each_stage_took(

@@ -10,7 +10,15 @@ import pytest_asyncio
 from iiif_server.errors import SignatureRefusedError
 from iiif_server.image_api.identifier import parse_identifier
 from iiif_server.routes.signing import ExactRequest
-from support.apps import Server, assert_problem, opened, picture, running_app, settings_below
+from support.apps import (
+    Server,
+    assert_problem,
+    lasting,
+    opened,
+    picture,
+    running_app,
+    settings_below,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -128,7 +136,7 @@ async def test_without_a_valid_signature_nothing_can_be_told_from_nothing(
         response = await server.get_raw(f"{prefix}/{start}{rest}".encode())
         assert_problem(response, 403)
         assert response.json()["error"] == WORDS, start
-        answers.append((response.text, dict(response.headers)))
+        answers.append((response.text, lasting(response.headers)))
     assert all(answer == answers[0] for answer in answers)
 
 

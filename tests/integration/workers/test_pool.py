@@ -30,6 +30,7 @@ from iiif_server.errors import (
 from iiif_server.imaging.plan import Engine
 from iiif_server.imaging.render import prepare_process, render
 from iiif_server.telemetry.events import Event, WorkerReplaced, WorkRefused
+from iiif_server.telemetry.requests import CURRENT
 from iiif_server.workers.admission import Capacity, Demand, Lane
 from iiif_server.workers.affinity import MOST_OVERTAKEN
 from iiif_server.workers.pool import Setup, WorkerPool
@@ -89,6 +90,34 @@ async def given_up(task: asyncio.Task[object]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+# --- who is told what ------------------------------------------------------------------------
+
+
+async def test_what_is_told_of_a_job_is_told_of_the_request_that_wants_it() -> None:
+    """Though it is the end of another one's job that lets it begin."""
+    told: list[tuple[Event, str]] = []
+    pool = WorkerPool(
+        "test",
+        1,
+        Setup(jobs.nothing),
+        lambda event: told.append((event, CURRENT.get())),
+        queue_timeout=LONG,
+    )
+
+    async def ask(request: str, function: Callable[[Any], Any], argument: Any) -> None:
+        CURRENT.set(request)
+        with suppress(WorkerDiedError):
+            await pool.run(function, argument, timeout=LONG)
+
+    await pool.open()
+    try:
+        await asyncio.gather(ask("one", jobs.sleep, 0.1), ask("other", jobs.die, None))
+    finally:
+        await pool.close()
+    assert [(type(event), request) for event, request in told[:1]] == [(WorkerReplaced, "other")]
+    assert {request for _, request in told} == {"other"}
 
 
 # --- results and errors ---------------------------------------------------------------------

@@ -1,7 +1,11 @@
 """Events as log lines."""
 
+import json
 import logging
 import logging.config
+import sys
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -21,7 +25,15 @@ from iiif_server.telemetry.events import (
     WorkerReplaced,
     WorkRefused,
 )
-from iiif_server.telemetry.logs import LineFormatter, log_access, log_event, uvicorn_logging
+from iiif_server.telemetry.logs import (
+    JsonFormatter,
+    LineFormatter,
+    log_access,
+    log_event,
+    uvicorn_logging,
+)
+from iiif_server.telemetry.requests import CURRENT, Answered
+from iiif_server.telemetry.stages import Stages
 
 EVENTS: list[tuple[Event, int, str]] = [
     (Fetched("a:b", 10, 0.5), logging.INFO, "Fetched identifier='a:b' size=10 seconds=0.5"),
@@ -108,11 +120,17 @@ def test_a_long_value_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     assert message.isprintable()
 
 
+def answered(**facts: Any) -> Answered:
+    """An answer of which only these facts matter."""
+    usual = Answered("id-1", "192.0.2.1:5000", "GET", "/", "1.1", 200, 1234, 0.05)
+    return usual._replace(**facts)
+
+
 def access_line(caplog: pytest.LogCaptureFixture, path: str) -> str:
     """What is logged of a request for a path, decoded."""
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="iiif_server"):
-        log_access("192.0.2.1:5000", "GET", path, "1.1", 200)
+        log_access(answered(path=path))
     (message,) = caplog.messages
     return message
 
@@ -120,7 +138,7 @@ def access_line(caplog: pytest.LogCaptureFixture, path: str) -> str:
 def test_a_request_is_one_line_in_the_common_form(caplog: pytest.LogCaptureFixture) -> None:
     line = access_line(caplog, "/disk:a/1.jpg/full/^!50,50/!0/default.jpg")
     request = "GET /disk:a/1.jpg/full/^!50,50/!0/default.jpg HTTP/1.1"
-    assert line == f'192.0.2.1:5000 - "{request}" 200'
+    assert line == f'192.0.2.1:5000 - "{request}" 200 1234 0.0500'
 
 
 @pytest.mark.parametrize(
@@ -148,7 +166,7 @@ def test_a_path_cannot_forge_a_line_or_end_its_quotes(
     assert line.isascii()
     assert line.isprintable()
     assert line.count('"') == 2
-    assert line.count(" ") == 5
+    assert line.count(" ") == 7
     assert not character.strip("%") or character not in line.split('"')[1].split(" ")[1]
 
 
@@ -166,6 +184,95 @@ def formatted(message: str, error: Exception | None = None) -> str:
 @pytest.mark.parametrize("forged", ["a\nERROR forged", "a\r\nb", "a\x1b[31m", "a\u2028b", "\ud800"])
 def test_no_library_can_be_made_to_forge_a_line(forged: str) -> None:
     assert formatted(forged).isprintable()
+
+
+def as_json(**changes: Any) -> dict[str, Any]:
+    """What a record becomes as JSON; it must be one line of printable ASCII."""
+    record = logging.LogRecord("iiif_server", logging.INFO, __file__, 1, "text %s", ("x",), None)
+    record.__dict__.update(changes)
+    line = JsonFormatter().format(record)
+    assert line.isascii()
+    assert line.isprintable()
+    content: dict[str, Any] = json.loads(line)
+    return content
+
+
+def test_an_event_is_an_object_with_its_facts() -> None:
+    content = as_json(told=WorkRefused("images", "full", "busy"))
+    time = datetime.fromisoformat(content.pop("time"))
+    assert abs((datetime.now(UTC) - time).total_seconds()) < 60
+    assert content == {
+        "level": "info",
+        "logger": "iiif_server",
+        "event": "WorkRefused",
+        "pool": "images",
+        "lane": "full",
+        "reason": "busy",
+    }
+
+
+def test_an_answer_is_an_object_with_what_the_planner_chose() -> None:
+    stages = Stages()
+    stages.add({"queue": 0.25, "decode": 0.5})
+    told = answered(path="/a:b/é", route="/{identifier}", version="3.0", engine="raster")
+    content = as_json(told=told._replace(stages=stages), request="id-1")
+    assert content["event"] == "Answered"
+    assert content["request"] == "id-1"
+    assert content["stages"] == {"queue": 0.25, "decode": 0.5}
+    assert (content["engine"], content["version"], content["route"]) == (
+        "raster",
+        "3.0",
+        "/{identifier}",
+    )
+    assert (content["status"], content["bytes"], content["seconds"]) == (200, 1234, 0.05)
+    assert content["path"] == "/a:b/%C3%A9"
+
+
+def test_what_libraries_log_is_an_object_with_its_text() -> None:
+    content = as_json(msg="a\nb \u2028 \ud800", args=())
+    assert (content["event"], content["message"]) == ("Message", "a\nb \u2028 \ud800")
+
+
+def test_a_traceback_is_in_the_object() -> None:
+    try:
+        raise ValueError("a\nforged")  # noqa: TRY301
+    except ValueError:
+        content = as_json(exc_info=sys.exc_info())
+    assert "Traceback" in content["exception"]
+    assert "forged" in content["exception"]
+
+
+def test_a_long_value_is_cut_in_an_object_too() -> None:
+    assert len(as_json(told=FetchFailed("a:b", "x" * 5000))["reason"]) < 600
+
+
+def test_what_is_logged_while_a_request_is_answered_has_its_id() -> None:
+    current = CURRENT.set("id-7")
+    try:
+        content, line = as_json(told=Evicted(1, 2)), formatted("text")
+    finally:
+        CURRENT.reset(current)
+    assert content["request"] == "id-7"
+    assert line == "ERROR text request=id-7"
+    assert "request" not in as_json(told=Evicted(1, 2))
+    assert formatted("text") == "ERROR text"
+
+
+def test_the_line_of_an_answer_says_how_it_came_about(caplog: pytest.LogCaptureFixture) -> None:
+    stages = Stages()
+    stages.add({"queue": 0.25, "decode": 0.5})
+    with caplog.at_level(logging.INFO, logger="iiif_server"):
+        log_access(answered(engine="raster", stages=stages))
+    assert caplog.messages[0].endswith(" 200 1234 0.0500 engine=raster queue=0.2500 decode=0.5000")
+
+
+@pytest.mark.parametrize("format_", ["console", "json"])
+def test_each_format_is_one_that_logging_accepts(format_: Any) -> None:
+    configuration = uvicorn_logging("info", format_)
+    formatter = logging.config.DictConfigurator(configuration).configure_formatter(
+        configuration["formatters"]["line"]
+    )
+    assert isinstance(formatter, JsonFormatter if format_ == "json" else LineFormatter)
 
 
 def test_a_traceback_cannot_be_taken_for_lines_of_the_log() -> None:

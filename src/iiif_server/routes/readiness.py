@@ -1,0 +1,139 @@
+"""Whether the server can do its work as it should: what load balancers and orchestrators ask."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from iiif_server.cache.store import Store
+from iiif_server.pipeline.originals import Originals
+from iiif_server.telemetry.events import BecameReady, BecameUnready, Observer
+from iiif_server.workers.pool import WorkerPool
+
+SECONDS_KNOWN = 1.0
+"""How long what was found is told again without looking."""
+SECONDS_TO_LOOK = 2.0
+"""After so long a disk does not answer: it may be one of a network that is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """Why the server is not ready."""
+
+    text: str
+    """What may be told to anyone: no path, and no name of a type."""
+    detail: str
+    """What an operator needs to know besides; for the log."""
+
+
+LEAVING = Objection("The server is stopping.", "asked to stop")
+_SLOW = Objection(
+    "The disks of originals and cache do not answer in time.",
+    f"a folder of source_path or cache_path took longer than {SECONDS_TO_LOOK:g} seconds",
+)
+
+
+def objections(
+    sources: Mapping[str, Sequence[str]], store: Sequence[str], workers: Mapping[str, int]
+) -> tuple[Objection, ...]:
+    """Why a server is not ready, by the problems of types and store, and the workers of pools.
+
+    Pure.
+    """
+    found = []
+    wrong = {name: problems for name, problems in sources.items() if problems}
+    if wrong:
+        details = "; ".join(
+            f"type {name}: {problem}" for name, problems in wrong.items() for problem in problems
+        )
+        found.append(
+            Objection(
+                f"The originals of {len(wrong)} of {len(sources)} types cannot be read: the log "
+                "and `iiif-server check` say which.",
+                details,
+            )
+        )
+    if store:
+        found.append(
+            Objection("The cache cannot keep what is made: the log says why.", "; ".join(store))
+        )
+    missing = [name for name, number in workers.items() if not number]
+    if missing:
+        found.append(
+            Objection(
+                "There are no processes that make images or read their headers.",
+                f"no worker in the pool {' and '.join(missing)}",
+            )
+        )
+    return tuple(found)
+
+
+class Readiness:
+    """Looks at sources, cache and workers when somebody asks, at most once a second."""
+
+    def __init__(
+        self,
+        originals: Originals,
+        store: Store,
+        pools: Mapping[str, WorkerPool],
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._originals = originals
+        self._store = store
+        self._pools = pools
+        self._observe = observer
+        self._clock = clock
+        self._leaving = False
+        self._looking: asyncio.Task[tuple[Objection, ...]] | None = None
+        self._found: tuple[Objection, ...] = ()
+        self._until = 0.0
+        self._told: tuple[str, ...] = ()
+        self._since = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Readiness {'; '.join(item.detail for item in self._found) or 'ready'}>"
+
+    def leave(self) -> None:
+        """From now on the server is not ready: it is about to stop."""
+        self._leaving = True
+
+    async def objections(self) -> tuple[Objection, ...]:
+        """Why the server is not ready, as found a second ago at most; empty: it is.
+
+        Takes two seconds at most, whatever the disks do.
+        """
+        if self._leaving:
+            return (LEAVING,)
+        if self._clock() >= self._until:
+            self._found = await self._look()
+            self._until = self._clock() + SECONDS_KNOWN
+            self._tell()
+        return self._found
+
+    async def _look(self) -> tuple[Objection, ...]:
+        # One look at a time: threads that wait for a disk that is gone are not to pile up.
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(asyncio.to_thread(self._look_at_all))
+        done, _ = await asyncio.wait({self._looking}, timeout=SECONDS_TO_LOOK)
+        return self._looking.result() if done else (_SLOW,)
+
+    def _look_at_all(self) -> tuple[Objection, ...]:
+        return objections(
+            self._originals.problems(),
+            self._store.troubles(),
+            {name: pool.stats.workers for name, pool in self._pools.items()},
+        )
+
+    def _tell(self) -> None:
+        """Tell what has changed since the last look."""
+        details = tuple(item.detail for item in self._found)
+        if details == self._told:
+            return
+        if not self._told:
+            self._since = self._clock()
+        if details:
+            self._observe(BecameUnready(details))
+        else:
+            self._observe(BecameReady(round(self._clock() - self._since, 1)))
+        self._told = details

@@ -1,0 +1,68 @@
+"""How things stand: numbers that components have, and that are written down now and then."""
+
+from prometheus_client import Counter
+
+from iiif_server.telemetry.metrics.instruments import Instruments
+
+
+class Standing:
+    """The gauges, and the counters of what components count themselves.
+
+    Each serving process has a memory, pools and fetches of its own, whose numbers are added up. The
+    disk is the same for all of them.
+    """
+
+    def __init__(self, make: Instruments) -> None:
+        self._followed: dict[tuple[Counter, tuple[str, ...]], float] = {}
+        self.processes = make.gauge("serving_processes", "Processes that serve.")
+        self.build = make.gauge(
+            "build_info", "Always 1; its label is the version.", "version", together="livemax"
+        )
+        self.started = make.gauge(
+            "start_time_seconds",
+            "When the process that serves the longest was ready, since the epoch.",
+            together="livemin",
+        )
+        self.ready = make.gauge(
+            "ready", "Whether /health/ready says so, as 1 or 0.", together="livemin"
+        )
+        self.in_progress = make.gauge("requests_in_progress", "Requests being answered.")
+        self.memory = make.gauge(
+            "process_memory_bytes", "Memory that processes hold for themselves.", "process"
+        )
+        self.jobs = make.gauge("lane_jobs", "Jobs for image processes.", "lane", "state")
+        self.job_memory = make.gauge(
+            "lane_memory_bytes", "Memory that running jobs may take, as estimated.", "lane"
+        )
+        self.workers = make.gauge("workers", "Worker processes.", "pool", "state")
+        self.jobs_done = make.counter("worker_jobs", "Jobs that workers have done.", "pool")
+        self.hits = make.counter("cache_hits", "What was found in a tier of the cache.", "tier")
+        self.misses = make.counter("cache_misses", "What was not found in a tier.", "tier")
+        self.evictions = make.counter("cache_evictions", "What made room for others.", "tier")
+        self.cached = make.gauge("cache_bytes", "Bytes in a tier, over all processes.", "tier")
+        self.entries = make.gauge("cache_entries", "Entries of a tier.", "tier")
+        self.stored = make.gauge(
+            "store_bytes", "Bytes of derivatives and pyramids on disk.", together="livemax"
+        )
+        self.files = make.gauge(
+            "store_files", "Derivatives and parts of pyramids on disk.", together="livemax"
+        )
+        self.free = make.gauge(
+            "store_free_bytes", "Bytes free on the disk of the cache.", together="livemin"
+        )
+        self.refusing = make.gauge(
+            "store_refusing", "Whether the disk keeps nothing, as 1 or 0.", together="livemax"
+        )
+        self.damaged = make.counter("store_damaged", "Files that were not as they were written.")
+        self.failures = make.counter("store_failures", "Reads and writes that failed.")
+        self.building = make.gauge("pyramid_parts_in_progress", "Parts of pyramids being made.")
+        self.fetching = make.gauge("fetches_in_progress", "Originals being fetched.")
+        self.quarantined = make.gauge("originals_quarantined", "Originals left alone for a while.")
+        self.headers = make.gauge("headers_known", "Headers of originals in memory.")
+
+    def follow(self, counter: Counter, total: float, *labels: str) -> None:
+        """Have a counter show what a component has counted since the process started."""
+        key = counter, labels
+        known = self._followed.get(key, 0.0)
+        (counter.labels(*labels) if labels else counter).inc(max(0.0, total - known))
+        self._followed[key] = max(known, total)
