@@ -71,6 +71,7 @@ def _viewer(visitor: Visitor, server: Server, rest: str = f"{ATLAS}/view", **opt
 
 def settled(page: Page) -> None:
     """Wait until each image on the page has all its tiles, and has come to rest."""
+    _two_frames(page)  # until then nobody knows of what has just been done
     page.wait_for_function(
         """() => [...document.querySelectorAll(".stage:not([hidden])")].every((element) => {
             const { osd } = element;
@@ -83,7 +84,10 @@ def settled(page: Page) -> None:
                 && viewport.getRotation(true) === viewport.getRotation();
         }) && document.getElementById("stage")"""
     )
-    # What is loaded now is drawn with the next frame.
+    _two_frames(page)  # what is loaded now is drawn with the next one
+
+
+def _two_frames(page: Page) -> None:
     page.evaluate(
         "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
     )
