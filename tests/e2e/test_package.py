@@ -73,6 +73,20 @@ def test_a_wheel_of_an_sdist_has_them_too(tmp_path: Path) -> None:
     assert "make assets" not in said
 
 
+def test_without_npm_it_is_said_what_to_install(tmp_path: Path) -> None:
+    (tmp_path / "dirname").symlink_to(shutil.which("dirname") or "")
+    done = subprocess.run(
+        [shutil.which("bash") or "", str(ROOT / "assets" / "bundle")],
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert done.returncode == 1
+    assert "apt-get install nodejs npm" in done.stderr
+
+
 @pytest.mark.parametrize("target", ["wheel", "sdist"])
 def test_a_package_without_the_scripts_says_so(tmp_path: Path, target: str) -> None:
     _, said = _built(_copy(tmp_path / "project", "bundle"), tmp_path / "dist", target)
