@@ -147,6 +147,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             files=files,
             pages=Pages(files.digest, thumbnail, settings.pages.title),
             page_options=settings.pages,
+            presentation=settings.presentation,
             started=time.time(),
         )
 

@@ -35,6 +35,7 @@ from iiif_server.imaging.options import EncodingOptions
 from iiif_server.pages.options import PagesOptions
 from iiif_server.pipeline.limits import LimitsOptions
 from iiif_server.pipeline.pyramids import PyramidOptions
+from iiif_server.presentation.options import PresentationOptions
 from iiif_server.routes.credentials import AdminOptions
 from iiif_server.routes.signing import SigningOptions
 from iiif_server.sources.base import TypeOptions
@@ -119,6 +120,7 @@ class Settings(BaseSettings):
     signing: SigningOptions = SigningOptions()
     workers: WorkerOptions = WorkerOptions()
     pages: PagesOptions = PagesOptions()
+    presentation: PresentationOptions = PresentationOptions()
 
     @classmethod
     def settings_customise_sources(
