@@ -152,6 +152,12 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
         )
 
 
+def patient(settings: Settings) -> Settings:
+    """The settings without a deadline for what waits: for commands, where nobody does."""
+    limits = settings.limits.model_copy(update={"queue_timeout": None})
+    return settings.model_copy(update={"limits": limits})
+
+
 def memory_for_images(settings: Settings) -> int:
     """Bytes that making images may take, over all processes."""
     return int(settings.limits.memory or memory_there_is() // 2)

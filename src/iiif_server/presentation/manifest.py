@@ -62,6 +62,8 @@ class Picture:
     min_sizes_size: int
     rights: str | None = None
     """The URI of a licence or rights statement."""
+    only_offered: bool = False
+    """Whether no other sizes can be had than those that info.json offers."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """What the type says besides of its images: `attribution` or `requiredStatement` count."""
 
@@ -120,14 +122,19 @@ def _canvas(picture: Picture, shared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _body(picture: Picture) -> dict[str, Any]:
+    largest = MaxSize(upscale=False).scale(picture.dimensions, picture.limits)
+    whole = picture.services[0].type == "ImageService2" and largest == picture.dimensions
     return {
-        **_image(picture, "max", MaxSize(upscale=False).scale(picture.dimensions, picture.limits)),
+        **_image(picture, "full" if whole else "max", largest),
         "service": [service.document for service in picture.services],
     }
 
 
 def _thumbnail(picture: Picture) -> dict[str, Any]:
-    size = thumbnail_size(picture.dimensions, picture.min_sizes_size, picture.limits)
+    offered = offered_sizes(picture.dimensions, picture.min_sizes_size, picture.limits)
+    size = offered[0]
+    if not picture.only_offered:
+        size = thumbnail_size(picture.dimensions, size, picture.limits)
     version_2 = picture.services[0].type == "ImageService2"
     text = f"{size.width}," if version_2 else f"{size.width},{size.height}"
     if size == picture.dimensions:
@@ -138,12 +145,11 @@ def _thumbnail(picture: Picture) -> dict[str, Any]:
     }
 
 
-def thumbnail_size(dimensions: Dimensions, min_size: int, limits: Limits) -> Dimensions:
+def thumbnail_size(dimensions: Dimensions, smallest: Dimensions, limits: Limits) -> Dimensions:
     """The smallest size that info.json offers, which is a level of the pyramid: it lies ready.
 
     Where that is large, because the image is very wide or high, one that fits into a square.
     """
-    smallest = offered_sizes(dimensions, min_size, limits)[0]
     if max(smallest.width, smallest.height) <= _LARGEST_THUMBNAIL:
         return smallest
     return _THUMBNAIL.scale(dimensions, limits)

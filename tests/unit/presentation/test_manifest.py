@@ -10,7 +10,6 @@ from iiif_server.presentation.manifest import (
     level_2,
     manifest,
     rights_uri,
-    thumbnail_size,
 )
 from support.presentation import read_by_prezi
 
@@ -91,8 +90,15 @@ def test_where_max_is_limited_the_image_is_said_to_be_as_large_as_it_comes() -> 
     ],
 )
 def test_thumbnails_are_small(dimensions: tuple[int, int], size: tuple[int, int]) -> None:
-    limits = Limits(max_area=400_000_000)
-    assert thumbnail_size(Dimensions(*dimensions), 200, limits) == Dimensions(*size)
+    document = manifest(MANIFEST, "1.jpg", [picture(dimensions=Dimensions(*dimensions))])
+    (thumbnail,) = document["thumbnail"]
+    assert (thumbnail["width"], thumbnail["height"]) == size
+
+
+def test_where_only_what_is_offered_is_there_no_other_thumbnail_is_asked_for() -> None:
+    wide = picture(dimensions=Dimensions(20_000, 500), only_offered=True)
+    (thumbnail,) = manifest(MANIFEST, "1.jpg", [wide])["thumbnail"]
+    assert (thumbnail["width"], thumbnail["height"]) == (10_000, 250)
 
 
 def test_a_thumbnail_is_asked_for_as_its_version_writes_sizes() -> None:
