@@ -374,10 +374,15 @@ def _with_sample(settings: "Settings") -> "Settings":
 def _addresses(settings: "Settings", host: str, port: int) -> list[str]:
     """What to open, now that the server is about to listen."""
     base = settings.base_url or _base(host, port)
-    lines = [f"{base}/docs     what can be asked for", f"{base}/status   what the server does"]
+    lines = [
+        f"{base}/         what there is to see",
+        f"{base}/docs     what can be asked for",
+        f"{base}/status   what the server does",
+    ]
     if SAMPLE_TYPE in settings.types:
         image = f"{base}/{SAMPLE_TYPE}:{SAMPLE_NAME}"
         lines = [
+            f"{image}/view   to zoom into",
             f"{image}/info.json",
             f"{image}/full/!1200,1200/0/default.jpg   the whole sheet",
             f"{image}/4096,3072,512,512/max/0/default.jpg   a tile at full resolution",

@@ -27,7 +27,7 @@ class Visit:
 
     page: Page
     console: list[str] = field(default_factory=list)
-    """Errors and warnings of the console, and exceptions that nobody caught."""
+    """Errors of the console, and exceptions that nobody caught."""
     failed: list[str] = field(default_factory=list)
     """Requests that were not answered, or with 400 or more."""
     foreign: list[str] = field(default_factory=list)
@@ -57,8 +57,8 @@ class Visit:
         return path
 
     def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            self.console.append(f"{message.type}: {message.text}")
+        if message.type == "error":
+            self.console.append(message.text)
 
     def _asked(self, request: Request) -> None:
         self.requested.append(request.url)

@@ -1,8 +1,6 @@
 """Which part of a folder a page shows, and by which names. Pure."""
 
-import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from iiif_server.image_api.identifier import Identifier
@@ -12,11 +10,6 @@ PAGE_SIZE = 48
 """Thumbnails on a page: they fill its rows of two, three, four, six or eight."""
 FIRST_ROWS = 12
 """Thumbnails of each type on the front page."""
-
-_IMAGE = re.compile(
-    r"\.(jpe?g|jpe|jfif|png|p?tiff?|btf|webp|gif|jp2|jp[xf]|j2[kc]|avif|bmp|dib)", re.IGNORECASE
-)
-"""Suffixes of the formats that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +101,7 @@ def place_of(identifier: Identifier) -> Place:
 
 def page_of(shelf: Shelf, place: Place, number: int, size: int = PAGE_SIZE) -> Page:
     """The page of this number, or the nearest that there is; folders come before images."""
-    names = [name for name in shelf.names if _may_be_an_image(name)]
-    total = len(shelf.folders) + len(names)
-    count = max(1, -(-total // size))
+    count = max(1, -(-len(shelf) // size))
     number = min(max(1, number), count)
     first, behind = (number - 1) * size, number * size
     before = len(shelf.folders)
@@ -121,20 +112,14 @@ def page_of(shelf: Shelf, place: Place, number: int, size: int = PAGE_SIZE) -> P
         ),
         images=tuple(
             Item(name, Identifier(place.type, place.below(name)).encoded)
-            for name in names[max(0, first - before) : max(0, behind - before)]
+            for name in shelf.names[max(0, first - before) : max(0, behind - before)]
         ),
         number=number,
         count=count,
-        total=len(names),
+        total=len(shelf.names),
         complete=shelf.complete,
     )
 
 
 def _folder(label: str, place: Place) -> Item:
     return Item(label, quote(str(place), safe=":/"))
-
-
-def _may_be_an_image(name: str) -> bool:
-    """Whether a file's name says that it is an image, or says nothing."""
-    suffix = PurePosixPath(name).suffix
-    return not suffix or _IMAGE.fullmatch(suffix) is not None

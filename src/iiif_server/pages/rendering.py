@@ -71,9 +71,9 @@ class Pages:
         """The viewer of an image."""
         return self._render("viewer.html", root, viewed=viewed)
 
-    def documentation(self, root: str) -> str:
-        """What can be asked for, as a page that can also ask."""
-        return self._render("docs.html", root)
+    def documentation(self, root: str, example: str) -> str:
+        """What can be asked for, as a page that can also ask; for this identifier, if it is one."""
+        return self._render("docs.html", root, example=example)
 
     def problem(self, root: str, status: int, sentence: str) -> str:
         """What a person sees of a refusal."""

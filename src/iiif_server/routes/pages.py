@@ -37,7 +37,8 @@ _ASK_FIRST = "no-cache"
 _KEPT_NOWHERE = "no-store"
 _MOST_SHELVES = 8
 """Types whose first images the front page shows."""
-_HTML = "text/html; charset=utf-8"
+_SAMPLE = "sample"
+"""The type that is served where there are no settings."""
 _ROBOTS = {
     "front": "User-agent: *\nAllow: /$\nDisallow: /\n",
     "all": "User-agent: *\nDisallow:\n",
@@ -73,7 +74,7 @@ async def documentation(request: Request, provided: Provided) -> Response:
 
     async def page() -> Response:
         provided.files.require("swagger-ui-dist")
-        return _page(provided.pages.documentation(root_of(request)))
+        return _page(provided.pages.documentation(root_of(request), await _example(provided)))
 
     return await for_people(request, provided, page)
 
@@ -196,6 +197,19 @@ async def _folder(request: Request, provided: Services, folder: str, number: int
         raise FolderNotFoundError
     shelf = await provided.shelves.of(place.type, place.folder)
     return _page(provided.pages.folder(root_of(request), place, page_of(shelf, place, number)))
+
+
+async def _example(provided: Services) -> str:
+    """The identifier of an image that there is, if anyone may know of one."""
+    if not provided.page_options.gallery:
+        return ""
+    types = _open_types(provided)
+    for type_ in sorted(types, key=lambda name: name != _SAMPLE)[:_MOST_SHELVES]:
+        with suppress(FolderNotFoundError, SourceUnavailableError):
+            page = page_of(await provided.shelves.of(type_), parse_place(type_), 1, FIRST_ROWS)
+            if page.images:
+                return f"{type_}:{page.images[0].label}"
+    return ""
 
 
 def _open_types(provided: Services) -> list[str]:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
@@ -15,10 +16,18 @@ MOST_ENTRIES = 100_000
 MOST_LINKS = 1_000
 """Links in one folder that are followed: each costs as much as a hundred names."""
 
+_IMAGE = re.compile(
+    r"\.(jpe?g|jpe|jfif|png|p?tiff?|btf|webp|gif|jp2|jp[xf]|j2[kc]|avif|bmp|dib)", re.IGNORECASE
+)
+"""Suffixes of the formats that are read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What lies right in one folder, by its last name, in the order of the disk."""
+    """What lies right in one folder, by its last name, in the order of the disk.
+
+    Files whose names say that they are no images are left out.
+    """
 
     folders: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
@@ -73,7 +82,7 @@ def _read(
                 continue
         if entry.is_dir():
             folders.append(entry.name)
-        elif entry.is_file():
+        elif _may_be_an_image(entry.name) and entry.is_file():
             names.append(entry.name)
     complete = seen <= most_entries and links <= most_links
     return Shelf(tuple(folders), tuple(names), complete)
@@ -85,6 +94,12 @@ def _stays(link: Path, inside: Path) -> bool:
         return link.resolve(strict=True).is_relative_to(inside)
     except (OSError, RuntimeError):
         return False
+
+
+def _may_be_an_image(name: str) -> bool:
+    """Whether a file's name says that it is an image, or says nothing."""
+    suffix = os.path.splitext(name)[1]  # noqa: PTH122 - of a hundred thousand names
+    return not suffix or _IMAGE.fullmatch(suffix) is not None
 
 
 def _can_be_asked_for(name: str) -> bool:

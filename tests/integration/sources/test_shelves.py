@@ -92,3 +92,25 @@ def test_a_folder_that_cannot_be_read_is_a_failure_of_ours(root: Path) -> None:
             shelf_of(root, "a")
     finally:
         (root / "a").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("1.jpg", True),
+        ("1.JPG", True),
+        ("1.TIFF", True),
+        ("1.ptif", True),
+        ("1.jp2", True),
+        ("banana", True),
+        ("1.xml", False),
+        ("1.jpg.md5", False),
+        ("Thumbs.db", False),
+        ("1.svg", False),
+    ],
+)
+def test_files_that_say_that_they_are_no_images_are_left_out(
+    root: Path, *, name: str, shown: bool
+) -> None:
+    (root / "a/b" / name).touch()
+    assert (name in shelf_of(root, "a/b").names) is shown

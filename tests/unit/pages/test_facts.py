@@ -30,7 +30,7 @@ def _told(document: dict[str, Any]) -> dict[str, tuple[Words, ...]]:
 def test_the_original_is_told_of_in_words() -> None:
     told = {label: values[0].text for label, values in _told({}).items()}
     assert told == {
-        "Dimensions": "9,000 × 6,750 pixels (60.8 megapixels)",
+        "Dimensions": "9,000 \N{MULTIPLICATION SIGN} 6,750 pixels (60.8 megapixels)",
         "Original": "JPEG, 9.4 MB",
         "Colour": "Colour, with a colour profile",
         "Full resolution": "the original's own data, not compressed again",

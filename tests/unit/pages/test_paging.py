@@ -65,27 +65,6 @@ def test_identifiers_of_images_and_folders_are_encoded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("1.jpg", True),
-        ("1.JPG", True),
-        ("1.TIFF", True),
-        ("1.ptif", True),
-        ("1.jp2", True),
-        ("banana", True),
-        ("1.xml", False),
-        ("1.jpg.md5", False),
-        ("Thumbs.db", False),
-        ("1.svg", False),
-    ],
-)
-def test_files_that_say_that_they_are_no_images_are_left_out(*, name: str, shown: bool) -> None:
-    page = page_of(Shelf((), (name,)), Place("t"), 1)
-    assert bool(page.images) is shown
-    assert page.total == int(shown)
-
-
-@pytest.mark.parametrize(
     ("number", "count", "nearby"),
     [
         (1, 1, (1,)),

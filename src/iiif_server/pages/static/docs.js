@@ -12,11 +12,22 @@ new MutationObserver(dress).observe(documentElement, { attributeFilter: ["data-t
 dark.addEventListener("change", dress);
 dress();
 
+/** Fills in what is asked for: with an image that there is, and else as the document says. */
+function giveExamples(spec, identifier) {
+  const operations = Object.values(spec.paths).flatMap((path) => Object.values(path));
+  for (const parameter of operations.flatMap((operation) => operation.parameters ?? [])) {
+    const example = parameter.schema?.examples?.[0];
+    if (parameter.name === "identifier" && identifier) parameter.example = identifier;
+    else if (example !== undefined) parameter.example = example;
+  }
+}
+
 async function show() {
   const answer = await fetch(new URL("openapi.json", here));
   if (!answer.ok) throw new Error(`openapi.json: ${answer.status}`);
   const spec = await answer.json();
   spec.servers = [{ url: here.href.replace(/\/$/, "") }];
+  giveExamples(spec, document.getElementById("swagger-ui").dataset.example);
   window.SwaggerUIBundle({
     spec,
     domNode: document.getElementById("swagger-ui"),

@@ -92,9 +92,10 @@ async function start() {
       changed();
       announce(stage.mirrored ? "Mirrored" : "Not mirrored");
     },
-    fill: () => (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
+    fill: () => document.fullscreenEnabled && (document.fullscreenElement ? document.exitFullscreen() : document.documentElement.requestFullscreen()),
     help: () => at("keys").showModal(),
   };
+  at("fill").hidden = !document.fullscreenEnabled; // telephones may have no such thing
   at("mirror").setAttribute("aria-pressed", "false");
   for (const [id, action] of Object.entries(actions)) at(id).addEventListener("click", action);
 
@@ -136,10 +137,9 @@ async function start() {
   });
   stage.addEventListener("failed", () => fail("Some of this image could not be loaded; moving it asks again."));
   await stage.opened;
-  if (innerWidth >= WITH_PANEL) panels.show("about");
-
   const name = new URLSearchParams(location.search).get("with");
-  if (name) await compare(name, stages, panels);
+  if (name) await compare(name, stages);
+  else if (innerWidth >= WITH_PANEL) panels.show("about");
 }
 
 function nextQuality() {
@@ -149,21 +149,20 @@ function nextQuality() {
   announce(next.parentElement.textContent);
 }
 
-async function compare(name, stages, panels) {
+async function compare(name, stages) {
   at("with").value = name;
   const other = await load(new URL(encoded(name).replace(/^\/*/, "./"), root).href);
   at("other").hidden = false;
   document.body.classList.add("comparing");
   const second = new Stage(at("other"), other);
   await second.opened;
-  await new Promise(requestAnimationFrame); // the first has half the room now
-  stages[0].viewport.goHome(true);
+  await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+  stages[0].viewport.goHome(true); // it has half the room now
   second.viewport.goHome(true);
   stages.push(second);
   const pair = new Pair(stages[0], second);
   at("linked").addEventListener("change", ({ target }) => pair.link(target.checked));
   showOther(name, other);
-  panels.show(null);
 }
 
 start().catch((error) => fail(error.message));

@@ -13,8 +13,9 @@ const MOST = 4; // screen pixels for one of the image's
 const PAN = 80; // screen pixels for one press of an arrow key
 
 // OpenSeadragon writes a style into the page (no outline on touch screens) unless it finds one that
-// is marked like this. Our policy lets nobody do that, and viewer.css says the same.
-const style = document.createElement("style");
+// is marked like this. Our policy lets nobody do that, and viewer.css says the same; so this is an
+// element of no meaning that only has the name.
+const style = document.createElementNS("urn:nothing", "style");
 style.setAttribute("data-openseadragon-mobile-css", "");
 document.head.append(style);
 
