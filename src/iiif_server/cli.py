@@ -303,6 +303,46 @@ def sign(
     click.echo(f"{base}{row.path}/{signature}/{named.encoded}/{parameters or 'info.json'}")
 
 
+@main.command()
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write, as settings.toml; default: standard output.",
+)
+@click.option(
+    "--from",
+    "kind",
+    type=click.Choice(["seed", "nhm", "cantaloupe", "loris"]),
+    help="Whose configuration it is; default: its content tells.",
+)
+@click.option("--force", is_flag=True, help="Write over the file if it is there.")
+def migrate(source: Path, target: Path | None, kind: str | None, *, force: bool) -> None:
+    """Make settings of the configuration of another server.
+
+    It may be that of the Natural History Museum's servers, Cantaloupe's or Loris's. What has no
+    equivalent is listed, and which addresses would differ.
+    """
+    from iiif_server.errors import ConfigurationError  # noqa: PLC0415
+    from iiif_server.migrating import moving  # noqa: PLC0415
+    from iiif_server.migrating.moves import Kind  # noqa: PLC0415
+
+    try:
+        moved = moving.migrate(source, Kind(kind) if kind else None)
+        if target is not None:
+            moving.write(moved, target, force=force)
+    except ConfigurationError as error:
+        _fail(str(error))
+    if target is None:
+        click.echo(moved.settings, nl=False)
+        click.echo(moved.report, err=True)
+        return
+    click.echo(moved.report)
+    _settings(target)  # what cannot be is said now, and not when the server starts
+    click.echo(f"\n{target} is written. Now: iiif-server check --config {target}")
+
+
 @main.group()
 def cache() -> None:
     """Look into the store of derivatives, or empty it."""
