@@ -66,6 +66,7 @@ async function start() {
   const here = new URL(".", location.href).href.replace(/\/$/, "");
   const first = await load(here);
   at("info-address").value = `${first.id}/info.json`;
+  at("manifest-address").value = `${first.id}/manifest.json`;
   const stage = new Stage(at("stage"), first);
   const stages = [stage];
   const panels = new Panels();
