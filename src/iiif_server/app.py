@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,7 +11,7 @@ from iiif_server.context import open_context
 from iiif_server.image_api.versions import V2, V3
 from iiif_server.routes import admin, measures, operations, pages, presentation, problems
 from iiif_server.routes.front import Front
-from iiif_server.routes.hot import Hot
+from iiif_server.routes.hot import AtHand, Hot
 from iiif_server.routes.image_api import base_uri_router, image_api_router
 from iiif_server.settings import Settings, load_settings
 from iiif_server.telemetry.events import Observer
@@ -109,7 +110,7 @@ def create_app(settings: Settings | None = None, observer: Observer = log_event)
     app.include_router(pages.viewer_router(V3, ""))
     app.include_router(base_uri_router(V3, ""))
     app.add_middleware(Front, administrative=tuple(administrative))
-    app.add_middleware(
-        Hot, root_path=chosen.root_path
-    )  # in front of all, for it is the last one added
+    at_hand = AtHand(chosen.root_path)
+    app.add_middleware(Hot, at_hand=at_hand)  # in front of all, for it is the last one added
+    app.state.direct = partial(at_hand.direct, app)  # and this in front of any task
     return app

@@ -7,14 +7,20 @@ send; and where connections are limited, those that are open suffer from those t
 import asyncio
 import resource
 import socket
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 KEEP_ALIVE_SECONDS = 15
 """A connection that has answered is closed when it has been quiet for so long."""
 _FILES = 65_536
+
+Direct = Callable[[Scope], Sequence[bytes] | None]
+"""All of an answer with status 200, in pieces, but its status line and the fields of the server;
+None where the application is to be asked."""
 
 
 class Listener(HttpToolsProtocol):
@@ -34,6 +40,7 @@ class Listener(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
         self._in_head = False
         self._head_size = 0
+        self._direct: Direct | None = getattr(self.config.app, "direct", None)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or turn the client away if there are too many."""
@@ -69,6 +76,19 @@ class Listener(HttpToolsProtocol):
         self._in_head = False
         self._stop_waiting()
         super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Answer at once where the answer is at hand, which spares a task; else ask the app."""
+        busy = self.flow.write_paused or cycle.waiting_for_100_continue
+        if self._direct is not None and app is self.app and cycle.keep_alive and not busy:
+            answer = self._direct(cast("Scope", cycle.scope))
+            if answer is not None:
+                cycle.response_started = cycle.response_complete = True
+                dated = [b"%b: %b\r\n" % pair for pair in self.server_state.default_headers]
+                self.transport.writelines([b"HTTP/1.1 200 OK\r\n", *dated, *answer])
+                cycle.on_response()
+                return
+        super()._start_asgi_task(cycle, app)
 
     def _start_waiting(self) -> None:
         self._deadline = self.loop.call_later(self.head_seconds, self._too_slow)

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -113,6 +113,11 @@ class Reloading:
     def retired(self) -> "frozenset[asyncio.Task[None]]":
         """The former applications that are still ending."""
         return frozenset(self._tasks)
+
+    def direct(self, scope: Scope) -> Sequence[bytes] | None:
+        """The answer to a request, if it is at hand; see `routes/hot.py`."""
+        answer: Sequence[bytes] | None = self._current.app.state.direct(scope)
+        return answer
 
     async def reload(self) -> None:
         """Have the settings as they are now take effect; what is wrong with them is told."""

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -77,6 +77,98 @@ async def test_a_slow_answer_is_not_cut_by_what_the_client_begins_behind_it() ->
         writer.close()
     assert answer.startswith(b"HTTP/1.1 200")
     assert answer.endswith(b"\r\n\r\nok")
+
+
+class AtOnce:
+    """An application that has the answers to some requests at hand."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.was_asked = asyncio.Event()
+        self.body = b"direct"
+
+    def direct(self, scope: Any) -> Sequence[bytes] | None:
+        if not scope["path"].startswith("/direct"):
+            return None
+        length = b"content-length: %d\r\n" % len(self.body)
+        return length, b"x-path: %b\r\n\r\n" % scope["raw_path"], self.body
+
+    async def __call__(self, scope: Any, _: Any, send: Any) -> None:
+        self.asked.append(scope["path"])
+        self.was_asked.set()
+        headers = [(b"content-length", b"3")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"app"})
+
+
+async def exchange(port: int, data: bytes) -> bytes:
+    """All that is answered on one connection, whose last request closes it."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+def request(path: str, *fields: str, method: str = "GET") -> bytes:
+    return "\r\n".join((f"{method} {path} HTTP/1.1", "Host: a", *fields, "", "")).encode()
+
+
+async def test_what_is_at_hand_is_answered_without_the_application() -> None:
+    app = AtOnce()
+    close = request("/end", "Connection: close")
+    async with listening(app) as port, asyncio.timeout(60):
+        answer = await exchange(port, request("/direct/1") + request("/direct/2") + close)
+    first, second, rest = answer.split(b"\r\ndirect")
+    for number, head in ((1, first), (2, second)):
+        status, *fields = head.strip().split(b"\r\n")
+        assert status == b"HTTP/1.1 200 OK"
+        named = dict(field.split(b": ", 1) for field in fields)
+        assert named[b"content-length"] == b"6"
+        assert named[b"x-path"] == b"/direct/%d" % number
+        assert named[b"date"].endswith(b"GMT")
+    assert rest.endswith(b"\r\n\r\napp")
+    assert app.asked == ["/end"]
+
+
+async def test_answers_come_in_the_order_of_the_requests_whoever_gives_them() -> None:
+    app = AtOnce()
+    paths = ["/a", "/direct/b", "/c", "/direct/d", "/direct/e", "/f"]
+    data = b"".join(request(path) for path in paths) + request("/end", "Connection: close")
+    async with listening(app) as port, asyncio.timeout(60):
+        answer = await exchange(port, data)
+    bodies = [part.rpartition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK")[1:]]
+    expected = [b"direct" if path.startswith("/direct") else b"app" for path in paths]
+    assert bodies == [*expected, b"app"]
+
+
+async def test_a_connection_that_is_to_be_closed_is_the_applications_matter() -> None:
+    app = AtOnce()
+    async with listening(app) as port, asyncio.timeout(60):
+        answer = await exchange(port, request("/direct/1", "Connection: close"))
+    assert answer.endswith(b"app")
+
+
+async def test_content_that_comes_with_a_request_is_not_taken_for_the_next_one() -> None:
+    app = AtOnce()
+    data = request("/direct/1", "Content-Length: 8") + b"GET /evil"[:8]
+    data += request("/end", "Connection: close")
+    async with listening(app) as port, asyncio.timeout(60):
+        answer = await exchange(port, data)
+    assert answer.count(b"HTTP/1.1 200 OK") == 2
+    assert app.asked == ["/end"]
+
+
+async def test_a_client_that_reads_slowly_does_not_fill_the_memory() -> None:
+    app = AtOnce()
+    app.body = bytes(1 << 20)
+    async with listening(app) as port, asyncio.timeout(60):
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(request("/direct/1") * 200)
+        await app.was_asked.wait()  # from then on the application waits for the client
+        assert len(app.asked) == 1
+        writer.close()
 
 
 def test_a_server_opens_as_many_files_as_it_may() -> None:

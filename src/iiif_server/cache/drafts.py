@@ -11,12 +11,12 @@ import fcntl
 import os
 import secrets
 import stat
-import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from iiif_server.cache.threads import run_to_its_end
+from iiif_server.checksums import crc32
 
 _CHUNK = 1 << 20
 _LOCK_POLL = 0.05
@@ -90,7 +90,7 @@ def checksum(descriptor: int) -> int:
     """The CRC-32 of all bytes of an open file. Raises OSError."""
     value = 0
     for chunk in _chunks(descriptor):
-        value = zlib.crc32(chunk, value)
+        value = crc32(chunk, value)
     return value
 
 

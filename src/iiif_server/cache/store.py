@@ -23,7 +23,6 @@ import os
 import re
 import stat
 import time
-import zlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -36,6 +35,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt
 from iiif_server.cache.drafts import Draft, checksum, locked, remove_abandoned
 from iiif_server.cache.eviction import Bounds, Candidate, Disk, is_ahead, victims
 from iiif_server.cache.refusals import Refusals
+from iiif_server.checksums import crc32
 from iiif_server.errors import NotKeptError
 from iiif_server.telemetry.events import (
     EntryDropped,
@@ -244,7 +244,7 @@ class Store:
                 file = stack.enter_context(_open_file(entry.path))
                 if entry.length <= in_memory:
                     data = file.read(entry.length + 1)
-                    if len(data) == entry.length and zlib.crc32(data) == entry.checksum:
+                    if len(data) == entry.length and crc32(data) == entry.checksum:
                         return data
                 elif self._is_right(entry, file.fileno()):
                     stack.pop_all()

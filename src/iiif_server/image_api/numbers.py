@@ -8,7 +8,7 @@ DECIMAL = r"(?:\d{1,9}(?:\.\d{1,10})?|\.\d{1,10})"
 
 def decimal_text(value: Fraction) -> str:
     """The shortest decimal for a value that was read from one: no trailing zeros, a leading one."""
+    if value.denominator == 1:
+        return str(value.numerator)
     whole, rest = divmod(value, 1)
-    if not rest:
-        return str(whole)
     return f"{whole}.{int(rest * 10**10):010d}".rstrip("0")

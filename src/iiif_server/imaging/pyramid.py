@@ -10,7 +10,6 @@ zip has a CRC-32 of each tile, and its comment is the CRC-32 of the table that s
 
 import os
 import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from iiif_server.checksums import crc32
 from iiif_server.image_api.geometry import Box, Dimensions, scale_factors
 from iiif_server.image_api.request import Rendition
 
@@ -115,7 +115,7 @@ class _Entry:
 
     def checked(self, data: bytes) -> bytes:
         """The bytes, if they are those of the entry; else raises OSError."""
-        if len(data) != self.length or zlib.crc32(data) != self.checksum:
+        if len(data) != self.length or crc32(data) != self.checksum:
             raise OSError(_DAMAGED)
         return data
 
@@ -213,7 +213,7 @@ def _checksum(table: Mapping[str, _Entry]) -> bytes:
     value = 0
     for name, entry in table.items():
         line = f"{name} {entry.offset} {entry.length} {entry.checksum}\n"
-        value = zlib.crc32(line.encode("utf-8", "surrogatepass"), value)
+        value = crc32(line.encode("utf-8", "surrogatepass"), value)
     return f"{value:08x}".encode()
 
 

@@ -1,8 +1,7 @@
 """Where the client thinks this server is, and which identifier it wrote, letter by letter."""
 
 import re
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from iiif_server.image_api.identifier import percent_decode
 from iiif_server.sources.addresses import Network
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
+_PEERS = 4096
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?", re.ASCII)
 
 
@@ -24,6 +24,7 @@ class Addressing:
     """The configured one, without a slash at its end; None: it follows from each request."""
     trusted_proxies: tuple[Network, ...]
     """The peers whose `X-Forwarded-*` count."""
+    _trusted: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
 
     def base(self, request: Request) -> str:
         """The URL before the path of a request, without a slash at its end.
@@ -61,10 +62,14 @@ class Addressing:
 
     def trusts(self, peer: str) -> bool:
         """Whether what a peer says of a request is believed."""
-        return is_within(peer, self.trusted_proxies)
+        trusted = self._trusted.get(peer)  # on the hot path, and peers come again
+        if trusted is None:
+            if len(self._trusted) >= _PEERS:
+                self._trusted.clear()
+            trusted = self._trusted[peer] = is_within(peer, self.trusted_proxies)
+        return trusted
 
 
-@lru_cache(1024)  # on the hot path, and peers come again
 def is_within(peer: str, networks: tuple[Network, ...]) -> bool:
     """Whether a peer's address is in one of these networks."""
     try:

@@ -5,11 +5,12 @@ pyramids that are open. Neither needs routing, validation, a thread or a disk.
 """
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import quote
 
+from fastapi import FastAPI
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,7 +21,7 @@ from iiif_server.image_api.request import canonical_parameters, parse_image_requ
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
 from iiif_server.imaging.plan import Engine, Identity
 from iiif_server.pipeline.derivatives import Resolved
-from iiif_server.pipeline.known import SECONDS_KNOWN, is_unchanged
+from iiif_server.pipeline.known import SECONDS_KNOWN, KnownTile, is_unchanged
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import ACCEL
 from iiif_server.routes.headers import SAFE_IN_URIS, answer_headers, image_link
@@ -32,6 +33,8 @@ Target = tuple[object, ...]
 """All of a request that its answer depends on."""
 
 _KEEPER = "iiif_server.keeper"
+_MISSED = "iiif_server.missed"
+"""In the scope of a request for which nothing was at hand."""
 _ANSWERED = frozenset({"GET", "HEAD"})
 _DECIDING = frozenset(
     {
@@ -65,31 +68,97 @@ class Answer:
     modified: float
     original: Identity
     kind: Kind
-    until: float = 0.0
+    engine: str
+    """What has made it, or `memory`."""
+    until: float
     """On the monotonic clock: from then on it is asked anew, as a name may lead to another file."""
+
+    head: bytes = field(init=False)
+    """The fields as they stand in the answer."""
+
+    def __post_init__(self) -> None:
+        lines = b"".join(b"%b: %b\r\n" % pair for pair in self.fields)
+        object.__setattr__(self, "head", lines)
 
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
-        return len(self.body) + sum(len(name) + len(value) for name, value in self.fields) + 500
+        return len(self.body) + 2 * len(self.head) + 500
 
 
 Answers = MemoryTier[Target, Answer]
 
 
-class Hot:
-    """Answers without asking anyone where that is possible, and remembers what others answered."""
+class AtHand:
+    """Answers that can be given here and now, without waiting for anything."""
 
-    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
-        self._app = app
-        self._root_path = root_path
+    def __init__(self, root_path: str = "") -> None:
+        self.root_path = root_path
         """What stands in front of all paths, and is no part of them."""
         self._purged = 0
 
+    def __repr__(self) -> str:
+        return f"<AtHand below {self.root_path or '/'}>"
+
+    def find(self, provided: Services, scope: Scope, target: Target) -> Answer | None:
+        """The answer to a request for what is in memory, or a tile that is; None for all else."""
+        self._forget_what_was_purged(provided)
+        answer = _from_memory(provided.answers, target)
+        if answer is None:
+            known = _known_tile(provided, scope)
+            data = known and provided.pyramids.at_hand(known.found.pyramid, known.found.tile)
+            if known and data:
+                answer = known.answer(provided, data)
+                provided.answers.put(target, answer, answer.size)
+        return answer
+
+    def direct(self, app: FastAPI, scope: Scope) -> Sequence[bytes] | None:
+        """The same as all of an answer but its status line and its date, in HTTP/1.1.
+
+        None also where a client asks for less than the answer: that takes a look at its conditions.
+        """
+        if not _is_plain(scope):
+            return None
+        began = time.perf_counter()
+        provided: Services = app.state.services
+        if self.root_path:
+            scope["root_path"] = self.root_path
+        target = _target(scope)
+        answer = self.find(provided, scope, target)
+        if answer is None:
+            scope[_MISSED] = True
+            return None
+        journal = provided.journal
+        request = journal.identify(scope)
+        journal.enter(
+            scope,
+            request,
+            kind=answer.kind,
+            began=began,
+            status=200,
+            size=len(answer.body),
+            engine=answer.engine,
+        )
+        return answer.head, b"x-request-id: %b\r\n\r\n" % request.encode("ascii"), answer.body
+
+    def _forget_what_was_purged(self, provided: Services) -> None:
+        purged = provided.store.purged_at()  # by whichever process
+        if purged != self._purged:
+            provided.answers.clear()
+            self._purged = purged
+
+
+class Hot:
+    """Answers without asking anyone where that is possible, and remembers what others answered."""
+
+    def __init__(self, app: ASGIApp, at_hand: AtHand) -> None:
+        self._app = app
+        self._at_hand = at_hand
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
-        if self._root_path:
-            scope = {**scope, "root_path": self._root_path}
+        if self._at_hand.root_path:
+            scope = {**scope, "root_path": self._at_hand.root_path}
         if (
             scope["type"] != "http"
             or scope["method"] not in _ANSWERED
@@ -100,20 +169,22 @@ class Hot:
             return
         began = time.perf_counter()
         provided: Services = scope["app"].state.services
-        self._forget_what_was_purged(provided)
         target = _target(scope)
-        answer = _from_memory(provided.answers, target) or await _tile(provided, scope)
+        looked_for = scope.get(_MISSED, False)  # before the application was asked at all
+        answer = None if looked_for else self._at_hand.find(provided, scope, target)
+        answer = answer or await _tile(provided, scope)
         if answer is not None:
             await _send(scope, send, answer, provided.journal, began)
             return
         keeper = _Keeper(send, provided.answers, target)
         await self._app({**scope, _KEEPER: keeper}, receive, keeper.send)
 
-    def _forget_what_was_purged(self, provided: Services) -> None:
-        purged = provided.store.purged_at()  # by whichever process
-        if purged != self._purged:
-            provided.answers.clear()
-            self._purged = purged
+
+def _is_plain(scope: Scope) -> bool:
+    """Whether a request asks for a whole answer."""
+    if scope["method"] != "GET" or scope["query_string"]:
+        return False
+    return not any(name in _CONDITIONS for name, _ in scope["headers"])
 
 
 def offer(request: Request, original: Identity, tag: str, modified: float) -> None:
@@ -171,7 +242,8 @@ class _Keeper:
             complete = not message.get("more_body", False)
             if complete and (body or self._empty):  # the answer to a HEAD has none
                 until = time.monotonic() + SECONDS_KNOWN
-                answer = Answer(_again(self._fields), body, tag, modified, original, kind, until)
+                fields = _again(self._fields)
+                answer = Answer(fields, body, tag, modified, original, kind, "memory", until)
                 self._answers.put(self._target, answer, answer.size)
 
 
@@ -220,8 +292,37 @@ def _parts(scope: Scope) -> _Parts | None:
     return _Parts(version, image, "/".join(parameters))
 
 
-async def _tile(provided: Services, scope: Scope) -> Answer | None:
-    """The answer to a request for a tile that is ready; None where the routes are to find out."""
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """A tile of a known image, asked for."""
+
+    found: KnownTile
+    base_uri: str
+    canonical: str
+    version: ImageApiVersion
+
+    def answer(self, provided: Services, data: bytes) -> Answer:
+        """The answer that its data make."""
+        provided.derivatives.count(Engine.TILE)
+        original = self.found.original
+        tag = provided.derivatives.key(original, self.found.rendition, Engine.TILE).digest
+        headers = {
+            "content-length": str(len(data)),
+            "content-type": _JPEG,
+            "cache-control": provided.public_caching(original.identifier.type),
+            "link": image_link(self.base_uri, self.canonical, self.version),
+            **validators(tag, original.modified),
+            "server-timing": f'engine;desc="{Engine.TILE}"',
+        }
+        fields = [(name.lower().encode(), text.encode("latin-1")) for name, text in headers.items()]
+        fields += answer_headers(_JPEG, administrative=False)
+        kind = Kind(IMAGE, self.version.number)
+        until = time.monotonic() + SECONDS_KNOWN
+        return Answer(fields, data, tag, original.modified, original.file, kind, Engine.TILE, until)
+
+
+def _known_tile(provided: Services, scope: Scope) -> _Tile | None:
+    """The tile that is asked for; None where it is for the routes to find out."""
     parts = _parts(scope)
     if parts is None or not provided.known.has((parts.version, parts.image)):
         return None
@@ -236,27 +337,17 @@ async def _tile(provided: Services, scope: Scope) -> Answer | None:
     canonical = canonical_parameters(known.rendition, known.facts, provided.limits, parts.version)
     if provided.canonical_redirect and canonical != parts.parameters:
         return None
-    data = provided.pyramids.at_hand(known.pyramid, known.tile)
-    if data is None:
-        data = await provided.pyramids.ready_tile(known.pyramid, known.tile)
-    if data is None:
-        return None
-    provided.derivatives.count(Engine.TILE)
-    original = known.original
-    tag = provided.derivatives.key(original, known.rendition, Engine.TILE).digest
     base_uri = f"{base}{quote(parts.image, safe=SAFE_IN_URIS)}"
-    headers = {
-        "content-length": str(len(data)),
-        "content-type": _JPEG,
-        "cache-control": provided.public_caching(original.identifier.type),
-        "link": image_link(base_uri, canonical, parts.version),
-        **validators(tag, original.modified),
-        "server-timing": f'engine;desc="{Engine.TILE}"',
-    }
-    fields = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
-    fields += answer_headers(_JPEG, administrative=False)
-    kind = Kind(IMAGE, parts.version.number)
-    return Answer(fields, data, tag, original.modified, original.file, kind)
+    return _Tile(known, base_uri, canonical, parts.version)
+
+
+async def _tile(provided: Services, scope: Scope) -> Answer | None:
+    """The answer to a request for a tile that is ready, and has to be waited for."""
+    known = _known_tile(provided, scope)
+    if known is None:
+        return None
+    data = await provided.pyramids.ready_tile(known.found.pyramid, known.found.tile)
+    return None if data is None else known.answer(provided, data)
 
 
 async def _send(scope: Scope, send: Send, answer: Answer, journal: Journal, began: float) -> None:
@@ -278,5 +369,5 @@ async def _send(scope: Scope, send: Send, answer: Answer, journal: Journal, bega
         began=began,
         status=int(status),
         size=len(body),
-        engine="memory" if answer.until else Engine.TILE,
+        engine=answer.engine,
     )

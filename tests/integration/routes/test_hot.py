@@ -241,6 +241,42 @@ async def test_a_tile_at_hand_is_the_tile_that_the_routes_give(path: str, tmp_pa
         assert (await server.status())["made_by"]["tile"] == 2
 
 
+@pytest.mark.parametrize("path", [IMAGE, TILE, "/disk:pic.jpg/info.json"])
+async def test_what_is_given_without_a_task_is_what_a_task_would_give(
+    path: str, tmp_path: Path
+) -> None:
+    async with serving(tmp_path) as server:
+        await server.get_raw(path.encode())
+        answer = await server.get_raw(path.encode())
+        scope = {
+            "type": "http",
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "headers": [(b"host", b"test")],
+            "client": ("127.0.0.1", 50_000),
+        }
+        found = server.app.state.direct(dict(scope))
+        assert found is not None
+        head, _, body = b"".join(found).partition(b"\r\n\r\n")
+        fields = dict(line.split(b": ", 1) for line in head.split(b"\r\n"))
+        assert body == answer.content
+        assert len(fields.pop(b"x-request-id")) >= 16
+        named = {name.encode(): value.encode() for name, value in answer.headers.items()}
+        named.pop(b"x-request-id")
+        assert fields == named
+        for other in (
+            {"method": "HEAD"},
+            {"query_string": b"a"},
+            {"headers": [(b"host", b"test"), (b"if-none-match", b"*")]},
+            {"headers": [(b"host", b"elsewhere.example")], "raw_path": b"/disk:pic.jpg/"},
+        ):
+            assert server.app.state.direct(scope | other) is None
+
+
 async def test_other_requests_for_a_known_image_go_to_the_routes(tmp_path: Path) -> None:
     async with serving(tmp_path, memory=0) as server:
         await server.get(TILE)
