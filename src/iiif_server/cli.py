@@ -1,10 +1,12 @@
 """The command line. Commands import what they need, so that worker processes need not."""
 
 import asyncio
-import signal
+import os
+import socket
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -37,38 +39,52 @@ def main() -> None:
 @_config
 @click.option("--host", help="Address to listen on, instead of http_host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, instead of http_port.")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), help="Server processes, instead of http_processes."
+)
 @click.option("--sample", is_flag=True, help="Serve a sample image besides, made if need be.")
-def serve(config: Path | None, host: str | None, port: int | None, *, sample: bool) -> None:
-    """Serve images. Without any settings: a large sample image, made on the spot."""
-    import uvicorn  # noqa: PLC0415
+def serve(
+    config: Path | None, host: str | None, port: int | None, workers: int | None, *, sample: bool
+) -> None:
+    """Serve images. Without any settings: a large sample image, made on the spot.
 
-    from iiif_server import listening  # noqa: PLC0415
-    from iiif_server.app import create_app  # noqa: PLC0415
-    from iiif_server.telemetry.logs import uvicorn_logging  # noqa: PLC0415
+    On SIGHUP the settings are read again.
+    """
+    from iiif_server import serving, supervision  # noqa: PLC0415
+    from iiif_server.errors import ConfigurationError  # noqa: PLC0415
 
-    settings = _settings(config)
-    if sample or (config is None and not settings.types):
-        settings = _with_sample(settings)
-    host, port = host or settings.http_host, settings.http_port if port is None else port
-    for line in _addresses(settings, host, port):
+    if workers is not None:
+        os.environ["IIIF_HTTP_PROCESSES"] = str(workers)  # also when settings are read again
+    try:
+        settings = _settings_to_serve(config, sample=sample)
+        host, port = host or settings.http_host, settings.http_port if port is None else port
+        count = settings.http_processes
+        sockets = supervision.bind(host, port, count)
+    except ConfigurationError as error:
+        _fail(str(error))
+    for line in _addresses(settings, host, sockets[0].getsockname()[1]):
         click.echo(line)
-    listening.allow_many_files()
-    # uvicorn ends gracefully and then raises the signal again: being asked to end is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    uvicorn.run(
-        create_app(settings),
-        host=host,
-        port=port,
-        log_config=uvicorn_logging(settings.log_level, settings.log_format),
-        proxy_headers=False,  # `trusted_proxies` decides, in routes/addresses.py
-        server_header=False,
-        access_log=False,  # routes/front.py writes one, without signatures
-        http=listening.Listener,
-        ws="none",
-        limit_concurrency=settings.http_connections,
-        timeout_keep_alive=listening.KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=10,
-    )
+    if count > 1:
+        named = [] if config is None else ["--config", str(config)]
+        arguments = [*named, "--sample"] if sample else named
+        sys.exit(serving.supervise(sockets, arguments, settings))
+    serving.run(sockets[0], partial(_settings_to_serve, config, sample=sample))
+
+
+@main.command(hidden=True)
+@_config
+@click.argument("share")
+@click.argument("descriptor", type=int)
+@click.option("--sample", is_flag=True)
+def serve_share(config: Path | None, share: str, descriptor: int, *, sample: bool) -> None:
+    """Serve as one of several processes: number/of, on an open socket."""
+    from iiif_server import serving, supervision  # noqa: PLC0415
+
+    supervision.become_supervised()
+    number, _, of = share.partition("/")
+    listener = socket.socket(fileno=descriptor)
+    read = partial(_settings_to_serve, config, sample=sample)
+    serving.run(listener, read, int(number), int(of))
 
 
 @main.command()
@@ -292,21 +308,41 @@ def _settings(config: Path | None) -> "Settings":
         _fail(str(error))
 
 
+def _settings_to_serve(config: Path | None, *, sample: bool = False) -> "Settings":
+    """The settings, with a sample to serve if it is asked for or nothing else is.
+
+    Raises as `load_settings`.
+    """
+    from iiif_server.settings import load_settings  # noqa: PLC0415
+
+    settings = load_settings(config)
+    nothing = config is None and not settings.types
+    return _with_sample(settings) if sample or nothing else settings
+
+
 def _with_sample(settings: "Settings") -> "Settings":
-    """The settings with a type of one large image besides, which is made if it is not there yet."""
+    """The settings with a type of one large image besides, which is made if it is not there yet.
+
+    Raises ConfigurationError where it cannot be.
+    """
+    from iiif_server.errors import ConfigurationError  # noqa: PLC0415
     from iiif_server.sample import write_sample  # noqa: PLC0415
     from iiif_server.sources.registry import type_options  # noqa: PLC0415
 
     options = settings.types.get(SAMPLE_TYPE) or type_options({"source": "disk"})
     if options.source != "disk":
-        _fail(f"There is a type {SAMPLE_TYPE} already, and it is not on disk: leave out --sample.")
+        raise ConfigurationError(
+            f"There is a type {SAMPLE_TYPE} already, and it is not on disk: leave out --sample."
+        )
     path = settings.source_path / SAMPLE_TYPE / SAMPLE_NAME
     if not path.exists():
         click.echo("Making a sample image, which takes some seconds ...")
         try:
             write_sample(path)
         except OSError as error:
-            _fail(f"The sample image cannot be written to {path}: {error.strerror}")
+            raise ConfigurationError(
+                f"The sample image cannot be written to {path}: {error.strerror}"
+            ) from error
     return settings.model_copy(update={"types": {**settings.types, SAMPLE_TYPE: options}})
 
 

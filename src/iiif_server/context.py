@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ByteSize
+
 from iiif_server.cache.memory import MemoryTier
 from iiif_server.cache.store import Store
 from iiif_server.errors import ConfigurationError
@@ -34,7 +36,7 @@ from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.registry import build_sources
 from iiif_server.telemetry.events import Event, Observer
 from iiif_server.telemetry.logs import log_access
-from iiif_server.telemetry.metrics import Metrics
+from iiif_server.telemetry.metrics import Followed, Metrics
 from iiif_server.telemetry.traces import open_tracer
 from iiif_server.workers.admission import Capacity
 from iiif_server.workers.confinement import Confinement, InForce, available
@@ -53,10 +55,12 @@ _STARTUP_TIMEOUT = 60.0
 
 
 @asynccontextmanager
-async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[Services]:
+async def open_context(
+    settings: Settings, observer: Observer, metrics: Metrics | None = None
+) -> AsyncIterator[Services]:
     """The services of a running server; everything is ended when the context closes."""
+    metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
-        metrics = Metrics()
         observer = _both(metrics.observe, observer)
         store = open_store(settings, observer)
         await asyncio.to_thread(store.open)
@@ -146,6 +150,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             observer=observer,
             journal=Journal(addressing, readers, traced=tracer is not None),
             metrics=metrics,
+            followed=Followed(),
             readiness=readiness,
             limits=settings.limits.output,
             min_sizes_size=settings.min_sizes_size,
@@ -156,9 +161,9 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             },
             started=time.time(),
         )
+        stack.callback(readiness.leave)
         if metrics.instruments.shared:
             await stack.enter_async_context(taking_stock(services))
-        stack.callback(readiness.leave)
         yield services
 
 
@@ -175,6 +180,30 @@ def _both(first: Observer, second: Observer) -> Observer:
 def memory_for_images(settings: Settings) -> int:
     """Bytes that making images may take, over all processes."""
     return int(settings.limits.memory or memory_there_is() // 2)
+
+
+def share_of(settings: Settings, number: int, of: int) -> Settings:
+    """The settings for one of several server processes, the first of which is number 0.
+
+    What bounds all of them together is divided among them, each getting one at least.
+    """
+
+    def part(total: int) -> int:
+        return max(1, total // of + (number < total % of))
+
+    images = settings.image_pool_size
+    if "image_pool_size" not in settings.model_fields_set:
+        images = max(images, 2 * of)  # so that each keeps one free for tiles
+    memory = ByteSize(memory_for_images(settings) // of)
+    return settings.model_copy(
+        update={
+            "image_pool_size": part(images),
+            "size_pool_size": part(settings.size_pool_size),
+            "max_http_fetches": part(settings.max_http_fetches),
+            "http_connections": part(settings.http_connections),
+            "limits": settings.limits.model_copy(update={"memory": memory}),
+        }
+    )
 
 
 def open_store(settings: Settings, observer: Observer) -> Store:

@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """Address to listen on."""
     http_port: int = Field(default=4040, ge=0, le=65535)
     """Port to listen on."""
+    http_processes: int = Field(default=1, ge=1, le=256)
+    """Server processes that share the work, `image_pool_size` and `cache_path` (`--workers`)."""
     http_connections: int = Field(default=1000, ge=1)
     """Connections open at once; further ones are turned away."""
     trusted_proxies: Networks = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
@@ -96,8 +98,8 @@ class Settings(BaseSettings):
     size_pool_size: int = Field(default=2, ge=1)
     """Processes that read headers of originals."""
     image_pool_size: int = Field(default_factory=lambda: (os.cpu_count() or 1) + 1, ge=1)
-    """Processes that make images, one of which is kept for tiles and small images; default: the
-    number of cores and one more."""
+    """Processes that make images, for each server process one of which is kept for tiles and small
+    images; default: the number of cores and one more, and two a server process at least."""
     info_cache_size: int = Field(default=1024, ge=1)
     """Headers of originals kept in memory for info.json (LRU)."""
     image_cache_size_per_process: int = Field(default=5, ge=1)

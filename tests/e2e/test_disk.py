@@ -6,8 +6,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -15,17 +13,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
 from support import pictures
-from support.apps import ADMIN_TOKEN
 from support.apps import _descendants as descendants
 from support.disks import SmallDisk, small_disk
-from support.servers import free_port
+from support.servers import ServerProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -74,64 +70,13 @@ WIDTHS = itertools.count(91)
 """Of derivatives that nobody has asked for yet."""
 
 
-@dataclass
-class Process:
-    """One `iiif-server serve`, which can be killed and started again on the same folders."""
-
-    folder: Path
-    settings: str
-    port: int = field(default_factory=free_port)
-    popen: "subprocess.Popen[bytes] | None" = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "log").read_text()
-
-    def start(self) -> None:
-        self.folder.mkdir(exist_ok=True)
-        config = self.folder / "settings.toml"
-        door = f"admin.token = '{ADMIN_TOKEN}'"
-        config.write_text(f"http_port = {self.port}\n{door}\n{self.settings}")
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("IIIF_")}
-        with (self.folder / "log").open("a") as log:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "iiif_server", "serve", "--config", str(config)],
-                stdout=log,
-                stderr=log,
-                env=environment,
-            )
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            assert self.popen.poll() is None, self.log
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/health", trust_env=False).is_success:
-                    return
-            time.sleep(0.1)
-        raise AssertionError(self.log)
-
-    def kill(self) -> None:
-        """As the kernel does when memory is short: no goodbye."""
-        assert self.popen is not None
-        self.popen.send_signal(signal.SIGKILL)
-        self.popen.wait()
+class Process(ServerProcess):
+    """A server with workers."""
 
     def workers(self) -> list[int]:
         """Processes that make or measure images."""
-        assert self.popen is not None
         children = descendants(self.popen.pid)
         return [pid for pid in children if any(True for _ in _task_parents(pid, children))]
-
-    def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=120, trust_env=False)
-
-    def status(self) -> Any:
-        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
-        url = f"{self.url}/admin/status"
-        return httpx.get(url, timeout=120, trust_env=False, headers=headers).json()
 
 
 def _task_parents(pid: int, among: Sequence[int]) -> Iterator[int]:
@@ -156,7 +101,7 @@ def server(folder: Path, originals: Path, cache: Path, more: str = "") -> Iterat
     try:
         yield process
     finally:
-        if process.popen is not None and process.popen.poll() is None:
+        if process.runs:
             process.kill()
 
 

@@ -10,8 +10,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from support.apps import ADMIN_TOKEN
-from support.servers import Server, running_server
+from support.servers import ADMIN_TOKEN, Server, running_server
 
 WIDTH, HEIGHT, TILE = 4096, 3072, 512
 ORIGINALS, CRAWLERS, TILES = 8, 16, 60

@@ -15,7 +15,6 @@ from click.testing import CliRunner, Result
 from iiif_server import __version__
 from iiif_server.cli import main
 from support.apps import (
-    ADMIN_TOKEN,
     Process,
     is_running,
     opened,
@@ -24,7 +23,7 @@ from support.apps import (
     running_process,
     settings_below,
 )
-from support.servers import free_port
+from support.servers import ADMIN_TOKEN, free_port
 
 
 def configuration(folder: Path, text: str = '[types.disk]\nsource = "disk"\n') -> str:
@@ -365,5 +364,7 @@ class TestServe:
                 check=False,
             )
             assert done.returncode != 0
-            assert "address already in use" in done.stderr
+            assert "Address already in use" in done.stderr
+            assert "Set http_host and http_port" in done.stderr
+            assert not done.stdout  # nothing to open
             assert httpx.get(f"{process.base}/health").status_code == 200

@@ -20,8 +20,8 @@ from iiif_server.app import create_app
 from iiif_server.cli import main
 from iiif_server.settings import ENV_PREFIX, Settings
 from iiif_server.telemetry.metrics import Metrics
-from support.apps import ADMIN_TOKEN
 from support.charts import Chart
+from support.servers import ADMIN_TOKEN
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

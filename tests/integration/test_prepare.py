@@ -9,7 +9,8 @@ from PIL import Image
 
 from iiif_server.cli import main
 from iiif_server.settings import load_settings
-from support.apps import ADMIN_TOKEN, running_app
+from support.apps import running_app
+from support.servers import ADMIN_TOKEN
 
 LARGE = (700, 500)
 SMALL = (100, 80)

@@ -24,15 +24,12 @@ from iiif_server.routes.services import Services
 from iiif_server.settings import Settings
 from iiif_server.sources.fetching import FetchOptions
 from iiif_server.telemetry.events import Event
-from support.servers import free_port
+from support.servers import ADMIN_TOKEN, free_port
 
 LOOPBACK = (IPv4Network("127.0.0.0/8"),)
 """For `fetch.allow_networks`: where the upstream is."""
 PEER = ("127.0.0.1", 50_000)
 """Whom requests come from, unless a test says otherwise."""
-
-ADMIN_TOKEN = "the-token-of-these-tests"
-"""For `admin.token`; no secret."""
 
 Kind = TypeVar("Kind", bound=Event)
 

@@ -8,10 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
+
+ADMIN_TOKEN = "the-token-of-these-tests"
+"""For `admin.token`; no secret."""
 
 _STARTUP_SECONDS = 60
 
@@ -31,6 +35,79 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+@dataclass
+class ServerProcess:
+    """One `iiif-server serve`, which can be killed and started again on the same folders."""
+
+    folder: Path
+    settings: str
+    port: int = field(default_factory=free_port)
+    _popen: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    @property
+    def popen(self) -> "subprocess.Popen[bytes]":
+        assert self._popen is not None
+        return self._popen
+
+    @property
+    def runs(self) -> bool:
+        return self._popen is not None and self._popen.poll() is None
+
+    def configure(self, settings: str) -> None:
+        """Write other settings, for when they are read next."""
+        self.settings = settings
+        door = f"admin.token = '{ADMIN_TOKEN}'"
+        config = self.folder / "settings.toml"
+        config.write_text(f"http_port = {self.port}\n{door}\n{self.settings}")
+
+    def start(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        self.configure(self.settings)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("IIIF_")}
+        config = str(self.folder / "settings.toml")
+        with (self.folder / "log").open("a") as log:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", "iiif_server", "serve", "--config", config],
+                stdout=log,
+                stderr=log,
+                env=environment,
+            )
+        deadline = time.monotonic() + 2 * _STARTUP_SECONDS
+        while time.monotonic() < deadline:
+            assert self.popen.poll() is None, self.log
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"{self.url}/health", trust_env=False).is_success:
+                    return
+            time.sleep(0.1)
+        raise AssertionError(self.log)
+
+    def end(self) -> None:
+        """As an operator does, who expects no error."""
+        self.popen.send_signal(signal.SIGTERM)
+        assert self.popen.wait(30) == 0, self.log
+
+    def kill(self) -> None:
+        """As the kernel does when memory is short: no goodbye."""
+        self.popen.send_signal(signal.SIGKILL)
+        self.popen.wait()
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=120, trust_env=False)
+
+    def status(self) -> Any:
+        headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+        url = f"{self.url}/admin/status"
+        return httpx.get(url, timeout=120, trust_env=False, headers=headers).json()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Literal
 
 from iiif_server.cache.drafts import Draft
 from iiif_server.cache.single_flight import SingleFlight
@@ -14,6 +15,7 @@ from iiif_server.cache.threads import run_to_its_end
 from iiif_server.errors import (
     IiifServerError,
     ImageTooLargeError,
+    NotKeptError,
     NotNowError,
     OriginalChangedError,
     QuarantinedError,
@@ -61,6 +63,8 @@ from iiif_server.workers.admission import Demand, lane_of
 from iiif_server.workers.pool import WorkerPool
 
 _SMALL_PIXELS = 1_000_000
+_WORTH_A_LOCK = 25_000_000
+"""The effort (pixels of a JPEG to be decoded) from which on two processes do not make the same."""
 _READ_TRIES = 3
 """How often an entry is looked for that others may evict between its being found and opened; the
 last time it is not kept at all."""
@@ -123,7 +127,7 @@ class _Made:
 
     content: bytes | Entry
     """The bytes, or the entry that has them."""
-    engine: Engine
+    engine: Engine | Literal["cache"]
     stages: Mapping[str, float]
 
 
@@ -303,13 +307,18 @@ class Derivatives:
             target = await run_to_its_end(self._store.reserve, undo=_give_up)
         try:
             plan = await self._plan(resolved, target)
-            rendered = await self._run(resolved, plan)
-            content: bytes | Entry = rendered.data or b""
-            if target is not None:
-                content = await run_to_its_end(self._keep, resolved, rendered, target)
-            if keep and small and isinstance(content, bytes):
-                suffix = resolved.rendition.format
-                await asyncio.to_thread(self._store.keep, resolved.key, content, suffix)
+            async with AsyncExitStack() as stack:
+                if keep and cost_of_render(plan).effort >= _WORTH_A_LOCK:
+                    entry = await self._made_elsewhere(resolved.key, stack)
+                    if entry is not None:
+                        return _Made(entry, "cache", {})
+                rendered = await self._run(resolved, plan)
+                content: bytes | Entry = rendered.data or b""
+                if target is not None:
+                    content = await run_to_its_end(self._keep, resolved, rendered, target)
+                if keep and small and isinstance(content, bytes):
+                    suffix = resolved.rendition.format
+                    await asyncio.to_thread(self._store.keep, resolved.key, content, suffix)
         except NotNowError:  # whoever refused has told
             raise
         except IiifServerError as error:
@@ -329,6 +338,13 @@ class Derivatives:
             )
         )
         return _Made(content, rendered.engine, {"queue": queued, **rendered.stages})
+
+    async def _made_elsewhere(self, key: EntryKey, stack: AsyncExitStack) -> Entry | None:
+        """What another process has just made; else none makes it while the stack is open."""
+        with suppress(NotKeptError):
+            await stack.enter_async_context(self._store.lock(key))
+            return await asyncio.to_thread(self._store.find, key)
+        return None
 
     async def _plan(self, resolved: Resolved, target: Draft | None) -> RenderPlan:
         engine, tile, level = resolved.engine, None, None

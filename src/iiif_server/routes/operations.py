@@ -1,5 +1,6 @@
 """Whether the server answers, what it can do, and what it is doing."""
 
+import os
 import re
 import time
 from base64 import b64encode
@@ -63,6 +64,8 @@ class Status(BaseModel):
     """What the server is, can do, and is doing: for those who run it."""
 
     version: str
+    process: int
+    """The id of the server process that answers; all numbers here are its own."""
     uptime: float
     """In seconds."""
     engines: dict[str, bool]
@@ -155,6 +158,7 @@ def detailed(provided: Services) -> Status:
     """What the server is, can do, and is doing."""
     return Status(
         version=__version__,
+        process=os.getpid(),
         uptime=_uptime(provided),
         engines=_engines(provided),
         formats=list(provided.formats),

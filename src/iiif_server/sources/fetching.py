@@ -144,6 +144,11 @@ class Fetcher:
         self._incoming.mkdir(parents=True, exist_ok=True)
         return self._incoming / secrets.token_hex(16)
 
+    @property
+    def incoming(self) -> Path:
+        """The folder of what is being fetched."""
+        return self._incoming
+
     def remove_abandoned(self) -> None:
         """Remove what fetches of a process that was killed have left."""
         with contextlib.suppress(OSError):  # no such folder yet, or not ours to tidy

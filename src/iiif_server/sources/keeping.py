@@ -5,11 +5,12 @@ import os
 import stat
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from iiif_server.cache.drafts import locked
 from iiif_server.cache.failures import RecentFailures
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.errors import (
@@ -93,10 +94,16 @@ class KeptOriginals:
 
     async def _fetch(self, name: str, origin: Origin) -> Path:
         self._failures.raise_recent(name)
-        # Another flight may have landed between the caller's look and the start of this one.
-        kept = await _on_disk(self._find, name)
-        if kept is not None:
-            return kept.path
+        async with AsyncExitStack() as stack:
+            with suppress(OSError):  # whoever writes the original says what the disk has against it
+                lock = self._fetcher.incoming / f"{digest(f'{self._type}:{name}')}.lock"
+                await stack.enter_async_context(locked(lock))
+            # Another flight may have landed between the caller's look and the start of this one, or
+            # another process have fetched it while this one waited.
+            kept = await _on_disk(self._find, name)
+            return await self._fetched(name, origin) if kept is None else kept.path
+
+    async def _fetched(self, name: str, origin: Origin) -> Path:
         target = await _on_disk(self._place, name)
         try:
             found = await self._bring(name, origin, target, _NOTHING)

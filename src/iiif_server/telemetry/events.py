@@ -59,6 +59,30 @@ class PyramidFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsReloaded:
+    """Newer settings have taken effect; `needs_restart` are those changed ones that have not."""
+
+    changed: str
+    needs_restart: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRefused:
+    """Newer settings cannot be used, and those before them stay; `reason` says what to do."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerProcessReplaced:
+    """One of several server processes has ended by itself, and another takes its place."""
+
+    number: int
+    code: int
+    """Its exit code; negative: the signal that ended it."""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerReplaced:
     """A worker process died or was killed, and another took its place."""
 
@@ -164,6 +188,9 @@ Event = (
     | RenderFailed
     | PyramidFailed
     | PyramidMade
+    | ServerProcessReplaced
+    | SettingsRefused
+    | SettingsReloaded
     | WorkerReplaced
     | WorkerRenewed
     | WorkRefused

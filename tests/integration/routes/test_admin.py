@@ -8,7 +8,6 @@ import pytest_asyncio
 
 from iiif_server.telemetry.events import AccessRefused
 from support.apps import (
-    ADMIN_TOKEN,
     Server,
     lasting,
     opened,
@@ -17,6 +16,7 @@ from support.apps import (
     settings_below,
     until,
 )
+from support.servers import ADMIN_TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

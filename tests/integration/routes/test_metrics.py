@@ -14,7 +14,8 @@ from iiif_server.cache.store import CacheOptions
 from iiif_server.pipeline.pyramids import PyramidOptions
 from iiif_server.routes.journal import IMAGE
 from iiif_server.telemetry.events import AccessRefused
-from support.apps import ADMIN_TOKEN, PEER, Server, lasting, picture, running_app, settings_below
+from support.apps import PEER, Server, lasting, picture, running_app, settings_below
+from support.servers import ADMIN_TOKEN
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -14,7 +14,8 @@ from iiif_server.pipeline.originals import Originals
 from iiif_server.routes import readiness
 from iiif_server.routes.readiness import Readiness
 from iiif_server.telemetry.events import BecameReady, BecameUnready, Event
-from support.apps import ADMIN_TOKEN, Server, picture, running_app, settings_below
+from support.apps import Server, picture, running_app, settings_below
+from support.servers import ADMIN_TOKEN
 
 
 @asynccontextmanager

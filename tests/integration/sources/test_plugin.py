@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support.apps import ADMIN_TOKEN, picture, running_process
+from support.apps import picture, running_process
+from support.servers import ADMIN_TOKEN
 
 MODULE = '''
 """Originals that are drawn on demand: the name `64x48` is an image of that size."""

@@ -1,0 +1,170 @@
+"""Newer settings for a server that runs: the next application takes over, request by request."""
+
+import asyncio
+import signal
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
+
+from iiif_server.errors import ConfigurationError, IiifServerError
+from iiif_server.settings import Settings
+from iiif_server.telemetry.events import Observer, SettingsRefused, SettingsReloaded
+
+_NEEDS_RESTART = ("http_host", "http_port", "http_connections", "http_processes")
+"""What is settled when the process begins to listen."""
+
+
+def changes(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
+    """The names of the settings that are other ones now, and of those that need a restart."""
+    changed = [name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)]
+    return (
+        [name for name in changed if name not in _NEEDS_RESTART],
+        [name for name in changed if name in _NEEDS_RESTART],
+    )
+
+
+@dataclass(slots=True, eq=False)
+class _Generation:
+    """One application with its settings, from its start to the end of its last request."""
+
+    settings: Settings
+    app: FastAPI
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: int = 0
+    task: "asyncio.Task[None] | None" = None
+
+    async def live(self) -> None:
+        """Be open until `over`, and until the last request is answered."""
+        async with self.app.router.lifespan_context(self.app):
+            self.started.set()
+            await self.over.wait()
+            if self.requests:
+                await self.idle.wait()
+
+    async def start(self) -> None:
+        """Return when it may be asked; raises what keeps it from starting."""
+        self.task = asyncio.create_task(self.live())
+        starting = asyncio.create_task(self.started.wait())
+        await asyncio.wait({self.task, starting}, return_when=asyncio.FIRST_COMPLETED)
+        starting.cancel()
+        if self.task.done():
+            self.task.result()
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.requests += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.requests -= 1
+            if not self.requests and self.over.is_set():
+                self.idle.set()
+
+
+class Reloading:
+    """An ASGI application that is made anew, with the settings of then, on SIGHUP.
+
+    Requests that are under way end where they began; connections stay open. Settings that cannot
+    be, or with which the application does not start, are told of, and change nothing.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Settings],
+        make: Callable[[Settings], FastAPI],
+        observer: Observer,
+    ) -> None:
+        """`read` gives the settings as they are now, and `make` an application of them.
+
+        Raises ConfigurationError if the first ones cannot be.
+        """
+        self._asked = False
+        with suppress(ValueError, AttributeError):  # not this thread's, or not on this system
+            signal.signal(signal.SIGHUP, self._ask)
+        self._read = read
+        settings = read()
+        self._make = make
+        self._observe = observer
+        self._current = _Generation(settings, make(settings))
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Reloading {self._current.app!r}>"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or live as long as the server does."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._current.answer(scope, receive, send)
+
+    @property
+    def settings(self) -> Settings:
+        """Those that are in effect."""
+        return self._current.settings
+
+    @property
+    def retired(self) -> "frozenset[asyncio.Task[None]]":
+        """The former applications that are still ending."""
+        return frozenset(self._tasks)
+
+    async def reload(self) -> None:
+        """Have the settings as they are now take effect; what is wrong with them is told."""
+        async with self._reloading:
+            try:
+                settings = self._read()
+                changed, left = changes(self._current.settings, settings)
+                fresh = _Generation(settings, self._make(settings))
+                await fresh.start()
+            except Exception as error:  # noqa: BLE001 - the server goes on as it is
+                known = isinstance(error, IiifServerError)
+                self._observe(SettingsRefused(str(error) if known else repr(error)))
+                return
+            former, self._current = self._current, fresh
+            self._observe(SettingsReloaded(", ".join(changed), ", ".join(left)))
+            former.over.set()
+            if former.task is not None:
+                self._keep(former.task)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._current.start()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server does not start
+            known = isinstance(error, ConfigurationError)
+            message = str(error) if known else traceback.format_exc()
+            await send({"type": "lifespan.startup.failed", "message": message})
+            return
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
+            loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+        if self._asked:  # while it started
+            self._begin_reload()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        left = set(self._tasks)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
+        self._current.over.set()
+        self._current.idle.set()  # whoever is not answered by now will not be
+        if self._current.task is not None:
+            await self._current.task
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
+
+    def _begin_reload(self) -> None:
+        self._keep(asyncio.create_task(self.reload()))
+
+    def _keep(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

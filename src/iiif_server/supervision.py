@@ -1,0 +1,167 @@
+"""Several server processes on one port: started, started again, told to reload, and ended together.
+
+Each has a socket of its own on the port, among which the kernel spreads connections. The sockets
+are opened here, so that those who come while a process is started again wait and are not refused.
+"""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from iiif_server.errors import ConfigurationError
+from iiif_server.telemetry.events import Observer, ServerProcessReplaced
+
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+_END_SECONDS = 15.0
+"""How long processes have to answer what they have begun, when they are to end."""
+_SHORT_LIFE = 10.0
+"""Seconds; a process that ends sooner is started again with a pause before."""
+_PAUSE = 1.0
+_SET_PDEATHSIG = 1
+
+Command = Callable[[int, int], Sequence[str]]
+"""The command line of the process of a number, which listens on a file descriptor."""
+
+
+def bind(host: str, port: int, sockets: int = 1) -> list[socket.socket]:
+    """Sockets that listen on one port, connections being spread among them.
+
+    Port 0 is one that is free. Raises ConfigurationError where the address is not to be had.
+    """
+    found: list[socket.socket] = []
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        for _ in range(sockets):
+            one = socket.socket(family, kind, protocol)
+            found.append(one)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if sockets > 1:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            one.bind((address[0], found[0].getsockname()[1] or port, *address[2:]))
+    except OSError as error:
+        for one in found:
+            one.close()
+        raise ConfigurationError(
+            f"The server cannot listen on {host} port {port}: {error.strerror}. "
+            "Set http_host and http_port, or end what is listening there."
+        ) from error
+    return found
+
+
+@dataclass(slots=True)
+class _Process:
+    number: int
+    popen: "subprocess.Popen[bytes]"
+    started: float
+
+
+class Supervisor:
+    """Runs a process for each socket until it is told to end."""
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        command: Command,
+        observer: Observer,
+        forget: Callable[[int], None],
+    ) -> None:
+        """`forget` is told the id of each process that has ended."""
+        self._sockets = sockets
+        self._command = command
+        self._observe = observer
+        self._forget = forget
+        self._processes: dict[int, _Process] = {}
+        self._due: dict[int, float] = {}
+        """When the process of a number is started again, on the monotonic clock."""
+
+    def __repr__(self) -> str:
+        return f"<Supervisor of {len(self._sockets)} processes>"
+
+    def run(self) -> int:
+        """Return the exit code when all processes have ended.
+
+        SIGTERM and SIGINT end them, and so does one that cannot start; SIGHUP is passed on.
+        """
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            for number in range(len(self._sockets)):
+                self._start(number)
+            return self._watch()
+        finally:
+            self._end()
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+
+    def _watch(self) -> int:
+        while True:
+            got = self._next_signal()
+            if got in {signal.SIGTERM, signal.SIGINT}:
+                return 0
+            if got == signal.SIGHUP:
+                for process in self._processes.values():
+                    process.popen.send_signal(signal.SIGHUP)
+            for process in list(self._processes.values()):
+                code = process.popen.poll()
+                if code is not None and not self._replace(process, code):
+                    return code if code > 0 else 1
+            for number, due in list(self._due.items()):
+                if time.monotonic() >= due:
+                    self._start(number)
+
+    def _next_signal(self) -> int | None:
+        due = min(self._due.values(), default=None)
+        if due is None:
+            return signal.sigwaitinfo(_SIGNALS).si_signo
+        found = signal.sigtimedwait(_SIGNALS, max(0.0, due - time.monotonic()))
+        return None if found is None else found.si_signo
+
+    def _start(self, number: int) -> None:
+        self._due.pop(number, None)
+        descriptor = self._sockets[number].fileno()
+        popen = subprocess.Popen(  # noqa: S603 - this program itself
+            self._command(number, descriptor), pass_fds=[descriptor]
+        )
+        self._processes[number] = _Process(number, popen, time.monotonic())
+
+    def _replace(self, process: _Process, code: int) -> bool:
+        """Have another process started for one that has ended; not for one that said why."""
+        del self._processes[process.number]
+        self._forget(process.popen.pid)
+        if code == CANNOT_START:
+            return False
+        self._observe(ServerProcessReplaced(process.number, code))
+        now = time.monotonic()
+        pause = _PAUSE if now - process.started < _SHORT_LIFE else 0.0
+        self._due[process.number] = now + pause
+        return True
+
+    def _end(self) -> None:
+        for process in self._processes.values():
+            process.popen.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + _END_SECONDS
+        for process in self._processes.values():
+            try:
+                process.popen.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.popen.kill()
+                process.popen.wait()
+
+
+CANNOT_START = 3
+"""The exit code of a server process that could not start, and has said why."""
+
+
+def become_supervised() -> None:
+    """Prepare a process that a Supervisor has started: it hears signals, and ends with it."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() == 1:  # it was too late
+            sys.exit(0)
