@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from iiif_server.context import open_context
 from iiif_server.image_api.versions import V2, V3
-from iiif_server.routes import admin, measures, operations, problems
+from iiif_server.routes import admin, measures, operations, pages, problems
 from iiif_server.routes.front import Front
 from iiif_server.routes.hot import Hot
 from iiif_server.routes.image_api import base_uri_router, image_api_router
@@ -31,6 +31,36 @@ _NO_TELEMETRY: Any = {
 """FastAPI's own would send whole paths, with signatures in them; `telemetry` is ours."""
 
 
+_GROUPS = [
+    {
+        "name": "Images",
+        "description": "The addresses to give to others: the Image API in version 3.0, and 2.1 "
+        "for those who ask for it in `Accept`.",
+    },
+    {
+        "name": "Pages",
+        "description": "For people: a viewer of each image. `/` is the gallery.",
+    },
+    {
+        "name": "Image API 3.0",
+        "description": "The same where the version stands in the address.",
+    },
+    {
+        "name": "Image API 2.1",
+        "description": "For viewers of the older version: sizes are written otherwise.",
+    },
+    {
+        "name": "Operations",
+        "description": "Whether the server answers, and what it can do.",
+    },
+]
+"""The groups of routes, in the order in which they are shown."""
+_ADMINISTRATION = {
+    "name": "Administration",
+    "description": "For those who run the server: with the token of `[admin] token` only.",
+}
+
+
 def create_app(
     settings: Settings | None = None,
     observer: Observer = log_event,
@@ -49,17 +79,20 @@ def create_app(
             app.state.services = services
             yield
 
+    closed = chosen.admin.token is None
     app = FastAPI(
         title="iiif-server",
         version="1",  # of this document; which version of the server it is, is not for everyone
         description=_DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
-        docs_url=None,  # `operations` has it, with a policy
+        openapi_tags=_GROUPS if closed else [*_GROUPS, _ADMINISTRATION],
+        docs_url=None,  # `pages` has it, with a policy
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
     problems.install(app)
+    app.include_router(pages.router)
     app.include_router(operations.router)
     administrative = []
     if chosen.admin.token is not None:
@@ -71,8 +104,10 @@ def create_app(
         app.include_router(measures.metrics_router(allowed))
     for version in (V3, V2):
         app.include_router(image_api_router(version, version.path))
+        app.include_router(pages.viewer_router(version, version.path))
         app.include_router(base_uri_router(version, version.path))
     app.include_router(image_api_router(V3, ""))
+    app.include_router(pages.viewer_router(V3, ""))
     app.include_router(base_uri_router(V3, ""))
     app.add_middleware(Front, administrative=tuple(administrative))
     app.add_middleware(

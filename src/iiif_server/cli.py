@@ -6,7 +6,6 @@ import socket
 import sys
 import time
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -58,33 +57,33 @@ def serve(
     try:
         settings = _settings_to_serve(config, sample=sample)
         host, port = host or settings.http_host, settings.http_port if port is None else port
-        count = settings.http_processes
-        sockets = supervision.bind(host, port, count)
+        sockets = supervision.bind(host, port, settings.http_processes)
     except ConfigurationError as error:
         _fail(str(error))
     for line in _addresses(settings, host, sockets[0].getsockname()[1]):
         click.echo(line)
-    if count > 1:
-        named = [] if config is None else ["--config", str(config)]
-        arguments = [*named, "--sample"] if sample else named
-        sys.exit(serving.supervise(sockets, arguments, settings))
-    serving.run(sockets[0], partial(_settings_to_serve, config, sample=sample))
+    if len(sockets) > 1:
+        sys.exit(serving.supervise(sockets, config, settings, sample=sample))
+    serving.run(sockets[0], lambda: _settings_to_serve(config, sample=sample))
 
 
 @main.command(hidden=True)
 @_config
+@click.option("--sample", is_flag=True)
 @click.argument("share")
 @click.argument("descriptor", type=int)
-@click.option("--sample", is_flag=True)
 def serve_share(config: Path | None, share: str, descriptor: int, *, sample: bool) -> None:
     """Serve as one of several processes: number/of, on an open socket."""
     from iiif_server import serving, supervision  # noqa: PLC0415
 
     supervision.become_supervised()
     number, _, of = share.partition("/")
-    listener = socket.socket(fileno=descriptor)
-    read = partial(_settings_to_serve, config, sample=sample)
-    serving.run(listener, read, int(number), int(of))
+    serving.run(
+        socket.socket(fileno=descriptor),
+        lambda: _settings_to_serve(config, sample=sample),
+        int(number),
+        int(of),
+    )
 
 
 @main.command()
@@ -308,23 +307,21 @@ def _settings(config: Path | None) -> "Settings":
         _fail(str(error))
 
 
-def _settings_to_serve(config: Path | None, *, sample: bool = False) -> "Settings":
-    """The settings, with a sample to serve if it is asked for or nothing else is.
+def _settings_to_serve(config: Path | None, *, sample: bool) -> "Settings":
+    """The settings, with a sample to serve if that is wanted or nothing else is there.
 
-    Raises as `load_settings`.
+    Raises ConfigurationError.
     """
     from iiif_server.settings import load_settings  # noqa: PLC0415
 
     settings = load_settings(config)
-    nothing = config is None and not settings.types
-    return _with_sample(settings) if sample or nothing else settings
+    if sample or (config is None and not settings.types):
+        return _with_sample(settings)
+    return settings
 
 
 def _with_sample(settings: "Settings") -> "Settings":
-    """The settings with a type of one large image besides, which is made if it is not there yet.
-
-    Raises ConfigurationError where it cannot be.
-    """
+    """The settings with a type of one large image besides, which is made if it is not there yet."""
     from iiif_server.errors import ConfigurationError  # noqa: PLC0415
     from iiif_server.sample import write_sample  # noqa: PLC0415
     from iiif_server.sources.registry import type_options  # noqa: PLC0415
@@ -349,10 +346,15 @@ def _with_sample(settings: "Settings") -> "Settings":
 def _addresses(settings: "Settings", host: str, port: int) -> list[str]:
     """What to open, now that the server is about to listen."""
     base = settings.base_url or _base(host, port)
-    lines = [f"{base}/docs     what can be asked for", f"{base}/status   what the server does"]
+    lines = [
+        f"{base}/         what there is to see",
+        f"{base}/docs     what can be asked for",
+        f"{base}/status   what the server does",
+    ]
     if SAMPLE_TYPE in settings.types:
         image = f"{base}/{SAMPLE_TYPE}:{SAMPLE_NAME}"
         lines = [
+            f"{image}/view   to zoom into",
             f"{image}/info.json",
             f"{image}/full/!1200,1200/0/default.jpg   the whole sheet",
             f"{image}/4096,3072,512,512/max/0/default.jpg   a tile at full resolution",

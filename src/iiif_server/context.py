@@ -14,14 +14,18 @@ from pydantic import ByteSize
 from iiif_server.cache.memory import MemoryTier
 from iiif_server.cache.store import Store
 from iiif_server.errors import ConfigurationError
+from iiif_server.image_api.formats import Format
 from iiif_server.imaging import jpegtran
 from iiif_server.imaging.render import output_formats, prepare_process
+from iiif_server.pages.files import PageFiles
+from iiif_server.pages.rendering import Pages
 from iiif_server.pipeline.derivatives import Derivatives
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.known import KnownImages
 from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.pyramids import Pyramids
 from iiif_server.pipeline.quarantine import Quarantine
+from iiif_server.pipeline.shelves import Shelves
 from iiif_server.pipeline.tiled import TiledOriginals
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.credentials import Credentials
@@ -119,6 +123,11 @@ async def open_context(
         stack.push_async_callback(derivatives.close)
         answers: MemoryTier[Any, Any] = MemoryTier(int(settings.cache.memory_bytes))
         await stack.enter_async_context(_sweeping(store))
+        shelves = Shelves(originals)
+        stack.push_async_callback(shelves.close)
+        files = await asyncio.to_thread(PageFiles)
+        # No tile of a pyramid is a WebP, so no page of thumbnails has pyramids made.
+        thumbnail = Format.WEBP if Format.WEBP in formats else Format.JPG
         addressing = Addressing(settings.base_url, settings.trusted_proxies)
         readers = [metrics.answered, log_access]
         tracer = open_tracer(settings.tracing)
@@ -154,11 +163,16 @@ async def open_context(
             readiness=readiness,
             limits=settings.limits.output,
             min_sizes_size=settings.min_sizes_size,
+            accel_redirect=settings.delivery.accel_redirect,
             canonical_redirect=settings.canonical_redirect,
             confinement={
                 "size": header_pool.in_force,
                 "image": image_pool.in_force,
             },
+            shelves=shelves,
+            files=files,
+            pages=Pages(files.digest, thumbnail, settings.pages.title),
+            page_options=settings.pages,
             started=time.time(),
         )
         stack.callback(readiness.leave)

@@ -107,6 +107,16 @@ class OriginalNotFoundError(NotFoundError):
     """The source has no original of this name."""
 
 
+class FolderNotFoundError(NotFoundError):
+    """No folder of this name is shown, whether there is one or not."""
+
+    def __init__(
+        self,
+        message: str = "There is no folder of images with this name that is open to everyone.",
+    ) -> None:
+        super().__init__(message)
+
+
 class UntrustedUrlError(RequestRefusedError):
     """A `trusted_web` name whose URL the type does not trust."""
 

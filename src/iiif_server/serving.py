@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
@@ -17,8 +18,8 @@ from iiif_server.context import share_of
 from iiif_server.reloading import Reloading
 from iiif_server.settings import Settings
 from iiif_server.supervision import Supervisor
+from iiif_server.telemetry import metrics
 from iiif_server.telemetry.logs import log_event, uvicorn_logging
-from iiif_server.telemetry.metrics import Metrics, folder, forget
 
 _END_SECONDS = 10
 
@@ -37,8 +38,8 @@ def run(
     listening.allow_many_files()
     # uvicorn ends gracefully and then raises the signal again: being asked to end is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    metrics = Metrics()  # of the process, whatever its settings are
-    app = Reloading(share, partial(_application, metrics), log_event)
+    numbers = metrics.Metrics()  # the process's, whatever its settings are
+    app = Reloading(share, partial(_application, numbers), log_event)
     config = uvicorn.Config(
         app,
         log_config=None,  # `_application` sets it, and again when settings are reloaded
@@ -57,23 +58,22 @@ def run(
 
 
 def supervise(
-    sockets: Sequence[socket.socket], arguments: Sequence[str], settings: Settings
+    sockets: Sequence[socket.socket], config: Path | None, settings: Settings, *, sample: bool
 ) -> int:
-    """Have a process serve on each of the sockets; the exit code, when all have ended.
-
-    `arguments` are what each is to be told besides.
-    """
+    """Have a process serve on each of the sockets; the exit code, when all have ended."""
     logging.config.dictConfig(uvicorn_logging(settings.log_level, settings.log_format))
 
     def command(number: int, descriptor: int) -> list[str]:
         share = f"{number}/{len(sockets)}"
+        named = [] if config is None else ["--config", str(config)]
+        named += ["--sample"] if sample else []
         program = [sys.executable, "-m", "iiif_server", "serve-share"]
-        return [*program, *arguments, share, str(descriptor)]
+        return [*program, *named, share, str(descriptor)]
 
-    with folder():
-        return Supervisor(sockets, command, log_event, forget).run()
+    with metrics.folder():
+        return Supervisor(sockets, command, log_event, metrics.forget).run()
 
 
-def _application(metrics: Metrics, settings: Settings) -> FastAPI:
+def _application(numbers: metrics.Metrics, settings: Settings) -> FastAPI:
     logging.config.dictConfig(uvicorn_logging(settings.log_level, settings.log_format))
-    return create_app(settings, metrics=metrics)
+    return create_app(settings, metrics=numbers)

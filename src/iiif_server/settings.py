@@ -32,9 +32,11 @@ from iiif_server.cache.store import CacheOptions
 from iiif_server.errors import ConfigurationError
 from iiif_server.image_api.identifier import TYPE_PATTERN
 from iiif_server.imaging.options import EncodingOptions
+from iiif_server.pages.options import PagesOptions
 from iiif_server.pipeline.limits import LimitsOptions
 from iiif_server.pipeline.pyramids import PyramidOptions
 from iiif_server.routes.credentials import AdminOptions
+from iiif_server.routes.delivery import DeliveryOptions
 from iiif_server.routes.measures import MetricsOptions
 from iiif_server.routes.signing import SigningOptions
 from iiif_server.sources.base import TypeOptions
@@ -123,7 +125,9 @@ class Settings(BaseSettings):
     encoding: EncodingOptions = EncodingOptions()
     admin: AdminOptions = AdminOptions()
     signing: SigningOptions = SigningOptions()
+    delivery: DeliveryOptions = DeliveryOptions()
     workers: WorkerOptions = WorkerOptions()
+    pages: PagesOptions = PagesOptions()
     metrics: MetricsOptions = MetricsOptions()
     tracing: TracingOptions = TracingOptions()
 

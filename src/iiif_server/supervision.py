@@ -71,13 +71,13 @@ class Supervisor:
         sockets: Sequence[socket.socket],
         command: Command,
         observer: Observer,
-        forget: Callable[[int], None],
+        ended: Callable[[int], object],
     ) -> None:
-        """`forget` is told the id of each process that has ended."""
+        """`ended` is called with the id of each process that has ended."""
+        self._ended = ended
         self._sockets = sockets
         self._command = command
         self._observe = observer
-        self._forget = forget
         self._processes: dict[int, _Process] = {}
         self._due: dict[int, float] = {}
         """When the process of a number is started again, on the monotonic clock."""
@@ -133,7 +133,7 @@ class Supervisor:
     def _replace(self, process: _Process, code: int) -> bool:
         """Have another process started for one that has ended; not for one that said why."""
         del self._processes[process.number]
-        self._forget(process.popen.pid)
+        self._ended(process.popen.pid)
         if code == CANNOT_START:
             return False
         self._observe(ServerProcessReplaced(process.number, code))

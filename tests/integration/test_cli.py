@@ -289,6 +289,7 @@ class TestServe:
             assert opened(image).size == (50, 38)
             assert ended(process, signal.SIGTERM)[::2] == (0, [])
             output, _ = process.popen.communicate()
+        assert f"{process.base}/ " in output
         assert f"{process.base}/docs" in output
         assert f"{process.base}/status" in output
 

@@ -202,6 +202,11 @@ class Store:
         )
 
     @property
+    def entries(self) -> Path:
+        """The folder that all entries are below."""
+        return self._entries
+
+    @property
     def incoming(self) -> Path:
         """The folder of the files that `reserve` gives."""
         return self._incoming
@@ -255,6 +260,10 @@ class Store:
     def check(self, entry: Entry) -> bool:
         """Whether the file's bytes are right, whatever was found before; if not it is removed."""
         self._verified.pop(entry.path.name, None)
+        return self.is_sound(entry)
+
+    def is_sound(self, entry: Entry) -> bool:
+        """The same, looked at once for as long as nothing is done to the file."""
         try:
             with _open_file(entry.path) as file:
                 if self._is_right(entry, file.fileno()):

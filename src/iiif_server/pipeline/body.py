@@ -11,7 +11,7 @@ IN_MEMORY = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Exactly `length` bytes, either here or in a file that is open and at its start.
+    """Exactly `length` bytes: here, or in a file that is open and at its start, or can be opened.
 
     Whoever gets a body with a file closes it.
     """
@@ -19,6 +19,8 @@ class Body:
     length: int
     data: bytes | None = None
     file: BinaryIO | None = None
+    path: Path | None = None
+    """The file by its name instead, for somebody else to open; that nobody closes."""
 
 
 def open_body(path: Path) -> Body:

@@ -222,8 +222,8 @@ class Derivatives:
         """Take note of an answer that an engine has made."""
         self._made_by[engine] = self._made_by.get(engine, 0) + 1
 
-    async def body(self, resolved: Resolved) -> Body:
-        """The bytes of the answer, complete.
+    async def body(self, resolved: Resolved, *, by_path: bool = False) -> Body:
+        """The bytes of the answer, complete; `by_path`: where they are, if that is in the store.
 
         Raises OriginalRefusedError, RenderFailedError, NotNowError, or ImageTooLargeError.
         """
@@ -246,7 +246,7 @@ class Derivatives:
                 self._count(resolved, Engine.TILE)
                 return Body(len(data), data)
         with self._store.hold(resolved.key):
-            return await self._stored_or_made(resolved)
+            return await self._stored_or_made(resolved, by_path=by_path)
 
     async def outlook(self, resolved: Resolved) -> Outlook:
         """How the request would be answered now; nothing is made."""
@@ -268,10 +268,11 @@ class Derivatives:
         if self._housekeeping:
             await asyncio.wait(self._housekeeping)
 
-    async def _stored_or_made(self, resolved: Resolved) -> Body:
+    async def _stored_or_made(self, resolved: Resolved, *, by_path: bool) -> Body:
+        find = self._find_path if by_path else self._find
         for tries_left in reversed(range(_READ_TRIES)):
             with resolved.stages.measure("cache"):
-                stored = await run_to_its_end(self._find, resolved.key, undo=_close)
+                stored = await run_to_its_end(find, resolved.key, undo=_close)
             if stored is not None:
                 resolved.stages.engine = "cache"
                 return stored
@@ -291,6 +292,12 @@ class Derivatives:
     def _find(self, key: EntryKey) -> Body | None:
         entry = self._store.find(key)
         return None if entry is None else self._read(entry)
+
+    def _find_path(self, key: EntryKey) -> Body | None:
+        entry = self._store.find(key)
+        if entry is None or not self._store.is_sound(entry):
+            return None
+        return Body(entry.length, path=entry.path)
 
     def _read(self, entry: Entry) -> Body | None:
         content = self._store.read(entry, IN_MEMORY)

@@ -45,7 +45,7 @@ class Addressing:
         headers = request.headers.raw
         if not any(name.startswith(b"x-forwarded-") for name, _ in headers):
             return {}
-        if not self.trusts(request.client.host if request.client else ""):
+        if not self.is_from_proxy(request):
             return {}
         found = {}
         for name, valid in _FORWARDED.items():
@@ -54,6 +54,10 @@ class Addressing:
             if value and valid.fullmatch(value):
                 found[name] = value
         return found
+
+    def is_from_proxy(self, request: Request) -> bool:
+        """Whether a request comes from a trusted proxy."""
+        return self.trusts(request.client.host if request.client else "")
 
     def trusts(self, peer: str) -> bool:
         """Whether what a peer says of a request is believed."""

@@ -1,22 +1,56 @@
-"""Bodies on their way to the client."""
+"""Bodies on their way to the client: through this process, or by the proxy in front of it."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 from aiofiles.threadpool import wrap
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from iiif_server.pipeline.body import Body
+from iiif_server.routes.services import Services
 
+ACCEL = "x-accel-redirect"
+_ASKED = "x-accel"
 _CHUNK = 1 << 18
 
 
-def deliver(body: Body, media_type: str, headers: dict[str, str]) -> Response:
+class DeliveryOptions(BaseModel):
+    """How answers leave."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    accel_redirect: str | None = Field(default=None, pattern=r"^(/[A-Za-z0-9._~-]+)+$")
+    """Internal location of nginx for `{cache_path}/derivatives/entries/`, as `/_derivatives`: nginx
+    sends what is there itself, where it asks for that (docs/nginx.md). Unset: it gets all bytes."""
+
+
+def by_proxy(request: Request, provided: Services) -> bool:
+    """Whether the proxy that a request came through sends files itself."""
+    return (
+        provided.accel_redirect is not None
+        and request.headers.get(_ASKED) == "on"
+        and provided.addressing.is_from_proxy(request)
+    )
+
+
+def deliver(body: Body, media_type: str, headers: dict[str, str], provided: Services) -> Response:
     """The answer that carries a body, with its length."""
+    if body.path is not None:
+        location = _location(body.path, provided)
+        return Response(media_type=media_type, headers={**headers, ACCEL: location})
     headers = {**headers, "Content-Length": str(body.length)}
     if body.file is None:
         return Response(body.data, media_type=media_type, headers=headers)
     return StreamingResponse(_chunks(body.file), media_type=media_type, headers=headers)
+
+
+def _location(path: Path, provided: Services) -> str:
+    below = path.relative_to(provided.store.entries).as_posix()
+    return f"{provided.accel_redirect}/{quote(below)}"
 
 
 async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:

@@ -29,6 +29,11 @@ PICTURE = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """HTML whose route says nothing else."""
 
+INTERACTIVE_PAGE = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+"""HTML that runs scripts: those of this server, from files, and they ask nobody else."""
 
 SAFE_IN_URIS = "%/:@!$&'()*+,;=~"
 """What stays as it is written in the URI of an image, that it may stand in a header."""

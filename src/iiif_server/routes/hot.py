@@ -22,6 +22,7 @@ from iiif_server.imaging.plan import Engine, Identity
 from iiif_server.pipeline.derivatives import Resolved
 from iiif_server.pipeline.known import SECONDS_KNOWN, is_unchanged
 from iiif_server.routes.conditional import is_not_modified, validators
+from iiif_server.routes.delivery import ACCEL
 from iiif_server.routes.headers import SAFE_IN_URIS, answer_headers, image_link
 from iiif_server.routes.journal import IMAGE, Journal, Kind, kind_of
 from iiif_server.routes.services import Services
@@ -33,7 +34,14 @@ Target = tuple[object, ...]
 _KEEPER = "iiif_server.keeper"
 _ANSWERED = frozenset({"GET", "HEAD"})
 _DECIDING = frozenset(
-    {b"host", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-prefix", b"accept"}
+    {
+        b"accept",
+        b"host",
+        b"x-accel",
+        b"x-forwarded-host",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+    }
 )
 """The header fields that an answer depends on."""
 _LARGEST = 1 << 20
@@ -134,6 +142,8 @@ class _Keeper:
         self._target = target
         self._offered: tuple[Identity, str, float, Kind] | None = None
         self._fields: Fields | None = None
+        self._empty = False
+        """Whether the answer has no body of its own."""
         self._body: list[bytes] = []
 
     def accept(self, original: Identity, tag: str, modified: float, kind: Kind) -> None:
@@ -149,13 +159,17 @@ class _Keeper:
     ) -> None:
         if message["type"] == "http.response.start":
             fields = list(message["headers"])
-            length = int(dict(fields).get(b"content-length", b"0"))
-            if message["status"] == HTTPStatus.OK and 0 < length <= _LARGEST:
+            named = dict(fields)
+            length = int(named.get(b"content-length", b"0"))
+            self._empty = ACCEL.encode() in named
+            whole = self._empty or 0 < length <= _LARGEST
+            if message["status"] == HTTPStatus.OK and whole:
                 self._fields = fields
         elif self._fields is not None:
             self._body.append(message.get("body", b""))
             body = b"".join(self._body)
-            if body and not message.get("more_body", False):  # the answer to a HEAD has none
+            complete = not message.get("more_body", False)
+            if complete and (body or self._empty):  # the answer to a HEAD has none
                 until = time.monotonic() + SECONDS_KNOWN
                 answer = Answer(_again(self._fields), body, tag, modified, original, kind, until)
                 self._answers.put(self._target, answer, answer.size)

@@ -20,12 +20,12 @@ from iiif_server.image_api.versions import V2, V3, ImageApiVersion
 from iiif_server.pipeline.derivatives import Resolved
 from iiif_server.routes.addresses import written_identifier
 from iiif_server.routes.conditional import is_not_modified, validators
-from iiif_server.routes.delivery import deliver
+from iiif_server.routes.delivery import by_proxy, deliver
 from iiif_server.routes.headers import SAFE_IN_URIS, image_link, profile_link
 from iiif_server.routes.hot import introduce, offer
 from iiif_server.routes.journal import noted_of
 from iiif_server.routes.leaving import while_connected
-from iiif_server.routes.negotiation import JSON, LD_JSON, Representation, negotiate
+from iiif_server.routes.negotiation import JSON, LD_JSON, Representation, negotiate, prefers_page
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
 from iiif_server.routes.problems import DOCUMENTED
 from iiif_server.routes.services import Permission, Services, services
@@ -58,7 +58,7 @@ class _Identifiers(PathConvertor):
 
 def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     """The routes of one version of the Image API under a path prefix."""
-    router = APIRouter(prefix=prefix, tags=[f"Image API {version.number}"], responses=DOCUMENTED)
+    router = APIRouter(prefix=prefix, tags=[_group(version, prefix)], responses=DOCUMENTED)
     parameters = Annotated[ImageRequest, Depends(_PARAMETERS[version])]
     named = f"v{version.number[0]}" if prefix else "default"
     register_url_convertor("identifier", _Identifiers())
@@ -105,7 +105,7 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
 
 def base_uri_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     """The redirect from an image's base URI; to be added after all other routes."""
-    router = APIRouter(prefix=prefix, tags=[f"Image API {version.number}"], responses=DOCUMENTED)
+    router = APIRouter(prefix=prefix, tags=[_group(version, prefix)], responses=DOCUMENTED)
     named = f"v{version.number[0]}" if prefix else "default"
 
     @router.get(
@@ -120,17 +120,34 @@ def base_uri_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         identifier: IdentifierPath,
         provided: Provided,
     ) -> Response:
-        """Redirects to the image information (Image API 3.0, 2)."""
-        written = written_identifier(request, prefix, 0, identifier).rstrip("/")
-        if not written:
-            raise HTTPException(404)
-        call = _Call(request, provided, version, prefix, written)
-        permission = provided.permit(written)
-        # Signed addresses are for one client only; all others may be kept as redirects are.
-        headers = call.caching(permission) if permission.grant else None
-        return RedirectResponse(f"{call.base_uri}/info.json", status_code=303, headers=headers)
+        """Redirects to the image information (Image API 3.0, 2), and browsers to the viewer."""
+        return await base_uri_answer(request, provided, version, prefix, identifier)
 
     return router
+
+
+async def base_uri_answer(
+    request: Request, provided: Services, version: ImageApiVersion, prefix: str, identifier: str
+) -> Response:
+    """The redirect from a base URI: to the viewer for browsers, to the information for all else."""
+    written = written_identifier(request, prefix, 0, identifier).rstrip("/")
+    if not written:
+        raise HTTPException(404)
+    call = _Call(request, provided, version, prefix, written)
+    headers = {"Vary": "Accept"}
+    if prefers_page(request.headers.get("accept")):
+        # Whether there is an image, and who may see it, is for a page to say.
+        return RedirectResponse(f"{call.base_uri}/view", status_code=303, headers=headers)
+    permission = provided.permit(written)
+    # Signed addresses are for one client only; all others may be kept as redirects are.
+    if permission.grant:
+        headers |= call.caching(permission)
+    return RedirectResponse(f"{call.base_uri}/info.json", status_code=303, headers=headers)
+
+
+def _group(version: ImageApiVersion, prefix: str) -> str:
+    """Where the documentation shows the routes under a prefix."""
+    return f"Image API {version.number}" if prefix else "Images"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +234,8 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
         if is_not_modified(call.request.headers, tag, modified):
             return Response(status_code=304, headers=headers)
         async with while_connected(call.request):
-            body = await call.provided.derivatives.body(resolved)
+            by_path = by_proxy(call.request, call.provided)
+            body = await call.provided.derivatives.body(resolved, by_path=by_path)
         headers |= validators(tag, modified, weak=not resolved.repeatable)
         if call.provided.may_repeat(permission):
             introduce(call.request, call.provided, resolved)
@@ -225,7 +243,7 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
         headers["Server-Timing"] = _server_timing(resolved)
         if asked.format == Format.PDF:
             headers["Content-Disposition"] = "attachment"  # viewers of PDF run scripts and forms
-    return deliver(body, FACTS[asked.format].media_type, headers)
+    return deliver(body, FACTS[asked.format].media_type, headers, call.provided)
 
 
 def _server_timing(resolved: Resolved) -> str:

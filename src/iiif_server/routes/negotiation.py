@@ -11,6 +11,8 @@ JSON = "application/json"
 LD_JSON = "application/ld+json"
 
 _ANYTHING = {"*/*", "application/*"}
+_PAGES = {"text/html", "application/xhtml+xml"}
+_DATA = {JSON, LD_JSON, "application/*", "*/*"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,16 @@ def negotiate(accept: str | None, versions: tuple[ImageApiVersion, ...]) -> Repr
             f"Image information is {JSON} or {LD_JSON}, and the Accept header takes neither."
         )
     return best
+
+
+def prefers_page(accept: str | None) -> bool:
+    """Whether a client would rather have a page for people than data: browsers do, and say so."""
+    if accept is None:
+        return False
+    ranges = list(_ranges(accept))
+    page = max((item.quality for item in ranges if item.media_type in _PAGES), default=0.0)
+    data = max((item.quality for item in ranges if item.media_type in _DATA), default=0.0)
+    return page > data
 
 
 def _quality(

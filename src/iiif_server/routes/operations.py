@@ -1,24 +1,16 @@
 """Whether the server answers, what it can do, and what it is doing."""
 
 import os
-import re
 import time
-from base64 import b64encode
 from dataclasses import asdict
-from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
-from fastapi.openapi.docs import get_swagger_ui_html
 from pydantic import BaseModel
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from iiif_server import __version__
-from iiif_server.routes.headers import PAGE
 from iiif_server.routes.services import Services, services
-
-_SCRIPTS = "https://cdn.jsdelivr.net/npm/swagger-ui-dist@5/"
-_INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 router = APIRouter(tags=["Operations"])
 
@@ -122,35 +114,6 @@ async def status(provided: Annotated[Services, Depends(services)]) -> Summary:
         uptime=_uptime(provided),
         engines=_engines(provided),
         formats=list(provided.formats),
-    )
-
-
-@router.get("/docs", include_in_schema=False)
-async def documentation() -> HTMLResponse:
-    """What can be asked for, as a page that can also ask."""
-    page = get_swagger_ui_html(
-        openapi_url="openapi.json",  # beside this page, wherever a proxy has put both
-        title="iiif-server",
-        swagger_js_url=f"{_SCRIPTS}swagger-ui-bundle.js",
-        swagger_css_url=f"{_SCRIPTS}swagger-ui.css",
-        swagger_favicon_url="data:,",
-    )
-    page.headers["Content-Security-Policy"] = _page_policy(bytes(page.body).decode())
-    return page
-
-
-def _page_policy(html: str) -> str:
-    """What the page may load and run: these scripts and styles, and requests to this server."""
-    digests = (b64encode(sha256(script.encode()).digest()) for script in _INLINE.findall(html))
-    inline = " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
-    return "; ".join(
-        (
-            PAGE,
-            f"script-src {_SCRIPTS} {inline}",
-            f"style-src {_SCRIPTS} 'unsafe-inline'",  # it sets styles on its elements
-            "img-src 'self' data:",
-            "connect-src 'self'",
-        )
     )
 
 

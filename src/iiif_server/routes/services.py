@@ -14,12 +14,16 @@ from iiif_server.image_api.geometry import Limits
 from iiif_server.image_api.identifier import Identifier, parse_identifier
 from iiif_server.image_api.information import Service
 from iiif_server.imaging.header import ImageHeader
+from iiif_server.pages.files import PageFiles
+from iiif_server.pages.options import PagesOptions
+from iiif_server.pages.rendering import Pages
 from iiif_server.pipeline.derivatives import Derivatives
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.known import KnownImages
 from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.pyramids import Pyramids
 from iiif_server.pipeline.quarantine import Quarantine
+from iiif_server.pipeline.shelves import Shelves
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.credentials import Credentials
 from iiif_server.routes.journal import Journal
@@ -72,6 +76,8 @@ class Services:
     signatures: Signatures | None
     """None: there are no keys, and so no signed types."""
     observer: Observer
+    accel_redirect: str | None
+    """See `DeliveryOptions`."""
     journal: Journal
     metrics: Metrics
     followed: Followed
@@ -81,6 +87,10 @@ class Services:
     """Whether requests in another than the canonical form are redirected to it."""
     confinement: Mapping[str, InForce]
     """The fences around the processes of each pool."""
+    shelves: Shelves
+    files: PageFiles
+    pages: Pages
+    page_options: PagesOptions
     started: float
     """When the process was ready, in seconds since the epoch."""
 
@@ -121,7 +131,8 @@ class Services:
 
     def public_caching(self, type_: str) -> str:
         """For how long clients may keep what everybody may see of a type."""
-        return f"max-age={self.types[type_].cache_for}"
+        options = self.types[type_]
+        return f"max-age={options.cache_for}{', immutable' if options.immutable else ''}"
 
     def cache_control(self, permission: Permission) -> str:
         """For how long clients may keep what they get: no longer than they may see it."""

@@ -9,7 +9,9 @@ from typing import ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from iiif_server.errors import FolderNotFoundError
 from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.shelves import Shelf
 from iiif_server.telemetry.events import Observer
 
 
@@ -26,6 +28,9 @@ class TypeOptions(BaseModel):
     """Who gets its images: everyone, or those with a signed, expiring URL (docs/security.md)."""
     cache_for: int = Field(default=86_400, ge=0)
     """Seconds for which clients may keep images and info.json (`Cache-Control: max-age`)."""
+    immutable: bool = False
+    """Whether an original never changes under its name: then browsers need not ask again within
+    `cache_for` even when they reload (`Cache-Control: immutable`)."""
     info: dict[str, JsonValue] = Field(default_factory=dict)
     """Further properties of each info.json: `service`, `partOf`, `seeAlso`, ..."""
 
@@ -82,6 +87,20 @@ class Source(ABC, Generic[Options]):
     def names(self) -> Iterator[str] | None:
         """The names of all originals there are, sorted; None where the source cannot tell."""
         return None
+
+    @property
+    def browsable(self) -> bool:
+        """Whether `browse` can tell."""
+        return False
+
+    def browse(self, folder: str) -> Shelf:
+        """What lies right in the folder `a/b` of originals; `` is the type's own.
+
+        It is called in a thread, and looks at no more than a person would page through. Raises
+        FolderNotFoundError, also where the source cannot tell, or another of `errors`.
+        """
+        del folder
+        raise FolderNotFoundError
 
     def folders(self) -> tuple[Path, ...]:
         """Where the files that `hold` gives are, behind any links: the type's own folder.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from iiif_server.errors import OriginalNotFoundError, SourceUnavailableError
 from iiif_server.sources.base import Source, TypeOptions
+from iiif_server.sources.shelves import Shelf, shelf_of
 
 _NO_SUCH_NAME = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 
@@ -41,6 +42,15 @@ class DiskSource(Source[DiskOptions]):
             for name in sorted(files):
                 if not name.startswith("."):
                     yield (Path(folder) / name).relative_to(root).as_posix()
+
+    @property
+    def browsable(self) -> bool:
+        """Yes."""
+        return True
+
+    def browse(self, folder: str) -> Shelf:
+        """What lies in a folder below the type's own."""
+        return shelf_of(self.surroundings.folder, folder)
 
     def problems(self) -> list[str]:
         """Whether the folder is there and can be read."""

@@ -187,10 +187,10 @@ Event = (
     | Rendered
     | RenderFailed
     | PyramidFailed
-    | PyramidMade
     | ServerProcessReplaced
     | SettingsRefused
     | SettingsReloaded
+    | PyramidMade
     | WorkerReplaced
     | WorkerRenewed
     | WorkRefused

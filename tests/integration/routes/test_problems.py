@@ -97,8 +97,6 @@ async def test_sizes_that_are_not_given(server: Server, version: str, parameters
         ("/Disk:pic.jpg/info.json", 404),
         ("/pic.jpg/info.json", 404),
         ("/pic.jpg", 404),
-        ("/favicon.ico", 404),
-        ("/robots.txt", 404),
         ("/nothing/at/all", 404),
         ("/iiif", 404),
         ("/iiif/3", 404),
@@ -117,7 +115,7 @@ async def test_what_is_not_there(server: Server, path: str, code: int) -> None:
     assert_problem(await server.get_raw(path.encode()), code)
 
 
-@pytest.mark.parametrize("path", ["/", "/iiif/3/", "/iiif/2/"])
+@pytest.mark.parametrize("path", ["/iiif/3/", "/iiif/2/"])
 async def test_a_path_without_an_identifier_is_no_image(server: Server, path: str) -> None:
     assert_problem(await server.get(path), 404)
 

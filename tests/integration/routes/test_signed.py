@@ -173,7 +173,6 @@ async def test_public_types_are_as_they_were(server: Server) -> None:
     assert (await server.get("/public:pic.jpg")).status_code == 303
     assert_problem(await server.get("/public:missing.jpg/info.json"), 404)
     assert_problem(await server.get("/pic.jpg/info.json"), 404)
-    assert_problem(await server.get("/favicon.ico"), 404)
 
 
 async def test_a_public_image_may_be_signed_too(server: Server) -> None:
@@ -236,11 +235,17 @@ class TestExactRequest:
 
 
 async def test_nothing_public_tells_which_types_there_are(server: Server) -> None:
-    for path in ("/status", "/health", "/openapi.json", "/docs", "/closed:x/info.json", "/"):
+    for path in ("/status", "/health", "/openapi.json", "/docs", "/closed:x/info.json"):
         text = (await server.get(path)).text
         for type_ in TYPES:
             assert f'"{type_}"' not in text
         assert "closed" not in text
+    # The gallery tells of those that everyone may see, and of no others.
+    front = (await server.get("/")).text
+    assert "public" in front
+    assert "closed" not in front
+    assert "web:" not in front
+    assert "=web" not in front
     assert (await server.status())["types"]["closed"] == "disk"
 
 

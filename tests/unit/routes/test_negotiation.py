@@ -2,7 +2,7 @@ import pytest
 
 from iiif_server.errors import NotAcceptableError
 from iiif_server.image_api.versions import V2, V3
-from iiif_server.routes.negotiation import negotiate
+from iiif_server.routes.negotiation import negotiate, prefers_page
 
 LD = "application/ld+json"
 PROFILE_2 = f'{LD};profile="http://iiif.io/api/image/2/context.json"'
@@ -49,3 +49,26 @@ def test_version_of_the_path_is_not_negotiable() -> None:
 def test_accept_that_rules_out_json_is_not_acceptable(accept: str) -> None:
     with pytest.raises(NotAcceptableError, match="application/ld\\+json"):
         negotiate(accept, (V3, V2))
+
+
+@pytest.mark.parametrize(
+    ("accept", "page"),
+    [
+        (None, False),
+        ("", False),
+        ("*/*", False),
+        ("text/html", True),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", True),
+        ("text/html, application/json", False),
+        ("text/html;q=0.9, application/json", False),
+        ("text/html, application/json;q=0.9", True),
+        ("application/json, text/html;q=0.5", False),
+        ("application/ld+json, text/html;q=0.9", False),
+        ("text/html, */*", False),
+        ("text/html;q=0", False),
+        ("text/html;q=nonsense, */*;q=0.1", False),
+        ("image/avif,image/webp,*/*;q=0.8", False),
+    ],
+)
+def test_only_those_who_prefer_a_page_get_one(*, accept: str | None, page: bool) -> None:
+    assert prefers_page(accept) is page

@@ -1,0 +1,140 @@
+"""What a page tells of an image, in words: a function of its header and its info.json. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from iiif_server.imaging.header import Colour, ImageHeader, Profile
+
+_NAMED = {
+    "http://creativecommons.org/publicdomain/mark/1.0/": "Public Domain Mark 1.0",
+    "http://creativecommons.org/publicdomain/zero/1.0/": "CC0 1.0",
+    "http://rightsstatements.org/vocab/InC/1.0/": "In Copyright",
+    "http://rightsstatements.org/vocab/NoC-US/1.0/": "No Copyright (United States)",
+    "http://rightsstatements.org/vocab/NKC/1.0/": "No Known Copyright",
+    "http://rightsstatements.org/vocab/CNE/1.0/": "Copyright Not Evaluated",
+    "http://rightsstatements.org/vocab/UND/1.0/": "Copyright Undetermined",
+} | {
+    f"http://creativecommons.org/licenses/{kind}/4.0/": f"CC {kind.upper()} 4.0"
+    for kind in ("by", "by-sa", "by-nd", "by-nc", "by-nc-sa", "by-nc-nd")
+}
+_LABELS = {
+    "attribution": "Attribution",
+    "partOf": "Part of",
+    "seeAlso": "See also",
+    "homepage": "About it",
+    "logo": "Logo",
+    "provider": "Provider",
+}
+"""What a type may say of its images, by the property of info.json."""
+_COLOURS = {Colour.GRAY: "Gray", Colour.RGB: "Colour", Colour.OTHER: "CMYK or Lab"}
+_FORMATS = {"JPEG2000": "JPEG 2000"}
+_KILO = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A text, and where it leads, if anywhere: to a web address only."""
+
+    text: str
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One row of what is told."""
+
+    label: str
+    values: tuple[Words, ...]
+
+
+def facts(
+    header: ImageHeader, size: int, modified: float, document: Mapping[str, Any]
+) -> tuple[Fact, ...]:
+    """What is told of an image: rights and credits first, then the original as it is.
+
+    `size` is the original's in bytes, `modified` in seconds since the epoch, `document` its
+    info.json in version 3.
+    """
+    return (*_credits(document), *_original(header, size, modified))
+
+
+def _credits(document: Mapping[str, Any]) -> Iterator[Fact]:
+    if isinstance(rights := document.get("rights"), str):
+        yield Fact("Rights", (Words(rights_name(rights), _web(rights)),))
+    required = document.get("requiredStatement")
+    if isinstance(required, Mapping):
+        label = " ".join(word.text for word in _words(required.get("label")))
+        if values := tuple(_words(required.get("value"))):
+            yield Fact(label or "Credit", values)
+    for name, label in _LABELS.items():
+        if values := tuple(_words(document.get(name))):
+            yield Fact(label, values)
+
+
+def _original(header: ImageHeader, size: int, modified: float) -> Iterator[Fact]:
+    dimensions = header.dimensions
+    pixels = f"{dimensions.width:,} \N{MULTIPLICATION SIGN} {dimensions.height:,} pixels"
+    yield _fact("Dimensions", f"{pixels} ({megapixels(dimensions.area)})")
+    format_ = _FORMATS.get(str(header.format), str(header.format))
+    tiled = ", tiled" if header.tiles is not None else ""
+    yield _fact("Original", f"{format_}{tiled}, {amount(size)}")
+    profile = ", with a colour profile" if header.profile is Profile.OTHER else ""
+    transparent = ", with transparency" if header.transparent else ""
+    yield _fact("Colour", f"{_COLOURS[header.colour]}{profile}{transparent}")
+    if header.jpeg is not None and header.jpeg.mcu is not None and header.jpeg.plain:
+        yield _fact("Full resolution", "the original's own data, not compressed again")
+    changed = datetime.fromtimestamp(modified, UTC)
+    yield _fact("File of", f"{changed.day} {changed:%B %Y}")
+
+
+def rights_name(uri: str) -> str:
+    """The name of a licence or rights statement, or its address where it has none that we know."""
+    plain = uri.replace("https://", "http://", 1)
+    return _NAMED.get(plain if plain.endswith("/") else f"{plain}/", uri)
+
+
+def amount(size: int) -> str:
+    """A number of bytes as people read it."""
+    if size < _KILO:
+        return f"{size} bytes"
+    for unit, bytes_ in (("kB", _KILO), ("MB", _KILO**2)):
+        if round(size / bytes_, 1) < _KILO:
+            return f"{size / bytes_:,.1f} {unit}"
+    return f"{size / _KILO**3:,.1f} GB"
+
+
+def megapixels(area: int) -> str:
+    """An area in megapixels, or in pixels where it is small."""
+    return f"{area / 1e6:,.1f} megapixels" if area >= _KILO * 100 else f"{area:,} in all"
+
+
+def _fact(label: str, text: str) -> Fact:
+    return Fact(label, (Words(text),))
+
+
+def _words(value: Any) -> Iterator[Words]:
+    """The texts and links in a property, whichever way it is written."""
+    if isinstance(value, str):
+        yield Words(value, _web(value))
+    elif isinstance(value, Mapping):
+        yield from _of_mapping(value)
+    elif isinstance(value, Sequence):
+        for item in value:
+            yield from _words(item)
+
+
+def _of_mapping(value: Mapping[str, Any]) -> Iterator[Words]:
+    address = value.get("id", value.get("@id"))
+    if isinstance(address, str):
+        label = " ".join(word.text for word in _words(value.get("label")))
+        yield Words(label or address, _web(address))
+    elif value and all(isinstance(texts, list) for texts in value.values()):
+        # A language map: English if it is there, else the first.
+        yield from _words(value.get("en", next(iter(value.values()))))
+
+
+def _web(address: str) -> str | None:
+    """The address if it is one that may be followed."""
+    return address if address.startswith(("http://", "https://")) else None

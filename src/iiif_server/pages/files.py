@@ -1,0 +1,72 @@
+"""The scripts and styles of pages, those of others included, as they are sent."""
+
+import gzip
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+
+from iiif_server.errors import NotBundledError
+from iiif_server.pages.bundle import BUNDLE
+
+STATIC = Path(__file__).parent / "static"
+
+_MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+_OTHER = "text/plain; charset=utf-8"
+"""Licences have no suffix."""
+
+
+@dataclass(frozen=True)  # without slots: it is compressed once
+class PageFile:
+    """A file that pages are made of."""
+
+    content: bytes
+    media_type: str
+
+    @cached_property
+    def compressed(self) -> bytes:
+        """Its content as gzip has it."""
+        return gzip.compress(self.content, 9, mtime=0)
+
+
+class PageFiles:
+    """All files that pages are made of, held in memory: some megabytes."""
+
+    def __init__(self, bundle: Path = BUNDLE, static: Path = STATIC) -> None:
+        self._files = {**_read(static), **_read(bundle)}
+
+    def __repr__(self) -> str:
+        return f"<PageFiles {len(self._files)}>"
+
+    def get(self, name: str) -> PageFile | None:
+        """The file of this name, as `viewer.js` or `openseadragon/openseadragon.min.js`."""
+        return self._files.get(name)
+
+    def require(self, package: str) -> None:
+        """Raise NotBundledError if nothing of a bundled package is there."""
+        if not any(name.startswith(f"{package}/") for name in self._files):
+            raise NotBundledError(package)
+
+    @cached_property
+    def digest(self) -> str:
+        """A digest of them all: what is under it never changes."""
+        digest = blake2b(digest_size=8)
+        for name, file in sorted(self._files.items()):
+            digest.update(f"{name}\0{len(file.content)}\0".encode())
+            digest.update(file.content)
+        return digest.hexdigest()
+
+
+def _read(folder: Path) -> dict[str, PageFile]:
+    return {
+        path.relative_to(folder).as_posix(): PageFile(
+            path.read_bytes(), _MEDIA_TYPES.get(path.suffix, _OTHER)
+        )
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }

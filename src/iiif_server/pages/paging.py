@@ -1,0 +1,125 @@
+"""Which part of a folder a page shows, and by which names. Pure."""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from iiif_server.image_api.identifier import Identifier
+from iiif_server.sources.shelves import Shelf
+
+PAGE_SIZE = 48
+"""Thumbnails on a page: they fill its rows of two, three, four, six or eight."""
+FIRST_ROWS = 12
+"""Thumbnails of each type on the front page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An image or a folder in a gallery."""
+
+    label: str
+    """Its last name."""
+    target: str
+    """For an image its identifier, encoded; for a folder `type:a/b`, encoded as a query's value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a folder."""
+
+    folders: tuple[Item, ...]
+    images: tuple[Item, ...]
+    number: int
+    """Counted from 1."""
+    count: int
+    total: int
+    """Images in the folder, over all pages."""
+    complete: bool
+    """Whether the folder has been read to its end."""
+
+    @property
+    def nearby(self) -> tuple[int | None, ...]:
+        """The pages to be named: the first, the last and those around this; None for a gap."""
+        shown = sorted(
+            {1, self.count}
+            | set(range(max(1, self.number - 2), min(self.count, self.number + 2) + 1))
+        )
+        named: list[int | None] = []
+        for before, number in zip([0, *shown], shown, strict=False):
+            named += [None] * (number > before + 1) + [number]
+        return tuple(named)
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A type on the front page."""
+
+    name: str
+    browsable: bool
+    """Whether its folders can be looked through."""
+    page: Page | None
+    """Its first images; None where they are not shown, or cannot be read at the moment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder of a type."""
+
+    type: str
+    folder: str = ""
+    """As in `a/b`; `` is the type's own."""
+
+    @property
+    def trail(self) -> tuple[Item, ...]:
+        """The folders from the type down to this one."""
+        parts = self.folder.split("/") if self.folder else []
+        return (
+            _folder(self.type, Place(self.type)),
+            *(
+                _folder(part, Place(self.type, "/".join(parts[: index + 1])))
+                for index, part in enumerate(parts)
+            ),
+        )
+
+    def below(self, name: str) -> str:
+        """What a name in this folder is called within the type."""
+        return f"{self.folder}/{name}" if self.folder else name
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.folder}" if self.folder else self.type
+
+
+def parse_place(text: str) -> Place:
+    """The place that a gallery's address names; whether there is one is not looked at."""
+    type_, _, folder = text.partition(":")
+    return Place(type_, folder)
+
+
+def place_of(identifier: Identifier) -> Place:
+    """The folder that an image lies in."""
+    return Place(identifier.type, identifier.name.rpartition("/")[0])
+
+
+def page_of(shelf: Shelf, place: Place, number: int, size: int = PAGE_SIZE) -> Page:
+    """The page of this number, or the nearest that there is; folders come before images."""
+    count = max(1, -(-len(shelf) // size))
+    number = min(max(1, number), count)
+    first, behind = (number - 1) * size, number * size
+    before = len(shelf.folders)
+    return Page(
+        folders=tuple(
+            _folder(name, Place(place.type, place.below(name)))
+            for name in shelf.folders[first:behind]
+        ),
+        images=tuple(
+            Item(name, Identifier(place.type, place.below(name)).encoded)
+            for name in shelf.names[max(0, first - before) : max(0, behind - before)]
+        ),
+        number=number,
+        count=count,
+        total=len(shelf.names),
+        complete=shelf.complete,
+    )
+
+
+def _folder(label: str, place: Place) -> Item:
+    return Item(label, quote(str(place), safe=":/"))

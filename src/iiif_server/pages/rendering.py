@@ -1,0 +1,91 @@
+"""Pages as HTML. Everything that is put into them is escaped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from iiif_server.image_api.formats import Format
+from iiif_server.pages.facts import Fact
+from iiif_server.pages.paging import Page, Place, Shown
+from iiif_server.sources.shelves import MOST_ENTRIES
+
+STATIC_PREFIX = "/_:pages"
+"""Where scripts and styles are: no type can be called `_`, so no identifier begins like this."""
+
+_templates = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Viewed:
+    """What the viewer tells of an image."""
+
+    identifier: str
+    place: Place | None
+    """The folder that it can be found in; None where that is shown to nobody."""
+    facts: tuple[Fact, ...]
+    gray: bool
+
+    @property
+    def label(self) -> str:
+        """The last part of its name."""
+        return self.identifier.partition(":")[2].rpartition("/")[2]
+
+
+class Pages:
+    """Writes pages that belong to one state of their scripts and styles.
+
+    `root` is what leads from a page to the front page, as in `../`: all addresses in it are
+    relative, so that they hold wherever a proxy has put the server. Thumbnails are asked for in a
+    format that no tile of a pyramid has: so a page of them makes no pyramids (docs/viewer.md).
+    """
+
+    def __init__(self, digest: str, thumbnail: Format, title: str) -> None:
+        self._digest = digest
+        self._title = title
+        self._thumbnail = thumbnail
+
+    def __repr__(self) -> str:
+        return f"<Pages {self._digest}>"
+
+    def front(self, root: str, types: Sequence[Shown], *, gallery: bool) -> str:
+        """The front page: types by name, with their first images where those can be listed."""
+        return self._render("front.html", root, types=types, gallery=gallery)
+
+    def folder(self, root: str, place: Place, page: Page) -> str:
+        """One page of a folder."""
+        here = place.trail[-1]
+        return self._render(
+            "folder.html", root, place=place, trail=place.trail, here=here, page=page
+        )
+
+    def viewer(self, root: str, viewed: Viewed) -> str:
+        """The viewer of an image."""
+        return self._render("viewer.html", root, viewed=viewed)
+
+    def documentation(self, root: str, example: str) -> str:
+        """What can be asked for, as a page that can also ask; for this identifier, if it is one."""
+        return self._render("docs.html", root, example=example)
+
+    def problem(self, root: str, status: int, sentence: str) -> str:
+        """What a person sees of a refusal."""
+        return self._render("problem.html", root, status=status, sentence=sentence)
+
+    def _render(self, template: str, root: str, **values: Any) -> str:
+        static = f"{root}{STATIC_PREFIX.removeprefix('/')}/{self._digest}"
+        return _templates.get_template(template).render(
+            root=root,
+            static=static,
+            site=self._title,
+            thumbnail=self._thumbnail,
+            most=MOST_ENTRIES,
+            **values,
+        )

@@ -1,0 +1,268 @@
+"""What people see in a browser: the gallery, the viewer, the documentation, and what these need."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from hashlib import blake2b
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+
+from iiif_server.errors import FolderNotFoundError, IiifServerError, SourceUnavailableError
+from iiif_server.image_api.identifier import percent_decode
+from iiif_server.image_api.information import image_information
+from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.imaging.header import Colour
+from iiif_server.pages.facts import facts
+from iiif_server.pages.files import PageFile
+from iiif_server.pages.paging import FIRST_ROWS, Shown, page_of, parse_place, place_of
+from iiif_server.pages.rendering import STATIC_PREFIX, Viewed
+from iiif_server.routes.addresses import written_identifier
+from iiif_server.routes.conditional import is_not_modified
+from iiif_server.routes.headers import INTERACTIVE_PAGE, SAFE_IN_URIS
+from iiif_server.routes.image_api import base_uri_answer
+from iiif_server.routes.parameters import IdentifierPath
+from iiif_server.routes.problems import DOCUMENTED, refusal
+from iiif_server.routes.services import Services, services
+
+Provided = Annotated[Services, Depends(services)]
+
+VIEW = "view"
+"""The last segment of the viewer's path."""
+_FOREVER = "public, max-age=31536000, immutable"
+_ASK_FIRST = "no-cache"
+_KEPT_NOWHERE = "no-store"
+_MOST_SHELVES = 8
+"""Types whose first images the front page shows."""
+_SAMPLE = "sample"
+"""The type that is served where there are no settings."""
+_ROBOTS = {
+    "front": "User-agent: *\nAllow: /$\nDisallow: /\n",
+    "all": "User-agent: *\nDisallow:\n",
+    "none": "User-agent: *\nDisallow: /\n",
+}
+"""By `pages.robots`. Whoever follows addresses of images one by one never comes to an end."""
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+async def front(
+    request: Request,
+    provided: Provided,
+    folder: Annotated[str | None, Query()] = None,
+    page: Annotated[str, Query()] = "1",
+    open_: Annotated[str | None, Query(alias="open")] = None,
+) -> Response:
+    """What this server shows; or the folder of it, or the image, that is asked for."""
+    if open_ is not None:
+        return _opening(request, provided, open_)
+    if folder is not None:
+        number = int(page) if page.isascii() and page.isdecimal() and len(page) <= 9 else 1  # noqa: PLR2004 - digits
+        return await for_people(
+            request, provided, lambda: _folder(request, provided, folder, number)
+        )
+    return await for_people(request, provided, lambda: _front(request, provided))
+
+
+@router.get("/docs")
+async def documentation(request: Request, provided: Provided) -> Response:
+    """What can be asked for, as a page that can also ask."""
+
+    async def page() -> Response:
+        provided.files.require("swagger-ui-dist")
+        return _page(provided.pages.documentation(root_of(request), await _example(provided)))
+
+    return await for_people(request, provided, page)
+
+
+@router.get(STATIC_PREFIX + "/{digest}/{name:path}")
+async def static(request: Request, provided: Provided, digest: str, name: str) -> Response:
+    """A script or a style of the pages."""
+    file = provided.files.get(name)
+    if file is None:
+        raise HTTPException(404)
+    # Pages of another version of the server may name another state: they get the one there is.
+    kept = _FOREVER if digest == provided.files.digest else _ASK_FIRST
+    return await _file(request, file, kept)
+
+
+@router.get("/favicon.ico")
+async def icon(request: Request, provided: Provided) -> Response:
+    """The icon, for browsers that show something else than a page."""
+    file = provided.files.get("icon.svg")
+    if file is None:  # pragma: no cover - it is ours
+        raise HTTPException(404)
+    return await _file(request, file, "max-age=86400")
+
+
+@router.get("/robots.txt")
+async def robots(provided: Provided) -> Response:
+    """What crawlers are asked to leave alone."""
+    headers = {"Cache-Control": "max-age=86400"}
+    return PlainTextResponse(_ROBOTS[provided.page_options.robots], headers=headers)
+
+
+def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
+    """The viewer of each image under a path prefix."""
+    router = APIRouter(prefix=prefix, tags=["Pages"], responses=_DOCUMENTED_PAGES)
+    named = f"v{version.number[0]}" if prefix else "default"
+
+    @router.get(
+        f"/{{identifier:path}}/{VIEW}",
+        operation_id=f"viewer_{named}",
+        summary="Viewer",
+        response_class=HTMLResponse,
+        include_in_schema=prefix == "",
+    )
+    async def viewer(request: Request, identifier: IdentifierPath, provided: Provided) -> Response:
+        """A page on which the image can be zoomed into; `?with=` compares it with another."""
+        if not request.scope.get("raw_path", b"").endswith(f"/{VIEW}".encode()):
+            # An encoded slash: `view` is the end of a name.
+            return await base_uri_answer(request, provided, version, prefix, f"{identifier}/{VIEW}")
+
+        async def page() -> Response:
+            written = written_identifier(request, prefix, 1, identifier)
+            if version is V2:  # what it shows is the same
+                target = (
+                    f"{provided.addressing.base(request)}{V3.path}/{_in_header(written)}/{VIEW}"
+                )
+                query = f"?{request.url.query}" if request.url.query else ""
+                return RedirectResponse(f"{target}{query}", status_code=303)
+            return await _viewer(request, provided, written)
+
+        return await for_people(request, provided, page)
+
+    return router
+
+
+async def for_people(
+    request: Request, provided: Services, page: Callable[[], Awaitable[Response]]
+) -> Response:
+    """The page, or one that tells why there is none, with the status that it has for programs."""
+    try:
+        return await page()
+    except IiifServerError as error:
+        answer = refusal(error)
+        html = provided.pages.problem(root_of(request), answer.status_code, str(error))
+        kept = {
+            name: value
+            for name, value in answer.headers.items()
+            if name not in {"content-length", "content-type"}
+        }
+        return HTMLResponse(html, answer.status_code, headers={**kept, **_policy()})
+
+
+def root_of(request: Request) -> str:
+    """What leads from a page to the front page: `./`, `../` and so on."""
+    path = request.scope.get("raw_path") or request.scope["path"].encode()
+    inner = path.removeprefix(request.scope.get("root_path", "").encode())
+    return "../" * (inner.count(b"/") - 1) or "./"
+
+
+def _opening(request: Request, provided: Services, text: str) -> Response:
+    """Leads to the viewer of an image whose identifier, or one of whose addresses, was typed."""
+    base = provided.addressing.base(request)
+    text = text.strip()
+    if text.startswith(f"{base}/"):
+        written = text.removeprefix(base).partition("?")[0].strip("/")
+        written = written.removesuffix("/info.json").removesuffix(f"/{VIEW}")
+        text = percent_decode(written)
+    return RedirectResponse(f"{base}/{quote(text, safe=':/@')}/{VIEW}", status_code=303)
+
+
+async def _front(request: Request, provided: Services) -> Response:
+    names = _open_types(provided) if provided.page_options.gallery else []
+
+    async def first(type_: str, index: int) -> Shown:
+        browsable = provided.originals.source(type_).browsable
+        page = None
+        if browsable and index < _MOST_SHELVES:
+            with suppress(FolderNotFoundError, SourceUnavailableError):
+                shelf = await provided.shelves.of(type_)
+                page = page_of(shelf, parse_place(type_), 1, FIRST_ROWS)
+        return Shown(type_, browsable=browsable, page=page)
+
+    types = await asyncio.gather(*(first(name, index) for index, name in enumerate(names)))
+    html = provided.pages.front(root_of(request), types, gallery=provided.page_options.gallery)
+    return _page(html)
+
+
+async def _folder(request: Request, provided: Services, folder: str, number: int) -> Response:
+    place = parse_place(folder)
+    if not provided.page_options.gallery or place.type not in _open_types(provided):
+        raise FolderNotFoundError
+    shelf = await provided.shelves.of(place.type, place.folder)
+    return _page(provided.pages.folder(root_of(request), place, page_of(shelf, place, number)))
+
+
+async def _example(provided: Services) -> str:
+    """The identifier of an image that there is, if anyone may know of one."""
+    if not provided.page_options.gallery:
+        return ""
+    types = _open_types(provided)
+    for type_ in sorted(types, key=lambda name: name != _SAMPLE)[:_MOST_SHELVES]:
+        with suppress(FolderNotFoundError, SourceUnavailableError):
+            page = page_of(await provided.shelves.of(type_), parse_place(type_), 1, FIRST_ROWS)
+            if page.images:
+                return f"{type_}:{page.images[0].label}"
+    return ""
+
+
+def _open_types(provided: Services) -> list[str]:
+    """The types that everyone may see."""
+    return [name for name, options in sorted(provided.types.items()) if options.access == "public"]
+
+
+async def _viewer(request: Request, provided: Services, written: str) -> Response:
+    permission = provided.permit(written)
+    provided.files.require("openseadragon")
+    identifier = permission.identifier
+    async with provided.originals.hold(identifier) as original:
+        header = await provided.headers.of(original)
+    document = image_information(V3, "", header.dimensions, provided.offer(identifier.type, header))
+    listed = provided.page_options.gallery and permission.grant is None
+    browsable = listed and provided.originals.source(identifier.type).browsable
+    viewed = Viewed(
+        identifier=str(identifier),
+        place=place_of(identifier) if browsable else None,
+        facts=facts(header, original.file.size, original.modified, document),
+        gray=header.colour is Colour.GRAY,
+    )
+    kept = _ASK_FIRST if permission.grant is None else _KEPT_NOWHERE
+    return _page(provided.pages.viewer(root_of(request), viewed), kept)
+
+
+def _page(html: str, kept: str = _ASK_FIRST) -> HTMLResponse:
+    return HTMLResponse(html, headers={"Cache-Control": kept, **_policy()})
+
+
+def _policy() -> dict[str, str]:
+    return {"Content-Security-Policy": INTERACTIVE_PAGE}
+
+
+async def _file(request: Request, file: PageFile, kept: str) -> Response:
+    tag = blake2b(file.content, digest_size=8).hexdigest()
+    # Weak, for it is the same whether the content is compressed or not.
+    headers = {"Cache-Control": kept, "ETag": f'W/"{tag}"', "Vary": "Accept-Encoding"}
+    if "if-none-match" in request.headers and is_not_modified(request.headers, tag, 0):
+        return Response(status_code=304, headers=headers)
+    content = file.content
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        content = await asyncio.to_thread(lambda: file.compressed)
+        headers["Content-Encoding"] = "gzip"
+    return Response(content, media_type=file.media_type, headers=headers)
+
+
+def _in_header(written: str) -> str:
+    return quote(written, safe=SAFE_IN_URIS)
+
+
+_DOCUMENTED_PAGES = {
+    status: {"description": documented["description"], "content": {"text/html": {}}}
+    for status, documented in DOCUMENTED.items()
+}
+"""The same refusals as everywhere, as pages."""

@@ -1,0 +1,244 @@
+"""Behind Debian's nginx, with the configurations of deploy/nginx."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support import pictures
+from support.servers import ServerProcess, free_port
+
+pytestmark = pytest.mark.e2e
+
+DEPLOY = Path(__file__).parents[2] / "deploy" / "nginx"
+PICTURE = pictures.jpeg(pictures.photograph(900, 700))
+SMALL = "/iiif/pictures:a.jpg/full/300,/0/default.jpg"
+LARGE = "/iiif/pictures:a.jpg/full/^1600,/0/default.png"
+"""More than 1 MB."""
+
+
+@dataclass
+class Behind:
+    """The server, and nginx in front of it."""
+
+    server: ServerProcess
+    url: str
+    folder: Path
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return httpx.request(
+            method, f"{self.url}{path}", headers=named, timeout=60, trust_env=False
+        )
+
+    def derivatives(self) -> list[Path]:
+        entries = self.folder / "cache" / "derivatives" / "entries"
+        return [path for path in entries.rglob("*") if path.is_file()]
+
+
+@contextlib.contextmanager
+def behind(folder: Path, config: str, settings: str = "") -> Iterator[Behind]:
+    (folder / "source" / "pictures").mkdir(parents=True)
+    (folder / "source" / "pictures" / "a.jpg").write_bytes(PICTURE)
+    server = ServerProcess(
+        folder,
+        f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n{settings}\n'
+        # What the proxies keep in front is what these tests are about.
+        "cache.memory_bytes = 0\nimage_pool_size = 2\nsize_pool_size = 1\n"
+        '[types.pictures]\nsource = "disk"\ncache_for = 1\n',
+    )
+    server.start()
+    try:
+        with nginx(folder / "nginx", config, server, folder / "cache") as url:
+            yield Behind(server, url, folder)
+        server.end()
+    finally:
+        if server.runs:
+            server.kill()
+
+
+@contextlib.contextmanager
+def nginx(folder: Path, config: str, server: ServerProcess, cache: Path) -> Iterator[str]:
+    """Nginx with a configuration of ours, on this machine's ports and folders."""
+    (folder / "kept").mkdir(parents=True)
+    port = free_port()
+    text = (DEPLOY / config).read_text()
+    for pattern, value in {
+        r"server 127\.0\.0\.1:4040;": f"server 127.0.0.1:{server.port};",
+        r"listen 80;": f"listen 127.0.0.1:{port};",
+        r"(proxy_cache_path) \S+": rf"\1 {folder}/kept",
+        r"/var/lib/iiif/cache/": f"{cache}/",
+    }.items():
+        text = re.sub(pattern, value, text)
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "sites.conf").write_text(text)
+    (folder / "nginx.conf").write_text(
+        f"daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log {folder}/error.log;\n"
+        + ("user root;\n" if os.geteuid() == 0 else "")
+        + f"events {{}}\nhttp {{\naccess_log off;\nsendfile on;\n{temporary}"
+        + f"include {folder}/sites.conf;\n}}\n"
+    )
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    popen = subprocess.Popen([program, "-p", str(folder), "-c", str(folder / "nginx.conf")])
+    try:
+        deadline = time.monotonic() + 30
+        while True:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).status_code:
+                    break
+            assert popen.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        popen.send_signal(signal.SIGQUIT)
+        popen.wait(30)
+
+
+def shown(answer: httpx.Response) -> dict[str, str]:
+    """The headers that a client goes by."""
+    own = {"date", "server", "connection", "x-cache", "server-timing", "accept-ranges", "age"}
+    return {name: value for name, value in answer.headers.items() if name not in own}
+
+
+@pytest.fixture(scope="module")
+def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
+    """Nginx keeps answers."""
+    folder = tmp_path_factory.mktemp("kept")
+    with behind(folder, "iiif-server.conf", 'root_path = "/iiif"') as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def sending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
+    """Nginx sends the server's files."""
+    settings = 'root_path = "/iiif"\ndelivery.accel_redirect = "/_derivatives"\n'
+    with behind(tmp_path_factory.mktemp("accel"), "iiif-server-accel.conf", settings) as site:
+        yield site
+
+
+class TestProxyCache:
+    @pytest.fixture
+    def site(self, keeping: Behind) -> Behind:
+        return keeping
+
+    def test_addresses_have_the_prefix(self, site: Behind) -> None:
+        document = site.get("/iiif/pictures:a.jpg/info.json").json()
+        assert document["id"] == f"{site.url}/iiif/pictures:a.jpg"
+        assert f"<{document['id']}/full/300,233" in site.get(SMALL).headers["link"]
+
+    @pytest.mark.parametrize("path", [SMALL, LARGE, "/iiif/pictures:a.jpg/info.json"])
+    def test_what_was_asked_for_is_answered_by_nginx(self, site: Behind, path: str) -> None:
+        first = site.get(path)
+        again = site.get(path)
+        assert again.status_code == 200
+        assert again.headers["x-cache"] in {"HIT", "UPDATING", "STALE"}
+        assert again.content == first.content
+        assert shown(again) == shown(first)
+
+    def test_when_its_time_is_over_the_tag_is_asked_about_and_nothing_is_sent(
+        self, site: Behind
+    ) -> None:
+        path = "/iiif/pictures:a.jpg/full/310,/0/default.jpg"
+        first = site.get(path)
+        deadline = time.monotonic() + 30
+        while f'GET {path} HTTP/1.1" 304' not in site.server.log:
+            assert time.monotonic() < deadline, site.server.log
+            site.get(path)
+            time.sleep(0.1)
+        assert site.get(path).content == first.content
+
+    def test_a_client_that_has_it_gets_a_304(self, site: Behind) -> None:
+        tag = site.get(SMALL).headers["etag"]
+        assert site.get(SMALL, If_None_Match=tag).status_code == 304
+
+    def test_the_two_forms_of_information_are_not_mixed_up(self, site: Behind) -> None:
+        path = "/iiif/pictures:a.jpg/info.json"
+        for _ in range(2):
+            assert site.get(path).headers["content-type"] == "application/json"
+            linked = site.get(path, Accept="application/ld+json")
+            assert linked.headers["content-type"].startswith("application/ld+json")
+
+    def test_encoded_slashes_and_odd_names_come_through_as_they_are(self, site: Behind) -> None:
+        folder = site.folder / "source" / "pictures" / "b c"
+        folder.mkdir()
+        (folder / "ü%2F.jpg").write_bytes(PICTURE)
+        path = "/iiif/pictures:b%20c%2F%C3%BC%252F.jpg/info.json"
+        document = site.get(path).json()
+        assert document["id"] == f"{site.url}{path.removesuffix('/info.json')}"
+
+
+class TestAccel:
+    @pytest.fixture
+    def site(self, sending: Behind) -> Behind:
+        return sending
+
+    @pytest.mark.parametrize("path", [SMALL, LARGE])
+    def test_what_is_kept_is_sent_by_nginx_with_all_that_the_server_says_of_it(
+        self, site: Behind, path: str
+    ) -> None:
+        made = site.get(path)
+        direct = httpx.get(
+            f"{site.server.url}{path}", trust_env=False, headers={"Host": _host(site)}
+        )
+        sent = site.get(path)
+        assert sent.headers["server-timing"].startswith('engine;desc="cache"')
+        assert made.content == sent.content == direct.content
+        assert "x-accel-redirect" not in sent.headers
+        assert shown(sent) == shown(direct)
+        redirect = httpx.get(
+            f"{site.server.url}{path}",
+            trust_env=False,
+            headers={"Host": _host(site), "X-Accel": "on"},
+        )
+        assert redirect.headers["x-accel-redirect"].startswith("/_derivatives/")
+        assert not redirect.content
+
+    def test_conditions_and_heads_are_the_servers_matter(self, site: Behind) -> None:
+        first = site.get(SMALL)
+        tag, modified = first.headers["etag"], first.headers["last-modified"]
+        site.get(SMALL)
+        assert site.get(SMALL, If_None_Match=tag).status_code == 304
+        assert site.get(SMALL, If_Modified_Since=modified).status_code == 304
+        assert site.get(SMALL, If_None_Match='"another"').content == first.content
+        head = site.get(SMALL, method="HEAD")
+        assert head.status_code == 200
+        assert int(head.headers["content-length"]) == len(first.content)
+
+    def test_a_file_that_has_gone_or_is_spoilt_is_made_again(self, site: Behind) -> None:
+        path = "/iiif/pictures:a.jpg/full/320,/0/default.jpg"
+        first = site.get(path)
+        assert site.get(path).content == first.content
+        for file in site.derivatives():
+            file.unlink()
+        assert site.get(path).content == first.content
+        for file in site.derivatives():
+            file.write_bytes(bytes(file.stat().st_size))
+        assert site.get(path).content == first.content
+
+    def test_nobody_gets_at_the_files_by_name(self, site: Behind) -> None:
+        site.get(SMALL)
+        below = site.derivatives()[0].relative_to(site.folder / "cache/derivatives/entries")
+        assert site.get(f"/_derivatives/{below}").status_code == 404
+        assert site.get("/_derivatives/../../settings.toml").status_code in {400, 404}
+
+    def test_a_client_cannot_have_itself_redirected(self, site: Behind) -> None:
+        site.get(SMALL)
+        answer = site.get("/iiif/pictures:a.jpg/info.json", X_Accel="on")
+        assert answer.json()["id"] == f"{site.url}/iiif/pictures:a.jpg"
+
+
+def _host(site: Behind) -> str:
+    return site.url.removeprefix("http://")
