@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from iiif_server.context import open_context
 from iiif_server.image_api.versions import V2, V3
-from iiif_server.routes import admin, measures, operations, pages, problems
+from iiif_server.routes import admin, measures, operations, pages, presentation, problems
 from iiif_server.routes.front import Front
 from iiif_server.routes.hot import Hot
 from iiif_server.routes.image_api import base_uri_router, image_api_router
@@ -36,6 +36,11 @@ _GROUPS = [
         "name": "Images",
         "description": "The addresses to give to others: the Image API in version 3.0, and 2.1 "
         "for those who ask for it in `Accept`.",
+    },
+    {
+        "name": "Presentation",
+        "description": "What viewers of manifests open, as Mirador and Universal Viewer: images "
+        "by themselves, several together, and folders (Presentation API 3.0).",
     },
     {
         "name": "Pages",
@@ -102,6 +107,9 @@ def create_app(
     if allowed.possible:
         administrative.append(measures.PATH)
         app.include_router(measures.metrics_router(allowed))
+    app.include_router(presentation.documents_router())
+    for version, prefix in ((V3, V3.path), (V2, V2.path), (V3, "")):
+        app.include_router(presentation.presentation_router(version, prefix))
     for version in (V3, V2):
         app.include_router(image_api_router(version, version.path))
         app.include_router(pages.viewer_router(version, version.path))

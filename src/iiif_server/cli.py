@@ -152,6 +152,74 @@ def prepare(
 
 
 @main.command()
+@_config
+@click.option(
+    "--to",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to write to.",
+)
+@click.option("--base-url", help="URL under which that folder will be found; default: base_url.")
+@click.option(
+    "--version",
+    type=click.Choice(["2.1", "3.0"]),
+    default="3.0",
+    show_default=True,
+    help="Of the Image API.",
+)
+@click.option("--include-signed", is_flag=True, help="Also of signed types, open to everyone.")
+@click.option("--type", "type_", help="Export all originals of this type, if it can list them.")
+@click.option(
+    "--identifiers",
+    "listed",
+    type=click.File(),
+    help="Export the identifiers in this file, one a line; - is standard input.",
+)
+@click.argument("identifiers", nargs=-1)
+def export(
+    *,
+    config: Path | None,
+    folder: Path,
+    base_url: str | None,
+    version: str,
+    include_signed: bool,
+    type_: str | None,
+    listed: TextIO | None,
+    identifiers: tuple[str, ...],
+) -> None:
+    """Write images as files for any web server: tiles, sizes, info.json, a manifest, a viewer.
+
+    What is there and whole is left alone, so that an interrupted run can be repeated.
+    """
+    from iiif_server import exporting  # noqa: PLC0415
+    from iiif_server.errors import IiifServerError  # noqa: PLC0415
+    from iiif_server.image_api.versions import V2, V3  # noqa: PLC0415
+
+    if sum((type_ is not None, listed is not None, bool(identifiers))) != 1:
+        raise click.UsageError("Give identifiers, or --identifiers FILE, or --type NAME.")
+    settings = _settings(config)
+    base = base_url or settings.base_url
+    if base is None or not base.startswith(("http://", "https://")):
+        _fail("Say where the folder will be found: --base-url https://images.example.org/static")
+    target = exporting.Target(folder, base.rstrip("/"), V2 if version == V2.number else V3)
+    written = [*(listed or ()), *identifiers]
+    try:
+        summary = asyncio.run(
+            exporting.export(settings, type_, written, target, _progress, signed=include_signed)
+        )
+    except IiifServerError as error:
+        _fail(str(error))
+    for failed in summary.failed:
+        click.echo(f"failed  {failed.identifier}: {failed.reason}", err=True)
+    if summary.without_page:
+        click.echo(f"No viewer beside the images: {summary.without_page}", err=True)
+    click.echo(str(summary))
+    if summary.failed:
+        sys.exit(1)
+
+
+@main.command()
 @click.argument(
     "source", metavar="INPUT", type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
@@ -249,6 +317,46 @@ def sign(
     signature = Signatures(settings.signing.secrets).sign(named, expires, exact)
     base = settings.base_url or _base(settings.http_host, settings.http_port)
     click.echo(f"{base}{row.path}/{signature}/{named.encoded}/{parameters or 'info.json'}")
+
+
+@main.command()
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write, as settings.toml; default: standard output.",
+)
+@click.option(
+    "--from",
+    "kind",
+    type=click.Choice(["seed", "nhm", "cantaloupe", "loris"]),
+    help="Whose configuration it is; default: its content tells.",
+)
+@click.option("--force", is_flag=True, help="Write over the file if it is there.")
+def migrate(source: Path, target: Path | None, kind: str | None, *, force: bool) -> None:
+    """Make settings of the configuration of another server.
+
+    It may be that of the Natural History Museum's servers, Cantaloupe's or Loris's. What has no
+    equivalent is listed, and which addresses would differ.
+    """
+    from iiif_server.errors import ConfigurationError  # noqa: PLC0415
+    from iiif_server.migrating import moving  # noqa: PLC0415
+    from iiif_server.migrating.moves import Kind  # noqa: PLC0415
+
+    try:
+        moved = moving.migrate(source, Kind(kind) if kind else None)
+        if target is not None:
+            moving.write(moved, target, force=force)
+    except ConfigurationError as error:
+        _fail(str(error))
+    if target is None:
+        click.echo(moved.settings, nl=False)
+        click.echo(moved.report, err=True)
+        return
+    click.echo(moved.report)
+    _settings(target)  # what cannot be is said now, and not when the server starts
+    click.echo(f"\n{target} is written. Now: iiif-server check --config {target}")
 
 
 @main.group()

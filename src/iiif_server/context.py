@@ -173,6 +173,7 @@ async def open_context(
             files=files,
             pages=Pages(files.digest, thumbnail, settings.pages.title),
             page_options=settings.pages,
+            presentation=settings.presentation,
             started=time.time(),
         )
         stack.callback(readiness.leave)
@@ -189,6 +190,12 @@ def _both(first: Observer, second: Observer) -> Observer:
         second(event)
 
     return observe
+
+
+def patient(settings: Settings) -> Settings:
+    """The settings without a deadline for what waits: for commands, where nobody does."""
+    limits = settings.limits.model_copy(update={"queue_timeout": None})
+    return settings.model_copy(update={"limits": limits})
 
 
 def memory_for_images(settings: Settings) -> int:

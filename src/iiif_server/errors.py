@@ -24,7 +24,7 @@ class MalformedParameterError(RequestRefusedError):
     """A region, size, rotation, quality or format outside the grammar of the specification."""
 
     def __init__(self, parameter: str, value: str, expected: str) -> None:
-        super().__init__(f"Invalid {parameter} {_shown(value)}: expected {expected}.")
+        super().__init__(f"Invalid {parameter} {shown(value)}: expected {expected}.")
         self.parameter = parameter
 
 
@@ -50,6 +50,13 @@ class TargetTooLongError(RequestRefusedError):
 
 class HeadersTooLargeError(RequestRefusedError):
     """The request has more header fields, or longer ones, than are read."""
+
+
+class TooManyImagesError(RequestRefusedError):
+    """A manifest of more images than one may have."""
+
+    def __init__(self, count: int, most: int) -> None:
+        super().__init__(f"A manifest has at most {most} images here; this one would have {count}.")
 
 
 class ContentRefusedError(RequestRefusedError):
@@ -232,7 +239,7 @@ class NotBundledError(IiifServerError):
 _SHOWN_CHARACTERS = 80
 
 
-def _shown(value: str) -> str:
+def shown(value: str) -> str:
     """The value in quotes, on one line, no longer than a person would read."""
     cut = value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "…"
     return '"' + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut) + '"'

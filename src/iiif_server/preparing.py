@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from iiif_server.context import open_context
-from iiif_server.errors import ConfigurationError
+from iiif_server.context import open_context, patient
 from iiif_server.image_api.identifier import Identifier, parse_identifier
 from iiif_server.pipeline.preparation import Outcome, Preparation, Prepared
 from iiif_server.routes.services import Services
@@ -39,7 +38,7 @@ async def prepare(
     `parse_identifier` raises.
     """
     summary = Summary()
-    async with open_context(_patient(settings), lambda _: None) as services:
+    async with open_context(patient(settings), lambda _: None) as services:
         chosen = _identifiers(settings, services, type_, written)
         preparation = Preparation(
             services.originals, services.headers, services.pyramids, settings.image_pool_size
@@ -53,22 +52,10 @@ async def prepare(
     return summary
 
 
-def _patient(settings: Settings) -> Settings:
-    """The settings without a deadline for what waits: here nobody does."""
-    limits = settings.limits.model_copy(update={"queue_timeout": None})
-    return settings.model_copy(update={"limits": limits})
-
-
 def _identifiers(
     settings: Settings, services: Services, type_: str | None, written: Iterable[str]
 ) -> list[Identifier]:
     if type_ is None:
         lines = (line.strip() for line in written)
         return [parse_identifier(line, settings.default_type) for line in lines if line]
-    names = services.originals.source(type_).names()
-    if names is None:
-        raise ConfigurationError(
-            f"The originals of the type {type_} cannot be listed: name them in a file, and give it "
-            "with --identifiers."
-        )
-    return [Identifier(type_, name) for name in names]
+    return list(services.originals.identifiers(type_))

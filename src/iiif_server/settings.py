@@ -35,6 +35,7 @@ from iiif_server.imaging.options import EncodingOptions
 from iiif_server.pages.options import PagesOptions
 from iiif_server.pipeline.limits import LimitsOptions
 from iiif_server.pipeline.pyramids import PyramidOptions
+from iiif_server.presentation.options import PresentationOptions
 from iiif_server.routes.credentials import AdminOptions
 from iiif_server.routes.delivery import DeliveryOptions
 from iiif_server.routes.measures import MetricsOptions
@@ -130,6 +131,7 @@ class Settings(BaseSettings):
     pages: PagesOptions = PagesOptions()
     metrics: MetricsOptions = MetricsOptions()
     tracing: TracingOptions = TracingOptions()
+    presentation: PresentationOptions = PresentationOptions()
 
     @classmethod
     def settings_customise_sources(

@@ -1,24 +1,20 @@
 """OpenSeadragon's own tile URLs, replayed: each answers with the size OpenSeadragon expects."""
 
 import asyncio
-import json
 import math
 import re
-import subprocess
 import time
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
+from e2e.replay import tiles_of
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.routes.signing import Signatures
 from support.servers import Server, running_server
-
-HERE = Path(__file__).parent / "openseadragon"
 
 AWKWARD_SIZES = [
     (1, 1),
@@ -35,21 +31,6 @@ AWKWARD_SIZES = [
     (3000, 1999),
 ]
 _WHOLE_WIDTH_ONLY = re.compile(r"/full/(\d+),/")
-
-
-def _tiles(documents: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """What OpenSeadragon would ask for, and what it expects there, for each info.json."""
-    done = subprocess.run(
-        ["node", "tiles.cjs"],
-        cwd=HERE,
-        input=json.dumps(documents),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=120,
-    )
-    tiles: list[list[dict[str, Any]]] = json.loads(done.stdout)
-    return tiles
 
 
 async def _sizes(urls: list[str]) -> list[tuple[int, int]]:
@@ -77,12 +58,14 @@ async def test_every_tile_has_the_size_openseadragon_expects(server: Server, pre
             answer = await client.get(f"{server.url}{prefix}/pictures:{path.name}/info.json")
             documents.append(answer.raise_for_status().json())
 
-    tiles = [tile for found in _tiles(documents) for tile in found]
+    tiles = [tile for found in tiles_of(documents) for tile in found]
 
     assert len(tiles) > len(AWKWARD_SIZES)
     sizes = await _sizes([tile["url"] for tile in tiles])
     for tile, (width, height) in zip(tiles, sizes, strict=True):
         assert width == max(1, math.ceil(tile["width"] - 1e-6)), tile
+        if width == 1 and "/full/0/" in tile["url"]:
+            continue  # in 2.1 it takes every level that is as wide as the image for the full one
         if width_only := _WHOLE_WIDTH_ONLY.search(tile["url"]):
             # The specification keeps the aspect ratio of the width that was asked for, which
             # OpenSeadragon has rounded up.
@@ -110,7 +93,7 @@ async def test_openseadragon_needs_to_know_nothing_of_signatures(
         async with httpx.AsyncClient() as client:
             start = f"{server.url}{prefix}/{address}/{identifier.encoded}"
             document = await client.get(start, follow_redirects=True)
-            (tiles,) = _tiles([document.raise_for_status().json()])
+            (tiles,) = tiles_of([document.raise_for_status().json()])
             assert len(tiles) > 5
             for tile in tiles:
                 assert tile["url"].startswith(f"{start}/")

@@ -1,13 +1,13 @@
 """Finding the original that an identifier names."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from iiif_server.errors import OriginalChangedError, UnknownTypeError
+from iiif_server.errors import ConfigurationError, OriginalChangedError, UnknownTypeError
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.imaging.plan import Identity
 from iiif_server.pipeline.keys import digest, group_of
@@ -83,6 +83,19 @@ class Originals:
                 "The type of this identifier, which is what stands before its first colon, "
                 "is not one that this server has."
             ) from None
+
+    def identifiers(self, type_: str) -> Iterator[Identifier]:
+        """All originals of a type, sorted.
+
+        Raises UnknownTypeError, or ConfigurationError where its source cannot list them.
+        """
+        names = self.source(type_).names()
+        if names is None:
+            raise ConfigurationError(
+                f"The originals of the type {type_} cannot be listed: name them in a file, and "
+                "give it with --identifiers."
+            )
+        return (Identifier(type_, name) for name in names)
 
     @asynccontextmanager
     async def hold(self, identifier: Identifier) -> AsyncIterator[Original]:

@@ -64,7 +64,10 @@ class Front:
         self, inner: MutableMapping[str, Any], receive: Receive, outgoing: "_Outgoing"
     ) -> None:
         # What is left of a request that was refused is not read: the connection ends with it.
-        if (error := objection(_target_bytes(inner), inner["headers"])) is not None:
+        error = objection(
+            _target_bytes(inner), inner["headers"], host_required=inner["http_version"] == "1.1"
+        )
+        if error is not None:
             answer = refusal(error)
             answer.headers["Connection"] = "close"
             await answer(inner, receive, outgoing.send)

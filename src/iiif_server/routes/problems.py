@@ -101,15 +101,19 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
 
 
-def refusal(error: errors.IiifServerError) -> JSONResponse:
-    """The answer to a request that was refused for a reason of ours."""
+def refusal(error: errors.IiifServerError, about: str | None = None) -> JSONResponse:
+    """The answer to a request that was refused for a reason of ours.
+
+    `about` is the one identifier, of those that the request names, which was the reason.
+    """
     headers = dict(_CHALLENGES.get(type(error), {}))
     seconds = RETRY_AFTER_SECONDS.get(type(error))
     if isinstance(error, errors.NotNowError):
         seconds = error.retry_after
     if seconds is not None:
         headers["Retry-After"] = str(seconds)
-    return problem(status_of(error), str(error), headers)
+    message = str(error) if about is None else f"About {errors.shown(about)}: {error}"
+    return problem(status_of(error), message, headers)
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:

@@ -24,6 +24,7 @@ from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.pyramids import Pyramids
 from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.pipeline.shelves import Shelves
+from iiif_server.presentation.options import PresentationOptions
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.credentials import Credentials
 from iiif_server.routes.journal import Journal
@@ -91,6 +92,7 @@ class Services:
     files: PageFiles
     pages: Pages
     page_options: PagesOptions
+    presentation: PresentationOptions
     started: float
     """When the process was ready, in seconds since the epoch."""
 
@@ -123,6 +125,14 @@ class Services:
         if options is None or options.access == "signed":
             raise SignatureRefusedError
         return Permission(identifier)
+
+    def open_shelves(self) -> tuple[str, ...]:
+        """The types, sorted, whose folders everyone may look through."""
+        return tuple(
+            name
+            for name, options in sorted(self.types.items())
+            if options.access == "public" and self.originals.source(name).browsable
+        )
 
     def may_repeat(self, permission: Permission) -> bool:
         """Whether what is answered may be given to anyone again as long as the file is the same."""

@@ -13,7 +13,9 @@ for (const name of ["window", "self", "document", "navigator", "Image", "HTMLEle
 const OpenSeadragon = require("openseadragon");
 
 function tiles(information) {
-  const source = new OpenSeadragon.IIIFTileSource(information);
+  // As when it has fetched them: this finds out which version of the Image API they are in.
+  const configured = OpenSeadragon.IIIFTileSource.prototype.configure(information, "", "");
+  const source = new OpenSeadragon.IIIFTileSource(configured);
   source.ready = true;
   const found = [];
   for (let level = source.minLevel; level <= source.maxLevel; level += 1) {

@@ -1,0 +1,14 @@
+"""What operators can say about manifests."""
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class PresentationOptions(BaseModel):
+    """Manifests and collections; `pages.gallery` decides whether there are collections."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    max_images: int = Field(default=100, ge=1, le=10_000)
+    """Images in one manifest, at most, for `/manifest.json?identifiers=`."""
+    page_size: int = Field(default=500, ge=1, le=10_000)
+    """Images and folders in one collection, at most; a larger folder is one of its parts."""

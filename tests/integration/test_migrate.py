@@ -1,0 +1,130 @@
+"""`iiif-server migrate`: what other servers were configured with, as settings of this one."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from iiif_server.cli import main
+from iiif_server.settings import load_settings
+
+SEED = """
+base_url: http://10.11.20.12/iiif_images
+http_port: 4040
+cache_path: {root}/cache
+source_path: {root}/source
+min_sizes_size: 200
+size_pool_size: 2
+image_pool_size: 4
+info_cache_size: 1024
+image_cache_size_per_process: 5
+max_http_fetches: 10
+types:
+  project1:
+    source: disk
+  project2:
+    source: web
+    url: http://example.com/storage/images/{{name}}.jpg
+  project3:
+    source: web
+    regex: https://raw.githubusercontent.com/NaturalHistoryMuseum/.+
+"""
+"""The configuration in the README of the server of 2020."""
+OTHERS = {
+    "nhm": "source_path: {root}/source\ncache_path: {root}/cache\ndefault_profile: project1\n"
+    "profiles:\n  project1: {{type: disk, rights: 'http://example.org/'}}\n",
+    "cantaloupe": "source.static = FilesystemSource\n"
+    "FilesystemSource.BasicLookupStrategy.path_prefix = {root}/source/project1/\n"
+    "FilesystemCache.pathname = {root}/cache\n",
+    "loris": "[resolver]\nimpl = 'loris.resolver.SimpleFSResolver'\n"
+    "src_img_root = '{root}/source/project1'\n[img.ImageCache]\ncache_dp = '{root}/cache'\n",
+}
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def seed(tmp_path: Path) -> Path:
+    (tmp_path / "source" / "project1").mkdir(parents=True)
+    path = tmp_path / "config.yml"
+    path.write_text(SEED.format(root=tmp_path))
+    return path
+
+
+def test_the_seeds_own_configuration_is_accepted_by_check(seed: Path, tmp_path: Path) -> None:
+    target = tmp_path / "settings.toml"
+    result = run("migrate", seed, "--to", target)
+    assert result.exit_code == 0, result.output
+    assert f"iiif-server check --config {target}" in result.output
+    checked = run("check", "--config", target)
+    assert checked.exit_code == 0, checked.output
+    # It means what it meant: the server takes the old file, too.
+    assert load_settings(target) == load_settings(seed)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_others_are_accepted_as_well(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "source" / "project1").mkdir(parents=True)
+    old, target = tmp_path / "old", tmp_path / "settings.toml"
+    old.write_text(OTHERS[kind].format(root=tmp_path))
+    for arguments in ((), ("--from", kind, "--force")):
+        assert run("migrate", old, "--to", target, *arguments).exit_code == 0
+        assert run("check", "--config", target).exit_code == 0
+    settings = load_settings(target)
+    assert settings.default_type == "project1"
+    assert settings.source_path == tmp_path / "source"
+
+
+def test_without_a_file_the_settings_are_printed_and_nothing_else(seed: Path) -> None:
+    result = run("migrate", seed)
+    assert result.exit_code == 0
+    assert result.stdout.startswith("# Made of config.yml")
+    assert "Addresses that differ" not in result.stdout
+    assert "Addresses that differ" in result.stderr
+
+
+def test_a_file_that_is_there_is_not_written_over(seed: Path, tmp_path: Path) -> None:
+    target = tmp_path / "settings.toml"
+    target.write_text("mine")
+    result = run("migrate", seed, "--to", target)
+    assert result.exit_code == 1
+    assert "say --force" in result.output
+    assert target.read_text() == "mine"
+    assert run("migrate", seed, "--to", target, "--force").exit_code == 0
+    assert target.read_text() != "mine"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"listen 80;", "say --from"),
+        (b"\xff\xfe", "not a text in UTF-8"),
+        (b"types: [", "say --from"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes, said: str) -> None:
+    old = tmp_path / "old"
+    old.write_bytes(content)
+    result = run("migrate", old)
+    assert result.exit_code == 1
+    assert said in result.output
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    result = run("migrate", tmp_path / "missing.yml")
+    assert result.exit_code == 1
+    assert "cannot be read: No such file" in result.output
+    (tmp_path / "old").write_text("types: {}")
+    result = run("migrate", tmp_path / "old", "--to", tmp_path / "no folder" / "settings.toml")
+    assert result.exit_code == 1
+    assert "cannot be written: No such file" in result.output
+
+
+def test_a_value_that_cannot_be_is_told_at_once(tmp_path: Path) -> None:
+    old, target = tmp_path / "old", tmp_path / "settings.toml"
+    old.write_text("http_port: 99999\ntypes: {a: {source: disk}}")
+    result = run("migrate", old, "--to", target)
+    assert result.exit_code == 1
+    assert "http_port" in result.output
