@@ -16,6 +16,7 @@ from iiif_server.routes.image_api import base_uri_router, image_api_router
 from iiif_server.settings import Settings, load_settings
 from iiif_server.telemetry.events import Observer
 from iiif_server.telemetry.logs import log_event
+from iiif_server.telemetry.metrics import Metrics
 
 _DESCRIPTION = """Images by the [IIIF Image API](https://iiif.io/api/image/3.0/), versions 3.0 and
 2.1: `/{identifier}/info.json` says what there is of an image, and
@@ -66,13 +67,21 @@ _ADMINISTRATION = {
 }
 
 
-def create_app(settings: Settings | None = None, observer: Observer = log_event) -> FastAPI:
-    """The server as an ASGI application; without settings, those of `IIIF_CONFIG` and `IIIF_*`."""
+def create_app(
+    settings: Settings | None = None,
+    observer: Observer = log_event,
+    metrics: Metrics | None = None,
+) -> FastAPI:
+    """The server as an ASGI application; without settings, those of `IIIF_CONFIG` and `IIIF_*`.
+
+    `metrics` are the process's, if it has had another application before.
+    """
     chosen = settings or load_settings()
+    numbers = metrics or Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_context(chosen, observer) as services:
+        async with open_context(chosen, observer, numbers) as services:
             app.state.services = services
             yield
 

@@ -40,7 +40,7 @@ from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.registry import build_sources
 from iiif_server.telemetry.events import Event, Observer
 from iiif_server.telemetry.logs import log_access
-from iiif_server.telemetry.metrics import Metrics
+from iiif_server.telemetry.metrics import Followed, Metrics
 from iiif_server.telemetry.traces import open_tracer
 from iiif_server.workers.admission import Capacity
 from iiif_server.workers.confinement import Confinement, InForce, available
@@ -59,10 +59,12 @@ _STARTUP_TIMEOUT = 60.0
 
 
 @asynccontextmanager
-async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[Services]:
+async def open_context(
+    settings: Settings, observer: Observer, metrics: Metrics | None = None
+) -> AsyncIterator[Services]:
     """The services of a running server; everything is ended when the context closes."""
+    metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
-        metrics = Metrics()
         observer = _both(metrics.observe, observer)
         store = open_store(settings, observer)
         await asyncio.to_thread(store.open)
@@ -157,6 +159,7 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             observer=observer,
             journal=Journal(addressing, readers, traced=tracer is not None),
             metrics=metrics,
+            followed=Followed(),
             readiness=readiness,
             limits=settings.limits.output,
             min_sizes_size=settings.min_sizes_size,
@@ -173,9 +176,9 @@ async def open_context(settings: Settings, observer: Observer) -> AsyncIterator[
             presentation=settings.presentation,
             started=time.time(),
         )
+        stack.callback(readiness.leave)
         if metrics.instruments.shared:
             await stack.enter_async_context(taking_stock(services))
-        stack.callback(readiness.leave)
         yield services
 
 

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -37,7 +38,8 @@ def run(
     listening.allow_many_files()
     # uvicorn ends gracefully and then raises the signal again: being asked to end is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    app = Reloading(share, _application, log_event)
+    numbers = metrics.Metrics()  # the process's, whatever its settings are
+    app = Reloading(share, partial(_application, numbers), log_event)
     config = uvicorn.Config(
         app,
         log_config=None,  # `_application` sets it, and again when settings are reloaded
@@ -72,6 +74,6 @@ def supervise(
         return Supervisor(sockets, command, log_event, metrics.forget).run()
 
 
-def _application(settings: Settings) -> FastAPI:
+def _application(numbers: metrics.Metrics, settings: Settings) -> FastAPI:
     logging.config.dictConfig(uvicorn_logging(settings.log_level, settings.log_format))
-    return create_app(settings)
+    return create_app(settings, metrics=numbers)

@@ -110,6 +110,7 @@ def nginx(folder: Path, config: str, server: ServerProcess, cache: Path) -> Iter
 def shown(answer: httpx.Response) -> dict[str, str]:
     """The headers that a client goes by."""
     own = {"date", "server", "connection", "x-cache", "server-timing", "accept-ranges", "age"}
+    own |= {"x-request-id"}
     return {name: value for name, value in answer.headers.items() if name not in own}
 
 
@@ -197,6 +198,8 @@ class TestAccel:
         assert sent.headers["server-timing"].startswith('engine;desc="cache"')
         assert made.content == sent.content == direct.content
         assert "x-accel-redirect" not in sent.headers
+        assert len(sent.headers.get_list("x-request-id")) == 1
+        assert sent.headers["x-request-id"] != direct.headers["x-request-id"]
         assert shown(sent) == shown(direct)
         redirect = httpx.get(
             f"{site.server.url}{path}",

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -62,11 +62,14 @@ PATHS = (
 
 @contextlib.contextmanager
 def serving(
-    folder: Path, settings: str = SETTINGS, environment: Mapping[str, str] | None = None
+    folder: Path,
+    settings: str = SETTINGS,
+    environment: Mapping[str, str] | None = None,
+    arguments: Sequence[str] = (),
 ) -> Iterator[Server]:
     """A server that has been asked for something of each kind."""
     (folder / "source" / "closed").mkdir(parents=True)
-    with running_server(folder, settings, environment) as server:
+    with running_server(folder, settings, environment, arguments=arguments) as server:
         (server.source / "large.jpg").write_bytes(picture(700, 500))
         for path in PATHS:
             httpx.get(f"{server.url}{path}")
@@ -125,6 +128,50 @@ def test_promtool_has_nothing_against_the_numbers_of_several_processes(tmp_path:
         assert until(lambda: count.search(numbers(one))), "one tells what the other has done"
 
 
+def test_the_numbers_of_all_server_processes_are_together_and_outlive_each(tmp_path: Path) -> None:
+    with serving(tmp_path, arguments=["--workers", "2"]) as server:
+        until(lambda: "\niiif_serving_processes 2.0\n" in numbers(server))
+        before = counted(server)
+        for _ in range(20):
+            httpx.get(f"{server.url}/health")
+        until(lambda: counted(server) >= before + 20)
+        assert promtool("check", "metrics", given=numbers(server)) == ""
+        (victim, *_) = processes_of(server)
+        os.kill(victim, signal.SIGKILL)
+        # Another one is there, and what the first has counted still is.
+        until(lambda: victim not in processes_of(server) and len(processes_of(server)) == 2)
+        until(lambda: "\niiif_serving_processes 2.0\n" in numbers(server))
+        assert counted(server) >= before + 20
+
+
+def test_the_numbers_go_on_when_settings_are_read_again(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        before = counted(server)
+        assert before > 5
+        os.kill(server.pid, signal.SIGHUP)
+        until(lambda: logged(server, "SettingsReloaded"))
+        httpx.get(f"{server.url}/pictures:large.jpg/full/92,/17/gray.png")
+        until(lambda: counted(server) > before)
+        misses = re.search(r'iiif_cache_misses_total{tier="disk"} (\d+)', numbers(server))
+        assert misses is not None
+        assert int(misses[1]) > 2
+
+
+def counted(server: Server) -> float:
+    """How many requests have been counted."""
+    text = numbers(server)
+    return sum(float(n) for n in re.findall(r"(?m)^iiif_requests_total\{.*\} (.*)$", text))
+
+
+def processes_of(server: Server) -> list[int]:
+    """The server processes under a supervisor."""
+    return [
+        pid
+        for pid, parent in parents().items()
+        if parent == server.pid and b"serve-share" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+
+
 def test_promtool_has_nothing_against_the_alerts_and_they_come_when_they_should() -> None:
     folder = DEPLOY / "prometheus"
     assert "SUCCESS" in promtool("check", "rules", folder / "iiif-server.rules.yml")
@@ -145,19 +192,25 @@ def test_a_worker_that_is_killed_is_counted(tmp_path: Path) -> None:
 
 
 def workers_of(server: Server) -> list[int]:
-    """The processes that make images: the youngest ones of the server's."""
-    parents: dict[int, int] = {}
+    """The processes that read headers and make images."""
+    (fork_server,) = [
+        pid
+        for pid, parent in parents().items()
+        if parent == server.pid and b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    return [pid for pid, parent in parents().items() if parent == fork_server]
+
+
+def parents() -> dict[int, int]:
+    """The parent of each process that there is."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
-                parents[int(entry.name)] = int(fields[1])
-    (fork_server,) = [
-        pid
-        for pid, parent in parents.items()
-        if parent == server.pid and b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    ]
-    return [pid for pid, parent in parents.items() if parent == fork_server]
+                if fields[0] != "Z":
+                    found[int(entry.name)] = int(fields[1])
+    return found
 
 
 # --- the topology of docker-compose.yml ----------------------------------------------------------

@@ -182,7 +182,9 @@ def test_compose_shows_an_image_at_once() -> None:
     assert SERVER["command"] == ["serve", "--sample"]
     assert_command(SERVER["command"])
     opening = (ROOT / "docker-compose.yml").read_text().splitlines()[0]
-    assert "http://localhost:4040/sample:atlas.jpg" in opening
+    prefix = SERVER["environment"]["IIIF_ROOT_PATH"]
+    assert f"http://localhost:4040{prefix}/sample:atlas.jpg/view" in opening
+    assert "/{identifier}/view" in paths()
     assert "127.0.0.1:4040:80" in SERVER["ports"]
 
 
@@ -216,8 +218,6 @@ def test_compose_mounts_what_is_there_where_the_container_looks() -> None:
     for name, service in SERVICES.items():
         for volume in service.get("volumes", []):
             source, target, *_ = volume.split(":")
-            if source.startswith("./deploy/nginx"):
-                continue  # another test has it
             if source.startswith("./deploy"):
                 assert (ROOT / source).exists(), (name, source)
             elif not source.startswith("./data/"):
@@ -243,11 +243,16 @@ def test_compose_gives_the_server_no_more_than_it_needs() -> None:
     assert SERVICES["nginx"]["read_only"] is True
 
 
-@pytest.mark.skipif(not NGINX.exists(), reason="there is no configuration for nginx here")
 def test_the_proxy_listens_where_compose_publishes_it_and_asks_where_the_server_is() -> None:
     text = NGINX.read_text()
     assert re.search(r"listen\s+(?:[\d.]+:)?80\b", text)
     assert re.search(r"(?:127\.0\.0\.1|localhost):4040", text)
+    assert f"location {SERVER['environment']['IIIF_ROOT_PATH']}/ {{" in text
+    assert "X-Forwarded-Proto" in text, "by this /metrics is kept from those behind it"
+    kept = re.search(r"proxy_cache_path (\S+)", text)
+    assert kept is not None
+    targets = [volume.split(":")[1] for volume in SERVICES["nginx"]["volumes"]]
+    assert any(kept[1].startswith(f"{target}/") for target in targets), "the root is read-only"
 
 
 def test_prometheus_asks_the_server_that_compose_starts() -> None:
@@ -318,6 +323,33 @@ def test_every_number_is_somewhere_on_the_dashboard() -> None:
     for name in labels_by_number():
         if name not in not_shown and not name.endswith(("_count", "_sum")):
             assert name in shown, name
+
+
+def test_every_number_and_every_alert_is_explained() -> None:
+    page = (ROOT / "docs/observing.md").read_text()
+    for name in labels_by_number():
+        if not name.endswith(("_bucket", "_count", "_sum")):
+            assert f"`{name.removeprefix('iiif_')}`" in page, name
+    rules = yaml.safe_load((DEPLOY / "prometheus/iiif-server.rules.yml").read_text())
+    for group in rules["groups"]:
+        for rule in group["rules"]:
+            assert f"`{rule['alert']}`" in page, rule["alert"]
+
+
+def test_the_pages_for_operators_name_only_what_is_there() -> None:
+    values = yaml.safe_dump(CHART.values)
+    for page in ("docs/deploying.md", "docs/observing.md"):
+        text = (ROOT / page).read_text()
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            assert (ROOT / "docs" / link).exists(), link
+        for path in re.findall(r"(?<![\w./])(?:deploy|tests)/[\w./-]+[\w]", text):
+            assert (ROOT / path).exists(), path
+        for variable in re.findall(r"\bIIIF_[A-Z_]+", text):
+            assert is_setting(variable), variable
+        for profile in re.findall(r"--profile (\w+)", text):
+            assert any(profile in service.get("profiles", []) for service in SERVICES.values())
+    for key in ("drainSeconds", "existingClaim", "serviceMonitor", "className"):
+        assert key in values
 
 
 def test_no_two_panels_of_the_dashboard_overlap() -> None:

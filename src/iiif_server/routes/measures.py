@@ -146,38 +146,38 @@ async def take_stock(provided: Services) -> None:
 
 
 def _take_stock_of_caches(provided: Services) -> None:
-    standing = provided.metrics.standing
+    standing, follow = provided.metrics.standing, provided.followed.follow
     memory, store, pyramids = provided.answers.stats, provided.store.stats, provided.pyramids
-    standing.follow(standing.hits, memory.hits, "memory")
-    standing.follow(standing.misses, memory.misses, "memory")
-    standing.follow(standing.evictions, memory.evicted, "memory")
+    follow(standing.hits, memory.hits, "memory")
+    follow(standing.misses, memory.misses, "memory")
+    follow(standing.evictions, memory.evicted, "memory")
     standing.cached.labels("memory").set(memory.size)
     standing.entries.labels("memory").set(memory.entries)
-    standing.follow(standing.hits, store.hits, "disk")
-    standing.follow(standing.misses, store.misses, "disk")
-    standing.follow(standing.evictions, store.evicted, "disk")
+    follow(standing.hits, store.hits, "disk")
+    follow(standing.misses, store.misses, "disk")
+    follow(standing.evictions, store.evicted, "disk")
     standing.stored.set(store.size)
     standing.files.set(store.files)
     standing.refusing.set(store.refused is not None)
     if store.free is not None:
         standing.free.set(store.free)
-    standing.follow(standing.damaged, store.dropped)
-    standing.follow(standing.failures, store.failures)
-    standing.follow(standing.hits, provided.derivatives.made_by.get(Engine.TILE, 0), "pyramid")
-    standing.follow(standing.misses, pyramids.waited_for, "pyramid")
+    follow(standing.damaged, store.dropped)
+    follow(standing.failures, store.failures)
+    follow(standing.hits, provided.derivatives.made_by.get(Engine.TILE, 0), "pyramid")
+    follow(standing.misses, pyramids.waited_for, "pyramid")
     standing.cached.labels("pyramid").set(pyramids.open_bytes)
     standing.entries.labels("pyramid").set(len(pyramids))
     standing.building.set(pyramids.building)
 
 
 def _take_stock_of_workers(provided: Services) -> None:
-    standing = provided.metrics.standing
+    standing, follow = provided.metrics.standing, provided.followed.follow
     pools: dict[str, WorkerPool] = {"size": provided.header_pool, "image": provided.image_pool}
     for name, pool in pools.items():
         stats = pool.stats
         standing.workers.labels(name, "busy").set(stats.busy)
         standing.workers.labels(name, "idle").set(stats.workers - stats.busy)
-        standing.follow(standing.jobs_done, stats.done, name)
+        follow(standing.jobs_done, stats.done, name)
         standing.memory.labels(name).set(sum(map(own_memory, pool.pids)))
     for lane, jobs in provided.image_pool.lanes.items():
         standing.jobs.labels(str(lane), "running").set(jobs.running)

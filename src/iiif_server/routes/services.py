@@ -33,7 +33,7 @@ from iiif_server.routes.signing import ExactRequest, Grant, Signatures, split
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.telemetry.events import Observer
-from iiif_server.telemetry.metrics import Metrics
+from iiif_server.telemetry.metrics import Followed, Metrics
 from iiif_server.workers.confinement import InForce
 from iiif_server.workers.pool import WorkerPool
 
@@ -81,6 +81,8 @@ class Services:
     """See `DeliveryOptions`."""
     journal: Journal
     metrics: Metrics
+    followed: Followed
+    """What has been written down in them of what components count."""
     readiness: Readiness
     canonical_redirect: bool
     """Whether requests in another than the canonical form are redirected to it."""

@@ -197,6 +197,19 @@ async def test_a_network_reads_them_without_a_token_unless_a_proxy_passes_it_on(
         assert response.status_code == 401
 
 
+async def test_who_asks_past_the_proxy_need_not_know_its_prefix(tmp_path: Path) -> None:
+    """Probes and scrapers come straight to the server, where a prefix is for its readers."""
+    near = {"allow_networks": [IPv4Network("127.0.0.0/8")]}
+    async with serving(tmp_path, root_path="/iiif", metrics=near) as server:
+        server.put("disk", "pic.jpg", picture())
+        for path in ("/health", "/health/ready", "/metrics"):
+            assert (await server.get(path)).status_code == 200, path
+            assert (await server.get(f"/iiif{path}")).status_code == 200, path
+        assert (await server.get("/iiif/disk:pic.jpg/info.json")).status_code == 200
+        counted = answers("", "/{identifier}/info.json", "3.0")
+        assert counted in (await server.get("/metrics")).text
+
+
 async def test_signatures_are_in_no_number(tmp_path: Path) -> None:
     async with running_app(
         settings_below(

@@ -12,11 +12,11 @@ from iiif_server.telemetry.metrics.sharing import VARIABLE
 PROCESS = """
 import sys
 from iiif_server.telemetry.events import Fetched
-from iiif_server.telemetry.metrics import Metrics
+from iiif_server.telemetry.metrics import Followed, Metrics
 from iiif_server.telemetry.requests import Answered
 from iiif_server.telemetry.stages import Stages
 
-metrics = Metrics()
+metrics, followed = Metrics(), Followed()
 answer = Answered("id", "-", "GET", "/", "1.1", 200, 100, 0.02, "/health", "", "")
 standing = metrics.standing
 for line in sys.stdin:
@@ -31,7 +31,7 @@ for line in sys.stdin:
         standing.stored.set(int(number))
         standing.free.set(int(number))
         standing.ready.set(int(number) > 1)
-        standing.follow(standing.hits, int(number), "disk")
+        followed.follow(standing.hits, int(number), "disk")
     else:
         sys.stdout.write(metrics.instruments.text().decode())
     print("END", flush=True)

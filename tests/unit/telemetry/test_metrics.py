@@ -21,7 +21,7 @@ from iiif_server.telemetry.events import (
     WorkerReplaced,
     WorkRefused,
 )
-from iiif_server.telemetry.metrics import Metrics
+from iiif_server.telemetry.metrics import Followed, Metrics
 from iiif_server.telemetry.requests import Answered
 from iiif_server.telemetry.stages import STAGES, Stages
 
@@ -126,11 +126,13 @@ def test_what_has_not_happened_yet_is_zero_where_alerts_look() -> None:
 
 
 def test_a_counter_follows_what_a_component_counts_and_never_falls() -> None:
-    metrics = Metrics()
+    metrics, followed = Metrics(), Followed()
     standing = metrics.standing
     for total, shows in ((3, 3), (3, 3), (8, 8), (2, 8), (9, 9)):
-        standing.follow(standing.hits, total, "disk")
+        followed.follow(standing.hits, total, "disk")
         assert shown(metrics)['iiif_cache_hits_total{tier="disk"}'] == shows
+    Followed().follow(standing.hits, 2, "disk")  # that of another application
+    assert shown(metrics)['iiif_cache_hits_total{tier="disk"}'] == 11
 
 
 def test_every_number_has_a_name_a_unit_and_a_meaning_as_prometheus_wants_them() -> None:

@@ -13,7 +13,6 @@ class Standing:
     """
 
     def __init__(self, make: Instruments) -> None:
-        self._followed: dict[tuple[Counter, tuple[str, ...]], float] = {}
         self.processes = make.gauge("serving_processes", "Processes that serve.")
         self.build = make.gauge(
             "build_info", "Always 1; its label is the version.", "version", together="livemax"
@@ -60,9 +59,22 @@ class Standing:
         self.quarantined = make.gauge("originals_quarantined", "Originals left alone for a while.")
         self.headers = make.gauge("headers_known", "Headers of originals in memory.")
 
+
+class Followed:
+    """What counters have been told of the components of one application; they begin with nothing.
+
+    The counters are the process's, and do not begin anew when its settings are reloaded.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Counter, tuple[str, ...]], float] = {}
+
+    def __repr__(self) -> str:
+        return f"<Followed {len(self._known)}>"
+
     def follow(self, counter: Counter, total: float, *labels: str) -> None:
-        """Have a counter show what a component has counted since the process started."""
+        """Have a counter show what a component has counted since it was made."""
         key = counter, labels
-        known = self._followed.get(key, 0.0)
+        known = self._known.get(key, 0.0)
         (counter.labels(*labels) if labels else counter).inc(max(0.0, total - known))
-        self._followed[key] = max(known, total)
+        self._known[key] = max(known, total)
