@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install assets run test check static format lint types floors e2e fuzz bench load costs docs \
-	lock clean
+	pictures lock clean
 
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -72,6 +72,9 @@ load: install ## A crawler of full-size images beside readers of tiles (3 minute
 
 costs: install ## Compare what jobs take at their peak with what is estimated before (20 minutes)
 	$(BIN)/python -m bench.costs $(COSTS)
+
+pictures: install assets ## Take the picture of the README anew (needs Debian's chromium)
+	PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m e2e.pictures
 
 docs: install ## Write the pages that are made from the code
 	$(BIN)/iiif-server settings > docs/settings.md

@@ -71,6 +71,7 @@ def _viewer(visitor: Visitor, server: Server, rest: str = f"{ATLAS}/view", **opt
 
 def settled(page: Page) -> None:
     """Wait until each image on the page has all its tiles, and has come to rest."""
+    _two_frames(page)  # until then nobody knows of what has just been done
     page.wait_for_function(
         """() => [...document.querySelectorAll(".stage:not([hidden])")].every((element) => {
             const { osd } = element;
@@ -83,7 +84,10 @@ def settled(page: Page) -> None:
                 && viewport.getRotation(true) === viewport.getRotation();
         }) && document.getElementById("stage")"""
     )
-    # What is loaded now is drawn with the next frame.
+    _two_frames(page)  # what is loaded now is drawn with the next one
+
+
+def _two_frames(page: Page) -> None:
     page.evaluate(
         "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
     )
@@ -621,6 +625,34 @@ def test_a_signed_image_is_viewed_at_its_signed_address_alone(
     assert refused.failed == [f"403: {collection.url}/closed:letter.jpg/view"]
     front = visitor(collection.url)
     assert "closed" not in front.page.content()
+
+
+# --- below a prefix ---------------------------------------------------------------------------
+
+
+def test_all_of_it_works_below_a_prefix(
+    tmp_path_factory: pytest.TempPathFactory, visitor: Visitor
+) -> None:
+    folder = tmp_path_factory.mktemp("prefix")
+    with running_server(folder, 'root_path = "/images"') as server:
+        (server.source / "a b").mkdir()
+        Image.linear_gradient("L").resize((900, 700)).save(server.source / "a b" / "1.png")
+        visit = visitor(f"{server.url}/images/")
+        page = visit.page
+        page.get_by_role("link", name="Folder a b").click()
+        page.get_by_role("link", name="1.png").click()
+        settled(page)
+        assert page.url == f"{server.url}/images/pictures:a%20b%2F1.png/view"
+        address = page.get_by_label("IIIF image").input_value()
+        assert address == f"{server.url}/images/pictures:a%20b%2F1.png/info.json"
+        page.goto(f"{server.url}/images/docs")
+        route = page.locator("#operations-Operations-health_health_get")
+        route.locator(".opblock-summary-control").click()
+        with page.expect_response(f"{server.url}/images/health") as answer:
+            route.get_by_role("button", name="Execute").click()
+        assert answer.value.status == 200
+        assert all(f"{server.url}/images/" in url for url in visit.requested if "data:" not in url)
+        visit.assert_clean()
 
 
 # --- the documentation ----------------------------------------------------------------------

@@ -35,7 +35,10 @@ class Front:
         administrative = self._is_administrative(scope)
         outgoing = _Outgoing(scope, send, administrative=administrative)
         # What is left of a request that was refused is not read: the connection ends with it.
-        if (error := objection(_target_bytes(scope), scope["headers"])) is not None:
+        error = objection(
+            _target_bytes(scope), scope["headers"], host_required=scope["http_version"] == "1.1"
+        )
+        if error is not None:
             answer = refusal(error)
             answer.headers["Connection"] = "close"
             await answer(scope, receive, outgoing.send)

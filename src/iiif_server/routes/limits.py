@@ -17,10 +17,12 @@ MAX_HEADER_FIELDS = 100
 MAX_HEADER_BYTES = 32_768
 
 
-def objection(target_bytes: int, headers: Sequence[tuple[bytes, bytes]]) -> IiifServerError | None:
+def objection(
+    target_bytes: int, headers: Sequence[tuple[bytes, bytes]], *, host_required: bool = False
+) -> IiifServerError | None:
     """Why a request is refused whatever it asks for; None for those that may go on.
 
-    Header names are in lower case.
+    Header names are in lower case. `host_required` says that it is of HTTP/1.1.
     """
     if target_bytes > MAX_TARGET:
         return TargetTooLongError(f"An address has at most {MAX_TARGET} bytes here.")
@@ -30,10 +32,13 @@ def objection(target_bytes: int, headers: Sequence[tuple[bytes, bytes]]) -> Iiif
             "of them here."
         )
     names = [name for name, _ in headers]
+    # "A server MUST respond with a 400 [...] to any HTTP/1.1 request message that lacks a Host
+    #  header field and to any request message that contains more than one Host header field line"
+    # (RFC 9112, 3.2)
     if names.count(b"host") > 1:
-        # "A server MUST respond with a 400 [...] to any request message that contains more than one
-        #  Host header field line" (RFC 9112, 3.2)
         return UntrustedHostError("This request has more than one Host header.")
+    if host_required and b"host" not in names:
+        return UntrustedHostError("This request has no Host header.")
     if b"transfer-encoding" in names or any(
         name == b"content-length" and value.strip(b"0") for name, value in headers
     ):

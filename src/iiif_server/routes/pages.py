@@ -59,7 +59,7 @@ async def front(
 ) -> Response:
     """What this server shows; or the folder of it, or the image, that is asked for."""
     if open_ is not None:
-        return _opening(request, provided, open_)
+        return await for_people(request, provided, lambda: _opening(request, provided, open_))
     if folder is not None:
         number = int(page) if page.isascii() and page.isdecimal() and len(page) <= 9 else 1  # noqa: PLR2004 - digits
         return await for_people(
@@ -163,7 +163,7 @@ def root_of(request: Request) -> str:
     return "../" * (inner.count(b"/") - 1) or "./"
 
 
-def _opening(request: Request, provided: Services, text: str) -> Response:
+async def _opening(request: Request, provided: Services, text: str) -> Response:
     """Leads to the viewer of an image whose identifier, or one of whose addresses, was typed."""
     base = provided.addressing.base(request)
     text = text.strip()

@@ -1,12 +1,14 @@
 """What those who run the server look at."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from iiif_server import __version__
 from support.apps import Server, picture, running_app, settings_below
+from support.pages import bundle, use_bundle
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -69,10 +71,33 @@ async def test_public_status_says_what_can_be_seen_anyway_and_no_more(server: Se
         assert __version__ not in (await server.get(path)).text
 
 
-async def test_docs(server: Server) -> None:
+async def test_docs(server: Server, tmp_path: Path) -> None:
+    use_bundle(server, bundle(tmp_path))
     response = await server.get("/docs")
     assert response.status_code == 200
     assert response.headers["content-type"].startswith("text/html")
+
+
+async def test_docs_give_an_image_that_there_is_as_the_example(
+    server: Server, tmp_path: Path
+) -> None:
+    use_bundle(server, bundle(tmp_path))
+    assert 'data-example="disk:pic.jpg"' in (await server.get("/docs")).text
+    server.put("sample", "atlas.jpg", picture())
+    assert "sample:" not in (await server.get("/docs")).text  # there is no such type
+
+
+async def test_each_route_is_in_a_group_that_is_described(server: Server) -> None:
+    document = (await server.get("/openapi.json")).json()
+    described = {group["name"] for group in document["tags"] if group["description"]}
+    used = {
+        tag
+        for path in document["paths"].values()
+        for route in path.values()
+        for tag in route["tags"]
+    }
+    assert used == described
+    assert document["paths"]["/{identifier}/info.json"]["get"]["tags"] == ["Images"]
 
 
 async def test_openapi_describes_every_route(server: Server) -> None:

@@ -217,6 +217,15 @@ async def test_what_is_typed_leads_to_a_viewer_of_this_server(
     assert response.headers["location"] == f"http://test{target}"
 
 
+@pytest.mark.parametrize("typed", ["http://test/a%zz", "http://test/%ff"])
+async def test_what_is_typed_and_can_be_no_address_is_refused_on_a_page(
+    server: Server, typed: str
+) -> None:
+    response = await server.client.get("/", params={"open": typed})
+    assert response.status_code == 400
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+
+
 # --- the viewer -----------------------------------------------------------------------------
 
 

@@ -57,5 +57,11 @@ def test_what_is_refused(target_bytes: int, headers: Headers, kind: type[IiifSer
     assert type(objection(target_bytes, headers)) is kind
 
 
+def test_a_host_is_needed_where_the_version_of_http_has_one() -> None:
+    assert type(objection(1, [], host_required=True)) is UntrustedHostError
+    assert objection(1, [HOST], host_required=True) is None
+    assert objection(1, [], host_required=False) is None
+
+
 def test_the_longest_identifier_fits_however_it_is_encoded() -> None:
     assert len("%F0%9F%96%BC") * MAX_CHARACTERS < MAX_TARGET

@@ -66,6 +66,7 @@ async function start() {
   const here = new URL(".", location.href).href.replace(/\/$/, "");
   const first = await load(here);
   at("info-address").value = `${first.id}/info.json`;
+  at("manifest-address").value = `${first.id}/manifest.json`;
   const stage = new Stage(at("stage"), first);
   const stages = [stage];
   const panels = new Panels();
@@ -157,8 +158,8 @@ async function compare(name, stages) {
   const second = new Stage(at("other"), other);
   await second.opened;
   await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-  stages[0].viewport.goHome(true); // it has half the room now
-  second.viewport.goHome(true);
+  stages[0].whole(true); // it has half the room now
+  second.whole(true);
   stages.push(second);
   const pair = new Pair(stages[0], second);
   at("linked").addEventListener("change", ({ target }) => pair.link(target.checked));

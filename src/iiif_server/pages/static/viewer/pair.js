@@ -9,6 +9,7 @@ export class Pair {
     this.leading = null;
     for (const stage of this.stages) {
       for (const name of MOVES) stage.osd.addHandler(name, () => this.#moved(stage));
+      stage.addEventListener("fitted", () => this.#fitted());
     }
     this.link(true);
   }
@@ -22,6 +23,15 @@ export class Pair {
     }));
   }
 
+  /** Both show all of themselves in places of another size than before. */
+  #fitted() {
+    if (!this.linked || !this.stages.every(({ untouched }) => untouched)) return;
+    this.leading = this.stages[0];
+    for (const stage of this.stages) stage.whole(true);
+    this.leading = null;
+    this.link(true);
+  }
+
   #moved(stage) {
     if (!this.linked || this.leading) return;
     this.leading = stage;
@@ -30,6 +40,7 @@ export class Pair {
     const [mine, theirs] = [this.start[index], this.start[1 - index]];
     const scale = mine.zoom / theirs.zoom;
     const step = stage.viewport.getCenter().minus(mine.center).times(scale);
+    other.untouched = stage.untouched;
     other.viewport.zoomTo(stage.viewport.getZoom() / scale);
     other.viewport.panTo(theirs.center.plus(step));
     this.leading = null;

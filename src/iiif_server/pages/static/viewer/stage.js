@@ -10,6 +10,7 @@ const GESTURES = {
   pinchRotate: false,
 };
 const MOST = 4; // screen pixels for one of the image's
+const AROUND = 0.02; // of the image's width or height, on each side
 const PAN = 80; // screen pixels for one press of an arrow key
 
 // OpenSeadragon writes a style into the page (no outline on touch screens) unless it finds one that
@@ -56,13 +57,25 @@ export class Stage extends EventTarget {
     // What can be reached by Tab is the stage itself, which has a label.
     for (const inner of element.querySelectorAll("[tabindex]")) inner.tabIndex = -1;
     element.osd = this.osd;
+    this.untouched = true;
     this.opened = new Promise((resolve, reject) => {
-      this.osd.addOnceHandler("open", () => resolve());
+      this.osd.addOnceHandler("open", () => {
+        this.whole(true);
+        resolve();
+      });
       this.osd.addOnceHandler("open-failed", ({ message }) => reject(new Error(message)));
     });
     for (const name of ["update-viewport", "rotate", "flip", "resize", "open"]) {
-      this.osd.addHandler(name, () => this.dispatchEvent(new Event("moved")));
+      this.osd.addHandler(name, () => {
+        element.classList.toggle("untouched", this.untouched);
+        this.dispatchEvent(new Event("moved"));
+      });
     }
+    // As long as nobody has moved it, the whole image stays whole, however large its place is.
+    for (const name of ["canvas-drag", "canvas-scroll", "canvas-pinch", "canvas-double-click"]) {
+      this.osd.addHandler(name, () => { this.untouched = false; });
+    }
+    this.osd.addHandler("after-resize", () => queueMicrotask(() => this.#fit()));
     this.osd.addHandler("tile-load-failed", () => this.dispatchEvent(new Event("failed")));
   }
 
@@ -90,20 +103,34 @@ export class Stage extends EventTarget {
   }
 
   zoomBy(factor) {
+    this.untouched = false;
     this.viewport.zoomBy(factor);
     this.viewport.applyConstraints();
   }
 
-  whole() {
-    this.viewport.goHome();
+  /** Shows all of the image, with a little of the wall around it. */
+  whole(immediately = false) {
+    this.untouched = true;
+    const { x, y, width, height } = this.viewport.getHomeBounds();
+    const [left, top] = [width * AROUND, height * AROUND];
+    const room = new OpenSeadragon.Rect(x - left, y - top, width + 2 * left, height + 2 * top);
+    this.viewport.fitBounds(room, immediately);
   }
 
   full() {
+    this.untouched = false;
     this.viewport.zoomTo(this.osd.world.getItemAt(0).imageToViewportZoom(1 / devicePixelRatio));
+  }
+
+  #fit() {
+    if (!this.untouched) return;
+    this.whole(true);
+    this.dispatchEvent(new Event("fitted"));
   }
 
   /** Moves by steps to the right and down, as the screen has them. */
   pan(across, down, far = false) {
+    this.untouched = false;
     const { x, y } = this.viewport.getContainerSize();
     const step = { x: far ? x * 0.8 : PAN, y: far ? y * 0.8 : PAN };
     const mirrored = this.mirrored ? -1 : 1;
