@@ -55,9 +55,6 @@ class HeadersTooLargeError(RequestRefusedError):
 class TooManyImagesError(RequestRefusedError):
     """A manifest of more images than one may have."""
 
-    def __init__(self, count: int, most: int) -> None:
-        super().__init__(f"A manifest has at most {most} images here; this one would have {count}.")
-
 
 class ContentRefusedError(RequestRefusedError):
     """The request carries content, which no request to this server does."""

@@ -110,7 +110,9 @@ def documents_router() -> APIRouter:
         )
         most = provided.presentation.max_images
         if len(written) > most:
-            raise TooManyImagesError(len(written), most)
+            raise TooManyImagesError(
+                f"A manifest has at most {most} images here; this one would have {len(written)}."
+            )
         slots = asyncio.Semaphore(_AT_ONCE)
         looked = await asyncio.gather(*(_look(place, part, slots) for part in written))
         found: dict[Identifier, _Seen] = {}
