@@ -10,7 +10,11 @@ import pytest
 from pydantic import BaseModel
 
 from iiif_server import errors
+from iiif_server.app import create_app
+from iiif_server.cli import main
+from iiif_server.migrating.moves import Kind
 from iiif_server.reference import settings_page
+from iiif_server.routes.presentation import COLLECTION, MANIFEST
 from iiif_server.routes.problems import DOCUMENTED, STATUS, status_of
 from iiif_server.settings import Settings, load_settings
 from iiif_server.sources.base import TypeOptions
@@ -121,3 +125,42 @@ def test_tests_named_in_the_security_page_exist() -> None:
         assert re.search(rf"(?:def|class) {name}\b", code), name
     for path in re.findall(r"`((?:unit|property|integration|e2e|support)/[\w/]+\.py)`", page):
         assert (ROOT / "tests" / path).exists(), path
+
+
+@pytest.mark.parametrize("page", ["exporting.md", "migrating.md"])
+def test_options_of_commands_that_pages_name_exist(page: str) -> None:
+    """Whatever begins with two hyphens is an option of ours."""
+    known = {
+        option
+        for command in main.commands.values()
+        for parameter in command.params
+        for option in parameter.opts
+    }
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", (ROOT / "docs" / page).read_text()))
+    assert named
+    assert named <= known
+
+
+def test_every_server_that_can_be_moved_from_has_a_part_of_its_page() -> None:
+    page = (ROOT / "docs/migrating.md").read_text()
+    for kind in Kind:
+        assert f"`{kind}`" in page or f"`--from {kind}`" in page
+    assert len(re.findall(r"(?m)^## From ", page)) == len(Kind)
+
+
+def test_settings_that_the_migration_page_names_exist() -> None:
+    page = (ROOT / "docs/migrating.md").read_text()
+    known = _setting_names()
+    tables = {name.partition(".")[0] for name in known if "." in name}
+    for name in re.findall(r"`((?:\w+)\.\w+)`", page):
+        if name.partition(".")[0] in tables:
+            assert name in known, name
+
+
+def test_addresses_that_the_presentation_page_names_exist() -> None:
+    page = (ROOT / "docs/presentation.md").read_text()
+    paths = set(create_app(Settings()).openapi()["paths"])
+    named = {f"/{MANIFEST}", f"/{{identifier}}/{MANIFEST}", f"/{COLLECTION}"}
+    assert named <= paths
+    for path in named:
+        assert f"| `{path}" in page

@@ -62,7 +62,13 @@ _INSTEAD = {
     "generate_https_links": "have the proxy send X-Forwarded-Proto, or set base_url",
 }
 """What to do instead of settings that begin like this; the first that fits counts."""
-_SOURCES = ("FilesystemSource.", "HttpSource.", "S3Source.", "AzureStorageSource.", "JdbcSource.")
+_SELECTIONS = (
+    "source.static",
+    "cache.server.source",
+    "cache.server.derivative",
+    "cache.server.info.implementation",
+)
+"""Where it is said which of the sources and caches is used."""
 _SILENT = re.compile(
     r"(enabled|http\.host|source\.delegate|lookup_strategy|chunking\..*|selection_strategy|"
     r"ManualSelectionStrategy\..*|_retrieval_strategy|imageio\..*|ConsoleAppender\..*|"
@@ -210,13 +216,19 @@ def _differences(move: Move, old: Old, type_: str) -> None:
 
 
 def _tell_rest(move: Move, old: Old) -> None:
-    used = str(old.take("source.static", ""))
-    # The sample file has the settings of all sources, whichever is used.
-    told = {source for source in _SOURCES if used and not source.startswith(used)}
+    used = {str(old.take(name, "")) for name in _SELECTIONS}
+    told: set[str] = set()
     for name in old.rest():
         if _SILENT.search(name) or old.take(name) is None:
             continue
+        part = name.partition(".")[0]
+        if part.endswith(("Source", "Cache")) and part not in used:
+            continue  # the sample file has the settings of all, whichever is used
         start = next((start for start in _INSTEAD if name.startswith(start)), None)
+        if part.endswith("Processor"):
+            start = "processor."
+        elif part.endswith("Cache"):
+            start = "cache.server."
         if start is None:
             move.lack(name, "this is not a setting that is known of Cantaloupe")
         elif start not in told:

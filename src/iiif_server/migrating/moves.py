@@ -190,6 +190,10 @@ def put_disk_type(move: Move, folder: str, comment: str) -> str:
     if parent and re.fullmatch(TYPE_PATTERN, last):
         move.put("source_path", parent, comment)
         move.put_at(("types", last, "source"), "disk", f"{folder}: source_path and this name")
+        move.to_do.append(
+            f"The processes that read images are let into all of {parent}. If that holds other "
+            "things as well, let source_path be a folder of its own, with a link to the originals."
+        )
         return last
     move.put("source_path", "./data/source", "the default")
     move.put_at(("types", "images", "source"), "disk", comment)

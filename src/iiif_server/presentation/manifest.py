@@ -122,10 +122,16 @@ def _canvas(picture: Picture, shared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _body(picture: Picture) -> dict[str, Any]:
-    largest = MaxSize(upscale=False).scale(picture.dimensions, picture.limits)
-    whole = picture.services[0].type == "ImageService2" and largest == picture.dimensions
+    version_2 = picture.services[0].type == "ImageService2"
+    allowed = MaxSize(upscale=False).scale(picture.dimensions, picture.limits)
+    side = FACTS[Format.JPG].max_side
+    limits = picture.limits.within(Limits(side, side))
+    largest = MaxSize(upscale=False).scale(picture.dimensions, limits)
+    size = "full" if version_2 and largest == picture.dimensions else "max"
+    if largest != allowed:  # more than a JPEG can hold
+        size = f"{largest.width},{largest.height}"
     return {
-        **_image(picture, "full" if whole else "max", largest),
+        **_image(picture, size, largest),
         "service": [service.document for service in picture.services],
     }
 

@@ -3,15 +3,21 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated, Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
 
-from iiif_server.errors import FolderNotFoundError, IiifServerError, TooManyImagesError
+from iiif_server.errors import (
+    FolderNotFoundError,
+    IiifServerError,
+    TooManyImagesError,
+    UntrustedUrlError,
+)
 from iiif_server.image_api.identifier import Identifier, percent_decode
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
 from iiif_server.imaging.plan import Identity
@@ -29,6 +35,7 @@ from iiif_server.routes.problems import DOCUMENTED, refusal
 from iiif_server.routes.services import Permission, Services, services
 from iiif_server.routes.signing import split
 from iiif_server.sources.shelves import MOST_ENTRIES
+from iiif_server.sources.trusted_web import decode_url
 
 Provided = Annotated[Services, Depends(services)]
 
@@ -110,7 +117,9 @@ def documents_router() -> APIRouter:
         )
         most = provided.presentation.max_images
         if len(written) > most:
-            raise TooManyImagesError(len(written), most)
+            raise TooManyImagesError(
+                f"A manifest has at most {most} images here; this one would have {len(written)}."
+            )
         slots = asyncio.Semaphore(_AT_ONCE)
         looked = await asyncio.gather(*(_look(place, part, slots) for part in written))
         found: dict[Identifier, _Seen] = {}
@@ -212,7 +221,7 @@ async def _see(place: _Place, written: str) -> _Seen:
     picture = Picture(
         base_uri=base_uri,
         services=level_2(base_uri, f"{place.base}{V2.path}/{named}"),
-        label=label_of(identifier.name),
+        label=_label(provided, identifier),
         dimensions=header.dimensions,
         limits=offered.limits,
         min_sizes_size=offered.min_sizes_size,
@@ -220,6 +229,15 @@ async def _see(place: _Place, written: str) -> _Seen:
         extra=offered.extra,
     )
     return _Seen(written, permission, picture, original.modified, original.file)
+
+
+def _label(provided: Services, identifier: Identifier) -> str:
+    """What an image is called for people; of one whose name is a URL, the end of that."""
+    name = identifier.name
+    if provided.types[identifier.type].source == "trusted_web":
+        with suppress(UntrustedUrlError):
+            name = unquote(urlsplit(decode_url(name)).path)
+    return label_of(name)
 
 
 async def _look(place: _Place, written: str, slots: asyncio.Semaphore) -> _Seen | _Refused:

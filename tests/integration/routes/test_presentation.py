@@ -1,6 +1,7 @@
 """Manifests of images and collections of folders, as viewers ask for them."""
 
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +28,7 @@ TYPES: dict[str, Any] = {
     "other": {"source": "disk", "cache_for": 500},
     "closed": {"source": "disk", "access": "signed", "cache_for": 1000},
     "web": {"source": "web", "url": "https://upstream.invalid/{name}"},
+    "elsewhere": {"source": "trusted_web", "regex": "https://upstream.invalid/.+"},
 }
 
 
@@ -107,6 +109,14 @@ class TestOneImage:
         assert content["rights"] == "http://creativecommons.org/licenses/by/4.0/"
         assert content["requiredStatement"]["value"] == {"none": ["The Museum"]}
         assert "rights" not in await document(server, "/other:pic.jpg/manifest.json")
+
+    async def test_an_image_whose_name_is_a_url_is_called_by_the_end_of_that(
+        self, server: Server
+    ) -> None:
+        name = urlsafe_b64encode(b"https://upstream.invalid/a/two%20words.jpg?size=large").decode()
+        server.put("elsewhere", name, picture())
+        content = await document(server, f"/elsewhere:{name}/manifest.json")
+        assert content["label"] == {"none": ["two words.jpg"]}
 
     @pytest.mark.parametrize("prefix", ["", "/iiif/3"])
     @pytest.mark.parametrize("slash", ["/", "%2F"])
@@ -191,6 +201,20 @@ class TestOneImage:
         assert images(content)[0]["service"][1]["@id"] == f"{public}/iiif/2/disk:large.jpg"
         listed = await document(server, "/disk/collection.json", **headers)
         assert all(item["id"].startswith(f"{public}/disk") for item in listed["items"])
+
+    async def test_below_a_root_path_addresses_have_it(
+        self, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        async with serving(tmp_path_factory.mktemp("rooted"), root_path="/images") as server:
+            server.put("disk", "a/b.jpg", picture())
+            for path in (
+                "/images/disk:a%2Fb.jpg/manifest.json",
+                "/images/iiif/3/disk:a%2Fb.jpg/manifest.json",
+                "/images/disk:a/collection.json",
+                "/images/collection.json",
+            ):
+                response = await server.get_raw(path.encode())
+                assert response.json()["id"] == f"http://test{path}"
 
     async def test_with_a_base_url_addresses_begin_with_it(
         self, tmp_path_factory: pytest.TempPathFactory

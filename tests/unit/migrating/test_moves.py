@@ -281,9 +281,22 @@ class TestCantaloupe:
                 f"{FILES}.path_prefix": "/home/myself/images/",
                 "S3Source.access_key_id": "S3CRET",
                 "JdbcSource.password": "S3CRET",
+                "RedisCache.password": "S3CRET",
             }
         )
         assert not move.without
+
+    def test_settings_of_processors_and_of_the_cache_are_named_together(self) -> None:
+        move = from_cantaloupe(
+            {
+                "cache.server.derivative": "S3Cache",
+                "S3Cache.secret_key": "S3CRET",
+                "OpenJpegProcessor.path_to_binaries": "/usr/bin",
+                "processor.dpi": "150",
+            }
+        )
+        assert set(lacking(move)) == {"cache.server.*", "processor.*"}
+        assert "S3CRET" not in report(move)
 
     @pytest.mark.parametrize(
         ("values", "before", "now"),

@@ -1,0 +1,152 @@
+"""Mirador and Universal Viewer open our manifests, from another origin than ours."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from e2e.browsers import Visit, Visitor
+from e2e.static import serving
+from support.servers import Server
+
+MODULES = Path(__file__).parent / "viewers" / "node_modules"
+NAME = "vier farben.jpg"
+WRITTEN = "pictures:maps%2Fvier%20farben.jpg"
+COLOURS = {
+    "red": (220, 40, 40),
+    "green": (40, 180, 60),
+    "blue": (40, 60, 220),
+    "gold": (230, 190, 30),
+}
+SIDE = 1200
+_SHARE = 0.05
+"""Of the page, that each colour takes at least."""
+_SECONDS = 30
+
+MIRADOR = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Mirador</title>
+<link rel="icon" href="data:,">
+<div id="mirador" style="position: absolute; inset: 0"></div>
+<script src="mirador/mirador.min.js"></script>
+<script>
+const at = new URLSearchParams(location.search);
+Mirador.viewer({ id: "mirador", windows: [{ manifestId: at.get("manifest") }] });
+</script>
+"""
+
+
+@pytest.fixture(scope="module")
+def viewers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a web server with both viewers: another origin than that of the images."""
+    folder = tmp_path_factory.mktemp("viewers")
+    (folder / "mirador").symlink_to(MODULES / "mirador" / "dist")
+    (folder / "uv").symlink_to(MODULES / "universalviewer" / "dist")
+    (folder / "mirador.html").write_text(MIRADOR)
+    with serving(folder) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def images(server: Server) -> str:
+    """The address of the server, with an image of four colours and two others."""
+    folder = server.source / "maps"
+    folder.mkdir()
+    image = Image.new("RGB", (2 * SIDE, 2 * SIDE))
+    for index, colour in enumerate(COLOURS.values()):
+        image.paste(colour, ((index % 2) * SIDE, (index // 2) * SIDE, SIDE * 3, SIDE * 3))
+    image.save(folder / NAME, quality=95)
+    for name, other in (("second.jpg", "navy"), ("third.png", "olive")):
+        Image.new("RGB", (800, 600), other).save(folder / name)
+    return server.url
+
+
+def shown(visit: Visit, name: str) -> dict[str, float]:
+    """How much of the page each colour takes, as a picture of it shows."""
+    page = np.asarray(Image.open(visit.screenshot(name)).convert("RGB")).astype(int)
+    return {
+        colour: float((np.abs(page - value).max(axis=2) < 16).mean())
+        for colour, value in COLOURS.items()
+    }
+
+
+def wait_until_drawn(visit: Visit, name: str) -> None:
+    """Wait until the page shows all of the image: no viewer says when it has drawn it."""
+    until = time.monotonic() + _SECONDS
+    while min(shown(visit, name).values()) < _SHARE:
+        assert time.monotonic() < until, shown(visit, name)
+
+
+def assert_ours_is_clean(visit: Visit, server: str) -> None:
+    """That no request to us failed, none went elsewhere, and nothing was said of what we sent.
+
+    Both viewers complain of themselves: of React, and of an icon that Universal Viewer misspells.
+    """
+    failed = [text for text in visit.failed if server in text]
+    assert not failed, failed
+    assert not visit.foreign, visit.foreign
+    wrong = [text for text in visit.console if server in text or text.startswith("uncaught")]
+    assert not wrong, wrong
+
+
+def tiles(visit: Visit, server: str) -> list[str]:
+    """The tiles that were asked for."""
+    return [url for url in visit.requested if url.startswith(server) and "/512,512/0/" in url]
+
+
+@pytest.mark.e2e
+def test_mirador_shows_an_image(viewers: str, images: str, visitor: Visitor) -> None:
+    visit = visitor(f"{viewers}/mirador.html?manifest={images}/{WRITTEN}/manifest.json")
+    visit.page.get_by_role("heading", name=NAME).first.wait_for()
+    visit.page.locator(".openseadragon-canvas canvas").first.wait_for()
+    wait_until_drawn(visit, "mirador")
+    assert tiles(visit, images)
+    assert_ours_is_clean(visit, images)
+
+
+@pytest.mark.e2e
+def test_mirador_turns_from_one_of_several_images_to_the_next(
+    viewers: str, images: str, visitor: Visitor
+) -> None:
+    several = quote(f"{images}/manifest.json?identifiers={WRITTEN},pictures:maps/second.jpg")
+    visit = visitor(f"{viewers}/mirador.html?manifest={several}")
+    visit.page.get_by_text("1 of 2").wait_for()
+    visit.page.get_by_role("button", name="Next item").click()
+    visit.page.get_by_text("2 of 2").wait_for()
+    visit.page.wait_for_load_state("networkidle")
+    visit.screenshot("mirador-several")
+    assert any("second.jpg/info.json" in url for url in visit.requested)
+    assert_ours_is_clean(visit, images)
+
+
+@pytest.mark.e2e
+def test_mirador_goes_down_from_the_collection_of_all_to_an_image(
+    viewers: str, images: str, visitor: Visitor
+) -> None:
+    visit = visitor(f"{viewers}/mirador.html?manifest={images}/collection.json")
+    visit.page.get_by_role("button", name="Show collection").click()
+    for label in ("pictures", "maps", NAME):
+        visit.page.get_by_text(label, exact=True).click()
+    visit.page.locator(".openseadragon-canvas canvas").first.wait_for()
+    wait_until_drawn(visit, "mirador-collection")
+    assert_ours_is_clean(visit, images)
+
+
+@pytest.mark.e2e
+def test_universal_viewer_shows_an_image(viewers: str, images: str, visitor: Visitor) -> None:
+    visit = visitor(f"{viewers}/uv/uv.html#?manifest={images}/{WRITTEN}/manifest.json")
+    visit.page.locator(".openseadragon-canvas canvas").first.wait_for()
+    wait_until_drawn(visit, "universal-viewer")
+    assert tiles(visit, images)
+    assert_ours_is_clean(visit, images)
+
+
+@pytest.mark.e2e
+def test_universal_viewer_shows_several_images(viewers: str, images: str, visitor: Visitor) -> None:
+    several = quote(f"{images}/manifest.json?identifiers=pictures:maps/third.png,{WRITTEN}")
+    visit = visitor(f"{viewers}/uv/uv.html#?manifest={several}&cv=1")
+    visit.page.locator(".openseadragon-canvas canvas").first.wait_for()
+    wait_until_drawn(visit, "universal-viewer-several")
+    assert_ours_is_clean(visit, images)
