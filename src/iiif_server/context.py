@@ -143,7 +143,7 @@ async def open_context(
             headers=headers,
             derivatives=derivatives,
             pyramids=pyramids,
-            known=KnownImages(settings.limits.output),
+            known=KnownImages(),
             answers=answers,
             store=store,
             fetcher=fetcher,

@@ -194,23 +194,38 @@ class Derivatives:
             with stages.measure("header"):
                 header = await self._headers.of(original)
             rendition = request.resolve(image_facts(header), self._limits)
-            work = plan_work(header, rendition)
-            pyramid = self._pyramids.of(original, header)
-            tile = stored = None
-            if is_plain_jpeg(rendition):
-                tile = pyramid.tile_of(rendition) if pyramid is not None else None
-                stored = self._stored_tile(header, rendition)
-            engine = choose_engine(
-                header,
-                work,
-                lossless=self._lossless,
-                tile=tile is not None or (stored is not None and stored.whole),
-                cut=stored is not None,
-            )
-            key = self.key(original, rendition, engine)
-            yield Resolved(
-                original, header, rendition, engine, work, key, pyramid, tile, stored, stages
-            )
+            yield self.resolved(original, header, rendition, stages)
+
+    def resolved(
+        self, original: Original, header: ImageHeader, rendition: Rendition, stages: Stages
+    ) -> Resolved:
+        """What is asked of an original whose header is known. Pure."""
+        work = plan_work(header, rendition)
+        pyramid = self._pyramids.of(original, header)
+        tile = stored = None
+        if is_plain_jpeg(rendition):
+            tile = pyramid.tile_of(rendition) if pyramid is not None else None
+            stored = self._stored_tile(header, rendition)
+        engine = choose_engine(
+            header,
+            work,
+            lossless=self._lossless,
+            tile=tile is not None or (stored is not None and stored.whole),
+            cut=stored is not None,
+        )
+        key = self.key(original, rendition, engine)
+        return Resolved(
+            original, header, rendition, engine, work, key, pyramid, tile, stored, stages
+        )
+
+    def at_hand(self, resolved: Resolved) -> bytes | None:
+        """The bytes of the answer if they are in the store, and in memory; never waits."""
+        if resolved.engine in {Engine.ORIGINAL, Engine.TILE}:
+            return None
+        data = self._store.at_hand(resolved.key, IN_MEMORY)
+        if data is not None:
+            resolved.stages.engine = "cache"
+        return data
 
     def key(self, original: Original, rendition: Rendition, engine: Engine) -> EntryKey:
         """What the answer is kept under, and clients know it by."""

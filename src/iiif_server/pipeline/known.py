@@ -1,4 +1,4 @@
-"""Images that were asked for just now: their tiles need no more looking for."""
+"""Images that were asked for just now: what they are needs no more looking for."""
 
 import os
 import time
@@ -6,10 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from iiif_server.image_api.geometry import Limits
-from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
-from iiif_server.imaging.plan import Identity, is_plain_jpeg
-from iiif_server.imaging.pyramid import Tile
+from iiif_server.image_api.request import ImageFacts
+from iiif_server.imaging.header import ImageHeader
+from iiif_server.imaging.plan import Identity
 from iiif_server.pipeline.originals import Original
 from iiif_server.pipeline.pyramids import Pyramid
 
@@ -19,63 +18,43 @@ SECONDS_KNOWN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class KnownTile:
-    """A tile of the pyramid, made or not, of an image that is known."""
+class KnownImage:
+    """An image whose original was held just now."""
 
-    pyramid: Pyramid
-    tile: Tile
-    rendition: Rendition
+    original: Original
+    header: ImageHeader
     facts: ImageFacts
-
-    @property
-    def original(self) -> Original:
-        """What the tile is of."""
-        return self.pyramid.original
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    pyramid: Pyramid
-    facts: ImageFacts
-    until: float
+    pyramid: Pyramid | None
+    """The one that it has or will have."""
 
 
 class KnownImages:
-    """Images with pyramids by any name; nothing here waits for a disk, or for anybody."""
+    """Images by any name; nothing here waits for a disk, or for anybody."""
 
-    def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        self._limits = limits
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._known: OrderedDict[Hashable, _Known] = OrderedDict()
+        self._known: OrderedDict[Hashable, tuple[KnownImage, float]] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"<KnownImages {len(self._known)}>"
 
-    def remember(self, name: Hashable, pyramid: Pyramid, facts: ImageFacts) -> None:
+    def remember(self, name: Hashable, image: KnownImage) -> None:
         """Take note of an image whose original was held just now."""
-        self._known[name] = _Known(pyramid, facts, self._clock() + SECONDS_KNOWN)
+        self._known[name] = image, self._clock() + SECONDS_KNOWN
         self._known.move_to_end(name)
         while len(self._known) > _CAPACITY:
             self._known.popitem(last=False)
 
-    def has(self, name: Hashable) -> bool:
-        """Whether an image was made known, be it long ago."""
-        return name in self._known
-
-    def tile(self, name: Hashable, request: ImageRequest) -> KnownTile | None:
-        """The tile that a request is for, if the image is known and it is one of its pyramid.
-
-        Raises what `ImageRequest.resolve` raises.
-        """
-        known = self._known.get(name)
-        if known is None:
+    def get(self, name: Hashable) -> KnownImage | None:
+        """The image, if it is known and its file as it was."""
+        found = self._known.get(name)
+        if found is None:
             return None
-        if self._clock() > known.until or not is_unchanged(known.pyramid.original.file):
+        image, until = found
+        if self._clock() > until or not is_unchanged(image.original.file):
             del self._known[name]
             return None
-        rendition = request.resolve(known.facts, self._limits)
-        tile = known.pyramid.tile_of(rendition) if is_plain_jpeg(rendition) else None
-        return None if tile is None else KnownTile(known.pyramid, tile, rendition, known.facts)
+        return image
 
 
 def is_unchanged(file: Identity) -> bool:

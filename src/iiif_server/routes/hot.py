@@ -5,7 +5,7 @@ pyramids that are open. Neither needs routing, validation, a thread or a disk.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import quote
@@ -17,16 +17,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from iiif_server.cache.memory import MemoryTier
 from iiif_server.errors import IiifServerError
-from iiif_server.image_api.request import canonical_parameters, parse_image_request
+from iiif_server.image_api.formats import FACTS, Format
+from iiif_server.image_api.request import (
+    Rendition,
+    canonical_parameters,
+    parse_image_request,
+)
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
-from iiif_server.imaging.plan import Engine, Identity
+from iiif_server.imaging.plan import Engine, Identity, is_plain_jpeg
+from iiif_server.imaging.pyramid import Tile
 from iiif_server.pipeline.derivatives import Resolved
-from iiif_server.pipeline.known import SECONDS_KNOWN, KnownTile, is_unchanged
+from iiif_server.pipeline.known import SECONDS_KNOWN, KnownImage, is_unchanged
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import ACCEL
 from iiif_server.routes.headers import SAFE_IN_URIS, answer_headers, image_link
 from iiif_server.routes.journal import IMAGE, Journal, Kind, kind_of
 from iiif_server.routes.services import Services
+from iiif_server.telemetry.stages import Stages
 
 Fields = list[tuple[bytes, bytes]]
 Target = tuple[object, ...]
@@ -49,7 +56,6 @@ _DECIDING = frozenset(
 """The header fields that an answer depends on."""
 _LARGEST = 1 << 20
 """Bytes of a body above which an answer is not kept in memory."""
-_JPEG = "image/jpeg"
 _SEGMENTS = 4
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 _ONLY_WITH_CONTENT = frozenset(
@@ -101,14 +107,13 @@ class AtHand:
         return f"<AtHand below {self.root_path or '/'}>"
 
     def find(self, provided: Services, scope: Scope, target: Target) -> Answer | None:
-        """The answer to a request for what is in memory, or a tile that is; None for all else."""
+        """The answer to a request, if it or what it is made of is in memory; None for all else."""
         self._forget_what_was_purged(provided)
         answer = _from_memory(provided.answers, target)
         if answer is None:
-            known = _known_tile(provided, scope)
-            data = known and provided.pyramids.at_hand(known.found.pyramid, known.found.tile)
-            if known and data:
-                answer = known.answer(provided, data)
+            asked = _asked(provided, scope)
+            answer = None if asked is None else asked.at_hand(provided)
+            if answer is not None:
                 provided.answers.put(target, answer, answer.size)
         return answer
 
@@ -172,7 +177,7 @@ class Hot:
         target = _target(scope)
         looked_for = scope.get(_MISSED, False)  # before the application was asked at all
         answer = None if looked_for else self._at_hand.find(provided, scope, target)
-        answer = answer or await _tile(provided, scope)
+        answer = answer or await _ready_tile(provided, scope)
         if answer is not None:
             await _send(scope, send, answer, provided.journal, began)
             return
@@ -198,10 +203,11 @@ def offer(request: Request, original: Identity, tag: str, modified: float) -> No
 
 
 def introduce(request: Request, provided: Services, resolved: Resolved) -> None:
-    """Make an image known, which everybody may see, so that its tiles are found without routing."""
+    """Make an image known, which everybody may see, so that it is found without routing."""
     parts = _parts(request.scope)
-    if resolved.pyramid is not None and parts is not None:
-        provided.known.remember((parts.version, parts.image), resolved.pyramid, resolved.facts)
+    if parts is not None:
+        image = KnownImage(resolved.original, resolved.header, resolved.facts, resolved.pyramid)
+        provided.known.remember((parts.version, parts.image), image)
 
 
 class _Keeper:
@@ -293,61 +299,90 @@ def _parts(scope: Scope) -> _Parts | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tile:
-    """A tile of a known image, asked for."""
+class _Asked:
+    """What is asked of a known image."""
 
-    found: KnownTile
+    image: KnownImage
+    rendition: Rendition
+    tile: Tile | None
+    """The tile of its pyramid that this is."""
     base_uri: str
     canonical: str
     version: ImageApiVersion
 
-    def answer(self, provided: Services, data: bytes) -> Answer:
-        """The answer that its data make."""
+    def at_hand(self, provided: Services) -> Answer | None:
+        """The answer, if what it takes is in memory."""
+        original, pyramid = self.image.original, self.image.pyramid
+        if pyramid is not None and self.tile is not None:
+            data = provided.pyramids.at_hand(pyramid, self.tile)
+            return None if data is None else self.of_tile(provided, data)
+        if self.rendition.format is Format.PDF or provided.accel_redirect is not None:
+            return None  # these have something to say besides
+        resolved = provided.derivatives.resolved(
+            original, self.image.header, self.rendition, Stages()
+        )
+        data = provided.derivatives.at_hand(resolved)
+        if data is None:
+            return None
+        valid = validators(resolved.key.digest, original.modified, weak=not resolved.repeatable)
+        return self._answer(provided, data, resolved.key.digest, valid, "cache")
+
+    def of_tile(self, provided: Services, data: bytes) -> Answer:
+        """The answer that the data of the tile make."""
         provided.derivatives.count(Engine.TILE)
-        original = self.found.original
-        tag = provided.derivatives.key(original, self.found.rendition, Engine.TILE).digest
+        original = self.image.original
+        tag = provided.derivatives.key(original, self.rendition, Engine.TILE).digest
+        return self._answer(provided, data, tag, validators(tag, original.modified), Engine.TILE)
+
+    def _answer(
+        self, provided: Services, data: bytes, tag: str, valid: Mapping[str, str], engine: str
+    ) -> Answer:
+        original, media_type = self.image.original, FACTS[self.rendition.format].media_type
         headers = {
             "content-length": str(len(data)),
-            "content-type": _JPEG,
+            "content-type": media_type,
             "cache-control": provided.public_caching(original.identifier.type),
             "link": image_link(self.base_uri, self.canonical, self.version),
-            **validators(tag, original.modified),
-            "server-timing": f'engine;desc="{Engine.TILE}"',
+            **valid,
+            "server-timing": f'engine;desc="{engine}"',
         }
         fields = [(name.lower().encode(), text.encode("latin-1")) for name, text in headers.items()]
-        fields += answer_headers(_JPEG, administrative=False)
-        kind = Kind(IMAGE, self.version.number)
-        until = time.monotonic() + SECONDS_KNOWN
-        return Answer(fields, data, tag, original.modified, original.file, kind, Engine.TILE, until)
+        fields += answer_headers(media_type, administrative=False)
+        kind, until = Kind(IMAGE, self.version.number), time.monotonic() + SECONDS_KNOWN
+        return Answer(fields, data, tag, original.modified, original.file, kind, engine, until)
 
 
-def _known_tile(provided: Services, scope: Scope) -> _Tile | None:
-    """The tile that is asked for; None where it is for the routes to find out."""
+def _asked(provided: Services, scope: Scope) -> _Asked | None:
+    """What is asked of an image that is known; None where it is for the routes to find out."""
     parts = _parts(scope)
-    if parts is None or not provided.known.has((parts.version, parts.image)):
+    image = None if parts is None else provided.known.get((parts.version, parts.image))
+    if parts is None or image is None:
         return None
     try:
         request = parse_image_request(parts.parameters, parts.version)
-        known = provided.known.tile((parts.version, parts.image), request) if request else None
+        if request is None or request.format not in provided.formats:
+            return None
+        rendition = request.resolve(image.facts, provided.limits)
         base = provided.addressing.base(Request(scope))
     except IiifServerError:
         return None  # whoever says why says it in full
-    if known is None:
-        return None
-    canonical = canonical_parameters(known.rendition, known.facts, provided.limits, parts.version)
+    canonical = canonical_parameters(rendition, image.facts, provided.limits, parts.version)
     if provided.canonical_redirect and canonical != parts.parameters:
         return None
+    tile = None
+    if image.pyramid is not None and is_plain_jpeg(rendition):
+        tile = image.pyramid.tile_of(rendition)
     base_uri = f"{base}{quote(parts.image, safe=SAFE_IN_URIS)}"
-    return _Tile(known, base_uri, canonical, parts.version)
+    return _Asked(image, rendition, tile, base_uri, canonical, parts.version)
 
 
-async def _tile(provided: Services, scope: Scope) -> Answer | None:
+async def _ready_tile(provided: Services, scope: Scope) -> Answer | None:
     """The answer to a request for a tile that is ready, and has to be waited for."""
-    known = _known_tile(provided, scope)
-    if known is None:
+    asked = _asked(provided, scope)
+    if asked is None or asked.tile is None or asked.image.pyramid is None:
         return None
-    data = await provided.pyramids.ready_tile(known.found.pyramid, known.found.tile)
-    return None if data is None else known.answer(provided, data)
+    data = await provided.pyramids.ready_tile(asked.image.pyramid, asked.tile)
+    return None if data is None else asked.of_tile(provided, data)
 
 
 async def _send(scope: Scope, send: Send, answer: Answer, journal: Journal, began: float) -> None:

@@ -241,11 +241,22 @@ async def test_a_tile_at_hand_is_the_tile_that_the_routes_give(path: str, tmp_pa
         assert (await server.status())["made_by"]["tile"] == 2
 
 
-@pytest.mark.parametrize("path", [IMAGE, TILE, "/disk:pic.jpg/info.json"])
+@pytest.mark.parametrize(
+    ("path", "memory"),
+    [
+        (IMAGE, 10_000_000),
+        (TILE, 10_000_000),
+        ("/disk:pic.jpg/info.json", 10_000_000),
+        (TILE, 0),
+        (IMAGE, 0),  # from the disk
+        ("/iiif/2/disk:pic.jpg/0,0,50,50/20,/90/gray.png", 0),
+        ("/disk:large.jpg/full/90,/0/default.jpg", 0),  # of a level: with a weak tag
+    ],
+)
 async def test_what_is_given_without_a_task_is_what_a_task_would_give(
-    path: str, tmp_path: Path
+    path: str, memory: int, tmp_path: Path
 ) -> None:
-    async with serving(tmp_path) as server:
+    async with serving(tmp_path, memory) as server:
         await server.get_raw(path.encode())
         answer = await server.get_raw(path.encode())
         scope = {
