@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 _HOST = "127.0.0.1"
+_DEPLOY = Path(__file__).parents[1] / "deploy" / "nginx"
 _TOKEN = "the-token-of-the-bench"  # noqa: S105 - no secret: the server listens on loopback
 _IIPSRV = "/usr/lib/iipimage-server/iipsrv.fcgi"
 _START_SECONDS = 30.0
@@ -42,17 +44,21 @@ class Server:
 
 
 @contextmanager
-def ours(source: Path, work: Path, cache: Path | None = None) -> Iterator[Server]:
+def ours(
+    source: Path, work: Path, cache: Path | None = None, settings: str = "", processes: int = 1
+) -> Iterator[Server]:
     """This server on a folder of originals; its cache is a new folder unless one is given."""
     with tempfile.TemporaryDirectory(dir=work, prefix="ours-") as name:
         folder, port = Path(name), _free_port()
-        settings = folder / "settings.toml"
-        settings.write_text(
+        file = folder / "settings.toml"
+        file.write_text(
+            f"{settings}\n"
             f'source_path = "{source}"\ncache_path = "{cache or folder / "cache"}"\n'
             f'log_level = "warning"\nadmin.token = "{_TOKEN}"\n[types.bench]\nsource = "disk"\n'
         )
         program = Path(sys.executable).with_name("iiif-server")
-        command = [str(program), "serve", "--config", str(settings), "--port", str(port)]
+        command = [str(program), "serve", "--config", str(file), "--port", str(port)]
+        command += ["--workers", str(processes)]
         with _running(command, folder, {}) as pid:
             _wait(port, "/health")
             yield Server("iiif-server", port, pid, "/bench:")
@@ -97,6 +103,25 @@ def static(folder: Path, work: Path) -> Iterator[Server]:
 
 
 @contextmanager
+def behind(server: Server, configuration: str, cache: Path, work: Path) -> Iterator[Server]:
+    """Nginx in front of our server, as one of the files of deploy/nginx has it."""
+    with tempfile.TemporaryDirectory(dir=work, prefix="behind-") as name:
+        text = (_DEPLOY / configuration).read_text()
+        for pattern, value in {
+            r"server 127\.0\.0\.1:4040;": f"server {_HOST}:{server.port};",
+            r"(proxy_cache_path) \S+": rf"\1 {name}/kept",
+            r"/var/lib/iiif/cache/": f"{cache}/",
+            r"keepalive_requests \d+;": "keepalive_requests 1000000;",
+        }.items():
+            text = re.sub(pattern, value, text)
+        port = _free_port()
+        text = text.replace("listen 80;", f"listen {_HOST}:{port};")
+        with _nginx(Path(name), "return 404;", text):
+            _wait(port, "/")
+            yield Server(f"nginx, {configuration}", port, server.pid, "/iiif/bench:")
+
+
+@contextmanager
 def processor(folder: Path, work: Path) -> Iterator[Server]:
     """iiif-processor on a folder of plain originals."""
     port = _free_port()
@@ -104,6 +129,15 @@ def processor(folder: Path, work: Path) -> Iterator[Server]:
     with _running(command, work, {}) as pid:
         _wait(port, "/")
         yield Server("iiif-processor", port, pid, "/")
+
+
+@contextmanager
+def program(code: str, *arguments: str, work: Path) -> Iterator[Server]:
+    """A program in Python that listens on the port that is its first argument."""
+    port = _free_port()
+    with _running([sys.executable, "-c", code, str(port), *arguments], work, {}) as pid:
+        _wait(port, "/")
+        yield Server("plain", port, pid, "/")
 
 
 def status(server: Server) -> dict[str, Any]:

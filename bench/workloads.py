@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import load, memory, quality, requests, servers
+from bench import answers, load, memory, quality, requests, servers
 from bench.images import TIFF_TILES, BenchImage, copies, tiffsave
 from bench.report import Check, Curve, Table
 from bench.servers import Server
@@ -82,6 +82,7 @@ def run(bench: Bench) -> None:
         prepare_ready,
         ready_tiles,
         ready_others,
+        answers.again,
         fidelity,
         memory_of_all,
         growth_with_concurrency,
