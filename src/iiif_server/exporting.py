@@ -17,6 +17,8 @@ from iiif_server.image_api.identifier import Identifier, parse_identifier
 from iiif_server.image_api.request import parse_image_request
 from iiif_server.image_api.static import LEVEL_0, StaticFile, StaticImage, folder_of
 from iiif_server.image_api.versions import V3, ImageApiVersion
+from iiif_server.imaging.header import ImageHeader
+from iiif_server.imaging.signatures import OriginalFormat
 from iiif_server.pages.bundle import BUNDLE, bundled
 from iiif_server.pages.exported import SCRIPT, exported_page
 from iiif_server.pipeline.body import Body
@@ -40,7 +42,9 @@ STATE = ".exported"
 _BYTES_OF_A_FILE = 16_384
 """What a file takes besides its content: three folders of its own, and the rest of a block."""
 _BYTES_OF_A_PIXEL = 0.6
-"""What a JPEG takes for one pixel: twice what photographs do at quality 85."""
+"""What a JPEG takes for one pixel at most: twice what photographs do at quality 85."""
+_SCALED = 1.25
+"""By how much more a pixel may take in smaller sizes, and in tiles, than it does in a JPEG."""
 _FILES_OF_A_FILE = 4
 """Entries that the file system needs for one: its folders, and itself."""
 _CHUNK = 1 << 20
@@ -154,9 +158,16 @@ def check_space(folder: Path, files: int, needed: int) -> None:
         )
 
 
-def estimate(files: Iterable[StaticFile]) -> int:
+def density(header: ImageHeader, size: int) -> float:
+    """About how many bytes a pixel of an original of this size in bytes takes as a JPEG."""
+    if header.format is not OriginalFormat.JPEG:
+        return _BYTES_OF_A_PIXEL
+    return min(_BYTES_OF_A_PIXEL, _SCALED * size / header.dimensions.area)
+
+
+def estimate(files: Iterable[StaticFile], density: float) -> int:
     """About how many bytes of a disk files take, rather more than fewer."""
-    return sum(_BYTES_OF_A_FILE + int(file.pixels * _BYTES_OF_A_PIXEL) for file in files)
+    return sum(_BYTES_OF_A_FILE + int(file.pixels * density) for file in files)
 
 
 class _Exporter:
@@ -195,7 +206,8 @@ class _Exporter:
         folder = self._target.folder / folder_of(identifier)
         state = self._state(original, image)
         missing = await asyncio.to_thread(_missing, folder, state, image)
-        return _Job(identifier, image, folder, state, len(missing), estimate(missing))
+        needed = estimate(missing, density(header, original.file.size))
+        return _Job(identifier, image, folder, state, len(missing), needed)
 
     def _state(self, original: Original, image: StaticImage) -> str:
         encoding = encoding_text(self._settings.encoding)

@@ -14,11 +14,12 @@ from click.testing import CliRunner, Result
 from iiif_server import exporting
 from iiif_server.cli import main
 from iiif_server.errors import ConfigurationError
-from iiif_server.image_api.geometry import Dimensions, Limits, square
+from iiif_server.image_api.geometry import Limits, square
 from iiif_server.image_api.identifier import parse_identifier
 from iiif_server.image_api.information import Service
 from iiif_server.image_api.static import StaticImage, folder_of
 from iiif_server.image_api.versions import V3
+from iiif_server.imaging.header import probe
 from iiif_server.settings import load_settings
 from support.apps import picture, running_app
 from support.pages import bundle
@@ -213,14 +214,21 @@ class TestSpace:
                 exporting.check_space(tmp_path / "out", status.f_favail, 0)
         exporting.check_space(tmp_path / "out", 10, 10**6)
 
-    def test_files_take_no_more_than_was_estimated(self, config: Path, target: Path) -> None:
-        result = export(config, target, "disk:a.jpg")
-        assert result.exit_code == 0
+    @pytest.mark.parametrize("name", ["a.jpg", "below/b 1.png"])
+    def test_files_take_no_more_than_was_estimated_and_not_much_less(
+        self, config: Path, target: Path, name: str
+    ) -> None:
+        assert export(config, target, f"disk:{name.replace(' ', '%20')}").exit_code == 0
         blocks = sum(path.stat().st_blocks * 512 for path in (target / "disk").rglob("*"))
+        original = config.parent / "source/disk" / name
+        header = probe(original, 10**9)
         service = Service(Limits(max_area=400_000_000), (), 200, square(128))
-        image = StaticImage(V3, Dimensions(700, 500), service)
+        image = StaticImage(V3, header.dimensions, service)
+        estimated = exporting.estimate(
+            image.files(), exporting.density(header, original.stat().st_size)
+        )
         assert len(list(image.files())) == len(files(target))
-        assert blocks <= exporting.estimate(image.files())
+        assert blocks <= estimated <= 10 * blocks
 
 
 class TestPage:
