@@ -1,6 +1,7 @@
 """`iiif-server export`: images as files, for any web server."""
 
 import asyncio
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -128,7 +129,28 @@ def test_what_is_there_and_whole_is_left_alone(config: Path, target: Path) -> No
     rest = set(before) - {some, other, third}
     assert all(path.stat().st_mtime_ns == before[path] for path in rest)
     assert f"{len(before)} files written" in first.output
-    assert not list(target.rglob(".default*"))
+    assert not list(target.rglob("*.part"))
+
+
+def test_what_an_interrupted_run_has_left_is_written_over(config: Path, target: Path) -> None:
+    part = target / "disk/small.jpg/full/max/0/.default.jpg.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half of a fi")
+    assert export(config, target, "disk:small.jpg").exit_code == 0
+    assert [path.name for path in part.parent.iterdir()] == ["default.jpg"]
+
+
+def test_two_runs_do_not_write_to_one_folder_at_a_time(config: Path, target: Path) -> None:
+    target.mkdir()
+    opened = os.open(target, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        result = export(config, target, "disk:small.jpg")
+    finally:
+        os.close(opened)
+    assert result.exit_code == 1
+    assert f"Another run is writing to {target}." in result.output
+    assert not list(target.iterdir())
 
 
 def test_a_replaced_original_is_exported_anew_and_nothing_of_the_old_one_stays(
