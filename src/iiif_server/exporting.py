@@ -1,12 +1,12 @@
 """What `iiif-server export` does: images as files that any web server can send (level 0)."""
 
 import asyncio
+import fcntl
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from iiif_server.image_api.identifier import Identifier, parse_identifier
 from iiif_server.image_api.request import parse_image_request
 from iiif_server.image_api.static import LEVEL_0, StaticFile, StaticImage, folder_of
 from iiif_server.image_api.versions import V3, ImageApiVersion
+from iiif_server.imaging.header import ImageHeader
+from iiif_server.imaging.signatures import OriginalFormat
 from iiif_server.pages.bundle import BUNDLE, bundled
 from iiif_server.pages.exported import SCRIPT, exported_page
 from iiif_server.pipeline.body import Body
@@ -40,7 +42,9 @@ STATE = ".exported"
 _BYTES_OF_A_FILE = 16_384
 """What a file takes besides its content: three folders of its own, and the rest of a block."""
 _BYTES_OF_A_PIXEL = 0.6
-"""What a JPEG takes for one pixel: twice what photographs do at quality 85."""
+"""What a JPEG takes for one pixel at most: twice what photographs do at quality 85."""
+_SCALED = 1.25
+"""By how much more a pixel may take in smaller sizes, and in tiles, than it does in a JPEG."""
 _FILES_OF_A_FILE = 4
 """Entries that the file system needs for one: its folders, and itself."""
 _CHUNK = 1 << 20
@@ -122,17 +126,16 @@ async def export(
         exporter = _Exporter(settings, services, target, summary)
         chosen = _chosen(settings, services, type_, written)
         with progress("Looking at originals", len(chosen)) as advance:
-            jobs = [job async for job in exporter.jobs(chosen, advance, signed=signed)]
-        check_space(
-            target.folder, sum(job.missing for job in jobs), sum(job.needed for job in jobs)
-        )
-        try:
-            script = _bring_script(target.folder, bundle)
-        except NotBundledError as error:
-            script, summary.without_page = None, str(error)
-        with progress("Writing files", sum(job.missing for job in jobs)) as advance:
-            for job in jobs:
-                await exporter.write(job, script, advance)
+            jobs = await exporter.jobs(chosen, advance, signed=signed)
+        files, needed = sum(job.missing for job in jobs), sum(job.needed for job in jobs)
+        check_space(target.folder, files, needed)
+        with _alone_in(target.folder):
+            try:
+                script = _bring_script(target.folder, bundle)
+            except NotBundledError as error:
+                script, summary.without_page = None, str(error)
+            with progress("Writing files", files) as advance:
+                await _all(exporter.write(job, script, advance) for job in jobs)
     return summary
 
 
@@ -154,9 +157,16 @@ def check_space(folder: Path, files: int, needed: int) -> None:
         )
 
 
-def estimate(files: Iterable[StaticFile]) -> int:
+def density(header: ImageHeader, size: int) -> float:
+    """About how many bytes a pixel of an original of this size in bytes takes as a JPEG."""
+    if header.format is not OriginalFormat.JPEG:
+        return _BYTES_OF_A_PIXEL
+    return min(_BYTES_OF_A_PIXEL, _SCALED * size / header.dimensions.area)
+
+
+def estimate(files: Iterable[StaticFile], density: float) -> int:
     """About how many bytes of a disk files take, rather more than fewer."""
-    return sum(_BYTES_OF_A_FILE + int(file.pixels * _BYTES_OF_A_PIXEL) for file in files)
+    return sum(_BYTES_OF_A_FILE + int(file.pixels * density) for file in files)
 
 
 class _Exporter:
@@ -169,25 +179,34 @@ class _Exporter:
         self._services = services
         self._target = target
         self._summary = summary
-        self._slots = asyncio.Semaphore(settings.image_pool_size)
+        self._looking = asyncio.Semaphore(2 * settings.size_pool_size)
+        self._images = asyncio.Semaphore(settings.image_pool_size)
+        self._files = asyncio.Semaphore(settings.image_pool_size)
 
     async def jobs(
         self, chosen: Iterable[Identifier], advance: Callable[[], None], *, signed: bool
-    ) -> Any:
+    ) -> list[_Job]:
         """What is missing of each image, as far as there is one; the others have failed."""
-        for identifier in chosen:
-            try:
-                if self._services.types[identifier.type].access == "signed" and not signed:
-                    raise ConfigurationError(
-                        "its type is signed, and what is exported is open to everyone: say "
-                        "--include-signed if that is meant"
-                    )
-                yield await self._job(identifier)
-            except IiifServerError as error:
-                self._summary.failed.append(Failed(identifier, str(error)))
-            advance()
 
-    async def _job(self, identifier: Identifier) -> _Job:
+        async def look(identifier: Identifier) -> _Job | None:
+            async with self._looking:
+                try:
+                    return await self._job(identifier, signed=signed)
+                except IiifServerError as error:
+                    self._summary.failed.append(Failed(identifier, str(error)))
+                    return None
+                finally:
+                    advance()
+
+        found = await asyncio.gather(*(look(identifier) for identifier in chosen))
+        return [job for job in found if job is not None]
+
+    async def _job(self, identifier: Identifier, *, signed: bool) -> _Job:
+        if self._services.types[identifier.type].access == "signed" and not signed:
+            raise ConfigurationError(
+                "its type is signed, and what is exported is open to everyone: say "
+                "--include-signed if that is meant"
+            )
         async with self._services.originals.hold(identifier) as original:
             header = await self._services.headers.of(original)
         offered = self._services.offer(identifier.type, header)
@@ -195,7 +214,8 @@ class _Exporter:
         folder = self._target.folder / folder_of(identifier)
         state = self._state(original, image)
         missing = await asyncio.to_thread(_missing, folder, state, image)
-        return _Job(identifier, image, folder, state, len(missing), estimate(missing))
+        needed = estimate(missing, density(header, original.file.size))
+        return _Job(identifier, image, folder, state, len(missing), needed)
 
     def _state(self, original: Original, image: StaticImage) -> str:
         encoding = encoding_text(self._settings.encoding)
@@ -208,12 +228,13 @@ class _Exporter:
     async def write(self, job: _Job, script: str | None, advance: Callable[[], None]) -> None:
         """Write what is missing of an image; info.json comes last, when all else is there."""
         try:
-            await asyncio.to_thread(_begin, job.folder, job.state)
-            missing = await asyncio.to_thread(_missing, job.folder, job.state, job.image)
-            if missing:
-                await self._prepare(job.identifier)
-            await _all(self._one(job, file, advance) for file in missing)
-            await asyncio.to_thread(self._documents, job, script)
+            async with self._images:
+                await asyncio.to_thread(_begin, job.folder, job.state)
+                missing = await asyncio.to_thread(_missing, job.folder, job.state, job.image)
+                if missing:
+                    await self._prepare(job.identifier)
+                await _all(self._one(job, file, advance) for file in missing)
+                await asyncio.to_thread(self._documents, job, script)
         except IiifServerError as error:
             self._summary.failed.append(Failed(job.identifier, str(error)))
         except OSError as error:
@@ -235,7 +256,7 @@ class _Exporter:
         if request is None:  # pragma: no cover - we wrote it
             raise ValueError(file.request)
         derivatives = self._services.derivatives
-        async with self._slots, derivatives.resolve(job.identifier, request) as resolved:
+        async with self._files, derivatives.resolve(job.identifier, request) as resolved:
             body = await derivatives.body(resolved)
             await asyncio.to_thread(_write_body, job.folder / file.path, body)
         self._summary.written += 1
@@ -327,6 +348,22 @@ def _begin(folder: Path, state: str) -> None:
     _write(path, state.encode())
 
 
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Let no other run write to a folder meanwhile; ConfigurationError if one does."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(f"Another run is writing to {folder}.") from error
+        except OSError:
+            pass  # some file systems lock no folders
+        yield
+    finally:
+        os.close(opened)
+
+
 def _bring_script(folder: Path, bundle: Path) -> str:
     """What leads from the page of an image to OpenSeadragon, which is put into the folder."""
     source = bundled(f"openseadragon/{SCRIPT}", bundle)
@@ -345,7 +382,8 @@ def _write_body(path: Path, body: Body) -> None:
 def _write(path: Path, content: bytes | Iterator[bytes]) -> None:
     """Write a file that is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # Always the same name, so that what an interrupted run has left is written over.
+    part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
             for chunk in (content,) if isinstance(content, bytes) else content:

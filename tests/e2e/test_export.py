@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,36 @@ def test_each_tile_that_openseadragon_asks_for_is_a_file_with_the_servers_bytes(
                 assert static.content == answer.content, asked
                 compared += 1
     assert compared > 80
+
+
+@pytest.mark.e2e
+def test_a_run_that_was_killed_is_taken_up_where_it_was(
+    server: Server, exported: Exported, version: str, tmp_path: Path
+) -> None:
+    config = server.source.parents[1] / "settings.toml"
+    command = [sys.executable, "-m", "iiif_server", "export", "--config", str(config)]
+    command += ["--to", str(tmp_path), "--base-url", exported.url, "--version", version]
+    command += ["--type", "pictures"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        until = time.monotonic() + 60
+        while not any(tmp_path.rglob("default.jpg")):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        run.kill()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("default.jpg")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert _files(tmp_path) == _files(exported.folder)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    """All that was exported, but for what the run itself keeps."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.mark.e2e

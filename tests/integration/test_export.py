@@ -1,6 +1,7 @@
 """`iiif-server export`: images as files, for any web server."""
 
 import asyncio
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -14,11 +15,12 @@ from click.testing import CliRunner, Result
 from iiif_server import exporting
 from iiif_server.cli import main
 from iiif_server.errors import ConfigurationError
-from iiif_server.image_api.geometry import Dimensions, Limits, square
+from iiif_server.image_api.geometry import Limits, square
 from iiif_server.image_api.identifier import parse_identifier
 from iiif_server.image_api.information import Service
 from iiif_server.image_api.static import StaticImage, folder_of
 from iiif_server.image_api.versions import V3
+from iiif_server.imaging.header import probe
 from iiif_server.settings import load_settings
 from support.apps import picture, running_app
 from support.pages import bundle
@@ -127,7 +129,28 @@ def test_what_is_there_and_whole_is_left_alone(config: Path, target: Path) -> No
     rest = set(before) - {some, other, third}
     assert all(path.stat().st_mtime_ns == before[path] for path in rest)
     assert f"{len(before)} files written" in first.output
-    assert not list(target.rglob(".default*"))
+    assert not list(target.rglob("*.part"))
+
+
+def test_what_an_interrupted_run_has_left_is_written_over(config: Path, target: Path) -> None:
+    part = target / "disk/small.jpg/full/max/0/.default.jpg.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(b"half of a fi")
+    assert export(config, target, "disk:small.jpg").exit_code == 0
+    assert [path.name for path in part.parent.iterdir()] == ["default.jpg"]
+
+
+def test_two_runs_do_not_write_to_one_folder_at_a_time(config: Path, target: Path) -> None:
+    target.mkdir()
+    opened = os.open(target, os.O_RDONLY)
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX)
+        result = export(config, target, "disk:small.jpg")
+    finally:
+        os.close(opened)
+    assert result.exit_code == 1
+    assert f"Another run is writing to {target}." in result.output
+    assert not list(target.iterdir())
 
 
 def test_a_replaced_original_is_exported_anew_and_nothing_of_the_old_one_stays(
@@ -213,14 +236,21 @@ class TestSpace:
                 exporting.check_space(tmp_path / "out", status.f_favail, 0)
         exporting.check_space(tmp_path / "out", 10, 10**6)
 
-    def test_files_take_no_more_than_was_estimated(self, config: Path, target: Path) -> None:
-        result = export(config, target, "disk:a.jpg")
-        assert result.exit_code == 0
+    @pytest.mark.parametrize("name", ["a.jpg", "below/b 1.png"])
+    def test_files_take_no_more_than_was_estimated_and_not_much_less(
+        self, config: Path, target: Path, name: str
+    ) -> None:
+        assert export(config, target, f"disk:{name.replace(' ', '%20')}").exit_code == 0
         blocks = sum(path.stat().st_blocks * 512 for path in (target / "disk").rglob("*"))
+        original = config.parent / "source/disk" / name
+        header = probe(original, 10**9)
         service = Service(Limits(max_area=400_000_000), (), 200, square(128))
-        image = StaticImage(V3, Dimensions(700, 500), service)
+        image = StaticImage(V3, header.dimensions, service)
+        estimated = exporting.estimate(
+            image.files(), exporting.density(header, original.stat().st_size)
+        )
         assert len(list(image.files())) == len(files(target))
-        assert blocks <= exporting.estimate(image.files())
+        assert blocks <= estimated <= 10 * blocks
 
 
 class TestPage:

@@ -6,7 +6,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from iiif_server.cli import main
+from iiif_server.migrating import moving
 from iiif_server.settings import load_settings
+from support.apps import opened, picture, running_app
 
 SEED = """
 base_url: http://10.11.20.12/iiif_images
@@ -128,3 +130,66 @@ def test_a_value_that_cannot_be_is_told_at_once(tmp_path: Path) -> None:
     result = run("migrate", old, "--to", target)
     assert result.exit_code == 1
     assert "http_port" in result.output
+
+
+class TestAddresses:
+    """What is said of addresses is so."""
+
+    @pytest.mark.parametrize("kind", ["cantaloupe", "loris"])
+    async def test_identifiers_stay_as_they_are_below_both_versions(
+        self, tmp_path: Path, kind: str
+    ) -> None:
+        old, target = tmp_path / "old", tmp_path / "settings.toml"
+        more = "max_pixels = 10000\n" if kind == "cantaloupe" else ""
+        old.write_text(OTHERS[kind].format(root=tmp_path) + more)
+        moving.write(moving.migrate(old), target, force=False)
+        async with running_app(load_settings(target)) as server:
+            server.put("project1", "a/1.jpg", picture())
+            server.put("project1", "ark:1234.jpg", picture())
+            for path in ("/iiif/2/a%2F1.jpg", "/iiif/3/a%2F1.jpg", "/iiif/2/a/1.jpg"):
+                information = await server.get_raw(f"{path}/info.json".encode())
+                document = information.json()
+                assert document.get("id", document.get("@id")) == f"http://test{path}"
+            opened(await server.get("/iiif/2/a/1.jpg/full/pct:50/0/default.jpg"))
+            for path, status in (
+                ("/iiif/2/ark:1234.jpg/info.json", 404),
+                ("/iiif/2/project1:ark:1234.jpg/info.json", 200),
+                ("/iiif/2/a/1.jpg;2/info.json", 404),
+                ("/a/1.jpg/full/full/0/default.jpg", 400),
+                ("/a/1.jpg/full/max/0/default.jpg", 200),
+            ):
+                assert (await server.get(path)).status_code == status, path
+            if kind == "cantaloupe":
+                largest = opened(await server.get("/iiif/3/a/1.jpg/full/max/0/default.jpg"))
+                assert largest.width * largest.height <= 10_000
+
+    async def test_short_addresses_have_long_ones(self, tmp_path: Path) -> None:
+        old, target = tmp_path / "old", tmp_path / "settings.toml"
+        old.write_text(OTHERS["nhm"].format(root=tmp_path))
+        moving.write(moving.migrate(old), target, force=False)
+        async with running_app(load_settings(target)) as server:
+            server.put("project1", "1.jpg", picture(1000, 800))
+            thumbnail = opened(await server.get("/project1:1.jpg/full/!512,512/0/default.jpg"))
+            assert max(thumbnail.size) == 512
+            whole = await server.get("/project1:1.jpg/full/max/0/default.jpg")
+            assert whole.content == picture(1000, 800)
+            fitted = await server.get("/project1:1.jpg/full/!9000,9000/0/default.jpg")
+            assert opened(fitted).size == (1000, 800)
+            redirect = await server.get("/1.jpg")
+            assert redirect.headers["location"] == "http://test/1.jpg/info.json"
+            for path in ("thumbnail", "preview", "original"):
+                assert (await server.get(f"/project1:1.jpg/{path}/info.json")).status_code == 404
+
+    async def test_types_of_templates_are_those_of_their_identifiers(self, tmp_path: Path) -> None:
+        old, target = tmp_path / "old", tmp_path / "settings.toml"
+        old.write_text(
+            "[resolver]\nimpl='loris.resolver.TemplateHTTPResolver'\ntemplates='a, b'\n"
+            "[[a]]\nurl='http://127.0.0.1:1/%s'\n[[b]]\nurl='https://upstream.invalid/%s'\n"
+        )
+        moving.write(moving.migrate(old), target, force=False)
+        settings = load_settings(target)
+        assert {name: type_.source for name, type_ in settings.types.items()} == {
+            "a": "web",
+            "b": "web",
+        }
+        assert str(settings.fetch.allow_networks[0]) == "127.0.0.1/32"

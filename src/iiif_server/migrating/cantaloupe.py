@@ -162,7 +162,10 @@ def _web(move: Move, old: Old) -> str | None:
 def _cache(move: Move, old: Old, type_: str | None) -> None:
     if path := old.take("FilesystemCache.pathname"):
         move.put("cache_path", f"{str(path).rstrip('/')}/iiif-server", "FilesystemCache.pathname")
-        move.to_do.append(f"What Cantaloupe has kept in {path} is not used: it can be deleted.")
+        move.to_do.append(
+            f"What Cantaloupe has kept in {path} is not used: it can be deleted, but for the "
+            "folder iiif-server."
+        )
     ttl = number(old.take("cache.server.derivative.ttl_seconds"))
     if ttl:
         move.put("cache.ttl", ttl, "cache.server.derivative.ttl_seconds")
@@ -217,9 +220,11 @@ def _differences(move: Move, old: Old, type_: str) -> None:
 
 def _tell_rest(move: Move, old: Old) -> None:
     used = {str(old.take(name, "")) for name in _SELECTIONS}
+    rest = old.rest()
+    off = tuple(name.removesuffix("enabled") for name in rest if _is_off(name, old.take(name)))
     told: set[str] = set()
-    for name in old.rest():
-        if _SILENT.search(name) or old.take(name) is None:
+    for name in rest:
+        if _SILENT.search(name) or name.startswith(off) or old.take(name) is None:
             continue
         part = name.partition(".")[0]
         if part.endswith(("Source", "Cache")) and part not in used:
@@ -235,3 +240,8 @@ def _tell_rest(move: Move, old: Old) -> None:
             told.add(start)
             group = f"{start}*" if start.endswith(".") else name
             move.lack(group, _INSTEAD[start])
+
+
+def _is_off(name: str, value: Any) -> bool:
+    """Whether a setting says that those beside it do not count."""
+    return name.endswith(".enabled") and not is_true(value)

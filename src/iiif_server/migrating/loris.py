@@ -42,7 +42,10 @@ def from_loris(values: Mapping[str, Any]) -> Move:
         move.put("default_type", types[0], "so that identifiers stay as they are")
     if path := old.take("img.ImageCache.cache_dp"):
         move.put("cache_path", f"{str(path).rstrip('/')}/iiif-server", "img.ImageCache.cache_dp")
-        move.to_do.append(f"What Loris has kept in {path} is not used: it can be deleted.")
+        move.to_do.append(
+            f"What Loris has kept in {path} is not used: it can be deleted, but for the folder "
+            "iiif-server."
+        )
     for name in ("redirect_canonical_image_request", "redirect_cannonical_image_request"):
         if is_true(old.take(f"loris.Loris.{name}")):
             move.put("canonical_redirect", value=True, comment=name)

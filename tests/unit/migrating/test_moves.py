@@ -286,6 +286,19 @@ class TestCantaloupe:
         )
         assert not move.without
 
+    def test_what_is_switched_off_needs_no_word(self) -> None:
+        move = from_cantaloupe(
+            {
+                "https.enabled": "false",
+                "https.key_store_path": "/path/to/keystore.jks",
+                "delegate_script.enabled": "false",
+                "delegate_script.pathname": "delegates.rb",
+                "overlays.BasicStrategy.enabled": "true",
+                "overlays.BasicStrategy.type": "image",
+            }
+        )
+        assert set(lacking(move)) == {"overlays.*"}
+
     def test_settings_of_processors_and_of_the_cache_are_named_together(self) -> None:
         move = from_cantaloupe(
             {
@@ -405,3 +418,4 @@ def test_comments_say_where_a_setting_comes_from() -> None:
     assert text.startswith("# Made of config.yml by `iiif-server migrate`")
     (line,) = [line for line in text.splitlines() if line.startswith("image_pool_size")]
     assert line == "image_pool_size = 3                               # pool_size"
+    assert text.endswith("\n")
