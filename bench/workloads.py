@@ -24,6 +24,8 @@ _ONCE_SECONDS = 4
 _NEVER_SEEN = 12
 _REGIONS = 24
 _GB = 1_000_000_000
+_MINE = "iiif-server, a process a core"
+"""As iipimage-server runs, and iiif-processor's threads."""
 
 
 @dataclass
@@ -247,14 +249,14 @@ def ready_tiles(bench: Bench) -> None:
     again: list[load.Load] = []
     originals = [(image, image.name) for image in bench.pyramidal]
     for seed in range(REPEATS):
-        with servers.ours(bench.source, bench.work, bench.cache) as server:
-            paths = _shuffled(server, originals, seed)
-            _add(
-                found,
-                "iiif-server",
-                load.wrk(server, paths, _CONNECTIONS, _ONCE_SECONDS, once=True),
-            )
-            again.append(load.wrk(server, paths, _CONNECTIONS, _ONCE_SECONDS, once=True))
+        for name, processes in (("iiif-server, one process", 1), (_MINE, servers.CORES)):
+            with servers.ours(bench.source, bench.work, bench.cache, processes=processes) as server:
+                paths = _shuffled(server, originals, seed)
+                result = load.wrk(server, paths, _CONNECTIONS, _ONCE_SECONDS, once=True)
+                _add(found, name, result)
+                if name == _MINE:
+                    result = load.wrk(server, paths, _CONNECTIONS, _ONCE_SECONDS, once=True)
+                    again.append(result)
         for tile in TIFF_TILES:
             tiffs = [(image, image.tiff(tile).name) for image in bench.pyramidal]
             with servers.iipimage(bench.folder, bench.work) as server:
@@ -268,7 +270,7 @@ def ready_tiles(bench: Bench) -> None:
         _add(found, f"iiif-processor, JPEG of {bench.large.megapixels} megapixels", result)
     found["iiif-server, asked again"] = again
     found["nginx, the same tiles as files"] = [_static_tiles(bench)]
-    mine = found["iiif-server"]
+    mine = found[_MINE]
     peer = max(
         statistics.median(one.rate for one in loads)
         for name, loads in found.items()
