@@ -6,12 +6,14 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ByteSize
 
 from iiif_server.cache.memory import MemoryTier
+from iiif_server.cache.repeating import repeating
 from iiif_server.cache.store import Store
 from iiif_server.errors import ConfigurationError
 from iiif_server.image_api.formats import Format
@@ -122,7 +124,9 @@ async def open_context(
         )
         stack.push_async_callback(derivatives.close)
         answers: MemoryTier[Any, Any] = MemoryTier(int(settings.cache.memory_bytes))
-        await stack.enter_async_context(_sweeping(store))
+        # For what has outlived its time, and for what other processes wrote:
+        sweep = partial(asyncio.to_thread, store.sweep)
+        await stack.enter_async_context(repeating(_SWEEP_SECONDS, sweep))
         shelves = Shelves(originals)
         stack.push_async_callback(shelves.close)
         files = await asyncio.to_thread(PageFiles)
@@ -314,21 +318,3 @@ def _confinement(
         ),
         required=required,
     )
-
-
-@asynccontextmanager
-async def _sweeping(store: Store) -> AsyncIterator[None]:
-    """Eviction now and then, for what has outlived its time and for what other processes wrote."""
-
-    async def sweep() -> None:
-        while True:
-            await asyncio.sleep(_SWEEP_SECONDS)
-            await asyncio.to_thread(store.sweep)
-
-    task = asyncio.create_task(sweep())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -3,8 +3,9 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -13,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 from starlette.responses import Response
 
 from iiif_server import __version__
+from iiif_server.cache.repeating import repeating
 from iiif_server.imaging.plan import Engine
 from iiif_server.routes.addresses import is_within
 from iiif_server.routes.credentials import Credentials, checked_token
@@ -114,19 +116,8 @@ def metrics_router(allowed: Scraping) -> APIRouter:
 async def taking_stock(provided: Services) -> AsyncIterator[None]:
     """While this is open, other processes can tell how things stand here."""
     await take_stock(provided)
-
-    async def repeat() -> None:
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            await take_stock(provided)
-
-    task = asyncio.create_task(repeat())
-    try:
+    async with repeating(REFRESH_SECONDS, partial(take_stock, provided)):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def take_stock(provided: Services) -> None:
