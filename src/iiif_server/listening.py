@@ -41,6 +41,9 @@ class Listener(HttpToolsProtocol):
         self._in_head = False
         self._head_size = 0
         self._direct: Direct | None = getattr(self.config.app, "direct", None)
+        self._starting = False
+        self._next: tuple[RequestResponseCycle, Any] | None = None
+        """The request that waited behind the one that is being started."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin, or turn the client away if there are too many."""
@@ -79,16 +82,31 @@ class Listener(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Answer at once where the answer is at hand, which spares a task; else ask the app."""
+        self._next = (cycle, app)
+        if self._starting:
+            return  # a call within the loop below: thousands that wait are answered one by one
+        self._starting = True
+        try:
+            while self._next is not None:
+                (cycle, app), self._next = self._next, None
+                if not self._answer_directly(cycle, app):
+                    super()._start_asgi_task(cycle, app)
+        finally:
+            self._starting = False
+
+    def _answer_directly(self, cycle: RequestResponseCycle, app: Any) -> bool:
+        """Whether the answer was at hand; the request behind it is the next one then."""
         busy = self.flow.write_paused or cycle.waiting_for_100_continue
-        if self._direct is not None and app is self.app and cycle.keep_alive and not busy:
-            answer = self._direct(cast("Scope", cycle.scope))
-            if answer is not None:
-                cycle.response_started = cycle.response_complete = True
-                dated = [b"%b: %b\r\n" % pair for pair in self.server_state.default_headers]
-                self.transport.writelines([b"HTTP/1.1 200 OK\r\n", *dated, *answer])
-                cycle.on_response()
-                return
-        super()._start_asgi_task(cycle, app)
+        if self._direct is None or app is not self.app or not cycle.keep_alive or busy:
+            return False
+        answer = self._direct(cast("Scope", cycle.scope))
+        if answer is None:
+            return False
+        cycle.response_started = cycle.response_complete = True
+        dated = [b"%b: %b\r\n" % pair for pair in self.server_state.default_headers]
+        self.transport.writelines([b"HTTP/1.1 200 OK\r\n", *dated, *answer])
+        cycle.on_response()
+        return True
 
     def _start_waiting(self) -> None:
         self._deadline = self.loop.call_later(self.head_seconds, self._too_slow)

@@ -39,6 +39,11 @@ def bind(host: str, port: int, sockets: int = 1) -> list[socket.socket]:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
+        if sockets > 1 and port:
+            # Several sockets that share a port share it with any other server of the same user.
+            with socket.socket(family, kind, protocol) as alone:
+                alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                alone.bind(address)
         for _ in range(sockets):
             one = socket.socket(family, kind, protocol)
             found.append(one)

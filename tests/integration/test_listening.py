@@ -142,6 +142,16 @@ async def test_answers_come_in_the_order_of_the_requests_whoever_gives_them() ->
     assert bodies == [*expected, b"app"]
 
 
+async def test_all_requests_that_wait_behind_a_slow_one_are_answered() -> None:
+    app = AtOnce()
+    waiting = 2 * sys.getrecursionlimit()
+    data = request("/slow") + waiting * request("/direct/1")
+    async with listening(app) as port, asyncio.timeout(60):
+        answer = await exchange(port, data + request("/end", "Connection: close"))
+    assert answer.count(b"\r\n\r\ndirect") == waiting
+    assert app.asked == ["/slow", "/end"]
+
+
 async def test_a_connection_that_is_to_be_closed_is_the_applications_matter() -> None:
     app = AtOnce()
     async with listening(app) as port, asyncio.timeout(60):

@@ -32,6 +32,7 @@ from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import ACCEL
 from iiif_server.routes.headers import SAFE_IN_URIS, answer_headers, image_link
 from iiif_server.routes.journal import IMAGE, Journal, Kind, kind_of
+from iiif_server.routes.limits import objection
 from iiif_server.routes.services import Services
 from iiif_server.telemetry.stages import Stages
 
@@ -59,7 +60,13 @@ _LARGEST = 1 << 20
 _SEGMENTS = 4
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 _ONLY_WITH_CONTENT = frozenset(
-    {b"content-length", b"content-type", b"server-timing", b"content-security-policy"}
+    {
+        b"content-disposition",
+        b"content-length",
+        b"content-security-policy",
+        b"content-type",
+        b"server-timing",
+    }
 )
 """What a 304 does not repeat, lest it take the place of what the client has (RFC 9110, 15.4.5)."""
 
@@ -164,12 +171,7 @@ class Hot:
         """Answer one request, or pass it on."""
         if self._at_hand.root_path:
             scope = {**scope, "root_path": self._at_hand.root_path}
-        if (
-            scope["type"] != "http"
-            or scope["method"] not in _ANSWERED
-            or scope["query_string"]
-            or not scope.get("raw_path")
-        ):
+        if scope["type"] != "http" or not _may_be_answered(scope):
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
@@ -185,9 +187,18 @@ class Hot:
         await self._app({**scope, _KEEPER: keeper}, receive, keeper.send)
 
 
+def _may_be_answered(scope: Scope) -> bool:
+    """Whether a request is one whose answer can be at hand, and that nobody objects to."""
+    path = scope.get("raw_path")
+    if scope["method"] not in _ANSWERED or scope["query_string"] or not path:
+        return False
+    host_required = scope["http_version"] == "1.1"
+    return objection(len(path), scope["headers"], host_required=host_required) is None
+
+
 def _is_plain(scope: Scope) -> bool:
     """Whether a request asks for a whole answer."""
-    if scope["method"] != "GET" or scope["query_string"]:
+    if scope["method"] != "GET" or not _may_be_answered(scope):
         return False
     return not any(name in _CONDITIONS for name, _ in scope["headers"])
 

@@ -352,3 +352,33 @@ async def test_a_garbled_part_gives_no_wrong_tile(tmp_path: Path) -> None:
         response = await server.get(TILE)
         assert opened(response).size == (128, 128)
         assert opened(response).tobytes() == opened(right).tobytes()
+
+
+# --- what the routes would refuse ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [("Host", "other.test"), ("Transfer-Encoding", "chunked"), ("Content-Length", "3")],
+)
+@pytest.mark.parametrize("path", [IMAGE, TILE])
+async def test_requests_that_nobody_answers_are_refused_whatever_is_at_hand(
+    path: str, wrong: tuple[str, str], tmp_path: Path
+) -> None:
+    async with serving(tmp_path, base_url="https://images.test") as server:
+        await server.get(path)
+        assert (await server.get(path)).status_code == 200
+        refused = await server.client.get(path, headers=[("Host", "images.test"), wrong])
+        assert refused.status_code in {400, 413}
+        assert refused.headers["connection"] == "close"
+
+
+async def test_what_has_not_changed_is_said_with_the_fields_of_the_routes(tmp_path: Path) -> None:
+    document = "/disk:pic.jpg/full/90,/0/default.pdf"
+    async with serving(tmp_path) as server:
+        tag = (await server.get(document)).headers["etag"]
+        condition = {"If-None-Match": tag}
+        by_routes = await server.client.get(f"{document}?a=b", headers=condition)
+        again = await server.client.get(document, headers=condition)
+        assert by_routes.status_code == again.status_code == 304
+        assert set(again.headers) == set(by_routes.headers)
