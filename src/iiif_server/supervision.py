@@ -1,7 +1,8 @@
 """Several server processes on one port: started, started again, told to reload, and ended together.
 
-Each has a socket of its own on the port, among which the kernel spreads connections. The sockets
-are opened here, so that those who come while a process is started again wait and are not refused.
+Each has a socket of its own on the port, among which the kernel spreads connections. They are
+opened here, so that a process that ends can have a successor; until that one listens, the others
+get all.
 """
 
 import ctypes
@@ -13,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from iiif_server.errors import ConfigurationError
 from iiif_server.telemetry.events import Observer, ServerProcessReplaced
@@ -47,10 +49,8 @@ def bind(host: str, port: int, sockets: int = 1) -> list[socket.socket]:
         for _ in range(sockets):
             one = socket.socket(family, kind, protocol)
             found.append(one)
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if sockets > 1:
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            one.bind((address[0], found[0].getsockname()[1] or port, *address[2:]))
+            address = address[0], found[0].getsockname()[1] or port, *address[2:]
+            _bind(one, address, shared=sockets > 1)
     except OSError as error:
         for one in found:
             one.close()
@@ -59,6 +59,21 @@ def bind(host: str, port: int, sockets: int = 1) -> list[socket.socket]:
             "Set http_host and http_port, or end what is listening there."
         ) from error
     return found
+
+
+def _bind(one: socket.socket, address: tuple[Any, ...], *, shared: bool) -> None:
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if shared:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    one.bind(address)
+
+
+def _another(former: socket.socket) -> socket.socket:
+    """A socket like one that nobody listens on any more, which is closed."""
+    one = socket.socket(former.family, former.type, former.proto)
+    _bind(one, former.getsockname(), shared=True)
+    former.close()
+    return one
 
 
 @dataclass(slots=True)
@@ -80,7 +95,7 @@ class Supervisor:
     ) -> None:
         """`ended` is called with the id of each process that has ended."""
         self._ended = ended
-        self._sockets = sockets
+        self._sockets = list(sockets)
         self._command = command
         self._observe = observer
         self._processes: dict[int, _Process] = {}
@@ -141,6 +156,8 @@ class Supervisor:
         self._ended(process.popen.pid)
         if code == CANNOT_START:
             return False
+        # Whoever comes from now on goes to the others, until the successor listens.
+        self._sockets[process.number] = _another(self._sockets[process.number])
         self._observe(ServerProcessReplaced(process.number, code))
         now = time.monotonic()
         pause = _PAUSE if now - process.started < _SHORT_LIFE else 0.0
