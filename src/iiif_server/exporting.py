@@ -13,7 +13,7 @@ from typing import Any
 
 from iiif_server.context import open_context, patient
 from iiif_server.errors import ConfigurationError, IiifServerError, NotBundledError
-from iiif_server.image_api.identifier import Identifier, parse_identifier
+from iiif_server.image_api.identifier import Identifier, parse_identifiers
 from iiif_server.image_api.request import parse_image_request
 from iiif_server.image_api.static import LEVEL_0, StaticFile, StaticImage, folder_of
 from iiif_server.image_api.versions import V3, ImageApiVersion
@@ -119,7 +119,7 @@ async def export(
 
     What is there and whole is left alone. `signed` says that images of signed types may be written
     where everyone may see them. Raises ConfigurationError where the disk has too little space or
-    the folder cannot be written, and what `parse_identifier` raises.
+    the folder cannot be written, and what `parse_identifiers` raises.
     """
     summary = Summary()
     async with open_context(patient(settings), lambda _: None) as services:
@@ -294,8 +294,7 @@ def _chosen(
 ) -> list[Identifier]:
     if type_ is not None:
         return list(services.originals.identifiers(type_))
-    lines = (line.strip() for line in written)
-    named = [parse_identifier(line, settings.default_type) for line in lines if line]
+    named = parse_identifiers(written, settings.default_type)
     for identifier in named:
         services.originals.source(identifier.type)
     return list(dict.fromkeys(named))

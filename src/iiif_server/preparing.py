@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from iiif_server.context import open_context, patient
-from iiif_server.image_api.identifier import Identifier, parse_identifier
+from iiif_server.image_api.identifier import Identifier, parse_identifiers
 from iiif_server.pipeline.preparation import Outcome, Preparation, Prepared
 from iiif_server.routes.services import Services
 from iiif_server.settings import Settings
@@ -35,7 +35,7 @@ async def prepare(
     """Make the pyramids of all originals of a type, or of these identifiers.
 
     Raises ConfigurationError for a type whose source cannot list its originals, and what
-    `parse_identifier` raises.
+    `parse_identifiers` raises.
     """
     summary = Summary()
     async with open_context(patient(settings), lambda _: None) as services:
@@ -56,6 +56,5 @@ def _identifiers(
     settings: Settings, services: Services, type_: str | None, written: Iterable[str]
 ) -> list[Identifier]:
     if type_ is None:
-        lines = (line.strip() for line in written)
-        return [parse_identifier(line, settings.default_type) for line in lines if line]
+        return parse_identifiers(written, settings.default_type)
     return list(services.originals.identifiers(type_))

@@ -82,6 +82,7 @@ async def test_a_prepared_image_is_served_without_making_anything(config: Path) 
         (("--type", "away"), "cannot be listed"),
         (("--type", "nothing"), "not one that this server has"),
         (("a.jpg",), "has no type"),
+        (("disk:a.jpg", "disk:50%.jpg"), 'About "disk:50%.jpg": The URL holds a %'),
         (("disk:gone.jpg",), "disk:gone.jpg: There is no image"),
     ],
 )

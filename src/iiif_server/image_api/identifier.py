@@ -1,10 +1,11 @@
 """Identifiers: `type:name`, as they stand percent-encoded in a URL."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
-from iiif_server.errors import MalformedIdentifierError, UnknownTypeError
+from iiif_server.errors import MalformedIdentifierError, UnknownTypeError, shown
 
 TYPE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 """What the name of a type may be: it becomes a folder, a metric label and a URL part."""
@@ -53,6 +54,20 @@ def parse_identifier(text: str, default_type: str | None = None) -> Identifier:
     if not name:
         raise MalformedIdentifierError("The identifier has no name after its type.")
     return Identifier(type_, name)
+
+
+def parse_identifiers(lines: Iterable[str], default_type: str | None = None) -> list[Identifier]:
+    """Read identifiers that stand on a line each; empty lines do not count.
+
+    Raises what `parse_identifier` does, and says which line that is about.
+    """
+    found = []
+    for text in filter(None, map(str.strip, lines)):
+        try:
+            found.append(parse_identifier(text, default_type))
+        except (MalformedIdentifierError, UnknownTypeError) as error:
+            raise type(error)(f"About {shown(text)}: {error}") from error
+    return found
 
 
 def percent_decode(text: str) -> str:
