@@ -81,5 +81,5 @@ def percent_decode(text: str) -> str:
         return unquote_to_bytes(text).decode("utf-8")
     except UnicodeError as error:
         raise MalformedIdentifierError(
-            "The URL's percent-encoded bytes are not valid UTF-8."
+            "The identifier's percent-encoded bytes are not valid UTF-8."
         ) from error

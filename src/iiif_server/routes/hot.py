@@ -200,7 +200,7 @@ def _is_plain(scope: Scope) -> bool:
     """Whether a request asks for a whole answer."""
     if scope["method"] != "GET" or not _may_be_answered(scope):
         return False
-    return not any(name in _CONDITIONS for name, _ in scope["headers"])
+    return _CONDITIONS.isdisjoint([name for name, _ in scope["headers"]])
 
 
 def offer(request: Request, original: Identity, tag: str, modified: float) -> None:
