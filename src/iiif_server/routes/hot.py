@@ -24,10 +24,12 @@ from iiif_server.image_api.request import (
     parse_image_request,
 )
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.imaging.header import ImageHeader
 from iiif_server.imaging.plan import Engine, Identity, is_plain_jpeg
 from iiif_server.imaging.pyramid import Tile
-from iiif_server.pipeline.derivatives import Resolved
+from iiif_server.pipeline.derivatives import image_facts
 from iiif_server.pipeline.known import SECONDS_KNOWN, KnownImage, is_unchanged
+from iiif_server.pipeline.originals import Original
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import ACCEL
 from iiif_server.routes.headers import SAFE_IN_URIS, answer_headers, image_link
@@ -58,6 +60,7 @@ _DECIDING = frozenset(
 _LARGEST = 1 << 20
 """Bytes of a body above which an answer is not kept in memory."""
 _SEGMENTS = 4
+_INFORMATION = "/info.json"
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 _ONLY_WITH_CONTENT = frozenset(
     {
@@ -213,12 +216,20 @@ def offer(request: Request, original: Identity, tag: str, modified: float) -> No
         keeper.accept(original, tag, modified, kind_of(request.scope))
 
 
-def introduce(request: Request, provided: Services, resolved: Resolved) -> None:
-    """Make an image known, which everybody may see, so that it is found without routing."""
-    parts = _parts(request.scope)
-    if parts is not None:
-        image = KnownImage(resolved.original, resolved.header, resolved.facts, resolved.pyramid)
-        provided.known.remember((parts.version, parts.image), image)
+def introduce(
+    request: Request, provided: Services, original: Original, header: ImageHeader
+) -> None:
+    """Make an image known, which everybody may see, so that it is found without routing.
+
+    The request is for its information, or for an image.
+    """
+    path = _path(request.scope)
+    image = path.removesuffix(_INFORMATION)
+    if image == path:
+        image = path.rsplit("/", _SEGMENTS)[0]
+    facts, pyramid = image_facts(header), provided.pyramids.of(original, header)
+    known = KnownImage(original, header, facts, pyramid)
+    provided.known.remember((_version(image), image), known)
 
 
 class _Keeper:
@@ -301,12 +312,20 @@ class _Parts:
 
 
 def _parts(scope: Scope) -> _Parts | None:
-    path = scope["raw_path"].decode("ascii", "replace").removeprefix(scope.get("root_path", ""))
-    image, *parameters = path.rsplit("/", _SEGMENTS)
+    image, *parameters = _path(scope).rsplit("/", _SEGMENTS)
     if len(parameters) != _SEGMENTS or not image:
         return None
-    version = V2 if image.startswith(f"{V2.path}/") else V3
-    return _Parts(version, image, "/".join(parameters))
+    return _Parts(_version(image), image, "/".join(parameters))
+
+
+def _path(scope: Scope) -> str:
+    """The path as it is written, without what stands in front of all."""
+    written: str = scope["raw_path"].decode("ascii", "replace")
+    return written.removeprefix(scope.get("root_path", ""))
+
+
+def _version(image: str) -> ImageApiVersion:
+    return V2 if image.startswith(f"{V2.path}/") else V3
 
 
 @dataclass(frozen=True, slots=True)

@@ -205,6 +205,7 @@ async def _information(call: _Call) -> Response:
     if is_not_modified(call.request.headers, tag, original.modified):
         return Response(status_code=304, headers=headers)
     if call.provided.may_repeat(permission):
+        introduce(call.request, call.provided, original, header)
         offer(call.request, original.file, tag, original.modified)
     return Response(content, media_type=chosen.media_type, headers=headers)
 
@@ -238,7 +239,7 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
             body = await call.provided.derivatives.body(resolved, by_path=by_path)
         headers |= validators(tag, modified, weak=not resolved.repeatable)
         if call.provided.may_repeat(permission):
-            introduce(call.request, call.provided, resolved)
+            introduce(call.request, call.provided, resolved.original, resolved.header)
             offer(call.request, resolved.original.file, tag, modified)
         headers["Server-Timing"] = _server_timing(resolved)
         if asked.format == Format.PDF:

@@ -259,17 +259,7 @@ async def test_what_is_given_without_a_task_is_what_a_task_would_give(
     async with serving(tmp_path, memory) as server:
         await server.get_raw(path.encode())
         answer = await server.get_raw(path.encode())
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": "GET",
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": b"",
-            "headers": [(b"host", b"test")],
-            "client": ("127.0.0.1", 50_000),
-        }
+        scope = scope_of(path)
         found = server.app.state.direct(dict(scope))
         assert found is not None
         head, _, body = b"".join(found).partition(b"\r\n\r\n")
@@ -286,6 +276,35 @@ async def test_what_is_given_without_a_task_is_what_a_task_would_give(
             {"headers": [(b"host", b"elsewhere.example")], "raw_path": b"/disk:pic.jpg/"},
         ):
             assert server.app.state.direct(scope | other) is None
+
+
+@pytest.mark.parametrize("prefix", ["", "/iiif/2", "/iiif/3"])
+async def test_after_the_information_of_an_image_its_tiles_are_found_without_routing(
+    prefix: str, tmp_path: Path
+) -> None:
+    async with serving(tmp_path) as server:
+        await server.get_raw(TILE.encode())  # has the pyramid made
+        parameters = TILE.removeprefix("/disk:large.jpg/")
+        path = f"{prefix}/disk:large.jpg/{parameters}"
+        server.services.known._known.clear()  # as if that had been long ago
+        server.services.answers.clear()
+        assert server.app.state.direct(scope_of(path)) is None
+        await server.get_raw(f"{prefix}/disk:large.jpg/info.json".encode())
+        assert server.app.state.direct(scope_of(path)) is not None
+
+
+def scope_of(path: str) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"host", b"test")],
+        "client": ("127.0.0.1", 50_000),
+    }
 
 
 async def test_other_requests_for_a_known_image_go_to_the_routes(tmp_path: Path) -> None:
