@@ -9,14 +9,15 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from http.cookiejar import CookieJar
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any, TypeVar
 
-import aiofiles
 import httpx
 from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 from iiif_server import __version__
+from iiif_server.cache.threads import run_to_its_end
 from iiif_server.errors import (
     OriginalNotFoundError,
     OriginalTooLargeError,
@@ -266,7 +267,9 @@ class Fetcher:
         """Write the body into a new file; raises unless it is an image, whole and not too large."""
         response.extensions["network_stream"].expect_body()
         size, start, end = 0, b"", b""
-        async with aiofiles.open(path, "xb") as file:
+        # A file that is opened, or written to, for somebody who has just left would have no owner.
+        file = await run_to_its_end(path.open, "xb", undo=BufferedWriter.close)
+        try:
             # The first chunk is at least as long as a signature, or all there is.
             async for chunk in _chunks(response):
                 start = start or chunk[:SIGNATURE_BYTES]
@@ -276,7 +279,9 @@ class Fetcher:
                 if size > self.options.max_bytes:
                     raise self._too_large()
                 end = (end + chunk)[-END_BYTES:]
-                await file.write(chunk)
+                await run_to_its_end(file.write, chunk)
+        finally:
+            await run_to_its_end(file.close)
         format_ = recognise(start)
         if format_ is None:  # nothing came
             raise _no_image()
