@@ -75,15 +75,20 @@ def serve(
 def serve_share(config: Path | None, share: str, descriptor: int, *, sample: bool) -> None:
     """Serve as one of several processes: number/of, on an open socket."""
     from iiif_server import serving, supervision  # noqa: PLC0415
+    from iiif_server.errors import ConfigurationError  # noqa: PLC0415
 
     supervision.become_supervised()
     number, _, of = share.partition("/")
-    serving.run(
-        socket.socket(fileno=descriptor),
-        lambda: _settings_to_serve(config, sample=sample),
-        int(number),
-        int(of),
-    )
+    try:
+        serving.run(
+            socket.socket(fileno=descriptor),
+            lambda: _settings_to_serve(config, sample=sample),
+            int(number),
+            int(of),
+        )
+    except ConfigurationError as error:  # the file has changed since the others were started
+        click.echo(str(error), err=True)
+        sys.exit(supervision.CANNOT_START)
 
 
 @main.command()

@@ -51,8 +51,14 @@ class _Generation:
         """Return when it may be asked; raises what keeps it from starting."""
         self.task = asyncio.create_task(self.live())
         starting = asyncio.create_task(self.started.wait())
-        await asyncio.wait({self.task, starting}, return_when=asyncio.FIRST_COMPLETED)
-        starting.cancel()
+        try:
+            await asyncio.wait({self.task, starting}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # the server ends while newer settings are being tried
+            self.task.cancel()
+            await asyncio.wait({self.task})
+            raise
+        finally:
+            starting.cancel()
         if self.task.done():
             self.task.result()
 

@@ -96,6 +96,8 @@ class Supervisor:
         """`ended` is called with the id of each process that has ended."""
         self._ended = ended
         self._sockets = list(sockets)
+        self._succeeded: set[int] = set()
+        """The numbers whose first process has ended, so that successors are tried."""
         self._command = command
         self._observe = observer
         self._processes: dict[int, _Process] = {}
@@ -154,8 +156,9 @@ class Supervisor:
         """Have another process started for one that has ended; not for one that said why."""
         del self._processes[process.number]
         self._ended(process.popen.pid)
-        if code == CANNOT_START:
-            return False
+        if code == CANNOT_START and process.number not in self._succeeded:
+            return False  # with what a successor stumbles over, the others go on
+        self._succeeded.add(process.number)
         # Whoever comes from now on goes to the others, until the successor listens.
         self._sockets[process.number] = _another(self._sockets[process.number])
         self._observe(ServerProcessReplaced(process.number, code))

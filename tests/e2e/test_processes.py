@@ -146,6 +146,25 @@ def test_a_process_that_is_killed_is_replaced_and_the_others_go_on(tmp_path: Pat
         assert "ServerProcessReplaced" in process.log
 
 
+def test_a_successor_that_finds_a_mistake_in_the_settings_says_so_and_is_tried_again(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path) as process:
+        (victim, _), _ = answering(process).most_common(2)
+        right = process.settings
+        process.configure(written(tmp_path, "banana = 1"))
+        os.kill(victim, signal.SIGKILL)
+        deadline = time.monotonic() + 60
+        while "banana: there is no such setting" not in process.log:
+            assert time.monotonic() < deadline, process.log
+            time.sleep(0.05)
+        assert "Traceback" not in process.log
+        assert _has(process, "pictures:a.jpg")  # by the other one
+        process.configure(right)
+        while len(answering(process, 10)) < 2:
+            assert time.monotonic() < deadline, process.log
+
+
 def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     with serving(tmp_path) as process:
         children = descendants(process.popen.pid)

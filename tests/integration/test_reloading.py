@@ -214,3 +214,25 @@ async def test_newer_settings_with_which_it_does_not_start_change_nothing(tmp_pa
         app._make = make
         assert (await client.get("/disk:pic.jpg/info.json")).status_code == 200
     assert written.told() == [SettingsRefused("No fence can be had.")]
+
+
+async def test_settings_that_are_being_tried_when_the_server_ends_leave_nothing(
+    tmp_path: Path,
+) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def endless(_: FastAPI) -> AsyncIterator[None]:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            ended.set()
+
+    written = Written(tmp_path)
+    async with live(written) as (app, _):
+        app._make = lambda _: FastAPI(lifespan=endless)
+        app._begin_reload()
+        await begun.wait()
+    assert ended.is_set()
