@@ -13,6 +13,7 @@ from iiif_server.routes import admin, measures, operations, pages, presentation,
 from iiif_server.routes.front import Front
 from iiif_server.routes.hot import AtHand, Hot
 from iiif_server.routes.image_api import base_uri_router, image_api_router
+from iiif_server.routes.shortcut import Shortcut
 from iiif_server.settings import Settings, load_settings
 from iiif_server.telemetry.events import Observer
 from iiif_server.telemetry.logs import log_event
@@ -118,6 +119,7 @@ def create_app(
     app.include_router(image_api_router(V3, ""))
     app.include_router(pages.viewer_router(V3, ""))
     app.include_router(base_uri_router(V3, ""))
+    app.add_middleware(Shortcut)
     app.add_middleware(Front, administrative=tuple(administrative))
     at_hand = AtHand(chosen.root_path)
     app.add_middleware(Hot, at_hand=at_hand)  # in front of all, for it is the last one added

@@ -55,6 +55,8 @@ _EVICTIONS = 3
 """How often room is made at most before the next commit is waited for."""
 _EVICT_AGAIN_AFTER = 60.0
 """Seconds for which eviction for a reason is left alone when it did not help."""
+_MANY = 64
+"""Entries of a group from which on it is remembered which there are: listing fewer is as quick."""
 _COMMIT_TRIES = 5
 """The folder of a group may be removed, being empty, between making it and using it."""
 _THIS_FILE_ONLY = {
@@ -163,6 +165,8 @@ class Store:
         )
         self._touch_after = self._touch_at_most
         self._known: dict[EntryKey, str] = {}
+        self._listed: dict[str, int] = {}
+        """The large groups of which all are known, and when their folder had last changed then."""
         self._verified: dict[str, _Stamp] = {}  # of large files: when their bytes were right
         self._spoilt: dict[str, _Stamp] = {}  # wrong, and not to be removed
         self._held: Counter[str] = Counter()
@@ -353,6 +357,7 @@ class Store:
             name = f"{key.digest}.{length}.{value:08x}.{suffix}"
             path = self._folder(key.group) / name
             existed = path.exists()
+            all_known = self._knows_all(key.group)
             self._move(draft.path, path)
         except OSError as error:
             self.refused(error)
@@ -360,6 +365,8 @@ class Store:
         self._spoilt.pop(name, None)
         former = self._known.get(key, name)
         self._known[key] = name
+        if all_known:
+            self._listed[key.group] = _changed_at(path.parent)
         if former != name:  # made with another version of a library
             self._unlink(path.with_name(former))
         if not existed:
@@ -372,7 +379,8 @@ class Store:
     async def lock(self, key: EntryKey) -> AsyncIterator[None]:
         """Held by one of all processes that share the store; it dies with its holder.
 
-        Raises NotKeptError where the folder takes no file.
+        What another has made before is found then. Raises NotKeptError where the folder takes no
+        file.
         """
         async with contextlib.AsyncExitStack() as stack:
             try:
@@ -380,6 +388,7 @@ class Store:
             except OSError as error:
                 self.refused(error)
                 raise NotKeptError("Nothing can be kept at the moment.") from error
+            self._listed.pop(key.group, None)  # which may have missed it, see `_look_up`
             yield
 
     def refused(self, error: OSError) -> None:
@@ -483,13 +492,31 @@ class Store:
         return self._entries / group[:2] / group
 
     def _look_up(self, key: EntryKey) -> str | None:
-        """The name of an entry that another process, or an earlier one, has written."""
+        """The name of an entry that another process, or an earlier one, has written.
+
+        There may be thousands in a group, and a client who asks for more is not to wait for a list
+        of them each time. What slips in while a list is made is not found, and is made once more.
+        """
+        if self._knows_all(key.group):
+            return None
+        folder = self._folder(key.group)
+        changed = _changed_at(folder)
         with contextlib.suppress(OSError):
-            # There may be thousands: `listdir` makes no object for each.
-            for name in os.listdir(self._folder(key.group)):  # noqa: PTH208
-                if name.startswith(key.digest) and _NAME.fullmatch(name):
-                    return name
+            # `listdir` makes no object for each.
+            names = [name for name in os.listdir(folder) if _NAME.fullmatch(name)]  # noqa: PTH208
+            if len(names) >= _MANY:
+                self._known |= {EntryKey(key.group, _digest(name)): name for name in names}
+                self._listed[key.group] = changed
+            return next((name for name in names if _digest(name) == key.digest), None)
         return None
+
+    def _knows_all(self, group: str) -> bool:
+        """Whether nothing has come to a group, or gone, since all that was there became known."""
+        listed = self._listed.get(group)
+        if listed is None or listed == _changed_at(self._folder(group)):
+            return listed is not None
+        self._listed.pop(group, None)
+        return False
 
     def _move(self, written: Path, path: Path) -> None:
         for remaining in reversed(range(_COMMIT_TRIES)):
@@ -586,7 +613,7 @@ class Store:
         )
 
     def _is_held(self, path: str) -> bool:
-        return os.path.basename(path)[:32] in self._held  # noqa: PTH119 - for all files there are
+        return _digest(os.path.basename(path)) in self._held  # noqa: PTH119 - for all files there are
 
     def _scan(self) -> list[Candidate]:
         candidates = []
@@ -614,6 +641,19 @@ _Stamp = tuple[int, int]
 
 def _stamp(status: os.stat_result) -> _Stamp:
     return status.st_ino, status.st_ctime_ns
+
+
+def _digest(name: str) -> str:
+    """What an entry's file is named after."""
+    return name[:32]
+
+
+def _changed_at(folder: Path) -> int:
+    """When something last came to a folder, or went (ns); 0 if there is none."""
+    try:
+        return os.stat(folder).st_mtime_ns  # noqa: PTH116 - for each miss
+    except OSError:
+        return 0
 
 
 def _those_in(names: set[str], stamps: dict[str, _Stamp]) -> dict[str, _Stamp]:

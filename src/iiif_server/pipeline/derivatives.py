@@ -194,14 +194,19 @@ class Derivatives:
             with stages.measure("header"):
                 header = await self._headers.of(original)
             rendition = request.resolve(image_facts(header), self._limits)
-            yield self.resolved(original, header, rendition, stages)
+            pyramid = self._pyramids.of(original, header)
+            yield self.resolved(original, header, rendition, pyramid, stages)
 
     def resolved(
-        self, original: Original, header: ImageHeader, rendition: Rendition, stages: Stages
+        self,
+        original: Original,
+        header: ImageHeader,
+        rendition: Rendition,
+        pyramid: Pyramid | None,
+        stages: Stages,
     ) -> Resolved:
-        """What is asked of an original whose header is known. Pure."""
+        """What is asked of an original whose header is known, and its pyramid. Pure."""
         work = plan_work(header, rendition)
-        pyramid = self._pyramids.of(original, header)
         tile = stored = None
         if is_plain_jpeg(rendition):
             tile = pyramid.tile_of(rendition) if pyramid is not None else None

@@ -1,4 +1,4 @@
-"""In front of everything else: answers that are in memory, and tiles that lie ready.
+"""In front of everything else: answers for which nothing has to be waited.
 
 Most of what an image server is asked for it has answered before, and most of the rest are tiles of
 pyramids that are open. Neither needs routing, validation, a thread or a disk.
@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from urllib.parse import quote
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -16,27 +15,16 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from iiif_server.cache.memory import MemoryTier
-from iiif_server.errors import IiifServerError
 from iiif_server.image_api.formats import FACTS, Format
-from iiif_server.image_api.request import (
-    Rendition,
-    canonical_parameters,
-    parse_image_request,
-)
-from iiif_server.image_api.versions import V2, V3, ImageApiVersion
-from iiif_server.imaging.header import ImageHeader
-from iiif_server.imaging.plan import Engine, Identity, is_plain_jpeg
-from iiif_server.imaging.pyramid import Tile
-from iiif_server.pipeline.derivatives import image_facts
-from iiif_server.pipeline.known import SECONDS_KNOWN, KnownImage, is_unchanged
-from iiif_server.pipeline.originals import Original
+from iiif_server.imaging.plan import Engine, Identity
+from iiif_server.pipeline.known import SECONDS_KNOWN, is_unchanged
+from iiif_server.routes.asked import Asked, asked_in
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import ACCEL
-from iiif_server.routes.headers import SAFE_IN_URIS, answer_headers, image_link
-from iiif_server.routes.journal import IMAGE, Journal, Kind, kind_of
+from iiif_server.routes.headers import answer_headers, image_link
+from iiif_server.routes.journal import Journal, Kind, kind_of
 from iiif_server.routes.limits import objection
 from iiif_server.routes.services import Services
-from iiif_server.telemetry.stages import Stages
 
 Fields = list[tuple[bytes, bytes]]
 Target = tuple[object, ...]
@@ -59,8 +47,6 @@ _DECIDING = frozenset(
 """The header fields that an answer depends on."""
 _LARGEST = 1 << 20
 """Bytes of a body above which an answer is not kept in memory."""
-_SEGMENTS = 4
-_INFORMATION = "/info.json"
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 _ONLY_WITH_CONTENT = frozenset(
     {
@@ -121,8 +107,8 @@ class AtHand:
         self._forget_what_was_purged(provided)
         answer = _from_memory(provided.answers, target)
         if answer is None:
-            asked = _asked(provided, scope)
-            answer = None if asked is None else asked.at_hand(provided)
+            asked = asked_in(provided, scope)
+            answer = None if asked is None else _of_what_is_at_hand(asked)
             if answer is not None:
                 provided.answers.put(target, answer, answer.size)
         return answer
@@ -182,7 +168,6 @@ class Hot:
         target = _target(scope)
         looked_for = scope.get(_MISSED, False)  # before the application was asked at all
         answer = None if looked_for else self._at_hand.find(provided, scope, target)
-        answer = answer or await _ready_tile(provided, scope)
         if answer is not None:
             await _send(scope, send, answer, provided.journal, began)
             return
@@ -214,22 +199,6 @@ def offer(request: Request, original: Identity, tag: str, modified: float) -> No
     keeper: _Keeper | None = request.scope.get(_KEEPER)
     if keeper is not None:
         keeper.accept(original, tag, modified, kind_of(request.scope))
-
-
-def introduce(
-    request: Request, provided: Services, original: Original, header: ImageHeader
-) -> None:
-    """Make an image known, which everybody may see, so that it is found without routing.
-
-    The request is for its information, or for an image.
-    """
-    path = _path(request.scope)
-    image = path.removesuffix(_INFORMATION)
-    if image == path:
-        image = path.rsplit("/", _SEGMENTS)[0]
-    facts, pyramid = image_facts(header), provided.pyramids.of(original, header)
-    known = KnownImage(original, header, facts, pyramid)
-    provided.known.remember((_version(image), image), known)
 
 
 class _Keeper:
@@ -301,118 +270,41 @@ def _from_memory(answers: Answers, target: Target) -> Answer | None:
     return answer
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """The path of an image request."""
-
-    version: ImageApiVersion
-    image: str
-    """All before the parameters, as it is written."""
-    parameters: str
-
-
-def _parts(scope: Scope) -> _Parts | None:
-    image, *parameters = _path(scope).rsplit("/", _SEGMENTS)
-    if len(parameters) != _SEGMENTS or not image:
-        return None
-    return _Parts(_version(image), image, "/".join(parameters))
-
-
-def _path(scope: Scope) -> str:
-    """The path as it is written, without what stands in front of all."""
-    written: str = scope["raw_path"].decode("ascii", "replace")
-    return written.removeprefix(scope.get("root_path", ""))
-
-
-def _version(image: str) -> ImageApiVersion:
-    return V2 if image.startswith(f"{V2.path}/") else V3
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What is asked of a known image."""
-
-    image: KnownImage
-    rendition: Rendition
-    tile: Tile | None
-    """The tile of its pyramid that this is."""
-    base_uri: str
-    canonical: str
-    version: ImageApiVersion
-
-    def at_hand(self, provided: Services) -> Answer | None:
-        """The answer, if what it takes is in memory."""
-        original, pyramid = self.image.original, self.image.pyramid
-        if pyramid is not None and self.tile is not None:
-            data = provided.pyramids.at_hand(pyramid, self.tile)
-            return None if data is None else self.of_tile(provided, data)
-        if self.rendition.format is Format.PDF or provided.accel_redirect is not None:
-            return None  # these have something to say besides
-        resolved = provided.derivatives.resolved(
-            original, self.image.header, self.rendition, Stages()
-        )
-        data = provided.derivatives.at_hand(resolved)
+def _of_what_is_at_hand(asked: Asked) -> Answer | None:
+    """The answer, if what it takes is in memory."""
+    provided, original, pyramid = asked.provided, asked.image.original, asked.image.pyramid
+    if pyramid is not None and asked.tile is not None:
+        data = provided.pyramids.at_hand(pyramid, asked.tile)
         if data is None:
             return None
-        valid = validators(resolved.key.digest, original.modified, weak=not resolved.repeatable)
-        return self._answer(provided, data, resolved.key.digest, valid, "cache")
-
-    def of_tile(self, provided: Services, data: bytes) -> Answer:
-        """The answer that the data of the tile make."""
         provided.derivatives.count(Engine.TILE)
-        original = self.image.original
-        tag = provided.derivatives.key(original, self.rendition, Engine.TILE).digest
-        return self._answer(provided, data, tag, validators(tag, original.modified), Engine.TILE)
-
-    def _answer(
-        self, provided: Services, data: bytes, tag: str, valid: Mapping[str, str], engine: str
-    ) -> Answer:
-        original, media_type = self.image.original, FACTS[self.rendition.format].media_type
-        headers = {
-            "content-length": str(len(data)),
-            "content-type": media_type,
-            "cache-control": provided.public_caching(original.identifier.type),
-            "link": image_link(self.base_uri, self.canonical, self.version),
-            **valid,
-            "server-timing": f'engine;desc="{engine}"',
-        }
-        fields = [(name.lower().encode(), text.encode("latin-1")) for name, text in headers.items()]
-        fields += answer_headers(media_type, administrative=False)
-        kind, until = Kind(IMAGE, self.version.number), time.monotonic() + SECONDS_KNOWN
-        return Answer(fields, data, tag, original.modified, original.file, kind, engine, until)
-
-
-def _asked(provided: Services, scope: Scope) -> _Asked | None:
-    """What is asked of an image that is known; None where it is for the routes to find out."""
-    parts = _parts(scope)
-    image = None if parts is None else provided.known.get((parts.version, parts.image))
-    if parts is None or image is None:
+        tag = provided.derivatives.key(original, asked.rendition, Engine.TILE).digest
+        return _answer(asked, data, tag, validators(tag, original.modified), Engine.TILE)
+    if asked.rendition.format is Format.PDF or provided.accel_redirect is not None:
+        return None  # these have something to say besides
+    resolved = asked.resolved
+    data = provided.derivatives.at_hand(resolved)
+    if data is None:
         return None
-    try:
-        request = parse_image_request(parts.parameters, parts.version)
-        if request is None or request.format not in provided.formats:
-            return None
-        rendition = request.resolve(image.facts, provided.limits)
-        base = provided.addressing.base(Request(scope))
-    except IiifServerError:
-        return None  # whoever says why says it in full
-    canonical = canonical_parameters(rendition, image.facts, provided.limits, parts.version)
-    if provided.canonical_redirect and canonical != parts.parameters:
-        return None
-    tile = None
-    if image.pyramid is not None and is_plain_jpeg(rendition):
-        tile = image.pyramid.tile_of(rendition)
-    base_uri = f"{base}{quote(parts.image, safe=SAFE_IN_URIS)}"
-    return _Asked(image, rendition, tile, base_uri, canonical, parts.version)
+    tag = resolved.key.digest
+    valid = validators(tag, original.modified, weak=not resolved.repeatable)
+    return _answer(asked, data, tag, valid, "cache")
 
 
-async def _ready_tile(provided: Services, scope: Scope) -> Answer | None:
-    """The answer to a request for a tile that is ready, and has to be waited for."""
-    asked = _asked(provided, scope)
-    if asked is None or asked.tile is None or asked.image.pyramid is None:
-        return None
-    data = await provided.pyramids.ready_tile(asked.image.pyramid, asked.tile)
-    return None if data is None else asked.of_tile(provided, data)
+def _answer(asked: Asked, data: bytes, tag: str, valid: Mapping[str, str], engine: str) -> Answer:
+    original, media_type = asked.image.original, FACTS[asked.rendition.format].media_type
+    headers = {
+        "content-length": str(len(data)),
+        "content-type": media_type,
+        "cache-control": asked.provided.public_caching(original.identifier.type),
+        "link": image_link(asked.base_uri, asked.canonical, asked.version),
+        **valid,
+        "server-timing": f'engine;desc="{engine}"',
+    }
+    fields = [(name.lower().encode(), text.encode("latin-1")) for name, text in headers.items()]
+    fields += answer_headers(media_type, administrative=False)
+    until = time.monotonic() + SECONDS_KNOWN
+    return Answer(fields, data, tag, original.modified, original.file, asked.kind, engine, until)
 
 
 async def _send(scope: Scope, send: Send, answer: Answer, journal: Journal, began: float) -> None:

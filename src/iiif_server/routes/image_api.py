@@ -10,21 +10,19 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Request
 from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.responses import RedirectResponse, Response
 
-from iiif_server.image_api.formats import FACTS, Format
+from iiif_server.image_api.formats import FACTS
 from iiif_server.image_api.information import image_information
 from iiif_server.image_api.request import ImageRequest, canonical_parameters
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
-from iiif_server.pipeline.derivatives import Resolved
 from iiif_server.routes.addresses import written_identifier
+from iiif_server.routes.answering import Wanted, image_answer
+from iiif_server.routes.asked import introduce
 from iiif_server.routes.conditional import is_not_modified, validators
-from iiif_server.routes.delivery import by_proxy, deliver
 from iiif_server.routes.headers import SAFE_IN_URIS, image_link, profile_link
-from iiif_server.routes.hot import introduce, offer
+from iiif_server.routes.hot import offer
 from iiif_server.routes.journal import noted_of
-from iiif_server.routes.leaving import while_connected
 from iiif_server.routes.negotiation import JSON, LD_JSON, Representation, negotiate, prefers_page
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
 from iiif_server.routes.problems import DOCUMENTED
@@ -33,8 +31,6 @@ from iiif_server.routes.signing import BASE_URI, ExactRequest
 
 _INFORMATION_SEGMENTS = 1
 _IMAGE_SEGMENTS = 4
-_GONE = 499
-"""What stands for an answer that nobody gets, where it shows at all."""
 
 Provided = Annotated[Services, Depends(services)]
 
@@ -95,10 +91,7 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     ) -> Response:
         """A region of an image, scaled, rotated, in a quality and a format."""
         written = written_identifier(request, prefix, _IMAGE_SEGMENTS, identifier)
-        try:
-            return await _image(_Call(request, provided, version, prefix, written), asked)
-        except ClientDisconnect:
-            return Response(status_code=_GONE)
+        return await _image(_Call(request, provided, version, prefix, written), asked)
 
     return router
 
@@ -215,43 +208,31 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
     # A signature for one spelling of a request does not hold for the canonical one.
     one_spelling = permission.grant is not None and permission.grant.exact
     async with call.provided.derivatives.resolve(permission.identifier, asked) as resolved:
-        noted_of(call.request.scope).stages = resolved.stages
-        tag, modified = resolved.key.digest, resolved.original.modified
         canonical = canonical_parameters(
             resolved.rendition, resolved.facts, call.provided.limits, call.version
         )
-        canonical_uri = f"{call.base_uri}/{canonical}"
-        headers = {
-            **call.caching(permission),
-            "Link": image_link(call.base_uri, canonical, call.version),
-        }
         if (
             call.provided.canonical_redirect
             and not one_spelling
             and not _is_written(call.request, canonical)
         ):
-            return RedirectResponse(canonical_uri, status_code=303, headers=headers)
-        headers |= validators(tag, modified, weak=not resolved.repeatable)
-        if is_not_modified(call.request.headers, tag, modified):
-            return Response(status_code=304, headers=headers)
-        async with while_connected(call.request):
-            by_path = by_proxy(call.request, call.provided)
-            body = await call.provided.derivatives.body(resolved, by_path=by_path)
-        headers |= validators(tag, modified, weak=not resolved.repeatable)
-        if call.provided.may_repeat(permission):
-            introduce(call.request, call.provided, resolved.original, resolved.header)
-            offer(call.request, resolved.original.file, tag, modified)
-        headers["Server-Timing"] = _server_timing(resolved)
-        if asked.format == Format.PDF:
-            headers["Content-Disposition"] = "attachment"  # viewers of PDF run scripts and forms
-    return deliver(body, FACTS[asked.format].media_type, headers, call.provided)
-
-
-def _server_timing(resolved: Resolved) -> str:
-    """What was chosen and how long each stage took, in milliseconds (W3C Server Timing)."""
-    stages = resolved.stages.seconds.items()
-    times = [f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stages]
-    return ", ".join([f'engine;desc="{resolved.stages.engine}"', *times])
+            headers = {
+                **call.caching(permission),
+                "Link": image_link(call.base_uri, canonical, call.version),
+            }
+            uri = f"{call.base_uri}/{canonical}"
+            return RedirectResponse(uri, status_code=303, headers=headers)
+        return await image_answer(
+            Wanted(
+                call.request,
+                call.provided,
+                permission,
+                resolved,
+                call.base_uri,
+                canonical,
+                call.version,
+            )
+        )
 
 
 def _is_written(request: Request, canonical: str) -> bool:

@@ -43,6 +43,8 @@ class Noted:
     version: str = ""
     """Of the Image API, where the address does not decide it."""
     stages: Stages | None = None
+    kind: Kind | None = None
+    """What it was for, where it was not routed."""
 
 
 class Journal:
@@ -124,9 +126,10 @@ def noted_of(scope: Scope) -> Noted:
 
 
 def kind_of(scope: Scope) -> Kind:
-    """What a request is for that has been routed, or could not be."""
-    kind = _kind(getattr(scope.get("route"), "path", ""))
-    version = noted_of(scope).version
+    """What a request is for that has been routed, or could not or need not be."""
+    noted = noted_of(scope)
+    kind = noted.kind or _kind(getattr(scope.get("route"), "path", ""))
+    version = noted.version
     return kind._replace(version=version) if version else kind
 
 

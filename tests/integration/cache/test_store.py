@@ -122,6 +122,56 @@ def test_entry_that_another_process_removed_is_a_miss(tmp_path: Path) -> None:
     assert one.events == other.events == []
 
 
+def test_large_groups_are_not_listed_for_each_miss(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = []
+    plain = os.listdir
+    monkeypatch.setattr("os.listdir", lambda path: listed.append(path) or plain(path))
+    one, other = Opened(tmp_path), Opened(tmp_path)
+    for number in range(200):
+        one.put(f"{number}")
+    for number in range(100):
+        assert other.get(f"not there {number}") is None
+        other.put(f"made {number}")
+    assert len(listed) < 110, "65 while there were few, 1 for all, and those of the other"
+    assert all(other.get(f"{number}") == content(f"{number}") for number in range(200))
+    del listed[:]
+    assert all(one.get(f"made {number}") == content(f"made {number}") for number in range(100))
+    assert len(listed) == 1
+
+
+@pytest.mark.parametrize("group", ["an original", "another original"])
+def test_what_others_do_to_a_large_group_is_noticed(group: str, tmp_path: Path) -> None:
+    one, other = Opened(tmp_path), Opened(tmp_path)
+    for number in range(100):
+        one.put(f"{number}", group=group)
+    assert other.get("new", group=group) is None
+    one.put("new", group=group)
+    assert other.get("new", group=group) == content("new")
+    one.put("new", b"of another library", group=group)
+    assert other.get("new", group=group) == b"of another library"
+    for path in one.store.paths(key("", group).group):
+        one.store.remove(path)
+    assert other.get("new", group=group) is None
+    assert other.get("1", group=group) is None
+    one.put("1", group=group)
+    assert other.get("1", group=group) == content("1")
+
+
+async def test_who_has_waited_for_a_lock_sees_what_was_made_meanwhile(tmp_path: Path) -> None:
+    one, other = Opened(tmp_path), Opened(tmp_path)
+    for number in range(100):
+        one.put(f"{number}")
+    assert other.get("new") is None
+    folder = one.put("0").path.parent
+    before = folder.stat()
+    one.put("new")
+    os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))  # a clock of coarse steps
+    async with other.store.lock(key("new")):
+        assert other.get("new") == content("new")
+
+
 @pytest.mark.parametrize("when", [-1e9, -1.0, 0.0, 1e9], ids=str)
 def test_what_is_being_written_stays_and_what_was_left_goes(when: float, opened: Opened) -> None:
     """Whatever the clock said when it was begun: what has a living owner is locked by it."""

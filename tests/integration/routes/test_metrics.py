@@ -114,7 +114,8 @@ async def test_the_version_of_image_information_is_the_one_that_was_negotiated(
 
 
 async def test_stages_are_timed(server: Server) -> None:
-    growth = await grown(server, "/disk:pic.jpg/10,10,80,80/33,/7/gray.png")
+    server.put("disk", "timed.jpg", picture())
+    growth = await grown(server, "/disk:timed.jpg/10,10,80,80/33,/7/gray.png")
     for stage in ("fetch", "header", "cache", "queue", "open", "decode", "encode"):
         assert growth[f'iiif_stage_duration_seconds_count{{stage="{stage}"}}'] == 1, stage
 

@@ -1,0 +1,126 @@
+"""What is asked of an image that was asked for just now: its address alone says it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from iiif_server.errors import IiifServerError
+from iiif_server.image_api.request import (
+    Rendition,
+    canonical_parameters,
+    parse_image_request,
+)
+from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.imaging.header import ImageHeader
+from iiif_server.imaging.plan import is_plain_jpeg
+from iiif_server.imaging.pyramid import Tile
+from iiif_server.pipeline.derivatives import Resolved, image_facts
+from iiif_server.pipeline.known import KnownImage
+from iiif_server.pipeline.originals import Original
+from iiif_server.routes.headers import SAFE_IN_URIS
+from iiif_server.routes.journal import IMAGE, Kind
+from iiif_server.routes.services import Services
+from iiif_server.telemetry.stages import Stages
+
+_ASKED = "iiif_server.asked"
+_SEGMENTS = 4
+_INFORMATION = "/info.json"
+
+
+@dataclass(frozen=True)  # without slots: what is resolved is resolved once
+class Asked:
+    """One request for pixels of a known image, which everybody may see."""
+
+    provided: Services
+    image: KnownImage
+    rendition: Rendition
+    tile: Tile | None
+    """The tile of its pyramid that this is."""
+    base_uri: str
+    """The image's URI in the form in which the client wrote it, fit to stand in a header."""
+    canonical: str
+    """The canonical parameters."""
+    version: ImageApiVersion
+
+    @property
+    def kind(self) -> Kind:
+        """What it counts as."""
+        return Kind(IMAGE, self.version.number)
+
+    @cached_property
+    def resolved(self) -> Resolved:
+        """The same for the pipeline."""
+        image = self.image
+        return self.provided.derivatives.resolved(
+            image.original, image.header, self.rendition, image.pyramid, Stages()
+        )
+
+
+def introduce(
+    request: Request, provided: Services, original: Original, header: ImageHeader
+) -> None:
+    """Make an image known, which everybody may see, so that it is found without routing.
+
+    The request is for its information, or for an image.
+    """
+    path = _path(request.scope)
+    image = path.removesuffix(_INFORMATION)
+    if image == path:
+        image = path.rsplit("/", _SEGMENTS)[0]
+    facts, pyramid = image_facts(header), provided.pyramids.of(original, header)
+    known = KnownImage(original, header, facts, pyramid)
+    provided.known.remember((_version(image), image), known)
+
+
+def asked_in(provided: Services, scope: Scope) -> Asked | None:
+    """What a GET without a query asks of a known image; None where the routes have to find out.
+
+    It is found out once: each layer that wants to know asks for it here.
+    """
+    if _ASKED in scope:
+        asked: Asked | None = scope[_ASKED]
+        if asked is None or asked.provided is provided:  # not those of former settings
+            return asked
+    asked = scope[_ASKED] = _asked(provided, scope)
+    return asked
+
+
+def _asked(provided: Services, scope: Scope) -> Asked | None:
+    path = _path(scope)
+    name, *parameters = path.rsplit("/", _SEGMENTS)
+    if len(parameters) != _SEGMENTS or not name:
+        return None
+    version = _version(name)
+    image = provided.known.get((version, name))
+    if image is None:
+        return None
+    written = path[len(name) + 1 :]
+    try:
+        request = parse_image_request(written, version)
+        if request is None or request.format not in provided.formats:
+            return None
+        rendition = request.resolve(image.facts, provided.limits)
+        base = provided.addressing.base(Request(scope))
+    except IiifServerError:
+        return None  # whoever says why says it in full
+    canonical = canonical_parameters(rendition, image.facts, provided.limits, version)
+    if provided.canonical_redirect and canonical != written:
+        return None
+    tile = None
+    if image.pyramid is not None and is_plain_jpeg(rendition):
+        tile = image.pyramid.tile_of(rendition)
+    base_uri = f"{base}{quote(name, safe=SAFE_IN_URIS)}"
+    return Asked(provided, image, rendition, tile, base_uri, canonical, version)
+
+
+def _path(scope: Scope) -> str:
+    """The path as it is written, without what stands in front of all."""
+    written: str = scope["raw_path"].decode("ascii", "replace")
+    return written.removeprefix(scope.get("root_path", ""))
+
+
+def _version(image: str) -> ImageApiVersion:
+    return V2 if image.startswith(f"{V2.path}/") else V3

@@ -1,0 +1,58 @@
+"""Pixels of images that are known: what is asked is clear without routing, and asking a source."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from iiif_server.errors import IiifServerError, OriginalChangedError
+from iiif_server.routes.answering import Wanted, image_answer
+from iiif_server.routes.asked import Asked, asked_in
+from iiif_server.routes.journal import noted_of
+from iiif_server.routes.problems import refusal
+from iiif_server.routes.services import Permission, Services
+
+
+class Shortcut:
+    """Takes requests for pixels of known images to the pipeline, and all others to the routes.
+
+    The answers are the same. It is to stand inside `Front`, right before the routes.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or pass it on."""
+        asked = _asked(scope)
+        answer = None if asked is None else await _answer(asked, Request(scope, receive))
+        await (answer or self._app)(scope, receive, send)
+
+
+def _asked(scope: Scope) -> Asked | None:
+    if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"]:
+        return None
+    return asked_in(scope["app"].state.services, scope) if scope.get("raw_path") else None
+
+
+async def _answer(asked: Asked, request: Request) -> Response | None:
+    """The answer; None where the original is to be looked for once more."""
+    provided: Services = asked.provided
+    resolved = asked.resolved
+    noted_of(request.scope).kind = asked.kind
+    wanted = Wanted(
+        request,
+        provided,
+        Permission(resolved.original.identifier),
+        resolved,
+        asked.base_uri,
+        asked.canonical,
+        asked.version,
+    )
+    try:
+        return await image_answer(wanted)
+    except OriginalChangedError:
+        # Nobody held it: it was replaced, or evicted. Its source finds or fetches the one of now.
+        noted_of(request.scope).kind = None
+        return None
+    except IiifServerError as error:
+        return refusal(error)
