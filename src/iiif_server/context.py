@@ -267,8 +267,7 @@ async def _open_pool(
 ) -> WorkerPool:
     size = settings.image_pool_size if name == "image" else settings.size_pool_size
     remembers = settings.image_cache_size_per_process if name == "image" else 0
-    # Between them, the image processes use the cores once.
-    threads = max(1, (os.cpu_count() or 1) // settings.image_pool_size)
+    threads = _threads(os.cpu_count() or 1, settings.image_pool_size)
     setup = Setup(
         prepare_process,
         (remembers, threads),
@@ -288,6 +287,14 @@ async def _open_pool(
     stack.push_async_callback(pool.close)
     await pool.open()
     return pool
+
+
+def _threads(cores: int, processes: int) -> int:
+    """How many threads an image process works with, so that one image need not wait for one core.
+
+    Together they use the cores once, or twice: where all are busy, that costs nothing measurable.
+    """
+    return min(cores, max(2, cores // processes))
 
 
 def _confinement(

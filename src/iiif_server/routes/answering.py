@@ -8,7 +8,6 @@ from starlette.responses import Response
 from iiif_server.image_api.formats import FACTS, Format
 from iiif_server.image_api.versions import ImageApiVersion
 from iiif_server.pipeline.derivatives import Resolved
-from iiif_server.routes.asked import introduce
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import by_proxy, deliver
 from iiif_server.routes.headers import image_link
@@ -56,7 +55,6 @@ async def image_answer(wanted: Wanted) -> Response:
         return Response(status_code=_GONE)
     headers |= validators(tag, modified, weak=not resolved.repeatable)
     if provided.may_repeat(wanted.permission):
-        introduce(request, provided, resolved.original, resolved.header)
         offer(request, resolved.original.file, tag, modified)
     headers["Server-Timing"] = _server_timing(resolved)
     format_ = resolved.rendition.format

@@ -222,7 +222,7 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
             }
             uri = f"{call.base_uri}/{canonical}"
             return RedirectResponse(uri, status_code=303, headers=headers)
-        return await image_answer(
+        answer = await image_answer(
             Wanted(
                 call.request,
                 call.provided,
@@ -233,6 +233,9 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
                 call.version,
             )
         )
+        if call.provided.may_repeat(permission):
+            introduce(call.request, call.provided, resolved.original, resolved.header)
+        return answer
 
 
 def _is_written(request: Request, canonical: str) -> bool:

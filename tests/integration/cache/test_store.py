@@ -125,9 +125,14 @@ def test_entry_that_another_process_removed_is_a_miss(tmp_path: Path) -> None:
 def test_large_groups_are_not_listed_for_each_miss(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = []
+    listed: list[Path] = []
     plain = os.listdir
-    monkeypatch.setattr("os.listdir", lambda path: listed.append(path) or plain(path))
+
+    def listdir(path: Path) -> list[str]:
+        listed.append(path)
+        return plain(path)
+
+    monkeypatch.setattr("os.listdir", listdir)
     one, other = Opened(tmp_path), Opened(tmp_path)
     for number in range(200):
         one.put(f"{number}")
