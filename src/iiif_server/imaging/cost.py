@@ -14,6 +14,7 @@ from iiif_server.imaging.header import Colour, ImageHeader
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import MOST_OPTIMISED, Engine, RenderPlan, Work
 from iiif_server.imaging.pyramid import Part
+from iiif_server.imaging.rows import FEW_PIXELS
 from iiif_server.imaging.signatures import OriginalFormat
 from iiif_server.imaging.turns import UPRIGHT
 
@@ -71,6 +72,8 @@ _CODESTREAM = 3
 """Bytes a pixel of a JPEG 2000 file, all of which is read, at most."""
 _STREAMED_JPEG = 1.0
 """Bytes a pixel of a JPEG of which only the file is held."""
+_COPIES = 3
+"""How often few pixels are there while they are scaled."""
 _FINE_CHROMA = 90
 """The quality from which on libvips does not halve the chroma of a JPEG."""
 
@@ -123,7 +126,9 @@ def _of_jpegtran(header: ImageHeader, work: Work) -> Cost:
 def _of_level(work: Work, plan: RenderPlan) -> Cost:
     """The tiles that the box touches are all decoded."""
     touched = work.box.dimensions.area // work.shrink**2
-    return _sum(Cost(_ALWAYS + 4 * touched, 2 * touched), _working(work, plan.encoding, _RGB))
+    copies = _COPIES if touched <= FEW_PIXELS else 1
+    held = (1 + copies * _RGB) * touched
+    return _sum(Cost(_ALWAYS + held, 2 * touched), _working(work, plan.encoding, _RGB))
 
 
 def _of_raster(header: ImageHeader, work: Work, encoding: EncodingOptions) -> Cost:

@@ -6,7 +6,7 @@ import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from io import BytesIO
 from math import ceil, floor
 from typing import Any, TypeAlias, TypeVar
@@ -22,15 +22,15 @@ from iiif_server.imaging import turbojpeg
 from iiif_server.imaging.alignment import Span, aligned_span
 from iiif_server.imaging.blame import refusal
 from iiif_server.imaging.header import Colour, ImageHeader
-from iiif_server.imaging.markers import icc_segments_of, with_segments
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import MOST_OPTIMISED, ProfileAction, Work
+from iiif_server.imaging.rows import CAN_SCALE, FEW_PIXELS, Extent, Rows
 from iiif_server.imaging.signatures import OriginalFormat
 from iiif_server.imaging.tiles import GRID, Tiles, joined
 from iiif_server.imaging.turns import UPRIGHT, Turn
 
 Pixels: TypeAlias = Any
-"""A `pyvips.Image`: the library declares no types."""
+"""A `pyvips.Image`, for which the library declares no types; or `Rows`, of few pixels."""
 
 _LOADERS: dict[OriginalFormat, str] = {
     OriginalFormat.JPEG: "jpegload_source",
@@ -54,9 +54,6 @@ _NEAR = 0.05
 _MARGIN = 16
 """Pixels around a region that its scaling may look at, or put beside it."""
 _BOX_AVERAGED = 4
-_FULL_CHROMA = 90
-"""The quality from which on libvips keeps all chroma; whoever encodes does."""
-_FEW_PIXELS = 4_000_000
 _MID_GRAY = 128
 _WHITE = 255
 
@@ -78,14 +75,21 @@ def pixels_of_tiles(tiles: Tiles, header: ImageHeader, work: Work) -> Pixels:
     """
     with decoding(header):
         part = _around(work, tiles.at)
-        found = joined(tiles, part)
-        image = _of_memory(found.pixels, (part.width, part.height), found.bands, found.profile)
-        return _worked(image, part, work)
+        rows = joined(tiles, part)
+        if not CAN_SCALE or max(part.dimensions.area, work.size.area) > FEW_PIXELS:
+            return _worked(_of_rows(rows), part, work)
+        rows = rows.scaled(Extent.of(work.box, work.shrink).beside(part.x, part.y), work.size)
+        return _worked_rows(rows, work)
 
 
 def encoded(pixels: Pixels, header: ImageHeader, work: Work, encoding: EncodingOptions) -> bytes:
     """The pixels as a file of the format of the work; raises DamagedOriginalError."""
     with decoding(header):
+        if isinstance(pixels, Rows):
+            if work.format is Format.JPG and _is_plain(encoding):
+                with suppress(turbojpeg.NotDoneError):
+                    return pixels.as_jpeg(encoding.jpeg_quality)
+            pixels = _of_rows(pixels)
         return _ENCODERS[work.format](pixels, work, encoding)
 
 
@@ -194,10 +198,24 @@ def _worked(image: Pixels, at: Box, work: Work) -> Pixels:
 
     Few pixels are computed here; many are left to be computed while they are encoded.
     """
-    image = _scaled(image, work, at)
+    return _worked_scaled(_scaled(image, work, at), work)
+
+
+def _worked_scaled(image: Pixels, work: Work) -> Pixels:
+    """What is left to be done to pixels that are scaled."""
     image = _rotated(_turned(_coloured(image, work), work.turn), work)
     image = _flattened(image, work)
-    return image.copy_memory() if image.width * image.height <= _FEW_PIXELS else image
+    return image.copy_memory() if image.width * image.height <= FEW_PIXELS else image
+
+
+def _worked_rows(rows: Rows, work: Work) -> Rows | Pixels:
+    """The same where the pixels are those of tiles, which are such as can be shown."""
+    as_they_are = work.quality in {Quality.DEFAULT, Quality.COLOR}
+    if work.degrees or not as_they_are or work.profile is ProfileAction.CONVERT:
+        return _worked_scaled(_of_rows(rows), work)
+    if work.profile is ProfileAction.DROP:
+        rows = replace(rows, profile=None)
+    return rows.turned(work.turn)
 
 
 # --- decode ---------------------------------------------------------------------------------
@@ -211,7 +229,7 @@ def _load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     image = _loaded(descriptor, header, shrink)
     if _is_whole(image, header, shrink):
         return image
-    if header.format is OriginalFormat.GIF and header.stored.area <= _FEW_PIXELS:
+    if header.format is OriginalFormat.GIF and header.stored.area <= FEW_PIXELS:
         # libvips takes some usual screens for those of the author, and leaves them out.
         image = _load_with_pillow(descriptor, header.format, shrink)
         if _is_whole(image, header, shrink):
@@ -284,22 +302,22 @@ _PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "I;16": "L", "CMYK": "RGB",
 
 def _of_pillow(image: Image.Image, profile: bytes | None) -> Pixels:
     """8-bit gray or RGB, with or without alpha, for libvips."""
-    return _of_memory(image.tobytes(), image.size, len(image.getbands()), profile)
+    return _of_rows(Rows(image.tobytes(), *image.size, len(image.getbands()), profile))
 
 
-def _of_memory(
-    data: bytes | bytearray, size: tuple[int, int], bands: int, profile: bytes | None
-) -> Pixels:
-    pixels = pyvips.Image.new_from_memory(data, *size, bands, "uchar")
-    pixels = pixels.copy(interpretation="b-w" if bands <= 2 else "srgb")  # noqa: PLR2004 - and alpha
-    if profile:
-        pixels.set_type(pyvips.GValue.blob_type, _ICC, profile)
+def _of_rows(rows: Rows) -> Pixels:
+    """The same for libvips."""
+    pixels = pyvips.Image.new_from_memory(rows.pixels, rows.width, rows.height, rows.bands, "uchar")
+    gray = rows.bands <= 2  # noqa: PLR2004 - and alpha
+    pixels = pixels.copy(interpretation="b-w" if gray else "srgb")
+    if rows.profile:
+        pixels.set_type(pyvips.GValue.blob_type, _ICC, rows.profile)
     return pixels
 
 
 def _around(work: Work, at: Box) -> Box:
     """The pixels of a reduced image that the box of the work takes, and some around it."""
-    exact = _Extent.of(work.box, work.shrink)
+    exact = Extent.of(work.box, work.shrink)
     left, top = max(at.x, floor(exact.x) - _MARGIN), max(at.y, floor(exact.y) - _MARGIN)
     left -= (left - at.x) % GRID
     right = min(at.x + at.width, ceil(exact.x + exact.width) + _MARGIN)
@@ -315,7 +333,7 @@ def _scaled(image: Pixels, work: Work, at: Box) -> Pixels:
 
     `image` is the part `at` of the original reduced by `work.shrink`.
     """
-    exact = _Extent.of(work.box, work.shrink)
+    exact = Extent.of(work.box, work.shrink)
     reduced = _reduced(image, exact, work, at)
     if reduced is not None:
         return reduced
@@ -329,7 +347,7 @@ def _scaled(image: Pixels, work: Work, at: Box) -> Pixels:
     return _resampled(image, across, down, ((exact.x - x) * across, (exact.y - y) * down), work)
 
 
-def _reduced(image: Pixels, exact: "_Extent", work: Work, at: Box) -> Pixels | None:
+def _reduced(image: Pixels, exact: "Extent", work: Work, at: Box) -> Pixels | None:
     """The same in one pass, where the image is reduced, by little, and can be cut for it."""
     size = work.size
     steps = exact.width / size.width, exact.height / size.height
@@ -389,20 +407,6 @@ def _resampled(
     if alpha:
         image = image.unpremultiply().rint()  # `cast` cuts off
     return image.cast(band_format)
-
-
-@dataclass(frozen=True, slots=True)
-class _Extent:
-    """A box in pixels of a reduced image, of which it may begin and end between two."""
-
-    x: float
-    y: float
-    width: float
-    height: float
-
-    @staticmethod
-    def of(box: Box, shrink: int) -> "_Extent":
-        return _Extent(box.x / shrink, box.y / shrink, box.width / shrink, box.height / shrink)
 
 
 # --- colour ---------------------------------------------------------------------------------
@@ -505,10 +509,12 @@ def _flattened(image: Pixels, work: Work) -> Pixels:
 
 
 def _jpg(image: Pixels, _: Work, encoding: EncodingOptions) -> bytes:
-    plain = not (encoding.jpeg_progressive or encoding.jpeg_optimize)
-    if plain and turbojpeg.AVAILABLE and image.width * image.height <= _FEW_PIXELS:
+    if _is_plain(encoding) and image.width * image.height <= FEW_PIXELS:
         with suppress(turbojpeg.NotDoneError):
-            return _small_jpg(image, encoding.jpeg_quality)
+            profile = bytes(image.get(_ICC)) if image.get_typeof(_ICC) else None
+            pixels = image.write_to_memory()
+            rows = Rows(pixels, image.width, image.height, image.bands, profile)
+            return rows.as_jpeg(encoding.jpeg_quality)
     data: bytes = image.jpegsave_buffer(
         Q=encoding.jpeg_quality,
         interlace=encoding.jpeg_progressive,
@@ -519,13 +525,9 @@ def _jpg(image: Pixels, _: Work, encoding: EncodingOptions) -> bytes:
     return data
 
 
-def _small_jpg(image: Pixels, quality: int) -> bytes:
-    """The same by the codec alone, in half the time."""
-    pixels, full_chroma = memoryview(image.write_to_memory()), quality >= _FULL_CHROMA
-    data = turbojpeg.encode(pixels, image.width, image.bands, quality, full_chroma=full_chroma)
-    if image.get_typeof(_ICC):
-        return with_segments(data, b"".join(icc_segments_of(bytes(image.get(_ICC)))))
-    return data
+def _is_plain(encoding: EncodingOptions) -> bool:
+    """Whether JPEGs are to be such as the codec alone makes, in half the time."""
+    return turbojpeg.AVAILABLE and not (encoding.jpeg_progressive or encoding.jpeg_optimize)
 
 
 def _png(image: Pixels, work: Work, encoding: EncodingOptions) -> bytes:

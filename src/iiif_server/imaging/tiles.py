@@ -1,21 +1,28 @@
 """Neighbouring JPEG tiles, decoded into one piece."""
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TypeVar
 
 from PIL import Image
 
 from iiif_server.image_api.geometry import Box, Dimensions
 from iiif_server.imaging import turbojpeg
 from iiif_server.imaging.markers import icc_profile
+from iiif_server.imaging.rows import Rows
 
 GRID = 16
 """A part that begins at a multiple of it, in a level, is decoded without what lies around it."""
 
-_decoders = ThreadPoolExecutor(2, "decoder")
+_FOR_ONE_THREAD = 250_000
+"""Fewer are decoded sooner than another thread wakes up."""
+_helper = ThreadPoolExecutor(1, "decoder")
 """What waits for one image does not use all cores; and decoding leaves the interpreter alone."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +62,7 @@ class Piece:
     y: int
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
-    """The pixels of a part of a level: 8-bit gray or RGB, in rows."""
-
-    pixels: bytes | bytearray
-    bands: int
-    profile: bytes | None
-    """The ICC profile that the tiles carry."""
-
-
-def joined(tiles: Tiles, part: Box) -> Joined:
+def joined(tiles: Tiles, part: Box) -> Rows:
     """The pixels of a part of a level that the tiles cover. Raises what Pillow raises."""
     pieces = tiles.pieces(part)
     if turbojpeg.AVAILABLE:
@@ -76,32 +73,53 @@ def joined(tiles: Tiles, part: Box) -> Joined:
     return _decoded_as_a_whole(pieces, part)
 
 
-def _decoded_in_part(pieces: Sequence[Piece], part: Box) -> Joined:
+def _decoded_in_part(pieces: Sequence[Piece], part: Box) -> Rows:
     first = pieces[0].jpeg
     canvas = turbojpeg.Canvas.blank(part.width, part.height, turbojpeg.bands_of(first))
 
     def decode(piece: Piece) -> None:
         turbojpeg.decode(piece.jpeg, piece.inside, canvas, piece.x, piece.y)
 
-    if len(pieces) == 1:
-        decode(pieces[0])
-    else:
-        list(_decoders.map(decode, pieces))
-    return Joined(canvas.pixels, canvas.bands, icc_profile(first))
+    _each(decode, pieces, part)
+    return Rows(canvas.pixels, part.width, part.height, canvas.bands, icc_profile(first))
 
 
-def _decoded_as_a_whole(pieces: Sequence[Piece], part: Box) -> Joined:
-    decoded = list(_decoders.map(_opened, (piece.jpeg for piece in pieces)))
+def _decoded_as_a_whole(pieces: Sequence[Piece], part: Box) -> Rows:
+    decoded = _each(_opened, [piece.jpeg for piece in pieces], part)
     image = Image.new(decoded[0].mode, (part.width, part.height), None)
     for piece, tile in zip(pieces, decoded, strict=True):
         box = piece.inside
         cut = tile.crop((box.x, box.y, box.x + box.width, box.y + box.height))
         image.paste(cut, (piece.x, piece.y))
     profile = decoded[0].info.get("icc_profile")
-    return Joined(image.tobytes(), len(image.getbands()), profile)
+    return Rows(image.tobytes(), part.width, part.height, len(image.getbands()), profile)
 
 
 def _opened(data: bytes) -> Image.Image:
     tile = Image.open(BytesIO(data), formats=["JPEG"])
     tile.load()
     return tile
+
+
+def _each(work: Callable[[Item], Result], items: Sequence[Item], part: Box) -> list[Result]:
+    """What work makes of each item, for a part that may be large enough for another thread.
+
+    This thread takes its share: it would only wait, and what follows takes twice as long on a core
+    that comes to it cold.
+    """
+    if len(items) == 1 or part.dimensions.area < _FOR_ONE_THREAD:
+        return [work(item) for item in items]
+    results: dict[int, Result] = {}
+    waiting = iter(list(enumerate(items)))  # each is handed out once, to whoever is free
+
+    def take() -> None:
+        for place, item in waiting:
+            results[place] = work(item)
+
+    other = _helper.submit(take)
+    try:
+        take()
+    finally:
+        wait([other])  # it may still be writing
+    other.result()
+    return [results[place] for place in range(len(items))]

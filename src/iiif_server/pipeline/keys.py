@@ -8,7 +8,7 @@ from iiif_server.image_api.request import Rendition
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import Engine
 
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
 """To be raised when the same request gives other bytes than before."""
 
 

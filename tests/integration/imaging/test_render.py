@@ -19,10 +19,17 @@ from iiif_server.errors import (
     OriginalRefusedError,
     UnsupportedOriginalError,
 )
-from iiif_server.image_api.formats import FACTS, Format
+from iiif_server.image_api.formats import FACTS, Format, parse_format
+from iiif_server.image_api.geometry import Box, Dimensions
+from iiif_server.image_api.quality import parse_quality
+from iiif_server.imaging import raster
+from iiif_server.imaging.header import probe
 from iiif_server.imaging.options import EncodingOptions
-from iiif_server.imaging.plan import Engine
+from iiif_server.imaging.plan import Engine, ProfileAction, Work
 from iiif_server.imaging.render import output_formats, prepare_process, render
+from iiif_server.imaging.rows import CAN_SCALE
+from iiif_server.imaging.tiles import Tiles
+from iiif_server.imaging.turns import Turn
 from support import pictures
 from support.pictures import BY_NAME, HEIGHT, PICTURES, WIDTH, Floats, Picture, photograph
 from support.rendering import BEST, MAX_PIXELS, decoded_size, derive, planned, psnr, shift
@@ -870,3 +877,43 @@ def test_refusal_of_too_large_an_original_comes_from_the_header(originals: Path)
     with pytest.raises(OriginalRefusedError, match=re.escape("30,247")):
         derive(originals / "8.png", "full/max/0/default.png", max_pixels=30_000)
     assert MAX_PIXELS > 30_247
+
+
+@pytest.mark.parametrize("gray", [False, True], ids=["rgb", "gray"])
+@pytest.mark.parametrize("format_", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("rotation", ["0", "90", "!0", "!270", "12.5"])
+@pytest.mark.parametrize("quality", ["default", "gray", "bitonal"])
+def test_levels_look_alike_whoever_scales_them(
+    *,
+    gray: bool,
+    format_: str,
+    rotation: str,
+    quality: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pixels = photograph(400, 300)
+    stored = pixels[..., 1] if gray else pixels
+    data = pictures.jpeg(stored, quality=97, sampling=0, icc_profile=pictures.wide_profile())
+    header = probe(write(tmp_path, data), MAX_PIXELS)
+    tiles = Tiles([data], 1, Dimensions(400, 300), Box(0, 0, 400, 300))
+    made = []
+    for can in (True, False):
+        monkeypatch.setattr(raster, "CAN_SCALE", can and CAN_SCALE)
+        work = Work(
+            box=Box(21, 34, 701, 503),
+            size=Dimensions(250, 180),
+            turn=Turn("!" in rotation, round(float(rotation.strip("!"))) // 90),
+            degrees=12.5 if rotation == "12.5" else 0,
+            quality=parse_quality(quality),
+            format=parse_format(format_),
+            profile=ProfileAction.KEEP if quality == "default" else ProfileAction.CONVERT,
+            shrink=2,
+        )
+        image = raster.encoded(raster.pixels_of_tiles(tiles, header, work), header, work, BEST)
+        made.append(Image.open(io.BytesIO(image)))
+    assert made[0].size == made[1].size
+    assert made[0].mode == made[1].mode
+    assert made[0].info.get("icc_profile") == made[1].info.get("icc_profile")
+    one, other = (np.asarray(image.convert("RGB"), np.float64) for image in made)
+    assert psnr(one, other) > (15 if quality == "bitonal" else 36)

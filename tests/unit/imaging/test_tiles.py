@@ -18,6 +18,13 @@ SIDE = 64
 LEVEL = Dimensions(3 * SIDE - 21, 2 * SIDE - 5)
 
 
+@pytest.fixture(params=[False, True], ids=["one thread", "two threads"])
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How small a part is that is decoded by two threads."""
+    if request.param:
+        monkeypatch.setattr(tiles, "_FOR_ONE_THREAD", 0)
+
+
 def picture(*, gray: bool = False) -> Pixels:
     y, x = np.mgrid[0 : LEVEL.height, 0 : LEVEL.width]
     bands = [(x * 3 + y) % 256, (y * 5) % 256, (x + y * 2) % 256]
@@ -51,6 +58,7 @@ PARTS = [
 ]
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("part", PARTS, ids=str)
 @pytest.mark.parametrize("gray", [False, True], ids=["rgb", "gray"])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"sampling": 0}], ids=str)
@@ -67,6 +75,7 @@ def test_a_part_has_the_pixels_that_whole_tiles_have(
     assert np.abs(pixels.astype(int) - whole).max() <= 64
 
 
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("part", PARTS, ids=str)
 def test_whole_tiles_are_decoded_where_there_is_no_other_way(part: Box) -> None:
     found = tiled(picture())
@@ -83,6 +92,8 @@ def test_the_profile_of_the_tiles_is_that_of_the_part() -> None:
     assert joined(tiled(picture()), PARTS[0]).profile is None
 
 
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("place", range(6))
 @pytest.mark.parametrize(
     "damage",
     [
@@ -92,9 +103,12 @@ def test_the_profile_of_the_tiles_is_that_of_the_part() -> None:
         lambda jpeg: jpeg[:2],
     ],
 )
-def test_a_damaged_tile_is_an_error_and_not_a_gray_square(damage: Callable[[bytes], bytes]) -> None:
+def test_a_damaged_tile_is_an_error_and_not_a_gray_square(
+    damage: Callable[[bytes], bytes], place: int
+) -> None:
     found = tiled(picture())
-    data = [*found.data[:4], damage(found.data[4]), found.data[5]]
+    data = list(found.data)
+    data[place] = damage(data[place])
     with pytest.raises(Exception, match=r".+"):
         joined(Tiles(data, found.across, found.full, found.at), PARTS[0])
 
