@@ -148,6 +148,8 @@ _METHOD = """\
   each repeat. Now and then it crashes over a region; it is started again, and that request left
   out.
 - **iiif-processor** gets the plain JPEG, in a node server that remembers dimensions.
+- **512 px tiles**: viewers ask for info.json first, so that of each image is asked for, twelve
+  times of each server, before its tiles are.
 - **First view**: info.json, then the tiles of all levels that OpenSeadragon shows of the image
   fitted into 1200x800, then those it adds at twice the zoom; 6 connections; until the last
   answer.

@@ -21,6 +21,7 @@ _AT_ONCE = 6
 _CONNECTIONS = 16
 _ONCE_SECONDS = 4
 """Bound on asking for each tile once; iipimage-server comes as far as it comes."""
+_ASKED = 12
 _NEVER_SEEN = 12
 _REGIONS = 24
 _GB = 1_000_000_000
@@ -244,7 +245,7 @@ def prepare_ready(bench: Bench) -> None:
 
 
 def ready_tiles(bench: Bench) -> None:
-    """Each tile of each level once, with the pyramids ready; then once more."""
+    """Each tile of each level once, of images whose information was asked for; then once more."""
     found: dict[str, list[load.Load]] = {}
     again: list[load.Load] = []
     originals = [(image, image.name) for image in bench.pyramidal]
@@ -252,6 +253,7 @@ def ready_tiles(bench: Bench) -> None:
         for name, processes in (("iiif-server, one process", 1), (_MINE, servers.CORES)):
             with servers.ours(bench.source, bench.work, bench.cache, processes=processes) as server:
                 paths = _shuffled(server, originals, seed)
+                _open_as_viewers_do(server, originals)
                 result = load.wrk(server, paths, _CONNECTIONS, _ONCE_SECONDS, once=True)
                 _add(found, name, result)
                 if name == _MINE:
@@ -261,6 +263,7 @@ def ready_tiles(bench: Bench) -> None:
             tiffs = [(image, image.tiff(tile).name) for image in bench.pyramidal]
             with servers.iipimage(bench.folder, bench.work) as server:
                 paths = _shuffled(server, tiffs, seed)
+                _open_as_viewers_do(server, tiffs)
                 result = load.wrk(server, paths, _CONNECTIONS, _ONCE_SECONDS, once=True)
                 _add(found, f"iipimage-server, {tile} px TIFF", result)
     with ExitStack() as stack:
@@ -304,6 +307,12 @@ def ready_tiles(bench: Bench) -> None:
     heads = ["", "requests", "requests/s", "p50", "p95", "p99", "kB an answer"]
     title = "512 px tiles at 16 connections, each once, from all levels of all images"
     bench.tables.append(Table(title, heads, rows))
+
+
+def _open_as_viewers_do(server: Server, named: Sequence[tuple[BenchImage, str]]) -> None:
+    """Ask for the information of each image, often enough for every process to have been asked."""
+    paths = [server.path(name, "/info.json") for _, name in named]
+    load.at_once(server, paths * _ASKED, _CONNECTIONS)
 
 
 def _static_tiles(bench: Bench) -> load.Load:

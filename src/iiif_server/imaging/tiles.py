@@ -16,7 +16,7 @@ from iiif_server.imaging.rows import Rows
 GRID = 16
 """A part that begins at a multiple of it, in a level, is decoded without what lies around it."""
 
-_FOR_ONE_THREAD = 250_000
+_FOR_ONE_THREAD = 500_000
 """Fewer are decoded sooner than another thread wakes up."""
 _helper = ThreadPoolExecutor(1, "decoder")
 """What waits for one image does not use all cores; and decoding leaves the interpreter alone."""
