@@ -1,6 +1,8 @@
 """The HTTP edge under clients that do not do their part."""
 
 import asyncio
+import random
+import re
 import socket
 import subprocess
 import sys
@@ -193,3 +195,64 @@ assert after == hard
 assert soft == min(hard, 65_536), soft
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# --- any run of requests -------------------------------------------------------------------------
+
+
+class Mixed(AtOnce):
+    """Some answers are at hand, some come at once, some take a while, and some come in pieces."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = scope["raw_path"]
+        if b"late" in path:
+            await asyncio.sleep(0.001)
+        if b"read" in path:
+            while (await receive()).get("more_body"):
+                pass
+        named = [(b"content-length", b"3"), (b"x-path", path)]
+        await send({"type": "http.response.start", "status": 200, "headers": named})
+        body = b"" if scope["method"] == "HEAD" else b"app"
+        if b"piece" in path:
+            await send({"type": "http.response.body", "body": body[:1], "more_body": True})
+            await asyncio.sleep(0)
+            body = body[1:]
+        await send({"type": "http.response.body", "body": body})
+
+
+def some_requests(chance: random.Random) -> list[tuple[str, bytes]]:
+    """Paths, and the requests for them; the last one ends the connection."""
+    found = []
+    count = chance.randint(1, 12)
+    for number in range(count):
+        kind = chance.choice(["direct", "direct", "app", "late", "piece", "read"])
+        path = f"/{kind}/{number}"
+        method = chance.choice(["GET", "GET", "GET", "HEAD", "POST"])
+        content = bytes(chance.randrange(256) for _ in range(chance.randint(0, 40)))
+        lines = [f"{method} {path} HTTP/1.1", "Host: a"]
+        if method == "POST":
+            lines.append(f"Content-Length: {len(content)}")
+        if number == count - 1:
+            lines.append("Connection: close")
+        head = "\r\n".join([*lines, "", ""]).encode()
+        found.append((path, head + content if method == "POST" else head))
+    return found
+
+
+async def test_any_run_of_requests_in_any_pieces_is_answered_in_order() -> None:
+    async with listening(Mixed()) as port, asyncio.timeout(100):
+        for seed in range(150):
+            chance = random.Random(seed)  # noqa: S311 - the same each time
+            asked = some_requests(chance)
+            data = b"".join(request for _, request in asked)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            while data:
+                size = chance.choice([1, 7, 60, len(data)])
+                writer.write(data[:size])
+                data = data[size:]
+                await asyncio.sleep(0)
+            answer = await reader.read()
+            writer.close()
+            paths = re.findall(rb"\r\nx-path: (\S+)\r\n", answer)
+            assert [path.decode() for path in paths] == [path for path, _ in asked], seed
+            assert answer.count(b"HTTP/1.1 200 OK\r\n") == len(asked), seed

@@ -175,7 +175,7 @@ async def _opening(request: Request, provided: Services, text: str) -> Response:
 
 
 async def _front(request: Request, provided: Services) -> Response:
-    names = _open_types(provided) if provided.page_options.gallery else []
+    names = provided.public_types() if provided.page_options.gallery else ()
 
     async def first(type_: str, index: int) -> Shown:
         browsable = provided.originals.source(type_).browsable
@@ -193,7 +193,7 @@ async def _front(request: Request, provided: Services) -> Response:
 
 async def _folder(request: Request, provided: Services, folder: str, number: int) -> Response:
     place = parse_place(folder)
-    if not provided.page_options.gallery or place.type not in _open_types(provided):
+    if not provided.page_options.gallery or place.type not in provided.public_types():
         raise FolderNotFoundError
     shelf = await provided.shelves.of(place.type, place.folder)
     return _page(provided.pages.folder(root_of(request), place, page_of(shelf, place, number)))
@@ -203,18 +203,13 @@ async def _example(provided: Services) -> str:
     """The identifier of an image that there is, if anyone may know of one."""
     if not provided.page_options.gallery:
         return ""
-    types = _open_types(provided)
+    types = provided.public_types()
     for type_ in sorted(types, key=lambda name: name != _SAMPLE)[:_MOST_SHELVES]:
         with suppress(FolderNotFoundError, SourceUnavailableError):
             page = page_of(await provided.shelves.of(type_), parse_place(type_), 1, FIRST_ROWS)
             if page.images:
                 return f"{type_}:{page.images[0].label}"
     return ""
-
-
-def _open_types(provided: Services) -> list[str]:
-    """The types that everyone may see."""
-    return [name for name, options in sorted(provided.types.items()) if options.access == "public"]
 
 
 async def _viewer(request: Request, provided: Services, written: str) -> Response:

@@ -126,13 +126,15 @@ class Services:
             raise SignatureRefusedError
         return Permission(identifier)
 
+    def public_types(self) -> tuple[str, ...]:
+        """The types, sorted, whose images everyone may see."""
+        types = sorted(self.types.items())
+        return tuple(name for name, options in types if options.access == "public")
+
     def open_shelves(self) -> tuple[str, ...]:
-        """The types, sorted, whose folders everyone may look through."""
-        return tuple(
-            name
-            for name, options in sorted(self.types.items())
-            if options.access == "public" and self.originals.source(name).browsable
-        )
+        """Those of them whose folders everyone may look through."""
+        public = self.public_types()
+        return tuple(name for name in public if self.originals.source(name).browsable)
 
     def may_repeat(self, permission: Permission) -> bool:
         """Whether what is answered may be given to anyone again as long as the file is the same."""
