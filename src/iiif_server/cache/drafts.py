@@ -55,6 +55,12 @@ class Draft:
         """The CRC-32 of the file's bytes."""
         return checksum(self._descriptor)
 
+    def write(self, data: bytes) -> None:
+        """Write all bytes of the file, which is empty. Raises OSError."""
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
     def read(self) -> bytes:
         """The file's bytes."""
         return b"".join(_chunks(self._descriptor))

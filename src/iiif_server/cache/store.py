@@ -335,8 +335,7 @@ class Store:
         if draft is None:
             return None
         try:
-            with draft.path.open("r+b") as file:  # not made anew, should it be gone
-                file.write(data)
+            draft.write(data)
             return self.commit(key, draft, suffix)
         except OSError as error:
             self.refused(error)
@@ -521,13 +520,14 @@ class Store:
     def _move(self, written: Path, path: Path) -> None:
         for remaining in reversed(range(_COMMIT_TRIES)):
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
                 written.replace(path)
-            except (FileNotFoundError, FileExistsError):  # the latter where it went during `mkdir`
+            except FileNotFoundError:
                 if not remaining or not written.exists():
                     raise
             else:
                 return
+            with contextlib.suppress(FileExistsError):  # it went while it was being made
+                path.parent.mkdir(parents=True, exist_ok=True)
 
     def _checked(self, key: EntryKey, name: str) -> Entry | None:
         path = self._folder(key.group) / name
