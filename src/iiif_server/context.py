@@ -292,7 +292,7 @@ async def _open_pool(
 def _threads(cores: int, processes: int) -> int:
     """How many threads an image process works with, so that one image need not wait for one core.
 
-    Together they use the cores once, or twice: where all are busy, that costs nothing measurable.
+    Together they are more than there are cores: where all are busy, that costs nothing measurable.
     """
     return min(cores, max(2, cores // processes))
 

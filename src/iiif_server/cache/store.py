@@ -356,7 +356,7 @@ class Store:
             name = f"{key.digest}.{length}.{value:08x}.{suffix}"
             path = self._folder(key.group) / name
             existed = path.exists()
-            all_known = self._knows_all(key.group)
+            all_known, listed = self._knows_all(key.group), self._listed
             self._move(draft.path, path)
         except OSError as error:
             self.refused(error)
@@ -365,7 +365,7 @@ class Store:
         former = self._known.get(key, name)
         self._known[key] = name
         if all_known:
-            self._listed[key.group] = _changed_at(path.parent)
+            listed[key.group] = _changed_at(path.parent)
         if former != name:  # made with another version of a library
             self._unlink(path.with_name(former))
         if not existed:
@@ -498,14 +498,14 @@ class Store:
         """
         if self._knows_all(key.group):
             return None
-        folder = self._folder(key.group)
+        folder, listed = self._folder(key.group), self._listed
         changed = _changed_at(folder)
         with contextlib.suppress(OSError):
             # `listdir` makes no object for each.
             names = [name for name in os.listdir(folder) if _NAME.fullmatch(name)]  # noqa: PTH208
             if len(names) >= _MANY:
-                self._known |= {EntryKey(key.group, _digest(name)): name for name in names}
-                self._listed[key.group] = changed
+                self._known.update((EntryKey(key.group, _digest(name)), name) for name in names)
+                listed[key.group] = changed
             return next((name for name in names if _digest(name) == key.digest), None)
         return None
 
@@ -631,6 +631,9 @@ class Store:
         present = {os.path.basename(candidate.name) for candidate in candidates}  # noqa: PTH119
         # Lists first: other threads may be adding to them.
         self._known = {key: name for key, name in list(self._known.items()) if name in present}
+        # What came since has just been forgotten, so no group is known whole. Another dictionary:
+        # who has looked at this one before must not say so of what is known from here on.
+        self._listed = {}
         self._verified = _those_in(present, self._verified)
         self._spoilt = _those_in(present, self._spoilt)
 

@@ -72,8 +72,8 @@ _CODESTREAM = 3
 """Bytes a pixel of a JPEG 2000 file, all of which is read, at most."""
 _STREAMED_JPEG = 1.0
 """Bytes a pixel of a JPEG of which only the file is held."""
-_COPIES = 3
-"""How often few pixels are there while they are scaled."""
+_COPIES = 2
+"""How often few pixels are there besides, while they are scaled and turned."""
 _FINE_CHROMA = 90
 """The quality from which on libvips does not halve the chroma of a JPEG."""
 
@@ -125,9 +125,10 @@ def _of_jpegtran(header: ImageHeader, work: Work) -> Cost:
 
 def _of_level(work: Work, plan: RenderPlan) -> Cost:
     """The tiles that the box touches are all decoded."""
-    touched = work.box.dimensions.area // work.shrink**2
-    copies = _COPIES if touched <= FEW_PIXELS else 1
-    held = (1 + copies * _RGB) * touched
+    touched, made = work.box.dimensions.area // work.shrink**2, work.size.area
+    held = (1 + _RGB) * touched
+    if max(touched, made) <= FEW_PIXELS:
+        held += _COPIES * _RGB * (touched + made)
     return _sum(Cost(_ALWAYS + held, 2 * touched), _working(work, plan.encoding, _RGB))
 
 

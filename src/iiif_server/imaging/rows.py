@@ -57,19 +57,25 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """An image of 8-bit samples, gray or RGB, row by row from the top and without gaps."""
+    """An image of 8-bit samples, row by row from the top and without gaps.
+
+    Gray or RGB; with alpha besides only where it is on its way to libvips.
+    """
 
     pixels: bytes | bytearray
     width: int
     height: int
     bands: int
-    """1 or 3."""
     profile: bytes | None = None
     """Its ICC profile."""
 
     def scaled(self, extent: Extent, size: Dimensions) -> "Rows":
         """An extent of it at a size, by Lanczos-3. The pixels around count at its edges."""
-        extent = self._unless_blurred(extent, size)
+        touched = self._touched(extent)
+        if (touched.width, touched.height) == (size.width, size.height):
+            extent = touched  # in place to within less than a pixel: scaling would only blur it
+        else:
+            extent = self._clipped(extent)
         if extent == Extent(0, 0, size.width, size.height) == Extent(0, 0, self.width, self.height):
             return self
         type_ = _fir.PixelType.U8 if self.bands == 1 else _fir.PixelType.U8x3
@@ -83,17 +89,15 @@ class Rows:
         _fir.Resizer().resize(source, target, options)
         return replace(self, pixels=target.get_buffer(), width=size.width, height=size.height)
 
-    def _unless_blurred(self, extent: Extent, size: Dimensions) -> Extent:
-        """The extent, or the whole pixels that it touches where those are as many as asked for.
-
-        They are in place to within less than a pixel, and scaling would only blur them.
-        """
+    def _touched(self, extent: Extent) -> Extent:
+        """The whole pixels that an extent touches."""
         x, y = floor(extent.x), floor(extent.y)
         right = min(ceil(extent.x + extent.width), self.width)
         bottom = min(ceil(extent.y + extent.height), self.height)
-        if (right - x, bottom - y) == (size.width, size.height):
-            return Extent(x, y, size.width, size.height)
-        # Its ends may have been rounded beyond the image's.
+        return Extent(x, y, right - x, bottom - y)
+
+    def _clipped(self, extent: Extent) -> Extent:
+        """An extent without what was rounded beyond the ends of the image."""
         width = min(extent.width, self.width - extent.x)
         return replace(extent, width=width, height=min(extent.height, self.height - extent.y))
 

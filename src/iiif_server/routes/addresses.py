@@ -11,6 +11,8 @@ from iiif_server.errors import MalformedIdentifierError, UntrustedHostError
 from iiif_server.image_api.identifier import percent_decode
 from iiif_server.sources.addresses import Network
 
+IMAGE_SEGMENTS = 4
+"""What the address of an image has behind the identifier: region, size, rotation, and the rest."""
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII)
 _PEERS = 4096
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]+)*/?", re.ASCII)

@@ -1,16 +1,12 @@
 """The answer to a request for pixels, whichever way it came."""
 
-from dataclasses import dataclass
-
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from iiif_server.image_api.formats import FACTS, Format
-from iiif_server.image_api.versions import ImageApiVersion
 from iiif_server.pipeline.derivatives import Resolved
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import by_proxy, deliver
-from iiif_server.routes.headers import image_link
 from iiif_server.routes.hot import offer
 from iiif_server.routes.journal import noted_of
 from iiif_server.routes.leaving import while_connected
@@ -20,29 +16,18 @@ _GONE = 499
 """What stands for an answer that nobody gets, where it shows at all."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """A request that can be answered with pixels."""
+async def image_answer(
+    request: Request, provided: Services, permission: Permission, resolved: Resolved, link: str
+) -> Response:
+    """The image, or that the client has it (304); raises what `Derivatives.body` raises.
 
-    request: Request
-    provided: Services
-    permission: Permission
-    resolved: Resolved
-    base_uri: str
-    """The image's URI in the form in which the client wrote it, fit to stand in a header."""
-    canonical: str
-    """The canonical parameters."""
-    version: ImageApiVersion
-
-
-async def image_answer(wanted: Wanted) -> Response:
-    """The image, or that the client has it (304); raises what `Derivatives.body` raises."""
-    request, provided, resolved = wanted.request, wanted.provided, wanted.resolved
+    `link` is the header field that says what its canonical address is.
+    """
     noted_of(request.scope).stages = resolved.stages
     tag, modified = resolved.key.digest, resolved.original.modified
     headers = {
-        "Cache-Control": provided.cache_control(wanted.permission),
-        "Link": image_link(wanted.base_uri, wanted.canonical, wanted.version),
+        "Cache-Control": provided.cache_control(permission),
+        "Link": link,
         **validators(tag, modified, weak=not resolved.repeatable),
     }
     if is_not_modified(request.headers, tag, modified):
@@ -54,7 +39,7 @@ async def image_answer(wanted: Wanted) -> Response:
     except ClientDisconnect:
         return Response(status_code=_GONE)
     headers |= validators(tag, modified, weak=not resolved.repeatable)
-    if provided.may_repeat(wanted.permission):
+    if provided.may_repeat(permission):
         offer(request, resolved.original.file, tag, modified)
     headers["Server-Timing"] = _server_timing(resolved)
     format_ = resolved.rendition.format

@@ -20,14 +20,13 @@ from iiif_server.imaging.pyramid import Tile
 from iiif_server.pipeline.derivatives import Resolved, image_facts
 from iiif_server.pipeline.known import KnownImage
 from iiif_server.pipeline.originals import Original
+from iiif_server.routes.addresses import IMAGE_SEGMENTS
 from iiif_server.routes.headers import SAFE_IN_URIS
 from iiif_server.routes.journal import IMAGE, Kind
 from iiif_server.routes.services import Services
 from iiif_server.telemetry.stages import Stages
 
 _ASKED = "iiif_server.asked"
-_SEGMENTS = 4
-_INFORMATION = "/info.json"
 
 
 @dataclass(frozen=True)  # without slots: what is resolved is resolved once
@@ -59,20 +58,15 @@ class Asked:
         )
 
 
-def introduce(
-    request: Request, provided: Services, original: Original, header: ImageHeader
-) -> None:
+def introduce(provided: Services, name: str, original: Original, header: ImageHeader) -> None:
     """Make an image known, which everybody may see, so that it is found without routing.
 
-    The request is for its information, or for an image.
+    `name` is all that its addresses begin with, letter by letter, as the route that found it has
+    taken it apart.
     """
-    path = _path(request.scope)
-    image = path.removesuffix(_INFORMATION)
-    if image == path:
-        image = path.rsplit("/", _SEGMENTS)[0]
     facts, pyramid = image_facts(header), provided.pyramids.of(original, header)
     known = KnownImage(original, header, facts, pyramid)
-    provided.known.remember((_version(image), image), known)
+    provided.known.remember((_version(name), name), known)
 
 
 def asked_in(provided: Services, scope: Scope) -> Asked | None:
@@ -90,8 +84,8 @@ def asked_in(provided: Services, scope: Scope) -> Asked | None:
 
 def _asked(provided: Services, scope: Scope) -> Asked | None:
     path = _path(scope)
-    name, *parameters = path.rsplit("/", _SEGMENTS)
-    if len(parameters) != _SEGMENTS or not name:
+    name, *parameters = path.rsplit("/", IMAGE_SEGMENTS)
+    if len(parameters) != IMAGE_SEGMENTS or not name:
         return None
     version = _version(name)
     image = provided.known.get((version, name))

@@ -16,8 +16,8 @@ from iiif_server.image_api.formats import FACTS
 from iiif_server.image_api.information import image_information
 from iiif_server.image_api.request import ImageRequest, canonical_parameters
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
-from iiif_server.routes.addresses import written_identifier
-from iiif_server.routes.answering import Wanted, image_answer
+from iiif_server.routes.addresses import IMAGE_SEGMENTS, written_identifier
+from iiif_server.routes.answering import image_answer
 from iiif_server.routes.asked import introduce
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.headers import SAFE_IN_URIS, image_link, profile_link
@@ -30,7 +30,6 @@ from iiif_server.routes.services import Permission, Services, services
 from iiif_server.routes.signing import BASE_URI, ExactRequest
 
 _INFORMATION_SEGMENTS = 1
-_IMAGE_SEGMENTS = 4
 
 Provided = Annotated[Services, Depends(services)]
 
@@ -90,7 +89,7 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         provided: Provided,
     ) -> Response:
         """A region of an image, scaled, rotated, in a quality and a format."""
-        written = written_identifier(request, prefix, _IMAGE_SEGMENTS, identifier)
+        written = written_identifier(request, prefix, IMAGE_SEGMENTS, identifier)
         return await _image(_Call(request, provided, version, prefix, written), asked)
 
     return router
@@ -155,6 +154,11 @@ class _Call:
     """The identifier as it stands in the URL."""
 
     @property
+    def name(self) -> str:
+        """All that the addresses of the image begin with, letter by letter."""
+        return f"{self.prefix}/{self.written}"
+
+    @property
     def base_uri(self) -> str:
         """The image's URI in the form in which the client wrote it, fit to stand in a header."""
         identifier = quote(self.written, safe=SAFE_IN_URIS)
@@ -167,7 +171,7 @@ class _Call:
     @property
     def exact(self) -> ExactRequest:
         """The request as a signature for it alone would name it."""
-        parameters = self.request.scope["path"].rsplit("/", _IMAGE_SEGMENTS)[1:]
+        parameters = self.request.scope["path"].rsplit("/", IMAGE_SEGMENTS)[1:]
         return ExactRequest(self.version.number, "/".join(parameters))
 
 
@@ -198,7 +202,7 @@ async def _information(call: _Call) -> Response:
     if is_not_modified(call.request.headers, tag, original.modified):
         return Response(status_code=304, headers=headers)
     if call.provided.may_repeat(permission):
-        introduce(call.request, call.provided, original, header)
+        introduce(call.provided, call.name, original, header)
         offer(call.request, original.file, tag, original.modified)
     return Response(content, media_type=chosen.media_type, headers=headers)
 
@@ -211,30 +215,18 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
         canonical = canonical_parameters(
             resolved.rendition, resolved.facts, call.provided.limits, call.version
         )
+        link = image_link(call.base_uri, canonical, call.version)
         if (
             call.provided.canonical_redirect
             and not one_spelling
             and not _is_written(call.request, canonical)
         ):
-            headers = {
-                **call.caching(permission),
-                "Link": image_link(call.base_uri, canonical, call.version),
-            }
+            headers = {**call.caching(permission), "Link": link}
             uri = f"{call.base_uri}/{canonical}"
             return RedirectResponse(uri, status_code=303, headers=headers)
-        answer = await image_answer(
-            Wanted(
-                call.request,
-                call.provided,
-                permission,
-                resolved,
-                call.base_uri,
-                canonical,
-                call.version,
-            )
-        )
+        answer = await image_answer(call.request, call.provided, permission, resolved, link)
         if call.provided.may_repeat(permission):
-            introduce(call.request, call.provided, resolved.original, resolved.header)
+            introduce(call.provided, call.name, resolved.original, resolved.header)
         return answer
 
 

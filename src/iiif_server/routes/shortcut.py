@@ -5,17 +5,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from iiif_server.errors import IiifServerError, OriginalChangedError
-from iiif_server.routes.answering import Wanted, image_answer
+from iiif_server.routes.answering import image_answer
 from iiif_server.routes.asked import Asked, asked_in
+from iiif_server.routes.headers import image_link
 from iiif_server.routes.journal import noted_of
 from iiif_server.routes.problems import refusal
-from iiif_server.routes.services import Permission, Services
+from iiif_server.routes.services import Permission
 
 
 class Shortcut:
     """Takes requests for pixels of known images to the pipeline, and all others to the routes.
 
-    The answers are the same. It is to stand inside `Front`, right before the routes.
+    The answers are the same. It is to stand inside `Front`, which makes a GET of a HEAD, and right
+    before the routes.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -36,20 +38,12 @@ def _asked(scope: Scope) -> Asked | None:
 
 async def _answer(asked: Asked, request: Request) -> Response | None:
     """The answer; None where the original is to be looked for once more."""
-    provided: Services = asked.provided
     resolved = asked.resolved
+    permission = Permission(resolved.original.identifier)
+    link = image_link(asked.base_uri, asked.canonical, asked.version)
     noted_of(request.scope).kind = asked.kind
-    wanted = Wanted(
-        request,
-        provided,
-        Permission(resolved.original.identifier),
-        resolved,
-        asked.base_uri,
-        asked.canonical,
-        asked.version,
-    )
     try:
-        return await image_answer(wanted)
+        return await image_answer(request, asked.provided, permission, resolved, link)
     except OriginalChangedError:
         # Nobody held it: it was replaced, or evicted. Its source finds or fetches the one of now.
         noted_of(request.scope).kind = None

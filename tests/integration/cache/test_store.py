@@ -164,6 +164,22 @@ def test_what_others_do_to_a_large_group_is_noticed(group: str, tmp_path: Path) 
     assert other.get("1", group=group) == content("1")
 
 
+def test_what_is_kept_while_room_is_made_is_found(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    for number in range(100):
+        opened.put(f"{number}")
+    assert opened.get("not there") is None
+    with ThreadPoolExecutor(1) as threads:
+        evicting = threads.submit(lambda: [opened.store.evict() for _ in range(20)])
+        kept = 0
+        while not evicting.done():
+            opened.put(f"new {kept}")
+            kept += 1
+    assert kept > 0
+    lost = [number for number in range(kept) if opened.get(f"new {number}") is None]
+    assert lost == []
+
+
 async def test_who_has_waited_for_a_lock_sees_what_was_made_meanwhile(tmp_path: Path) -> None:
     one, other = Opened(tmp_path), Opened(tmp_path)
     for number in range(100):

@@ -467,3 +467,14 @@ async def test_an_original_that_goes_as_its_pixels_are_made_is_looked_for_anew(
         answer = await server.get("/disk:pic.jpg/full/90,/0/default.jpg")
         assert opened(answer).size == (90, 30)
         assert len(set(tries)) == 2
+
+
+@pytest.mark.parametrize("written", ["info.json", "%69nfo.json", "info%2Ejson", "info.jso%6E"])
+async def test_an_image_is_known_by_its_own_name_only(written: str, tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        server.put("disk", "a/b/c/d.jpg", picture())
+        answer = await server.get_raw(f"/disk:a/b/c/d.jpg/{written}".encode())
+        assert answer.status_code == 200
+        assert_problem(await server.get("/disk:a/full/40,/0/default.jpg"), 404)
+        found = await server.get("/disk:a/b/c/d.jpg/full/40,/0/default.jpg")
+        assert opened(found).width == 40
