@@ -21,7 +21,7 @@ from iiif_server.checksums import crc32
 _CHUNK = 1 << 20
 _LOCK_POLL = 0.05
 """Seconds between looks at a lock that another process holds."""
-_TRIES = 5
+_TRIES = 20
 """How often a file is made that others remove before it is locked."""
 
 

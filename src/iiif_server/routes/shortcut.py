@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from iiif_server.errors import IiifServerError, OriginalChangedError
+from iiif_server.errors import IiifServerError
 from iiif_server.routes.answering import image_answer
 from iiif_server.routes.asked import Asked, asked_in
 from iiif_server.routes.headers import image_link
@@ -26,8 +26,8 @@ class Shortcut:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
         asked = _asked(scope)
-        answer = None if asked is None else await _answer(asked, Request(scope, receive))
-        await (answer or self._app)(scope, receive, send)
+        answer = self._app if asked is None else await _answer(asked, Request(scope, receive))
+        await answer(scope, receive, send)
 
 
 def _asked(scope: Scope) -> Asked | None:
@@ -36,17 +36,12 @@ def _asked(scope: Scope) -> Asked | None:
     return asked_in(scope["app"].state.services, scope) if scope.get("raw_path") else None
 
 
-async def _answer(asked: Asked, request: Request) -> Response | None:
-    """The answer; None where the original is to be looked for once more."""
+async def _answer(asked: Asked, request: Request) -> Response:
     resolved = asked.resolved
     permission = Permission(resolved.original.identifier)
     link = image_link(asked.base_uri, asked.canonical, asked.version)
     noted_of(request.scope).kind = asked.kind
     try:
         return await image_answer(request, asked.provided, permission, resolved, link)
-    except OriginalChangedError:
-        # Nobody held it: it was replaced, or evicted. Its source finds or fetches the one of now.
-        noted_of(request.scope).kind = None
-        return None
     except IiifServerError as error:
         return refusal(error)
