@@ -4,6 +4,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,6 +235,35 @@ class TestRequests:
         assert [answer.status for answer in found] == [413]
 
 
+def _say_nothing(edge: Server) -> None:
+    started = time.monotonic()
+    with connected(edge) as silent:
+        assert [answer.status for answer in answers(received(silent))] in ([], [408])
+    assert time.monotonic() - started < 35
+
+
+def _come_in_drops(edge: Server) -> None:
+    started = time.monotonic()
+    with connected(edge) as slow:
+        slow.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
+        slow.settimeout(0.5)
+        data = None
+        while data is None and time.monotonic() - started < 35:
+            try:
+                data = slow.recv(1000)
+            except TimeoutError:
+                slow.sendall(b"X: y\r\n")
+    assert data is not None
+    assert data.startswith(b"HTTP/1.1 408")
+
+
+def _begin_a_second_head(edge: Server) -> None:
+    with connected(edge) as slow:
+        slow.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea")
+        found = answers(received(slow))
+    assert [answer.status for answer in found] == [200, 408]
+
+
 class TestBounds:
     """What one connection, and all of them, may cost."""
 
@@ -269,31 +299,11 @@ class TestBounds:
             connection.sendall(start)
             assert taken(connection, piece) < 1 << 27
 
-    def test_a_connection_that_says_nothing_is_closed(self, edge: Server) -> None:
-        started = time.monotonic()
-        with connected(edge) as silent:
-            assert [answer.status for answer in answers(received(silent))] in ([], [408])
-        assert time.monotonic() - started < 35
-
-    def test_a_head_that_comes_in_drops_is_not_waited_for(self, edge: Server) -> None:
-        started = time.monotonic()
-        with connected(edge) as slow:
-            slow.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
-            slow.settimeout(0.5)
-            data = None
-            while data is None and time.monotonic() - started < 35:
-                try:
-                    data = slow.recv(1000)
-                except TimeoutError:
-                    slow.sendall(b"X: y\r\n")
-        assert data is not None
-        assert data.startswith(b"HTTP/1.1 408")
-
-    def test_a_second_head_is_not_waited_for_longer_than_a_first(self, edge: Server) -> None:
-        with connected(edge) as slow:
-            slow.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea")
-            found = answers(received(slow))
-        assert [answer.status for answer in found] == [200, 408]
+    def test_who_does_not_say_what_he_wants_is_not_waited_for(self, edge: Server) -> None:
+        slow = (_say_nothing, _come_in_drops, _begin_a_second_head)
+        with ThreadPoolExecutor(len(slow)) as threads:
+            for done in [threads.submit(ask, edge) for ask in slow]:
+                done.result()
 
     def test_connections_above_the_bound_are_turned_away_and_the_others_go_on(
         self, edge: Server

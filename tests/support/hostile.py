@@ -84,14 +84,13 @@ def png_header(
 
 
 def packed_zeros(length: int) -> bytes:
-    """So many zeros, compressed as far as deflate can."""
-    packing = zlib.compressobj(9)
-    block = bytes(1 << 20)
-    parts = [
-        packing.compress(block[: min(len(block), length - at)])
-        for at in range(0, length, len(block))
-    ]
-    return b"".join(parts) + packing.flush()
+    """So many zeros, compressed as well as it goes (RFC 1950); in next to no time."""
+    pieces, rest = divmod(length, 1 << 20)
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    piece = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    last = packer.compress(bytes(rest)) + packer.flush()
+    adler = length % 65_521 << 16 | 1
+    return b"\x78\xda" + piece * pieces + last + adler.to_bytes(4, "big")
 
 
 def png_bomb(width: int, height: int, *, interlaced: int = 0) -> bytes:
