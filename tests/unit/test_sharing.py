@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from iiif_server.context import memory_for_images, share_of
+from iiif_server.context import _threads, memory_for_images, share_of
 from iiif_server.reloading import changes
 from iiif_server.settings import Settings
 
@@ -46,3 +46,13 @@ def test_what_has_changed_is_named_and_what_needs_a_restart_apart() -> None:
     new = Settings(http_port=2, cache_path=Path("b"), info_cache_size=7, http_processes=3)
     assert changes(old, new) == (["cache_path"], ["http_port", "http_processes"])
     assert changes(old, old) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("cores", "processes", "threads"),
+    [(1, 2, 1), (2, 1, 2), (2, 3, 2), (8, 9, 2), (8, 1, 8), (64, 4, 16)],
+)
+def test_an_image_process_has_two_threads_or_its_share_of_the_cores(
+    cores: int, processes: int, threads: int
+) -> None:
+    assert _threads(cores, processes) == threads

@@ -137,6 +137,13 @@ def test_a_level_takes_what_the_tiles_under_the_box_do() -> None:
     assert megabytes(replace(on_level, level=small)) < 100
 
 
+def test_what_is_made_larger_of_a_level_is_there_more_than_once() -> None:
+    turned = Turn(mirror=True, quarters=1)
+    work = plan(box=Box(0, 0, 40, 40), size=square(1990), turn=turned).work
+    level = Level(Path("part"), Grid(STORED, square(512)), work)
+    assert 48 < megabytes(replace(plan(), level=level)) < 100, "48 MB are taken"
+
+
 def test_effort_is_that_of_decoding_down_to_the_region_and_of_encoding() -> None:
     top = Box(0, 0, 512, 512)
     assert cost_of_render(plan(box=top)).effort < cost_of_render(plan()).effort < STORED.area
