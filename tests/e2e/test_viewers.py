@@ -13,7 +13,7 @@ from e2e.browsers import Visit, Visitor
 from e2e.static import serving
 from support.servers import Server
 
-MODULES = Path(__file__).parent / "viewers" / "node_modules"
+PACKAGES = Path(__file__).parent / "viewers" / "packages"
 NAME = "vier farben.jpg"
 WRITTEN = "pictures:maps%2Fvier%20farben.jpg"
 COLOURS = {
@@ -42,8 +42,8 @@ Mirador.viewer({ id: "mirador", windows: [{ manifestId: at.get("manifest") }] })
 def viewers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a web server with both viewers: another origin than that of the images."""
     folder = tmp_path_factory.mktemp("viewers")
-    (folder / "mirador").symlink_to(MODULES / "mirador" / "dist")
-    (folder / "uv").symlink_to(MODULES / "universalviewer" / "dist")
+    (folder / "mirador").symlink_to(PACKAGES / "mirador" / "dist")
+    (folder / "uv").symlink_to(PACKAGES / "universalviewer" / "dist")
     (folder / "mirador.html").write_text(MIRADOR)
     with serving(folder) as url:
         yield url

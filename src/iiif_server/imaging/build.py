@@ -28,6 +28,9 @@ _BYTES_A_PIXEL = 0.4
 """Of a tile, about."""
 _MOST_COEFFICIENTS = 1_500_000_000
 """Bytes of coefficients above which the tiles are cut in several passes."""
+_THOROUGH_FROM = 8
+"""The scale factor from which tiles are encoded with all that an encoder can do: everyone who opens
+an image loads them, and a 48th of its pixels is all that they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +202,9 @@ def _tiles(
     plan: BuildPlan, scale_factor: int, level: raster.Pixels, quality: int
 ) -> Iterator[tuple[Tile, bytes]]:
     """The tiles of one level, encoded."""
-    return _cut_tiles(plan, scale_factor, raster.cut(level, plan.grid.tile.width, quality))
+    thorough = scale_factor >= _THOROUGH_FROM
+    cut = raster.cut(level, plan.grid.tile.width, quality, thorough=thorough)
+    return _cut_tiles(plan, scale_factor, cut)
 
 
 def _cut_tiles(

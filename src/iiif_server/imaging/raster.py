@@ -1,5 +1,6 @@
 """Pixels through libvips; Pillow where the libvips wheel has no decoder or encoder."""
 
+import functools
 import logging
 import os
 import warnings
@@ -118,8 +119,27 @@ def halved(pixels: Pixels) -> Pixels:
     return pixels.resize(0.5, kernel="lanczos3").copy_memory()
 
 
-def cut(pixels: Pixels, side: int, quality: int) -> zipfile.ZipFile:
-    """The JPEGs of all square tiles, `{column}_{row}.jpg`; pixels are asked for once, in order."""
+@functools.cache
+def _quantises_by_trellis() -> bool:
+    """Whether libvips has mozjpeg's encoder; it says nothing where it has another."""
+    noise: Pixels = pyvips.Image.gaussnoise(64, 64, mean=128, sigma=40, seed=1).cast("uchar")
+    plain, by_trellis = (
+        noise.jpegsave_buffer(optimize_coding=True, trellis_quant=trellis)
+        for trellis in (False, True)
+    )
+    return len(by_trellis) < len(plain)
+
+
+def cut(pixels: Pixels, side: int, quality: int, *, thorough: bool = False) -> zipfile.ZipFile:
+    """The JPEGs of all square tiles, `{column}_{row}.jpg`; pixels are asked for once, in order.
+
+    `thorough` takes five times as long: about 5 % fewer bytes that are a little nearer to the
+    pixels than those of `quality`, where the encoder knows how.
+    """
+    coding = f"Q={quality},optimize_coding"
+    if thorough and _quantises_by_trellis():
+        # By itself trellis takes 10 % off, and too much of the picture; a step finer gives it back.
+        coding = f"Q={min(quality + 1, 100)},optimize_coding,trellis_quant"
     tiles = pixels.dzsave_buffer(
         basename="tiles",
         container="zip",
@@ -128,7 +148,7 @@ def cut(pixels: Pixels, side: int, quality: int) -> zipfile.ZipFile:
         tile_size=side,
         overlap=0,
         skip_blanks=-1,
-        suffix=f".jpg[Q={quality},optimize_coding,keep=icc]",
+        suffix=f".jpg[{coding},keep=icc]",
         keep="icc",
     )
     return zipfile.ZipFile(BytesIO(tiles))

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pyvips
 from PIL import Image
 
 from iiif_server.errors import DamagedOriginalError, NotKeptError
 from iiif_server.image_api.geometry import Dimensions, square
 from iiif_server.imaging import build as building
+from iiif_server.imaging import raster
 from iiif_server.imaging.build import BuildPlan, build, expected_length, first_reduced
 from iiif_server.imaging.header import probe
 from iiif_server.imaging.originals import OpenOriginal
@@ -201,3 +203,30 @@ def test_tile_that_a_part_does_not_have_is_a_key_error(tmp_path: Path) -> None:
     with OpenPart(tmp_path / "part") as opened, pytest.raises(KeyError):
         opened.read(Tile(1, 0, 0), grid)
     assert grid.dimensions == Dimensions(WIDTH, HEIGHT)
+
+
+@pytest.mark.skipif(not raster._quantises_by_trellis(), reason="libvips is without mozjpeg")
+@pytest.mark.parametrize("quality", [60, 80, 100])
+def test_what_is_encoded_thoroughly_is_smaller_and_nearer_than_what_is_as_small(
+    quality: int,
+) -> None:
+    pixels = pictures.photograph(512, 512)
+    level = pyvips.Image.new_from_array(pixels)
+
+    def tile(quality: int, *, thorough: bool) -> bytes:
+        with raster.cut(level, 512, quality, thorough=thorough) as tiles:
+            return tiles.read("tiles_files/0/0_0.jpg")
+
+    def error(data: bytes) -> float:
+        shown = np.asarray(Image.open(io.BytesIO(data)).convert("L"), dtype=float)
+        return float(((shown - pictures.luma(pixels)) ** 2).mean())
+
+    best = tile(quality, thorough=True)
+    as_small = next(
+        data
+        for lower in range(quality, 0, -1)
+        if len(data := tile(lower, thorough=False)) <= len(best)
+    )
+    assert len(best) < len(tile(quality, thorough=False))
+    assert error(best) < error(as_small)
+    assert b"\xff\xc0" in best  # baseline: progressive ones are decoded at half the speed
