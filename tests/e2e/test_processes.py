@@ -16,7 +16,7 @@ import pytest
 
 from support import pictures
 from support.apps import _descendants as descendants
-from support.servers import ServerProcess
+from support.servers import TRUST, ServerProcess
 
 pytestmark = pytest.mark.e2e
 
@@ -80,7 +80,7 @@ class Readers:
             time.sleep(0.01)
 
     def _read(self, number: int) -> None:
-        with httpx.Client(base_url=self._url, timeout=60, trust_env=False) as client:
+        with httpx.Client(base_url=self._url, timeout=60, trust_env=False, verify=TRUST) as client:
             width = 100 + number
             while not self._over.is_set():
                 try:
@@ -184,7 +184,7 @@ def test_two_processes_make_one_pyramid_and_one_full_size_image(tmp_path: Path) 
             path = "0,0,512,512/max" if number % 2 else "full/max"
             suffix = "jpg" if number % 2 else "png"
             url = f"{process.url}/pictures:a.jpg/{path}/0/default.{suffix}"
-            return httpx.get(url, timeout=60, trust_env=False).status_code
+            return httpx.get(url, timeout=60, trust_env=False, verify=TRUST).status_code
 
         with ThreadPoolExecutor(24) as threads:
             assert set(threads.map(ask, range(24))) == {200}
@@ -200,5 +200,7 @@ def test_two_processes_make_one_pyramid_and_one_full_size_image(tmp_path: Path) 
 
 
 def _has(process: ServerProcess, identifier: str) -> bool:
-    answer = httpx.get(f"{process.url}/{identifier}/info.json", timeout=60, trust_env=False)
+    answer = httpx.get(
+        f"{process.url}/{identifier}/info.json", timeout=60, trust_env=False, verify=TRUST
+    )
     return answer.status_code == 200

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ ADMIN_TOKEN = "the-token-of-these-tests"
 """For `admin.token`; no secret."""
 
 _STARTUP_SECONDS = 60
+TRUST = ssl.create_default_context()
+"""Read once: httpx would read all certificates anew for each request, for longer than it takes."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class ServerProcess:
         while time.monotonic() < deadline:
             assert self.popen.poll() is None, self.log
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.url}/health", trust_env=False).is_success:
+                if httpx.get(f"{self.url}/health", trust_env=False, verify=TRUST).is_success:
                     return
             time.sleep(0.1)
         raise AssertionError(self.log)
@@ -102,12 +105,13 @@ class ServerProcess:
         self.popen.wait()
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=120, trust_env=False)
+        return httpx.get(f"{self.url}{path}", timeout=120, trust_env=False, verify=TRUST)
 
     def status(self) -> Any:
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         url = f"{self.url}/admin/status"
-        return httpx.get(url, timeout=120, trust_env=False, headers=headers).json()
+        answer = httpx.get(url, timeout=120, trust_env=False, verify=TRUST, headers=headers)
+        return answer.json()
 
 
 @contextlib.contextmanager
@@ -152,7 +156,7 @@ def _wait_until_ready(
     while time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{url}/health").status_code == 200:
+            if httpx.get(f"{url}/health", verify=TRUST).status_code == 200:
                 return
         time.sleep(0.1)
     raise AssertionError(log.read_text())

@@ -109,13 +109,21 @@ def build(plan: BuildPlan, original: OpenOriginal) -> int:
 
 
 def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
-    """The tiles from `first_reduced` down to one tile, each level made of the one above it."""
+    """The tiles from `first_reduced` down to one tile, each level made of the one above it.
+
+    The first level has three quarters of the pixels, and those from `_THOROUGH_FROM` down take
+    about as long to encode: they keep a core busy each.
+    """
     first = first_reduced(plan.header)
     pixels = _upright(plan, original, first // 2)
-    for scale_factor in plan.grid.scale_factors:
-        if scale_factor >= first:
-            pixels = _halved(pixels)
-            yield from _tiles(plan, scale_factor, pixels, plan.reduced_quality)
+    with ThreadPoolExecutor(max_workers=2) as beside:
+        encoding = []
+        for scale_factor in plan.grid.scale_factors:
+            if scale_factor >= first:
+                pixels = _halved(pixels)
+                encoding.append((scale_factor, beside.submit(_cut, plan, scale_factor, pixels)))
+        for scale_factor, cut in encoding:
+            yield from _unpacked(plan, scale_factor, cut.result())
 
 
 def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
@@ -130,17 +138,17 @@ def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Ti
             with suppress(jpegtran.LosslessFailedError):
                 yield from _own_tiles(plan, original)
                 if half is not None:
-                    yield from _cut_tiles(plan, halved[0], half.result())
+                    yield from _unpacked(plan, halved[0], half.result())
                 return
-    yield from _tiles(plan, 1, _upright(plan, original, 1), plan.full_quality)
+    full = raster.cut(_upright(plan, original, 1), plan.grid.tile.width, plan.full_quality)
+    yield from _unpacked(plan, 1, full)
     if halved:
-        yield from _cut_tiles(plan, halved[0], _half(plan, original))
+        yield from _unpacked(plan, halved[0], _half(plan, original))
 
 
 def _half(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:
     """The tiles at half resolution."""
-    level = _halved(_upright(plan, original, 1))
-    return raster.cut(level, plan.grid.tile.width, plan.reduced_quality)
+    return _cut(plan, 2, _halved(_upright(plan, original, 1)))
 
 
 def _upright(plan: BuildPlan, original: OpenOriginal, shrink: int) -> raster.Pixels:
@@ -198,16 +206,13 @@ def _own_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, 
             yield tile, data
 
 
-def _tiles(
-    plan: BuildPlan, scale_factor: int, level: raster.Pixels, quality: int
-) -> Iterator[tuple[Tile, bytes]]:
-    """The tiles of one level, encoded."""
-    thorough = scale_factor >= _THOROUGH_FROM
-    cut = raster.cut(level, plan.grid.tile.width, quality, thorough=thorough)
-    return _cut_tiles(plan, scale_factor, cut)
+def _cut(plan: BuildPlan, scale_factor: int, level: raster.Pixels) -> zipfile.ZipFile:
+    """The tiles of one reduced level, encoded."""
+    side, thorough = plan.grid.tile.width, scale_factor >= _THOROUGH_FROM
+    return raster.cut(level, side, plan.reduced_quality, thorough=thorough)
 
 
-def _cut_tiles(
+def _unpacked(
     plan: BuildPlan, scale_factor: int, cut: zipfile.ZipFile
 ) -> Iterator[tuple[Tile, bytes]]:
     with cut:

@@ -1,11 +1,11 @@
 """Connections to permitted addresses only: what was checked is what is connected to."""
 
 import asyncio
+import functools
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import httpcore
@@ -39,7 +39,7 @@ class Names:
 
     async def look_up(self, host: str, port: int) -> list[str]:
         """All addresses of a host, in the system's order."""
-        ask = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        ask = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
         except (OSError, ValueError) as error:  # the latter for what is no name at all
@@ -168,14 +168,20 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         await self._network.sleep(seconds)
 
 
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    """The certificates of this process: reading them takes 40 ms, and they stay what they are."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class GuardedTransport(httpx.AsyncHTTPTransport):
     """httpx's transport over a guarded network; proxies of the environment play no part."""
 
     def __init__(self, network: GuardedNetwork, connections: int) -> None:
-        super().__init__(trust_env=False)
+        super().__init__(verify=_trust(), trust_env=False)
         # httpx offers no way to pass a network backend; httpcore, which it is built on, does.
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(trust_env=False),
+            ssl_context=_trust(),
             max_connections=connections,
             # No connection is used twice: what an upstream sends beyond the end of one original
             # would be read as the start of the next one's answer, and a connection that is being

@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from iiif_server.errors import SourceUnavailableError
@@ -44,9 +45,10 @@ def upstream(certificate: Path) -> Iterator[Upstream]:
 def fetcher_below(root: Path, *trusted: Path) -> Fetcher:
     """A fetcher that trusts these certificates besides those that all do."""
     fetcher = Fetcher(fetching(), 1, root / ".incoming")
-    transport = fetcher._client._transport
+    trust = httpx.create_ssl_context()  # one of its own: all fetchers of a process share theirs
     for certificate in trusted:
-        transport._pool._ssl_context.load_verify_locations(certificate)  # type: ignore[attr-defined]
+        trust.load_verify_locations(certificate)
+    fetcher._client._transport._pool._ssl_context = trust  # type: ignore[attr-defined]
     return fetcher
 
 
