@@ -31,6 +31,9 @@ def serving(folder: Path, settings: str = "") -> Iterator[ServerProcess]:
     process = ServerProcess(folder, written(folder, settings))
     process.start()
     try:
+        deadline = time.monotonic() + 60
+        while len(answering(process, 10)) < 2:  # the first to be ready answers alone at first
+            assert time.monotonic() < deadline, process.log
         yield process
         if process.runs:
             process.end()
