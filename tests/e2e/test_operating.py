@@ -168,7 +168,7 @@ def processes_of(server: Server) -> list[int]:
     return [
         pid
         for pid, parent in parents().items()
-        if parent == server.pid and b"serve-share" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if parent == server.pid and b"serve-share" in command(pid)
     ]
 
 
@@ -196,9 +196,17 @@ def workers_of(server: Server) -> list[int]:
     (fork_server,) = [
         pid
         for pid, parent in parents().items()
-        if parent == server.pid and b"forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        if parent == server.pid and b"forkserver" in command(pid)
     ]
     return [pid for pid, parent in parents().items() if parent == fork_server]
+
+
+def command(pid: int) -> bytes:
+    """How a process was started; nothing if it has ended meanwhile."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def parents() -> dict[int, int]:
