@@ -347,7 +347,8 @@ def test_files_garbled_under_running_servers_are_never_served(
 ) -> None:
     cache = tmp_path / "cache"
     order = random.Random(5)  # noqa: S311 - repeatable, not secret
-    with server(tmp_path / "server", originals, cache) as process:
+    from_disk = "[cache]\nmemory_bytes = 0\n"
+    with server(tmp_path / "server", originals, cache, from_disk) as process:
         assert_all_right(process, right)
         with Storm([process.url], [right, without_pyramids]).raging() as storm:
             for _ in range(40):
