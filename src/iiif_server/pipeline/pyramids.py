@@ -55,7 +55,8 @@ class PyramidOptions(BaseModel):
     tile_size: int = Field(default=512, ge=128, le=4096)
     """Side of the tiles, a power of two; also what info.json announces."""
     quality: int = Field(default=80, ge=1, le=100)
-    """JPEG quality of the reduced levels; full-resolution tiles of JPEGs are the original's."""
+    """JPEG quality of the reduced levels (from 1/8 down, in fewer bytes); full-resolution tiles of
+    JPEGs are the original's."""
 
     @field_validator("tile_size")
     @classmethod
