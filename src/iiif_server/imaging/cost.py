@@ -96,6 +96,8 @@ def cost_of_build(plan: BuildPlan) -> Cost:
     decoding = _decoding(header, shrink, header.stored.height)
     turned = 0 if header.orientation == UPRIGHT else _RGB * area // shrink**2
     bytes_ = decoding.bytes + turned + _tiles_bytes(area // shrink**2)
+    if plan.part is Part.REDUCED:
+        bytes_ += _tiles_bytes(area // shrink**2 // 4)  # encoded beside the level above it
     effort = decoding.effort + 5 * area // shrink**2
     if plan.part is Part.DETAIL and plan.lossless and _cuts(plan):
         held = _coefficient_bytes(header) * area
