@@ -57,8 +57,9 @@ _EVICT_AGAIN_AFTER = 60.0
 """Seconds for which eviction for a reason is left alone when it did not help."""
 _MANY = 64
 """Entries of a group from which on it is remembered which there are: listing fewer is as quick."""
-_COMMIT_TRIES = 5
-"""The folder of a group may be removed, being empty, between making it and using it."""
+_COMMIT_TRIES = 50
+"""The folder of a group may be removed, being empty, between making it and using it: up to one time
+in eight where others do nothing but evict, and as likely the next time."""
 _THIS_FILE_ONLY = {
     errno.ENOENT,
     errno.EEXIST,
