@@ -26,7 +26,7 @@ async def image_answer(
     noted_of(request.scope).stages = resolved.stages
     tag, modified = resolved.key.digest, resolved.original.modified
     headers = {
-        "Cache-Control": provided.cache_control(permission),
+        "Cache-Control": str(provided.caching(permission)),
         "Link": link,
         **validators(tag, modified, weak=not resolved.repeatable),
     }

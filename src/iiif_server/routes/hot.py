@@ -296,7 +296,7 @@ def _answer(asked: Asked, data: bytes, tag: str, valid: Mapping[str, str], engin
     headers = {
         "content-length": str(len(data)),
         "content-type": media_type,
-        "cache-control": asked.provided.public_caching(original.identifier.type),
+        "cache-control": str(asked.provided.public_caching(original.identifier.type)),
         "link": image_link(asked.base_uri, asked.canonical, asked.version),
         **valid,
         "server-timing": f'engine;desc="{engine}"',

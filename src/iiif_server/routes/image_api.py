@@ -166,7 +166,7 @@ class _Call:
 
     def caching(self, permission: Permission) -> dict[str, str]:
         """The header that says for how long clients may keep what they get."""
-        return {"Cache-Control": self.provided.cache_control(permission)}
+        return {"Cache-Control": str(self.provided.caching(permission))}
 
     @property
     def exact(self) -> ExactRequest:

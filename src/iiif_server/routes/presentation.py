@@ -25,6 +25,7 @@ from iiif_server.pages.paging import Place, page_of, parse_place
 from iiif_server.presentation.collection import Reference, collection, parts
 from iiif_server.presentation.manifest import MEDIA_TYPE, Picture, label_of, level_2, manifest
 from iiif_server.routes.addresses import written_identifier
+from iiif_server.routes.caching import strictest
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.headers import SAFE_IN_URIS
 from iiif_server.routes.hot import offer
@@ -255,7 +256,7 @@ def _manifest(request: Request, provided: Services, id_: str, seen: Sequence[_Se
     tag = blake2b(content, digest_size=16).hexdigest()
     modified = max(one.modified for one in seen)
     headers = {
-        "Cache-Control": _caching(provided, [one.permission for one in seen]),
+        "Cache-Control": str(strictest(provided.caching(one.permission) for one in seen)),
         **validators(tag, modified),
     }
     if is_not_modified(request.headers, tag, modified):
@@ -263,14 +264,6 @@ def _manifest(request: Request, provided: Services, id_: str, seen: Sequence[_Se
     if len(seen) == 1 and provided.may_repeat(seen[0].permission):
         offer(request, seen[0].original, tag, modified)
     return Response(content, media_type=MEDIA_TYPE, headers=headers)
-
-
-def _caching(provided: Services, permissions: Sequence[Permission]) -> str:
-    """For how long clients may keep what is about all of these: as long as about each of them."""
-    return min(
-        (provided.cache_control(permission) for permission in permissions),
-        key=lambda text: (not text.startswith("private"), int(text.rpartition("=")[2])),
-    )
 
 
 async def _of_folder(

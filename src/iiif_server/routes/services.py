@@ -26,6 +26,7 @@ from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.pipeline.shelves import Shelves
 from iiif_server.presentation.options import PresentationOptions
 from iiif_server.routes.addresses import Addressing
+from iiif_server.routes.caching import Caching
 from iiif_server.routes.credentials import Credentials
 from iiif_server.routes.journal import Journal
 from iiif_server.routes.readiness import Readiness
@@ -141,18 +142,18 @@ class Services:
         source = self.originals.source(permission.identifier.type)
         return permission.grant is None and not source.asks_elsewhere
 
-    def public_caching(self, type_: str) -> str:
-        """For how long clients may keep what everybody may see of a type."""
+    def public_caching(self, type_: str) -> Caching:
+        """For how long clients may cache what everybody may see of a type."""
         options = self.types[type_]
-        return f"max-age={options.cache_for}{', immutable' if options.immutable else ''}"
+        return Caching(options.cache_for, immutable=options.immutable)
 
-    def cache_control(self, permission: Permission) -> str:
-        """For how long clients may keep what they get: no longer than they may see it."""
-        type_ = permission.identifier.type
+    def caching(self, permission: Permission) -> Caching:
+        """For how long clients may cache what they get: no longer than they may see it."""
+        public = self.public_caching(permission.identifier.type)
         if permission.grant is None or self.signatures is None:
-            return self.public_caching(type_)
-        seconds = self.types[type_].cache_for
-        return f"private, max-age={min(seconds, self.signatures.seconds_left(permission.grant))}"
+            return public
+        left = self.signatures.seconds_left(permission.grant)
+        return Caching(min(public.seconds, left), private=True)
 
     def offer(self, type_: str, header: ImageHeader) -> Service:
         """What is offered for an image of a type."""

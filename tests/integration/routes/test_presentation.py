@@ -327,6 +327,42 @@ class TestSeveralImages:
         again = await server.get(path, If_None_Match=response.headers["etag"])
         assert again.status_code == 304
 
+    async def test_every_cache_setting_of_a_type_holds_for_its_manifests(
+        self, tmp_path_factory: pytest.TempPathFactory
+    ) -> None:
+        closed = {"source": "disk", "access": "signed"}
+        types = {
+            "plain": {"source": "disk", "cache_for": 50},
+            "none": {"source": "disk", "cache_for": 0},
+            "fixed": {"source": "disk", "immutable": True, "cache_for": 1000},
+            "brief": {"source": "disk", "immutable": True, "cache_for": 10},
+            "closed": closed | {"immutable": True, "cache_for": 5},
+        }
+        async with serving(tmp_path_factory.mktemp("cached"), types=types) as server:
+            for name in types:
+                server.put(name, "pic.jpg", picture())
+            secret = signed(server, "pic.jpg")
+            for wanted, written in {
+                "max-age=50": "plain:pic.jpg",
+                "max-age=0": "none:pic.jpg",
+                "max-age=1000, immutable": "fixed:pic.jpg",
+                "private, max-age=5": secret,
+            }.items():
+                for document_ in ("manifest.json", "info.json"):
+                    response = await server.get(f"/{written}/{document_}")
+                    assert response.status_code == 200, response.text
+                    assert response.headers["cache-control"] == wanted
+            for wanted, together in {
+                "max-age=50": "plain:pic.jpg,fixed:pic.jpg",
+                "max-age=10, immutable": "fixed:pic.jpg,brief:pic.jpg",
+                "max-age=0": "brief:pic.jpg,none:pic.jpg",
+                "private, max-age=5": f"{secret},fixed:pic.jpg",
+                "private, max-age=0": f"{secret},none:pic.jpg",
+            }.items():
+                response = await server.get(f"/manifest.json?identifiers={together}")
+                assert response.status_code == 200, response.text
+                assert response.headers["cache-control"] == wanted
+
     async def test_without_identifiers_the_address_says_what_it_needs(self, server: Server) -> None:
         assert_problem(await server.get("/manifest.json"), 400, "identifiers")
 
