@@ -1,6 +1,7 @@
 """What a page tells of an image, in words: a function of its header and its info.json. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -85,8 +86,9 @@ def _original(header: ImageHeader, size: int, modified: float) -> Iterator[Fact]
     yield _fact("Colour", f"{_COLOURS[header.colour]}{profile}{transparent}")
     if header.jpeg is not None and header.jpeg.mcu is not None and header.jpeg.plain:
         yield _fact("Full resolution", "the original's own data, not compressed again")
-    changed = datetime.fromtimestamp(modified, UTC)
-    yield _fact("File of", f"{changed.day} {changed:%B %Y}")
+    with suppress(ValueError, OverflowError, OSError):  # a year before 1 or after 9999
+        changed = datetime.fromtimestamp(modified, UTC)
+        yield _fact("File date", f"{changed.day} {changed:%B} {changed.year}")
 
 
 def rights_name(uri: str) -> str:

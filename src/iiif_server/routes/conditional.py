@@ -1,6 +1,7 @@
 """Conditional requests (RFC 9110, 13)."""
 
 import calendar
+import math
 from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
@@ -9,17 +10,21 @@ from functools import lru_cache
 def validators(tag: str, modified: float, *, weak: bool = False) -> dict[str, str]:
     """The headers by which a client can ask later whether anything has changed.
 
-    A weak tag promises the same picture and not the same bytes (RFC 9110, 8.8.1).
+    A weak tag promises the same picture and not the same bytes (RFC 9110, 8.8.1). There is no
+    `Last-Modified` for a time outside the years 1 to 9999, which file systems can hold and HTTP
+    dates cannot; the tag suffices.
     """
-    return {
-        "ETag": f'W/"{tag}"' if weak else f'"{tag}"',
-        "Last-Modified": _http_date(int(modified)),
-    }
+    headers = {"ETag": f'W/"{tag}"' if weak else f'"{tag}"'}
+    date = _http_date(math.floor(modified))
+    return headers if date is None else headers | {"Last-Modified": date}
 
 
 @lru_cache(4096)  # of originals that are looked at just now
-def _http_date(seconds: int) -> str:
-    return formatdate(seconds, usegmt=True)
+def _http_date(seconds: int) -> str | None:
+    try:
+        return formatdate(seconds, usegmt=True)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def is_not_modified(headers: Mapping[str, str], tag: str, modified: float) -> bool:
@@ -36,5 +41,5 @@ def is_not_modified(headers: Mapping[str, str], tag: str, modified: float) -> bo
             date = calendar.timegm(parsedate_to_datetime(since).utctimetuple())
         except (ValueError, OverflowError):
             return False
-        return int(modified) <= date
+        return math.floor(modified) <= date
     return False

@@ -34,8 +34,29 @@ def test_the_original_is_told_of_in_words() -> None:
         "Original": "JPEG, 9.4 MB",
         "Colour": "Colour, with a colour profile",
         "Full resolution": "the original's own data, not compressed again",
-        "File of": "1 January 1970",
+        "File date": "1 January 1970",
     }
+
+
+@pytest.mark.parametrize(
+    ("modified", "date"),
+    [
+        (-62_135_596_800.0, "1 January 1"),
+        (-1.0, "31 December 1969"),
+        (253_402_300_799.0, "31 December 9999"),
+        # Years that file systems can hold and calendars cannot: no date.
+        (-62_135_596_801.0, None),
+        (253_402_300_800.0, None),
+        (2.0**62, None),
+        (-(2.0**62), None),
+    ],
+)
+def test_the_date_of_the_file_is_left_out_where_no_calendar_has_it(
+    modified: float, date: str | None
+) -> None:
+    told = {fact.label: fact.values[0].text for fact in facts(HEADER, 1, modified, {})}
+    assert told.get("File date") == date
+    assert "Dimensions" in told
 
 
 def test_rights_come_first_by_their_name_and_lead_to_their_text() -> None:

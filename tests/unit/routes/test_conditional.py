@@ -34,6 +34,29 @@ def test_validators_are_a_quoted_tag_and_a_date_in_gmt() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("modified", "date"),
+    [
+        (-62_135_596_800.0, "Mon, 01 Jan 0001 00:00:00 GMT"),
+        (-0.5, "Wed, 31 Dec 1969 23:59:59 GMT"),
+        (253_402_300_799.0, "Fri, 31 Dec 9999 23:59:59 GMT"),
+        (-62_135_596_801.0, None),
+        (253_402_300_800.0, None),
+        (2.0**62, None),
+        (-(2.0**62), None),
+    ],
+)
+def test_a_time_that_no_http_date_can_hold_leaves_only_the_tag(
+    modified: float, date: str | None
+) -> None:
+    headers = validators(TAG, modified)
+    assert headers.get("Last-Modified") == date
+    assert headers["ETag"] == '"33a64df5"'
+    assert not is_not_modified(
+        {"if-modified-since": "Fri, 31 Dec 9999 23:59:59 GMT"}, TAG, max(modified, 253402300800)
+    )
+
+
 def test_a_client_that_sends_no_condition_gets_the_answer() -> None:
     assert not is_not_modified({}, TAG, CHANGED)
 
