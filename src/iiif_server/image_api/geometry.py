@@ -106,6 +106,28 @@ class Limits:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class OutputLimits:
+    """The server's limits on the images that it makes; those of one image follow from its size.
+
+    `^max` of every region is as large as `maxArea` in info.json says (Image API 3.0, 4.2). So the
+    bound on upscaling is part of what each image publishes: no image is made with more pixels than
+    `max_upscale_area`, unless the original itself has more.
+    """
+
+    max_width: int | None = None
+    max_height: int | None = None
+    max_area: int | None = None
+    max_upscale_area: int | None = None
+
+    def of(self, image: Dimensions) -> Limits:
+        """The limits that an image of these dimensions publishes, and that hold for it."""
+        area = self.max_area
+        if self.max_upscale_area is not None:
+            area = _least(area, max(self.max_upscale_area, image.area))
+        return Limits(self.max_width, self.max_height, area)
+
+
 _PRECISION = 10**12
 """To which part of a pixel the square root of an area is known."""
 

@@ -58,7 +58,7 @@ _INSTEAD = {
     "temp_pathname": "nothing to set: parts are written beside what they become",
     "print_stack_trace": "errors never tell of the inside",
     "log_error_responses": "see log_level",
-    "max_scale": "see limits.max_area",
+    "max_scale": "see limits.max_upscale_area",
     "generate_https_links": "have the proxy send X-Forwarded-Proto, or set base_url",
 }
 """What to do instead of settings that begin like this; the first that fits counts."""

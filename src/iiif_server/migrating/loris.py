@@ -18,7 +18,7 @@ _LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "err
 _INSTEAD = {
     "loris.Loris.run_as": "the service manager says who runs it",
     "loris.Loris.cors": "every origin may read images: nothing to set",
-    "loris.Loris.max_size_above_full": "see limits.max_area",
+    "loris.Loris.max_size_above_full": "see limits.max_upscale_area",
     "loris.Loris.": "nothing to set",
     "logging.": "logs go to standard error; see log_level",
     "img_info.": "headers are kept in memory: info_cache_size",

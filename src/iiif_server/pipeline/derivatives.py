@@ -22,7 +22,7 @@ from iiif_server.errors import (
     RenderFailedError,
 )
 from iiif_server.image_api.formats import Format, unsupported_format
-from iiif_server.image_api.geometry import Box, Limits
+from iiif_server.image_api.geometry import Box, OutputLimits
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
 from iiif_server.imaging.blame import too_much_memory
@@ -145,7 +145,7 @@ class Derivatives:
         tiled: TiledOriginals,
         quarantine: Quarantine,
         observer: Observer,
-        limits: Limits,
+        limits: OutputLimits,
         encoding: EncodingOptions,
         formats: Collection[Format],
         render_timeout: float,
@@ -193,7 +193,8 @@ class Derivatives:
                 original = await stack.enter_async_context(self._originals.hold(identifier))
             with stages.measure("header"):
                 header = await self._headers.of(original)
-            rendition = request.resolve(image_facts(header), self._limits)
+            limits = self._limits.of(header.dimensions)
+            rendition = request.resolve(image_facts(header), limits)
             pyramid = self._pyramids.of(original, header)
             yield self.resolved(original, header, rendition, pyramid, stages)
 

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt, model_validator
 
-from iiif_server.image_api.geometry import Limits
+from iiif_server.image_api.geometry import OutputLimits
 from iiif_server.imaging.inspection.bounds import Bounds
 from iiif_server.imaging.signatures import OriginalFormat
 
@@ -17,7 +17,10 @@ class LimitsOptions(BaseModel):
     max_height: PositiveInt | None = None
     """Highest image made (`maxHeight`); needs `max_width`, and is equal to it when unset."""
     max_area: PositiveInt = 400_000_000
-    """Most pixels in an image made (`maxArea`); upscaling needs a bound (Image API 3.0, 5.7)."""
+    """Most pixels in an image made; no `maxArea` in an info.json is above it."""
+    max_upscale_area: PositiveInt = 25_000_000
+    """Most pixels that an image is upscaled to. `maxArea` of an image is this, or the number of its
+    own pixels if that is larger."""
     max_source_pixels: PositiveInt = 1_000_000_000
     """Most pixels in an original; larger ones are refused by their header."""
     max_source_side: PositiveInt = 500_000
@@ -48,9 +51,9 @@ class LimitsOptions(BaseModel):
         return self
 
     @property
-    def output(self) -> Limits:
-        """The limits on images that are made, as they are published."""
-        return Limits(self.max_width, self.max_height, self.max_area)
+    def output(self) -> OutputLimits:
+        """The limits on images that are made."""
+        return OutputLimits(self.max_width, self.max_height, self.max_area, self.max_upscale_area)
 
     @property
     def source(self) -> Bounds:

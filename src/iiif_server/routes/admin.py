@@ -162,7 +162,9 @@ def _add_explanation(
         async with provided.derivatives.resolve(found, asked) as resolved:
             outlook = await provided.derivatives.outlook(resolved)
         rendition, facts = resolved.rendition, resolved.facts
-        canonical = canonical_parameters(rendition, facts, provided.limits, version)
+        canonical = canonical_parameters(
+            rendition, facts, provided.limits.of(facts.dimensions), version
+        )
         return Explanation(
             identifier=str(found),
             version=version.number,

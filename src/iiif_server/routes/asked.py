@@ -92,15 +92,16 @@ def _asked(provided: Services, scope: Scope) -> Asked | None:
     if image is None:
         return None
     written = path[len(name) + 1 :]
+    limits = provided.limits.of(image.facts.dimensions)
     try:
         request = parse_image_request(written, version)
         if request is None or request.format not in provided.formats:
             return None
-        rendition = request.resolve(image.facts, provided.limits)
+        rendition = request.resolve(image.facts, limits)
         base = provided.addressing.base(Request(scope))
     except IiifServerError:
         return None  # whoever says why says it in full
-    canonical = canonical_parameters(rendition, image.facts, provided.limits, version)
+    canonical = canonical_parameters(rendition, image.facts, limits, version)
     if provided.canonical_redirect and canonical != written:
         return None
     tile = None

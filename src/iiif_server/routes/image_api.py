@@ -212,9 +212,8 @@ async def _image(call: _Call, asked: ImageRequest) -> Response:
     # A signature for one spelling of a request does not hold for the canonical one.
     one_spelling = permission.grant is not None and permission.grant.exact
     async with call.provided.derivatives.resolve(permission.identifier, asked) as resolved:
-        canonical = canonical_parameters(
-            resolved.rendition, resolved.facts, call.provided.limits, call.version
-        )
+        limits = call.provided.limits.of(resolved.facts.dimensions)
+        canonical = canonical_parameters(resolved.rendition, resolved.facts, limits, call.version)
         link = image_link(call.base_uri, canonical, call.version)
         if (
             call.provided.canonical_redirect

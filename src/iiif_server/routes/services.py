@@ -10,7 +10,7 @@ from iiif_server.cache.memory import MemoryTier
 from iiif_server.cache.store import Store
 from iiif_server.errors import SignatureRefusedError
 from iiif_server.image_api.formats import Format
-from iiif_server.image_api.geometry import Limits
+from iiif_server.image_api.geometry import OutputLimits
 from iiif_server.image_api.identifier import Identifier, parse_identifier
 from iiif_server.image_api.information import Service
 from iiif_server.imaging.header import ImageHeader
@@ -71,7 +71,7 @@ class Services:
     """Those that this build can make."""
     lossless: bool
     """Whether the lossless engine is there."""
-    limits: Limits
+    limits: OutputLimits
     min_sizes_size: int
     credentials: Credentials | None
     """The token of those who run the server; None: there are no doors for them."""
@@ -159,7 +159,7 @@ class Services:
         """What is offered for an image of a type."""
         options = self.types[type_]
         return Service(
-            limits=self.limits,
+            limits=self.limits.of(header.dimensions),
             formats=self.formats,
             min_sizes_size=self.min_sizes_size,
             tile=self.pyramids.grid(header).tile,

@@ -8,6 +8,7 @@ from iiif_server.image_api.geometry import (
     Box,
     Dimensions,
     Limits,
+    OutputLimits,
     offered_sizes,
     offered_tile,
     round_half_up,
@@ -225,3 +226,22 @@ def test_an_offered_size_of_a_very_thin_image_is_within_the_limits() -> None:
     #  size limits expressed" -- Image API 3.0, 5.2
     limits = Limits(max_area=100)
     assert all(limits.allow(size) for size in offered_sizes(Dimensions(10_000, 1), 200, limits))
+
+
+@pytest.mark.parametrize(
+    ("limits", "image", "published"),
+    [
+        (OutputLimits(), square(200), Limits()),
+        (OutputLimits(max_area=100), square(200), Limits(max_area=100)),
+        (OutputLimits(max_upscale_area=50_000), square(200), Limits(max_area=50_000)),
+        (OutputLimits(max_upscale_area=40_000), square(200), Limits(max_area=40_000)),
+        (OutputLimits(max_upscale_area=39_999), square(200), Limits(max_area=40_000)),
+        (OutputLimits(None, None, 30_000, 50_000), square(200), Limits(max_area=30_000)),
+        (OutputLimits(None, None, 30_000, 10_000), square(200), Limits(max_area=30_000)),
+        (OutputLimits(500, 300, None, 1), square(200), Limits(500, 300, 40_000)),
+    ],
+)
+def test_an_image_publishes_the_bound_on_upscaling_or_its_own_area(
+    limits: OutputLimits, image: Dimensions, published: Limits
+) -> None:
+    assert limits.of(image) == published
