@@ -3,7 +3,7 @@
 import gzip
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -509,21 +509,28 @@ async def test_a_folder_of_many_files_is_shown_to_its_end(tmp_path: Path) -> Non
         assert "2999.jpg" in response.text
 
 
-async def test_originals_from_years_that_no_calendar_has_are_shown_like_others() -> None:
-    """Careless tools leave such times, and file systems such as XFS and tmpfs keep them."""
-    shared_memory = Path("/dev/shm")  # noqa: S108 - a tmpfs wherever there is Linux
-    if not shared_memory.is_dir():
+@pytest.fixture
+def shared_memory() -> Iterator[Path]:
+    """A folder on a file system that keeps times of any year; ext4 does not."""
+    tmpfs = Path("/dev/shm")  # noqa: S108 - wherever there is Linux
+    if not tmpfs.is_dir():
         pytest.skip("there is no tmpfs here")
-    with TemporaryDirectory(dir=shared_memory) as folder:
-        async with running_app(settings_below(Path(folder), types=TYPES_ON_DISK)) as server:
-            use_bundle(server, bundle(Path(folder) / "bundle"))
-            for seconds in (300_000_000_000, -63_000_000_000, 2**40):
-                name = f"dated/{seconds}.jpg"
-                path = server.put("plates", name, picture())
-                os.utime(path, (seconds, seconds))
-                assert path.stat().st_mtime == seconds
-                for part in ("view", "manifest.json", "info.json", "full/50,/0/default.jpg"):
-                    response = await server.get(f"/plates:{name}/{part}")
-                    assert response.status_code == 200, (part, response.text)
-                    assert "last-modified" not in response.headers
-                assert "File date" not in (await server.get(f"/plates:{name}/view")).text
+    with TemporaryDirectory(dir=tmpfs) as folder:
+        yield Path(folder)
+
+
+async def test_originals_from_years_that_no_calendar_has_are_shown_like_others(
+    shared_memory: Path,
+) -> None:
+    async with running_app(settings_below(shared_memory, types=TYPES_ON_DISK)) as server:
+        use_bundle(server, bundle(shared_memory / "bundle"))
+        for seconds in (300_000_000_000, -63_000_000_000, 2**40):
+            name = f"dated/{seconds}.jpg"
+            path = server.put("plates", name, picture())
+            os.utime(path, (seconds, seconds))
+            assert path.stat().st_mtime == seconds
+            for part in ("view", "manifest.json", "info.json", "full/50,/0/default.jpg"):
+                response = await server.get(f"/plates:{name}/{part}")
+                assert response.status_code == 200, (part, response.text)
+                assert "last-modified" not in response.headers
+            assert "File date" not in (await server.get(f"/plates:{name}/view")).text
