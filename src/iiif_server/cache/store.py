@@ -22,6 +22,7 @@ import errno
 import os
 import re
 import stat
+import threading
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,6 +33,7 @@ from typing import BinaryIO
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt
 
+from iiif_server.cache.counts import StoreCounts
 from iiif_server.cache.drafts import Draft, checksum, locked, remove_abandoned
 from iiif_server.cache.eviction import Bounds, Candidate, Disk, is_ahead, victims
 from iiif_server.cache.refusals import Refusals
@@ -51,10 +53,10 @@ _TOUCH_AFTER = 600.0
 what is evicted was used as short a while ago."""
 _TOUCH_SHARE = 8
 """The part of that while which it is then."""
-_EVICTIONS = 3
-"""How often room is made at most before the next commit is waited for."""
 _EVICT_AGAIN_AFTER = 60.0
-"""Seconds for which eviction for a reason is left alone when it did not help."""
+"""Seconds until eviction is tried again after one that removed nothing."""
+_HELD_AGAIN_AFTER = 5.0
+"""The same where entries in use were in the way: they are released sooner or later."""
 _MANY = 64
 """Entries of a group from which on it is remembered which there are: listing fewer is as quick."""
 _COMMIT_TRIES = 50
@@ -71,6 +73,7 @@ _THIS_FILE_ONLY = {
 """What says nothing of the disk; other files may well be written."""
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _NO_ROOM = "there is less free space on the disk than is to be left free"
+_FULL_STORE = "the cache has reached cache.max_bytes or cache.max_files, and nothing can be removed"
 
 
 class CacheOptions(BaseModel):
@@ -79,7 +82,8 @@ class CacheOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_bytes: ByteSize = ByteSize(10_000_000_000)
-    """Most bytes of derivatives kept; `20GB` and the like are understood."""
+    """Most bytes of derivatives kept; `20GB` and the like are understood. When the bound is passed,
+    new derivatives are served without being cached until eviction has made room."""
     memory_bytes: ByteSize = ByteSize(256_000_000)
     """Most bytes of ready answers kept in the memory of each server process; 0 keeps none."""
     max_files: PositiveInt | None = None
@@ -171,14 +175,13 @@ class Store:
         self._verified: dict[str, _Stamp] = {}  # of large files: when their bytes were right
         self._spoilt: dict[str, _Stamp] = {}  # wrong, and not to be removed
         self._held: Counter[str] = Counter()
-        self._size = 0
-        self._files = 0
-        self._hits = self._misses = self._evicted = self._dropped = 0
+        self._counts = StoreCounts()
         self._free: int | None = None
         self._wanted: int | None = None
         self._is_full = False
         self._evict_again = self._free_again = 0.0
         self._evicting = asyncio.Lock()
+        self._scanning = threading.Lock()
         self._writing = Refusals(
             lambda reason: observer(StoreFailed(reason)),
             lambda reason: observer(StoreRecovered(reason)),
@@ -189,19 +192,21 @@ class Store:
         )
 
     def __repr__(self) -> str:
-        return f"<Store {self._files} files, {self._size} bytes>"
+        totals = self._counts.totals
+        return f"<Store {totals.files} files, {totals.size} bytes>"
 
     @property
     def stats(self) -> StoreStats:
         """The counts as they are now."""
+        totals = self._counts.totals
         return StoreStats(
-            files=self._files,
-            size=self._size,
+            files=totals.files,
+            size=totals.size,
             free=self._free,
-            hits=self._hits,
-            misses=self._misses,
-            evicted=self._evicted,
-            dropped=self._dropped,
+            hits=totals.hits,
+            misses=totals.misses,
+            evicted=totals.evicted,
+            dropped=totals.dropped,
             failures=self._writing.count + self._reading.count,
             refused=self._writing.reason,
         )
@@ -224,7 +229,9 @@ class Store:
             except OSError as error:
                 self.refused(error)
         remove_abandoned(self._incoming)
-        self._recount(self._scan())
+        with self._scanning:
+            self._counts.begin_scan()
+            self._recount(self._scan())
 
     def find(self, key: EntryKey) -> Entry | None:
         """The entry, or None. Its bytes are not looked at; what has another length is removed."""
@@ -234,9 +241,9 @@ class Store:
             entry = self._checked(key, name)
         if entry is None:
             self._known.pop(key, None)
-            self._misses += 1
+            self._counts.miss()
         else:
-            self._hits += 1
+            self._counts.hit()
         return entry
 
     def read(self, entry: Entry, in_memory: int) -> bytes | BinaryIO | None:
@@ -275,7 +282,7 @@ class Store:
         data = read_at_hand(entry.path, entry.length)
         if data is None or crc32(data) != entry.checksum:
             return None
-        self._hits += 1
+        self._counts.hit()
         return data
 
     def check(self, entry: Entry) -> bool:
@@ -315,9 +322,11 @@ class Store:
     def reserve(self, expected: int = 0) -> Draft | None:
         """A new file for what may take so many bytes; None if nothing is to be written now.
 
-        Whoever gets it closes it.
+        While a bound is passed, nothing is written until eviction has made room: otherwise writes
+        that are faster than eviction would grow the cache without limit. Whoever gets the file
+        closes it.
         """
-        if not self._writing.may_try():
+        if not self._writing.may_try() or self._is_waiting_for_room():
             return None
         try:
             if self._disk().shortage(self._bounds.min_free, expected):
@@ -370,8 +379,7 @@ class Store:
         if former != name:  # made with another version of a library
             self._unlink(path.with_name(former))
         if not existed:
-            self._size += length
-            self._files += 1
+            self._counts.commit(str(path), length)
         self._writing.worked()
         return Entry(path, length, value)
 
@@ -413,19 +421,21 @@ class Store:
         return []
 
     async def make_room(self) -> None:
-        """Evict if a bound is passed. Several calls at once do the work of one."""
-        if self._evicting.locked():
-            return
+        """Evict while a bound is passed. Several calls at once do the work of one."""
         async with self._evicting:
-            for _ in range(_EVICTIONS):  # again for what came while the last one was under way
-                if not self._is_too_full() or self._monotonic() < self._evict_again:
-                    return
+            # Again for what was committed during the last eviction.
+            while self._is_too_full() and self._monotonic() >= self._evict_again:
                 if not await asyncio.to_thread(self.evict) and self._is_too_full():
-                    self._evict_again = self._monotonic() + _EVICT_AGAIN_AFTER
+                    rest = _HELD_AGAIN_AFTER if self._held else _EVICT_AGAIN_AFTER
+                    self._evict_again = self._monotonic() + rest
 
     def evict(self) -> int:
         """Remove what has to go, by what is on the disk now, whoever wrote it; how many went."""
-        size_before, files_before = self._size, self._files
+        with self._scanning:
+            return self._evict()
+
+    def _evict(self) -> int:
+        self._counts.begin_scan()
         candidates = self._scan()
         total = sum(candidate.size for candidate in candidates)
         wanted, self._wanted = self._wanted, None
@@ -438,15 +448,9 @@ class Store:
             for candidate in victims(candidates, bounds, now)
             if not self._is_held(candidate.name) and self._unlink(Path(candidate.name))
         ]
-        self._evicted += len(gone)
-        names = {candidate.name for candidate in gone}
-        # What was committed meanwhile may or may not have been seen: counted twice does no harm.
-        size_meanwhile = max(0, self._size - size_before)
-        files_meanwhile = max(0, self._files - files_before)
-        self._recount([candidate for candidate in candidates if candidate.name not in names])
-        self._size += size_meanwhile
-        self._files += files_meanwhile
+        self._recount(candidates)
         if gone:
+            self._counts.evict(len(gone))
             self._observe(Evicted(len(gone), sum(candidate.size for candidate in gone)))
             # The finer the time of use is known, the less of what is in use goes.
             reach = now - max(candidate.last_used for candidate in gone)
@@ -573,7 +577,7 @@ class Store:
 
     def _drop(self, path: Path, reason: str) -> None:
         self._verified.pop(path.name, None)
-        self._dropped += 1
+        self._counts.drop()
         if not self._unlink(path):
             with contextlib.suppress(OSError):
                 self._spoilt[path.name] = _stamp(path.lstat())
@@ -582,9 +586,14 @@ class Store:
     def _unlink(self, path: Path) -> bool:
         """Whether the file is gone; its folder goes too unless others are there."""
         try:
-            path.unlink(missing_ok=True)
+            path.unlink()
+        except FileNotFoundError:
+            pass
         except OSError:
             return False
+        else:
+            match = _NAME.fullmatch(path.name)
+            self._counts.remove(str(path), int(match[2]) if match else 0)
         with contextlib.suppress(OSError):
             path.parent.rmdir()
         return True
@@ -607,11 +616,20 @@ class Store:
             return 0
 
     def _is_too_full(self) -> bool:
-        return (
-            self._wanted is not None
-            or self._is_full
-            or self._bounds.exceeded(self._size, self._files)
-        )
+        return self._wanted is not None or self._is_full or self._is_over_bound()
+
+    def _is_over_bound(self) -> bool:
+        totals = self._counts.totals
+        return self._bounds.exceeded(totals.size, totals.files)
+
+    def _is_waiting_for_room(self) -> bool:
+        """Whether a bound is passed while eviction is under way, or after one that did not help."""
+        if not self._is_over_bound():
+            return False
+        if self._monotonic() < self._evict_again:
+            self._writing.refused(_FULL_STORE, rest=False)
+            return True
+        return self._evicting.locked()
 
     def _is_held(self, path: str) -> bool:
         return _digest(os.path.basename(path)) in self._held  # noqa: PTH119 - for all files there are
@@ -627,12 +645,11 @@ class Store:
         return candidates
 
     def _recount(self, candidates: list[Candidate]) -> None:
-        self._files = len(candidates)
-        self._size = sum(candidate.size for candidate in candidates)
-        present = {os.path.basename(candidate.name) for candidate in candidates}  # noqa: PTH119
+        counted = self._counts.end_scan((item.name, item.size) for item in candidates)
+        present = {os.path.basename(path) for path in counted}  # noqa: PTH119 - for all files
         # Lists first: other threads may be adding to them.
         self._known = {key: name for key, name in list(self._known.items()) if name in present}
-        # What came since has just been forgotten, so no group is known whole. Another dictionary:
+        # What came since may have been forgotten, so no group is known whole. Another dictionary:
         # who has looked at this one before must not say so of what is known from here on.
         self._listed = {}
         self._verified = _those_in(present, self._verified)

@@ -385,6 +385,7 @@ class Pyramids:
             raise RenderFailedError("The pyramid of this image is larger than the whole store.")
         if self._builds.count(key) >= _MOST_BUILDS:
             raise RenderFailedError("The pyramid of this image was removed as often as made.")
+        await self._store.make_room()  # nothing is written while an eviction is under way
         target = await run_to_its_end(self._store.reserve, expected, undo=_give_up)
         if target is None:
             raise NotKeptError("Nothing can be kept at the moment.")

@@ -1,6 +1,7 @@
 """Files being written and locks: gone with their owners, never taken from them, and never left."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import subprocess
@@ -209,3 +210,32 @@ async def test_what_a_call_raises_reaches_its_caller(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotADirectoryError):
         await run_to_its_end(Draft, tmp_path / "file" / "below", undo=Draft.close)
+
+
+@pytest.mark.parametrize(("removals", "made"), [(19, True), (20, False)])
+def test_a_draft_that_others_remove_at_once_is_given_up_after_twenty_tries(
+    removals: int, *, made: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = removals
+    lock = fcntl.flock
+
+    def flock(descriptor: int, operation: int) -> None:
+        nonlocal left
+        if left:
+            left -= 1
+            for path in tmp_path.iterdir():
+                path.unlink()
+        lock(descriptor, operation)
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    before = len(os.listdir("/proc/self/fd"))
+    if made:
+        draft = Draft(tmp_path)
+        assert names(tmp_path) == {draft.path.name}
+        draft.close()
+    else:
+        with pytest.raises(FileNotFoundError, match="new files are removed at once"):
+            Draft(tmp_path)
+    assert left == 0
+    assert names(tmp_path) == set()
+    assert len(os.listdir("/proc/self/fd")) == before

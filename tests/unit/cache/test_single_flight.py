@@ -1,6 +1,7 @@
 """One flight per key."""
 
 import asyncio
+import gc
 
 import pytest
 
@@ -187,6 +188,9 @@ async def test_work_that_is_to_be_kept_goes_on_without_callers() -> None:
 
 
 async def test_kept_work_that_fails_unseen_is_nobodys_error() -> None:
+    """asyncio reports an exception that nobody retrieved when its task is collected."""
+    reported: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
     flights: SingleFlight[str, str] = SingleFlight()
     work = Work(error=LookupError("no"))
     caller = asyncio.create_task(flights.run("key", work))
@@ -196,6 +200,10 @@ async def test_kept_work_that_fails_unseen_is_nobodys_error() -> None:
     work.may_end.set()
     await settle()
     assert len(flights) == 0
+    del caller
+    gc.collect()
+    await settle()
+    assert reported == []
 
 
 async def test_keeping_what_is_not_under_way_does_nothing() -> None:
