@@ -145,7 +145,7 @@ def _add_explanation(
 
     @router.get(
         # The parameters of the dependency:
-        f"{base}/{{identifier:path}}/{{region}}/{{size}}/{{rotation}}/{{quality}}.{{format}}",
+        f"{base}/{{identifier:path}}/{{region}}/{{size}}/{{rotation}}/{{quality:quality}}.{{format}}",
         operation_id=f"explain_{named}",
         summary="Explain an image",
     )

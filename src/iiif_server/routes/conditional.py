@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
+_LONGEST_DATE = 64
+"""Characters of an HTTP date, with room to spare; longer values are no dates."""
+
 
 def validators(tag: str, modified: float, *, weak: bool = False) -> dict[str, str]:
     """The headers by which a client can ask later whether anything has changed.
@@ -35,7 +38,7 @@ def is_not_modified(headers: Mapping[str, str], tag: str, modified: float) -> bo
     if (wanted := headers.get("if-none-match")) is not None:
         tags = {item.strip().removeprefix("W/") for item in wanted.split(",")}
         return "*" in tags or f'"{tag}"' in tags
-    if (since := headers.get("if-modified-since")) is not None:
+    if (since := headers.get("if-modified-since")) is not None and len(since) <= _LONGEST_DATE:
         try:
             # Only asctime's form names no zone, and all forms are GMT (RFC 9110, 5.6.7).
             date = calendar.timegm(parsedate_to_datetime(since).utctimetuple())

@@ -80,6 +80,9 @@ class Front:
     async def _route(
         self, inner: MutableMapping[str, Any], receive: Receive, outgoing: "_Outgoing"
     ) -> None:
+        # No route reads cookies, but FastAPI parses them for each request, which takes quadratic
+        # time with the standard library of Python 3.11.9, 3.12.5 and older (CVE-2024-7592).
+        inner["headers"] = [field for field in inner["headers"] if field[0] != b"cookie"]
         if inner["method"] == "HEAD":
             inner["method"] = "GET"
         try:

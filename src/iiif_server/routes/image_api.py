@@ -8,7 +8,6 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
-from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
@@ -23,18 +22,23 @@ from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.headers import SAFE_IN_URIS, image_link, profile_link
 from iiif_server.routes.hot import offer
 from iiif_server.routes.journal import noted_of
-from iiif_server.routes.negotiation import JSON, LD_JSON, Representation, negotiate, prefers_page
+from iiif_server.routes.negotiation import (
+    JSON,
+    LD_JSON,
+    NEGOTIABLE,
+    Representation,
+    accept_of,
+    negotiate,
+    prefers_page,
+)
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
 from iiif_server.routes.problems import DOCUMENTED
 from iiif_server.routes.services import Permission, Services, services
-from iiif_server.routes.signing import BASE_URI, ExactRequest
+from iiif_server.routes.signing import ExactRequest
 
 _INFORMATION_SEGMENTS = 1
 
 Provided = Annotated[Services, Depends(services)]
-
-_NEGOTIABLE = {"": (V3, V2), V3.path: (V3,), V2.path: (V2,)}
-"""The versions that image information may be asked for in, the default first, by path prefix."""
 
 _PARAMETERS: dict[ImageApiVersion, Callable[..., Awaitable[ImageRequest]]] = {
     V2: parameters_v2,
@@ -42,21 +46,11 @@ _PARAMETERS: dict[ImageApiVersion, Callable[..., Awaitable[ImageRequest]]] = {
 }
 
 
-class _Identifiers(PathConvertor):
-    """Identifiers in front of image parameters.
-
-    A signature and the slashes of a name are not taken for parameters: they are a base URI.
-    """
-
-    regex = rf"(?!{BASE_URI}$).*"
-
-
 def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     """The routes of one version of the Image API under a path prefix."""
     router = APIRouter(prefix=prefix, tags=[_group(version, prefix)], responses=DOCUMENTED)
     parameters = Annotated[ImageRequest, Depends(_PARAMETERS[version])]
     named = f"v{version.number[0]}" if prefix else "default"
-    register_url_convertor("identifier", _Identifiers())
 
     @router.get(
         "/{identifier:path}/info.json",
@@ -76,7 +70,7 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
 
     @router.get(
         # The parameters of the dependency:
-        "/{identifier:identifier}/{region}/{size}/{rotation}/{quality}.{format}",  # noqa: FAST003
+        "/{identifier:identifier}/{region}/{size}/{rotation}/{quality:quality}.{format}",  # noqa: FAST003
         operation_id=f"image_{named}",
         summary="Image",
         response_class=Response,
@@ -127,7 +121,7 @@ async def base_uri_answer(
         raise HTTPException(404)
     call = _Call(request, provided, version, prefix, written)
     headers = {"Vary": "Accept"}
-    if prefers_page(request.headers.get("accept")):
+    if prefers_page(accept_of(request.headers.raw)):
         # Whether there is an image, and who may see it, is for a page to say.
         return RedirectResponse(f"{call.base_uri}/view", status_code=303, headers=headers)
     permission = provided.permit(written)
@@ -176,7 +170,7 @@ class _Call:
 
 
 async def _information(call: _Call) -> Response:
-    chosen = negotiate(call.request.headers.get("accept"), _NEGOTIABLE[call.prefix])
+    chosen = negotiate(accept_of(call.request.headers.raw), NEGOTIABLE[call.prefix])
     if chosen.version is not call.version:
         # The image's URI in the other version: its sizes have another grammar.
         call = replace(call, version=chosen.version, prefix=chosen.version.path)

@@ -21,6 +21,8 @@ _TRACE_PARENT = b"traceparent"
 _CONVERTER = re.compile(r":\w+}")
 _OTHER = "other"
 """The route of what none of the app's own routes answers: there must be no name for each path."""
+_LONGEST = 256
+"""Characters of a request id or a trace that are read; longer ones are none."""
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH"})
 
 
@@ -109,7 +111,7 @@ class Journal:
             return ""
         for key, value in scope["headers"]:
             if key == name:
-                return str(value, "latin-1")
+                return str(value, "latin-1") if len(value) <= _LONGEST else ""
         return ""
 
 

@@ -1,14 +1,23 @@
-"""Which representation of image information a client wants (Image API 3.0, 5.1). Pure."""
+"""Content negotiation of image information (Image API 3.0, 5.1). Pure.
 
-from collections.abc import Iterator
+Parsing takes time in proportion to the length of the header, and of that no more than
+`MAX_ACCEPT` characters are read: any client may send it with any request.
+"""
+
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from email.message import Message
 
 from iiif_server.errors import NotAcceptableError
-from iiif_server.image_api.versions import ImageApiVersion
+from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.routes.fields import split_outside_quotes, unquoted
 
 JSON = "application/json"
 LD_JSON = "application/ld+json"
+
+NEGOTIABLE = {"": (V3, V2), V3.path: (V3,), V2.path: (V2,)}
+"""The versions in which image information may be requested, the default first, by path prefix."""
+MAX_ACCEPT = 4096
+"""Characters of an Accept header that are read; the media ranges after them are ignored."""
 
 _ANYTHING = {"*/*", "application/*"}
 _PAGES = {"text/html", "application/xhtml+xml"}
@@ -45,6 +54,12 @@ class _Range:
             return False
         wanted = self.profiles & known
         return not wanted or offer.version.context in wanted
+
+
+def accept_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The Accept header of a request, its lines joined (RFC 9110, 5.3); None if there is none."""
+    lines = [value.decode("latin-1") for name, value in headers if name == b"accept"]
+    return ", ".join(lines) if lines else None
 
 
 def negotiate(accept: str | None, versions: tuple[ImageApiVersion, ...]) -> Representation:
@@ -100,13 +115,20 @@ def _quality(
 
 
 def _ranges(accept: str) -> Iterator[_Range]:
-    """The media ranges of an Accept header; what cannot be read is left out."""
-    for text in accept.split(","):
-        message = Message()
-        message["Content-Type"] = text.strip()
+    """The media ranges of an Accept header; malformed ones are left out."""
+    items = split_outside_quotes(accept[:MAX_ACCEPT], ",")
+    if len(accept) > MAX_ACCEPT:
+        items.pop()  # it may have been cut in two
+    for item in items:
+        media_type, *parameters = split_outside_quotes(item, ";")
+        found: dict[str, str] = {}
+        for parameter in parameters:
+            name, _, value = parameter.partition("=")
+            found.setdefault(name.strip().lower(), unquoted(value.strip()))
         try:
-            quality = float(str(message.get_param("q", "1")))
+            quality = float(found.get("q", "1"))
         except ValueError:
             continue
-        profiles = frozenset(str(message.get_param("profile", "")).split())
-        yield _Range(text.partition(";")[0].strip().lower(), profiles, quality)
+        if 0 <= quality <= 1:
+            profiles = frozenset(found.get("profile", "").split())
+            yield _Range(media_type.strip().lower(), profiles, quality)

@@ -2,7 +2,7 @@ import pytest
 
 from iiif_server.errors import NotAcceptableError
 from iiif_server.image_api.versions import V2, V3
-from iiif_server.routes.negotiation import negotiate, prefers_page
+from iiif_server.routes.negotiation import accept_of, negotiate, prefers_page
 
 LD = "application/ld+json"
 PROFILE_2 = f'{LD};profile="http://iiif.io/api/image/2/context.json"'
@@ -72,3 +72,30 @@ def test_accept_that_rules_out_json_is_not_acceptable(accept: str) -> None:
 )
 def test_only_those_who_prefer_a_page_get_one(*, accept: str | None, page: bool) -> None:
     assert prefers_page(accept) is page
+
+
+@pytest.mark.parametrize(
+    ("accept", "media_type"),
+    [
+        (f'{LD};profile="a, b;c", application/json;q=0.5', PROFILE_3),
+        (f'{LD};x="\\",application/json;q=1";q=0.2, application/json;q=0.3', "application/json"),
+        (f'{LD};profile="http://iiif.io/api/image/\\2/context.json"', PROFILE_2),
+        (f'{LD};PROFILE="http://iiif.io/api/image/2/context.json"', PROFILE_2),
+        (f'{LD};profile="http://iiif.io/api/image/2/context.json', PROFILE_2),
+        (f"{LD};q=nan, application/json;q=0.1", "application/json"),
+        (f"{LD};q=inf, application/json;q=0.1", "application/json"),
+        (f"{LD};q=-1, application/json;q=0.1", "application/json"),
+        (f"{LD};q=0.5;q=0, application/json;q=0.1", PROFILE_3),
+        ("APPLICATION/LD+JSON ; q=0.9,, ,application/json;q=0.1", PROFILE_3),
+    ],
+)
+def test_quoted_strings_and_parameters_are_read_as_http_writes_them(
+    accept: str, media_type: str
+) -> None:
+    assert negotiate(accept, (V3, V2)).media_type == media_type
+
+
+def test_lines_of_the_header_are_one_list() -> None:
+    lines = [(b"accept", b"text/html"), (b"host", b"a"), (b"accept", b"application/json;q=0.5")]
+    assert accept_of(lines) == "text/html, application/json;q=0.5"
+    assert accept_of([(b"host", b"a")]) is None

@@ -1,0 +1,31 @@
+"""Syntax that structured header fields share (RFC 9110, 5.6), parsed in linear time. Pure."""
+
+import re
+
+_QUOTE = re.compile(r'\\.|"', re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+
+
+def split_outside_quotes(text: str, separator: str) -> list[str]:
+    """The parts of a header field between separators that do not stand in a quoted string.
+
+    A quoted string that is never closed ends with the text.
+    """
+    parts: list[str] = []
+    pending: list[str] = []
+    quoted = False
+    for piece in text.split(separator):
+        pending.append(piece)
+        if '"' in piece:
+            quoted ^= _QUOTE.findall(piece).count('"') % 2 == 1
+        if not quoted:
+            parts.append(separator.join(pending))
+            pending = []
+    return [*parts, separator.join(pending)] if pending else parts
+
+
+def unquoted(value: str) -> str:
+    """The content of a quoted string; a plain token is returned unchanged."""
+    if not value.startswith('"'):
+        return value
+    return _ESCAPED.sub(r"\1", value[1:].removesuffix('"'))
