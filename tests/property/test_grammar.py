@@ -36,10 +36,16 @@ extents = st.integers(1, 999_999_999)
 decimals = st.builds(
     lambda whole, places, digits: Fraction(whole) + Fraction(digits % 10**places, 10**places),
     st.integers(0, 999_999_999),
-    st.integers(0, 10),
-    st.integers(0, 10**10),
+    st.integers(0, 100),
+    st.integers(0, 10**100),
 )
 positive_decimals = decimals.filter(bool)
+
+printed = st.one_of(
+    st.floats(0, 100, allow_subnormal=False).filter(lambda value: value == 0 or value > 1e-80),
+    st.floats(0, 1e-6, exclude_min=True).filter(lambda value: value > 1e-80),
+)
+"""Numbers that viewers compute with."""
 
 regions: st.SearchStrategy[Region] = st.one_of(
     st.just(FullRegion()),
@@ -168,3 +174,12 @@ def test_a_refusal_is_one_printable_line(text: str) -> None:
     with pytest.raises(MalformedParameterError) as refused:
         parse_region("\n" + text)
     assert str(refused.value).isprintable()
+
+
+@given(printed, printed)
+def test_a_binary_number_is_read_exactly_as_programs_print_it(left: float, top: float) -> None:
+    region = parse_region(f"pct:{left!r},{top!r},50,50")
+    assert region == PercentRegion(
+        Fraction(repr(left)), Fraction(repr(top)), Fraction(50), Fraction(50)
+    )
+    assert parse_rotation(repr(left)).degrees == Fraction(repr(left))

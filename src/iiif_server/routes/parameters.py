@@ -40,7 +40,7 @@ register_url_convertor("quality", _Qualities())
 
 # For the document only: the parsers decide, and say what they expected.
 _N = r"[1-9]\d{0,8}"
-_D = r"\d{1,9}(\.\d{1,10})?"
+_D = r"\d{1,9}(\.\d{1,100})?(e-\d{1,2})?"
 _SIZES = rf"{_N},|,{_N}|!?{_N},{_N}|pct:{_D}"
 
 

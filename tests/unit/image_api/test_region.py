@@ -91,6 +91,14 @@ def test_region_forms_are_read(text: str, region: Region) -> None:
         "pct:-1,0,10,10",
         "pct:+1,0,10,10",
         "pct:1e1,0,10,10",
+        "pct:1e+1,0,10,10",
+        "pct:1e-100,0,10,10",
+        "pct:0,0,1e-,10",
+        "pct:1.,0,10,10",
+        "pct:0,0,0e-7,10",
+        f"pct:0.{'1' * 101},0,10,10",
+        f"pct:0,0,10,{'9' * 5000}",
+        f"pct:0,0,10,0.{'9' * 100_000}",
         "pct:.,0,10,10",
         "pct:0,0,10%,10",
         "pct:nan,0,10,10",
@@ -141,6 +149,13 @@ def test_any_other_region_is_malformed(text: str) -> None:
         ("pct:0,0,50,50", Dimensions(101, 101), Box(0, 0, 51, 51)),
         ("pct:50,50,50,50", Dimensions(101, 101), Box(51, 51, 50, 50)),
         ("pct:0,0,33.3,100", Dimensions(10, 10), Box(0, 0, 3, 10)),
+        # as programs print a third and what is left of a subtraction
+        ("pct:33.333333333333336,0,33.33,50", Dimensions(300, 200), Box(100, 0, 100, 100)),
+        ("pct:5.684341886080802e-14,0,50,50", Dimensions(300, 200), Box(0, 0, 150, 100)),
+        ("pct:1e-7,1e-07,100,100", Dimensions(300, 200), Box(0, 0, 300, 200)),
+        # exact: half a pixel, and a little less than that
+        ("pct:0.5,0,50,100", Dimensions(100, 10), Box(1, 0, 50, 10)),
+        (f"pct:0.4{'9' * 99},0,50,100", Dimensions(100, 10), Box(0, 0, 50, 10)),
         ("pct:33.3,0,33.3,100", Dimensions(10, 10), Box(3, 0, 4, 10)),
         ("pct:66.6,0,33.4,100", Dimensions(10, 10), Box(7, 0, 3, 10)),
         # exact where binary floating point is not: 0.07 * 100 is 7.000000000000001
