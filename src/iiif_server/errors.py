@@ -228,8 +228,8 @@ class NotBundledError(IiifServerError):
 
     def __init__(self, package: str) -> None:
         super().__init__(
-            f"This installation was built without {package}, which this page needs: `make assets` "
-            "brings it (with npm, and only then), and a wheel that is built afterwards has it."
+            f"This installation was built without {package}, which this page needs. In a checkout, "
+            "`make assets` fetches it; `pip install .` and wheels contain it."
         )
 
 

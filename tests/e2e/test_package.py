@@ -1,13 +1,20 @@
-"""What is in a package that is built."""
+"""Packages as users install them: the wheel, the sdist, and `pip install .`."""
 
+import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import venv
 import zipfile
 from pathlib import Path
+from urllib.parse import urljoin
 
+import httpx
 import pytest
+
+from support.servers import TRUST, running_server
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {
@@ -19,38 +26,100 @@ SCRIPTS = {
 }
 
 
-def _build(project: Path, folder: Path) -> tuple[set[str], str]:
-    """The files of the wheel that is made of a project, and what was said meanwhile."""
-    wheel, said = _built(project, folder, "wheel")
+def _names(wheel: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
-        return set(archive.namelist()), said
+        return set(archive.namelist())
 
 
-def _built(project: Path, folder: Path, target: str) -> tuple[Path, str]:
-    """The package that is made of a project, and what was said meanwhile."""
-    done = subprocess.run(
+def _build(
+    project: Path, folder: Path, target: str, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)],
         cwd=project,
+        env=os.environ | environment,
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
         timeout=120,
     )
+
+
+def _built(project: Path, folder: Path, target: str) -> Path:
+    done = _build(project, folder, target)
+    assert done.returncode == 0, done.stderr
     (package,) = folder.iterdir()
-    return package, done.stdout + done.stderr
+    return package
 
 
-def _copy(target: Path, *ignored: str) -> Path:
+def _checkout(target: Path) -> Path:
+    """A copy of what the repository holds for a build, without the scripts of npm."""
+    target.mkdir()
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
-        target.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, target / name)
-    ignore = shutil.ignore_patterns("__pycache__", *ignored)
-    shutil.copytree(ROOT / "src", target / "src", ignore=ignore)
+    ignored = shutil.ignore_patterns("__pycache__", "bundle", "node_modules")
+    shutil.copytree(ROOT / "src", target / "src", ignore=ignored)
+    (target / "assets").mkdir()
+    for name in ("bundle", "package.json", "package-lock.json"):
+        shutil.copy(ROOT / "assets" / name, target / "assets" / name)
     return target
 
 
-def test_a_wheel_has_the_scripts_with_their_licences_and_all_pages(tmp_path: Path) -> None:
-    names, said = _build(_copy(tmp_path / "project"), tmp_path / "dist")
+def _path_without_npm(folder: Path) -> str:
+    """A PATH with all programs but Node.js's."""
+    folder.mkdir()
+    for place in reversed(os.environ["PATH"].split(os.pathsep)):
+        for program in Path(place).iterdir() if Path(place).is_dir() else ():
+            if program.name not in {"npm", "node", "npx"}:
+                link = folder / program.name
+                link.unlink(missing_ok=True)
+                link.symlink_to(program)
+    return str(folder)
+
+
+def _constraints(folder: Path) -> Path:
+    """The versions of the lock, without hashes: what is needed is resolved from the metadata."""
+    lock = (ROOT / "requirements.lock").read_text()
+    file = folder / "constraints.txt"
+    file.write_text("\n".join(re.findall(r"^([a-z][^\s=]*==\S+)", lock, re.MULTILINE)))
+    return file
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sdist")
+    return _built(_checkout(folder / "project"), folder / "dist", "sdist")
+
+
+@pytest.fixture(scope="module")
+def project_of_sdist(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unpacked")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(folder, filter="data")
+    (project,) = folder.iterdir()
+    return project
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built by pip from a fresh checkout, on a machine without npm."""
+    folder = tmp_path_factory.mktemp("wheel")
+    project = _checkout(folder / "project")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder / "dist", "."],
+        cwd=project,
+        env=os.environ | {"PATH": _path_without_npm(folder / "bin")},
+        check=True,
+        timeout=300,
+    )
+    (package,) = (folder / "dist").iterdir()
+    return package
+
+
+def test_a_wheel_built_without_npm_has_the_scripts_with_their_licences_and_all_pages(
+    wheel: Path,
+) -> None:
+    names = _names(wheel)
     assert names >= SCRIPTS
     own = {
         f"iiif_server/{path.relative_to(ROOT / 'src/iiif_server').as_posix()}"
@@ -60,41 +129,74 @@ def test_a_wheel_has_the_scripts_with_their_licences_and_all_pages(tmp_path: Pat
     }
     assert own
     assert own <= names
-    assert "make assets" not in said
 
 
-def test_a_wheel_of_an_sdist_has_them_too(tmp_path: Path) -> None:
-    sdist, _ = _built(_copy(tmp_path / "project"), tmp_path / "sdist", "sdist")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
-    (project,) = tmp_path.glob("iiif_server-*")
-    names, said = _build(project, tmp_path / "dist")
-    assert names >= SCRIPTS
-    assert "make assets" not in said
-
-
-def test_without_npm_it_is_said_what_to_install(tmp_path: Path) -> None:
-    (tmp_path / "dirname").symlink_to(shutil.which("dirname") or "")
-    done = subprocess.run(
-        [shutil.which("bash") or "", str(ROOT / "assets" / "bundle")],
-        env={"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=20,
-    )
-    assert done.returncode == 1
-    assert "apt-get install nodejs npm" in done.stderr
+def test_a_wheel_of_an_sdist_is_the_same_without_npm_and_without_its_registry(
+    project_of_sdist: Path, wheel: Path, tmp_path: Path
+) -> None:
+    done = _build(project_of_sdist, tmp_path / "dist", "wheel", PATH="/nowhere")
+    assert done.returncode == 0, done.stderr
+    (package,) = (tmp_path / "dist").iterdir()
+    assert _names(package) == _names(wheel)
 
 
 @pytest.mark.parametrize("target", ["wheel", "sdist"])
-def test_a_package_without_the_scripts_says_so(tmp_path: Path, target: str) -> None:
-    _, said = _built(_copy(tmp_path / "project", "bundle"), tmp_path / "dist", target)
-    assert f"This {target} has no scripts" in said
-    assert "make assets" in said
+def test_a_build_without_the_scripts_fails_and_says_why(tmp_path: Path, target: str) -> None:
+    project = _checkout(tmp_path / "project")
+    (tmp_path / "dirname").symlink_to(shutil.which("dirname") or "")
+    (tmp_path / "bash").symlink_to(shutil.which("bash") or "")
+    (tmp_path / "env").symlink_to(shutil.which("env") or "")
+    done = _build(project, tmp_path / "dist", target, PATH=str(tmp_path))
+    assert done.returncode != 0
+    assert "apt-get install nodejs npm" in done.stderr
+    assert "IIIF_BUILD_WITHOUT_ASSETS=1" in done.stderr
 
 
-def test_a_package_without_the_scripts_is_whole_but_for_them(tmp_path: Path) -> None:
-    names, _ = _build(_copy(tmp_path / "project", "bundle"), tmp_path / "dist")
-    assert "iiif_server/pages/bundle.py" in names
-    assert not names & SCRIPTS
+@pytest.mark.parametrize("target", ["wheel", "sdist"])
+def test_a_package_that_is_built_without_the_scripts_on_purpose_warns(
+    tmp_path: Path, target: str
+) -> None:
+    project = _checkout(tmp_path / "project")
+    done = _build(project, tmp_path / "dist", target, IIIF_BUILD_WITHOUT_ASSETS="1")
+    assert done.returncode == 0
+    assert f"This {target} is built without the scripts" in done.stdout + done.stderr
+    assert "make assets" in done.stdout + done.stderr
+
+
+def test_a_package_without_the_scripts_is_whole_but_for_them(tmp_path: Path, wheel: Path) -> None:
+    project = _checkout(tmp_path / "project")
+    done = _build(project, tmp_path / "dist", "wheel", IIIF_BUILD_WITHOUT_ASSETS="1")
+    assert done.returncode == 0
+    (package,) = (tmp_path / "dist").iterdir()
+    bundled = {name for name in _names(wheel) if "/pages/bundle/" in name}
+    assert _names(package) == _names(wheel) - bundled
+
+
+def test_an_installed_package_serves_the_viewer_its_script_and_a_tile(
+    wheel: Path, sdist: Path, tmp_path: Path
+) -> None:
+    """In a new virtual environment: nothing that only the developers' one has is needed."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    pip = [str(tmp_path / "venv/bin/pip"), "--disable-pip-version-check", "install", "--quiet"]
+    constraint = ["--constraint", str(_constraints(tmp_path))]
+    subprocess.run([*pip, *constraint, str(wheel)], check=True, timeout=300)
+    _assert_it_serves(tmp_path / "venv/bin/iiif-server", tmp_path / "of-wheel")
+    subprocess.run([*pip, "--force-reinstall", "--no-deps", str(sdist)], check=True, timeout=300)
+    _assert_it_serves(tmp_path / "venv/bin/iiif-server", tmp_path / "of-sdist")
+    shutil.rmtree(tmp_path / "venv")
+
+
+def _assert_it_serves(program: Path, folder: Path) -> None:
+    with running_server(folder, "", program=[str(program)], arguments=["--sample"]) as server:
+        page = _get(f"{server.url}/sample:atlas.jpg/view")
+        script = re.search(r'src="([^"]*openseadragon[^"]*[.]js)"', page.text)
+        assert script
+        assert len(_get(urljoin(str(page.url), script[1])).content) > 100_000
+        tile = _get(f"{server.url}/sample:atlas.jpg/0,0,512,512/512,/0/default.jpg")
+        assert tile.headers["content-type"] == "image/jpeg"
+
+
+def _get(url: str) -> httpx.Response:
+    response = httpx.get(url, trust_env=False, verify=TRUST, timeout=60)
+    assert response.status_code == 200, response.text
+    return response

@@ -109,13 +109,9 @@ def test_the_container_is_built_of_files_that_are_there() -> None:
 
 def test_the_container_takes_from_its_stages_what_these_make() -> None:
     stages = [rest.split(" AS ")[1] for word, rest in instructions() if " AS " in rest]
-    assert stages == ["assets", "build"]
-    assert [
-        rest for word, rest in instructions() if word == "COPY" and rest.startswith("--from")
-    ] == [
-        "--from=assets /build/src/iiif_server/pages/bundle src/iiif_server/pages/bundle",
-        "--from=build /venv /venv",
-    ]
+    assert stages == ["build"]
+    copied = [rest for word, rest in instructions() if word == "COPY" and rest[:2] == "--"]
+    assert copied == ["--from=build /venv /venv"]
     assert "../src/iiif_server/pages/bundle" in (ROOT / "assets/bundle").read_text()
     assert os.access(ROOT / "assets/bundle", os.X_OK)
 

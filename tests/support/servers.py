@@ -120,6 +120,7 @@ def running_server(
     settings: str,
     environment: Mapping[str, str] | None = None,
     *,
+    program: Sequence[str] = (sys.executable, "-m", "iiif_server"),
     arguments: Sequence[str] = (),
     startup_seconds: float = _STARTUP_SECONDS,
 ) -> Iterator[Server]:
@@ -136,7 +137,7 @@ def running_server(
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("IIIF_")}
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "iiif_server", "serve", "--config", str(config), *arguments],
+            [*program, "serve", "--config", str(config), *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**inherited, **(environment or {})},

@@ -1,4 +1,4 @@
-"""The scripts of others that the pages use: brought by `make assets`, and part of each wheel."""
+"""Third-party scripts of the pages: fetched by `make assets`, and contained in each wheel."""
 
 from pathlib import Path
 

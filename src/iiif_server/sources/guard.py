@@ -11,6 +11,7 @@ from typing import Any
 import httpcore
 import httpx
 
+from iiif_server.errors import ConfigurationError
 from iiif_server.sources.addresses import Network, may_connect
 
 _LAST_PORT = 65_535
@@ -189,3 +190,30 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
             max_keepalive_connections=0,
             network_backend=network,
         )
+
+
+async def check_guard(
+    transport: Callable[[GuardedNetwork, int], httpx.AsyncBaseTransport] = GuardedTransport,
+) -> None:
+    """Self-test at start: a request to a loopback address has to be refused by the guard.
+
+    The guard relies on private names of httpx. Raises ConfigurationError if the installed version
+    connects without it.
+    """
+
+    async def literal(host: str, _: int) -> Sequence[str]:
+        return [host]
+
+    url = "http://127.0.0.1:9/"  # the port "discard"
+    through = transport(GuardedNetwork((), literal), 1)
+    async with httpx.AsyncClient(transport=through, trust_env=False, timeout=1.0) as client:
+        try:
+            await client.get(url)
+        except httpx.HTTPError as error:
+            if isinstance(error.__cause__, AddressRefusedError):
+                return
+    raise ConfigurationError(
+        f"Fetching is not safe: httpx {httpx.__version__} with httpcore {httpcore.__version__} "
+        f"connects to {url} although loopback addresses are refused. "
+        "Install the versions that iiif-server declares: pip install --force-reinstall iiif-server."
+    )

@@ -6,9 +6,18 @@ from ipaddress import ip_network
 from typing import Any
 
 import httpcore
+import httpx
 import pytest
 
-from iiif_server.sources.guard import AddressRefusedError, GuardedNetwork, GuardedStream, Names
+from iiif_server.errors import ConfigurationError
+from iiif_server.sources.guard import (
+    AddressRefusedError,
+    GuardedNetwork,
+    GuardedStream,
+    GuardedTransport,
+    Names,
+    check_guard,
+)
 
 PUBLIC, PUBLIC_6, PRIVATE = "93.184.215.14", "2606:4700:4700::1111", "10.0.0.1"
 FORBIDDEN = ["127.0.0.1", PRIVATE, "169.254.169.254", "100.64.0.1", "::1", "fd00::1", "fe80::1%2"]
@@ -194,3 +203,29 @@ async def test_of_a_body_as_much_is_read_as_is_asked_for() -> None:
     for _ in range(100):
         await stream.read(1 << 16)
     assert inner.portions == [1 << 16] * 100
+
+
+async def test_a_start_passes_where_httpx_connects_through_the_guard() -> None:
+    await check_guard()
+
+
+class RenamedPool(GuardedTransport):
+    """As if a later httpx called its pool otherwise, so that the guarded one is not used."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused by the peer, not by the guard", request=request)
+
+
+class Answering(GuardedTransport):
+    """As above, and something listens at the address."""
+
+    async def handle_async_request(self, _: httpx.Request) -> httpx.Response:
+        return httpx.Response(200)
+
+
+@pytest.mark.parametrize("transport", [RenamedPool, Answering])
+async def test_a_start_fails_where_httpx_connects_past_the_guard(
+    transport: type[GuardedTransport],
+) -> None:
+    with pytest.raises(ConfigurationError, match=r"Fetching is not safe: httpx .*127\.0\.0\.1"):
+        await check_guard(transport)
