@@ -72,12 +72,15 @@ def serve(
 @click.option("--sample", is_flag=True)
 @click.argument("share")
 @click.argument("descriptor", type=int)
-def serve_share(config: Path | None, share: str, descriptor: int, *, sample: bool) -> None:
-    """Serve as one of several processes: number/of, on an open socket."""
+@click.argument("supervisor", type=int)
+def serve_share(
+    config: Path | None, share: str, descriptor: int, supervisor: int, *, sample: bool
+) -> None:
+    """Serve as one of several processes (number/of) on an open socket, for a supervisor's id."""
     from iiif_server import serving, supervision  # noqa: PLC0415
     from iiif_server.errors import ConfigurationError  # noqa: PLC0415
 
-    supervision.become_supervised()
+    supervision.become_supervised(supervisor)
     number, _, of = share.partition("/")
     try:
         serving.run(

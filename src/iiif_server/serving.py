@@ -1,6 +1,7 @@
 """`iiif-server serve`: one server process, or several under a supervisor."""
 
 import logging.config
+import os
 import signal
 import socket
 import sys
@@ -68,7 +69,7 @@ def supervise(
         named = [] if config is None else ["--config", str(config)]
         named += ["--sample"] if sample else []
         program = [sys.executable, "-m", "iiif_server", "serve-share"]
-        return [*program, *named, share, str(descriptor)]
+        return [*program, *named, share, str(descriptor), str(os.getpid())]
 
     with metrics.folder():
         return Supervisor(sockets, command, log_event, metrics.forget).run()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +134,7 @@ class Supervisor:
                 code = process.popen.poll()
                 if code is not None and not self._replace(process, code):
                     return code if code > 0 else 1
+            _reap_orphans({process.popen.pid for process in self._processes.values()})
             for number, due in list(self._due.items()):
                 if time.monotonic() >= due:
                     self._start(number)
@@ -183,10 +185,25 @@ CANNOT_START = 3
 """The exit code of a server process that could not start, and has said why."""
 
 
-def become_supervised() -> None:
-    """Prepare a process that a Supervisor has started: it hears signals, and ends with it."""
+def _reap_orphans(own: set[int]) -> None:
+    """Reap what this process did not start: as process 1 of a container it inherits orphans."""
+    if os.getpid() != 1:
+        return
+    with suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in own:
+                return  # ended since it was looked at: its signal makes the supervisor look again
+            os.waitpid(ended.si_pid, 0)
+
+
+def become_supervised(supervisor: int) -> None:
+    """Prepare a server process that the Supervisor with this process id has started.
+
+    It receives signals, and on Linux it ends when its supervisor does.
+    """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() == 1:  # it was too late
+        # Whether the supervisor ended before that. Its id is 1 where it is a container's process 1.
+        if os.getppid() != supervisor:
             sys.exit(0)

@@ -147,7 +147,10 @@ def running_server(
             yield Server(f"http://127.0.0.1:{port}", source, log, process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, log.read_text()
+            try:
+                assert process.wait(30) == 0, log.read_text()
+            finally:
+                process.kill()
 
 
 def _wait_until_ready(
