@@ -335,7 +335,7 @@ def test_the_address_of_a_region_gives_what_was_picked(
     page.mouse.move(560, 480, steps=5)
     page.mouse.up()
     visit.screenshot(f"region-{turns}")
-    address = page.get_by_label("Its address").input_value()
+    address = page.get_by_label("URL", exact=True).input_value()
     rotation = "!270" if turns else "0"
     found = re.fullmatch(
         rf"{collection.url}/{ATLAS}/(\d+),(\d+),(\d+),(\d+)/max/{rotation}/default\.jpg", address
@@ -355,11 +355,11 @@ def test_the_address_of_a_region_gives_what_was_picked(
     assert page.evaluate("navigator.clipboard.readText()") == address
     # In a size, and changed by its numbers and by its corner.
     page.locator("#region-size").select_option("!300,300")
-    small = page.get_by_label("Its address").input_value()
+    small = page.get_by_label("URL", exact=True).input_value()
     assert max(Image.open(io.BytesIO(httpx.get(small).content)).size) == 300
     page.get_by_role("spinbutton", name="Left").fill("10")
     page.keyboard.press("Enter")
-    expect(page.get_by_label("Its address")).to_have_value(
+    expect(page.get_by_label("URL", exact=True)).to_have_value(
         re.compile(rf"/10,{y},{width},{height}/")
     )
     with page.expect_popup() as popup:
@@ -458,13 +458,13 @@ def test_everything_can_be_done_with_keys_alone(collection: Server, visitor: Vis
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
     page.keyboard.press("s")
-    page.get_by_role("button", name="What is seen now").focus()
+    page.get_by_role("button", name="Current view").focus()
     page.keyboard.press("Enter")
-    address = page.get_by_label("Its address").input_value()
+    address = page.get_by_label("URL", exact=True).input_value()
     page.get_by_role("group", name="The region").focus()
     page.keyboard.press("Shift+ArrowLeft")
     page.keyboard.press("ArrowRight")
-    assert page.get_by_label("Its address").input_value() != address
+    assert page.get_by_label("URL", exact=True).input_value() != address
     page.keyboard.press("Escape")
     expect(page.locator("#region")).to_be_hidden()
     settled(page)

@@ -1,6 +1,7 @@
 """Pages with scripts of others that are none: what is tested needs no npm."""
 
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 from iiif_server.image_api.formats import Format
@@ -28,3 +29,25 @@ def use_bundle(server: Server, folder: Path) -> None:
     server.app.state.services = replace(
         server.services, files=files, pages=Pages(files.digest, Format.WEBP, "The Collection")
     )
+
+
+class Elements(HTMLParser):
+    """The elements of a page, with their attributes as a browser reads them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attrs}))
+
+    def all(self, tag: str, attribute: str) -> list[str]:
+        """The values of an attribute of all elements of this name, in order."""
+        found = (attributes for name, attributes in self.found if name == tag)
+        return [attributes[attribute] for attributes in found if attribute in attributes]
+
+
+def elements(html: str) -> Elements:
+    """The elements of a page."""
+    return Elements(html)

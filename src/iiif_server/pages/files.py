@@ -47,9 +47,13 @@ class PageFiles:
         """The file of this name, as `viewer.js` or `openseadragon/openseadragon.min.js`."""
         return self._files.get(name)
 
+    def has(self, package: str) -> bool:
+        """Whether a bundled package is installed."""
+        return any(name.startswith(f"{package}/") for name in self._files)
+
     def require(self, package: str) -> None:
         """Raise NotBundledError if nothing of a bundled package is there."""
-        if not any(name.startswith(f"{package}/") for name in self._files):
+        if not self.has(package):
             raise NotBundledError(package)
 
     @cached_property

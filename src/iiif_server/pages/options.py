@@ -1,12 +1,41 @@
-"""What operators can say about pages."""
+"""Settings of the web pages."""
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+_ANCESTOR = re.compile(
+    r"\*|self|https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:(\d{1,5}|\*))?", re.ASCII
+)
+"""What may stand in `frame-ancestors` (Content Security Policy 3, 2.3.1), without paths."""
+
+
+def _ancestor(text: str) -> str:
+    """One site that may frame pages; whatever else a policy could hold is refused."""
+    plain = text.strip().lower().removesuffix("/")
+    if plain == "'self'":
+        plain = "self"
+    if not _ANCESTOR.fullmatch(plain):
+        raise ValueError(
+            'each must be "self", "*" or an origin without a path, as "https://www.example.org" '
+            'or "https://*.example.org"'
+        )
+    return plain
+
+
+def _listed(value: object) -> object:
+    """A single site may be written without the brackets of a list."""
+    return (value,) if isinstance(value, str) else value
+
+
+FrameAncestors = Annotated[
+    tuple[Annotated[str, AfterValidator(_ancestor)], ...], BeforeValidator(_listed)
+]
 
 
 class PagesOptions(BaseModel):
-    """What people see in a browser."""
+    """The web pages: gallery, viewer, and the viewer for other sites."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -16,3 +45,11 @@ class PagesOptions(BaseModel):
     """Whether `/` shows the types that everyone may see, and the folders of those on disk."""
     robots: Literal["front", "all", "none"] = "front"
     """What `/robots.txt` lets crawlers visit: the front page only, everything, or nothing."""
+    frame_ancestors: FrameAncestors = ()
+    """Sites that may show `/{identifier}/embed` and `/view` in an iframe: origins such as
+    `https://www.example.org`, `self`, or `*` for all; empty: none."""
+
+    @property
+    def frame_sources(self) -> tuple[str, ...]:
+        """The same in the words of a Content Security Policy."""
+        return tuple("'self'" if text == "self" else text for text in self.frame_ancestors)

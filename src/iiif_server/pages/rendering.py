@@ -33,6 +33,10 @@ class Viewed:
     """The folder that it can be found in; None where that is shown to nobody."""
     facts: tuple[Fact, ...]
     gray: bool
+    expires: bool
+    """Whether its addresses are signed, and so end to work."""
+    frameable: bool
+    """Whether other sites may show it in a frame."""
 
     @property
     def label(self) -> str:
@@ -67,9 +71,14 @@ class Pages:
             "folder.html", root, place=place, trail=place.trail, here=here, page=page
         )
 
-    def viewer(self, root: str, viewed: Viewed) -> str:
-        """The viewer of an image."""
-        return self._render("viewer.html", root, viewed=viewed)
+    def viewer(self, root: str, viewed: Viewed, *, zooming: bool) -> str:
+        """The viewer of an image; a plain picture where the scripts for zooming are missing."""
+        template = "viewer.html" if zooming else "picture.html"
+        return self._render(template, root, viewed=viewed)
+
+    def embedded(self, root: str, viewed: Viewed, *, zooming: bool) -> str:
+        """The same without anything around it, for an iframe."""
+        return self._render("embed.html", root, viewed=viewed, zooming=zooming)
 
     def documentation(self, root: str, example: str) -> str:
         """What can be asked for, as a page that can also ask; for this identifier, if it is one."""

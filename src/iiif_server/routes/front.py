@@ -129,6 +129,8 @@ class _Outgoing:
         fields = list(headers)
         set_already = dict(fields)
         type_ = set_already.get(b"content-type", b"").decode("latin-1")
+        if b"content-security-policy" in set_already:
+            set_already[b"x-frame-options"] = b""  # a policy of its own says who may frame it
         missing = answer_headers(type_, administrative=self.administrative)
         fields += [field for field in missing if field[0] not in set_already]
         fields.append((b"x-request-id", self._request.encode("ascii")))

@@ -1,5 +1,6 @@
 """Headers of answers: what they tell browsers to refuse, and links. Pure."""
 
+from collections.abc import Sequence
 from functools import cache
 
 from iiif_server.image_api.versions import ImageApiVersion
@@ -29,14 +30,23 @@ PICTURE = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
 PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 """HTML whose route says nothing else."""
 
-INTERACTIVE_PAGE = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-"""HTML that runs scripts: those of this server, from files, and they ask nobody else."""
-
 SAFE_IN_URIS = "%/:@!$&'()*+,;=~"
 """What stays as it is written in the URI of an image, that it may stand in a header."""
+
+
+def interactive_page(frame_ancestors: Sequence[str] = ()) -> dict[str, str]:
+    """The headers of HTML that runs scripts of this server, from files, which ask nobody else.
+
+    `frame_ancestors` are the sites that may show it in a frame, as a policy names them. Browsers
+    that know `frame-ancestors` ignore `X-Frame-Options`, which cannot name other sites.
+    """
+    policy = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors "
+    )
+    if frame_ancestors:
+        return {"Content-Security-Policy": policy + " ".join(frame_ancestors)}
+    return {"Content-Security-Policy": f"{policy}'none'"} | _FRAMED_NOWHERE
 
 
 def image_link(base_uri: str, canonical: str, version: ImageApiVersion) -> str:

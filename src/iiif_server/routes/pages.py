@@ -1,8 +1,9 @@
 """What people see in a browser: the gallery, the viewer, the documentation, and what these need."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated
 from urllib.parse import quote
@@ -22,7 +23,7 @@ from iiif_server.pages.paging import FIRST_ROWS, Shown, page_of, parse_place, pl
 from iiif_server.pages.rendering import STATIC_PREFIX, Viewed
 from iiif_server.routes.addresses import written_identifier
 from iiif_server.routes.conditional import is_not_modified
-from iiif_server.routes.headers import INTERACTIVE_PAGE, SAFE_IN_URIS
+from iiif_server.routes.headers import SAFE_IN_URIS, interactive_page
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
 from iiif_server.routes.problems import DOCUMENTED, refusal
@@ -32,6 +33,8 @@ Provided = Annotated[Services, Depends(services)]
 
 VIEW = "view"
 """The last segment of the viewer's path."""
+EMBED = "embed"
+"""The same of the viewer for other sites."""
 _FOREVER = "public, max-age=31536000, immutable"
 _ASK_FIRST = "no-cache"
 _KEPT_NOWHERE = "no-store"
@@ -107,7 +110,7 @@ async def robots(provided: Provided) -> Response:
 
 
 def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
-    """The viewer of each image under a path prefix."""
+    """The viewer of each image under a path prefix, alone and for other sites."""
     router = APIRouter(prefix=prefix, tags=["Pages"], responses=_DOCUMENTED_PAGES)
     named = f"v{version.number[0]}" if prefix else "default"
 
@@ -120,29 +123,65 @@ def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     )
     async def viewer(request: Request, identifier: IdentifierPath, provided: Provided) -> Response:
         """A page on which the image can be zoomed into; `?with=` compares it with another."""
-        if not request.scope.get("raw_path", b"").endswith(f"/{VIEW}".encode()):
-            # An encoded slash: `view` is the end of a name.
-            return await base_uri_answer(request, provided, version, prefix, f"{identifier}/{VIEW}")
+        return await _page_of_image(_Call(request, provided, version, prefix, VIEW), identifier)
 
-        async def page() -> Response:
-            written = written_identifier(request, prefix, 1, identifier)
-            if version is V2:  # what it shows is the same
-                target = (
-                    f"{provided.addressing.base(request)}{V3.path}/{_in_header(written)}/{VIEW}"
-                )
-                query = f"?{request.url.query}" if request.url.query else ""
-                return RedirectResponse(f"{target}{query}", status_code=303)
-            return await _viewer(request, provided, written)
-
-        return await for_people(request, provided, page)
+    @router.get(
+        f"/{{identifier:path}}/{EMBED}",
+        operation_id=f"embedded_viewer_{named}",
+        summary="Viewer for an iframe",
+        response_class=HTMLResponse,
+        include_in_schema=prefix == "",
+    )
+    async def embedded(
+        request: Request, identifier: IdentifierPath, provided: Provided
+    ) -> Response:
+        """The image alone, to be zoomed into, for the pages of `[pages] frame_ancestors`."""
+        return await _page_of_image(_Call(request, provided, version, prefix, EMBED), identifier)
 
     return router
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request for a page of one image."""
+
+    request: Request
+    provided: Services
+    version: ImageApiVersion
+    prefix: str
+    kind: str
+    """`view` or `embed`, the last segment of the path."""
+
+
+async def _page_of_image(call: _Call, identifier: str) -> Response:
+    request, provided = call.request, call.provided
+    if not request.scope.get("raw_path", b"").endswith(f"/{call.kind}".encode()):
+        # An encoded slash: the last segment is the end of a name.
+        name = f"{identifier}/{call.kind}"
+        return await base_uri_answer(request, provided, call.version, call.prefix, name)
+
+    async def page() -> Response:
+        written = written_identifier(request, call.prefix, 1, identifier)
+        if call.version is V2:  # what it shows is the same
+            base = provided.addressing.base(request)
+            query = f"?{request.url.query}" if request.url.query else ""
+            target = f"{base}{V3.path}/{_in_header(written)}/{call.kind}{query}"
+            return RedirectResponse(target, status_code=303)
+        return await _viewer(call, written)
+
+    return await for_people(request, provided, page, provided.page_options.frame_sources)
+
+
 async def for_people(
-    request: Request, provided: Services, page: Callable[[], Awaitable[Response]]
+    request: Request,
+    provided: Services,
+    page: Callable[[], Awaitable[Response]],
+    frame_ancestors: Sequence[str] = (),
 ) -> Response:
-    """The page, or one that tells why there is none, with the status that it has for programs."""
+    """The page, or one that tells why there is none, with the status that it has for programs.
+
+    `frame_ancestors` may show the error in a frame, as they may the page.
+    """
     try:
         return await page()
     except IiifServerError as error:
@@ -153,7 +192,8 @@ async def for_people(
             for name, value in answer.headers.items()
             if name not in {"content-length", "content-type"}
         }
-        return HTMLResponse(html, answer.status_code, headers={**kept, **_policy()})
+        policy = interactive_page(frame_ancestors)
+        return HTMLResponse(html, answer.status_code, headers={**kept, **policy})
 
 
 def root_of(request: Request) -> str:
@@ -212,31 +252,33 @@ async def _example(provided: Services) -> str:
     return ""
 
 
-async def _viewer(request: Request, provided: Services, written: str) -> Response:
+async def _viewer(call: _Call, written: str) -> Response:
+    request, provided = call.request, call.provided
     permission = provided.permit(written)
-    provided.files.require("openseadragon")
     identifier = permission.identifier
     async with provided.originals.hold(identifier) as original:
         header = await provided.headers.of(original)
     document = image_information(V3, "", header.dimensions, provided.offer(identifier.type, header))
     listed = provided.page_options.gallery and permission.grant is None
     browsable = listed and provided.originals.source(identifier.type).browsable
+    ancestors = provided.page_options.frame_sources
     viewed = Viewed(
         identifier=str(identifier),
         place=place_of(identifier) if browsable else None,
         facts=facts(header, original.file.size, original.modified, document),
         gray=header.colour is Colour.GRAY,
+        expires=permission.grant is not None,
+        frameable=bool(ancestors),
     )
     kept = _ASK_FIRST if permission.grant is None else _KEPT_NOWHERE
-    return _page(provided.pages.viewer(root_of(request), viewed), kept)
+    zooming = provided.files.has("openseadragon")
+    pages = provided.pages
+    write = pages.embedded if call.kind == EMBED else pages.viewer
+    return _page(write(root_of(request), viewed, zooming=zooming), kept, ancestors)
 
 
-def _page(html: str, kept: str = _ASK_FIRST) -> HTMLResponse:
-    return HTMLResponse(html, headers={"Cache-Control": kept, **_policy()})
-
-
-def _policy() -> dict[str, str]:
-    return {"Content-Security-Policy": INTERACTIVE_PAGE}
+def _page(html: str, kept: str = _ASK_FIRST, frame_ancestors: Sequence[str] = ()) -> HTMLResponse:
+    return HTMLResponse(html, headers={"Cache-Control": kept, **interactive_page(frame_ancestors)})
 
 
 async def _file(request: Request, file: PageFile, kept: str) -> Response:

@@ -1,12 +1,14 @@
 // The viewer: puts the parts on the page together.
 import { enableCopying } from "./copying.js";
 import { DownloadPanel } from "./download.js";
-import { encoded, image } from "./iiif.js";
+import { encoded } from "./iiif.js";
 import { listen } from "./keys.js";
+import { here, load } from "./loading.js";
 import { Pair } from "./pair.js";
 import { Panels } from "./panels.js";
 import { Picker } from "./picker.js";
 import { RegionPanel } from "./region.js";
+import { fillSharePanel } from "./sharing.js";
 import { Stage } from "./stage.js";
 
 const QUALITIES = { default: "As it is", color: "Colour", gray: "Gray", bitonal: "Black and white" };
@@ -24,14 +26,6 @@ function announce(text) {
 function fail(text) {
   at("failure").textContent = text;
   at("failure").hidden = false;
-}
-
-/** The image whose info.json is below an address. */
-async function load(address) {
-  const answer = await fetch(`${address}/info.json`, { headers: { Accept: "application/json" } });
-  const content = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(content.error ?? `The server has answered ${answer.status}.`);
-  return image(content, address);
 }
 
 function qualityButtons(offered, choose) {
@@ -63,10 +57,10 @@ function showOther(name, other) {
 }
 
 async function start() {
-  const here = new URL(".", location.href).href.replace(/\/$/, "");
-  const first = await load(here);
+  const first = await load(here());
   at("info-address").value = `${first.id}/info.json`;
   at("manifest-address").value = `${first.id}/manifest.json`;
+  fillSharePanel(first.id, at("about-title").textContent, page.root);
   const stage = new Stage(at("stage"), first);
   const stages = [stage];
   const panels = new Panels();
@@ -128,6 +122,7 @@ async function start() {
       s: () => panels.toggle("region"),
       d: () => panels.toggle("download"),
       c: () => panels.toggle("compare"),
+      e: () => panels.toggle("share"),
       "?": actions.help,
     },
   });

@@ -1,6 +1,6 @@
 // What stands beside the image: at most one panel is open.
 
-const NAMES = ["about", "region", "download", "compare"];
+const NAMES = ["about", "region", "download", "compare", "share"];
 
 export class Panels extends EventTarget {
   constructor() {
