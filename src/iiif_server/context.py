@@ -54,8 +54,6 @@ from iiif_server.workers.pool import Setup, WorkerPool
 
 INCOMING = ".incoming"
 """Below `source_path`: originals being fetched. No type can have this name."""
-_PRELOAD = ("iiif_server.imaging.plan",)
-"""What worker processes share; not libvips, which must not be loaded before a fork."""
 _SWEEP_SECONDS = 300.0
 _STARTUP_TIMEOUT = 60.0
 
@@ -271,7 +269,6 @@ async def _open_pool(
     setup = Setup(
         prepare_process,
         (remembers, threads),
-        _PRELOAD,
         _confinement(settings, reach, threads, remembers),
         Lifetime(settings.workers.max_jobs, settings.workers.max_resident),
     )

@@ -192,6 +192,17 @@ class WorkerDiedError(RenderFailedError):
     """The process that was making the image died, and so did the one that tried again."""
 
 
+class WorkerFailedError(RenderFailedError):
+    """A job raised what no job is expected to raise; `reason` names it, for the log."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("The image could not be made.")
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.reason!r})"
+
+
 # --- not now --------------------------------------------------------------------------------
 
 

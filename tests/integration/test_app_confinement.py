@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -96,12 +97,11 @@ async def test_workers_are_renewed_while_images_are_made(tmp_path: Path) -> None
     settings = settings_below(tmp_path, types=TYPES, workers=WorkerOptions(max_jobs=2))
     async with running_app(settings) as server:
         server.put("disk", "pic.jpg", picture())
-        width = 20
+        turns = count(1)  # as many images as it takes for workers to start: no two are the same
         while len(server.seen(WorkerRenewed)) < 4:
-            urls = [f"/disk:pic.jpg/full/{width + n},/0/default.jpg" for n in range(4)]
+            urls = [f"/disk:pic.jpg/full/20,/{next(turns) / 1000}/default.jpg" for _ in range(4)]
             for response in await asyncio.gather(*map(server.get, urls)):
                 assert response.status_code == 200
-            width += 4
         assert {event.reason for event in server.seen(WorkerRenewed)} == {"jobs"}
 
 

@@ -477,7 +477,7 @@ async def test_an_error_that_nobody_foresaw_does_no_harm_to_tiles(
 ) -> None:
     async with running_app(small(tmp_path)) as server:
         builds = Builds(server, monkeypatch)
-        builds.instead = jobs.unpicklable
+        builds.instead = jobs.unsendable
         server.put("disk", "pic.jpg", PHOTO)
         for made_by in ("jpegtran", "cache", "cache"):
             answer = await server.get(f"/{DETAIL}")

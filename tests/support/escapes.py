@@ -12,6 +12,7 @@ import os
 import resource
 import signal
 import socket
+import stat
 import subprocess
 import threading
 import time
@@ -281,8 +282,67 @@ def raise_trojan(path: Path) -> None:
     raise TrojanError(str(path))
 
 
+def _own_socket() -> socket.socket:
+    """The socket between this worker and its server."""
+    for descriptor in range(256):
+        try:
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+        except OSError:
+            continue
+    raise AssertionError("there is no socket")
+
+
+def _frame(content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + content
+
+
+MESSAGES = {
+    "garbage": os.urandom(4096),
+    "nothing": b"",
+    "half a length": b"\0\0",
+    "half a message": _frame(b"x" * 100)[:50],
+    "a huge length": b"\xff" * 4,
+    "an endless message": b"\0\0\0\x10" + bytes(1 << 20),
+    "two answers": _frame(b"\x91\xc0") * 2,
+    "no answer": _frame(b""),
+    "another type": _frame(b"\xc0"),
+    "an answer of another type": _frame(b"\x91\xcb" + bytes(8)),
+    "a result within results": _frame(b"\x91" * 100_000),
+}
+"""What a worker that has been taken over may write to its server, and then nothing more."""
+
+
+def send_message(name: str) -> str:
+    """Write to the server directly, and never answer."""
+    message = memoryview(MESSAGES[name])
+    descriptor = _own_socket().detach()
+    while message:
+        message = message[os.write(descriptor, message) :]
+    while True:
+        time.sleep(1)
+
+
+def send_descriptors(_: None = None) -> str:
+    """Send open files beside the beginning of the answer: its length, as it is going to be."""
+    connection = _own_socket()
+    try:
+        reader, writer = os.pipe()
+        socket.send_fds(connection, [b""], [reader, writer])
+        answer = b"\x94\xa4sent\xc0\xc2\0"
+        socket.send_fds(connection, [_frame(answer)], [reader, writer])
+    finally:
+        connection.detach()
+    while True:
+        time.sleep(1)
+
+
 def memory_holds(backwards: bytes) -> bool:
-    """Whether some bytes, which are given from their end so as not to be found, are in memory."""
+    """Whether some bytes stand behind a `=` in memory, as in an environment.
+
+    They are given from their end, so that they are not found for being asked for; and the `=` is
+    looked for apart, as this process would otherwise find what it looks for with.
+    """
     wanted = backwards[::-1]
     with Path("/proc/self/maps").open() as maps, Path("/proc/self/mem").open("rb", 0) as memory:
         for line in maps:
@@ -292,6 +352,9 @@ def memory_holds(backwards: bytes) -> bool:
             start, end_ = (int(number, 16) for number in where.split("-"))
             memory.seek(start)
             found = memory.read(end_ - start)
-            if b"=" + wanted in found:  # as in an environment; `wanted` alone lies here as well
-                return True
+            at = found.find(wanted)
+            while at >= 0:
+                if found[at - 1 : at] == b"=":
+                    return True
+                at = found.find(wanted, at + 1)
     return False

@@ -1,5 +1,6 @@
 """What tests have worker processes do. Workers import this module by its name."""
 
+import builtins
 import contextlib
 import errno
 import importlib
@@ -9,7 +10,9 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+from iiif_server import errors
 from iiif_server.errors import NotKeptError
 from iiif_server.imaging.originals import OpenOriginal
 from iiif_server.imaging.plan import Identity
@@ -47,9 +50,20 @@ def pid(_: object = None) -> int:
     return os.getpid()
 
 
-def fail(error: BaseException) -> None:
-    """Raise the error."""
-    raise error
+def echo_pair(value: tuple[str, int]) -> tuple[str, int]:
+    """The value, whose type is known."""
+    return value
+
+
+def fail(error: tuple[str, list[Any]]) -> None:
+    """Raise an error: the name of its class, and its arguments."""
+    name, arguments = error
+    found: type[Exception] = next(
+        getattr(module, name)
+        for module in (errors, builtins, sys.modules[__name__])
+        if hasattr(module, name)
+    )
+    raise found(*arguments)
 
 
 def find_the_disk_full(_: object = None) -> None:
@@ -58,7 +72,7 @@ def find_the_disk_full(_: object = None) -> None:
     raise NotKeptError("The pyramid of this image could not be kept.", refusal)
 
 
-def unpicklable(_: object = None) -> object:
+def unsendable(_: object = None) -> object:
     """What no process can send to another."""
     return lambda: None
 

@@ -1,7 +1,7 @@
 """The records that components hand to an observer. They hold facts, never log text."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +84,43 @@ class ServerProcessReplaced:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReplaced:
-    """A worker process died or was killed, and another took its place."""
+    """A worker process died or was killed, and another takes its place."""
 
     pool: str
     reason: str
+    """`died`, or `deadline`: it was killed because its job took too long."""
+    cause: str = field(default="", compare=False)
+    """Exit code, signal, or what it did wrong."""
+    output: str = field(default="", compare=False)
+    """The end of what it wrote to its standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerNotStarted:
+    """A worker process could not be started or set up; it is tried again after a while."""
+
+    pool: str
+    cause: str
+    output: str
+    """The end of what it wrote to its standard error."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxIncomplete:
+    """A worker was started without a part of its sandbox; `problem` tells which, and why."""
+
+    pool: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """A job raised an exception that no job is expected to raise."""
+
+    pool: str
+    function: str
+    error: str
+    traceback: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +226,9 @@ Event = (
     | PyramidMade
     | WorkerReplaced
     | WorkerRenewed
+    | WorkerNotStarted
+    | SandboxIncomplete
+    | JobFailed
     | WorkRefused
     | Quarantined
     | Evicted

@@ -16,13 +16,16 @@ from iiif_server.telemetry.events import (
     EntryDropped,
     Event,
     FetchFailed,
+    JobFailed,
     PyramidFailed,
     Quarantined,
     RenderFailed,
+    SandboxIncomplete,
     ServerProcessReplaced,
     SettingsRefused,
     StoreFailed,
     StoreRecovered,
+    WorkerNotStarted,
     WorkerReplaced,
 )
 from iiif_server.telemetry.requests import CURRENT, Answered
@@ -35,13 +38,16 @@ _WARNINGS = (
     BecameUnready,
     EntryDropped,
     FetchFailed,
+    JobFailed,
     PyramidFailed,
     Quarantined,
     RenderFailed,
+    SandboxIncomplete,
     ServerProcessReplaced,
     SettingsRefused,
     StoreFailed,
     StoreRecovered,
+    WorkerNotStarted,
     WorkerReplaced,
 )
 
@@ -76,11 +82,16 @@ def log_access(answered: Answered) -> None:
 
 
 def log_event(event: Event) -> None:
-    """Write the event as one `Name key=value ...` line; values are quoted, so none adds a line."""
+    """Write the event as one `Name key=value ...` line; values are quoted, so none adds a line.
+
+    Values that are the default are left out.
+    """
     level = logging.WARNING if isinstance(event, _WARNINGS) else logging.INFO
     if logger.isEnabledFor(level):
         values = " ".join(
-            f"{item.name}={_cut(repr(getattr(event, item.name)), _VALUE)}" for item in fields(event)
+            f"{item.name}={_cut(repr(getattr(event, item.name)), _VALUE)}"
+            for item in fields(event)
+            if getattr(event, item.name) != item.default
         )
         logger.log(level, "%s %s", type(event).__name__, values, extra={"told": event})
 

@@ -18,6 +18,9 @@ TILE_BYTES = 200_000_000
 TILE_EFFORT = 250_000_000
 """The longest that it takes, in pixels of a JPEG that could be decoded meanwhile: a second."""
 
+MOST_PASSED = 64
+"""How many jobs of lower lanes begin before an expensive job that waits: about a second's tiles."""
+
 
 class Lane(IntEnum):
     """A kind of work; of what waits, the lower lane goes first."""
@@ -101,13 +104,25 @@ def may_begin(demand: Demand, running: Sequence[Demand], capacity: Capacity) -> 
 
 
 def next_jobs(
-    waiting: Sequence[Demand], running: Sequence[Demand], capacity: Capacity
+    waiting: Sequence[Demand],
+    running: Sequence[Demand],
+    capacity: Capacity,
+    passed: Sequence[int] = (),
 ) -> tuple[int, ...]:
     """The indices of the jobs of which one begins next, in the order in which they came.
 
     They are of the lowest lane whose oldest job may begin: what is too large for the moment is not
-    overtaken in its own lane for ever.
+    overtaken in its own lane for ever. Nor is a lane by lower ones: `passed` tells how many jobs of
+    lower lanes have begun while each job waited, and an oldest job that was passed often enough is
+    next as soon as it may begin.
     """
+    oldest: dict[Lane, int] = {}
+    for index, demand in enumerate(waiting):
+        oldest.setdefault(demand.lane, index)
+    for index in oldest.values():
+        often = index < len(passed) and passed[index] >= MOST_PASSED
+        if often and may_begin(waiting[index], running, capacity):
+            return (index,)
     for lane in Lane:
         indices = [index for index, demand in enumerate(waiting) if demand.lane is lane]
         if indices and may_begin(waiting[indices[0]], running, capacity):

@@ -7,10 +7,9 @@ on system calls. On systems other than Linux there is none of them.
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 from iiif_server.workers import landlock, limits, seccomp
@@ -130,8 +129,6 @@ class _Process:
     in_force: InForce = InForce()
     let_in: dict[Path, Identity] = field(default_factory=dict)
     """What lay at the paths of the confinement when the fence was put up."""
-    seen: dict[Path, Identity] = field(default_factory=dict)
-    """What lay there when the last job began, and could be used."""
 
 
 _process = _Process()
@@ -143,23 +140,30 @@ def available() -> InForce:
     return InForce(limits=linux, landlock=landlock.version(), seccomp=seccomp.version())
 
 
-def confine(confinement: Confinement) -> None:
-    """Put up the fences around this process, for good. It must not have started a thread.
+def confine(confinement: Confinement) -> Sequence[str]:
+    """Apply the sandbox to this process, for good.
 
-    Raises ConfinementError where they are required and one of them is not to be had.
+    Returns why parts of it are missing, one sentence each. Raises ConfinementError if a part is
+    required and missing, or if the process has more than one thread: the others would stay outside.
     """
+    problems: list[str] = []
     chosen = _possible(confinement.fences)
-    _close_what_is_not_needed()
     _process.confinement = confinement
-    _process.let_in = _process.seen = _identities(confinement)
+    _process.let_in = {
+        path: _identity(path) for path in (*confinement.readable, *confinement.writable)
+    }
     _process.in_force = InForce(
-        limits=Fence.LIMITS in chosen and _limited(confinement),
-        landlock=_landlocked(confinement) if Fence.LANDLOCK in chosen else 0,
-        seccomp=_filtered() if Fence.SECCOMP in chosen else "",
+        limits=Fence.LIMITS in chosen and _limited(confinement, problems),
+        landlock=_landlocked(confinement, problems) if Fence.LANDLOCK in chosen else 0,
+        seccomp=_filtered(problems) if Fence.SECCOMP in chosen else "",
     )
     lacking = _process.in_force.lacking
     if confinement.required and lacking:
-        raise ConfinementError(", ".join(lacking))
+        reasons = "; ".join(problems) or "this system does not have it"
+        raise ConfinementError(
+            f"The sandbox is required, and a worker has no {', no '.join(lacking)}: {reasons}."
+        )
+    return problems
 
 
 def in_force() -> InForce:
@@ -167,52 +171,63 @@ def in_force() -> InForce:
     return _process.in_force
 
 
-def begin_job() -> None:
-    """Give the job that begins its processor time; raises StaleError if it cannot begin here.
+def begin_job(paths: Iterable[Path]) -> None:
+    """Give a job its processor time; raises StaleError if this process cannot open its files.
 
-    The kernel keeps to the folders that were there, whatever bears their names later.
+    Landlock lets a process into the folders that were there when it started, whatever bears their
+    names later. Only the folders of the paths that the job names are looked at: the disk of another
+    type may hang.
     """
     confinement, in_force = _process.confinement, _process.in_force
     if confinement is None:
         return
-    if in_force.landlock:
-        found = _identities(confinement)
-        if found != _process.seen and not _usable(confinement, found):
-            raise StaleError
-        _process.seen = found
+    if in_force.landlock and not all(map(_let_in, paths)):
+        raise StaleError
     if in_force.limits:
         limits.allow_cpu(confinement.limits.cpu_seconds)
 
 
-def _limited(confinement: Confinement) -> bool:
+def _limited(confinement: Confinement, problems: list[str]) -> bool:
     try:
         limits.apply(confinement.limits)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        problems.append(f"limits: {error}")
         return False
     return True
 
 
-def _landlocked(confinement: Confinement) -> int:
+def _landlocked(confinement: Confinement, problems: list[str]) -> int:
     readable = (*_installation(), *confinement.readable)
     try:
-        return landlock.restrict(readable, confinement.writable)
-    except OSError:
+        version, left_out = landlock.restrict(readable, confinement.writable)
+    except OSError as error:
+        if landlock.version():  # else the kernel has none, which `lacking` reports
+            problems.append(f"landlock: {error}")
         return 0
+    problems += [f"landlock: {path} is left out: {reason}" for path, reason in left_out.items()]
+    return version
 
 
-def _filtered() -> str:
+def _filtered(problems: list[str]) -> str:
     try:
         return seccomp.restrict()
-    except OSError:
+    except OSError as error:
+        if seccomp.version():
+            problems.append(f"seccomp: {error}")
         return ""
 
 
 def _possible(fences: frozenset[Fence]) -> frozenset[Fence]:
-    """Those of the fences that can be put up here."""
+    """Those of the fences that can be put up here; ConfinementError if threads run already."""
     if sys.platform != "linux":
         return frozenset()
-    if len(list(Path("/proc/self/task").iterdir())) > 1:  # the other threads would stay outside
-        return fences & {Fence.LIMITS}
+    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
+    if threads > 1 and fences & {Fence.LANDLOCK, Fence.SECCOMP}:
+        raise ConfinementError(
+            f"The process has {threads} threads before its sandbox is applied, and the sandbox "
+            "would not hold the others. A library that is imported early starts them (numpy does, "
+            "without OPENBLAS_NUM_THREADS=1): import it later, or limit its threads to one."
+        )
     return fences
 
 
@@ -225,22 +240,24 @@ def _installation() -> Iterator[Path]:
     yield from _LIBRARIES
 
 
-def _identities(confinement: Confinement) -> dict[Path, Identity]:
-    return {path: _identity(path) for path in (*confinement.readable, *confinement.writable)}
-
-
-def _usable(confinement: Confinement, found: Mapping[Path, Identity]) -> bool:
-    """Whether this process was let into all that is there now, or into a folder above it."""
-    same = {path for path, identity in _process.let_in.items() if identity == found[path]}
-    roots = [path.resolve() for path in same if found[path] is not None]
-    for path, identity in found.items():
-        if identity is None or path in same:
-            continue
-        if path in confinement.writable or not any(
-            path.resolve().is_relative_to(root) for root in roots
-        ):
-            return False
-    return True
+def _let_in(path: Path) -> bool:
+    """Whether this process may open a path, as far as its folders were replaced meanwhile."""
+    folders = [
+        folder
+        for folder, identity in _process.let_in.items()
+        if path.is_relative_to(folder)
+        or (identity is not None and path.is_relative_to(identity[2]))
+    ] or list(_process.let_in)  # or one of them leads there since
+    found = {folder: _identity(folder) for folder in folders}
+    same = {folder for folder in folders if found[folder] == _process.let_in[folder]}
+    roots = [folder.resolve() for folder in same if found[folder] is not None]
+    writable = _process.confinement.writable if _process.confinement is not None else ()
+    return all(
+        folder in same
+        or found[folder] is None
+        or (folder not in writable and any(folder.resolve().is_relative_to(root) for root in roots))
+        for folder in folders
+    )
 
 
 def _identity(path: Path) -> Identity:
@@ -250,22 +267,3 @@ def _identity(path: Path) -> Identity:
         return None
     # A folder that is moved, and linked to from where it was, is the same one elsewhere.
     return status.st_dev, status.st_ino, os.path.realpath(path)
-
-
-def _close_what_is_not_needed() -> None:
-    """Give back what multiprocessing hands to every process so that it may start others.
-
-    Standard output and error may be a log, or a socket to its writer.
-    """
-    for holder, name in (
-        (forkserver._forkserver, "_forkserver_alive_fd"),  # noqa: SLF001
-        (resource_tracker._resource_tracker, "_fd"),  # noqa: SLF001
-    ):
-        descriptor = getattr(holder, name, None)
-        if isinstance(descriptor, int):
-            setattr(holder, name, None)
-            os.close(descriptor)
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(nowhere, standard)
-    os.close(nowhere)

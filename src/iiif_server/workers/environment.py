@@ -1,46 +1,52 @@
-"""The environment that worker processes start with: nothing of the server's that they do not need.
+"""The environment of worker processes: nothing of the server's that they do not need.
 
 Tokens, passwords and addresses are often given to a server in variables. What a process was started
-with stays readable in its memory and in `/proc/self/environ`, whatever it removes later. Workers
-are forked from the fork server; so that is started without them.
+with stays readable in its memory and in `/proc/self/environ`, whatever it removes later. So workers
+are started with an environment of their own.
 """
 
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from multiprocessing import forkserver
+from collections.abc import Mapping, Sequence
 
 _KEPT = re.compile(
     r"PATH|HOME|LANG|LANGUAGE|LC_[A-Z]+|TZ"
-    r"|LD_LIBRARY_PATH|LD_PRELOAD|MALLOC_[A-Z_]+|GLIBC_TUNABLES"
+    r"|LD_LIBRARY_PATH|LD_PRELOAD|DYLD_[A-Z_]+|MALLOC_[A-Z_]+|GLIBC_TUNABLES"
     r"|PYTHON[A-Z]+|VIPS_[A-Z_]+",
     re.ASCII,
 )
 """Variables that change how Python, the C library and libvips run."""
 
+_ONE_THREAD = dict.fromkeys(
+    (
+        "OPENBLAS_NUM_THREADS",
+        "OMP_NUM_THREADS",
+        "MKL_NUM_THREADS",
+        "BLIS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+    ),
+    "1",
+)
+"""Libraries that start threads when they are loaded, which must not be before the sandbox."""
+
 
 def kept(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that worker processes may have."""
+    """The variables of the server that worker processes may have."""
     return {name: value for name, value in environment.items() if _KEPT.fullmatch(name)}
 
 
-def start_fork_server() -> None:
-    """Have the fork server running, with `kept` variables only. It is left alone if it runs."""
-    with _scrubbed():
-        forkserver.ensure_running()
+def of_worker(environment: Mapping[str, str], search_path: Sequence[str]) -> dict[str, str]:
+    """The environment that a worker process is started with.
 
-
-@contextmanager
-def _scrubbed() -> Iterator[None]:
-    """This process without the variables that workers may not have, for as long as it takes.
-
-    The fork server has no argument for its environment: it inherits ours.
+    `search_path` are the folders in which the server finds modules, so that its workers find the
+    same ones.
     """
-    left_out = {name: value for name, value in os.environ.items() if not _KEPT.fullmatch(name)}
-    for name in left_out:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(left_out)
+    paths = os.pathsep.join(filter(None, search_path))
+    return kept(environment) | _ONE_THREAD | {"PYTHONPATH": paths}
+
+
+def release_threads() -> None:
+    """Let libraries that are loaded from now on start as many threads as they like."""
+    for name in _ONE_THREAD:
+        os.environ.pop(name, None)

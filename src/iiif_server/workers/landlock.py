@@ -8,7 +8,7 @@ import ctypes
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import IntFlag
 from pathlib import Path
 
@@ -61,14 +61,15 @@ def version() -> int:
         return 0
 
 
-def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> int:
+def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> tuple[int, Mapping[Path, str]]:
     """From now on this thread and those it starts open no file but these and those beneath them.
 
     Files in `writable` can be read and written, but neither made nor removed. Nothing can be
     executed, no TCP port used (from version 4) and no signal sent to other processes (from
-    version 6). Paths that are not there are left out. It cannot be taken back.
+    version 6). Paths that do not exist are left out. It cannot be taken back.
 
-    Returns the version of the interface; raises OSError where there is none.
+    Returns the version of the interface, and the paths that are left out because they cannot be
+    opened, with the reason; raises OSError where there is no Landlock.
     """
     available = version()
     handled = max(mask for since, mask in _HANDLED.items() if since <= max(available, 1))
@@ -78,17 +79,23 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> int:
         _SCOPES if available >= _SCOPES_FROM else 0,
     )
     ruleset = _call(_CREATE_RULESET, ctypes.byref(attributes), ctypes.sizeof(attributes), 0)
+    reading = _Access.READ_FILE | _Access.READ_DIR
+    writing = (reading | _Access.WRITE_FILE | _Access.TRUNCATE) & handled
+    rules = [*((path, reading) for path in readable), *((path, writing) for path in writable)]
+    left_out: dict[Path, str] = {}
     try:
-        reading = _Access.READ_FILE | _Access.READ_DIR
-        for path in readable:
-            _allow(ruleset, path, reading)
-        for path in writable:
-            _allow(ruleset, path, (reading | _Access.WRITE_FILE | _Access.TRUNCATE) & handled)
+        for path, access in rules:
+            try:
+                _allow(ruleset, path, access)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:  # one folder less, and no less of Landlock
+                left_out[path] = error.strerror or str(error)
         forbid_new_privileges()
         _call(_RESTRICT_SELF, ruleset, 0)
     finally:
         os.close(ruleset)
-    return available
+    return available, left_out
 
 
 def forbid_new_privileges() -> None:
@@ -100,10 +107,7 @@ def forbid_new_privileges() -> None:
 
 
 def _allow(ruleset: int, path: Path, access: int) -> None:
-    try:
-        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except (FileNotFoundError, NotADirectoryError):
-        return
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             access &= _FILE

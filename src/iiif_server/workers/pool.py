@@ -1,20 +1,10 @@
-"""A pool of single-process executors: lanes, affinity, deadlines, crashes that stay small.
-
-One `ProcessPoolExecutor` a worker, because a shared one breaks as a whole when any of its processes
-dies, and cannot kill the one that runs too long.
-"""
+"""A pool of worker processes: what the scheduler decides is done here, on the event loop."""
 
 import asyncio
-import contextlib
-import multiprocessing
-import multiprocessing.connection
-import os
 import signal
-import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import Future
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -22,37 +12,54 @@ from typing import Any, TypeVar
 from iiif_server.errors import (
     BusyError,
     ImageTooLargeError,
-    QueueTimedOutError,
-    RenderTimedOutError,
+    OriginalChangedError,
+    OriginalRefusedError,
+    RenderFailedError,
     WorkerDiedError,
+    WorkerFailedError,
 )
-from iiif_server.telemetry.events import Observer, WorkerRenewed, WorkerReplaced, WorkRefused
-from iiif_server.workers.admission import Capacity, Demand, Lane, Verdict, admit, next_jobs
-from iiif_server.workers.affinity import Memory, Waiting, choose
-from iiif_server.workers.answers import WorkerContext
-from iiif_server.workers.confinement import (
-    Confinement,
-    InForce,
-    StaleError,
-    begin_job,
-    confine,
-    in_force,
+from iiif_server.telemetry.events import (
+    Event,
+    JobFailed,
+    Observer,
+    SandboxIncomplete,
+    WorkerNotStarted,
+    WorkerRenewed,
+    WorkerReplaced,
+    WorkRefused,
 )
-from iiif_server.workers.environment import start_fork_server
-from iiif_server.workers.lifetime import FOR_EVER, Lifetime, own_memory
+from iiif_server.workers import messages
+from iiif_server.workers.admission import Capacity, Demand, Lane, Verdict, admit
+from iiif_server.workers.confinement import Confinement, InForce
+from iiif_server.workers.executor import Exit, StaleWorkerError, WorkerGoneError, WorkerProcess
+from iiif_server.workers.lifetime import FOR_EVER, Lifetime
+from iiif_server.workers.messages import Call
+from iiif_server.workers.scheduler import (
+    Action,
+    Death,
+    EndWorker,
+    FailJob,
+    ReportRefused,
+    ReportRenewed,
+    ReportReplaced,
+    ScheduledJob,
+    Scheduler,
+    SendJob,
+    StartWorker,
+)
 
 Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
-_TOO_LONG = "The image takes longer than the {seconds:g} seconds allowed; ask for a smaller one."
 _NEVER = (
     "This takes about {needed:,} bytes of memory, and images may take {there:,} here "
     "(limits.memory); ask for a smaller size or region, or for jpg."
 )
 _BUSY = "As many as {waiting} large images are waiting to be made already; please ask again later."
-_QUEUED = "No process was free for this image within {seconds:g} seconds; please ask again."
-_TRIES = 2
-"""How often a job is started when its worker dies under it."""
+_EXPECTED = (OriginalRefusedError, OriginalChangedError, RenderFailedError, OSError, MemoryError)
+"""What jobs raise without anybody having to look into it."""
+_CLOSE_SECONDS = 5.0
+"""How long closing waits for processes that do not end though they were killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,41 +91,23 @@ class LaneStats:
 class Setup:
     """What each worker process does before its first job."""
 
-    function: Callable[..., None]
+    function: Callable[..., Any]
+    """A function of a module; what it returns is plain data, which `reports` has."""
     arguments: tuple[Any, ...] = ()
-    preload: Sequence[str] = ()
-    """Modules that workers have in common; importing one must start no thread."""
     confinement: Confinement | None = None
-    """The fence that is put up around it then; None: there is none."""
+    """The sandbox that it enters then; None: it enters none."""
     lifetime: Lifetime = FOR_EVER
     """How long it is kept."""
 
 
 @dataclass(slots=True, eq=False)
-class _Worker:
-    executor: ProcessPoolExecutor
-    memory: Memory
-    pid: int
-    jobs: int = 0
-    """Those that it has done."""
-    worn: bool = False
-    """Whether its successor is being started."""
-    relieved: bool = False
-    """Whether its successor is there, so that it ends with the job it has."""
-
-
-@dataclass(slots=True, eq=False)
 class _Job:
-    function: Callable[[Any], Any]
-    argument: Any
-    subject: str | None
-    demand: Demand
-    timeout: float
+    """What the scheduler does not need to know of a job."""
+
+    call: Call
+    descriptors: Sequence[int]
     begun: Callable[[], None]
     result: asyncio.Future[Any]
-    expiry: asyncio.TimerHandle | None = None
-    overtaken: int = 0
-    tries: int = 0
     context: Context = field(default_factory=copy_context)
     """That of whoever wants it, so that what is told of it is told of the right request."""
 
@@ -146,23 +135,25 @@ class WorkerPool:
     ) -> None:
         """`queue_timeout` is in seconds; None: jobs wait for a worker as long as it takes."""
         self._name = name
-        self._size = size
         self._setup = setup
         self._observe = observer
-        self._remembers = remembers
         self._capacity = capacity or Capacity(size)
-        self._queue_timeout = queue_timeout
-        self._context = WorkerContext()
-        self._workers: list[_Worker] = []
-        self._idle: list[_Worker] = []
-        self._waiting: list[_Job] = []
-        self._under_way: set[_Job] = set()
+        self._scheduler = Scheduler(size, self._capacity, remembers, queue_timeout, setup.lifetime)
+        self._processes: dict[int, WorkerProcess] = {}
+        self._not_ended: set[asyncio.Future[Exit]] = set()
+        self._exits: dict[int, Exit] = {}
         self._refused: Counter[Lane] = Counter()
-        self._running: set[asyncio.Task[None]] = set()
-        self._done = self._replaced = self._renewed = 0
-        self._closing = False
+        self._starts: set[asyncio.Task[None]] = set()
+        self._actions: deque[Action] = deque()
+        self._applying = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._opened: asyncio.Future[None] | None = None
         self.in_force = InForce()
-        """The fences around the worker that was started last."""
+        """The sandbox of the worker that was started last."""
+        self.problems: Sequence[str] = ()
+        """What is missing in it, and why."""
+        self.report: Any = None
+        """What the set-up function of that worker returned."""
 
     def __repr__(self) -> str:
         return f"<WorkerPool {self._name}: {self.stats}>"
@@ -170,24 +161,27 @@ class WorkerPool:
     @property
     def stats(self) -> PoolStats:
         """The counts as they are now."""
+        scheduler = self._scheduler
         return PoolStats(
-            workers=len(self._workers),
-            busy=len(self._workers) - len(self._idle),
-            waiting=len(self._waiting),
-            done=self._done,
-            replaced=self._replaced,
-            renewed=self._renewed,
+            workers=len(scheduler.workers),
+            busy=len(scheduler.workers) - len(scheduler.idle),
+            waiting=len(scheduler.waiting),
+            done=scheduler.done,
+            replaced=scheduler.replaced,
+            renewed=scheduler.renewed,
         )
 
     @property
     def lanes(self) -> Mapping[Lane, LaneStats]:
         """What each lane is doing now."""
+        running = [job.demand for job in self._scheduler.running]
+        waiting = [job.demand for job in self._scheduler.waiting]
         return {
             lane: LaneStats(
-                running=sum(job.demand.lane is lane for job in self._under_way),
-                waiting=sum(job.demand.lane is lane for job in self._waiting),
+                running=sum(demand.lane is lane for demand in running),
+                waiting=sum(demand.lane is lane for demand in waiting),
                 refused=self._refused[lane],
-                bytes=sum(job.demand.bytes for job in self._under_way if job.demand.lane is lane),
+                bytes=sum(demand.bytes for demand in running if demand.lane is lane),
             )
             for lane in Lane
         }
@@ -200,68 +194,77 @@ class WorkerPool:
     @property
     def pids(self) -> tuple[int, ...]:
         """The process ids of the workers."""
-        return tuple(worker.pid for worker in self._workers)
+        return tuple(self._processes[number].pid for number in self._scheduler.workers)
 
     async def open(self) -> None:
-        """Start the workers; WorkerDiedError if they cannot be."""
-        self._context.set_forkserver_preload(list(self._setup.preload))
-        self._workers = list(await asyncio.gather(*(self._start() for _ in range(self._size))))
-        self._idle = list(self._workers)
+        """Start the workers; WorkerDiedError with the cause if one of them cannot be."""
+        self._opened = asyncio.get_running_loop().create_future()
+        self._apply(self._scheduler.open())
+        try:
+            await self._opened
+        finally:
+            self._opened = None
 
     async def close(self) -> None:
         """Finish nothing more: jobs that wait are cancelled, workers that run are killed."""
-        self._closing = True
-        for job in self._waiting:
-            job.result.cancel()
-            self._stop_clock(job)
-        self._waiting.clear()
-        for worker in self._workers:
-            if worker not in self._idle:
-                _kill(worker.pid)
-        if self._running:
-            await asyncio.wait(self._running)
-        await asyncio.gather(
-            *(asyncio.to_thread(worker.executor.shutdown) for worker in self._workers)
-        )
-        self._workers.clear()
-        self._idle.clear()
+        for job in self._scheduler.waiting:
+            job.payload.result.cancel()
+        self._apply(self._scheduler.close())
+        for process in list(self._processes.values()):  # those that are being started
+            process.on_end = None
+            process.kill()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._starts:
+            await asyncio.wait(self._starts)
+        if self._not_ended:
+            await asyncio.wait(self._not_ended, timeout=_CLOSE_SECONDS)
 
     async def run(
         self,
-        function: Callable[[Argument], Result],
-        argument: Argument,
+        function: Callable[..., Result],
+        argument: Any,
         *,
         timeout: float,  # noqa: ASYNC109 - counted from when a worker starts, not from the call
         subject: str | None = None,
         demand: Demand = _LITTLE,
         begun: Callable[[], None] = _nobody,
+        descriptors: Sequence[int] = (),
     ) -> Result:
-        """The result of `function(argument)` in a worker, which both must be picklable for.
+        """The result of `function(argument, *descriptors)` in a worker.
 
-        `begun` is called when a worker starts. Raises what the function raises; ImageTooLargeError
-        or BusyError, at once, if the job is not taken; QueueTimedOutError if it waits too long for
-        a worker; RenderTimedOutError if it then runs longer than `timeout` seconds, after killing
-        its worker; WorkerDiedError if the worker dies, twice, or the pool is closed. A caller who
-        gives up before the job has started takes it out of the queue.
+        The function is one of a module (or a `functools.partial` of one); its arguments and its
+        result are plain data of the types that it declares. `descriptors` are open files, which
+        the worker gets copies of; they have to stay open until this returns.
+
+        `begun` is called when a worker starts. Raises what the function raises, if it is an error
+        that jobs may raise, else WorkerFailedError; ImageTooLargeError or BusyError, at once, if
+        the job is not taken; QueueTimedOutError if it waits too long for a worker;
+        RenderTimedOutError if it then runs longer than `timeout` seconds, after killing its worker;
+        WorkerDiedError if the worker dies, twice, or the pool is closed. A caller who gives up
+        before the job has started takes it out of the queue.
         """
-        if self._closing:
+        if self._scheduler.closing:
             raise WorkerDiedError("The server is stopping.")
         self._admit(demand)
+        call = messages.call(function, argument, descriptors=len(descriptors))
         result = asyncio.get_running_loop().create_future()
-        job = _Job(function, argument, subject, demand, timeout, begun, result)
-        self._queue(job, len(self._waiting))
-        self._dispatch()
+        job = ScheduledJob(_Job(call, descriptors, begun, result), demand, timeout, subject)
+        self._apply(self._scheduler.queue(job, self._now))
         try:
-            outcome: Result = await job.result
+            outcome: Result = await result
         finally:
-            if job in self._waiting:
-                self._waiting.remove(job)
-                self._stop_clock(job)
-                self._dispatch()  # it may have stood in the way of others in its lane
+            if not result.done() or result.cancelled():
+                self._apply(self._scheduler.give_up(job, self._now))
         return outcome
 
+    @property
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
     def _admit(self, demand: Demand) -> None:
-        verdict = admit(demand, [job.demand for job in self._waiting], self._capacity)
+        waiting = [job.demand for job in self._scheduler.waiting]
+        verdict = admit(demand, waiting, self._capacity)
         if verdict is Verdict.NEVER:
             self._refuse(demand.lane, verdict.value)
             raise ImageTooLargeError(_NEVER.format(needed=demand.bytes, there=self._capacity.bytes))
@@ -273,215 +276,145 @@ class WorkerPool:
         self._refused[lane] += 1
         self._observe(WorkRefused(self._name, str(lane), reason))
 
-    def _queue(self, job: _Job, place: int) -> None:
-        self._waiting.insert(place, job)
-        if self._queue_timeout is not None:
-            loop = asyncio.get_running_loop()
-            job.expiry = loop.call_later(
-                self._queue_timeout, self._expire, job, context=job.context
-            )
+    # --- actions ------------------------------------------------------------------------------
 
-    def _expire(self, job: _Job) -> None:
-        self._waiting.remove(job)
-        if not job.result.done():
-            self._refuse(job.demand.lane, "deadline")
-            self._settle(job, QueueTimedOutError(_QUEUED.format(seconds=self._queue_timeout)))
-        self._dispatch()
-
-    @staticmethod
-    def _stop_clock(job: _Job) -> None:
-        if job.expiry is not None:
-            job.expiry.cancel()
-
-    def _dispatch(self) -> None:
-        while self._idle and self._waiting and not self._closing:
-            running = [job.demand for job in self._under_way]
-            indices = next_jobs([job.demand for job in self._waiting], running, self._capacity)
-            if not indices:
-                return
-            candidates = [self._waiting[index] for index in indices]
-            job_index, worker_index = choose(
-                [Waiting(job.subject, job.overtaken) for job in candidates],
-                [worker.memory for worker in self._idle],
-            )
-            for passed in candidates[:job_index]:
-                passed.overtaken += 1
-            self._begin(candidates[job_index], self._idle.pop(worker_index))
-
-    def _begin(self, job: _Job, worker: _Worker) -> None:
-        self._waiting.remove(job)
-        self._stop_clock(job)
-        self._under_way.add(job)
-        if job.subject is not None:
-            worker.memory.remember(job.subject)
-        job.begun()
-        task = asyncio.create_task(self._execute(job, worker), context=job.context)
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
-
-    async def _execute(self, job: _Job, worker: _Worker) -> None:
+    def _apply(self, actions: Sequence[Action]) -> None:
+        """Do what the scheduler wants done; what comes of it may be an event, and so on."""
+        self._actions.extend(actions)
+        if self._applying:
+            return
+        self._applying = True
         try:
-            # A worker that died while it was idle shows here, before the job is tried.
-            future = asyncio.wrap_future(worker.executor.submit(_work, job.function, job.argument))
-            job.tries += 1
-            # Not `wait_for`: a job's own TimeoutError is not its deadline.
-            in_time, _ = await asyncio.wait([future], timeout=job.timeout)
-            self._under_way.discard(job)
-            if not in_time:
-                _kill(worker.pid)
-                future.cancel()
-                self._settle(job, RenderTimedOutError(_TOO_LONG.format(seconds=job.timeout)))
-                await self._replace(worker, "deadline")
+            while self._actions:
+                self._do(self._actions.popleft())
+        finally:
+            self._applying = False
+        self._set_timer()
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case SendJob(number, job):
+                self._send(number, job)
+            case StartWorker(number):
+                task = asyncio.create_task(self._start(number), context=Context())
+                self._starts.add(task)
+                task.add_done_callback(self._starts.discard)
+            case EndWorker(number):
+                process = self._processes.pop(number, None)
+                if process is not None:
+                    process.on_end = None
+                    process.kill()
+            case FailJob(job, error):
+                if not job.payload.result.done():
+                    job.payload.result.set_exception(error)
+            case ReportRefused(job, reason):
+                job.payload.context.run(self._refuse, job.demand.lane, reason)
+            case ReportRenewed(reason, job):
+                self._report(WorkerRenewed(self._name, reason), job)
+            case ReportReplaced(number, reason, job):
+                exit_ = self._exits.pop(number, Exit(None))
+                cause = exit_.text if reason == "died" else "killed: its job took too long"
+                self._report(WorkerReplaced(self._name, reason, cause, exit_.output), job)
+
+    def _report(self, event: Event, job: ScheduledJob | None) -> None:
+        """Tell of an event in the context of whoever wants the job."""
+        if job is None:
+            self._observe(event)
+        else:
+            job.payload.context.run(self._observe, event)
+
+    def _set_timer(self) -> None:
+        """Be woken when the scheduler wants it; too early does no harm."""
+        if self._scheduler.closing:
+            return
+        wake_at = self._scheduler.wake_at
+        if self._timer is not None:
+            if self._timer.when() <= wake_at:
                 return
-            outcome = future.result()
-        except StaleError:
-            job.tries -= 1  # it has not begun
-            if self._closing or job.result.done():
-                self._settle(job, WorkerDiedError("The server is stopping."))
-            else:
-                self._queue(job, 0)
-            await self._renew(worker, "folders")
-            return
-        except BrokenProcessPool:
-            self._under_way.discard(job)
-            # A job that was given up has nobody to be tried again for.
-            if job.tries < _TRIES and not self._closing and not job.result.done():
-                self._queue(job, 0)
-            else:
-                self._settle(job, WorkerDiedError("The image could not be made."))
-            await self._replace(worker, "died")
-            return
-        except Exception as error:  # noqa: BLE001 - whatever the job raised belongs to its caller
-            self._under_way.discard(job)
-            self._settle(job, error)
-        else:
-            if not job.result.done():
-                job.result.set_result(outcome)
-        self._done += 1
-        worker.jobs += 1
-        self._release(worker)
+            self._timer.cancel()
+            self._timer = None
+        if wake_at < float("inf"):
+            self._timer = asyncio.get_running_loop().call_at(wake_at, self._tick, context=Context())
 
-    def _release(self, worker: _Worker) -> None:
-        """Have a worker that has done its job do the next, or go if it has served its time."""
-        if worker.relieved:
-            self._end(worker)
-        else:
-            self._idle.append(worker)
-            reason = self._setup.lifetime.over(worker.jobs, own_memory(worker.pid))
-            if reason is not None and not worker.worn and not self._closing:
-                worker.worn = True
-                task = asyncio.create_task(self._relieve(worker, reason))
-                self._running.add(task)
-                task.add_done_callback(self._running.discard)
-        self._dispatch()
+    def _tick(self) -> None:
+        self._timer = None
+        self._apply(self._scheduler.tick(self._now))
 
-    @staticmethod
-    def _settle(job: _Job, error: Exception) -> None:
-        if not job.result.done():
-            job.result.set_exception(error)
+    # --- workers ------------------------------------------------------------------------------
 
-    async def _replace(self, worker: _Worker, reason: str) -> None:
-        """Another worker for one that is dead."""
-        self._end(worker)
-        if self._closing:
-            return
-        self._replaced += 1
-        self._observe(WorkerReplaced(self._name, reason))
-        if not worker.relieved:
-            await self._refill()
-
-    async def _renew(self, worker: _Worker, reason: str) -> None:
-        """Another worker for one that is of no more use."""
-        self._end(worker)
-        if self._closing:
-            return
-        self._renewed += 1
-        self._observe(WorkerRenewed(self._name, reason))
-        if not worker.relieved:
-            await self._refill()
-
-    async def _relieve(self, worker: _Worker, reason: str) -> None:
-        """Another worker for one that goes on until it is there, and then ends between two jobs."""
+    async def _start(self, number: int) -> None:
         try:
-            fresh = await self._start()
-        except WorkerDiedError:
-            worker.worn = False  # until its next job is done
+            process = await WorkerProcess.start()
+            self._processes[number] = process
+            self._not_ended.add(process.ended)
+            process.ended.add_done_callback(self._not_ended.discard)
+            if self._scheduler.closing:
+                process.kill()
+                return
+            setup = self._setup
+            await process.set_up(setup.function, setup.arguments, setup.confinement)
+        except WorkerGoneError as error:
+            self._not_started(number, error)
             return
-        self._workers.append(fresh)
-        if self._closing:
-            return
-        if worker not in self._workers:  # it has died meanwhile, and been replaced
-            self._end(fresh)
-            return
-        worker.relieved = True
-        self._renewed += 1
-        self._observe(WorkerRenewed(self._name, reason))
-        if worker in self._idle:
-            self._idle.remove(worker)
-            self._end(worker)
-        self._idle.append(fresh)
-        self._dispatch()
+        self.in_force, self.report = process.in_force, process.result
+        self.problems = process.problems
+        for problem in process.problems:
+            self._observe(SandboxIncomplete(self._name, problem))
+        process.on_end = lambda exit_: self._died(number, exit_)
+        self._apply(self._scheduler.started(number, self._now))
+        if self._opened is not None and len(self._scheduler.workers) >= self._scheduler.size:
+            self._opened.set_result(None)
 
-    def _end(self, worker: _Worker) -> None:
-        self._workers.remove(worker)
-        worker.executor.shutdown(wait=False)
-
-    async def _refill(self) -> None:
-        """One worker more, as soon as it can be had."""
-        delay = 0.1
-        while not self._closing:
-            try:
-                fresh = await self._start()
-            except WorkerDiedError:
-                # The machine is out of something that workers need; it may come back.
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 5.0)
-                continue
-            self._workers.append(fresh)
-            self._idle.append(fresh)
-            self._dispatch()
+    def _not_started(self, number: int, error: WorkerGoneError) -> None:
+        self._processes.pop(number, None)
+        if self._scheduler.closing:
             return
+        exit_ = error.exit
+        self._observe(WorkerNotStarted(self._name, exit_.text, exit_.output))
+        if self._opened is not None:
+            if not self._opened.done():
+                text = f"A {self._name} worker process could not be started: {exit_.text}"
+                self._opened.set_exception(WorkerDiedError(text))
+            return
+        self._apply(self._scheduler.start_failed(number, self._now))
 
-    async def _start(self) -> _Worker:
-        executor = ProcessPoolExecutor(
-            1, self._context, initializer=_initialise, initargs=(self._setup,)
+    def _send(self, number: int, job: ScheduledJob) -> None:
+        payload: _Job = job.payload
+        payload.context.run(payload.begun)
+        future = self._processes[number].send(
+            payload.call, payload.descriptors, longest=job.demand.bytes
         )
-        try:
-            start_fork_server()
-            pid, self.in_force = await asyncio.wrap_future(executor.submit(_introduce))
-        except (BrokenProcessPool, OSError) as error:
-            executor.shutdown(wait=False)
-            raise WorkerDiedError(f"No {self._name} process could be started.") from error
-        return _Worker(executor, Memory(self._remembers), pid)
+        future.add_done_callback(lambda future: self._answered(number, job, future))
 
+    def _answered(self, number: int, job: ScheduledJob, future: Future[Any]) -> None:
+        """Handle what became of a job; its worker may be gone, and it may have failed already."""
+        worker = self._scheduler.workers.get(number)
+        if worker is None or worker.job is not job:
+            return
+        error = future.exception()
+        if isinstance(error, WorkerGoneError):
+            if not error.sent:
+                self._apply(self._scheduler.died(number, Death.UNSENT, self._now))
+            return  # else `_died` is told
+        if isinstance(error, StaleWorkerError):
+            self._apply(self._scheduler.stale(number, self._now))
+            return
+        unexpected = error is not None and not isinstance(error, _EXPECTED)
+        if unexpected or isinstance(error, WorkerFailedError):
+            function, told = job.payload.call.function, "".join(getattr(error, "__notes__", ()))
+            self._report(JobFailed(self._name, function, repr(error), told), job)
+        if not job.payload.result.done():
+            if error is not None:
+                job.payload.result.set_exception(error)
+            else:
+                job.payload.result.set_result(future.result())
+        memory = self._processes[number].memory
+        self._apply(self._scheduler.finished(number, memory, self._now))
 
-def _initialise(setup: Setup) -> None:
-    """Prepare a worker process: deaf to Ctrl+C, fenced in, and gone when the server is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    setup.function(*setup.arguments)
-    if setup.confinement is not None:
-        confine(setup.confinement)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _introduce() -> tuple[int, InForce]:
-    """The id of this worker process, and the fences that it is behind."""
-    return os.getpid(), in_force()
-
-
-def _work(function: Callable[[Any], Any], argument: Any) -> Any:
-    """What a job does, in its worker."""
-    begin_job()
-    return function(argument)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(0)
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
+    def _died(self, number: int, exit_: Exit) -> None:
+        self._exits[number] = exit_
+        foreign = exit_.code == -signal.SIGKILL and not exit_.complaint
+        self._apply(
+            self._scheduler.died(number, Death.KILLED if foreign else Death.CRASH, self._now)
+        )
+        self._exits.pop(number, None)

@@ -28,7 +28,7 @@ read readv pread64 preadv preadv2 write writev pwrite64 pwritev pwritev2 lseek c
 open openat openat2 stat lstat fstat newfstatat statx statfs fstatfs access faccessat faccessat2
 readlink readlinkat getdents getdents64 getcwd dup dup2 dup3 pipe pipe2 eventfd2 flock fsync
 fdatasync ftruncate fallocate fadvise64 readahead copy_file_range sendfile umask
-poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2
+recvmsg poll ppoll select pselect6 epoll_create1 epoll_ctl epoll_wait epoll_pwait epoll_pwait2
 munmap mremap mprotect madvise brk membarrier
 futex futex_waitv set_robust_list get_robust_list set_tid_address rseq sched_yield
 sched_getaffinity sched_getattr sched_getparam sched_getscheduler sched_get_priority_max
@@ -41,8 +41,10 @@ getgroups getpriority getrlimit uname sysinfo arch_prctl
 """
 """What reading, decoding, encoding and writing files, and threads, take.
 
-Not among them: sockets of any kind, executing, starting processes, looking into others, changing
-names, owners and modes of files, mounting, and whatever the kernel learns in the future.
+`recvmsg` is for the socket that a worker is given; it sends by `write`, and nothing here sends
+descriptors. Not among them: making or connecting sockets of any kind, executing, starting
+processes, looking into others, changing names, owners and modes of files, mounting, and whatever
+the kernel learns in the future.
 """
 
 _CLONE_THREAD = 0x0001_0000

@@ -23,7 +23,12 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from iiif_server.errors import TooMuchMemoryError, WorkerDiedError
+from iiif_server.errors import (
+    RenderTimedOutError,
+    TooMuchMemoryError,
+    WorkerDiedError,
+    WorkerFailedError,
+)
 from iiif_server.image_api.formats import Format
 from iiif_server.imaging.render import prepare_process, render
 from iiif_server.workers.confinement import (
@@ -430,17 +435,18 @@ async def test_shared_memory_does_not_get_around_the_limit(fenced: Ground) -> No
         await fenced.pool.run(escapes.eat_shared_memory, MB, timeout=LONG)
 
 
-async def test_worker_has_no_descriptors_but_its_pipes(fenced: Ground) -> None:
-    """Not those of the server: its listener, its log; nor those that start other processes."""
+async def test_worker_has_no_descriptors_but_its_own(fenced: Ground) -> None:
+    """Not those of the server: its listener, its log; nor those of other workers."""
     found = await fenced.pool.run(escapes.descriptors, None, timeout=LONG)
-    kinds = [stat.S_IFMT(mode) for mode in found.values()]
-    assert {*kinds} == {stat.S_IFIFO, stat.S_IFCHR}
-    # Jobs and results, both ends of each; and the one that ends with the server.
-    assert kinds.count(stat.S_IFIFO) == 5
+    kinds = sorted(stat.S_IFMT(mode) for mode in found.values())
+    # Its socket, its standard error, its standard input and output, and its own size in /proc.
+    assert kinds == sorted([stat.S_IFSOCK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFCHR, stat.S_IFREG])
     for descriptor, mode in found.items():
+        leads_to = os.readlink(f"/proc/{fenced.pool.pids[0]}/fd/{descriptor}")  # noqa: PTH115
         if stat.S_ISCHR(mode):
-            where = os.stat(f"/proc/{fenced.pool.pids[0]}/fd/{descriptor}")  # noqa: PTH116
-            assert where.st_rdev == os.stat(os.devnull).st_rdev  # noqa: PTH116
+            assert leads_to == os.devnull
+        if stat.S_ISREG(mode):
+            assert leads_to == f"/proc/{fenced.pool.pids[0]}/statm"
 
 
 # --- limits ---------------------------------------------------------------------------------
@@ -480,10 +486,38 @@ async def test_image_that_takes_too_much_memory_is_refused_with_the_reason(tmp_p
 async def test_answers_of_a_worker_cannot_do_anything_in_the_server(
     fenced: Ground, tmp_path: Path, job: Callable[[Path], object]
 ) -> None:
-    with pytest.raises(WorkerDiedError):
+    """Objects cannot be sent at all, and of a foreign exception only the text can."""
+    with pytest.raises((TypeError, WorkerFailedError)):
         await fenced.pool.run(job, tmp_path / "made", timeout=LONG)
     assert os.listdir(tmp_path) == []
     assert await fenced.pool.run(jobs.echo, "well", timeout=LONG) == "well"
+
+
+@pytest.mark.parametrize("name", escapes.MESSAGES)
+async def test_worker_that_sends_what_it_may_not_send_is_killed(tmp_path: Path, name: str) -> None:
+    """Whatever it is, and however it is sent: the job fails, and the pool goes on."""
+    async with confined(tmp_path) as ground:
+        (before,) = ground.pool.pids
+        with pytest.raises((WorkerDiedError, RenderTimedOutError)):
+            await ground.pool.run(escapes.send_message, name, timeout=3.0)
+        assert await ground.pool.run(jobs.echo, "well", timeout=LONG) == "well"
+        assert before not in ground.pool.pids
+        assert not jobs.is_alive(before)
+
+
+async def test_descriptors_that_a_worker_sends_are_not_taken(tmp_path: Path) -> None:
+    """Without a sandbox, as no worker in one can send any."""
+    async with confined(tmp_path, frozenset()) as ground:
+        await ground.pool.run(jobs.echo, None, timeout=LONG)
+        before = set(os.listdir("/proc/self/fd"))
+        assert await ground.pool.run(escapes.send_descriptors, None, timeout=LONG) == "sent"
+        assert set(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.skipif(not available().seccomp, reason="this system has no seccomp")
+async def test_a_worker_in_its_sandbox_sends_no_descriptors(fenced: Ground) -> None:
+    with pytest.raises(OSError, match="Function not implemented"):
+        await fenced.pool.run(escapes.send_descriptors, None, timeout=LONG)
 
 
 # --- folders that are replaced --------------------------------------------------------------

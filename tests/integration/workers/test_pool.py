@@ -26,10 +26,11 @@ from iiif_server.errors import (
     QueueTimedOutError,
     RenderTimedOutError,
     WorkerDiedError,
+    WorkerFailedError,
 )
 from iiif_server.imaging.plan import Engine
 from iiif_server.imaging.render import prepare_process, render
-from iiif_server.telemetry.events import Event, WorkerReplaced, WorkRefused
+from iiif_server.telemetry.events import Event, JobFailed, WorkerReplaced, WorkRefused
 from iiif_server.telemetry.requests import CURRENT
 from iiif_server.workers.admission import Capacity, Demand, Lane
 from iiif_server.workers.affinity import MOST_OVERTAKEN
@@ -126,7 +127,7 @@ async def test_what_is_told_of_a_job_is_told_of_the_request_that_wants_it() -> N
 async def test_results_come_back_to_whom_they_belong() -> None:
     async with opened(2) as pool:
         results = await asyncio.gather(
-            *(pool.run(jobs.echo, ("job", n), timeout=LONG) for n in range(40))
+            *(pool.run(jobs.echo_pair, ("job", n), timeout=LONG) for n in range(40))
         )
         assert results == [("job", n) for n in range(40)]
         assert pool.stats.done == 40
@@ -156,7 +157,6 @@ async def test_large_results_come_back_whole() -> None:
         OSError(28, "No space left on device"),
         MemoryError(),
         TimeoutError("a disk that does not answer is no deadline"),
-        jobs.OddError("odd", 7),
     ],
     ids=lambda error: type(error).__name__,
 )
@@ -164,20 +164,39 @@ async def test_error_comes_back_with_its_type_and_harms_nobody(error: Exception)
     async with opened(1) as pool:
         before = pool.pids
         with pytest.raises(type(error)) as raised:
-            await pool.run(jobs.fail, error, timeout=LONG)
+            await pool.run(jobs.fail, (type(error).__name__, list(error.args)), timeout=LONG)
         assert type(raised.value) is type(error)
         assert raised.value.args == error.args
         assert await pool.run(jobs.pid, None, timeout=LONG) in before
         assert pool.stats.replaced == 0
 
 
+async def test_error_that_no_job_may_raise_is_told_to_the_log_and_harms_nobody() -> None:
+    """Its class stays unknown to the server; what it says may hold a path, so it is for the log."""
+    events: list[Event] = []
+    async with opened(1, events=events) as pool:
+        before = pool.pids
+        with pytest.raises(WorkerFailedError) as raised:
+            await pool.run(jobs.fail, ("OddError", ["odd", 7]), timeout=LONG)
+        assert str(raised.value) == "The image could not be made."
+        assert raised.value.reason == "support.jobs:OddError: ('odd', 7)"
+        (event,) = events
+        assert isinstance(event, JobFailed)
+        assert (event.pool, event.function) == ("test", "support.jobs:fail")
+        assert "odd" in event.error
+        assert "raise found(*arguments)" in event.traceback
+        assert await pool.run(jobs.pid, None, timeout=LONG) in before
+
+
 async def test_what_cannot_be_sent_is_the_callers_error() -> None:
     async with opened(1) as pool:
         before = pool.pids
-        with pytest.raises(Exception, match="pickle"):
+        with pytest.raises(TypeError, match="a function is no plain data"):
             await pool.run(jobs.echo, lambda: None, timeout=LONG)
-        with pytest.raises(Exception, match="pickle"):
-            await pool.run(jobs.unpicklable, None, timeout=LONG)
+        with pytest.raises(TypeError, match="a function is no plain data"):
+            await pool.run(jobs.unsendable, None, timeout=LONG)
+        with pytest.raises(TypeError, match="not a function of a module"):
+            await pool.run(lambda _: None, None, timeout=LONG)
         assert await pool.run(jobs.pid, None, timeout=LONG) in before
 
 
@@ -720,7 +739,8 @@ def test_workers_of_the_console_script_load_no_web_framework(tmp_path: Path) -> 
     workers = [set(line.split()) for line in result.stdout.splitlines()]
     assert len(workers) == 2
     for modules in workers:
-        assert "iiif_server.workers.pool" in modules
+        assert "iiif_server.workers.messages" in modules
+        assert {"asyncio", "iiif_server.workers.pool"}.isdisjoint(modules)
         for heavy in ("fastapi", "starlette", "uvicorn", "httpx", "httpcore", "pydantic_settings"):
             assert heavy not in modules
     header_process, image_process = workers

@@ -113,7 +113,7 @@ async def test_worker_that_dies_while_it_is_being_renewed_is_followed_by_one() -
     events: list[Event] = []
     async with opened(1, Lifetime(max_jobs=2), events) as pool:
         await pool.run(jobs.echo, None, timeout=LONG)
-        dying = pool.run(jobs.fail, ValueError("its last job"), timeout=LONG)
+        dying = pool.run(jobs.fail, ("ValueError", ["its last job"]), timeout=LONG)
         with pytest.raises(ValueError, match="last job"):
             await dying
         with pytest.raises(WorkerDiedError):

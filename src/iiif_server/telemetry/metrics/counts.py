@@ -16,6 +16,8 @@ from iiif_server.telemetry.events import (
     Quarantined,
     Rendered,
     RenderFailed,
+    SandboxIncomplete,
+    WorkerNotStarted,
     WorkerRenewed,
     WorkerReplaced,
     WorkRefused,
@@ -95,6 +97,12 @@ def _counts_of_events(make: Instruments) -> Mapping[type[Event], Callable[[Any],
     renewed = make.counter(
         "workers_renewed", "Worker processes that had served their time.", "pool", "reason"
     )
+    not_started = make.counter(
+        "workers_not_started", "Worker processes that could not be started.", "pool"
+    )
+    incomplete = make.counter(
+        "sandbox_incomplete", "Parts of the sandbox that workers were started without.", "pool"
+    )
     refused = make.counter(
         "work_refused", "Jobs refused for want of room or time.", "pool", "lane", "reason"
     )
@@ -110,6 +118,8 @@ def _counts_of_events(make: Instruments) -> Mapping[type[Event], Callable[[Any],
         RenderFailed: lambda _: failures.inc(),
         Rendered: lambda event: renders.labels(event.engine).inc(),
         WorkRefused: lambda event: refused.labels(event.pool, event.lane, event.reason).inc(),
+        SandboxIncomplete: lambda event: incomplete.labels(event.pool).inc(),
+        WorkerNotStarted: lambda event: not_started.labels(event.pool).inc(),
         WorkerRenewed: lambda event: renewed.labels(event.pool, event.reason).inc(),
         WorkerReplaced: lambda event: replaced.labels(event.pool, event.reason).inc(),
         **_counts_of_fetches(make),

@@ -1,0 +1,349 @@
+"""One worker process as a `concurrent.futures.Executor`: a process and a socket to it.
+
+The socket is read and written on the event loop, without threads. Results are resolved there, so
+`submit` is called there, too.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import Raw
+
+from iiif_server.workers import messages
+from iiif_server.workers.confinement import Confinement, InForce
+from iiif_server.workers.environment import of_worker
+from iiif_server.workers.messages import HEADER_BYTES, Answer, Call, MessageError, Ready, Start
+
+_MODULE = "iiif_server.workers.process"
+_START_SECONDS = 60.0
+"""A worker that is not ready by then is not going to be."""
+_CHUNK = 1 << 18
+"""Bytes that are read from a worker at once."""
+_LONGEST_ANSWER = 64 << 20
+"""Bytes that any worker may answer; a job that takes much memory may have a longer result."""
+_OUTPUT = 1 << 16
+"""Bytes of what a worker wrote to its standard error that are kept: what a pipe holds."""
+_FIRST_LOOK, _LONGEST_LOOK = 0.001, 0.5
+"""Seconds between looks whether a process has ended: doubled each time."""
+_LINGER = 1.0
+"""Seconds that a process may live on after it has closed its socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a worker process ended."""
+
+    code: int | None
+    """Its exit code; negative: the signal that ended it; None: it has not ended yet."""
+    complaint: str = ""
+    """What it did wrong, if it was killed for it."""
+    output: str = ""
+    """The end of what it wrote to its standard error."""
+
+    @property
+    def text(self) -> str:
+        """One line for the log."""
+        last = self.output.rstrip().rpartition("\n")[2]
+        detail = f": {last}" if last and (self.code or 0) >= 0 else ""
+        if self.complaint:
+            return f"killed, because it {self.complaint}"
+        if self.code is None:
+            return "it does not end though it was killed: its disk may hang"
+        if self.code >= 0:
+            return f"exit code {self.code}{detail}"
+        try:
+            name = signal.Signals(-self.code).name
+        except ValueError:
+            name = f"signal {-self.code}"
+        memory = " (not by this server: the kernel does it when memory runs out)"
+        return f"ended by {name}{memory if -self.code == signal.SIGKILL else ''}"
+
+
+class WorkerGoneError(Exception):
+    """The worker process has ended; `exit` tells how."""
+
+    def __init__(self, exit_: Exit, *, sent: bool = True) -> None:
+        super().__init__(exit_.text)
+        self.exit = exit_
+        self.sent = sent
+        """Whether it had got its job."""
+
+
+class StaleWorkerError(Exception):
+    """The job was not begun: a folder that it needs was replaced after the worker started."""
+
+
+class WorkerProcess(Executor):
+    """A worker process that does one job at a time."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket) -> None:
+        self._process = process
+        self._socket = connection
+        self._loop = asyncio.get_running_loop()
+        self._unsent = memoryview(b"")
+        self._received = bytearray()
+        self._bound = _LONGEST_ANSWER
+        self._type: Any = Ready
+        self._answer: Future[Any] | None = None
+        self._complaint = ""
+        self._killed = False
+        self._output = b""
+        self.pid = process.pid
+        self.in_force = InForce()
+        self.problems: Sequence[str] = ()
+        self.result: Any = None
+        """What its set-up function returned."""
+        self.memory = 0
+        """Bytes that it held on to after its last job."""
+        self.ended: asyncio.Future[Exit] = self._loop.create_future()
+        """Resolved when the process has ended and was waited for."""
+        self.on_end: Callable[[Exit], None] | None = None
+        """Called when it has ended without being told to."""
+        connection.setblocking(False)
+        self._loop.add_reader(connection.fileno(), self._read)
+
+    def __repr__(self) -> str:
+        return f"<WorkerProcess {self.pid}>"
+
+    @classmethod
+    async def start(cls) -> "WorkerProcess":
+        """A process that is not set up yet; raises WorkerGoneError if there can be none."""
+        mine, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        try:
+            with theirs:
+                process = await loop.run_in_executor(_starter, _start_process, theirs.fileno())
+        except OSError as error:
+            mine.close()
+            raise WorkerGoneError(Exit(None, f"could not be started: {error}")) from error
+        return cls(process, mine)
+
+    async def set_up(
+        self,
+        function: Callable[..., Any],
+        arguments: Sequence[Any],
+        confinement: Confinement | None,
+    ) -> None:
+        """Have it call `function(*arguments)` and enter its sandbox; raises WorkerGoneError."""
+        start = Start(
+            messages.name_of(function),
+            tuple(Raw(messages.encode(argument)) for argument in arguments),
+            confinement,
+        )
+        future = self._send(Call("", messages.encode(start), Ready), ())
+        try:
+            async with asyncio.timeout(_START_SECONDS):
+                ready: Ready = await asyncio.wrap_future(future)
+            self.in_force, self.problems = ready.in_force, ready.problems
+            declared = messages.signature(function).get("return", Any)
+            self.result = messages.decode(ready.result, declared)
+        except TimeoutError as error:
+            self.kill(f"was not ready within {_START_SECONDS:g} seconds")
+            raise WorkerGoneError(Exit(None, self._complaint)) from error
+        except MessageError as error:
+            self.kill(f"sent what it may not send: {error}")
+            raise WorkerGoneError(Exit(None, self._complaint)) from error
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """The future result of a function of a module, called in the worker.
+
+        Raises TypeError for other functions and for arguments that are no plain data. The future
+        raises what the function raises, or WorkerGoneError.
+        """
+        return self.send(messages.call(fn, *args, **kwargs))
+
+    def send(
+        self, call: Call, descriptors: Sequence[int] = (), *, longest: int = _LONGEST_ANSWER
+    ) -> Future[Any]:
+        """The future result of a call whose message is prepared.
+
+        `descriptors` are open files that the function gets as its last arguments. The worker is
+        killed if it answers with more than `longest` bytes (and never for less than 64 MiB).
+        """
+        self._bound = max(longest, _LONGEST_ANSWER)
+        return self._send(call, descriptors)
+
+    def kill(self, complaint: str = "") -> None:
+        """End the process, whatever it is doing; a job that it has fails with WorkerGoneError."""
+        self._complaint = self._complaint or complaint
+        self._killed = True
+        self._process.kill()  # which waits for it first: its id cannot be another's by now
+        self._disconnect()
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002
+        """End the process: it has nothing worth keeping."""
+        self.kill()
+        if wait:
+            self._process.wait()
+
+    # --- the socket -------------------------------------------------------------------------
+
+    def _send(self, call: Call, descriptors: Sequence[int]) -> Future[Any]:
+        if self._answer is not None:
+            raise RuntimeError(f"{self!r} has a job already")
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        if self._socket.fileno() < 0:
+            future.set_exception(WorkerGoneError(Exit(self._process.poll()), sent=False))
+            return future
+        self._answer, self._type = future, call.result
+        frame = memoryview(messages.framed(call.content))
+        try:
+            sent = socket.send_fds(self._socket, [frame], descriptors)
+        except OSError:  # it has ended, or reads nothing
+            self._answer = None
+            future.set_exception(WorkerGoneError(Exit(None), sent=False))
+            return future
+        self._unsent = frame[sent:]
+        if self._unsent:
+            self._loop.add_writer(self._socket.fileno(), self._write)
+        return future
+
+    def _write(self) -> None:
+        try:
+            self._unsent = self._unsent[self._socket.send(self._unsent) :]
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._unsent = memoryview(b"")  # it has ended, as reading will find
+        if not self._unsent:
+            self._loop.remove_writer(self._socket.fileno())
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(_CHUNK)  # without room for descriptors, which are closed
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._disconnect()
+            return
+        self._received += data
+        if len(self._received) < HEADER_BYTES:
+            return
+        length = int.from_bytes(self._received[:HEADER_BYTES], "big")
+        if self._answer is None:
+            self.kill("sent something without being asked")
+        elif length > self._bound:
+            self.kill(f"announced an answer of {length:,} bytes")
+        elif len(self._received) > HEADER_BYTES + length:
+            self.kill("sent more than an answer")
+        elif len(self._received) == HEADER_BYTES + length:
+            self._receive()
+
+    def _receive(self) -> None:
+        """Resolve the future of the job by what came."""
+        content = memoryview(self._received)[HEADER_BYTES:]
+        self._received, future = bytearray(), self._answer
+        self._note_output()
+        if future is None:
+            return
+        try:
+            result: Any
+            if self._type is Ready:
+                result = messages.decode(content, Ready)
+            else:
+                answer: Answer = messages.decode(content, Answer)
+                self.memory = answer.memory
+                result = self._result(answer)
+        except MessageError as error:
+            self.kill(f"sent what it may not send: {error}")
+            return
+        self._answer = None
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            future.set_result(result)
+
+    def _result(self, answer: Answer) -> Any:
+        if answer.stale:
+            return StaleWorkerError()
+        if answer.failure is not None:
+            return messages.restore(answer.failure)
+        return messages.decode(answer.result, self._type)
+
+    def _disconnect(self) -> None:
+        """The other end is closed, or is not listened to any more."""
+        descriptor = self._socket.fileno()
+        if descriptor < 0:
+            return
+        self._loop.remove_reader(descriptor)
+        self._loop.remove_writer(descriptor)
+        self._socket.close()
+        self._look(_FIRST_LOOK, self._loop.time() + _LINGER)
+
+    # --- the process ------------------------------------------------------------------------
+
+    def _look(self, delay: float, patience: float) -> None:
+        """See whether the process has ended, again and again, without waiting for it."""
+        self._note_output()
+        code = self._process.poll()
+        if code is None and not self._killed and self._loop.time() > patience:
+            self.kill("closed its socket and went on")
+        if code is None and self._loop.time() > patience:
+            self._fail(Exit(None, self._complaint))  # no job waits for a disk that hangs
+        if code is None:
+            again = min(delay * 2, _LONGEST_LOOK)
+            self._loop.call_later(delay, self._look, again, patience)
+            return
+        found = Exit(code, self._complaint, self._output.decode(errors="backslashreplace"))
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+        if not self.ended.done():
+            self.ended.set_result(found)
+        self._fail(found)
+
+    def _fail(self, found: Exit) -> None:
+        """Tell whoever waits for an answer that there will be none."""
+        future, self._answer = self._answer, None
+        if future is not None:
+            future.set_exception(WorkerGoneError(found))
+        callback, self.on_end = self.on_end, None
+        if callback is not None:
+            callback(found)
+
+    def _note_output(self) -> None:
+        """Take what the process wrote to its standard error: no more than its pipe holds."""
+        if self._process.stderr is None or self._process.stderr.closed:
+            return
+        try:
+            data = os.read(self._process.stderr.fileno(), _OUTPUT)
+        except OSError:
+            return
+        self._output = (self._output + data)[-_OUTPUT:]
+
+
+_starter = ThreadPoolExecutor(1, "iiif-start-worker")
+"""Starting a process takes a millisecond or more, for which no event loop waits."""
+
+
+def _start_process(descriptor: int) -> "subprocess.Popen[bytes]":
+    reading, writing = os.pipe()
+    # A worker that writes more than the pipe holds loses it, instead of waiting.
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    try:
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-P", "-m", _MODULE, str(descriptor)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=writing,
+            pass_fds=(descriptor,),
+            env=of_worker(os.environ, sys.path),
+        )
+    except BaseException:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    process.stderr = os.fdopen(reading, "rb", 0)
+    return process

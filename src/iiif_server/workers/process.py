@@ -1,0 +1,177 @@
+"""A worker process: it is set up, enters its sandbox, and does one job after another.
+
+Started as `python -m iiif_server.workers.process DESCRIPTOR`, with one end of a pair of connected
+sockets. It ends when the other end is closed, even in the middle of a job.
+"""
+
+import faulthandler
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from msgspec import Raw
+
+from iiif_server.workers import messages
+from iiif_server.workers.confinement import StaleError, begin_job, confine, in_force
+from iiif_server.workers.environment import release_threads
+from iiif_server.workers.messages import (
+    HEADER_BYTES,
+    MOST_DESCRIPTORS,
+    Answer,
+    Job,
+    MessageError,
+    Ready,
+    Start,
+)
+
+_FIRST = 1 << 16
+"""Bytes that are read at first: nearly all messages are shorter."""
+
+
+class Connection:
+    """The worker's end: blocking, one message at a time in each direction."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
+        self.descriptor = descriptor
+
+    def receive(self) -> tuple[bytes, list[int]]:
+        """The next message, and the descriptors that came with it; EOFError after the last."""
+        data, descriptors, _, _ = socket.recv_fds(self._socket, _FIRST, MOST_DESCRIPTORS)
+        while len(data) < HEADER_BYTES:
+            data += self._more(HEADER_BYTES - len(data)) if data else b""
+            if not data:
+                raise EOFError
+        length = int.from_bytes(data[:HEADER_BYTES], "big")
+        content = bytearray(data[HEADER_BYTES:])
+        while len(content) < length:
+            content += self._more(length - len(content))
+        return bytes(content), descriptors
+
+    def send(self, message: object) -> None:
+        """Send a message. With `write`, as the sandbox knows no call that sends descriptors."""
+        frame = memoryview(messages.framed(messages.encode(message)))
+        while frame:
+            frame = frame[os.write(self.descriptor, frame) :]
+
+    def _more(self, size: int) -> bytes:
+        data, *_ = self._socket.recvmsg(size)  # the only call of its kind that the sandbox knows
+        if not data:
+            raise EOFError
+        return data
+
+
+def main() -> None:
+    """Serve the server at the other end of the socket."""
+    connection = Connection(int(sys.argv[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is sent to every process of a terminal
+    faulthandler.enable()
+    try:
+        memory = _MemoryFile()  # before the sandbox closes
+        _set_up(connection)
+        while True:
+            content, descriptors = connection.receive()
+            connection.send(_answer(content, descriptors, memory))
+    except (EOFError, ConnectionError, BrokenPipeError):
+        os._exit(0)  # the server is gone
+
+
+def _set_up(connection: Connection) -> None:
+    content, _ = connection.receive()
+    start: Start = messages.decode(content, Start)
+    function = messages.find(start.function)
+    result = function(*_typed(function, start.arguments))
+    problems: Sequence[str] = ()
+    if start.confinement is not None:
+        problems = confine(start.confinement)
+    release_threads()
+    threading.Thread(target=_end_with_server, args=(connection.descriptor,), daemon=True).start()
+    encoded = Raw(messages.encode(result))
+    connection.send(Ready(os.getpid(), in_force(), tuple(problems), encoded))
+
+
+def _answer(content: bytes, descriptors: list[int], memory: "_MemoryFile") -> Answer:
+    try:
+        result = Raw(messages.encode(_result(content, descriptors)))
+    except StaleError:
+        return Answer(stale=True)
+    except Exception as error:  # noqa: BLE001 - whatever the job raised belongs to its caller
+        return Answer(failure=messages.describe(error), memory=memory.own())
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    return Answer(result, memory=memory.own())
+
+
+def _result(content: bytes, descriptors: list[int]) -> object:
+    job: Job = messages.decode(content, Job)
+    if len(descriptors) != job.descriptors:
+        raise MessageError("the files of this job did not come with it")
+    function = messages.find(job.function)
+    hints = messages.signature(function)
+    _paths.clear()
+    arguments = _typed(function, job.arguments)
+    keywords = {
+        name: messages.decode(value, hints.get(name, Any)) for name, value in job.keywords.items()
+    }
+    begin_job(_paths)
+    return function(*arguments, *descriptors, **keywords)
+
+
+def _typed(function: Any, arguments: Sequence[Raw]) -> list[Any]:
+    types = list(messages.signature(function).values())
+    return [
+        messages.decode(argument, types[place], _decode_other)
+        for place, argument in enumerate(arguments)
+    ]
+
+
+_paths: list[Path] = []
+"""Those in the arguments of the job at hand."""
+
+
+def _decode_other(type_: Any, value: Any) -> Any:
+    decoded = messages.decode_other(type_, value)
+    if isinstance(decoded, Path):
+        _paths.append(decoded)
+    return decoded
+
+
+class _MemoryFile:
+    """How much memory this process holds on to for itself; from `/proc/self/statm`, see proc(5).
+
+    Opened before the sandbox closes, and read as often as there are jobs.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._descriptor = os.open("/proc/self/statm", os.O_RDONLY)
+        except OSError:
+            self._descriptor = -1
+
+    def own(self) -> int:
+        """Bytes without those of files, mapped or not; 0 where the system does not tell."""
+        if self._descriptor < 0:
+            return 0
+        _, resident, shared, *_ = map(int, os.pread(self._descriptor, 200, 0).split())
+        return (resident - shared) * resource.getpagesize()
+
+
+def _end_with_server(descriptor: int) -> None:
+    """End this process when the other end of its socket is closed, whatever it is doing."""
+    poll = select.poll()
+    poll.register(descriptor, 0)  # only for hanging up
+    while not poll.poll():
+        continue
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
