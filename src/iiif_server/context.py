@@ -69,7 +69,10 @@ async def open_context(
         store = open_store(settings, observer)
         await asyncio.to_thread(store.open)
         fetcher = Fetcher(
-            settings.fetch, settings.max_http_fetches, settings.source_path / INCOMING
+            settings.fetch,
+            settings.max_http_fetches,
+            settings.source_path / INCOMING,
+            min_free=settings.cache.bounds.min_free,
         )
         stack.push_async_callback(fetcher.close)
         await asyncio.to_thread(fetcher.remove_abandoned)

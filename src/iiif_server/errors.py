@@ -137,6 +137,10 @@ class SourceBusyError(SourceUnavailableError):
     """Too many originals are being fetched: this one's turn did not come in time."""
 
 
+class NoSpaceForOriginalError(SourceUnavailableError):
+    """The original cannot be fetched: too little disk space is free. It may be later."""
+
+
 # --- the original itself --------------------------------------------------------------------
 
 

@@ -11,7 +11,6 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
-import httpcore
 import httpx
 import pytest
 import uvicorn
@@ -19,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from iiif_server import listening
+from iiif_server.sources import fetching, guard
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -144,7 +144,15 @@ def test_uvicorn_has_the_parts_of_a_request_that_the_listener_uses() -> None:
     assert not {name for name in used if not hasattr(cycle, name)}
 
 
-def test_httpx_sends_requests_through_the_pool_that_the_guard_replaces() -> None:
-    pool = httpx.AsyncHTTPTransport(trust_env=False)._pool
-    assert isinstance(pool, httpcore.AsyncConnectionPool)
-    assert "self._pool." in inspect.getsource(httpx.AsyncHTTPTransport.handle_async_request)
+def test_no_private_name_of_the_http_client_is_used() -> None:
+    source = inspect.getsource(guard) + inspect.getsource(fetching)
+    used = {
+        node.attr
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Attribute)
+        and node.attr.startswith("_")
+        and not node.attr.endswith("__")
+        and not (isinstance(node.value, ast.Name) and node.value.id == "self")
+    }
+    assert used == set()
+    assert guard.GuardedTransport.__bases__ == (httpx.AsyncBaseTransport,)

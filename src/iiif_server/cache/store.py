@@ -37,6 +37,7 @@ from iiif_server.cache.counts import StoreCounts
 from iiif_server.cache.drafts import Draft, checksum, locked, remove_abandoned
 from iiif_server.cache.eviction import Bounds, Candidate, Disk, is_ahead, victims
 from iiif_server.cache.refusals import Refusals
+from iiif_server.cache.space import disk_of
 from iiif_server.checksums import crc32
 from iiif_server.errors import NotKeptError
 from iiif_server.telemetry.events import (
@@ -93,8 +94,8 @@ class CacheOptions(BaseModel):
     low_water: float = Field(default=0.9, gt=0, lt=1)
     """The share of a bound down to which eviction makes room once the bound is passed."""
     min_free: ByteSize | None = None
-    """Bytes of the disk left free, whoever fills it: derivatives make room, or are not kept; unset:
-    1 GB, or a twentieth of a disk smaller than 20 GB."""
+    """Bytes of the disk left free, whoever fills it: derivatives make room, or are not cached, and
+    originals are not fetched; unset: 1 GB, or a twentieth of a disk smaller than 20 GB."""
 
     @property
     def bounds(self) -> Bounds:
@@ -600,13 +601,9 @@ class Store:
 
     def _disk(self) -> Disk:
         """The disk as it is now. Raises OSError."""
-        try:
-            status = os.statvfs(self._incoming)
-        except FileNotFoundError:
-            self._incoming.mkdir(parents=True, exist_ok=True)
-            status = os.statvfs(self._incoming)
-        self._free = status.f_bavail * status.f_frsize
-        return Disk(status.f_blocks * status.f_frsize, self._free)
+        disk = disk_of(self._incoming)
+        self._free = disk.free
+        return disk
 
     def _shortage(self, wanted: int | None) -> int:
         """The bytes that have to go for the disk's sake; none where it does not say."""

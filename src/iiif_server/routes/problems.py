@@ -31,6 +31,7 @@ STATUS: dict[type[errors.IiifServerError], int] = {
     errors.OutOfRoomError: 503,
     errors.RenderFailedError: 500,
     errors.SourceBusyError: 503,
+    errors.NoSpaceForOriginalError: 503,
     errors.SourceTimedOutError: 504,
     errors.SourceUnavailableError: 502,
     errors.NotBundledError: 503,
@@ -45,6 +46,7 @@ _CHALLENGES: dict[type[errors.IiifServerError], dict[str, str]] = {
 RETRY_AFTER_SECONDS = {
     errors.OriginalChangedError: 1,
     errors.SourceBusyError: 5,
+    errors.NoSpaceForOriginalError: 60,
     errors.RenderTimedOutError: 60,
     errors.OutOfRoomError: 10,
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import filecmp
 import os
 import secrets
@@ -17,8 +18,10 @@ import httpx
 from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 from iiif_server import __version__
+from iiif_server.cache.space import disk_of
 from iiif_server.cache.threads import run_to_its_end
 from iiif_server.errors import (
+    NoSpaceForOriginalError,
     OriginalNotFoundError,
     OriginalTooLargeError,
     SourceTimedOutError,
@@ -108,10 +111,13 @@ class Fetcher:
         max_fetches: int,
         incoming: Path,
         look_up: LookUp | None = None,
+        min_free: int | None = None,
     ) -> None:
+        """`min_free`: bytes of the disk left free; None: as many as its size suggests."""
         self.options = options
         self._slots = Slots(max_fetches, options.queue_timeout)
         self._incoming = incoming
+        self._min_free = min_free
         self._background: set[asyncio.Task[Any]] = set()
         # Twice as many as there are fetches: what was given up may still hold half of them.
         self._names = Names(2 * max_fetches)
@@ -185,16 +191,19 @@ class Fetcher:
         None if the upstream says by its `validators` that the file is up to date. A file whose
         bytes are what comes stays as it is; otherwise its size or its time will have changed.
         `trusts` is asked for each redirect's URL. Raises OriginalNotFoundError,
-        OriginalTooLargeError, UnsupportedOriginalError, SourceBusyError, SourceTimedOutError or
-        SourceUnavailableError.
+        OriginalTooLargeError, UnsupportedOriginalError, SourceBusyError, SourceTimedOutError,
+        NoSpaceForOriginalError or SourceUnavailableError.
         """
+        validators = validators or Validators()
+        if not validators.conditions(url):  # a refresh may well find that nothing has changed
+            await asyncio.to_thread(self._check_space)
         try:
             request = self._client.build_request("GET", url)
             async with (
                 self._slots.one(request.url.host),
                 asyncio.timeout(self.options.total_timeout),
             ):
-                return await self._follow(request, target, trusts, validators or Validators())
+                return await self._follow(request, target, trusts, validators)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise SourceTimedOutError(
                 "The place where the original is kept did not answer in time."
@@ -237,6 +246,7 @@ class Fetcher:
         self._check_head(response)
         try:
             temporary = await asyncio.to_thread(self.reserve)
+            await asyncio.to_thread(self._check_space, _announced(response))
             try:
                 await self._write(response, temporary)
                 status = await asyncio.to_thread(_land, temporary, target)
@@ -259,8 +269,7 @@ class Fetcher:
             raise SourceUnavailableError(
                 "The place where the original is kept sends it compressed, though asked not to."
             )
-        length = response.headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self.options.max_bytes:
+        if _announced(response) > self.options.max_bytes:
             raise self._too_large()
 
     async def _write(self, response: httpx.Response, path: Path) -> None:
@@ -279,7 +288,7 @@ class Fetcher:
                 if size > self.options.max_bytes:
                     raise self._too_large()
                 end = (end + chunk)[-END_BYTES:]
-                await run_to_its_end(file.write, chunk)
+                await run_to_its_end(self._append, file, chunk)
         finally:
             await run_to_its_end(file.close)
         format_ = recognise(start)
@@ -290,6 +299,23 @@ class Fetcher:
                 "The place where the original is kept sends it without its length, "
                 "and nothing shows that it was whole."
             )
+
+    def _append(self, file: BufferedWriter, chunk: bytes) -> None:
+        self._check_space(len(chunk))
+        file.write(chunk)
+
+    def _check_space(self, size: int = 0) -> None:
+        """Raise NoSpaceForOriginalError if so many bytes more would leave too little space free."""
+        try:
+            disk = disk_of(self._incoming)
+        except OSError:  # whoever writes the file reports the cause
+            return
+        shortage = disk.shortage(self._min_free, size)
+        if shortage:
+            told = f"{disk.free:,} bytes are free, {shortage:,} too few for cache.min_free"
+            raise NoSpaceForOriginalError(
+                "The server has too little free disk space to fetch this original."
+            ) from OSError(errno.ENOSPC, told)
 
     def _too_large(self) -> OriginalTooLargeError:
         limit = self.options.max_bytes.human_readable(decimal=True)
@@ -322,6 +348,12 @@ async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
             )
     if gathered:
         yield bytes(gathered)
+
+
+def _announced(response: httpx.Response) -> int:
+    """The length of the body according to its header; 0 if it is unknown."""
+    length = response.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdecimal() else 0
 
 
 def _says_its_length(response: httpx.Response) -> bool:

@@ -1,10 +1,11 @@
 """Connections to permitted addresses only: what was checked is what is connected to."""
 
 import asyncio
+import contextlib
 import functools
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -175,12 +176,14 @@ def _trust() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)
 
 
-class GuardedTransport(httpx.AsyncHTTPTransport):
-    """httpx's transport over a guarded network; proxies of the environment play no part."""
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """httpx's requests, sent by httpcore over a guarded network.
 
-    def __init__(self, network: GuardedNetwork, connections: int) -> None:
-        super().__init__(verify=_trust(), trust_env=False)
-        # httpx offers no way to pass a network backend; httpcore, which it is built on, does.
+    httpx's own transport offers no way to pass a network backend; httpcore, which it is built on,
+    does. Proxies of the environment play no part.
+    """
+
+    def __init__(self, network: httpcore.AsyncNetworkBackend, connections: int) -> None:
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=_trust(),
             max_connections=connections,
@@ -191,14 +194,87 @@ class GuardedTransport(httpx.AsyncHTTPTransport):
             network_backend=network,
         )
 
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """The head of the answer, and its body as it comes. Raises httpx's exceptions."""
+        content = request.stream
+        if not isinstance(content, httpx.AsyncByteStream):
+            raise TypeError("the content of a request must be an asynchronous stream")
+        core = httpcore.Request(
+            request.method,
+            httpcore.URL(
+                scheme=request.url.raw_scheme,
+                host=request.url.raw_host,
+                port=request.url.port,
+                target=request.url.raw_path,
+            ),
+            headers=request.headers.raw,
+            content=content,
+            extensions=request.extensions,
+        )
+        with _as_httpx():
+            response = await self._pool.handle_async_request(core)
+        return httpx.Response(
+            response.status,
+            headers=response.headers,
+            stream=_Body(response),
+            extensions=response.extensions,
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._pool.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    """The body of an answer of httpcore."""
+
+    def __init__(self, response: httpcore.Response) -> None:
+        self._response = response
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _as_httpx():
+            async for part in self._response.aiter_stream():
+                yield part
+
+    async def aclose(self) -> None:
+        with _as_httpx():
+            await self._response.aclose()
+
+
+_OWN_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
+    httpcore.ConnectTimeout: httpx.ConnectTimeout,
+    httpcore.ReadTimeout: httpx.ReadTimeout,
+    httpcore.WriteTimeout: httpx.WriteTimeout,
+    httpcore.PoolTimeout: httpx.PoolTimeout,
+    httpcore.TimeoutException: httpx.TimeoutException,
+    httpcore.ConnectError: httpx.ConnectError,
+    httpcore.ReadError: httpx.ReadError,
+    httpcore.WriteError: httpx.WriteError,
+    httpcore.NetworkError: httpx.NetworkError,
+    httpcore.LocalProtocolError: httpx.LocalProtocolError,
+    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
+    httpcore.ProtocolError: httpx.ProtocolError,
+    httpcore.UnsupportedProtocol: httpx.UnsupportedProtocol,
+}
+
+
+@contextlib.contextmanager
+def _as_httpx() -> Iterator[None]:
+    """Raise httpx's exception in place of httpcore's, which is its cause."""
+    try:
+        yield
+    except tuple(_OWN_ERRORS) as error:
+        kind = next(_OWN_ERRORS[base] for base in type(error).__mro__ if base in _OWN_ERRORS)
+        raise kind(str(error)) from error
+
 
 async def check_guard(
     transport: Callable[[GuardedNetwork, int], httpx.AsyncBaseTransport] = GuardedTransport,
 ) -> None:
     """Self-test at start: a request to a loopback address has to be refused by the guard.
 
-    The guard relies on private names of httpx. Raises ConfigurationError if the installed version
-    connects without it.
+    Another version of httpx or httpcore could ignore the network backend, and with it every check
+    of addresses. Raises ConfigurationError then.
     """
 
     async def literal(host: str, _: int) -> Sequence[str]:

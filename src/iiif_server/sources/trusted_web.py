@@ -5,9 +5,11 @@ import binascii
 import re
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Protocol
 from urllib.parse import unquote
 
 import httpx
+import re2
 from pydantic import field_validator
 
 from iiif_server.errors import UntrustedUrlError
@@ -15,20 +17,53 @@ from iiif_server.sources.base import Source, Surroundings, TypeOptions
 from iiif_server.sources.keeping import KeptOriginals, Origin
 
 
+class UrlPattern(Protocol):
+    """A compiled regular expression."""
+
+    def fullmatch(self, string: str, /) -> object | None:
+        """A match of the whole string, or None."""
+
+
 class TrustedWebOptions(TypeOptions):
     """A type whose names are URLs in URL-safe base 64, which a regular expression must match."""
 
     regex: str
-    """What a URL, and every URL it redirects to, must match in full."""
+    """What a URL, and every URL it redirects to, must match in full. It is matched in linear time
+    (RE2): without lookaround (`(?=...)`, `(?!...)`), backreferences (`\\1`) and `\\Z`."""
 
     @field_validator("regex")
     @classmethod
     def _check_regex(cls, regex: str) -> str:
-        try:
-            re.compile(regex)
-        except re.error as error:
-            raise ValueError(f"not a regular expression: {error}") from error
+        compile_regex(regex)
         return regex
+
+
+def compile_regex(regex: str) -> UrlPattern:
+    """A matcher whose time is linear in the length of the URL, whatever the expression is.
+
+    Python's own may take years for a URL of forty letters. Raises ValueError.
+    """
+    try:
+        re.compile(regex)  # so that nothing means something else than in Python
+    except (re.error, OverflowError) as error:
+        raise ValueError(f"not a regular expression: {error}") from error
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        pattern: UrlPattern = re2.compile(regex, options)
+    except re2.error as error:
+        raise ValueError(
+            "not a regular expression that can be matched in linear time (RE2 syntax): "
+            f"{_text_of(error)}. Lookaround such as (?=...) and (?!...), backreferences such as "
+            "\\1, and \\Z are not supported; the whole URL has to match in any case."
+        ) from error
+    return pattern
+
+
+def _text_of(error: Exception) -> str:
+    """The message of RE2, which it gives in bytes."""
+    message = error.args[0] if error.args else ""
+    return message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
 
 
 class TrustedWebSource(Source[TrustedWebOptions]):
@@ -39,11 +74,12 @@ class TrustedWebSource(Source[TrustedWebOptions]):
     def __init__(self, surroundings: Surroundings, options: TrustedWebOptions) -> None:
         super().__init__(surroundings, options)
         self._kept = KeptOriginals(surroundings)
-        self._regex = re.compile(options.regex)
+        self._regex = compile_regex(options.regex)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[Path]:
         """The kept original of this name; UntrustedUrlError if it is no URL to be trusted."""
-        url = decode_url(name)
+        # A fragment is never sent: URLs that differ in it only are one original.
+        url = decode_url(name).partition("#")[0]
         if not is_trusted(url, self._regex):
             raise UntrustedUrlError("The URL in this identifier is not one that this type trusts.")
         # One file however the name was padded: as Python's encoder, and the seed, write it.
@@ -73,7 +109,7 @@ def _no_url() -> UntrustedUrlError:
     return UntrustedUrlError("The name in this identifier is not a URL in URL-safe base 64.")
 
 
-def is_trusted(url: str, regex: re.Pattern[str]) -> bool:
+def is_trusted(url: str, regex: UrlPattern) -> bool:
     """Whether a URL matches in full, both as it is written and as it would be asked for.
 
     URLs that mean another place than they seem to (user names, dot segments, encoded or not, white

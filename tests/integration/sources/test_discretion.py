@@ -4,12 +4,14 @@ import asyncio
 import base64
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 import pytest_asyncio
 from pydantic import ByteSize
 
+from iiif_server.settings import Settings
 from iiif_server.telemetry.events import FetchFailed
 from support.apps import (
     Server,
@@ -56,19 +58,29 @@ def upstream() -> Iterator[Upstream]:
 async def server(
     upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Server]:
-    root = tmp_path_factory.mktemp("discretion") / SECRET
+    root = tmp_path_factory.mktemp("discretion")
+    async with running_app(settings(root / SECRET, upstream)) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hasty(
+    upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Server]:
+    """A server whose fetches time out soon."""
+    root = tmp_path_factory.mktemp("hasty")
+    timeouts = {"connect_timeout": 0.5, "total_timeout": 0.5}
+    async with running_app(settings(root / SECRET, upstream, **timeouts)) as server:
+        yield server
+
+
+def settings(root: Path, upstream: Upstream, **options: float) -> Settings:
     (root / "source" / "unwritable").mkdir(parents=True)
     (root / "source" / "unwritable" / ".hashed").write_bytes(b"a file where a folder should be")
-    settings = settings_below(
+    return settings_below(
         root,
         max_http_fetches=1,
-        fetch=fetching(
-            connect_timeout=0.5,
-            total_timeout=0.5,
-            queue_timeout=0.2,
-            max_redirects=1,
-            max_bytes=ByteSize(100_000),
-        ),
+        fetch=fetching(queue_timeout=0.2, max_redirects=1, max_bytes=ByteSize(100_000), **options),
         types={
             "web": {"source": "web", "url": f"{upstream.base}/{SECRET}/{{name}}"},
             "unwritable": {"source": "web", "url": f"{upstream.base}/{SECRET}/{{name}}"},
@@ -79,8 +91,6 @@ async def server(
             "trusted": {"source": "trusted_web", "regex": f".*/{SECRET}/.*"},
         },
     )
-    async with running_app(settings) as server:
-        yield server
 
 
 def assert_discreet(response: httpx.Response, code: int) -> None:
@@ -119,9 +129,10 @@ FAILURES: dict[str, tuple[Reply, int]] = {
 
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_an_answer_does_not_say_where_it_went_wrong(
-    server: Server, upstream: Upstream, failure: str
+    server: Server, hasty: Server, upstream: Upstream, failure: str
 ) -> None:
     reply, code = FAILURES[failure]
+    server = hasty if code == 504 else server
     upstream.replies[f"/{SECRET}/x"] = reply
     url = base64.urlsafe_b64encode(f"{upstream.base}/{SECRET}/x".encode()).decode()
     for identifier in ("web:x", f"trusted:{url}"):
@@ -156,11 +167,11 @@ async def test_nor_which_urls_are_trusted(server: Server) -> None:
     assert_discreet(await server.get(f"/trusted:{url}/info.json"), 400)
 
 
-async def test_the_log_says_it(server: Server, upstream: Upstream) -> None:
+async def test_the_log_says_it(server: Server, hasty: Server, upstream: Upstream) -> None:
     await server.get("/nowhere:x/info.json")
     assert "ConnectError" in server.seen(FetchFailed)[-1].reason
     await server.get("/private:x/info.json")
     assert "10.0.0.1" in server.seen(FetchFailed)[-1].reason
     upstream.replies[f"/{SECRET}/log"] = silent()
-    await server.get("/web:log/info.json")
-    assert "Timeout" in server.seen(FetchFailed)[-1].reason
+    await hasty.get("/web:log/info.json")
+    assert "Timeout" in hasty.seen(FetchFailed)[-1].reason

@@ -11,6 +11,7 @@ import pytest
 
 from iiif_server.errors import SourceUnavailableError
 from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.guard import _trust
 from support.apps import fetching, picture
 from support.upstream import Upstream, endless, running_upstream, send
 
@@ -83,3 +84,36 @@ async def test_a_head_without_end_is_cut_short_over_https_as_well(
     with pytest.raises(SourceUnavailableError, match="cannot be reached"):
         await fetcher.fetch(f"https://localhost:{upstream.port}/x", tmp_path / "x", lambda _: True)
     await fetcher.close()
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_the_fetcher_as_it_is_used_trusts_no_unknown_certificate(
+    upstream: Upstream, tmp_path: Path, host: str
+) -> None:
+    """Nothing is exchanged here: this is the context that serves."""
+    fetcher = Fetcher(fetching(), 1, tmp_path / ".incoming")
+    with pytest.raises(SourceUnavailableError, match="cannot be reached") as refusal:
+        await fetcher.fetch(f"https://{host}:{upstream.port}/x", tmp_path / "x", lambda _: True)
+    await fetcher.close()
+    assert "CERTIFICATE_VERIFY_FAILED" in str(refusal.value.__cause__)
+    assert upstream.asked == []
+
+
+async def test_the_fetcher_as_it_is_used_compares_the_name_in_a_certificate(
+    upstream: Upstream, certificate: Path, tmp_path: Path
+) -> None:
+    """A certificate that is trusted, of another host."""
+    fetcher = Fetcher(fetching(), 1, tmp_path / ".incoming")
+    context = _trust()
+    before = context.get_ca_certs()
+    context.load_verify_locations(certificate)
+    try:
+        url = f"https://127.0.0.1:{upstream.port}/x"
+        with pytest.raises(SourceUnavailableError) as refusal:
+            await fetcher.fetch(url, tmp_path / "x", lambda _: True)
+        await fetcher.fetch(f"https://localhost:{upstream.port}/x", tmp_path / "x", lambda _: True)
+    finally:
+        _trust.cache_clear()  # the certificate is nobody else's
+    await fetcher.close()
+    assert "IP address mismatch" in str(refusal.value.__cause__)
+    assert len(context.get_ca_certs()) == len(before) + 1

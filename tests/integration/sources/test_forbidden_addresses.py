@@ -5,11 +5,13 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
+import httpx
 import pytest
 import pytest_asyncio
 
-from iiif_server.errors import SourceUnavailableError
+from iiif_server.errors import ConfigurationError, SourceUnavailableError
 from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.guard import check_guard
 from iiif_server.sources.provenance import Validators
 from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
 from support.upstream import Upstream, redirect, running_upstream, send
@@ -190,3 +192,32 @@ async def test_a_name_is_fetched_from_those_of_its_addresses_that_may_be(
     assert (tmp_path / "x").read_bytes() == PICTURE
     assert upstream.count("/by-name") == 1
     upstream.asked.clear()
+
+
+class Unguarded(httpx.AsyncBaseTransport):
+    """What a version of httpcore that takes no notice of the network backend would be."""
+
+    def __init__(self, network: object, connections: int) -> None:
+        del network, connections
+        self._transport = httpx.AsyncHTTPTransport()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await self._transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
+async def test_a_server_starts_only_if_its_guard_works() -> None:
+    await check_guard()
+    with pytest.raises(ConfigurationError, match="Fetching is not safe"):
+        await check_guard(Unguarded)
+
+
+async def test_a_guard_that_answers_in_another_way_is_none() -> None:
+    class Answering(Unguarded):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            return httpx.Response(200, request=request)
+
+    with pytest.raises(ConfigurationError):
+        await check_guard(Answering)

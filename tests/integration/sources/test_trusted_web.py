@@ -10,7 +10,14 @@ import pytest
 import pytest_asyncio
 
 from iiif_server.settings import load_settings
-from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
+from support.apps import (
+    Server,
+    assert_problem,
+    fetching,
+    picture,
+    running_app,
+    settings_below,
+)
 from support.upstream import Upstream, delayed, redirect, running_upstream, send, status
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -248,3 +255,23 @@ async def test_the_seeds_example_works_as_it_is_written(upstream: Upstream, tmp_
         assert (await server.get(f"/project3:{encoded(url)}/info.json")).status_code == 200
         assert server.original("project3", encoded(url)).read_bytes() == PICTURE
         assert_problem(await server.get("/project3:banana/info.json"), 400)
+
+
+async def test_urls_that_differ_in_their_fragment_are_one_original(
+    server: Server, upstream: Upstream
+) -> None:
+    """It is never sent: each spelling would be the same file again."""
+    before = {path.name for path in server.original("any", "").iterdir()}
+    names = [encoded(f"{upstream.base}/one.jpg{end}") for end in ("#1", "#2", "", "#", "#a?b/../c")]
+    for name in names:
+        assert (await server.get(f"/any:{name}/info.json")).status_code == 200
+    assert upstream.count("/one.jpg") == 1
+    after = {path.name for path in server.original("any", "").iterdir()}
+    assert after - before - {".provenance"} == {names[2]}
+
+
+async def test_a_fragment_makes_no_url_trusted(server: Server, upstream: Upstream) -> None:
+    for url in (f"{upstream.base}/closed/x#{upstream.base}/open/x", f"{upstream.base}/open/#x"):
+        response = await server.get(f"/trusted:{encoded(url)}/info.json")
+        assert_problem(response, 400, "trusts")
+    assert upstream.count("/closed/x") == upstream.count("/open/") == 0

@@ -4,15 +4,16 @@ import re
 from base64 import urlsafe_b64encode
 
 import pytest
+from pydantic import ValidationError
 
 from iiif_server.errors import UntrustedUrlError
-from iiif_server.sources.trusted_web import decode_url, is_trusted
+from iiif_server.sources.trusted_web import TrustedWebOptions, compile_regex, decode_url, is_trusted
 
 URL = "https://raw.githubusercontent.com/NaturalHistoryMuseum/tests/test.jpg"
 NAME = (
     "aHR0cHM6Ly9yYXcuZ2l0aHVidXNlcmNvbnRlbnQuY29tL05hdHVyYWxIaXN0b3J5TXVzZXVtL3Rlc3RzL3Rlc3QuanBn"
 )
-TRUSTED = re.compile(r"https://example\.org/open/.+")
+TRUSTED = compile_regex(r"https://example\.org/open/.+")
 
 
 def test_a_name_is_a_url_in_base_64() -> None:
@@ -133,3 +134,72 @@ def test_a_url_that_means_another_place_is_not_trusted_whatever_the_expression(u
 def test_a_url_must_match_as_it_would_be_asked_for() -> None:
     only_capitals = re.compile(r"https://EXAMPLE\.org/.+")
     assert not is_trusted("https://EXAMPLE.org/a", only_capitals)
+
+
+# --- regular expressions in linear time -----------------------------------------------------
+
+BACKTRACKING = [
+    r"http://(a+)+",
+    r"http://(a|a)*",
+    r"http://(a|aa)+",
+    r"http://(.*a){20}",
+    r"http://([a-z]+)*/x",
+    r"(http://)?(a?){30}a{30}",
+    r"http://(\w+\.?)+/x",
+    r"http://(?:a*)*(?:a*)*b",
+]
+"""Each takes Python's own engine longer than anybody waits."""
+
+
+@pytest.mark.parametrize("regex", BACKTRACKING)
+def test_no_expression_takes_longer_than_the_url_is_long(regex: str) -> None:
+    """With an engine that backtracks this test does not end."""
+    pattern = compile_regex(regex)
+    for length in (25, 40, 4000):
+        assert not is_trusted("http://" + length * "a" + "!", pattern)
+
+
+@pytest.mark.parametrize(
+    ("regex", "url"),
+    [
+        (r"https://example\.org/.+", "https://example.org/a"),
+        (r"^https://example\.org/.+$", "https://example.org/a"),
+        (r"\Ahttps://(?P<host>[a-z.]+)/\w{1,3}\.(?:jpe?g|png)", "https://example.org/abc.jpg"),
+        (r"(?i)HTTPS://EXAMPLE\.ORG/.+", "https://example.org/a"),
+        (r"https?://[^/?#]+/[^?]*(\?.*)?", "http://example.org/a?b=c"),
+        ("https://example\\.org/\u00fc.*", "https://example.org/\u00fc"),
+    ],
+)
+def test_expressions_as_people_write_them_are_matched(regex: str, url: str) -> None:
+    pattern = compile_regex(regex)
+    assert pattern.fullmatch(url)
+    assert not pattern.fullmatch(url.replace("://", ":/elsewhere"))
+
+
+@pytest.mark.parametrize(
+    "regex",
+    [
+        r"https://(?!evil)\w+/.*",
+        r"(?=https)https://.*",
+        r"(?<=x)https://.*",
+        r"https://(\w+)/\1",
+        r"https://(?P<a>\w+)/(?P=a)",
+        r"https://example\.org/.*\Z",
+        r"https://(?>a+)/.*",
+        r"https://a++/.*",
+        r"https://a{1,5000}/.*",
+    ],
+)
+def test_an_expression_that_needs_backtracking_is_refused_with_the_reason(regex: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        TrustedWebOptions(source="trusted_web", regex=regex)
+    assert "linear time" in str(refusal.value)
+    assert "(?!...)" in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "regex", ["(", "[a", "*", "(?P<1>a)", r"\Qa.b\E", r"\pL", "a{99999999999}"]
+)
+def test_what_is_no_expression_in_python_is_refused(regex: str) -> None:
+    with pytest.raises(ValidationError, match="not a regular expression"):
+        TrustedWebOptions(source="trusted_web", regex=regex)
