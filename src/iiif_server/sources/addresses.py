@@ -23,6 +23,8 @@ _NEVER_PUBLIC: tuple[Network, ...] = tuple(
         "100.64.0.0/10",  # carrier-grade NAT
         "192.0.0.0/24",  # protocol assignments
         "192.88.99.0/24",  # 6to4 relays
+        "2001::/23",  # protocol assignments, of which later Pythons call some global
+        "2002::/16",  # 6to4, which only older Pythons call global
         "64:ff9b:1::/48",  # NAT64 inside a network
         "fec0::/10",  # site-local, before unique-local
         "3fff::/20",  # documentation
@@ -34,8 +36,9 @@ _NEVER_PUBLIC: tuple[Network, ...] = tuple(
 def may_connect(address: str, allowed: Sequence[Network]) -> bool:
     """Whether an address is public, or in a network that the operator has allowed.
 
-    An IPv6 address that carries an IPv4 one (mapped, compatible, 6to4, Teredo, NAT64, ISATAP) is as
-    public as what it carries. False for whatever is no address.
+    An IPv6 address that carries an IPv4 one (mapped, NAT64, ISATAP) is at most as public as that.
+    6to4, Teredo and compatible addresses are public only where the operator allows them. The answer
+    does not depend on the version of Python. False for whatever is no address.
     """
     try:
         ip = ip_address(address.partition("%")[0])
