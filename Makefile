@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install assets run test check static format lint types floors e2e fuzz bench load costs docs \
+.PHONY: help install assets run test check static format lint types floors platforms e2e fuzz bench load costs docs \
 	pictures lock clean
 
 help: ## Show this list
@@ -45,8 +45,8 @@ run: $(VENV)/.runtime ## Serve images; without settings (IIIF_CONFIG, IIIF_*), a
 	@$(MAKE) --no-print-directory assets || echo "The viewer and /docs answer 503 until 'make assets' succeeds."
 	$(BIN)/iiif-server serve
 
-test: install ## Run all tests but the end-to-end ones
-	$(BIN)/python -m pytest -q -n auto tests/unit tests/property tests/integration tests/fuzz
+test: install ## Run all tests but the end-to-end ones; TESTS=tests/unit
+	$(BIN)/python -m pytest -q -n auto $(or $(TESTS),tests/unit tests/property tests/integration tests/fuzz)
 
 check: static test ## All checks and tests but the end-to-end ones
 
@@ -63,6 +63,9 @@ types: install ## Check types with mypy
 
 floors: install ## Check that each floor imports only downward
 	$(BIN)/lint-imports
+
+platforms: ## Run the tests on Debian 12, 13 and testing (needs root; 1 hour); PLATFORMS=debian-13 TESTS=tests/unit
+	tests/platforms/run
 
 e2e: install ## Real servers, the official validator, real clients
 	tests/e2e/run
