@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install assets run test check static format lint types floors platforms e2e fuzz bench load costs docs \
+.PHONY: help install assets run test check static format lint types floors workflows platforms e2e fuzz bench load costs docs \
 	pictures lock clean
 
 help: ## Show this list
@@ -50,7 +50,7 @@ test: install ## Run all tests but the end-to-end ones; TESTS=tests/unit
 
 check: static test ## All checks and tests but the end-to-end ones
 
-static: format lint types floors ## All checks that run nothing
+static: format lint types floors workflows ## All checks that run nothing
 
 format: install ## Check formatting
 	$(BIN)/ruff format --check src tests bench
@@ -60,6 +60,10 @@ lint: install ## Check with ruff
 
 types: install ## Check types with mypy
 	$(BIN)/mypy
+
+workflows: install ## Check the workflows of GitHub: their form, and what attackers look for
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github/workflows
 
 floors: install ## Check that each floor imports only downward
 	$(BIN)/lint-imports
