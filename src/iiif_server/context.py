@@ -15,6 +15,7 @@ from pydantic import ByteSize
 from iiif_server.cache.memory import MemoryTier
 from iiif_server.cache.repeating import repeating
 from iiif_server.cache.store import Store
+from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.errors import ConfigurationError
 from iiif_server.image_api.formats import Format
 from iiif_server.imaging import jpegtran
@@ -55,6 +56,8 @@ from iiif_server.workers.pool import Setup, WorkerPool
 INCOMING = ".incoming"
 """Below `source_path`: originals being fetched. No type can have this name."""
 _SWEEP_SECONDS = 300.0
+_PURGE_SECONDS = 1.0
+"""How often it is looked whether another process has purged the cache."""
 _STARTUP_TIMEOUT = 60.0
 
 
@@ -67,7 +70,7 @@ async def open_context(
     async with AsyncExitStack() as stack:
         observer = _both(metrics.observe, observer)
         store = open_store(settings, observer)
-        await asyncio.to_thread(store.open)
+        await store.threads.run(store.open, timeout=LONG)
         fetcher = Fetcher(
             settings.fetch,
             settings.max_http_fetches,
@@ -78,9 +81,15 @@ async def open_context(
         await asyncio.to_thread(fetcher.remove_abandoned)
         sources = build_sources(
             settings.types,
-            lambda name: Surroundings(name, settings.source_path / name, fetcher, observer),
+            lambda name: Surroundings(
+                name,
+                settings.source_path / name,
+                fetcher,
+                observer,
+                StorageThreads(f"the type {name}"),
+            ),
         )
-        originals = Originals(sources)
+        originals = Originals(sources, observer)
         with suppress(OSError):  # processes are let into folders that are there when they start
             await asyncio.to_thread(settings.source_path.mkdir, parents=True, exist_ok=True)
         reach = _reach(settings, sources)
@@ -126,8 +135,10 @@ async def open_context(
         stack.push_async_callback(derivatives.close)
         answers: MemoryTier[Any, Any] = MemoryTier(int(settings.cache.memory_bytes))
         # For what has outlived its time, and for what other processes wrote:
-        sweep = partial(asyncio.to_thread, store.sweep)
+        sweep = partial(store.threads.run, store.sweep, timeout=LONG)
         await stack.enter_async_context(repeating(_SWEEP_SECONDS, sweep))
+        purges = partial(store.threads.run, store.look_for_purges)
+        await stack.enter_async_context(repeating(_PURGE_SECONDS, purges))
         shelves = Shelves(originals)
         stack.push_async_callback(shelves.close)
         files = await asyncio.to_thread(PageFiles)
@@ -148,7 +159,7 @@ async def open_context(
             headers=headers,
             derivatives=derivatives,
             pyramids=pyramids,
-            known=KnownImages(),
+            known=KnownImages(originals),
             answers=answers,
             store=store,
             fetcher=fetcher,

@@ -111,6 +111,15 @@ class OriginalNotFoundError(NotFoundError):
     """The source has no original of this name."""
 
 
+class OutsideFolderError(OriginalNotFoundError):
+    """The name leads out of the folder of its type, by a link; clients are not told."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("There is no image with this identifier.")
+        self.detail = detail
+        """Where it leads, for the log."""
+
+
 class FolderNotFoundError(NotFoundError):
     """No folder of this name is shown, whether there is one or not."""
 
@@ -225,6 +234,14 @@ class BusyError(NotNowError):
 
 class QueueTimedOutError(NotNowError):
     """No worker became free within `queue_timeout`."""
+
+
+class StorageTimedOutError(NotNowError):
+    """A disk or network mount did not answer within its deadline; others are not affected."""
+
+
+class TooManyOpenFilesError(NotNowError):
+    """The process, or the machine, has no file descriptor or memory left to open a file."""
 
 
 class QuarantinedError(NotNowError):

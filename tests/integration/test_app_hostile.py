@@ -13,7 +13,7 @@ import pytest_asyncio
 from PIL import Image
 
 from iiif_server.errors import OriginalChangedError
-from iiif_server.imaging.plan import Identity
+from iiif_server.imaging.local_file import LocalFile
 from iiif_server.telemetry.events import Event, WorkerReplaced
 from iiif_server.workers.pool import Setup, WorkerPool
 from support import hostile, jobs, pictures
@@ -179,14 +179,12 @@ async def test_an_original_that_is_cut_short_under_a_worker_costs_that_worker_an
     """What is no more there of a memory map kills the process that reads it."""
     path = tmp_path / "a.jpg"
     path.write_bytes(pictures.jpeg(photograph(1000, 800), quality=95))
-    status = path.stat()
-    identity = Identity(path, status.st_size, status.st_mtime_ns)
     events: list[Event] = []
     pool = WorkerPool("image", 1, Setup(jobs.nothing), events.append)
     await pool.open()
     try:
         with pytest.raises(OriginalChangedError):
-            await pool.run(jobs.cut_short_and_read, identity, timeout=LONG)
+            await pool.run(jobs.cut_short_and_read, LocalFile.at(path), timeout=LONG)
         assert [type(event) for event in events] == [WorkerReplaced]
         assert await pool.run(jobs.echo, "alive", timeout=LONG) == "alive"
     finally:

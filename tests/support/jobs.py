@@ -14,8 +14,8 @@ from typing import Any
 
 from iiif_server import errors
 from iiif_server.errors import NotKeptError
+from iiif_server.imaging.local_file import LocalFile
 from iiif_server.imaging.originals import OpenOriginal
-from iiif_server.imaging.plan import Identity
 
 
 class OddError(Exception):
@@ -124,13 +124,13 @@ def write_line(log: Path) -> None:
         file.write(f"{os.getpid()}\n")
 
 
-def cut_short_and_read(identity: Identity) -> int:
+def cut_short_and_read(file: LocalFile) -> int:
     """The last byte of an original by its memory map, whose file ends before it by then."""
-    original = OpenOriginal(identity)
+    original = OpenOriginal(file)
     with original.unchanged():
         mapped = original.bytes
-        os.truncate(identity.path, 10)
-        return mapped[identity.size - 1]
+        os.truncate(file.path, 10)
+        return mapped[file.size - 1]
 
 
 def wait_for(path: Path, seconds: float = 60) -> None:

@@ -20,9 +20,9 @@ from iiif_server.image_api.versions import V3
 from iiif_server.imaging import jpegtran
 from iiif_server.imaging.header import Colour, probe
 from iiif_server.imaging.options import EncodingOptions
+from iiif_server.imaging.local_file import LocalFile
 from iiif_server.imaging.plan import (
     Engine,
-    Identity,
     RenderPlan,
     choose_engine,
     plan_work,
@@ -75,9 +75,7 @@ def planned(
     facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
     work = plan_work(header, parsed.resolve(facts, Limits()))
     chosen = engine or choose_engine(header, work, lossless=jpegtran.AVAILABLE)
-    status = path.stat()
-    identity = Identity(path, status.st_size, status.st_mtime_ns)
-    return RenderPlan(identity, header, chosen, work, encoding, target)
+    return RenderPlan(LocalFile.at(path), header, chosen, work, encoding, target)
 
 
 def derive(

@@ -38,6 +38,7 @@ from iiif_server.cache.drafts import Draft, checksum, locked, remove_abandoned
 from iiif_server.cache.eviction import Bounds, Candidate, Disk, is_ahead, victims
 from iiif_server.cache.refusals import Refusals
 from iiif_server.cache.space import disk_of
+from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.checksums import crc32
 from iiif_server.errors import NotKeptError
 from iiif_server.telemetry.events import (
@@ -159,8 +160,11 @@ class Store:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.root = root
+        self.threads = StorageThreads("the cache")
+        """Where the blocking methods are called from the event loop."""
         self._entries = root / "entries"
         self._purged = root.with_name("purged")
+        self._purged_at = 0
         self._incoming = root / "incoming"
         self._bounds = bounds
         self._observe = observer
@@ -426,7 +430,7 @@ class Store:
         async with self._evicting:
             # Again for what was committed during the last eviction.
             while self._is_too_full() and self._monotonic() >= self._evict_again:
-                if not await asyncio.to_thread(self.evict) and self._is_too_full():
+                if not await self.threads.run(self.evict, timeout=LONG) and self._is_too_full():
                     rest = _HELD_AGAIN_AFTER if self._held else _EVICT_AGAIN_AFTER
                     self._evict_again = self._monotonic() + rest
 
@@ -474,19 +478,23 @@ class Store:
         """Remove one file that `paths` gave, and its folder if it was the last one there."""
         self._unlink(path)
 
+    @property
     def purged_at(self) -> int:
-        """Something that changes whenever `mark_purged` is called, in whichever process."""
-        try:
-            return os.stat(self._purged).st_mtime_ns  # noqa: PTH116 - on the hot path
-        except OSError:
-            return 0
+        """A number that changes when `mark_purged` was called, or another process's call seen."""
+        return self._purged_at
+
+    def look_for_purges(self) -> None:
+        """See whether another process has called `mark_purged`."""
+        with contextlib.suppress(OSError):
+            self._purged_at = self._purged.stat().st_mtime_ns
 
     def mark_purged(self) -> None:
         """Tell all processes that what they have in memory is to be forgotten as well."""
+        now = time.time_ns()
         with contextlib.suppress(OSError):  # then there was nothing to purge either
             self._purged.write_bytes(b"")
-            now = time.time_ns()
             os.utime(self._purged, ns=(now, now))
+        self._purged_at = now
 
     def usage(self) -> tuple[int, int]:
         """The number of entries and of their bytes on the disk now, whoever wrote them."""

@@ -1,11 +1,190 @@
-"""Calls in threads whose results are not lost when their caller gives up."""
+"""Threads for calls that wait for a disk, so that a disk that hangs holds up nothing else."""
 
 import asyncio
 import contextlib
+import threading
+import time
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
+from iiif_server.errors import StorageTimedOutError
+
 Result = TypeVar("Result")
+
+_THREADS = 8
+"""Threads of one storage, and so the most that a disk which hangs can take."""
+_TIMEOUT = 10.0
+"""Seconds for an ordinary call: opening a file, or reading a piece of it."""
+LONG = 600.0
+"""Seconds for a call that reads or writes whole files, or many."""
+_TRY_AGAIN = 5.0
+"""Seconds after which a storage that did not answer is tried by one more call."""
+_IDLE = 10.0
+"""Seconds for which a thread without work is kept."""
+
+
+class StorageThreads:
+    """A bounded thread pool with deadlines, for the blocking calls of one storage.
+
+    A call that takes longer than its deadline raises StorageTimedOutError, while its thread waits
+    on. As long as the storage has answered nothing since, further calls fail at once, apart from
+    one every few seconds. The threads are daemons, so that a process can end while they wait.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        size: int = _THREADS,
+        timeout: float = _TIMEOUT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`name` completes "The storage of ..." in error messages."""
+        self._name = name
+        self._size = size
+        self._timeout = timeout
+        self._clock = clock
+        self._lock = threading.Condition()
+        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._threads = 0
+        self._pending = 0
+        """Calls that wait for a thread or are under way."""
+        self._overdue: set[Future[Any]] = set()
+        self._closed_until = 0.0
+        """By the clock: until then no call is tried; 0: the storage has answered since."""
+
+    def __repr__(self) -> str:
+        return f"<StorageThreads {self._name}: {self._threads}, {len(self._overdue)} overdue>"
+
+    @property
+    def answers(self) -> bool:
+        """Whether the storage has answered since a call last missed its deadline."""
+        with self._lock:
+            return not self._overdue or (
+                not self._closed_until and len(self._overdue) < self._size
+            )
+
+    async def run(
+        self,
+        function: Callable[..., Result],
+        *arguments: Any,
+        timeout: float | None = None,  # noqa: ASYNC109 - that of the storage, unless given
+        undo: Callable[[Result], object] | None = None,
+        ended: Callable[[], object] | None = None,
+    ) -> Result:
+        """The result of a blocking call, made in a thread.
+
+        Raises what the call raises, or StorageTimedOutError. What a call brings about whose caller
+        has left is undone by `undo`, in the thread. `ended` is called when the call has ended,
+        whoever waits for it; in any thread.
+        """
+        self._raise_if_closed()
+        call = self._submit(partial(function, *arguments))
+        if ended is not None:
+            call.add_done_callback(lambda _: ended())
+        future = asyncio.wrap_future(call)
+        future.add_done_callback(_retrieve)
+        seconds = timeout or self._timeout
+        try:
+            done, _ = await asyncio.wait({future}, timeout=seconds)
+        except asyncio.CancelledError:
+            _leave(call, undo)
+            asyncio.get_running_loop().call_later(seconds, self._miss, call)
+            raise
+        if done:
+            return future.result()
+        _leave(call, undo)
+        self._miss(call)
+        raise self._timed_out()
+
+    async def settle(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Make a blocking call in any case, and wait for it no longer than until its deadline.
+
+        What it raises is ignored: it gives something back.
+        """
+        future = asyncio.wrap_future(self._submit(partial(function, *arguments)))
+        future.add_done_callback(_retrieve)
+        await asyncio.wait({future}, timeout=self._timeout)
+
+    def begin(self, function: Callable[..., object], *arguments: Any) -> None:
+        """Make a blocking call for which nobody waits; what it raises is ignored."""
+        self._submit(partial(function, *arguments))
+
+    def _submit(self, work: Callable[[], Result]) -> "Future[Result]":
+        call: Future[Result] = Future()
+        context = copy_context()
+        with self._lock:
+            self._calls.append((call, partial(context.run, work)))
+            self._pending += 1
+            if self._threads < min(self._pending, self._size):
+                self._threads += 1
+                name = f"storage of {self._name}"
+                threading.Thread(target=self._serve, name=name, daemon=True).start()
+            else:
+                self._lock.notify()
+        return call
+
+    def _serve(self) -> None:
+        while True:
+            with self._lock:
+                if not self._lock.wait_for(lambda: self._calls, _IDLE):
+                    self._threads -= 1
+                    return
+                call, work = self._calls.popleft()
+            if call.set_running_or_notify_cancel():
+                self._finish(call, work)
+            with self._lock:
+                self._pending -= 1
+            del call, work  # lest an idle thread holds on to what they hold
+
+    def _finish(self, call: "Future[Any]", work: Callable[[], Any]) -> None:
+        try:
+            settle: Callable[[], None] = partial(call.set_result, work())
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+            settle = partial(call.set_exception, error)
+        with self._lock:
+            self._overdue.discard(call)
+            self._closed_until = 0.0
+        settle()
+
+    def _raise_if_closed(self) -> None:
+        with self._lock:
+            if not self._overdue:
+                return
+            now = self._clock()
+            if len(self._overdue) >= self._size or now < self._closed_until:
+                raise self._timed_out()
+            if self._closed_until:
+                self._closed_until = now + _TRY_AGAIN
+
+    def _miss(self, call: "Future[Any]") -> None:
+        with self._lock:
+            if call.running():
+                self._overdue.add(call)
+                self._closed_until = self._clock() + _TRY_AGAIN
+
+    def _timed_out(self) -> StorageTimedOutError:
+        return StorageTimedOutError(f"The storage of {self._name} does not answer.")
+
+
+def _leave(call: "Future[Result]", undo: Callable[[Result], object] | None) -> None:
+    """Have a call undone that nobody waits for any more."""
+    if not call.cancel() and undo is not None:
+        call.add_done_callback(partial(_undone, undo))
+
+
+def _undone(undo: Callable[[Result], object], call: "Future[Result]") -> None:
+    if call.exception() is None:
+        undo(call.result())
+
+
+def _retrieve(future: "asyncio.Future[Any]") -> None:
+    """Keep asyncio from reporting an error that nobody waited for."""
+    if not future.cancelled():
+        future.exception()
 
 
 async def run_to_its_end(

@@ -1,5 +1,6 @@
 """What an original says of itself before any pixel is decoded."""
 
+import os
 import stat
 import struct
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageErr
 from iiif_server.errors import (
     DamagedOriginalError,
     IiifServerError,
-    OriginalChangedError,
     OriginalTooLargeError,
     UnsupportedOriginalError,
 )
@@ -23,6 +23,7 @@ from iiif_server.imaging.inspection.bounds import Bounds
 from iiif_server.imaging.inspection.files import inspect
 from iiif_server.imaging.inspection.jpeg import first_scan
 from iiif_server.imaging.inspection.subject import Subject
+from iiif_server.imaging.local_file import LocalFile, removed
 from iiif_server.imaging.signatures import SIGNATURE_BYTES, OriginalFormat, recognise
 from iiif_server.imaging.tiff import StoredTiles, stored_tiles
 from iiif_server.imaging.turns import FROM_EXIF, UPRIGHT, Turn
@@ -93,19 +94,27 @@ _ANYTHING = Bounds()
 
 
 def probe(path: Path, max_pixels: int, bounds: Bounds = _ANYTHING) -> ImageHeader:
-    """The header of the original at a path; nothing is decoded.
+    """The header of the image at a path; nothing is decoded.
 
     Raises UnsupportedOriginalError, DamagedOriginalError, OriginalTooLargeError above
     `max_pixels` or beyond the bounds, or OriginalChangedError if it is gone.
     """
-    Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a pipe would wait for its writer
+        file = LocalFile.at(path)
+        if not stat.S_ISREG(path.stat().st_mode):
             raise UnsupportedOriginalError("The original is not a regular file.")
-        opened = path.open("rb")
     except FileNotFoundError as error:
-        raise OriginalChangedError("The original has just been removed.") from error
-    with opened as file:
+        raise removed() from error
+    return probe_file(file, max_pixels, bounds)
+
+
+def probe_file(original: LocalFile, max_pixels: int, bounds: Bounds = _ANYTHING) -> ImageHeader:
+    """The header of one version of an original; nothing is decoded.
+
+    Raises what `probe` raises, and OriginalChangedError if another version is there.
+    """
+    Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
+    with os.fdopen(original.open(), "rb") as file:
         format_ = _recognised(file, bounds)
         try:
             inspect(Subject(file, format_, max_pixels, bounds))
@@ -113,7 +122,7 @@ def probe(path: Path, max_pixels: int, bounds: Bounds = _ANYTHING) -> ImageHeade
             header = _read(file, format_)
         except UnidentifiedImageError as error:
             if format_ is OriginalFormat.TIFF:
-                return _checked(_read_tiff_otherwise(path), max_pixels)
+                return _checked(_read_tiff_otherwise(file), max_pixels)
             raise _damaged(format_) from error
         except IiifServerError:
             raise
@@ -195,12 +204,13 @@ def _read(file: BinaryIO, format_: OriginalFormat) -> ImageHeader:
         )
 
 
-def _read_tiff_otherwise(path: Path) -> ImageHeader:
+def _read_tiff_otherwise(file: BinaryIO) -> ImageHeader:
     """The header of a TIFF whose sample layout Pillow does not know, by libvips."""
     import pyvips  # noqa: PLC0415 - rarely needed, and 20 MB in every header process
 
     try:
-        image = pyvips.Image.tiffload(str(path))
+        source = pyvips.Source.new_from_descriptor(file.fileno())
+        image = pyvips.Image.tiffload_source(source)
     except pyvips.Error as error:
         raise _told(error, OriginalFormat.TIFF) from error
     if image.format not in {"uchar", "ushort"} and image.interpretation != "labs":

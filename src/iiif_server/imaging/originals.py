@@ -7,23 +7,20 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
-from iiif_server.errors import OriginalChangedError
-from iiif_server.imaging.plan import Identity
+from iiif_server.imaging.local_file import FileVersion, LocalFile, replaced
 
 
 class OpenOriginal:
     """One file, open: what is read is the file that was opened, even if its name is given away."""
 
-    def __init__(self, identity: Identity) -> None:
-        self.identity = identity
-        self.descriptor = os.open(identity.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+    def __init__(self, file: LocalFile) -> None:
+        """Raises OriginalChangedError if another version, or nothing, is there."""
+        self.file = file
+        self.descriptor = file.open()
         self._mapped: mmap.mmap | None = None
-        if self.changed:
-            self.close()
-            raise _replaced()
 
     def __repr__(self) -> str:
-        return f"<OpenOriginal {self.identity}>"
+        return f"<OpenOriginal {self.file}>"
 
     @property
     def bytes(self) -> mmap.mmap:
@@ -35,8 +32,10 @@ class OpenOriginal:
     @property
     def changed(self) -> bool:
         """Whether the file has been written since its header was read."""
-        status = os.fstat(self.descriptor)
-        return (status.st_size, status.st_mtime_ns) != (self.identity.size, self.identity.mtime_ns)
+        try:
+            return FileVersion.of(os.fstat(self.descriptor)) != self.file.version
+        except OSError:  # a network file system has lost it
+            return True
 
     @contextlib.contextmanager
     def unchanged(self) -> Iterator[None]:
@@ -49,7 +48,7 @@ class OpenOriginal:
             yield
         finally:
             if self.changed:
-                raise _replaced()
+                raise replaced()
 
     def close(self) -> None:
         """Give the file back."""
@@ -57,10 +56,6 @@ class OpenOriginal:
             with contextlib.suppress(BufferError):  # somebody still looks at it; it goes with them
                 self._mapped.close()
         os.close(self.descriptor)
-
-
-def _replaced() -> OriginalChangedError:
-    return OriginalChangedError("The original has just been replaced; please ask again.")
 
 
 class OpenOriginals:
@@ -73,18 +68,15 @@ class OpenOriginals:
     def __repr__(self) -> str:
         return f"<OpenOriginals {len(self._open)} of {self._capacity}>"
 
-    def get(self, identity: Identity) -> OpenOriginal:
-        """The file of this identity, open; OriginalChangedError if it is another one by now."""
-        original = self._open.pop(identity.path, None)
-        if original is not None and (original.identity != identity or original.changed):
+    def get(self, file: LocalFile) -> OpenOriginal:
+        """The file, open; OriginalChangedError if another version is there by now."""
+        original = self._open.pop(file.path, None)
+        if original is not None and (original.file != file or original.changed):
             original.close()
             original = None
         if original is None:
-            try:
-                original = OpenOriginal(identity)
-            except FileNotFoundError as error:
-                raise OriginalChangedError("The original has just been removed.") from error
-        self._open[identity.path] = original
+            original = OpenOriginal(file)
+        self._open[file.path] = original
         while len(self._open) > self._capacity:
             self._open.popitem(last=False)[1].close()
         return original

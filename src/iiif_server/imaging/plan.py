@@ -9,6 +9,7 @@ from iiif_server.image_api.geometry import Box, Dimensions
 from iiif_server.image_api.quality import Quality
 from iiif_server.image_api.request import Rendition
 from iiif_server.imaging.header import Colour, ImageHeader, Profile
+from iiif_server.imaging.local_file import LocalFile
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.pyramid import Grid, Tile
 from iiif_server.imaging.signatures import OriginalFormat
@@ -78,15 +79,6 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """A file as it was when its header was read."""
-
-    path: Path
-    size: int
-    mtime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class Level:
     """A level of a pyramid that is ready."""
 
@@ -110,7 +102,7 @@ class TileToCut:
 class RenderPlan:
     """One job for a worker."""
 
-    original: Identity
+    original: LocalFile
     header: ImageHeader
     engine: Engine
     work: Work

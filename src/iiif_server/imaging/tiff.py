@@ -4,16 +4,17 @@ TIFF 6.0, section 15 (tiles); TIFF Technical Note 2 (JPEG); BigTIFF. What is rea
 directories; no pixel is decoded.
 """
 
+import os
 import struct
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from iiif_server.image_api.geometry import Dimensions
+from iiif_server.imaging.local_file import LocalFile
 from iiif_server.imaging.markers import adobe_segment, icc_segments_of, jfif_segment
 
 Directory: TypeAlias = ImageFileDirectory_v2
@@ -104,12 +105,12 @@ def stored_tiles(file: BinaryIO) -> StoredTiles | None:
     return StoredTiles(_tile(base), tuple(level for level, _ in found), _jpeg_components(base))
 
 
-def read_tile_tables(path: Path, *, keep_profile: bool) -> Mapping[int, TileTable]:
+def read_tile_tables(original: LocalFile, *, keep_profile: bool) -> Mapping[int, TileTable]:
     """The tables of the levels of a tiled TIFF, by scale factor; only those that are sound.
 
-    Raises OSError where there is no such file any more.
+    Raises OriginalChangedError where another version of the file, or none, is there.
     """
-    with path.open("rb") as file:
+    with os.fdopen(original.open(), "rb") as file:
         size = file.seek(0, 2)
         found = _sound_levels(file)
         profile = bytes(found[0][1].get(_ICC_PROFILE, b"")) if found and keep_profile else b""

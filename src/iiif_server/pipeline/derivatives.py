@@ -1,6 +1,7 @@
 """From a request to the bytes of its answer: cached, passed through, or made once for all."""
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -11,13 +12,12 @@ from typing import Literal
 from iiif_server.cache.drafts import Draft
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import Entry, EntryKey, Store
-from iiif_server.cache.threads import run_to_its_end
+from iiif_server.cache.threads import LONG
 from iiif_server.errors import (
     IiifServerError,
     ImageTooLargeError,
     NotKeptError,
     NotNowError,
-    OriginalChangedError,
     QuarantinedError,
     RenderFailedError,
 )
@@ -29,6 +29,7 @@ from iiif_server.imaging.blame import too_much_memory
 from iiif_server.imaging.build import cuts_losslessly
 from iiif_server.imaging.cost import cost_of_render
 from iiif_server.imaging.header import Colour, ImageHeader
+from iiif_server.imaging.local_file import FileVersion, removed, replaced
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import (
     Engine,
@@ -49,13 +50,14 @@ from iiif_server.imaging.plan import (
 )
 from iiif_server.imaging.pyramid import Tile
 from iiif_server.imaging.render import Rendered, render
-from iiif_server.pipeline.body import IN_MEMORY, Body, open_body
+from iiif_server.pipeline.body import IN_MEMORY, Body, body_of
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.keys import derivative_key, encoding_text
 from iiif_server.pipeline.originals import Original, Originals, raise_if_changed
 from iiif_server.pipeline.pyramids import Pyramid, Pyramids
 from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.pipeline.tiled import NoSuchTileError, TiledOriginals
+from iiif_server.sources.opening import OpenedFile
 from iiif_server.telemetry.events import Observer, RenderFailed
 from iiif_server.telemetry.events import Rendered as RenderedEvent
 from iiif_server.telemetry.stages import Stages
@@ -224,11 +226,11 @@ class Derivatives:
             original, header, rendition, engine, work, key, pyramid, tile, stored, stages
         )
 
-    def at_hand(self, resolved: Resolved) -> bytes | None:
-        """The bytes of the answer if they are in the store, and in memory; never waits."""
+    async def ready(self, resolved: Resolved) -> bytes | None:
+        """The bytes of the answer if they are in the store, and in memory."""
         if resolved.engine in {Engine.ORIGINAL, Engine.TILE}:
             return None
-        data = self._store.at_hand(resolved.key, IN_MEMORY)
+        data = await self._store.threads.run(self._store.at_hand, resolved.key, IN_MEMORY)
         if data is not None:
             resolved.stages.engine = "cache"
         return data
@@ -250,7 +252,7 @@ class Derivatives:
         """
         if resolved.engine is Engine.ORIGINAL:
             self._count(resolved, Engine.ORIGINAL)
-            return await run_to_its_end(_original_body, resolved.original, undo=_close)
+            return await self._original_body(resolved.original)
         if resolved.stored is not None and resolved.stored.whole:
             with suppress(NoSuchTileError):  # not what the directory says: it can yet be decoded
                 with resolved.stages.measure("tile"):
@@ -269,6 +271,13 @@ class Derivatives:
         with self._store.hold(resolved.key):
             return await self._stored_or_made(resolved, by_path=by_path)
 
+    async def _original_body(self, original: Original) -> Body:
+        if original.opened is None or original.threads is None:
+            raise removed()
+        return await original.threads.run(
+            _body_of_original, original, original.opened, undo=_close
+        )
+
     async def outlook(self, resolved: Resolved) -> Outlook:
         """How the request would be answered now; nothing is made."""
         if resolved.engine is Engine.ORIGINAL:
@@ -279,7 +288,7 @@ class Derivatives:
             factor = resolved.tile.scale_factor
             ready = await self._pyramids.ready_level(resolved.pyramid, [factor])
             return Outlook(kept=ready is not None, level=factor)
-        kept = await asyncio.to_thread(self._store.find, resolved.key) is not None
+        kept = await self._store.threads.run(self._store.find, resolved.key) is not None
         level = None if kept else await self._level(resolved)
         return Outlook(kept, level.work.shrink if level else None)
 
@@ -293,7 +302,7 @@ class Derivatives:
         find = self._find_path if by_path else self._find
         for tries_left in reversed(range(_READ_TRIES)):
             with resolved.stages.measure("cache"):
-                stored = await run_to_its_end(find, resolved.key, undo=_close)
+                stored = await self._store.threads.run(find, resolved.key, undo=_close)
             if stored is not None:
                 resolved.stages.engine = "cache"
                 return stored
@@ -305,7 +314,7 @@ class Derivatives:
             resolved.stages.engine = made.engine
             if isinstance(made.content, bytes):
                 return Body(len(made.content), made.content)
-            body = await run_to_its_end(self._read, made.content, undo=_close)
+            body = await self._store.threads.run(self._read, made.content, undo=_close)
             if body is not None:
                 return body
         raise RenderFailedError("The image was removed as fast as it was made; please ask again.")
@@ -324,15 +333,19 @@ class Derivatives:
         content = self._store.read(entry, IN_MEMORY)
         if content is None or isinstance(content, bytes):
             return None if content is None else Body(entry.length, content)
-        return Body(entry.length, file=content)
+        return Body(entry.length, file=content, threads=self._store.threads)
 
     async def _make(self, resolved: Resolved, *, keep: bool) -> _Made:
+        with resolved.original.kept_open():
+            return await self._made(resolved, keep=keep)
+
+    async def _made(self, resolved: Resolved, *, keep: bool) -> _Made:
         started = time.perf_counter()
         # What is surely small comes through the pipe, and is kept in one go.
         small = resolved.rendition.size.area <= _SMALL_PIXELS
         target = None
         if keep and not small:
-            target = await run_to_its_end(self._store.reserve, undo=_give_up)
+            target = await self._store.threads.run(self._store.reserve, undo=_give_up)
         try:
             plan = await self._plan(resolved, target)
             async with AsyncExitStack() as stack:
@@ -343,10 +356,14 @@ class Derivatives:
                 rendered = await self._run(resolved, plan)
                 content: bytes | Entry = rendered.data or b""
                 if target is not None:
-                    content = await run_to_its_end(self._keep, resolved, rendered, target)
+                    content = await self._store.threads.run(
+                        self._keep, resolved, rendered, target, timeout=LONG
+                    )
                 if keep and small and isinstance(content, bytes):
                     suffix = resolved.rendition.format
-                    await asyncio.to_thread(self._store.keep, resolved.key, content, suffix)
+                    await self._store.threads.run(
+                        self._store.keep, resolved.key, content, suffix
+                    )
         except NotNowError:  # whoever refused has told
             raise
         except IiifServerError as error:
@@ -354,7 +371,7 @@ class Derivatives:
             raise
         finally:
             if target is not None:
-                await asyncio.to_thread(target.close)
+                await self._store.threads.settle(target.close)
         if plan.level is not None and rendered.engine is not Engine.LEVEL:
             self._pyramids.doubt(plan.level.path)
         seconds = time.perf_counter() - started
@@ -371,7 +388,7 @@ class Derivatives:
         """What another process has just made; else none makes it while the stack is open."""
         with suppress(NotKeptError):
             await stack.enter_async_context(self._store.lock(key))
-            return await asyncio.to_thread(self._store.find, key)
+            return await self._store.threads.run(self._store.find, key)
         return None
 
     async def _plan(self, resolved: Resolved, target: Draft | None) -> RenderPlan:
@@ -494,14 +511,14 @@ def _give_up(draft: Draft | None) -> None:
         draft.close()
 
 
-def _original_body(original: Original) -> Body:
-    """The original's own bytes, if it is still the file whose header was read."""
+def _body_of_original(original: Original, opened: OpenedFile) -> Body:
+    """The original's own bytes, if it is still the version whose header was read."""
     try:
-        body = open_body(original.file.path)
+        with opened.kept_open() as descriptor:
+            body = body_of(descriptor, original.threads)
+            if FileVersion.of(os.fstat(descriptor)) == original.file.version:
+                return body
     except OSError as error:
-        raise OriginalChangedError("The original has just been removed.") from error
-    if body.length != original.file.size:
-        if body.file is not None:
-            body.file.close()
-        raise OriginalChangedError("The original has just been replaced; please ask again.")
-    return body
+        raise removed() from error
+    _close(body)
+    raise replaced()

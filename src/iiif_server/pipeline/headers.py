@@ -5,14 +5,18 @@ from functools import partial
 
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.errors import IiifServerError, RenderFailedError, RenderTimedOutError
-from iiif_server.imaging.header import ImageHeader, probe
+from iiif_server.imaging.header import ImageHeader, probe_file
 from iiif_server.imaging.inspection.bounds import Bounds
+from iiif_server.imaging.local_file import FileVersion
 from iiif_server.pipeline.originals import Original, raise_if_changed
 from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.workers.pool import WorkerPool
 
 _TIMEOUT = 20.0
 """Seconds for reading a header: it takes milliseconds, unless the file means harm."""
+
+
+_Key = tuple[str, FileVersion]
 
 
 class Headers:
@@ -29,9 +33,9 @@ class Headers:
         self._pool = pool
         self._quarantine = quarantine
         self._capacity = capacity
-        self._probe = partial(probe, max_pixels=max_pixels, bounds=bounds)
-        self._known: OrderedDict[str, ImageHeader] = OrderedDict()
-        self._flights: SingleFlight[str, ImageHeader] = SingleFlight()
+        self._probe = partial(probe_file, max_pixels=max_pixels, bounds=bounds)
+        self._known: OrderedDict[_Key, ImageHeader] = OrderedDict()
+        self._flights: SingleFlight[_Key, ImageHeader] = SingleFlight()
 
     def __repr__(self) -> str:
         return f"<Headers {len(self._known)} of {self._capacity}>"
@@ -44,7 +48,7 @@ class Headers:
 
         Raises OriginalRefusedError, OriginalChangedError, NotNowError or RenderFailedError.
         """
-        key = original.fingerprint
+        key = original.fingerprint, original.file.version
         header = self._known.get(key)
         if header is None:
             header = await self._flights.run(key, lambda: self._read(original))
@@ -53,8 +57,8 @@ class Headers:
 
     async def _read(self, original: Original) -> ImageHeader:
         try:
-            with self._quarantine.guarding(original, None):
-                header = await self._pool.run(self._probe, original.file.path, timeout=_TIMEOUT)
+            with self._quarantine.guarding(original, None), original.kept_open():
+                header = await self._pool.run(self._probe, original.file, timeout=_TIMEOUT)
         except RenderTimedOutError as error:
             raise RenderTimedOutError(
                 f"Reading the header of the original takes longer than {_TIMEOUT:g} seconds."
@@ -68,7 +72,7 @@ class Headers:
         await raise_if_changed(original)
         return header
 
-    def _remember(self, key: str, header: ImageHeader) -> None:
+    def _remember(self, key: _Key, header: ImageHeader) -> None:
         self._known[key] = header
         self._known.move_to_end(key)
         while len(self._known) > self._capacity:

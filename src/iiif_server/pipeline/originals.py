@@ -1,25 +1,54 @@
 """Finding the original that an identifier names."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import os
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from errno import errorcode
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from iiif_server.errors import ConfigurationError, OriginalChangedError, UnknownTypeError
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.cache.threads import StorageThreads
+from iiif_server.errors import (
+    ConfigurationError,
+    IiifServerError,
+    NotFoundError,
+    OutsideFolderError,
+    SourceUnavailableError,
+    StorageTimedOutError,
+    UnknownTypeError,
+)
 from iiif_server.image_api.identifier import Identifier
-from iiif_server.imaging.plan import Identity
+from iiif_server.imaging.local_file import FileVersion, LocalFile, removed, replaced
 from iiif_server.pipeline.keys import digest, group_of
 from iiif_server.sources.base import Source
+from iiif_server.sources.opening import OpenedFile, open_file, refusal_of, user_name
+from iiif_server.telemetry.events import Observer, SourceFailed, StorageAnswers, StorageSilent
+
+
+SECONDS_TRUSTED = 1.0
+"""For how long a version that was found is taken for the present one, without looking."""
+_REMEMBERED = 8192
 
 
 @dataclass(frozen=True)  # without slots: the digests are computed once
 class Original:
-    """The file that a source holds for an identifier, as it is now."""
+    """The file that a source holds for an identifier, in the version that was opened."""
 
     identifier: Identifier
-    file: Identity
+    file: LocalFile
+    content: str | None = None
+    """What tells its content from another on any machine, if its source knows: see OpenedFile."""
+    opened: OpenedFile | None = field(default=None, compare=False, repr=False)
+    """The file itself, as long as it is held."""
+    threads: StorageThreads | None = field(default=None, compare=False, repr=False)
+    """Those of its storage, as long as it is held."""
 
     @cached_property
     def group(self) -> str:
@@ -28,7 +57,12 @@ class Original:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The digest of the identifier and of the state of its file."""
+        """The digest of the identifier and of the state of its content, for cache keys.
+
+        It is portable: the same original has the same one on another machine.
+        """
+        if self.content is not None:
+            return digest(str(self.identifier), self.content)
         return digest(str(self.identifier), str(self.file.size), str(self.file.mtime_ns))
 
     @property
@@ -36,38 +70,77 @@ class Original:
         """When the file was last changed, in seconds since the epoch."""
         return self.file.mtime_ns / 1e9
 
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Work that may outlive the request that it began for has the file open inside."""
+        if self.opened is None:
+            yield
+            return
+        with self.opened.kept_open():
+            yield
+
+    def without_file(self) -> "Original":
+        """The same to be remembered, when the file is closed."""
+        return Original(self.identifier, self.file, self.content)
+
 
 async def raise_if_changed(original: Original) -> None:
     """Raise OriginalChangedError if the file is not what it was when it was found.
 
     What failed meanwhile, or was made, may have been of neither the old nor the new one.
     """
-    await asyncio.to_thread(_raise_if_changed, original.file)
+    if original.threads is None:
+        _raise_if_changed(original.file)
+        return
+    await original.threads.run(_raise_if_changed, original.file)
 
 
-def _raise_if_changed(file: Identity) -> None:
+def _raise_if_changed(file: LocalFile) -> None:
     try:
         status = file.path.stat()
     except FileNotFoundError as error:
-        raise OriginalChangedError("The original has just been removed.") from error
+        raise removed() from error
     except OSError:
         return  # its disk fails: whoever reads it says so
-    if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns):
-        raise OriginalChangedError("The original has just been replaced; please ask again.")
+    if FileVersion.of(status) != file.version:
+        raise replaced()
 
 
 class Originals:
     """The originals of all configured types."""
 
-    def __init__(self, sources: Mapping[str, Source[Any]]) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, Source[Any]],
+        observer: Observer = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._sources = dict(sources)
+        self._observe = observer
+        self._clock = clock
+        self._checked: OrderedDict[Identifier, tuple[LocalFile, float]] = OrderedDict()
+        self._checks: SingleFlight[Identifier, bool] = SingleFlight()
+        self._silent: set[str] = set()
+        """Types whose storage did not answer when it was last told of."""
 
     def __repr__(self) -> str:
         return f"<Originals {', '.join(sorted(self._sources))}>"
 
-    def problems(self) -> dict[str, list[str]]:
-        """What an operator would have to mend, by type; may wait for disks."""
-        return {name: source.problems() for name, source in sorted(self._sources.items())}
+    async def problems(self, seconds: float) -> dict[str, list[str]]:
+        """What an operator has to correct, by type; found within so many seconds each."""
+        found = await asyncio.gather(
+            *(_problems(source, seconds) for _, source in sorted(self._sources.items()))
+        )
+        return dict(zip(sorted(self._sources), found, strict=True))
+
+    @property
+    def not_answering(self) -> tuple[str, ...]:
+        """The types whose storage does not answer, sorted."""
+        return tuple(
+            name
+            for name, source in sorted(self._sources.items())
+            if not source.surroundings.threads.answers
+        )
 
     @property
     def types(self) -> tuple[str, ...]:
@@ -99,10 +172,104 @@ class Originals:
 
     @asynccontextmanager
     async def hold(self, identifier: Identifier) -> AsyncIterator[Original]:
-        """The original, which stays while the context is open; raises what its source raises."""
-        async with self.source(identifier.type).hold(identifier.name) as path:
+        """The original, open as long as the context is; raises what its source raises.
+
+        Whatever else a source raises becomes an error of ours here, and is told to the observer.
+        """
+        source = self.source(identifier.type)
+        began = self._clock()
+        async with AsyncExitStack() as stack:
             try:
-                status = path.stat()  # its source has just looked at it: nobody waits for a disk
-            except FileNotFoundError as error:
-                raise OriginalChangedError("The original has just been removed.") from error
-            yield Original(identifier, Identity(path, status.st_size, status.st_mtime_ns))
+                held = await stack.enter_async_context(source.hold(identifier.name))
+                if isinstance(held, Path):
+                    held = await stack.enter_async_context(_opened(source, held))
+            except IiifServerError as error:
+                self._tell(identifier, error, error.__cause__)
+                raise
+            except OSError as error:
+                refusal = refusal_of(error)
+                self._tell(identifier, refusal, error)
+                raise refusal from error
+            except Exception as error:  # of a plug-in
+                self._observe(SourceFailed(str(identifier), repr(error), None, user_name()))
+                raise SourceUnavailableError(
+                    "The source of this original failed; the server's log says why."
+                ) from error
+            if identifier.type in self._silent:
+                self._silent.discard(identifier.type)
+                self._observe(StorageAnswers(identifier.type))
+            self._remember(identifier, held.file, began)
+            yield Original(
+                identifier, held.file, held.content, held, source.surroundings.threads
+            )
+
+    def is_fresh(self, original: Original) -> bool:
+        """Whether the file was found in this version within the last second; never waits."""
+        found = self._checked.get(original.identifier)
+        if found is None:
+            return False
+        file, checked = found
+        return file == original.file and self._clock() - checked < SECONDS_TRUSTED
+
+    async def is_current(self, original: Original) -> bool:
+        """Whether the file is found in this version now; `is_fresh` knows of it afterwards."""
+        return await self._checks.run(original.identifier, lambda: self._check(original))
+
+    async def _check(self, original: Original) -> bool:
+        try:
+            async with self.hold(original.identifier) as found:
+                return found.file == original.file
+        except IiifServerError:
+            return False
+
+    def _remember(self, identifier: Identifier, file: LocalFile, checked: float) -> None:
+        self._checked[identifier] = file, checked
+        self._checked.move_to_end(identifier)
+        while len(self._checked) > _REMEMBERED:
+            self._checked.popitem(last=False)
+
+    def _tell(
+        self, identifier: Identifier, refusal: IiifServerError, cause: BaseException | None
+    ) -> None:
+        """Tell the operator why an original cannot be opened, unless there is none."""
+        if isinstance(refusal, StorageTimedOutError):
+            if identifier.type not in self._silent:
+                self._silent.add(identifier.type)
+                self._observe(StorageSilent(identifier.type))
+        elif isinstance(refusal, OutsideFolderError):
+            self._observe(SourceFailed(str(identifier), refusal.detail, None, user_name()))
+        elif (
+            not isinstance(refusal, NotFoundError)
+            and isinstance(cause, OSError)
+            and cause.errno is not None
+        ):
+            reason = f"{errorcode.get(cause.errno, cause.errno)}: {cause.strerror}"
+            path = os.fsdecode(cause.filename) if cause.filename else None
+            self._observe(SourceFailed(str(identifier), reason, path, user_name()))
+
+
+@asynccontextmanager
+async def _opened(source: Source[Any], path: Path) -> AsyncIterator[OpenedFile]:
+    """The file at a path that a source of an older release has named."""
+    warnings.warn(
+        f"{type(source).__name__}.hold yields a path: yield what "
+        "iiif_server.sources.opening.open_in_folder or open_file returns (docs/plugins.md)",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    threads = source.surroundings.threads
+    opened = await threads.run(open_file, path, undo=OpenedFile.close)
+    opened.close_by = threads.begin
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+async def _problems(source: Source[Any], seconds: float) -> list[str]:
+    try:
+        return await source.surroundings.threads.run(source.problems, timeout=seconds)
+    except StorageTimedOutError:
+        return []  # see `not_answering`
+    except Exception as error:  # noqa: BLE001 - of a plug-in
+        return [f"the source cannot tell whether it works: {error!r}"]

@@ -1,10 +1,10 @@
 """Removing what was made of originals: of all, of one, or of those of a type."""
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from iiif_server.cache.store import Store
+from iiif_server.cache.threads import LONG
 from iiif_server.errors import UnlistedTypeError
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.pipeline.keys import group_of
@@ -41,7 +41,10 @@ class Purge:
 
         Raises UnknownTypeError, or UnlistedTypeError for a type that cannot tell its names.
         """
-        listed = self._originals.source(names.type).names()
+        source = self._originals.source(names.type)
+        listed = await source.surroundings.threads.run(
+            lambda: _all(source.names()), timeout=LONG
+        )
         if listed is None:
             raise UnlistedTypeError(
                 "The originals of this type cannot be listed: purge them one by one, or everything."
@@ -53,7 +56,7 @@ class Purge:
         )
 
     async def _run(self, groups: Iterator[str | None]) -> int:
-        removed = await asyncio.to_thread(self._remove, groups)
+        removed = await self._store.threads.run(self._remove, groups, timeout=LONG)
         self._store.mark_purged()
         self._pyramids.close_files()
         return removed
@@ -66,3 +69,7 @@ class Purge:
                 removed += 1
         self._store.evict()  # counts anew what is there
         return removed
+
+
+def _all(names: Iterator[str] | None) -> list[str] | None:
+    return None if names is None else list(names)

@@ -1,11 +1,13 @@
 """The pyramids of large originals: made on first touch, once for all who ask, and kept open."""
 
 import asyncio
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from iiif_server.cache.drafts import Draft
 from iiif_server.cache.failures import RecentFailures, Repetitions
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import Entry, EntryKey, Store
-from iiif_server.cache.threads import run_to_its_end
+from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.errors import (
     IiifServerError,
     NotKeptError,
@@ -110,9 +112,12 @@ class _Kept:
     part: OpenPart
     entry: Entry
     checked: float
+    threads: StorageThreads
     readers: int = 0
     """Threads that read from it."""
     given_up: bool = False
+    closed: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     async def read(self, tile: Tile, grid: Grid) -> bytes:
         """The JPEG of a tile, by a thread if the disk has to be waited for.
@@ -122,19 +127,26 @@ class _Kept:
         data = self.part.read_at_hand(tile, grid)
         if data is not None:
             return data
-        self.readers += 1
-        try:
-            return await run_to_its_end(self.part.read, tile, grid)
-        finally:
-            self.readers -= 1
-            if self.given_up:
-                self.give_up()
+        with self.lock:
+            self.readers += 1
+        # Whoever waits may leave: the thread still reads, and the part stays open until it ends.
+        return await self.threads.run(self.part.read, tile, grid, ended=self._read_ended)
 
     def give_up(self) -> None:
         """Close the part, as soon as nobody reads from it."""
-        self.given_up = True
-        if not self.readers:
-            self.part.close()
+        with self.lock:
+            self.given_up = True
+            if self.readers or self.closed:
+                return
+            self.closed = True
+        self.threads.begin(self.part.close)
+
+    def _read_ended(self) -> None:
+        with self.lock:
+            self.readers -= 1
+            last = self.given_up and not self.readers
+        if last:
+            self.give_up()
 
 
 class Pyramids:
@@ -231,7 +243,7 @@ class Pyramids:
         """The JPEG of a tile, if its part is open and the tile in memory; never waits."""
         key = pyramid.keys[part_of(pyramid.header, tile.scale_factor)]
         kept = self._kept.get(key)
-        if kept is None or kept.part.gone or self._clock() - kept.checked >= _CHECK_AFTER:
+        if kept is None or self._clock() - kept.checked >= _CHECK_AFTER:
             return None
         self._kept.move_to_end(key)
         try:
@@ -319,12 +331,10 @@ class Pyramids:
     async def _present(self, key: EntryKey) -> _Kept | None:
         """The part if it is open or can be found; checked again now and then."""
         kept = self._kept.get(key)
-        if kept is not None and kept.part.gone:  # purged or evicted
-            self._forget(key)
-        elif kept is not None and self._clock() - kept.checked < _CHECK_AFTER:
+        if kept is not None and self._clock() - kept.checked < _CHECK_AFTER:
             self._kept.move_to_end(key)
             return kept
-        entry = await asyncio.to_thread(self._store.find, key)
+        entry = await self._store.threads.run(self._store.find, key)
         if entry is None:
             self._forget(key)
             return None
@@ -339,22 +349,28 @@ class Pyramids:
     async def _open(self, key: EntryKey, entry: Entry) -> None:
         """Open a part and keep it so, if it is sound; once for all who ask for it."""
         try:
-            part = await run_to_its_end(OpenPart, entry.path, undo=OpenPart.close)
+            part = await self._store.threads.run(
+                OpenPart, entry.path, undo=OpenPart.close
+            )
         except FileNotFoundError:
             return
         except OSError:
             await self._check(entry)
             return
         self._forget(key)
-        self._kept[key] = _Kept(part, entry, 0.0)
+        self._kept[key] = _Kept(part, entry, 0.0, self._store.threads)
         while len(self._kept) > _KEPT_OPEN:
             self._kept.popitem(last=False)[1].give_up()
 
     async def _build(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
+        with pyramid.original.kept_open():
+            await self._built(pyramid, part, key)
+
+    async def _built(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
         try:
             async with self._store.lock(key):
                 # Another process may have made it while this one waited for the lock.
-                if await asyncio.to_thread(self._store.find, key) is None:
+                if await self._store.threads.run(self._store.find, key) is None:
                     await self._make_part(pyramid, part, key)
         except NotKeptError as error:
             if error.refusal is not None:  # after all the work, and not before it
@@ -386,7 +402,9 @@ class Pyramids:
         if self._builds.count(key) >= _MOST_BUILDS:
             raise RenderFailedError("The pyramid of this image was removed as often as made.")
         await self._store.make_room()  # nothing is written while an eviction is under way
-        target = await run_to_its_end(self._store.reserve, expected, undo=_give_up)
+        target = await self._store.threads.run(
+            self._store.reserve, expected, undo=_give_up
+        )
         if target is None:
             raise NotKeptError("Nothing can be kept at the moment.")
         self._builds.add(key)
@@ -404,10 +422,11 @@ class Pyramids:
                     begun=lambda: self._flights.keep(key),
                 )
             whole = target.status.st_size == length
-            if not whole or await run_to_its_end(self._store.commit, key, target, "szi") is None:
+            commit = partial(self._store.commit, key, target, "szi")
+            if not whole or await self._store.threads.run(commit, timeout=LONG) is None:
                 raise RenderFailedError("The pyramid of this image could not be kept.")
         finally:
-            await asyncio.to_thread(target.close)
+            await self._store.threads.settle(target.close)
         seconds = time.perf_counter() - started
         self._observe(PyramidMade(str(pyramid.original.identifier), part, length, seconds))
 
@@ -433,8 +452,14 @@ class Pyramids:
         if pyramid.keys[part] in self._kept:
             return
 
+        held = ExitStack()
+        try:
+            held.enter_context(pyramid.original.kept_open())
+        except OriginalChangedError:
+            return
+
         async def make() -> None:
-            with suppress(IiifServerError):
+            with held, suppress(IiifServerError):
                 await self._opened(pyramid, part)
 
         self._start(make())
@@ -447,7 +472,8 @@ class Pyramids:
 
     async def _check(self, entry: Entry) -> None:
         """Have the store look at all bytes of a part, and remove it if they are wrong."""
-        await self._doubts.run(entry.path, lambda: asyncio.to_thread(self._store.check, entry))
+        check = partial(self._store.threads.run, self._store.check, entry, timeout=LONG)
+        await self._doubts.run(entry.path, check)
 
     def _key_of(self, original: Original, grid: Grid, part: Part) -> EntryKey:
         return EntryKey(

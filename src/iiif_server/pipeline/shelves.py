@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from heapq import merge
@@ -17,7 +17,9 @@ SECONDS_KNOWN = 10.0
 _CAPACITY = 200_000
 """Names remembered over all folders; some 20 MB."""
 _READING = 2
-"""Folders read at the same time: who asks for many takes no threads from images."""
+"""Folders of a type read at the same time: who asks for many takes no threads from images."""
+_SECONDS = 60.0
+"""For reading a folder: a large one on a network mount may take some."""
 _LONGER = 50
 """How many times as long as it took to read one that is large is remembered."""
 _RUN = 5_000
@@ -47,7 +49,9 @@ class Shelves:
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
         self._flights: SingleFlight[tuple[str, str], Shelf] = SingleFlight()
-        self._slots = asyncio.Semaphore(_READING)
+        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(_READING)
+        )
 
     def __repr__(self) -> str:
         return f"<Shelves {len(self._known)} known>"
@@ -72,9 +76,12 @@ class Shelves:
     async def _read(self, key: tuple[str, str]) -> Shelf:
         type_, folder = key
         source = self._originals.source(type_)
-        async with self._slots:
+        self._flights.keep(key)  # for whoever asks again, if nobody waits for a slow disk now
+        async with self._slots[type_]:
             started = self._clock()
-            shelf = await asyncio.to_thread(lambda: in_order(source.browse(folder)))
+            shelf = await source.surroundings.threads.run(
+                lambda: in_order(source.browse(folder)), timeout=_SECONDS
+            )
             now = self._clock()
         self._known[key] = _Known(shelf, now + max(SECONDS_KNOWN, _LONGER * (now - started)))
         while len(self._known) > 1 and self._names() > self._capacity:

@@ -1,18 +1,17 @@
 """The tiles that originals hold themselves: read where they lie, and made complete JPEGs."""
 
-import asyncio
 import os
 import struct
 import weakref
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from iiif_server.cache.single_flight import SingleFlight
-from iiif_server.cache.threads import run_to_its_end
-from iiif_server.errors import OriginalChangedError
+from iiif_server.cache.threads import StorageThreads
 from iiif_server.imaging.header import ImageHeader
+from iiif_server.imaging.local_file import FileVersion, removed, replaced
 from iiif_server.imaging.markers import frame
 from iiif_server.imaging.plan import ProfileAction, StoredTile, tile_profile
 from iiif_server.imaging.tiff import StoredTiles, TileTable, read_tile_tables
@@ -37,7 +36,8 @@ class _OpenOriginal:
     """An original that is open, and where its tiles lie; closed when nobody uses it any more."""
 
     descriptor: int
-    mtime_ns: int
+    version: FileVersion
+    threads: StorageThreads
     tables: Mapping[int, TileTable]
 
     @property
@@ -55,8 +55,8 @@ class _OpenOriginal:
             data = os.pread(self.descriptor, length, offset)
         except (OSError, struct.error) as error:
             raise NoSuchTileError from error
-        if os.fstat(self.descriptor).st_mtime_ns != self.mtime_ns:
-            raise OriginalChangedError("The original has just been replaced; please ask again.")
+        if FileVersion.of(os.fstat(self.descriptor)) != self.version:
+            raise replaced()
         jpeg = table.before + data[2:]
         if (
             data[:2] != b"\xff\xd8"
@@ -67,13 +67,16 @@ class _OpenOriginal:
         return jpeg
 
 
+_Key = tuple[str, FileVersion]
+
+
 class TiledOriginals:
-    """Tiled TIFFs that are open, by fingerprint; the ones used last."""
+    """Tiled TIFFs that are open, by fingerprint and version; the ones used last."""
 
     def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool
-        self._open: OrderedDict[str, _OpenOriginal] = OrderedDict()
-        self._flights: SingleFlight[str, None] = SingleFlight()
+        self._open: OrderedDict[_Key, _OpenOriginal] = OrderedDict()
+        self._flights: SingleFlight[_Key, None] = SingleFlight()
 
     def __repr__(self) -> str:
         return f"<TiledOriginals {len(self._open)} open>"
@@ -86,36 +89,39 @@ class TiledOriginals:
 
         Raises NoSuchTileError, OriginalChangedError, or what reading a header raises.
         """
-        key = original.fingerprint
+        key = original.fingerprint, original.file.version
         if key not in self._open:
             await self._flights.run(key, lambda: self._open_original(original, header))
         opened = self._open.get(key)
         if opened is None or header.tiles is None:
             raise NoSuchTileError
         self._open.move_to_end(key)
-        return await asyncio.to_thread(opened.read, tile, header.tiles)
+        return await opened.threads.run(opened.read, tile, header.tiles)
 
     def close(self) -> None:
         """Give all files back."""
         self._open.clear()
 
     async def _open_original(self, original: Original, header: ImageHeader) -> None:
-        path, identity = original.file.path, original.file
         keep_profile = tile_profile(header) is ProfileAction.KEEP
         read = partial(read_tile_tables, keep_profile=keep_profile)
-        try:
-            tables = await self._pool.run(read, path, timeout=_TIMEOUT)
-            descriptor = await run_to_its_end(os.open, path, os.O_RDONLY, undo=os.close)
-        except OSError as error:
-            raise OriginalChangedError("The original has just been removed.") from error
-        status = os.fstat(descriptor)
-        if (status.st_size, status.st_mtime_ns) != (identity.size, identity.mtime_ns):
-            os.close(descriptor)
-            raise OriginalChangedError("The original has just been replaced; please ask again.")
-        for key in [key for key, other in self._open.items() if other.gone]:
-            del self._open[key]  # lest a file that was removed keeps its place on the disk
-        opened = _OpenOriginal(descriptor, identity.mtime_ns, tables)
-        weakref.finalize(opened, os.close, descriptor)
-        self._open[original.fingerprint] = opened
+        threads, opened_file = original.threads, original.opened
+        if threads is None or opened_file is None:
+            raise removed()
+        with opened_file.kept_open() as descriptor:
+            tables = await self._pool.run(read, original.file, timeout=_TIMEOUT)
+            own = os.dup(descriptor)
+        opened = _OpenOriginal(own, original.file.version, threads, tables)
+        # Not here: closing a file of a network mount may take as long as opening one.
+        weakref.finalize(opened, threads.begin, os.close, own).atexit = False
+        # Lest a file that was removed keeps its place on the disk:
+        for key in await threads.run(_gone, threads, list(self._open.items())):
+            self._open.pop(key, None)
+        self._open[original.fingerprint, original.file.version] = opened
         while len(self._open) > _KEPT_OPEN:
             self._open.popitem(last=False)
+
+
+def _gone(threads: StorageThreads, items: Sequence[tuple[_Key, _OpenOriginal]]) -> list[_Key]:
+    """Those of the originals of one storage that were removed or replaced."""
+    return [key for key, opened in items if opened.threads is threads and opened.gone]

@@ -40,7 +40,7 @@ async def image_answer(
         return Response(status_code=_GONE)
     headers |= validators(tag, modified, weak=not resolved.repeatable)
     if provided.may_repeat(permission):
-        offer(request, resolved.original.file, tag, modified)
+        offer(request, resolved.original, tag, modified)
     headers["Server-Timing"] = _server_timing(resolved)
     format_ = resolved.rendition.format
     if format_ is Format.PDF:

@@ -64,8 +64,9 @@ def introduce(provided: Services, name: str, original: Original, header: ImageHe
     `name` is all that its addresses begin with, letter by letter, as the route that found it has
     taken it apart.
     """
-    facts, pyramid = image_facts(header), provided.pyramids.of(original, header)
-    known = KnownImage(original, header, facts, pyramid)
+    remembered = original.without_file()
+    facts, pyramid = image_facts(header), provided.pyramids.of(remembered, header)
+    known = KnownImage(remembered, header, facts, pyramid)
     provided.known.remember((_version(name), name), known)
 
 
@@ -80,6 +81,19 @@ def asked_in(provided: Services, scope: Scope) -> Asked | None:
             return asked
     asked = scope[_ASKED] = _asked(provided, scope)
     return asked
+
+
+def outdated_in(provided: Services, scope: Scope) -> Original | None:
+    """The original of the image that a request is for, if it is known and to be checked."""
+    name, *parameters = _path(scope).rsplit("/", IMAGE_SEGMENTS)
+    if len(parameters) != IMAGE_SEGMENTS:
+        return None
+    return provided.known.outdated((_version(name), name))
+
+
+def ask_again(scope: Scope) -> None:
+    """Forget what `asked_in` found: it may be otherwise now."""
+    scope.pop(_ASKED, None)
 
 
 def _asked(provided: Services, scope: Scope) -> Asked | None:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-from aiofiles.threadpool import wrap
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from iiif_server.cache.threads import StorageThreads
 from iiif_server.pipeline.body import Body
 from iiif_server.routes.services import Services
 
@@ -43,9 +43,9 @@ def deliver(body: Body, media_type: str, headers: dict[str, str], provided: Serv
         location = _location(body.path, provided)
         return Response(media_type=media_type, headers={**headers, ACCEL: location})
     headers = {**headers, "Content-Length": str(body.length)}
-    if body.file is None:
+    if body.file is None or body.threads is None:
         return Response(body.data, media_type=media_type, headers=headers)
-    return StreamingResponse(_chunks(body.file), media_type=media_type, headers=headers)
+    return StreamingResponse(_chunks(body.file, body.threads), media_type=media_type, headers=headers)
 
 
 def _location(path: Path, provided: Services) -> str:
@@ -53,10 +53,9 @@ def _location(path: Path, provided: Services) -> str:
     return f"{provided.accel_redirect}/{quote(below)}"
 
 
-async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
-    source = wrap(file)
+async def _chunks(file: BinaryIO, threads: StorageThreads) -> AsyncIterator[bytes]:
     try:
-        while chunk := await source.read(_CHUNK):
+        while chunk := await threads.run(file.read, _CHUNK):
             yield chunk
     finally:
-        file.close()  # here and now: whoever is cancelled has no other moment left
+        threads.begin(file.close)  # not awaited: whoever is cancelled has no other moment left

@@ -6,6 +6,7 @@ pyramids that are open. Neither needs routing, validation, a thread or a disk.
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -15,10 +16,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from iiif_server.cache.memory import MemoryTier
+from iiif_server.errors import StorageTimedOutError
 from iiif_server.image_api.formats import FACTS, Format
-from iiif_server.imaging.plan import Engine, Identity
-from iiif_server.pipeline.known import SECONDS_KNOWN, is_unchanged
-from iiif_server.routes.asked import Asked, asked_in
+from iiif_server.imaging.plan import Engine
+from iiif_server.pipeline.originals import Original
+from iiif_server.routes.asked import Asked, ask_again, asked_in, outdated_in
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import ACCEL
 from iiif_server.routes.headers import answer_headers, image_link
@@ -32,6 +34,7 @@ Target = tuple[object, ...]
 
 _KEEPER = "iiif_server.keeper"
 _MISSED = "iiif_server.missed"
+_OUTDATED = "iiif_server.outdated"
 """In the scope of a request for which nothing was at hand."""
 _ANSWERED = frozenset({"GET", "HEAD"})
 _DECIDING = frozenset(
@@ -68,12 +71,10 @@ class Answer:
     body: bytes
     tag: str
     modified: float
-    original: Identity
+    original: Original
     kind: Kind
     engine: str
     """What has made it, or `memory`."""
-    until: float
-    """On the monotonic clock: from then on it is asked anew, as a name may lead to another file."""
 
     head: bytes = field(init=False)
     """The fields as they stand in the answer."""
@@ -105,13 +106,38 @@ class AtHand:
     def find(self, provided: Services, scope: Scope, target: Target) -> Answer | None:
         """The answer to a request, if it or what it is made of is in memory; None for all else."""
         self._forget_what_was_purged(provided)
-        answer = _from_memory(provided.answers, target)
-        if answer is None:
-            asked = asked_in(provided, scope)
-            answer = None if asked is None else _of_what_is_at_hand(asked)
+        answer = provided.answers.get(target)
+        if answer is not None:
+            if provided.originals.is_fresh(answer.original):
+                return answer
+            scope[_OUTDATED] = answer.original
+            return None
+        asked = asked_in(provided, scope)
+        if asked is None:
+            scope[_OUTDATED] = outdated_in(provided, scope)
+            return None
+        return _remembered(provided, target, _open_tile(asked))
+
+    async def look_for(self, provided: Services, scope: Scope, target: Target) -> Answer | None:
+        """The answer that `find` did not give, if it takes no more than looking at files.
+
+        Its original is looked at if nobody has done so for a second; then in the store.
+        """
+        outdated: Original | None = scope.pop(_OUTDATED, None)
+        if outdated is not None:
+            if not await provided.originals.is_current(outdated):
+                provided.answers.drop(target)
+                return None
+            ask_again(scope)
+            answer = self.find(provided, scope, target)
             if answer is not None:
-                provided.answers.put(target, answer, answer.size)
-        return answer
+                return answer
+        asked = asked_in(provided, scope)
+        if asked is None:
+            return None
+        with suppress(StorageTimedOutError):  # whoever makes the answer says so
+            return _remembered(provided, target, await _stored(asked))
+        return None
 
     def direct(self, app: FastAPI, scope: Scope) -> Sequence[bytes] | None:
         """The same as all of an answer but its status line and its date, in HTTP/1.1.
@@ -143,9 +169,10 @@ class AtHand:
         return answer.head, b"x-request-id: %b\r\n\r\n" % request.encode("ascii"), answer.body
 
     def _forget_what_was_purged(self, provided: Services) -> None:
-        purged = provided.store.purged_at()  # by whichever process
+        purged = provided.store.purged_at  # by whichever process
         if purged != self._purged:
             provided.answers.clear()
+            provided.pyramids.close_files()
             self._purged = purged
 
 
@@ -168,6 +195,7 @@ class Hot:
         target = _target(scope)
         looked_for = scope.get(_MISSED, False)  # before the application was asked at all
         answer = None if looked_for else self._at_hand.find(provided, scope, target)
+        answer = answer or await self._at_hand.look_for(provided, scope, target)
         if answer is not None:
             await _send(scope, send, answer, provided.journal, began)
             return
@@ -191,14 +219,14 @@ def _is_plain(scope: Scope) -> bool:
     return _CONDITIONS.isdisjoint([name for name, _ in scope["headers"]])
 
 
-def offer(request: Request, original: Identity, tag: str, modified: float) -> None:
+def offer(request: Request, original: Original, tag: str, modified: float) -> None:
     """Let the answer to a request be kept in memory, as long as its original stays as it is.
 
     It has to be one that everybody may see.
     """
     keeper: _Keeper | None = request.scope.get(_KEEPER)
     if keeper is not None:
-        keeper.accept(original, tag, modified, kind_of(request.scope))
+        keeper.accept(original.without_file(), tag, modified, kind_of(request.scope))
 
 
 class _Keeper:
@@ -208,13 +236,13 @@ class _Keeper:
         self._send = send
         self._answers = answers
         self._target = target
-        self._offered: tuple[Identity, str, float, Kind] | None = None
+        self._offered: tuple[Original, str, float, Kind] | None = None
         self._fields: Fields | None = None
         self._empty = False
         """Whether the answer has no body of its own."""
         self._body: list[bytes] = []
 
-    def accept(self, original: Identity, tag: str, modified: float, kind: Kind) -> None:
+    def accept(self, original: Original, tag: str, modified: float, kind: Kind) -> None:
         self._offered = original, tag, modified, kind
 
     async def send(self, message: Message) -> None:
@@ -223,7 +251,7 @@ class _Keeper:
         await self._send(message)
 
     def _note(
-        self, message: Message, original: Identity, tag: str, modified: float, kind: Kind
+        self, message: Message, original: Original, tag: str, modified: float, kind: Kind
     ) -> None:
         if message["type"] == "http.response.start":
             fields = list(message["headers"])
@@ -238,9 +266,8 @@ class _Keeper:
             body = b"".join(self._body)
             complete = not message.get("more_body", False)
             if complete and (body or self._empty):  # the answer to a HEAD has none
-                until = time.monotonic() + SECONDS_KNOWN
                 fields = _again(self._fields)
-                answer = Answer(fields, body, tag, modified, original, kind, "memory", until)
+                answer = Answer(fields, body, tag, modified, original, kind, "memory")
                 self._answers.put(self._target, answer, answer.size)
 
 
@@ -260,30 +287,34 @@ def _target(scope: Scope) -> Target:
     return scope["raw_path"], scope["scheme"], deciding, peer
 
 
-def _from_memory(answers: Answers, target: Target) -> Answer | None:
-    answer = answers.get(target)
-    if answer is None:
-        return None
-    if time.monotonic() > answer.until or not is_unchanged(answer.original):
-        answers.drop(target)
-        return None
+def _remembered(provided: Services, target: Target, answer: Answer | None) -> Answer | None:
+    if answer is not None:
+        provided.answers.put(target, answer, answer.size)
     return answer
 
 
-def _of_what_is_at_hand(asked: Asked) -> Answer | None:
-    """The answer, if what it takes is in memory."""
+def _open_tile(asked: Asked) -> Answer | None:
+    """The answer, if it is a tile of a pyramid that is open, and in memory; never waits."""
     provided, original, pyramid = asked.provided, asked.image.original, asked.image.pyramid
-    if pyramid is not None and asked.tile is not None:
-        data = provided.pyramids.at_hand(pyramid, asked.tile)
-        if data is None:
-            return None
-        provided.derivatives.count(Engine.TILE)
-        tag = provided.derivatives.key(original, asked.rendition, Engine.TILE).digest
-        return _answer(asked, data, tag, validators(tag, original.modified), Engine.TILE)
+    if pyramid is None or asked.tile is None:
+        return None
+    data = provided.pyramids.at_hand(pyramid, asked.tile)
+    if data is None:
+        return None
+    provided.derivatives.count(Engine.TILE)
+    tag = provided.derivatives.key(original, asked.rendition, Engine.TILE).digest
+    return _answer(asked, data, tag, validators(tag, original.modified), Engine.TILE)
+
+
+async def _stored(asked: Asked) -> Answer | None:
+    """The answer, if it is in the store, and the operating system has it in memory."""
+    provided, original = asked.provided, asked.image.original
+    if asked.image.pyramid is not None and asked.tile is not None:
+        return None
     if asked.rendition.format is Format.PDF or provided.accel_redirect is not None:
         return None  # these have something to say besides
     resolved = asked.resolved
-    data = provided.derivatives.at_hand(resolved)
+    data = await provided.derivatives.ready(resolved)
     if data is None:
         return None
     tag = resolved.key.digest
@@ -303,8 +334,7 @@ def _answer(asked: Asked, data: bytes, tag: str, valid: Mapping[str, str], engin
     }
     fields = [(name.lower().encode(), text.encode("latin-1")) for name, text in headers.items()]
     fields += answer_headers(media_type, administrative=False)
-    until = time.monotonic() + SECONDS_KNOWN
-    return Answer(fields, data, tag, original.modified, original.file, asked.kind, engine, until)
+    return Answer(fields, data, tag, original.modified, original, asked.kind, engine)
 
 
 async def _send(scope: Scope, send: Send, answer: Answer, journal: Journal, began: float) -> None:

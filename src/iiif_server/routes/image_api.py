@@ -197,7 +197,7 @@ async def _information(call: _Call) -> Response:
         return Response(status_code=304, headers=headers)
     if call.provided.may_repeat(permission):
         introduce(call.provided, call.name, original, header)
-        offer(call.request, original.file, tag, original.modified)
+        offer(call.request, original, tag, original.modified)
     return Response(content, media_type=chosen.media_type, headers=headers)
 
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
-from iiif_server.errors import FolderNotFoundError, IiifServerError, SourceUnavailableError
+from iiif_server.errors import FolderNotFoundError, IiifServerError, NotNowError, SourceUnavailableError
 from iiif_server.image_api.identifier import percent_decode
 from iiif_server.image_api.information import image_information
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
@@ -38,6 +38,9 @@ EMBED = "embed"
 _FOREVER = "public, max-age=31536000, immutable"
 _ASK_FIRST = "no-cache"
 _KEPT_NOWHERE = "no-store"
+_PREVIEW_SECONDS = 1.0
+"""How long the front page waits for the folder of a type: its disk may not answer at all."""
+_NO_PREVIEW = (FolderNotFoundError, SourceUnavailableError, NotNowError, TimeoutError)
 _MOST_SHELVES = 8
 """Types whose first images the front page shows."""
 _SAMPLE = "sample"
@@ -221,8 +224,9 @@ async def _front(request: Request, provided: Services) -> Response:
         browsable = provided.originals.source(type_).browsable
         page = None
         if browsable and index < _MOST_SHELVES:
-            with suppress(FolderNotFoundError, SourceUnavailableError):
-                shelf = await provided.shelves.of(type_)
+            with suppress(*_NO_PREVIEW):
+                async with asyncio.timeout(_PREVIEW_SECONDS):
+                    shelf = await provided.shelves.of(type_)
                 page = page_of(shelf, parse_place(type_), 1, FIRST_ROWS)
         return Shown(type_, browsable=browsable, page=page)
 
@@ -245,8 +249,10 @@ async def _example(provided: Services) -> str:
         return ""
     types = provided.public_types()
     for type_ in sorted(types, key=lambda name: name != _SAMPLE)[:_MOST_SHELVES]:
-        with suppress(FolderNotFoundError, SourceUnavailableError):
-            page = page_of(await provided.shelves.of(type_), parse_place(type_), 1, FIRST_ROWS)
+        with suppress(*_NO_PREVIEW):
+            async with asyncio.timeout(_PREVIEW_SECONDS):
+                shelf = await provided.shelves.of(type_)
+            page = page_of(shelf, parse_place(type_), 1, FIRST_ROWS)
             if page.images:
                 return f"{type_}:{page.images[0].label}"
     return ""

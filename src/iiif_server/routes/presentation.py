@@ -20,8 +20,8 @@ from iiif_server.errors import (
 )
 from iiif_server.image_api.identifier import Identifier, percent_decode
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
-from iiif_server.imaging.plan import Identity
 from iiif_server.pages.paging import Place, page_of, parse_place
+from iiif_server.pipeline.originals import Original
 from iiif_server.presentation.collection import Reference, collection, parts
 from iiif_server.presentation.manifest import MEDIA_TYPE, Picture, label_of, level_2, manifest
 from iiif_server.routes.addresses import written_identifier
@@ -193,7 +193,7 @@ class _Seen:
     permission: Permission
     picture: Picture
     modified: float
-    original: Identity
+    original: Original
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +229,7 @@ async def _see(place: _Place, written: str) -> _Seen:
         rights=offered.rights,
         extra=offered.extra,
     )
-    return _Seen(written, permission, picture, original.modified, original.file)
+    return _Seen(written, permission, picture, original.modified, original.without_file())
 
 
 def _label(provided: Services, identifier: Identifier) -> str:

@@ -2,10 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import Store
+from iiif_server.errors import StorageTimedOutError
 from iiif_server.pipeline.originals import Originals
 from iiif_server.telemetry.events import BecameReady, BecameUnready, Observer
 from iiif_server.workers.pool import WorkerPool
@@ -27,18 +29,18 @@ class Objection:
 
 
 LEAVING = Objection("The server is stopping.", "asked to stop")
-_SLOW = Objection(
-    "The disks of originals and cache do not answer in time.",
-    f"a folder of source_path or cache_path took longer than {SECONDS_TO_LOOK:g} seconds",
-)
 
 
 def objections(
-    sources: Mapping[str, Sequence[str]], store: Sequence[str], workers: Mapping[str, int]
+    sources: Mapping[str, Sequence[str]],
+    store: Sequence[str],
+    workers: Mapping[str, int],
+    silent: Collection[str] = (),
 ) -> tuple[Objection, ...]:
     """Why a server is not ready, by the problems of types and store, and the workers of pools.
 
-    Pure.
+    One of several types whose storage is `silent` is no reason: to take the server out of service
+    would take all other types with it. Pure.
     """
     found = []
     wrong = {name: problems for name, problems in sources.items() if problems}
@@ -51,6 +53,13 @@ def objections(
                 f"The originals of {len(wrong)} of {len(sources)} types cannot be read: the log "
                 "and `iiif-server check` say which.",
                 details,
+            )
+        )
+    if sources and len(silent) == len(sources):
+        found.append(
+            Objection(
+                "The disks of the originals do not answer in time.",
+                f"no answer within {SECONDS_TO_LOOK:g} seconds: {', '.join(silent)}",
             )
         )
     if store:
@@ -85,7 +94,7 @@ class Readiness:
         self._observe = observer
         self._clock = clock
         self._leaving = False
-        self._looking: asyncio.Task[tuple[Objection, ...]] | None = None
+        self._looks: SingleFlight[None, tuple[Objection, ...]] = SingleFlight()
         self._found: tuple[Objection, ...] = ()
         self._until = 0.0
         self._told: tuple[str, ...] = ()
@@ -112,18 +121,28 @@ class Readiness:
         return self._found
 
     async def _look(self) -> tuple[Objection, ...]:
-        # One look at a time: threads that wait for a disk that is gone are not to pile up.
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(asyncio.to_thread(self._look_at_all))
-        done, _ = await asyncio.wait({self._looking}, timeout=SECONDS_TO_LOOK)
-        return self._looking.result() if done else (_SLOW,)
+        # One look at a time, for everybody who asks: threads that wait for a disk do not pile up.
+        return await self._looks.run(None, self._look_at_all)
 
-    def _look_at_all(self) -> tuple[Objection, ...]:
-        return objections(
-            self._originals.problems(),
-            self._store.troubles(),
-            {name: pool.stats.workers for name, pool in self._pools.items()},
+    async def _look_at_all(self) -> tuple[Objection, ...]:
+        problems, troubles = await asyncio.gather(
+            self._originals.problems(SECONDS_TO_LOOK), self._troubles()
         )
+        return objections(
+            problems,
+            troubles,
+            {name: pool.stats.workers for name, pool in self._pools.items()},
+            self._originals.not_answering,
+        )
+
+    async def _troubles(self) -> list[str]:
+        threads = self._store.threads
+        try:
+            return await threads.run(self._store.troubles, timeout=SECONDS_TO_LOOK)
+        except StorageTimedOutError:
+            return [f"cache_path does not answer within {SECONDS_TO_LOOK:g} seconds"]
+        except Exception as error:  # noqa: BLE001 - not ready, whatever it is
+            return [repr(error)]
 
     def _tell(self) -> None:
         """Tell what has changed since the last look."""

@@ -3,14 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import FolderNotFoundError
 from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.opening import OpenedFile
 from iiif_server.sources.shelves import Shelf
 from iiif_server.telemetry.events import Observer
 
@@ -49,6 +51,8 @@ class Surroundings:
     """Guarded HTTP, shared by all types."""
     observer: Observer
     """Whom to tell what happens."""
+    threads: StorageThreads = field(default_factory=lambda: StorageThreads("this type"))
+    """For blocking calls: those of the type's own storage, so that no other has to wait for it."""
 
 
 class Source(ABC, Generic[Options]):
@@ -68,12 +72,14 @@ class Source(ABC, Generic[Options]):
         return f"<{type(self).__name__} {self.surroundings.type}>"
 
     @abstractmethod
-    def hold(self, name: str) -> AbstractAsyncContextManager[Path]:
-        """A local file with the original's bytes, which stays while the context is open.
+    def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile | Path]:
+        """The original, open, as a local file that stays while the context is open.
 
-        Raises OriginalNotFoundError, SourceUnavailableError or another of `errors`, and no foreign
-        exception. Its path may change from call to call, as long as size and modification time tell
-        one state of the original from another.
+        `sources.opening` opens files so that no link leads out of a folder. Raises
+        OriginalNotFoundError, SourceUnavailableError or another of `errors`; an OSError is answered
+        by its errno. The path may change from call to call, as long as size and modification time
+        (or `OpenedFile.content`) tell one state of the original from another. A plain path is
+        deprecated: between being named and being opened, it may come to lead elsewhere.
         """
 
     @property
@@ -96,7 +102,7 @@ class Source(ABC, Generic[Options]):
     def browse(self, folder: str) -> Shelf:
         """What lies right in the folder `a/b` of originals; `` is the type's own.
 
-        It is called in a thread, and looks at no more than a person would page through. Raises
+        It is called in a thread of the type, and looks at no more than a person would page through. Raises
         FolderNotFoundError, also where the source cannot tell, or another of `errors`.
         """
         del folder

@@ -1,18 +1,14 @@
 """Originals that are files below `{source_path}/{type}/`."""
 
-import asyncio
-import errno
 import os
-import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from iiif_server.errors import OriginalNotFoundError, SourceUnavailableError
+from iiif_server.errors import OriginalNotFoundError
 from iiif_server.sources.base import Source, TypeOptions
+from iiif_server.sources.opening import OpenedFile, open_in_folder, user_name
 from iiif_server.sources.shelves import Shelf, shelf_of
-
-_NO_SUCH_NAME = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 
 
 class DiskOptions(TypeOptions):
@@ -25,9 +21,21 @@ class DiskSource(Source[DiskOptions]):
     options_model = DiskOptions
 
     @asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[Path]:
-        """The file of this name; links are followed as long as they stay inside the folder."""
-        yield await asyncio.to_thread(locate, self.surroundings.folder, name)
+    async def hold(self, name: str) -> AsyncIterator[OpenedFile]:
+        """The file of this name; links are followed as long as they stay inside the folder.
+
+        Hidden files, and those in hidden folders, are not served, as they are not listed.
+        """
+        if any(part.startswith(".") for part in name.split("/")):
+            raise OriginalNotFoundError("There is no image with this identifier.")
+        opened = await self.surroundings.threads.run(
+            open_in_folder, self.surroundings.folder, name, undo=OpenedFile.close
+        )
+        opened.close_by = self.surroundings.threads.begin
+        try:
+            yield opened
+        finally:
+            opened.close()
 
     @property
     def asks_elsewhere(self) -> bool:
@@ -55,36 +63,17 @@ class DiskSource(Source[DiskOptions]):
     def problems(self) -> list[str]:
         """Whether the folder is there and can be read."""
         folder = self.surroundings.folder
-        if not folder.is_dir():
+        try:
+            with os.scandir(folder) as entries:
+                next(entries, None)
+            os.stat(folder / ".")
+        except (FileNotFoundError, NotADirectoryError):
             return [f"the folder {folder} does not exist: create it and put the originals there"]
-        if not os.access(folder, os.R_OK | os.X_OK):
-            return [f"the folder {folder} cannot be read by this user: change its permissions"]
+        except PermissionError:
+            return [
+                f"the folder {folder} cannot be read by the user {user_name()}: "
+                "change its permissions"
+            ]
+        except OSError as error:
+            return [f"the folder {folder} cannot be read: {error.strerror}"]
         return []
-
-
-def locate(folder: Path, name: str) -> Path:
-    """The regular file of this name inside the folder, with all links resolved.
-
-    Raises OriginalNotFoundError, or SourceUnavailableError where the disk does not answer.
-    """
-    if any(part in {"", ".", ".."} for part in name.split("/")):
-        raise _not_found()
-    try:
-        path = (folder / name).resolve(strict=True)
-        status = path.stat()
-        inside = path.is_relative_to(folder.resolve(strict=True))
-    except (FileNotFoundError, NotADirectoryError, RuntimeError, ValueError) as error:
-        raise _not_found() from error
-    except OSError as error:
-        if error.errno in _NO_SUCH_NAME:
-            raise _not_found() from error
-        raise SourceUnavailableError("The original's disk cannot be read at the moment.") from error
-    if not inside or not stat.S_ISREG(status.st_mode):
-        raise _not_found()
-    if not os.access(path, os.R_OK):
-        raise SourceUnavailableError("The original is there, but the server may not read it.")
-    return path
-
-
-def _not_found() -> OriginalNotFoundError:
-    return OriginalNotFoundError("There is no image with this identifier.")

@@ -1,6 +1,5 @@
 """What lies in a folder of originals: as much as a person would page through, and no more."""
 
-import errno
 import os
 import re
 from collections.abc import Iterable
@@ -8,9 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from iiif_server.errors import FolderNotFoundError, SourceUnavailableError
+from iiif_server.errors import FolderNotFoundError
+from iiif_server.sources.opening import refusal_of
 
-_NO_SUCH_NAME = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 MOST_ENTRIES = 100_000
 """Entries of one folder that are looked at: reading so many names takes a fifth of a second."""
 MOST_LINKS = 1_000
@@ -57,12 +56,10 @@ def shelf_of(
             raise FolderNotFoundError
         with os.scandir(path) as entries:
             return _read(entries, inside, most_entries, most_links)
-    except (FileNotFoundError, NotADirectoryError, RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError) as error:
         raise FolderNotFoundError from error
     except OSError as error:
-        if error.errno in _NO_SUCH_NAME:
-            raise FolderNotFoundError from error
-        raise SourceUnavailableError("The folder's disk cannot be read at the moment.") from error
+        raise refusal_of(error, FolderNotFoundError()) from error
 
 
 def _read(

@@ -22,6 +22,33 @@ class FetchFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFailed:
+    """An original that is there, or may be, could not be opened; for the log."""
+
+    identifier: str
+    reason: str
+    """The errno and its text, or what else was wrong."""
+    path: str | None
+    """What could not be opened, if that is known."""
+    user: str
+    """The user that this server runs as."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageSilent:
+    """The disk or mount of a type does not answer: its requests fail until it does."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageAnswers:
+    """What `StorageSilent` told is over."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rendered:
     """A worker made a derivative."""
 
@@ -220,6 +247,9 @@ Event = (
     | Rendered
     | RenderFailed
     | PyramidFailed
+    | SourceFailed
+    | StorageAnswers
+    | StorageSilent
     | ServerProcessReplaced
     | SettingsRefused
     | SettingsReloaded

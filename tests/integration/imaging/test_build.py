@@ -16,8 +16,9 @@ from iiif_server.imaging import build as building
 from iiif_server.imaging import raster
 from iiif_server.imaging.build import BuildPlan, build, expected_length, first_reduced
 from iiif_server.imaging.header import probe
+from iiif_server.imaging.local_file import LocalFile
 from iiif_server.imaging.originals import OpenOriginal
-from iiif_server.imaging.plan import Identity, tile_profile
+from iiif_server.imaging.plan import tile_profile
 from iiif_server.imaging.pyramid import Grid, OpenPart, Part, Tile
 from support import pictures
 from support.rendering import psnr
@@ -28,14 +29,13 @@ WIDTH, HEIGHT, SIDE = 700, 500, 128
 def make(path: Path, part: Part, target: Path) -> Grid:
     """Build one part of the pyramid of a file; the grid it has."""
     header = probe(path, 10**8)
-    status = path.stat()
-    identity = Identity(path, status.st_size, status.st_mtime_ns)
+    file = LocalFile.at(path)
     grid = Grid(header.dimensions, square(SIDE))
-    original = OpenOriginal(identity)
+    original = OpenOriginal(file)
     if target.parent.is_dir():
         target.touch()
     try:
-        plan = BuildPlan(identity, header, part, grid, tile_profile(header), True, 90, 92, target)
+        plan = BuildPlan(file, header, part, grid, tile_profile(header), True, 90, 92, target)
         length = build(plan, original)
     finally:
         original.close()

@@ -20,8 +20,9 @@ from iiif_server.imaging import build as building
 from iiif_server.imaging import jpegtran
 from iiif_server.imaging.build import BuildPlan, build
 from iiif_server.imaging.header import probe
+from iiif_server.imaging.local_file import LocalFile
 from iiif_server.imaging.originals import OpenOriginal
-from iiif_server.imaging.plan import Identity, tile_profile
+from iiif_server.imaging.plan import tile_profile
 from iiif_server.imaging.pyramid import Grid, OpenPart, Part, Tile
 from iiif_server.imaging.render import prepare_process
 from support import pictures
@@ -150,9 +151,9 @@ def _inked(pixels: Pixels) -> Floats:
 
 
 def plan_of(path: Path, part: Part, tile_size: int, target: Path) -> BuildPlan:
-    header, status = probe(path, MAX_PIXELS), path.stat()
+    header = probe(path, MAX_PIXELS)
     return BuildPlan(
-        original=Identity(path, status.st_size, status.st_mtime_ns),
+        original=LocalFile.at(path),
         header=header,
         part=part,
         grid=Grid(header.dimensions, square(tile_size)),
@@ -652,8 +653,7 @@ def test_a_damaged_original_is_told_as_such(name: str, part: Part, tmp_path: Pat
     data = path.read_bytes()
     plan = plan_of(path, part, 128, tmp_path / "part")  # by the header of what it once was
     path.write_bytes(data[: len(data) // 2])
-    status = path.stat()
-    plan = replace(plan, original=Identity(path, status.st_size, status.st_mtime_ns))
+    plan = replace(plan, original=LocalFile.at(path))
     with pytest.raises(DamagedOriginalError) as caught:
         run(plan)
     assert str(tmp_path) not in str(caught.value)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from iiif_server.cache.store import CacheOptions
-from iiif_server.imaging.plan import Identity
+from iiif_server.imaging.local_file import LocalFile
 from iiif_server.pipeline.body import Body
 from iiif_server.pipeline.pyramids import PyramidOptions
 from iiif_server.sources.fetching import FetchOptions
@@ -455,7 +455,7 @@ async def test_a_known_original_that_is_replaced_before_its_pixels_are_made_is_t
         await server.get("/disk:pic.jpg/info.json")
         derivatives = server.services.derivatives
         make = derivatives.body
-        made: list[Identity] = []
+        made: list[LocalFile] = []
 
         async def body(resolved: Any, *, by_path: bool = False) -> Body:
             if not made:

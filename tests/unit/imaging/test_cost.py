@@ -11,8 +11,9 @@ from iiif_server.image_api.quality import Quality
 from iiif_server.imaging.build import BuildPlan
 from iiif_server.imaging.cost import cost_of_build, cost_of_render
 from iiif_server.imaging.header import Colour, ImageHeader, JpegFacts, Profile
+from iiif_server.imaging.local_file import FileVersion, LocalFile
 from iiif_server.imaging.options import EncodingOptions
-from iiif_server.imaging.plan import Engine, Identity, Level, ProfileAction, RenderPlan, Work
+from iiif_server.imaging.plan import Engine, Level, ProfileAction, RenderPlan, Work
 from iiif_server.imaging.pyramid import Grid, Part
 from iiif_server.imaging.signatures import OriginalFormat
 from iiif_server.imaging.turns import UPRIGHT, Turn
@@ -37,7 +38,7 @@ PROGRESSIVE = replace(JPEG, interleaved=True)
 PNG = replace(JPEG, format=OriginalFormat.PNG, max_shrink=1, jpeg=None)
 INTERLACED = replace(PNG, interleaved=True)
 JP2 = replace(PNG, format=OriginalFormat.JPEG2000, max_shrink=32)
-IDENTITY = Identity(Path("original"), 30 * MB, 1)
+FILE = LocalFile(Path("original"), FileVersion(1, 1, 30 * MB, 1, 1))
 
 
 def plan(
@@ -58,7 +59,7 @@ def plan(
         shrink=1,
     )
     done = replace(done, **work)  # type: ignore[arg-type]
-    return RenderPlan(IDENTITY, header, engine, done, EncodingOptions(), None)
+    return RenderPlan(FILE, header, engine, done, EncodingOptions(), None)
 
 
 def megabytes(planned: RenderPlan) -> float:
@@ -166,7 +167,7 @@ def test_a_build_takes_the_coefficients_twice_or_the_tiles_of_a_level(
     header: ImageHeader, part: Part, *, lossless: bool, least: int, most: int
 ) -> None:
     planned = BuildPlan(
-        original=IDENTITY,
+        original=FILE,
         header=header,
         part=part,
         grid=Grid(header.dimensions, square(512)),

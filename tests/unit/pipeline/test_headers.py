@@ -13,7 +13,7 @@ from iiif_server.errors import (
 )
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.imaging.inspection.bounds import Bounds
-from iiif_server.imaging.plan import Identity
+from iiif_server.imaging.local_file import LocalFile
 from iiif_server.pipeline.headers import Headers
 from iiif_server.pipeline.originals import Original
 from iiif_server.pipeline.quarantine import Quarantine
@@ -32,10 +32,9 @@ class Losing:
         raise self._error
 
 
-def here() -> Identity:
+def here() -> LocalFile:
     """A file that is what it was."""
-    status = Path(__file__).stat()
-    return Identity(Path(__file__), status.st_size, status.st_mtime_ns)
+    return LocalFile.at(Path(__file__))
 
 
 @pytest.mark.parametrize("error", [WorkerDiedError("It died."), RenderTimedOutError("Late.")])

@@ -12,7 +12,7 @@ from iiif_server.errors import (
     WorkerDiedError,
 )
 from iiif_server.image_api.identifier import Identifier
-from iiif_server.imaging.plan import Identity
+from iiif_server.imaging.local_file import FileVersion, LocalFile
 from iiif_server.pipeline.originals import Original
 from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.telemetry.events import Event, Quarantined
@@ -33,7 +33,8 @@ class Clock:
 
 
 def original(name: str = "a", mtime_ns: int = 1) -> Original:
-    return Original(Identifier("disk", name), Identity(Path(name), 10, mtime_ns))
+    file = LocalFile(Path(name), FileVersion(1, 1, 10, mtime_ns, 1))
+    return Original(Identifier("disk", name), file)
 
 
 def suffer(

@@ -1,0 +1,77 @@
+"""Files of originals, and the version of each that was found: what workers are told to read."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from iiif_server.errors import OriginalChangedError
+
+
+@dataclass(frozen=True, slots=True)
+class FileVersion:
+    """The state of one file on this machine: writing, replacing or touching it gives another.
+
+    It means nothing on another machine, so it goes into no cache key.
+    """
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """The version that the status of a file tells of."""
+        return cls(
+            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A version of a file, and the path at which it was found."""
+
+    path: Path
+    version: FileVersion
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """The file that is at a path now. Raises OSError."""
+        return cls(path, FileVersion.of(path.stat()))
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.version.size
+
+    @property
+    def mtime_ns(self) -> int:
+        """When its content was last changed, in nanoseconds since the epoch."""
+        return self.version.mtime_ns
+
+    def open(self) -> int:
+        """A descriptor from which this version is read, and no other file.
+
+        Raises OriginalChangedError if the path leads to another file, or the file has changed.
+        """
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        try:
+            descriptor = os.open(self.path, flags)
+        except FileNotFoundError as error:
+            raise removed() from error
+        if FileVersion.of(os.fstat(descriptor)) != self.version:
+            os.close(descriptor)
+            raise replaced()
+        return descriptor
+
+
+def removed() -> OriginalChangedError:
+    """The error for an original that is no longer there."""
+    return OriginalChangedError("The original has just been removed.")
+
+
+def replaced() -> OriginalChangedError:
+    """The error for an original of which another version is there now."""
+    return OriginalChangedError("The original has just been replaced; please ask again.")

@@ -1,0 +1,173 @@
+"""Opening originals: a file is opened first and judged afterwards, by its descriptor.
+
+A name that was checked may lead to another file by the time it is opened. So nothing here trusts a
+name: what a source gives out is a descriptor, and the version of the file behind it.
+"""
+
+import errno
+import os
+import pwd
+import stat
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from iiif_server.errors import (
+    IiifServerError,
+    NotFoundError,
+    OriginalNotFoundError,
+    OutsideFolderError,
+    SourceUnavailableError,
+    TooManyOpenFilesError,
+)
+from iiif_server.imaging.local_file import FileVersion, LocalFile, removed
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+_FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+"""`O_PATH` takes no permission to list the folder, only to enter it."""
+
+_MISSING = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ,
+     errno.ENXIO, errno.ENODEV}
+)
+"""What says that there is no file of this name, or can be none."""
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
+
+
+class OpenedFile:
+    """An original that is open for reading, and the version that was opened.
+
+    Whoever uses the descriptor beyond the context it came from does so inside `kept_open`.
+    """
+
+    def __init__(self, path: Path, descriptor: int, content: str | None = None) -> None:
+        """`content` tells one content of the original from another, as its ETag does."""
+        self.descriptor = descriptor
+        self.file = LocalFile(path, FileVersion.of(os.fstat(descriptor)))
+        self.content = content
+        self.close_by: Callable[[Callable[[int], None], int], object] = _close_here
+        """How the descriptor is given back: on a network mount, that may wait."""
+        self._users = 1
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<OpenedFile {self.file.path}>"
+
+    @contextmanager
+    def kept_open(self) -> Iterator[int]:
+        """The descriptor, which stays open inside; OriginalChangedError if it is closed by now."""
+        with self._lock:
+            if not self._users:
+                raise removed()
+            self._users += 1
+        try:
+            yield self.descriptor
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the descriptor back, unless somebody else keeps it open."""
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+        self.close_by(os.close, self.descriptor)
+
+
+def _close_here(close: Callable[[int], None], descriptor: int) -> None:
+    close(descriptor)
+
+
+def open_in_folder(folder: Path, name: str) -> OpenedFile:
+    """The regular file of this name inside a folder, open.
+
+    Links are followed as long as they lead to something inside the folder. Raises
+    OriginalNotFoundError, OutsideFolderError, or what `refusal_of` makes of an OSError.
+    """
+    if any(part in {"", ".", ".."} for part in name.split("/")):
+        raise _not_found()
+    try:
+        root = os.path.realpath(folder, strict=True)
+        path = os.path.realpath(f"{root}/{name}", strict=True)
+        if os.path.commonpath((root, path)) != root:
+            raise OutsideFolderError(f"{folder}/{name} is a link to {path}, outside of its folder")
+        descriptor = _open_below(root, os.path.relpath(path, root).split("/"))
+    except OSError as error:
+        raise refusal_of(error) from error
+    except ValueError as error:  # a name that no file system can have
+        raise _not_found() from error
+    return _judged(Path(path), descriptor)
+
+
+def open_file(path: Path) -> OpenedFile:
+    """The regular file at a path that a source vouches for, open; raises as `open_in_folder`."""
+    try:
+        descriptor = os.open(path, _FILE & ~os.O_NOFOLLOW)
+    except OSError as error:
+        raise refusal_of(error) from error
+    return _judged(path, descriptor)
+
+
+def refusal_of(error: OSError, missing: NotFoundError | None = None) -> IiifServerError:
+    """What a client is told when a disk refuses to open, list or read something of a source.
+
+    404 only where there is nothing of the name, 503 where this server has run out of something,
+    and 502 for all else; the log has path and errno.
+    """
+    if error.errno in _MISSING:
+        return missing or _not_found()
+    if error.errno in _EXHAUSTED:
+        return TooManyOpenFilesError("The server has too many files open; please ask again soon.")
+    if error.errno in _FORBIDDEN:
+        return SourceUnavailableError("The original is there, but the server may not read it.")
+    return SourceUnavailableError("The original's disk cannot be read at the moment.")
+
+
+def user_name() -> str:
+    """Who this process reads files as, for the operator."""
+    user = os.geteuid()
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
+def _open_below(root: str, parts: list[str]) -> int:
+    """A file below a folder, reached without following any link: none can be put in between."""
+    *folders, last = parts
+    at = os.open(root, _FOLDER)
+    try:
+        for name in folders:
+            inner = os.open(name, _FOLDER, dir_fd=at)
+            os.close(at)
+            at = inner
+        return os.open(last, _FILE, dir_fd=at)
+    except OSError as error:
+        error.filename = "/".join((root, *parts))
+        raise
+    finally:
+        os.close(at)
+
+
+def _judged(path: Path, descriptor: int) -> OpenedFile:
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _not_found()
+        return OpenedFile(path, descriptor)
+    except OSError as error:
+        _discard(descriptor)
+        raise refusal_of(error) from error
+    except BaseException:
+        _discard(descriptor)
+        raise
+
+
+def _discard(descriptor: int) -> None:
+    with suppress(OSError):
+        os.close(descriptor)
+
+
+def _not_found() -> OriginalNotFoundError:
+    return OriginalNotFoundError("There is no image with this identifier.")
