@@ -29,9 +29,9 @@ from iiif_server.imaging import jpegtran
 from iiif_server.imaging.build import BuildPlan, part_of
 from iiif_server.imaging.cost import Cost, cost_of_build, cost_of_render
 from iiif_server.imaging.header import Colour, probe
+from iiif_server.imaging.local_file import LocalFile
 from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import (
-    Identity,
     Level,
     RenderPlan,
     Work,
@@ -213,17 +213,12 @@ def _request(path: Path, request: str) -> tuple[Any, Any]:
     return header, parsed.resolve(facts, Limits(max_area=header.stored.area))
 
 
-def _identity(path: Path) -> Identity:
-    status = path.stat()
-    return Identity(path, status.st_size, status.st_mtime_ns)
-
-
 def _planned(path: Path, request: str, level: Level | None = None) -> RenderPlan:
     header, rendition = _request(path, request)
     work = plan_work(header, rendition)
     engine = choose_engine(header, work, lossless=jpegtran.AVAILABLE)
     target = path.with_suffix(".made")
-    return RenderPlan(_identity(path), header, engine, work, EncodingOptions(), target, level)
+    return RenderPlan(LocalFile.at(path), header, engine, work, EncodingOptions(), target, level)
 
 
 def _on_level(path: Path, request: str) -> tuple[int, Work]:
@@ -235,7 +230,7 @@ def _on_level(path: Path, request: str) -> tuple[int, Work]:
 def _build(path: Path, part: Part) -> BuildPlan:
     header = probe(path, _MOST_PIXELS)
     return BuildPlan(
-        original=_identity(path),
+        original=LocalFile.at(path),
         header=header,
         part=part,
         grid=Grid(header.dimensions, square(512)),

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from iiif_server.app import create_app
+from iiif_server.pipeline.originals import SECONDS_TRUSTED
 from iiif_server.routes.services import Services
 from iiif_server.settings import Settings
 from iiif_server.sources.fetching import FetchOptions
@@ -144,6 +145,11 @@ def settings_below(root: Path, **settings: Any) -> Settings:
         return chosen
     # Most tests are about what is behind the memory tier.
     return chosen.model_copy(update={"cache": chosen.cache.model_copy(update={"memory_bytes": 0})})
+
+
+async def no_longer_trusted() -> None:
+    """Wait until a version of an original is not taken for the present one without looking."""
+    await asyncio.sleep(SECONDS_TRUSTED)
 
 
 def fetching(**options: Any) -> FetchOptions:

@@ -19,8 +19,8 @@ from iiif_server.image_api.size import parse_size
 from iiif_server.image_api.versions import V3
 from iiif_server.imaging import jpegtran
 from iiif_server.imaging.header import Colour, probe
-from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.local_file import LocalFile
+from iiif_server.imaging.options import EncodingOptions
 from iiif_server.imaging.plan import (
     Engine,
     RenderPlan,

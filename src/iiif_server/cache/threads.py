@@ -63,9 +63,7 @@ class StorageThreads:
     def answers(self) -> bool:
         """Whether the storage has answered since a call last missed its deadline."""
         with self._lock:
-            return not self._overdue or (
-                not self._closed_until and len(self._overdue) < self._size
-            )
+            return not self._overdue or (not self._closed_until and len(self._overdue) < self._size)
 
     async def run(
         self,

@@ -13,8 +13,8 @@ from iiif_server.errors import NotKeptError
 from iiif_server.image_api.geometry import Box, Dimensions
 from iiif_server.imaging import jpegtran, raster
 from iiif_server.imaging.header import ImageHeader
-from iiif_server.imaging.originals import OpenOriginal
 from iiif_server.imaging.local_file import LocalFile
+from iiif_server.imaging.originals import OpenOriginal
 from iiif_server.imaging.plan import ProfileAction, own_grid
 from iiif_server.imaging.pyramid import Grid, Part, Tile, write_part
 from iiif_server.imaging.turns import UPRIGHT

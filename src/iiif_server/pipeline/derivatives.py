@@ -274,9 +274,7 @@ class Derivatives:
     async def _original_body(self, original: Original) -> Body:
         if original.opened is None or original.threads is None:
             raise removed()
-        return await original.threads.run(
-            _body_of_original, original, original.opened, undo=_close
-        )
+        return await original.threads.run(_body_of_original, original, original.opened, undo=_close)
 
     async def outlook(self, resolved: Resolved) -> Outlook:
         """How the request would be answered now; nothing is made."""
@@ -361,9 +359,7 @@ class Derivatives:
                     )
                 if keep and small and isinstance(content, bytes):
                     suffix = resolved.rendition.format
-                    await self._store.threads.run(
-                        self._store.keep, resolved.key, content, suffix
-                    )
+                    await self._store.threads.run(self._store.keep, resolved.key, content, suffix)
         except NotNowError:  # whoever refused has told
             raise
         except IiifServerError as error:

@@ -31,7 +31,6 @@ from iiif_server.sources.base import Source
 from iiif_server.sources.opening import OpenedFile, open_file, refusal_of, user_name
 from iiif_server.telemetry.events import Observer, SourceFailed, StorageAnswers, StorageSilent
 
-
 SECONDS_TRUSTED = 1.0
 """For how long a version that was found is taken for the present one, without looking."""
 _REMEMBERED = 8192
@@ -199,9 +198,7 @@ class Originals:
                 self._silent.discard(identifier.type)
                 self._observe(StorageAnswers(identifier.type))
             self._remember(identifier, held.file, began)
-            yield Original(
-                identifier, held.file, held.content, held, source.surroundings.threads
-            )
+            yield Original(identifier, held.file, held.content, held, source.surroundings.threads)
 
     def is_fresh(self, original: Original) -> bool:
         """Whether the file was found in this version within the last second; never waits."""

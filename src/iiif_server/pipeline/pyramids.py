@@ -349,9 +349,7 @@ class Pyramids:
     async def _open(self, key: EntryKey, entry: Entry) -> None:
         """Open a part and keep it so, if it is sound; once for all who ask for it."""
         try:
-            part = await self._store.threads.run(
-                OpenPart, entry.path, undo=OpenPart.close
-            )
+            part = await self._store.threads.run(OpenPart, entry.path, undo=OpenPart.close)
         except FileNotFoundError:
             return
         except OSError:
@@ -402,9 +400,7 @@ class Pyramids:
         if self._builds.count(key) >= _MOST_BUILDS:
             raise RenderFailedError("The pyramid of this image was removed as often as made.")
         await self._store.make_room()  # nothing is written while an eviction is under way
-        target = await self._store.threads.run(
-            self._store.reserve, expected, undo=_give_up
-        )
+        target = await self._store.threads.run(self._store.reserve, expected, undo=_give_up)
         if target is None:
             raise NotKeptError("Nothing can be kept at the moment.")
         self._builds.add(key)

@@ -1,6 +1,6 @@
 """What is asked of an image that was asked for just now: its address alone says it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from urllib.parse import quote
 
@@ -51,10 +51,18 @@ class Asked:
 
     @cached_property
     def resolved(self) -> Resolved:
-        """The same for the pipeline."""
-        image = self.image
+        """The same for the pipeline, as far as that needs no original."""
+        return self.resolved_of(self.image.original)
+
+    def resolved_of(self, original: Original) -> Resolved:
+        """The same for the pipeline, with the original held."""
+        image, pyramid = self.image, self.image.pyramid
         return self.provided.derivatives.resolved(
-            image.original, image.header, self.rendition, image.pyramid, Stages()
+            original,
+            image.header,
+            self.rendition,
+            None if pyramid is None else replace(pyramid, original=original),
+            Stages(),
         )
 
 

@@ -45,7 +45,9 @@ def deliver(body: Body, media_type: str, headers: dict[str, str], provided: Serv
     headers = {**headers, "Content-Length": str(body.length)}
     if body.file is None or body.threads is None:
         return Response(body.data, media_type=media_type, headers=headers)
-    return StreamingResponse(_chunks(body.file, body.threads), media_type=media_type, headers=headers)
+    return StreamingResponse(
+        _chunks(body.file, body.threads), media_type=media_type, headers=headers
+    )
 
 
 def _location(path: Path, provided: Services) -> str:

@@ -106,7 +106,7 @@ class AtHand:
     def find(self, provided: Services, scope: Scope, target: Target) -> Answer | None:
         """The answer to a request, if it or what it is made of is in memory; None for all else."""
         self._forget_what_was_purged(provided)
-        answer = provided.answers.get(target)
+        answer: Answer | None = provided.answers.get(target)
         if answer is not None:
             if provided.originals.is_fresh(answer.original):
                 return answer

@@ -12,7 +12,12 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
-from iiif_server.errors import FolderNotFoundError, IiifServerError, NotNowError, SourceUnavailableError
+from iiif_server.errors import (
+    FolderNotFoundError,
+    IiifServerError,
+    NotNowError,
+    SourceUnavailableError,
+)
 from iiif_server.image_api.identifier import percent_decode
 from iiif_server.image_api.information import image_information
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion

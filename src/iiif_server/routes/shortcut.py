@@ -26,8 +26,8 @@ class Shortcut:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
         asked = _asked(scope)
-        answer = self._app if asked is None else await _answer(asked, Request(scope, receive))
-        await answer(scope, receive, send)
+        answer = None if asked is None else await _answer(asked, Request(scope, receive))
+        await (answer or self._app)(scope, receive, send)
 
 
 def _asked(scope: Scope) -> Asked | None:
@@ -36,12 +36,18 @@ def _asked(scope: Scope) -> Asked | None:
     return asked_in(scope["app"].state.services, scope) if scope.get("raw_path") else None
 
 
-async def _answer(asked: Asked, request: Request) -> Response:
-    resolved = asked.resolved
-    permission = Permission(resolved.original.identifier)
+async def _answer(asked: Asked, request: Request) -> Response | None:
+    """The answer; None if the image is not what it was when it became known."""
+    provided, known = asked.provided, asked.image
     link = image_link(asked.base_uri, asked.canonical, asked.version)
-    noted_of(request.scope).kind = asked.kind
     try:
-        return await image_answer(request, asked.provided, permission, resolved, link)
+        async with provided.originals.hold(known.original.identifier) as original:
+            if original.file != known.original.file:
+                return None
+            noted_of(request.scope).kind = asked.kind
+            resolved = asked.resolved_of(original)
+            permission = Permission(original.identifier)
+            return await image_answer(request, provided, permission, resolved, link)
     except IiifServerError as error:
+        noted_of(request.scope).kind = asked.kind
         return refusal(error)

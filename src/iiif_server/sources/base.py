@@ -102,8 +102,9 @@ class Source(ABC, Generic[Options]):
     def browse(self, folder: str) -> Shelf:
         """What lies right in the folder `a/b` of originals; `` is the type's own.
 
-        It is called in a thread of the type, and looks at no more than a person would page through. Raises
-        FolderNotFoundError, also where the source cannot tell, or another of `errors`.
+        It is called in a thread of the type, and looks at no more than a person would page
+        through. Raises FolderNotFoundError, also where the source cannot tell, or another of
+        `errors`.
         """
         del folder
         raise FolderNotFoundError

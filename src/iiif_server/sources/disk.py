@@ -66,14 +66,12 @@ class DiskSource(Source[DiskOptions]):
         try:
             with os.scandir(folder) as entries:
                 next(entries, None)
-            os.stat(folder / ".")
+            (folder / ".").stat()  # listing a folder does not take the permission to enter it
         except (FileNotFoundError, NotADirectoryError):
             return [f"the folder {folder} does not exist: create it and put the originals there"]
         except PermissionError:
-            return [
-                f"the folder {folder} cannot be read by the user {user_name()}: "
-                "change its permissions"
-            ]
+            user = user_name()
+            return [f"the user {user} cannot read the folder {folder}: change its permissions"]
         except OSError as error:
             return [f"the folder {folder} cannot be read: {error.strerror}"]
         return []

@@ -37,6 +37,7 @@ from iiif_server.sources.guard import (
     Names,
 )
 from iiif_server.sources.networks import Networks
+from iiif_server.sources.opening import new_checksum
 from iiif_server.sources.provenance import Validators, validators_of
 from iiif_server.sources.slots import Slots
 from iiif_server.sources.wholeness import END_BYTES, is_surely_whole
@@ -92,6 +93,8 @@ class Arrival:
     """In bytes."""
     mtime_ns: int
     """Of its file."""
+    checksum: str
+    """Of its bytes, as they came."""
     validators: Validators
 
 
@@ -248,7 +251,7 @@ class Fetcher:
             temporary = await asyncio.to_thread(self.reserve)
             await asyncio.to_thread(self._check_space, _announced(response))
             try:
-                await self._write(response, temporary)
+                checksum = await self._write(response, temporary)
                 status = await asyncio.to_thread(_land, temporary, target)
             finally:
                 with contextlib.suppress(OSError):
@@ -256,7 +259,7 @@ class Fetcher:
         except OSError as error:
             raise SourceUnavailableError("The original could not be kept on disk.") from error
         validators = validators_of(str(response.url), response.headers)
-        return Arrival(status.st_size, status.st_mtime_ns, validators)
+        return Arrival(status.st_size, status.st_mtime_ns, checksum, validators)
 
     def _check_head(self, response: httpx.Response) -> None:
         if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
@@ -272,10 +275,14 @@ class Fetcher:
         if _announced(response) > self.options.max_bytes:
             raise self._too_large()
 
-    async def _write(self, response: httpx.Response, path: Path) -> None:
-        """Write the body into a new file; raises unless it is an image, whole and not too large."""
+    async def _write(self, response: httpx.Response, path: Path) -> str:
+        """Write the body into a new file; its checksum.
+
+        Raises unless it is an image, whole and not too large.
+        """
         response.extensions["network_stream"].expect_body()
         size, start, end = 0, b"", b""
+        checksum = new_checksum()
         # A file that is opened, or written to, for somebody who has just left would have no owner.
         file = await run_to_its_end(path.open, "xb", undo=BufferedWriter.close)
         try:
@@ -289,6 +296,7 @@ class Fetcher:
                     raise self._too_large()
                 end = (end + chunk)[-END_BYTES:]
                 await run_to_its_end(self._append, file, chunk)
+                checksum.update(chunk)
         finally:
             await run_to_its_end(file.close)
         format_ = recognise(start)
@@ -299,6 +307,7 @@ class Fetcher:
                 "The place where the original is kept sends it without its length, "
                 "and nothing shows that it was whole."
             )
+        return checksum.hexdigest()
 
     def _append(self, file: BufferedWriter, chunk: bytes) -> None:
         self._check_space(len(chunk))

@@ -1,11 +1,11 @@
 """Originals that are fetched once and kept; after `refresh_after`, compared with the upstream's."""
 
 import asyncio
-import os
-import stat
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -13,19 +13,24 @@ from typing import TypeVar
 from iiif_server.cache.drafts import locked
 from iiif_server.cache.failures import RecentFailures
 from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.cache.threads import LONG
 from iiif_server.errors import (
     IiifServerError,
     OriginalNotFoundError,
     SourceBusyError,
     SourceUnavailableError,
 )
+from iiif_server.imaging.local_file import FileVersion, removed
 from iiif_server.sources.base import Surroundings
+from iiif_server.sources.opening import OpenedFile, checksum_of, open_in_folder
 from iiif_server.sources.provenance import MOST_BYTES, Provenance, digest, is_due
-from iiif_server.telemetry.events import Fetched, FetchFailed
+from iiif_server.telemetry.events import Fetched, FetchFailed, OriginalDamaged
 
 _LONGEST_NAME = 240
 """In bytes; file systems take 255."""
 
+_VERIFIED = 100_000
+"""Kept originals whose checksum is known to be right; 300 bytes each."""
 _NOTHING = Provenance(size=0, mtime_ns=0, asked=0)
 
 Found = TypeVar("Found")
@@ -42,9 +47,17 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    path: Path
+    opened: OpenedFile
     overdue: Provenance | None
     """What is known of it, if the upstream is to be asked again."""
+    doubtful: bool
+    """Whether this version of the file has not been compared with its checksum yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    version: FileVersion
+    checksum: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +82,10 @@ class KeptOriginals:
         self._folder = surroundings.folder
         self._fetcher = surroundings.fetcher
         self._observe = surroundings.observer
-        self._flights: SingleFlight[str, Path] = SingleFlight()
+        self._threads = surroundings.threads
+        self._flights: SingleFlight[str, None] = SingleFlight()
+        self._lock = threading.Lock()
+        self._verified: OrderedDict[str, _Verified] = OrderedDict()
         self._refreshes: dict[str, _Refresh] = {}
         self._failures: RecentFailures[str] = RecentFailures(self._fetcher.options.failure_ttl)
 
@@ -77,22 +93,49 @@ class KeptOriginals:
         return f"<KeptOriginals {self._folder.name}>"
 
     @asynccontextmanager
-    async def hold(self, name: str, origin: Origin) -> AsyncIterator[Path]:
-        """The kept file of this name, fetched first if it is not there.
+    async def hold(self, name: str, origin: Origin) -> AsyncIterator[OpenedFile]:
+        """The kept file of this name, open; it is fetched first if it is not there.
 
-        Raises what Fetcher.fetch raises, for some seconds without trying again. What is kept is
-        served whatever happens, unless the upstream says that it is gone (OriginalNotFoundError).
+        A file that is not what was fetched is fetched again. Raises what Fetcher.fetch raises, for
+        some seconds without trying again. What is kept is served whatever happens, unless the
+        upstream says that it is gone (OriginalNotFoundError).
         """
-        kept = await _on_disk(self._find, name)
-        if kept is None:
-            path = await self._flights.run(name, lambda: self._fetch(name, origin))
-        else:
-            path = kept.path
-            if kept.overdue and not await self._is_still_there(name, origin, kept.overdue):
-                raise OriginalNotFoundError("There is no image with this identifier.")
-        yield path
+        kept = await self._open(name)
+        if kept is None or kept.doubtful or kept.overdue:
+            if kept is not None:
+                kept.opened.close()
+            await self._bring_up_to_date(name, origin, kept)
+            kept = await self._open(name)
+            if kept is None:
+                raise removed()
+        try:
+            yield kept.opened
+        finally:
+            kept.opened.close()
 
-    async def _fetch(self, name: str, origin: Origin) -> Path:
+    async def _bring_up_to_date(self, name: str, origin: Origin, kept: "_Kept | None") -> None:
+        if kept is None:
+            await self._flights.run(name, lambda: self._fetch(name, origin))
+            return
+        if kept.doubtful:
+            await self._flights.run(name, lambda: self._verify(name, origin))
+        if kept.overdue and not await self._is_still_there(name, origin, kept.overdue):
+            raise OriginalNotFoundError("There is no image with this identifier.")
+
+    async def _verify(self, name: str, origin: Origin) -> None:
+        """Compare a kept original with its checksum, and fetch it again if it is damaged."""
+        if await self._on_disk(self._is_sound, name, timeout=LONG):
+            return
+        self._observe(OriginalDamaged(f"{self._type}:{name}"))
+        await self._fetch(name, origin)
+
+    async def _open(self, name: str) -> "_Kept | None":
+        kept = await self._on_disk(self._find, name, undo=_close)
+        if kept is not None:
+            kept.opened.close_by = self._threads.begin
+        return kept
+
+    async def _fetch(self, name: str, origin: Origin) -> None:
         self._failures.raise_recent(name)
         async with AsyncExitStack() as stack:
             with suppress(OSError):  # whoever writes the original says what the disk has against it
@@ -100,11 +143,11 @@ class KeptOriginals:
                 await stack.enter_async_context(locked(lock))
             # Another flight may have landed between the caller's look and the start of this one, or
             # another process have fetched it while this one waited.
-            kept = await _on_disk(self._find, name)
-            return await self._fetched(name, origin) if kept is None else kept.path
+            if not await self._on_disk(self._is_sound, name, timeout=LONG):
+                await self._fetched(name, origin)
 
-    async def _fetched(self, name: str, origin: Origin) -> Path:
-        target = await _on_disk(self._place, name)
+    async def _fetched(self, name: str, origin: Origin) -> None:
+        target = await self._on_disk(self._place, name)
         try:
             found = await self._bring(name, origin, target, _NOTHING)
         except IiifServerError as error:
@@ -112,9 +155,8 @@ class KeptOriginals:
                 self._failures.remember(name, error)
             self._tell(name, error)
             raise
-        with suppress(OSError):  # the file's own time says as much
-            await asyncio.to_thread(self._note, name, found)
-        return target
+        with suppress(SourceUnavailableError):  # the file's own time says as much
+            await self._on_disk(self._note, name, found, target)
 
     async def _is_still_there(self, name: str, origin: Origin, known: Provenance) -> bool:
         """Whether the original is to be served, by what the upstream says if it does so in time."""
@@ -138,18 +180,22 @@ class KeptOriginals:
 
     async def _refresh(self, name: str, origin: Origin) -> bool:
         # Another refresh may have ended between the caller's look and the start of this one.
-        kept = await _on_disk(self._find, name)
-        if kept is None or kept.overdue is None:
+        kept = await self._open(name)
+        if kept is None:
             return True
-        known = kept.overdue
+        kept.opened.close()
+        known, path = kept.overdue, kept.opened.file.path
+        if known is None:
+            return True
         try:
-            found = await self._bring(name, origin, kept.path, known)
-            await _on_disk(self._note, name, found)
+            found = await self._bring(name, origin, path, known)
+            await self._on_disk(self._note, name, found, path)
         except OriginalNotFoundError as error:
             self._failures.remember(name, error)
             self._tell(name, error, "; what is kept stays, but is not served")
-            with suppress(OSError):
-                await asyncio.to_thread(self._note, name, known.model_copy(update={"gone": True}))
+            with suppress(SourceUnavailableError):
+                gone = known.model_copy(update={"gone": True})
+                await self._on_disk(self._note, name, gone, path)
             return False
         except IiifServerError as error:
             self._failures.remember(name, error)
@@ -174,6 +220,7 @@ class KeptOriginals:
                 size=arrival.size,
                 mtime_ns=arrival.mtime_ns,
                 asked=0,
+                checksum=arrival.checksum,
                 validators=arrival.validators,
             )
         return known.model_copy(update={"asked": time.time(), "gone": False})
@@ -183,33 +230,62 @@ class KeptOriginals:
         cause = f" ({error.__cause__!r})" if error.__cause__ else ""
         self._observe(FetchFailed(f"{self._type}:{name}", f"{error}{cause}{outcome}"))
 
-    def _find(self, name: str) -> _Kept | None:
+    def _find(self, name: str) -> "_Kept | None":
         for path in self._places(name):
             try:
-                status = path.stat()
-            except (FileNotFoundError, NotADirectoryError):
+                opened = open_in_folder(self._folder, path.relative_to(self._folder).as_posix())
+            except OriginalNotFoundError:
                 continue
-            if stat.S_ISREG(status.st_mode):
-                return _Kept(path, self._overdue(name, status))
+            return self._judge(name, opened)
         return None
 
-    def _overdue(self, name: str, status: os.stat_result) -> Provenance | None:
-        """What is known of the file, if it is time to ask the upstream again."""
-        refresh_after = self._fetcher.options.refresh_after
-        if refresh_after is None:
-            return None
+    def _judge(self, name: str, opened: OpenedFile) -> "_Kept":
+        """What is to be done about a kept file before it is served."""
+        file, refresh_after = opened.file, self._fetcher.options.refresh_after
+        verified = self._verified.get(name)
+        doubtful = verified is None or verified.version != file.version
+        known = self._read_record(name) if doubtful or refresh_after is not None else None
+        if verified is not None and not doubtful:
+            opened.content = verified.checksum
+        else:
+            # A file of another time was put there by somebody, or before the record was.
+            doubtful = bool(known and known.checksum and known.mtime_ns == file.mtime_ns)
+        overdue = None
+        if refresh_after is not None:
+            if known is None or not known.is_about(file.size, file.mtime_ns):
+                asked = file.mtime_ns / 1e9
+                known = Provenance(size=file.size, mtime_ns=file.mtime_ns, asked=asked)
+            if known.gone or is_due(known.asked, time.time(), refresh_after):
+                overdue = known
+        return _Kept(opened, overdue, doubtful)
+
+    def _is_sound(self, name: str) -> bool:
+        """Whether the file is kept, and nothing says that it is not what was fetched.
+
+        It is read as a whole, once a process and whenever anything was done to it since.
+        """
+        kept = self._find(name)
+        if kept is None:
+            return False
+        with closing(kept.opened):
+            if not kept.doubtful:
+                return True
+            known = self._read_record(name)
+            if known is None or known.checksum is None:
+                return True
+            if checksum_of(kept.opened.descriptor) != known.checksum:
+                return False
+            self._remember_verified(name, _Verified(kept.opened.file.version, known.checksum))
+            return True
+
+    def _read_record(self, name: str) -> Provenance | None:
         try:
             with self._record(name).open("rb") as file:
-                text = file.read(MOST_BYTES)
+                return Provenance.parse(file.read(MOST_BYTES))
         except OSError:
-            text = b""
-        known = Provenance.read(text, status.st_size, status.st_mtime_ns) or Provenance(
-            size=status.st_size, mtime_ns=status.st_mtime_ns, asked=status.st_mtime
-        )
-        due = known.gone or is_due(known.asked, time.time(), refresh_after)
-        return known if due else None
+            return None
 
-    def _note(self, name: str, provenance: Provenance) -> None:
+    def _note(self, name: str, provenance: Provenance, path: Path) -> None:
         record = self._record(name)
         temporary = self._fetcher.reserve()
         try:
@@ -218,6 +294,34 @@ class KeptOriginals:
             temporary.replace(record)
         finally:
             temporary.unlink(missing_ok=True)
+        version = FileVersion.of(path.stat())
+        if provenance.checksum and (version.size, version.mtime_ns) == (
+            provenance.size,
+            provenance.mtime_ns,
+        ):
+            self._remember_verified(name, _Verified(version, provenance.checksum))
+
+    def _remember_verified(self, name: str, verified: "_Verified") -> None:
+        with self._lock:
+            self._verified.pop(name, None)
+            self._verified[name] = verified
+            while len(self._verified) > _VERIFIED:
+                self._verified.popitem(last=False)
+
+    async def _on_disk(
+        self,
+        work: Callable[..., Found],
+        *arguments: object,
+        timeout: float | None = None,  # noqa: ASYNC109 - see StorageThreads
+        undo: Callable[[Found], object] | None = None,
+    ) -> Found:
+        """What comes of work on the disk; SourceUnavailableError if the disk fails."""
+        try:
+            return await self._threads.run(work, *arguments, timeout=timeout, undo=undo)
+        except OSError as error:
+            raise SourceUnavailableError(
+                "The disk on which the original is kept fails at the moment."
+            ) from error
 
     def _record(self, name: str) -> Path:
         """Where the provenance of an original is kept: where no original can be."""
@@ -239,14 +343,9 @@ class KeptOriginals:
         return [self._folder / name, hashed] if is_file_name(name) else [hashed]
 
 
-async def _on_disk(work: Callable[..., Found], *arguments: object) -> Found:
-    """What comes of work on the disk; SourceUnavailableError if the disk fails."""
-    try:
-        return await asyncio.to_thread(work, *arguments)
-    except OSError as error:
-        raise SourceUnavailableError(
-            "The disk on which the original is kept fails at the moment."
-        ) from error
+def _close(kept: "_Kept | None") -> None:
+    if kept is not None:
+        kept.opened.close()
 
 
 def is_file_name(name: str) -> bool:

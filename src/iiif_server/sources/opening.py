@@ -11,6 +11,7 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 
 from iiif_server.errors import (
@@ -28,8 +29,16 @@ _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | 
 """`O_PATH` takes no permission to list the folder, only to enter it."""
 
 _MISSING = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EILSEQ,
-     errno.ENXIO, errno.ENODEV}
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.EINVAL,
+        errno.EILSEQ,
+        errno.ENXIO,
+        errno.ENODEV,
+    }
 )
 """What says that there is no file of this name, or can be none."""
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
@@ -45,7 +54,9 @@ class OpenedFile:
     def __init__(self, path: Path, descriptor: int, content: str | None = None) -> None:
         """`content` tells one content of the original from another, as its ETag does."""
         self.descriptor = descriptor
-        self.file = LocalFile(path, FileVersion.of(os.fstat(descriptor)))
+        status = os.fstat(descriptor)
+        self.mode = status.st_mode
+        self.file = LocalFile(path, FileVersion.of(status))
         self.content = content
         self.close_by: Callable[[Callable[[int], None], int], object] = _close_here
         """How the descriptor is given back: on a network mount, that may wait."""
@@ -89,7 +100,7 @@ def open_in_folder(folder: Path, name: str) -> OpenedFile:
     if any(part in {"", ".", ".."} for part in name.split("/")):
         raise _not_found()
     try:
-        root = os.path.realpath(folder, strict=True)
+        root = _root(folder)
         path = os.path.realpath(f"{root}/{name}", strict=True)
         if os.path.commonpath((root, path)) != root:
             raise OutsideFolderError(f"{folder}/{name} is a link to {path}, outside of its folder")
@@ -125,6 +136,21 @@ def refusal_of(error: OSError, missing: NotFoundError | None = None) -> IiifServ
     return SourceUnavailableError("The original's disk cannot be read at the moment.")
 
 
+def checksum_of(descriptor: int) -> str:
+    """The digest of all bytes of an open file, which tells one content from another anywhere."""
+    found = new_checksum()
+    offset = 0
+    while chunk := os.pread(descriptor, 1 << 20, offset):
+        found.update(chunk)
+        offset += len(chunk)
+    return found.hexdigest()
+
+
+def new_checksum() -> blake2b:
+    """What `checksum_of` computes with, for bytes that are still coming."""
+    return blake2b(digest_size=16)
+
+
 def user_name() -> str:
     """Who this process reads files as, for the operator."""
     user = os.geteuid()
@@ -132,6 +158,18 @@ def user_name() -> str:
         return pwd.getpwuid(user).pw_name
     except KeyError:
         return str(user)
+
+
+def _root(folder: Path) -> str:
+    """The folder behind all links. Raises OSError, whose errno says nothing of the name below."""
+    try:
+        return os.path.realpath(folder, strict=True)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR}:
+            raise
+        raise OSError(
+            errno.EIO, f"{error.strerror} (of the type's folder)", error.filename
+        ) from error
 
 
 def _open_below(root: str, parts: list[str]) -> int:
@@ -153,15 +191,14 @@ def _open_below(root: str, parts: list[str]) -> int:
 
 def _judged(path: Path, descriptor: int) -> OpenedFile:
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _not_found()
-        return OpenedFile(path, descriptor)
+        opened = OpenedFile(path, descriptor)
     except OSError as error:
         _discard(descriptor)
         raise refusal_of(error) from error
-    except BaseException:
-        _discard(descriptor)
-        raise
+    if not stat.S_ISREG(opened.mode):
+        opened.close()
+        raise _not_found()
+    return opened
 
 
 def _discard(descriptor: int) -> None:

@@ -49,16 +49,27 @@ class Provenance(BaseModel):
     """When it was last fetched or found unchanged, in seconds since the epoch."""
     gone: bool = False
     """Whether the upstream's last word was that there is no such original any more."""
+    checksum: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
+    """What the bytes that came had, as `opening.checksum_of` computes it; None: not known."""
     validators: Validators = Validators()
 
     @classmethod
     def read(cls, text: bytes, size: int, mtime_ns: int) -> Self | None:
         """The record, if it is one and about the file of this size and time."""
+        record = cls.parse(text)
+        return record if record is not None and record.is_about(size, mtime_ns) else None
+
+    @classmethod
+    def parse(cls, text: bytes) -> Self | None:
+        """The record, if it is one, whichever file it is about."""
         try:
-            record = cls.model_validate_json(text)
+            return cls.model_validate_json(text)
         except ValidationError:
             return None
-        return record if (record.size, record.mtime_ns) == (size, mtime_ns) else None
+
+    def is_about(self, size: int, mtime_ns: int) -> bool:
+        """Whether it was written about a file of this size and time."""
+        return (self.size, self.mtime_ns) == (size, mtime_ns)
 
 
 def validators_of(url: str, headers: Mapping[str, str]) -> Validators:

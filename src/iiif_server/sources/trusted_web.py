@@ -4,7 +4,6 @@ import base64
 import binascii
 import re
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -15,6 +14,7 @@ from pydantic import field_validator
 from iiif_server.errors import UntrustedUrlError
 from iiif_server.sources.base import Source, Surroundings, TypeOptions
 from iiif_server.sources.keeping import KeptOriginals, Origin
+from iiif_server.sources.opening import OpenedFile
 
 
 class UrlPattern(Protocol):
@@ -76,7 +76,7 @@ class TrustedWebSource(Source[TrustedWebOptions]):
         self._kept = KeptOriginals(surroundings)
         self._regex = compile_regex(options.regex)
 
-    def hold(self, name: str) -> AbstractAsyncContextManager[Path]:
+    def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
         """The kept original of this name; UntrustedUrlError if it is no URL to be trusted."""
         # A fragment is never sent: URLs that differ in it only are one original.
         url = decode_url(name).partition("#")[0]

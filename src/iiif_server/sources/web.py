@@ -1,7 +1,6 @@
 """Originals on the web whose URL follows from their name."""
 
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from pydantic import field_validator
@@ -9,6 +8,7 @@ from pydantic import field_validator
 from iiif_server.errors import OriginalNotFoundError
 from iiif_server.sources.base import Source, Surroundings, TypeOptions
 from iiif_server.sources.keeping import KeptOriginals, Origin
+from iiif_server.sources.opening import OpenedFile
 
 _PLACEHOLDER = "{name}"
 
@@ -41,7 +41,7 @@ class WebSource(Source[WebOptions]):
         super().__init__(surroundings, options)
         self._kept = KeptOriginals(surroundings)
 
-    def hold(self, name: str) -> AbstractAsyncContextManager[Path]:
+    def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
         """The kept original of this name, fetched first if need be."""
         return self._kept.hold(name, Origin(complete(self.options.url, name), lambda _: True))
 

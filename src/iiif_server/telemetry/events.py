@@ -22,6 +22,13 @@ class FetchFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalDamaged:
+    """A fetched original is not on disk as it was written, and is fetched again."""
+
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceFailed:
     """An original that is there, or may be, could not be opened; for the log."""
 
@@ -247,6 +254,7 @@ Event = (
     | Rendered
     | RenderFailed
     | PyramidFailed
+    | OriginalDamaged
     | SourceFailed
     | StorageAnswers
     | StorageSilent

@@ -19,6 +19,7 @@ from support.apps import (
     Server,
     assert_problem,
     lasting,
+    no_longer_trusted,
     opened,
     picture,
     running_app,
@@ -136,25 +137,25 @@ async def test_head_and_conditions_are_answered_alike(path: str, tmp_path: Path)
         assert (await server.get(path, If_None_Match='"other"')).status_code == 200
 
 
-async def test_a_replaced_original_is_seen_at_the_next_request(tmp_path: Path) -> None:
+async def test_a_replaced_original_is_seen_after_a_second(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         for path, name in ((IMAGE, "pic.jpg"), (TILE, "large.jpg")):
             before = await server.get(path)
             assert (await server.get(path)).content == before.content
             server.put("disk", name, picture(700, 500, quality=40))
+            await no_longer_trusted()
             after = await server.get(path)
             assert after.headers["etag"] != before.headers["etag"]
             assert after.content != before.content
             server.original("disk", name).unlink()
+            await no_longer_trusted()
             assert_problem(await server.get(path), 404)
 
 
 @pytest.mark.parametrize("widths", [[40] * 60, range(40, 100)], ids=["again", "other sizes"])
 async def test_a_name_that_leads_to_another_file_is_followed_soon(
-    widths: Sequence[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    widths: Sequence[int], tmp_path: Path
 ) -> None:
-    for module in ("routes.hot", "pipeline.known"):
-        monkeypatch.setattr(f"iiif_server.{module}.SECONDS_KNOWN", 1.0)
     async with serving(tmp_path) as server:
         folder = server.original("disk", "")
         server.put("disk", "other.jpg", picture(100, 200))
@@ -260,9 +261,6 @@ async def test_a_tile_at_hand_is_the_tile_that_the_routes_give(path: str, tmp_pa
         (TILE, 10_000_000),
         ("/disk:pic.jpg/info.json", 10_000_000),
         (TILE, 0),
-        (IMAGE, 0),  # from the disk
-        ("/iiif/2/disk:pic.jpg/0,0,50,50/20,/90/gray.png", 0),
-        ("/disk:large.jpg/full/90,/0/default.jpg", 0),  # of a level: with a weak tag
     ],
 )
 async def test_what_is_given_without_a_task_is_what_a_task_would_give(
@@ -288,6 +286,25 @@ async def test_what_is_given_without_a_task_is_what_a_task_would_give(
             {"headers": [(b"host", b"elsewhere.example")], "raw_path": b"/disk:pic.jpg/"},
         ):
             assert server.app.state.direct(scope | other) is None
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        IMAGE,
+        "/iiif/2/disk:pic.jpg/0,0,50,50/20,/90/gray.png",
+        "/disk:large.jpg/full/90,/0/default.jpg",  # of a level: with a weak tag
+    ],
+)
+async def test_what_is_in_the_store_takes_a_thread_and_no_routing(
+    path: str, tmp_path: Path
+) -> None:
+    async with serving(tmp_path, memory=0) as server:
+        made = await server.get_raw(path.encode())
+        assert server.app.state.direct(scope_of(path)) is None, "the loop waits for no disk"
+        stored = await server.get_raw(path.encode())
+        assert stored.headers["server-timing"] == 'engine;desc="cache"'
+        assert stored.content == made.content
 
 
 @pytest.mark.parametrize("prefix", ["", "/iiif/2", "/iiif/3"])
@@ -418,12 +435,12 @@ async def test_what_has_not_changed_is_said_with_the_fields_of_the_routes(tmp_pa
 # --- pixels of known images ----------------------------------------------------------------------
 
 
-async def test_pixels_of_known_images_are_made_without_asking_the_source(
+async def test_pixels_of_known_images_are_made_without_routing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(tmp_path) as server:
         await server.get("/disk:large.jpg/info.json")
-        monkeypatch.setattr(server.services.originals, "hold", None)
+        monkeypatch.setattr(server.services.derivatives, "resolve", None)
         for path in ("/33,21,300,200/150,/90/gray.png", "/full/^900,/0/default.jpg"):
             answer = await server.get(f"/disk:large.jpg{path}")
             assert made_by(answer) in {"raster", "level"}

@@ -4,15 +4,18 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from iiif_server.cache.store import CacheOptions
+from iiif_server.cache.threads import StorageThreads
 from iiif_server.pipeline.originals import Originals
 from iiif_server.routes import readiness
 from iiif_server.routes.readiness import Readiness
+from iiif_server.sources.disk import DiskSource
 from iiif_server.telemetry.events import BecameReady, BecameUnready, Event
 from support.apps import Server, picture, running_app, settings_below
 from support.servers import ADMIN_TOKEN
@@ -109,33 +112,40 @@ async def test_the_number_says_the_same(tmp_path: Path) -> None:
         assert "\niiif_ready 0.0\n" in response.text
 
 
-class StuckOriginals(Originals):
-    """Originals on a disk that does not answer."""
+class StuckSource(DiskSource):
+    """A source whose disk does not answer."""
 
-    def __init__(self) -> None:
-        super().__init__({})
-        self.answer = threading.Event()
-        self.looks = 0
+    answer: threading.Event
+    looks = 0
 
-    def problems(self) -> dict[str, list[str]]:
+    def problems(self) -> list[str]:
         self.looks += 1
         self.answer.wait()
-        return {}
+        return []
 
 
 async def test_a_disk_that_does_not_answer_is_a_reason_and_is_asked_by_one_thread(
     tmp_path: Path,
 ) -> None:
     async with serving(tmp_path) as server:
-        stuck, told = StuckOriginals(), list[Event]()
-        asking = Readiness(
-            stuck, server.services.store, {}, told.append, clock=iter(range(99)).__next__
+        fine = server.services.originals.source("disk")
+        stuck = StuckSource(
+            replace(fine.surroundings, threads=StorageThreads("stuck")), fine.options
+        )
+        stuck.answer = threading.Event()
+        clock = iter(range(99)).__next__
+        told: list[Event] = []
+        store = server.services.store
+        asking = Readiness(Originals({"stuck": stuck}), store, {}, told.append, clock=clock)
+        beside = Readiness(
+            Originals({"stuck": stuck, "disk": fine}), store, {}, told.append, clock=clock
         )
         try:
             for _ in range(2):
                 (objection,) = await asking.objections()
                 assert "in time" in objection.text
             assert stuck.looks == 1
+            assert await beside.objections() == (), "the other type is served"
         finally:
             stuck.answer.set()
 

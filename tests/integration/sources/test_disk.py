@@ -7,7 +7,15 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from support.apps import Server, assert_problem, opened, picture, running_app, settings_below
+from support.apps import (
+    Server,
+    assert_problem,
+    no_longer_trusted,
+    opened,
+    picture,
+    running_app,
+    settings_below,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -118,13 +126,16 @@ async def test_what_is_no_regular_file_is_not_there_and_not_waited_for(server: S
     await assert_nothing_there(server, "disk:null.jpg")
 
 
-async def test_a_replaced_original_gives_new_pixels_and_a_new_tag_at_once(server: Server) -> None:
+async def test_a_replaced_original_gives_new_pixels_and_a_new_tag_after_a_second(
+    server: Server,
+) -> None:
     path = server.put("disk", "replaced.jpg", picture(160, 120))
     before = {
         name: await server.get(f"/disk:replaced.jpg/{name}")
         for name in ("info.json", "full/max/0/default.jpg", "full/40,/0/default.jpg")
     }
     path.write_bytes(picture(80, 120))
+    await no_longer_trusted()
     after = {name: await server.get(f"/disk:replaced.jpg/{name}") for name in before}
     assert after["info.json"].json()["width"] == 80
     assert opened(after["full/max/0/default.jpg"]).size == (80, 120)
@@ -146,6 +157,7 @@ async def test_an_original_replaced_by_one_of_equal_size_is_told_by_its_time(
     before = opened(await server.get("/disk:equal.bmp/full/max/0/default.png"))
     path.write_bytes(other)
     os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+    await no_longer_trusted()
     after = opened(await server.get("/disk:equal.bmp/full/max/0/default.png"))
     assert before.tobytes() != after.tobytes()
 
@@ -154,6 +166,7 @@ async def test_a_removed_original_is_gone_though_its_derivatives_are_kept(server
     path = server.put("disk", "removed.jpg", PICTURE)
     assert (await server.get("/disk:removed.jpg/full/50,/0/default.jpg")).status_code == 200
     path.unlink()
+    await no_longer_trusted()
     await assert_nothing_there(server, "disk:removed.jpg")
     assert_problem(await server.get("/disk:removed.jpg/full/50,/0/default.jpg"), 404)
 

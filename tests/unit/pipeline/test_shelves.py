@@ -14,7 +14,12 @@ from iiif_server.errors import FolderNotFoundError, UnknownTypeError
 from iiif_server.pipeline.originals import Originals
 from iiif_server.pipeline.shelves import SECONDS_KNOWN, Shelves, in_order
 from iiif_server.sources.base import Source, Surroundings, TypeOptions
+from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.shelves import Shelf
+
+
+def _surroundings() -> Surroundings:
+    return Surroundings("t", Path("t"), cast("Fetcher", None), lambda _: None)
 
 
 class _Blind(Source[TypeOptions]):
@@ -29,7 +34,7 @@ class _Listing(_Blind):
     """One with a folder of so many files."""
 
     def __init__(self, length: int) -> None:
-        super().__init__(cast("Surroundings", None), TypeOptions(source="disk"))
+        super().__init__(_surroundings(), TypeOptions(source="disk"))
         self.length = length
         self.read: list[str] = []
         self.slow: Callable[[], None] = lambda: None
@@ -123,7 +128,7 @@ async def test_a_folder_larger_than_the_bound_is_remembered_alone() -> None:
 
 
 async def test_types_that_cannot_tell_have_no_folders() -> None:
-    blind = _Blind(cast("Surroundings", None), TypeOptions(source="web"))
+    blind = _Blind(_surroundings(), TypeOptions(source="web"))
     shelves = _shelves(blind, _Clock())
     assert not blind.browsable
     with pytest.raises(FolderNotFoundError):
