@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from iiif_server.errors import OriginalChangedError, SourceUnavailableError
+from iiif_server.errors import OriginalChangedError, RenderFailedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class LocalFile:
         """A descriptor from which this version is read, and no other file.
 
         Raises OriginalChangedError if the path leads to another file, or the file has changed;
-        SourceUnavailableError if its disk fails.
+        RenderFailedError if its disk fails.
         """
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
@@ -65,9 +65,7 @@ class LocalFile:
         except (PermissionError, NotADirectoryError) as error:  # the server could open it
             raise replaced() from error
         except OSError as error:
-            raise SourceUnavailableError(
-                "The original's disk cannot be read at the moment."
-            ) from error
+            raise RenderFailedError("The original's disk cannot be read at the moment.") from error
         if FileVersion.of(os.fstat(descriptor)) != self.version:
             os.close(descriptor)
             raise replaced()
