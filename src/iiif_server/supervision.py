@@ -7,6 +7,7 @@ get all.
 
 import ctypes
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from iiif_server.errors import ConfigurationError
 from iiif_server.telemetry.events import Observer, ServerProcessReplaced
@@ -113,21 +114,20 @@ class Supervisor:
 
         SIGTERM and SIGINT end them, and so does one that cannot start; SIGHUP is passed on.
         """
-        former = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            for number in range(len(self._sockets)):
-                self._start(number)
-            return self._watch()
-        finally:
-            self._end()
-            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+        with _Signals() as signals:
+            try:
+                for number in range(len(self._sockets)):
+                    self._start(number)
+                return self._watch(signals)
+            finally:
+                self._end()
 
-    def _watch(self) -> int:
+    def _watch(self, signals: "_Signals") -> int:
         while True:
-            got = self._next_signal()
-            if got in {signal.SIGTERM, signal.SIGINT}:
+            got = signals.next(self._until_due())
+            if signal.SIGTERM in got or signal.SIGINT in got:
                 return 0
-            if got == signal.SIGHUP:
+            if signal.SIGHUP in got:
                 for process in self._processes.values():
                     process.popen.send_signal(signal.SIGHUP)
             for process in list(self._processes.values()):
@@ -139,19 +139,22 @@ class Supervisor:
                 if time.monotonic() >= due:
                     self._start(number)
 
-    def _next_signal(self) -> int | None:
+    def _until_due(self) -> float | None:
+        """Seconds until the next process is to be started; None if none is."""
         due = min(self._due.values(), default=None)
-        if due is None:
-            return signal.sigwaitinfo(_SIGNALS).si_signo
-        found = signal.sigtimedwait(_SIGNALS, max(0.0, due - time.monotonic()))
-        return None if found is None else found.si_signo
+        return None if due is None else max(0.0, due - time.monotonic())
 
     def _start(self, number: int) -> None:
         self._due.pop(number, None)
         descriptor = self._sockets[number].fileno()
-        popen = subprocess.Popen(  # noqa: S603 - this program itself
-            self._command(number, descriptor), pass_fds=[descriptor]
-        )
+        # Blocked until the new process can take them: `become_supervised`.
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            popen = subprocess.Popen(  # noqa: S603 - this program itself
+                self._command(number, descriptor), pass_fds=[descriptor]
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
         self._processes[number] = _Process(number, popen, time.monotonic())
 
     def _replace(self, process: _Process, code: int) -> bool:
@@ -179,6 +182,31 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.popen.kill()
                 process.popen.wait()
+
+
+class _Signals:
+    """Signals as data to wait for, with a timeout, on every Unix (macOS has no sigtimedwait)."""
+
+    def __enter__(self) -> Self:
+        self._receiver, self._sender = socket.socketpair()
+        self._receiver.setblocking(False)
+        self._sender.setblocking(False)
+        signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+        self._former = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        self._receiver.close()
+        self._sender.close()
+
+    def next(self, seconds: float | None) -> set[int]:
+        """The signals that have come, waiting so long for one; none if there was none."""
+        if not select.select([self._receiver], [], [], seconds)[0]:
+            return set()
+        return set(self._receiver.recv(4096))
 
 
 CANNOT_START = 3
