@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ByteSize
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from iiif_server.configuration import models
 from iiif_server.settings import ENV_NESTED, ENV_PREFIX, Settings
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.registry import source_class
@@ -14,8 +15,34 @@ from iiif_server.sources.registry import source_class
 _INTRODUCTION = """# Settings
 
 Settings come from a TOML or YAML file (`--config FILE` or `IIIF_CONFIG`) and from environment
-variables, which win. `iiif-server check` says what is wrong with them; a name that is not here
-is an error. This page is written by `iiif-server settings`.
+variables, which override the file. `iiif-server check` reports all problems at once, and each
+variable that overrides a value of the file. Unknown settings are rejected. This page is generated
+by `iiif-server settings`.
+
+**Units.** Sizes are written as `"10 GB"` or `"500 MiB"`, durations as `"30 days"`, `"12 h"`,
+`"1 h 30 min"` or `"90 s"`, pixels as `"400 MP"` or `"1 GP"`. A number without a unit is in bytes,
+seconds or pixels.
+
+**Paths.** A relative path in the settings file is relative to the folder of that file; so are the
+defaults of `source_path` and `cache_path`. A relative path in an environment variable or on the
+command line is relative to the working directory. `~` is the home directory. Under systemd (and in
+the container image) the default of `source_path` is `source` in `$STATE_DIRECTORY`, and that of
+`cache_path` is `$CACHE_DIRECTORY`. `iiif-server check` prints absolute paths.
+
+**Lists and tables in variables.** A list is written with commas or in JSON:
+`IIIF_TRUSTED_PROXIES=10.0.0.0/8,192.168.0.1/32`. A table is written in JSON, or with one variable
+for each setting in it: `IIIF_CACHE__MAX_BYTES=20GB`.
+
+**Secrets in files.** Each secret (`admin.token`, `metrics.token`, `signing.keys`) and the `url` of
+a type, which may have a password in it, can be read from a file of its own:
+
+- `IIIF_ADMIN__TOKEN_FILE=/run/secrets/token`, or `token_file = "token"` in the settings file;
+- a systemd credential with the name of the setting:
+  `LoadCredential=admin.token:/etc/iiif-server/token`.
+
+A line break at the end is removed. In a file for `signing.keys` each line is one key. A file that
+is missing, empty or unreadable is an error; a file that all users may read is reported, except
+below `/run/secrets`.
 """
 _OWN_SOURCES = ("disk", "web", "trusted_web")
 
@@ -71,14 +98,15 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if field.default_factory is not None:
         return "none" if field.annotation is not int else "computed"
+    unit = models.unit(field)
+    if unit is not None and field.default is not None:
+        return f"`{unit.show(field.default)}`"
     return _shown(field.default)
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return "unset"
-    if isinstance(value, ByteSize):
-        return f"`{value.human_readable(decimal=True)}`"
     if isinstance(value, Path):
         return f"`./{value}`" if not value.is_absolute() else f"`{value}`"
     if isinstance(value, (tuple, list)):

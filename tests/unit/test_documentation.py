@@ -64,7 +64,9 @@ def test_example_file_names_every_setting() -> None:
 
 def test_example_file_is_accepted_and_shows_the_defaults() -> None:
     loaded = load_settings(ROOT / "settings.example.toml")
-    defaults = Settings()
+    # Relative paths, defaults too, are relative to the folder of the settings file.
+    folders = {"source_path": ROOT / "data/source", "cache_path": ROOT / "data/cache"}
+    defaults = Settings.model_validate(folders)
     assert loaded.model_dump(exclude={"types"}) == defaults.model_dump(exclude={"types"})
     assert {options.source for options in loaded.types.values()} == {"disk", "web", "trusted_web"}
 

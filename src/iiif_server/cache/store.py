@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt
+from pydantic import ByteSize, Field, PositiveInt
 
 from iiif_server.cache.counts import StoreCounts
 from iiif_server.cache.drafts import Draft, checksum, locked, remove_abandoned
@@ -41,6 +41,7 @@ from iiif_server.cache.space import disk_of
 from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.checksums import crc32
 from iiif_server.errors import NotKeptError
+from iiif_server.options import OptionsModel
 from iiif_server.telemetry.events import (
     EntryDropped,
     Evicted,
@@ -48,6 +49,7 @@ from iiif_server.telemetry.events import (
     StoreFailed,
     StoreRecovered,
 )
+from iiif_server.units import PositiveSeconds, Size
 
 _NAME = re.compile(r"([0-9a-f]{32})\.(\d{1,15})\.([0-9a-f]{8})\.([a-z0-9]{1,8})", re.ASCII)
 _TOUCH_AFTER = 600.0
@@ -78,23 +80,21 @@ _NO_ROOM = "there is less free space on the disk than is to be left free"
 _FULL_STORE = "the cache has reached cache.max_bytes or cache.max_files, and nothing can be removed"
 
 
-class CacheOptions(BaseModel):
+class CacheOptions(OptionsModel):
     """How much of what was made is kept."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    max_bytes: ByteSize = ByteSize(10_000_000_000)
-    """Most bytes of derivatives kept; `20GB` and the like are understood. When the bound is passed,
-    new derivatives are served without being cached until eviction has made room."""
-    memory_bytes: ByteSize = ByteSize(256_000_000)
+    max_bytes: Size = ByteSize(10_000_000_000)
+    """Most bytes of derivatives kept. When the limit is passed, new derivatives are served without
+    being cached until eviction has made room."""
+    memory_bytes: Size = ByteSize(256_000_000)
     """Most bytes of ready answers kept in the memory of each server process; 0 keeps none."""
     max_files: PositiveInt | None = None
     """Most files kept, where inodes are scarce; unset: no bound."""
-    ttl: float | None = Field(default=None, gt=0)
-    """Seconds a derivative is kept after its last use; unset: until room is needed."""
+    ttl: PositiveSeconds | None = None
+    """Time that a derivative is kept after its last use; unset: until room is needed."""
     low_water: float = Field(default=0.9, gt=0, lt=1)
     """The share of a bound down to which eviction makes room once the bound is passed."""
-    min_free: ByteSize | None = None
+    min_free: Size | None = None
     """Bytes of the disk left free, whoever fills it: derivatives make room, or are not cached, and
     originals are not fetched; unset: 1 GB, or a twentieth of a disk smaller than 20 GB."""
 

@@ -1,12 +1,14 @@
 """How derivatives are encoded."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Literal
+
+from pydantic import Field
+
+from iiif_server.options import OptionsModel
 
 
-class EncodingOptions(BaseModel):
+class EncodingOptions(OptionsModel):
     """How derivatives are encoded. A change makes new derivatives; the old ones age out."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     jpeg_quality: int = Field(default=85, ge=1, le=100)
     """Quality of JPEGs that have to be compressed anew; chroma is halved below 90."""
@@ -24,9 +26,9 @@ class EncodingOptions(BaseModel):
     """Time spent on making AVIF smaller."""
     png_level: int = Field(default=4, ge=0, le=9)
     """Compression level of PNG; 6 takes twice as long as 1 for a tile."""
-    jp2_ratio: float = Field(default=12, ge=1)
+    jp2_ratio: float = Field(default=12, ge=1, le=1000)
     """Compression ratio of JPEG 2000; 1 is lossless."""
-    tiff_compression: str = Field(default="deflate", pattern="^(none|deflate|lzw|jpeg)$")
+    tiff_compression: Literal["none", "deflate", "lzw", "jpeg"] = "deflate"
     """Compression of TIFF: none, deflate, lzw or jpeg."""
     gif_effort: int = Field(default=3, ge=1, le=10)
     """Time spent on choosing the colours of a GIF."""

@@ -3,7 +3,9 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from iiif_server.options import Expects, OptionsModel
 
 _ANCESTOR = re.compile(
     r"\*|self|https?://(\*\.)?[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:(\d{1,5}|\*))?", re.ASCII
@@ -24,20 +26,17 @@ def _ancestor(text: str) -> str:
     return plain
 
 
-def _listed(value: object) -> object:
+def _sites(value: object) -> object:
     """A single site may be written without the brackets of a list."""
     return (value,) if isinstance(value, str) else value
 
 
-FrameAncestors = Annotated[
-    tuple[Annotated[str, AfterValidator(_ancestor)], ...], BeforeValidator(_listed)
-]
+_Ancestor = Annotated[str, AfterValidator(_ancestor), Expects('"self", "*" or an origin')]
+FrameAncestors = Annotated[tuple[_Ancestor, ...], BeforeValidator(_sites)]
 
 
-class PagesOptions(BaseModel):
+class PagesOptions(OptionsModel):
     """The web pages: gallery, viewer, and the viewer for other sites."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     title: str = Field(default="Images", min_length=1, max_length=200)
     """What the pages are called, as the name of a collection."""

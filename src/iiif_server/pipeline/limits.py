@@ -1,53 +1,57 @@
 """What is read and made at most."""
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, PositiveInt, model_validator
+from typing import Annotated
+
+from pydantic import ByteSize, Field, PositiveInt, model_validator
 
 from iiif_server.image_api.geometry import OutputLimits
 from iiif_server.imaging.inspection.bounds import Bounds
 from iiif_server.imaging.signatures import OriginalFormat
+from iiif_server.options import ConflictError, Listed, OptionsModel
+from iiif_server.units import Pixels, PositiveSeconds, PositiveSize, Seconds
 
 
-class LimitsOptions(BaseModel):
+class LimitsOptions(OptionsModel):
     """What is read and made at most."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_width: PositiveInt | None = None
     """Widest image made (`maxWidth` in info.json); unset: no limit but `max_area`."""
     max_height: PositiveInt | None = None
     """Highest image made (`maxHeight`); needs `max_width`, and is equal to it when unset."""
-    max_area: PositiveInt = 400_000_000
+    max_area: Pixels = 400_000_000
     """Most pixels in an image made; no `maxArea` in an info.json is above it."""
-    max_upscale_area: PositiveInt = 25_000_000
+    max_upscale_area: Pixels = 25_000_000
     """Most pixels that an image is upscaled to. `maxArea` of an image is this, or the number of its
     own pixels if that is larger."""
-    max_source_pixels: PositiveInt = 1_000_000_000
+    max_source_pixels: Pixels = 1_000_000_000
     """Most pixels in an original; larger ones are refused by their header."""
     max_source_side: PositiveInt = 500_000
     """Most pixels in a row or a column of an original."""
-    max_source_bytes: ByteSize = ByteSize(8_000_000_000)
+    max_source_bytes: PositiveSize = ByteSize(8_000_000_000)
     """Most bytes in the file of an original, wherever it comes from."""
     max_source_frames: PositiveInt = 10_000
     """Most frames in an animation, and pages in a TIFF."""
     max_source_scans: PositiveInt = 100
     """Most scans in a progressive JPEG, each of which costs a pass over the whole image."""
-    formats: tuple[OriginalFormat, ...] = tuple(OriginalFormat)
+    formats: Annotated[tuple[OriginalFormat, ...], Field(min_length=1), Listed] = tuple(
+        OriginalFormat
+    )
     """Formats of originals that are read, by their content; no others are ever decoded."""
-    render_timeout: float = Field(default=60, gt=0)
-    """Seconds that making one image may take before its process is killed."""
-    queue_timeout: float = Field(default=30, gt=0)
-    """Seconds that a request may wait for a process to become free; then 503."""
+    render_timeout: PositiveSeconds = 60
+    """Time that rendering one image may take before its process is killed."""
+    queue_timeout: PositiveSeconds = 30
+    """Time that a request may wait for a process to become free; then 503."""
     queue_length: PositiveInt = 32
     """Full-size images that may wait for a process; more are refused at once, with 503."""
-    memory: ByteSize | None = Field(default=None, gt=0)
+    memory: PositiveSize | None = None
     """Memory for images being made, as estimated; unset: half of the machine's or container's."""
-    quarantine: float = Field(default=300, ge=0)
-    """Seconds for which an original is left alone over which a process died or was killed."""
+    quarantine: Seconds = 300
+    """Time for which an original is refused after a worker died or was killed over it."""
 
     @model_validator(mode="after")
     def _check(self) -> "LimitsOptions":
         if self.max_height is not None and self.max_width is None:
-            raise ValueError("max_height needs max_width as well (Image API 3.0, 5.3)")
+            raise ConflictError([(("max_height",), "needs max_width as well (Image API 3.0, 5.3)")])
         return self
 
     @property

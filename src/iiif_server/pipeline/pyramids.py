@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator
+from pydantic import Field, field_validator
 
 from iiif_server.cache.drafts import Draft
 from iiif_server.cache.failures import RecentFailures, Repetitions
@@ -35,25 +35,25 @@ from iiif_server.imaging.header import ImageHeader
 from iiif_server.imaging.plan import ProfileAction, lacks_no_level, own_grid, tile_profile
 from iiif_server.imaging.pyramid import LAYOUT, Grid, OpenPart, Part, Tile
 from iiif_server.imaging.render import build_part
+from iiif_server.options import OptionsModel
 from iiif_server.pipeline.keys import digest
 from iiif_server.pipeline.originals import Original, raise_if_changed
 from iiif_server.pipeline.quarantine import Quarantine
 from iiif_server.telemetry.events import Observer, PyramidFailed, PyramidMade
+from iiif_server.units import Pixels, PositiveSeconds
 from iiif_server.workers.admission import Demand, Lane
 from iiif_server.workers.pool import WorkerPool
 
 
-class PyramidOptions(BaseModel):
+class PyramidOptions(OptionsModel):
     """Pyramids: tiled copies of large originals, made on the first request for a tile."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     enabled: bool = True
     """Whether pyramids are made."""
-    min_pixels: PositiveInt = 4_000_000
+    min_pixels: Pixels = 4_000_000
     """Pixels from which on an original gets a pyramid; smaller ones are quick without."""
-    build_timeout: float = Field(default=300, gt=0)
-    """Seconds that making one part of a pyramid may take before its process is killed."""
+    build_timeout: PositiveSeconds = 300
+    """Time that building one part of a pyramid may take before its process is killed."""
     tile_size: int = Field(default=512, ge=128, le=4096)
     """Side of the tiles, a power of two; also what info.json announces."""
     quality: int = Field(default=80, ge=1, le=100)

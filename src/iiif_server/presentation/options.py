@@ -1,12 +1,12 @@
 """What operators can say about manifests."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from iiif_server.options import OptionsModel
 
 
-class PresentationOptions(BaseModel):
+class PresentationOptions(OptionsModel):
     """Manifests and collections; `pages.gallery` decides whether there are collections."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_images: int = Field(default=100, ge=1, le=10_000)
     """Images in one manifest, at most, for `/manifest.json?identifiers=`."""

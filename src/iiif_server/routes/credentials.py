@@ -4,7 +4,9 @@ import hmac
 import re
 from hashlib import sha256
 
-from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
+from pydantic import SecretStr, field_validator
+
+from iiif_server.options import OptionsModel
 
 MIN_TOKEN = 16
 """Characters of a token; fewer can be guessed."""
@@ -15,16 +17,14 @@ _TOKEN = re.compile(rf"[!-~]{{{MIN_TOKEN},}}", re.ASCII)
 def checked_token(token: SecretStr | None) -> SecretStr | None:
     """The token, if it is one that can be used; ValueError otherwise."""
     if token is not None and not _TOKEN.fullmatch(token.get_secret_value()):
-        raise ValueError(f"must have at least {MIN_TOKEN} characters, all of them printable ASCII")
+        raise ValueError(
+            f"must have at least {MIN_TOKEN} characters, all of them printable ASCII without spaces"
+        )
     return token
 
 
-class AdminOptions(BaseModel):
+class AdminOptions(OptionsModel):
     """The doors for those who run the server."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
 
     token: SecretStr | None = None
     """Secret of at least 16 characters that opens `/admin/`; unset: there is no such address."""

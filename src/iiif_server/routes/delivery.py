@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from iiif_server.cache.threads import StorageThreads
+from iiif_server.options import OptionsModel, UrlPath
 from iiif_server.pipeline.body import Body
 from iiif_server.routes.services import Services
 
@@ -18,12 +18,10 @@ _ASKED = "x-accel"
 _CHUNK = 1 << 18
 
 
-class DeliveryOptions(BaseModel):
+class DeliveryOptions(OptionsModel):
     """How answers leave."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    accel_redirect: str | None = Field(default=None, pattern=r"^(/[A-Za-z0-9._~-]+)+$")
+    accel_redirect: UrlPath | None = None
     """Internal location of nginx for `{cache_path}/derivatives/entries/`, as `/_derivatives`: nginx
     sends what is there itself, where it asks for that (docs/nginx.md). Unset: it gets all bytes."""
 

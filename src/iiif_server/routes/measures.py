@@ -10,12 +10,13 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials
-from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
+from pydantic import SecretStr, field_validator
 from starlette.responses import Response
 
 from iiif_server import __version__
 from iiif_server.cache.repeating import repeating
 from iiif_server.imaging.plan import Engine
+from iiif_server.options import OptionsModel
 from iiif_server.routes.addresses import is_within
 from iiif_server.routes.credentials import Credentials, checked_token
 from iiif_server.routes.doors import bearer, demand
@@ -35,16 +36,12 @@ _FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
 """With all `X-Forwarded-*`: what proxies add to the requests that they pass on."""
 
 
-class MetricsOptions(BaseModel):
+class MetricsOptions(OptionsModel):
     """Numbers for Prometheus, at `/metrics`.
 
     There is no such address unless somebody may read it: whoever has a token, or asks from one of
     the networks.
     """
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
 
     enabled: bool = True
     """Whether there is `/metrics`, for those who may read it: with one of the tokens or from one of

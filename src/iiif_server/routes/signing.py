@@ -9,7 +9,6 @@ so they need neither cookies nor headers, and need not know of signatures.
 """
 
 import hmac
-import json
 import re
 import time
 from base64 import urlsafe_b64encode
@@ -17,11 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, field_validator
-from pydantic_settings import NoDecode
+from pydantic import SecretStr, field_validator
 
 from iiif_server.errors import SignatureRefusedError
 from iiif_server.image_api.identifier import Identifier
+from iiif_server.options import Listed, OptionsModel
 
 SEGMENT = "signed"
 """The first segment of the path to a signed image, behind the version's prefix."""
@@ -39,26 +38,10 @@ _LOOKS_LIKE_ONE = re.compile(r"[0-9]{9,12}\.[A-Za-z0-9_.-]{32,}", re.ASCII)
 """Wherever it stands: also where a client has garbled the address around it."""
 
 
-def _listed(value: object) -> object:
-    """Keys as a list: in the environment JSON, or words between commas."""
-    if not isinstance(value, str):
-        return value
-    if value.lstrip().startswith("["):
-        try:
-            return json.loads(value)
-        except ValueError as error:
-            raise ValueError("not a list in JSON") from error
-    return [word.strip() for word in value.split(",") if word.strip()]
-
-
-class SigningOptions(BaseModel):
+class SigningOptions(OptionsModel):
     """The keys of signed URLs, for types with `access = "signed"`."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
-
-    keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_listed)] = ()
+    keys: Annotated[tuple[SecretStr, ...], Listed] = ()
     """Secrets of at least 32 characters. The first one signs, all are accepted: to change a key,
     put the new one in front, and take the old one out when its last signature has expired."""
 
@@ -68,7 +51,8 @@ class SigningOptions(BaseModel):
         for key in keys:
             if not _KEY.fullmatch(key.get_secret_value()):
                 raise ValueError(
-                    f"a key has at least {MIN_KEY} characters, all of them printable ASCII"
+                    f"each key needs at least {MIN_KEY} characters, all of them printable ASCII "
+                    "without spaces"
                 )
         return keys
 

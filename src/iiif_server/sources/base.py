@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import FolderNotFoundError
+from iiif_server.options import OptionsModel
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.opening import OpenedFile
 from iiif_server.sources.shelves import Shelf
 from iiif_server.telemetry.events import Observer
+from iiif_server.units import WholeSeconds
 
 
-class TypeOptions(BaseModel):
+class TypeOptions(OptionsModel):
     """What every type may say, whatever its source."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     source: str
     """Which source the originals come from: disk, web, trusted_web, or one from a plug-in."""
@@ -28,8 +28,8 @@ class TypeOptions(BaseModel):
     """URI of a licence or rights statement, repeated in each info.json of the type."""
     access: Literal["public", "signed"] = "public"
     """Who gets its images: everyone, or those with a signed, expiring URL (docs/security.md)."""
-    cache_for: int = Field(default=86_400, ge=0)
-    """Seconds for which clients may keep images and info.json (`Cache-Control: max-age`)."""
+    cache_for: WholeSeconds = 86_400
+    """Time for which clients may keep images and info.json (`Cache-Control: max-age`)."""
     immutable: bool = False
     """Whether an original never changes under its name: then browsers need not ask again within
     `cache_for` even when they reload (`Cache-Control: immutable`)."""

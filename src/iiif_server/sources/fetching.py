@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import BaseModel, ByteSize, ConfigDict, Field
+from pydantic import ByteSize, Field
 
 from iiif_server import __version__
 from iiif_server.cache.space import disk_of
@@ -29,6 +29,7 @@ from iiif_server.errors import (
     UnsupportedOriginalError,
 )
 from iiif_server.imaging.signatures import SIGNATURE_BYTES, recognise
+from iiif_server.options import OptionsModel
 from iiif_server.sources.guard import (
     AddressRefusedError,
     GuardedNetwork,
@@ -41,6 +42,7 @@ from iiif_server.sources.opening import new_checksum
 from iiif_server.sources.provenance import Validators, validators_of
 from iiif_server.sources.slots import Slots
 from iiif_server.sources.wholeness import END_BYTES, is_surely_whole
+from iiif_server.units import PositiveSeconds, PositiveSize, Seconds
 
 _CHUNK = 1 << 18
 _PIECES_AT_ONCE = 16
@@ -54,32 +56,30 @@ _CONDITIONS = ("If-None-Match", "If-Modified-Since")
 Result = TypeVar("Result")
 
 
-class FetchOptions(BaseModel):
+class FetchOptions(OptionsModel):
     """How originals are fetched over HTTP."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     allow_networks: Networks = ()
     """Networks (CIDR) that are fetched from although they are not public."""
-    max_bytes: ByteSize = ByteSize(2_000_000_000)
+    max_bytes: PositiveSize = ByteSize(2_000_000_000)
     """Largest original fetched."""
-    connect_timeout: float = Field(default=10, gt=0)
-    """Seconds for connecting, and for each wait for the next bytes."""
-    total_timeout: float = Field(default=120, gt=0)
-    """Seconds for a whole fetch, redirects included."""
-    queue_timeout: float = Field(default=30, gt=0)
-    """Seconds for which a fetch waits for its turn, before it is refused with 503."""
-    max_redirects: int = Field(default=5, ge=0)
+    connect_timeout: PositiveSeconds = 10
+    """Time for connecting, and for each wait for the next bytes."""
+    total_timeout: PositiveSeconds = 120
+    """Time for a whole fetch, redirects included."""
+    queue_timeout: PositiveSeconds = 30
+    """Time for which a fetch waits for its turn, before it is refused with 503."""
+    max_redirects: int = Field(default=5, ge=0, le=100)
     """Redirects followed; each is checked like the first URL."""
-    failure_ttl: float = Field(default=10, ge=0)
-    """Seconds for which a failed fetch is remembered, so that viewers do not repeat it at once."""
-    refresh_after: float | None = Field(default=None, gt=0)
-    """Seconds after which a kept original's upstream is asked whether it has changed; unset: never.
+    failure_ttl: Seconds = 10
+    """Time for which a failed fetch is remembered, so that viewers do not repeat it at once."""
+    refresh_after: PositiveSeconds | None = None
+    """Time after which a kept original's upstream is asked whether it has changed; unset: never.
 
     As long as the upstream fails, the kept original is served. If it says that the original is
     gone, so does this server, but it removes nothing."""
-    refresh_wait: float = Field(default=2, ge=0)
-    """Seconds for which a viewer waits for the answer to that, before the kept original is served.
+    refresh_wait: Seconds = 2
+    """Time for which a viewer waits for the answer to that, before the kept original is served.
 
     The question goes on. An answer that nothing has changed is short: it takes a few round trips,
     well below a second around the earth. Whatever takes longer may take any time."""

@@ -1,20 +1,28 @@
 """Networks as a setting: a list in a file; in the environment JSON, or words between commas."""
 
-import json
+from ipaddress import ip_network
 from typing import Annotated
 
 from pydantic import BeforeValidator
-from pydantic_settings import NoDecode
 
+from iiif_server.options import Expects, Listed
 from iiif_server.sources.addresses import Network
 
+_NETWORK = Expects('a network in CIDR notation such as "10.0.0.0/8" or "2001:db8::/32"')
 
-def _listed(value: object) -> object:
+
+def _network(value: object) -> object:
     if not isinstance(value, str):
         return value
-    if value.lstrip().startswith("["):
-        return json.loads(value)
-    return [word.strip() for word in value.split(",") if word.strip()]
+    try:
+        return ip_network(value)
+    except ValueError:
+        pass
+    try:
+        wider = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"must be {_NETWORK.expected}") from None
+    raise ValueError(f'must be {_NETWORK.expected}; did you mean "{wider}"?')
 
 
-Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_listed)]
+Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network), _NETWORK], ...], Listed]

@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Annotated, Protocol
 from urllib.parse import unquote
 
 import httpx
@@ -12,6 +12,7 @@ import re2
 from pydantic import field_validator
 
 from iiif_server.errors import UntrustedUrlError
+from iiif_server.options import Expects
 from iiif_server.sources.base import Source, Surroundings, TypeOptions
 from iiif_server.sources.keeping import KeptOriginals, Origin
 from iiif_server.sources.opening import OpenedFile
@@ -27,7 +28,7 @@ class UrlPattern(Protocol):
 class TrustedWebOptions(TypeOptions):
     """A type whose names are URLs in URL-safe base 64, which a regular expression must match."""
 
-    regex: str
+    regex: Annotated[str, Expects("a regular expression that URLs must match in full")]
     """What a URL, and every URL it redirects to, must match in full. It is matched in linear time
     (RE2): without lookaround (`(?=...)`, `(?!...)`), backreferences (`\\1`) and `\\Z`."""
 

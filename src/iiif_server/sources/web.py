@@ -1,11 +1,13 @@
 """Originals on the web whose URL follows from their name."""
 
 from contextlib import AbstractAsyncContextManager
+from typing import Annotated
 from urllib.parse import quote, urlsplit
 
 from pydantic import field_validator
 
 from iiif_server.errors import OriginalNotFoundError
+from iiif_server.options import Expects
 from iiif_server.sources.base import Source, Surroundings, TypeOptions
 from iiif_server.sources.keeping import KeptOriginals, Origin
 from iiif_server.sources.opening import OpenedFile
@@ -16,7 +18,7 @@ _PLACEHOLDER = "{name}"
 class WebOptions(TypeOptions):
     """A type whose originals are fetched from a URL made of their name."""
 
-    url: str
+    url: Annotated[str, Expects('a URL such as "https://example.com/images/{name}.jpg"')]
     """Where an original is; `{name}` in its path or query stands for the name, encoded."""
 
     @field_validator("url")

@@ -10,9 +10,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pydantic import BaseModel, ConfigDict
-
 from iiif_server.errors import ConfigurationError
+from iiif_server.options import OptionsModel
 from iiif_server.telemetry.logs import shown_path
 from iiif_server.telemetry.requests import Answered
 
@@ -28,10 +27,8 @@ _MISSING = (
 logger = logging.getLogger("iiif_server")
 
 
-class TracingOptions(BaseModel):
+class TracingOptions(OptionsModel):
     """Whether requests are traced; where to is said by the standard variables `OTEL_*`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     enabled: bool | None = None
     """Whether traces are sent (OTLP over HTTP); needs the extra `otel`. Unset: if the environment

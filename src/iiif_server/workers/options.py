@@ -2,7 +2,10 @@
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ByteSize, ConfigDict, PositiveInt
+from pydantic import ByteSize, PositiveInt
+
+from iiif_server.options import OptionsModel
+from iiif_server.units import PositiveSize
 
 
 class Fencing(StrEnum):
@@ -13,17 +16,15 @@ class Fencing(StrEnum):
     OFF = "off"
 
 
-class WorkerOptions(BaseModel):
+class WorkerOptions(OptionsModel):
     """Worker processes: what they may do, and when fresh ones take their place."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     confinement: Fencing = Fencing.AUTO
     """Limits, Landlock and seccomp around workers: `auto` takes what this system has and says so in
     `/status`, `required` does not start without all of them, `off` takes none."""
-    max_memory: ByteSize | None = None
+    max_memory: PositiveSize | None = None
     """Most memory one worker may take; unset: what the largest original that is allowed needs."""
     max_jobs: PositiveInt = 10_000
     """Jobs after which a worker is replaced by a fresh one, between two of them."""
-    max_resident: ByteSize = ByteSize(500_000_000)
+    max_resident: PositiveSize = ByteSize(500_000_000)
     """Memory of its own that a worker may hold on to after a job before it is replaced likewise."""

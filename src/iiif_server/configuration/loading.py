@@ -1,0 +1,208 @@
+"""Settings from a file, secret files and environment variables, put together."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from iiif_server.configuration import explaining, models
+from iiif_server.configuration.files import SettingsFile, read_file
+from iiif_server.configuration.models import TYPES, Model
+from iiif_server.configuration.problems import Path, Problem, dotted, shown
+from iiif_server.configuration.variables import (
+    CONFIG,
+    Assignment,
+    Found,
+    apply,
+    is_open_to_others,
+    read_credentials,
+    read_variables,
+    secrets_of_file,
+)
+from iiif_server.errors import ConfigurationError
+
+_NAME = re.compile(r"""\s*["']?([\w.-]+)["']?\s*[=:]""")
+
+
+@dataclass(slots=True)
+class Loaded:
+    """The values of settings, valid for their models, and what an operator should know."""
+
+    content: dict[str, Any]
+    file: FilePath | None = None
+    """The settings file."""
+    warnings: list[str] = field(default_factory=list)
+    """Sentences: overridden values, secrets that other users may read."""
+
+
+def load(
+    root: Model,
+    config: FilePath | None,
+    environment: Mapping[str, str],
+    folders: Mapping[Path, FilePath],
+) -> Loaded:
+    """The settings of a file, if one is named, overridden by the environment.
+
+    Relative paths in the file are relative to the file's folder, all others to the working
+    directory; `folders` are defaults. Raises ConfigurationError that names all problems at once.
+    """
+    if config is None and environment.get(CONFIG):
+        config = FilePath(environment[CONFIG])
+    file = read_file(config, _shows(root)) if config else SettingsFile(FilePath(), {})
+    here = FilePath.cwd()
+    loaded = Loaded(_copied(file.content), config)
+    base = config.absolute().parent if config else here
+    _check_names(file)
+    secrets = secrets_of_file(root, loaded.content, base)
+    if config and _has_secret(root, file.content, ()) and is_open_to_others(config):
+        loaded.warnings.append(f"Other users may read {config}, which has secrets; use chmod 640")
+    make_absolute(root, loaded.content, base)
+    sources = (
+        secrets,
+        read_credentials(root, environment, loaded.content),
+        read_variables(root, environment, loaded.content),
+    )
+    origins = _merge(root, loaded, sources, here)
+    make_absolute(root, loaded.content, here)
+    _add_folders(root, loaded.content, base, folders)
+    problems = [problem for source in sources for problem in source.problems]
+    known = {problem.path for problem in problems}
+    found = explaining.problems(root, loaded.content)
+    found.sort(key=lambda problem: file.line(problem.path) or 0)
+    problems += [_placed(one, origins, file) for one in found if one.path not in known]
+    if problems:
+        where = f" in {config}" if config else ""
+        lines = [f"The settings{where} cannot be used:", *(f"  {one}" for one in problems)]
+        raise ConfigurationError("\n".join(lines))
+    return loaded
+
+
+def _merge(
+    root: Model, loaded: Loaded, sources: tuple[Found, ...], here: FilePath
+) -> dict[Path, str]:
+    """Apply what was found to the content; where each value comes from."""
+    origins = {}
+    for source in sources:
+        loaded.warnings += source.warnings
+        for assignment in source.assignments:
+            value = _absolute(root, assignment.path, assignment.value, here, loaded.content)
+            one = replace(assignment, value=value)
+            before = apply(loaded.content, one)
+            if before is not None and not _alike(before, value):
+                loaded.warnings.append(_override(root, loaded, one, before))
+            origins[one.path] = one.origin
+    return origins
+
+
+def _alike(before: Any, value: Any) -> bool:
+    """Whether two values say the same; text in a variable may be a number or a list."""
+    if isinstance(before, dict):
+        return True  # a table in JSON adds to the one in the file
+    if isinstance(before, list) and isinstance(value, str):
+        return value.replace(" ", "") == ",".join(map(str, before)).replace(" ", "")
+    return str(before).lower() == str(value).lower()
+
+
+def _override(root: Model, loaded: Loaded, one: Assignment, before: Any) -> str:
+    found, _ = models.find(root, one.path, loaded.content)
+    name = dotted(one.path)
+    text = f"{one.origin} overrides {name} in {loaded.file or 'the environment'}"
+    if found is None or models.is_secret(found):
+        return f"{text} (secret values are not shown)"
+    return f"{text}: {shown(one.value)} instead of {shown(before)}"
+
+
+def _placed(problem: Problem, origins: Mapping[Path, str], file: SettingsFile) -> Problem:
+    """A problem with the variable that the value is from, or the line in the file."""
+    for length in range(len(problem.path), 0, -1):
+        origin = origins.get(problem.path[:length])
+        if origin is not None:
+            return replace(problem, name=origin)
+    if problem.path and problem.path not in file.lines:
+        length = len(problem.path)
+        below = (name for path, name in origins.items() if path[:length] == problem.path)
+        if name := next(below, ""):
+            return replace(problem, name=name)
+    line = file.line(problem.path)
+    return replace(problem, text=f"{problem.text} (line {line})") if line else problem
+
+
+def _check_names(file: SettingsFile) -> None:
+    for name in file.content:
+        if not isinstance(name, str):
+            raise ConfigurationError(
+                f"{file.path} cannot be used: {name}: there is no such setting"
+            )
+
+
+def _shows(root: Model) -> "_Shows":
+    known = {str(path[-1]) for path in models.names(root)}
+    known |= {name for model in models.type_models() for name in model.model_fields}
+    return _Shows(frozenset(known), models.secret_words(root))
+
+
+@dataclass(frozen=True, slots=True)
+class _Shows:
+    """Whether a line of a file has the value of a known setting that is no secret."""
+
+    known: frozenset[str]
+    secrets: re.Pattern[str]
+
+    def __call__(self, line: str) -> bool:
+        name = _NAME.match(line)
+        is_known = name is not None and name[1].rpartition(".")[2] in self.known
+        return is_known and not self.secrets.search(line) and "@" not in line
+
+
+def _has_secret(root: Model, content: Mapping[Any, Any], parents: Path) -> bool:
+    for name, value in content.items():
+        path = (*parents, str(name))
+        if isinstance(value, Mapping) and len(path) < 3:  # noqa: PLR2004
+            if _has_secret(root, value, path):
+                return True
+        elif value and models.is_secret_setting(root, path, content):
+            return True
+    return False
+
+
+def make_absolute(root: Model, content: dict[str, Any], base: FilePath) -> None:
+    """Replace relative paths in settings by absolute ones."""
+    for name in models.names(root):
+        table, key = content.get(str(name[0])) if len(name) > 1 else content, str(name[-1])
+        if isinstance(table, dict) and key in table:
+            table[key] = _absolute(root, name, table[key], base, content)
+    types = content.get(TYPES)
+    for name, options in types.items() if isinstance(types, dict) else ():
+        for key in options if isinstance(options, dict) else ():
+            options[key] = _absolute(root, (TYPES, name, key), options[key], base, content)
+
+
+def _absolute(
+    root: Model, path: Path, value: Any, base: FilePath, content: Mapping[str, Any]
+) -> Any:
+    """The value of a setting; if that is a path, it is absolute."""
+    found, depth = models.find(root, path, content)
+    if isinstance(value, str) and value and depth == len(path) and models.is_path(found):
+        try:
+            return str(base / FilePath(value).expanduser())
+        except RuntimeError:  # "~name" of nobody
+            return value
+    return value
+
+
+def _add_folders(
+    root: Model, content: dict[str, Any], base: FilePath, folders: Mapping[Path, FilePath]
+) -> None:
+    """Fill in defaults that are relative paths."""
+    for name in models.names(root):
+        found, _ = models.find(root, name, content)
+        if len(name) == 1 and found is not None and models.is_path(found):
+            content.setdefault(str(name[0]), str(folders.get(name, base / found.default)))
+
+
+def _copied(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _copied(value) if isinstance(value, Mapping) else value
+        for key, value in content.items()
+    }

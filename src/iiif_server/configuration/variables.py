@@ -1,0 +1,244 @@
+"""Settings in environment variables and in files that they name, such as mounted secrets."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from iiif_server.configuration import models
+from iiif_server.configuration.models import TYPES, Model
+from iiif_server.configuration.problems import Path, Problem, dotted, nearest
+from iiif_server.options import listed
+
+PREFIX = "IIIF_"
+NESTED = "__"
+CONFIG = f"{PREFIX}CONFIG"
+FILE = "_file"
+CREDENTIALS = "CREDENTIALS_DIRECTORY"
+"""The variable in which systemd names the folder of `LoadCredential=`."""
+_LONGEST = 65_536
+_MOUNTED = ("/run/secrets/", "/var/run/secrets/")
+"""Where containers find secrets, readable for all in the container."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A value for one setting, and where it comes from."""
+
+    path: Path
+    value: Any
+    origin: str
+    """The environment variable or the file."""
+
+
+@dataclass(slots=True)
+class Found:
+    """What was found, in the order in which it is applied."""
+
+    assignments: list[Assignment]
+    problems: list[Problem]
+    warnings: list[str]
+
+
+def variable(path: Path) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + NESTED.join(str(part).upper() for part in path)
+
+
+def read_variables(
+    root: Model, environment: Mapping[str, str], content: Mapping[str, Any]
+) -> Found:
+    """The settings in environment variables; `content` is that of the settings file."""
+    found = Found([], [], [])
+    known = {CONFIG, *map(variable, models.names(root))}
+    written = {name: _path(name) for name in environment if name.upper().startswith(PREFIX)}
+    written = {name: path for name, path in written.items() if name.upper() != CONFIG}
+    types = _types(written, environment, content)
+    known |= {variable((TYPES, name, key)) for name in types for key in _keys()}
+    raw = {TYPES: types}
+    for name, path in sorted(written.items(), key=lambda item: (len(item[1]), item[0])):
+        if field := _field_of_file(root, path, raw):
+            _read_secret(found, path, FilePath(environment[name]), name, field)
+            continue
+        field, depth = models.find(root, path, raw)
+        if not _exists(path, field, depth):
+            text = f"there is no such setting{nearest(name.upper(), known)}"
+            found.problems.append(Problem(text, (), name))
+            continue
+        found.assignments.append(Assignment(path, _value(environment[name], field), name))
+    return found
+
+
+def read_credentials(
+    root: Model, environment: Mapping[str, str], content: Mapping[str, Any]
+) -> Found:
+    """The settings in systemd credentials, which are named like settings: `admin.token`."""
+    found = Found([], [], [])
+    folder = environment.get(CREDENTIALS)
+    if not folder:
+        return found
+    secret = {dotted(path) for path in models.names(root) if models.from_file(root, path, {})}
+    files: list[FilePath] = []
+    with suppress(OSError):
+        files = sorted(FilePath(folder).iterdir())
+    for file in files:
+        path = _dotted_path(file.name)
+        field = models.from_file(root, path, content)
+        if field is not None:
+            _read_secret(found, path, file, f"credential {file.name}", field, check=False)
+        elif hint := nearest(file.name, secret):
+            found.warnings.append(f"The credential {file.name} is no secret setting{hint}")
+    return found
+
+
+def secrets_of_file(root: Model, content: dict[str, Any], base: FilePath) -> Found:
+    """The settings that a settings file takes from other files, as `token_file`.
+
+    These names are removed from `content`.
+    """
+    found = Found([], [], [])
+    for path in list(_tables(content, ())):
+        table = _at(content, path)
+        for key in [key for key in table if str(key).endswith(FILE)]:
+            whole = (*path, key)
+            field = _field_of_file(root, whole, content)
+            if field is not None and isinstance(table[key], str):
+                file = base / FilePath(table.pop(key)).expanduser()
+                _read_secret(found, whole, file, dotted(whole), field)
+                if key.removesuffix(FILE) in table:
+                    found.problems.append(_both(whole, dotted(whole)))
+    return found
+
+
+def apply(content: dict[str, Any], assignment: Assignment) -> Any:
+    """Put a value in its place; returns the value that was there, or None."""
+    table: Any = content
+    for part in assignment.path[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):  # the settings file has no table there, which is an error
+            return None
+    last, value = assignment.path[-1], assignment.value
+    before = table.get(last)
+    if isinstance(before, dict) and isinstance(value, dict):
+        value = {**before, **value}
+    table[last] = value
+    return before
+
+
+def is_open_to_others(path: FilePath) -> bool:
+    """Whether users other than the owner and the group may read a file; not of mounted secrets."""
+    with suppress(OSError):
+        return bool(path.stat().st_mode & 0o007) and not str(path).startswith(_MOUNTED)
+    return False
+
+
+def _read_secret(
+    found: Found, path: Path, file: FilePath, origin: str, field: FieldInfo, *, check: bool = True
+) -> None:
+    """Add what a secret file holds; `path` may end in `_file`."""
+    path = (*path[:-1], str(path[-1]).removesuffix(FILE))
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(_LONGEST).decode()
+    except OSError as error:
+        text = f"{file} cannot be read: {error.strerror}"
+        found.problems.append(Problem(text, path, origin))
+        return
+    except UnicodeDecodeError:
+        found.problems.append(Problem(f"{file} is not text in UTF-8", path, origin))
+        return
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        found.problems.append(Problem(f"{file} is empty", path, origin))
+        return
+    if check and is_open_to_others(file):
+        found.warnings.append(f"{origin}: other users may read {file}; use chmod 640")
+    value: Any = lines if models.is_list(field) else text.strip("\r\n")
+    if any(assignment.path == path for assignment in found.assignments):
+        found.problems.append(_both(path, origin))
+    found.assignments.append(Assignment(path, value, origin))
+
+
+def _both(path: Path, origin: str) -> Problem:
+    return Problem("the setting is given directly as well; remove one of the two", path, origin)
+
+
+def _path(name: str) -> Path:
+    return tuple(name[len(PREFIX) :].lower().split(NESTED))
+
+
+def _dotted_path(name: str) -> Path:
+    """The path of a setting from its dotted name, in which a type may have dots itself."""
+    parts = name.split(".")
+    if parts[0] == TYPES and len(parts) > 2:  # noqa: PLR2004
+        return (TYPES, ".".join(parts[1:-1]), parts[-1])
+    return tuple(parts)
+
+
+def _field_of_file(root: Model, path: Path, raw: Mapping[str, Any]) -> FieldInfo | None:
+    """The setting whose value is in the file that a setting ending in `_file` names."""
+    last = str(path[-1])
+    if not last.endswith(FILE) or models.find(root, path, raw)[0] is not None:
+        return None
+    return models.from_file(root, (*path[:-1], last.removesuffix(FILE)), raw)
+
+
+def _types(
+    written: Mapping[str, Path], environment: Mapping[str, str], content: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The sources of all types, for finding out which settings each has."""
+    types = content.get(TYPES)
+    found = {
+        str(name): {"source": options.get("source")}
+        for name, options in (types.items() if isinstance(types, Mapping) else ())
+        if isinstance(options, Mapping)
+    }
+    for name, path in written.items():
+        if path[0] == TYPES and len(path) > 1:
+            options = found.setdefault(str(path[1]), {"source": None})
+            if path[2:] == ("source",):
+                options["source"] = environment[name]
+    return found
+
+
+def _keys() -> set[str]:
+    return {name for model in models.type_models() for name in model.model_fields}
+
+
+def _exists(path: Path, field: FieldInfo | None, depth: int) -> bool:
+    """Whether a path that was looked up leads to a setting, a table, or into a free table."""
+    if field is None:
+        return path[0] == TYPES and len(path) <= 2  # noqa: PLR2004
+    return len(path) == depth or models.holds_any(field)
+
+
+def _value(text: str, field: FieldInfo | None) -> Any:
+    """The value of a variable: text, or a list or table where the setting is one."""
+    if field is not None and models.is_list(field) and text.strip():
+        with suppress(ValueError):
+            return listed(text)
+    if text.lstrip().startswith("{") and not models.is_text(field):
+        with suppress(ValueError):
+            return json.loads(text)
+    return text
+
+
+def _tables(content: Mapping[str, Any], parents: Path) -> Iterator[Path]:
+    """The paths of all tables of settings."""
+    if len(parents) > 2:  # noqa: PLR2004 - what a type says further is no setting
+        return
+    yield parents
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _tables(value, (*parents, name))
+
+
+def _at(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    table = content
+    for part in path:
+        table = table[str(part)]
+    return table

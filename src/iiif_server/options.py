@@ -1,0 +1,91 @@
+"""The base of all models of settings, and field types that several of them use."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationInfo,
+    field_validator,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Expects:
+    """What a setting accepts, as messages say it: "must be ..."."""
+
+    expected: str
+
+
+class NotAcceptedError(ValueError):
+    """A value that the setting does not accept; the message is made from what it accepts."""
+
+
+class ConflictError(ValueError):
+    """Settings that are valid by themselves and not together."""
+
+    def __init__(self, conflicts: Sequence[tuple[tuple[str, ...], str]]) -> None:
+        """`conflicts` are the names that lead to a setting, and what is wrong with it."""
+        super().__init__("; ".join(text for _, text in conflicts))
+        self.conflicts = conflicts
+
+
+class OptionsModel(BaseModel):
+    """Settings of one component: unknown names are rejected, values never change."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,  # it may be a secret
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _check_numbers(cls, value: object, info: ValidationInfo) -> object:
+        """Refuse `true` as the number 1."""
+        if isinstance(value, bool):
+            annotation = cls.model_fields[str(info.field_name)].annotation
+            accepted = {annotation, *get_args(annotation)}
+            if bool not in accepted and Any not in accepted:
+                raise NotAcceptedError
+        return value
+
+
+def listed(value: object) -> object:
+    """A list: as it is, or from text that is a JSON list or has commas between its parts."""
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("must be a list; this is not valid JSON") from None
+    return [word.strip() for word in value.split(",") if word.strip()]
+
+
+Listed = BeforeValidator(listed)
+"""Lets a list be written as text in the environment."""
+
+
+def _url_path(path: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", path, re.ASCII) or {".", ".."} & {
+        *path.split("/")
+    }:
+        raise ValueError(f"must be {_URL_PATH.expected}")
+    return path
+
+
+_URL_PATH = Expects(
+    'a path such as "/images": a slash, then letters, digits and the characters . _ ~ -, '
+    "and no slash at the end"
+)
+UrlPath = Annotated[str, AfterValidator(_url_path), _URL_PATH]
+"""The path of a URL without percent-encoding; empty, or with a slash in front and none behind."""
