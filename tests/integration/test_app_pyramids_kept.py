@@ -29,6 +29,9 @@ DETAIL = "disk:pic.jpg/128,256,128,128/128,128/0/default.jpg"
 PHOTO = pictures.jpeg(photograph(WIDTH, HEIGHT))
 OTHER_PHOTO = pictures.jpeg(photograph(WIDTH, HEIGHT)[::-1, ::-1])
 
+OPEN = {"confinement": "off"}
+"""So that workers can load what tests have them do."""
+
 
 def small(folder: Path, **settings: Any) -> Any:
     pyramids = {"min_pixels": 10_000, "tile_size": SIDE, **settings.pop("pyramids", {})}
@@ -431,7 +434,7 @@ async def test_a_replaced_original_has_new_tiles_at_once(tmp_path: Path) -> None
 async def test_a_build_that_kills_its_worker_is_given_up_for_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running_app(small(tmp_path)) as server:
+    async with running_app(small(tmp_path, workers=OPEN)) as server:
         builds = Builds(server, monkeypatch)
         builds.instead = jobs.die
         server.put("disk", "pic.jpg", PHOTO)
@@ -451,7 +454,7 @@ async def test_a_build_that_failed_is_tried_again_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipeline, "_FAILURE_SECONDS", 0.0)
-    async with running_app(small(tmp_path, limits={"quarantine": 0})) as server:
+    async with running_app(small(tmp_path, limits={"quarantine": 0}, workers=OPEN)) as server:
         builds = Builds(server, monkeypatch)
         builds.instead = jobs.die
         server.put("disk", "pic.jpg", PHOTO)
@@ -475,7 +478,7 @@ async def test_a_worker_that_dies_once_in_a_build_is_no_failure(
 async def test_an_error_that_nobody_foresaw_does_no_harm_to_tiles(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with running_app(small(tmp_path)) as server:
+    async with running_app(small(tmp_path, workers=OPEN)) as server:
         builds = Builds(server, monkeypatch)
         builds.instead = jobs.unsendable
         server.put("disk", "pic.jpg", PHOTO)

@@ -2,12 +2,14 @@
 
 import builtins
 import contextlib
+import ctypes
 import errno
 import importlib
 import mmap
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,62 @@ def leave_mark(folder: Path) -> None:
 def refuse_to_start() -> None:
     """A set-up that fails."""
     raise RuntimeError("not here")
+
+
+def report(text: str, number: int) -> tuple[str, int]:
+    """A set-up that reports its arguments."""
+    return text, number
+
+
+def start_a_thread() -> None:
+    """A set-up that leaves a thread behind."""
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+
+
+def import_numpy() -> None:
+    """A set-up that loads a library which likes to start threads."""
+    importlib.import_module("numpy")
+
+
+def leave(code: int) -> None:
+    """End the process in an orderly way, with a word."""
+    os.write(2, b"leaving\n")
+    os._exit(code)
+
+
+def crash(_: object = None) -> None:
+    """Read where there is no memory."""
+    ctypes.string_at(0)
+
+
+def complain(size: int) -> str:
+    """Write so many bytes to the standard error."""
+    for _ in range(size >> 10):
+        with contextlib.suppress(BlockingIOError):
+            os.write(2, b"x" * 1024)
+    return "done"
+
+
+def variables(_: object = None) -> list[str]:
+    """The names of the variables of the environment."""
+    return sorted(os.environ)
+
+
+def size_of(path: Path) -> int:
+    """The bytes in a file."""
+    with path.open("rb") as file:
+        return len(file.read())
+
+
+def read_both(before: str, first: int, second: int) -> str:
+    """What two open files hold, from their beginnings."""
+    return f"{before}{os.pread(first, 100, 0).decode()}, {os.pread(second, 100, 0).decode()}"
+
+
+def die_once_and_read(mark: Path, descriptor: int) -> str:
+    """What an open file holds, by the second process that is asked."""
+    die_once(mark)
+    return os.pread(descriptor, 100, 0).decode()
 
 
 def echo(value: object) -> object:

@@ -1,0 +1,399 @@
+"""What a pool does about jobs, deaths and time, without any process."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from iiif_server.errors import QueueTimedOutError, RenderTimedOutError, WorkerDiedError
+from iiif_server.workers.admission import MOST_PASSED, Capacity, Demand, Lane
+from iiif_server.workers.lifetime import Lifetime
+from iiif_server.workers.scheduler import (
+    Action,
+    Death,
+    EndWorker,
+    FailJob,
+    ReportRefused,
+    ReportRenewed,
+    ReportReplaced,
+    ScheduledJob,
+    Scheduler,
+    StartWorker,
+)
+
+TILE, BUILD, FULL = Demand(Lane.TILE), Demand(Lane.BUILD), Demand(Lane.FULL)
+
+
+@dataclass
+class Simulated:
+    """A scheduler whose workers start when they are told to, and do nothing else."""
+
+    scheduler: Scheduler
+    now: float = 0.0
+    starting: list[int] = field(default_factory=list)
+    done: list[Action] = field(default_factory=list)
+    """Actions that have not been looked at."""
+
+    def note(self, actions: Any) -> None:
+        for action in actions:
+            if isinstance(action, StartWorker):
+                self.starting.append(action.worker)
+            self.done.append(action)
+
+    def start_all(self) -> None:
+        while self.starting:
+            self.note(self.scheduler.started(self.starting.pop(0), self.now))
+
+    def queue(self, name: str, demand: Demand = TILE, **facts: Any) -> ScheduledJob:
+        job = ScheduledJob(name, demand, facts.pop("timeout", 10.0), **facts)
+        self.note(self.scheduler.queue(job, self.now))
+        return job
+
+    def finish(self, job: ScheduledJob, memory: int = 0) -> None:
+        self.note(self.scheduler.finished(self.worker_of(job), memory, self.now))
+
+    def die(self, job: ScheduledJob, death: Death = Death.CRASH) -> None:
+        self.note(self.scheduler.died(self.worker_of(job), death, self.now))
+
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.note(self.scheduler.tick(self.now))
+
+    def worker_of(self, job: ScheduledJob) -> int:
+        return next(
+            number for number, worker in self.scheduler.workers.items() if worker.job is job
+        )
+
+    def taken(self, kind: type[Any]) -> list[Any]:
+        """The actions of a kind since they were last asked for."""
+        found = [action for action in self.done if isinstance(action, kind)]
+        self.done = [action for action in self.done if not isinstance(action, kind)]
+        return found
+
+    @property
+    def running(self) -> list[str]:
+        return [job.payload for job in self.scheduler.running]
+
+    @property
+    def waiting(self) -> list[str]:
+        return [job.payload for job in self.scheduler.waiting]
+
+
+def opened(size: int, **options: Any) -> Simulated:
+    """A pool whose workers are ready."""
+    capacity = options.pop("capacity", Capacity(size))
+    pool = Simulated(Scheduler(size, capacity, **options))
+    pool.note(pool.scheduler.open())
+    pool.start_all()
+    pool.done.clear()
+    return pool
+
+
+def test_one_process_is_started_for_each_worker_and_no_more() -> None:
+    pool = Simulated(Scheduler(3, Capacity(3)))
+    pool.note(pool.scheduler.open())
+    assert len(pool.starting) == 3
+    pool.start_all()
+    assert len(pool.scheduler.workers) == 3
+    assert len(pool.taken(StartWorker)) == 3
+    assert pool.done == []
+
+
+def test_jobs_that_come_before_a_worker_is_ready_are_not_lost() -> None:
+    pool = Simulated(Scheduler(1, Capacity(1)))
+    pool.note(pool.scheduler.open())
+    pool.queue("early")
+    assert pool.running == []
+    pool.start_all()
+    assert pool.running == ["early"]
+
+
+# --- deaths ---------------------------------------------------------------------------------
+
+
+def test_the_job_of_a_dead_worker_goes_to_an_idle_one_at_once() -> None:
+    pool = opened(2)
+    job = pool.queue("a")
+    first = pool.worker_of(job)
+    pool.die(job)
+    assert pool.running == ["a"]
+    assert pool.worker_of(job) != first
+    assert len(pool.starting) == 1
+
+
+def test_a_worker_that_dies_after_its_successor_has_started_hands_its_job_on() -> None:
+    """Fault 6: the job went on waiting though the successor was idle."""
+    pool = opened(1, lifetime=Lifetime(max_jobs=1))
+    pool.finish(pool.queue("first"))
+    last = pool.queue("last")  # the old worker's, before the new one is ready
+    old = pool.worker_of(last)
+    pool.start_all()
+    assert pool.scheduler.workers[old].superseded
+    assert len(pool.scheduler.idle) == 1
+    pool.die(last)
+    assert pool.running == ["last"]
+    assert pool.worker_of(last) != old
+    assert pool.starting == []  # the successor is there already
+
+
+def test_a_worker_that_dies_while_its_successor_starts_is_followed_by_one() -> None:
+    pool = opened(1, lifetime=Lifetime(max_jobs=1))
+    pool.finish(pool.queue("first"))
+    assert len(pool.starting) == 1
+    job = pool.queue("last")
+    pool.die(job)
+    assert len(pool.starting) == 1
+    pool.start_all()
+    assert (len(pool.scheduler.workers), pool.running) == (1, ["last"])
+    assert (pool.scheduler.replaced, pool.scheduler.renewed) == (1, 0)
+
+
+def test_a_job_whose_workers_crash_is_tried_twice() -> None:
+    pool = opened(3)
+    job = pool.queue("bad")
+    pool.die(job)
+    pool.die(job)
+    (failed,) = pool.taken(FailJob)
+    assert failed.job is job
+    assert isinstance(failed.error, WorkerDiedError)
+    assert (pool.running, pool.waiting, job.tries) == ([], [], 2)
+    assert [action.reason for action in pool.taken(ReportReplaced)] == ["died", "died"]
+
+
+@pytest.mark.parametrize("deaths", [1, 5])
+def test_a_job_that_no_worker_has_got_has_not_been_tried(deaths: int) -> None:
+    pool = opened(6)
+    job = pool.queue("good")
+    for _ in range(deaths):
+        pool.die(job, Death.UNSENT)
+    assert (pool.running, job.tries) == (["good"], 1)
+    assert pool.taken(FailJob) == []
+
+
+def test_a_worker_killed_by_others_has_its_job_tried_beside_no_expensive_one() -> None:
+    """Fault 13: the kernel kills when memory is out, and who takes it may be the neighbour."""
+    pool = opened(4)
+    neighbour, victim = pool.queue("neighbour", FULL), pool.queue("victim", BUILD)
+    pool.die(victim, Death.KILLED)
+    pool.start_all()
+    assert (pool.running, pool.waiting) == (["neighbour"], ["victim"])
+    tile = pool.queue("tile")
+    pool.queue("later", FULL)
+    assert sorted(pool.running) == ["neighbour", "tile"]
+    pool.finish(neighbour)
+    assert sorted(pool.running) == ["tile", "victim"]
+    pool.finish(tile)
+    assert (pool.running, pool.waiting) == (["victim"], ["later"])
+    pool.finish(victim)
+    assert pool.running == ["later"]
+    assert pool.taken(FailJob) == []
+
+
+def test_a_job_over_which_workers_are_killed_even_alone_fails() -> None:
+    pool = opened(2)
+    job = pool.queue("greedy", FULL)
+    pool.die(job, Death.KILLED)
+    assert pool.taken(FailJob) == []
+    pool.die(job, Death.KILLED)
+    (failed,) = pool.taken(FailJob)
+    assert isinstance(failed.error, WorkerDiedError)
+
+
+def test_jobs_killed_together_are_tried_one_after_the_other() -> None:
+    pool = opened(6)
+    victims = [pool.queue(name, BUILD) for name in "abc"]
+    for victim in victims:
+        pool.die(victim, Death.KILLED)
+    pool.start_all()
+    order = []
+    while pool.running:
+        (name,) = pool.running
+        order.append(name)
+        pool.finish(next(victim for victim in victims if victim.payload == name))
+    assert sorted(order) == ["a", "b", "c"]
+    assert pool.taken(FailJob) == []
+
+
+def test_a_job_that_was_given_up_is_not_tried_again() -> None:
+    pool = opened(2)
+    job = pool.queue("a")
+    pool.note(pool.scheduler.give_up(job, pool.now))
+    pool.die(job)
+    assert (pool.running, pool.waiting) == ([], [])
+
+
+def test_news_of_a_worker_that_was_ended_are_nobodys_concern() -> None:
+    pool = opened(1)
+    job = pool.queue("slow", timeout=1.0)
+    number = pool.worker_of(job)
+    pool.wait(1.0)
+    pool.start_all()
+    pool.done.clear()
+    pool.note(pool.scheduler.died(number, Death.CRASH, pool.now))
+    assert pool.done == []
+    assert pool.scheduler.replaced == 1
+
+
+# --- starting -------------------------------------------------------------------------------
+
+
+def test_a_worker_that_cannot_be_started_is_tried_again_later_and_later() -> None:
+    pool = opened(1)
+    pool.die(pool.queue("a"))
+    waits = []
+    for _ in range(8):
+        pool.note(pool.scheduler.start_failed(pool.starting.pop(), pool.now))
+        assert pool.starting == []
+        due = pool.scheduler.wake_at
+        waits.append(round(due - pool.now, 3))
+        pool.wait((due - pool.now) / 2)
+        assert pool.starting == []
+        pool.now = due
+        pool.wait(0)
+        assert len(pool.starting) == 1
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
+    pool.start_all()
+    assert pool.running == ["a"]
+    assert pool.scheduler.wake_at == pool.now + 10.0  # the deadline of the job
+
+
+# --- time -----------------------------------------------------------------------------------
+
+
+def test_a_job_that_takes_too_long_has_its_worker_ended_and_no_other() -> None:
+    pool = opened(2)
+    slow, other = pool.queue("slow", timeout=2.0), pool.queue("other", timeout=3.0)
+    number = pool.worker_of(slow)
+    assert pool.scheduler.wake_at == 2.0
+    pool.wait(1.9)
+    assert pool.taken(FailJob) == []
+    pool.wait(0.1)
+    (failed,) = pool.taken(FailJob)
+    assert (failed.job, type(failed.error)) == (slow, RenderTimedOutError)
+    assert "2 seconds" in str(failed.error)
+    assert pool.taken(EndWorker) == [EndWorker(number)]
+    assert [action.reason for action in pool.taken(ReportReplaced)] == ["deadline"]
+    assert pool.running == [other.payload]
+    assert len(pool.starting) == 1
+
+
+def test_waiting_counts_for_the_queue_and_running_for_the_deadline() -> None:
+    pool = opened(1, queue_timeout=5.0)
+    first = pool.queue("first", timeout=100.0)
+    late = pool.queue("late", timeout=1.0)
+    pool.wait(4.9)
+    pool.finish(first)
+    assert pool.running == ["late"]
+    assert pool.scheduler.wake_at == pytest.approx(5.9)
+    pool.wait(0.9)
+    pool.finish(late)
+    assert pool.taken(FailJob) == []
+    assert pool.scheduler.wake_at == math.inf
+
+
+def test_a_job_that_waits_too_long_fails() -> None:
+    pool = opened(1, queue_timeout=5.0)
+    pool.queue("first", timeout=100.0)
+    late = pool.queue("late")
+    pool.wait(5.0)
+    (failed,) = pool.taken(FailJob)
+    assert (failed.job, type(failed.error)) == (late, QueueTimedOutError)
+    assert pool.taken(ReportRefused) == [ReportRefused(late, "deadline")]
+    assert pool.waiting == []
+
+
+# --- lanes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("workers", "demand"), [(1, FULL), (2, FULL), (4, FULL), (2, BUILD)])
+def test_expensive_work_begins_under_a_stream_of_regions_that_never_ends(
+    workers: int, demand: Demand
+) -> None:
+    """Fault 13: it waited until its time was up."""
+    pool = opened(workers)
+    regions = [pool.queue(f"region {number}") for number in range(3 * workers)]
+    pool.queue("large", demand)
+    finished = 0
+    while "large" not in pool.running:
+        finished += 1
+        assert finished < MOST_PASSED + 4 * workers
+        job = next(region for region in regions if region.payload in pool.running)
+        pool.queue(f"more {finished}")
+        regions.append(pool.scheduler.waiting[-1])
+        pool.finish(job)
+    assert finished >= MOST_PASSED - 4 * workers
+
+
+def test_a_few_regions_overtake_expensive_work() -> None:
+    pool = opened(1)
+    first = pool.queue("first")
+    pool.queue("large", FULL)
+    tiles = [pool.queue(f"tile {number}") for number in range(MOST_PASSED - 1)]
+    for job in (first, *tiles):
+        assert pool.running == [job.payload]
+        pool.finish(job)
+    assert pool.running == ["large"]
+
+
+# --- renewal --------------------------------------------------------------------------------
+
+
+def test_a_worker_that_has_served_its_time_works_until_its_successor_is_ready() -> None:
+    pool = opened(1, lifetime=Lifetime(max_jobs=2))
+    pool.finish(pool.queue("1"))
+    assert pool.starting == []
+    pool.finish(pool.queue("2"))
+    assert len(pool.starting) == 1
+    third = pool.queue("3")
+    assert pool.running == ["3"]
+    old = pool.worker_of(third)
+    pool.start_all()
+    assert [action.reason for action in pool.taken(ReportRenewed)] == ["jobs"]
+    assert pool.taken(EndWorker) == []
+    pool.finish(third)
+    assert pool.taken(EndWorker) == [EndWorker(old)]
+    assert len(pool.scheduler.workers) == 1
+
+
+def test_a_worker_that_holds_on_to_memory_is_renewed() -> None:
+    pool = opened(2, lifetime=Lifetime(max_memory=100))
+    pool.finish(pool.queue("small"), memory=100)
+    assert pool.starting == []
+    pool.finish(pool.queue("large"), memory=101)
+    assert len(pool.starting) == 1
+    pool.start_all()
+    assert [action.reason for action in pool.taken(ReportRenewed)] == ["memory"]
+    assert len(pool.scheduler.workers) == 2
+
+
+def test_a_job_whose_worker_cannot_open_its_folder_begins_with_the_next_one() -> None:
+    pool = opened(1)
+    job = pool.queue("a")
+    pool.note(pool.scheduler.stale(pool.worker_of(job), pool.now))
+    pool.start_all()
+    assert (pool.running, job.tries) == (["a"], 1)
+    assert (pool.scheduler.renewed, pool.scheduler.replaced) == (1, 0)
+    assert [action.reason for action in pool.taken(ReportRenewed)] == ["folders"]
+
+
+# --- the end --------------------------------------------------------------------------------
+
+
+def test_closing_ends_workers_and_fails_what_runs() -> None:
+    pool = opened(2)
+    running = pool.queue("running")
+    pool.note(pool.scheduler.close())
+    (failed,) = pool.taken(FailJob)
+    assert (failed.job, type(failed.error)) == (running, WorkerDiedError)
+    assert len(pool.taken(EndWorker)) == 2
+    assert pool.taken(StartWorker) == pool.taken(ReportReplaced) == []
+
+
+def test_a_worker_that_was_started_for_a_pool_that_is_closed_is_ended() -> None:
+    pool = Simulated(Scheduler(1, Capacity(1)))
+    pool.note(pool.scheduler.open())
+    pool.note(pool.scheduler.close())
+    pool.start_all()
+    assert len(pool.taken(EndWorker)) == 1
+    assert not pool.scheduler.workers
