@@ -216,7 +216,7 @@ def _request(path: Path, request: str) -> tuple[Any, Any]:
 def _planned(path: Path, request: str, level: Level | None = None) -> RenderPlan:
     header, rendition = _request(path, request)
     work = plan_work(header, rendition)
-    engine = choose_engine(header, work, lossless=jpegtran.AVAILABLE)
+    engine = choose_engine(header, work, lossless=jpegtran.available())
     target = path.with_suffix(".made")
     return RenderPlan(LocalFile.at(path), header, engine, work, EncodingOptions(), target, level)
 
@@ -235,7 +235,7 @@ def _build(path: Path, part: Part) -> BuildPlan:
         part=part,
         grid=Grid(header.dimensions, square(512)),
         profile=tile_profile(header),
-        lossless=jpegtran.AVAILABLE,
+        lossless=jpegtran.available(),
         reduced_quality=80,
         full_quality=85,
         target=path.with_suffix(f".{part}"),

@@ -18,8 +18,8 @@ from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.errors import ConfigurationError
 from iiif_server.image_api.formats import Format
-from iiif_server.imaging import jpegtran
-from iiif_server.imaging.render import output_formats, prepare_process
+from iiif_server.imaging import libturbojpeg
+from iiif_server.imaging.render import output_formats, prepare_process, turbojpeg_report
 from iiif_server.pages.files import PageFiles
 from iiif_server.pages.rendering import Pages
 from iiif_server.pipeline.derivatives import Derivatives
@@ -105,13 +105,16 @@ async def open_context(
             settings.limits.source,
         )
         formats = await image_pool.run(output_formats, None, timeout=_STARTUP_TIMEOUT)
+        turbojpeg = await image_pool.run(turbojpeg_report, None, timeout=_STARTUP_TIMEOUT)
+        if turbojpeg.problem:
+            raise ConfigurationError(turbojpeg.problem)
         pyramids = Pyramids(
             store,
             image_pool,
             quarantine,
             settings.pyramids,
             full_quality=settings.encoding.jpeg_quality,
-            lossless=jpegtran.AVAILABLE,
+            lossless=turbojpeg.lossless,
             observer=observer,
         )
         stack.push_async_callback(pyramids.close)
@@ -130,7 +133,7 @@ async def open_context(
             encoding=settings.encoding,
             formats=formats,
             render_timeout=settings.limits.render_timeout,
-            lossless=jpegtran.AVAILABLE,
+            lossless=turbojpeg.lossless,
         )
         stack.push_async_callback(derivatives.close)
         answers: MemoryTier[Any, Any] = MemoryTier(int(settings.cache.memory_bytes))
@@ -169,7 +172,8 @@ async def open_context(
             types=settings.types,
             default_type=settings.default_type,
             formats=formats,
-            lossless=jpegtran.AVAILABLE,
+            lossless=turbojpeg.lossless,
+            turbojpeg=turbojpeg,
             credentials=Credentials(settings.admin.token) if settings.admin.token else None,
             signatures=Signatures(settings.signing.secrets) if settings.signing.keys else None,
             observer=observer,
@@ -282,7 +286,7 @@ async def _open_pool(
     threads = _threads(os.cpu_count() or 1, settings.image_pool_size)
     setup = Setup(
         prepare_process,
-        (remembers, threads),
+        (remembers, threads, settings.workers.turbojpeg),
         _confinement(settings, reach, threads, remembers),
         Lifetime(settings.workers.max_jobs, settings.workers.max_resident),
     )
@@ -308,6 +312,12 @@ def _threads(cores: int, processes: int) -> int:
     return min(cores, max(2, cores // processes))
 
 
+def _library_file(settings: Settings) -> tuple[Path, ...]:
+    """The configured libturbojpeg, which workers load inside their sandbox."""
+    chosen = settings.workers.turbojpeg
+    return () if chosen in {libturbojpeg.AUTO, libturbojpeg.OFF} else (Path(chosen),)
+
+
 def _confinement(
     settings: Settings, reach: _Reach, threads: int, originals: int
 ) -> Confinement | None:
@@ -324,7 +334,11 @@ def _confinement(
     limits = settings.limits
     derivatives, incoming = reach.derivatives, reach.incoming
     return Confinement(
-        readable=(*reach.originals, *((derivatives.absolute(),) if derivatives else ())),
+        readable=(
+            *reach.originals,
+            *((derivatives.absolute(),) if derivatives else ()),
+            *_library_file(settings),
+        ),
         writable=(incoming.absolute(),) if incoming else (),
         limits=limits_for(
             read=limits.max_source_pixels,

@@ -10,7 +10,7 @@ from pathlib import Path
 from iiif_server.context import INCOMING, fences, memory_for_images
 from iiif_server.errors import IiifServerError
 from iiif_server.image_api.formats import Format
-from iiif_server.imaging import jpegtran, raster
+from iiif_server.imaging import libturbojpeg, raster
 from iiif_server.settings import Settings
 from iiif_server.sources.base import Surroundings
 from iiif_server.sources.fetching import Fetcher
@@ -32,6 +32,7 @@ def diagnose(settings: Settings) -> list[Finding]:
     return [
         _writable("cache_path", settings.cache_path),
         *_types(settings),
+        _turbojpeg(settings),
         *_codecs(),
         *_sizing(settings),
         _confinement(settings),
@@ -56,14 +57,22 @@ def _types(settings: Settings) -> Iterator[Finding]:
         yield _writable("source_path", settings.source_path)
 
 
+def _turbojpeg(settings: Settings) -> Finding:
+    """Which libturbojpeg is used, or which package to install."""
+    subject = "turbojpeg"
+    libturbojpeg.use(settings.workers.turbojpeg)
+    report = libturbojpeg.library_report()
+    if report.problem:
+        return Finding(subject, report.problem, fine=False)
+    if not report.lossless:
+        off = settings.workers.turbojpeg == libturbojpeg.OFF
+        missing = "switched off by workers.turbojpeg" if off else "not found"
+        return Finding(subject, f"libturbojpeg is {missing}. {report.advice}; all else works")
+    text = f"lossless JPEG tiles by {report.path}, version {report.version or 'unknown'}"
+    return Finding(subject, f"{text}. {report.advice}" if report.advice else text)
+
+
 def _codecs() -> Iterator[Finding]:
-    if jpegtran.AVAILABLE:
-        yield Finding("jpegtran", "the lossless engine is there")
-    else:
-        yield Finding(
-            "jpegtran",
-            "not there for this platform or Python: JPEG tiles are compressed anew, all else works",
-        )
     made = raster.supported_formats()
     yield Finding("formats", ", ".join(made))
     for needed in (Format.JPG, Format.PNG):

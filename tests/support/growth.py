@@ -8,6 +8,7 @@ from typing import Any
 
 import pyvips
 
+from iiif_server.imaging.libturbojpeg import OFF, library_report
 from iiif_server.imaging.render import prepare_process
 
 
@@ -15,7 +16,8 @@ def growth(function: Callable[[Any], Any], argument: Any) -> int:
     """Bytes by which the peak of a fresh worker process rises over one job."""
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, function, argument))
+    chosen = library_report().path or OFF
+    process = context.Process(target=_work, args=(theirs, chosen, function, argument))
     process.start()
     theirs.close()
     grown: int = mine.recv()
@@ -25,9 +27,12 @@ def growth(function: Callable[[Any], Any], argument: Any) -> int:
 
 
 def _work(
-    report: multiprocessing.connection.Connection, function: Callable[[Any], Any], argument: Any
+    report: multiprocessing.connection.Connection,
+    turbojpeg: str,
+    function: Callable[[Any], Any],
+    argument: Any,
 ) -> None:
-    prepare_process(1, 1)
+    prepare_process(1, 1, turbojpeg)
     pyvips.Image.black(8, 8).jpegsave_buffer()  # what is loaded once is no part of a job
     before = _highest()
     function(argument)

@@ -74,7 +74,7 @@ def planned(
     header = probe(path, max_pixels)
     facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
     work = plan_work(header, parsed.resolve(facts, Limits()))
-    chosen = engine or choose_engine(header, work, lossless=jpegtran.AVAILABLE)
+    chosen = engine or choose_engine(header, work, lossless=jpegtran.available())
     return RenderPlan(LocalFile.at(path), header, chosen, work, encoding, target)
 
 

@@ -3,8 +3,8 @@
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pyvips
@@ -136,15 +136,33 @@ def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Ti
         # jpegtran and the decoder keep a core busy each; they read the file by ways of their own.
         with ThreadPoolExecutor(max_workers=1) as beside:
             half = beside.submit(_half, plan, original) if halved else None
-            with suppress(jpegtran.LosslessFailedError):
-                yield from _own_tiles(plan, original)
-                if half is not None:
-                    yield from _unpacked(plan, halved[0], half.result())
-                return
-    full = raster.cut(_upright(plan, original, 1), plan.grid.tile.width, plan.full_quality)
-    yield from _unpacked(plan, 1, full)
+            yield from _lossless_tiles(plan, original)
+            if half is not None:
+                yield from _unpacked(plan, halved[0], half.result())
+        return
+    yield from _encoded_tiles(plan, original)
     if halved:
         yield from _unpacked(plan, halved[0], _half(plan, original))
+
+
+def _lossless_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
+    """The full-resolution tiles as the original's coefficients, as long as they can be cut.
+
+    Where a pass fails, the tiles that are not yet written are encoded from pixels.
+    """
+    written = 0
+    try:
+        for tile in _own_tiles(plan, original):
+            written += 1
+            yield tile
+    except jpegtran.LosslessFailedError:
+        yield from islice(_encoded_tiles(plan, original), written, None)
+
+
+def _encoded_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
+    """The full-resolution tiles, encoded from pixels."""
+    pixels = _upright(plan, original, 1)
+    return _unpacked(plan, 1, raster.cut(pixels, plan.grid.tile.width, plan.full_quality))
 
 
 def _half(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:

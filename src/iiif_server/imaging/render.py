@@ -9,7 +9,7 @@ from pathlib import Path
 from iiif_server.image_api.formats import Format
 from iiif_server.image_api.geometry import Box
 from iiif_server.image_api.quality import Quality
-from iiif_server.imaging import jpegtran, raster
+from iiif_server.imaging import jpegtran, libturbojpeg, raster
 from iiif_server.imaging.blame import too_much_memory
 from iiif_server.imaging.build import BuildPlan, build
 from iiif_server.imaging.originals import OpenOriginal, OpenOriginals
@@ -59,15 +59,25 @@ class _Process:
 _process = _Process(OpenOriginals(1))
 
 
-def prepare_process(originals: int, threads: int) -> None:
-    """Set this process up as a worker that keeps so many originals open."""
+def prepare_process(originals: int, threads: int, turbojpeg: str | None = None) -> None:
+    """Set this process up as a worker that keeps so many originals open.
+
+    `turbojpeg` is the value of `workers.turbojpeg`; None leaves what was chosen before.
+    """
     raster.prepare_process(threads)
+    if turbojpeg is not None:
+        libturbojpeg.use(turbojpeg)
     _process.originals = OpenOriginals(originals)
 
 
 def output_formats(_: None) -> tuple[Format, ...]:
     """The formats that derivatives can be encoded in here."""
     return raster.supported_formats()
+
+
+def turbojpeg_report(_: None) -> libturbojpeg.LibraryReport:
+    """The libturbojpeg that this process uses."""
+    return libturbojpeg.library_report()
 
 
 def render(plan: RenderPlan) -> Rendered:

@@ -65,7 +65,7 @@ class Piece:
 def joined(tiles: Tiles, part: Box) -> Rows:
     """The pixels of a part of a level that the tiles cover. Raises what Pillow raises."""
     pieces = tiles.pieces(part)
-    if turbojpeg.AVAILABLE:
+    if turbojpeg.available():
         try:
             return _decoded_in_part(pieces, part)
         except turbojpeg.NotDoneError:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from iiif_server import __version__
+from iiif_server.imaging.libturbojpeg import LibraryReport
 from iiif_server.routes.services import Services, services
 
 router = APIRouter(tags=["Operations"])
@@ -52,6 +53,20 @@ class Confinement(BaseModel):
     """What these keep a worker from, even if a hostile file has taken it over."""
 
 
+class TurboJpeg(BaseModel):
+    """The libturbojpeg that image workers use."""
+
+    path: str
+    """The file that it was loaded from; empty: there is none."""
+    version: str
+    lossless: bool
+    """Whether JPEGs are cut and turned without loss."""
+    partial_decoding: bool
+    """Whether a part of a JPEG is decoded without the rest: from version 3.0 on."""
+    advice: str
+    """What to do where a feature is missing; empty: nothing."""
+
+
 class Status(BaseModel):
     """What the server is, can do, and is doing: for those who run it."""
 
@@ -62,6 +77,7 @@ class Status(BaseModel):
     """In seconds."""
     engines: dict[str, bool]
     """`jpegtran` is false where full-resolution JPEG tiles have to be compressed anew."""
+    turbojpeg: TurboJpeg
     formats: list[str]
     types: dict[str, str]
     """The source of each type."""
@@ -124,6 +140,7 @@ def detailed(provided: Services) -> Status:
         process=os.getpid(),
         uptime=_uptime(provided),
         engines=_engines(provided),
+        turbojpeg=_turbojpeg(provided.turbojpeg),
         formats=list(provided.formats),
         types={name: options.source for name, options in sorted(provided.types.items())},
         cache=asdict(provided.store.stats),
@@ -155,3 +172,13 @@ def _uptime(provided: Services) -> float:
 
 def _engines(provided: Services) -> dict[str, bool]:
     return {"jpegtran": provided.lossless, "libvips": True}
+
+
+def _turbojpeg(report: LibraryReport) -> TurboJpeg:
+    return TurboJpeg(
+        path=report.path,
+        version=report.version,
+        lossless=report.lossless,
+        partial_decoding=report.partial_decoding,
+        advice=report.advice,
+    )

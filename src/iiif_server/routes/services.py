@@ -14,6 +14,7 @@ from iiif_server.image_api.geometry import OutputLimits
 from iiif_server.image_api.identifier import Identifier, parse_identifier
 from iiif_server.image_api.information import Service
 from iiif_server.imaging.header import ImageHeader
+from iiif_server.imaging.libturbojpeg import LibraryReport
 from iiif_server.pages.files import PageFiles
 from iiif_server.pages.options import PagesOptions
 from iiif_server.pages.rendering import Pages
@@ -71,6 +72,8 @@ class Services:
     """Those that this build can make."""
     lossless: bool
     """Whether the lossless engine is there."""
+    turbojpeg: LibraryReport
+    """The libturbojpeg that image workers use."""
     limits: OutputLimits
     min_sizes_size: int
     credentials: Credentials | None

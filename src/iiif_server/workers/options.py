@@ -1,8 +1,9 @@
 """The settings of worker processes."""
 
 from enum import StrEnum
+from pathlib import Path
 
-from pydantic import ByteSize, PositiveInt
+from pydantic import ByteSize, PositiveInt, field_validator
 
 from iiif_server.options import OptionsModel
 from iiif_server.units import PositiveSize
@@ -28,3 +29,14 @@ class WorkerOptions(OptionsModel):
     """Jobs after which a worker is replaced by a fresh one, between two of them."""
     max_resident: PositiveSize = ByteSize(500_000_000)
     """Memory of its own that a worker may hold on to after a job before it is replaced likewise."""
+    turbojpeg: str = "auto"
+    """The libturbojpeg that cuts and turns JPEGs without loss: `auto` takes the system's from
+    version 3.0 on, else the one of jpegtran-cffi, else the system's 2.1; or the absolute path of a
+    library file; `off` works without."""
+
+    @field_validator("turbojpeg")
+    @classmethod
+    def _library(cls, value: str) -> str:
+        if value not in {"auto", "off"} and not Path(value).is_absolute():
+            raise ValueError('give "auto", "off" or the absolute path of libturbojpeg')
+        return value

@@ -18,6 +18,8 @@ from iiif_server.imaging.turns import FROM_EXIF, UPRIGHT, Turn
 from support import pictures
 from support.pictures import HEIGHT, WIDTH, photograph
 
+pytestmark = pytest.mark.needs_lossless
+
 TURNS = [Turn(mirror, quarters) for mirror, quarters in product((False, True), range(4))]
 MCU = {0: (8, 8), 1: (16, 8), 2: (16, 16)}
 """By Pillow's number of the chroma subsampling: 4:4:4, 4:2:2, 4:2:0."""

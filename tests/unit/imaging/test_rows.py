@@ -8,7 +8,6 @@ from PIL import Image
 
 from iiif_server.image_api.geometry import Box, Dimensions
 from iiif_server.imaging import rows as rows_module
-from iiif_server.imaging import turbojpeg
 from iiif_server.imaging.rows import Extent, Rows
 from iiif_server.imaging.turns import UPRIGHT, Turn
 from support import pictures
@@ -18,7 +17,6 @@ from support.rendering import psnr
 WIDTH, HEIGHT = 211, 157
 
 needs_scaling = pytest.mark.skipif(not rows_module.CAN_SCALE, reason="no cykooz-resizer")
-needs_turbojpeg = pytest.mark.skipif(not turbojpeg.AVAILABLE, reason="no TurboJPEG 3")
 
 
 def picture(*, gray: bool = False) -> Pixels:
@@ -102,7 +100,7 @@ def test_what_stays_upright_is_not_copied() -> None:
     assert rows.turned(UPRIGHT) is rows
 
 
-@needs_turbojpeg
+@pytest.mark.needs_partial_decoding
 @pytest.mark.parametrize("gray", [False, True], ids=["rgb", "gray"])
 def test_rows_become_a_jpeg_with_their_profile(*, gray: bool) -> None:
     profile = pictures.gray_profile() if gray else pictures.wide_profile(70_000)

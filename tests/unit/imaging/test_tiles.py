@@ -113,10 +113,7 @@ def test_a_damaged_tile_is_an_error_and_not_a_gray_square(
         joined(Tiles(data, found.across, found.full, found.at), PARTS[0])
 
 
-needs_turbojpeg = pytest.mark.skipif(not turbojpeg.AVAILABLE, reason="no TurboJPEG 3")
-
-
-@needs_turbojpeg
+@pytest.mark.needs_partial_decoding
 class TestTurboJpeg:
     def test_nothing_is_written_beyond_the_canvas(self) -> None:
         jpeg = pictures.jpeg(picture()[:SIDE, :SIDE])

@@ -1,0 +1,17 @@
+"""What all tests share."""
+
+import os
+
+import pytest
+
+from iiif_server.imaging import jpegtran, libturbojpeg, turbojpeg
+
+libturbojpeg.use(os.environ.get("IIIF_WORKERS__TURBOJPEG", libturbojpeg.AUTO))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests whose subject is a library that is not there."""
+    if item.get_closest_marker("needs_lossless") and not jpegtran.available():
+        pytest.skip("needs libturbojpeg: none is installed, or it is switched off")
+    if item.get_closest_marker("needs_partial_decoding") and not turbojpeg.available():
+        pytest.skip("needs libturbojpeg 3.0 or later")
