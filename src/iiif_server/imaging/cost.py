@@ -106,8 +106,8 @@ def cost_of_build(plan: BuildPlan) -> Cost:
         beside = decoding.bytes + _RGB * area // 4
         return Cost(_ALWAYS + cutting + beside, effort + 2 * area * passes(plan.grid))
     if plan.part is Part.DETAIL and first_reduced(header) > 2:  # noqa: PLR2004
-        # The half-size level is decoded anew, before the allocator has given back the first decode.
-        bytes_ += _tiles_bytes(area)
+        # The half-size level takes a second decoder, before all of the first is given back.
+        bytes_ += _ALWAYS
     return Cost(_ALWAYS + bytes_, effort)
 
 
