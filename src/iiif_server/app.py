@@ -21,8 +21,8 @@ from iiif_server.telemetry.logs import log_event
 from iiif_server.telemetry.metrics import Metrics
 
 _DESCRIPTION = """Images by the [IIIF Image API](https://iiif.io/api/image/3.0/), versions 3.0 and
-2.1: `/{identifier}/info.json` says what there is of an image, and
-`/{identifier}/{region}/{size}/{rotation}/{quality}.{format}` gives it."""
+2.1: `/{identifier}/info.json` describes an image, and
+`/{identifier}/{region}/{size}/{rotation}/{quality}.{format}` is the image or a part of it."""
 
 _NO_TELEMETRY: Any = {
     "tracing": False,
@@ -37,35 +37,36 @@ _NO_TELEMETRY: Any = {
 _GROUPS = [
     {
         "name": "Images",
-        "description": "The addresses to give to others: the Image API in version 3.0, and 2.1 "
-        "for those who ask for it in `Accept`.",
+        "description": "The URLs to publish: the Image API in version 3.0, and info.json in 2.1 if "
+        "`Accept` requests it.",
     },
     {
         "name": "Presentation",
-        "description": "What viewers of manifests open, as Mirador and Universal Viewer: images "
-        "by themselves, several together, and folders (Presentation API 3.0).",
+        "description": "Manifests and collections, for Mirador, Universal Viewer and the like: "
+        "of one image, of several, and of folders (Presentation API 3.0).",
     },
     {
         "name": "Pages",
-        "description": "For people: a viewer of each image. `/` is the gallery.",
+        "description": "Web pages: a viewer of each image, and one for an iframe. `/` is the "
+        "gallery.",
     },
     {
         "name": "Image API 3.0",
-        "description": "The same where the version stands in the address.",
+        "description": "Image API 3.0 at URLs that contain the version.",
     },
     {
         "name": "Image API 2.1",
-        "description": "For viewers of the older version: sizes are written otherwise.",
+        "description": "For viewers of the older version, which writes sizes in another way.",
     },
     {
         "name": "Operations",
-        "description": "Whether the server answers, and what it can do.",
+        "description": "Health, readiness and capabilities.",
     },
 ]
 """The groups of routes, in the order in which they are shown."""
 _ADMINISTRATION = {
     "name": "Administration",
-    "description": "For those who run the server: with the token of `[admin] token` only.",
+    "description": "Admin API: requires the token of `[admin] token`.",
 }
 
 

@@ -15,7 +15,7 @@ from iiif_server.cli import main
 from iiif_server.migrating.moves import Kind
 from iiif_server.reference import settings_page
 from iiif_server.routes.presentation import COLLECTION, MANIFEST
-from iiif_server.routes.problems import DOCUMENTED, STATUS, status_of
+from iiif_server.routes.problems import DESCRIPTIONS, STATUS, status_of
 from iiif_server.settings import Settings, load_settings
 from iiif_server.sources.base import TypeOptions
 
@@ -74,7 +74,7 @@ def test_example_file_is_accepted_and_shows_the_defaults() -> None:
 @pytest.mark.parametrize("kind", ERRORS, ids=lambda kind: kind.__name__)
 def test_every_error_has_a_documented_status(kind: type[errors.IiifServerError]) -> None:
     status = next(STATUS[base] for base in kind.__mro__ if base in STATUS)
-    assert status in DOCUMENTED
+    assert status in DESCRIPTIONS
     assert status in STATUS.values()
     if kind is not errors.MalformedParameterError:
         assert status_of(kind("why")) == status

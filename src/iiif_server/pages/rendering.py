@@ -81,7 +81,7 @@ class Pages:
         return self._render("embed.html", root, viewed=viewed, zooming=zooming)
 
     def documentation(self, root: str, example: str) -> str:
-        """What can be asked for, as a page that can also ask; for this identifier, if it is one."""
+        """The interactive API documentation; `example` is an identifier, or empty."""
         return self._render("docs.html", root, example=example)
 
     def problem(self, root: str, status: int, sentence: str) -> str:

@@ -34,14 +34,18 @@ SAFE_IN_URIS = "%/:@!$&'()*+,;=~"
 """What stays as it is written in the URI of an image, that it may stand in a header."""
 
 
-def interactive_page(frame_ancestors: Sequence[str] = ()) -> dict[str, str]:
+def interactive_page(
+    frame_ancestors: Sequence[str] = (), *, shows_answers: bool = False
+) -> dict[str, str]:
     """The headers of HTML that runs scripts of this server, from files, which ask nobody else.
 
+    A page that `shows_answers` makes pictures of what its scripts have been answered (`blob:`).
     `frame_ancestors` are the sites that may show it in a frame, as a policy names them. Browsers
     that know `frame-ancestors` ignore `X-Frame-Options`, which cannot name other sites.
     """
+    pictures = "'self' data: blob:" if shows_answers else "'self' data:"
     policy = (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src {pictures}; "
         "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors "
     )
     if frame_ancestors:

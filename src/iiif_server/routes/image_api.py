@@ -11,10 +11,10 @@ from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from iiif_server.image_api.formats import FACTS
 from iiif_server.image_api.information import image_information
 from iiif_server.image_api.request import ImageRequest, canonical_parameters
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.routes import schemas
 from iiif_server.routes.addresses import IMAGE_SEGMENTS, written_identifier
 from iiif_server.routes.answering import image_answer
 from iiif_server.routes.asked import introduce
@@ -23,7 +23,6 @@ from iiif_server.routes.headers import SAFE_IN_URIS, image_link, profile_link
 from iiif_server.routes.hot import offer
 from iiif_server.routes.journal import noted_of
 from iiif_server.routes.negotiation import (
-    JSON,
     LD_JSON,
     NEGOTIABLE,
     Representation,
@@ -57,14 +56,14 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         operation_id=f"image_information_{named}",
         summary="Image information",
         response_class=Response,
-        responses={200: {"content": {JSON: {}, LD_JSON: {}}}},
+        responses=schemas.information(NEGOTIABLE[prefix]),
     )
     async def information(
         request: Request,
         identifier: IdentifierPath,
         provided: Provided,
     ) -> Response:
-        """Width, height, tiles, sizes and what else can be asked of an image."""
+        """Width, height, tiles, sizes, formats and limits of an image."""
         written = written_identifier(request, prefix, _INFORMATION_SEGMENTS, identifier)
         return await _information(_Call(request, provided, version, prefix, written))
 
@@ -74,7 +73,7 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         operation_id=f"image_{named}",
         summary="Image",
         response_class=Response,
-        responses={200: {"content": {facts.media_type: {} for facts in FACTS.values()}}},
+        responses=schemas.IMAGE,
     )
     async def image(
         request: Request,

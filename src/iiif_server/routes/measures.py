@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials
@@ -92,7 +92,9 @@ def metrics_router(allowed: Scraping) -> APIRouter:
     router = APIRouter(tags=["Operations"], responses=DOCUMENTED)
     token = bearer("metrics", "The token of the settings, `[metrics] token` or `[admin] token`")
 
-    @router.get(PATH, summary="Metrics", response_class=Response)
+    text: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+
+    @router.get(PATH, summary="Metrics", response_class=Response, responses={200: text})
     async def metrics(
         request: Request,
         provided: Annotated[Services, Depends(services)],

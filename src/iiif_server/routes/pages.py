@@ -1,6 +1,7 @@
 """What people see in a browser: the gallery, the viewer, the documentation, and what these need."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,20 +19,20 @@ from iiif_server.errors import (
     NotNowError,
     SourceUnavailableError,
 )
-from iiif_server.image_api.identifier import percent_decode
+from iiif_server.image_api.identifier import Identifier, percent_decode
 from iiif_server.image_api.information import image_information
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
 from iiif_server.imaging.header import Colour
 from iiif_server.pages.facts import facts
 from iiif_server.pages.files import PageFile
-from iiif_server.pages.paging import FIRST_ROWS, Shown, page_of, parse_place, place_of
+from iiif_server.pages.paging import FIRST_ROWS, Place, Shown, page_of, parse_place, place_of
 from iiif_server.pages.rendering import STATIC_PREFIX, Viewed
 from iiif_server.routes.addresses import written_identifier
 from iiif_server.routes.conditional import is_not_modified
 from iiif_server.routes.headers import SAFE_IN_URIS, interactive_page
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
-from iiif_server.routes.problems import DOCUMENTED, refusal
+from iiif_server.routes.problems import DOCUMENTED_PAGES, refusal
 from iiif_server.routes.services import Services, services
 
 Provided = Annotated[Services, Depends(services)]
@@ -48,6 +49,8 @@ _PREVIEW_SECONDS = 1.0
 _NO_PREVIEW = (FolderNotFoundError, SourceUnavailableError, NotNowError, TimeoutError)
 _MOST_SHELVES = 8
 """Types whose first images the front page shows."""
+_MOST_FOLDERS = 32
+"""Folders that are looked through for an example."""
 _SAMPLE = "sample"
 """The type that is served where there are no settings."""
 _ROBOTS = {
@@ -81,11 +84,13 @@ async def front(
 
 @router.get("/docs")
 async def documentation(request: Request, provided: Provided) -> Response:
-    """What can be asked for, as a page that can also ask."""
+    """The interactive API documentation."""
 
     async def page() -> Response:
         provided.files.require("swagger-ui-dist")
-        return _page(provided.pages.documentation(root_of(request), await _example(provided)))
+        html = provided.pages.documentation(root_of(request), await _example(provided))
+        policy = interactive_page(shows_answers=True)
+        return HTMLResponse(html, headers={"Cache-Control": _ASK_FIRST, **policy})
 
     return await for_people(request, provided, page)
 
@@ -119,7 +124,7 @@ async def robots(provided: Provided) -> Response:
 
 def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     """The viewer of each image under a path prefix, alone and for other sites."""
-    router = APIRouter(prefix=prefix, tags=["Pages"], responses=_DOCUMENTED_PAGES)
+    router = APIRouter(prefix=prefix, tags=["Pages"], responses=DOCUMENTED_PAGES)
     named = f"v{version.number[0]}" if prefix else "default"
 
     @router.get(
@@ -249,17 +254,21 @@ async def _folder(request: Request, provided: Services, folder: str, number: int
 
 
 async def _example(provided: Services) -> str:
-    """The identifier of an image that there is, if anyone may know of one."""
+    """The identifier of an image that everyone may see; empty if none is found quickly."""
     if not provided.page_options.gallery:
         return ""
-    types = provided.public_types()
-    for type_ in sorted(types, key=lambda name: name != _SAMPLE)[:_MOST_SHELVES]:
+    types = sorted(provided.open_shelves(), key=lambda name: name != _SAMPLE)
+    places = deque(parse_place(name) for name in types[:_MOST_SHELVES])
+    for _ in range(_MOST_FOLDERS):
+        if not places:
+            break
+        place = places.popleft()
         with suppress(*_NO_PREVIEW):
             async with asyncio.timeout(_PREVIEW_SECONDS):
-                shelf = await provided.shelves.of(type_)
-            page = page_of(shelf, parse_place(type_), 1, FIRST_ROWS)
-            if page.images:
-                return f"{type_}:{page.images[0].label}"
+                shelf = await provided.shelves.of(place.type, place.folder)
+            if shelf.names:
+                return str(Identifier(place.type, place.below(shelf.names[0])))
+            places.extend(Place(place.type, place.below(name)) for name in shelf.folders)
     return ""
 
 
@@ -307,10 +316,3 @@ async def _file(request: Request, file: PageFile, kept: str) -> Response:
 
 def _in_header(written: str) -> str:
     return quote(written, safe=SAFE_IN_URIS)
-
-
-_DOCUMENTED_PAGES = {
-    status: {"description": documented["description"], "content": {"text/html": {}}}
-    for status, documented in DOCUMENTED.items()
-}
-"""The same refusals as everywhere, as pages."""

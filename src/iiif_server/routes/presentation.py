@@ -24,13 +24,13 @@ from iiif_server.pages.paging import Place, page_of, parse_place
 from iiif_server.pipeline.originals import Original
 from iiif_server.presentation.collection import Reference, collection, parts
 from iiif_server.presentation.manifest import MEDIA_TYPE, Picture, label_of, level_2, manifest
+from iiif_server.routes import schemas
 from iiif_server.routes.addresses import written_identifier
 from iiif_server.routes.caching import strictest
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.headers import SAFE_IN_URIS
 from iiif_server.routes.hot import offer
 from iiif_server.routes.image_api import base_uri_answer
-from iiif_server.routes.negotiation import LD_JSON
 from iiif_server.routes.parameters import IdentifierPath
 from iiif_server.routes.problems import DOCUMENTED, refusal
 from iiif_server.routes.services import Permission, Services, services
@@ -47,7 +47,6 @@ _AT_ONCE = 4
 _COLLECTION_SECONDS = 60
 """For how long clients may keep a collection: files come and go."""
 _MOST_PAGES = 1_000_000
-_DOCUMENTED: dict[int | str, dict[str, Any]] = {200: {"content": {LD_JSON: {}}}}
 
 Identifiers = Annotated[
     list[str],
@@ -81,7 +80,7 @@ def presentation_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         operation_id=f"manifest_{named}",
         summary="Manifest",
         response_class=Response,
-        responses=_DOCUMENTED,
+        responses=schemas.MANIFEST,
         include_in_schema=prefix == "",
     )
     async def of_one(request: Request, identifier: IdentifierPath, provided: Provided) -> Response:
@@ -106,7 +105,7 @@ def documents_router() -> APIRouter:
         operation_id="manifest_of_several",
         summary="Manifest of several images",
         response_class=Response,
-        responses=_DOCUMENTED,
+        responses=schemas.MANIFEST,
     )
     async def of_several(
         request: Request, provided: Provided, identifiers: Identifiers
@@ -137,7 +136,7 @@ def documents_router() -> APIRouter:
         operation_id="collection_of_all",
         summary="Collection of all types",
         response_class=Response,
-        responses=_DOCUMENTED,
+        responses=schemas.COLLECTION,
     )
     async def of_all(request: Request, provided: Provided) -> Response:
         """The types whose folders everyone may look through."""
@@ -153,7 +152,7 @@ def documents_router() -> APIRouter:
         operation_id="collection",
         summary="Collection of a folder",
         response_class=Response,
-        responses=_DOCUMENTED,
+        responses=schemas.COLLECTION,
     )
     async def of_folder(
         request: Request, provided: Provided, place: PlacePath, page: PageNumber = None

@@ -51,8 +51,6 @@ RETRY_AFTER_SECONDS = {
     errors.OutOfRoomError: 10,
 }
 
-_BAD_REQUEST = 400
-
 logger = logging.getLogger("iiif_server")
 
 
@@ -63,34 +61,49 @@ class Problem(BaseModel):
     """A sentence that says what was wrong and what would work."""
 
 
+DESCRIPTIONS = {
+    400: "A parameter or the identifier is malformed, or the size or region is not possible.",
+    401: "The token is missing or wrong.",
+    403: "The URL needs a valid signature.",
+    404: "There is no such type or image.",
+    405: "The method is not allowed; `Allow` has those that are.",
+    406: "The `Accept` header excludes every representation.",
+    413: "The original or the image is too large; or the request has content.",
+    414: "The URL is too long.",
+    415: "The original is not an image of a supported format.",
+    422: "The original is damaged.",
+    431: "The request has too many header fields, or too long ones.",
+    500: "The image could not be made.",
+    502: "The upstream server of the original failed.",
+    503: "Not now: retry later.",
+    504: "The upstream server of the original timed out.",
+}
+"""What each status of an error means."""
+
+
+def _group(first: int, schema: dict[str, Any]) -> dict[str, Any]:
+    """The errors from one status to the next hundred, as one response."""
+    lines = [
+        f"- {status}: {text}"
+        for status, text in DESCRIPTIONS.items()
+        if first <= status < first + 100
+    ]
+    return {"description": "\n".join(lines), **schema}
+
+
 _PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-"""What a model would be documented as, but for the validator that FastAPI makes of each: fifteen a
-route take 160 ms of every start. One model brings the schema itself."""
 
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": description,
-        **({"model": Problem} if status == _BAD_REQUEST else {"content": _PROBLEM}),
-    }
-    for status, description in {
-        400: "A parameter or the identifier is malformed, or asks for what cannot be",
-        401: "This is for those who run the server, and needs their token",
-        403: "The address needs a signature that is valid now",
-        404: "There is no such type or image",
-        405: "Another method is answered here, as `Allow` says",
-        406: "The Accept header takes no representation that there is",
-        413: "The original or the image is larger than this server can take; or there is content",
-        414: "The address is too long",
-        415: "The original is not an image of a format that is read",
-        422: "The original is damaged",
-        431: "The request has too many header fields, or too long ones",
-        500: "The image could not be made",
-        502: "The place where the original is kept failed",
-        503: "Not now: please ask again",
-        504: "The place where the original is kept did not answer in time",
-    }.items()
+    # Each model of each route takes time at every start: one brings the schema for both.
+    "4XX": _group(400, {"model": Problem}),
+    "5XX": _group(500, {"content": _PROBLEM}),
 }
-"""For the OpenAPI document."""
+"""All errors, for the OpenAPI document: a response a class, for they all look alike."""
+DOCUMENTED_PAGES: dict[int | str, dict[str, Any]] = {
+    "4XX": _group(400, {"content": {"text/html": {"schema": {"type": "string"}}}}),
+    "5XX": _group(500, {"content": {"text/html": {"schema": {"type": "string"}}}}),
+}
+"""The same, as pages."""
 
 
 def status_of(error: errors.IiifServerError) -> int:

@@ -163,7 +163,7 @@ async def test_without_a_token_the_document_names_no_doors(closed: Server, serve
     ):
         operation = document["paths"][path][method]
         assert operation["security"] == [{"admin": []}]
-        assert "401" in operation["responses"]
+        assert "- 401: The token" in operation["responses"]["4XX"]["description"]
     assert "security" not in document["paths"]["/status"]["get"]
 
 

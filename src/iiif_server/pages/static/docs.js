@@ -12,13 +12,15 @@ new MutationObserver(dress).observe(documentElement, { attributeFilter: ["data-t
 dark.addEventListener("change", dress);
 dress();
 
-/** Fills in what is asked for: with an image that there is, and else as the document says. */
+/** Fills in an image that exists. Without one the fields of names stay empty: a guess would be 404. */
 function giveExamples(spec, identifier) {
+  const existing = { identifier, identifiers: identifier && [identifier], place: identifier.split(":")[0] };
   const operations = Object.values(spec.paths).flatMap((path) => Object.values(path));
   for (const parameter of operations.flatMap((operation) => operation.parameters ?? [])) {
-    const example = parameter.schema?.examples?.[0];
-    if (parameter.name === "identifier" && identifier) parameter.example = identifier;
-    else if (example !== undefined) parameter.example = example;
+    const named = parameter.name in existing;
+    const example = named ? existing[parameter.name] : parameter.schema?.examples?.[0];
+    if (named) delete parameter.schema.examples;
+    if (example !== undefined && example !== "") parameter.example = example;
   }
 }
 

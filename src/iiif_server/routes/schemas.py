@@ -1,0 +1,136 @@
+"""JSON schemas of the documents of IIIF, for the OpenAPI document: clients are generated from it.
+
+They are written by hand, as far as clients rely on them: documents are made without models, and
+models only for the documentation would take time at every start. Types may add
+properties of their own (`[types.NAME.info]`).
+"""
+
+from typing import Any
+
+from iiif_server.image_api.formats import FACTS
+from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.routes.negotiation import JSON, LD_JSON
+
+Schema = dict[str, Any]
+
+_TEXT: Schema = {"type": "string"}
+_TEXTS: Schema = {"type": "array", "items": _TEXT}
+_PIXELS: Schema = {"type": "integer", "minimum": 1}
+_LANGUAGE_MAP: Schema = {"type": "object", "additionalProperties": _TEXTS}
+
+
+def _object(title: str, required: dict[str, Schema], **optional: Schema) -> Schema:
+    return {
+        "title": title,
+        "type": "object",
+        "properties": required | optional,
+        "required": list(required),
+    }
+
+
+_SIZES: Schema = {
+    "type": "array",
+    "items": _object("Size", {"width": _PIXELS, "height": _PIXELS}),
+}
+_TILES: Schema = {
+    "type": "array",
+    "items": _object(
+        "Tiles",
+        {"width": _PIXELS, "scaleFactors": {"type": "array", "items": _PIXELS}},
+        height=_PIXELS,
+    ),
+}
+_LIMITS = {"maxWidth": _PIXELS, "maxHeight": _PIXELS, "maxArea": _PIXELS}
+
+_INFORMATION: dict[ImageApiVersion, Schema] = {
+    V3: _object(
+        "ImageInformation3",
+        {
+            "@context": {},
+            "id": _TEXT,
+            "type": {"const": "ImageService3"},
+            "protocol": _TEXT,
+            "profile": _TEXT,
+            "width": _PIXELS,
+            "height": _PIXELS,
+        },
+        sizes=_SIZES,
+        tiles=_TILES,
+        preferredFormats=_TEXTS,
+        extraFormats=_TEXTS,
+        extraQualities=_TEXTS,
+        extraFeatures=_TEXTS,
+        rights=_TEXT,
+        **_LIMITS,
+    ),
+    V2: _object(
+        "ImageInformation2",
+        {
+            "@context": {},
+            "@id": _TEXT,
+            "protocol": _TEXT,
+            "width": _PIXELS,
+            "height": _PIXELS,
+            "profile": {
+                "type": "array",
+                "items": {
+                    "anyOf": [
+                        _TEXT,
+                        _object(
+                            "Profile2",
+                            {},
+                            formats=_TEXTS,
+                            qualities=_TEXTS,
+                            supports=_TEXTS,
+                            **_LIMITS,
+                        ),
+                    ]
+                },
+            },
+        },
+        sizes=_SIZES,
+        tiles=_TILES,
+        license={},
+    ),
+}
+
+
+def _resource(type_: str) -> Schema:
+    return _object(
+        type_,
+        {
+            "@context": _TEXT,
+            "id": _TEXT,
+            "type": {"const": type_},
+            "label": _LANGUAGE_MAP,
+            "items": {"type": "array", "items": {"type": "object"}},
+        },
+    )
+
+
+MANIFEST: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The manifest", "content": {LD_JSON: {"schema": _resource("Manifest")}}}
+}
+COLLECTION: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The collection",
+        "content": {LD_JSON: {"schema": _resource("Collection")}},
+    }
+}
+IMAGE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The image",
+        "content": {
+            facts.media_type: {"schema": {"type": "string", "format": "binary"}}
+            for facts in FACTS.values()
+        },
+    }
+}
+
+
+def information(versions: tuple[ImageApiVersion, ...]) -> dict[int | str, dict[str, Any]]:
+    """The response that is an info.json in one of these versions, the default first."""
+    schemas = [_INFORMATION[version] for version in versions]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    content = {JSON: {"schema": schema}, LD_JSON: {"schema": schema}}
+    return {200: {"description": "The image information", "content": content}}
