@@ -7,6 +7,9 @@ from typing import Self
 
 from iiif_server.errors import OriginalChangedError, RenderFailedError
 
+_SECOND = 1_000_000_000
+"""In nanoseconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileVersion:
@@ -18,15 +21,23 @@ class FileVersion:
     device: int
     inode: int
     size: int
-    mtime_ns: int
-    ctime_ns: int
+    mtime: tuple[int, int]
+    """In seconds since the epoch, and nanoseconds. As one number the times that file systems can
+    hold need more than the 64 bits of a message to a worker."""
+    ctime: tuple[int, int]
 
     @classmethod
     def of(cls, status: os.stat_result) -> Self:
         """The version that the status of a file tells of."""
-        return cls(
-            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        )
+        mtime = divmod(status.st_mtime_ns, _SECOND)
+        ctime = divmod(status.st_ctime_ns, _SECOND)
+        return cls(status.st_dev, status.st_ino, status.st_size, mtime, ctime)
+
+    @property
+    def mtime_ns(self) -> int:
+        """When the content was last changed, in nanoseconds since the epoch."""
+        seconds, rest = self.mtime
+        return seconds * _SECOND + rest
 
 
 @dataclass(frozen=True, slots=True)

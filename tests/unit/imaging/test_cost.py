@@ -38,7 +38,7 @@ PROGRESSIVE = replace(JPEG, interleaved=True)
 PNG = replace(JPEG, format=OriginalFormat.PNG, max_shrink=1, jpeg=None)
 INTERLACED = replace(PNG, interleaved=True)
 JP2 = replace(PNG, format=OriginalFormat.JPEG2000, max_shrink=32)
-FILE = LocalFile(Path("original"), FileVersion(1, 1, 30 * MB, 1, 1))
+FILE = LocalFile(Path("original"), FileVersion(1, 1, 30 * MB, (0, 1), (0, 1)))
 
 
 def plan(

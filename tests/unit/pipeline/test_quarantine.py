@@ -33,7 +33,7 @@ class Clock:
 
 
 def original(name: str = "a", mtime_ns: int = 1) -> Original:
-    file = LocalFile(Path(name), FileVersion(1, 1, 10, mtime_ns, 1))
+    file = LocalFile(Path(name), FileVersion(1, 1, 10, (0, mtime_ns), (0, 1)))
     return Original(Identifier("disk", name), file)
 
 
