@@ -22,7 +22,7 @@ _SECONDS = 2
 _REPEATS = 3
 _FILES = 64
 _NO_MEMORY = "cache.memory_bytes = 0"
-_PREFIXED = 'root_path = "/iiif"'
+_PREFIXED = 'root_path = "/iiif"\ntrusted_proxies = ["127.0.0.1"]'
 _ACCEL = f'{_PREFIXED}\ndelivery.accel_redirect = "/_derivatives"'
 _PLAIN = """
 import sys

@@ -110,7 +110,7 @@ def behind(server: Server, configuration: str, cache: Path, work: Path) -> Itera
         for pattern, value in {
             r"server 127\.0\.0\.1:4040;": f"server {_HOST}:{server.port};",
             r"(proxy_cache_path) \S+": rf"\1 {name}/kept",
-            r"/var/lib/iiif/cache/": f"{cache}/",
+            r"/var/cache/iiif-server/": f"{cache}/",
             r"keepalive_requests \d+;": "keepalive_requests 1000000;",
         }.items():
             text = re.sub(pattern, value, text)

@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import ByteSize
 
-from iiif_server.cache.memory import MemoryTier
 from iiif_server.cache.repeating import repeating
 from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG, StorageThreads
@@ -32,6 +31,7 @@ from iiif_server.pipeline.shelves import Shelves
 from iiif_server.pipeline.tiled import TiledOriginals
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.credentials import Credentials
+from iiif_server.routes.hot import open_answers
 from iiif_server.routes.journal import Journal
 from iiif_server.routes.measures import taking_stock
 from iiif_server.routes.readiness import Readiness
@@ -136,7 +136,7 @@ async def open_context(
             lossless=turbojpeg.lossless,
         )
         stack.push_async_callback(derivatives.close)
-        answers: MemoryTier[Any, Any] = MemoryTier(int(settings.cache.memory_bytes))
+        answers = open_answers(int(settings.cache.memory_bytes))
         # For what has outlived its time, and for what other processes wrote:
         sweep = partial(store.threads.run, store.sweep, timeout=LONG)
         await stack.enter_async_context(repeating(_SWEEP_SECONDS, sweep))
@@ -147,7 +147,7 @@ async def open_context(
         files = await asyncio.to_thread(PageFiles)
         # No tile of a pyramid is a WebP, so no page of thumbnails has pyramids made.
         thumbnail = Format.WEBP if Format.WEBP in formats else Format.JPG
-        addressing = Addressing(settings.base_url, settings.trusted_proxies)
+        addressing = Addressing(settings.base_url, settings.trusted_proxies, observer)
         readers = [metrics.answered, log_access]
         tracer = open_tracer(settings.tracing)
         if tracer is not None:

@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -96,8 +95,9 @@ class Settings(OptionsModel):
     """Server processes that share the work, `image_pool_size` and `cache_path` (`--workers`)."""
     http_connections: int = Field(default=1000, ge=1)
     """Connections open at once; further ones are turned away."""
-    trusted_proxies: Networks = (IPv4Network("127.0.0.0/8"), IPv6Network("::1/128"))
-    """Proxies (CIDR) whose `X-Forwarded-Proto`, `-Host` and `-Prefix` are believed."""
+    trusted_proxies: Networks = ()
+    """Proxies (addresses or CIDR) whose `X-Forwarded-*`, `Forwarded`, `X-Request-Id` and `X-Accel`
+    are believed; they must overwrite what clients send of these. Unset: nobody's."""
     source_path: FolderPath = Path("./data/source")
     """Folder of originals, one folder a type below it."""
     cache_path: FolderPath = Path("./data/cache")

@@ -52,6 +52,7 @@ def behind(folder: Path, config: str, settings: str = "") -> Iterator[Behind]:
     server = ServerProcess(
         folder,
         f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n{settings}\n'
+        'root_path = "/iiif"\ntrusted_proxies = ["127.0.0.1", "::1"]\n'
         # What the proxies keep in front is what these tests are about.
         "cache.memory_bytes = 0\nimage_pool_size = 2\nsize_pool_size = 1\n"
         '[types.pictures]\nsource = "disk"\ncache_for = 1\n',
@@ -76,7 +77,7 @@ def nginx(folder: Path, config: str, server: ServerProcess, cache: Path) -> Iter
         r"server 127\.0\.0\.1:4040;": f"server 127.0.0.1:{server.port};",
         r"listen 80;": f"listen 127.0.0.1:{port};",
         r"(proxy_cache_path) \S+": rf"\1 {folder}/kept",
-        r"/var/lib/iiif/cache/": f"{cache}/",
+        r"/var/cache/iiif-server/": f"{cache}/",
     }.items():
         text = re.sub(pattern, value, text)
     temporary = "".join(
@@ -118,16 +119,52 @@ def shown(answer: httpx.Response) -> dict[str, str]:
 def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     """Nginx keeps answers."""
     folder = tmp_path_factory.mktemp("kept")
-    with behind(folder, "iiif-server.conf", 'root_path = "/iiif"') as site:
+    with behind(folder, "iiif-server.conf") as site:
         yield site
 
 
 @pytest.fixture(scope="module")
 def sending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     """Nginx sends the server's files."""
-    settings = 'root_path = "/iiif"\ndelivery.accel_redirect = "/_derivatives"\n'
+    settings = 'delivery.accel_redirect = "/_derivatives"\n'
     with behind(tmp_path_factory.mktemp("accel"), "iiif-server-accel.conf", settings) as site:
         yield site
+
+
+POISON = {
+    "X-Forwarded-Host": "evil.example",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Port": "666",
+    "X-Forwarded-Prefix": "/evil",
+    "X-Forwarded-BasePath": "/evil",
+    "X-Forwarded-Path": "/evil",
+    "X-Forwarded-For": "evil.example",
+    "Forwarded": "host=evil.example;proto=https",
+    "X-Request-Id": "evil",
+    "X-Accel": "on",
+    "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    "tracestate": "evil=1",
+    "baggage": "evil=1",
+}
+
+
+def assert_clean(site: Behind, answer: httpx.Response, path: str) -> None:
+    """That an answer says nothing of what a client has sent in forwarded headers."""
+    assert answer.status_code == 200
+    text = "".join(f"{name}: {value}\n" for name, value in answer.headers.items())
+    if path.endswith(".json"):
+        text += answer.text
+    for word in ("evil", ":666", "https://127"):
+        assert word not in text
+    assert f"{site.url}/iiif/" in text
+
+
+def attack(site: Behind, path: str) -> None:
+    """Ask as the first one, with one poisonous header after the other, and all; then as others."""
+    for number, headers in enumerate([*({name: POISON[name]} for name in POISON), POISON]):
+        target = path.replace("WIDTH", str(200 + number))
+        assert_clean(site, site.get(target, **headers), target)
+        assert_clean(site, site.get(target), target)
 
 
 class TestProxyCache:
@@ -139,6 +176,36 @@ class TestProxyCache:
         document = site.get("/iiif/pictures:a.jpg/info.json").json()
         assert document["id"] == f"{site.url}/iiif/pictures:a.jpg"
         assert f"<{document['id']}/full/300,233" in site.get(SMALL).headers["link"]
+
+    @pytest.mark.parametrize(
+        ("version", "key"), [("iiif/2", "@id"), ("iiif/3", "id"), ("iiif", "id")]
+    )
+    def test_versions_have_the_paths_that_other_servers_have(
+        self, site: Behind, version: str, key: str
+    ) -> None:
+        path = f"/{version}/pictures:a.jpg"
+        id_ = site.get(f"{path}/info.json").json()[key]
+        assert id_ == f"{site.url}{path}"
+        size = "300," if version == "iiif/2" else "300,233"
+        for _ in range(2):
+            image = site.get(f"{path}/full/300,/0/default.jpg")
+            assert image.status_code == 200
+            assert f"<{id_}/full/{size}/0/default.jpg>" in image.headers["link"]
+        redirect = site.get(path)
+        assert redirect.headers["location"] == f"{id_}/info.json"
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/iiif/pictures:a.jpg/full/WIDTH,/0/default.jpg",
+            "/iiif/2/pictures:a.jpg/full/WIDTH,/0/gray.jpg",
+            "/iiif/pictures:a.jpg/info.json",
+            "/iiif/3/pictures:a.jpg/info.json",
+            "/iiif/pictures:a.jpg/manifest.json",
+        ],
+    )
+    def test_no_header_of_a_client_is_believed(self, site: Behind, path: str) -> None:
+        attack(site, path)
 
     @pytest.mark.parametrize("path", [SMALL, LARGE, "/iiif/pictures:a.jpg/info.json"])
     def test_what_was_asked_for_is_answered_by_nginx(self, site: Behind, path: str) -> None:
@@ -230,6 +297,63 @@ class TestAccel:
         for file in site.derivatives():
             file.write_bytes(bytes(file.stat().st_size))
         assert site.get(path).content == first.content
+
+    @pytest.mark.parametrize(
+        ("version", "key"), [("iiif/2", "@id"), ("iiif/3", "id"), ("iiif", "id")]
+    )
+    def test_versions_have_the_paths_that_other_servers_have(
+        self, site: Behind, version: str, key: str
+    ) -> None:
+        path = f"/{version}/pictures:a.jpg"
+        id_ = site.get(f"{path}/info.json").json()[key]
+        assert id_ == f"{site.url}{path}"
+        size = "300," if version == "iiif/2" else "300,233"
+        for _ in range(2):
+            image = site.get(f"{path}/full/300,/0/default.jpg")
+            assert image.status_code == 200
+            assert f"<{id_}/full/{size}/0/default.jpg>" in image.headers["link"]
+        redirect = site.get(path)
+        assert redirect.headers["location"] == f"{id_}/info.json"
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/iiif/pictures:a.jpg/full/WIDTH,/0/default.jpg",
+            "/iiif/2/pictures:a.jpg/full/WIDTH,/0/gray.jpg",
+            "/iiif/pictures:a.jpg/info.json",
+            "/iiif/3/pictures:a.jpg/info.json",
+            "/iiif/pictures:a.jpg/manifest.json",
+        ],
+    )
+    def test_no_header_of_a_client_is_believed(self, site: Behind, path: str) -> None:
+        attack(site, path)
+
+    def test_no_header_is_believed_where_nginx_cannot_send_the_file(self, site: Behind) -> None:
+        for number, name in enumerate(POISON):
+            path = f"/iiif/pictures:a.jpg/full/{400 + number},/0/default.jpg"
+            site.get(path)
+            for file in site.derivatives():
+                file.unlink()
+            assert_clean(site, site.get(path, **{name: POISON[name]}), path)
+
+    @pytest.mark.parametrize("problem", ["refused", "missing", "broken"])
+    def test_a_file_that_nginx_cannot_send_is_sent_by_the_server(
+        self, site: Behind, problem: str
+    ) -> None:
+        path = f"/iiif/pictures:a.jpg/full/{450 + len(problem)},/0/gray.jpg"
+        first = site.get(path)
+        before = set(site.derivatives())
+        assert site.get(path).content == first.content
+        for file in before:
+            file.unlink()
+            if problem == "refused":
+                file.symlink_to(file.name)  # nginx answers 403
+            elif problem == "broken":
+                file.mkdir()
+        again = site.get(path)
+        assert again.status_code == 200
+        assert again.content == first.content
+        assert "x-accel-redirect" not in again.headers
 
     def test_nobody_gets_at_the_files_by_name(self, site: Behind) -> None:
         site.get(SMALL)

@@ -299,7 +299,7 @@ def _answers(url: str) -> bool:
 
 def test_server_proxy_and_prometheus_work_together(tmp_path: Path) -> None:
     with (
-        serving(tmp_path / "server") as server,
+        serving(tmp_path / "server", f'trusted_proxies = ["127.0.0.1"]\n{SETTINGS}') as server,
         nginx(tmp_path, server) as front,
         prometheus(tmp_path, server) as watcher,
     ):

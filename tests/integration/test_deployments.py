@@ -18,6 +18,8 @@ from click import Command
 
 from iiif_server.app import create_app
 from iiif_server.cli import main
+from iiif_server.routes.addresses import Addressing
+from iiif_server.routes.forwarded import NAMES as FORWARDED_NAMES
 from iiif_server.settings import ENV_PREFIX, Settings
 from iiif_server.telemetry.metrics import Metrics
 from support.charts import Chart
@@ -207,7 +209,7 @@ def test_compose_lets_in_those_containers_that_it_names() -> None:
     assert upstreams == [address("objects")]
     proxies = loaded(environment, "[str(n) for n in settings.trusted_proxies]")
     assert SERVICES["nginx"]["network_mode"] == "service:iiif-server"
-    assert proxies == ["127.0.0.0/8", "::1/128"], "nginx is on the server's own loopback"
+    assert proxies == ["127.0.0.1/32"], "nginx is on the server's own loopback"
 
 
 def test_compose_mounts_what_is_there_where_the_container_looks() -> None:
@@ -249,6 +251,52 @@ def test_the_proxy_listens_where_compose_publishes_it_and_asks_where_the_server_
     assert kept is not None
     targets = [volume.split(":")[1] for volume in SERVICES["nginx"]["volumes"]]
     assert any(kept[1].startswith(f"{target}/") for target in targets), "the root is read-only"
+
+
+FORWARDED = {
+    "host",
+    "x-accel",
+    "x-forwarded-for",
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+    *(name.decode() for name in FORWARDED_NAMES),
+}
+"""What the server reads of a trusted proxy, or passes on."""
+
+
+@pytest.mark.parametrize("file", sorted((DEPLOY / "nginx").glob("*.conf")), ids=lambda p: p.name)
+def test_nginx_overwrites_every_forwarded_header_in_every_location(file: Path) -> None:
+    text = re.sub(r"#.*", "", file.read_text())
+    locations = re.findall(r"location [^{]*\{([^}]*)\}", text)
+    assert sum("proxy_pass" in location for location in locations) == text.count("proxy_pass")
+    for location in locations:
+        # One line of its own, and nginx would inherit none.
+        assert "proxy_set_header" not in location
+    names = [name.lower() for name in re.findall(r"proxy_set_header (\S+) \S+;", text)]
+    assert set(names) >= FORWARDED
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("file", sorted((DEPLOY / "nginx").glob("*.conf")), ids=lambda p: p.name)
+def test_nginx_files_name_the_settings_that_they_need(file: Path) -> None:
+    lines = [line[1:].strip() for line in file.read_text().split("\n") if line.startswith("#   ")]
+    settings = Settings(**tomllib.loads("\n".join(lines)))
+    assert settings.root_path == "/iiif"
+    for peer in ("127.0.0.1", "::1"):
+        assert Addressing(None, settings.trusted_proxies).trusts(peer)
+    accel = settings.delivery.accel_redirect
+    assert (f"location {accel}/" in file.read_text()) == (accel is not None)
+
+
+def test_nginx_looks_for_derivatives_where_the_unit_has_the_server_put_them() -> None:
+    text = (DEPLOY / "nginx/iiif-server-accel.conf").read_text()
+    unit = (DEPLOY / "systemd/iiif-server.service").read_text()
+    cache = re.search(r"IIIF_CACHE_PATH=(\S+)", unit)
+    assert cache is not None
+    assert f"alias {cache[1]}/derivatives/entries/;" in text
+    assert "UMask=0027" in unit
+    assert "usermod -aG iiif www-data" in text, "files are readable for the group only"
 
 
 def test_prometheus_asks_the_server_that_compose_starts() -> None:

@@ -131,6 +131,21 @@ async def raw_request(
     return httpx.Response(messages[0]["status"], headers=messages[0]["headers"], content=body)
 
 
+def scope_of(path: str) -> dict[str, Any]:
+    """What a GET without a query is for the edge."""
+    return {
+        "type": "http",
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"host", b"test")],
+        "client": ("127.0.0.1", 50_000),
+    }
+
+
 def settings_below(root: Path, **settings: Any) -> Settings:
     """Settings for small pools, with all folders below one."""
     small: dict[str, Any] = {

@@ -158,7 +158,7 @@ def _add_explanation(
         """How the image would be answered whose address follows `/admin/explain`; makes nothing."""
         written = written_identifier(request, f"{PREFIX}{base}", 4, identifier)
         found = provided.identifier(written)
-        address = f"{provided.addressing.base(request)}{prefix}/{found.encoded}"
+        address = f"{provided.addressing.base(request, prefix)}/{found.encoded}"
         async with provided.derivatives.resolve(found, asked) as resolved:
             outlook = await provided.derivatives.outlook(resolved)
         rendition, facts = resolved.rendition, resolved.facts

@@ -34,7 +34,7 @@ async def image_answer(
         return Response(status_code=304, headers=headers)
     try:
         async with while_connected(request):
-            by_path = by_proxy(request, provided)
+            by_path = by_proxy(request.scope, provided)
             body = await provided.derivatives.body(resolved, by_path=by_path)
     except ClientDisconnect:
         return Response(status_code=_GONE)

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from urllib.parse import quote
 
-from starlette.requests import Request
 from starlette.types import Scope
 
 from iiif_server.errors import IiifServerError
@@ -27,6 +26,7 @@ from iiif_server.routes.services import Services
 from iiif_server.telemetry.stages import Stages
 
 _ASKED = "iiif_server.asked"
+_VERSIONS = (V3.path, V2.path)
 
 
 @dataclass(frozen=True)  # without slots: what is resolved is resolved once
@@ -120,7 +120,8 @@ def _asked(provided: Services, scope: Scope) -> Asked | None:
         if request is None or request.format not in provided.formats:
             return None
         rendition = request.resolve(image.facts, limits)
-        base = provided.addressing.base(Request(scope))
+        prefix = next((path for path in _VERSIONS if name.startswith(f"{path}/")), "")
+        base = provided.addressing.base_of(scope, prefix)
     except IiifServerError:
         return None  # whoever says why says it in full
     canonical = canonical_parameters(rendition, image.facts, limits, version)
@@ -129,7 +130,7 @@ def _asked(provided: Services, scope: Scope) -> Asked | None:
     tile = None
     if image.pyramid is not None and is_plain_jpeg(rendition):
         tile = image.pyramid.tile_of(rendition)
-    base_uri = f"{base}{quote(name, safe=SAFE_IN_URIS)}"
+    base_uri = f"{base}{quote(name.removeprefix(prefix), safe=SAFE_IN_URIS)}"
     return Asked(provided, image, rendition, tile, base_uri, canonical, version)
 
 

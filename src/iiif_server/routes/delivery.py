@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Scope
 
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.options import OptionsModel, UrlPath
@@ -14,7 +14,7 @@ from iiif_server.pipeline.body import Body
 from iiif_server.routes.services import Services
 
 ACCEL = "x-accel-redirect"
-_ASKED = "x-accel"
+_ASKED = (b"x-accel", b"on")
 _CHUNK = 1 << 18
 
 
@@ -26,12 +26,12 @@ class DeliveryOptions(OptionsModel):
     sends what is there itself, where it asks for that (docs/nginx.md). Unset: it gets all bytes."""
 
 
-def by_proxy(request: Request, provided: Services) -> bool:
+def by_proxy(scope: Scope, provided: Services) -> bool:
     """Whether the proxy that a request came through sends files itself."""
     return (
         provided.accel_redirect is not None
-        and request.headers.get(_ASKED) == "on"
-        and provided.addressing.is_from_proxy(request)
+        and _ASKED in scope["headers"]
+        and provided.addressing.is_from_proxy(scope)
     )
 
 

@@ -15,41 +15,40 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from iiif_server.cache.memory import MemoryTier
-from iiif_server.errors import StorageTimedOutError
+from iiif_server.cache.memory import MemoryCache
+from iiif_server.errors import IiifServerError, StorageTimedOutError
 from iiif_server.image_api.formats import FACTS, Format
 from iiif_server.imaging.plan import Engine
 from iiif_server.pipeline.originals import Original
+from iiif_server.routes.addresses import mounted
 from iiif_server.routes.asked import Asked, ask_again, asked_in, outdated_in
 from iiif_server.routes.conditional import is_not_modified, validators
-from iiif_server.routes.delivery import ACCEL
+from iiif_server.routes.delivery import ACCEL, by_proxy
 from iiif_server.routes.headers import answer_headers, image_link
 from iiif_server.routes.journal import Journal, Kind, kind_of
 from iiif_server.routes.limits import objection
+from iiif_server.routes.negotiation import NEGOTIABLE, accept_of, negotiate
 from iiif_server.routes.services import Services
 
 Fields = list[tuple[bytes, bytes]]
-Target = tuple[object, ...]
-"""All of a request that its answer depends on."""
+Target = tuple[bytes, str, str, bool]
+"""All of a request that its answer depends on: the path as it is written, the public URL of the
+server, the media type that was negotiated, and whether the proxy sends files itself."""
 
 _KEEPER = "iiif_server.keeper"
 _MISSED = "iiif_server.missed"
 _OUTDATED = "iiif_server.outdated"
 """In the scope of a request for which nothing was at hand."""
 _ANSWERED = frozenset({"GET", "HEAD"})
-_DECIDING = frozenset(
-    {
-        b"accept",
-        b"host",
-        b"x-accel",
-        b"x-forwarded-host",
-        b"x-forwarded-prefix",
-        b"x-forwarded-proto",
-    }
-)
-"""The header fields that an answer depends on."""
+_INFORMATION = "/info.json"
 _LARGEST = 1 << 20
 """Bytes of a body above which an answer is not kept in memory."""
+_OVERHEAD = 2000
+"""Bytes that an answer takes besides its body, its header fields and its key."""
+_FIELD_OVERHEAD = 150
+_NAME_OVERHEAD = 8
+_SECONDS = 60.0
+"""How long an answer stays in memory; whether its original is as it was is looked at besides."""
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 _ONLY_WITH_CONTENT = frozenset(
     {
@@ -83,13 +82,21 @@ class Answer:
         lines = b"".join(b"%b: %b\r\n" % pair for pair in self.fields)
         object.__setattr__(self, "head", lines)
 
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes."""
-        return len(self.body) + 2 * len(self.head) + 500
+    def size(self, target: Target) -> int:
+        """Bytes that it takes in memory under its key, at most."""
+        fields = 2 * len(self.head) + _FIELD_OVERHEAD * len(self.fields)
+        path, base, media_type, _ = target
+        key = len(path) + len(base) + len(media_type)
+        name = _NAME_OVERHEAD * len(self.original.identifier.name)  # and the path of its file
+        return len(self.body) + fields + key + name + _OVERHEAD
 
 
-Answers = MemoryTier[Target, Answer]
+Answers = MemoryCache[Target, Answer]
+
+
+def open_answers(max_bytes: int) -> Answers:
+    """The response cache."""
+    return MemoryCache(max_bytes, _SECONDS)
 
 
 class AtHand:
@@ -102,6 +109,10 @@ class AtHand:
 
     def __repr__(self) -> str:
         return f"<AtHand below {self.root_path or '/'}>"
+
+    def mounted(self, scope: Scope) -> Scope:
+        """A scope with what stands in front of all paths."""
+        return mounted(scope, self.root_path) if self.root_path else scope
 
     def find(self, provided: Services, scope: Scope, target: Target) -> Answer | None:
         """The answer to a request, if it or what it is made of is in memory; None for all else."""
@@ -126,7 +137,7 @@ class AtHand:
         outdated: Original | None = scope.pop(_OUTDATED, None)
         if outdated is not None:
             if not await provided.originals.is_current(outdated):
-                provided.answers.drop(target)
+                provided.answers.remove(target)
                 return None
             ask_again(scope)
             answer = self.find(provided, scope, target)
@@ -149,9 +160,9 @@ class AtHand:
         began = time.perf_counter()
         provided: Services = app.state.services
         if self.root_path:
-            scope["root_path"] = self.root_path
-        target = _target(scope)
-        answer = self.find(provided, scope, target)
+            scope.update(mounted(scope, self.root_path))
+        target = _target(provided, scope)
+        answer = None if target is None else self.find(provided, scope, target)
         if answer is None:
             scope[_MISSED] = True
             return None
@@ -185,14 +196,16 @@ class Hot:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
-        if self._at_hand.root_path:
-            scope = {**scope, "root_path": self._at_hand.root_path}
+        scope = self._at_hand.mounted(scope)
         if scope["type"] != "http" or not _may_be_answered(scope):
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
         provided: Services = scope["app"].state.services
-        target = _target(scope)
+        target = _target(provided, scope)
+        if target is None:
+            await self._app(scope, receive, send)
+            return
         looked_for = scope.get(_MISSED, False)  # before the application was asked at all
         answer = None if looked_for else self._at_hand.find(provided, scope, target)
         answer = answer or await self._at_hand.look_for(provided, scope, target)
@@ -268,7 +281,7 @@ class _Keeper:
             if complete and (body or self._empty):  # the answer to a HEAD has none
                 fields = _again(self._fields)
                 answer = Answer(fields, body, tag, modified, original, kind, "memory")
-                self._answers.put(self._target, answer, answer.size)
+                self._answers.put(self._target, answer, answer.size(self._target))
 
 
 def _again(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
@@ -280,17 +293,29 @@ def _again(fields: Iterable[tuple[bytes, bytes]]) -> Fields:
     ]
 
 
-def _target(scope: Scope) -> Target:
-    deciding = tuple(field for field in scope["headers"] if field[0] in _DECIDING)
-    forwarded = any(name.startswith(b"x-") for name, _ in deciding)
-    peer = scope["client"][0] if forwarded and scope.get("client") else None
-    return scope["raw_path"], scope["scheme"], deciding, peer
+def _target(provided: Services, scope: Scope) -> Target | None:
+    """The key of a request; None for those that are refused."""
+    try:
+        base = provided.addressing.base_of(scope)
+        return scope["raw_path"], base, _variant(scope), by_proxy(scope, provided)
+    except IiifServerError:
+        return None  # the routes say why
 
 
 def _remembered(provided: Services, target: Target, answer: Answer | None) -> Answer | None:
     if answer is not None:
-        provided.answers.put(target, answer, answer.size)
+        provided.answers.put(target, answer, answer.size(target))
     return answer
+
+
+def _variant(scope: Scope) -> str:
+    """The media type that is negotiated; empty where the answer does not depend on `Accept`."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    if not path.endswith(_INFORMATION):
+        return ""
+    prefixes = [prefix for prefix in NEGOTIABLE if prefix and path.startswith(f"{prefix}/")]
+    versions = NEGOTIABLE[prefixes[0] if prefixes else ""]
+    return negotiate(accept_of(scope["headers"]), versions).media_type
 
 
 def _open_tile(asked: Asked) -> Answer | None:

@@ -155,7 +155,7 @@ class _Call:
     def base_uri(self) -> str:
         """The image's URI in the form in which the client wrote it, fit to stand in a header."""
         identifier = quote(self.written, safe=SAFE_IN_URIS)
-        return f"{self.provided.addressing.base(self.request)}{self.prefix}/{identifier}"
+        return f"{self.provided.addressing.base(self.request, self.prefix)}/{identifier}"
 
     def caching(self, permission: Permission) -> dict[str, str]:
         """The header that says for how long clients may keep what they get."""

@@ -27,7 +27,7 @@ from iiif_server.pages.facts import facts
 from iiif_server.pages.files import PageFile
 from iiif_server.pages.paging import FIRST_ROWS, Place, Shown, page_of, parse_place, place_of
 from iiif_server.pages.rendering import STATIC_PREFIX, Viewed
-from iiif_server.routes.addresses import written_identifier
+from iiif_server.routes.addresses import root_path_of, written_identifier, written_path
 from iiif_server.routes.conditional import is_not_modified
 from iiif_server.routes.headers import SAFE_IN_URIS, interactive_page
 from iiif_server.routes.image_api import base_uri_answer
@@ -176,9 +176,9 @@ async def _page_of_image(call: _Call, identifier: str) -> Response:
     async def page() -> Response:
         written = written_identifier(request, call.prefix, 1, identifier)
         if call.version is V2:  # what it shows is the same
-            base = provided.addressing.base(request)
+            base = provided.addressing.base(request, V3.path)
             query = f"?{request.url.query}" if request.url.query else ""
-            target = f"{base}{V3.path}/{_in_header(written)}/{call.kind}{query}"
+            target = f"{base}/{_in_header(written)}/{call.kind}{query}"
             return RedirectResponse(target, status_code=303)
         return await _viewer(call, written)
 
@@ -211,9 +211,8 @@ async def for_people(
 
 def root_of(request: Request) -> str:
     """What leads from a page to the front page: `./`, `../` and so on."""
-    path = request.scope.get("raw_path") or request.scope["path"].encode()
-    inner = path.removeprefix(request.scope.get("root_path", "").encode())
-    return "../" * (inner.count(b"/") - 1) or "./"
+    inner = written_path(request.scope).removeprefix(root_path_of(request.scope))
+    return "../" * (inner.count("/") - 1) or "./"
 
 
 async def _opening(request: Request, provided: Services, text: str) -> Response:

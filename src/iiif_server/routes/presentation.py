@@ -129,7 +129,7 @@ def documents_router() -> APIRouter:
             found.setdefault(one.permission.identifier, one)
         seen = list(found.values())
         named = ",".join(quote(one.written, safe="/:") for one in seen)
-        return _manifest(request, provided, f"{place.base}/{MANIFEST}?identifiers={named}", seen)
+        return _manifest(request, provided, f"{place.base()}/{MANIFEST}?identifiers={named}", seen)
 
     @router.get(
         f"/{COLLECTION}",
@@ -179,9 +179,8 @@ class _Place:
     provided: Services
     prefix: str
 
-    @property
-    def base(self) -> str:
-        return self.provided.addressing.base(self.request)
+    def base(self, version: str = "") -> str:
+        return self.provided.addressing.base(self.request, version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +215,11 @@ async def _see(place: _Place, written: str) -> _Seen:
         header = await provided.headers.of(original)
     named = quote(written, safe=SAFE_IN_URIS)
     prefix = V3.path if place.prefix else ""
-    base_uri = f"{place.base}{prefix}/{named}"
+    base_uri = f"{place.base(prefix)}/{named}"
     offered = provided.offer(identifier.type, header)
     picture = Picture(
         base_uri=base_uri,
-        services=level_2(base_uri, f"{place.base}{V2.path}/{named}"),
+        services=level_2(base_uri, f"{place.base(V2.path)}/{named}"),
         label=_label(provided, identifier),
         dimensions=header.dimensions,
         limits=offered.limits,

@@ -93,6 +93,13 @@ class PyramidFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ForwardedHeaderIgnored:
+    """A trusted proxy sent a forwarded header with a malformed value; logged once a header."""
+
+    header: str
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsReloaded:
     """Newer settings have taken effect; `needs_restart` are those changed ones that have not."""
 
@@ -251,6 +258,7 @@ Event = (
     | BecameUnready
     | Fetched
     | FetchFailed
+    | ForwardedHeaderIgnored
     | Rendered
     | RenderFailed
     | PyramidFailed

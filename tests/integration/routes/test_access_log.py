@@ -13,7 +13,7 @@ from iiif_server.pipeline.pyramids import PyramidOptions
 from iiif_server.telemetry.events import Event, Rendered
 from iiif_server.telemetry.logs import JsonFormatter, LineFormatter
 from iiif_server.telemetry.requests import CURRENT
-from support.apps import Server, picture, running_app, settings_below
+from support.apps import LOOPBACK, Server, picture, running_app, settings_below
 
 TILE = "/disk:large.jpg/256,128,128,128/128,128/0/default.jpg"
 SMALL = "/disk:pic.jpg/full/90,/0/default.jpg"
@@ -26,6 +26,7 @@ async def server(tmp_path: Path) -> AsyncIterator[Server]:
         types={"disk": {"source": "disk"}},
         cache=CacheOptions.model_validate({"memory_bytes": 10_000_000}),
         pyramids=PyramidOptions(min_pixels=100_000, tile_size=128),
+        trusted_proxies=LOOPBACK,
     )
     async with running_app(settings) as server:
         server.put("disk", "pic.jpg", picture())

@@ -1,6 +1,7 @@
 """Headers that cost much where they are read carelessly."""
 
 import http.cookies
+import tracemalloc
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,7 +9,15 @@ import pytest
 import pytest_asyncio
 
 from iiif_server.routes.limits import MAX_HEADER_BYTES, MAX_HEADER_FIELDS
-from support.apps import Server, assert_problem, picture, running_app, settings_below
+from support.apps import (
+    LOOPBACK,
+    Server,
+    assert_problem,
+    picture,
+    running_app,
+    scope_of,
+    settings_below,
+)
 
 IMAGE = b"/disk:pic.jpg/full/90,/0/default.jpg"
 INFORMATION = b"/disk:pic.jpg/info.json"
@@ -71,3 +80,72 @@ async def test_the_bounds_of_a_request_are_exact(server: Server, target: bytes) 
             assert answer.status_code == status
         else:
             assert_problem(answer, status)
+
+
+@pytest.mark.parametrize("memory", [0, 2_500_000])
+@pytest.mark.parametrize(
+    ("name", "requests"),
+    [(b"accept", 20_000), (b"x-forwarded-prefix", 1000), (b"x-accel", 1000), (b"x-any", 1000)],
+)
+async def test_no_number_of_long_headers_takes_memory(
+    name: bytes, requests: int, memory: int, tmp_path: Path
+) -> None:
+    settings = settings_below(
+        tmp_path,
+        types={"disk": {"source": "disk"}},
+        cache={"memory_bytes": memory},
+        trusted_proxies=LOOPBACK,
+    )
+    async with running_app(settings) as server:
+        server.put("disk", "pic.jpg", picture())
+        for target in (IMAGE, INFORMATION):
+            await server.get_raw(target)
+        direct, sent = server.app.state.direct, 0
+        tracemalloc.start()
+        try:
+            for number in range(requests):
+                target = IMAGE if number % 2 else INFORMATION
+                headers = [(b"host", b"test"), (name, b"*/*," + b"%d" % number * 6200)]
+                direct(scope_of(target.decode()) | {"headers": headers})
+                sent += len(headers[1][1])
+            grown, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert sent > requests * 15_000
+        assert grown < 2_500_000
+        assert len(server.services.answers) <= 2
+
+
+async def test_the_size_that_is_counted_is_what_answers_take(tmp_path: Path) -> None:
+    settings = settings_below(
+        tmp_path, types={"disk": {"source": "disk"}}, cache={"memory_bytes": 100_000_000}
+    )
+    async with running_app(settings) as server:
+        server.put("disk", "pic.jpg", picture())
+        await server.get_raw(IMAGE)
+        tracemalloc.start()
+        try:
+            for number in range(300):  # each in its own name, which is part of the key
+                await server.get_raw(IMAGE, [(b"host", b"h%d.example" % number)])
+            grown, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        stats = server.services.answers.stats
+        assert stats.entries == 301
+        assert grown <= stats.size
+
+
+async def test_images_do_not_depend_on_what_is_accepted(tmp_path: Path) -> None:
+    settings = settings_below(
+        tmp_path, types={"disk": {"source": "disk"}}, cache={"memory_bytes": 10_000_000}
+    )
+    async with running_app(settings) as server:
+        server.put("disk", "pic.jpg", picture())
+        for accept in (b"image/avif,*/*;q=0.8", b"image/webp", b"text/html"):
+            await server.get_raw(IMAGE, [(b"host", b"test"), (b"accept", accept)])
+        assert server.services.answers.stats.entries == 1
+        assert server.services.answers.stats.hits == 2
+        for accept in (b"*/*", b"application/json", b"text/html, */*;q=0.1"):
+            await server.get_raw(INFORMATION, [(b"host", b"test"), (b"accept", accept)])
+        assert server.services.answers.stats.entries == 2
+        assert server.services.answers.stats.hits == 4

@@ -16,6 +16,7 @@ from iiif_server.pipeline.body import Body
 from iiif_server.pipeline.pyramids import PyramidOptions
 from iiif_server.sources.fetching import FetchOptions
 from support.apps import (
+    LOOPBACK,
     Server,
     assert_problem,
     lasting,
@@ -23,6 +24,7 @@ from support.apps import (
     opened,
     picture,
     running_app,
+    scope_of,
     settings_below,
 )
 
@@ -98,7 +100,7 @@ async def test_image_information_is_kept_by_what_was_accepted(tmp_path: Path) ->
 
 
 async def test_each_name_of_the_server_has_its_own_answers(tmp_path: Path) -> None:
-    async with serving(tmp_path) as server:
+    async with serving(tmp_path, trusted_proxies=LOOPBACK) as server:
         for path in (IMAGE, "/disk:pic.jpg/info.json", TILE, TILE):
             for host in ("one.example", "two.example", "one.example"):
                 response = await server.get(path, Host=host)
@@ -320,20 +322,6 @@ async def test_after_the_information_of_an_image_its_tiles_are_found_without_rou
         assert server.app.state.direct(scope_of(path)) is None
         await server.get_raw(f"{prefix}/disk:large.jpg/info.json".encode())
         assert server.app.state.direct(scope_of(path)) is not None
-
-
-def scope_of(path: str) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "http_version": "1.1",
-        "method": "GET",
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": [(b"host", b"test")],
-        "client": ("127.0.0.1", 50_000),
-    }
 
 
 async def test_other_requests_for_a_known_image_go_to_the_routes(tmp_path: Path) -> None:
