@@ -1,7 +1,6 @@
 """Everything with the process's lifetime: built here, in order, and closed in reverse."""
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -49,7 +48,7 @@ from iiif_server.workers.admission import Capacity
 from iiif_server.workers.confinement import Confinement, InForce, available
 from iiif_server.workers.lifetime import Lifetime
 from iiif_server.workers.limits import limits_for
-from iiif_server.workers.memory import memory_there_is
+from iiif_server.workers.machine import this_machine, threads_for
 from iiif_server.workers.options import Fencing
 from iiif_server.workers.pool import Setup, WorkerPool
 
@@ -220,10 +219,16 @@ def patient(settings: Settings) -> Settings:
 
 def memory_for_images(settings: Settings) -> int:
     """Bytes that making images may take, over all processes."""
-    return int(settings.limits.memory or memory_there_is() // 2)
+    return int(settings.limits.memory or this_machine().memory // 2)
 
 
-def share_of(settings: Settings, number: int, of: int) -> Settings:
+def threads_of(settings: Settings, cpus: int | None = None) -> int:
+    """Threads of each image worker, on this machine or one with so many CPUs."""
+    processes = settings.image_pool_size
+    return settings.workers.threads or threads_for(cpus or this_machine().cpus, processes)
+
+
+def share_of(settings: Settings, number: int, of: int, cpus: int | None = None) -> Settings:
     """The settings for one of several server processes, the first of which is number 0.
 
     What bounds all of them together is divided among them, each getting one at least.
@@ -236,6 +241,7 @@ def share_of(settings: Settings, number: int, of: int) -> Settings:
     if "image_pool_size" not in settings.model_fields_set:
         images = max(images, 2 * of)  # so that each keeps one free for tiles
     memory = ByteSize(memory_for_images(settings) // of)
+    threads = threads_of(settings.model_copy(update={"image_pool_size": images}), cpus)
     return settings.model_copy(
         update={
             "image_pool_size": part(images),
@@ -243,6 +249,7 @@ def share_of(settings: Settings, number: int, of: int) -> Settings:
             "max_http_fetches": part(settings.max_http_fetches),
             "http_connections": part(settings.http_connections),
             "limits": settings.limits.model_copy(update={"memory": memory}),
+            "workers": settings.workers.model_copy(update={"threads": threads}),
         }
     )
 
@@ -283,7 +290,7 @@ async def _open_pool(
 ) -> WorkerPool:
     size = settings.image_pool_size if name == "image" else settings.size_pool_size
     remembers = settings.image_cache_size_per_process if name == "image" else 0
-    threads = _threads(os.cpu_count() or 1, settings.image_pool_size)
+    threads = threads_of(settings)
     setup = Setup(
         prepare_process,
         (remembers, threads, settings.workers.turbojpeg),
@@ -302,14 +309,6 @@ async def _open_pool(
     stack.push_async_callback(pool.close)
     await pool.open()
     return pool
-
-
-def _threads(cores: int, processes: int) -> int:
-    """How many threads an image process works with, so that one image need not wait for one core.
-
-    Together they are more than there are cores: where all are busy, that costs nothing measurable.
-    """
-    return min(cores, max(2, cores // processes))
 
 
 def _library_file(settings: Settings) -> tuple[Path, ...]:

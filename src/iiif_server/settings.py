@@ -39,6 +39,7 @@ from iiif_server.sources.networks import Networks
 from iiif_server.sources.registry import type_options
 from iiif_server.telemetry.logs import LogFormat
 from iiif_server.telemetry.traces import TracingOptions
+from iiif_server.workers.machine import this_machine
 from iiif_server.workers.options import WorkerOptions
 
 ENV_PREFIX, ENV_CONFIG, ENV_NESTED = PREFIX, CONFIG, NESTED
@@ -106,9 +107,10 @@ class Settings(OptionsModel):
     """Smallest side offered in `sizes` of info.json."""
     size_pool_size: int = Field(default=2, ge=1)
     """Processes that read headers of originals."""
-    image_pool_size: int = Field(default_factory=lambda: (os.cpu_count() or 1) + 1, ge=1)
-    """Processes that make images, for each server process one of which is kept for tiles and small
-    images; default: the number of cores and one more, and two a server process at least."""
+    image_pool_size: int = Field(default_factory=lambda: this_machine().cpus + 1, ge=1, le=10_000)
+    """Worker processes that render images. In each server process one is reserved for tiles and
+    small images. Default: one more than the CPUs of the machine or container, and at least two for
+    each server process."""
     info_cache_size: int = Field(default=1024, ge=1)
     """Headers of originals kept in memory for info.json (LRU)."""
     image_cache_size_per_process: int = Field(default=5, ge=1)

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from iiif_server.context import _threads, memory_for_images, share_of
+from iiif_server.context import memory_for_images, share_of, threads_of
 from iiif_server.reloading import changes
 from iiif_server.settings import Settings
+from iiif_server.workers.machine import threads_for
 
 DIVIDED = ("image_pool_size", "size_pool_size", "max_http_fetches", "http_connections")
 
@@ -55,4 +56,22 @@ def test_what_has_changed_is_named_and_what_needs_a_restart_apart() -> None:
 def test_an_image_process_has_two_threads_or_its_share_of_the_cores(
     cores: int, processes: int, threads: int
 ) -> None:
-    assert _threads(cores, processes) == threads
+    assert threads_for(cores, processes) == threads
+
+
+@pytest.mark.parametrize("of", [2, 3, 5, 16])
+@pytest.mark.parametrize("processes", [1, 2, 5, 33, 65])
+def test_server_processes_have_no_more_threads_for_each_worker_than_one_has(
+    of: int, processes: int
+) -> None:
+    """Threads follow from the workers of all server processes together (fault 10)."""
+    whole = Settings(image_pool_size=processes)
+    for number in range(of):
+        share = share_of(whole, number, of, cpus=64)
+        assert threads_of(share, cpus=64) == threads_of(whole, cpus=64)
+
+
+def test_threads_that_are_set_are_not_divided() -> None:
+    settings = Settings.model_validate({"workers": {"threads": 3}})
+    assert threads_of(settings) == 3
+    assert threads_of(share_of(settings, 1, 2)) == 3

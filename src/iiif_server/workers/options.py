@@ -3,7 +3,7 @@
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import ByteSize, PositiveInt, field_validator
+from pydantic import ByteSize, Field, PositiveInt, field_validator
 
 from iiif_server.options import OptionsModel
 from iiif_server.units import PositiveSize
@@ -25,6 +25,9 @@ class WorkerOptions(OptionsModel):
     `/status`, `required` does not start without all of them, `off` takes none."""
     max_memory: PositiveSize | None = None
     """Most memory one worker may take; unset: what the largest original that is allowed needs."""
+    threads: PositiveInt | None = Field(default=None, le=1024)
+    """Threads of each image worker; unset: the CPUs (of the container) divided by
+    `image_pool_size`, and at least 2 where there are as many."""
     max_jobs: PositiveInt = 10_000
     """Jobs after which a worker is replaced by a fresh one, between two of them."""
     max_resident: PositiveSize = ByteSize(500_000_000)
