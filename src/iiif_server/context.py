@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from iiif_server.routes.readiness import Readiness
 from iiif_server.routes.services import Services
 from iiif_server.routes.signing import Signatures
 from iiif_server.settings import Settings
-from iiif_server.sources.base import Source, Surroundings
+from iiif_server.sources.base import Surroundings
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.registry import build_sources
 from iiif_server.telemetry.events import Event, Observer
@@ -89,11 +89,8 @@ async def open_context(
             ),
         )
         originals = Originals(sources, observer)
-        with suppress(OSError):  # processes are let into folders that are there when they start
-            await asyncio.to_thread(settings.source_path.mkdir, parents=True, exist_ok=True)
-        reach = _reach(settings, sources)
-        header_pool = await _open_pool(stack, settings, observer, "size", reach)
-        reach = replace(reach, derivatives=store.root, incoming=store.incoming)
+        header_pool = await _open_pool(stack, settings, observer, "size", _Reach())
+        reach = _Reach(store.root, store.incoming)
         image_pool = await _open_pool(stack, settings, observer, "image", reach)
         quarantine = Quarantine(settings.limits.quarantine, observer)
         headers = Headers(
@@ -265,24 +262,16 @@ async def fences(settings: Settings) -> InForce:
     Raises ConfigurationError where they require one that is not to be had.
     """
     async with AsyncExitStack() as stack:
-        pool = await _open_pool(stack, settings, lambda _: None, "size", _Reach(()))
+        pool = await _open_pool(stack, settings, lambda _: None, "size", _Reach())
         return pool.in_force
 
 
 @dataclass(frozen=True, slots=True)
 class _Reach:
-    """What the processes of a pool have to open."""
+    """What the processes of a pool may open: no originals, as jobs come with those open."""
 
-    originals: tuple[Path, ...]
     derivatives: Path | None = None
     incoming: Path | None = None
-
-
-def _reach(settings: Settings, sources: Mapping[str, Source[Any]]) -> _Reach:
-    folders = [settings.source_path]
-    for source in sources.values():
-        folders.extend(source.folders())
-    return _Reach(tuple(dict.fromkeys(folder.absolute() for folder in folders)))
 
 
 async def _open_pool(
@@ -334,7 +323,6 @@ def _confinement(
     derivatives, incoming = reach.derivatives, reach.incoming
     return Confinement(
         readable=(
-            *reach.originals,
             *((derivatives.absolute(),) if derivatives else ()),
             *_library_file(settings),
         ),

@@ -105,16 +105,23 @@ def probe(path: Path, max_pixels: int, bounds: Bounds = _ANYTHING) -> ImageHeade
             raise UnsupportedOriginalError("The original is not a regular file.")
     except FileNotFoundError as error:
         raise removed() from error
-    return probe_file(file, max_pixels, bounds)
+    return probe_file(file, max_pixels=max_pixels, bounds=bounds)
 
 
-def probe_file(original: LocalFile, max_pixels: int, bounds: Bounds = _ANYTHING) -> ImageHeader:
-    """The header of one version of an original; nothing is decoded.
+def probe_file(
+    original: LocalFile,
+    descriptor: int | None = None,
+    *,
+    max_pixels: int,
+    bounds: Bounds = _ANYTHING,
+) -> ImageHeader:
+    """The header of one version of an original, by a descriptor if one is given.
 
+    Nothing is decoded.
     Raises what `probe` raises, and OriginalChangedError if another version is there.
     """
     Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
-    with os.fdopen(original.open(), "rb") as file:
+    with os.fdopen(original.open(descriptor), "rb") as file:
         format_ = _recognised(file, bounds)
         try:
             inspect(Subject(file, format_, max_pixels, bounds))

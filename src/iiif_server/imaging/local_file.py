@@ -62,15 +62,16 @@ class LocalFile:
         """When its content was last changed, in nanoseconds since the epoch."""
         return self.version.mtime_ns
 
-    def open(self) -> int:
+    def open(self, given: int | None = None) -> int:
         """A descriptor from which this version is read, and no other file.
 
+        It is a duplicate of the descriptor that is given, if one is; else the path is opened.
         Raises OriginalChangedError if the path leads to another file, or the file has changed;
         RenderFailedError if its disk fails.
         """
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
-            descriptor = os.open(self.path, flags)
+            descriptor = os.open(self.path, flags) if given is None else os.dup(given)
         except FileNotFoundError as error:
             raise removed() from error
         except (PermissionError, NotADirectoryError) as error:  # the server could open it

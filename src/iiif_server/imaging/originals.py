@@ -13,10 +13,10 @@ from iiif_server.imaging.local_file import FileVersion, LocalFile, replaced
 class OpenOriginal:
     """One file, open: what is read is the file that was opened, even if its name is given away."""
 
-    def __init__(self, file: LocalFile) -> None:
+    def __init__(self, file: LocalFile, descriptor: int | None = None) -> None:
         """Raises OriginalChangedError if another version, or nothing, is there."""
         self.file = file
-        self.descriptor = file.open()
+        self.descriptor = file.open(descriptor)
         self._mapped: mmap.mmap | None = None
 
     def __repr__(self) -> str:
@@ -68,14 +68,18 @@ class OpenOriginals:
     def __repr__(self) -> str:
         return f"<OpenOriginals {len(self._open)} of {self._capacity}>"
 
-    def get(self, file: LocalFile) -> OpenOriginal:
-        """The file, open; OriginalChangedError if another version is there by now."""
+    def get(self, file: LocalFile, descriptor: int | None = None) -> OpenOriginal:
+        """The file, open; OriginalChangedError if another version is there by now.
+
+        With the descriptor that the server has opened for this job, if it is given; the path is not
+        looked at then, and may be out of this process's reach.
+        """
         original = self._open.pop(file.path, None)
         if original is not None and (original.file != file or original.changed):
             original.close()
             original = None
         if original is None:
-            original = OpenOriginal(file)
+            original = OpenOriginal(file, descriptor)
         self._open[file.path] = original
         while len(self._open) > self._capacity:
             self._open.popitem(last=False)[1].close()

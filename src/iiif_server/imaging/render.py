@@ -80,25 +80,30 @@ def turbojpeg_report(_: None) -> libturbojpeg.LibraryReport:
     return libturbojpeg.library_report()
 
 
-def render(plan: RenderPlan) -> Rendered:
+def render(plan: RenderPlan, descriptor: int | None = None) -> Rendered:
     """Make the derivative of a plan and write it to its target.
+
+    The original is read by a descriptor if one is given.
 
     Raises DamagedOriginalError, TooMuchMemoryError, or OriginalChangedError if the file is not the
     one planned for.
     """
     stages = Stages()
     with _within_memory():
-        engine, data = _made(plan, stages)
+        engine, data = _made(plan, descriptor, stages)
     if plan.target is None:
         return Rendered(engine, data, None, len(data), stages.seconds)
     refusal = _write(data, plan.target)
     return Rendered(engine, data if refusal else None, refusal, len(data), stages.seconds)
 
 
-def build_part(plan: BuildPlan) -> int:
-    """Make a part of a pyramid; see `build.build`."""
+def build_part(plan: BuildPlan, descriptor: int | None = None) -> int:
+    """Make a part of a pyramid; see `build.build`.
+
+    The original is read by a descriptor if one is given.
+    """
     with _within_memory():
-        original = _process.originals.get(plan.original)
+        original = _process.originals.get(plan.original, descriptor)
         with original.unchanged():
             return build(plan, original)
 
@@ -112,7 +117,7 @@ def _within_memory() -> Iterator[None]:
         raise too_much_memory() from error
 
 
-def _made(plan: RenderPlan, stages: Stages) -> tuple[Engine, bytes]:
+def _made(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Engine, bytes]:
     if plan.level is not None:
         with suppress(OSError, KeyError):  # evicted since it was planned: the original will do
             return Engine.LEVEL, _of_level(plan, plan.level, stages)
@@ -120,7 +125,7 @@ def _made(plan: RenderPlan, stages: Stages) -> tuple[Engine, bytes]:
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
             return Engine.JPEGTRAN, _cut(plan.tile.work, plan.tile.data)
     with stages.measure("open"):
-        original = _process.originals.get(plan.original)
+        original = _process.originals.get(plan.original, descriptor)
     with original.unchanged():
         return _of_original(plan, original, stages)
 

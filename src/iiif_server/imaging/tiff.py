@@ -105,12 +105,16 @@ def stored_tiles(file: BinaryIO) -> StoredTiles | None:
     return StoredTiles(_tile(base), tuple(level for level, _ in found), _jpeg_components(base))
 
 
-def read_tile_tables(original: LocalFile, *, keep_profile: bool) -> Mapping[int, TileTable]:
+def read_tile_tables(
+    original: LocalFile, descriptor: int | None = None, *, keep_profile: bool
+) -> Mapping[int, TileTable]:
     """The tables of the levels of a tiled TIFF, by scale factor; only those that are sound.
+
+    The file is read by a descriptor if one is given.
 
     Raises OriginalChangedError where another version of the file, or none, is there.
     """
-    with os.fdopen(original.open(), "rb") as file:
+    with os.fdopen(original.open(descriptor), "rb") as file:
         size = file.seek(0, 2)
         found = _sound_levels(file)
         profile = bytes(found[0][1].get(_ICC_PROFILE, b"")) if found and keep_profile else b""

@@ -416,15 +416,17 @@ class Derivatives:
         lane = lane_of(resolved.rendition.size.area, cost.bytes, cost.effort)
         try:
             with self._quarantine.guarding(resolved.original, lane):
-                return await self._pool.run(
-                    render,
-                    plan,
-                    timeout=self._render_timeout,
-                    subject=str(resolved.original.file.path),
-                    demand=Demand(lane, cost.bytes),
-                    # What has begun is finished and kept, though the client may have left.
-                    begun=lambda: self._flights.keep(resolved.key),
-                )
+                async with resolved.original.for_worker() as descriptors:
+                    return await self._pool.run(
+                        render,
+                        plan,
+                        timeout=self._render_timeout,
+                        subject=str(resolved.original.file.path),
+                        demand=Demand(lane, cost.bytes),
+                        # What has begun is finished and kept, though the client may have left.
+                        begun=lambda: self._flights.keep(resolved.key),
+                        descriptors=descriptors,
+                    )
         except IiifServerError:
             # A worker that dies of a file that was cut short under it cannot say so.
             await raise_if_changed(resolved.original)

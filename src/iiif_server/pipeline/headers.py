@@ -58,7 +58,10 @@ class Headers:
     async def _read(self, original: Original) -> ImageHeader:
         try:
             with self._quarantine.guarding(original, None), original.kept_open():
-                header = await self._pool.run(self._probe, original.file, timeout=_TIMEOUT)
+                async with original.for_worker() as descriptors:
+                    header = await self._pool.run(
+                        self._probe, original.file, timeout=_TIMEOUT, descriptors=descriptors
+                    )
         except RenderTimedOutError as error:
             raise RenderTimedOutError(
                 f"Reading the header of the original takes longer than {_TIMEOUT:g} seconds."

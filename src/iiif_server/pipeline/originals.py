@@ -5,7 +5,7 @@ import os
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from errno import errorcode
@@ -77,6 +77,24 @@ class Original:
             return
         with self.opened.kept_open():
             yield
+
+    @asynccontextmanager
+    async def for_worker(self) -> AsyncIterator[Sequence[int]]:
+        """The descriptors that a job on this original is given: one, open as long as the context.
+
+        It is opened for this job alone: whoever shares a descriptor shares the place in the file at
+        which the next bytes are read. Raises what opening the file raises, StorageTimedOutError
+        included. Without the threads of a storage there is none, and the path has to do.
+        """
+        threads = self.threads
+        if threads is None:
+            yield ()
+            return
+        descriptor = await threads.run(self.file.open, undo=os.close)
+        try:
+            yield (descriptor,)
+        finally:
+            threads.begin(os.close, descriptor)
 
     def without_file(self) -> "Original":
         """The same to be remembered, when the file is closed."""

@@ -408,15 +408,17 @@ class Pyramids:
         try:
             plan = self._plan(pyramid, part, target.path)
             with self._quarantine.guarding(pyramid.original, Lane.BUILD):
-                length = await self._pool.run(
-                    build_part,
-                    plan,
-                    timeout=self._options.build_timeout,
-                    subject=str(pyramid.original.file.path),
-                    demand=Demand(Lane.BUILD, cost_of_build(plan).bytes),
-                    # What has begun is finished, though the viewer that asked may look elsewhere.
-                    begun=lambda: self._flights.keep(key),
-                )
+                async with pyramid.original.for_worker() as descriptors:
+                    length = await self._pool.run(
+                        build_part,
+                        plan,
+                        timeout=self._options.build_timeout,
+                        subject=str(pyramid.original.file.path),
+                        demand=Demand(Lane.BUILD, cost_of_build(plan).bytes),
+                        # What has begun is finished, though the viewer may look elsewhere by then.
+                        begun=lambda: self._flights.keep(key),
+                        descriptors=descriptors,
+                    )
             whole = target.status.st_size == length
             commit = partial(self._store.commit, key, target, "szi")
             if not whole or await self._store.threads.run(commit, timeout=LONG) is None:

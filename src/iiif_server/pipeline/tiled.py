@@ -109,7 +109,10 @@ class TiledOriginals:
         if threads is None or opened_file is None:
             raise removed()
         with opened_file.kept_open() as descriptor:
-            tables = await self._pool.run(read, original.file, timeout=_TIMEOUT)
+            async with original.for_worker() as descriptors:
+                tables = await self._pool.run(
+                    read, original.file, timeout=_TIMEOUT, descriptors=descriptors
+                )
             own = os.dup(descriptor)
         opened = _OpenOriginal(own, original.file.version, threads, tables)
         # Not here: closing a file of a network mount may take as long as opening one.

@@ -109,14 +109,6 @@ class Source(ABC, Generic[Options]):
         del folder
         raise FolderNotFoundError
 
-    def folders(self) -> tuple[Path, ...]:
-        """Where the files that `hold` gives are, behind any links: the type's own folder.
-
-        The processes that read originals can open nothing else, so a source that has its files
-        elsewhere says so here; what is below `source_path` can always be read.
-        """
-        return (self.surroundings.folder,)
-
     def problems(self) -> list[str]:
         """What an operator would have to mend before this type can serve; for `check`."""
         return []
