@@ -1,6 +1,7 @@
 """A source from a package that is none of ours, found by its entry point."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -93,6 +94,37 @@ def test_images_of_a_plug_in_are_served(tmp_path: Path) -> None:
         )
         assert httpx.get(f"{process.base}/disk:pic.jpg/info.json").status_code == 200
         assert process.status()["types"]["art"] == "drawn"
+
+
+def test_the_plug_in_of_the_documentation_works_as_it_is_printed(tmp_path: Path) -> None:
+    """Copied letter by letter, with originals in a folder that no setting names."""
+    page = (Path(__file__).parents[3] / "docs" / "plugins.md").read_text()
+    code, entry_points, settings = re.findall(r"```(?:python|toml)\n(.*?)```", page, re.DOTALL)[:3]
+    catalogue, elsewhere = tmp_path / "plates.csv", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "plate 1.jpg").write_bytes(picture())
+    catalogue.write_text(f"1,{elsewhere}/plate 1.jpg\n2,{elsewhere}/none.jpg\n")
+    folder = tmp_path / "site"
+    information = folder / "my_package-1.0.dist-info"
+    information.mkdir(parents=True)
+    (folder / "my_package.py").write_text(code)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1\n")
+    group = entry_points.replace('[project.entry-points."iiif_server.sources"]', "")
+    (information / "entry_points.txt").write_text("[iiif_server.sources]" + group.replace('"', ""))
+    config = Path(configuration(tmp_path, ""))
+    config.write_text(
+        config.read_text().replace("[types.art]\n", "")
+        + settings.replace("/srv/plates.csv", str(catalogue))
+    )
+    (tmp_path / "source" / "disk").mkdir(parents=True)
+    with running_process(
+        "--config", str(config), environment={"PYTHONPATH": str(folder)}
+    ) as process:
+        image = httpx.get(f"{process.base}/plates:1/full/32,/90/default.png")
+        assert (image.status_code, image.headers["content-type"]) == (200, "image/png")
+        assert httpx.get(f"{process.base}/plates:1/full/max/0/default.jpg").content == picture()
+        for missing in ("plates:2", "plates:3"):
+            assert httpx.get(f"{process.base}/{missing}/info.json").status_code == 404
 
 
 @pytest.mark.parametrize(
