@@ -258,6 +258,38 @@ def jp2_with_style(data: bytes, place: int, value: int) -> bytes:
     return bytes(changed)
 
 
+def jp2_segment(marker: int, content: bytes) -> bytes:
+    """A marker segment of a codestream."""
+    return struct.pack(">HH", marker, len(content) + 2) + content
+
+
+def jp2_style(
+    block: tuple[int, int], levels: int = 5, layers: int = 1, precinct: int | None = None
+) -> bytes:
+    """The content of a COD segment; sides are exponents of 2."""
+    precincts = b"" if precinct is None else bytes([precinct << 4 | precinct]) * (levels + 1)
+    spatial = bytes([levels, block[0] - 2, block[1] - 2, 0, 1])
+    return struct.pack(">BBHB", precinct is not None, 0, layers, 0) + spatial + precincts
+
+
+def jp2_of_blocks(
+    side: int, style: bytes, *, components: int = 3, tile: int | None = None, of_tiles: bytes = b""
+) -> bytes:
+    """A codestream of a square image whose packets are all empty; `of_tiles` is in each tile's
+    header."""
+    tile = tile or side
+    size = struct.pack(">HIIIIIIIIH", 0, side, side, 0, 0, tile, tile, 0, 0, components)
+    levels = style[5]
+    steps = bytes([0x40]) + bytes([8 << 3]) * (3 * levels + 1)
+    data = jp2_segment(0xFF51, size + bytes([7, 1, 1]) * components)
+    data = b"\xff\x4f" + data + jp2_segment(0xFF52, style) + jp2_segment(0xFF5C, steps)
+    content = of_tiles + b"\xff\x93" + bytes(64)
+    for number in range((-(-side // tile)) ** 2):
+        head = struct.pack(">HHHIBB", 0xFF90, 10, number, 12 + len(content), 0, 1)
+        data += head + content
+    return data + b"\xff\xd9"
+
+
 def jp2_with_precincts(levels: int = 5) -> bytes:
     """A codestream of one tile of 4096 x 4096 pixels that says its precincts are 1 x 1."""
     data = jp2_with_size(jp2_stream(), width=4096, height=4096, tile_width=4096, tile_height=4096)

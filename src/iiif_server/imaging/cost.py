@@ -93,7 +93,7 @@ def cost_of_build(plan: BuildPlan) -> Cost:
     """What making a part of a pyramid takes."""
     header, area = plan.header, plan.header.stored.area
     shrink = first_reduced(header) // 2 if plan.part is Part.REDUCED else 1
-    decoding = _decoding(header, shrink, header.stored.height)
+    decoding = _sum(_decoding(header, shrink, header.stored.height), _needs(header))
     turned = 0 if header.orientation == UPRIGHT else _RGB * area // shrink**2
     bytes_ = decoding.bytes + turned + _tiles_bytes(area // shrink**2)
     if plan.part is Part.REDUCED:
@@ -125,7 +125,7 @@ def _of_jpegtran(header: ImageHeader, work: Work) -> Cost:
     each, whole, cut = _coefficient_bytes(header), header.stored.area, work.box.dimensions.area
     turned = work.turn != UPRIGHT
     held = each * max(whole, 2 * cut if turned else 0)
-    return Cost(_ALWAYS + held + cut, 2 * whole + (5 if turned else 2) * cut)
+    return Cost(_ALWAYS + held + cut, 2 * whole + (5 if turned else 2) * cut + header.needs.effort)
 
 
 def _of_level(work: Work, plan: RenderPlan) -> Cost:
@@ -142,7 +142,13 @@ def _of_raster(header: ImageHeader, work: Work, encoding: EncodingOptions) -> Co
         decoding = _tiled(header, work)
     else:
         decoding = _decoding(header, work.shrink, work.box.y + work.box.height)
-    return _sum(Cost(_ALWAYS, 0), decoding, _working(work, encoding, _bands(header)))
+    return _sum(
+        Cost(_ALWAYS, 0), _needs(header), decoding, _working(work, encoding, _bands(header))
+    )
+
+
+def _needs(header: ImageHeader) -> Cost:
+    return Cost(header.needs.bytes, header.needs.effort)
 
 
 def _tiled(header: ImageHeader, work: Work) -> Cost:

@@ -2,8 +2,7 @@
 
 import os
 import stat
-import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +21,7 @@ from iiif_server.imaging.blame import refusal
 from iiif_server.imaging.inspection.bounds import Bounds
 from iiif_server.imaging.inspection.files import inspect
 from iiif_server.imaging.inspection.jpeg import first_scan
+from iiif_server.imaging.inspection.needs import Needs
 from iiif_server.imaging.inspection.subject import Subject
 from iiif_server.imaging.local_file import LocalFile, removed
 from iiif_server.imaging.signatures import SIGNATURE_BYTES, OriginalFormat, recognise
@@ -61,6 +61,9 @@ class JpegFacts:
     """What the coefficients of one pixel take in memory, rounded up: 3 for 4:2:0, 6 for 4:4:4."""
 
 
+_NONE = Needs()
+
+
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
     """Format, dimensions and colour of an original."""
@@ -81,6 +84,8 @@ class ImageHeader:
     """What a tiled TIFF holds beside, or in place of, one piece."""
     pixel_bytes: int = 4
     """What one pixel takes when it is decoded: 3 for RGB, 6 where its samples have 16 bits."""
+    needs: Needs = _NONE
+    """What it demands of its decoder beside the pixels."""
     interleaved: bool = False
     """Whether all has to be read before the first row is whole: progressive JPEG, Adam7 PNG."""
 
@@ -123,13 +128,14 @@ def probe_file(
     Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
     with os.fdopen(original.open(descriptor), "rb") as file:
         format_ = _recognised(file, bounds)
+        needs = _NONE
         try:
-            inspect(Subject(file, format_, max_pixels, bounds))
+            needs = inspect(Subject(file, format_, max_pixels, bounds))
             file.seek(0)
-            header = _read(file, format_)
+            header = _read(file, format_, needs)
         except UnidentifiedImageError as error:
             if format_ is OriginalFormat.TIFF:
-                return _checked(_read_tiff_otherwise(file), max_pixels)
+                return _checked(replace(_read_tiff_otherwise(file), needs=needs), max_pixels)
             raise _damaged(format_) from error
         except IiifServerError:
             raise
@@ -176,7 +182,7 @@ def _checked(header: ImageHeader, max_pixels: int) -> ImageHeader:
     return header
 
 
-def _read(file: BinaryIO, format_: OriginalFormat) -> ImageHeader:
+def _read(file: BinaryIO, format_: OriginalFormat, needs: Needs) -> ImageHeader:
     with Image.open(file, formats=[format_]) as image:
         if image.mode in _UNSUPPORTED_MODES:
             raise UnsupportedOriginalError(
@@ -203,10 +209,11 @@ def _read(file: BinaryIO, format_: OriginalFormat) -> ImageHeader:
             transparent=image.mode in _ALPHA_MODES or "transparency" in image.info,
             profile=profile,
             profile_bytes=profile_bytes,
-            max_shrink=tiles.contiguous if tiles else _max_shrink(file, format_),
+            max_shrink=tiles.contiguous if tiles else _max_shrink(format_, needs),
             jpeg=_jpeg_facts(image, file) if format_ is OriginalFormat.JPEG else None,
             tiles=tiles,
             pixel_bytes=_pixel_bytes(image),
+            needs=needs,
             interleaved=bool(image.info.get("progressive") or image.info.get("interlace")),
         )
 
@@ -285,28 +292,10 @@ def classify_profile(icc: bytes, mode: str) -> Profile:
     return Profile.SRGB if description.startswith("sRGB") else Profile.OTHER
 
 
-def _max_shrink(file: BinaryIO, format_: OriginalFormat) -> int:
+def _max_shrink(format_: OriginalFormat, needs: Needs) -> int:
     if format_ is OriginalFormat.JPEG:
         return 8
-    if format_ is OriginalFormat.JPEG2000:
-        return 1 << min(_decomposition_levels(file), 5)
-    return 1
-
-
-def _decomposition_levels(file: BinaryIO) -> int:
-    """How often a JPEG 2000 codestream can be halved (ISO 15444-1, A.6.1); 0 if it does not say."""
-    file.seek(0)
-    start = file.read(65_536)
-    position = start.find(b"\xff\x4f\xff\x51")  # SOC, SIZ: where the codestream begins
-    if position < 0:
-        return 0
-    position += 2
-    while position + 10 <= len(start):
-        marker, length = struct.unpack_from(">HH", start, position)
-        if marker == 0xFF52:  # noqa: PLR2004 - COD
-            return start[position + 9]
-        position += 2 + length
-    return 0
+    return 1 << min(needs.levels, 5)
 
 
 def _jpeg_facts(image: Image.Image, file: BinaryIO) -> JpegFacts:

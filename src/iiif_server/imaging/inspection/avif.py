@@ -1,6 +1,7 @@
 """AVIF: the items of a picture and the samples of a sequence, by their boxes (ISO 23008-12)."""
 
 from iiif_server.imaging.inspection.boxes import Box, boxes
+from iiif_server.imaging.inspection.needs import Needs
 from iiif_server.imaging.inspection.subject import MOST_METADATA, Subject
 
 _MOST_ITEMS = 2_000
@@ -10,7 +11,7 @@ _NESTED = frozenset({b"iprp", b"ipco", b"moov", b"trak", b"mdia", b"minf", b"stb
 _DEEPEST = 8
 
 
-def inspect(subject: Subject) -> None:
+def inspect(subject: Subject) -> Needs:
     """Refuse an AVIF that is too much: of pixels, items, frames or metadata."""
     subject.check_read_whole()
     for box in boxes(subject, 0, subject.size):
@@ -20,6 +21,7 @@ def inspect(subject: Subject) -> None:
         elif box.name == b"moov":
             subject.check(box.end - box.offset, MOST_METADATA, "bytes of metadata")
             _look_into(subject, box, 1)
+    return Needs(bytes=subject.size)  # the decoder takes it whole
 
 
 def _look_into(subject: Subject, parent: Box, depth: int) -> None:

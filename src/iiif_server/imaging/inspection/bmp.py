@@ -1,5 +1,6 @@
 """BMP: the header, of whichever age."""
 
+from iiif_server.imaging.inspection.needs import Needs
 from iiif_server.imaging.inspection.subject import Subject
 
 _HEADER = 14
@@ -13,17 +14,17 @@ _MOST_RUN_LENGTH_PIXELS = 16_000_000
 _MOST_COLOURS = 256
 
 
-def inspect(subject: Subject) -> None:
+def inspect(subject: Subject) -> Needs:
     """Refuse a BMP that is too much: of pixels, or of steps to decode them."""
     start = subject.numbers("<II", 10)
     if start is None:
-        return
+        return Needs()
     offset, header = start
     if header not in _HEADERS:
         raise subject.damaged("its header is of no kind that there is")
     numbers = subject.numbers("<HHHH" if header == _CORE else "<iiHHI", _HEADER + 4)
     if numbers is None:
-        return
+        return Needs()
     width, height, _, bits = numbers[:4]
     compression = _RAW if header == _CORE else numbers[4]
     height = abs(height)  # negative: its rows go down
@@ -40,6 +41,7 @@ def inspect(subject: Subject) -> None:
         subject.check_long_enough(offset + (height - 1) * row + -(-width * bits // 8))
     else:
         raise subject.unsupported("is compressed in an unusual way")
+    return Needs()
 
 
 def _check_colours(subject: Subject) -> None:

@@ -3,20 +3,23 @@
 from collections.abc import Callable
 
 from iiif_server.imaging.inspection import avif, bmp, gif, jpeg, jpeg2000, png, tiff, webp
+from iiif_server.imaging.inspection.needs import Needs
 from iiif_server.imaging.inspection.subject import Subject
 from iiif_server.imaging.signatures import OriginalFormat
 
 
-def inspect(subject: Subject) -> None:
-    """Refuse what is too much for a decoder, or too little to be an image.
+def inspect(subject: Subject) -> Needs:
+    """What a file demands of its decoder beside its pixels.
+
+    Refuses what is too much for a decoder, or too little to be an image.
 
     Reads little, decodes nothing, and takes what a file says for what it is: numbers of a stranger.
     What it lets pass may still be damaged. Raises OriginalRefusedError.
     """
-    _INSPECTIONS[subject.format](subject)
+    return _INSPECTIONS[subject.format](subject)
 
 
-_INSPECTIONS: dict[OriginalFormat, Callable[[Subject], None]] = {
+_INSPECTIONS: dict[OriginalFormat, Callable[[Subject], Needs]] = {
     OriginalFormat.JPEG: jpeg.inspect,
     OriginalFormat.PNG: png.inspect,
     OriginalFormat.TIFF: tiff.inspect,

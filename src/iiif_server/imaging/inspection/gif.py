@@ -2,6 +2,7 @@
 
 from math import prod
 
+from iiif_server.imaging.inspection.needs import Needs
 from iiif_server.imaging.inspection.subject import Subject
 
 _FIRST = 13
@@ -18,12 +19,12 @@ _MOST_PIXELS = 100_000_000
 """Pixels of a frame, which the decoder holds whole and more than once."""
 
 
-def inspect(subject: Subject) -> None:
+def inspect(subject: Subject) -> Needs:
     """Refuse a GIF that is too much: of pixels on its screen or outside, or of frames."""
     subject.check_read_whole()
     numbers = subject.numbers("<HHB", 6)
     if numbers is None:
-        return
+        return Needs()
     width, height, flags = numbers
     subject.check_size(width, height)
     blocks = _Blocks(subject)
@@ -37,7 +38,7 @@ def inspect(subject: Subject) -> None:
             subject.check_frames(frames)
             position = blocks.end(_frame(subject, position + 1, (width, height), first=frames == 1))
         else:  # the trailer, the file's end, or what nobody reads on from
-            return
+            return Needs(bytes=subject.size)  # the decoder takes it whole
 
 
 def _frame(subject: Subject, position: int, screen: tuple[int, int], *, first: bool) -> int:

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from iiif_server.imaging.inspection.needs import Needs
 from iiif_server.imaging.inspection.subject import MOST_METADATA, Subject
 
 _MOST_SEGMENTS = 5_000
@@ -42,22 +43,24 @@ class _Frame:
     progressive: bool
     least: int
     """Bytes that one scan has at least, if it has all of the image."""
+    pixels: int = 0
 
 
-def inspect(subject: Subject) -> None:
+def inspect(subject: Subject) -> Needs:
     """Refuse a JPEG that is too much: of pixels, of metadata, or of scans."""
     frame = None
     metadata = 0
     for segment in _segments(subject):
         if segment.marker == _SOS:
-            _check_scans(subject, frame, segment)
-            return
+            scans = _check_scans(subject, frame, segment)
+            return Needs(effort=(scans - 1) * frame.pixels if frame is not None else 0)
         if segment.marker in _FRAMES:
             if frame is not None:
                 raise subject.damaged("it has two frame headers")
             frame = _frame(subject, segment)
         metadata += segment.length
         subject.check(metadata, MOST_METADATA, "bytes of metadata")
+    return Needs()
 
 
 def first_scan(subject: Subject) -> int:
@@ -126,20 +129,20 @@ def _frame(subject: Subject, segment: _Segment) -> _Frame | None:
         down = max(vertical for _, vertical in sampling) * _BLOCK
         least = -(-width // across) * -(-height // down) // 8
         subject.check_long_enough(least)
-    return _Frame(components, segment.marker in _PROGRESSIVE, least)
+    return _Frame(components, segment.marker in _PROGRESSIVE, least, width * height)
 
 
-def _check_scans(subject: Subject, frame: _Frame | None, first: _Segment) -> None:
-    """Refuse more scans than are read, and a first one that is too short for the image.
+def _check_scans(subject: Subject, frame: _Frame | None, first: _Segment) -> int:
+    """Refuse more scans than are read, and a first one that is too short; how many there are.
 
     A decoder reads one scan, and keeps none of it, if that holds everything. Otherwise it makes
     room for the whole image before it finds out what there is of it.
     """
     in_first = subject.at(first.offset, 1)
     if frame is None or not in_first:
-        return
+        return 1
     if not frame.progressive and in_first[0] == frame.components:
-        return
+        return 1
     scans, start = 1, first.offset + first.length
     for index, segment in enumerate(_segments_between_scans(subject, start)):
         if index == 0 and segment.offset - start < frame.least:
@@ -147,6 +150,7 @@ def _check_scans(subject: Subject, frame: _Frame | None, first: _Segment) -> Non
         if segment.marker == _SOS:
             scans += 1
             subject.check(scans, subject.bounds.scans, "progressive scans")
+    return scans
 
 
 def _segments_between_scans(subject: Subject, start: int) -> Iterator[_Segment]:

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from iiif_server.imaging.inspection.needs import Needs
 from iiif_server.imaging.inspection.subject import MOST_METADATA, Subject
 
 _FIRST = 8
@@ -29,12 +30,12 @@ class _Chunk:
     length: int
 
 
-def inspect(subject: Subject) -> None:
+def inspect(subject: Subject) -> Needs:
     """Refuse a PNG that is too much: of pixels, of metadata, or of what that unpacks to."""
     metadata = 0
     for index, chunk in enumerate(_chunks(subject)):
         if chunk.name == b"IDAT":
-            return
+            break
         if (chunk.name == b"IHDR") is not (index == 0):
             raise subject.damaged("its chunks are out of order")
         if chunk.name == b"IHDR":
@@ -43,6 +44,7 @@ def inspect(subject: Subject) -> None:
         metadata += chunk.length
         subject.check(metadata, MOST_METADATA, "bytes of metadata")
         _check_unpacked(subject, chunk)
+    return Needs(bytes=metadata)
 
 
 def _chunks(subject: Subject) -> Iterator[_Chunk]:

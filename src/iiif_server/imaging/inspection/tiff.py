@@ -1,15 +1,21 @@
 """TIFF and BigTIFF: the chain of directories, and what the first of them says (TIFF 6.0)."""
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from iiif_server.imaging.inspection.needs import Needs
 from iiif_server.imaging.inspection.subject import MOST_BLOCK, Subject
 
 _BIG = 43
 _MOST_TAGS = 4_096
 _MOST_PIECES = 1 << 20
 """Strips or tiles."""
+_PIECE_BYTES = 32
+"""What a decoder holds of each."""
+_MOST_READ = 64
+"""Directories that are read: of the main chain, and below the first (imaging/tiff.py)."""
 _MOST_PIECE_BYTES = 256 << 20
 """Bytes of one tile, unpacked: decoders hold it whole."""
 _MOST_TAG_BYTES = 512 << 20
@@ -24,6 +30,7 @@ _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
 _STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANES = 273, 277, 278, 279, 284
 _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 322, 323, 324, 325
 _SUB_DIRECTORIES = 330
+_TABLES = (_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES)
 _BLOCKS = {700: "its XMP block", 33_723: "its IPTC block", 34_675: "its ICC profile"}
 _SEPARATE = 2
 
@@ -106,57 +113,67 @@ class _Directory:
         return 0 if tag is None else tag.count
 
 
-def inspect(subject: Subject) -> None:
+def inspect(subject: Subject) -> Needs:
     """Refuse a TIFF that is too much: of pixels, pages, pieces, samples, tags or metadata."""
     order = "<" if subject.at(0, 2) == b"II" else ">"
     version = subject.numbers(order + "H", 2)
     if version is None:
-        return
+        return Needs()
     layout = _Layout(order, version[0] == _BIG)
     numbers = subject.numbers(layout.offset, 8 if layout.big else 4)
     if numbers is None:
-        return
+        return Needs()
     first = _Directory(subject, layout, numbers[0])
     if not first.tags:
         raise subject.damaged("its first directory is empty or not in the file")
-    _check_chain(subject, layout, numbers[0], first)
-    _check_tags(subject, first)
+    others = _check_chain(subject, layout, numbers[0], first)
     _check_samples(subject, first)
-    _check_pieces(subject, first)
+    pieces = _check_pieces(subject, first)
+    directories = [first, *(_Directory(subject, layout, offset) for offset in others)]
+    _check_tags(subject, directories)
+    return Needs(bytes=_PIECE_BYTES * pieces)
 
 
-def _check_chain(subject: Subject, layout: _Layout, offset: int, first: _Directory) -> None:
-    """Refuse directories without an end: of the main chain, and of those below the first."""
-    seen: set[int] = set()
+def _check_chain(subject: Subject, layout: _Layout, offset: int, first: _Directory) -> list[int]:
+    """Refuse directories without an end: of the main chain, and of those below the first.
+
+    The offsets of those that are read after the first: they may be levels of its image.
+    """
+    seen: dict[int, None] = {}
     size, counted = struct.calcsize(layout.tag), struct.calcsize(layout.count)
     while offset:
         if offset in seen:
             raise subject.damaged("its directories go round in circles")
-        seen.add(offset)
+        seen[offset] = None
         subject.check_frames(len(seen), "pages")
         count = subject.numbers(layout.count, offset)
         if count is None:
-            return
+            break
         following = subject.numbers(layout.offset, offset + counted + count[0] * size)
         if following is None:
-            return
+            break
         offset = following[0]
     below = first.count(_SUB_DIRECTORIES)
     subject.check_frames(below, "pages below the first")
     offsets = first.values(_SUB_DIRECTORIES, below)
-    if len(set(offsets)) < len(offsets) or not seen.isdisjoint(offsets):
+    if len(set(offsets)) < len(offsets) or not seen.keys().isdisjoint(offsets):
         raise subject.damaged("its directories go round in circles")
+    return [*list(seen)[1:_MOST_READ], *offsets[:_MOST_READ]]
 
 
-def _check_tags(subject: Subject, directory: _Directory) -> None:
-    total = 0
-    for number, tag in directory.tags.items():
-        if tag.length > subject.size:
-            continue  # decoders know that this cannot be
-        total += tag.length
-        if number in _BLOCKS:
-            subject.check(tag.length, MOST_BLOCK, f"bytes in {_BLOCKS[number]}")
+def _check_tags(subject: Subject, directories: Sequence[_Directory]) -> None:
+    """Refuse directories that together have more values than a header is read with."""
+    total = pieces = 0
+    for directory in directories:
+        for number, tag in directory.tags.items():
+            if tag.length > subject.size:
+                continue  # decoders know that this cannot be
+            total += tag.length
+            if number in _BLOCKS:
+                subject.check(tag.length, MOST_BLOCK, f"bytes in {_BLOCKS[number]}")
+        pieces += max(directory.count(table) for table in _TABLES)
     subject.check(total, _MOST_TAG_BYTES, "bytes of metadata")
+    subject.check(pieces, 2 * _MOST_PIECES, "strips or tiles in all directories")
 
 
 def _check_samples(subject: Subject, directory: _Directory) -> None:
@@ -170,8 +187,11 @@ def _check_samples(subject: Subject, directory: _Directory) -> None:
         raise subject.damaged("its samples are none")
 
 
-def _check_pieces(subject: Subject, directory: _Directory) -> None:
-    """Refuse strips and tiles that are too many or too large, or for which there is no table."""
+def _check_pieces(subject: Subject, directory: _Directory) -> int:
+    """Refuse strips and tiles that are too many or too large, or for which there is no table.
+
+    How many there are, by the longest table.
+    """
     width, height = directory.value(_WIDTH, 0), directory.value(_HEIGHT, 0)
     samples, bits = directory.value(_SAMPLES, 1), directory.value(_BITS, 1)
     separate = directory.value(_PLANES, 1) == _SEPARATE
@@ -183,10 +203,11 @@ def _check_pieces(subject: Subject, directory: _Directory) -> None:
     if min(piece) < 1:
         raise subject.damaged("its strips or tiles have no pixels")
     pieces = -(-width // piece[0]) * -(-height // piece[1]) * (samples if separate else 1)
-    for table in (_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES):
-        subject.check(max(pieces, directory.count(table)), _MOST_PIECES, "strips or tiles")
+    most = max(pieces, *(directory.count(table) for table in _TABLES))
+    subject.check(most, _MOST_PIECES, "strips or tiles")
     if tiled:
         unpacked = prod(piece) * bits * (1 if separate else samples) // 8
         subject.check(unpacked, _MOST_PIECE_BYTES, "bytes in one tile")
     if directory.count(_TILES if tiled else _STRIPS) < pieces:
         raise subject.damaged("its table of strips or tiles is too short")
+    return most

@@ -1,5 +1,6 @@
 """WebP: the RIFF chunks."""
 
+from iiif_server.imaging.inspection.needs import Needs
 from iiif_server.imaging.inspection.subject import Subject
 
 _FIRST = 12
@@ -11,14 +12,14 @@ _METADATA = frozenset({b"ICCP", b"EXIF", b"XMP "})
 _SIDE_BITS = 14
 
 
-def inspect(subject: Subject) -> None:
+def inspect(subject: Subject) -> Needs:
     """Refuse a WebP that is too much: of pixels, of frames, or of metadata."""
     subject.check_read_whole()
     position, frames, others = _FIRST, 0, 0
     while True:
         numbers = subject.numbers("<4sI", position)
         if numbers is None:
-            return
+            return Needs(bytes=subject.size)  # the decoder takes it whole
         name, length = numbers
         if name == _FRAME:
             frames += 1
