@@ -76,7 +76,7 @@ async def open_context(
             min_free=settings.cache.bounds.min_free,
         )
         stack.push_async_callback(fetcher.close)
-        await asyncio.to_thread(fetcher.remove_abandoned)
+        fetcher.threads.begin(fetcher.remove_abandoned)
         sources = build_sources(
             settings.types,
             lambda name: Surroundings(
@@ -84,7 +84,7 @@ async def open_context(
                 settings.source_path / name,
                 fetcher,
                 observer,
-                StorageThreads(f"the type {name}"),
+                StorageThreads(f"the type {name}", timeout=settings.limits.storage_timeout),
             ),
         )
         originals = Originals(sources, observer)
@@ -252,7 +252,12 @@ def share_of(settings: Settings, number: int, of: int, cpus: int | None = None) 
 
 def open_store(settings: Settings, observer: Observer) -> Store:
     """The store of derivatives below `cache_path`, not yet looked into."""
-    return Store(settings.cache_path / "derivatives", settings.cache.bounds, observer)
+    return Store(
+        settings.cache_path / "derivatives",
+        settings.cache.bounds,
+        observer,
+        timeout=settings.limits.storage_timeout,
+    )
 
 
 async def fences(settings: Settings) -> InForce:

@@ -17,7 +17,15 @@ from iiif_server.imaging.pyramid import Part
 from iiif_server.pipeline import pyramids as pipeline
 from iiif_server.telemetry.events import EntryDropped, Evicted, Rendered, WorkerReplaced
 from support import jobs, pictures
-from support.apps import Server, assert_problem, opened, running_app, settings_below, until
+from support.apps import (
+    Server,
+    assert_problem,
+    no_longer_trusted,
+    opened,
+    running_app,
+    settings_below,
+    until,
+)
 from support.builds import Builds
 from support.pictures import Pixels, detailed, photograph
 from support.rendering import psnr
@@ -413,13 +421,14 @@ async def test_tiles_are_served_where_the_bound_is_below_every_pyramid(tmp_path:
         await until(lambda: parts(server) == [])
 
 
-async def test_a_replaced_original_has_new_tiles_at_once(tmp_path: Path) -> None:
+async def test_a_replaced_original_has_new_tiles_after_a_second(tmp_path: Path) -> None:
     pixels = photograph(WIDTH, HEIGHT)
     async with running_app(small(tmp_path)) as server:
         path = server.put("disk", "pic.jpg", PHOTO)
         for stamp, data, true in ((1, OTHER_PHOTO, pixels[::-1, ::-1]), (2, PHOTO, pixels)) * 2:
             path.write_bytes(data)
             os.utime(path, (stamp, stamp))
+            await no_longer_trusted()
             for place in ((128, 256), (384, 128)):
                 x, y = place
                 answer = await server.get(f"/disk:pic.jpg/{x},{y},128,128/128,128/0/default.jpg")

@@ -124,7 +124,7 @@ def fail(error: tuple[str, list[Any]]) -> None:
     raise found(*arguments)
 
 
-def find_the_disk_full(_: object = None) -> None:
+def find_the_disk_full(_: object = None, *_files: int) -> None:
     """End as a build does whose disk became full under way."""
     refusal = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     raise NotKeptError("The pyramid of this image could not be kept.", refusal)
@@ -135,7 +135,7 @@ def unsendable(_: object = None) -> object:
     return lambda: None
 
 
-def die(_: object = None) -> None:
+def die(_: object = None, *_files: int) -> None:
     """Kill the process that runs the job."""
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from iiif_server.cache.threads import run_to_its_end
+from iiif_server.cache.threads import StorageThreads
 from iiif_server.checksums import crc32
 
 _CHUNK = 1 << 20
@@ -71,17 +71,20 @@ class Draft:
 
 
 @asynccontextmanager
-async def locked(path: Path) -> AsyncIterator[None]:
+async def locked(path: Path, threads: StorageThreads | None = None) -> AsyncIterator[None]:
     """Held by one of all processes that use this path; it dies with its holder.
+
+    `threads` are those of the disk that the path is on.
 
     The file is removed when the lock is given back, by its holder: whoever waits for it then finds
     that the name is another file's, and tries that one. Raises OSError if no file can be made.
     """
-    descriptor = await _acquired(path)
+    chosen = threads or StorageThreads("a lock")
+    descriptor = await _acquired(path, chosen)
     try:
         yield
     finally:
-        _release(path, descriptor)
+        await chosen.settle(_release, path, descriptor)
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -100,23 +103,29 @@ def checksum(descriptor: int) -> int:
     return value
 
 
-async def _acquired(path: Path) -> int:
-    def give_up(descriptor: int) -> None:
-        os.close(descriptor)
-        with contextlib.suppress(OSError):  # another has it, and removes it
-            _remove_unlocked(path)
+async def _acquired(path: Path, threads: StorageThreads) -> int:
+    def undo(descriptor: int | None) -> None:
+        if descriptor is not None:
+            _release(path, descriptor)
 
-    while True:
-        descriptor = await run_to_its_end(_create, path, undo=give_up)
-        try:
-            while not _try_lock(descriptor):  # noqa: ASYNC110 - other processes set no event
-                await asyncio.sleep(_LOCK_POLL)
-            if _is_at(path, descriptor):
-                return descriptor
-        except BaseException:
-            give_up(descriptor)
-            raise
+    while (  # noqa: ASYNC110 - other processes set no event
+        descriptor := await threads.run(_try_to_acquire, path, undo=undo)
+    ) is None:
+        await asyncio.sleep(_LOCK_POLL)
+    return descriptor
+
+
+def _try_to_acquire(path: Path) -> int | None:
+    """The file at a path, open and locked by us; None while another process has it."""
+    descriptor = _create(path)
+    try:
+        if _try_lock(descriptor) and _is_at(path, descriptor):
+            return descriptor
+    except BaseException:
         os.close(descriptor)
+        raise
+    os.close(descriptor)
+    return None
 
 
 def _release(path: Path, descriptor: int) -> None:

@@ -158,9 +158,12 @@ class Store:
         observer: Observer,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        timeout: float = 10.0,
     ) -> None:
+        """`timeout`: seconds after which the disk counts as not answering."""
         self.root = root
-        self.threads = StorageThreads("the cache")
+        self.threads = StorageThreads("the cache", timeout=timeout)
         """Where the blocking methods are called from the event loop."""
         self._entries = root / "entries"
         self._purged = root.with_name("purged")
@@ -397,7 +400,9 @@ class Store:
         """
         async with contextlib.AsyncExitStack() as stack:
             try:
-                await stack.enter_async_context(locked(self._incoming / f"{key.digest}.lock"))
+                await stack.enter_async_context(
+                    locked(self._incoming / f"{key.digest}.lock", self.threads)
+                )
             except OSError as error:
                 self.refused(error)
                 raise NotKeptError("Nothing can be kept at the moment.") from error

@@ -1,7 +1,6 @@
 """Threads for calls that wait for a disk, so that a disk that hangs holds up nothing else."""
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections import deque
@@ -85,18 +84,29 @@ class StorageThreads:
             call.add_done_callback(lambda _: ended())
         future = asyncio.wrap_future(call)
         future.add_done_callback(_retrieve)
-        seconds = timeout or self._timeout
         try:
-            done, _ = await asyncio.wait({future}, timeout=seconds)
+            done = await self._done_in_time(future, timeout or self._timeout)
         except asyncio.CancelledError:
             _leave(call, undo)
-            asyncio.get_running_loop().call_later(seconds, self._miss, call)
+            asyncio.get_running_loop().call_later(timeout or self._timeout, self._miss, call)
             raise
         if done:
             return future.result()
         _leave(call, undo)
         self._miss(call)
         raise self._timed_out()
+
+    async def _done_in_time(self, future: "asyncio.Future[Any]", seconds: float) -> bool:
+        """Whether a call ends in time; a long one is given up as soon as the storage is silent."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while (left := end - loop.time()) > 0:
+            done, _ = await asyncio.wait({future}, timeout=min(left, self._timeout))
+            if done:
+                return True
+            if not self.answers:
+                break
+        return False
 
     async def settle(self, function: Callable[..., object], *arguments: Any) -> None:
         """Make a blocking call in any case, and wait for it no longer than until its deadline.
@@ -183,25 +193,3 @@ def _retrieve(future: "asyncio.Future[Any]") -> None:
     """Keep asyncio from reporting an error that nobody waited for."""
     if not future.cancelled():
         future.exception()
-
-
-async def run_to_its_end(
-    function: Callable[..., Result],
-    *arguments: Any,
-    undo: Callable[[Result], object] | None = None,
-) -> Result:
-    """The result of a blocking call, made in a thread.
-
-    A caller who is cancelled leaves only when the call has ended; what it has brought about is then
-    undone: a file that was opened or made would have no owner.
-    """
-    call = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-    try:
-        return await asyncio.shield(call)
-    except asyncio.CancelledError:
-        while not call.done():
-            with contextlib.suppress(asyncio.CancelledError):  # more than once: the thread goes on
-                await asyncio.wait([call])
-        if undo is not None and not call.cancelled() and call.exception() is None:
-            undo(call.result())
-        raise

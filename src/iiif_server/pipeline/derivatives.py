@@ -334,10 +334,6 @@ class Derivatives:
         return Body(entry.length, file=content, threads=self._store.threads)
 
     async def _make(self, resolved: Resolved, *, keep: bool) -> _Made:
-        with resolved.original.kept_open():
-            return await self._made(resolved, keep=keep)
-
-    async def _made(self, resolved: Resolved, *, keep: bool) -> _Made:
         started = time.perf_counter()
         # What is surely small comes through the pipe, and is kept in one go.
         small = resolved.rendition.size.area <= _SMALL_PIXELS

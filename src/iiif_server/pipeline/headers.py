@@ -57,7 +57,7 @@ class Headers:
 
     async def _read(self, original: Original) -> ImageHeader:
         try:
-            with self._quarantine.guarding(original, None), original.kept_open():
+            with self._quarantine.guarding(original, None):
                 async with original.for_worker() as descriptors:
                     header = await self._pool.run(
                         self._probe, original.file, timeout=_TIMEOUT, descriptors=descriptors

@@ -39,6 +39,9 @@ class LimitsOptions(OptionsModel):
     """Formats of originals that are read, by their content; no others are ever decoded."""
     render_timeout: PositiveSeconds = 60
     """Time that rendering one image may take before its process is killed."""
+    storage_timeout: PositiveSeconds = 10
+    """Time after which the disk or mount of a type, or of the cache, counts as not answering; then
+    its own requests are 503, and no others."""
     queue_timeout: PositiveSeconds = 30
     """Time that a request may wait for a process to become free; then 503."""
     queue_length: PositiveInt = 32

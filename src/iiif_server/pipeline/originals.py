@@ -6,8 +6,8 @@ import time
 import warnings
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from errno import errorcode
 from functools import cached_property
 from pathlib import Path
@@ -47,7 +47,7 @@ class Original:
     opened: OpenedFile | None = field(default=None, compare=False, repr=False)
     """The file itself, as long as it is held."""
     threads: StorageThreads | None = field(default=None, compare=False, repr=False)
-    """Those of its storage, as long as it is held."""
+    """Those of its storage."""
 
     @cached_property
     def group(self) -> str:
@@ -69,15 +69,6 @@ class Original:
         """When the file was last changed, in seconds since the epoch."""
         return self.file.mtime_ns / 1e9
 
-    @contextmanager
-    def kept_open(self) -> Iterator[None]:
-        """Work that may outlive the request that it began for has the file open inside."""
-        if self.opened is None:
-            yield
-            return
-        with self.opened.kept_open():
-            yield
-
     @asynccontextmanager
     async def for_worker(self) -> AsyncIterator[Sequence[int]]:
         """The descriptors that a job on this original is given: one, open as long as the context.
@@ -98,7 +89,7 @@ class Original:
 
     def without_file(self) -> "Original":
         """The same to be remembered, when the file is closed."""
-        return Original(self.identifier, self.file, self.content)
+        return replace(self, opened=None)
 
 
 async def raise_if_changed(original: Original) -> None:

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -74,7 +74,9 @@ _KEPT_OPEN = 128
 """Parts whose table of tiles and file stay open; 20 kB and a descriptor each."""
 _CHECK_AFTER = 10.0
 """Seconds after which an open part is looked for in the store again, which tells the store that it
-is used. That it was removed shows at once."""
+is used."""
+_LOOK_AFTER = 1.0
+"""Seconds after which it is looked whether an open part was removed."""
 _READ_TRIES = 2
 """How often a tile is read: a part that was damaged while it was open is dropped and made again."""
 _FAILURE_SECONDS = 600.0
@@ -112,6 +114,8 @@ class _Kept:
     part: OpenPart
     entry: Entry
     checked: float
+    looked: float
+    """When it was last seen that the file has not been removed."""
     threads: StorageThreads
     readers: int = 0
     """Threads that read from it."""
@@ -131,6 +135,14 @@ class _Kept:
             self.readers += 1
         # Whoever waits may leave: the thread still reads, and the part stays open until it ends.
         return await self.threads.run(self.part.read, tile, grid, ended=self._read_ended)
+
+    async def is_gone(self) -> bool:
+        """Whether the file was removed; looked at in a thread."""
+        with self.lock:
+            if self.closed:
+                return True
+            self.readers += 1
+        return await self.threads.run(lambda: self.part.gone, ended=self._read_ended)
 
     def give_up(self) -> None:
         """Close the part, as soon as nobody reads from it."""
@@ -243,7 +255,7 @@ class Pyramids:
         """The JPEG of a tile, if its part is open and the tile in memory; never waits."""
         key = pyramid.keys[part_of(pyramid.header, tile.scale_factor)]
         kept = self._kept.get(key)
-        if kept is None or self._clock() - kept.checked >= _CHECK_AFTER:
+        if kept is None or self._clock() - kept.looked >= _LOOK_AFTER:
             return None
         self._kept.move_to_end(key)
         try:
@@ -331,8 +343,13 @@ class Pyramids:
     async def _present(self, key: EntryKey) -> _Kept | None:
         """The part if it is open or can be found; checked again now and then."""
         kept = self._kept.get(key)
-        if kept is not None and self._clock() - kept.checked < _CHECK_AFTER:
-            self._kept.move_to_end(key)
+        if kept is not None and await kept.is_gone():  # purged or evicted
+            if self._kept.get(key) is kept:
+                self._forget(key)
+        elif kept is not None and self._clock() - kept.checked < _CHECK_AFTER:
+            kept.looked = self._clock()
+            if key in self._kept:
+                self._kept.move_to_end(key)
             return kept
         entry = await self._store.threads.run(self._store.find, key)
         if entry is None:
@@ -343,7 +360,7 @@ class Pyramids:
         kept = self._kept.get(key)
         if kept is None:
             return None
-        kept.checked = self._clock()
+        kept.checked = kept.looked = self._clock()
         return kept
 
     async def _open(self, key: EntryKey, entry: Entry) -> None:
@@ -356,15 +373,11 @@ class Pyramids:
             await self._check(entry)
             return
         self._forget(key)
-        self._kept[key] = _Kept(part, entry, 0.0, self._store.threads)
+        self._kept[key] = _Kept(part, entry, 0.0, 0.0, self._store.threads)
         while len(self._kept) > _KEPT_OPEN:
             self._kept.popitem(last=False)[1].give_up()
 
     async def _build(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
-        with pyramid.original.kept_open():
-            await self._built(pyramid, part, key)
-
-    async def _built(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
         try:
             async with self._store.lock(key):
                 # Another process may have made it while this one waited for the lock.
@@ -450,14 +463,8 @@ class Pyramids:
         if pyramid.keys[part] in self._kept:
             return
 
-        held = ExitStack()
-        try:
-            held.enter_context(pyramid.original.kept_open())
-        except OriginalChangedError:
-            return
-
         async def make() -> None:
-            with held, suppress(IiifServerError):
+            with suppress(IiifServerError):
                 await self._opened(pyramid, part)
 
         self._start(make())

@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from http.cookiejar import CookieJar
 from io import BufferedWriter
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic import ByteSize, Field
 
 from iiif_server import __version__
 from iiif_server.cache.space import disk_of
-from iiif_server.cache.threads import run_to_its_end
+from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.errors import (
     NoSpaceForOriginalError,
     OriginalNotFoundError,
@@ -120,6 +121,8 @@ class Fetcher:
         self.options = options
         self._slots = Slots(max_fetches, options.queue_timeout)
         self._incoming = incoming
+        self.threads = StorageThreads("originals being fetched", 2 * max_fetches)
+        """Where files below `incoming` are written."""
         self._min_free = min_free
         self._background: set[asyncio.Task[Any]] = set()
         # Twice as many as there are fetches: what was given up may still hold half of them.
@@ -199,7 +202,7 @@ class Fetcher:
         """
         validators = validators or Validators()
         if not validators.conditions(url):  # a refresh may well find that nothing has changed
-            await asyncio.to_thread(self._check_space)
+            await self.threads.run(self._check_space)
         try:
             request = self._client.build_request("GET", url)
             async with (
@@ -248,14 +251,13 @@ class Fetcher:
     async def _keep(self, response: httpx.Response, target: Path) -> Arrival:
         self._check_head(response)
         try:
-            temporary = await asyncio.to_thread(self.reserve)
-            await asyncio.to_thread(self._check_space, _announced(response))
+            temporary = await self.threads.run(self.reserve)
+            await self.threads.run(self._check_space, _announced(response))
             try:
                 checksum = await self._write(response, temporary)
-                status = await asyncio.to_thread(_land, temporary, target)
+                status = await self.threads.run(_land, temporary, target, timeout=LONG)
             finally:
-                with contextlib.suppress(OSError):
-                    await asyncio.to_thread(temporary.unlink, missing_ok=True)
+                await self.threads.settle(partial(temporary.unlink, missing_ok=True))
         except OSError as error:
             raise SourceUnavailableError("The original could not be kept on disk.") from error
         validators = validators_of(str(response.url), response.headers)
@@ -284,7 +286,7 @@ class Fetcher:
         size, start, end = 0, b"", b""
         checksum = new_checksum()
         # A file that is opened, or written to, for somebody who has just left would have no owner.
-        file = await run_to_its_end(path.open, "xb", undo=BufferedWriter.close)
+        file = await self.threads.run(path.open, "xb", undo=BufferedWriter.close)
         try:
             # The first chunk is at least as long as a signature, or all there is.
             async for chunk in _chunks(response):
@@ -295,10 +297,10 @@ class Fetcher:
                 if size > self.options.max_bytes:
                     raise self._too_large()
                 end = (end + chunk)[-END_BYTES:]
-                await run_to_its_end(self._append, file, chunk)
+                await self.threads.run(self._append, file, chunk)
                 checksum.update(chunk)
         finally:
-            await run_to_its_end(file.close)
+            await self.threads.settle(file.close)
         format_ = recognise(start)
         if format_ is None:  # nothing came
             raise _no_image()

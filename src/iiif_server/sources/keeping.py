@@ -140,7 +140,7 @@ class KeptOriginals:
         async with AsyncExitStack() as stack:
             with suppress(OSError):  # whoever writes the original says what the disk has against it
                 lock = self._fetcher.incoming / f"{digest(f'{self._type}:{name}')}.lock"
-                await stack.enter_async_context(locked(lock))
+                await stack.enter_async_context(locked(lock, self._fetcher.threads))
             # Another flight may have landed between the caller's look and the start of this one, or
             # another process have fetched it while this one waited.
             if not await self._on_disk(self._is_sound, name, timeout=LONG):

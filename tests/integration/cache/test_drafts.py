@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from iiif_server.cache.drafts import Draft, locked, remove_abandoned
-from iiif_server.cache.threads import run_to_its_end
+from iiif_server.cache.threads import StorageThreads
 
 OWNER = """
 import asyncio, sys
@@ -70,8 +70,12 @@ async def test_lock_passes_on_when_its_holder_is_killed(tmp_path: Path) -> None:
         await waiting
 
 
-async def _take(path: Path) -> None:
-    async with locked(path):
+def nothing() -> None:
+    """What takes no time."""
+
+
+async def _take(path: Path, threads: StorageThreads | None = None) -> None:
+    async with locked(path, threads):
         pass
 
 
@@ -165,16 +169,14 @@ async def test_a_caller_who_gives_up_leaves_no_file_behind(tmp_path: Path) -> No
         assert go.wait(30)
         return Draft(tmp_path)
 
-    making = asyncio.ensure_future(run_to_its_end(make, undo=Draft.close))
+    threads = StorageThreads("the test", 1)
+    making = asyncio.ensure_future(threads.run(make, undo=Draft.close))
     await asyncio.to_thread(begun.wait)
     making.cancel()
-    await asyncio.sleep(0)
-    making.cancel()  # in earnest
-    await asyncio.sleep(0)
-    assert not making.done()
-    go.set()
     with pytest.raises(asyncio.CancelledError):
         await making
+    go.set()
+    await threads.run(nothing)  # in the same thread, so what came before has ended
     assert names(tmp_path) == set()
 
 
@@ -186,15 +188,14 @@ async def test_who_stops_waiting_for_a_lock_leaves_no_file(tmp_path: Path) -> No
         begun.set()
         assert go.wait(30)
 
-    loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(1))
+    threads = StorageThreads("the test", 1)
     for steps in range(12):
         begun.clear()
         go.clear()
         # The one thread is busy, so that the file is made after its caller has gone, at times.
-        blocking = loop.run_in_executor(None, busy)
+        blocking = asyncio.ensure_future(threads.run(busy))
         await asyncio.sleep(0.01)
-        waiting = asyncio.ensure_future(_take(tmp_path / "a.lock"))
+        waiting = asyncio.ensure_future(_take(tmp_path / "a.lock", threads))
         for step in range(steps):
             if step == 6:
                 go.set()
@@ -203,13 +204,15 @@ async def test_who_stops_waiting_for_a_lock_leaves_no_file(tmp_path: Path) -> No
         go.set()
         await blocking
         await asyncio.wait([waiting])
+        await threads.run(nothing)
         assert names(tmp_path) == set(), steps
 
 
 async def test_what_a_call_raises_reaches_its_caller(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
+    threads = StorageThreads("the test")
     with pytest.raises(NotADirectoryError):
-        await run_to_its_end(Draft, tmp_path / "file" / "below", undo=Draft.close)
+        await threads.run(Draft, tmp_path / "file" / "below", undo=Draft.close)
 
 
 @pytest.mark.parametrize(("removals", "made"), [(19, True), (20, False)])

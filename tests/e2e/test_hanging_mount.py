@@ -1,0 +1,115 @@
+"""A mount that hangs takes down its own type, and nothing else (a real FUSE file system)."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from support.apps import picture
+from support.hanging import HangingMount, hanging_mount
+from support.servers import ADMIN_TOKEN, ServerProcess
+
+PATIENCE = 60.0
+"""Seconds for an answer. The mount never answers, so whoever waits for it takes longer."""
+VIEWERS = 24
+
+
+@dataclass
+class Hanging:
+    """A server of three types, one of which lies on the mount."""
+
+    server: ServerProcess
+    mount: HangingMount
+
+    async def get(self, *paths: str) -> list[httpx.Response]:
+        """The answers to requests that are made at once."""
+        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
+            urls = [f"{self.server.url}{path}" for path in paths]
+            headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+            return await asyncio.gather(*(client.get(url, headers=headers) for url in urls))
+
+
+@pytest.fixture
+def hanging(tmp_path: Path) -> Iterator[Hanging]:
+    files = {"pic.jpg": picture(), "other.jpg": picture(80, 50), "late.jpg": picture(90, 40)}
+    for type_ in ("disk", "more"):
+        folder = tmp_path / "source" / type_
+        folder.mkdir(parents=True)
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+    settings = (
+        f"source_path = '{tmp_path}/source'\ncache_path = '{tmp_path}/cache'\n"
+        "image_pool_size = 2\nsize_pool_size = 1\nlimits.storage_timeout = 1\n"
+        "[types]\ndisk.source = 'disk'\nmore.source = 'disk'\nremote.source = 'disk'\n"
+    )
+    with hanging_mount(tmp_path / "source" / "remote", files) as mount:
+        server = ServerProcess(tmp_path / "server", settings)
+        server.start()
+        try:
+            yield Hanging(server, mount)
+        finally:
+            mount.abort()  # first, as whoever waits for it cannot be killed before
+            if server.runs:
+                server.kill()
+
+
+async def test_a_mount_that_hangs_costs_its_own_type_and_nothing_else(hanging: Hanging) -> None:
+    (before,) = await hanging.get("/remote:pic.jpg/full/40,/0/default.jpg")
+    assert before.status_code == 200
+    hanging.mount.hang()
+    remote = [
+        "/remote:pic.jpg/full/41,/0/default.jpg",
+        "/remote:other.jpg/info.json",
+        "/remote:late.jpg/full/max/0/default.jpg",
+        "/remote:pic.jpg/manifest.json",
+        "/remote/collection.json",
+        "/?folder=remote",
+    ] * (VIEWERS // 6)
+    others = [
+        "/disk:pic.jpg/full/42,/0/default.jpg",
+        "/disk:other.jpg/info.json",
+        "/more:late.jpg/full/max/0/default.jpg",
+        "/more/collection.json",
+        "/health",
+        "/health/ready",
+        "/metrics",
+        "/status",
+        "/admin/status",
+        "/",
+    ]
+    answers = await hanging.get(*remote, *others)
+    for path, answer in zip(remote, answers, strict=False):
+        assert answer.status_code == 503, f"{path}: {answer.text}"
+        assert "The storage of the type remote does not answer." in answer.text
+        assert answer.headers["retry-after"]
+    for path, answer in zip(others, answers[len(remote) :], strict=True):
+        assert answer.status_code == 200, f"{path}: {answer.text}"
+    assert [answer.status_code for answer in await hanging.get(*others)] == [200] * len(others)
+    assert hanging.server.log.count("StorageSilent type='remote'") == 1
+    hanging.mount.answer()
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            (again,) = await hanging.get(remote[0])
+            if again.status_code == 200:
+                break
+            await asyncio.sleep(0.2)
+
+
+async def test_a_server_ends_while_a_mount_hangs(hanging: Hanging) -> None:
+    hanging.mount.hang()
+    answers = await hanging.get(*["/remote:pic.jpg/info.json"] * VIEWERS)
+    assert {answer.status_code for answer in answers} == {503}
+    hanging.server.end()
+
+
+async def test_a_mount_that_hangs_from_the_start_keeps_no_server_from_starting(
+    hanging: Hanging,
+) -> None:
+    hanging.server.end()
+    hanging.mount.hang()
+    hanging.server.start()
+    answers = await hanging.get("/disk:pic.jpg/info.json", "/remote:pic.jpg/info.json", "/health")
+    assert [answer.status_code for answer in answers] == [200, 503, 200]

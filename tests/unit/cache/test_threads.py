@@ -1,0 +1,167 @@
+"""Threads of one storage: a call that hangs takes one of them, and nothing else."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from iiif_server.cache.threads import StorageThreads
+from iiif_server.errors import StorageTimedOutError
+
+FOR_EVER = 3600.0
+
+
+class Clock:
+    """A time that goes on when it is told to."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextmanager
+def gate() -> Iterator[threading.Event]:
+    """What calls wait for; it is opened at the end, whatever happens."""
+    event = threading.Event()
+    try:
+        yield event
+    finally:
+        event.set()
+
+
+async def hang(threads: StorageThreads, until: threading.Event, calls: int) -> None:
+    """Have so many calls miss their deadline, all at once."""
+    waiting = [threads.run(until.wait, timeout=0.05) for _ in range(calls)]
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(error) for error in found} == {StorageTimedOutError}
+
+
+async def test_what_a_call_returns_or_raises_reaches_its_caller() -> None:
+    threads = StorageThreads("a")
+    assert await threads.run(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        await threads.run(divmod, 7, 0)
+    assert threads.answers
+
+
+async def test_a_storage_that_does_not_answer_fails_at_once_from_then_on() -> None:
+    clock = Clock()
+    with gate() as event:
+        threads = StorageThreads("the type maps", 3, FOR_EVER, clock)
+        await hang(threads, event, 1)
+        assert not threads.answers
+        called = threading.Event()
+        for _ in range(5):
+            with pytest.raises(StorageTimedOutError, match="of the type maps does not answer"):
+                await threads.run(called.set)
+        assert not called.is_set()
+
+
+async def test_a_storage_that_does_not_answer_is_tried_by_one_call_now_and_then() -> None:
+    clock = Clock()
+    with gate() as event:
+        threads = StorageThreads("a", 3, FOR_EVER, clock)
+        await hang(threads, event, 1)
+        clock.now += 6
+        trying = asyncio.ensure_future(threads.run(event.wait))
+        await asyncio.sleep(0)
+        with pytest.raises(StorageTimedOutError):
+            await threads.run(event.is_set)
+        event.set()
+        assert await trying
+        assert threads.answers
+        assert await threads.run(event.is_set)
+
+
+async def test_one_slow_file_does_not_stop_the_others() -> None:
+    clock = Clock()
+    with gate() as event:
+        threads = StorageThreads("a", 3, FOR_EVER, clock)
+        await hang(threads, event, 1)
+        clock.now += 6
+        assert await threads.run(abs, -1) == 1  # the one that is tried: it is answered
+        assert threads.answers
+        for number in range(20):
+            assert await threads.run(abs, number) == number
+
+
+async def test_a_storage_takes_no_more_threads_than_it_has() -> None:
+    clock = Clock()
+    with gate() as event:
+        threads = StorageThreads("a", 3, FOR_EVER, clock)
+        before = threading.active_count()
+        await hang(threads, event, 3)
+        clock.now += 1000
+        for _ in range(5):
+            with pytest.raises(StorageTimedOutError):
+                await threads.run(event.wait)
+        assert threading.active_count() - before <= 3
+
+
+async def test_other_storages_are_not_affected() -> None:
+    with gate() as event:
+        await hang(StorageThreads("a", 2), event, 2)
+        assert await StorageThreads("b").run(abs, -1) == 1
+
+
+async def test_what_nobody_waits_for_is_undone() -> None:
+    undone: list[bool] = []
+    done = threading.Event()
+
+    def undo(*, result: bool) -> None:
+        undone.append(result)
+        done.set()
+
+    with gate() as event:
+        threads = StorageThreads("a", 1, FOR_EVER)
+        for leave in ("deadline", "cancelled"):
+            done.clear()
+            event.clear()
+            begun = threading.Event()
+
+            def work(begun: threading.Event = begun) -> bool:
+                begun.set()
+                return event.wait()
+
+            seconds = 0.05 if leave == "deadline" else None
+            call = asyncio.ensure_future(
+                threads.run(work, timeout=seconds, undo=lambda result: undo(result=result))
+            )
+            await asyncio.to_thread(begun.wait)
+            if leave == "cancelled":
+                call.cancel()
+            await asyncio.wait({call})
+            event.set()
+            assert await asyncio.to_thread(done.wait, 30)
+    assert undone == [True, True]
+
+
+async def test_the_end_of_a_call_is_told_whoever_waits() -> None:
+    ended = threading.Event()
+    with gate() as event:
+        threads = StorageThreads("a", 1)
+        with pytest.raises(StorageTimedOutError):
+            await threads.run(event.wait, timeout=0.05, ended=ended.set)
+        assert not ended.is_set()
+        event.set()
+        assert await asyncio.to_thread(ended.wait, 30)
+
+
+async def test_what_gives_something_back_is_done_even_if_nothing_else_is() -> None:
+    given = threading.Event()
+    with gate() as event:
+        threads = StorageThreads("a", 2, 0.05)
+        await hang(threads, event, 1)
+        await threads.settle(given.set)
+        assert given.is_set()
+
+
+def test_threads_do_not_keep_a_process_from_ending() -> None:
+    async def run() -> None:
+        threads = StorageThreads("a", 1)
+        assert await threads.run(lambda: threading.current_thread().daemon)
+
+    asyncio.run(run())
