@@ -50,7 +50,9 @@ class HangingMount:
     def abort(self) -> None:
         """End the connection: whatever waits for an answer gets an error."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 @contextlib.contextmanager
