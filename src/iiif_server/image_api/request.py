@@ -1,17 +1,20 @@
 """A request for an image: what the five parameters ask for, and what they mean for one image."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 
-from iiif_server.errors import SizeRefusedError
+from iiif_server.errors import RequestRefusedError, SizeRefusedError
 from iiif_server.image_api.formats import FACTS, Format, parse_format
 from iiif_server.image_api.geometry import Box, Dimensions, Limits
 from iiif_server.image_api.quality import Quality, parse_quality
 from iiif_server.image_api.region import FullRegion, Region, parse_region
 from iiif_server.image_api.rotation import Rotation, parse_rotation
 from iiif_server.image_api.size import MaxSize, Size, WidthSize, parse_size, resolve_size, size_text
-from iiif_server.image_api.versions import ImageApiVersion
+from iiif_server.image_api.versions import V2, V3, ImageApiVersion
 
+_SLASHES = 3
+"""Between the parameters."""
 _PARAMETERS = re.compile(r"([^/]+)/([^/]+)/([^/]+)/([^/]+)\.([^/.]+)")
 
 
@@ -89,6 +92,18 @@ def parse_image_request(text: str, version: ImageApiVersion) -> ImageRequest | N
         parse_quality(quality),
         parse_format(format_),
     )
+
+
+def lacks_format(text: str) -> bool:
+    """Whether a text is `region/size/rotation/quality` of any version, without the format."""
+    if text.count("/") != _SLASHES:
+        return False
+    for version in (V2, V3):
+        with suppress(RequestRefusedError):
+            return (
+                parse_image_request(f"{text.removesuffix('.')}.{Format.JPG}", version) is not None
+            )
+    return False
 
 
 def canonical_parameters(

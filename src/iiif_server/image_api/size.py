@@ -167,7 +167,10 @@ def parse_size(text: str, version: ImageApiVersion) -> Size:
         form, caret = text[1:], True
     size = _parse_form(form, caret=caret, version=version)
     if size is None:
-        raise MalformedParameterError("size", text, _expected(version))
+        expected = _expected(version)
+        if text == "full":  # the links of 2.x
+            expected = "max, or a URL of Image API 2.1, which begins with /iiif/2/"
+        raise MalformedParameterError("size", text, expected)
     return size
 
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from iiif_server.image_api.formats import Format
 from iiif_server.pages.facts import Fact
-from iiif_server.pages.paging import Page, Place, Shown
+from iiif_server.pages.paging import Item, Page, Place, Shown
 from iiif_server.sources.shelves import MOST_ENTRIES
 
 STATIC_PREFIX = "/_:pages"
@@ -70,6 +70,11 @@ class Pages:
         return self._render(
             "folder.html", root, place=place, trail=place.trail, here=here, page=page
         )
+
+    def found(self, root: str, words: str, images: Sequence[Item]) -> str:
+        """Images whose names have these words in them."""
+        page = Page((), tuple(images), 1, 1, len(images), complete=True)
+        return self._render("found.html", root, words=words, page=page)
 
     def viewer(self, root: str, viewed: Viewed, *, zooming: bool) -> str:
         """The viewer of an image; a plain picture where the scripts for zooming are missing."""

@@ -1,7 +1,6 @@
 """What people see in a browser: the gallery, the viewer, the documentation, and what these need."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,21 +15,20 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from iiif_server.errors import (
     FolderNotFoundError,
     IiifServerError,
-    NotNowError,
-    SourceUnavailableError,
 )
-from iiif_server.image_api.identifier import Identifier, percent_decode
+from iiif_server.image_api.identifier import Identifier
 from iiif_server.image_api.information import image_information
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
 from iiif_server.imaging.header import Colour
 from iiif_server.pages.facts import facts
 from iiif_server.pages.files import PageFile
-from iiif_server.pages.paging import FIRST_ROWS, Place, Shown, page_of, parse_place, place_of
+from iiif_server.pages.paging import FIRST_ROWS, Shown, page_of, parse_place, place_of
 from iiif_server.pages.rendering import STATIC_PREFIX, Viewed
 from iiif_server.routes.addresses import root_path_of, written_identifier, written_path
 from iiif_server.routes.conditional import is_not_modified
 from iiif_server.routes.headers import SAFE_IN_URIS, interactive_page
 from iiif_server.routes.image_api import base_uri_answer
+from iiif_server.routes.opening import FOLDER_SECONDS, NO_FOLDER, folders, opening
 from iiif_server.routes.parameters import IdentifierPath
 from iiif_server.routes.problems import DOCUMENTED_PAGES, refusal
 from iiif_server.routes.services import Services, services
@@ -44,13 +42,8 @@ EMBED = "embed"
 _FOREVER = "public, max-age=31536000, immutable"
 _ASK_FIRST = "no-cache"
 _KEPT_NOWHERE = "no-store"
-_PREVIEW_SECONDS = 1.0
-"""How long the front page waits for the folder of a type: its disk may not answer at all."""
-_NO_PREVIEW = (FolderNotFoundError, SourceUnavailableError, NotNowError, TimeoutError)
 _MOST_SHELVES = 8
 """Types whose first images the front page shows."""
-_MOST_FOLDERS = 32
-"""Folders that are looked through for an example."""
 _SAMPLE = "sample"
 """The type that is served where there are no settings."""
 _ROBOTS = {
@@ -216,14 +209,10 @@ def root_of(request: Request) -> str:
 
 
 async def _opening(request: Request, provided: Services, text: str) -> Response:
-    """Leads to the viewer of an image whose identifier, or one of whose addresses, was typed."""
-    base = provided.addressing.base(request)
-    text = text.strip()
-    if text.startswith(f"{base}/"):
-        written = text.removeprefix(base).partition("?")[0].strip("/")
-        written = written.removesuffix("/info.json").removesuffix(f"/{VIEW}")
-        text = percent_decode(written)
-    return RedirectResponse(f"{base}/{quote(text, safe=':/@')}/{VIEW}", status_code=303)
+    found = await opening(request, provided, text)
+    if isinstance(found, Response):
+        return found
+    return _page(provided.pages.found(root_of(request), text, found))
 
 
 async def _front(request: Request, provided: Services) -> Response:
@@ -233,8 +222,8 @@ async def _front(request: Request, provided: Services) -> Response:
         browsable = provided.originals.source(type_).browsable
         page = None
         if browsable and index < _MOST_SHELVES:
-            with suppress(*_NO_PREVIEW):
-                async with asyncio.timeout(_PREVIEW_SECONDS):
+            with suppress(*NO_FOLDER):
+                async with asyncio.timeout(FOLDER_SECONDS):
                     shelf = await provided.shelves.of(type_)
                 page = page_of(shelf, parse_place(type_), 1, FIRST_ROWS)
         return Shown(type_, browsable=browsable, page=page)
@@ -254,20 +243,10 @@ async def _folder(request: Request, provided: Services, folder: str, number: int
 
 async def _example(provided: Services) -> str:
     """The identifier of an image that everyone may see; empty if none is found quickly."""
-    if not provided.page_options.gallery:
-        return ""
-    types = sorted(provided.open_shelves(), key=lambda name: name != _SAMPLE)
-    places = deque(parse_place(name) for name in types[:_MOST_SHELVES])
-    for _ in range(_MOST_FOLDERS):
-        if not places:
-            break
-        place = places.popleft()
-        with suppress(*_NO_PREVIEW):
-            async with asyncio.timeout(_PREVIEW_SECONDS):
-                shelf = await provided.shelves.of(place.type, place.folder)
-            if shelf.names:
-                return str(Identifier(place.type, place.below(shelf.names[0])))
-            places.extend(Place(place.type, place.below(name)) for name in shelf.folders)
+    if provided.page_options.gallery:
+        async for place, names in folders(provided, _SAMPLE):
+            if names:
+                return str(Identifier(place.type, place.below(names[0])))
     return ""
 
 

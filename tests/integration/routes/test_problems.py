@@ -122,7 +122,7 @@ async def test_a_path_without_an_identifier_is_no_image(server: Server, path: st
 
 @pytest.mark.parametrize(
     "path",
-    ["full/max/0/default", "full/max/0/.jpg", "full/max/0/default.", "full/max/0", "info"],
+    ["full/max/0/.jpg", "full/max/0", "info"],
 )
 async def test_what_is_neither_image_nor_information_may_be_an_identifier_and_is_none(
     server: Server, path: str
@@ -183,3 +183,40 @@ async def test_head_of_a_refused_request_is_refused_as_well(server: Server) -> N
 @pytest.mark.parametrize("accept", ["image/png", "text/html", "application/json;q=0"])
 async def test_information_in_a_form_that_there_is_not(server: Server, accept: str) -> None:
     assert_problem(await server.get("/disk:pic.jpg/info.json", Accept=accept), 406)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/disk:pic.jpg/full/max/0/default",
+        "/disk:pic.jpg/full/max/0/default.",
+        "/disk:pic.jpg/full/full/0/default",
+        "/disk:pic.jpg/0,0,10,10/%5E!50,50/!90/gray",
+        "/iiif/3/disk:pic.jpg/full/max/0/default",
+        "/iiif/2/disk:pic.jpg/full/full/0/default",
+        "/disk:missing.jpg/full/max/0/default",
+    ],
+)
+@pytest.mark.parametrize("accept", ["*/*", "text/html"])
+async def test_an_image_without_its_format_is_taken_for_no_identifier(
+    server: Server, path: str, accept: str
+) -> None:
+    headers = [(b"host", b"test"), (b"accept", accept.encode())]
+    response = await server.get_raw(path.encode(), headers)
+    assert_problem(response, 400, "Invalid format", "default.jpg")
+
+
+async def test_a_name_may_look_like_parameters_if_its_slashes_are_encoded(server: Server) -> None:
+    server.put("disk", "a/full/max/0/default", picture())
+    response = await server.get_raw(b"/disk:a%2Ffull%2Fmax%2F0%2Fdefault")
+    assert response.status_code == 303
+    information = await server.get("/disk:a/full/max/0/default/info.json")
+    assert information.json()["width"] == 200
+
+
+async def test_the_full_size_of_older_links_is_refused_with_both_ways_out(server: Server) -> None:
+    for prefix in ("", "/iiif/3"):
+        response = await server.get(f"{prefix}/disk:pic.jpg/full/full/0/default.jpg")
+        assert_problem(response, 400, "max", "/iiif/2/")
+    older = await server.get("/iiif/2/disk:pic.jpg/full/full/0/default.jpg")
+    assert older.status_code == 200

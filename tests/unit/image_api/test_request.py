@@ -12,6 +12,7 @@ from iiif_server.image_api.request import (
     ImageRequest,
     Rendition,
     canonical_parameters,
+    lacks_format,
 )
 from iiif_server.image_api.rotation import parse_rotation
 from iiif_server.image_api.size import parse_size
@@ -241,3 +242,26 @@ def test_spellings_of_one_request_make_equal_renditions_in_both_versions() -> No
     ]
     renditions = {parse(text, version).resolve(SPECIMEN, UNLIMITED) for text, version in spellings}
     assert len(renditions) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "lacking"),
+    [
+        ("full/max/0/default", True),
+        ("full/full/0/default", True),
+        ("square/^!500,500/!22.5/gray", True),
+        ("pct:1,1,50,50/,200/90/bitonal", True),
+        ("full/max/0/default.jpg", False),
+        ("full/max/0/default.", True),
+        ("full/max/0", False),
+        ("a/full/max/0/default", False),
+        ("full/max/0/native", False),
+        ("full/maximal/0/default", False),
+        ("", False),
+    ],
+)
+def test_a_request_that_is_complete_but_for_the_format_is_told(
+    text: str,
+    lacking: bool,  # noqa: FBT001
+) -> None:
+    assert lacks_format(text) is lacking

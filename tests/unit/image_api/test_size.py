@@ -374,3 +374,10 @@ def test_a_size_of_3_0_is_written_as_it_was_read(text: str) -> None:
 @pytest.mark.parametrize("text", ["max", "150,", ",150", "pct:50", "225,100", "!225,100"])
 def test_a_size_of_2_1_is_written_as_it_was_read(text: str) -> None:
     assert size_text(parse_size(text, V2), V2) == text
+
+
+def test_the_word_of_older_links_is_refused_with_what_to_write_instead() -> None:
+    with pytest.raises(MalformedParameterError, match=r'"full": expected max, .*/iiif/2/'):
+        parse_size("full", V3)
+    with pytest.raises(MalformedParameterError, match="each with \\^ before it"):
+        parse_size("^full", V3)
