@@ -16,7 +16,7 @@ from rich.progress import Progress
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from iiif_server.settings import Settings
+    from iiif_server.settings import Loaded, Settings
 
 SAMPLE_TYPE = "sample"
 SAMPLE_NAME = "atlas.jpg"
@@ -60,6 +60,7 @@ def serve(
         sockets = supervision.bind(host, port, settings.http_processes)
     except ConfigurationError as error:
         _fail(str(error))
+    serving.warn(_loaded(config))
     for line in _addresses(settings, host, sockets[0].getsockname()[1]):
         click.echo(line)
     if len(sockets) > 1:
@@ -97,17 +98,19 @@ def serve_share(
 @main.command()
 @_config
 def check(config: Path | None) -> None:
-    """Check settings, sources, folders and codecs; say what is wrong and what to do."""
+    """Check settings, folders, sources, codecs and the sandbox; report problems and remedies.
+
+    Exits with 1 if there is a problem. Changes nothing: missing folders are not created.
+    """
     from iiif_server.diagnosis import diagnose  # noqa: PLC0415
 
-    settings = _settings(config)
-    findings = diagnose(settings)
+    findings = diagnose(_loaded(config))
     for finding in findings:
-        click.echo(f"{'ok  ' if finding.fine else 'FAIL'}  {finding.subject}: {finding.text}")
+        click.echo(f"{finding.label:4}  {finding.subject}: {finding.text}")
     wrong = sum(not finding.fine for finding in findings)
     if wrong:
-        _fail(f"{wrong} thing{'s' if wrong > 1 else ''} to mend.")
-    click.echo("Everything is in order.")
+        _fail(f"{wrong} problem{'s' if wrong > 1 else ''} found.")
+    click.echo("No problems found.")
 
 
 @main.command()
@@ -412,15 +415,20 @@ def purge(config: Path | None, identifier: str | None) -> None:
     click.echo(f"{len(paths)} derivative{'' if len(paths) == 1 else 's'} removed.")
 
 
-def _settings(config: Path | None) -> "Settings":
-    """The settings, or the end of the program with an explanation."""
+def _loaded(config: Path | None) -> "Loaded":
+    """The settings with warnings, or the end of the program with an explanation."""
     from iiif_server.errors import ConfigurationError  # noqa: PLC0415
-    from iiif_server.settings import load_settings  # noqa: PLC0415
+    from iiif_server.settings import load  # noqa: PLC0415
 
     try:
-        return load_settings(config)
+        return load(config)
     except ConfigurationError as error:
         _fail(str(error))
+
+
+def _settings(config: Path | None) -> "Settings":
+    """The settings, or the end of the program with an explanation."""
+    return _loaded(config).settings
 
 
 def _settings_to_serve(config: Path | None, *, sample: bool) -> "Settings":

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ByteSize
 
-from iiif_server.cache.repeating import repeating
+from iiif_server.cache.repeating import in_background, repeating
 from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.errors import ConfigurationError
@@ -191,10 +191,16 @@ async def open_context(
             presentation=settings.presentation,
             started=time.time(),
         )
-        stack.callback(readiness.leave)
+        await _watch(stack, readiness)
         if metrics.instruments.shared:
             await stack.enter_async_context(taking_stock(services))
         yield services
+
+
+async def _watch(stack: AsyncExitStack, readiness: Readiness) -> None:
+    """Have the log tell of missing folders at the start, and be unready from the end on."""
+    await stack.enter_async_context(in_background(readiness.objections))
+    stack.callback(readiness.leave)
 
 
 def _both(first: Observer, second: Observer) -> Observer:

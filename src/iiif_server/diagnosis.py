@@ -1,35 +1,49 @@
 """What `iiif-server check` finds."""
 
 import asyncio
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from iiif_server.context import INCOMING, fences, memory_for_images
+from iiif_server.context import INCOMING, fences, memory_for_images, threads_of
 from iiif_server.errors import IiifServerError
 from iiif_server.image_api.formats import Format
 from iiif_server.imaging import libturbojpeg, raster
-from iiif_server.settings import Settings
+from iiif_server.settings import Loaded, Settings
 from iiif_server.sources.base import Surroundings
 from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.opening import user_name
 from iiif_server.sources.registry import build_sources
+from iiif_server.units import show_size
+from iiif_server.workers.machine import this_machine
 from iiif_server.workers.options import Fencing
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     subject: str
     text: str
     fine: bool = True
+    """Whether it is no problem."""
+    warning: bool = False
+
+    @property
+    def label(self) -> str:
+        """What stands in front of it."""
+        return "FAIL" if not self.fine else "WARN" if self.warning else "ok"
 
 
-def diagnose(settings: Settings) -> list[Finding]:
-    """Everything that was looked at, in the order in which an operator would mend it."""
+def diagnose(loaded: Loaded) -> list[Finding]:
+    """The results of all checks, in the order in which an operator would fix problems."""
+    settings = loaded.settings
     return [
+        Finding("settings", str(loaded.file.absolute()) if loaded.file else "no settings file"),
+        *(Finding("settings", text, warning=True) for text in loaded.warnings),
         _writable("cache_path", settings.cache_path),
         *_types(settings),
         _turbojpeg(settings),
@@ -52,7 +66,8 @@ def _types(settings: Settings) -> Iterator[Finding]:
         for problem in problems:
             yield Finding(f"type {name}", problem, fine=False)
         if not problems:
-            yield Finding(f"type {name}", f"source {settings.types[name].source}")
+            folder = (settings.source_path / name).absolute()
+            yield Finding(f"type {name}", f"source {settings.types[name].source}, folder {folder}")
     if any(options.source != "disk" for options in settings.types.values()):
         yield _writable("source_path", settings.source_path)
 
@@ -83,13 +98,29 @@ def _codecs() -> Iterator[Finding]:
 
 
 def _sizing(settings: Settings) -> Iterator[Finding]:
-    cores = os.cpu_count() or 1
-    text = f"{settings.image_pool_size} image processes on {cores} cores"
-    if settings.image_pool_size > 2 * cores:
-        yield Finding("image_pool_size", f"{text}: more than twice as many only wait", fine=False)
+    machine = this_machine()
+    cpus, memory = f"{machine.cpus} CPUs", show_size(machine.memory)
+    if machine.cpus < machine.all_cpus:
+        cpus += f" (limited by CPU affinity or the container; the machine has {machine.all_cpus})"
+    if machine.memory < machine.all_memory:
+        memory += f" (limited by the container; the machine has {show_size(machine.all_memory)})"
+    yield Finding("machine", f"{cpus}, {memory} of memory")
+    text = f"{settings.image_pool_size} image workers with {threads_of(settings)} threads each"
+    if settings.image_pool_size > 2 * machine.cpus:
+        text += f" for {machine.cpus} CPUs: more than twice as many workers as CPUs only wait"
+        yield Finding("image_pool_size", text, fine=False)
     else:
         yield Finding("image_pool_size", text)
-    yield Finding("limits.memory", f"{memory_for_images(settings):,} bytes for images being made")
+    yield from _memory(settings, machine.memory)
+
+
+def _memory(settings: Settings, available: int) -> Iterator[Finding]:
+    size = memory_for_images(settings)
+    text = f"{show_size(size)} for images that are being rendered"
+    if size > available:
+        yield Finding("limits.memory", f"{text}, but there are {show_size(available)}", fine=False)
+    else:
+        yield Finding("limits.memory", text)
 
 
 def _confinement(settings: Settings) -> Finding:
@@ -113,14 +144,21 @@ def _confinement(settings: Settings) -> Finding:
 
 
 def _writable(subject: str, folder: Path) -> Finding:
+    """Whether the server can write into a folder, or create it; it is not created here."""
+    folder = folder.absolute()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        if folder.exists():
+            with tempfile.TemporaryFile(dir=folder):
+                return Finding(subject, f"{folder} can be written")
+        parent = next(parent for parent in folder.parents if parent.exists())
+        if not parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        return Finding(
-            subject,
-            f"{folder} cannot be written ({error.strerror}): change it or its owner",
-            fine=False,
+        text = (
+            f"{folder} cannot be written by the user {user_name()} ({error.strerror}): "
+            "change it or its owner"
         )
-    return Finding(subject, f"{folder} can be written")
+        return Finding(subject, text, fine=False)
+    return Finding(subject, f"{folder} does not exist yet; the server will create it")

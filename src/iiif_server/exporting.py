@@ -125,6 +125,9 @@ async def export(
     async with open_context(patient(settings), lambda _: None) as services:
         exporter = _Exporter(settings, services, target, summary)
         chosen = _chosen(settings, services, type_, written)
+        if not chosen:
+            named = f"There are no images in the type {type_}: its folder is empty."
+            raise ConfigurationError(named if type_ else "No identifiers were given.")
         with progress("Looking at originals", len(chosen)) as advance:
             jobs = await exporter.jobs(chosen, advance, signed=signed)
         files, needed = sum(job.missing for job in jobs), sum(job.needed for job in jobs)

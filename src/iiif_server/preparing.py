@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from iiif_server.context import open_context, patient
+from iiif_server.errors import ConfigurationError
 from iiif_server.image_api.identifier import Identifier, parse_identifiers
 from iiif_server.pipeline.preparation import Outcome, Preparation, Prepared
 from iiif_server.routes.services import Services
@@ -34,12 +35,14 @@ async def prepare(
 ) -> Summary:
     """Make the pyramids of all originals of a type, or of these identifiers.
 
-    Raises ConfigurationError for a type whose source cannot list its originals, and what
-    `parse_identifiers` raises.
+    Raises ConfigurationError if there are no originals, for a type whose source cannot list them,
+    and what `parse_identifiers` raises.
     """
     summary = Summary()
     async with open_context(patient(settings), lambda _: None) as services:
         chosen = _identifiers(settings, services, type_, written)
+        if not chosen:
+            raise ConfigurationError(nothing_to_do(type_))
         preparation = Preparation(
             services.originals, services.headers, services.pyramids, settings.image_pool_size
         )
@@ -50,6 +53,13 @@ async def prepare(
                     summary.failed.append(prepared)
                 advance()
     return summary
+
+
+def nothing_to_do(type_: str | None) -> str:
+    """Why a command has no images to work on."""
+    if type_ is None:
+        return "No identifiers were given."
+    return f"There are no images in the type {type_}: its folder is empty."
 
 
 def _identifiers(

@@ -17,9 +17,10 @@ from iiif_server import listening
 from iiif_server.app import create_app
 from iiif_server.context import share_of
 from iiif_server.reloading import Reloading
-from iiif_server.settings import Settings
+from iiif_server.settings import Loaded, Settings
 from iiif_server.supervision import Supervisor
 from iiif_server.telemetry import metrics
+from iiif_server.telemetry.events import SettingsWarning
 from iiif_server.telemetry.logs import log_event, uvicorn_logging
 
 _END_SECONDS = 10
@@ -73,6 +74,14 @@ def supervise(
 
     with metrics.folder():
         return Supervisor(sockets, command, log_event, metrics.forget).run()
+
+
+def warn(loaded: Loaded) -> None:
+    """Log what an operator should know about the settings."""
+    settings = loaded.settings
+    logging.config.dictConfig(uvicorn_logging(settings.log_level, settings.log_format))
+    for text in loaded.warnings:
+        log_event(SettingsWarning(text))
 
 
 def _application(numbers: metrics.Metrics, settings: Settings) -> FastAPI:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,7 +71,7 @@ class TestCheck:
         assert result.exit_code == 0
         assert "type disk: source disk" in result.output
         assert "jpg" in result.output
-        assert "Everything is in order." in result.output
+        assert "No problems found." in result.output
         assert "FAIL" not in result.output
 
     def test_the_file_may_be_named_in_the_environment(
@@ -85,7 +86,48 @@ class TestCheck:
         assert result.exit_code == 1
         assert f"FAIL  type plants: the folder {tmp_path}/source/plants" in result.output
         assert "create it" in result.output
-        assert "1 thing to mend." in result.output
+        assert "1 problem found." in result.output
+
+    def test_no_folder_is_made(self, tmp_path: Path) -> None:
+        config = configuration(tmp_path, '[types.plants]\nsource = "disk"\n')
+        before = sorted(tmp_path.rglob("*"))
+        result = run("check", "--config", config)
+        assert sorted(tmp_path.rglob("*")) == before
+        assert f"{tmp_path}/cache does not exist yet; the server will create it" in result.output
+
+    def test_relative_paths_are_printed_absolute(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "source" / "disk").mkdir(parents=True)
+        (tmp_path / "s.toml").write_text(
+            'source_path = "source"\ncache_path = "./cache"\n[types.disk]\nsource = "disk"\n'
+        )
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        result = run("check", "--config", "../s.toml")
+        assert result.exit_code == 0, result.output
+        for line in result.output.splitlines():
+            if "path" in line or "type disk" in line:
+                assert f" {tmp_path}/elsewhere/../" in line
+
+    def test_an_override_is_reported(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        config = configuration(tmp_path)
+        monkeypatch.setenv("IIIF_CACHE_PATH", str(tmp_path / "other"))
+        result = run("check", "--config", config)
+        assert result.exit_code == 0
+        assert (
+            f'WARN  settings: IIIF_CACHE_PATH overrides cache_path in {config}: "{tmp_path}/other" '
+            f'instead of "{tmp_path}/cache"'
+        ) in result.output
+
+    def test_what_the_container_allows_is_printed(self, tmp_path: Path) -> None:
+        result = run("check", "--config", configuration(tmp_path))
+        assert re.search(r"ok    machine: \d+ CPUs.*, .* of memory", result.output)
+
+    def test_more_memory_than_there_is(self, tmp_path: Path) -> None:
+        result = run("check", "--config", configuration(tmp_path, 'limits.memory = "900 TB"\n'))
+        assert result.exit_code == 1
+        assert "FAIL  limits.memory: 900 TB for images that are being rendered" in result.output
 
     def test_no_types(self, tmp_path: Path) -> None:
         result = run("check", "--config", configuration(tmp_path, ""))
@@ -104,14 +146,14 @@ class TestCheck:
         assert f"FAIL  cache_path: {tmp_path}/cache cannot be written" in result.output
         assert f"FAIL  source_path: {tmp_path}/source cannot be written" in result.output
         assert "change it or its owner" in result.output
-        assert "2 things to mend." in result.output
+        assert "2 problems found." in result.output
 
     def test_too_many_processes(self, tmp_path: Path) -> None:
         path = Path(configuration(tmp_path))
         path.write_text(path.read_text().replace("image_pool_size = 1", "image_pool_size = 9999"))
         result = run("check", "--config", str(path))
         assert result.exit_code == 1
-        assert "FAIL  image_pool_size: 9999 image processes" in result.output
+        assert "FAIL  image_pool_size: 9999 image workers" in result.output
 
     @pytest.mark.parametrize(
         ("text", "said"),
@@ -347,6 +389,23 @@ class TestServe:
             popen.send_signal(signal.SIGTERM)
             popen.wait(15)
 
+    def test_it_warns_of_overrides_and_of_missing_folders(self, tmp_path: Path) -> None:
+        config = configuration(tmp_path, '[types.plants]\nsource = "disk"\n')
+        other = {"IIIF_INFO_CACHE_SIZE": "7", "IIIF_ADMIN__TOKEN": "another-token-of-16"}
+        Path(config).write_text("info_cache_size = 9\n" + Path(config).read_text())
+        with running_process("--config", config, environment=other) as process:
+            deadline = time.monotonic() + 20
+            while httpx.get(f"{process.base}/health/ready").status_code != 503:
+                assert time.monotonic() < deadline
+            process.popen.send_signal(signal.SIGTERM)
+            _, log = process.popen.communicate(timeout=20)
+        assert "IIIF_INFO_CACHE_SIZE overrides info_cache_size" in log
+        assert '"7" instead of 9' in log
+        assert "IIIF_ADMIN__TOKEN overrides admin.token" in log
+        assert "another-token" not in log
+        assert ADMIN_TOKEN not in log
+        assert f"type plants: the folder {tmp_path}/source/plants does not exist" in log
+
     def test_settings_that_cannot_be_end_it_at_once(self, tmp_path: Path) -> None:
         config = configuration(tmp_path, "htp_port = 1")
         result = run("serve", "--config", config)
@@ -369,3 +428,39 @@ class TestServe:
             assert "Set http_host and http_port" in done.stderr
             assert not done.stdout  # nothing to open
             assert httpx.get(f"{process.base}/health").status_code == 200
+
+
+class TestNothingToDo:
+    @pytest.mark.parametrize(
+        "command", [["prepare"], ["export", "--base-url", "https://a.example"]]
+    )
+    @pytest.mark.parametrize(
+        ("make", "said"),
+        [
+            (False, "The type plants: the folder {0}/source/plants does not exist"),
+            (True, "There are no images in the type plants: its folder is empty."),
+        ],
+    )
+    def test_a_missing_or_empty_folder_is_an_error(
+        self, tmp_path: Path, command: list[str], *, make: bool, said: str
+    ) -> None:
+        config = configuration(tmp_path, '[types.plants]\nsource = "disk"\n')
+        if make:
+            (tmp_path / "source" / "plants").mkdir()
+        to = ["--to", str(tmp_path / "out")] if command[0] == "export" else []
+        result = run(*command, *to, "--config", config, "--type", "plants")
+        assert result.exit_code == 1
+        assert said.format(tmp_path) in result.output
+
+    @pytest.mark.parametrize(
+        "command", [["prepare"], ["export", "--base-url", "https://a.example"]]
+    )
+    def test_an_empty_list_of_identifiers_is_an_error(
+        self, tmp_path: Path, command: list[str]
+    ) -> None:
+        (tmp_path / "list").write_text("")
+        to = ["--to", str(tmp_path / "out")] if command[0] == "export" else []
+        listed = ["--identifiers", str(tmp_path / "list")]
+        result = run(*command, *to, "--config", configuration(tmp_path), *listed)
+        assert result.exit_code == 1
+        assert "No identifiers were given." in result.output

@@ -34,3 +34,25 @@ async def repeating(seconds: float, work: Callable[[], Awaitable[object]]) -> As
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+@asynccontextmanager
+async def in_background(work: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """While this is open, the work is done once; if it is not done by then, it is cancelled.
+
+    A failure is logged.
+    """
+
+    async def once() -> None:
+        try:
+            await work()
+        except Exception:
+            logger.exception("work in the background has failed")
+
+    task = asyncio.create_task(once())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

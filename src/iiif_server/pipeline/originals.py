@@ -168,9 +168,13 @@ class Originals:
     def identifiers(self, type_: str) -> Iterator[Identifier]:
         """All originals of a type, sorted.
 
-        Raises UnknownTypeError, or ConfigurationError where its source cannot list them.
+        Raises UnknownTypeError, or ConfigurationError where its source cannot list them or its
+        folder is missing or cannot be read.
         """
-        names = self.source(type_).names()
+        source = self.source(type_)
+        if problems := source.problems():
+            raise ConfigurationError(f"The type {type_}: {'; '.join(problems)}.")
+        names = source.names()
         if names is None:
             raise ConfigurationError(
                 f"The originals of the type {type_} cannot be listed: name them in a file, and "

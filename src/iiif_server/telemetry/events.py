@@ -108,6 +108,13 @@ class SettingsReloaded:
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsWarning:
+    """Settings can be used, but an operator should know this about them."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsRefused:
     """Newer settings cannot be used, and those before them stay; `reason` says what to do."""
 
@@ -269,6 +276,7 @@ Event = (
     | ServerProcessReplaced
     | SettingsRefused
     | SettingsReloaded
+    | SettingsWarning
     | PyramidMade
     | WorkerReplaced
     | WorkerRenewed

@@ -41,5 +41,5 @@ class WorkerOptions(OptionsModel):
     @classmethod
     def _library(cls, value: str) -> str:
         if value not in {"auto", "off"} and not Path(value).is_absolute():
-            raise ValueError('give "auto", "off" or the absolute path of libturbojpeg')
+            raise ValueError('must be "auto", "off" or the absolute path of libturbojpeg')
         return value
