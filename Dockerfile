@@ -23,8 +23,10 @@ ENV PATH=/venv/bin:$PATH \
     MALLOC_ARENA_MAX=2 \
     IIIF_HTTP_HOST=0.0.0.0 \
     IIIF_HTTP_PORT=4040 \
-    IIIF_SOURCE_PATH=/var/lib/iiif/source \
-    IIIF_CACHE_PATH=/var/lib/iiif/cache
+    STATE_DIRECTORY=/var/lib/iiif \
+    CACHE_DIRECTORY=/var/lib/iiif/cache
+# STATE_DIRECTORY and CACHE_DIRECTORY are defaults of source_path and cache_path: unlike IIIF_* variables
+# they do not override a settings file.
 # By number, so that Kubernetes can see that it is not root.
 USER 10001:10001
 WORKDIR /var/lib/iiif

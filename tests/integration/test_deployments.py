@@ -41,7 +41,11 @@ def is_setting(variable: str) -> bool:
 
 def loaded(environment: dict[str, str], expression: str) -> Any:
     """A value of `settings`, as a server with this environment and no other has them."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(ENV_PREFIX)}
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(ENV_PREFIX) and not name.endswith("_DIRECTORY")
+    }
     code = (
         "import json; from iiif_server.settings import load_settings; settings = load_settings(); "
         f"print(json.dumps({expression}))"
@@ -128,9 +132,11 @@ def test_the_container_runs_a_slim_python_that_the_project_supports_and_not_as_r
 def test_the_container_sets_only_what_is_a_setting_and_the_settings_take_it() -> None:
     environment = container_environment()
     variables = [name for name in environment if name.startswith(ENV_PREFIX)]
-    assert len(variables) == 4
+    # Folders are defaults (STATE_DIRECTORY, CACHE_DIRECTORY): a settings file overrides them.
+    assert variables == ["IIIF_HTTP_HOST", "IIIF_HTTP_PORT"]
     assert all(map(is_setting, variables))
-    ours = {name: environment[name] for name in variables}
+    names = (*variables, "STATE_DIRECTORY", "CACHE_DIRECTORY")
+    ours = {name: environment[name] for name in names}
     host, port = loaded(ours, "[settings.http_host, settings.http_port]")
     assert (host, str(port)) == ("0.0.0.0", last_stage()["EXPOSE"][0])  # noqa: S104
     volumes = json.loads(last_stage()["VOLUME"][0])
@@ -292,9 +298,9 @@ def test_nginx_files_name_the_settings_that_they_need(file: Path) -> None:
 def test_nginx_looks_for_derivatives_where_the_unit_has_the_server_put_them() -> None:
     text = (DEPLOY / "nginx/iiif-server-accel.conf").read_text()
     unit = (DEPLOY / "systemd/iiif-server.service").read_text()
-    cache = re.search(r"IIIF_CACHE_PATH=(\S+)", unit)
+    cache = re.search(r"(?m)^CacheDirectory=(\S+)", unit)
     assert cache is not None
-    assert f"alias {cache[1]}/derivatives/entries/;" in text
+    assert f"alias /var/cache/{cache[1]}/derivatives/entries/;" in text
     assert "UMask=0027" in unit
     assert "usermod -aG iiif www-data" in text, "files are readable for the group only"
 
@@ -601,14 +607,33 @@ def test_the_unit_starts_a_command_that_exists_as_a_user_that_is_made() -> None:
 
 def test_the_unit_sets_only_what_is_a_setting_and_lets_that_be_written() -> None:
     pairs = dict(value.split("=", 1) for value in unit()["Environment"])
-    ours = {name: value for name, value in pairs.items() if name.startswith(ENV_PREFIX)}
-    assert all(map(is_setting, ours))
+    # It sets no setting, as that would override what the settings file says.
+    assert not [name for name in pairs if name.startswith(ENV_PREFIX)]
+    state = [f"/var/lib/{name}" for name in unit()["StateDirectory"][0].split()]
+    (cache,) = (f"/var/cache/{name}" for name in unit()["CacheDirectory"])
+    ours = {"STATE_DIRECTORY": ":".join(state), "CACHE_DIRECTORY": cache}
     source, cache_path = loaded(ours, "[str(settings.source_path), str(settings.cache_path)]")
-    writable = [f"/var/lib/{name}" for name in unit()["StateDirectory"][0].split()]
-    writable += [f"/var/cache/{name}" for name in unit()["CacheDirectory"]]
+    writable = [*state, cache]
     assert source in writable
     assert cache_path in writable
     assert unit()["ProtectSystem"] == ["strict"]
+
+
+@pytest.mark.parametrize("where", ["unit", "image"])
+def test_folders_of_a_settings_file_win_over_those_of_unit_and_image(
+    tmp_path: Path, where: str
+) -> None:
+    """What `migrate` writes is what the service reads."""
+    config = tmp_path / "settings.toml"
+    config.write_text('source_path = "/srv/scans"\ncache_path = "/srv/cache"\n')
+    pairs = dict(value.split("=", 1) for value in unit()["Environment"])
+    environment = {**pairs, "STATE_DIRECTORY": "/var/lib/x", "CACHE_DIRECTORY": "/var/cache/x"}
+    if where == "image":
+        environment = container_environment()
+        del environment["PATH"]
+    environment["IIIF_CONFIG"] = str(config)
+    folders = loaded(environment, "[str(settings.source_path), str(settings.cache_path)]")
+    assert folders == ["/srv/scans", "/srv/cache"]
 
 
 def test_the_unit_lets_worker_processes_fence_themselves_in() -> None:
