@@ -7,7 +7,7 @@ RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY assets assets
 COPY src src
-RUN python -m pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
+RUN /venv/bin/pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
     && /venv/bin/pip install --no-cache-dir --no-deps /wheels/*.whl
 
 FROM python:3.11-slim

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install assets run test check static format lint types floors workflows platforms e2e fuzz bench load costs docs \
+.PHONY: help install assets run test check static format lint types floors workflows platforms container wheels e2e fuzz bench load costs docs \
 	pictures lock clean
 
 help: ## Show this list
@@ -70,6 +70,12 @@ floors: install ## Check that each floor imports only downward
 
 platforms: ## Run the tests on Debian 12, 13 and testing (needs root; 1 hour); PLATFORMS=debian-13 TESTS=tests/unit
 	tests/platforms/run
+
+container: install ## Run the Dockerfile's steps and its server without a container engine (needs root)
+	PYTHONPATH=tests $(BIN)/python tests/platforms/container.py "$$(tests/platforms/root container)"
+
+wheels: install ## Check that dependencies have wheels for x86-64, ARM64 and macOS, Python 3.11 to 3.14
+	tests/platforms/wheels
 
 e2e: install ## Real servers, the official validator, real clients
 	tests/e2e/run

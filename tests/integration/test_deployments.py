@@ -23,6 +23,7 @@ from iiif_server.routes.forwarded import NAMES as FORWARDED_NAMES
 from iiif_server.settings import ENV_PREFIX, Settings
 from iiif_server.telemetry.metrics import Metrics
 from support.charts import Chart
+from support.dockerfile import instructions
 from support.servers import ADMIN_TOKEN
 
 ROOT = Path(__file__).parents[2]
@@ -63,18 +64,6 @@ def paths() -> frozenset[str]:
 
 
 # --- the container ----------------------------------------------------------------------------
-
-
-def instructions() -> list[tuple[str, str]]:
-    """The instructions of the Dockerfile and what they are given, comments left out."""
-    lines = (ROOT / "Dockerfile").read_text().splitlines()
-    text = "\n".join(line for line in lines if not line.startswith("#"))
-    joined = re.sub(r"\\\n\s*", "", text)
-    return [
-        (word, rest)
-        for word, _, rest in (line.partition(" ") for line in joined.split("\n"))
-        if word
-    ]
 
 
 def last_stage() -> dict[str, list[str]]:
