@@ -1,7 +1,7 @@
 """Run the steps of the Dockerfile without a container engine, and the image's process 1.
 
 Each stage is a copy of a Debian root, each RUN a `chroot`. Needs root.
-Usage: PYTHONPATH=tests python tests/platforms/container.py ROOT (of `tests/platforms/root container`)
+Usage: `make container`.
 """
 
 import json
