@@ -16,7 +16,8 @@ from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.errors import ConfigurationError
 from iiif_server.image_api.formats import Format
 from iiif_server.imaging import libturbojpeg
-from iiif_server.imaging.render import output_formats, prepare_process, turbojpeg_report
+from iiif_server.imaging.libturbojpeg import LibraryReport
+from iiif_server.imaging.render import output_formats, prepare_process
 from iiif_server.pages.files import PageFiles
 from iiif_server.pages.rendering import Pages
 from iiif_server.pipeline.derivatives import Derivatives
@@ -100,7 +101,7 @@ async def open_context(
             settings.limits.source,
         )
         formats = await image_pool.run(output_formats, None, timeout=_STARTUP_TIMEOUT)
-        turbojpeg = await image_pool.run(turbojpeg_report, None, timeout=_STARTUP_TIMEOUT)
+        turbojpeg: LibraryReport = image_pool.report  # what prepare_process returns
         if turbojpeg.problem:
             raise ConfigurationError(turbojpeg.problem)
         pyramids = Pyramids(

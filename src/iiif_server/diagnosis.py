@@ -75,8 +75,7 @@ def _types(settings: Settings) -> Iterator[Finding]:
 def _turbojpeg(settings: Settings) -> Finding:
     """Which libturbojpeg is used, or which package to install."""
     subject = "turbojpeg"
-    libturbojpeg.use(settings.workers.turbojpeg)
-    report = libturbojpeg.library_report()
+    report = libturbojpeg.report(settings.workers.turbojpeg)
     if report.problem:
         return Finding(subject, report.problem, fine=False)
     if not report.lossless:

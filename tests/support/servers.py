@@ -23,6 +23,12 @@ TRUST = ssl.create_default_context()
 """Read once: httpx would read all certificates anew for each request, for longer than it takes."""
 
 
+def inherited() -> dict[str, str]:
+    """The environment of server processes: no settings but the library that tests run with."""
+    kept = {"IIIF_WORKERS__TURBOJPEG"}
+    return {k: v for k, v in os.environ.items() if k in kept or not k.startswith("IIIF_")}
+
+
 @dataclass(frozen=True)
 class Server:
     """A running `iiif-server serve`."""
@@ -76,7 +82,7 @@ class ServerProcess:
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
         self.configure(self.settings)
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("IIIF_")}
+        environment = inherited()
         config = str(self.folder / "settings.toml")
         with (self.folder / "log").open("a") as log:
             self._popen = subprocess.Popen(
@@ -134,13 +140,12 @@ def running_server(
         f'http_port = {port}\n{settings}\n[types.pictures]\nsource = "disk"\n'
     )
     log = folder / "log"
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("IIIF_")}
     with log.open("w") as output:
         process = subprocess.Popen(
             [*program, "serve", "--config", str(config), *arguments],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**inherited, **(environment or {})},
+            env={**inherited(), **(environment or {})},
         )
         try:
             _wait_until_ready(f"http://127.0.0.1:{port}", process, log, startup_seconds)

@@ -152,8 +152,13 @@ def library() -> Library | None:
 
 def library_report() -> LibraryReport:
     """What this process has of libturbojpeg."""
+    return report(_process.choice)
+
+
+def report(choice: str) -> LibraryReport:
+    """What a process has of libturbojpeg by the value of `workers.turbojpeg`."""
     try:
-        found = find(_process.choice)
+        found = find(choice)
     except ConfigurationError as error:
         return LibraryReport(problem=str(error))
     if found is None:

@@ -59,7 +59,9 @@ class _Process:
 _process = _Process(OpenOriginals(1))
 
 
-def prepare_process(originals: int, threads: int, turbojpeg: str | None = None) -> None:
+def prepare_process(
+    originals: int, threads: int, turbojpeg: str | None = None
+) -> libturbojpeg.LibraryReport:
     """Set this process up as a worker that keeps so many originals open.
 
     `turbojpeg` is the value of `workers.turbojpeg`; None leaves what was chosen before.
@@ -68,16 +70,12 @@ def prepare_process(originals: int, threads: int, turbojpeg: str | None = None) 
     if turbojpeg is not None:
         libturbojpeg.use(turbojpeg)
     _process.originals = OpenOriginals(originals)
+    return libturbojpeg.library_report()
 
 
 def output_formats(_: None) -> tuple[Format, ...]:
     """The formats that derivatives can be encoded in here."""
     return raster.supported_formats()
-
-
-def turbojpeg_report(_: None) -> libturbojpeg.LibraryReport:
-    """The libturbojpeg that this process uses."""
-    return libturbojpeg.library_report()
 
 
 def render(plan: RenderPlan, descriptor: int | None = None) -> Rendered:
