@@ -6,16 +6,25 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.types import Receive, Scope, Send
 
 from iiif_server.errors import ConfigurationError, IiifServerError
 from iiif_server.settings import Settings
-from iiif_server.telemetry.events import Observer, SettingsRefused, SettingsReloaded
+from iiif_server.telemetry.events import (
+    Observer,
+    RequestsCutOff,
+    SettingsRefused,
+    SettingsReloaded,
+)
 
 _NEEDS_RESTART = ("http_host", "http_port", "http_connections", "http_processes")
 """What is settled when the process begins to listen."""
+_MOST_FORMER = 2
+"""Former applications that may still be answering. Each has worker processes of its own, and a
+client that reads slowly could keep any number of them."""
 
 
 def changes(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
@@ -36,7 +45,7 @@ class _Generation:
     started: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
     idle: asyncio.Event = field(default_factory=asyncio.Event)
-    requests: int = 0
+    requests: "set[asyncio.Task[Any]]" = field(default_factory=set)
     task: "asyncio.Task[None] | None" = None
 
     async def live(self) -> None:
@@ -63,13 +72,21 @@ class _Generation:
             self.task.result()
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.requests += 1
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self.requests.add(task)
         try:
             await self.app(scope, receive, send)
         finally:
-            self.requests -= 1
+            self.requests.discard(task)
             if not self.requests and self.over.is_set():
                 self.idle.set()
+
+    def cut_off(self) -> int:
+        """End the requests that are still being answered; how many there were."""
+        for request in self.requests:
+            request.cancel()
+        return len(self.requests)
 
 
 class Reloading:
@@ -84,10 +101,13 @@ class Reloading:
         read: Callable[[], Settings],
         make: Callable[[Settings], FastAPI],
         observer: Observer,
+        apply: Callable[[Settings], None] = lambda _: None,
     ) -> None:
         """`read` gives the settings as they are now, and `make` an application of them.
 
-        Raises ConfigurationError if the first ones cannot be.
+        `apply` has settings take effect outside the application (logging): the first ones at once,
+        later ones when their application has started. Raises ConfigurationError if the first ones
+        cannot be.
         """
         self._asked = False
         with suppress(ValueError, AttributeError):  # not this thread's, or not on this system
@@ -95,10 +115,14 @@ class Reloading:
         self._read = read
         settings = read()
         self._make = make
+        self._apply = apply
         self._observe = observer
+        apply(settings)
         self._current = _Generation(settings, make(settings))
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._former: list[_Generation] = []
+        self._reloads: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Reloading {self._current.app!r}>"
@@ -129,19 +153,30 @@ class Reloading:
         """Have the settings as they are now take effect; what is wrong with them is told."""
         async with self._reloading:
             try:
-                settings = self._read()
+                # In a thread: making an application takes long enough for requests to notice.
+                settings = await asyncio.to_thread(self._read)
                 changed, left = changes(self._current.settings, settings)
-                fresh = _Generation(settings, self._make(settings))
+                fresh = _Generation(settings, await asyncio.to_thread(self._make, settings))
                 await fresh.start()
             except Exception as error:  # noqa: BLE001 - the server goes on as it is
                 known = isinstance(error, IiifServerError)
                 self._observe(SettingsRefused(str(error) if known else repr(error)))
                 return
             former, self._current = self._current, fresh
+            self._apply(settings)
             self._observe(SettingsReloaded(", ".join(changed), ", ".join(left)))
             former.over.set()
             if former.task is not None:
                 self._keep(former.task)
+                self._former.append(former)
+            self._bound_former()
+
+    def _bound_former(self) -> None:
+        """Cut off the requests of the oldest applications if too many are still answering."""
+        self._former = [one for one in self._former if one.task and not one.task.done()]
+        for one in self._former[:-_MOST_FORMER]:
+            if cut_off := one.cut_off():
+                self._observe(RequestsCutOff(cut_off))
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -174,7 +209,16 @@ class Reloading:
         self._asked = True
 
     def _begin_reload(self) -> None:
-        self._keep(asyncio.create_task(self.reload()))
+        """Reload soon: once for all signals that come before the settings are read."""
+        self._asked = True
+        if self._reloads is None or self._reloads.done():
+            self._reloads = asyncio.create_task(self._reload_while_asked())
+            self._keep(self._reloads)
+
+    async def _reload_while_asked(self) -> None:
+        while self._asked:
+            self._asked = False
+            await self.reload()
 
     def _keep(self, task: "asyncio.Task[None]") -> None:
         self._tasks.add(task)

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import uvicorn
-from fastapi import FastAPI
 
 from iiif_server import listening
 from iiif_server.app import create_app
@@ -41,10 +40,10 @@ def run(
     # uvicorn ends gracefully and then raises the signal again: being asked to end is no failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     numbers = metrics.Metrics()  # the process's, whatever its settings are
-    app = Reloading(share, partial(_application, numbers), log_event)
+    app = Reloading(share, partial(create_app, metrics=numbers), log_event, _configure_logging)
     config = uvicorn.Config(
         app,
-        log_config=None,  # `_application` sets it, and again when settings are reloaded
+        log_config=None,  # `_configure_logging` sets it, and again when settings are reloaded
         lifespan="on",
         proxy_headers=False,  # `trusted_proxies` decides, in routes/addresses.py
         server_header=False,
@@ -63,7 +62,7 @@ def supervise(
     sockets: Sequence[socket.socket], config: Path | None, settings: Settings, *, sample: bool
 ) -> int:
     """Have a process serve on each of the sockets; the exit code, when all have ended."""
-    logging.config.dictConfig(uvicorn_logging(settings.log_level, settings.log_format))
+    _configure_logging(settings)
 
     def command(number: int, descriptor: int) -> list[str]:
         share = f"{number}/{len(sockets)}"
@@ -78,12 +77,10 @@ def supervise(
 
 def warn(loaded: Loaded) -> None:
     """Log what an operator should know about the settings."""
-    settings = loaded.settings
-    logging.config.dictConfig(uvicorn_logging(settings.log_level, settings.log_format))
+    _configure_logging(loaded.settings)
     for text in loaded.warnings:
         log_event(SettingsWarning(text))
 
 
-def _application(numbers: metrics.Metrics, settings: Settings) -> FastAPI:
+def _configure_logging(settings: Settings) -> None:
     logging.config.dictConfig(uvicorn_logging(settings.log_level, settings.log_format))
-    return create_app(settings, metrics=numbers)

@@ -1,6 +1,7 @@
 """Newer settings for a server that runs."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from iiif_server.app import create_app
 from iiif_server.errors import ConfigurationError
 from iiif_server.reloading import Reloading
 from iiif_server.settings import Settings
-from iiif_server.telemetry.events import Event, SettingsRefused, SettingsReloaded
+from iiif_server.telemetry.events import Event, RequestsCutOff, SettingsRefused, SettingsReloaded
 from support.apps import picture, settings_below
 
 TYPES: dict[str, Any] = {"disk": {"source": "disk"}}
@@ -49,6 +50,13 @@ async def live(written: Written) -> AsyncIterator[tuple[Reloading, httpx.AsyncCl
         lambda settings: create_app(settings, written.events.append),
         written.events.append,
     )
+    async with living(app) as both:
+        yield both
+
+
+@asynccontextmanager
+async def living(app: Reloading) -> AsyncIterator[tuple[Reloading, httpx.AsyncClient]]:
+    """The same with an application of one's own."""
     said: asyncio.Queue[Any] = asyncio.Queue()
     heard: asyncio.Queue[Any] = asyncio.Queue()
     life = asyncio.create_task(app({"type": "lifespan"}, said.get, heard.put))
@@ -236,3 +244,131 @@ async def test_settings_that_are_being_tried_when_the_server_ends_leave_nothing(
         app._begin_reload()
         await begun.wait()
     assert ended.is_set()
+
+
+# --- many signals, slow clients, and what is refused ----------------------------------------
+
+
+class Applied:
+    """An application whose parts are noted: which settings took effect, in which threads."""
+
+    def __init__(self, written: Written) -> None:
+        self.written = written
+        self.read = 0
+        self.applied: list[Settings] = []
+        self.threads: set[int] = set()
+        self.error: Exception | None = None
+
+    def read_settings(self) -> Settings:
+        self.read += 1
+        self.threads.add(threading.get_ident())
+        return self.written.read()
+
+    def make(self, settings: Settings) -> FastAPI:
+        self.threads.add(threading.get_ident())
+        if self.error is not None:
+            return Unstartable(self.error)(settings)
+        return create_app(settings, self.written.events.append)
+
+    def reloading(self) -> Reloading:
+        return Reloading(
+            self.read_settings, self.make, self.written.events.append, self.applied.append
+        )
+
+
+async def test_refused_settings_change_nothing_outside_the_application_either(
+    tmp_path: Path,
+) -> None:
+    written = Written(tmp_path)
+    parts = Applied(written)
+    async with living(parts.reloading()) as (app, _):
+        assert parts.applied == [written.settings]
+        first = written.settings
+        written.change(log_level="debug", log_format="json")
+        parts.error = ConfigurationError("No sandbox can be had.")
+        await app.reload()
+        assert parts.applied == [first]
+        written.error = ConfigurationError("cache.ttl: must be positive")
+        await app.reload()
+        assert parts.applied == [first]
+        written.error = parts.error = None
+        await app.reload()
+        assert parts.applied == [first, written.settings]
+
+
+async def test_newer_settings_are_read_and_tried_beside_the_event_loop(tmp_path: Path) -> None:
+    parts = Applied(Written(tmp_path))
+    async with living(parts.reloading()) as (app, _):
+        parts.threads.clear()
+        await app.reload()
+    assert parts.threads
+    assert threading.get_ident() not in parts.threads
+
+
+async def test_fifty_signals_are_few_reloads(tmp_path: Path) -> None:
+    written = Written(tmp_path)
+    parts = Applied(written)
+    async with living(parts.reloading()) as (app, _):
+        for _ in range(50):
+            app._begin_reload()
+        await asyncio.sleep(0)
+        for _ in range(50):
+            app._begin_reload()
+        written.change(info_cache_size=77)
+        while app._reloads is not None and not app._reloads.done():
+            await asyncio.wait([app._reloads])
+        assert app.settings.info_cache_size == 77  # the last signal counts
+    assert 1 <= parts.read - 1 <= 3
+
+
+async def test_slow_clients_keep_no_more_than_two_former_applications(tmp_path: Path) -> None:
+    put(tmp_path, "disk")
+    written = Written(tmp_path)
+    async with live(written) as (app, _):
+        slow = []
+        for number in range(5):
+            came = asyncio.Event()
+            slow.append(asyncio.create_task(app(SCOPE, _one_request, _never_read(came))))
+            await came.wait()
+            written.change(info_cache_size=100 + number)
+            await app.reload()
+        ended, waiting = await asyncio.wait(slow, timeout=0.1)
+        while len(ended) < 3:
+            more, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            ended |= more
+        assert ended == set(slow[:3])  # the oldest
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+    told = [event for event in written.events if isinstance(event, RequestsCutOff)]
+    assert told == [RequestsCutOff(1)] * 3
+
+
+SCOPE: dict[str, Any] = {
+    "type": "http",
+    "asgi": {"version": "3.0"},
+    "http_version": "1.1",
+    "method": "GET",
+    "scheme": "http",
+    "path": "/disk:pic.jpg/info.json",
+    "raw_path": b"/disk:pic.jpg/info.json",
+    "query_string": b"",
+    "root_path": "",
+    "headers": [(b"host", b"test")],
+    "client": ("127.0.0.1", 1),
+    "server": ("test", 80),
+}
+
+
+async def _one_request() -> Any:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _never_read(came: asyncio.Event) -> Any:
+    """What sends to a client that reads nothing."""
+
+    async def send(_: Any) -> None:
+        came.set()
+        await asyncio.Event().wait()
+
+    return send

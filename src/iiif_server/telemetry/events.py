@@ -122,6 +122,13 @@ class SettingsRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestsCutOff:
+    """Requests under settings of two reloads ago took too long, and were ended."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class ServerProcessReplaced:
     """One of several server processes has ended by itself, and another takes its place."""
 
@@ -275,6 +282,7 @@ Event = (
     | StorageSilent
     | ServerProcessReplaced
     | SettingsRefused
+    | RequestsCutOff
     | SettingsReloaded
     | SettingsWarning
     | PyramidMade
