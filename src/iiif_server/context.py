@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from pydantic import ByteSize
-
 from iiif_server.cache.repeating import in_background, repeating
 from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG, StorageThreads
@@ -243,7 +241,7 @@ def share_of(settings: Settings, number: int, of: int, cpus: int | None = None) 
     images = settings.image_pool_size
     if "image_pool_size" not in settings.model_fields_set:
         images = max(images, 2 * of)  # so that each keeps one free for tiles
-    memory = ByteSize(memory_for_images(settings) // of)
+    memory = memory_for_images(settings) // of
     threads = threads_of(settings.model_copy(update={"image_pool_size": images}), cpus)
     return settings.model_copy(
         update={

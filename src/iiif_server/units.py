@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import BeforeValidator, ByteSize, Field
+from pydantic import BeforeValidator, Field
 
 _BYTES = {
     "": 1,
@@ -127,9 +127,9 @@ SIZE = Unit('a size such as "10 GB" or "500 MiB"', show_size)
 DURATION = Unit('a duration such as "30 days", "12 h" or "90 s"', show_duration)
 PIXELS = Unit('a number of pixels such as "400 MP" or "1 GP"', show_pixels)
 
-Size = Annotated[ByteSize, Field(ge=0, le=_LARGEST_SIZE), BeforeValidator(parse_size), SIZE]
+Size = Annotated[int, Field(ge=0, le=_LARGEST_SIZE), BeforeValidator(parse_size), SIZE]
 """A number of bytes, 0 included."""
-PositiveSize = Annotated[ByteSize, Field(gt=0, le=_LARGEST_SIZE), BeforeValidator(parse_size), SIZE]
+PositiveSize = Annotated[int, Field(gt=0, le=_LARGEST_SIZE), BeforeValidator(parse_size), SIZE]
 Pixels = Annotated[int, Field(gt=0, le=_MOST_PIXELS), BeforeValidator(parse_pixels), PIXELS]
 Seconds = Annotated[float, Field(ge=0, le=_LONGEST), BeforeValidator(parse_duration), DURATION]
 """A duration in seconds, 0 included."""

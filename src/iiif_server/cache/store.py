@@ -31,7 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pydantic import ByteSize, Field, PositiveInt
+from pydantic import Field, PositiveInt
 
 from iiif_server.cache.counts import StoreCounts
 from iiif_server.cache.drafts import Draft, checksum, locked, remove_abandoned
@@ -83,10 +83,10 @@ _FULL_STORE = "the cache has reached cache.max_bytes or cache.max_files, and not
 class CacheOptions(OptionsModel):
     """How much of what was made is kept."""
 
-    max_bytes: Size = ByteSize(10_000_000_000)
+    max_bytes: Size = 10_000_000_000
     """Most bytes of derivatives kept. When the limit is passed, new derivatives are served without
     being cached until eviction has made room."""
-    memory_bytes: Size = ByteSize(256_000_000)
+    memory_bytes: Size = 256_000_000
     """Most bytes of ready answers kept in the memory of each server process; 0 keeps none."""
     max_files: PositiveInt | None = None
     """Most files kept, where inodes are scarce; unset: no bound."""

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import ByteSize, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from iiif_server.image_api.geometry import OutputLimits
 from iiif_server.imaging.inspection.bounds import Bounds
@@ -27,7 +27,7 @@ class LimitsOptions(OptionsModel):
     """Most pixels in an original; larger ones are refused by their header."""
     max_source_side: PositiveInt = 500_000
     """Most pixels in a row or a column of an original."""
-    max_source_bytes: PositiveSize = ByteSize(8_000_000_000)
+    max_source_bytes: PositiveSize = 8_000_000_000
     """Most bytes in the file of an original, wherever it comes from."""
     max_source_frames: PositiveInt = 10_000
     """Most frames in an animation, and pages in a TIFF."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import ByteSize, Field
+from pydantic import Field
 
 from iiif_server import __version__
 from iiif_server.cache.space import disk_of
@@ -62,7 +62,7 @@ class FetchOptions(OptionsModel):
 
     allow_networks: Networks = ()
     """Networks (CIDR) that are fetched from although they are not public."""
-    max_bytes: PositiveSize = ByteSize(2_000_000_000)
+    max_bytes: PositiveSize = 2_000_000_000
     """Largest original fetched."""
     connect_timeout: PositiveSeconds = 10
     """Time for connecting, and for each wait for the next bytes."""

@@ -3,7 +3,7 @@
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import ByteSize, Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from iiif_server.options import OptionsModel
 from iiif_server.units import PositiveSize
@@ -30,7 +30,7 @@ class WorkerOptions(OptionsModel):
     `image_pool_size`, and at least 2 where there are as many."""
     max_jobs: PositiveInt = 10_000
     """Jobs after which a worker is replaced by a fresh one, between two of them."""
-    max_resident: PositiveSize = ByteSize(500_000_000)
+    max_resident: PositiveSize = 500_000_000
     """Memory of its own that a worker may hold on to after a job before it is replaced likewise."""
     turbojpeg: str = "auto"
     """The libturbojpeg that cuts and turns JPEGs without loss: `auto` takes the system's from
