@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from iiif_server.settings import Settings
 from iiif_server.telemetry.events import Quarantined, Rendered, RenderFailed, WorkRefused
 from support.apps import (
     Server,
@@ -97,10 +98,19 @@ async def test_who_waits_too_long_is_told_to_come_back(tmp_path: Path) -> None:
         await first
 
 
+def with_memory(settings: Settings, megabytes: int) -> Settings:
+    """The settings with so much memory for images: also less than settings may say.
+
+    One of many server processes may get as little as its share.
+    """
+    limits = settings.limits.model_copy(update={"memory": megabytes * 1_000_000})
+    return settings.model_copy(update={"limits": limits})
+
+
 async def test_an_image_that_no_memory_is_there_for_is_refused_with_the_reason(
     tmp_path: Path,
 ) -> None:
-    settings = settings_below(tmp_path, types=TYPES, limits={"memory": "20MB"})
+    settings = with_memory(settings_below(tmp_path, types=TYPES), 20)
     async with running_app(settings) as server:
         await put_originals(server)
         response = await server.get("/disk:large.png/full/max/0/default.avif")
@@ -113,17 +123,17 @@ async def test_an_image_that_no_memory_is_there_for_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     ("memory", "region", "engine"),
     [
-        ("1GB", "64,64,640,480", "jpegtran"),
-        ("50MB", "64,64,640,480", "raster"),  # which need not hold the coefficients of the whole
-        ("1GB", "0,512,512,512", "tile"),
-        ("80MB", "0,512,512,512", "tile"),  # compressed anew, for the same reason
-        ("20MB", "0,512,512,512", "raster"),  # without a pyramid
+        (1000, "64,64,640,480", "jpegtran"),
+        (50, "64,64,640,480", "raster"),  # which need not hold the coefficients of the whole
+        (1000, "0,512,512,512", "tile"),
+        (80, "0,512,512,512", "tile"),  # compressed anew, for the same reason
+        (20, "0,512,512,512", "raster"),  # without a pyramid
     ],
 )
 async def test_where_memory_is_scarce_another_way_is_found(
-    tmp_path: Path, memory: str, region: str, engine: str
+    tmp_path: Path, memory: int, region: str, engine: str
 ) -> None:
-    settings = settings_below(tmp_path, types=TYPES, limits={"memory": memory})
+    settings = with_memory(settings_below(tmp_path, types=TYPES), memory)
     async with running_app(settings) as server:
         path = server.put("disk", "large.jpg", b"")
         Image.linear_gradient("L").resize((4000, 3200)).convert("RGB").save(path, subsampling=2)

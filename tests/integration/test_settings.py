@@ -280,6 +280,15 @@ def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.Monkey
         ("[cache]\nlow_water = 1.5", "cache.low_water:"),
         ("[limits]\nmax_height = 100", "limits.max_height: needs max_width"),
         ("[encoding]\njpeg_quality = 101", "encoding.jpeg_quality:"),
+        ('limits.memory = "10MB"', "limits.memory: must be at least 100 MB"),
+        ('workers.max_memory = "50MB"', "workers.max_memory: must be at least 300 MB"),
+        ('workers.max_resident = "1MB"', "workers.max_resident: must be at least 100 MB"),
+        (
+            '[types.a]\nsource = "disk"\nrights = "CC-BY"',
+            "did you mean https://creativecommons.org/licenses/by/4.0/?",
+        ),
+        ("limits.formats = []", "limits.formats:"),
+        ("http_port = true", "http_port: must be a whole number from 0 to 65535; found true"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(tmp_path: Path, text: str, said: str) -> None:

@@ -2,13 +2,16 @@
 
 from typing import Annotated
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from iiif_server.image_api.geometry import OutputLimits
 from iiif_server.imaging.inspection.bounds import Bounds
 from iiif_server.imaging.signatures import OriginalFormat
 from iiif_server.options import ConflictError, Listed, OptionsModel
-from iiif_server.units import Pixels, PositiveSeconds, PositiveSize, Seconds
+from iiif_server.units import Pixels, PositiveSeconds, PositiveSize, Seconds, show_size
+
+LEAST_MEMORY = 100_000_000
+"""Bytes, measured: with less, images of 6 megapixels are refused in full size."""
 
 
 class LimitsOptions(OptionsModel):
@@ -50,6 +53,15 @@ class LimitsOptions(OptionsModel):
     """Memory for images being made, as estimated; unset: half of the machine's or container's."""
     quarantine: Seconds = 300
     """Time for which an original is refused after a worker died or was killed over it."""
+
+    @field_validator("memory")
+    @classmethod
+    def _check_memory(cls, size: int | None) -> int | None:
+        if size is not None and size < LEAST_MEMORY:
+            raise ValueError(
+                f"must be at least {show_size(LEAST_MEMORY)}, which one image of 6 MP needs"
+            )
+        return size
 
     @model_validator(mode="after")
     def _check(self) -> "LimitsOptions":

@@ -5,18 +5,21 @@ from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Annotated, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import FolderNotFoundError
-from iiif_server.options import OptionsModel
+from iiif_server.options import Expects, OptionsModel
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.opening import OpenedFile
+from iiif_server.sources.rights import checked_rights
 from iiif_server.sources.shelves import Shelf
 from iiif_server.telemetry.events import Observer
 from iiif_server.units import WholeSeconds
+
+_RIGHTS = Expects("the URI of a licence or rights statement")
 
 
 class TypeOptions(OptionsModel):
@@ -24,8 +27,9 @@ class TypeOptions(OptionsModel):
 
     source: str
     """Which source the originals come from: disk, web, trusted_web, or one from a plug-in."""
-    rights: str | None = None
-    """URI of a licence or rights statement, repeated in each info.json of the type."""
+    rights: Annotated[str, AfterValidator(checked_rights), _RIGHTS] | None = None
+    """URI of a licence (creativecommons.org) or rights statement (rightsstatements.org), repeated
+    in each info.json of the type."""
     access: Literal["public", "signed"] = "public"
     """Who gets its images: everyone, or those with a signed, expiring URL (docs/security.md)."""
     cache_for: WholeSeconds = 86_400

@@ -43,7 +43,7 @@ from iiif_server.sources.opening import new_checksum
 from iiif_server.sources.provenance import Validators, validators_of
 from iiif_server.sources.slots import Slots
 from iiif_server.sources.wholeness import END_BYTES, is_surely_whole
-from iiif_server.units import PositiveSeconds, PositiveSize, Seconds
+from iiif_server.units import PositiveSeconds, PositiveSize, Seconds, show_size
 
 _CHUNK = 1 << 18
 _PIECES_AT_ONCE = 16
@@ -329,7 +329,7 @@ class Fetcher:
             ) from OSError(errno.ENOSPC, told)
 
     def _too_large(self) -> OriginalTooLargeError:
-        limit = self.options.max_bytes.human_readable(decimal=True)
+        limit = show_size(self.options.max_bytes)
         return OriginalTooLargeError(f"The original is larger than the {limit} that are fetched.")
 
 
