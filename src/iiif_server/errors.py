@@ -89,8 +89,7 @@ class SignatureRefusedError(IiifServerError):
     def __init__(
         self,
         message: str = (
-            "What is at this address, if anything, needs an address with a signature that is valid "
-            "now: whoever gave you this one can give you another."
+            "Not found, or the signed URL has expired: ask whoever gave you the URL for a new one."
         ),
     ) -> None:
         super().__init__(message)
@@ -135,11 +134,11 @@ class UntrustedUrlError(RequestRefusedError):
 
 
 class SourceUnavailableError(IiifServerError):
-    """The place where the original is kept failed, or gave something else than promised."""
+    """The upstream server of the original failed, or sent something else than promised."""
 
 
 class SourceTimedOutError(SourceUnavailableError):
-    """The place where the original is kept did not answer in time."""
+    """The upstream server of the original did not answer in time."""
 
 
 class SourceBusyError(SourceUnavailableError):

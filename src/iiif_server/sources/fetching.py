@@ -77,8 +77,8 @@ class FetchOptions(OptionsModel):
     refresh_after: PositiveSeconds | None = None
     """Time after which a kept original's upstream is asked whether it has changed; unset: never.
 
-    As long as the upstream fails, the kept original is served. If it says that the original is
-    gone, so does this server, but it removes nothing."""
+    While the upstream is down, the local copy is served. If it answers 404 or 410, so does this
+    server; the local file stays."""
     refresh_wait: Seconds = 2
     """Time for which a viewer waits for the answer to that, before the kept original is served.
 
@@ -211,9 +211,7 @@ class Fetcher:
             ):
                 return await self._follow(request, target, trusts, validators)
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise SourceTimedOutError(
-                "The place where the original is kept did not answer in time."
-            ) from error
+            raise SourceTimedOutError("The upstream server did not answer in time.") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _unavailable(error) from error
 
@@ -241,12 +239,10 @@ class Fetcher:
                 await response.aclose()
             if not _may_follow(request.url, following.url, trusts):
                 raise SourceUnavailableError(
-                    "The place where the original is kept redirects to one that is not trusted."
+                    "The upstream server redirects to a server that is not trusted."
                 )
             request = following
-        raise SourceUnavailableError(
-            "The place where the original is kept redirects too many times."
-        )
+        raise SourceUnavailableError("The upstream server redirects too many times.")
 
     async def _keep(self, response: httpx.Response, target: Path) -> Arrival:
         self._check_head(response)
@@ -268,11 +264,11 @@ class Fetcher:
             raise OriginalNotFoundError("There is no image with this identifier.")
         if response.status_code != httpx.codes.OK:
             raise SourceUnavailableError(
-                f"The place where the original is kept answered with status {response.status_code}."
+                f"The upstream server answered with status {response.status_code}."
             )
         if response.headers.get("content-encoding", "").lower() not in {"", "identity"}:
             raise SourceUnavailableError(
-                "The place where the original is kept sends it compressed, though asked not to."
+                "The upstream server sends the original compressed, although asked not to."
             )
         if _announced(response) > self.options.max_bytes:
             raise self._too_large()
@@ -306,7 +302,7 @@ class Fetcher:
             raise _no_image()
         if not _says_its_length(response) and not is_surely_whole(format_, start, end, size):
             raise SourceUnavailableError(
-                "The place where the original is kept sends it without its length, "
+                "The upstream server sends the original without its length, "
                 "and nothing shows that it was whole."
             )
         return checksum.hexdigest()
@@ -355,7 +351,7 @@ async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
             await asyncio.sleep(0)
         if pieces > _CRUMBS and size < pieces * _CRUMB:
             raise SourceUnavailableError(
-                "The place where the original is kept sends it in crumbs of a few bytes each."
+                "The upstream server sends the original in pieces of a few bytes each."
             )
     if gathered:
         yield bytes(gathered)
@@ -403,4 +399,4 @@ def _unavailable(error: Exception) -> SourceUnavailableError:
             "The original is kept at an address that this server may not fetch from; "
             "its operator can permit it in fetch.allow_networks."
         )
-    return SourceUnavailableError("The place where the original is kept cannot be reached.")
+    return SourceUnavailableError("The upstream server cannot be reached.")
