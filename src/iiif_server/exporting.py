@@ -5,12 +5,13 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from iiif_server.cache.window import completed
 from iiif_server.context import open_context, patient
 from iiif_server.errors import ConfigurationError, IiifServerError, NotBundledError
 from iiif_server.image_api.identifier import Identifier, parse_identifiers
@@ -138,7 +139,8 @@ async def export(
             except NotBundledError as error:
                 script, summary.without_page = None, str(error)
             with progress("Writing files", files) as advance:
-                await _all(exporter.write(job, script, advance) for job in jobs)
+                at_once = settings.image_pool_size
+                await _all((exporter.write(job, script, advance) for job in jobs), at_once)
     return summary
 
 
@@ -182,8 +184,7 @@ class _Exporter:
         self._services = services
         self._target = target
         self._summary = summary
-        self._looking = asyncio.Semaphore(2 * settings.size_pool_size)
-        self._images = asyncio.Semaphore(settings.image_pool_size)
+        self._looking = 2 * settings.size_pool_size
         self._files = asyncio.Semaphore(settings.image_pool_size)
 
     async def jobs(
@@ -192,17 +193,17 @@ class _Exporter:
         """What is missing of each image, as far as there is one; the others have failed."""
 
         async def look(identifier: Identifier) -> _Job | None:
-            async with self._looking:
-                try:
-                    return await self._job(identifier, signed=signed)
-                except IiifServerError as error:
-                    self._summary.failed.append(Failed(identifier, str(error)))
-                    return None
-                finally:
-                    advance()
+            try:
+                return await self._job(identifier, signed=signed)
+            except IiifServerError as error:
+                self._summary.failed.append(Failed(identifier, str(error)))
+                return None
+            finally:
+                advance()
 
-        found = await asyncio.gather(*(look(identifier) for identifier in chosen))
-        return [job for job in found if job is not None]
+        looking = completed((look(identifier) for identifier in chosen), self._looking)
+        async with aclosing(looking) as found:
+            return [job async for job in found if job is not None]
 
     async def _job(self, identifier: Identifier, *, signed: bool) -> _Job:
         if self._services.types[identifier.type].access == "signed" and not signed:
@@ -231,13 +232,13 @@ class _Exporter:
     async def write(self, job: _Job, script: str | None, advance: Callable[[], None]) -> None:
         """Write what is missing of an image; info.json comes last, when all else is there."""
         try:
-            async with self._images:
-                await asyncio.to_thread(_begin, job.folder, job.state)
-                missing = await asyncio.to_thread(_missing, job.folder, job.state, job.image)
-                if missing:
-                    await self._prepare(job.identifier)
-                await _all(self._one(job, file, advance) for file in missing)
-                await asyncio.to_thread(self._documents, job, script)
+            await asyncio.to_thread(_begin, job.folder, job.state)
+            missing = await asyncio.to_thread(_missing, job.folder, job.state, job.image)
+            if missing:
+                await self._prepare(job.identifier)
+            files = (self._one(job, file, advance) for file in missing)
+            await _all(files, self._settings.image_pool_size)
+            await asyncio.to_thread(self._documents, job, script)
         except IiifServerError as error:
             self._summary.failed.append(Failed(job.identifier, str(error)))
         except OSError as error:
@@ -303,18 +304,11 @@ def _chosen(
     return list(dict.fromkeys(named))
 
 
-async def _all(jobs: Iterator[Awaitable[None]]) -> None:
-    """Do all, or none any more once one has failed, whose error is raised."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(_awaited(job))
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
-
-
-async def _awaited(job: Awaitable[None]) -> None:
-    await job
+async def _all(jobs: Iterator[Coroutine[Any, Any, None]], at_once: int) -> None:
+    """Do all, some at a time, or none any more once one has failed, whose error is raised."""
+    async with aclosing(completed(jobs, at_once)) as done:
+        async for _ in done:
+            pass
 
 
 def _missing(folder: Path, state: str, image: StaticImage) -> list[StaticFile]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from iiif_server.errors import ConfigurationError, IiifServerError
+from iiif_server.routes.problems import problem
 from iiif_server.settings import Settings
 from iiif_server.telemetry.events import (
     Observer,
@@ -25,6 +26,12 @@ _NEEDS_RESTART = ("http_host", "http_port", "http_connections", "http_processes"
 _MOST_FORMER = 2
 """Former applications that may still be answering. Each has worker processes of its own, and a
 client that reads slowly could keep any number of them."""
+
+_ENDING = problem(
+    503,
+    "The server is being restarted; please ask again.",
+    {"Retry-After": "1", "Connection": "close", "Access-Control-Allow-Origin": "*"},
+)
 
 
 def changes(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
@@ -75,8 +82,20 @@ class _Generation:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a coroutine runs in a task
         self.requests.add(task)
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, sending)
+        except asyncio.CancelledError:
+            # The server ends, or this application does: whoever asks again finds the next one.
+            if started or scope["type"] != "http":
+                raise
+            await _ENDING(scope, receive, send)
         finally:
             self.requests.discard(task)
             if not self.requests and self.over.is_set():
@@ -194,11 +213,12 @@ class Reloading:
             self._begin_reload()
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        left = set(self._tasks)
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left)
+        if self._reloads is not None:
+            self._reloads.cancel()
+        for former in self._former:
+            former.idle.set()  # it ends by itself: cancelled, it would leave processes behind
+        if self._tasks:
+            await asyncio.wait(set(self._tasks))
         self._current.over.set()
         self._current.idle.set()  # whoever is not answered by now will not be
         if self._current.task is not None:

@@ -372,3 +372,42 @@ def _never_read(came: asyncio.Event) -> Any:
         await asyncio.Event().wait()
 
     return send
+
+
+async def test_a_request_that_is_cut_off_before_its_answer_is_told_to_come_back(
+    tmp_path: Path,
+) -> None:
+    """By the server's end, or by that of its application: 503, and not 500."""
+    came = asyncio.Event()
+
+    def make(_: Settings) -> FastAPI:
+        app = FastAPI()
+
+        @app.get("/x")
+        async def wait() -> None:
+            came.set()
+            await asyncio.Event().wait()
+
+        return app
+
+    written = Written(tmp_path)
+    messages: list[Any] = []
+
+    async def send(message: Any) -> None:
+        messages.append(message)
+
+    async with living(Reloading(written.read, make, written.events.append)) as (app, _):
+        scope = {**SCOPE, "path": "/x", "raw_path": b"/x"}
+        request = asyncio.create_task(app(scope, _never_gone, send))
+        await came.wait()
+        request.cancel()
+        await request
+    assert messages[0]["status"] == 503
+    headers = dict(messages[0]["headers"])
+    assert headers[b"retry-after"] == b"1"
+    assert headers[b"cache-control"] == b"no-store"
+    assert b"ask again" in messages[1]["body"]
+
+
+async def _never_gone() -> Any:
+    await asyncio.Event().wait()

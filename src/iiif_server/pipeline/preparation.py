@@ -1,10 +1,11 @@
 """Making pyramids ahead of time."""
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 from enum import StrEnum
 
+from iiif_server.cache.window import completed
 from iiif_server.errors import IiifServerError
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.pipeline.headers import Headers
@@ -43,25 +44,16 @@ class Preparation:
         self._pyramids = pyramids
         self._at_once = at_once
 
-    async def prepare(self, identifiers: Iterable[Identifier]) -> AsyncIterator[Prepared]:
+    async def prepare(self, identifiers: Iterable[Identifier]) -> AsyncGenerator[Prepared, None]:
         """What was done for each original, as it is done.
 
         What is there is left as it is, so that a preparation that was interrupted goes on where it
         stopped. One that fails does not stop the others.
         """
-        waiting: set[asyncio.Task[Prepared]] = set()
-        try:
-            for identifier in identifiers:
-                waiting.add(asyncio.create_task(self._one(identifier)))
-                if len(waiting) >= self._at_once:
-                    done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                    for task in done:
-                        yield task.result()
-            for finished in asyncio.as_completed(waiting):
-                yield await finished
-        finally:
-            for task in waiting:
-                task.cancel()
+        jobs = (self._one(identifier) for identifier in identifiers)
+        async with aclosing(completed(jobs, self._at_once)) as results:
+            async for prepared in results:
+                yield prepared
 
     async def _one(self, identifier: Identifier) -> Prepared:
         try:

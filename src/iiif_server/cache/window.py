@@ -1,0 +1,33 @@
+"""Many jobs, a bounded number of them at once."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine, Iterable
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+
+async def completed(
+    jobs: Iterable[Coroutine[Any, Any, Result]], at_once: int
+) -> AsyncGenerator[Result, None]:
+    """The results of jobs in the order in which they end, with at most `at_once` under way.
+
+    Jobs are taken from the iterable as others end: a million of them need no million of tasks. The
+    first error is raised and cancels what is under way.
+    """
+    waiting: set[asyncio.Task[Result]] = set()
+    try:
+        for job in jobs:
+            waiting.add(asyncio.create_task(job))
+            if len(waiting) >= at_once:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    yield task.result()
+        while waiting:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                yield task.result()
+    finally:
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
