@@ -3,6 +3,7 @@
 import asyncio
 import os
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from iiif_server.errors import (
     RenderFailedError,
 )
 from iiif_server.image_api.formats import Format, unsupported_format
-from iiif_server.image_api.geometry import Box, OutputLimits
+from iiif_server.image_api.geometry import Box, Dimensions, OutputLimits
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
 from iiif_server.imaging.blame import too_much_memory
@@ -67,6 +68,9 @@ from iiif_server.workers.pool import WorkerPool
 _SMALL_PIXELS = 1_000_000
 _WORTH_A_LOCK = 25_000_000
 """The effort (pixels of a JPEG to be decoded) from which on two processes do not make the same."""
+_SMALLER = 8
+"""By how much an original is reduced that is decoded to see whether it can be."""
+_DECODABLE = 100_000
 _READ_TRIES = 3
 """How often an entry is looked for that others may evict between its being found and opened; the
 last time it is not kept at all."""
@@ -168,6 +172,9 @@ class Derivatives:
         self._render_timeout = render_timeout
         self._lossless = lossless
         self._flights: SingleFlight[EntryKey, _Made] = SingleFlight()
+        self._decodable: OrderedDict[tuple[str, FileVersion], None] = OrderedDict()
+        """Originals that were decoded once, and so may be passed on as they are."""
+        self._checks: SingleFlight[tuple[str, FileVersion], None] = SingleFlight()
         self._made_by: dict[Engine, int] = {}
         self._housekeeping: set[asyncio.Task[None]] = set()
 
@@ -252,7 +259,7 @@ class Derivatives:
         """
         if resolved.engine is Engine.ORIGINAL:
             self._count(resolved, Engine.ORIGINAL)
-            return await self._original_body(resolved.original)
+            return await self._original_body(resolved)
         if resolved.stored is not None and resolved.stored.whole:
             with suppress(NoSuchTileError):  # not what the directory says: it can yet be decoded
                 with resolved.stages.measure("tile"):
@@ -271,10 +278,40 @@ class Derivatives:
         with self._store.hold(resolved.key):
             return await self._stored_or_made(resolved, by_path=by_path)
 
-    async def _original_body(self, original: Original) -> Body:
+    async def _original_body(self, resolved: Resolved) -> Body:
+        original = resolved.original
         if original.opened is None or original.threads is None:
             raise removed()
+        await self._raise_if_damaged(resolved)
         return await original.threads.run(_body_of_original, original, original.opened, undo=_close)
+
+    async def _raise_if_damaged(self, resolved: Resolved) -> None:
+        """Raise DamagedOriginalError for an original that no decoder can read.
+
+        Before its bytes are passed on for the first time, it is decoded once, at a small size.
+        """
+        key = resolved.original.fingerprint, resolved.original.file.version
+        if key not in self._decodable:
+            await self._checks.run(key, lambda: self._decode(resolved))
+        self._decodable[key] = None
+        self._decodable.move_to_end(key)
+        while len(self._decodable) > _DECODABLE:
+            self._decodable.popitem(last=False)
+
+    async def _decode(self, resolved: Resolved) -> None:
+        full = resolved.rendition.size
+        size = Dimensions(-(-full.width // _SMALLER), -(-full.height // _SMALLER))
+        rendition = replace(resolved.rendition, size=size)
+        small = replace(resolved, rendition=rendition, stages=Stages())
+        plan = RenderPlan(
+            original=resolved.original.file,
+            header=resolved.header,
+            engine=Engine.RASTER,
+            work=plan_work(resolved.header, rendition),
+            encoding=self._encoding,
+            target=None,
+        )
+        await self._run(small, plan)
 
     async def outlook(self, resolved: Resolved) -> Outlook:
         """How the request would be answered now; nothing is made."""
@@ -293,6 +330,7 @@ class Derivatives:
     async def close(self) -> None:
         """Make nothing more, and wait for the housekeeping that is under way."""
         await self._flights.close()
+        await self._checks.close()
         if self._housekeeping:
             await asyncio.wait(self._housekeeping)
 
