@@ -12,6 +12,7 @@ from iiif_server.context import INCOMING, fences, memory_for_images, threads_of
 from iiif_server.errors import IiifServerError
 from iiif_server.image_api.formats import Format
 from iiif_server.imaging import libturbojpeg, raster
+from iiif_server.pipeline.originals import Originals
 from iiif_server.settings import Loaded, Settings
 from iiif_server.sources.base import Surroundings
 from iiif_server.sources.fetching import Fetcher
@@ -20,6 +21,9 @@ from iiif_server.sources.registry import build_sources
 from iiif_server.units import show_size
 from iiif_server.workers.machine import this_machine
 from iiif_server.workers.options import Fencing
+
+_SECONDS_TO_ANSWER = 10.0
+"""How long a disk is waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +65,11 @@ def _types(settings: Settings) -> Iterator[Finding]:
         settings.types,
         lambda name: Surroundings(name, settings.source_path / name, fetcher, lambda _: None),
     )
-    for name, source in sources.items():
-        problems = source.problems()
+    originals = Originals(sources)
+    found = asyncio.run(originals.problems(_SECONDS_TO_ANSWER))
+    for name in originals.not_answering:
+        found[name] = [f"its storage does not answer within {_SECONDS_TO_ANSWER:g} seconds"]
+    for name, problems in found.items():
         for problem in problems:
             yield Finding(f"type {name}", problem, fine=False)
         if not problems:

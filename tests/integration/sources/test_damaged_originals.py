@@ -1,0 +1,109 @@
+"""A fetched original that the disk damages afterwards is fetched again, and never served."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from iiif_server.telemetry.events import OriginalDamaged
+from support.apps import (
+    Server,
+    assert_problem,
+    fetching,
+    no_longer_trusted,
+    picture,
+    running_app,
+    settings_below,
+)
+from support.upstream import Upstream, running_upstream, send, status
+
+GOOD = picture()
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with running_upstream() as upstream:
+        upstream.replies["/x"] = send(GOOD)
+        yield upstream
+
+
+def truncate(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def flip_a_bit(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def lose_a_block(data: bytes) -> bytes:
+    return data[:100] + bytes(len(data) - 100)
+
+
+def append(data: bytes) -> bytes:
+    return data + b"more"
+
+
+def damage(path: Path, how: Callable[[bytes], bytes]) -> None:
+    """Change the bytes of a file, and not its modification time."""
+    times = path.stat()
+    path.write_bytes(how(path.read_bytes()))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+async def whole(server: Server) -> bytes:
+    return (await server.get("/web:x/full/max/0/default.jpg")).content
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("how", [truncate, flip_a_bit, lose_a_block, append])
+async def test_what_the_disk_has_damaged_is_fetched_again(
+    tmp_path: Path, upstream: Upstream, how: Callable[[bytes], bytes], *, restarted: bool
+) -> None:
+    types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}}
+    settings = settings_below(tmp_path, types=types, fetch=fetching())
+    async with running_app(settings) as server:
+        assert await whole(server) == GOOD
+        kept = server.original("web", "x")
+        if not restarted:
+            damage(kept, how)
+            await no_longer_trusted()
+            assert await whole(server) == GOOD
+            assert len(server.seen(OriginalDamaged)) == 1
+            assert kept.read_bytes() == GOOD
+            return
+    damage(kept, how)
+    async with running_app(settings) as server:
+        assert await whole(server) == GOOD
+        assert len(server.seen(OriginalDamaged)) == 1
+
+
+async def test_damage_is_not_served_while_the_upstream_fails(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}}
+    settings = settings_below(tmp_path, types=types, fetch=fetching())
+    async with running_app(settings) as server:
+        assert await whole(server) == GOOD
+        damage(server.original("web", "x"), flip_a_bit)
+        upstream.replies["/x"] = status(500)
+        await no_longer_trusted()
+        assert_problem(await server.get("/web:x/full/max/0/default.jpg"), 502, "500")
+        upstream.replies["/x"] = send(GOOD)
+        assert await whole(server) == GOOD
+
+
+async def test_the_same_content_has_the_same_tag_on_another_machine(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}}
+    tags = set()
+    for machine in ("one", "two"):
+        settings = settings_below(tmp_path / machine, types=types, fetch=fetching())
+        async with running_app(settings) as server:
+            answer = await server.get("/web:x/full/20,/0/default.jpg")
+            tags.add(answer.headers["etag"])
+            times = server.original("web", "x").stat()
+            assert times.st_size == len(GOOD)
+    assert len(tags) == 1
