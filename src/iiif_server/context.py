@@ -14,8 +14,7 @@ from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.errors import ConfigurationError
 from iiif_server.image_api.formats import Format
 from iiif_server.imaging import libturbojpeg
-from iiif_server.imaging.libturbojpeg import LibraryReport
-from iiif_server.imaging.render import output_formats, prepare_process
+from iiif_server.imaging.render import WorkerReport, prepare_process
 from iiif_server.pages.files import PageFiles
 from iiif_server.pages.rendering import Pages
 from iiif_server.pipeline.derivatives import Derivatives
@@ -43,7 +42,7 @@ from iiif_server.telemetry.logs import log_access
 from iiif_server.telemetry.metrics import Followed, Metrics
 from iiif_server.telemetry.traces import open_tracer
 from iiif_server.workers.admission import Capacity
-from iiif_server.workers.confinement import Confinement, InForce, available
+from iiif_server.workers.confinement import Confinement, available
 from iiif_server.workers.lifetime import Lifetime
 from iiif_server.workers.limits import limits_for
 from iiif_server.workers.machine import this_machine, threads_for
@@ -55,7 +54,6 @@ INCOMING = ".incoming"
 _SWEEP_SECONDS = 300.0
 _PURGE_SECONDS = 1.0
 """How often it is looked whether another process has purged the cache."""
-_STARTUP_TIMEOUT = 60.0
 
 
 @asynccontextmanager
@@ -87,9 +85,9 @@ async def open_context(
             ),
         )
         originals = Originals(sources, observer)
-        header_pool = await _open_pool(stack, settings, observer, "size", _Reach())
-        reach = _Reach(store.root, store.incoming)
-        image_pool = await _open_pool(stack, settings, observer, "image", reach)
+        header_pool = await open_pool(stack, settings, observer, "size", Reach())
+        reach = Reach(store.root, store.incoming)
+        image_pool = await open_pool(stack, settings, observer, "image", reach)
         quarantine = Quarantine(settings.limits.quarantine, observer)
         headers = Headers(
             header_pool,
@@ -98,8 +96,8 @@ async def open_context(
             settings.limits.max_source_pixels,
             settings.limits.source,
         )
-        formats = await image_pool.run(output_formats, None, timeout=_STARTUP_TIMEOUT)
-        turbojpeg: LibraryReport = image_pool.report  # what prepare_process returns
+        report: WorkerReport = image_pool.report
+        formats, turbojpeg = report.formats, report.turbojpeg
         if turbojpeg.problem:
             raise ConfigurationError(turbojpeg.problem)
         pyramids = Pyramids(
@@ -265,28 +263,29 @@ def open_store(settings: Settings, observer: Observer) -> Store:
     )
 
 
-async def fences(settings: Settings) -> InForce:
-    """The fences that a worker process is behind with these settings; for `check`.
-
-    Raises ConfigurationError where they require one that is not to be had.
-    """
-    async with AsyncExitStack() as stack:
-        pool = await _open_pool(stack, settings, lambda _: None, "size", _Reach())
-        return pool.in_force
-
-
 @dataclass(frozen=True, slots=True)
-class _Reach:
+class Reach:
     """What the processes of a pool may open: no originals, as jobs come with those open."""
 
     derivatives: Path | None = None
     incoming: Path | None = None
 
 
-async def _open_pool(
-    stack: AsyncExitStack, settings: Settings, observer: Observer, name: str, reach: _Reach
+async def open_pool(
+    stack: AsyncExitStack,
+    settings: Settings,
+    observer: Observer,
+    name: str,
+    reach: Reach,
+    *,
+    workers: int | None = None,
 ) -> WorkerPool:
+    """The pool of a name, `size` or `image`, closed with the stack; `workers` overrides its size.
+
+    Raises ConfigurationError or WorkerDiedError if workers cannot be started.
+    """
     size = settings.image_pool_size if name == "image" else settings.size_pool_size
+    size = workers or size
     remembers = settings.image_cache_size_per_process if name == "image" else 0
     threads = threads_of(settings)
     setup = Setup(
@@ -316,7 +315,7 @@ def _library_file(settings: Settings) -> tuple[Path, ...]:
 
 
 def _confinement(
-    settings: Settings, reach: _Reach, threads: int, originals: int
+    settings: Settings, reach: Reach, threads: int, originals: int
 ) -> Confinement | None:
     """What the processes of a pool may do; ConfigurationError if they cannot be held to it."""
     wanted = settings.workers.confinement

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from iiif_server.context import INCOMING, fences, memory_for_images, threads_of
-from iiif_server.errors import IiifServerError
+from iiif_server.context import INCOMING, memory_for_images, threads_of
+from iiif_server.errors import ConfigurationError, IiifServerError
 from iiif_server.image_api.formats import Format
 from iiif_server.imaging import libturbojpeg, raster
 from iiif_server.pipeline.originals import Originals
@@ -18,7 +18,9 @@ from iiif_server.sources.base import Surroundings
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.opening import user_name
 from iiif_server.sources.registry import build_sources
+from iiif_server.trial import try_workers
 from iiif_server.units import show_size
+from iiif_server.workers.confinement import InForce
 from iiif_server.workers.machine import this_machine
 from iiif_server.workers.options import Fencing
 
@@ -53,7 +55,7 @@ def diagnose(loaded: Loaded) -> list[Finding]:
         _turbojpeg(settings),
         *_codecs(),
         *_sizing(settings),
-        _confinement(settings),
+        *_workers(settings),
     ]
 
 
@@ -129,15 +131,30 @@ def _memory(settings: Settings, available: int) -> Iterator[Finding]:
         yield Finding("limits.memory", text)
 
 
-def _confinement(settings: Settings) -> Finding:
-    """What holds worker processes in, as one of them finds it."""
+def _workers(settings: Settings) -> Iterator[Finding]:
+    """One worker of each pool, as it reports itself; and the sandbox that it is in."""
     subject = "confinement"
     if settings.workers.confinement is Fencing.OFF:
-        return Finding(subject, "off: a file that takes a decoder over can do what the server can")
+        yield Finding(subject, "off: a file that takes a decoder over can do what the server can")
     try:
-        found = asyncio.run(fences(settings))
-    except IiifServerError as error:
-        return Finding(subject, str(error), fine=False)
+        trials = asyncio.run(try_workers(settings))
+    except ConfigurationError as error:
+        yield Finding(subject, str(error), fine=False)
+        return
+    except (IiifServerError, OSError) as error:
+        yield Finding("workers", str(error), fine=False)
+        return
+    for trial in trials:
+        found = {**trial.report.versions, "libturbojpeg": trial.report.turbojpeg.version}
+        versions = ", ".join(f"{name} {text}" for name, text in found.items() if text)
+        yield Finding(f"{trial.pool} worker", f"pid {trial.pid} {trial.did} ({versions})")
+        for problem in trial.problems:
+            yield Finding(f"{trial.pool} worker", problem, fine=False)
+    if settings.workers.confinement is not Fencing.OFF:
+        yield Finding(subject, _sandbox(trials[-1].in_force))
+
+
+def _sandbox(found: InForce) -> str:
     parts = [
         *(["limits"] if found.limits else []),
         *([f"landlock {found.landlock}"] if found.landlock else []),
@@ -146,7 +163,7 @@ def _confinement(settings: Settings) -> Finding:
     text = f"{', '.join(parts) or 'nothing'} around worker processes"
     if found.lacking:
         text += f"; this system has no {', no '.join(found.lacking)}"
-    return Finding(subject, f"{text}; held back: {', '.join(found.barriers) or 'nothing'}")
+    return f"{text}; held back: {', '.join(found.barriers) or 'nothing'}"
 
 
 def _writable(subject: str, folder: Path) -> Finding:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -73,6 +74,28 @@ class TestCheck:
         assert "jpg" in result.output
         assert "No problems found." in result.output
         assert "FAIL" not in result.output
+
+    def test_a_worker_of_each_pool_has_made_an_image(self, tmp_path: Path) -> None:
+        """In the sandbox that `serve` gives it, as it reports itself."""
+        output = run("check", "--config", configuration(tmp_path)).output
+        version = platform.python_version()
+        for pool, did in (
+            ("size", "read the header of a test image"),
+            ("image", "made a JPEG of a test image and wrote it into the cache"),
+        ):
+            found = re.search(rf"ok    {pool} worker: pid (\d+) {did} \((.*)\)", output)
+            assert found is not None, output
+            assert int(found[1]) not in {0, os.getpid()}
+            assert f"Python {version}, libvips 8." in found[2]
+            assert "Pillow 1" in found[2]
+
+    def test_the_cause_is_named_when_workers_do_not_start(self, tmp_path: Path) -> None:
+        path = Path(configuration(tmp_path))
+        path.write_text("workers.max_memory = 1000000\n" + path.read_text())
+        result = run("check", "--config", str(path))
+        assert result.exit_code == 1
+        assert "FAIL  workers: " in result.output
+        assert "Traceback" not in result.output
 
     def test_the_file_may_be_named_in_the_environment(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

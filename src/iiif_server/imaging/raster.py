@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import platform
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
@@ -12,8 +13,9 @@ from io import BytesIO
 from math import ceil, floor
 from typing import Any, TypeAlias, TypeVar
 
+import PIL
 import pyvips
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from iiif_server.errors import DamagedOriginalError, IiifServerError
 from iiif_server.image_api.formats import FACTS, Format
@@ -203,14 +205,22 @@ def supported_formats() -> tuple[Format, ...]:
         Format.WEBP: "webpsave_buffer",
         Format.AVIF: "heifsave_buffer",
     }
-    Image.init()
-    by_pillow = {Format.JP2: "JPEG2000", Format.PDF: "PDF"}
+    by_pillow = {Format.JP2: features.check_codec("jpg_2000"), Format.PDF: True}
     return tuple(
         format_
         for format_ in Format
         if (format_ in needs and pyvips.type_find("VipsOperation", needs[format_]))
-        or by_pillow.get(format_) in Image.SAVE
+        or by_pillow.get(format_)
     )
+
+
+def library_versions() -> dict[str, str]:
+    """The versions of Python and of the libraries that decode and encode, by name."""
+    return {
+        "Python": platform.python_version(),
+        "libvips": ".".join(str(pyvips.version(part)) for part in range(3)),
+        "Pillow": PIL.__version__,
+    }
 
 
 def _worked(image: Pixels, at: Box, work: Work) -> Pixels:

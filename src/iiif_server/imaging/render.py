@@ -59,9 +59,18 @@ class _Process:
 _process = _Process(OpenOriginals(1))
 
 
-def prepare_process(
-    originals: int, threads: int, turbojpeg: str | None = None
-) -> libturbojpeg.LibraryReport:
+@dataclass(frozen=True, slots=True)
+class WorkerReport:
+    """What a worker process has, as it reports when it has started."""
+
+    versions: Mapping[str, str]
+    """The versions of Python and of the imaging libraries, by name."""
+    formats: tuple[Format, ...]
+    """The formats that derivatives can be encoded in."""
+    turbojpeg: libturbojpeg.LibraryReport
+
+
+def prepare_process(originals: int, threads: int, turbojpeg: str | None = None) -> WorkerReport:
     """Set this process up as a worker that keeps so many originals open.
 
     `turbojpeg` is the value of `workers.turbojpeg`; None leaves what was chosen before.
@@ -70,12 +79,9 @@ def prepare_process(
     if turbojpeg is not None:
         libturbojpeg.use(turbojpeg)
     _process.originals = OpenOriginals(originals)
-    return libturbojpeg.library_report()
-
-
-def output_formats(_: None) -> tuple[Format, ...]:
-    """The formats that derivatives can be encoded in here."""
-    return raster.supported_formats()
+    return WorkerReport(
+        raster.library_versions(), raster.supported_formats(), libturbojpeg.library_report()
+    )
 
 
 def render(plan: RenderPlan, descriptor: int | None = None) -> Rendered:

@@ -44,7 +44,7 @@ class Exit:
     code: int | None
     """Its exit code; negative: the signal that ended it; None: it has not ended yet."""
     complaint: str = ""
-    """What it did wrong, if it was killed for it."""
+    """Why it was killed, or could not be started."""
     output: str = ""
     """The end of what it wrote to its standard error."""
 
@@ -54,7 +54,7 @@ class Exit:
         last = self.output.rstrip().rpartition("\n")[2]
         detail = f": {last}" if last and (self.code or 0) >= 0 else ""
         if self.complaint:
-            return f"killed, because it {self.complaint}"
+            return self.complaint
         if self.code is None:
             return "it does not end though it was killed: its disk may hang"
         if self.code >= 0:
@@ -65,6 +65,19 @@ class Exit:
             name = f"signal {-self.code}"
         memory = " (not by this server: the kernel does it when memory runs out)"
         return f"ended by {name}{memory if -self.code == signal.SIGKILL else ''}"
+
+
+def start_call(
+    function: Callable[..., Any], arguments: Sequence[Any], confinement: Confinement | None
+) -> Call:
+    """What makes a process a worker: it calls `function(*arguments)` and enters its sandbox.
+
+    Raises TypeError for functions of no module and for arguments that are no plain data.
+    """
+    name = messages.name_of(function)
+    encoded = tuple(Raw(messages.encode(argument)) for argument in arguments)
+    content = messages.encode(Start(name, encoded, confinement))
+    return Call(name, content, messages.signature(function).get("return", Any))
 
 
 class WorkerGoneError(Exception):
@@ -126,25 +139,14 @@ class WorkerProcess(Executor):
             raise WorkerGoneError(Exit(None, f"could not be started: {error}")) from error
         return cls(process, mine)
 
-    async def set_up(
-        self,
-        function: Callable[..., Any],
-        arguments: Sequence[Any],
-        confinement: Confinement | None,
-    ) -> None:
-        """Have it call `function(*arguments)` and enter its sandbox; raises WorkerGoneError."""
-        start = Start(
-            messages.name_of(function),
-            tuple(Raw(messages.encode(argument)) for argument in arguments),
-            confinement,
-        )
-        future = self._send(Call("", messages.encode(start), Ready), ())
+    async def set_up(self, start: Call) -> None:
+        """Have it do what `start_call` has prepared; raises WorkerGoneError."""
+        future = self._send(Call(start.function, start.content, Ready), ())
         try:
             async with asyncio.timeout(_START_SECONDS):
                 ready: Ready = await asyncio.wrap_future(future)
             self.in_force, self.problems = ready.in_force, ready.problems
-            declared = messages.signature(function).get("return", Any)
-            self.result = messages.decode(ready.result, declared)
+            self.result = messages.decode(ready.result, start.result)
         except TimeoutError as error:
             self.kill(f"was not ready within {_START_SECONDS:g} seconds")
             raise WorkerGoneError(Exit(None, self._complaint)) from error
@@ -173,7 +175,8 @@ class WorkerProcess(Executor):
 
     def kill(self, complaint: str = "") -> None:
         """End the process, whatever it is doing; a job that it has fails with WorkerGoneError."""
-        self._complaint = self._complaint or complaint
+        if complaint and not self._complaint:
+            self._complaint = f"killed because it {complaint}"
         self._killed = True
         self._process.kill()  # which waits for it first: its id cannot be another's by now
         self._disconnect()

@@ -239,6 +239,10 @@ def _encode_other(value: object) -> object:
         return os.fsencode(value)  # names of files are bytes, whatever they were meant to say
     if isinstance(value, OSError):
         return (value.errno or 0, value.strerror or "")
+    if isinstance(value, int):  # of a class of its own, such as pydantic's ByteSize
+        return int(value)
+    if isinstance(value, str):
+        return str(value)
     if hasattr(value, "model_dump"):  # options are pydantic's, which workers do not need to know
         return value.model_dump()
     raise TypeError(f"a {type(value).__name__} is no plain data, so it cannot be sent")

@@ -31,7 +31,13 @@ from iiif_server.telemetry.events import (
 from iiif_server.workers import messages
 from iiif_server.workers.admission import Capacity, Demand, Lane, Verdict, admit
 from iiif_server.workers.confinement import Confinement, InForce
-from iiif_server.workers.executor import Exit, StaleWorkerError, WorkerGoneError, WorkerProcess
+from iiif_server.workers.executor import (
+    Exit,
+    StaleWorkerError,
+    WorkerGoneError,
+    WorkerProcess,
+    start_call,
+)
 from iiif_server.workers.lifetime import FOR_EVER, Lifetime
 from iiif_server.workers.messages import Call
 from iiif_server.workers.scheduler import (
@@ -135,7 +141,7 @@ class WorkerPool:
     ) -> None:
         """`queue_timeout` is in seconds; None: jobs wait for a worker as long as it takes."""
         self._name = name
-        self._setup = setup
+        self._start_call = start_call(setup.function, setup.arguments, setup.confinement)
         self._observe = observer
         self._capacity = capacity or Capacity(size)
         self._scheduler = Scheduler(size, self._capacity, remembers, queue_timeout, setup.lifetime)
@@ -351,10 +357,12 @@ class WorkerPool:
             if self._scheduler.closing:
                 process.kill()
                 return
-            setup = self._setup
-            await process.set_up(setup.function, setup.arguments, setup.confinement)
+            await process.set_up(self._start_call)
         except WorkerGoneError as error:
-            self._not_started(number, error)
+            self._not_started(number, error.exit)
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            self._not_started(number, Exit(None, f"could not be started: {error!r}"))
             return
         self.in_force, self.report = process.in_force, process.result
         self.problems = process.problems
@@ -365,11 +373,12 @@ class WorkerPool:
         if self._opened is not None and len(self._scheduler.workers) >= self._scheduler.size:
             self._opened.set_result(None)
 
-    def _not_started(self, number: int, error: WorkerGoneError) -> None:
-        self._processes.pop(number, None)
+    def _not_started(self, number: int, exit_: Exit) -> None:
+        process = self._processes.pop(number, None)
+        if process is not None:
+            process.kill()
         if self._scheduler.closing:
             return
-        exit_ = error.exit
         self._observe(WorkerNotStarted(self._name, exit_.text, exit_.output))
         if self._opened is not None:
             if not self._opened.done():

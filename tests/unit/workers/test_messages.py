@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from pydantic import ByteSize
 
 from iiif_server.errors import (
     BusyError,
@@ -26,6 +27,12 @@ from iiif_server.imaging.render import Rendered
 from iiif_server.workers import messages
 from iiif_server.workers.messages import Failure, Job, MessageError
 from support import jobs
+
+
+class StrictText(str):
+    """A text of a class of its own."""
+
+    __slots__ = ()
 
 
 class _Anything:
@@ -47,6 +54,8 @@ class _Anything:
         (Box(1, 2, 3, 4), Box),
         (Bounds(side=7), Bounds),
         (EncodingOptions(jpeg_quality=7), EncodingOptions),
+        (ByteSize(7), int),  # as in settings
+        (StrictText("text"), str),
         (Rendered(Engine.RASTER, b"data", None, 4, {"open": 0.5}), Rendered),
     ],
     ids=lambda value: type(value).__name__,
