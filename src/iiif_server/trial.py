@@ -75,9 +75,11 @@ async def try_workers(settings: Settings) -> list[Trial]:
 
 
 def _target(stack: AsyncExitStack, folder: Path) -> IO[bytes] | None:
-    """A file for the result; None where the cache cannot be written, as is reported elsewhere."""
+    """A file for the result; None where there is no cache yet, or it cannot be written.
+
+    Why it cannot is reported elsewhere, and no folder is made.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         return stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))
     except OSError:
         return None

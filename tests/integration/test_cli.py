@@ -77,6 +77,7 @@ class TestCheck:
 
     def test_a_worker_of_each_pool_has_made_an_image(self, tmp_path: Path) -> None:
         """In the sandbox that `serve` gives it, as it reports itself."""
+        (tmp_path / "cache/derivatives/incoming").mkdir(parents=True)
         output = run("check", "--config", configuration(tmp_path)).output
         version = platform.python_version()
         for pool, did in (
