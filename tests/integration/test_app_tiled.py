@@ -179,6 +179,7 @@ async def test_info_json_announces_the_tiles_of_the_original(
         assert announced[1] * last >= HEIGHT
 
 
+@pytest.mark.needs_lossless
 async def test_tiles_at_the_edge_are_cut_without_loss(pixels: Pixels, tmp_path: Path) -> None:
     data = tiffs.tiled(pixels, Q=95)  # 4:4:4, so that cutting leaves the colours alone
     base = tiffs.levels(data)[0]

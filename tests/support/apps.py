@@ -20,6 +20,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from iiif_server.app import create_app
+from iiif_server.imaging import jpegtran
 from iiif_server.pipeline.originals import SECONDS_TRUSTED
 from iiif_server.routes.services import Services
 from iiif_server.settings import Settings
@@ -32,7 +33,15 @@ LOOPBACK = (IPv4Network("127.0.0.0/8"),)
 PEER = ("127.0.0.1", 50_000)
 """Whom requests come from, unless a test says otherwise."""
 
+TURBOJPEG = os.environ.get("IIIF_WORKERS__TURBOJPEG", "auto")
+"""The library that tests run with, unless they choose one."""
+
 Kind = TypeVar("Kind", bound=Event)
+
+
+def cutting_engine() -> str:
+    """What makes regions of JPEGs on their grid here: jpegtran, where there is its library."""
+    return "jpegtran" if jpegtran.available() else "raster"
 
 
 @dataclass(frozen=True)
@@ -156,6 +165,9 @@ def settings_below(root: Path, **settings: Any) -> Settings:
         "admin": {"token": ADMIN_TOKEN},
     }
     chosen = Settings(**(small | settings))
+    if "turbojpeg" not in chosen.workers.model_fields_set:
+        workers = chosen.workers.model_copy(update={"turbojpeg": TURBOJPEG})
+        chosen = chosen.model_copy(update={"workers": workers})
     if "memory_bytes" in chosen.cache.model_fields_set:
         return chosen
     # Most tests are about what is behind the memory tier.
