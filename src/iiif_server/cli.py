@@ -232,9 +232,13 @@ def export(
 
 @main.command()
 @click.argument(
-    "source", metavar="INPUT", type=click.Path(path_type=Path, exists=True, dir_okay=False)
+    "sources",
+    metavar="INPUT...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
 )
-@click.argument("target", metavar="OUTPUT.tif", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
 @_config
 @click.option(
     "--tile-size",
@@ -247,9 +251,9 @@ def export(
     "--quality", type=click.IntRange(1, 100), default=85, show_default=True, help="JPEG quality."
 )
 @click.option("--lossless", is_flag=True, help="Deflate the tiles, and keep transparency.")
-@click.option("--force", is_flag=True, help="Write over OUTPUT.tif if it is there.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
 def pyramid(
-    source: Path,
+    sources: tuple[Path, ...],
     target: Path,
     config: Path | None,
     tile_size: int,
@@ -258,9 +262,11 @@ def pyramid(
     lossless: bool,
     force: bool,
 ) -> None:
-    """Write a pyramidal tiled TIFF of any image, for use elsewhere; this server needs none.
+    """Write pyramidal tiled TIFFs of images, for use elsewhere; this server needs none.
 
-    Of the settings, only the limits count.
+    OUTPUT is a file for one image. For several it is an existing folder, in which each file is
+    named like its image, with the suffix .tif. Of the settings, only the limits are used. Images
+    that fail are reported; the others are written, and the exit status is 1.
     """
     from iiif_server.conversion import write_pyramid  # noqa: PLC0415
     from iiif_server.errors import IiifServerError  # noqa: PLC0415
@@ -268,16 +274,44 @@ def pyramid(
 
     if tile_size % 16:
         raise click.BadParameter("must be a multiple of 16", param_hint="--tile-size")
-    if target.exists() and not force:
-        _fail(f"{target} is there already: remove it, or say --force.")
     form = PyramidForm(tile_size, quality, lossless)
     limit = _settings(config).limits.max_source_pixels
-    try:
-        with _progress("Writing the pyramid, percent", 100) as advance:
-            written = write_pyramid(source, target, form, limit, advance)
-    except IiifServerError as error:
-        _fail(f"{source}: {error}")
-    click.echo(f"{target}: {written.width}x{written.height} pixels, {written.size:,} bytes")
+    failed = False
+    for source, output in _outputs(sources, target).items():
+        problem = _problem_with(source, output, force=force)
+        try:
+            if not problem:
+                with _progress("Writing the pyramid, percent", 100) as advance:
+                    done = write_pyramid(source, output, form, limit, advance)
+                click.echo(f"{output}: {done.width}x{done.height} pixels, {done.size:,} bytes")
+        except IiifServerError as error:
+            problem = f"{source}: {error}"
+        if problem:
+            failed = True
+            click.echo(problem, err=True)
+    if failed:
+        sys.exit(1)
+
+
+def _problem_with(source: Path, output: Path, *, force: bool) -> str:
+    """Why a file must not be written; empty: it may be."""
+    if not output.exists() or (force and not output.samefile(source)):
+        return ""
+    if output.samefile(source):
+        return f"{output} is the image itself: choose another folder or name."
+    return f"{output} exists already: remove it, or use --force."
+
+
+def _outputs(sources: tuple[Path, ...], target: Path) -> dict[Path, Path]:
+    """The file to write for each image; ends the program if two images have the same one."""
+    if not target.is_dir():
+        if len(sources) > 1:
+            _fail(f"{target} must be an existing folder, because there are several images.")
+        return {sources[0]: target}
+    outputs = {source: target / f"{source.stem}.tif" for source in sources}
+    if len(set(outputs.values())) < len(outputs):
+        _fail("Two images have the same name without its suffix: write them one at a time.")
+    return outputs
 
 
 @main.command()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import pyvips
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from iiif_server.cli import main
 from iiif_server.imaging.header import probe
@@ -97,3 +98,41 @@ def test_missing_input_and_output_folders_are_said(tmp_path: Path) -> None:
 def test_tile_sizes_are_multiples_of_sixteen(size: str, tmp_path: Path) -> None:
     source = BY_NAME["8.png"].write(tmp_path)
     assert run(source, tmp_path / "out.tif", "--tile-size", size).exit_code == 2
+
+
+def test_several_images_become_files_in_a_folder(tmp_path: Path) -> None:
+    names = ("a.jpg", "b.png", "c.jpg")
+    for name in names:
+        Image.new("RGB", (300, 200)).save(tmp_path / name)
+    (tmp_path / "c.jpg").write_bytes(b"no image")
+    (tmp_path / "out").mkdir()
+    result = run(*(tmp_path / name for name in names), tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"{tmp_path}/c.jpg: " in result.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "b.tif"]
+    again = run(tmp_path / "a.jpg", tmp_path / "out")
+    assert again.exit_code == 1
+    assert "a.tif exists already: remove it, or use --force." in again.output
+    assert run("--force", tmp_path / "a.jpg", tmp_path / "out").exit_code == 0
+
+
+def test_several_images_need_a_folder_and_names_of_their_own(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "b.jpg"):
+        Image.new("RGB", (30, 20)).save(tmp_path / name)
+    result = run(tmp_path / "a.jpg", tmp_path / "b.jpg", tmp_path / "out.tif")
+    assert result.exit_code == 1
+    assert "must be an existing folder" in result.output
+    (tmp_path / "out").mkdir()
+    result = run(tmp_path / "a.jpg", tmp_path / "a.png", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "Two images have the same name" in result.output
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_an_image_is_never_replaced_by_its_own_pyramid(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.tif")
+    before = (tmp_path / "a.tif").read_bytes()
+    result = run("--force", tmp_path / "a.tif", tmp_path)
+    assert result.exit_code == 1
+    assert "is the image itself" in result.output
+    assert (tmp_path / "a.tif").read_bytes() == before
