@@ -318,10 +318,9 @@ def _outputs(sources: tuple[Path, ...], target: Path) -> dict[Path, Path]:
 @_config
 @click.option(
     "--expires-in",
-    type=click.IntRange(1),
-    default=3600,
+    default="1 hour",
     show_default=True,
-    help="Seconds for which the address works.",
+    help='Time for which the URL works, as "90 s", "12 h" or "30 days"; seconds without a unit.',
 )
 @click.option(
     "--request",
@@ -337,7 +336,7 @@ def _outputs(sources: tuple[Path, ...], target: Path) -> dict[Path, Path]:
 )
 @click.argument("identifier")
 def sign(
-    config: Path | None, expires_in: int, parameters: str | None, version: str, identifier: str
+    config: Path | None, expires_in: str, parameters: str | None, version: str, identifier: str
 ) -> None:
     """Print an address of an image that works for some time, for types with signed access.
 
@@ -349,6 +348,7 @@ def sign(
     from iiif_server.image_api.versions import V2, V3  # noqa: PLC0415
     from iiif_server.routes.signing import ExactRequest, Signatures  # noqa: PLC0415
 
+    lifetime = _whole_seconds(expires_in, "--expires-in")
     settings = _settings(config)
     if not settings.signing.keys:
         _fail("There is no key to sign with: add [signing] keys.")
@@ -358,7 +358,7 @@ def sign(
     except IiifServerError as error:
         _fail(str(error))
     exact = ExactRequest(row.number, parameters) if parameters else None
-    expires = int(time.time()) + expires_in
+    expires = int(time.time()) + lifetime
     signature = Signatures(settings.signing.secrets).sign(named, expires, exact)
     base = settings.base_url or _base(settings.http_host, settings.http_port)
     click.echo(f"{base}{row.path}/{signature}/{named.encoded}/{parameters or 'info.json'}")
@@ -536,6 +536,19 @@ def _progress(description: str, total: int) -> "Iterator[Callable[[], None]]":
     with Progress(console=Console(stderr=True)) as bar:
         task = bar.add_task(description, total=total)
         yield lambda: bar.advance(task)
+
+
+def _whole_seconds(text: str, option: str) -> int:
+    """The seconds in a duration given on the command line, at least 1."""
+    from iiif_server.units import DURATION, parse_duration  # noqa: PLC0415
+
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+    if not isinstance(seconds, int) or seconds < 1:
+        raise click.BadParameter(f"must be {DURATION.expected}", param_hint=option)
+    return seconds
 
 
 def _fail(message: str) -> NoReturn:

@@ -36,7 +36,7 @@ _PIXELS = {
     **dict.fromkeys(("gp", "gpx", "gigapixel", "gigapixels"), 10**9),
 }
 _QUANTITY = re.compile(r"(\d{1,30}(?:\.\d{1,12})?|\.\d{1,12})\s*([a-z]*)", re.ASCII)
-_LARGEST_SIZE = 10**18
+_LARGEST_SIZE = 2**62
 _LONGEST = 100 * 31_536_000
 _MOST_PIXELS = 10**14
 

@@ -314,6 +314,20 @@ class TestSign:
         assert before + 100 <= expires <= time.time() + 100
         assert KEY not in address
 
+    def test_the_time_is_given_with_a_unit(self, tmp_path: Path) -> None:
+        config = configuration(tmp_path, SIGNED)
+        before = int(time.time())
+        address = self.address(config, "disk:1.jpg", "--expires-in", "30 days")
+        expires = int(address.partition("/signed/")[2].partition(".")[0])
+        assert before + 2_592_000 <= expires <= time.time() + 2_592_000
+
+    @pytest.mark.parametrize("text", ["soon", "0", "-5", "1.5 s", "1 month", ""])
+    def test_a_time_that_is_none_is_refused(self, tmp_path: Path, text: str) -> None:
+        config = configuration(tmp_path, SIGNED)
+        result = run("sign", "--config", config, "disk:1.jpg", f"--expires-in={text}")
+        assert result.exit_code == 2
+        assert "30 days" in result.output
+
     @pytest.mark.parametrize(
         ("text", "identifier", "said"),
         [
