@@ -139,7 +139,7 @@ def call(
 def name_of(function: Callable[..., Any]) -> str:
     """The name by which a worker finds a function; TypeError unless it is one of a module."""
     module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
-    if getattr(sys.modules.get(module), name, None) is not function:
+    if module == "__main__" or getattr(sys.modules.get(module), name, None) is not function:
         raise TypeError(f"{function!r} is not a function of a module, so no worker can find it")
     return f"{module}:{name}"
 

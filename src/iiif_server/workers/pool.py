@@ -29,6 +29,18 @@ from iiif_server.telemetry.events import (
     WorkRefused,
 )
 from iiif_server.workers import messages
+from iiif_server.workers.actions import (
+    Action,
+    Death,
+    EndWorker,
+    FailJob,
+    ReportRefused,
+    ReportRenewed,
+    ReportReplaced,
+    ScheduledJob,
+    SendJob,
+    StartWorker,
+)
 from iiif_server.workers.admission import Capacity, Demand, Lane, Verdict, admit
 from iiif_server.workers.confinement import Confinement, InForce
 from iiif_server.workers.executor import (
@@ -40,21 +52,9 @@ from iiif_server.workers.executor import (
 )
 from iiif_server.workers.lifetime import FOR_EVER, Lifetime
 from iiif_server.workers.messages import Call
-from iiif_server.workers.scheduler import (
-    Action,
-    Death,
-    EndWorker,
-    FailJob,
-    ReportRefused,
-    ReportRenewed,
-    ReportReplaced,
-    ScheduledJob,
-    Scheduler,
-    SendJob,
-    StartWorker,
-)
+from iiif_server.workers.scheduler import Scheduler
+from iiif_server.workers.stats import LaneStats, PoolStats
 
-Argument = TypeVar("Argument")
 Result = TypeVar("Result")
 
 _NEVER = (
@@ -64,33 +64,9 @@ _NEVER = (
 _BUSY = "As many as {waiting} large images are waiting to be made already; please ask again later."
 _EXPECTED = (OriginalRefusedError, OriginalChangedError, RenderFailedError, OSError, MemoryError)
 """What jobs raise without anybody having to look into it."""
+_LITTLE = Demand()
 _CLOSE_SECONDS = 5.0
 """How long closing waits for processes that do not end though they were killed."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStats:
-    """What a pool is doing, and has done since it was opened."""
-
-    workers: int
-    busy: int
-    waiting: int
-    done: int
-    replaced: int
-    """Workers that died or were killed."""
-    renewed: int
-    """Workers that had served their time."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaneStats:
-    """What a lane of a pool is doing, and how often it has refused since the pool was opened."""
-
-    running: int
-    waiting: int
-    refused: int
-    bytes: int
-    """Memory that what is running takes at its peak, as estimated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +88,10 @@ class _Job:
 
     call: Call
     descriptors: Sequence[int]
-    begun: Callable[[], None]
+    begun: Callable[[], object] | None
     result: asyncio.Future[Any]
     context: Context = field(default_factory=copy_context)
     """That of whoever wants it, so that what is told of it is told of the right request."""
-
-
-_LITTLE = Demand()
-
-
-def _nobody() -> None:
-    """Tell nobody that a job has begun."""
 
 
 class WorkerPool:
@@ -234,7 +203,7 @@ class WorkerPool:
         timeout: float,  # noqa: ASYNC109 - counted from when a worker starts, not from the call
         subject: str | None = None,
         demand: Demand = _LITTLE,
-        begun: Callable[[], None] = _nobody,
+        begun: Callable[[], object] | None = None,
         descriptors: Sequence[int] = (),
     ) -> Result:
         """The result of `function(argument, *descriptors)` in a worker.
@@ -389,7 +358,8 @@ class WorkerPool:
 
     def _send(self, number: int, job: ScheduledJob) -> None:
         payload: _Job = job.payload
-        payload.context.run(payload.begun)
+        if payload.begun is not None:
+            payload.context.run(payload.begun)
         future = self._processes[number].send(
             payload.call, payload.descriptors, longest=job.demand.bytes
         )

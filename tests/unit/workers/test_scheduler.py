@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 
 from iiif_server.errors import QueueTimedOutError, RenderTimedOutError, WorkerDiedError
-from iiif_server.workers.admission import MOST_PASSED, Capacity, Demand, Lane
-from iiif_server.workers.lifetime import Lifetime
-from iiif_server.workers.scheduler import (
+from iiif_server.workers.actions import (
     Action,
     Death,
     EndWorker,
@@ -18,9 +16,11 @@ from iiif_server.workers.scheduler import (
     ReportRenewed,
     ReportReplaced,
     ScheduledJob,
-    Scheduler,
     StartWorker,
 )
+from iiif_server.workers.admission import MOST_PASSED, Capacity, Demand, Lane
+from iiif_server.workers.lifetime import Lifetime
+from iiif_server.workers.scheduler import Scheduler
 
 TILE, BUILD, FULL = Demand(Lane.TILE), Demand(Lane.BUILD), Demand(Lane.FULL)
 
