@@ -343,9 +343,11 @@ def sign(
     It is that of the image's info.json, and opens all that a viewer asks for, or that of one
     request.
     """
+    from iiif_server.diagnosis import doubts_about_signing  # noqa: PLC0415
     from iiif_server.errors import IiifServerError  # noqa: PLC0415
     from iiif_server.image_api.identifier import parse_identifier  # noqa: PLC0415
     from iiif_server.image_api.versions import V2, V3  # noqa: PLC0415
+    from iiif_server.routes.addresses import with_version  # noqa: PLC0415
     from iiif_server.routes.signing import ExactRequest, Signatures  # noqa: PLC0415
 
     lifetime = _whole_seconds(expires_in, "--expires-in")
@@ -355,13 +357,18 @@ def sign(
     row = V2 if version == V2.number else V3
     try:
         named = parse_identifier(identifier, settings.default_type)
+        doubts = doubts_about_signing(settings, named)
     except IiifServerError as error:
         _fail(str(error))
+    for doubt in doubts:
+        click.echo(f"Warning: {doubt}", err=True)
     exact = ExactRequest(row.number, parameters) if parameters else None
     expires = int(time.time()) + lifetime
     signature = Signatures(settings.signing.secrets).sign(named, expires, exact)
-    base = settings.base_url or _base(settings.http_host, settings.http_port)
-    click.echo(f"{base}{row.path}/{signature}/{named.encoded}/{parameters or 'info.json'}")
+    root = settings.root_path
+    base = settings.base_url or f"{_base(settings.http_host, settings.http_port)}{root}"
+    base = with_version(base, root, row.path)
+    click.echo(f"{base}/{signature}/{named.encoded}/{parameters or 'info.json'}")
 
 
 @main.command()
@@ -503,7 +510,8 @@ def _with_sample(settings: "Settings") -> "Settings":
 
 def _addresses(settings: "Settings", host: str, port: int) -> list[str]:
     """What to open, now that the server is about to listen."""
-    base = settings.base_url or _base(host, port)
+    local = _base(host, port)
+    base = settings.base_url or f"{local}{settings.root_path}"
     lines = [
         f"{base}/         what there is to see",
         f"{base}/docs     what can be asked for",
@@ -518,11 +526,15 @@ def _addresses(settings: "Settings", host: str, port: int) -> list[str]:
             f"{image}/4096,3072,512,512/max/0/default.jpg   a tile at full resolution",
             *lines,
         ]
+    if settings.base_url is not None:
+        lines.append(f"{local}   where this process listens")
     return ["", *(f"  {line}" for line in lines), ""]
 
 
 def _base(host: str, port: int) -> str:
-    """The address of the server on this machine."""
+    """The address of the server on this machine, which also works where it listens on all."""
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - where it listens is another matter
+        host = "localhost"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

@@ -2,19 +2,22 @@
 
 import asyncio
 import errno
+import grp
 import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from iiif_server.context import INCOMING, memory_for_images, threads_of
-from iiif_server.errors import ConfigurationError, IiifServerError
+from iiif_server.errors import ConfigurationError, IiifServerError, UnknownTypeError
 from iiif_server.image_api.formats import Format
+from iiif_server.image_api.identifier import Identifier
 from iiif_server.imaging import libturbojpeg, raster
 from iiif_server.pipeline.originals import Originals
 from iiif_server.settings import Loaded, Settings
-from iiif_server.sources.base import Surroundings
+from iiif_server.sources.base import Source, Surroundings
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.opening import user_name
 from iiif_server.sources.registry import build_sources
@@ -51,6 +54,7 @@ def diagnose(loaded: Loaded) -> list[Finding]:
         Finding("settings", str(loaded.file.absolute()) if loaded.file else "no settings file"),
         *(Finding("settings", text, warning=True) for text in loaded.warnings),
         _writable("cache_path", settings.cache_path),
+        *_accel(settings),
         *_types(settings),
         _turbojpeg(settings),
         *_codecs(),
@@ -59,15 +63,80 @@ def diagnose(loaded: Loaded) -> list[Finding]:
     ]
 
 
-def _types(settings: Settings) -> Iterator[Finding]:
-    if not settings.types:
-        yield Finding("types", "none: add [types.NAME] with a source", fine=False)
+def doubts_about_signing(settings: Settings, identifier: Identifier) -> list[str]:
+    """Why a signed URL of an image may be of no use; nothing is fetched to find out.
+
+    Raises UnknownTypeError for a type that is not configured.
+    """
+    options = settings.types.get(identifier.type)
+    if options is None:
+        raise UnknownTypeError(
+            f"There is no type {identifier.type!r} in the settings: "
+            f"they have {', '.join(sorted(settings.types)) or 'none'}."
+        )
+    doubts = []
+    if options.access != "signed":
+        doubts.append(f"the type {identifier.type!r} is public: its URLs need no signature.")
+    if options.source == "disk":
+
+        async def look() -> None:
+            async with _sources(settings)[identifier.type].hold(identifier.name):
+                pass
+
+        try:
+            asyncio.run(look())
+        except IiifServerError as error:
+            doubts.append(f"the original of {identifier} cannot be opened: {error}")
+    return doubts
+
+
+def _accel(settings: Settings) -> Iterator[Finding]:
+    """Whether nginx can read the files that `delivery.accel_redirect` has it send."""
+    if settings.delivery.accel_redirect is None:
+        return
+    subject = "delivery.accel_redirect"
+    folder = (settings.cache_path / "derivatives" / "entries").absolute()
+    for part in reversed([folder, *folder.parents]):
+        try:
+            status = part.stat()
+        except OSError:
+            break  # it is made with the mode of those above it
+        others, group = status.st_mode & 0o001, status.st_mode & 0o010
+        if others:
+            continue
+        text = f"nginx sends files below {folder}, and {part} (mode {status.st_mode & 0o777:03o})"
+        if not group:
+            yield Finding(subject, f"{text} is closed to all but its owner: chmod it", fine=False)
+        else:
+            yield Finding(
+                subject,
+                f"{text} is open to the group {_group(status.st_gid)} only: nginx's user must be "
+                f"in it (usermod -aG {_group(status.st_gid)} www-data, then restart nginx)",
+                warning=True,
+            )
+        return
+    yield Finding(subject, f"nginx sends files below {folder}")
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def _sources(settings: Settings) -> dict[str, Source[Any]]:
     fetcher = Fetcher(settings.fetch, settings.max_http_fetches, settings.source_path / INCOMING)
-    sources = build_sources(
+    return build_sources(
         settings.types,
         lambda name: Surroundings(name, settings.source_path / name, fetcher, lambda _: None),
     )
-    originals = Originals(sources)
+
+
+def _types(settings: Settings) -> Iterator[Finding]:
+    if not settings.types:
+        yield Finding("types", "none: add [types.NAME] with a source", fine=False)
+    originals = Originals(_sources(settings))
     found = asyncio.run(originals.problems(_SECONDS_TO_ANSWER))
     for name in originals.not_answering:
         found[name] = [f"its storage does not answer within {_SECONDS_TO_ANSWER:g} seconds"]

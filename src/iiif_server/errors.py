@@ -80,10 +80,10 @@ class UnauthenticatedError(IiifServerError):
 
 
 class SignatureRefusedError(IiifServerError):
-    """The address needs a signature, and has none that is valid now.
+    """The image needs a signed URL, and this one has no signature that is valid now.
 
-    One sentence for every reason, and for addresses at which there is nothing: the difference
-    would be worth knowing to those who have no signature.
+    One sentence for every reason, and for images that do not exist: the difference would be worth
+    knowing to those who have no signature.
     """
 
     def __init__(

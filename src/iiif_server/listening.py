@@ -5,6 +5,7 @@ send; and where connections are limited, those that are open suffer from those t
 """
 
 import asyncio
+import re
 import resource
 import socket
 from collections.abc import Callable, Sequence
@@ -17,6 +18,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 KEEP_ALIVE_SECONDS = 15
 """A connection that has answered is closed when it has been quiet for so long."""
 _FILES = 65_536
+_METHOD_CHARACTERS = 256
+_KNOWN = b"GET|HEAD|OPTIONS|POST|PUT|PATCH|DELETE|CONNECT|TRACE|PRI"
+_UNKNOWN_METHOD = re.compile(
+    rb"(?!(?:%b) )[A-Z][A-Z-]{0,31} /[!-~]* ?(?:HTTP/1\.[01]\r\n|$)" % _KNOWN
+)
+"""A request that is well-formed so far but for its method."""
 
 Direct = Callable[[Scope], Sequence[bytes] | None]
 """All of an answer with status 200, in pieces, but its status line and the fields of the server;
@@ -30,6 +37,8 @@ class Listener(HttpToolsProtocol):
     """For the head of a request to be complete: from the connection, or from its first byte on."""
     head_bytes: ClassVar[int] = 98_304
     """Most bytes read of a head that is not complete; `routes/limits.py` says what one may be."""
+    probe_seconds: ClassVar[float] = 1.0
+    """Between looks whether a client that sends nothing more is there at all."""
     stalled_seconds: ClassVar[float] = 60.0
     """For a client to take something of what is sent: it may be slow, but not stand still."""
 
@@ -41,6 +50,8 @@ class Listener(HttpToolsProtocol):
         self._in_head = False
         self._head_size = 0
         self._direct: Direct | None = getattr(self.config.app, "direct", None)
+        self._first_line = b""
+        self._probe: asyncio.TimerHandle | None = None
         self._starting = False
         self._next: tuple[RequestResponseCycle, Any] | None = None
         """The request that waited behind the one that is being started."""
@@ -57,10 +68,13 @@ class Listener(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
         self._stop_waiting()
+        if self._probe is not None:
+            self._probe.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
+        self._first_line = data[:_METHOD_CHARACTERS]
         super().data_received(data)
         if self._in_head and not self.transport.is_closing():
             self._head_size += len(data)
@@ -68,6 +82,38 @@ class Listener(HttpToolsProtocol):
                 self._turn_away(431, "Request Header Fields Too Large")
             elif self._deadline is None:
                 self._start_waiting()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is not HTTP; a request with a method that nobody knows is told which are."""
+        if not _UNKNOWN_METHOD.match(self._first_line):
+            super().send_400_response(msg)
+            return
+        self.transport.write(
+            b"HTTP/1.1 405 Method Not Allowed\r\nallow: GET, HEAD, OPTIONS\r\n"
+            b"content-length: 0\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.close()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer a client that sends nothing more and still reads.
+
+        A client that has left looks the same until something is sent to it: that is an interim
+        response now and then, which clients ignore, so that nobody works for those who are gone.
+        """
+        under_way: RequestResponseCycle | None = self.cycle
+        if under_way is None or under_way.response_complete:
+            return False
+        under_way.keep_alive = False
+        self._probe = self.loop.call_later(self.probe_seconds, self._probe_client)
+        return True
+
+    def _probe_client(self) -> None:
+        cycle = self.cycle
+        if self.pipeline or cycle.response_started or self.transport.is_closing():
+            return  # what is sent tells
+        if cycle.scope["http_version"] == "1.1":
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._probe = self.loop.call_later(self.probe_seconds, self._probe_client)
 
     def on_message_begin(self) -> None:
         """A request begins."""

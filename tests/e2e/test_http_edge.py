@@ -168,6 +168,16 @@ class TestRequests:
         assert answer.status == 405
         assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
+    @pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH", b"DELETE"])
+    def test_methods_with_content_are_not_answered_either(
+        self, edge: Server, method: bytes
+    ) -> None:
+        request = get(IMAGE.encode() + b"/full/max/0/default.jpg", b"Content-Length: 3")
+        found = said(edge, request.replace(b"GET", method, 1) + b"abc" + get(b"/health"))
+        assert [(answer.status, answer.headers["allow"]) for answer in found] == [
+            (405, "GET, HEAD, OPTIONS")
+        ]
+
     def test_a_method_that_is_spelled_otherwise_is_none(self, edge: Server) -> None:
         assert one(edge, get(b"/health").replace(b"GET", b"get", 1)).status == 400
 

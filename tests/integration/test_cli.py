@@ -272,6 +272,34 @@ class TestCache:
         assert (purge.exit_code, "0 derivatives removed." in purge.output) == (0, True)
 
 
+class TestAccel:
+    @pytest.mark.parametrize(
+        ("mode", "code", "said"),
+        [
+            (0o755, 0, "nginx sends files below"),
+            (0o750, 0, "nginx's user must be in it"),
+            (0o700, 1, "is closed to all but its owner"),
+        ],
+    )
+    def test_check_tells_whether_nginx_can_read_what_it_is_to_send(
+        self, mode: int, code: int, said: str, tmp_path: Path
+    ) -> None:
+        for folder in [tmp_path, *tmp_path.parents]:
+            if folder.stat().st_uid == os.getuid() and folder != Path("/"):
+                folder.chmod(folder.stat().st_mode | 0o011)
+        config = configuration(
+            tmp_path,
+            'delivery.accel_redirect = "/_derivatives"\n[types.disk]\nsource = "disk"\n',
+        )
+        entries = tmp_path / "cache" / "derivatives" / "entries"
+        entries.mkdir(parents=True)
+        entries.chmod(mode)
+        result = run("check", "--config", config)
+        (line,) = [line for line in result.output.split("\n") if "accel_redirect" in line]
+        assert said in line
+        assert (result.exit_code == 0) == (code == 0), result.output
+
+
 KEY = "a-key-of-these-tests-with-enough-letters"
 SIGNED = f'signing.keys = ["{KEY}"]\n[types.disk]\nsource = "disk"\naccess = "signed"\n'
 
@@ -307,6 +335,8 @@ class TestSign:
     def test_the_public_address_is_the_one_of_the_settings(self, tmp_path: Path) -> None:
         config = configuration(tmp_path, f'base_url = "https://images.example.org/x"\n{SIGNED}')
         before = int(time.time())
+        (tmp_path / "source" / "disk" / "a").mkdir()
+        (tmp_path / "source" / "disk" / "a" / "1.jpg").write_bytes(picture())
         address = self.address(config, "disk:a%2F1.jpg", "--expires-in", "100")
         assert address.startswith("https://images.example.org/x/iiif/3/signed/")
         assert address.endswith("/disk:a%2F1.jpg/info.json")
@@ -329,11 +359,51 @@ class TestSign:
         assert "30 days" in result.output
 
     @pytest.mark.parametrize(
+        ("settings", "start"),
+        [
+            ('root_path = "/images"', "http://127.0.0.1:4040/images/iiif/3/signed/"),
+            ('root_path = "/iiif"', "http://127.0.0.1:4040/iiif/3/signed/"),
+            (
+                'root_path = "/iiif"\nbase_url = "https://a.example/iiif"',
+                "https://a.example/iiif/3/signed/",
+            ),
+            ('http_host = "0.0.0.0"', "http://localhost:4040/iiif/3/signed/"),
+            ('http_host = "::"', "http://localhost:4040/iiif/3/signed/"),
+        ],
+    )
+    def test_the_printed_address_is_below_the_root_path(
+        self, tmp_path: Path, settings: str, start: str
+    ) -> None:
+        config = configuration(tmp_path, f"{settings}\n{SIGNED}")
+        (tmp_path / "source" / "disk" / "1.jpg").write_bytes(picture())
+        assert self.address(config, "disk:1.jpg").startswith(start)
+
+    @pytest.mark.parametrize(
+        ("access", "name", "warning"),
+        [
+            ("public", "1.jpg", "Warning: the type 'disk' is public"),
+            ("signed", "2.jpg", "Warning: the original of disk:2.jpg cannot be opened"),
+            ("signed", "1.jpg", ""),
+        ],
+    )
+    def test_an_address_that_may_be_of_no_use_is_printed_with_a_warning(
+        self, tmp_path: Path, access: str, name: str, warning: str
+    ) -> None:
+        config = configuration(tmp_path, SIGNED.replace('"signed"', f'"{access}"'))
+        (tmp_path / "source" / "disk" / "1.jpg").write_bytes(picture())
+        result = run("sign", "--config", config, f"disk:{name}")
+        assert result.exit_code == 0
+        assert result.stdout.startswith("http://127.0.0.1:4040/iiif/3/signed/")
+        assert result.stderr.startswith(warning)
+        assert bool(result.stderr) == bool(warning)
+
+    @pytest.mark.parametrize(
         ("text", "identifier", "said"),
         [
             ('[types.disk]\nsource = "disk"\n', "disk:1", "add [signing] keys"),
             (SIGNED, "1", "The identifier has no type"),
             (SIGNED, "disk:%", "a percent sign itself is written %25"),
+            (SIGNED, "disc:1", "There is no type 'disc' in the settings: they have disk."),
         ],
     )
     def test_what_cannot_be_signed(

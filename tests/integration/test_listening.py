@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 import uvicorn
 
 from iiif_server.listening import Listener
@@ -19,6 +20,7 @@ class Impatient(Listener):
     """As it is in service, with less patience."""
 
     head_seconds = 0.2
+    probe_seconds = 0.1
     stalled_seconds = 0.5
 
 
@@ -181,6 +183,98 @@ async def test_a_client_that_reads_slowly_does_not_fill_the_memory() -> None:
         await app.was_asked.wait()  # from then on the application waits for the client
         assert len(app.asked) == 1
         writer.close()
+
+
+async def half_closed(port: int, data: bytes) -> bytes:
+    """All that is answered to a client that sends nothing more."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize("paths", [["/late"], ["/direct"], ["/late/1", "/piece", "/late/2"]])
+async def test_a_client_that_has_closed_its_side_is_answered(paths: list[str]) -> None:
+    async with listening(Mixed()) as port, asyncio.timeout(60):
+        answer = await half_closed(port, b"".join(map(request, paths)))
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == len(paths)
+    assert re.findall(rb"\r\nx-path: (\S+)\r\n", answer) == [path.encode() for path in paths]
+
+
+async def test_half_a_request_is_not_waited_for() -> None:
+    async with listening(AtOnce()) as port, asyncio.timeout(60):
+        assert await half_closed(port, b"GET /half HTTP/1.1\r\nHost: a\r\n") == b""
+
+
+class Waiting:
+    """An application that works until the client has left, or it may go on."""
+
+    def __init__(self) -> None:
+        self.asked, self.left, self.go_on = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _: Any, receive: Any, send: Any) -> None:
+        self.asked.set()
+        await receive()
+
+        async def leave() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self.left.set()
+
+        watch = asyncio.create_task(leave())
+        waits = [asyncio.create_task(event.wait()) for event in (self.left, self.go_on)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        watch.cancel()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"late"})
+
+
+async def test_nobody_works_for_a_client_that_has_left_altogether() -> None:
+    app = Waiting()
+    async with listening(app) as port, asyncio.timeout(60):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request("/slow"))
+        await app.asked.wait()
+        writer.close()
+        await app.left.wait()
+
+
+async def test_a_client_that_waits_for_long_is_answered_behind_interim_responses() -> None:
+    app = Waiting()
+    async with listening(app) as port, asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request("/slow"))
+        writer.write_eof()
+        interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert await reader.readexactly(2 * len(interim)) == 2 * interim
+        app.go_on.set()
+        answer = await reader.read()
+        writer.close()
+    assert b"HTTP/1.1 200 OK\r\n" in answer
+    assert b"late" in answer
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"BANANA /health HTTP/1.1\r\nHost: a\r\n\r\n", 405),
+        (b"VERSION-CONTROLS / HTTP/1.0\r\n\r\n", 405),
+        (b"get / HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"BANANA\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", 400),
+        (b"GET / HTTP/1.1\r\nBad Header: x\r\n\r\n", 400),
+        (b"POST / HTTP/9.9\r\n\r\n", 400),
+    ],
+)
+async def test_an_unknown_method_is_told_which_are_answered(data: bytes, status: int) -> None:
+    async with listening(AtOnce()) as port, asyncio.timeout(60):
+        answer = await exchange(port, data)
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert (b"allow: GET, HEAD, OPTIONS\r\n" in answer) == (status == 405)
+    assert b"connection: close\r\n" in answer
 
 
 def test_a_server_opens_as_many_files_as_it_may() -> None:

@@ -44,14 +44,11 @@ class Addressing:
     def base_of(self, scope: Scope, version: str = "") -> str:
         """The public URL in front of an identifier, without a slash at its end.
 
-        `version` is the path of a version of the Image API, or empty. Below a `root_path` that
-        ends with `/iiif`, that of the version is the same one and is not repeated. Raises
-        UntrustedHostError if the Host header is not a host name.
+        `version` is the path of a version of the Image API, or empty. Raises UntrustedHostError if
+        the Host header is not a host name.
         """
         base = self.base_url if self.base_url is not None else self._requested(scope)
-        if version and root_path_of(scope).endswith(_COMMON):
-            base = base.removesuffix(_COMMON)
-        return f"{base}{version}"
+        return with_version(base, root_path_of(scope), version)
 
     def _requested(self, scope: Scope) -> str:
         scheme, root, host, forwarded = scope["scheme"], root_path_of(scope), "", False
@@ -92,6 +89,16 @@ class Addressing:
                 self._trusted.clear()
             trusted = self._trusted[peer] = is_within(peer, self.trusted_proxies)
         return trusted
+
+
+def with_version(base: str, root_path: str, version: str) -> str:
+    """A public URL with the path of a version, or without one.
+
+    Below a `root_path` that ends with `/iiif`, that of the version is the same and is not repeated.
+    """
+    if version and root_path.endswith(_COMMON):
+        base = base.removesuffix(_COMMON)
+    return f"{base}{version}"
 
 
 def mounted(scope: Scope, root_path: str) -> Scope:

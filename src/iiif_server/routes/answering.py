@@ -6,7 +6,7 @@ from starlette.responses import Response
 from iiif_server.image_api.formats import FACTS, Format
 from iiif_server.pipeline.derivatives import Resolved
 from iiif_server.routes.conditional import is_not_modified, validators
-from iiif_server.routes.delivery import by_proxy, deliver
+from iiif_server.routes.delivery import HEAD, by_proxy, deliver
 from iiif_server.routes.hot import offer
 from iiif_server.routes.journal import noted_of
 from iiif_server.routes.leaving import while_connected
@@ -45,7 +45,8 @@ async def image_answer(
     format_ = resolved.rendition.format
     if format_ is Format.PDF:
         headers["Content-Disposition"] = "attachment"  # viewers of PDF run scripts and forms
-    return deliver(body, FACTS[format_].media_type, headers, provided)
+    head = request.scope.get(HEAD, False)
+    return deliver(body, FACTS[format_].media_type, headers, provided, head=head)
 
 
 def _server_timing(resolved: Resolved) -> str:

@@ -14,6 +14,8 @@ from iiif_server.pipeline.body import Body
 from iiif_server.routes.services import Services
 
 ACCEL = "x-accel-redirect"
+HEAD = "iiif_server.head"
+"""In the scope of a GET that was a HEAD: no body leaves."""
 _ASKED = (b"x-accel", b"on")
 _CHUNK = 1 << 18
 
@@ -35,14 +37,19 @@ def by_proxy(scope: Scope, provided: Services) -> bool:
     )
 
 
-def deliver(body: Body, media_type: str, headers: dict[str, str], provided: Services) -> Response:
-    """The answer that carries a body, with its length."""
+def deliver(
+    body: Body, media_type: str, headers: dict[str, str], provided: Services, *, head: bool = False
+) -> Response:
+    """The answer that carries a body, with its length; to a HEAD, nothing of a file is read."""
     if body.path is not None:
         location = _location(body.path, provided)
         return Response(media_type=media_type, headers={**headers, ACCEL: location})
     headers = {**headers, "Content-Length": str(body.length)}
     if body.file is None or body.threads is None:
         return Response(body.data, media_type=media_type, headers=headers)
+    if head:
+        body.threads.begin(body.file.close)
+        return Response(media_type=media_type, headers=headers)
     return StreamingResponse(
         _chunks(body.file, body.threads), media_type=media_type, headers=headers
     )

@@ -7,16 +7,23 @@ from typing import Any
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from iiif_server.routes.delivery import HEAD
 from iiif_server.routes.headers import answer_headers
 from iiif_server.routes.journal import begin_noting, kind_of
 from iiif_server.routes.limits import objection
-from iiif_server.routes.problems import refusal, unexpected
+from iiif_server.routes.problems import not_allowed, refusal, unexpected
 from iiif_server.routes.services import Services
 from iiif_server.telemetry.requests import CURRENT
 
+FAILED = "iiif_server.failed"
+"""In the scope of a request: the exception of a layer in front, which is answered here."""
+
+_ALLOWED = "GET, HEAD, OPTIONS"
+_ANSWERED = frozenset(_ALLOWED.split(", "))
 _PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, HEAD, OPTIONS",
-    "Access-Control-Allow-Headers": "*",
+    "Access-Control-Allow-Methods": _ALLOWED,
+    # "CORS non-wildcard request-header name" (Fetch standard): `*` does not cover it.
+    "Access-Control-Allow-Headers": "*, Authorization",
     "Access-Control-Max-Age": "86400",
 }
 
@@ -63,6 +70,10 @@ class Front:
     async def _answer(
         self, inner: MutableMapping[str, Any], receive: Receive, outgoing: "_Outgoing"
     ) -> None:
+        if inner["method"] not in _ANSWERED and not outgoing.administrative:
+            # No matter whether it has content: it is not read.
+            await not_allowed(_ALLOWED)(inner, receive, outgoing.send)
+            return
         # What is left of a request that was refused is not read: the connection ends with it.
         error = objection(
             _target_bytes(inner), inner["headers"], host_required=inner["http_version"] == "1.1"
@@ -85,6 +96,10 @@ class Front:
         inner["headers"] = [field for field in inner["headers"] if field[0] != b"cookie"]
         if inner["method"] == "HEAD":
             inner["method"] = "GET"
+            inner[HEAD] = True
+        if FAILED in inner:
+            await unexpected(inner[FAILED])(inner, receive, outgoing.send)
+            return
         try:
             await self._app(inner, receive, outgoing.send)
         except Exception as error:

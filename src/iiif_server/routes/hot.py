@@ -24,6 +24,7 @@ from iiif_server.routes.addresses import mounted
 from iiif_server.routes.asked import Asked, ask_again, asked_in, outdated_in
 from iiif_server.routes.conditional import is_not_modified, validators
 from iiif_server.routes.delivery import ACCEL, by_proxy
+from iiif_server.routes.front import FAILED
 from iiif_server.routes.headers import answer_headers, image_link
 from iiif_server.routes.journal import Journal, Kind, kind_of
 from iiif_server.routes.limits import objection
@@ -155,8 +156,13 @@ class AtHand:
 
         None also where a client asks for less than the answer: that takes a look at its conditions.
         """
-        if not _is_plain(scope):
+        try:
+            return self._direct(app, scope) if _is_plain(scope) else None
+        except Exception as error:  # noqa: BLE001 - the application answers, and logs it
+            scope[FAILED] = error
             return None
+
+    def _direct(self, app: FastAPI, scope: Scope) -> Sequence[bytes] | None:
         began = time.perf_counter()
         provided: Services = app.state.services
         if self.root_path:
@@ -197,23 +203,31 @@ class Hot:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass it on."""
         scope = self._at_hand.mounted(scope)
-        if scope["type"] != "http" or not _may_be_answered(scope):
+        if scope["type"] != "http" or FAILED in scope or not _may_be_answered(scope):
             await self._app(scope, receive, send)
             return
         began = time.perf_counter()
         provided: Services = scope["app"].state.services
-        target = _target(provided, scope)
-        if target is None:
-            await self._app(scope, receive, send)
+        try:
+            target = _target(provided, scope)
+            answer = await self._find(provided, scope, target)
+        except Exception as error:  # noqa: BLE001 - the layer behind this one answers, and logs it
+            await self._app({**scope, FAILED: error}, receive, send)
             return
-        looked_for = scope.get(_MISSED, False)  # before the application was asked at all
-        answer = None if looked_for else self._at_hand.find(provided, scope, target)
-        answer = answer or await self._at_hand.look_for(provided, scope, target)
         if answer is not None:
             await _send(scope, send, answer, provided.journal, began)
-            return
-        keeper = _Keeper(send, provided.answers, target)
-        await self._app({**scope, _KEEPER: keeper}, receive, keeper.send)
+        elif target is None:
+            await self._app(scope, receive, send)
+        else:
+            keeper = _Keeper(send, provided.answers, target)
+            await self._app({**scope, _KEEPER: keeper}, receive, keeper.send)
+
+    async def _find(self, provided: Services, scope: Scope, target: Target | None) -> Answer | None:
+        if target is None:
+            return None
+        looked_for = scope.get(_MISSED, False)  # before the application was asked at all
+        answer = None if looked_for else self._at_hand.find(provided, scope, target)
+        return answer or await self._at_hand.look_for(provided, scope, target)
 
 
 def _may_be_answered(scope: Scope) -> bool:

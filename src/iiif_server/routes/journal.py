@@ -6,18 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
+from urllib.parse import quote, unquote
 
 from starlette.types import Scope
 
 from iiif_server.image_api.versions import V2, V3
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.signing import without_signatures
-from iiif_server.telemetry.requests import Answered, new_request_id, sane_request_id
+from iiif_server.telemetry.requests import IN_PATHS, Answered, new_request_id, sane_request_id
 from iiif_server.telemetry.stages import Stages
 
 _NOTED = "iiif_server.noted"
 _REQUEST_ID = b"x-request-id"
 _TRACE_PARENT = b"traceparent"
+_ENCODED_SLASH = re.compile(rb"%2[fF]")
 _CONVERTER = re.compile(r":\w+}")
 _OTHER = "other"
 """The route of what none of the app's own routes answers: there must be no name for each path."""
@@ -99,6 +101,7 @@ class Journal:
             kind.version,
             engine,
             stages,
+            _written(scope.get("raw_path") or b""),
             self._from_proxy(scope, _TRACE_PARENT) if self._traced else "",
         )
         for reader in self._readers:
@@ -113,6 +116,18 @@ class Journal:
             if key == name:
                 return str(value, "latin-1") if len(value) <= _LONGEST else ""
         return ""
+
+
+def _written(raw: bytes) -> str:
+    """A path with its encoded slashes as they were sent; empty: it has none.
+
+    Signatures are left out of it however they are encoded.
+    """
+    parts = _ENCODED_SLASH.split(raw)
+    if len(parts) == 1:
+        return ""
+    decoded = (unquote(part.decode("latin-1"), errors="replace") for part in parts)
+    return "%2F".join(quote(without_signatures(part), safe=IN_PATHS) for part in decoded)
 
 
 def begin_noting(scope: Scope) -> Noted:

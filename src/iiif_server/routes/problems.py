@@ -1,6 +1,7 @@
 """The one table that says which refusal has which HTTP status."""
 
 import logging
+import re
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -50,6 +51,8 @@ RETRY_AFTER_SECONDS = {
     errors.RenderTimedOutError: 60,
     errors.OutOfRoomError: 10,
 }
+
+_ENCODED_TWICE = re.compile(rb"%25([0-9A-Fa-f]{2})")
 
 logger = logging.getLogger("iiif_server")
 
@@ -125,10 +128,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
 
 
-def refusal(error: errors.IiifServerError, about: str | None = None) -> JSONResponse:
+def refusal(
+    error: errors.IiifServerError, about: str | None = None, hint: str = ""
+) -> JSONResponse:
     """The answer to a request that was refused for a reason of ours.
 
-    `about` is the one identifier, of those that the request names, which was the reason.
+    `about` is the one identifier, of those that the request names, which was the reason; `hint`
+    stands behind the message.
     """
     headers = dict(_CHALLENGES.get(type(error), {}))
     seconds = RETRY_AFTER_SECONDS.get(type(error))
@@ -137,13 +143,25 @@ def refusal(error: errors.IiifServerError, about: str | None = None) -> JSONResp
     if seconds is not None:
         headers["Retry-After"] = str(seconds)
     message = str(error) if about is None else f"About {errors.shown(about)}: {error}"
-    return problem(status_of(error), message, headers)
+    return problem(status_of(error), f"{message}{hint}", headers)
 
 
-async def _refused(_: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, errors.IiifServerError):  # pragma: no cover - Starlette's typing
         raise error
-    return refusal(error)
+    path = request.scope.get("raw_path") or b""
+    return refusal(error, hint=_hint(path) if isinstance(error, errors.NotFoundError) else "")
+
+
+def _hint(path: bytes) -> str:
+    """Why nothing may be found under a path in which something is percent-encoded twice."""
+    twice = _ENCODED_TWICE.search(path)
+    if twice is None:
+        return ""
+    return (
+        f" The URL contains {twice[0].decode()}, which is %{twice[1].decode()} percent-encoded "
+        "once more: does a proxy encode URLs again?"
+    )
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
@@ -159,9 +177,14 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     message = _HTTP_MESSAGES.get(error.status_code, str(error.detail))
     headers = dict(error.headers or {})
     if "Allow" in headers:
-        headers["Allow"] = _allowed(headers["Allow"])
-        message = f"This address answers {' and '.join(headers['Allow'].rsplit(', ', 1))} only."
+        return not_allowed(_allowed(headers["Allow"]))
     return problem(error.status_code, message, headers)
+
+
+def not_allowed(methods: str) -> JSONResponse:
+    """The answer to a request with another method than these; its content is not read."""
+    message = f"This address answers {' and '.join(methods.rsplit(', ', 1))} only."
+    return problem(405, message, {"Allow": methods, "Connection": "close"})
 
 
 def _allowed(methods: str) -> str:

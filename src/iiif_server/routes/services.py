@@ -31,7 +31,7 @@ from iiif_server.routes.caching import Caching
 from iiif_server.routes.credentials import Credentials
 from iiif_server.routes.journal import Journal
 from iiif_server.routes.readiness import Readiness
-from iiif_server.routes.signing import ExactRequest, Grant, Signatures, split
+from iiif_server.routes.signing import SEGMENT, ExactRequest, Grant, Signatures, split
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.telemetry.events import Observer
@@ -113,7 +113,7 @@ class Services:
         """Leave to see the image, or to ask this for it, that stands in a URL.
 
         Raises what `identifier` does, and SignatureRefusedError. Nothing is looked for: without a
-        signature, images, names and types that are there and that are not cannot be told apart.
+        signature, images of a signed type that exist and that do not cannot be told apart.
         """
         if self.signatures is None:
             return Permission(self.identifier(written))
@@ -125,8 +125,10 @@ class Services:
             grant = self.signatures.check(signature, identifier, asked)
             self.originals.source(identifier.type)
             return Permission(identifier, grant)
-        options = self.types.get(identifier.type)
-        if options is None or options.access == "signed":
+        if SEGMENT in identifier.type.lower() and identifier.type not in self.types:
+            raise SignatureRefusedError  # a signature that a client has garbled
+        self.originals.source(identifier.type)
+        if self.types[identifier.type].access == "signed":
             raise SignatureRefusedError
         return Permission(identifier)
 

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
+from enum import Enum
 from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import quote
@@ -35,7 +36,7 @@ from iiif_server.telemetry.events import (
     WorkerNotStarted,
     WorkerReplaced,
 )
-from iiif_server.telemetry.requests import CURRENT, Answered
+from iiif_server.telemetry.requests import CURRENT, IN_PATHS, Answered
 
 LogFormat = Literal["console", "json"]
 
@@ -68,8 +69,6 @@ _WARNINGS = (
 _VALUE = 500
 """Characters of a value in a line: more is for no reader."""
 _PATH = 1000
-_IN_PATHS = "/:;,=@!$&'()*+^|~[]{}<>"
-"""What stands in the path of a line as it is: no quote, no space, nothing invisible."""
 
 logger = logging.getLogger("iiif_server")
 access_logger = logging.getLogger("iiif_server.access")
@@ -103,16 +102,24 @@ def log_event(event: Event) -> None:
     level = logging.WARNING if isinstance(event, _WARNINGS) else logging.INFO
     if logger.isEnabledFor(level):
         values = " ".join(
-            f"{item.name}={_cut(repr(getattr(event, item.name)), _VALUE)}"
+            f"{item.name}={_cut(_text(getattr(event, item.name)), _VALUE)}"
             for item in fields(event)
             if getattr(event, item.name) != item.default
         )
         logger.log(level, "%s %s", type(event).__name__, values, extra={"told": event})
 
 
+def _text(value: object) -> str:
+    """A value as a reader wants it: four decimals, and enums by their value."""
+    if isinstance(value, Enum):
+        value = value.value
+    return repr(round(value, 4) if isinstance(value, float) else value)
+
+
 def shown_path(answered: Answered) -> str:
     """The path of a request in printable ASCII, no longer than a reader wants it."""
-    return _cut(quote(answered.path.encode("utf-8", "surrogatepass"), safe=_IN_PATHS), _PATH)
+    path = answered.path.encode("utf-8", "surrogatepass")
+    return _cut(answered.written or quote(path, safe=IN_PATHS), _PATH)
 
 
 def _course(answered: Answered) -> str:
@@ -197,6 +204,8 @@ def _request(record: logging.LogRecord) -> str:
 
 
 def _short(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 6)
     return _cut(value, _VALUE) if isinstance(value, str) else value
 
 

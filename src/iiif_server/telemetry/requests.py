@@ -10,6 +10,8 @@ from iiif_server.telemetry.stages import Stages
 CURRENT: ContextVar[str] = ContextVar("iiif_server_request", default="")
 """The id of the request that is being answered; tasks and threads that it starts have it too."""
 
+IN_PATHS = "/:;,=@!$&'()*+^|~[]{}<>"
+"""What stands in the path of a log line as it is: no quote, no space, nothing invisible."""
 _SANE = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}", re.ASCII)
 
 
@@ -38,6 +40,8 @@ class Answered(NamedTuple):
     """What made the image, or `cache`, `memory`; empty: there was none."""
     stages: Stages | None = None
     """How long everything took, where that was measured."""
+    written: str = ""
+    """The path as it was sent, percent-encoded, if `path` cannot tell an encoded slash from one."""
     parent: str = ""
     """The trace that the request is a part of, in the form of `traceparent`; empty: of none."""
 

@@ -93,6 +93,14 @@ async def test_the_information_of_the_other_version_is_signed_as_well(server: Se
     opened(await server.get(f"/iiif/2/{start}/full/full/0/default.jpg"))
 
 
+@pytest.mark.parametrize("rest", ["/info.json", "/full/50,/0/default.jpg"])
+@pytest.mark.parametrize("typo", ["Closed:pic.jpg", "publik:pic.jpg", "nothing:pic.jpg", "a/b:c"])
+async def test_a_mistyped_type_is_not_blamed_on_signatures(
+    server: Server, typo: str, rest: str
+) -> None:
+    assert_problem(await server.get(f"/{typo}{rest}"), 404, "type")
+
+
 @pytest.mark.parametrize("rest", ["", "/info.json", "/full/50,/0/default.jpg"])
 @pytest.mark.parametrize("prefix", PREFIXES)
 async def test_without_a_valid_signature_nothing_can_be_told_from_nothing(
@@ -107,7 +115,6 @@ async def test_without_a_valid_signature_nothing_can_be_told_from_nothing(
         "closed:missing.jpg",
         "closed:..%2F..%2Fetc%2Fpasswd",
         "web:pic.jpg",
-        "nothing:pic.jpg",
         f"{expired}/closed:pic.jpg",
         f"{expired}/closed:missing.jpg",
         f"{good}/closed:other.jpg",

@@ -3,11 +3,13 @@
 from ipaddress import IPv4Network
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
 from iiif_server.routes.addresses import Addressing
 from iiif_server.routes.journal import IMAGE, Journal, Kind, begin_noting, kind_of, noted_of
+from iiif_server.telemetry.logs import shown_path
 from iiif_server.telemetry.requests import Answered, new_request_id, sane_request_id
 
 ADDRESSING = Addressing(None, (IPv4Network("10.0.0.0/8"),))
@@ -112,3 +114,20 @@ def test_a_method_that_nobody_knows_makes_no_name() -> None:
 def test_only_a_trusted_proxy_says_which_trace_a_request_is_part_of() -> None:
     assert entered().parent == "00-1"
     assert entered(peer="192.0.2.1").parent == ""
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"/disk:a%2Fb.jpg/info.json", "/disk:a%2Fb.jpg/info.json"),
+        (b"/disk:a%2fb%20c/info.json", "/disk:a%2Fb%20c/info.json"),
+        (b"/disk:a/b%20c/info.json", "/disk:a/b%20c/info.json"),
+        (b"/disk:a%252Fb/info.json", "/disk:a%252Fb/info.json"),
+        (b"/disk:a%2F%0d%0A%22/info.json", "/disk:a%2F%0D%0A%22/info.json"),
+        (b"/signed%2F1767225600%2E5f2mT0hV1lq0xZkQv1nYj3mC8yWb4d9e%2Fa:b", "/signed%2F***%2Fa:b"),
+    ],
+)
+def test_encoded_slashes_are_shown_as_they_were_sent(raw: bytes, shown: str) -> None:
+    answered = entered(raw_path=raw, path=unquote(raw.decode()))
+    assert shown_path(answered) == shown
+    assert "5f2mT0hV1lq0xZkQv1nYj3mC8yWb4d9e" not in repr(answered)

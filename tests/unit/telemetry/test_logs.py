@@ -5,6 +5,7 @@ import logging
 import logging.config
 import sys
 from datetime import UTC, datetime
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -284,3 +285,18 @@ def test_a_traceback_cannot_be_taken_for_lines_of_the_log() -> None:
     for line in rest:
         assert line.startswith("  | ")
         assert line.isprintable()
+
+
+class Made(StrEnum):
+    BY_RASTER = "raster"
+
+
+def test_values_are_written_as_a_reader_wants_them(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log_event(Rendered("disk:a", Made.BY_RASTER, 1440, 0.006567816999904608))
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "Rendered identifier='disk:a' engine='raster' size=1440 seconds=0.0066"
+    )
+    document = json.loads(JsonFormatter().format(record))
+    assert (document["engine"], document["seconds"]) == ("raster", 0.006568)
