@@ -28,6 +28,7 @@ from support.upstream import (
     delayed,
     dripping,
     page,
+    raw,
     redirect,
     running_upstream,
     send,
@@ -112,9 +113,9 @@ async def assert_refused(server: Server, code: int, *words: str) -> None:
         (send(b"\xff"), 415, "not an image"),
         (compressed(PICTURE), 502, "compressed"),
         (cut(PICTURE), 502, "cannot be reached"),
-        (send(PICTURE + bytes(MAX_BYTES)), 413, "200.0KB"),
-        (dripping(PICTURE + bytes(MAX_BYTES), 2 * TIMEOUT), 413, "200.0KB"),
-        (unbounded(PICTURE, 3 * MAX_BYTES), 413, "200.0KB"),
+        (send(PICTURE + bytes(MAX_BYTES)), 413, "200 kB"),
+        (dripping(PICTURE + bytes(MAX_BYTES), 2 * TIMEOUT), 413, "200 kB"),
+        (unbounded(PICTURE, 3 * MAX_BYTES), 413, "200 kB"),
         (delayed(2 * TIMEOUT, send(PICTURE)), 504, "in time"),
         (dripping(PICTURE, 2 * TIMEOUT), 504, "in time"),
         (dripping(PICTURE, TIMEOUT / 2, 12), 504, "in time"),
@@ -335,3 +336,17 @@ async def test_whoever_watches_is_told_of_every_fetch_and_why_it_failed(
     assert [event.identifier for event in failed] == ["web:not-told"]
     assert "500" in failed[0].reason
     server.original("web", "told").unlink()
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "unannounced"])
+@pytest.mark.parametrize(("length", "code"), [(MAX_BYTES, 200), (MAX_BYTES + 1, 413)])
+async def test_the_largest_original_that_is_fetched_has_max_bytes_exactly(
+    server: Server, upstream: Upstream, length: int, code: int, *, announced: bool
+) -> None:
+    data = PICTURE[:-2] + bytes(length - len(PICTURE)) + PICTURE[-2:]
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
+    upstream.replies["/exact"] = send(data) if announced else raw(chunked % (length, data))
+    assert (await server.get("/web:exact/info.json")).status_code == code
+    if code == 200:
+        assert server.original("web", "exact").stat().st_size == MAX_BYTES
+        server.original("web", "exact").unlink()

@@ -178,3 +178,14 @@ def test_a_build_takes_the_coefficients_twice_or_the_tiles_of_a_level(
         target=Path("part"),
     )
     assert least < cost_of_build(planned).bytes / MB < most
+
+
+@pytest.mark.parametrize(("quality", "chroma"), [(89, 1), (90, 2), (100, 2)])
+def test_chroma_is_whole_from_quality_90_on(quality: int, chroma: int) -> None:
+    """libvips halves it below; then a pixel takes half as much while it is encoded."""
+    made = Dimensions(2000, 1000)
+    coarse, fine = (
+        replace(plan(size=made), encoding=EncodingOptions(jpeg_quality=q)) for q in (80, quality)
+    )
+    more = cost_of_render(fine).bytes - cost_of_render(coarse).bytes
+    assert more == (chroma - 1) * made.area
