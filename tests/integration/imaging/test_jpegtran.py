@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from iiif_server.image_api.geometry import Box, Dimensions
-from iiif_server.imaging import jpegtran
+from iiif_server.imaging import jpegtran, turbojpeg
 from iiif_server.imaging.header import probe
 from iiif_server.imaging.turns import FROM_EXIF, UPRIGHT, Turn
 from support import pictures
@@ -358,6 +358,10 @@ def test_every_mcu_that_the_header_announces_can_be_cut(
     assert header.jpeg.mcu == Dimensions(8 * factors[0], 8 * factors[1])
     mcu = header.jpeg.mcu
     box = Box(mcu.width, mcu.height, mcu.width * 2, mcu.height * 2)
+    if factors == (1, 4) and not turbojpeg.available():
+        with pytest.raises(jpegtran.LosslessFailedError):  # 4:4:1 is known from 3.0 on
+            transform(data, box)
+        return
     for turn in TURNS:
         made = luma(transform(data, box, turn))
         assert np.abs(made - turned(cut(luma(data), box), turn)).max() <= 1
