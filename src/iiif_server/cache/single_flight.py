@@ -41,7 +41,9 @@ class SingleFlight(Generic[Key, Value]):
             flight.task.add_done_callback(lambda _: self._land(key, flight))
         flight.waiting += 1
         try:
-            return await asyncio.shield(flight.task)
+            # `asyncio.shield` reports failures that nobody waited for, from Python 3.14 on.
+            await asyncio.wait([flight.task])
+            return flight.task.result()
         finally:
             flight.waiting -= 1
             if flight.waiting == 0 and not flight.kept and not flight.task.done():

@@ -18,7 +18,7 @@ NAMES: dict[Any, str] = {
     "O_DIRECT O_LARGEFILE O_NOATIME O_RSYNC posix_fadvise posix_fallocate sendfile "
     "copy_file_range splice memfd_create eventfd getrandom pidfd_open "
     "sched_getaffinity sched_setaffinity "
-    "sched_setscheduler process_cpu_count getresuid getresgid setresuid setresgid unshare setns "
+    "sched_setscheduler getresuid getresgid setresuid setresgid unshare setns "
     "getxattr setxattr listxattr removexattr pipe2 fdatasync waitid",
     resource: "prlimit RLIMIT_NICE RLIMIT_RTPRIO RLIMIT_RTTIME RLIMIT_SIGPENDING RLIMIT_MSGQUEUE",
     fcntl: "F_OFD_GETLK F_OFD_SETLK F_OFD_SETLKW F_ADD_SEALS F_GET_SEALS F_SETPIPE_SZ F_GETPIPE_SZ "
@@ -42,6 +42,8 @@ for module, names in NAMES.items():
     for name in names.split():
         if hasattr(module, name):
             delattr(module, name)
+if sys.version_info >= (3, 13):
+    os.process_cpu_count = os.cpu_count  # Linux's asks sched_getaffinity
 sysconfig.get_config_vars()  # while it finds the file of this platform
 sys.addaudithook(_refuse_linux_folders)
 sys.platform = "freebsd14"  # "darwin" would have the standard library load modules of macOS
