@@ -208,6 +208,8 @@ def _limits(metadata: tuple[Any, ...], show: Callable[[float], str]) -> Iterator
         yield " and ".join(words)
     if (longest := limit("max_length")) is not None:
         yield f"of {limit('min_length') or 0} to {longest} characters"
+    if (pattern := limit("pattern")) is not None:
+        yield f"that matches {pattern}"
 
 
 def _bare(annotation: Any) -> Any:

@@ -343,14 +343,14 @@ class Pyramids:
     async def _present(self, key: EntryKey) -> _Kept | None:
         """The part if it is open or can be found; checked again now and then."""
         kept = self._kept.get(key)
-        if kept is not None and await kept.is_gone():  # purged or evicted
-            if self._kept.get(key) is kept:
+        gone = kept is not None and await kept.is_gone()  # purged or evicted
+        if kept is not None and self._kept.get(key) is kept:  # not closed while this waited
+            if gone:
                 self._forget(key)
-        elif kept is not None and self._clock() - kept.checked < _CHECK_AFTER:
-            kept.looked = self._clock()
-            if key in self._kept:
+            elif self._clock() - kept.checked < _CHECK_AFTER:
+                kept.looked = self._clock()
                 self._kept.move_to_end(key)
-            return kept
+                return kept
         entry = await self._store.threads.run(self._store.find, key)
         if entry is None:
             self._forget(key)

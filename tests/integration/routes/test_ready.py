@@ -85,7 +85,7 @@ async def test_a_cache_that_cannot_be_written_is_a_reason(tmp_path: Path) -> Non
 async def test_a_disk_with_less_free_than_is_wanted_is_a_reason_once_nothing_is_kept(
     tmp_path: Path,
 ) -> None:
-    cache = CacheOptions.model_validate({"min_free": 1 << 60})
+    cache = CacheOptions.model_validate({"min_free": 10**18})
     async with serving(tmp_path, cache=cache) as server:
         assert (await asked(server))[0] == 200, "nothing had to be kept yet"
         assert (await server.get("/disk:pic.jpg/full/50,/0/default.jpg")).status_code == 200

@@ -131,8 +131,8 @@ def test_the_plug_in_of_the_documentation_works_as_it_is_printed(tmp_path: Path)
     ("options", "words"),
     [
         ('source = "drawn"\ncolour = "beige"', "type art: beige is out of fashion"),
-        ('source = "drawn"\ncolour = "#fff"', "types.art.colour: String should match"),
-        ('source = "drawn"', "types.art.colour: Field required"),
+        ('source = "drawn"\ncolour = "#fff"', 'must be text that matches ^[a-z]+$; found "#fff"'),
+        ('source = "drawn"', "types.art.colour: must be set: text that matches ^[a-z]+$"),
         ('source = "drawn"\ncolor = "red"', "no such setting; did you mean colour?"),
         ('source = "drown"', "did you mean drawn?"),
         ('source = "broken"', "the source 'broken' cannot be loaded"),

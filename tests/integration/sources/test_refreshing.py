@@ -4,7 +4,7 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from pydantic import ByteSize
 
-from iiif_server.errors import OriginalNotFoundError, SourceBusyError
+from iiif_server.cache.threads import StorageThreads
+from iiif_server.errors import OriginalChangedError, OriginalNotFoundError, SourceBusyError
 from iiif_server.sources.base import Surroundings
 from iiif_server.sources.fetching import Fetcher, _land
 from iiif_server.sources.web import WebOptions, WebSource
@@ -91,14 +92,36 @@ class Museum:
         return [str(path) for path in files if path not in {self.file, self.record}]
 
 
+class WatchedThreads(StorageThreads):
+    """Counts the calls, and can keep what comes of one from whoever made it."""
+
+    def __init__(self) -> None:
+        super().__init__("a test")
+        self.calls = 0
+        self.next_result: asyncio.Event | None = None
+        """What the result of the next call has to wait for."""
+        self.held = asyncio.Event()
+        """Set when a result waits."""
+
+    async def run(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        self.calls += 1
+        gate, self.next_result = self.next_result, None
+        result = await super().run(function, *arguments, **options)
+        if gate is not None:
+            self.held.set()
+            await gate.wait()
+        return result
+
+
 @asynccontextmanager
 async def museum(root: Path, upstream: Upstream, **options: Any) -> AsyncIterator[Museum]:
     """A type whose originals are to be compared after an hour."""
     events: list[Event] = []
+    threads = options.pop("threads", StorageThreads("a test"))
     patient = {"refresh_after": 3600, "refresh_wait": AT_LAST, "failure_ttl": 60}
     settings = fetching(**{**patient, **options})
     fetcher = Fetcher(settings, 2, root / ".incoming")
-    surroundings = Surroundings("web", root / "web", fetcher, events.append)
+    surroundings = Surroundings("web", root / "web", fetcher, events.append, threads)
     web = WebOptions(source="web", url=f"{upstream.base}/{{name}}")
     yield Museum(WebSource(surroundings, web), fetcher, root / "web", events)
     await fetcher.close()
@@ -263,6 +286,62 @@ async def test_fifty_viewers_cause_one_question(tmp_path: Path, upstream: Upstre
         upstream.replies["/x"] = validated(NEW, ETag='"new"')
         assert set(await asyncio.gather(*(web.held() for _ in range(50)))) == {NEW}
         assert upstream.count("/x") == 2
+
+
+@pytest.mark.parametrize("changed", [True, False])
+async def test_who_comes_late_to_a_refresh_is_not_told_that_the_original_is_gone(
+    tmp_path: Path, upstream: Upstream, *, changed: bool
+) -> None:
+    """Both viewers find that a refresh is due; one has it done before the other gets to ask."""
+    threads, gate = WatchedThreads(), asyncio.Event()
+    async with museum(tmp_path, upstream, threads=threads) as web:
+        await web.held()
+        web.age()
+        if changed:
+            upstream.replies["/x"] = validated(NEW, ETag='"new"')
+        threads.next_result = gate
+        late = asyncio.create_task(web.held())
+        await threads.held.wait()
+        assert await web.held() == (NEW if changed else OLD)
+        gate.set()
+        assert await late == (NEW if changed else OLD)
+        assert upstream.count("/x") == 2
+        assert web.failures() == []
+
+
+async def test_a_file_removed_before_its_refresh_is_no_original_that_is_gone(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    threads, gate = WatchedThreads(), asyncio.Event()
+    async with museum(tmp_path, upstream, threads=threads) as web:
+        await web.held()
+        web.age()
+        threads.next_result = gate
+        viewer = asyncio.create_task(web.held())
+        await threads.held.wait()
+        web.file.unlink()
+        gate.set()
+        with pytest.raises(OriginalChangedError):  # 503: ask again, and it is fetched
+            await viewer
+        assert await web.held() == OLD
+
+
+@pytest.mark.parametrize("name", ["x", "a/b.tif"])
+async def test_two_processes_fetch_an_original_once(
+    tmp_path: Path, upstream: Upstream, name: str
+) -> None:
+    gate, threads = threading.Event(), WatchedThreads()
+    upstream.replies[f"/{name}"] = gated(gate, send(OLD))
+    async with museum(tmp_path, upstream) as one, museum(tmp_path, upstream) as other:
+        other.fetcher.threads = threads
+        first = asyncio.create_task(one.held(name))
+        await until(lambda: upstream.count(f"/{name}") == 1)
+        second = asyncio.create_task(other.held(name))
+        # Two looks at the lock at least, unless there is none.
+        await until(lambda: threads.calls > 1 or upstream.count(f"/{name}") > 1)
+        gate.set()
+        assert [await first, await second] == [OLD, OLD]
+        assert upstream.count(f"/{name}") == 1
 
 
 FAILURES: dict[str, Reply] = {
