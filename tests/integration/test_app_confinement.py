@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -158,6 +159,28 @@ def test_workers_know_no_secrets_of_the_environment(tmp_path: Path) -> None:
         assert "PATH=" in start
         assert secret not in start
         assert holds == "False"
+
+
+LEAKING = """
+    import sys
+    from support import escapes
+    print(*(escapes.memory_holds(word.encode()[::-1]) for word in sys.argv[1:]))
+"""
+
+
+def test_a_secret_that_is_in_memory_would_be_found() -> None:
+    """And what is only looked for is not: the test above says something."""
+    known, unknown = (f"secret-{secrets.token_hex(12)}" for _ in range(2))
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(LEAKING), known, unknown],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=120,
+            env={**os.environ, "PYTHONPATH": str(TESTS), "LEAKED": known},
+        )
+        assert done.stdout.split() == ["True", "False"]
 
 
 # --- systems that lack something ------------------------------------------------------------

@@ -16,7 +16,9 @@ from iiif_server.telemetry.events import (
     Quarantined,
     Rendered,
     RenderFailed,
+    SandboxIncomplete,
     StoreFailed,
+    WorkerNotStarted,
     WorkerRenewed,
     WorkerReplaced,
     WorkRefused,
@@ -94,6 +96,8 @@ def test_every_stage_that_is_measured_is_counted() -> None:
             WorkerRenewed("image", "jobs"),
             {'iiif_workers_renewed_total{pool="image",reason="jobs"}': 1},
         ),
+        (WorkerNotStarted("image", "no", ""), {'iiif_workers_not_started_total{pool="image"}': 1}),
+        (SandboxIncomplete("image", "no"), {'iiif_sandbox_incomplete_total{pool="image"}': 1}),
         (
             WorkRefused("image", "full", "busy"),
             {'iiif_work_refused_total{lane="full",pool="image",reason="busy"}': 1},
