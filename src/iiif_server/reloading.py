@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
+from iiif_server.background import BackgroundTasks
 from iiif_server.errors import ConfigurationError, IiifServerError
 from iiif_server.routes.problems import problem
 from iiif_server.settings import Settings
@@ -139,7 +140,7 @@ class Reloading:
         apply(settings)
         self._current = _Generation(settings, make(settings))
         self._reloading = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = BackgroundTasks()
         self._former: list[_Generation] = []
         self._reloads: asyncio.Task[None] | None = None
 
@@ -161,7 +162,7 @@ class Reloading:
     @property
     def retired(self) -> "frozenset[asyncio.Task[None]]":
         """The former applications that are still ending."""
-        return frozenset(self._tasks)
+        return self._tasks.running
 
     def direct(self, scope: Scope) -> Sequence[bytes] | None:
         """The answer to a request, if it is at hand; see `routes/hot.py`."""
@@ -186,7 +187,7 @@ class Reloading:
             self._observe(SettingsReloaded(", ".join(changed), ", ".join(left)))
             former.over.set()
             if former.task is not None:
-                self._keep(former.task)
+                self._tasks.keep(former.task)
                 self._former.append(former)
             self._bound_former()
 
@@ -217,8 +218,7 @@ class Reloading:
             self._reloads.cancel()
         for former in self._former:
             former.idle.set()  # it ends by itself: cancelled, it would leave processes behind
-        if self._tasks:
-            await asyncio.wait(set(self._tasks))
+        await self._tasks.wait()
         self._current.over.set()
         self._current.idle.set()  # whoever is not answered by now will not be
         if self._current.task is not None:
@@ -232,14 +232,9 @@ class Reloading:
         """Reload soon: once for all signals that come before the settings are read."""
         self._asked = True
         if self._reloads is None or self._reloads.done():
-            self._reloads = asyncio.create_task(self._reload_while_asked())
-            self._keep(self._reloads)
+            self._reloads = self._tasks.start(self._reload_while_asked())
 
     async def _reload_while_asked(self) -> None:
         while self._asked:
             self._asked = False
             await self.reload()
-
-    def _keep(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)

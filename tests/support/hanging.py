@@ -14,7 +14,8 @@ import stat
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -56,15 +57,22 @@ class HangingMount:
 
 
 @contextlib.contextmanager
-def hanging_mount(folder: Path, files: Mapping[str, bytes]) -> Iterator[HangingMount]:
-    """A mount that answers, with these files; it goes with the context, whatever waits for it."""
+def hanging_mount(
+    folder: Path, files: Mapping[str, bytes], *, folds: bool = False
+) -> Iterator[HangingMount]:
+    """A mount that answers, with these files; it goes with the context, whatever waits for it.
+
+    `folds`: names that differ in case or Unicode normalisation are one file, as on macOS.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     content = folder.with_name(f"{folder.name}.content")
     content.mkdir()
     for name, data in files.items():
         (content / name).write_bytes(data)
     process = subprocess.Popen(
-        [sys.executable, __file__, str(folder), str(content)], stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, str(folder), str(content), *["folds"] * folds],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     mount = HangingMount(folder, process)
@@ -92,6 +100,8 @@ class _Request(NamedTuple):
 class _FileSystem:
     descriptor: int
     files: dict[int, tuple[str, bytes]] = field(default_factory=dict)
+    key: Callable[[str], str] = str
+    """Names of the same key are one file."""
 
     def serve(self) -> None:
         """Answer until the connection ends."""
@@ -116,7 +126,11 @@ class _FileSystem:
                 body = _INIT.pack(7, 31, 1 << 17, 0, 16, 12, 1 << 17, 1, 32, 0, 0, *[0] * 7)
             case code if code == _LOOKUP:
                 name = request.body.rstrip(b"\0").decode()
-                found = [node for node, (known, _) in self.files.items() if known == name]
+                found = [
+                    node
+                    for node, (known, _) in self.files.items()
+                    if self.key(known) == self.key(name)
+                ]
                 if not found:
                     return errno.ENOENT, b""
                 body = struct.pack("<4Q2I", found[0], 0, 0, 0, 0, 0) + self.attributes(found[0])
@@ -156,7 +170,11 @@ class _FileSystem:
         return entries
 
 
-def _main(folder: Path, content: Path) -> None:
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _main(folder: Path, content: Path, *, folds: bool) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_DEATH, signal.SIGKILL, 0, 0, 0)
     try:
@@ -173,8 +191,9 @@ def _main(folder: Path, content: Path) -> None:
     sys.stdout.write("mounted\n")
     sys.stdout.flush()
     paths = enumerate(sorted(content.iterdir()), _ROOT + 1)
-    _FileSystem(descriptor, {node: (path.name, path.read_bytes()) for node, path in paths}).serve()
+    files = {node: (path.name, path.read_bytes()) for node, path in paths}
+    _FileSystem(descriptor, files, _folded if folds else str).serve()
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]), Path(sys.argv[2]))
+    _main(Path(sys.argv[1]), Path(sys.argv[2]), folds=sys.argv[3:] == ["folds"])

@@ -4,6 +4,7 @@ TIFF 6.0, section 15 (tiles); TIFF Technical Note 2 (JPEG); BigTIFF. What is rea
 directories; no pixel is decoded.
 """
 
+import errno
 import os
 import struct
 import warnings
@@ -123,10 +124,17 @@ def read_tile_tables(
 
 
 def _sound_levels(file: BinaryIO) -> list[tuple[StoredLevel, Directory]]:
-    """The levels; none where the directories are not what they should be."""
+    """The levels; none where the directories are damaged or hostile.
+
+    Raises OSError where the disk fails, and MemoryError: these say nothing of the file.
+    """
     try:
         return list(_levels(file))
-    except Exception:  # noqa: BLE001 - a hostile directory; decoders say what they think of it
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises whatever Python has; decoders report the damage
+        if isinstance(error, OSError) and error.errno not in {None, errno.EINVAL}:
+            raise
         return []
 
 
@@ -213,6 +221,8 @@ def _long_offsets(file: BinaryIO, at: int) -> tuple[int, ...]:
 
 def _directory(file: BinaryIO, head: bytes, offset: int) -> Directory:
     ifd = ImageFileDirectory_v2(head)
+    file.seek(offset)
+    file.read(2)  # Pillow would ignore that the disk fails
     file.seek(offset)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what cannot be read is left out, and then missing

@@ -1,6 +1,5 @@
 """From a request to the bytes of its answer: cached, passed through, or made once for all."""
 
-import asyncio
 import os
 import time
 from collections import OrderedDict
@@ -10,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+from iiif_server.background import BackgroundTasks
 from iiif_server.cache.drafts import Draft
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import Entry, EntryKey, Store
@@ -176,7 +176,7 @@ class Derivatives:
         """Originals that were decoded once, and so may be passed on as they are."""
         self._checks: SingleFlight[tuple[str, FileVersion], None] = SingleFlight()
         self._made_by: dict[Engine, int] = {}
-        self._housekeeping: set[asyncio.Task[None]] = set()
+        self._housekeeping = BackgroundTasks()
 
     def __repr__(self) -> str:
         return f"<Derivatives {len(self._flights)} being made>"
@@ -331,8 +331,7 @@ class Derivatives:
         """Make nothing more, and wait for the housekeeping that is under way."""
         await self._flights.close()
         await self._checks.close()
-        if self._housekeeping:
-            await asyncio.wait(self._housekeeping)
+        await self._housekeeping.wait()
 
     async def _stored_or_made(self, resolved: Resolved, *, by_path: bool) -> Body:
         find = self._find_path if by_path else self._find
@@ -526,9 +525,7 @@ class Derivatives:
         self.count(engine)
 
     def _tidy_up(self) -> None:
-        task = asyncio.create_task(self._store.make_room())
-        self._housekeeping.add(task)
-        task.add_done_callback(self._housekeeping.discard)
+        self._housekeeping.start(self._store.make_room())
 
 
 def _close(body: Body | None) -> None:

@@ -1,18 +1,17 @@
 """The pyramids of large originals: made on first touch, once for all who ask, and kept open."""
 
-import asyncio
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, field_validator
 
+from iiif_server.background import BackgroundTasks
 from iiif_server.cache.drafts import Draft
 from iiif_server.cache.failures import RecentFailures, Repetitions
 from iiif_server.cache.single_flight import SingleFlight
@@ -190,7 +189,7 @@ class Pyramids:
         self._doubts: SingleFlight[Path, bool] = SingleFlight()
         self._failures: RecentFailures[EntryKey] = RecentFailures(_FAILURE_SECONDS, clock)
         self._builds: Repetitions[EntryKey] = Repetitions(_FAILURE_SECONDS, clock)
-        self._background: set[asyncio.Task[None]] = set()
+        self._background = BackgroundTasks()
         self.waited_for = 0
         """How often a part was not there when it was asked for."""
 
@@ -298,7 +297,7 @@ class Pyramids:
         for key, kept in self._kept.items():
             if kept.entry.path == path:
                 self._forget(key)
-                self._start(self._check(kept.entry))
+                self._background.start(self._check(kept.entry))
                 return
 
     async def make(self, pyramid: Pyramid) -> bool:
@@ -312,10 +311,7 @@ class Pyramids:
 
     async def close(self) -> None:
         """Make nothing more, and give all files back."""
-        for task in self._background:
-            task.cancel()
-        if self._background:
-            await asyncio.wait(self._background)
+        await self._background.cancel()
         await self._flights.close()
         self.close_files()
 
@@ -334,7 +330,7 @@ class Pyramids:
                 try:
                     await self._flights.run(key, lambda: self._build(pyramid, part, key))
                 finally:
-                    self._start(self._store.make_room())
+                    self._background.start(self._store.make_room())
                 kept = await self._present(key)
         if kept is None:
             raise RenderFailedError("The pyramid of this image was removed as soon as it was made.")
@@ -467,13 +463,7 @@ class Pyramids:
             with suppress(IiifServerError):
                 await self._opened(pyramid, part)
 
-        self._start(make())
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do something that nobody waits for."""
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        self._background.start(make())
 
     async def _check(self, entry: Entry) -> None:
         """Have the store look at all bytes of a part, and remove it if they are wrong."""

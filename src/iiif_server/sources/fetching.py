@@ -19,6 +19,7 @@ import httpx
 from pydantic import Field
 
 from iiif_server import __version__
+from iiif_server.background import BackgroundTasks
 from iiif_server.cache.space import disk_of
 from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.errors import (
@@ -124,7 +125,7 @@ class Fetcher:
         self.threads = StorageThreads("originals being fetched", 2 * max_fetches)
         """Where files below `incoming` are written."""
         self._min_free = min_free
-        self._background: set[asyncio.Task[Any]] = set()
+        self._background = BackgroundTasks()
         # Twice as many as there are fetches: what was given up may still hold half of them.
         self._names = Names(2 * max_fetches)
         network = GuardedNetwork(options.allow_networks, look_up or self._names.look_up)
@@ -171,17 +172,11 @@ class Fetcher:
 
     def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         """Work that goes on though nobody may be waiting for it, until `close`."""
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        return task
+        return self._background.start(work)
 
     async def close(self) -> None:
         """End what goes on, and close all connections."""
-        tasks = list(self._background)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.cancel()
         await self._client.aclose()
         self._names.close()
 

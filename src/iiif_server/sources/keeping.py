@@ -24,10 +24,8 @@ from iiif_server.imaging.local_file import FileVersion, removed
 from iiif_server.sources.base import Surroundings
 from iiif_server.sources.opening import OpenedFile, checksum_of, open_in_folder
 from iiif_server.sources.provenance import MOST_BYTES, Provenance, digest, is_due
+from iiif_server.sources.stored_names import has_another_name, is_distinct, is_entry, is_file_name
 from iiif_server.telemetry.events import Fetched, FetchFailed, OriginalDamaged
-
-_LONGEST_NAME = 240
-"""In bytes; file systems take 255."""
 
 _VERIFIED = 100_000
 """Kept originals whose checksum is known to be right; 300 bytes each."""
@@ -236,8 +234,15 @@ class KeptOriginals:
                 opened = open_in_folder(self._folder, path.relative_to(self._folder).as_posix())
             except OriginalNotFoundError:
                 continue
-            return self._judge(name, opened)
+            if path == self._hashed(name) or self._is_of(name, opened.file.version):
+                return self._judge(name, opened)
+            opened.close()
         return None
+
+    def _is_of(self, name: str, version: FileVersion) -> bool:
+        """Whether the file found by a name is kept for it, not for one that differs in case."""
+        verified = self._verified.get(name)
+        return (verified and verified.version) == version or is_entry(self._folder, name)
 
     def _judge(self, name: str, opened: OpenedFile) -> "_Kept":
         """What is to be done about a kept file before it is served."""
@@ -328,32 +333,42 @@ class KeptOriginals:
         return self._folder / ".provenance" / f"{digest(name)}.json"
 
     def _place(self, name: str) -> Path:
-        """Where a new file of this name goes: where no file stands in the way of its folders."""
-        *named, hashed = self._places(name)
-        for path in named:
+        """Where a new file of this name goes.
+
+        It bears the name itself unless another name could be the same file on this disk, or a file
+        stands in the way of its folders. A file that is there already is replaced where it is.
+        """
+        path = self._folder / name
+        if (
+            is_file_name(name)
+            and not path.is_dir()
+            and is_entry(self._folder, name)
+            and (is_distinct(name) or path.is_file() or not self._disk_folds_names())
+        ):
             between = path.relative_to(self._folder).parents
-            blocked = any((self._folder / parent).is_file() for parent in between)
-            if not blocked and not path.is_dir():
+            if not any((self._folder / parent).is_file() for parent in between):
                 return path
-        return hashed  # nobody else writes there
+        return self._hashed(name)  # nobody else writes there
 
     def _places(self, name: str) -> list[Path]:
-        """The paths at which an original may be kept, the one that bears its name first."""
-        hashed = self._folder / ".hashed" / digest(name)
+        """The paths at which an original may be kept.
+
+        Operators, and former versions of this server, put any name there as it is.
+        """
+        hashed = self._hashed(name)
         return [self._folder / name, hashed] if is_file_name(name) else [hashed]
+
+    def _disk_folds_names(self) -> bool:
+        """Whether names that differ in case are one file on the disk of the originals."""
+        probe = self._record("").parent  # a folder that is needed anyway
+        with suppress(OSError):
+            probe.mkdir(parents=True, exist_ok=True)
+        return has_another_name(probe.parent, probe.name)
+
+    def _hashed(self, name: str) -> Path:
+        return self._folder / ".hashed" / digest(name)
 
 
 def _close(kept: "_Kept | None") -> None:
     if kept is not None:
         kept.opened.close()
-
-
-def is_file_name(name: str) -> bool:
-    """Whether a name, with its slashes, can be the path of a file as it is."""
-    return (
-        all(
-            part and not part.startswith(".") and len(part.encode()) <= _LONGEST_NAME
-            for part in name.split("/")
-        )
-        and len(name.encode()) <= 4 * _LONGEST_NAME
-    )

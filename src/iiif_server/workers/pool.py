@@ -9,6 +9,7 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from iiif_server.background import BackgroundTasks
 from iiif_server.errors import (
     BusyError,
     ImageTooLargeError,
@@ -118,7 +119,7 @@ class WorkerPool:
         self._not_ended: set[asyncio.Future[Exit]] = set()
         self._exits: dict[int, Exit] = {}
         self._refused: Counter[Lane] = Counter()
-        self._starts: set[asyncio.Task[None]] = set()
+        self._starts = BackgroundTasks()
         self._actions: deque[Action] = deque()
         self._applying = False
         self._timer: asyncio.TimerHandle | None = None
@@ -190,8 +191,7 @@ class WorkerPool:
             process.kill()
         if self._timer is not None:
             self._timer.cancel()
-        if self._starts:
-            await asyncio.wait(self._starts)
+        await self._starts.wait()
         if self._not_ended:
             await asyncio.wait(self._not_ended, timeout=_CLOSE_SECONDS)
 
@@ -271,9 +271,7 @@ class WorkerPool:
             case SendJob(number, job):
                 self._send(number, job)
             case StartWorker(number):
-                task = asyncio.create_task(self._start(number), context=Context())
-                self._starts.add(task)
-                task.add_done_callback(self._starts.discard)
+                self._starts.start(self._start(number), context=Context())
             case EndWorker(number):
                 process = self._processes.pop(number, None)
                 if process is not None:

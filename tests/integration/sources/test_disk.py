@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import AsyncIterator
+from urllib.parse import unquote
 
 import pytest
 import pytest_asyncio
@@ -47,6 +48,22 @@ async def assert_nothing_there(server: Server, target: str) -> None:
 async def test_a_file_is_served(server: Server, name: str) -> None:
     response = await server.get_raw(f"/disk:{name}/full/max/0/default.jpg".encode())
     assert response.content == PICTURE
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".pic.jpg", "%2Epic.jpg", "%2epic.jpg", ".folder/pic.jpg", "%2efolder%2fpic.jpg",
+     "folder/.pic.jpg", "folder%2F%2Epic.jpg", "folder/.below/pic.jpg", "folder/%2ebelow/pic.jpg"],
+)  # fmt: skip
+async def test_hidden_files_and_those_in_hidden_folders_are_not_served(
+    server: Server, name: str
+) -> None:
+    path = unquote(name)
+    server.put("disk", path, PICTURE)
+    await assert_nothing_there(server, f"disk:{name}")
+    plain = path.replace(".folder", "visible").replace(".below", "visible").replace(".pic", "v.pic")
+    server.put("disk", plain, PICTURE)
+    assert (await server.get_raw(f"/disk:{plain}/info.json".encode())).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ async def test_background_tasks_that_have_ended_take_no_memory(tmp_path: Path) -
     tasks = [fetcher.start(work(number)) for number in range(100)]
     await asyncio.gather(*tasks, return_exceptions=True)
     await asyncio.sleep(0)
-    assert fetcher._background == set()
+    assert len(fetcher._background) == 0
     await fetcher.close()
 
 
