@@ -5,14 +5,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from contextvars import copy_context
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from iiif_server.errors import StorageTimedOutError
 
 Result = TypeVar("Result")
+Parameters = ParamSpec("Parameters")
 
 _THREADS = 8
 """Threads of one storage, and so the most that a disk which hangs can take."""
@@ -26,8 +27,8 @@ _IDLE = 10.0
 """Seconds for which a thread without work is kept."""
 
 
-class StorageThreads:
-    """A bounded thread pool with deadlines, for the blocking calls of one storage.
+class StorageThreads(Executor):
+    """An executor with bounded threads and deadlines, for the blocking calls of one storage.
 
     A call that takes longer than its deadline raises StorageTimedOutError, while its thread waits
     on. As long as the storage has answered nothing since, further calls fail at once, apart from
@@ -52,6 +53,7 @@ class StorageThreads:
         self._pending = 0
         """Calls that wait for a thread or are under way."""
         self._overdue: set[Future[Any]] = set()
+        self._is_shut_down = False
         self._closed_until = 0.0
         """By the clock: until then no call is tried; 0: the storage has answered since."""
 
@@ -63,6 +65,38 @@ class StorageThreads:
         """Whether the storage has answered since a call last missed its deadline."""
         with self._lock:
             return not self._overdue or (not self._closed_until and len(self._overdue) < self._size)
+
+    def submit(
+        self,
+        fn: Callable[Parameters, Result],
+        /,
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> "Future[Result]":
+        """Make a blocking call, as of any executor: for aiofiles and `loop.run_in_executor`.
+
+        In an event loop it has the deadline of `run`, and its future gets StorageTimedOutError.
+        Elsewhere nothing measures time: its future waits until the storage answers.
+        """
+        work = partial(fn, *args, **kwargs)
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._raise_if_closed()
+            return self._submit(work)
+        return asyncio.run_coroutine_threadsafe(self.run(work), loop)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of Executor
+        """Refuse further calls with RuntimeError; `wait` for the others, without a deadline."""
+        with self._lock:
+            self._is_shut_down = True
+            queued = [call for call, _ in self._calls] if cancel_futures else []
+            self._lock.notify_all()
+        for call in queued:
+            call.cancel()
+        if wait:
+            with self._lock:
+                self._lock.wait_for(lambda: not self._pending)
 
     async def run(
         self,
@@ -125,6 +159,8 @@ class StorageThreads:
         call: Future[Result] = Future()
         context = copy_context()
         with self._lock:
+            if self._is_shut_down:
+                raise RuntimeError("no further calls can be made after shutdown")
             self._calls.append((call, partial(context.run, work)))
             self._pending += 1
             if self._threads < min(self._pending, self._size):
@@ -138,7 +174,8 @@ class StorageThreads:
     def _serve(self) -> None:
         while True:
             with self._lock:
-                if not self._lock.wait_for(lambda: self._calls, _IDLE):
+                self._lock.wait_for(lambda: self._calls or self._is_shut_down, _IDLE)
+                if not self._calls:
                     self._threads -= 1
                     return
                 call, work = self._calls.popleft()
@@ -146,6 +183,8 @@ class StorageThreads:
                 self._finish(call, work)
             with self._lock:
                 self._pending -= 1
+                if self._is_shut_down:
+                    self._lock.notify_all()
             del call, work  # lest an idle thread holds on to what they hold
 
     def _finish(self, call: "Future[Any]", work: Callable[[], Any]) -> None:

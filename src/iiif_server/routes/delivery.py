@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
+import aiofiles.threadpool
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Scope
 
@@ -61,8 +62,9 @@ def _location(path: Path, provided: Services) -> str:
 
 
 async def _chunks(file: BinaryIO, threads: StorageThreads) -> AsyncIterator[bytes]:
+    reader = aiofiles.threadpool.wrap(file, executor=threads)
     try:
-        while chunk := await threads.run(file.read, _CHUNK):
+        while chunk := await reader.read(_CHUNK):
             yield chunk
     finally:
         threads.begin(file.close)  # not awaited: whoever is cancelled has no other moment left

@@ -1,10 +1,13 @@
 """Threads of one storage: a call that hangs takes one of them, and nothing else."""
 
 import asyncio
+import io
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 
+import aiofiles.threadpool
 import pytest
 
 from iiif_server.cache.threads import StorageThreads
@@ -157,6 +160,89 @@ async def test_what_gives_something_back_is_done_even_if_nothing_else_is() -> No
         await hang(threads, event, 1)
         await threads.settle(given.set)
         assert given.is_set()
+
+
+async def test_they_are_an_executor_for_asyncio() -> None:
+    threads = StorageThreads("a")
+    assert isinstance(threads, Executor)
+    loop = asyncio.get_running_loop()
+    name = (await loop.run_in_executor(threads, threading.current_thread)).name
+    assert name == "storage of a"
+    with pytest.raises(ZeroDivisionError):
+        await loop.run_in_executor(threads, divmod, 7, 0)
+
+
+class HangingFile(io.BufferedIOBase):
+    """A file whose storage does not answer until an event."""
+
+    def __init__(self, until: threading.Event) -> None:
+        self.until = until
+        self.reads = 0
+        self.begun = threading.Event()
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reads += 1
+        self.begun.set()
+        self.until.wait()
+        return b"x" * (size or 0)
+
+
+async def test_a_file_of_aiofiles_has_the_deadlines_of_its_storage() -> None:
+    with gate() as event:
+        file = HangingFile(event)
+        threads = StorageThreads("the cache", 3, 0.05, Clock())
+        reader = aiofiles.threadpool.wrap(file, executor=threads)
+        for _ in range(3):
+            with pytest.raises(StorageTimedOutError, match="of the cache does not answer"):
+                await reader.read(2)
+        assert file.reads == 1  # from the second on they fail at once
+        assert not threads.answers
+        event.set()
+        threads.shutdown()
+        assert threads.answers
+
+
+async def test_a_read_of_aiofiles_that_is_cancelled_leaves_the_storage_usable() -> None:
+    with gate() as event:
+        file = HangingFile(event)
+        threads = StorageThreads("a", 3, FOR_EVER, Clock())
+        reading = asyncio.ensure_future(aiofiles.threadpool.wrap(file, executor=threads).read(2))
+        await asyncio.to_thread(file.begun.wait)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+        assert threads.answers  # its deadline has not passed
+        event.set()
+        assert await threads.run(abs, -1) == 1
+
+
+def test_without_an_event_loop_a_call_waits_for_its_storage() -> None:
+    threads = StorageThreads("a")
+    assert threads.submit(divmod, 7, 2).result() == (3, 1)
+    assert threads.submit(int, "11", base=2).result() == 3
+    assert list(threads.map(abs, [-1, 2])) == [1, 2]
+
+
+async def test_after_shutdown_calls_under_way_end_and_further_ones_are_refused() -> None:
+    with gate() as event:
+        threads = StorageThreads("a", 1, FOR_EVER)
+        begun = threading.Event()
+
+        def work() -> bool:
+            begun.set()
+            return event.wait()
+
+        under_way = asyncio.ensure_future(threads.run(work))
+        await asyncio.to_thread(begun.wait)
+        queued = asyncio.ensure_future(threads.run(abs, -1))
+        await asyncio.sleep(0)
+        threads.shutdown(wait=False, cancel_futures=True)
+        with pytest.raises(asyncio.CancelledError):
+            await queued
+        with pytest.raises(RuntimeError, match="after shutdown"):
+            await threads.run(abs, -1)
+        event.set()
+        assert await under_way
 
 
 def test_threads_do_not_keep_a_process_from_ending() -> None:
