@@ -16,10 +16,12 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from iiif_server.cache.store import CacheOptions
 from iiif_server.configuration import loading
 from iiif_server.configuration.problems import nearest
+from iiif_server.configuration.sources import ContentSource, build
 from iiif_server.configuration.variables import CONFIG, NESTED, PREFIX
 from iiif_server.errors import ConfigurationError
 from iiif_server.image_api.identifier import TYPE_PATTERN
@@ -81,8 +83,12 @@ _Conflict = tuple[tuple[str, ...], str]
 _TypeName = Annotated[str, AfterValidator(_type_name)]
 
 
-class Settings(OptionsModel):
+class Settings(BaseSettings, OptionsModel):
     """Everything that an operator can set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter=NESTED, validate_default=False
+    )
 
     base_url: str | None = None
     """Prefix of every `id`; unset: derived from each request."""
@@ -140,6 +146,22 @@ class Settings(OptionsModel):
     metrics: MetricsOptions = MetricsOptions()
     tracing: TracingOptions = TracingOptions()
     presentation: PresentationOptions = PresentationOptions()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The sources, highest precedence first: arguments, then what `load` has read.
+
+        `load` puts together, each overriding those before it: the settings file, the secret files
+        that it names, systemd credentials, and environment variables with the files these name.
+        Without `load` only arguments count: `Settings()` reads no environment.
+        """
+        return init_settings, ContentSource(settings_cls)
 
     @field_validator("base_url")
     @classmethod
@@ -208,7 +230,7 @@ def load_settings(config: Path | None = None) -> Settings:
 def load(config: Path | None = None) -> Loaded:
     """The settings as by `load_settings`, and warnings about where they come from."""
     loaded = loading.load(Settings, config, os.environ, _service_folders(os.environ))
-    return Loaded(Settings.model_validate(loaded.content), loaded.file, tuple(loaded.warnings))
+    return Loaded(build(Settings, loaded.content), loaded.file, tuple(loaded.warnings))
 
 
 def _service_folders(environment: Mapping[str, str]) -> dict[tuple[str | int, ...], Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from iiif_server.errors import ConfigurationError
-from iiif_server.settings import load, load_settings
+from iiif_server.settings import Settings, load, load_settings
 from iiif_server.sources.web import WebOptions
 
 TOKEN = "a-token-that-nobody-else-knows"
@@ -230,3 +230,34 @@ class TestOverrides:
         monkeypatch.setenv("IIIF_TRUSTED_PROXIES", "10.0.0.0/8, ::1/128")
         monkeypatch.setenv("IIIF_HTTP_PORT", "7")
         assert load(config).warnings == ()
+
+
+class TestPydanticSettings:
+    def test_settings_built_directly_read_no_environment(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / ".env").write_text("IIIF_HTTP_PORT=5002")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("IIIF_HTTP_PORT", "5001")
+        monkeypatch.setenv("IIIF_ADMIN__TOKEN", TOKEN)
+        settings = Settings(info_cache_size=7)
+        assert (settings.http_port, settings.info_cache_size) == (4040, 7)
+        assert settings.admin.token is None
+        assert load_settings().http_port == 5001
+        assert Settings().http_port == 4040  # what was loaded before has no effect either
+
+    def test_the_environment_overrides_one_setting_of_a_table_in_the_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        config = written(tmp_path, '[cache]\nmax_files = 5\nmax_bytes = "1 GB"')
+        monkeypatch.setenv("IIIF_CACHE__MAX_FILES", "6")
+        cache = load_settings(config).cache
+        assert (cache.max_files, cache.max_bytes) == (6, 10**9)
+
+    @pytest.mark.parametrize(
+        "name", ["_env_file", "_secrets_dir", "_cli_parse_args", "_build_sources", "self"]
+    )
+    def test_names_of_its_arguments_are_no_settings(self, tmp_path: Path, name: str) -> None:
+        text = refusal(written(tmp_path, f'{name} = "x"\nhttp_port = "many"'))
+        assert f"{name}: there is no such setting" in text
+        assert "http_port: must be a whole number" in text

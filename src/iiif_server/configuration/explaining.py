@@ -5,17 +5,19 @@ from itertools import pairwise
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from iiif_server.configuration import models
 from iiif_server.configuration.models import TYPES, Model
 from iiif_server.configuration.problems import Path, Problem, nearest, shown
+from iiif_server.configuration.sources import build
 from iiif_server.options import ConflictError, NotAcceptedError
 
 _ROUNDS = 4
 """How often settings are checked again without what is wrong, for what else is wrong."""
 
 
-def problems(root: Model, content: Mapping[str, Any]) -> list[Problem]:
+def problems(root: type[BaseSettings], content: Mapping[str, Any]) -> list[Problem]:
     """Everything that is wrong with the values of settings, in one go.
 
     Checks that compare settings only run once each is valid by itself. So what is wrong is taken
@@ -25,7 +27,7 @@ def problems(root: Model, content: Mapping[str, Any]) -> list[Problem]:
     rest, removed = _copied(content), set[Path]()
     for _ in range(_ROUNDS):
         try:
-            root.model_validate(rest)
+            build(root, rest)
         except ValidationError as error:
             details = error.errors(include_url=False)
             new = [problem for item in details for problem in _problems(root, dict(item), content)]

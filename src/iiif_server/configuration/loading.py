@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
 
+from pydantic_settings import BaseSettings
+
 from iiif_server.configuration import explaining, models
 from iiif_server.configuration.files import SettingsFile, read_file
 from iiif_server.configuration.models import TYPES, Model
@@ -37,7 +39,7 @@ class Loaded:
 
 
 def load(
-    root: Model,
+    root: type[BaseSettings],
     config: FilePath | None,
     environment: Mapping[str, str],
     folders: Mapping[Path, FilePath],
