@@ -126,6 +126,9 @@ class Listener(HttpToolsProtocol):
         self._stop_waiting()
         super().on_headers_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log nothing: to ignore an upgrade is normal (RFC 9110, 7.8), and any client can ask."""
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         """Answer at once where the answer is at hand, which spares a task; else ask the app."""
         self._next = (cycle, app)

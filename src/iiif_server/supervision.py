@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from iiif_server.errors import ConfigurationError
+from iiif_server.exits import exit_in_words
 from iiif_server.telemetry.events import Observer, ServerProcessReplaced
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
@@ -166,7 +167,7 @@ class Supervisor:
         self._succeeded.add(process.number)
         # Whoever comes from now on goes to the others, until the successor listens.
         self._sockets[process.number] = _another(self._sockets[process.number])
-        self._observe(ServerProcessReplaced(process.number, code))
+        self._observe(ServerProcessReplaced(process.number, code, exit_in_words(code)))
         now = time.monotonic()
         pause = _PAUSE if now - process.started < _SHORT_LIFE else 0.0
         self._due[process.number] = now + pause

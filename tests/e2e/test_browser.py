@@ -582,6 +582,26 @@ def test_text_stands_out_from_its_ground(collection: Server, visitor: Visitor, s
         assert visit.page.evaluate(CONTRAST) == []
 
 
+@pytest.mark.parametrize("width", [721, 780, 900])
+def test_the_tools_stay_inside_their_box_beside_an_open_panel(
+    collection: Server, visitor: Visitor, width: int
+) -> None:
+    page = _viewer(visitor, collection, viewport={"width": width, "height": 600}).page
+    assert page.locator(".panel").is_visible()
+    outside = page.evaluate(
+        """() => {
+            const box = document.querySelector(".tools").getBoundingClientRect();
+            const wall = document.querySelector(".wall").getBoundingClientRect();
+            return [box.right > wall.right || box.left < wall.left,
+                ...[...document.querySelectorAll(".tools > *")].map((item) => {
+                    const { left, right } = item.getBoundingClientRect();
+                    return right > box.right || left < box.left;
+                })];
+        }"""
+    )
+    assert not any(outside)
+
+
 def test_the_viewer_fits_a_phone_and_obeys_fingers(collection: Server, visitor: Visitor) -> None:
     visit = _viewer(
         visitor,

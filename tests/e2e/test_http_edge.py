@@ -232,6 +232,7 @@ class TestRequests:
         with connected(edge) as connection:
             connection.sendall(request)
             assert b" 101 " not in connection.recv(65_536)
+        assert "pgrade" not in edge.log.read_text()
 
     def test_a_range_is_not_answered_as_one(self, edge: Server) -> None:
         image = IMAGE.encode() + b"/full/50,/0/default.jpg"

@@ -147,6 +147,7 @@ def test_a_process_that_is_killed_is_replaced_and_the_others_go_on(tmp_path: Pat
                     break
             assert time.monotonic() < deadline, process.log
         assert "ServerProcessReplaced" in process.log
+        assert "cause='ended by SIGKILL (not by this server" in process.log
 
 
 def test_a_successor_that_finds_a_mistake_in_the_settings_says_so_and_is_tried_again(

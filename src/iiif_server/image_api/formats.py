@@ -35,7 +35,8 @@ class FormatFacts:
 
 
 FACTS: dict[Format, FormatFacts] = {
-    Format.JPG: FormatFacts("image/jpeg", 65_535, transparent=False),
+    # libjpeg stops there (JPEG_MAX_DIMENSION), though the file format could say 65,535.
+    Format.JPG: FormatFacts("image/jpeg", 65_500, transparent=False),
     Format.TIF: FormatFacts("image/tiff", 2**31 - 1, transparent=True),
     Format.PNG: FormatFacts("image/png", 2**31 - 1, transparent=True),
     Format.GIF: FormatFacts("image/gif", 65_535, transparent=True),

@@ -23,6 +23,7 @@ from iiif_server.errors import (
     SourceUnavailableError,
     StorageTimedOutError,
     UnknownTypeError,
+    shown,
 )
 from iiif_server.image_api.identifier import Identifier
 from iiif_server.imaging.local_file import FileVersion, LocalFile, removed, replaced
@@ -161,8 +162,8 @@ class Originals:
             return self._sources[type_]
         except KeyError:
             raise UnknownTypeError(
-                "The type of this identifier, which is what stands before its first colon, "
-                "is not one that this server has."
+                f"This server has no type {shown(type_)}: the type is the part of the identifier "
+                "before its first colon."
             ) from None
 
     def identifiers(self, type_: str) -> Iterator[Identifier]:

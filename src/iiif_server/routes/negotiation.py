@@ -74,7 +74,9 @@ def negotiate(accept: str | None, versions: tuple[ImageApiVersion, ...]) -> Repr
         Representation(default, linked_data=False),
         *(Representation(version, linked_data=True) for version in versions[1:]),
     ]
-    if accept is None or not accept.strip():
+    if accept is None or not accept.strip(
+        ", \t"
+    ):  # empty items count for nothing (RFC 9110, 5.6.1)
         return offers[1]
     ranges = list(_ranges(accept))
     known = frozenset(version.context for version in versions)

@@ -135,6 +135,8 @@ class ServerProcessReplaced:
     number: int
     code: int
     """Its exit code; negative: the signal that ended it."""
+    cause: str
+    """The exit code in words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ The socket is read and written on the event loop, without threads. Results are r
 
 import asyncio
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 
 from msgspec import Raw
 
+from iiif_server.exits import exit_in_words
 from iiif_server.workers import messages
 from iiif_server.workers.confinement import Confinement, InForce
 from iiif_server.workers.environment import of_worker
@@ -57,14 +57,7 @@ class Exit:
             return self.complaint
         if self.code is None:
             return "it does not end though it was killed: its disk may hang"
-        if self.code >= 0:
-            return f"exit code {self.code}{detail}"
-        try:
-            name = signal.Signals(-self.code).name
-        except ValueError:
-            name = f"signal {-self.code}"
-        memory = " (not by this server: the kernel does it when memory runs out)"
-        return f"ended by {name}{memory if -self.code == signal.SIGKILL else ''}"
+        return exit_in_words(self.code) + detail
 
 
 def start_call(

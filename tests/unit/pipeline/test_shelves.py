@@ -133,7 +133,7 @@ async def test_types_that_cannot_tell_have_no_folders() -> None:
     assert not blind.browsable
     with pytest.raises(FolderNotFoundError):
         await shelves.of("t")
-    with pytest.raises(UnknownTypeError):
+    with pytest.raises(UnknownTypeError, match='no type "other"'):
         await shelves.of("other")
 
 

@@ -14,6 +14,8 @@ PROFILE_3 = f'{LD};profile="http://iiif.io/api/image/3/context.json"'
     [
         (None, "application/json"),
         ("", "application/json"),
+        (",", "application/json"),
+        (" ,\t, ", "application/json"),
         ("*/*", "application/json"),
         ("application/*", "application/json"),
         ("application/json", "application/json"),
