@@ -33,7 +33,7 @@ def body_of(descriptor: int, threads: StorageThreads | None) -> Body:
     length = os.fstat(descriptor).st_size
     reader = _Reader(os.dup(descriptor))
     if length > IN_MEMORY:
-        return Body(length, file=cast("BinaryIO", reader), threads=threads)
+        return Body(length, file=io.BufferedReader(reader), threads=threads)
     with reader:
         data = reader.readall()
     return Body(len(data), data)

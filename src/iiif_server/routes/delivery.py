@@ -62,8 +62,8 @@ def _location(path: Path, provided: Services) -> str:
 
 
 async def _chunks(file: BinaryIO, threads: StorageThreads) -> AsyncIterator[bytes]:
-    reader = aiofiles.threadpool.wrap(file, executor=threads)
     try:
+        reader = aiofiles.threadpool.wrap(file, executor=threads)
         while chunk := await reader.read(_CHUNK):
             yield chunk
     finally:

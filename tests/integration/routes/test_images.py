@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image, ImageChops
 
+from iiif_server.pipeline.body import IN_MEMORY
 from iiif_server.telemetry.events import Rendered
 from support.apps import Server, opened, picture, running_app, settings_below
 
@@ -260,3 +261,15 @@ async def test_two_types_never_share_a_derivative(
         for type_, height in (("one", 40), ("two", 20)):
             response = await server.get(f"/{type_}:pic.jpg/full/40,/0/default.jpg")
             assert opened(response).size == (40, height)
+
+
+async def test_a_large_original_that_needs_no_change_is_delivered_byte_for_byte(
+    server: Server,
+) -> None:
+    path = server.original("disk", "large.jpg")
+    Image.effect_noise((1800, 1400), 80).convert("RGB").save(path, quality=95)
+    content = path.read_bytes()
+    assert len(content) > IN_MEMORY
+    answer = await server.get("/disk:large.jpg/full/max/0/default.jpg")
+    assert answer.content == content
+    assert answer.headers["content-length"] == str(len(content))
