@@ -90,12 +90,18 @@ class TestCheck:
             assert f"Python {version}, libvips 8." in found[2]
             assert "Pillow 1" in found[2]
 
-    def test_the_cause_is_named_when_workers_do_not_start(self, tmp_path: Path) -> None:
-        path = Path(configuration(tmp_path))
-        path.write_text("workers.max_memory = 1000000\n" + path.read_text())
-        result = run("check", "--config", str(path))
+    def test_the_cause_is_named_when_workers_do_not_start(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        broken = tmp_path / "python"
+        broken.write_text("#!/bin/sh\necho 'no module named worker' >&2\nexit 3\n")
+        broken.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(broken))
+        result = run("check", "--config", configuration(tmp_path))
         assert result.exit_code == 1
         assert "FAIL  workers: " in result.output
+        assert "exit code 3" in result.output
+        assert "no module named worker" in result.output
         assert "Traceback" not in result.output
 
     def test_the_file_may_be_named_in_the_environment(

@@ -99,6 +99,8 @@ class WorkerProcess(Executor):
         self._bound = _LONGEST_ANSWER
         self._type: Any = Ready
         self._answer: Future[Any] | None = None
+        self._sent = True
+        """Whether the process got the message that it is to answer."""
         self._complaint = ""
         self._killed = False
         self._output = b""
@@ -190,13 +192,13 @@ class WorkerProcess(Executor):
         if self._socket.fileno() < 0:
             future.set_exception(WorkerGoneError(Exit(self._process.poll()), sent=False))
             return future
-        self._answer, self._type = future, call.result
+        self._answer, self._type, self._sent = future, call.result, True
         frame = memoryview(messages.framed(call.content))
         try:
             sent = socket.send_fds(self._socket, [frame], descriptors)
-        except OSError:  # it has ended, or reads nothing
-            self._answer = None
-            future.set_exception(WorkerGoneError(Exit(None), sent=False))
+        except OSError:  # it has ended: how, is known in a moment
+            self._sent = False
+            self._disconnect()
             return future
         self._unsent = frame[sent:]
         if self._unsent:
@@ -302,7 +304,7 @@ class WorkerProcess(Executor):
         """Tell whoever waits for an answer that there will be none."""
         future, self._answer = self._answer, None
         if future is not None:
-            future.set_exception(WorkerGoneError(found))
+            future.set_exception(WorkerGoneError(found, sent=self._sent))
         callback, self.on_end = self.on_end, None
         if callback is not None:
             callback(found)
