@@ -353,6 +353,7 @@ class TestSign:
     def test_the_time_is_given_with_a_unit(self, tmp_path: Path) -> None:
         config = configuration(tmp_path, SIGNED)
         before = int(time.time())
+        (tmp_path / "source" / "disk" / "1.jpg").write_bytes(picture())
         address = self.address(config, "disk:1.jpg", "--expires-in", "30 days")
         expires = int(address.partition("/signed/")[2].partition(".")[0])
         assert before + 2_592_000 <= expires <= time.time() + 2_592_000

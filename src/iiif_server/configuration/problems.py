@@ -10,7 +10,7 @@ from typing import Any
 Path = tuple[str | int, ...]
 """The names that lead to a setting: `("cache", "max_bytes")`."""
 
-_SHOWN = 80
+_SHOWN = 300
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _QUERY = re.compile(r"(?<=\?)\S+")
 

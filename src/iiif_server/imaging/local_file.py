@@ -1,7 +1,7 @@
 """Files of originals, and the version of each that was found: what workers are told to read."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -32,6 +32,16 @@ class FileVersion:
         mtime = divmod(status.st_mtime_ns, _SECOND)
         ctime = divmod(status.st_ctime_ns, _SECOND)
         return cls(status.st_dev, status.st_ino, status.st_size, mtime, ctime)
+
+    def is_of(self, descriptor: int) -> bool:
+        """Whether an open file still is this version. Raises OSError.
+
+        The ctime does not count once the file has lost its last name: renaming another file over
+        it, which is how originals are replaced, changes the ctime and not the content.
+        """
+        status = os.fstat(descriptor)
+        found = FileVersion.of(status)
+        return found == self or (not status.st_nlink and found == replace(self, ctime=found.ctime))
 
     @property
     def mtime_ns(self) -> int:
@@ -78,7 +88,7 @@ class LocalFile:
             raise replaced() from error
         except OSError as error:
             raise RenderFailedError("The original's disk cannot be read at the moment.") from error
-        if FileVersion.of(os.fstat(descriptor)) != self.version:
+        if not self.version.is_of(descriptor):
             os.close(descriptor)
             raise replaced()
         return descriptor

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
-from iiif_server.imaging.local_file import FileVersion, LocalFile, replaced
+from iiif_server.imaging.local_file import LocalFile, replaced
 
 
 class OpenOriginal:
@@ -33,7 +33,7 @@ class OpenOriginal:
     def changed(self) -> bool:
         """Whether the file has been written since its header was read."""
         try:
-            return FileVersion.of(os.fstat(self.descriptor)) != self.file.version
+            return not self.file.version.is_of(self.descriptor)
         except OSError:  # a network file system has lost it
             return True
 

@@ -1,6 +1,5 @@
 """From a request to the bytes of its answer: cached, passed through, or made once for all."""
 
-import os
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -545,7 +544,7 @@ def _body_of_original(original: Original, opened: OpenedFile) -> Body:
     try:
         with opened.kept_open() as descriptor:
             body = body_of(descriptor, original.threads)
-            if FileVersion.of(os.fstat(descriptor)) == original.file.version:
+            if original.file.version.is_of(descriptor):
                 return body
     except OSError as error:
         raise removed() from error

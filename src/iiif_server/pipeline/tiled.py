@@ -55,7 +55,7 @@ class _OpenOriginal:
             data = os.pread(self.descriptor, length, offset)
         except (OSError, struct.error) as error:
             raise NoSuchTileError from error
-        if FileVersion.of(os.fstat(self.descriptor)) != self.version:
+        if not self.version.is_of(self.descriptor):
             raise replaced()
         jpeg = table.before + data[2:]
         if (

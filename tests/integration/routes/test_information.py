@@ -247,7 +247,7 @@ async def test_options(server: Server, path: str) -> None:
     assert response.content == b""
     assert response.headers["access-control-allow-origin"] == "*"
     assert "GET" in response.headers["access-control-allow-methods"]
-    assert response.headers["access-control-allow-headers"] == "*"
+    assert response.headers["access-control-allow-headers"] == "*, Authorization"
 
 
 async def test_default_type(tmp_path_factory: pytest.TempPathFactory) -> None:
