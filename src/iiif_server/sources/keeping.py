@@ -1,6 +1,8 @@
 """Originals that are fetched once and kept; after `refresh_after`, compared with the upstream's."""
 
 import asyncio
+import errno
+import stat
 import threading
 import time
 from collections import OrderedDict
@@ -341,12 +343,12 @@ class KeptOriginals:
         path = self._folder / name
         if (
             is_file_name(name)
-            and not path.is_dir()
+            and not _is(stat.S_ISDIR, path)
             and is_entry(self._folder, name)
-            and (is_distinct(name) or path.is_file() or not self._disk_folds_names())
+            and (is_distinct(name) or _is(stat.S_ISREG, path) or not self._disk_folds_names())
         ):
             between = path.relative_to(self._folder).parents
-            if not any((self._folder / parent).is_file() for parent in between):
+            if not any(_is(stat.S_ISREG, self._folder / parent) for parent in between):
                 return path
         return self._hashed(name)  # nobody else writes there
 
@@ -367,6 +369,19 @@ class KeptOriginals:
 
     def _hashed(self, name: str) -> Path:
         return self._folder / ".hashed" / digest(name)
+
+
+def _is(kind: Callable[[int], bool], path: Path) -> bool:
+    """Whether something of a kind is at a path; raises OSError if the disk does not tell.
+
+    `Path.is_file` and its like take any error for "no" from Python 3.14 on.
+    """
+    try:
+        return kind(path.stat().st_mode)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            return False
+        raise
 
 
 def _close(kept: "_Kept | None") -> None:
