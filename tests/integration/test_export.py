@@ -198,7 +198,7 @@ def test_signed_types_are_not_opened_to_everyone_by_accident(config: Path, targe
         ((), "Give identifiers"),
         (("--type", "disk", "disk:a.jpg"), "Give identifiers"),
         (("--type", "away"), "cannot be listed"),
-        (("nothing:a.jpg",), "not one that this server has"),
+        (("nothing:a.jpg",), "This server has no type"),
         (("a.jpg",), "has no type"),
         (("disk:a.jpg", "disk:50%.jpg"), 'About "disk:50%.jpg": The URL holds a %'),
         (("disk:gone.jpg",), "disk:gone.jpg: There is no image"),

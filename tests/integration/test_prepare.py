@@ -79,7 +79,7 @@ async def test_a_prepared_image_is_served_without_making_anything(config: Path) 
         ((), "Give identifiers"),
         (("--type", "disk", "disk:a.jpg"), "Give identifiers"),
         (("--type", "away"), "cannot be listed"),
-        (("--type", "nothing"), "not one that this server has"),
+        (("--type", "nothing"), "This server has no type"),
         (("a.jpg",), "has no type"),
         (("disk:a.jpg", "disk:50%.jpg"), 'About "disk:50%.jpg": The URL holds a %'),
         (("disk:gone.jpg",), "disk:gone.jpg: There is no image"),

@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from support.apps import Server, picture, running_app, settings_below
+from support.pages import bundle, use_bundle
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,10 +30,9 @@ PATHS = [
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    settings = settings_below(
-        tmp_path_factory.mktemp("headers"), types={"disk": {"source": "disk"}}
-    )
-    async with running_app(settings) as server:
+    root = tmp_path_factory.mktemp("headers")
+    async with running_app(settings_below(root, types={"disk": {"source": "disk"}})) as server:
+        use_bundle(server, bundle(root / "bundle"))
         server.put("disk", "pic.jpg", picture())
         yield server
 
