@@ -641,7 +641,7 @@ def test_a_signed_image_is_viewed_at_its_signed_address_alone(
     settled(visit.page)
     visit.assert_clean()
     refused = visitor(f"{collection.url}/closed:letter.jpg")
-    expect(refused.page.get_by_role("heading", level=1)).to_contain_text("signature")
+    expect(refused.page.get_by_role("heading", level=1)).to_contain_text("signed URL")
     assert refused.failed == [f"403: {collection.url}/closed:letter.jpg/view"]
     front = visitor(collection.url)
     assert "closed" not in front.page.content()

@@ -75,16 +75,13 @@ class Process(ServerProcess):
 
     def workers(self) -> list[int]:
         """Processes that make or measure images."""
-        children = descendants(self.popen.pid)
-        return [pid for pid in children if any(True for _ in _task_parents(pid, children))]
+        return [pid for pid in descendants(self.popen.pid) if _is_worker(pid)]
 
 
-def _task_parents(pid: int, among: Sequence[int]) -> Iterator[int]:
-    """The parent of a process if it is one of these: a worker's is the fork server."""
+def _is_worker(pid: int) -> bool:
     with contextlib.suppress(OSError):
-        parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        if parent in among:
-            yield parent
+        return b"iiif_server.workers.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
 
 
 @contextlib.contextmanager

@@ -193,12 +193,11 @@ def test_a_worker_that_is_killed_is_counted(tmp_path: Path) -> None:
 
 def workers_of(server: Server) -> list[int]:
     """The processes that read headers and make images."""
-    (fork_server,) = [
+    return [
         pid
         for pid, parent in parents().items()
-        if parent == server.pid and b"forkserver" in command(pid)
+        if parent == server.pid and b"iiif_server.workers.process" in command(pid)
     ]
-    return [pid for pid, parent in parents().items() if parent == fork_server]
 
 
 def command(pid: int) -> bytes:
