@@ -4,6 +4,7 @@ Each returns what it got out of it, and raises where it was held back. Workers i
 its name.
 """
 
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -16,7 +17,9 @@ import stat
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 MESSAGE = b"out"
 
@@ -337,6 +340,14 @@ def send_descriptors(_: None = None) -> str:
         time.sleep(1)
 
 
+def _pages(memory: IO[bytes], start: int, end: int) -> Iterator[bytes]:
+    """The memory between two addresses, without pages that nobody can read."""
+    for address in range(start, end, mmap.PAGESIZE):
+        memory.seek(address)
+        with contextlib.suppress(OSError):  # behind the end of the file that is mapped there
+            yield memory.read(mmap.PAGESIZE)
+
+
 def memory_holds(backwards: bytes) -> bool:
     """Whether some bytes stand behind a `=` in memory, as in an environment.
 
@@ -350,8 +361,7 @@ def memory_holds(backwards: bytes) -> bool:
             if not rights.startswith("rw") or name.startswith(("[vvar", "[vsyscall")):
                 continue
             start, end_ = (int(number, 16) for number in where.split("-"))
-            memory.seek(start)
-            found = memory.read(end_ - start)
+            found = b"".join(_pages(memory, start, end_))
             at = found.find(wanted)
             while at >= 0:
                 if found[at - 1 : at] == b"=":

@@ -290,6 +290,7 @@ class Fetcher:
                 end = (end + chunk)[-END_BYTES:]
                 await self.threads.run(self._append, file, chunk)
                 checksum.update(chunk)
+            await self.threads.run(file.close)  # writes what is buffered: the disk may refuse it
         finally:
             await self.threads.settle(file.close)
         format_ = recognise(start)

@@ -30,10 +30,10 @@ def upstream() -> Iterator[Upstream]:
 
 
 @contextmanager
-def full_disk(process: Process) -> Iterator[None]:
-    """No file of the server can grow beyond a few bytes, as if there were no more room."""
+def full_disk(process: Process, room: int = ROOM) -> Iterator[None]:
+    """No file of the server can grow beyond so many bytes, as if there were no more room."""
     limits = resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (ROOM, limits[1]))
+    resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (room, limits[1]))
     try:
         yield
     finally:
@@ -87,6 +87,21 @@ def test_a_full_disk_keeps_nothing_half_written_and_is_asked_again_when_there_is
             assert files(tmp_path) == {"web/x": PICTURE}
         assert width(process) == 800
         assert files(tmp_path) == {"web/x": OTHER}
+
+
+@pytest.mark.parametrize("missing", [1, 100, 8_192])
+def test_an_original_whose_last_bytes_find_no_room_is_not_kept(
+    tmp_path: Path, upstream: Upstream, missing: int
+) -> None:
+    """They may be written only when the file is closed, as many as its buffer holds."""
+    upstream.otherwise = validated(PICTURE, ETag='"1"')
+    with running_process("--config", settings(tmp_path, upstream)) as process:
+        with full_disk(process, len(PICTURE) - missing):
+            response = httpx.get(f"{process.base}/web:x/info.json", trust_env=False, timeout=60)
+            assert response.status_code == 502
+            assert files(tmp_path) == {}
+        assert width(process) == 900
+        assert files(tmp_path) == {"web/x": PICTURE}
 
 
 def files_below(folder: Path) -> list[Path]:

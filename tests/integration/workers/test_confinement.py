@@ -438,11 +438,18 @@ async def test_shared_memory_does_not_get_around_the_limit(fenced: Ground) -> No
 async def test_worker_has_no_descriptors_but_its_own(fenced: Ground) -> None:
     """Not those of the server: its listener, its log; nor those of other workers."""
     found = await fenced.pool.run(escapes.descriptors, None, timeout=LONG)
+    own = Path(f"/proc/{fenced.pool.pids[0]}/fd")
+    # libffi 3.5, which ctypes and cffi are built on, keeps its own library open.
+    found = {
+        descriptor: mode
+        for descriptor, mode in found.items()
+        if "/libffi" not in os.readlink(own / str(descriptor))  # noqa: PTH115
+    }
     kinds = sorted(stat.S_IFMT(mode) for mode in found.values())
     # Its socket, its standard error, its standard input and output, and its own size in /proc.
     assert kinds == sorted([stat.S_IFSOCK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFCHR, stat.S_IFREG])
     for descriptor, mode in found.items():
-        leads_to = os.readlink(f"/proc/{fenced.pool.pids[0]}/fd/{descriptor}")  # noqa: PTH115
+        leads_to = os.readlink(own / str(descriptor))  # noqa: PTH115
         if stat.S_ISCHR(mode):
             assert leads_to == os.devnull
         if stat.S_ISREG(mode):
