@@ -147,7 +147,8 @@ async def test_without_a_token_there_are_no_doors(closed: Server, method: str, p
     nothing = await closed.client.request(method, f"/amdin/{path}", headers=headers)
     assert door.status_code == nothing.status_code
     assert door.status_code in {404, 405}
-    assert door.text == nothing.text
+    # An unknown type is named, whichever it is.
+    assert door.text == nothing.text.replace("amdin", "admin")
     assert lasting(door.headers) == lasting(nothing.headers)
 
 
