@@ -338,14 +338,15 @@ def _outputs(sources: tuple[Path, ...], target: Path) -> dict[Path, Path]:
 def sign(
     config: Path | None, expires_in: str, parameters: str | None, version: str, identifier: str
 ) -> None:
-    """Print an address of an image that works for some time, for types with signed access.
+    """Print a signed URL that expires, of an image whose type has signed access.
 
-    It is that of the image's info.json, and opens all that a viewer asks for, or that of one
-    request.
+    The URL is that of info.json, and its signature holds for all requests of a viewer; with
+    --request it is that of one image request.
     """
     from iiif_server.diagnosis import doubts_about_signing  # noqa: PLC0415
     from iiif_server.errors import IiifServerError  # noqa: PLC0415
     from iiif_server.image_api.identifier import parse_identifier  # noqa: PLC0415
+    from iiif_server.image_api.request import parse_whole_request  # noqa: PLC0415
     from iiif_server.image_api.versions import V2, V3  # noqa: PLC0415
     from iiif_server.routes.addresses import with_version  # noqa: PLC0415
     from iiif_server.routes.signing import ExactRequest, Signatures  # noqa: PLC0415
@@ -357,12 +358,14 @@ def sign(
     row = V2 if version == V2.number else V3
     try:
         named = parse_identifier(identifier, settings.default_type)
+        if parameters is not None:
+            parse_whole_request(parameters, row)
         doubts = doubts_about_signing(settings, named)
     except IiifServerError as error:
         _fail(str(error))
     for doubt in doubts:
         click.echo(f"Warning: {doubt}", err=True)
-    exact = ExactRequest(row.number, parameters) if parameters else None
+    exact = ExactRequest(row.number, parameters) if parameters is not None else None
     expires = int(time.time()) + lifetime
     signature = Signatures(settings.signing.secrets).sign(named, expires, exact)
     root = settings.root_path

@@ -338,6 +338,41 @@ class TestSign:
             assert opened(answer("--version", "2.1", *request)).size == (40, 30)
             assert httpx.get(f"{process.base}/disk:a/1.jpg/info.json").status_code == 403
 
+    def test_a_request_that_can_only_be_refused_is_not_signed(self, tmp_path: Path) -> None:
+        """Neither is one in the grammar of the other version; the words are those of the server."""
+        config = configuration(tmp_path, SIGNED)
+        (tmp_path / "source" / "disk" / "1.jpg").write_bytes(picture())
+        refused = [
+            ("3.0", "full/1,2,3/0/default.jpg"),
+            ("3.0", "full/full/0/default.jpg"),
+            ("2.1", "full/^max/0/default.jpg"),
+            ("3.0", "0,0,0,5/max/0/default.jpg"),
+            ("3.0", "full/max/361/default.jpg"),
+            ("3.0", "full/max/0/colour.jpg"),
+            ("3.0", "full/max/0/default.xyz"),
+            ("3.0", "full/max/0/default"),
+        ]
+        with running_process("--config", config) as process:
+            for version, request in refused:
+                result = run(
+                    "sign", "--config", config, "disk:1.jpg",
+                    "--request", request, "--version", version,
+                )  # fmt: skip
+                assert (result.exit_code, result.stdout) == (1, ""), request
+                address = f"{process.base}/iiif/{version[0]}/disk:1.jpg/{request}"
+                answer = httpx.get(address, headers={"Accept": "*/*"})
+                assert answer.status_code == 400, request
+                assert result.stderr.strip() == answer.json()["error"]
+
+    @pytest.mark.parametrize("request_", ["", "full/max", "info.json", "/full/max/0/default.jpg"])
+    def test_a_request_without_all_its_parts_is_not_signed(
+        self, tmp_path: Path, request_: str
+    ) -> None:
+        config = configuration(tmp_path, SIGNED)
+        result = run("sign", "--config", config, "disk:1.jpg", "--request", request_)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "expected region/size/rotation/quality.format, as in full/!400" in result.stderr
+
     def test_the_public_address_is_the_one_of_the_settings(self, tmp_path: Path) -> None:
         config = configuration(tmp_path, f'base_url = "https://images.example.org/x"\n{SIGNED}')
         before = int(time.time())

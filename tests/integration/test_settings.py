@@ -303,6 +303,25 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "settings"),
+    [
+        ('limits.formats = ["JPG"]', ["limits.formats.0"]),
+        ('limits.formats = ["JPG", 7]', ["limits.formats.0", "limits.formats.1"]),
+        ('limits.formats = ["JPEG", "JPG"]', ["limits.formats.1"]),
+        ('limits.formats = "JPG"', ["limits.formats.0"]),
+        ("limits.formats = []", ["limits.formats"]),
+        ('trusted_proxies = ["nonsense"]', ["trusted_proxies.0"]),
+        ("signing.keys = [3]", ["signing.keys.0"]),
+    ],
+)
+def test_each_wrong_item_of_a_list_is_one_problem(
+    tmp_path: Path, text: str, settings: list[str]
+) -> None:
+    _, *lines = refusal(written(tmp_path, text)).splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == settings
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
         ("IIIF_HTTP_PORT", "many", "http_port"),

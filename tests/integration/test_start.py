@@ -1,6 +1,7 @@
 """The first steps of a new user: `check`, `serve`, and one tile, by the command line alone."""
 
 import os
+import re
 import subprocess
 import sys
 from io import BytesIO
@@ -40,3 +41,30 @@ def test_the_sample_is_served_with_its_viewer_and_a_tile(tmp_path: Path) -> None
     assert tile.status_code == 200
     with Image.open(BytesIO(tile.content)) as picture:
         assert (picture.format, picture.size) == ("JPEG", (256, 256))
+
+
+def test_the_examples_of_openapi_are_answered_by_a_fresh_installation(tmp_path: Path) -> None:
+    """Such as one without settings: it has the sample image only."""
+    with (
+        running_server(tmp_path, "", arguments=["--sample"]) as server,
+        httpx.Client(base_url=server.url, trust_env=False, verify=TRUST, timeout=120) as client,
+    ):
+        named = 0
+        for path, operations in client.get("/openapi.json").json()["paths"].items():
+            parameters = operations["get"].get("parameters", [])
+            examples = {
+                parameter["name"]: parameter["schema"]["examples"][0]
+                for parameter in parameters
+                if parameter["in"] == "path" or parameter.get("required")
+            }
+            query = {
+                parameter["name"]: examples.pop(parameter["name"])
+                for parameter in parameters
+                if parameter["in"] == "query" and parameter["name"] in examples
+            }
+            answer = client.get(path.format_map(examples), params=query, follow_redirects=True)
+            assert answer.status_code == 200, (path, examples, answer.text)
+            named += "sample:atlas.jpg" in {*examples.values(), *query.values()}
+        assert named >= 10
+        (shown,) = re.findall('data-example="([^"]*)"', client.get("/docs").text)
+        assert client.get(f"/{shown}/info.json").status_code == 200

@@ -30,7 +30,18 @@ def problems(root: type[BaseSettings], content: Mapping[str, Any]) -> list[Probl
             build(root, rest)
         except ValidationError as error:
             details = error.errors(include_url=False)
-            new = [problem for item in details for problem in _problems(root, dict(item), content)]
+            # pydantic also reports a list as too short if none of its items is valid.
+            lists = {
+                loc[:-1]
+                for loc in (item["loc"] for item in details)
+                if loc and isinstance(loc[-1], int)
+            }
+            new = [
+                problem
+                for item in details
+                if item["loc"] not in lists
+                for problem in _problems(root, dict(item), content)
+            ]
             for problem in new:
                 if not _concerns(removed, problem):
                     found[problem] = None

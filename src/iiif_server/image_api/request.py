@@ -4,7 +4,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 
-from iiif_server.errors import RequestRefusedError, SizeRefusedError
+from iiif_server.errors import MalformedParameterError, RequestRefusedError, SizeRefusedError
 from iiif_server.image_api.formats import FACTS, Format, parse_format
 from iiif_server.image_api.geometry import Box, Dimensions, Limits
 from iiif_server.image_api.quality import Quality, parse_quality
@@ -92,6 +92,26 @@ def parse_image_request(text: str, version: ImageApiVersion) -> ImageRequest | N
         parse_quality(quality),
         parse_format(format_),
     )
+
+
+def parse_whole_request(text: str, version: ImageApiVersion) -> ImageRequest:
+    """Parse `region/size/rotation/quality.format`, of which no part may be missing.
+
+    Raises what the parsers of the five raise, and MalformedParameterError if one is missing.
+    """
+    request = parse_image_request(text, version)
+    if request is not None:
+        return request
+    if lacks_format(text):
+        raise missing_format()
+    raise MalformedParameterError(
+        "request", text, "region/size/rotation/quality.format, as in full/!400,400/0/default.jpg"
+    )
+
+
+def missing_format() -> MalformedParameterError:
+    """The refusal of a request that ends after the quality."""
+    return MalformedParameterError("format", "", "one after the quality, as in default.jpg")
 
 
 def lacks_format(text: str) -> bool:

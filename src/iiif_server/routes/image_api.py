@@ -11,10 +11,14 @@ from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from iiif_server.errors import MalformedParameterError
 from iiif_server.image_api.identifier import percent_decode
 from iiif_server.image_api.information import image_information
-from iiif_server.image_api.request import ImageRequest, canonical_parameters, lacks_format
+from iiif_server.image_api.request import (
+    ImageRequest,
+    canonical_parameters,
+    lacks_format,
+    missing_format,
+)
 from iiif_server.image_api.versions import V2, V3, ImageApiVersion
 from iiif_server.routes import schemas
 from iiif_server.routes.addresses import IMAGE_SEGMENTS, written_identifier
@@ -122,7 +126,7 @@ async def base_uri_answer(
         raise HTTPException(404)
     parameters = "/".join(written.rsplit("/", IMAGE_SEGMENTS)[1:])
     if lacks_format(percent_decode(parameters)):
-        raise MalformedParameterError("format", "", "one after the quality, as in default.jpg")
+        raise missing_format()
     call = _Call(request, provided, version, prefix, written)
     headers = {"Vary": "Accept"}
     if prefers_page(accept_of(request.headers.raw)):

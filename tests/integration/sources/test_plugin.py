@@ -4,11 +4,13 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
 import pytest
 
+from iiif_server.routes import readiness
 from support.apps import picture, running_process
 from support.servers import ADMIN_TOKEN
 
@@ -125,6 +127,32 @@ def test_the_plug_in_of_the_documentation_works_as_it_is_printed(tmp_path: Path)
         assert httpx.get(f"{process.base}/plates:1/full/max/0/default.jpg").content == picture()
         for missing in ("plates:2", "plates:3"):
             assert httpx.get(f"{process.base}/{missing}/info.json").status_code == 404
+        assert httpx.get(f"{process.base}/health/ready").status_code == 200
+        assert checked(config, folder).returncode == 0
+        catalogue.unlink()
+        for name in ("plates:1", "plates:3"):
+            gone = httpx.get(f"{process.base}/{name}/info.json")
+            assert (gone.status_code, gone.json()["error"]) == (
+                502,
+                "The catalogue cannot be read.",
+            )
+        time.sleep(readiness.SECONDS_KNOWN)
+        assert httpx.get(f"{process.base}/health/ready").status_code == 503
+    check = checked(config, folder)
+    assert check.returncode == 1
+    said = f"FAIL  type plates: the catalogue {catalogue} cannot be read: No such file or directory"
+    assert said in check.stdout
+
+
+def checked(config: Path, packages: Path) -> "subprocess.CompletedProcess[str]":
+    """What `iiif-server check` finds with packages in a folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "iiif_server", "check", "--config", str(config)],
+        env={**os.environ, "PYTHONPATH": str(packages)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,14 +171,7 @@ def test_what_is_wrong_with_a_plug_in_is_said_by_check(
     tmp_path: Path, options: str, words: str
 ) -> None:
     (tmp_path / "source" / "disk").mkdir(parents=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "iiif_server", "check", "--config",
-         configuration(tmp_path, options)],
-        env={**os.environ, "PYTHONPATH": installed(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
+    done = checked(Path(configuration(tmp_path, options)), Path(installed(tmp_path)))
     assert done.returncode == 1
     assert words in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

@@ -2,7 +2,7 @@
 
 import pytest
 
-from iiif_server.errors import OutOfBoundsError, SizeRefusedError
+from iiif_server.errors import MalformedParameterError, OutOfBoundsError, SizeRefusedError
 from iiif_server.image_api.formats import Format, parse_format
 from iiif_server.image_api.geometry import Box, Dimensions, Limits
 from iiif_server.image_api.quality import Quality, parse_quality
@@ -13,6 +13,7 @@ from iiif_server.image_api.request import (
     Rendition,
     canonical_parameters,
     lacks_format,
+    parse_whole_request,
 )
 from iiif_server.image_api.rotation import parse_rotation
 from iiif_server.image_api.size import parse_size
@@ -265,3 +266,19 @@ def test_a_request_that_is_complete_but_for_the_format_is_told(
     lacking: bool,  # noqa: FBT001
 ) -> None:
     assert lacks_format(text) is lacking
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("full/max/0/default", "Invalid format"),
+        ("full/max/0", "Invalid request"),
+        ("", "Invalid request"),
+        ("a/full/max/0/default.jpg", "Invalid request"),
+        ("full/1,2,3/0/default.jpg", "Invalid size"),
+    ],
+)
+def test_a_whole_request_lacks_no_part(text: str, said: str) -> None:
+    assert parse_whole_request("full/max/0/default.jpg", V3).format is Format.JPG
+    with pytest.raises(MalformedParameterError, match=said):
+        parse_whole_request(text, V3)
