@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from iiif_server.cache.repeating import in_background, repeating
 from iiif_server.cache.store import Store
@@ -34,7 +35,7 @@ from iiif_server.routes.readiness import Readiness
 from iiif_server.routes.services import Services
 from iiif_server.routes.signing import Signatures
 from iiif_server.settings import Settings
-from iiif_server.sources.base import Surroundings
+from iiif_server.sources.base import Source, Surroundings
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.registry import build_sources
 from iiif_server.telemetry.events import Event, Observer
@@ -66,24 +67,9 @@ async def open_context(
         observer = _both(metrics.observe, observer)
         store = open_store(settings, observer)
         await store.threads.run(store.open, timeout=LONG)
-        fetcher = Fetcher(
-            settings.fetch,
-            settings.max_http_fetches,
-            settings.source_path / INCOMING,
-            min_free=settings.cache.bounds.min_free,
-        )
-        stack.push_async_callback(fetcher.close)
+        fetcher = open_fetcher(stack, settings)
         fetcher.threads.begin(fetcher.remove_abandoned)
-        sources = build_sources(
-            settings.types,
-            lambda name: Surroundings(
-                name,
-                settings.source_path / name,
-                fetcher,
-                observer,
-                StorageThreads(f"the type {name}", timeout=settings.limits.storage_timeout),
-            ),
-        )
+        sources = open_sources(settings, fetcher, observer)
         originals = Originals(sources, observer)
         header_pool = await open_pool(stack, settings, observer, "size", Reach())
         reach = Reach(store.root, store.incoming)
@@ -250,6 +236,34 @@ def share_of(settings: Settings, number: int, of: int, cpus: int | None = None) 
             "limits": settings.limits.model_copy(update={"memory": memory}),
             "workers": settings.workers.model_copy(update={"threads": threads}),
         }
+    )
+
+
+def open_fetcher(stack: AsyncExitStack, settings: Settings) -> Fetcher:
+    """The HTTP client for originals, closed with the stack."""
+    fetcher = Fetcher(
+        settings.fetch,
+        settings.max_http_fetches,
+        settings.source_path / INCOMING,
+        min_free=settings.cache.bounds.min_free,
+    )
+    stack.push_async_callback(fetcher.close)
+    return fetcher
+
+
+def open_sources(
+    settings: Settings, fetcher: Fetcher, observer: Observer
+) -> dict[str, Source[Any]]:
+    """The sources of all types, each with threads of its own for its storage."""
+    return build_sources(
+        settings.types,
+        lambda name: Surroundings(
+            name,
+            settings.source_path / name,
+            fetcher,
+            observer,
+            StorageThreads(f"the type {name}", timeout=settings.limits.storage_timeout),
+        ),
     )
 
 

@@ -5,23 +5,28 @@ import errno
 import grp
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iiif_server.context import INCOMING, memory_for_images, threads_of
-from iiif_server.errors import ConfigurationError, IiifServerError, UnknownTypeError
+from iiif_server.context import memory_for_images, open_fetcher, open_sources, threads_of
+from iiif_server.errors import (
+    ConfigurationError,
+    IiifServerError,
+    StorageTimedOutError,
+    UnknownTypeError,
+)
 from iiif_server.image_api.formats import Format
 from iiif_server.image_api.identifier import Identifier
-from iiif_server.imaging import libturbojpeg, raster
+from iiif_server.imaging import libturbojpeg
 from iiif_server.pipeline.originals import Originals
 from iiif_server.settings import Loaded, Settings
-from iiif_server.sources.base import Source, Surroundings
-from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.base import Source
 from iiif_server.sources.opening import user_name
-from iiif_server.sources.registry import build_sources
-from iiif_server.trial import try_workers
+from iiif_server.sources.unreadable import find_unreadable
+from iiif_server.trial import Trial, try_workers
 from iiif_server.units import show_size
 from iiif_server.workers.confinement import InForce
 from iiif_server.workers.machine import this_machine
@@ -29,6 +34,7 @@ from iiif_server.workers.options import Fencing
 
 _SECONDS_TO_ANSWER = 10.0
 """How long a disk is waited for."""
+_NOT_ANSWERING = f"its storage does not answer within {_SECONDS_TO_ANSWER:g} seconds"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +56,16 @@ class Finding:
 def diagnose(loaded: Loaded) -> list[Finding]:
     """The results of all checks, in the order in which an operator would fix problems."""
     settings = loaded.settings
+    trials = _trials(settings)
     return [
         Finding("settings", str(loaded.file.absolute()) if loaded.file else "no settings file"),
         *(Finding("settings", text, warning=True) for text in loaded.warnings),
         _writable("cache_path", settings.cache_path),
         *_accel(settings),
-        *_types(settings),
-        _turbojpeg(settings),
-        *_codecs(),
+        *asyncio.run(_types(settings)),
+        *_libraries(trials, settings),
         *_sizing(settings),
-        *_workers(settings),
+        *_workers(trials, settings),
     ]
 
 
@@ -80,8 +86,9 @@ def doubts_about_signing(settings: Settings, identifier: Identifier) -> list[str
     if options.source == "disk":
 
         async def look() -> None:
-            async with _sources(settings)[identifier.type].hold(identifier.name):
-                pass
+            async with AsyncExitStack() as stack:
+                sources = open_sources(settings, open_fetcher(stack, settings), lambda _: None)
+                await stack.enter_async_context(sources[identifier.type].hold(identifier.name))
 
         try:
             asyncio.run(look())
@@ -125,35 +132,81 @@ def _group(number: int) -> str:
         return str(number)
 
 
-def _sources(settings: Settings) -> dict[str, Source[Any]]:
-    fetcher = Fetcher(settings.fetch, settings.max_http_fetches, settings.source_path / INCOMING)
-    return build_sources(
-        settings.types,
-        lambda name: Surroundings(name, settings.source_path / name, fetcher, lambda _: None),
-    )
-
-
-def _types(settings: Settings) -> Iterator[Finding]:
+async def _types(settings: Settings) -> list[Finding]:
+    findings = []
     if not settings.types:
-        yield Finding("types", "none: add [types.NAME] with a source", fine=False)
-    originals = Originals(_sources(settings))
-    found = asyncio.run(originals.problems(_SECONDS_TO_ANSWER))
-    for name in originals.not_answering:
-        found[name] = [f"its storage does not answer within {_SECONDS_TO_ANSWER:g} seconds"]
+        findings.append(Finding("types", "none: add [types.NAME] with a source", fine=False))
+    async with AsyncExitStack() as stack:
+        sources = open_sources(settings, open_fetcher(stack, settings), lambda _: None)
+        originals = Originals(sources)
+        found = await originals.problems(_SECONDS_TO_ANSWER)
+        for name in originals.not_answering:
+            found[name] = [_NOT_ANSWERING]
+        usable = [sources[name] for name, problems in found.items() if not problems]
+        surveyed = await asyncio.gather(*(_survey(source) for source in usable))
+    of_folders = {
+        source.surroundings.type: list_ for source, list_ in zip(usable, surveyed, strict=True)
+    }
     for name, problems in found.items():
-        for problem in problems:
-            yield Finding(f"type {name}", problem, fine=False)
-        if not problems:
-            folder = (settings.source_path / name).absolute()
-            yield Finding(f"type {name}", f"source {settings.types[name].source}, folder {folder}")
+        findings += [Finding(f"type {name}", problem, fine=False) for problem in problems]
+        findings += of_folders.get(name, [])
     if any(options.source != "disk" for options in settings.types.values()):
-        yield _writable("source_path", settings.source_path)
+        findings.append(_writable("source_path", settings.source_path))
+    return findings
 
 
-def _turbojpeg(settings: Settings) -> Finding:
+async def _survey(source: Source[Any]) -> list[Finding]:
+    """Which files of a type can be read; its folder need not exist unless its source says so."""
+    surroundings = source.surroundings
+    subject, folder = f"type {surroundings.type}", surroundings.folder.absolute()
+    try:
+        survey = await surroundings.threads.run(find_unreadable, folder, timeout=_SECONDS_TO_ANSWER)
+    except StorageTimedOutError:
+        return [Finding(subject, _NOT_ANSWERING, fine=False)]
+    user = f"{user_name()} (uid {os.geteuid()})"
+    tried = f"{survey.entries:,} files and folders"
+    if not survey.is_complete:
+        tried = f"the first {tried} (no more are tried)"
+    text = f"source {source.options.source}, folder {folder}"
+    if not survey.failures:
+        readable = f", {tried} can be read by the user {user}" if survey.entries else ""
+        return [Finding(subject, f"{text}{readable}")]
+    some = survey.failures < survey.entries
+    return [
+        Finding(
+            subject,
+            f"{text}: of {tried} the user {user} cannot read {found.number:,}, as {found.example}: "
+            f"{_advice(number)}",
+            fine=some,
+            warning=some,
+        )
+        for number, found in survey.unreadable.items()
+    ]
+
+
+def _advice(number: int) -> str:
+    """What an errno of a file or folder means, and what to do."""
+    reason = f"{os.strerror(number).lower()} ({errno.errorcode.get(number, number)})"
+    if number in {errno.EACCES, errno.EPERM}:
+        return (
+            f"{reason}; permit this user to read files and to enter folders (chmod -R u+rX, chown)"
+        )
+    if number in {errno.EIO, errno.ESTALE}:
+        return f"{reason}; check the disk or network file system, and mount it again"
+    return f"{reason}; the system's log may tell more"
+
+
+def _libraries(trials: list[Trial] | Exception, settings: Settings) -> list[Finding]:
+    """What a worker reports of the libraries that it uses."""
+    if isinstance(trials, Exception):
+        return []  # see `_workers`
+    report = trials[-1].report
+    return [_turbojpeg(report.turbojpeg, settings), *_formats(report.formats)]
+
+
+def _turbojpeg(report: libturbojpeg.LibraryReport, settings: Settings) -> Finding:
     """Which libturbojpeg is used, or which package to install."""
     subject = "turbojpeg"
-    report = libturbojpeg.report(settings.workers.turbojpeg)
     if report.problem:
         return Finding(subject, report.problem, fine=False)
     if not report.lossless:
@@ -164,8 +217,7 @@ def _turbojpeg(settings: Settings) -> Finding:
     return Finding(subject, f"{text}. {report.advice}" if report.advice else text)
 
 
-def _codecs() -> Iterator[Finding]:
-    made = raster.supported_formats()
+def _formats(made: Sequence[Format]) -> Iterator[Finding]:
     yield Finding("formats", ", ".join(made))
     for needed in (Format.JPG, Format.PNG):
         if needed not in made:
@@ -200,18 +252,22 @@ def _memory(settings: Settings, available: int) -> Iterator[Finding]:
         yield Finding("limits.memory", text)
 
 
-def _workers(settings: Settings) -> Iterator[Finding]:
+def _trials(settings: Settings) -> list[Trial] | Exception:
+    """A worker of each pool that has made an image, or why it did not."""
+    try:
+        return asyncio.run(try_workers(settings))
+    except (IiifServerError, OSError) as error:
+        return error
+
+
+def _workers(trials: list[Trial] | Exception, settings: Settings) -> Iterator[Finding]:
     """One worker of each pool, as it reports itself; and the sandbox that it is in."""
     subject = "confinement"
     if settings.workers.confinement is Fencing.OFF:
         yield Finding(subject, "off: a file that takes a decoder over can do what the server can")
-    try:
-        trials = asyncio.run(try_workers(settings))
-    except ConfigurationError as error:
-        yield Finding(subject, str(error), fine=False)
-        return
-    except (IiifServerError, OSError) as error:
-        yield Finding("workers", str(error), fine=False)
+    if isinstance(trials, Exception):
+        refused = isinstance(trials, ConfigurationError)
+        yield Finding(subject if refused else "workers", str(trials), fine=False)
         return
     for trial in trials:
         found = {**trial.report.versions, "libturbojpeg": trial.report.turbojpeg.version}

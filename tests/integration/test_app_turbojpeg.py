@@ -87,6 +87,16 @@ def test_check_names_the_library_and_its_version(tmp_path: Path) -> None:
     assert any(found.startswith(line) for found in checked(tmp_path, str(path)))
 
 
+@pytest.mark.needs_lossless
+def test_check_reports_the_library_of_a_worker_and_not_its_own(tmp_path: Path) -> None:
+    """The process of `check` itself has loaded the library, before the file was removed."""
+    path = library_outside_of_the_system(tmp_path)
+    assert libturbojpeg.report(str(path)).lossless
+    path.unlink()
+    lines = checked(tmp_path, str(path))
+    assert any(line.startswith(f'FAIL  turbojpeg: workers.turbojpeg = "{path}"') for line in lines)
+
+
 def checked(folder: Path, turbojpeg: str) -> list[str]:
     """The lines of `iiif-server check` with a library."""
     config = folder / "settings.toml"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
@@ -16,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from iiif_server import __version__
 from iiif_server.cli import main
+from iiif_server.context import open_fetcher, open_sources
 from support.apps import (
     Process,
     is_running,
@@ -90,6 +92,27 @@ class TestCheck:
             assert f"Python {version}, libvips 8." in found[2]
             assert "Pillow 1" in found[2]
 
+    def test_nothing_is_left_open(self, tmp_path: Path) -> None:
+        types = '[types.disk]\nsource = "disk"\n'
+        types += '[types.web]\nsource = "web"\nurl = "https://upstream.invalid/{name}"\n'
+        config = configuration(tmp_path, types)
+        run("check", "--config", config)  # what is loaded once stays open
+        before = set(os.listdir("/dev/fd"))
+        output = run("check", "--config", config).output
+        assert set(os.listdir("/dev/fd")) <= before
+        pids = re.findall(r"worker: pid (\d+) ", output)
+        assert len(pids) == 2
+        assert not any(is_running(int(pid)) for pid in pids)
+
+    async def test_the_client_of_sources_is_closed(self, tmp_path: Path) -> None:
+        settings = settings_below(tmp_path, types={"disk": {"source": "disk"}})
+        async with AsyncExitStack() as stack:
+            fetcher = open_fetcher(stack, settings)
+            sources = open_sources(settings, fetcher, lambda _: None)
+            assert sources["disk"].surroundings.fetcher is fetcher
+        with pytest.raises(RuntimeError, match="closed"):
+            await fetcher.fetch("https://upstream.invalid/1.jpg", tmp_path / "1.jpg", bool)
+
     def test_the_cause_is_named_when_workers_do_not_start(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -101,6 +124,7 @@ class TestCheck:
         assert result.exit_code == 1
         assert "FAIL  workers: " in result.output
         assert "exit code 3" in result.output
+        assert "turbojpeg: " not in result.output  # only a worker knows
         assert "no module named worker" in result.output
         assert "Traceback" not in result.output
 

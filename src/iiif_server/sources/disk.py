@@ -9,6 +9,7 @@ from iiif_server.errors import OriginalNotFoundError
 from iiif_server.sources.base import Source, TypeOptions
 from iiif_server.sources.opening import OpenedFile, open_in_folder, user_name
 from iiif_server.sources.shelves import Shelf, shelf_of
+from iiif_server.sources.unreadable import check_can_enter
 
 
 class DiskOptions(TypeOptions):
@@ -66,7 +67,7 @@ class DiskSource(Source[DiskOptions]):
         try:
             with os.scandir(folder) as entries:
                 next(entries, None)
-            (folder / ".").stat()  # listing a folder does not take the permission to enter it
+            check_can_enter(folder)
         except (FileNotFoundError, NotADirectoryError):
             return [f"the folder {folder} does not exist: create it and put the originals there"]
         except PermissionError:

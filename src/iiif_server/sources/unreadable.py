@@ -1,0 +1,101 @@
+"""Search below the folder of a type for files and folders that this process cannot read.
+
+It opens each file, because only that takes access control lists, containers and failing disks into
+account. It is for `iiif-server check` alone, and bounded.
+"""
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from errno import ENOENT, ENOTDIR
+from pathlib import Path
+
+_MOST_ENTRIES = 100_000
+_SECONDS = 8.0
+_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+@dataclass(slots=True)
+class Unreadable:
+    """Files and folders that cannot be read for one reason."""
+
+    example: Path
+    """The first of them."""
+    number: int = 0
+
+
+@dataclass(slots=True)
+class Survey:
+    """What was found below a folder."""
+
+    entries: int = 0
+    """Files and folders that were tried."""
+    unreadable: dict[int, Unreadable] = field(default_factory=dict)
+    """By errno."""
+    is_complete: bool = True
+    """Whether all were tried; otherwise a limit was reached."""
+
+    @property
+    def failures(self) -> int:
+        """The number of files and folders that cannot be read."""
+        return sum(found.number for found in self.unreadable.values())
+
+    def add(self, path: Path, error: OSError) -> None:
+        """Count a file or folder that cannot be read, unless there is none of this name."""
+        if error.errno is not None and error.errno not in {ENOENT, ENOTDIR}:
+            self.unreadable.setdefault(error.errno, Unreadable(path)).number += 1
+
+
+def check_can_enter(folder: Path) -> None:
+    """Raise OSError if files in a folder cannot be reached, even if it can be listed."""
+    os.stat(f"{folder}/.")  # noqa: PTH116 - pathlib would leave the dot out
+
+
+def find_unreadable(
+    folder: Path,
+    most_entries: int = _MOST_ENTRIES,
+    seconds: float = _SECONDS,
+    clock: Callable[[], float] = time.monotonic,
+) -> Survey:
+    """Try to read the files and folders below a folder, up to a number of entries and a time.
+
+    Hidden files are left out, as they are not served; so are links, as what they may lead to is
+    below the folder itself. Never raises OSError.
+    """
+    survey, end = Survey(), clock() + seconds
+    folders = deque([folder])
+    while folders:
+        at = folders.popleft()
+        try:
+            check_can_enter(at)
+            for entry in _visible(at):
+                if survey.entries >= most_entries or clock() >= end:
+                    survey.is_complete = False
+                    return survey
+                survey.entries += 1
+                if _is_folder(survey, entry):
+                    folders.append(Path(entry.path))
+        except OSError as error:
+            survey.add(at, error)
+    return survey
+
+
+def _visible(folder: Path) -> Iterator["os.DirEntry[str]"]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith(".") and not entry.is_symlink():
+                yield entry
+
+
+def _is_folder(survey: Survey, entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a folder; a file is opened, and counted if that fails."""
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            return True
+        if entry.is_file(follow_symlinks=False):  # opening a device may have effects
+            os.close(os.open(entry.path, _READ))
+    except OSError as error:
+        survey.add(Path(entry.path), error)
+    return False
