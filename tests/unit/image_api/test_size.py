@@ -316,6 +316,85 @@ def test_a_percentage_that_leaves_less_than_a_pixel_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("text", "region", "limits", "message"),
+    [
+        (
+            "360,", SPECIMEN, UNLIMITED,
+            ("The size would be 360x240 pixels, larger than the region of 300x200; "
+            "put ^ before the size to upscale."),
+        ),
+        (
+            ",201", SPECIMEN, UNLIMITED,
+            ("The size would be 302x201 pixels, larger than the region of 300x200; "
+            "put ^ before the size to upscale."),
+        ),
+        (
+            "10,201", SPECIMEN, UNLIMITED,
+            ("The size would be 10x201 pixels, larger than the region of 300x200; put ^ before the "
+            "size to upscale."),
+        ),
+        (
+            "pct:120.5", SPECIMEN, UNLIMITED,
+            "The size pct:120.5 is above the region's own; put ^ before it to upscale.",
+        ),
+        (
+            "pct:0.1", SPECIMEN, UNLIMITED,
+            "pct:0.1 of a region 300 pixels wide and 200 high leaves less than one pixel.",
+        ),
+        (
+            "^360,", SPECIMEN, Limits(max_width=359),
+            ("The size would be 360x240 pixels, above this server's limits: maxWidth 359, "
+            "maxHeight 359. Ask for max to get the largest size allowed."),
+        ),
+        (
+            "200,", SPECIMEN, Limits(200, 100, 19_999),
+            ("The size would be 200x133 pixels, above this server's limits: maxWidth 200, "
+            "maxHeight 100, maxArea 19999. Ask for max to get the largest size allowed."),
+        ),
+        (
+            "pct:50", SPECIMEN, Limits(max_area=14_999),
+            ("The size would be 150x100 pixels, above this server's limits: maxArea 14999. Ask for "
+            "max to get the largest size allowed."),
+        ),
+    ],
+)  # fmt: skip
+def test_a_refusal_tells_the_size_what_it_exceeds_and_what_to_do(
+    text: str, region: Dimensions, limits: Limits, message: str
+) -> None:
+    with pytest.raises(SizeRefusedError) as refused:
+        resolve_size(parse_size(text, V3), region, limits)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    ("text", "version", "message"),
+    [
+        (
+            "0,", V3,
+            ('Invalid size "0,": expected max, w, or ,h or w,h or !w,h in whole pixels above zero, '
+            "or pct:n; each with ^ before it to upscale."),
+        ),
+        (
+            "^9,", V2,
+            ('Invalid size "^9,": expected full, max, w, or ,h or w,h or !w,h in whole pixels '
+            "above zero, or pct:n."),
+        ),
+        (
+            "full", V3,
+            ('Invalid size "full": expected max, or a URL of Image API 2.1, which begins with '
+            "/iiif/2/."),
+        ),
+    ],
+)  # fmt: skip
+def test_a_malformed_size_is_told_with_what_is_expected(
+    text: str, version: ImageApiVersion, message: str
+) -> None:
+    with pytest.raises(MalformedParameterError) as refused:
+        parse_size(text, version)
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
     ("text", "region", "limits"),
     [
         # maxArea refuses the 500x50 that rounding makes of 500x49.6
