@@ -18,7 +18,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import pytest
 
@@ -31,6 +31,8 @@ _LOOKUP, _FORGET, _GETATTR, _OPEN, _READ, _STATFS, _RELEASE = 1, 2, 3, 14, 15, 1
 _FLUSH, _INITIALISE, _OPENDIR, _READDIR, _RELEASEDIR, _BATCH_FORGET = 25, 26, 27, 28, 29, 42
 _DEATH = 1
 _DETACH = 2
+
+Folding = Literal["nothing", "case", "normalisation", "both"]
 
 
 @dataclass
@@ -58,11 +60,11 @@ class HangingMount:
 
 @contextlib.contextmanager
 def hanging_mount(
-    folder: Path, files: Mapping[str, bytes], *, folds: bool = False
+    folder: Path, files: Mapping[str, bytes], *, folds: Folding = "nothing"
 ) -> Iterator[HangingMount]:
     """A mount that answers, with these files; it goes with the context, whatever waits for it.
 
-    `folds`: names that differ in case or Unicode normalisation are one file, as on macOS.
+    `folds`: names that differ in case, Unicode normalisation or both (as on macOS) are one file.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = folder.with_name(f"{folder.name}.content")
@@ -70,7 +72,7 @@ def hanging_mount(
     for name, data in files.items():
         (content / name).write_bytes(data)
     process = subprocess.Popen(
-        [sys.executable, __file__, str(folder), str(content), *["folds"] * folds],
+        [sys.executable, __file__, str(folder), str(content), folds],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -170,11 +172,19 @@ class _FileSystem:
         return entries
 
 
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+def _normalised(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
-def _main(folder: Path, content: Path, *, folds: bool) -> None:
+_KEYS: Mapping[Folding, Callable[[str], str]] = {
+    "nothing": str,
+    "case": str.casefold,
+    "normalisation": _normalised,
+    "both": lambda name: _normalised(name).casefold(),
+}
+
+
+def _main(folder: Path, content: Path, folds: Folding) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.prctl(_DEATH, signal.SIGKILL, 0, 0, 0)
     try:
@@ -192,8 +202,8 @@ def _main(folder: Path, content: Path, *, folds: bool) -> None:
     sys.stdout.flush()
     paths = enumerate(sorted(content.iterdir()), _ROOT + 1)
     files = {node: (path.name, path.read_bytes()) for node, path in paths}
-    _FileSystem(descriptor, files, _folded if folds else str).serve()
+    _FileSystem(descriptor, files, _KEYS[folds]).serve()
 
 
 if __name__ == "__main__":
-    _main(Path(sys.argv[1]), Path(sys.argv[2]), folds=sys.argv[3:] == ["folds"])
+    _main(Path(sys.argv[1]), Path(sys.argv[2]), cast("Folding", sys.argv[3]))

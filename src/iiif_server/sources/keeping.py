@@ -26,7 +26,13 @@ from iiif_server.imaging.local_file import FileVersion, removed
 from iiif_server.sources.base import Surroundings
 from iiif_server.sources.opening import OpenedFile, checksum_of, open_in_folder
 from iiif_server.sources.provenance import MOST_BYTES, Provenance, digest, is_due
-from iiif_server.sources.stored_names import has_another_name, is_distinct, is_entry, is_file_name
+from iiif_server.sources.stored_names import (
+    PROBE,
+    has_another_name,
+    is_distinct,
+    is_entry,
+    is_file_name,
+)
 from iiif_server.telemetry.events import Fetched, FetchFailed, OriginalDamaged
 
 _VERIFIED = 100_000
@@ -361,8 +367,11 @@ class KeptOriginals:
         return [self._folder / name, hashed] if is_file_name(name) else [hashed]
 
     def _disk_folds_names(self) -> bool:
-        """Whether names that differ in case are one file on the disk of the originals."""
-        probe = self._record("").parent  # a folder that is needed anyway
+        """Whether names that differ in case or Unicode form are one file on this disk.
+
+        Some disks fold only one of the two, so the name of the probe has another spelling in both.
+        """
+        probe = self._folder / PROBE
         with suppress(OSError):
             probe.mkdir(parents=True, exist_ok=True)
         return has_another_name(probe.parent, probe.name)

@@ -1,7 +1,7 @@
 """Names of fetched originals as names of files, on disks that tell fewer names apart than we do.
 
 On case-insensitive disks (macOS, Windows shares) `A.jpg` and `a.jpg` are one file, and on some so
-are the two Unicode forms of one letter (NFC, NFD).
+are the two Unicode forms of one letter (NFC, NFD). Some disks fold only these (ZFS, if told to).
 """
 
 import os
@@ -13,6 +13,8 @@ _LONGEST_NAME = 240
 """In bytes; file systems take 255."""
 _SAME_EVERYWHERE = frozenset(string.ascii_lowercase + string.digits + " !#$%&'()+,-./;=@[]^_`{}~")
 """Characters that every file system keeps as they are."""
+PROBE = ".probe-\xe9"
+"""Name of an empty folder that shows whether its disk folds case or Unicode normalisation."""
 
 
 def is_file_name(name: str) -> bool:

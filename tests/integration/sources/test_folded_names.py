@@ -1,19 +1,21 @@
 """Names that differ in case or Unicode form are different originals, whatever the disk."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 from iiif_server.errors import SourceUnavailableError
 from iiif_server.sources.base import Surroundings
 from iiif_server.sources.fetching import Fetcher
-from iiif_server.sources.stored_names import is_entry
+from iiif_server.sources.stored_names import PROBE, is_entry
 from iiif_server.sources.web import WebOptions, WebSource
 from support.apps import fetching, picture
-from support.hanging import hanging_mount
+from support.hanging import Folding, hanging_mount
 from support.upstream import Upstream, running_upstream, send
 
 
@@ -76,17 +78,17 @@ def test_a_disk_that_folds_names_gives_no_name_the_file_of_another(
     tmp_path: Path, name: str, *, ours: bool
 ) -> None:
     files = {"Scan.jpg": b"1", "caf\xe9": b"2", "b.jpg": b"3", "7": b"4"}
-    with hanging_mount(tmp_path / "mount", files, folds=True) as mount:
+    with hanging_mount(tmp_path / "mount", files, folds="both") as mount:
         assert (mount.folder / "SCAN.jpg").read_bytes() == b"1"
         assert is_entry(mount.folder, name) is ours
 
 
-FOLDING = {".provenance": b"", "Scan.jpg": picture()}
+FOLDING = {PROBE: b"", "Scan.jpg": picture()}
 
 
 async def test_on_such_a_disk_no_original_is_another(tmp_path: Path, upstream: Upstream) -> None:
     """A file under another spelling is neither served nor replaced; the own one is."""
-    with hanging_mount(tmp_path / "mount", FOLDING, folds=True) as mount:
+    with hanging_mount(tmp_path / "mount", FOLDING, folds="both") as mount:
         source = source_of(mount.folder, upstream)
         assert await held(source, "Scan.jpg") == picture()
         assert upstream.asked == []
@@ -98,10 +100,11 @@ async def test_on_such_a_disk_no_original_is_another(tmp_path: Path, upstream: U
         await source.surroundings.fetcher.close()
 
 
-@pytest.mark.parametrize("folds", [True, False])
+@pytest.mark.parametrize("folds", ["both", "case", "normalisation", "nothing"])
 def test_what_such_a_disk_could_confuse_is_kept_under_its_hash(
-    tmp_path: Path, upstream: Upstream, *, folds: bool
+    tmp_path: Path, upstream: Upstream, folds: Folding
 ) -> None:
+    """Before any of them is there: two that are fetched at once are two files from the start."""
     same = ["new.jpg", "folder/new", "Scan.jpg"]
     other = [
         "New.jpg",
@@ -109,14 +112,34 @@ def test_what_such_a_disk_could_confuse_is_kept_under_its_hash(
         "Folder/new",
         "caf\xe9",
         "cafe\u0301",
+        "\xc5ngstrom/1",
+        "A\u030angstrom/1",
+        "\u1112\u1161\u11ab",
+        "\ud55c",
         "stra\xdfe",
         "\u212a",
         "a.",
     ]
+    folding = folds != "nothing"
     with hanging_mount(tmp_path / "mount", FOLDING, folds=folds) as mount:
         kept = source_of(mount.folder, upstream)._kept
-        for name in same + ([] if folds else [*other, "scan.jpg"]):
+        for name in same + ([] if folding else [*other, "scan.jpg"]):
             assert kept._place(name) == mount.folder / name
-        hashed = [kept._place(name) for name in [*other, "scan.jpg"]] if folds else []
+        hashed = [kept._place(name) for name in other if folding]
         assert len(set(hashed)) == len(hashed)
         assert {path.parent.name for path in hashed} <= {".hashed"}
+        if folds in {"both", "case"}:
+            assert kept._place("scan.jpg").parent.name == ".hashed"
+
+
+async def test_both_unicode_forms_fetched_at_once_are_two_originals(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    names = {"caf\xe9": picture(), "cafe\u0301": picture(64, 64)}
+    for name, data in names.items():
+        upstream.replies[f"/{quote(name)}"] = send(data)
+    source = source_of(tmp_path / "web", upstream)
+    for _ in range(2):
+        assert await asyncio.gather(*(held(source, name) for name in names)) == [*names.values()]
+    assert len(upstream.asked) == 2
+    await source.surroundings.fetcher.close()
