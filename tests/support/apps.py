@@ -269,9 +269,15 @@ class Process:
 
 @contextmanager
 def running_process(
-    *arguments: str, environment: Mapping[str, str] | None = None, folder: Path | None = None
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+    own_group: bool = False,
 ) -> Iterator[Process]:
-    """`iiif-server serve` on a free port, answering; it is ended with the context."""
+    """`iiif-server serve` on a free port, answering; it is ended with the context.
+
+    `own_group`: as the leader of a process group, which can be sent signals as a whole.
+    """
     port = free_port()
     popen = subprocess.Popen(
         [sys.executable, "-m", "iiif_server", "serve", "--port", str(port), *arguments],
@@ -280,6 +286,7 @@ def running_process(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=own_group,
     )
     process = Process(popen, f"http://127.0.0.1:{port}")
     try:

@@ -30,7 +30,13 @@ from iiif_server.imaging.local_file import FileVersion, LocalFile, removed, repl
 from iiif_server.pipeline.keys import digest, group_of
 from iiif_server.sources.base import Source
 from iiif_server.sources.opening import OpenedFile, open_file, refusal_of, user_name
-from iiif_server.telemetry.events import Observer, SourceFailed, StorageAnswers, StorageSilent
+from iiif_server.telemetry.events import (
+    Event,
+    Observer,
+    SourceFailed,
+    StorageAnswers,
+    StorageSilent,
+)
 
 SECONDS_TRUSTED = 1.0
 """For how long a version that was found is taken for the present one, without looking."""
@@ -184,11 +190,13 @@ class Originals:
         return (Identifier(type_, name) for name in names)
 
     @asynccontextmanager
-    async def hold(self, identifier: Identifier) -> AsyncIterator[Original]:
+    async def hold(self, identifier: Identifier, *, report: bool = True) -> AsyncIterator[Original]:
         """The original, open as long as the context is; raises what its source raises.
 
-        Whatever else a source raises becomes an error of ours here, and is told to the observer.
+        Whatever else a source raises becomes an error of ours here. With `report`, the observer is
+        told why the original could not be opened.
         """
+        observe = self._observe if report else _tell_nobody
         source = self.source(identifier.type)
         began = self._clock()
         async with AsyncExitStack() as stack:
@@ -197,14 +205,14 @@ class Originals:
                 if isinstance(held, Path):
                     held = await stack.enter_async_context(_opened(source, held))
             except IiifServerError as error:
-                self._tell(identifier, error, error.__cause__)
+                self._tell(identifier, error, error.__cause__, observe)
                 raise
             except OSError as error:
                 refusal = refusal_of(error)
-                self._tell(identifier, refusal, error)
+                self._tell(identifier, refusal, error, observe)
                 raise refusal from error
             except Exception as error:  # of a plug-in
-                self._observe(SourceFailed(str(identifier), repr(error), None, user_name()))
+                observe(SourceFailed(str(identifier), repr(error), None, user_name()))
                 raise SourceUnavailableError(
                     "The source of this original failed; the server's log says why."
                 ) from error
@@ -228,7 +236,8 @@ class Originals:
 
     async def _check(self, original: Original) -> bool:
         try:
-            async with self.hold(original.identifier) as found:
+            # A request whose original is another one opens it again, and that is reported.
+            async with self.hold(original.identifier, report=False) as found:
                 return found.file == original.file
         except IiifServerError:
             return False
@@ -240,7 +249,11 @@ class Originals:
             self._checked.popitem(last=False)
 
     def _tell(
-        self, identifier: Identifier, refusal: IiifServerError, cause: BaseException | None
+        self,
+        identifier: Identifier,
+        refusal: IiifServerError,
+        cause: BaseException | None,
+        observe: Observer,
     ) -> None:
         """Tell the operator why an original cannot be opened, unless there is none."""
         if isinstance(refusal, StorageTimedOutError):
@@ -248,7 +261,7 @@ class Originals:
                 self._silent.add(identifier.type)
                 self._observe(StorageSilent(identifier.type))
         elif isinstance(refusal, OutsideFolderError):
-            self._observe(SourceFailed(str(identifier), refusal.detail, None, user_name()))
+            observe(SourceFailed(str(identifier), refusal.detail, refusal.path, user_name()))
         elif (
             not isinstance(refusal, NotFoundError)
             and isinstance(cause, OSError)
@@ -256,7 +269,11 @@ class Originals:
         ):
             reason = f"{errorcode.get(cause.errno, cause.errno)}: {cause.strerror}"
             path = os.fsdecode(cause.filename) if cause.filename else None
-            self._observe(SourceFailed(str(identifier), reason, path, user_name()))
+            observe(SourceFailed(str(identifier), reason, path, user_name()))
+
+
+def _tell_nobody(_: Event) -> None:
+    """Observe nothing."""
 
 
 @asynccontextmanager

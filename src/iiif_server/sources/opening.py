@@ -103,7 +103,9 @@ def open_in_folder(folder: Path, name: str) -> OpenedFile:
         root = _root(folder)
         path = os.path.realpath(f"{root}/{name}", strict=True)
         if os.path.commonpath((root, path)) != root:
-            raise OutsideFolderError(f"{folder}/{name} is a link to {path}, outside of its folder")
+            raise OutsideFolderError(
+                f"{folder}/{name}", f"this is a link to {path}, outside of its folder"
+            )
         descriptor = _open_below(root, os.path.relpath(path, root).split("/"))
     except OSError as error:
         raise refusal_of(error) from error

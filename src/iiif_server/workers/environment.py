@@ -7,6 +7,7 @@ are started with an environment of their own.
 
 import os
 import re
+import signal
 from collections.abc import Mapping, Sequence
 
 _KEPT = re.compile(
@@ -17,6 +18,9 @@ _KEPT = re.compile(
 )
 """Variables that change how Python, the C library and libvips run."""
 
+SIGNALS_OF_SERVER = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+"""Terminals and systemd send them to all processes of a service. Workers ignore them: the server
+decides, and a worker ends with it."""
 _ONE_THREAD = dict.fromkeys(
     (
         "OPENBLAS_NUM_THREADS",

@@ -6,6 +6,7 @@ The socket is read and written on the event loop, without threads. Results are r
 
 import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from msgspec import Raw
 from iiif_server.exits import exit_in_words
 from iiif_server.workers import messages
 from iiif_server.workers.confinement import Confinement, InForce
-from iiif_server.workers.environment import of_worker
+from iiif_server.workers.environment import SIGNALS_OF_SERVER, of_worker
 from iiif_server.workers.messages import HEADER_BYTES, Answer, Call, MessageError, Ready, Start
 
 _MODULE = "iiif_server.workers.process"
@@ -320,7 +321,12 @@ class WorkerProcess(Executor):
         self._output = (self._output + data)[-_OUTPUT:]
 
 
-_starter = ThreadPoolExecutor(1, "iiif-start-worker")
+def _block_signals() -> None:
+    """Block signals in this thread, and so in processes that it starts until they ignore them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS_OF_SERVER)
+
+
+_starter = ThreadPoolExecutor(1, "iiif-start-worker", initializer=_block_signals)
 """Starting a process takes a millisecond or more, for which no event loop waits."""
 
 

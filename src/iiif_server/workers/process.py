@@ -20,7 +20,7 @@ from msgspec import Raw
 
 from iiif_server.workers import messages
 from iiif_server.workers.confinement import StaleError, begin_job, confine, in_force
-from iiif_server.workers.environment import release_threads
+from iiif_server.workers.environment import SIGNALS_OF_SERVER, release_threads
 from iiif_server.workers.messages import (
     HEADER_BYTES,
     MOST_DESCRIPTORS,
@@ -71,7 +71,8 @@ class Connection:
 def main() -> None:
     """Serve the server at the other end of the socket."""
     connection = Connection(int(sys.argv[1]))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is sent to every process of a terminal
+    for number in SIGNALS_OF_SERVER:
+        signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
     try:
         memory = _MemoryFile()  # before the sandbox closes

@@ -162,9 +162,29 @@ async def test_a_swap_between_requests_is_noticed(
         await asked(server)  # what is remembered may be answered, and nothing else
         await no_longer_trusted()
         assert await asked(server) == [404, 404, 404]
-        (told, *_) = server.seen(SourceFailed)
-        assert "outside of its folder" in told.reason
-        assert str(attack.secret) in told.reason
+        failures = server.seen(SourceFailed)
+        assert {told.path for told in failures} == {str(attack.original)}
+        for told in failures:
+            assert "outside of its folder" in told.reason
+            assert str(attack.secret) in told.reason
+
+
+@pytest.mark.parametrize("path", ["info.json", "full/max/0/default.jpg", "full/16,/0/default.png"])
+@pytest.mark.parametrize("swap", SWAPS)
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_link_out_of_the_folder_is_logged_once_a_request(
+    tmp_path: Path, path: str, swap: Callable[[Attack], None], *, known: bool
+) -> None:
+    attack = Attack(tmp_path)
+    async with running_app(settings_below(tmp_path, types={"disk": {"source": "disk"}})) as server:
+        if known:
+            assert await asked(server) == [200, 200, 200]
+        swap(attack)
+        await no_longer_trusted()
+        assert (await server.get(f"/disk:a/pic/{path}")).status_code == 404
+        (told,) = server.seen(SourceFailed)
+        assert (told.identifier, told.path) == ("disk:a/pic", str(attack.original))
+        assert f"link to {attack.secret}, outside" in told.reason
 
 
 # --- opening -------------------------------------------------------------------------------------
