@@ -113,12 +113,12 @@ class OriginalNotFoundError(NotFoundError):
 class OutsideFolderError(OriginalNotFoundError):
     """The name leads out of the folder of its type, by a link; clients are not told."""
 
-    def __init__(self, path: str, detail: str) -> None:
+    def __init__(self, detail: str, path: str | None = None) -> None:
         super().__init__("There is no image with this identifier.")
-        self.path = path
-        """The path of the link, or of a file below it, for the log."""
         self.detail = detail
         """Where it leads, for the log."""
+        self.path = path
+        """The path of the link, or of a file below it, for the log."""
 
 
 class FolderNotFoundError(NotFoundError):

@@ -104,7 +104,7 @@ def open_in_folder(folder: Path, name: str) -> OpenedFile:
         path = os.path.realpath(f"{root}/{name}", strict=True)
         if os.path.commonpath((root, path)) != root:
             raise OutsideFolderError(
-                f"{folder}/{name}", f"this is a link to {path}, outside of its folder"
+                f"this is a link to {path}, outside of its folder", f"{folder}/{name}"
             )
         descriptor = _open_below(root, os.path.relpath(path, root).split("/"))
     except OSError as error:
