@@ -266,6 +266,13 @@ class NotBundledError(IiifServerError):
         )
 
 
+class ResponseIncompleteError(Exception):
+    """A body ends before its announced length; the connection is closed, so that clients notice.
+
+    No refusal: the status has been sent.
+    """
+
+
 _SHOWN_CHARACTERS = 80
 
 

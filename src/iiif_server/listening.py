@@ -10,10 +10,13 @@ import resource
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from iiif_server.errors import ResponseIncompleteError
 
 KEEP_ALIVE_SECONDS = 15
 """A connection that has answered is closed when it has been quiet for so long."""
@@ -139,9 +142,17 @@ class Listener(HttpToolsProtocol):
             while self._next is not None:
                 (cycle, app), self._next = self._next, None
                 if not self._answer_directly(cycle, app):
-                    super()._start_asgi_task(cycle, app)
+                    super()._start_asgi_task(cycle, partial(self._run_app, cycle, app))
         finally:
             self._starting = False
+
+    async def _run_app(self, cycle: RequestResponseCycle, app: Any, *connection: Any) -> None:
+        """Ask the app; close the connection if its answer ends too soon, which has been logged."""
+        try:
+            await app(*connection)
+        except ResponseIncompleteError:
+            cycle.disconnected = True  # so that uvicorn does not log it once more
+            self.transport.close()
 
     def _answer_directly(self, cycle: RequestResponseCycle, app: Any) -> bool:
         """Whether the answer was at hand; the request behind it is the next one then."""

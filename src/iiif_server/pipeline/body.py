@@ -28,10 +28,13 @@ class Body:
     """The file by its name instead, for somebody else to open; that nobody closes."""
 
 
-def body_of(descriptor: int, threads: StorageThreads | None) -> Body:
-    """The body that an open file holds now; the descriptor stays its owner's. Raises OSError."""
+def body_of(descriptor: int, path: Path, threads: StorageThreads | None) -> Body:
+    """The body that an open file holds now; the descriptor stays its owner's. Raises OSError.
+
+    `path` is the file's name for the log; nothing is opened by it.
+    """
     length = os.fstat(descriptor).st_size
-    reader = _Reader(os.dup(descriptor))
+    reader = _Reader(os.dup(descriptor), path)
     if length > IN_MEMORY:
         return Body(length, file=io.BufferedReader(reader), threads=threads)
     with reader:
@@ -42,8 +45,9 @@ def body_of(descriptor: int, threads: StorageThreads | None) -> Body:
 class _Reader(io.RawIOBase):
     """An open file from its start, whatever others read by the same descriptor."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, path: Path) -> None:
         super().__init__()
+        self.name = str(path)
         self._descriptor = descriptor
         self._offset = 0
 

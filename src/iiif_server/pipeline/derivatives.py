@@ -543,7 +543,7 @@ def _body_of_original(original: Original, opened: OpenedFile) -> Body:
     """The original's own bytes, if it is still the version whose header was read."""
     try:
         with opened.kept_open() as descriptor:
-            body = body_of(descriptor, original.threads)
+            body = body_of(descriptor, original.file.path, original.threads)
             if original.file.version.is_of(descriptor):
                 return body
     except OSError as error:

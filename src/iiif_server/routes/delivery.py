@@ -10,9 +10,11 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Scope
 
 from iiif_server.cache.threads import StorageThreads
+from iiif_server.errors import ResponseIncompleteError, StorageTimedOutError
 from iiif_server.options import OptionsModel, UrlPath
 from iiif_server.pipeline.body import Body
 from iiif_server.routes.services import Services
+from iiif_server.telemetry.events import Observer, ResponseIncomplete
 
 ACCEL = "x-accel-redirect"
 HEAD = "iiif_server.head"
@@ -52,7 +54,9 @@ def deliver(
         body.threads.begin(body.file.close)
         return Response(media_type=media_type, headers=headers)
     return StreamingResponse(
-        _chunks(body.file, body.threads), media_type=media_type, headers=headers
+        _chunks(body.file, body.length, body.threads, provided.observer),
+        media_type=media_type,
+        headers=headers,
     )
 
 
@@ -61,10 +65,32 @@ def _location(path: Path, provided: Services) -> str:
     return f"{provided.accel_redirect}/{quote(below)}"
 
 
-async def _chunks(file: BinaryIO, threads: StorageThreads) -> AsyncIterator[bytes]:
+async def _chunks(
+    file: BinaryIO, length: int, threads: StorageThreads, observer: Observer
+) -> AsyncIterator[bytes]:
+    """So many bytes of a file; ResponseIncompleteError, which is told, if they cannot be had."""
+    left = length
     try:
         reader = aiofiles.threadpool.wrap(file, executor=threads)
-        while chunk := await reader.read(_CHUNK):
+        while left:
+            try:
+                chunk = await reader.read(min(_CHUNK, left))
+            except (OSError, StorageTimedOutError) as error:
+                raise _incomplete(file, length, left, str(error), observer) from error
+            if not chunk:
+                reason = (
+                    "the file became shorter while it was sent: replace originals by renaming a "
+                    "complete file over them"
+                )
+                raise _incomplete(file, length, left, reason, observer)
+            left -= len(chunk)
             yield chunk
     finally:
         threads.begin(file.close)  # not awaited: whoever is cancelled has no other moment left
+
+
+def _incomplete(
+    file: BinaryIO, length: int, left: int, reason: str, observer: Observer
+) -> ResponseIncompleteError:
+    observer(ResponseIncomplete(str(file.name), length, length - left, reason))
+    return ResponseIncompleteError(reason)

@@ -42,6 +42,18 @@ class SourceFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class ResponseIncomplete:
+    """A file ended, or could not be read, while it was sent; the connection was closed."""
+
+    path: str
+    expected: int
+    """The announced length, in bytes."""
+    sent: int
+    """Bytes that were sent."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StorageSilent:
     """The disk or mount of a type does not answer: its requests fail until it does."""
 
@@ -280,6 +292,7 @@ Event = (
     | PyramidFailed
     | OriginalDamaged
     | SourceFailed
+    | ResponseIncomplete
     | StorageAnswers
     | StorageSilent
     | ServerProcessReplaced

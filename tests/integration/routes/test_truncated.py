@@ -1,0 +1,131 @@
+"""Files that end, grow or cannot be read while they are sent, over a real socket."""
+
+import io
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from functools import cache
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from support.apps import Process, picture, running_process
+from support.hanging import hanging_mount
+
+NAME = "pic.jpg"
+SIDE = 2400
+
+
+@cache
+def data() -> bytes:
+    """A JPEG of more bytes than all buffers between the file and the client take."""
+    file = io.BytesIO()
+    noise = Image.frombytes("RGB", (SIDE, SIDE), os.urandom(3 * SIDE * SIDE))
+    noise.save(file, "JPEG", quality=98, subsampling=0)
+    assert file.tell() > 10 << 20
+    return file.getvalue()
+
+
+def environment(root: Path) -> dict[str, str]:
+    return {
+        "IIIF_SOURCE_PATH": str(root / "source"),
+        "IIIF_CACHE_PATH": str(root / "cache"),
+        "IIIF_TYPES": '{"disk": {"source": "disk"}}',
+        "IIIF_IMAGE_POOL_SIZE": "1",
+        "IIIF_SIZE_POOL_SIZE": "1",
+        "IIIF_LIMITS__STORAGE_TIMEOUT": "2",
+    }
+
+
+@contextmanager
+def half_received(process: Process) -> Iterator[socket.socket]:
+    """A connection on which the answer has begun, and waits for the client."""
+    host, port = process.base.removeprefix("http://").split(":")
+    with closing(socket.socket()) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        connection.settimeout(60)
+        connection.connect((host, int(port)))
+        request = f"GET /disk:{NAME}/full/max/0/default.jpg HTTP/1.1\r\nHost: a\r\n\r\n"
+        connection.sendall(request.encode())
+        assert connection.recv(1 << 10).startswith(b"HTTP/1.1 200")
+        yield connection
+
+
+def rest(connection: socket.socket) -> int:
+    """How many bytes follow until the server closes the connection."""
+    count = 0
+    while chunk := connection.recv(1 << 20):
+        count += len(chunk)
+    return count
+
+
+def log_after(process: Process) -> list[str]:
+    process.popen.terminate()
+    lines: list[str] = process.popen.communicate(timeout=60)[1].splitlines()
+    return lines
+
+
+def assert_told(lines: list[str], path: Path, reason: str) -> None:
+    """That one line tells what happened, and nothing else went wrong."""
+    bad = [line for line in lines if "WARNING" in line or "ERROR" in line or line.startswith("  |")]
+    (told,) = (line for line in bad if "StorageSilent" not in line)
+    assert "WARNING iiif_server ResponseIncomplete" in told
+    assert f"path='{path}' expected={len(data())} sent=" in told
+    assert 0 < int(told.split("sent=")[1].split()[0]) < len(data())
+    assert reason in told
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: os.truncate(path, 1 << 20),
+        lambda path: os.truncate(path, 0),
+        lambda path: path.write_bytes(picture(50, 50)),
+    ],
+    ids=["truncated", "emptied", "written anew"],
+)
+def test_a_file_that_becomes_shorter_ends_the_connection_and_is_logged_once(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "source" / "disk" / NAME
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data())
+    with running_process(environment=environment(tmp_path)) as process:
+        with half_received(process) as connection:
+            damage(path)
+            assert rest(connection) < len(data())
+        lines = log_after(process)
+    assert_told(lines, path, "became shorter")
+
+
+def test_a_file_that_grows_is_sent_as_long_as_it_was_announced(tmp_path: Path) -> None:
+    path = tmp_path / "source" / "disk" / NAME
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data())
+    with running_process(environment=environment(tmp_path)) as process:
+        with half_received(process) as connection, path.open("ab") as file:
+            file.write(bytes(1 << 20))
+            file.flush()
+            connection.shutdown(socket.SHUT_WR)
+            assert rest(connection) >= len(data()) - 1024
+        lines = log_after(process)
+    assert not [line for line in lines if "WARNING" in line or "ERROR" in line]
+
+
+@pytest.mark.parametrize("fails", ["abort", "hang"])
+def test_a_disk_that_fails_ends_the_connection_and_is_logged_once(
+    tmp_path: Path, fails: str
+) -> None:
+    folder = tmp_path / "source" / "disk"
+    with (
+        hanging_mount(folder, {NAME: data()}) as mount,
+        running_process(environment=environment(tmp_path)) as process,
+    ):
+        with half_received(process) as connection:
+            getattr(mount, fails)()
+            assert rest(connection) < len(data())
+        mount.abort()
+        lines = log_after(process)
+    assert_told(lines, folder / NAME, "does not answer" if fails == "hang" else "Errno")
