@@ -25,6 +25,8 @@ class SingleFlight(Generic[Key, Value]):
 
     def __init__(self) -> None:
         self._flights: dict[Key, _Flight[Value]] = {}
+        self.landed = 0
+        """How many flights have ended."""
 
     def __repr__(self) -> str:
         return f"<SingleFlight {len(self._flights)} in flight>"
@@ -68,6 +70,7 @@ class SingleFlight(Generic[Key, Value]):
         # A cancelled flight may still be ending when the next one of its key has started.
         if self._flights.get(key) is flight:
             del self._flights[key]
+            self.landed += 1
         if flight.task.done() and not flight.task.cancelled():
             flight.task.exception()  # so that a failure nobody waited for is not reported twice
 

@@ -335,14 +335,17 @@ class Derivatives:
     async def _stored_or_made(self, resolved: Resolved, *, by_path: bool) -> Body:
         find = self._find_path if by_path else self._find
         for tries_left in reversed(range(_READ_TRIES)):
+            landed = self._flights.landed
             with resolved.stages.measure("cache"):
                 stored = await self._store.threads.run(find, resolved.key, undo=_close)
             if stored is not None:
                 resolved.stages.engine = "cache"
                 return stored
-            made = await self._flights.run(
-                resolved.key, partial(self._make, resolved, keep=tries_left > 0)
-            )
+            keep = tries_left > 0
+            # A flight that ended during this look may have stored it after this looked.
+            look_again = keep and self._flights.landed != landed
+            make = self._find_or_make if look_again else partial(self._make, keep=keep)
+            made = await self._flights.run(resolved.key, partial(make, resolved))
             self._tidy_up()
             resolved.stages.add(made.stages)
             resolved.stages.engine = made.engine
@@ -368,6 +371,13 @@ class Derivatives:
         if content is None or isinstance(content, bytes):
             return None if content is None else Body(entry.length, content)
         return Body(entry.length, file=content, threads=self._store.threads)
+
+    async def _find_or_make(self, resolved: Resolved) -> _Made:
+        """Make the answer unless it is in the store by now; no other flight of its key is there."""
+        entry = await self._store.threads.run(self._store.find, resolved.key)
+        if entry is not None:
+            return _Made(entry, "cache", {})
+        return await self._make(resolved, keep=True)
 
     async def _make(self, resolved: Resolved, *, keep: bool) -> _Made:
         started = time.perf_counter()

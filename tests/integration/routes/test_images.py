@@ -1,6 +1,7 @@
 """Images in both versions, as clients get them."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from email.utils import formatdate
 
@@ -8,9 +9,10 @@ import pytest
 import pytest_asyncio
 from PIL import Image, ImageChops
 
+from iiif_server.cache.store import Entry, EntryKey
 from iiif_server.pipeline.body import IN_MEMORY
 from iiif_server.telemetry.events import Rendered
-from support.apps import Server, opened, picture, running_app, settings_below
+from support.apps import Server, opened, picture, running_app, settings_below, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -178,6 +180,32 @@ async def test_equal_requests_at_once_are_rendered_once(server: Server) -> None:
     assert len({response.content for response in responses}) == 1
     assert opened(responses[0]).size == (480, 360)
     assert len(server.seen(Rendered)) == before + 1
+
+
+@pytest.mark.parametrize("size", ["470,", "^1400,"])  # small ones are stored in another way
+async def test_a_request_that_looked_in_the_store_before_an_equal_one_ended_renders_nothing(
+    server: Server, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    store, path = server.services.store, f"/disk:pic.jpg/full/{size}/0/default.jpg"
+    find, looked, go_on = store.find, threading.Event(), threading.Event()
+
+    def slow(key: EntryKey) -> Entry | None:
+        found = find(key)
+        if not looked.is_set():  # the first one, which finds nothing
+            looked.set()
+            go_on.wait(60)
+        return found
+
+    monkeypatch.setattr(store, "find", slow)
+    before = len(server.seen(Rendered))
+    first = asyncio.create_task(server.get(path))
+    await until(looked.is_set)
+    second = await server.get(path)
+    go_on.set()
+    assert (await first).content == second.content
+    assert opened(second).width == int(size.strip("^,"))
+    assert len(server.seen(Rendered)) == before + 1
+    assert 'desc="cache"' in (await first).headers["server-timing"]
 
 
 async def test_different_requests_at_once_get_what_each_asked_for(server: Server) -> None:
