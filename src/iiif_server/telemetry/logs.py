@@ -71,6 +71,10 @@ _WARNINGS = (
 _VALUE = 500
 """Characters of a value in a line: more is for no reader."""
 _PATH = 1000
+_BLOCKS = frozenset({"traceback", "output"})
+"""Fields of events whose values are text of several lines, of which the last ones matter most."""
+_BLOCK = 8000
+"""Characters of such a text in the log."""
 
 logger = logging.getLogger("iiif_server")
 access_logger = logging.getLogger("iiif_server.access")
@@ -99,16 +103,22 @@ def log_access(answered: Answered) -> None:
 def log_event(event: Event) -> None:
     """Write the event as one `Name key=value ...` line; values are quoted, so none adds a line.
 
-    Values that are the default are left out.
+    Values that are the default are left out, and so are tracebacks, which stand behind the line.
     """
     level = logging.WARNING if isinstance(event, _WARNINGS) else logging.INFO
     if logger.isEnabledFor(level):
         values = " ".join(
             f"{item.name}={_cut(_text(getattr(event, item.name)), _VALUE)}"
             for item in fields(event)
-            if getattr(event, item.name) != item.default
+            if getattr(event, item.name) != item.default and item.name not in _blocks(event)
         )
         logger.log(level, "%s %s", type(event).__name__, values, extra={"told": event})
+
+
+def _blocks(told: object) -> Mapping[str, str]:
+    """The values of an event that are of several lines, by name."""
+    values = {name: getattr(told, name, "").strip("\n") for name in _BLOCKS}
+    return {name: value for name, value in values.items() if "\n" in value}
 
 
 def _text(value: object) -> str:
@@ -139,6 +149,11 @@ class LineFormatter(logging.Formatter):
     Libraries log what they like, and the text of an exception may hold what a client has sent.
     """
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The record in one line; behind it, each line of a traceback behind a mark."""
+        blocks = _blocks(getattr(record, "told", None)).values()
+        return "\n".join([super().format(record), *(_marked(text[-_BLOCK:]) for text in blocks)])
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
         """The record in one line, with the id of the request that it is about."""
         request = _request(record)
@@ -150,9 +165,7 @@ class LineFormatter(logging.Formatter):
         | tuple[None, None, None],
     ) -> str:
         """The traceback, each of its lines behind a mark."""
-        return "\n".join(
-            f"  | {_visible(line)}" for line in super().formatException(ei).split("\n")
-        )
+        return _marked(super().formatException(ei))
 
 
 class JsonFormatter(logging.Formatter):
@@ -174,6 +187,10 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             content["exception"] = self.formatException(record.exc_info)
         return json.dumps(content)
+
+
+def _marked(text: str) -> str:
+    return "\n".join(f"  | {_visible(line)}" for line in text.split("\n"))
 
 
 def _facts(record: logging.LogRecord) -> Mapping[str, Any]:

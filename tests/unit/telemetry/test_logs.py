@@ -4,6 +4,7 @@ import json
 import logging
 import logging.config
 import sys
+from dataclasses import fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -17,12 +18,14 @@ from iiif_server.telemetry.events import (
     Evicted,
     Fetched,
     FetchFailed,
+    JobFailed,
     PyramidFailed,
     Quarantined,
     Rendered,
     RenderFailed,
     StoreFailed,
     StoreRecovered,
+    WorkerNotStarted,
     WorkerReplaced,
     WorkRefused,
 )
@@ -31,6 +34,7 @@ from iiif_server.telemetry.logs import (
     LineFormatter,
     log_access,
     log_event,
+    logger,
     uvicorn_logging,
 )
 from iiif_server.telemetry.requests import CURRENT, Answered
@@ -119,6 +123,28 @@ def test_a_long_value_is_cut(caplog: pytest.LogCaptureFixture) -> None:
     (message,) = caplog.messages
     assert len(message) < 1200
     assert message.isprintable()
+
+
+class Recording(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
+def formatted_event(event: Event) -> str:
+    """The event as the console shows it."""
+    handler = Recording()
+    logger.addHandler(handler)
+    try:
+        log_event(event)
+    finally:
+        logger.removeHandler(handler)
+    return LineFormatter("%(levelname)s %(message)s").format(handler.records[0])
 
 
 def answered(**facts: Any) -> Answered:
@@ -285,6 +311,71 @@ def test_a_traceback_cannot_be_taken_for_lines_of_the_log() -> None:
     for line in rest:
         assert line.startswith("  | ")
         assert line.isprintable()
+
+
+TRACEBACK = 'Traceback (most recent call last):\n  File "a.py", line 1, in f\nValueError: odd\n'
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            JobFailed("image", "render", "odd", TRACEBACK),
+            "JobFailed pool='image' function='render' error='odd'",
+        ),
+        (
+            WorkerNotStarted("image", "exit code 1", TRACEBACK),
+            "WorkerNotStarted pool='image' cause='exit code 1'",
+        ),
+        (
+            WorkerReplaced("image", "died", "SIGSEGV", TRACEBACK),
+            "WorkerReplaced pool='image' reason='died' cause='SIGSEGV'",
+        ),
+    ],
+)
+def test_a_traceback_in_an_event_stands_behind_its_line(
+    caplog: pytest.LogCaptureFixture, event: Event, line: str
+) -> None:
+    current = CURRENT.set("id-7")
+    try:
+        with caplog.at_level(logging.DEBUG, logger="iiif_server"):
+            log_event(event)
+        (record,) = caplog.records
+        text = LineFormatter("%(levelname)s %(message)s").format(record)
+    finally:
+        CURRENT.reset(current)
+    assert text.split("\n") == [
+        f"WARNING {line} request=id-7",
+        "  | Traceback (most recent call last):",
+        '  |   File "a.py", line 1, in f',
+        "  | ValueError: odd",
+    ]
+    (name,) = {"traceback", "output"} & {item.name for item in fields(event)}
+    assert json.loads(JsonFormatter().format(record))[name] == TRACEBACK
+
+
+def test_a_single_line_of_output_stays_in_the_line_of_its_event() -> None:
+    assert formatted_event(WorkerNotStarted("image", "exit code 1", "no room\n")) == (
+        "WARNING WorkerNotStarted pool='image' cause='exit code 1' output='no room\\n'"
+    )
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x1b[31m", "\u2028", "\ud800", "\x85"])
+def test_nothing_in_a_traceback_can_be_taken_for_a_line_of_the_log(end: str) -> None:
+    forged = f"Traceback\nodd{end}2026-01-01 ERROR iiif_server forged"
+    first, *rest = formatted_event(JobFailed("image", "render", "odd", forged)).split("\n")
+    assert "forged" not in first
+    assert "forged" in "".join(rest)
+    for line in rest:
+        assert line.startswith("  | ")
+        assert line.isprintable()
+
+
+def test_of_a_long_traceback_the_end_is_logged() -> None:
+    long = "\n".join(f"frame {number}" for number in range(100_000))
+    text = formatted_event(JobFailed("image", "render", "odd", long))
+    assert text.endswith("\n  | frame 99999")
+    assert len(text) < 20_000
 
 
 class Made(StrEnum):
