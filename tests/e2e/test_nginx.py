@@ -115,6 +115,16 @@ def shown(answer: httpx.Response) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name not in own}
 
 
+def assert_root_is_found_without_its_slash(site: Behind) -> None:
+    """That whoever leaves out the slash gets to the front page: nginx itself redirects there."""
+    redirect = site.get("/iiif")
+    assert redirect.status_code == 301
+    assert redirect.headers["location"] in {f"{site.url}/iiif/", "/iiif/"}
+    page = site.get("/iiif/")
+    assert page.status_code == 200
+    assert page.headers["content-type"].startswith("text/html")
+
+
 @pytest.fixture(scope="module")
 def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     """Nginx keeps answers."""
@@ -171,6 +181,9 @@ class TestProxyCache:
     @pytest.fixture
     def site(self, keeping: Behind) -> Behind:
         return keeping
+
+    def test_the_root_is_found_without_its_slash(self, site: Behind) -> None:
+        assert_root_is_found_without_its_slash(site)
 
     def test_addresses_have_the_prefix(self, site: Behind) -> None:
         document = site.get("/iiif/pictures:a.jpg/info.json").json()
@@ -275,6 +288,9 @@ class TestAccel:
         )
         assert redirect.headers["x-accel-redirect"].startswith("/_derivatives/")
         assert not redirect.content
+
+    def test_the_root_is_found_without_its_slash(self, site: Behind) -> None:
+        assert_root_is_found_without_its_slash(site)
 
     def test_conditions_and_heads_are_the_servers_matter(self, site: Behind) -> None:
         first = site.get(SMALL)

@@ -105,8 +105,11 @@ def mounted(scope: Scope, root_path: str) -> Scope:
     """A scope whose paths begin with `root_path`.
 
     Below a `root_path` that ends with `/iiif`, the paths of the versions, as `/iiif/3`, begin with
-    its end, and are routed like that; `root_path_of` returns all of it.
+    its end, and are routed like that; `root_path_of` returns all of it. `root_path` without a slash
+    behind it is routed to the front page, which redirects.
     """
+    if scope.get("path") == root_path:
+        return {**scope, "path": f"{root_path}/", "root_path": root_path, _ROOT: root_path}
     above = root_path.removesuffix(_COMMON)
     within = root_path
     if above != root_path:

@@ -65,6 +65,10 @@ async def front(
     open_: Annotated[str | None, Query(alias="open")] = None,
 ) -> Response:
     """What this server shows; or the folder of it, or the image, that is asked for."""
+    if not written_path(request.scope).endswith("/"):  # links of pages are relative
+        query = f"?{request.url.query}" if request.url.query else ""
+        location = f"{provided.addressing.base(request)}/{query}"
+        return Response(status_code=307, headers={"Location": location})
     if open_ is not None:
         return await for_people(request, provided, lambda: _opening(request, provided, open_))
     if folder is not None:

@@ -252,6 +252,37 @@ async def test_a_configured_base_url_is_the_only_one(
 # --- below a root_path that ends with /iiif -------------------------------------------------------
 
 
+@pytest.mark.parametrize("root", ["/iiif", "/images/iiif", "/images"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_root_path_without_a_slash_leads_to_the_front_page(
+    tmp_path_factory: pytest.TempPathFactory, root: str, method: str
+) -> None:
+    async with serving(tmp_path_factory, root_path=root) as server:
+        for query in ("", "?folder=disk", "?open=a%2Fb%26c"):
+            redirect = await server.get_raw(f"{root}{query}".encode(), method=method)
+            assert redirect.status_code == 307
+            assert redirect.headers["location"] == f"http://test{root}/{query}"
+        front = await server.get_raw(f"{root}/".encode(), method=method)
+        assert front.status_code == 200
+        for other in (f"{root}x", root[:-1], f"{root}//", f"{root}/disk"):
+            assert (await server.get_raw(other.encode(), method=method)).status_code in {400, 404}
+
+
+async def test_behind_a_proxy_the_front_page_is_found_at_its_public_address(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    trusted = (IPv4Network("127.0.0.1"),)
+    headers = [
+        (b"host", b"test"),
+        (b"x-forwarded-prefix", b"/outer"),
+        (b"x-forwarded-proto", b"https"),
+    ]
+    async with serving(tmp_path_factory, root_path="/iiif", trusted_proxies=trusted) as server:
+        redirect = await server.get_raw(b"/iiif", headers)
+        assert redirect.headers["location"] == "https://test/outer/"
+        assert (await server.get_raw(b"/iiif", [(b"host", b"not a host")])).status_code == 400
+
+
 BELOW = [
     # settings, headers, what the base of the identifiers is in public
     ({"root_path": "/iiif"}, [], "http://test"),
