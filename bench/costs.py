@@ -17,21 +17,24 @@ from PIL import Image
 
 from bench import memory
 from bench.images import pixels
-from iiif_server.image_api.formats import parse_format
-from iiif_server.image_api.geometry import Limits, square
-from iiif_server.image_api.quality import parse_quality
-from iiif_server.image_api.region import parse_region
-from iiif_server.image_api.request import ImageFacts, ImageRequest
-from iiif_server.image_api.rotation import parse_rotation
-from iiif_server.image_api.size import parse_size
-from iiif_server.image_api.versions import V3
-from iiif_server.imaging import jpegtran
-from iiif_server.imaging.build import BuildPlan, part_of
-from iiif_server.imaging.cost import Cost, cost_of_build, cost_of_render
-from iiif_server.imaging.header import Colour, probe
-from iiif_server.imaging.local_file import LocalFile
-from iiif_server.imaging.options import EncodingOptions
-from iiif_server.imaging.plan import (
+from iiif_server.codecs import jpegtran
+from iiif_server.codecs.jobs import build_part, prepare_process, render
+from iiif_server.codecs.probe import probe
+from iiif_server.iiif.formats import parse_format
+from iiif_server.iiif.geometry import Limits, square
+from iiif_server.iiif.quality import parse_quality
+from iiif_server.iiif.region import parse_region
+from iiif_server.iiif.request import ImageFacts, ImageRequest
+from iiif_server.iiif.rotation import parse_rotation
+from iiif_server.iiif.size import parse_size
+from iiif_server.iiif.versions import V3
+from iiif_server.plan.build_plan import BuildPlan, part_of
+from iiif_server.plan.cost import Cost, cost_of_build, cost_of_render
+from iiif_server.plan.encoding import EncodingOptions
+from iiif_server.plan.grid import Grid, Part
+from iiif_server.plan.header import Colour
+from iiif_server.plan.local_file import LocalFile
+from iiif_server.plan.render_plan import (
     Level,
     RenderPlan,
     Work,
@@ -40,8 +43,6 @@ from iiif_server.imaging.plan import (
     tile_profile,
     work_on_level,
 )
-from iiif_server.imaging.pyramid import Grid, Part
-from iiif_server.imaging.render import build_part, prepare_process, render
 
 _MB = 1_000_000
 _TWICE = 2

@@ -4,9 +4,10 @@ import os
 
 import pytest
 
-from iiif_server.imaging import jpegtran, libturbojpeg, turbojpeg
+from iiif_server.codecs import jpegtran, libturbojpeg, turbojpeg
+from iiif_server.plan.jobs import TURBOJPEG_AUTO
 
-libturbojpeg.use(os.environ.get("IIIF_WORKERS__TURBOJPEG", libturbojpeg.AUTO))
+libturbojpeg.use(os.environ.get("IIIF_WORKERS__TURBOJPEG", TURBOJPEG_AUTO))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -7,13 +7,16 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from iiif_server.context import open_context
-from iiif_server.image_api.versions import V2, V3
-from iiif_server.routes import admin, measures, operations, pages, presentation, problems
-from iiif_server.routes.front import Front
-from iiif_server.routes.hot import AtHand, Hot
+from iiif_server.composition import open_context
+from iiif_server.iiif.versions import V2, V3
+from iiif_server.routes import admin, operations, pages, presentation
 from iiif_server.routes.image_api import base_uri_router, image_api_router
-from iiif_server.routes.shortcut import Shortcut
+from iiif_server.routes.metrics import PATH as METRICS_PATH
+from iiif_server.routes.metrics import metrics_router, scraping
+from iiif_server.server import problems
+from iiif_server.server.edge import Front
+from iiif_server.server.fast_path import AtHand, Hot
+from iiif_server.server.shortcut import Shortcut
 from iiif_server.settings import Settings, load_settings
 from iiif_server.sources.guard import check_guard
 from iiif_server.telemetry.events import Observer
@@ -108,10 +111,10 @@ def create_app(
     if chosen.admin.token is not None:
         administrative.append(admin.PREFIX)
         app.include_router(admin.admin_router())
-    allowed = measures.scraping(chosen.metrics, chosen.admin.token)
+    allowed = scraping(chosen.metrics, chosen.admin.token)
     if allowed.possible:
-        administrative.append(measures.PATH)
-        app.include_router(measures.metrics_router(allowed))
+        administrative.append(METRICS_PATH)
+        app.include_router(metrics_router(allowed))
     app.include_router(presentation.documents_router())
     for version, prefix in ((V3, V3.path), (V2, V2.path), (V3, "")):
         app.include_router(presentation.presentation_router(version, prefix))

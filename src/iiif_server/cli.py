@@ -49,7 +49,7 @@ def serve(
 
     On SIGHUP the settings are read again.
     """
-    from iiif_server import serving, supervision  # noqa: PLC0415
+    from iiif_server.commands import serve, supervision  # noqa: PLC0415
     from iiif_server.errors import ConfigurationError  # noqa: PLC0415
 
     if workers is not None:
@@ -60,12 +60,12 @@ def serve(
         sockets = supervision.bind(host, port, settings.http_processes)
     except ConfigurationError as error:
         _fail(str(error))
-    serving.warn(_loaded(config))
+    serve.warn(_loaded(config))
     for line in _addresses(settings, host, sockets[0].getsockname()[1]):
         click.echo(line)
     if len(sockets) > 1:
-        sys.exit(serving.supervise(sockets, config, settings, sample=sample))
-    serving.run(sockets[0], lambda: _settings_to_serve(config, sample=sample))
+        sys.exit(serve.supervise(sockets, config, settings, sample=sample))
+    serve.run(sockets[0], lambda: _settings_to_serve(config, sample=sample))
 
 
 @main.command(hidden=True)
@@ -78,13 +78,13 @@ def serve_share(
     config: Path | None, share: str, descriptor: int, supervisor: int, *, sample: bool
 ) -> None:
     """Serve as one of several processes (number/of) on an open socket, for a supervisor's id."""
-    from iiif_server import serving, supervision  # noqa: PLC0415
+    from iiif_server.commands import serve, supervision  # noqa: PLC0415
     from iiif_server.errors import ConfigurationError  # noqa: PLC0415
 
     supervision.become_supervised(supervisor)
     number, _, of = share.partition("/")
     try:
-        serving.run(
+        serve.run(
             socket.socket(fileno=descriptor),
             lambda: _settings_to_serve(config, sample=sample),
             int(number),
@@ -102,7 +102,7 @@ def check(config: Path | None) -> None:
 
     Exits with 1 if there is a problem. Changes nothing: missing folders are not created.
     """
-    from iiif_server.diagnosis import diagnose  # noqa: PLC0415
+    from iiif_server.commands.check import diagnose  # noqa: PLC0415
 
     findings = diagnose(_loaded(config))
     for finding in findings:
@@ -116,7 +116,7 @@ def check(config: Path | None) -> None:
 @main.command()
 def settings() -> None:
     """Print the reference of all settings, in Markdown."""
-    from iiif_server.reference import settings_page  # noqa: PLC0415
+    from iiif_server.commands.settings_page import settings_page  # noqa: PLC0415
 
     click.echo(settings_page(), nl=False)
 
@@ -138,7 +138,7 @@ def prepare(
 
     What is there already is left alone, so that an interrupted run can be repeated.
     """
-    from iiif_server import preparing  # noqa: PLC0415
+    from iiif_server.commands import prepare  # noqa: PLC0415
     from iiif_server.errors import IiifServerError  # noqa: PLC0415
 
     if sum((type_ is not None, listed is not None, bool(identifiers))) != 1:
@@ -146,7 +146,7 @@ def prepare(
     written = [*(listed or ()), *identifiers]
     try:
         summary = asyncio.run(
-            preparing.prepare(
+            prepare.prepare(
                 _settings(config),
                 type_,
                 written,
@@ -203,9 +203,9 @@ def export(
 
     What is there and whole is left alone, so that an interrupted run can be repeated.
     """
-    from iiif_server import exporting  # noqa: PLC0415
+    from iiif_server.commands import export  # noqa: PLC0415
     from iiif_server.errors import IiifServerError  # noqa: PLC0415
-    from iiif_server.image_api.versions import V2, V3  # noqa: PLC0415
+    from iiif_server.iiif.versions import V2, V3  # noqa: PLC0415
 
     if sum((type_ is not None, listed is not None, bool(identifiers))) != 1:
         raise click.UsageError("Give identifiers, or --identifiers FILE, or --type NAME.")
@@ -213,11 +213,11 @@ def export(
     base = base_url or settings.base_url
     if base is None or not base.startswith(("http://", "https://")):
         _fail("Say where the folder will be found: --base-url https://images.example.org/static")
-    target = exporting.Target(folder, base.rstrip("/"), V2 if version == V2.number else V3)
+    target = export.Target(folder, base.rstrip("/"), V2 if version == V2.number else V3)
     written = [*(listed or ()), *identifiers]
     try:
         summary = asyncio.run(
-            exporting.export(settings, type_, written, target, _progress, signed=include_signed)
+            export.export(settings, type_, written, target, _progress, signed=include_signed)
         )
     except IiifServerError as error:
         _fail(str(error))
@@ -268,9 +268,9 @@ def pyramid(
     named like its image, with the suffix .tif. Of the settings, only the limits are used. Images
     that fail are reported; the others are written, and the exit status is 1.
     """
-    from iiif_server.conversion import write_pyramid  # noqa: PLC0415
+    from iiif_server.codecs.pyramid_tiff import PyramidForm  # noqa: PLC0415
+    from iiif_server.commands.pyramid import write_pyramid  # noqa: PLC0415
     from iiif_server.errors import IiifServerError  # noqa: PLC0415
-    from iiif_server.imaging.pyramid_tiff import PyramidForm  # noqa: PLC0415
 
     if tile_size % 16:
         raise click.BadParameter("must be a multiple of 16", param_hint="--tile-size")
@@ -343,13 +343,13 @@ def sign(
     The URL is that of info.json, and its signature holds for all requests of a viewer; with
     --request it is that of one image request.
     """
-    from iiif_server.diagnosis import doubts_about_signing  # noqa: PLC0415
+    from iiif_server.commands.check import doubts_about_signing  # noqa: PLC0415
     from iiif_server.errors import IiifServerError  # noqa: PLC0415
-    from iiif_server.image_api.identifier import parse_identifier  # noqa: PLC0415
-    from iiif_server.image_api.request import parse_whole_request  # noqa: PLC0415
-    from iiif_server.image_api.versions import V2, V3  # noqa: PLC0415
-    from iiif_server.routes.addresses import with_version  # noqa: PLC0415
-    from iiif_server.routes.signing import ExactRequest, Signatures  # noqa: PLC0415
+    from iiif_server.iiif.identifier import parse_identifier  # noqa: PLC0415
+    from iiif_server.iiif.request import parse_whole_request  # noqa: PLC0415
+    from iiif_server.iiif.versions import V2, V3  # noqa: PLC0415
+    from iiif_server.server.addresses import with_version  # noqa: PLC0415
+    from iiif_server.server.signing import ExactRequest, Signatures  # noqa: PLC0415
 
     lifetime = _whole_seconds(expires_in, "--expires-in")
     settings = _settings(config)
@@ -395,9 +395,9 @@ def migrate(source: Path, target: Path | None, kind: str | None, *, force: bool)
     It may be that of the Natural History Museum's servers, Cantaloupe's or Loris's. What has no
     equivalent is listed, and which addresses would differ.
     """
+    from iiif_server.commands.migrate import moving  # noqa: PLC0415
+    from iiif_server.commands.migrate.moves import Kind  # noqa: PLC0415
     from iiif_server.errors import ConfigurationError  # noqa: PLC0415
-    from iiif_server.migrating import moving  # noqa: PLC0415
-    from iiif_server.migrating.moves import Kind  # noqa: PLC0415
 
     try:
         moved = moving.migrate(source, Kind(kind) if kind else None)
@@ -423,7 +423,7 @@ def cache() -> None:
 @_config
 def stats(config: Path | None) -> None:
     """Say how much is stored, and how much may be."""
-    from iiif_server.context import open_store  # noqa: PLC0415
+    from iiif_server.composition import open_store  # noqa: PLC0415
 
     settings = _settings(config)
     files, size = open_store(settings, lambda _: None).usage()
@@ -437,10 +437,10 @@ def stats(config: Path | None) -> None:
 @click.option("--identifier", help="Remove what was made of this original only (type:name).")
 def purge(config: Path | None, identifier: str | None) -> None:
     """Remove derivatives. Originals stay; what is asked for again is made again."""
-    from iiif_server.context import open_store  # noqa: PLC0415
+    from iiif_server.composition import open_store  # noqa: PLC0415
     from iiif_server.errors import IiifServerError  # noqa: PLC0415
-    from iiif_server.image_api.identifier import parse_identifier  # noqa: PLC0415
-    from iiif_server.pipeline.keys import group_of  # noqa: PLC0415
+    from iiif_server.iiif.identifier import parse_identifier  # noqa: PLC0415
+    from iiif_server.images.keys import group_of  # noqa: PLC0415
 
     settings = _settings(config)
     store = open_store(settings, lambda _: None)
@@ -490,8 +490,8 @@ def _settings_to_serve(config: Path | None, *, sample: bool) -> "Settings":
 
 def _with_sample(settings: "Settings") -> "Settings":
     """The settings with a type of one large image besides, which is made if it is not there yet."""
+    from iiif_server.commands.sample import write_sample  # noqa: PLC0415
     from iiif_server.errors import ConfigurationError  # noqa: PLC0415
-    from iiif_server.sample import write_sample  # noqa: PLC0415
     from iiif_server.sources.registry import type_options  # noqa: PLC0415
 
     options = settings.types.get(SAMPLE_TYPE) or type_options({"source": "disk"})

@@ -198,6 +198,14 @@ class TooMuchMemoryError(RenderFailedError):
     """Making the image takes more memory than one worker is given."""
 
 
+def too_much_memory() -> TooMuchMemoryError:
+    """The refusal for lack of memory: each worker is given so much, now and later."""
+    return TooMuchMemoryError(
+        "Making this image takes more memory than the server gives to one; "
+        "ask for a smaller one, or a part of it."
+    )
+
+
 class OutOfRoomError(RenderFailedError):
     """The machine has not the memory or the disk for the image now; it may have later."""
 

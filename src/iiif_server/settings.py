@@ -24,17 +24,17 @@ from iiif_server.configuration.problems import nearest
 from iiif_server.configuration.sources import ContentSource, build
 from iiif_server.configuration.variables import CONFIG, NESTED, PREFIX
 from iiif_server.errors import ConfigurationError
-from iiif_server.image_api.identifier import TYPE_PATTERN
-from iiif_server.imaging.options import EncodingOptions
+from iiif_server.iiif.identifier import TYPE_PATTERN
+from iiif_server.images.limits import LimitsOptions
+from iiif_server.images.pyramids import PyramidOptions
 from iiif_server.options import ConflictError, Expects, OptionsModel, UrlPath
 from iiif_server.pages.options import PagesOptions
-from iiif_server.pipeline.limits import LimitsOptions
-from iiif_server.pipeline.pyramids import PyramidOptions
-from iiif_server.presentation.options import PresentationOptions
-from iiif_server.routes.credentials import AdminOptions
-from iiif_server.routes.delivery import DeliveryOptions
-from iiif_server.routes.measures import MetricsOptions
-from iiif_server.routes.signing import SigningOptions
+from iiif_server.pages.presentation_options import PresentationOptions
+from iiif_server.plan.encoding import EncodingOptions
+from iiif_server.routes.metrics import MetricsOptions
+from iiif_server.server.credentials import AdminOptions
+from iiif_server.server.delivery import DeliveryOptions
+from iiif_server.server.signing import SigningOptions
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import FetchOptions
 from iiif_server.sources.networks import Networks

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from e2e.browsers import running_browser, visiting
-from iiif_server.sample import write_sample
+from iiif_server.commands.sample import write_sample
 from support.apps import running_process
 
 TARGET = Path(__file__).parents[2] / "docs" / "images" / "viewer.png"

@@ -14,9 +14,9 @@ from PIL import Image
 from playwright.sync_api import Page, Response, expect
 
 from e2e.browsers import Visit, Visitor
-from iiif_server.image_api.identifier import Identifier
-from iiif_server.routes.signing import Signatures
-from iiif_server.sample import write_sample
+from iiif_server.commands.sample import write_sample
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.server.signing import Signatures
 from support.servers import Server, running_server
 
 WIDTH, HEIGHT = 4800, 3600

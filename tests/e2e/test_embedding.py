@@ -11,7 +11,7 @@ from playwright.sync_api import Frame, Page, expect
 
 from e2e.browsers import Visitor
 from e2e.static import serving
-from iiif_server.sample import write_sample
+from iiif_server.commands.sample import write_sample
 from support.servers import Server, running_server
 
 NAMES = ["atlas.jpg", "<img src=x onerror=alert(1)> & \"'<.jpg", "box 1/</script>.jpg"]

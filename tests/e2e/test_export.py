@@ -14,8 +14,8 @@ import pytest
 from e2e.browsers import Visitor
 from e2e.replay import tiles_of
 from e2e.static import serving
-from iiif_server.image_api.identifier import Identifier
-from iiif_server.image_api.static import folder_of
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.iiif.static import folder_of
 from support.apps import picture
 from support.servers import Server
 

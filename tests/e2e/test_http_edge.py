@@ -13,8 +13,8 @@ import httpx
 import pytest
 from PIL import Image
 
-from iiif_server.image_api.identifier import Identifier
-from iiif_server.routes.signing import Signatures
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.server.signing import Signatures
 from support.servers import Server, running_server
 
 pytestmark = pytest.mark.e2e

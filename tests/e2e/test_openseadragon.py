@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from e2e.replay import tiles_of
-from iiif_server.image_api.identifier import Identifier
-from iiif_server.routes.signing import Signatures
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.server.signing import Signatures
 from support.servers import Server, running_server
 
 AWKWARD_SIZES = [

@@ -16,18 +16,20 @@ from starlette.requests import Request
 from starlette.routing import Match
 
 from iiif_server.app import create_app
+from iiif_server.codecs.probe import probe
 from iiif_server.errors import (
     NotFoundError,
     OriginalRefusedError,
     RequestRefusedError,
 )
-from iiif_server.image_api.geometry import Dimensions, Limits, square
-from iiif_server.image_api.identifier import parse_identifier
-from iiif_server.image_api.request import ImageFacts
-from iiif_server.imaging.header import ImageHeader, probe
-from iiif_server.imaging.pyramid import Grid, OpenPart, Tile, write_part
-from iiif_server.routes.addresses import written_identifier
+from iiif_server.formats.pyramid_file import OpenPart, write_part
+from iiif_server.iiif.geometry import Dimensions, Limits, square
+from iiif_server.iiif.identifier import parse_identifier
+from iiif_server.iiif.request import ImageFacts
+from iiif_server.plan.grid import Grid, Tile
+from iiif_server.plan.header import ImageHeader
 from iiif_server.routes.parameters import ImageParametersV2, ImageParametersV3
+from iiif_server.server.addresses import written_identifier
 from iiif_server.settings import Settings
 from support import pictures
 from support.pictures import PICTURES, photograph

@@ -15,8 +15,8 @@ from PIL import Image
 
 from iiif_server.errors import ConfigurationError
 from iiif_server.telemetry.events import Rendered, WorkerRenewed
-from iiif_server.workers.confinement import available
 from iiif_server.workers.options import WorkerOptions
+from iiif_server.workers.sandbox.confinement import available
 from support.apps import opened, picture, running_app, settings_below
 from support.pictures import photograph
 
@@ -112,7 +112,7 @@ SCRIPT = """
     import asyncio, os, sys
     from pathlib import Path
     from support import escapes
-    from iiif_server.context import open_context
+    from iiif_server.composition import open_context
     from iiif_server.settings import Settings
 
     async def ask():

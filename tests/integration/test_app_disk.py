@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iiif_server.context import open_store
-from iiif_server.imaging.pyramid import Part
+from iiif_server.composition import open_store
+from iiif_server.plan.grid import Part
 from iiif_server.telemetry.events import (
     EntryDropped,
     PyramidFailed,
@@ -228,7 +228,7 @@ async def test_a_store_too_small_for_what_is_looked_at_does_not_build_for_ever(
     """Each part pushes out the one before; after a few times tiles are made one by one."""
     settings = small(tmp_path, cache={"max_files": 1, "low_water": 0.99})
     # Parts that were removed are noticed with each request, and not once a second.
-    monkeypatch.setattr("iiif_server.pipeline.pyramids._LOOK_AFTER", 0.0)
+    monkeypatch.setattr("iiif_server.images.pyramids._LOOK_AFTER", 0.0)
     async with running_app(settings) as server:
         names = ["a.jpg", "b.jpg", "c.jpg"]
         for name in names:

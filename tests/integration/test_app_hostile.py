@@ -13,7 +13,7 @@ import pytest_asyncio
 from PIL import Image
 
 from iiif_server.errors import OriginalChangedError
-from iiif_server.imaging.local_file import LocalFile
+from iiif_server.plan.local_file import LocalFile
 from iiif_server.telemetry.events import Event, WorkerReplaced
 from iiif_server.workers.pool import Setup, WorkerPool
 from support import hostile, jobs, pictures

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from iiif_server.imaging.pyramid import Part
-from iiif_server.pipeline import pyramids as pipeline
+from iiif_server.images import pyramids as pipeline
+from iiif_server.plan.grid import Part
 from iiif_server.telemetry.events import EntryDropped, Evicted, Rendered, WorkerReplaced
 from support import jobs, pictures
 from support.apps import (

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from iiif_server.cli import main
+from iiif_server.codecs import libturbojpeg
 from iiif_server.errors import ConfigurationError
-from iiif_server.imaging import libturbojpeg
 from support import pictures
 from support.apps import running_app, settings_below
 

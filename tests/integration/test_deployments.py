@@ -18,8 +18,8 @@ from click import Command
 
 from iiif_server.app import create_app
 from iiif_server.cli import main
-from iiif_server.routes.addresses import Addressing
-from iiif_server.routes.forwarded import NAMES as FORWARDED_NAMES
+from iiif_server.server.addresses import Addressing
+from iiif_server.server.proxies import NAMES as FORWARDED_NAMES
 from iiif_server.settings import ENV_PREFIX, Settings
 from iiif_server.telemetry.metrics import Metrics
 from support.charts import Chart

@@ -12,15 +12,15 @@ from urllib.parse import quote
 import pytest
 from click.testing import CliRunner, Result
 
-from iiif_server import exporting
 from iiif_server.cli import main
+from iiif_server.codecs.probe import probe
+from iiif_server.commands import export as exporting
 from iiif_server.errors import ConfigurationError
-from iiif_server.image_api.geometry import Limits, square
-from iiif_server.image_api.identifier import parse_identifier
-from iiif_server.image_api.information import Service
-from iiif_server.image_api.static import StaticImage, folder_of
-from iiif_server.image_api.versions import V3
-from iiif_server.imaging.header import probe
+from iiif_server.iiif.geometry import Limits, square
+from iiif_server.iiif.identifier import parse_identifier
+from iiif_server.iiif.information import Service
+from iiif_server.iiif.static import StaticImage, folder_of
+from iiif_server.iiif.versions import V3
 from iiif_server.settings import load_settings
 from support.apps import picture, running_app
 from support.pages import bundle

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from iiif_server.cli import main
-from iiif_server.migrating import moving
+from iiif_server.commands.migrate import moving
 from iiif_server.settings import load_settings
 from support.apps import opened, picture, running_app
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iiif_server.image_api.geometry import (
+from iiif_server.iiif.geometry import (
     Dimensions,
     Limits,
     offered_sizes,

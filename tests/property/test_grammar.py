@@ -7,9 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iiif_server.errors import MalformedParameterError, UnsupportedFormatError
-from iiif_server.image_api.formats import Format, parse_format
-from iiif_server.image_api.quality import Quality, parse_quality
-from iiif_server.image_api.region import (
+from iiif_server.iiif.formats import Format, parse_format
+from iiif_server.iiif.quality import Quality, parse_quality
+from iiif_server.iiif.region import (
     FullRegion,
     PercentRegion,
     PixelRegion,
@@ -17,8 +17,8 @@ from iiif_server.image_api.region import (
     SquareRegion,
     parse_region,
 )
-from iiif_server.image_api.rotation import Rotation, parse_rotation
-from iiif_server.image_api.size import (
+from iiif_server.iiif.rotation import Rotation, parse_rotation
+from iiif_server.iiif.size import (
     ConfinedSize,
     ExactSize,
     HeightSize,
@@ -29,7 +29,7 @@ from iiif_server.image_api.size import (
     parse_size,
     size_text,
 )
-from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 
 pixels = st.integers(0, 999_999_999)
 extents = st.integers(1, 999_999_999)

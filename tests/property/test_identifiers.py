@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iiif_server.errors import MalformedIdentifierError, UnknownTypeError
-from iiif_server.image_api.identifier import TYPE_PATTERN, Identifier, parse_identifier
+from iiif_server.iiif.identifier import TYPE_PATTERN, Identifier, parse_identifier
 
 types = st.from_regex(re.compile(TYPE_PATTERN, re.ASCII), fullmatch=True)
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200)

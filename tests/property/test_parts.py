@@ -7,8 +7,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iiif_server.image_api.geometry import Dimensions, square
-from iiif_server.imaging.pyramid import Grid, OpenPart, Tile, write_part
+from iiif_server.formats.pyramid_file import OpenPart, write_part
+from iiif_server.iiif.geometry import Dimensions, square
+from iiif_server.plan.grid import Grid, Tile
 
 GRID = Grid(Dimensions(300, 200), square(128))
 TILES = {

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from iiif_server.image_api.formats import Format
-from iiif_server.image_api.geometry import Box, Dimensions, Limits, square
-from iiif_server.image_api.quality import Quality
-from iiif_server.image_api.region import parse_region
-from iiif_server.image_api.request import ImageFacts, ImageRequest, Rendition
-from iiif_server.image_api.rotation import parse_rotation
-from iiif_server.image_api.size import parse_size
-from iiif_server.image_api.versions import V3
-from iiif_server.imaging.pyramid import Grid, Tile
+from iiif_server.iiif.formats import Format
+from iiif_server.iiif.geometry import Box, Dimensions, Limits, square
+from iiif_server.iiif.quality import Quality
+from iiif_server.iiif.region import parse_region
+from iiif_server.iiif.request import ImageFacts, ImageRequest, Rendition
+from iiif_server.iiif.rotation import parse_rotation
+from iiif_server.iiif.size import parse_size
+from iiif_server.iiif.versions import V3
+from iiif_server.plan.grid import Grid, Tile
 
 images = st.builds(Dimensions, st.integers(1, 40_000), st.integers(1, 40_000))
 tile_sizes = st.sampled_from([128, 256, 512, 1024, 4096]) | st.integers(1, 1000)

@@ -10,19 +10,14 @@ from hypothesis import example, given, reject
 from hypothesis import strategies as st
 
 from iiif_server.errors import MalformedParameterError, OutOfBoundsError, SizeRefusedError
-from iiif_server.image_api.formats import parse_format
-from iiif_server.image_api.geometry import Dimensions, Limits
-from iiif_server.image_api.quality import parse_quality
-from iiif_server.image_api.region import parse_region
-from iiif_server.image_api.request import (
-    ImageFacts,
-    ImageRequest,
-    Rendition,
-    canonical_parameters,
-)
-from iiif_server.image_api.rotation import parse_rotation
-from iiif_server.image_api.size import MaxSize, parse_size, resolve_size
-from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.iiif.formats import parse_format
+from iiif_server.iiif.geometry import Dimensions, Limits
+from iiif_server.iiif.quality import parse_quality
+from iiif_server.iiif.region import parse_region
+from iiif_server.iiif.request import ImageFacts, ImageRequest, Rendition, canonical_parameters
+from iiif_server.iiif.rotation import parse_rotation
+from iiif_server.iiif.size import MaxSize, parse_size, resolve_size
+from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 
 VERSIONS = pytest.mark.parametrize("version", [V2, V3], ids=["2.1", "3.0"])
 

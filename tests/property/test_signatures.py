@@ -8,8 +8,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from iiif_server.errors import IiifServerError, SignatureRefusedError
-from iiif_server.image_api.identifier import Identifier, parse_identifier
-from iiif_server.routes.signing import ExactRequest, Grant, Signatures, split, without_signatures
+from iiif_server.iiif.identifier import Identifier, parse_identifier
+from iiif_server.server.signing import ExactRequest, Grant, Signatures, split, without_signatures
 
 NOW = 1_767_225_600
 SIGNATURES = Signatures([b"a key of these tests, in 32 bytes"], lambda: NOW)

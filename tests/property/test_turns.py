@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iiif_server.image_api.geometry import Box, Dimensions
-from iiif_server.imaging.turns import UPRIGHT, Turn
+from iiif_server.iiif.geometry import Box, Dimensions
+from iiif_server.plan.orientation import UPRIGHT, Turn
 
 turns = st.builds(Turn, st.booleans(), st.integers(0, 3))
 

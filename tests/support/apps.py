@@ -20,9 +20,9 @@ from fastapi import FastAPI
 from PIL import Image
 
 from iiif_server.app import create_app
-from iiif_server.imaging import jpegtran
-from iiif_server.pipeline.originals import SECONDS_TRUSTED
-from iiif_server.routes.services import Services
+from iiif_server.codecs import jpegtran
+from iiif_server.images.originals import SECONDS_TRUSTED
+from iiif_server.server.services import Services
 from iiif_server.settings import Settings
 from iiif_server.sources.fetching import FetchOptions
 from iiif_server.telemetry.events import Event

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from iiif_server.imaging.build import BuildPlan
-from iiif_server.imaging.pyramid import Part
-from iiif_server.imaging.render import build_part
+from iiif_server.codecs.jobs import build_part
+from iiif_server.plan.build_plan import BuildPlan
+from iiif_server.plan.grid import Part
 from support.apps import Server
 
 

@@ -8,15 +8,16 @@ from typing import Any
 
 import pyvips
 
-from iiif_server.imaging.libturbojpeg import OFF, library_report
-from iiif_server.imaging.render import prepare_process
+from iiif_server.codecs.jobs import prepare_process
+from iiif_server.codecs.libturbojpeg import library_report
+from iiif_server.plan.jobs import TURBOJPEG_OFF
 
 
 def growth(function: Callable[[Any], Any], argument: Any) -> int:
     """Bytes by which the peak of a fresh worker process rises over one job."""
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
-    chosen = library_report().path or OFF
+    chosen = library_report().path or TURBOJPEG_OFF
     process = context.Process(target=_work, args=(theirs, chosen, function, argument))
     process.start()
     theirs.close()

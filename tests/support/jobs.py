@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from iiif_server import errors
+from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.errors import NotKeptError
-from iiif_server.imaging.local_file import LocalFile
-from iiif_server.imaging.originals import OpenOriginal
+from iiif_server.plan.local_file import LocalFile
 
 
 class OddError(Exception):

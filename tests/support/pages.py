@@ -4,7 +4,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
-from iiif_server.image_api.formats import Format
+from iiif_server.iiif.formats import Format
 from iiif_server.pages.files import PageFiles
 from iiif_server.pages.rendering import Pages
 from support.apps import Server

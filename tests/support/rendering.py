@@ -9,25 +9,21 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from iiif_server.image_api.formats import Format, parse_format
-from iiif_server.image_api.geometry import Limits
-from iiif_server.image_api.quality import parse_quality
-from iiif_server.image_api.region import parse_region
-from iiif_server.image_api.request import ImageFacts, ImageRequest
-from iiif_server.image_api.rotation import parse_rotation
-from iiif_server.image_api.size import parse_size
-from iiif_server.image_api.versions import V3
-from iiif_server.imaging import jpegtran
-from iiif_server.imaging.header import Colour, probe
-from iiif_server.imaging.local_file import LocalFile
-from iiif_server.imaging.options import EncodingOptions
-from iiif_server.imaging.plan import (
-    Engine,
-    RenderPlan,
-    choose_engine,
-    plan_work,
-)
-from iiif_server.imaging.render import render
+from iiif_server.codecs import jpegtran
+from iiif_server.codecs.jobs import render
+from iiif_server.codecs.probe import probe
+from iiif_server.iiif.formats import Format, parse_format
+from iiif_server.iiif.geometry import Limits
+from iiif_server.iiif.quality import parse_quality
+from iiif_server.iiif.region import parse_region
+from iiif_server.iiif.request import ImageFacts, ImageRequest
+from iiif_server.iiif.rotation import parse_rotation
+from iiif_server.iiif.size import parse_size
+from iiif_server.iiif.versions import V3
+from iiif_server.plan.encoding import EncodingOptions
+from iiif_server.plan.header import Colour
+from iiif_server.plan.local_file import LocalFile
+from iiif_server.plan.render_plan import Engine, RenderPlan, choose_engine, plan_work
 
 MAX_PIXELS = 100_000_000
 BEST = EncodingOptions(jpeg_quality=100, webp_quality=100, avif_quality=95, jp2_ratio=1)

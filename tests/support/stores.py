@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
-from iiif_server.cache.drafts import Draft
 from iiif_server.cache.eviction import Bounds
+from iiif_server.cache.pending_files import Draft
 from iiif_server.cache.store import Entry, EntryKey, Store
 from iiif_server.telemetry.events import Event
 

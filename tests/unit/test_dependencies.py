@@ -17,13 +17,13 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from iiif_server import listening
+from iiif_server.server import protocol
 from iiif_server.sources import fetching, guard
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NOT_IMPORTED = {
-    "httptools": "uvicorn's parser, which listening.py builds on",
+    "httptools": "uvicorn's parser, which protocol.py builds on",
     "uvloop": "uvicorn's event loop",
     "jpegtran-cffi-wheels": "has the TurboJPEG library in it",
 }
@@ -121,9 +121,9 @@ def _protocol(kind: type[HttpToolsProtocol]) -> HttpToolsProtocol:
 
 
 async def test_uvicorn_has_the_hooks_that_the_listener_overrides_and_uses() -> None:
-    tree = ast.parse(inspect.getsource(listening.Listener))
-    base, derived = _protocol(HttpToolsProtocol), _protocol(listening.Listener)
-    own = set(vars(listening.Listener)) | (set(vars(derived)) - set(vars(base)))
+    tree = ast.parse(inspect.getsource(protocol.Listener))
+    base, derived = _protocol(HttpToolsProtocol), _protocol(protocol.Listener)
+    own = set(vars(protocol.Listener)) | (set(vars(derived)) - set(vars(base)))
     used = _attributes(tree, "self") - own | _of_super(tree) - {"__init__"}
     assert {"_start_asgi_task", "limit_concurrency", "cycle", "flow", "transport"} <= used
     assert not {name for name in used if not hasattr(base, name)}
@@ -135,7 +135,7 @@ async def test_uvicorn_calls_the_hook_that_answers_directly() -> None:
 
 
 def test_uvicorn_has_the_parts_of_a_request_that_the_listener_uses() -> None:
-    tree = ast.parse(inspect.getsource(listening.Listener))
+    tree = ast.parse(inspect.getsource(protocol.Listener))
     nothing: Any = None
     parameters = inspect.signature(RequestResponseCycle).parameters
     cycle = RequestResponseCycle(**dict.fromkeys(parameters, nothing))

@@ -11,10 +11,10 @@ from pydantic import BaseModel
 from iiif_server import errors
 from iiif_server.app import create_app
 from iiif_server.cli import main
-from iiif_server.migrating.moves import Kind
-from iiif_server.reference import settings_page
+from iiif_server.commands.migrate.moves import Kind
+from iiif_server.commands.settings_page import settings_page
 from iiif_server.routes.presentation import COLLECTION, MANIFEST
-from iiif_server.routes.problems import DESCRIPTIONS, STATUS, status_of
+from iiif_server.server.problems import DESCRIPTIONS, STATUS, status_of
 from iiif_server.settings import Settings, load_settings
 from iiif_server.sources.base import TypeOptions
 
@@ -98,7 +98,7 @@ def test_tests_named_in_the_compliance_table_exist() -> None:
     page = (ROOT / "docs/compliance.md").read_text()
     for path in re.findall(r"`((?:unit|property|integration|e2e)/[\w/.]*)`", page):
         assert (ROOT / "tests" / path).exists(), path
-    for path in re.findall(r"`((?:image_api|imaging|routes|pipeline)/\w+\.py)`", page):
+    for path in re.findall(r"`((?:iiif|plan|formats|codecs|images|server|routes)/\w+\.py)`", page):
         assert (ROOT / "src/iiif_server" / path).exists(), path
 
 

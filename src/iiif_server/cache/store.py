@@ -34,12 +34,12 @@ from typing import BinaryIO
 from pydantic import Field, PositiveInt
 
 from iiif_server.cache.counts import StoreCounts
-from iiif_server.cache.drafts import Draft, checksum, locked, remove_abandoned
 from iiif_server.cache.eviction import Bounds, Candidate, Disk, is_ahead, victims
-from iiif_server.cache.refusals import Refusals
+from iiif_server.cache.pending_files import Draft, checksum, locked, remove_abandoned
 from iiif_server.cache.space import disk_of
 from iiif_server.cache.threads import LONG, StorageThreads
-from iiif_server.checksums import crc32
+from iiif_server.cache.write_backoff import Refusals
+from iiif_server.digests import crc32
 from iiif_server.errors import NotKeptError
 from iiif_server.options import OptionsModel
 from iiif_server.telemetry.events import (

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from iiif_server.imaging.header import Colour, ImageHeader, Profile
+from iiif_server.plan.header import Colour, ImageHeader, Profile
 
 _NAMED = {
     "http://creativecommons.org/publicdomain/mark/1.0/": "Public Domain Mark 1.0",

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from iiif_server.image_api.identifier import Identifier
-from iiif_server.sources.shelves import Shelf
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.sources.listings import Shelf
 
 PAGE_SIZE = 48
 """Thumbnails on a page: they fill its rows of two, three, four, six or eight."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from iiif_server.image_api.formats import Format
+from iiif_server.iiif.formats import Format
 from iiif_server.pages.facts import Fact
 from iiif_server.pages.paging import Item, Page, Place, Shown
-from iiif_server.sources.shelves import MOST_ENTRIES
+from iiif_server.sources.listings import MOST_ENTRIES
 
 STATIC_PREFIX = "/_:pages"
 """Where scripts and styles are: no type can be called `_`, so no identifier begins like this."""

@@ -10,17 +10,17 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from iiif_server.errors import MalformedIdentifierError
-from iiif_server.image_api.identifier import parse_identifier
-from iiif_server.image_api.request import ImageRequest, canonical_parameters
-from iiif_server.image_api.size import size_text
-from iiif_server.image_api.versions import V2, V3, ImageApiVersion
-from iiif_server.pipeline.purging import Names, Purge
-from iiif_server.routes.addresses import written_identifier
-from iiif_server.routes.doors import bearer, demand
+from iiif_server.iiif.identifier import parse_identifier
+from iiif_server.iiif.request import ImageRequest, canonical_parameters
+from iiif_server.iiif.size import size_text
+from iiif_server.iiif.versions import V2, V3, ImageApiVersion
+from iiif_server.images.purge import Names, Purge
 from iiif_server.routes.operations import Status, detailed
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
-from iiif_server.routes.problems import DOCUMENTED
-from iiif_server.routes.services import Services, services
+from iiif_server.server.addresses import written_identifier
+from iiif_server.server.authentication import bearer, demand
+from iiif_server.server.problems import DOCUMENTED
+from iiif_server.server.services import Services, services
 
 PREFIX = "/admin"
 

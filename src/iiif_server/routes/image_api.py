@@ -11,24 +11,25 @@ from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
 
-from iiif_server.image_api.identifier import percent_decode
-from iiif_server.image_api.information import image_information
-from iiif_server.image_api.request import (
+from iiif_server.iiif.identifier import percent_decode
+from iiif_server.iiif.information import image_information
+from iiif_server.iiif.request import (
     ImageRequest,
     canonical_parameters,
     lacks_format,
     missing_format,
 )
-from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.routes import schemas
-from iiif_server.routes.addresses import IMAGE_SEGMENTS, written_identifier
-from iiif_server.routes.answering import image_answer
-from iiif_server.routes.asked import introduce
-from iiif_server.routes.conditional import is_not_modified, validators
-from iiif_server.routes.headers import SAFE_IN_URIS, image_link, profile_link
-from iiif_server.routes.hot import offer
-from iiif_server.routes.journal import noted_of
-from iiif_server.routes.negotiation import (
+from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
+from iiif_server.server.access_log import noted_of
+from iiif_server.server.addresses import IMAGE_SEGMENTS, written_identifier
+from iiif_server.server.answering import image_answer
+from iiif_server.server.asked import introduce
+from iiif_server.server.conditions import is_not_modified, validators
+from iiif_server.server.fast_path import offer
+from iiif_server.server.headers import SAFE_IN_URIS, image_link, profile_link
+from iiif_server.server.negotiation import (
     LD_JSON,
     NEGOTIABLE,
     Representation,
@@ -36,10 +37,9 @@ from iiif_server.routes.negotiation import (
     negotiate,
     prefers_page,
 )
-from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
-from iiif_server.routes.problems import DOCUMENTED
-from iiif_server.routes.services import Permission, Services, services
-from iiif_server.routes.signing import ExactRequest
+from iiif_server.server.problems import DOCUMENTED
+from iiif_server.server.services import Permission, Services, services
+from iiif_server.server.signing import ExactRequest
 
 _INFORMATION_SEGMENTS = 1
 

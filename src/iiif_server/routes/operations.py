@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from iiif_server import __version__
-from iiif_server.imaging.libturbojpeg import LibraryReport
-from iiif_server.routes.services import Services, services
+from iiif_server.plan.jobs import LibraryReport
+from iiif_server.server.services import Services, services
 
 router = APIRouter(tags=["Operations"])
 

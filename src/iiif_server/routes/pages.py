@@ -16,22 +16,22 @@ from iiif_server.errors import (
     FolderNotFoundError,
     IiifServerError,
 )
-from iiif_server.image_api.identifier import Identifier
-from iiif_server.image_api.information import image_information
-from iiif_server.image_api.versions import V2, V3, ImageApiVersion
-from iiif_server.imaging.header import Colour
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.iiif.information import image_information
+from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.pages.facts import facts
 from iiif_server.pages.files import PageFile
 from iiif_server.pages.paging import FIRST_ROWS, Shown, page_of, parse_place, place_of
 from iiif_server.pages.rendering import STATIC_PREFIX, Viewed
-from iiif_server.routes.addresses import root_path_of, written_identifier, written_path
-from iiif_server.routes.conditional import is_not_modified
-from iiif_server.routes.headers import SAFE_IN_URIS, interactive_page
+from iiif_server.plan.header import Colour
+from iiif_server.routes.gallery_search import FOLDER_SECONDS, NO_FOLDER, folders, opening
 from iiif_server.routes.image_api import base_uri_answer
-from iiif_server.routes.opening import FOLDER_SECONDS, NO_FOLDER, folders, opening
 from iiif_server.routes.parameters import IdentifierPath
-from iiif_server.routes.problems import DOCUMENTED_PAGES, refusal
-from iiif_server.routes.services import Services, services
+from iiif_server.server.addresses import root_path_of, written_identifier, written_path
+from iiif_server.server.conditions import is_not_modified
+from iiif_server.server.headers import SAFE_IN_URIS, interactive_page
+from iiif_server.server.problems import DOCUMENTED_PAGES, refusal
+from iiif_server.server.services import Services, services
 
 Provided = Annotated[Services, Depends(services)]
 

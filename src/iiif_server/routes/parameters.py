@@ -6,14 +6,14 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, PlainValidator
 from starlette.convertors import PathConvertor, register_url_convertor
 
-from iiif_server.image_api.formats import Format, parse_format
-from iiif_server.image_api.quality import Quality, parse_quality
-from iiif_server.image_api.region import Region, parse_region
-from iiif_server.image_api.request import ImageRequest
-from iiif_server.image_api.rotation import Rotation, parse_rotation
-from iiif_server.image_api.size import Size, parse_size
-from iiif_server.image_api.versions import V2, V3
-from iiif_server.routes.signing import BASE_URI
+from iiif_server.iiif.formats import Format, parse_format
+from iiif_server.iiif.quality import Quality, parse_quality
+from iiif_server.iiif.region import Region, parse_region
+from iiif_server.iiif.request import ImageRequest
+from iiif_server.iiif.rotation import Rotation, parse_rotation
+from iiif_server.iiif.size import Size, parse_size
+from iiif_server.iiif.versions import V2, V3
+from iiif_server.server.signing import BASE_URI
 
 
 class _Identifiers(PathConvertor):

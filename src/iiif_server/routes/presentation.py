@@ -18,24 +18,24 @@ from iiif_server.errors import (
     TooManyImagesError,
     UntrustedUrlError,
 )
-from iiif_server.image_api.identifier import Identifier, percent_decode
-from iiif_server.image_api.versions import V2, V3, ImageApiVersion
+from iiif_server.iiif.collection import Reference, collection, parts
+from iiif_server.iiif.identifier import Identifier, percent_decode
+from iiif_server.iiif.manifest import MEDIA_TYPE, Picture, label_of, level_2, manifest
+from iiif_server.iiif.versions import V2, V3, ImageApiVersion
+from iiif_server.images.originals import Original
 from iiif_server.pages.paging import Place, page_of, parse_place
-from iiif_server.pipeline.originals import Original
-from iiif_server.presentation.collection import Reference, collection, parts
-from iiif_server.presentation.manifest import MEDIA_TYPE, Picture, label_of, level_2, manifest
 from iiif_server.routes import schemas
-from iiif_server.routes.addresses import written_identifier
-from iiif_server.routes.caching import strictest
-from iiif_server.routes.conditional import is_not_modified, validators
-from iiif_server.routes.headers import SAFE_IN_URIS
-from iiif_server.routes.hot import offer
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
-from iiif_server.routes.problems import DOCUMENTED, refusal
-from iiif_server.routes.services import Permission, Services, services
-from iiif_server.routes.signing import split
-from iiif_server.sources.shelves import MOST_ENTRIES
+from iiif_server.server.addresses import written_identifier
+from iiif_server.server.caching import strictest
+from iiif_server.server.conditions import is_not_modified, validators
+from iiif_server.server.fast_path import offer
+from iiif_server.server.headers import SAFE_IN_URIS
+from iiif_server.server.problems import DOCUMENTED, refusal
+from iiif_server.server.services import Permission, Services, services
+from iiif_server.server.signing import split
+from iiif_server.sources.listings import MOST_ENTRIES
 from iiif_server.sources.trusted_web import decode_url
 
 Provided = Annotated[Services, Depends(services)]

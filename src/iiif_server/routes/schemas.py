@@ -7,9 +7,9 @@ properties of their own (`[types.NAME.info]`).
 
 from typing import Any
 
-from iiif_server.image_api.formats import FACTS
-from iiif_server.image_api.versions import V2, V3, ImageApiVersion
-from iiif_server.routes.negotiation import JSON, LD_JSON
+from iiif_server.iiif.formats import FACTS
+from iiif_server.iiif.versions import V2, V3, ImageApiVersion
+from iiif_server.server.negotiation import JSON, LD_JSON
 
 Schema = dict[str, Any]
 

@@ -13,9 +13,9 @@ from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import FolderNotFoundError
 from iiif_server.options import Expects, OptionsModel
 from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.listings import Shelf
 from iiif_server.sources.opening import OpenedFile
 from iiif_server.sources.rights import checked_rights
-from iiif_server.sources.shelves import Shelf
 from iiif_server.telemetry.events import Observer
 from iiif_server.units import WholeSeconds
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from iiif_server.errors import OriginalNotFoundError
 from iiif_server.sources.base import Source, TypeOptions
+from iiif_server.sources.listings import Shelf, shelf_of
 from iiif_server.sources.opening import OpenedFile, open_in_folder, user_name
-from iiif_server.sources.shelves import Shelf, shelf_of
 from iiif_server.sources.unreadable import check_can_enter
 
 

@@ -30,8 +30,8 @@ from iiif_server.errors import (
     SourceUnavailableError,
     UnsupportedOriginalError,
 )
-from iiif_server.imaging.signatures import SIGNATURE_BYTES, recognise
 from iiif_server.options import OptionsModel
+from iiif_server.plan.original_format import SIGNATURE_BYTES, recognise
 from iiif_server.sources.guard import (
     AddressRefusedError,
     GuardedNetwork,

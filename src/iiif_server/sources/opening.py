@@ -22,7 +22,7 @@ from iiif_server.errors import (
     SourceUnavailableError,
     TooManyOpenFilesError,
 )
-from iiif_server.imaging.local_file import FileVersion, LocalFile, removed
+from iiif_server.plan.local_file import FileVersion, LocalFile, removed
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC

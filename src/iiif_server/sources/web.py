@@ -9,7 +9,7 @@ from pydantic import field_validator
 from iiif_server.errors import OriginalNotFoundError
 from iiif_server.options import Expects
 from iiif_server.sources.base import Source, Surroundings, TypeOptions
-from iiif_server.sources.keeping import KeptOriginals, Origin
+from iiif_server.sources.fetched import KeptOriginals, Origin
 from iiif_server.sources.opening import OpenedFile
 
 _PLACEHOLDER = "{name}"

@@ -1,6 +1,6 @@
 """Whether a file is whole, where nobody said how long it would be. Pure."""
 
-from iiif_server.imaging.signatures import OriginalFormat
+from iiif_server.plan.original_format import OriginalFormat
 
 END_BYTES = 64
 """How much of a file's end is looked at."""

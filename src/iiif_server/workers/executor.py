@@ -19,9 +19,9 @@ from msgspec import Raw
 
 from iiif_server.exits import exit_in_words
 from iiif_server.workers import messages
-from iiif_server.workers.confinement import Confinement, InForce
 from iiif_server.workers.environment import SIGNALS_OF_SERVER, of_worker
 from iiif_server.workers.messages import HEADER_BYTES, Answer, Call, MessageError, Ready, Start
+from iiif_server.workers.sandbox.confinement import Confinement, InForce
 
 _MODULE = "iiif_server.workers.process"
 _START_SECONDS = 60.0
@@ -71,7 +71,7 @@ def start_call(
     name = messages.name_of(function)
     encoded = tuple(Raw(messages.encode(argument)) for argument in arguments)
     content = messages.encode(Start(name, encoded, confinement))
-    return Call(name, content, messages.signature(function).get("return", Any))
+    return Call(name, content, messages.result_of(function))
 
 
 class WorkerGoneError(Exception):

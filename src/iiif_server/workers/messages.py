@@ -22,7 +22,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from iiif_server import errors
-from iiif_server.workers.confinement import Confinement, InForce
+from iiif_server.plan.jobs import WorkerFunction
+from iiif_server.workers.sandbox.confinement import Confinement, InForce
 
 HEADER_BYTES = 4
 """Of the length in front of each message, the most significant byte first."""
@@ -119,7 +120,7 @@ def framed(content: bytes) -> bytes:
 def call(
     function: Callable[..., Any], *arguments: Any, descriptors: int = 0, **keywords: Any
 ) -> Call:
-    """The message that calls a function of a module, or a `functools.partial` of one.
+    """The message that calls a function of a module, a WorkerFunction, or a `partial` of either.
 
     Raises TypeError for other callables and for arguments that are no plain data.
     """
@@ -133,15 +134,24 @@ def call(
         {name: Raw(encode(value)) for name, value in keywords.items()},
         descriptors,
     )
-    return Call(job.function, encode(job), signature(function).get("return", Any))
+    return Call(job.function, encode(job), result_of(function))
 
 
 def name_of(function: Callable[..., Any]) -> str:
     """The name by which a worker finds a function; TypeError unless it is one of a module."""
+    if isinstance(function, WorkerFunction):
+        return function.name
     module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
     if module == "__main__" or getattr(sys.modules.get(module), name, None) is not function:
         raise TypeError(f"{function!r} is not a function of a module, so no worker can find it")
     return f"{module}:{name}"
+
+
+def result_of(function: Callable[..., Any]) -> Any:
+    """The type that a function declares to return."""
+    if isinstance(function, WorkerFunction):
+        return function.result
+    return signature(function).get("return", Any)
 
 
 def find(name: str) -> Callable[..., Any]:

@@ -43,7 +43,6 @@ from iiif_server.workers.actions import (
     StartWorker,
 )
 from iiif_server.workers.admission import Capacity, Demand, Lane, Verdict, admit
-from iiif_server.workers.confinement import Confinement, InForce
 from iiif_server.workers.executor import (
     Exit,
     StaleWorkerError,
@@ -53,6 +52,7 @@ from iiif_server.workers.executor import (
 )
 from iiif_server.workers.lifetime import FOR_EVER, Lifetime
 from iiif_server.workers.messages import Call
+from iiif_server.workers.sandbox.confinement import Confinement, InForce
 from iiif_server.workers.scheduler import Scheduler
 from iiif_server.workers.stats import LaneStats, PoolStats
 

@@ -19,7 +19,6 @@ from typing import Any
 from msgspec import Raw
 
 from iiif_server.workers import messages
-from iiif_server.workers.confinement import StaleError, begin_job, confine, in_force
 from iiif_server.workers.environment import SIGNALS_OF_SERVER, release_threads
 from iiif_server.workers.messages import (
     HEADER_BYTES,
@@ -30,6 +29,7 @@ from iiif_server.workers.messages import (
     Ready,
     Start,
 )
+from iiif_server.workers.sandbox.confinement import StaleError, begin_job, confine, in_force
 
 _FIRST = 1 << 16
 """Bytes that are read at first: nearly all messages are shorter."""

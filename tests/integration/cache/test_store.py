@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from iiif_server.cache.drafts import Draft
 from iiif_server.cache.eviction import Bounds
+from iiif_server.cache.pending_files import Draft
 from iiif_server.cache.store import CacheOptions
 from iiif_server.telemetry.events import EntryDropped, Evicted, StoreFailed
 from support.stores import HOUR, Opened, content, hexadecimal, key

@@ -8,7 +8,7 @@ from urllib.parse import quote, urljoin, urlsplit
 import pytest
 import pytest_asyncio
 
-from iiif_server.image_api.identifier import Identifier
+from iiif_server.iiif.identifier import Identifier
 from support.apps import Server, opened, picture, running_app, settings_below
 from support.pages import BROWSER, bundle, elements, use_bundle
 

@@ -12,9 +12,9 @@ import pytest_asyncio
 from PIL import Image
 from starlette.responses import Response
 
-from iiif_server.pipeline.body import IN_MEMORY, Body
-from iiif_server.routes import answering
-from iiif_server.routes.delivery import deliver
+from iiif_server.images.body import IN_MEMORY, Body
+from iiif_server.server import answering
+from iiif_server.server.delivery import deliver
 from support.apps import (
     Server,
     assert_problem,

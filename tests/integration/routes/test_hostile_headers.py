@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from iiif_server.routes.limits import MAX_HEADER_BYTES, MAX_HEADER_FIELDS
+from iiif_server.server.request_limits import MAX_HEADER_BYTES, MAX_HEADER_FIELDS
 from support.apps import (
     LOOPBACK,
     Server,

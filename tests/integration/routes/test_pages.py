@@ -62,7 +62,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 
 def signed(server: Server, name: str) -> str:
     """The start of the address of an image of the closed type."""
-    from iiif_server.image_api.identifier import Identifier  # noqa: PLC0415
+    from iiif_server.iiif.identifier import Identifier  # noqa: PLC0415
 
     assert server.services.signatures is not None
     identifier = Identifier("closed", name)

@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from iiif_server.errors import SignatureRefusedError
-from iiif_server.image_api.identifier import Identifier
-from iiif_server.routes.signing import ExactRequest
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.server.signing import ExactRequest
 from support.apps import (
     LOOPBACK,
     Server,

@@ -12,9 +12,9 @@ import pytest
 
 from iiif_server.cache.store import CacheOptions
 from iiif_server.cache.threads import StorageThreads
-from iiif_server.pipeline.originals import Originals
-from iiif_server.routes import readiness
-from iiif_server.routes.readiness import Readiness
+from iiif_server.images.originals import Originals
+from iiif_server.server import readiness
+from iiif_server.server.readiness import Readiness
 from iiif_server.sources.disk import DiskSource
 from iiif_server.telemetry.events import BecameReady, BecameUnready, Event
 from support.apps import Server, picture, running_app, settings_below

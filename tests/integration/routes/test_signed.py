@@ -8,8 +8,8 @@ import pytest
 import pytest_asyncio
 
 from iiif_server.errors import SignatureRefusedError
-from iiif_server.image_api.identifier import parse_identifier
-from iiif_server.routes.signing import ExactRequest
+from iiif_server.iiif.identifier import parse_identifier
+from iiif_server.server.signing import ExactRequest
 from support.apps import (
     Server,
     assert_problem,

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from iiif_server.routes import readiness
+from iiif_server.server import readiness
 from support.apps import picture, running_process
 from support.servers import ADMIN_TOKEN
 

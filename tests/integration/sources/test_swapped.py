@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from iiif_server.codecs.open_originals import OpenOriginal
+from iiif_server.codecs.probe import probe_file
 from iiif_server.errors import (
     OriginalChangedError,
     OriginalNotFoundError,
@@ -18,10 +20,8 @@ from iiif_server.errors import (
     SourceUnavailableError,
     TooManyOpenFilesError,
 )
-from iiif_server.imaging.header import probe_file
-from iiif_server.imaging.local_file import LocalFile
-from iiif_server.imaging.originals import OpenOriginal
-from iiif_server.imaging.tiff import read_tile_tables
+from iiif_server.formats.tiff_tiles import read_tile_tables
+from iiif_server.plan.local_file import LocalFile
 from iiif_server.sources.opening import OpenedFile, open_file, open_in_folder, refusal_of
 from iiif_server.telemetry.events import SourceFailed
 from support.apps import Server, no_longer_trusted, opened, running_app, settings_below

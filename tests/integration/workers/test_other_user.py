@@ -12,15 +12,16 @@ from typing import Any
 
 import pytest
 
-from iiif_server.workers import landlock
+from iiif_server.workers.sandbox import landlock
 from support.hanging import hanging_mount
 
 NOBODY = 65534
 SCRIPT = """
 import json, os, sys, sysconfig
 from pathlib import Path
-from iiif_server.workers.confinement import Confinement, StaleError, begin_job, confine, in_force
-from iiif_server.workers.limits import Limits
+from iiif_server.workers.sandbox.confinement import Confinement, StaleError, begin_job
+from iiif_server.workers.sandbox.confinement import confine, in_force
+from iiif_server.workers.sandbox.limits import Limits
 
 sysconfig.get_config_vars()  # loads modules, which may be in the home of root
 os.setgroups([])

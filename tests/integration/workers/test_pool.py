@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from iiif_server.codecs.jobs import prepare_process, render
 from iiif_server.errors import (
     BusyError,
     DamagedOriginalError,
@@ -28,8 +29,7 @@ from iiif_server.errors import (
     WorkerDiedError,
     WorkerFailedError,
 )
-from iiif_server.imaging.plan import Engine
-from iiif_server.imaging.render import prepare_process, render
+from iiif_server.plan.render_plan import Engine
 from iiif_server.telemetry.events import Event, JobFailed, WorkerReplaced, WorkRefused
 from iiif_server.telemetry.requests import CURRENT
 from iiif_server.workers.admission import Capacity, Demand, Lane
@@ -702,7 +702,7 @@ CONSOLE_SCRIPT = """
         import asyncio
         from pathlib import Path
         from support import jobs
-        from iiif_server.context import open_context
+        from iiif_server.composition import open_context
         from iiif_server.settings import Settings
 
         async def ask():

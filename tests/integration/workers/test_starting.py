@@ -15,9 +15,9 @@ from iiif_server.telemetry.events import (
     WorkerNotStarted,
     WorkerReplaced,
 )
-from iiif_server.workers.confinement import Confinement, Fence, available
-from iiif_server.workers.limits import Limits
 from iiif_server.workers.pool import Setup, WorkerPool
+from iiif_server.workers.sandbox.confinement import Confinement, Fence, available
+from iiif_server.workers.sandbox.limits import Limits
 from support import jobs
 
 LONG = 60.0

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from iiif_server.image_api.geometry import Dimensions
-from iiif_server.imaging.header import Colour, ImageHeader, JpegFacts, Profile
-from iiif_server.imaging.signatures import OriginalFormat
-from iiif_server.imaging.turns import UPRIGHT
+from iiif_server.iiif.geometry import Dimensions
 from iiif_server.pages.facts import Words, amount, facts, megapixels, rights_name
+from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
+from iiif_server.plan.orientation import UPRIGHT
+from iiif_server.plan.original_format import OriginalFormat
 
 HEADER = ImageHeader(
     format=OriginalFormat.JPEG,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from iiif_server.image_api.identifier import Identifier
+from iiif_server.iiif.identifier import Identifier
 from iiif_server.pages.paging import Page, Place, page_of, parse_place, place_of
-from iiif_server.sources.shelves import Shelf
+from iiif_server.sources.listings import Shelf
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,16 @@ from collections.abc import Callable
 import pytest
 from fastapi.routing import APIRoute
 
-from iiif_server.image_api.versions import V2, V3
+from iiif_server.iiif.versions import V2, V3
 from iiif_server.routes import pages
 from iiif_server.routes.admin import admin_router
-from iiif_server.routes.fields import split_outside_quotes
 from iiif_server.routes.image_api import base_uri_router, image_api_router
-from iiif_server.routes.limits import MAX_HEADER_BYTES
-from iiif_server.routes.negotiation import MAX_ACCEPT, negotiate, prefers_page
 from iiif_server.routes.pages import viewer_router
 from iiif_server.routes.presentation import documents_router, presentation_router
-from iiif_server.routes.signing import _LOOKS_LIKE_ONE
+from iiif_server.server.header_fields import split_outside_quotes
+from iiif_server.server.negotiation import MAX_ACCEPT, negotiate, prefers_page
+from iiif_server.server.request_limits import MAX_HEADER_BYTES
+from iiif_server.server.signing import _LOOKS_LIKE_ONE
 from support.work import lines_run, search_steps, steps
 
 LINEAR = 2.3

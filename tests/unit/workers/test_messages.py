@@ -18,12 +18,12 @@ from iiif_server.errors import (
     TooMuchMemoryError,
     WorkerFailedError,
 )
-from iiif_server.image_api.formats import Format
-from iiif_server.image_api.geometry import Box, Dimensions
-from iiif_server.imaging.inspection.bounds import Bounds
-from iiif_server.imaging.options import EncodingOptions
-from iiif_server.imaging.plan import Engine
-from iiif_server.imaging.render import Rendered
+from iiif_server.iiif.formats import Format
+from iiif_server.iiif.geometry import Box, Dimensions
+from iiif_server.plan.bounds import Bounds
+from iiif_server.plan.encoding import EncodingOptions
+from iiif_server.plan.jobs import Rendered
+from iiif_server.plan.render_plan import Engine
 from iiif_server.workers import messages
 from iiif_server.workers.messages import Failure, Job, MessageError
 from support import jobs

@@ -1,0 +1,199 @@
+"""The functions that worker processes run, by the names in `plan/jobs.py`.
+
+All that they need is imported here: a worker imports this module before it enters its sandbox.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from iiif_server.codecs import jpegtran, libturbojpeg, raster
+from iiif_server.codecs.open_originals import OpenOriginal, OpenOriginals
+from iiif_server.codecs.probe import probe_file
+from iiif_server.codecs.pyramid_build import build
+from iiif_server.codecs.tiles import Tiles
+from iiif_server.errors import too_much_memory
+from iiif_server.formats import tiff_tiles
+from iiif_server.formats.pyramid_file import OpenPart
+from iiif_server.iiif.geometry import Box
+from iiif_server.iiif.quality import Quality
+from iiif_server.plan.bounds import Bounds
+from iiif_server.plan.build_plan import BuildPlan
+from iiif_server.plan.grid import Tile
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.jobs import Rendered, WorkerReport
+from iiif_server.plan.local_file import LocalFile
+from iiif_server.plan.render_plan import Engine, Level, ProfileAction, RenderPlan, Work
+from iiif_server.plan.stored_tiles import TileTable
+from iiif_server.telemetry.stages import Stages
+
+_PARTS_OPEN = 16
+
+
+@dataclass(slots=True)
+class _Process:
+    """What this process keeps between jobs."""
+
+    originals: OpenOriginals
+    parts: OrderedDict[Path, OpenPart] = field(default_factory=OrderedDict)
+    """The parts of pyramids used last."""
+
+    def part(self, path: Path) -> OpenPart:
+        """The part at a path, open; a path never names another part. Raises OSError."""
+        part = self.parts.pop(path, None)
+        if part is not None and part.gone:  # purged, and perhaps made again
+            part.close()
+            part = None
+        self.parts[path] = part = part or OpenPart(path)
+        while len(self.parts) > _PARTS_OPEN:
+            self.parts.popitem(last=False)[1].close()
+        return part
+
+
+_process = _Process(OpenOriginals(1))
+
+
+def prepare_process(originals: int, threads: int, turbojpeg: str | None = None) -> WorkerReport:
+    """Set this process up as a worker that keeps so many originals open.
+
+    `turbojpeg` is the value of `workers.turbojpeg`; None leaves what was chosen before.
+    """
+    raster.prepare_process(threads)
+    if turbojpeg is not None:
+        libturbojpeg.use(turbojpeg)
+    _process.originals = OpenOriginals(originals)
+    return WorkerReport(
+        raster.library_versions(), raster.supported_formats(), libturbojpeg.library_report()
+    )
+
+
+def read_header(
+    original: LocalFile,
+    descriptor: int | None = None,
+    *,
+    max_pixels: int,
+    bounds: Bounds,
+) -> ImageHeader:
+    """The header of an original; see `probe.probe_file`."""
+    return probe_file(original, descriptor, max_pixels=max_pixels, bounds=bounds)
+
+
+def read_tile_tables(
+    original: LocalFile, descriptor: int | None = None, *, keep_profile: bool
+) -> Mapping[int, TileTable]:
+    """The tile tables of a tiled TIFF; see `tiff_tiles.read_tile_tables`."""
+    return tiff_tiles.read_tile_tables(original, descriptor, keep_profile=keep_profile)
+
+
+def render(plan: RenderPlan, descriptor: int | None = None) -> Rendered:
+    """Make the derivative of a plan and write it to its target.
+
+    The original is read by a descriptor if one is given.
+
+    Raises DamagedOriginalError, TooMuchMemoryError, or OriginalChangedError if the file is not the
+    one planned for.
+    """
+    stages = Stages()
+    with _within_memory():
+        engine, data = _made(plan, descriptor, stages)
+    if plan.target is None:
+        return Rendered(engine, data, None, len(data), stages.seconds)
+    refusal = _write(data, plan.target)
+    return Rendered(engine, data if refusal else None, refusal, len(data), stages.seconds)
+
+
+def build_part(plan: BuildPlan, descriptor: int | None = None) -> int:
+    """Make a part of a pyramid; see `build.build`.
+
+    The original is read by a descriptor if one is given.
+    """
+    with _within_memory():
+        original = _process.originals.get(plan.original, descriptor)
+        with original.unchanged():
+            return build(plan, original)
+
+
+@contextmanager
+def _within_memory() -> Iterator[None]:
+    """A failed allocation becomes a TooMuchMemoryError."""
+    try:
+        yield
+    except MemoryError as error:
+        raise too_much_memory() from error
+
+
+def _made(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Engine, bytes]:
+    if plan.level is not None:
+        with suppress(OSError, KeyError):  # evicted since it was planned: the original will do
+            return Engine.LEVEL, _of_level(plan, plan.level, stages)
+    if plan.tile is not None:
+        with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
+            return Engine.JPEGTRAN, _cut(plan.tile.work, plan.tile.data)
+    with stages.measure("open"):
+        original = _process.originals.get(plan.original, descriptor)
+    with original.unchanged():
+        return _of_original(plan, original, stages)
+
+
+def _of_original(plan: RenderPlan, original: OpenOriginal, stages: Stages) -> tuple[Engine, bytes]:
+    if plan.engine is Engine.JPEGTRAN:
+        # What the header promised the data may not keep; pixels may still be had of it.
+        with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
+            return Engine.JPEGTRAN, _cut(plan.work, original.bytes)
+    with stages.measure("decode"):
+        pixels = raster.pixels(original.descriptor, plan.header, plan.work)
+    with stages.measure("encode"):
+        return Engine.RASTER, raster.encoded(pixels, plan.header, plan.work, plan.encoding)
+
+
+def _cut(work: Work, jpeg: jpegtran.Buffer) -> bytes:
+    return jpegtran.transform(
+        jpeg,
+        work.box,
+        work.turn,
+        gray=work.quality is Quality.GRAY,
+        keep_profile=work.profile is ProfileAction.KEEP,
+    )
+
+
+def _of_level(plan: RenderPlan, level: Level, stages: Stages) -> bytes:
+    with stages.measure("open"):
+        tiles = _tiles(level, _process.part(level.path))
+    with stages.measure("decode"):
+        pixels = raster.pixels_of_tiles(tiles, plan.header, level.work)
+    with stages.measure("encode"):
+        return raster.encoded(pixels, plan.header, level.work, plan.encoding)
+
+
+def _tiles(level: Level, part: OpenPart) -> Tiles:
+    """The tiles of a level that its work needs; raises KeyError or OSError for a damaged part."""
+    grid, factor, box = level.grid, level.work.shrink, level.work.box
+    full, whole = grid.tile, grid.level(factor)
+    across, down = factor * full.width, factor * full.height
+    columns = range(box.x // across, -(-(box.x + box.width) // across))
+    rows = range(box.y // down, -(-(box.y + box.height) // down))
+    x, y = columns.start * full.width, rows.start * full.height
+    right = min(columns.stop * full.width, whole.width)
+    bottom = min(rows.stop * full.height, whole.height)
+    return Tiles(
+        data=[part.read(Tile(factor, column, row), grid) for row in rows for column in columns],
+        across=len(columns),
+        full=full,
+        at=Box(x, y, right - x, bottom - y),
+    )
+
+
+def _write(data: bytes, target: Path) -> OSError | None:
+    """Write to a file that is there; what the disk says against it, or None."""
+    try:
+        # Not made here: its owner may have given it up, and would leave it lying.
+        with target.open("r+b", buffering=0) as file:
+            file.truncate()
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+    except OSError as error:
+        return OSError(error.errno, error.strerror)
+    return None

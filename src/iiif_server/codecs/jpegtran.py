@@ -1,0 +1,147 @@
+"""Lossless transforms of JPEGs: cut, turn and gray on DCT coefficients, by TurboJPEG.
+
+The C functions work on the caller's own buffer, which may be a memory map.
+"""
+
+import mmap
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeAlias
+
+from iiif_server.codecs.libturbojpeg import ffi, library
+from iiif_server.formats.jpeg_segments import icc_segments, with_segments
+from iiif_server.iiif.geometry import Box
+from iiif_server.plan.orientation import UPRIGHT, Turn
+
+Buffer: TypeAlias = bytes | mmap.mmap
+
+_PERFECT, _CROP, _GRAY, _COPY_NONE = 1, 4, 8, 64
+"""Options of turbojpeg.h. TJXOPT_COPYNONE leaves EXIF, comments and thumbnails out of what may be
+thousands of tiles."""
+_OPERATIONS = {
+    UPRIGHT: 0,  # TJXOP_NONE
+    Turn(True, 0): 1,  # TJXOP_HFLIP
+    Turn(True, 2): 2,  # TJXOP_VFLIP
+    Turn(True, 3): 3,  # TJXOP_TRANSPOSE
+    Turn(True, 1): 4,  # TJXOP_TRANSVERSE
+    Turn(False, 1): 5,  # TJXOP_ROT90
+    Turn(False, 2): 6,  # TJXOP_ROT180
+    Turn(False, 3): 7,  # TJXOP_ROT270
+}
+_SCAN = re.compile(rb"\xff\xda")
+_MOST_SCANS = 500
+"""Each scan visits every coefficient of the image. Counted here, as versions of the library limit
+them differently."""
+_MARKERS_FIRST = 1 << 20
+"""How much of a file is searched for its ICC profile."""
+
+
+class LosslessFailedError(Exception):
+    """This JPEG cannot be worked on without loss; it may still be one that can be decoded."""
+
+
+def available() -> bool:
+    """Whether this process has a library for lossless transforms; see `workers.turbojpeg`."""
+    return library() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class _Transform:
+    """What tjTransform is to make of a JPEG: cut, then turn; for one result."""
+
+    turn: Turn = UPRIGHT
+    box: Box | None = None
+    gray: bool = False
+
+
+def transform(jpeg: Buffer, box: Box, turn: Turn, *, gray: bool, keep_profile: bool) -> bytes:
+    """A JPEG of the coefficients inside the box, turned, and without chroma if gray.
+
+    The box begins on the MCU grid, and its sides that the turn reverses are whole MCUs. Raises
+    LosslessFailedError.
+    """
+    # The crop of tjTransform is in coordinates after the turn, on the grid after the turn: cutting
+    # first keeps both simple, and makes the turn work on what is cut only.
+    result = _one(jpeg, _Transform(box=box, gray=gray))
+    if turn != UPRIGHT:
+        result = _one(result, _Transform(turn=turn))
+    return with_segments(result, _profile(jpeg)) if keep_profile else result
+
+
+def split(jpeg: Buffer, boxes: Sequence[Box], *, keep_profile: bool) -> Iterator[bytes]:
+    """JPEGs of the coefficients inside each of the boxes, by reading the original once.
+
+    Takes 3 bytes of memory for each pixel of the original (at 4:2:0) and for each pixel inside the
+    boxes. The boxes begin on the MCU grid. Raises LosslessFailedError, before the first.
+    """
+    profile = _profile(jpeg) if keep_profile else b""
+    with _transformed(jpeg, [_Transform(box=box) for box in boxes]) as results:
+        for result in results:
+            yield with_segments(bytes(result), profile)
+
+
+def _one(jpeg: Buffer, wanted: _Transform) -> bytes:
+    """The result of one transform."""
+    with _transformed(jpeg, [wanted]) as (result,):
+        return bytes(result)
+
+
+@contextmanager
+def _transformed(jpeg: Buffer, transforms: Sequence[_Transform]) -> Iterator[list[Any]]:
+    """The library's buffers with the result of each transform, by reading the JPEG once.
+
+    They are freed when the context ends. Raises LosslessFailedError.
+    """
+    found = library()
+    if found is None:
+        raise LosslessFailedError("there is no TurboJPEG library")
+    if next(islice(_SCAN.finditer(jpeg), _MOST_SCANS, None), None) is not None:
+        raise LosslessFailedError(f"more than {_MOST_SCANS} scans")
+    count = len(transforms)
+    # cffi fills new memory with zeros: a destination that is NULL is allocated by the library.
+    results, sizes = ffi.new("unsigned char *[]", count), ffi.new("unsigned long[]", count)
+    options = ffi.new("tjtransform[]", count)
+    for option, wanted in zip(options, transforms, strict=True):
+        _describe(option, wanted)
+    try:
+        _run(found.functions, jpeg, results, sizes, options)
+        yield [ffi.buffer(result, size) for result, size in zip(results, sizes, strict=True)]
+    finally:
+        for result in results:
+            found.functions.tjFree(result)
+
+
+def _run(functions: Any, jpeg: Buffer, results: Any, sizes: Any, options: Any) -> None:
+    """Call tjTransform. Its coefficients are given back at once, before the results are used."""
+    handle = functions.tjInitTransform()
+    if not handle:
+        raise MemoryError
+    try:
+        with ffi.from_buffer("unsigned char[]", jpeg) as source:
+            failed = functions.tjTransform(
+                handle, source, len(source), len(results), results, sizes, options, 0
+            )
+        if failed:  # for a warning, too
+            reason = ffi.string(functions.tjGetErrorStr2(handle))
+            raise LosslessFailedError(reason.decode("utf-8", "replace"))
+    finally:
+        functions.tjDestroy(handle)
+
+
+def _describe(option: Any, wanted: _Transform) -> None:
+    """Fill in one `tjtransform`."""
+    option.op = _OPERATIONS[wanted.turn]
+    option.options = _PERFECT | _COPY_NONE
+    if wanted.gray:
+        option.options |= _GRAY
+    if wanted.box is not None:
+        option.options |= _CROP
+        option.r = (wanted.box.x, wanted.box.y, wanted.box.width, wanted.box.height)
+
+
+def _profile(jpeg: Buffer) -> bytes:
+    """The segments of a JPEG that hold its ICC profile."""
+    return b"".join(icc_segments(bytes(jpeg[:_MARKERS_FIRST])))

@@ -1,0 +1,86 @@
+"""The originals that one worker process keeps open."""
+
+import contextlib
+import mmap
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+from iiif_server.plan.local_file import LocalFile, replaced
+
+
+class OpenOriginal:
+    """One file, open: what is read is the file that was opened, even if its name is given away."""
+
+    def __init__(self, file: LocalFile, descriptor: int | None = None) -> None:
+        """Raises OriginalChangedError if another version, or nothing, is there."""
+        self.file = file
+        self.descriptor = file.open(descriptor)
+        self._mapped: mmap.mmap | None = None
+
+    def __repr__(self) -> str:
+        return f"<OpenOriginal {self.file}>"
+
+    @property
+    def bytes(self) -> mmap.mmap:
+        """The file's bytes as a memory map."""
+        if self._mapped is None:
+            self._mapped = mmap.mmap(self.descriptor, 0, access=mmap.ACCESS_READ)
+        return self._mapped
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file has been written since its header was read."""
+        try:
+            return not self.file.version.is_of(self.descriptor)
+        except OSError:  # a network file system has lost it
+            return True
+
+    @contextlib.contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """What is made inside is of the file as it was when its header was read.
+
+        Raises OriginalChangedError if it is written meanwhile, whatever came of it: what failed
+        may not be its fault, and what did not may be half of one image and half of another.
+        """
+        try:
+            yield
+        finally:
+            if self.changed:
+                raise replaced()
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._mapped is not None:
+            with contextlib.suppress(BufferError):  # somebody still looks at it; it goes with them
+                self._mapped.close()
+        os.close(self.descriptor)
+
+
+class OpenOriginals:
+    """The `capacity` originals used last, kept open."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = max(1, capacity)
+        self._open: OrderedDict[Path, OpenOriginal] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<OpenOriginals {len(self._open)} of {self._capacity}>"
+
+    def get(self, file: LocalFile, descriptor: int | None = None) -> OpenOriginal:
+        """The file, open; OriginalChangedError if another version is there by now.
+
+        With the descriptor that the server has opened for this job, if it is given; the path is not
+        looked at then, and may be out of this process's reach.
+        """
+        original = self._open.pop(file.path, None)
+        if original is not None and (original.file != file or original.changed):
+            original.close()
+            original = None
+        if original is None:
+            original = OpenOriginal(file, descriptor)
+        self._open[file.path] = original
+        while len(self._open) > self._capacity:
+            self._open.popitem(last=False)[1].close()
+        return original

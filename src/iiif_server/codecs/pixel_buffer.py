@@ -1,0 +1,124 @@
+"""Small images in memory, as rows of samples: scaled, turned and compressed without a pipeline.
+
+libvips takes about as long to set its threads to such an image as they then need for it. Pillow's
+resampling, which is the same, has no vector instructions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import import_module
+from math import ceil, floor
+from typing import Any
+
+from PIL import Image
+
+from iiif_server.codecs import turbojpeg
+from iiif_server.formats.jpeg_segments import icc_segments_of, with_segments
+from iiif_server.iiif.geometry import Box, Dimensions
+from iiif_server.plan.orientation import Turn
+
+try:
+    _fir: Any = import_module("cykooz_resizer")  # it declares no types
+except ImportError:  # there are wheels for some systems only
+    _fir = None
+
+CAN_SCALE = _fir is not None
+"""Whether rows can be scaled here; libvips does it elsewhere, a little less exactly."""
+_FULL_CHROMA = 90
+"""The quality from which on all chroma is kept."""
+_MODES = {1: "L", 3: "RGB"}
+_CLOCKWISE: Mapping[int, Image.Transpose] = {
+    1: Image.Transpose.ROTATE_270,
+    2: Image.Transpose.ROTATE_180,
+    3: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A box in pixels of a reduced image, of which it may begin and end between two."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @classmethod
+    def of(cls, box: Box, shrink: int) -> "Extent":
+        """The extent that a box of an image has in the image reduced by `shrink`."""
+        return cls(box.x / shrink, box.y / shrink, box.width / shrink, box.height / shrink)
+
+    def beside(self, x: int, y: int) -> "Extent":
+        """The same as seen from a point of the image."""
+        return replace(self, x=self.x - x, y=self.y - y)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """An image of 8-bit samples, row by row from the top and without gaps.
+
+    Gray or RGB; with alpha besides only where it is on its way to libvips.
+    """
+
+    pixels: bytes | bytearray
+    width: int
+    height: int
+    bands: int
+    profile: bytes | None = None
+    """Its ICC profile."""
+
+    def scaled(self, extent: Extent, size: Dimensions) -> "Rows":
+        """An extent of it at a size, by Lanczos-3. The pixels around count at its edges."""
+        touched = self._touched(extent)
+        if (touched.width, touched.height) == (size.width, size.height):
+            extent = touched  # in place to within less than a pixel: scaling would only blur it
+        else:
+            extent = self._clipped(extent)
+        if extent == Extent(0, 0, size.width, size.height) == Extent(0, 0, self.width, self.height):
+            return self
+        type_ = _fir.PixelType.U8 if self.bands == 1 else _fir.PixelType.U8x3
+        source = _fir.ImageData(self.width, self.height, type_, bytes(self.pixels))
+        target = _fir.ImageData(size.width, size.height, type_)
+        options = _fir.ResizeOptions(
+            _fir.ResizeAlg.convolution(_fir.FilterType.lanczos3),
+            use_alpha=False,
+            crop_box=_fir.CropBox(extent.x, extent.y, extent.width, extent.height),
+        )
+        _fir.Resizer().resize(source, target, options)
+        return replace(self, pixels=target.get_buffer(), width=size.width, height=size.height)
+
+    def _touched(self, extent: Extent) -> Extent:
+        """The whole pixels that an extent touches."""
+        x, y = floor(extent.x), floor(extent.y)
+        right = min(ceil(extent.x + extent.width), self.width)
+        bottom = min(ceil(extent.y + extent.height), self.height)
+        return Extent(x, y, right - x, bottom - y)
+
+    def _clipped(self, extent: Extent) -> Extent:
+        """An extent without what was rounded beyond the ends of the image."""
+        width = min(extent.width, self.width - extent.x)
+        return replace(extent, width=width, height=min(extent.height, self.height - extent.y))
+
+    def turned(self, turn: Turn) -> "Rows":
+        """It mirrored and turned."""
+        steps = [Image.Transpose.FLIP_LEFT_RIGHT] if turn.mirror else []
+        steps += [_CLOCKWISE[turn.quarters]] if turn.quarters else []
+        if not steps:
+            return self
+        image = Image.frombuffer(_MODES[self.bands], (self.width, self.height), self.pixels)
+        for step in steps:
+            image = image.transpose(step)
+        return replace(self, pixels=image.tobytes(), width=image.width, height=image.height)
+
+    def as_jpeg(self, quality: int) -> bytes:
+        """It as a baseline JPEG; raises `turbojpeg.NotDoneError`."""
+        data = turbojpeg.encode(
+            memoryview(self.pixels),
+            self.width,
+            self.bands,
+            quality,
+            full_chroma=quality >= _FULL_CHROMA,
+        )
+        if self.profile is not None:
+            return with_segments(data, b"".join(icc_segments_of(self.profile)))
+        return data

@@ -1,0 +1,276 @@
+"""Reading the header of an original; no pixel is decoded."""
+
+import os
+import stat
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
+
+from iiif_server.codecs.decoder_errors import refusal
+from iiif_server.errors import (
+    DamagedOriginalError,
+    IiifServerError,
+    OriginalTooLargeError,
+    UnsupportedOriginalError,
+)
+from iiif_server.formats.bounded_file import Subject
+from iiif_server.formats.inspection import inspect
+from iiif_server.formats.jpeg import first_scan
+from iiif_server.formats.tiff_tiles import stored_tiles
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.bounds import Bounds
+from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
+from iiif_server.plan.local_file import LocalFile, removed
+from iiif_server.plan.needs import NO_NEEDS, Needs
+from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Turn
+from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
+
+_ANYTHING = Bounds()
+
+
+def probe(path: Path, max_pixels: int, bounds: Bounds = _ANYTHING) -> ImageHeader:
+    """The header of the image at a path; nothing is decoded.
+
+    Raises UnsupportedOriginalError, DamagedOriginalError, OriginalTooLargeError above
+    `max_pixels` or beyond the bounds, or OriginalChangedError if it is gone.
+    """
+    try:
+        file = LocalFile.at(path)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UnsupportedOriginalError("The original is not a regular file.")
+    except FileNotFoundError as error:
+        raise removed() from error
+    return probe_file(file, max_pixels=max_pixels, bounds=bounds)
+
+
+def probe_file(
+    original: LocalFile,
+    descriptor: int | None = None,
+    *,
+    max_pixels: int,
+    bounds: Bounds = _ANYTHING,
+) -> ImageHeader:
+    """The header of one version of an original, by a descriptor if one is given.
+
+    Nothing is decoded.
+    Raises what `probe` raises, and OriginalChangedError if another version is there.
+    """
+    Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
+    with os.fdopen(original.open(descriptor), "rb") as file:
+        format_ = _recognised(file, bounds)
+        needs = NO_NEEDS
+        try:
+            needs = inspect(Subject(file, format_, max_pixels, bounds))
+            file.seek(0)
+            header = _read(file, format_, needs)
+        except UnidentifiedImageError as error:
+            if format_ is OriginalFormat.TIFF:
+                return _checked(replace(_read_tiff_otherwise(file), needs=needs), max_pixels)
+            raise _damaged(format_) from error
+        except IiifServerError:
+            raise
+        except Exception as error:  # decoders of hostile data raise whatever they like
+            raise _told(error, format_) from error
+    return _checked(header, max_pixels)
+
+
+def _recognised(file: BinaryIO, bounds: Bounds) -> OriginalFormat:
+    """The format of a file, by its first bytes and nothing else, if it is one that is read."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    format_ = recognise(file.read(SIGNATURE_BYTES))
+    if format_ is None or format_ not in bounds.formats:
+        read = ", ".join(format_ for format_ in OriginalFormat if format_ in bounds.formats)
+        raise UnsupportedOriginalError(
+            f"The original is not an image of a format that is read here: {read}."
+        )
+    if size > bounds.file_bytes:
+        raise OriginalTooLargeError(
+            f"The original has {size:,} bytes; this server reads up to {bounds.file_bytes:,}."
+        )
+    return format_
+
+
+def _told(error: Exception, format_: OriginalFormat) -> IiifServerError:
+    """What to tell the client where a library stumbled over a header."""
+    told = refusal(error, format_)
+    return _damaged(format_) if isinstance(told, DamagedOriginalError) else told
+
+
+def _damaged(format_: OriginalFormat) -> DamagedOriginalError:
+    return DamagedOriginalError(f"The header of this {format_} image is damaged.")
+
+
+def _checked(header: ImageHeader, max_pixels: int) -> ImageHeader:
+    if min(header.stored.width, header.stored.height) < 1:
+        raise _damaged(header.format)
+    if header.stored.area > max_pixels:
+        raise OriginalTooLargeError(
+            f"The original has {header.stored.area:,} pixels; "
+            f"this server reads up to {max_pixels:,}."
+        )
+    return header
+
+
+def _read(file: BinaryIO, format_: OriginalFormat, needs: Needs) -> ImageHeader:
+    with Image.open(file, formats=[format_]) as image:
+        if image.mode in _UNSUPPORTED_MODES:
+            raise UnsupportedOriginalError(
+                "The samples of this image are 32-bit numbers, which have no display range; "
+                "convert it to 8 or 16 bits."
+            )
+        stored, orientation = Dimensions(*image.size), _orientation(image)
+        if format_ is OriginalFormat.AVIF:
+            # The decoder turns what the container's own transformation boxes ask for.
+            stored, orientation = orientation.apply(stored), UPRIGHT
+        elif isinstance(image, TiffImagePlugin.TiffImageFile):
+            # Pillow gives the upright dimensions of a TIFF, as it turns it while it decodes.
+            tags = image.tag_v2
+            stored = Dimensions(tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength])
+        profile, profile_bytes = _profile(image)
+        # 8-bit Lab is decoded by Pillow, which knows of no levels.
+        tiled = format_ is OriginalFormat.TIFF and image.mode != "LAB"
+        tiles = stored_tiles(file) if tiled else None
+        return ImageHeader(
+            format=format_,
+            stored=stored,
+            orientation=orientation,
+            colour=_colour(image.mode),
+            transparent=image.mode in _ALPHA_MODES or "transparency" in image.info,
+            profile=profile,
+            profile_bytes=profile_bytes,
+            max_shrink=tiles.contiguous if tiles else _max_shrink(format_, needs),
+            jpeg=_jpeg_facts(image, file) if format_ is OriginalFormat.JPEG else None,
+            tiles=tiles,
+            pixel_bytes=_pixel_bytes(image),
+            needs=needs,
+            interleaved=bool(image.info.get("progressive") or image.info.get("interlace")),
+        )
+
+
+def _read_tiff_otherwise(file: BinaryIO) -> ImageHeader:
+    """The header of a TIFF whose sample layout Pillow does not know, by libvips."""
+    import pyvips  # noqa: PLC0415 - rarely needed, and 20 MB in every header process
+
+    try:
+        source = pyvips.Source.new_from_descriptor(file.fileno())
+        image = pyvips.Image.tiffload_source(source)
+    except pyvips.Error as error:
+        raise _told(error, OriginalFormat.TIFF) from error
+    if image.format not in {"uchar", "ushort"} and image.interpretation != "labs":
+        raise UnsupportedOriginalError(
+            f"The samples of this TIFF are of the type {image.format}, which has no display range; "
+            "convert it to 8 or 16 bits."
+        )
+    fields = image.get_fields()
+    orientation = image.get("orientation") if "orientation" in fields else 1
+    icc = image.get("icc-profile-data") if "icc-profile-data" in fields else b""
+    mode = _VIPS_MODES.get(image.interpretation, "RGB")
+    return ImageHeader(
+        format=OriginalFormat.TIFF,
+        stored=Dimensions(image.width, image.height),
+        orientation=FROM_EXIF.get(orientation, UPRIGHT),
+        colour=_colour(mode),
+        transparent=bool(image.hasalpha()),
+        profile=classify_profile(bytes(icc), mode),
+        profile_bytes=len(icc),
+        max_shrink=1,
+        pixel_bytes=image.bands * (1 if image.format == "uchar" else 2),
+    )
+
+
+def _pixel_bytes(image: Image.Image) -> int:
+    """Bytes of a decoded pixel, at least one for each of its samples."""
+    bands = 4 if image.mode in {"P", "PA"} else len(image.getbands())
+    # Pillow reduces most images of 16 bits to 8, and says it in the name of its decoder's mode.
+    decoders = [tile[3] for tile in getattr(image, "tile", [])[:1]]
+    return bands * (2 if ";16" in f"{image.mode} {decoders}" else 1)
+
+
+def _colour(mode: str) -> Colour:
+    if mode in _GRAY_MODES:
+        return Colour.GRAY
+    return Colour.OTHER if mode in _PROFILE_SPACES else Colour.RGB
+
+
+def _orientation(image: Image.Image) -> Turn:
+    try:
+        # Not the method of PNG images: it decodes them all, for what may stand behind the pixels.
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 - a damaged EXIF block is no reason to refuse the image
+        value = 1
+    return FROM_EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT
+
+
+def _profile(image: Image.Image) -> tuple[Profile, int]:
+    icc = image.info.get("icc_profile") or b""
+    return classify_profile(icc, image.mode), len(icc)
+
+
+def classify_profile(icc: bytes, mode: str) -> Profile:
+    """What kind of profile these bytes are for an image of a Pillow mode."""
+    if not icc:
+        return Profile.NONE
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        space = profile.profile.xcolor_space.strip()
+        description = ImageCms.getProfileDescription(profile)
+    except Exception:  # noqa: BLE001 - lcms on hostile data; an unusable profile is no profile
+        return Profile.NONE
+    if space != _PROFILE_SPACES.get(mode, "RGB"):
+        return Profile.NONE
+    return Profile.SRGB if description.startswith("sRGB") else Profile.OTHER
+
+
+def _max_shrink(format_: OriginalFormat, needs: Needs) -> int:
+    if format_ is OriginalFormat.JPEG:
+        return 8
+    return 1 << min(needs.levels, 5)
+
+
+def _jpeg_facts(image: Image.Image, file: BinaryIO) -> JpegFacts:
+    layers: list[tuple[int, int, int, int]] = getattr(image, "layer", [])
+    sampling = [(horizontal, vertical) for _, horizontal, vertical, _ in layers]
+    transform = image.info.get("adobe_transform")
+    stored_as_rgb = transform == 0 or [layer[0] for layer in layers] == list(b"RGB")
+    plain = image.mode == "L" or (image.mode == "RGB" and not stored_as_rgb)
+    return JpegFacts(plain, _mcu(sampling), _has_end(file), _coefficient_bytes(sampling))
+
+
+def _coefficient_bytes(sampling: list[tuple[int, int]]) -> int:
+    """Bytes a pixel, at two for each coefficient."""
+    if not sampling:
+        return 8  # of four components, none of them reduced
+    whole = max(across for across, _ in sampling) * max(down for _, down in sampling)
+    return -(-2 * sum(across * down for across, down in sampling) // whole)
+
+
+def _mcu(sampling: list[tuple[int, int]]) -> Dimensions | None:
+    """The size of a minimum coded unit in pixels, for the samplings that TurboJPEG transforms."""
+    if len(sampling) == 1:
+        return Dimensions(8, 8)
+    if sampling[1:] == [(1, 1), (1, 1)] and sampling[0] in _TRANSFORMABLE:
+        horizontal, vertical = sampling[0]
+        return Dimensions(8 * horizontal, 8 * vertical)
+    return None
+
+
+def _has_end(file: BinaryIO) -> bool:
+    """Whether an end-of-image marker stands in the last 64 KiB: cameras append a little.
+
+    Those of thumbnails stand before the first scan.
+    """
+    subject = Subject(file, OriginalFormat.JPEG)
+    start = max(first_scan(subject), subject.size - 65_536)
+    return b"\xff\xd9" in subject.at(start, 65_536)
+
+
+_UNSUPPORTED_MODES = frozenset({"F", "I"})
+_GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
+_ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_PROFILE_SPACES = dict.fromkeys(_GRAY_MODES, "GRAY") | {"CMYK": "CMYK", "LAB": "Lab"}
+_VIPS_MODES = {"b-w": "L", "grey16": "L", "cmyk": "CMYK", "lab": "LAB", "labs": "LAB"}
+_TRANSFORMABLE = frozenset({(1, 1), (2, 1), (2, 2), (1, 2), (4, 1), (1, 4)})

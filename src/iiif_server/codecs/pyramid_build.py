@@ -1,0 +1,165 @@
+"""Building the parts of a pyramid, in worker processes."""
+
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+
+import pyvips
+
+from iiif_server.codecs import jpegtran, raster
+from iiif_server.codecs.open_originals import OpenOriginal
+from iiif_server.errors import NotKeptError
+from iiif_server.formats.pyramid_file import write_part
+from iiif_server.iiif.geometry import Box, Dimensions
+from iiif_server.plan.build_plan import BuildPlan, cuts_losslessly, first_reduced, passes
+from iiif_server.plan.grid import Part, Tile
+from iiif_server.plan.render_plan import ProfileAction
+
+_THOROUGH_FROM = 8
+"""The scale factor from which tiles are encoded with all that an encoder can do: everyone who opens
+an image loads them, and a 48th of its pixels is all that they are."""
+
+
+def build(plan: BuildPlan, original: OpenOriginal) -> int:
+    """Write a part to the plan's target; the number of its bytes.
+
+    Raises DamagedOriginalError, or NotKeptError if the disk refuses.
+    """
+    levels = _reduced_levels if plan.part is Part.REDUCED else _detail_levels
+    try:
+        write_part(plan.target, raster.decoded(plan.header, levels(plan, original)), plan.grid)
+        return plan.target.stat().st_size
+    except OSError as error:
+        refusal = OSError(error.errno, error.strerror)  # without a path
+        raise NotKeptError("The pyramid of this image could not be kept.", refusal) from error
+
+
+def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
+    """The tiles from `first_reduced` down to one tile, each level made of the one above it.
+
+    The first level has three quarters of the pixels, and those from `_THOROUGH_FROM` down take
+    about as long to encode: they keep a core busy each.
+    """
+    first = first_reduced(plan.header)
+    pixels = _upright(plan, original, first // 2)
+    with ThreadPoolExecutor(max_workers=2) as beside:
+        encoding = []
+        for scale_factor in plan.grid.scale_factors:
+            if scale_factor >= first:
+                pixels = _halved(pixels)
+                encoding.append((scale_factor, beside.submit(_cut, plan, scale_factor, pixels)))
+        for scale_factor, cut in encoding:
+            yield from _unpacked(plan, scale_factor, cut.result())
+
+
+def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
+    """The tiles at full resolution, and those at half resolution if the reduced part lacks them."""
+    halved = [
+        factor for factor in plan.grid.scale_factors[1:2] if factor < first_reduced(plan.header)
+    ]
+    if plan.lossless and cuts_losslessly(plan.header, plan.grid, plan.profile):
+        # jpegtran and the decoder keep a core busy each; they read the file by ways of their own.
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            half = beside.submit(_half, plan, original) if halved else None
+            yield from _lossless_tiles(plan, original)
+            if half is not None:
+                yield from _unpacked(plan, halved[0], half.result())
+        return
+    yield from _encoded_tiles(plan, original)
+    if halved:
+        yield from _unpacked(plan, halved[0], _half(plan, original))
+
+
+def _lossless_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
+    """The full-resolution tiles as the original's coefficients, as long as they can be cut.
+
+    Where a pass fails, the tiles that are not yet written are encoded from pixels.
+    """
+    written = 0
+    try:
+        for tile in _own_tiles(plan, original):
+            written += 1
+            yield tile
+    except jpegtran.LosslessFailedError:
+        yield from islice(_encoded_tiles(plan, original), written, None)
+
+
+def _encoded_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
+    """The full-resolution tiles, encoded from pixels."""
+    pixels = _upright(plan, original, 1)
+    return _unpacked(plan, 1, raster.cut(pixels, plan.grid.tile.width, plan.full_quality))
+
+
+def _half(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:
+    """The tiles at half resolution."""
+    return _cut(plan, 2, _halved(_upright(plan, original, 1)))
+
+
+def _upright(plan: BuildPlan, original: OpenOriginal, shrink: int) -> raster.Pixels:
+    """The whole image, reduced by `shrink` with its sides rounded up.
+
+    Decoders of JPEG leave out a last row or column that is not whole, at the end of the stored
+    pixels; the one before stands for it.
+    """
+    header = plan.header
+    pixels = raster.upright(original.descriptor, header, plan.profile, shrink)
+    stored = header.orientation.inverse.apply(Dimensions(pixels.width, pixels.height))
+    decoded = Box(0, 0, stored.width * shrink, stored.height * shrink)
+    at = header.orientation.carry(decoded, header.stored)
+    return _placed(pixels, at.x / shrink, at.y / shrink, header.dimensions.reduced(shrink))
+
+
+def _halved(pixels: raster.Pixels) -> raster.Pixels:
+    """The pixels at half their size, each the middle of four: an odd last one counts twice.
+
+    libvips alone would round an odd side and put half of what that adds at either end, which moves
+    the picture by a quarter of a pixel a level.
+    """
+    even = Dimensions(pixels.width + pixels.width % 2, pixels.height + pixels.height % 2)
+    return raster.halved(_placed(pixels, 0, 0, even))
+
+
+def _placed(pixels: raster.Pixels, x: float, y: float, size: Dimensions) -> raster.Pixels:
+    """The pixels at a place in an image of this size, their edges repeated around them."""
+    if (x, y) == (0, 0):
+        if (pixels.width, pixels.height) == (size.width, size.height):
+            return pixels
+        return pixels.embed(0, 0, size.width, size.height, extend="copy")
+    # Between two pixels: what was left out came to lie at the beginning by a turn.
+    framed = pixels.embed(1, 1, pixels.width + 2, pixels.height + 2, extend="copy")
+    return framed.affine(
+        [1, 0, 0, 1],
+        odx=x - 1,
+        ody=y - 1,
+        oarea=[0, 0, size.width, size.height],
+        interpolate=pyvips.Interpolate.new("bicubic"),
+        extend="copy",
+    )
+
+
+def _own_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
+    """The full-resolution tiles as the original's coefficients."""
+    tiles = list(plan.grid.tiles(1))
+    batch = -(-len(tiles) // passes(plan.grid))
+    keep_profile = plan.profile is ProfileAction.KEEP
+    for start in range(0, len(tiles), batch):
+        chosen = tiles[start : start + batch]
+        boxes = [box for _, box in chosen]
+        pieces = jpegtran.split(original.bytes, boxes, keep_profile=keep_profile)
+        for (tile, _), data in zip(chosen, pieces, strict=True):
+            yield tile, data
+
+
+def _cut(plan: BuildPlan, scale_factor: int, level: raster.Pixels) -> zipfile.ZipFile:
+    """The tiles of one reduced level, encoded."""
+    side, thorough = plan.grid.tile.width, scale_factor >= _THOROUGH_FROM
+    return raster.cut(level, side, plan.reduced_quality, thorough=thorough)
+
+
+def _unpacked(
+    plan: BuildPlan, scale_factor: int, cut: zipfile.ZipFile
+) -> Iterator[tuple[Tile, bytes]]:
+    with cut:
+        for tile, _ in plan.grid.tiles(scale_factor):
+            yield tile, cut.read(f"tiles_files/0/{tile.column}_{tile.row}.jpg")

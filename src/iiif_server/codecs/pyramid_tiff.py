@@ -1,0 +1,71 @@
+"""Writing a pyramidal TIFF: the form in which other servers want large images."""
+
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyvips
+
+from iiif_server.codecs import raster
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.render_plan import tile_profile
+
+_CLASSIC_BYTES = 3_500_000_000
+"""Above this, by the worst guess, the file is a BigTIFF: offsets of a classic one have 32 bits."""
+
+_REFUSED_WRITES = ("Write error", "write error", "No space left", "unable to write")
+"""What libvips and libtiff say when it is not the original's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class PyramidForm:
+    """How the TIFF is to be written."""
+
+    tile_size: int = 512
+    """Side of the tiles, a multiple of 16 (TIFF 6.0, section 15)."""
+    quality: int = 85
+    """JPEG quality."""
+    lossless: bool = False
+    """Whether the tiles are deflated instead of compressed as JPEG; transparency is then kept."""
+
+
+def write_pyramid_tiff(
+    descriptor: int,
+    header: ImageHeader,
+    target: Path,
+    form: PyramidForm,
+    progress: Callable[[int], None],
+) -> None:
+    """Write the image behind a descriptor to a path: upright, in 8 bits, each level half the last.
+
+    `progress` is told how many percent are done. Raises DamagedOriginalError, or OSError if the
+    target cannot be written.
+    """
+    target.touch()  # libvips would say less clearly why it cannot
+    with raster.decoding(header):
+        pixels = raster.upright(
+            descriptor, header, tile_profile(header), 1, transparent=form.lossless
+        )
+    pixels.set_progress(True)
+    pixels.signal_connect("eval", lambda _, state: progress(state.percent))
+    compression: dict[str, Any] = {"compression": "jpeg", "Q": form.quality}
+    if form.lossless:
+        compression = {"compression": "deflate", "predictor": "horizontal"}
+    try:
+        pixels.tiffsave(
+            str(target),
+            tile=True,
+            tile_width=form.tile_size,
+            tile_height=form.tile_size,
+            pyramid=True,
+            bigtiff=pixels.width * pixels.height * pixels.bands > _CLASSIC_BYTES,
+            keep="icc",
+            **compression,
+        )
+    except pyvips.Error as error:
+        if any(words in str(error) for words in _REFUSED_WRITES):
+            raise OSError(errno.EIO, "cannot be written: is the disk full?") from error
+        with raster.decoding(header):
+            raise

@@ -1,0 +1,125 @@
+"""Neighbouring JPEG tiles, decoded into one piece."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TypeVar
+
+from PIL import Image
+
+from iiif_server.codecs import turbojpeg
+from iiif_server.codecs.pixel_buffer import Rows
+from iiif_server.formats.jpeg_segments import icc_profile
+from iiif_server.iiif.geometry import Box, Dimensions
+
+GRID = 16
+"""A part that begins at a multiple of it, in a level, is decoded without what lies around it."""
+
+_FOR_ONE_THREAD = 500_000
+"""Fewer are decoded sooner than another thread wakes up."""
+_helper = ThreadPoolExecutor(1, "decoder")
+"""What waits for one image does not use all cores; and decoding leaves the interpreter alone."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Neighbouring tiles of one level, in rows."""
+
+    data: Sequence[bytes]
+    across: int
+    """How many stand in a row."""
+    full: Dimensions
+    """The extent of each; those at the right and bottom edge may be smaller."""
+    at: Box
+    """Where in the level they lie."""
+
+    def pieces(self, part: Box) -> list["Piece"]:
+        """What each tile has of a part of the level; the tiles without any are left out."""
+        found = []
+        for number, jpeg in enumerate(self.data):
+            row, column = divmod(number, self.across)
+            left, top = self.at.x + column * self.full.width, self.at.y + row * self.full.height
+            x, y = max(part.x, left), max(part.y, top)
+            right = min(part.x + part.width, left + self.full.width, self.at.x + self.at.width)
+            bottom = min(part.y + part.height, top + self.full.height, self.at.y + self.at.height)
+            if x < right and y < bottom:
+                inside = Box(x - left, y - top, right - x, bottom - y)
+                found.append(Piece(jpeg, inside, x - part.x, y - part.y))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a tile, and where in the result it comes."""
+
+    jpeg: bytes
+    inside: Box
+    x: int
+    y: int
+
+
+def joined(tiles: Tiles, part: Box) -> Rows:
+    """The pixels of a part of a level that the tiles cover. Raises what Pillow raises."""
+    pieces = tiles.pieces(part)
+    if turbojpeg.available():
+        try:
+            return _decoded_in_part(pieces, part)
+        except turbojpeg.NotDoneError:
+            pass  # whatever is wrong, Pillow says it, or knows better
+    return _decoded_as_a_whole(pieces, part)
+
+
+def _decoded_in_part(pieces: Sequence[Piece], part: Box) -> Rows:
+    first = pieces[0].jpeg
+    canvas = turbojpeg.Canvas.blank(part.width, part.height, turbojpeg.bands_of(first))
+
+    def decode(piece: Piece) -> None:
+        turbojpeg.decode(piece.jpeg, piece.inside, canvas, piece.x, piece.y)
+
+    _each(decode, pieces, part)
+    return Rows(canvas.pixels, part.width, part.height, canvas.bands, icc_profile(first))
+
+
+def _decoded_as_a_whole(pieces: Sequence[Piece], part: Box) -> Rows:
+    decoded = _each(_opened, [piece.jpeg for piece in pieces], part)
+    image = Image.new(decoded[0].mode, (part.width, part.height), None)
+    for piece, tile in zip(pieces, decoded, strict=True):
+        box = piece.inside
+        cut = tile.crop((box.x, box.y, box.x + box.width, box.y + box.height))
+        image.paste(cut, (piece.x, piece.y))
+    profile = decoded[0].info.get("icc_profile")
+    return Rows(image.tobytes(), part.width, part.height, len(image.getbands()), profile)
+
+
+def _opened(data: bytes) -> Image.Image:
+    tile = Image.open(BytesIO(data), formats=["JPEG"])
+    tile.load()
+    return tile
+
+
+def _each(work: Callable[[Item], Result], items: Sequence[Item], part: Box) -> list[Result]:
+    """What work makes of each item, for a part that may be large enough for another thread.
+
+    This thread takes its share: it would only wait, and what follows takes twice as long on a core
+    that comes to it cold.
+    """
+    if len(items) == 1 or part.dimensions.area < _FOR_ONE_THREAD:
+        return [work(item) for item in items]
+    results: dict[int, Result] = {}
+    waiting = iter(list(enumerate(items)))  # each is handed out once, to whoever is free
+
+    def take() -> None:
+        for place, item in waiting:
+            results[place] = work(item)
+
+    other = _helper.submit(take)
+    try:
+        take()
+    finally:
+        wait([other])  # it may still be writing
+    other.result()
+    return [results[place] for place in range(len(items))]

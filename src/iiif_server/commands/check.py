@@ -1,0 +1,312 @@
+"""What `iiif-server check` finds."""
+
+import asyncio
+import errno
+import grp
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iiif_server.commands.check_workers import Trial, try_workers
+from iiif_server.composition import memory_for_images, open_fetcher, open_sources, threads_of
+from iiif_server.errors import (
+    ConfigurationError,
+    IiifServerError,
+    StorageTimedOutError,
+    UnknownTypeError,
+)
+from iiif_server.iiif.formats import Format
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.images.originals import Originals
+from iiif_server.plan.jobs import TURBOJPEG_OFF, LibraryReport
+from iiif_server.settings import Loaded, Settings
+from iiif_server.sources.base import Source
+from iiif_server.sources.opening import user_name
+from iiif_server.sources.unreadable import find_unreadable
+from iiif_server.units import show_size
+from iiif_server.workers.machine import this_machine
+from iiif_server.workers.options import Fencing
+from iiif_server.workers.sandbox.confinement import InForce
+
+_SECONDS_TO_ANSWER = 10.0
+"""How long a disk is waited for."""
+_NOT_ANSWERING = f"its storage does not answer within {_SECONDS_TO_ANSWER:g} seconds"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check."""
+
+    subject: str
+    text: str
+    fine: bool = True
+    """Whether it is no problem."""
+    warning: bool = False
+
+    @property
+    def label(self) -> str:
+        """What stands in front of it."""
+        return "FAIL" if not self.fine else "WARN" if self.warning else "ok"
+
+
+def diagnose(loaded: Loaded) -> list[Finding]:
+    """The results of all checks, in the order in which an operator would fix problems."""
+    settings = loaded.settings
+    trials = _trials(settings)
+    return [
+        Finding("settings", str(loaded.file.absolute()) if loaded.file else "no settings file"),
+        *(Finding("settings", text, warning=True) for text in loaded.warnings),
+        _writable("cache_path", settings.cache_path),
+        *_accel(settings),
+        *asyncio.run(_types(settings)),
+        *_libraries(trials, settings),
+        *_sizing(settings),
+        *_workers(trials, settings),
+    ]
+
+
+def doubts_about_signing(settings: Settings, identifier: Identifier) -> list[str]:
+    """Why a signed URL of an image may be of no use; nothing is fetched to find out.
+
+    Raises UnknownTypeError for a type that is not configured.
+    """
+    options = settings.types.get(identifier.type)
+    if options is None:
+        raise UnknownTypeError(
+            f"There is no type {identifier.type!r} in the settings: "
+            f"they have {', '.join(sorted(settings.types)) or 'none'}."
+        )
+    doubts = []
+    if options.access != "signed":
+        doubts.append(f"the type {identifier.type!r} is public: its URLs need no signature.")
+    if options.source == "disk":
+
+        async def look() -> None:
+            async with AsyncExitStack() as stack:
+                sources = open_sources(settings, open_fetcher(stack, settings), lambda _: None)
+                await stack.enter_async_context(sources[identifier.type].hold(identifier.name))
+
+        try:
+            asyncio.run(look())
+        except IiifServerError as error:
+            doubts.append(f"the original of {identifier} cannot be opened: {error}")
+    return doubts
+
+
+def _accel(settings: Settings) -> Iterator[Finding]:
+    """Whether nginx can read the files that `delivery.accel_redirect` has it send."""
+    if settings.delivery.accel_redirect is None:
+        return
+    subject = "delivery.accel_redirect"
+    folder = (settings.cache_path / "derivatives" / "entries").absolute()
+    for part in reversed([folder, *folder.parents]):
+        try:
+            status = part.stat()
+        except OSError:
+            break  # it is made with the mode of those above it
+        others, group = status.st_mode & 0o001, status.st_mode & 0o010
+        if others:
+            continue
+        text = f"nginx sends files below {folder}, and {part} (mode {status.st_mode & 0o777:03o})"
+        if not group:
+            yield Finding(subject, f"{text} is closed to all but its owner: chmod it", fine=False)
+        else:
+            yield Finding(
+                subject,
+                f"{text} is open to the group {_group(status.st_gid)} only: nginx's user must be "
+                f"in it (usermod -aG {_group(status.st_gid)} www-data, then restart nginx)",
+                warning=True,
+            )
+        return
+    yield Finding(subject, f"nginx sends files below {folder}")
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+async def _types(settings: Settings) -> list[Finding]:
+    findings = []
+    if not settings.types:
+        findings.append(Finding("types", "none: add [types.NAME] with a source", fine=False))
+    async with AsyncExitStack() as stack:
+        sources = open_sources(settings, open_fetcher(stack, settings), lambda _: None)
+        originals = Originals(sources)
+        found = await originals.problems(_SECONDS_TO_ANSWER)
+        for name in originals.not_answering:
+            found[name] = [_NOT_ANSWERING]
+        usable = [sources[name] for name, problems in found.items() if not problems]
+        surveyed = await asyncio.gather(*(_survey(source) for source in usable))
+    of_folders = {
+        source.surroundings.type: list_ for source, list_ in zip(usable, surveyed, strict=True)
+    }
+    for name, problems in found.items():
+        findings += [Finding(f"type {name}", problem, fine=False) for problem in problems]
+        findings += of_folders.get(name, [])
+    if any(options.source != "disk" for options in settings.types.values()):
+        findings.append(_writable("source_path", settings.source_path))
+    return findings
+
+
+async def _survey(source: Source[Any]) -> list[Finding]:
+    """Which files of a type can be read; its folder need not exist unless its source says so."""
+    surroundings = source.surroundings
+    subject, folder = f"type {surroundings.type}", surroundings.folder.absolute()
+    try:
+        survey = await surroundings.threads.run(find_unreadable, folder, timeout=_SECONDS_TO_ANSWER)
+    except StorageTimedOutError:
+        return [Finding(subject, _NOT_ANSWERING, fine=False)]
+    user = f"{user_name()} (uid {os.geteuid()})"
+    tried = f"{survey.entries:,} files and folders"
+    if not survey.is_complete:
+        tried = f"the first {tried} (no more are tried)"
+    text = f"source {source.options.source}, folder {folder}"
+    if not survey.failures:
+        readable = f", {tried} can be read by the user {user}" if survey.entries else ""
+        return [Finding(subject, f"{text}{readable}")]
+    some = survey.failures < survey.entries
+    return [
+        Finding(
+            subject,
+            f"{text}: of {tried} the user {user} cannot read {found.number:,}, as {found.example}: "
+            f"{_advice(number)}",
+            fine=some,
+            warning=some,
+        )
+        for number, found in survey.unreadable.items()
+    ]
+
+
+def _advice(number: int) -> str:
+    """What an errno of a file or folder means, and what to do."""
+    reason = f"{os.strerror(number).lower()} ({errno.errorcode.get(number, number)})"
+    if number in {errno.EACCES, errno.EPERM}:
+        return (
+            f"{reason}; permit this user to read files and to enter folders (chmod -R u+rX, chown)"
+        )
+    if number in {errno.EIO, errno.ESTALE}:
+        return f"{reason}; check the disk or network file system, and mount it again"
+    return f"{reason}; the system's log may tell more"
+
+
+def _libraries(trials: list[Trial] | Exception, settings: Settings) -> list[Finding]:
+    """What a worker reports of the libraries that it uses."""
+    if isinstance(trials, Exception):
+        return []  # see `_workers`
+    report = trials[-1].report
+    return [_turbojpeg(report.turbojpeg, settings), *_formats(report.formats)]
+
+
+def _turbojpeg(report: LibraryReport, settings: Settings) -> Finding:
+    """Which libturbojpeg is used, or which package to install."""
+    subject = "turbojpeg"
+    if report.problem:
+        return Finding(subject, report.problem, fine=False)
+    if not report.lossless:
+        off = settings.workers.turbojpeg == TURBOJPEG_OFF
+        missing = "switched off by workers.turbojpeg" if off else "not found"
+        return Finding(subject, f"libturbojpeg is {missing}. {report.advice}; all else works")
+    text = f"lossless JPEG tiles by {report.path}, version {report.version or 'unknown'}"
+    return Finding(subject, f"{text}. {report.advice}" if report.advice else text)
+
+
+def _formats(made: Sequence[Format]) -> Iterator[Finding]:
+    yield Finding("formats", ", ".join(made))
+    for needed in (Format.JPG, Format.PNG):
+        if needed not in made:
+            yield Finding(
+                "formats", f"{needed} cannot be made: reinstall pyvips[binary]", fine=False
+            )
+
+
+def _sizing(settings: Settings) -> Iterator[Finding]:
+    machine = this_machine()
+    cpus, memory = f"{machine.cpus} CPUs", show_size(machine.memory)
+    if machine.cpus < machine.all_cpus:
+        cpus += f" (limited by CPU affinity or the container; the machine has {machine.all_cpus})"
+    if machine.memory < machine.all_memory:
+        memory += f" (limited by the container; the machine has {show_size(machine.all_memory)})"
+    yield Finding("machine", f"{cpus}, {memory} of memory")
+    text = f"{settings.image_pool_size} image workers with {threads_of(settings)} threads each"
+    if settings.image_pool_size > 2 * machine.cpus:
+        text += f" for {machine.cpus} CPUs: more than twice as many workers as CPUs only wait"
+        yield Finding("image_pool_size", text, fine=False)
+    else:
+        yield Finding("image_pool_size", text)
+    yield from _memory(settings, machine.memory)
+
+
+def _memory(settings: Settings, available: int) -> Iterator[Finding]:
+    size = memory_for_images(settings)
+    text = f"{show_size(size)} for images that are being rendered"
+    if size > available:
+        yield Finding("limits.memory", f"{text}, but there are {show_size(available)}", fine=False)
+    else:
+        yield Finding("limits.memory", text)
+
+
+def _trials(settings: Settings) -> list[Trial] | Exception:
+    """A worker of each pool that has made an image, or why it did not."""
+    try:
+        return asyncio.run(try_workers(settings))
+    except (IiifServerError, OSError) as error:
+        return error
+
+
+def _workers(trials: list[Trial] | Exception, settings: Settings) -> Iterator[Finding]:
+    """One worker of each pool, as it reports itself; and the sandbox that it is in."""
+    subject = "confinement"
+    if settings.workers.confinement is Fencing.OFF:
+        yield Finding(subject, "off: a file that takes a decoder over can do what the server can")
+    if isinstance(trials, Exception):
+        refused = isinstance(trials, ConfigurationError)
+        yield Finding(subject if refused else "workers", str(trials), fine=False)
+        return
+    for trial in trials:
+        found = {**trial.report.versions, "libturbojpeg": trial.report.turbojpeg.version}
+        versions = ", ".join(f"{name} {text}" for name, text in found.items() if text)
+        yield Finding(f"{trial.pool} worker", f"pid {trial.pid} {trial.did} ({versions})")
+        for problem in trial.problems:
+            yield Finding(f"{trial.pool} worker", problem, fine=False)
+    if settings.workers.confinement is not Fencing.OFF:
+        yield Finding(subject, _sandbox(trials[-1].in_force))
+
+
+def _sandbox(found: InForce) -> str:
+    parts = [
+        *(["limits"] if found.limits else []),
+        *([f"landlock {found.landlock}"] if found.landlock else []),
+        *([f"seccomp {found.seccomp}"] if found.seccomp else []),
+    ]
+    text = f"{', '.join(parts) or 'nothing'} around worker processes"
+    if found.lacking:
+        text += f"; this system has no {', no '.join(found.lacking)}"
+    return f"{text}; held back: {', '.join(found.barriers) or 'nothing'}"
+
+
+def _writable(subject: str, folder: Path) -> Finding:
+    """Whether the server can write into a folder, or create it; it is not created here."""
+    folder = folder.absolute()
+    try:
+        if folder.exists():
+            with tempfile.TemporaryFile(dir=folder):
+                return Finding(subject, f"{folder} can be written")
+        parent = next(parent for parent in folder.parents if parent.exists())
+        if not parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if not os.access(parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        text = (
+            f"{folder} cannot be written by the user {user_name()} ({error.strerror}): "
+            "change it or its owner"
+        )
+        return Finding(subject, text, fine=False)
+    return Finding(subject, f"{folder} does not exist yet; the server will create it")

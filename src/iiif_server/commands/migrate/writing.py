@@ -1,0 +1,86 @@
+"""Settings as a file that people read, and what moving in comes to as a text. Pure."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import tomlkit
+
+from iiif_server.commands.migrate.moves import NAMES, Move, Setting
+
+_WIDTH = 50
+"""Where comments begin."""
+
+
+def settings_text(move: Move, source: str) -> str:
+    """The settings as TOML, each with a comment that says where it comes from."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment(f"Made of {source} by `iiif-server migrate`: docs/migrating.md"))
+    document.add(tomlkit.comment("All other settings have their defaults: docs/settings.md"))
+    document.add(tomlkit.nl())
+    top = [setting for setting in move.settings if len(setting.path) == 1]
+    for setting in top:
+        document.add(setting.path[0], _item(setting))
+    tables: dict[tuple[str, ...], Any] = {}
+    for setting in _in_order(move):
+        path = setting.path[:-1]
+        if path not in tables:
+            tables[path] = _table(document, path)
+        tables[path].add(setting.path[-1], _item(setting))
+    return tomlkit.dumps(document)
+
+
+def report(move: Move) -> str:
+    """What moving in comes to besides the settings."""
+    return "\n".join(_report(move))
+
+
+def _report(move: Move) -> Iterator[str]:
+    yield f"This is {NAMES[move.kind]}."
+    if move.without:
+        yield "\nWithout an equivalent:"
+        for old, instead in move.without:
+            yield f"  {old}: {instead}"
+    if move.differences:
+        yield "\nAddresses that differ:"
+        for difference in move.differences:
+            yield f"  - {difference.what}"
+            yield f"      before  {difference.before}"
+            yield f"      now     {difference.now}"
+    to_do = [*move.to_do, *_about_hosts(move)]
+    if to_do:
+        yield "\nTo do:"
+        for text in to_do:
+            yield f"  - {text}"
+
+
+def _about_hosts(move: Move) -> Iterator[str]:
+    if move.hosts:
+        yield (
+            "Originals are fetched from public addresses only. If one of these has a private one, "
+            f"add its network to fetch.allow_networks: {', '.join(move.hosts)}"
+        )
+
+
+def _in_order(move: Move) -> list[Setting]:
+    """The settings in tables: types first, then the others as they came."""
+    inner = [setting for setting in move.settings if len(setting.path) > 1]
+    return sorted(inner, key=lambda setting: setting.path[0] != "types")
+
+
+def _table(document: tomlkit.TOMLDocument, path: tuple[str, ...]) -> Any:
+    """The table of this path, made with those that it is in."""
+    container: Any = document
+    for index, name in enumerate(path):
+        if name not in container:
+            container.add(name, tomlkit.table(is_super_table=index < len(path) - 1))
+        container = container[name]
+    return container
+
+
+def _item(setting: Setting) -> Any:
+    item = tomlkit.item(setting.value)
+    if setting.comment:
+        item.comment(setting.comment)
+        written = len(f"{setting.path[-1]} = {item.as_string()}")
+        item.trivia.comment_ws = " " * max(2, _WIDTH - written)
+    return item

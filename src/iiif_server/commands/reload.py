@@ -1,0 +1,240 @@
+"""Newer settings for a server that runs: the next application takes over, request by request."""
+
+import asyncio
+import signal
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import Message, Receive, Scope, Send
+
+from iiif_server.background import BackgroundTasks
+from iiif_server.errors import ConfigurationError, IiifServerError
+from iiif_server.server.problems import problem
+from iiif_server.settings import Settings
+from iiif_server.telemetry.events import (
+    Observer,
+    RequestsCutOff,
+    SettingsRefused,
+    SettingsReloaded,
+)
+
+_NEEDS_RESTART = ("http_host", "http_port", "http_connections", "http_processes")
+"""What is settled when the process begins to listen."""
+_MOST_FORMER = 2
+"""Former applications that may still be answering. Each has worker processes of its own, and a
+client that reads slowly could keep any number of them."""
+
+_ENDING = problem(
+    503,
+    "The server is being restarted; please ask again.",
+    {"Retry-After": "1", "Connection": "close", "Access-Control-Allow-Origin": "*"},
+)
+
+
+def changes(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
+    """The names of the settings that are other ones now, and of those that need a restart."""
+    changed = [name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)]
+    return (
+        [name for name in changed if name not in _NEEDS_RESTART],
+        [name for name in changed if name in _NEEDS_RESTART],
+    )
+
+
+@dataclass(slots=True, eq=False)
+class _Generation:
+    """One application with its settings, from its start to the end of its last request."""
+
+    settings: Settings
+    app: FastAPI
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    requests: "set[asyncio.Task[Any]]" = field(default_factory=set)
+    task: "asyncio.Task[None] | None" = None
+
+    async def live(self) -> None:
+        """Be open until `over`, and until the last request is answered."""
+        async with self.app.router.lifespan_context(self.app):
+            self.started.set()
+            await self.over.wait()
+            if self.requests:
+                await self.idle.wait()
+
+    async def start(self) -> None:
+        """Return when it may be asked; raises what keeps it from starting."""
+        self.task = asyncio.create_task(self.live())
+        starting = asyncio.create_task(self.started.wait())
+        try:
+            await asyncio.wait({self.task, starting}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:  # the server ends while newer settings are being tried
+            self.task.cancel()
+            await asyncio.wait({self.task})
+            raise
+        finally:
+            starting.cancel()
+        if self.task.done():
+            self.task.result()
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self.requests.add(task)
+        started = False
+
+        async def sending(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self.app(scope, receive, sending)
+        except asyncio.CancelledError:
+            # The server ends, or this application does: whoever asks again finds the next one.
+            if started or scope["type"] != "http":
+                raise
+            await _ENDING(scope, receive, send)
+        finally:
+            self.requests.discard(task)
+            if not self.requests and self.over.is_set():
+                self.idle.set()
+
+    def cut_off(self) -> int:
+        """End the requests that are still being answered; how many there were."""
+        for request in self.requests:
+            request.cancel()
+        return len(self.requests)
+
+
+class Reloading:
+    """An ASGI application that is made anew, with the settings of then, on SIGHUP.
+
+    Requests that are under way end where they began; connections stay open. Settings that cannot
+    be, or with which the application does not start, are told of, and change nothing.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Settings],
+        make: Callable[[Settings], FastAPI],
+        observer: Observer,
+        apply: Callable[[Settings], None] = lambda _: None,
+    ) -> None:
+        """`read` gives the settings as they are now, and `make` an application of them.
+
+        `apply` has settings take effect outside the application (logging): the first ones at once,
+        later ones when their application has started. Raises ConfigurationError if the first ones
+        cannot be.
+        """
+        self._asked = False
+        with suppress(ValueError, AttributeError):  # not this thread's, or not on this system
+            signal.signal(signal.SIGHUP, self._ask)
+        self._read = read
+        settings = read()
+        self._make = make
+        self._apply = apply
+        self._observe = observer
+        apply(settings)
+        self._current = _Generation(settings, make(settings))
+        self._reloading = asyncio.Lock()
+        self._tasks = BackgroundTasks()
+        self._former: list[_Generation] = []
+        self._reloads: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Reloading {self._current.app!r}>"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or live as long as the server does."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._current.answer(scope, receive, send)
+
+    @property
+    def settings(self) -> Settings:
+        """Those that are in effect."""
+        return self._current.settings
+
+    @property
+    def retired(self) -> "frozenset[asyncio.Task[None]]":
+        """The former applications that are still ending."""
+        return self._tasks.running
+
+    def direct(self, scope: Scope) -> Sequence[bytes] | None:
+        """The answer to a request, if it is at hand; see `routes/hot.py`."""
+        answer: Sequence[bytes] | None = self._current.app.state.direct(scope)
+        return answer
+
+    async def reload(self) -> None:
+        """Have the settings as they are now take effect; what is wrong with them is told."""
+        async with self._reloading:
+            try:
+                # In a thread: making an application takes long enough for requests to notice.
+                settings = await asyncio.to_thread(self._read)
+                changed, left = changes(self._current.settings, settings)
+                fresh = _Generation(settings, await asyncio.to_thread(self._make, settings))
+                await fresh.start()
+            except Exception as error:  # noqa: BLE001 - the server goes on as it is
+                known = isinstance(error, IiifServerError)
+                self._observe(SettingsRefused(str(error) if known else repr(error)))
+                return
+            former, self._current = self._current, fresh
+            self._apply(settings)
+            self._observe(SettingsReloaded(", ".join(changed), ", ".join(left)))
+            former.over.set()
+            if former.task is not None:
+                self._tasks.keep(former.task)
+                self._former.append(former)
+            self._bound_former()
+
+    def _bound_former(self) -> None:
+        """Cut off the requests of the oldest applications if too many are still answering."""
+        self._former = [one for one in self._former if one.task and not one.task.done()]
+        for one in self._former[:-_MOST_FORMER]:
+            if cut_off := one.cut_off():
+                self._observe(RequestsCutOff(cut_off))
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._current.start()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the server does not start
+            known = isinstance(error, ConfigurationError)
+            message = str(error) if known else traceback.format_exc()
+            await send({"type": "lifespan.startup.failed", "message": message})
+            return
+        loop = asyncio.get_running_loop()
+        with suppress(NotImplementedError, RuntimeError, ValueError, AttributeError):
+            loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+        if self._asked:  # while it started
+            self._begin_reload()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._reloads is not None:
+            self._reloads.cancel()
+        for former in self._former:
+            former.idle.set()  # it ends by itself: cancelled, it would leave processes behind
+        await self._tasks.wait()
+        self._current.over.set()
+        self._current.idle.set()  # whoever is not answered by now will not be
+        if self._current.task is not None:
+            await self._current.task
+        await send({"type": "lifespan.shutdown.complete"})
+
+    def _ask(self, *_: object) -> None:
+        self._asked = True
+
+    def _begin_reload(self) -> None:
+        """Reload soon: once for all signals that come before the settings are read."""
+        self._asked = True
+        if self._reloads is None or self._reloads.done():
+            self._reloads = self._tasks.start(self._reload_while_asked())
+
+    async def _reload_while_asked(self) -> None:
+        while self._asked:
+            self._asked = False
+            await self.reload()

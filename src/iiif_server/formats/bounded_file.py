@@ -1,0 +1,96 @@
+"""One file under inspection: its bytes by their offsets, and the ways to refuse it."""
+
+import os
+import struct
+import sys
+from typing import Any, BinaryIO
+
+from iiif_server.errors import (
+    DamagedOriginalError,
+    OriginalTooLargeError,
+    UnsupportedOriginalError,
+)
+from iiif_server.plan.bounds import Bounds
+from iiif_server.plan.original_format import OriginalFormat
+
+_ANYTHING = Bounds()
+
+MOST_BLOCK = 16 << 20
+"""Bytes of one block of metadata: an ICC profile, EXIF, XMP."""
+MOST_METADATA = 64 << 20
+"""Bytes of everything before the first pixel."""
+MOST_READ_WHOLE = 512 << 20
+"""Bytes of a file whose decoder takes it whole."""
+
+
+class Subject:
+    """What a file says, wherever it is asked."""
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        format_: OriginalFormat,
+        max_pixels: int = sys.maxsize,
+        bounds: Bounds = _ANYTHING,
+    ) -> None:
+        self._file = file
+        self._max_pixels = max_pixels
+        self.format = format_
+        self.bounds = bounds
+        self.size = file.seek(0, os.SEEK_END)
+
+    def __repr__(self) -> str:
+        return f"<Subject {self.format}, {self.size} bytes>"
+
+    def at(self, offset: int, length: int) -> bytes:
+        """So many bytes from an offset, or as many as there are."""
+        if offset >= self.size:
+            return b""
+        self._file.seek(offset)
+        return self._file.read(min(length, self.size - offset))
+
+    def numbers(self, layout: str, offset: int) -> tuple[Any, ...] | None:
+        """What stands at an offset, by a layout of `struct`; None where the file ends before."""
+        data = self.at(offset, struct.calcsize(layout))
+        return struct.unpack(layout, data) if len(data) == struct.calcsize(layout) else None
+
+    # --- refusals ---------------------------------------------------------------------------
+
+    def check(self, count: int, most: int, what: str) -> None:
+        """Raise OriginalTooLargeError if there are more than so many."""
+        if count > most:
+            raise OriginalTooLargeError(
+                f"The original has {count:,} {what}; this server reads up to {most:,}."
+            )
+
+    def check_size(self, width: int, height: int) -> None:
+        """Raise OriginalTooLargeError beyond the bounds, DamagedOriginalError if there is none."""
+        if width < 1 or height < 1:
+            raise self.damaged("it has no pixels")
+        self.check(width * height, self._max_pixels, "pixels")
+        self.check(max(width, height), self.bounds.side, "pixels on one side")
+
+    def check_frames(self, count: int, what: str = "frames") -> None:
+        """Raise OriginalTooLargeError if there are more frames than are read."""
+        self.check(count, self.bounds.frames, what)
+
+    def check_block(self, length: int, what: str) -> None:
+        """Raise OriginalTooLargeError if a block of metadata is larger than any has to be."""
+        self.check(length, MOST_BLOCK, f"bytes in {what}")
+
+    def check_read_whole(self) -> None:
+        """Raise OriginalTooLargeError if the file is too large for a decoder that takes all."""
+        self.check(self.size, MOST_READ_WHOLE, f"bytes as a {self.format}")
+
+    def check_long_enough(self, least: int) -> None:
+        """Raise DamagedOriginalError if its pixels cannot be in a file of this length."""
+        if self.size < least:
+            raise self.damaged("its file is too short for its dimensions")
+
+    def damaged(self, reason: str) -> DamagedOriginalError:
+        """The error that says what is wrong with it."""
+        return DamagedOriginalError(f"The header of this {self.format} image is damaged: {reason}.")
+
+    def unsupported(self, what: str) -> UnsupportedOriginalError:
+        """The error that says what it has that is not read here."""
+        return UnsupportedOriginalError(f"This {self.format} image {what}, which is not read here.")

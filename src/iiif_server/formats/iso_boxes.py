@@ -1,0 +1,45 @@
+"""Boxes, of which JPEG 2000 and AVIF files are made (ISO 14496-12, 4.2)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from iiif_server.formats.bounded_file import Subject
+
+_MOST_BOXES = 4_000
+_TO_THE_END, _LONG = 0, 1
+_SHORT_HEADER, _LONG_HEADER = 8, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box, by what it holds."""
+
+    name: bytes
+    offset: int
+    """Of its content."""
+    end: int
+
+
+def boxes(subject: Subject, start: int, end: int) -> Iterator[Box]:
+    """The boxes between two offsets, as far as there are any."""
+    position = start
+    for _ in range(_MOST_BOXES):
+        if position >= end:
+            return
+        numbers = subject.numbers(">I4s", position)
+        if numbers is None:
+            return
+        length, name = numbers
+        header = _SHORT_HEADER
+        if length == _LONG:
+            numbers = subject.numbers(">Q", position + _SHORT_HEADER)
+            if numbers is None:
+                return
+            length, header = numbers[0], _LONG_HEADER
+        elif length == _TO_THE_END:
+            length = end - position
+        if length < header:
+            raise subject.damaged("one of its boxes has no length")
+        yield Box(name, position + header, min(position + length, end))
+        position += length
+    subject.check(_MOST_BOXES + 1, _MOST_BOXES, "boxes")

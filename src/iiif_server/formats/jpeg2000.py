@@ -1,0 +1,243 @@
+"""JPEG 2000 (ISO 15444-1): the codestream's own header, which its wrapping must agree with."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from iiif_server.formats.bounded_file import Subject
+from iiif_server.formats.iso_boxes import boxes
+from iiif_server.plan.needs import Needs
+
+_START = b"\xff\x4f\xff\x51"
+"""SOC and SIZ."""
+_COD, _COC, _SOT, _SOD = 0xFF52, 0xFF53, 0xFF90, 0xFF93
+_MOST_SEGMENTS = 2_000
+_MOST_HEADER_BOX = 4 << 20
+_MOST_TILES = 8_192
+_TILE_BYTES = 14_000
+"""What the decoder allocates for each tile before it has decoded anything."""
+_BLOCK_BYTES = 440
+"""What it allocates for each code block of a tile, whatever part of the tile is decoded."""
+_PRECINCT_BYTES = 480
+_PACKET_BYTES = 2
+"""For each layer of each precinct that could be."""
+_BLOCK_EFFORT = 1000
+"""Pixels that a JPEG decoder could decode while a code block is set up: 4 us."""
+_PIXEL_BYTES = 3
+"""Bytes a pixel of the file that the estimate of decoding includes."""
+_SEGMENT_BYTES = 40
+"""For each segment of a code block, where coding passes are segments of their own."""
+_SEGMENTS_OF_THEIR_OWN = 0x05
+"""The styles of code blocks in which they are: arithmetic coding bypass, termination (A.6.1)."""
+_MOST_TILE_PARTS = 65_536
+_MOST_COMPONENTS = 4
+_MOST_BITS = 16
+_MOST_LEVELS = 32
+_MOST_PRECINCTS = 250_000
+"""Each costs the decoder some hundred bytes, and a walk for each quality layer."""
+_MOST_PACKETS = 20_000_000
+_TILE_PART_HEADER = 12
+"""Bytes of SOT (A.4.2)."""
+_WHOLE = 15
+"""The exponent of a precinct's side where none is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """What SIZ says (A.5.1)."""
+
+    width: int
+    height: int
+    components: int
+    tiles: int
+    tile_width: int
+    tile_height: int
+    bits: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """What COD or COC says (A.6.1, A.6.2)."""
+
+    layers: int
+    """0 in COC, which has those of COD."""
+    levels: int
+    block: tuple[int, int]
+    """Exponents of width and height of code blocks."""
+    segmented: bool
+    precincts: bytes
+    """Exponents of height and width, a byte for each resolution; what is missing is as large as
+    can be."""
+
+
+def inspect(subject: Subject) -> Needs:
+    """Refuse a JPEG 2000 that is too much: of pixels, tiles, components or precincts."""
+    announced, start = None, 0
+    if subject.at(0, 4) != _START:
+        for box in boxes(subject, 0, subject.size):
+            if box.name == b"jp2h":
+                subject.check(box.end - box.offset, _MOST_HEADER_BOX, "bytes in its header")
+                announced = announced or _announced(subject, box.offset, box.end)
+            if box.name == b"jp2c":
+                start = box.offset
+                break
+        else:
+            return Needs()  # there is none, as decoders will say
+    if announced is not None:
+        subject.check_size(*announced)
+    size = _size(subject, start)
+    if size is None:
+        return Needs()
+    if announced is not None and announced != (size.width, size.height):
+        raise subject.damaged("its codestream has other dimensions")
+    end = start + 2
+    styles: list[_Style] = []
+    for marker, offset, length in _segments(subject, start + 2):
+        styles += _styles(subject, marker, offset, length)
+        end = offset + length
+    styles += _check_tiles(subject, size, end)
+    layers = max((style.layers for style in styles), default=1)
+    for style in set(styles):
+        _check_style(subject, size, style, layers)
+    return _needs(subject, size, set(styles), layers)
+
+
+def _announced(subject: Subject, start: int, end: int) -> tuple[int, int] | None:
+    """Width and height by the image header box (I.5.3.1)."""
+    for box in boxes(subject, start, end):
+        if box.name == b"ihdr":
+            numbers = subject.numbers(">II", box.offset)
+            return None if numbers is None else (numbers[1], numbers[0])
+    return None
+
+
+def _size(subject: Subject, start: int) -> _Size | None:
+    numbers = subject.numbers(">IIIIIIIIH", start + len(_START) + 4)
+    if numbers is None:
+        return None
+    right, bottom, left, top, tile_width, tile_height, tile_x, tile_y, count = numbers
+    width, height = right - left, bottom - top
+    subject.check_size(width, height)
+    if not tile_width or not tile_height or tile_x > left or tile_y > top:
+        raise subject.damaged("its tiles are none")
+    tiles = -(-(right - tile_x) // tile_width) * -(-(bottom - tile_y) // tile_height)
+    subject.check(tiles, _MOST_TILES, "tiles")
+    if not 1 <= count <= _MOST_COMPONENTS:
+        raise subject.unsupported(f"has {count} components")
+    samples = subject.at(start + 42, 3 * count)
+    bits = 1
+    for depth, across, down in zip(samples[::3], samples[1::3], samples[2::3], strict=False):
+        bits = max(bits, (depth & 0x7F) + 1)
+        if bits > _MOST_BITS:
+            raise subject.unsupported("has samples of more than 16 bits")
+        if not across or not down:
+            raise subject.damaged("its sampling factors are none")
+    tile_width, tile_height = min(tile_width, width), min(tile_height, height)
+    return _Size(width, height, count, tiles, tile_width, tile_height, bits)
+
+
+def _segments(subject: Subject, position: int) -> Iterator[tuple[int, int, int]]:
+    """Marker, offset and length of the segments of the main header, or of a tile-part's."""
+    for _ in range(_MOST_SEGMENTS):
+        numbers = subject.numbers(">HH", position)
+        if numbers is None or numbers[0] in {_SOT, _SOD}:
+            return
+        marker, length = numbers
+        if length < 2:  # noqa: PLR2004 - the length counts its own two bytes
+            raise subject.damaged("one of its segments has no length")
+        yield marker, position + 4, length - 2
+        position += 2 + length
+    subject.check(_MOST_SEGMENTS + 1, _MOST_SEGMENTS, "segments of metadata")
+
+
+def _check_tiles(subject: Subject, size: _Size, position: int) -> list[_Style]:
+    """Refuse a codestream that lacks tiles: its decoder would leave them black (A.4.2).
+
+    The styles that tiles have of their own.
+    """
+    seen: set[int] = set()
+    styles: set[_Style] = set()
+    for _ in range(_MOST_TILE_PARTS):
+        numbers = subject.numbers(">HHHI", position)
+        if numbers is None or numbers[0] != _SOT:
+            break
+        _, _, tile, length = numbers
+        if position + length > subject.size:
+            break
+        seen.add(tile)
+        for marker, offset, size_ in _segments(subject, position + _TILE_PART_HEADER):
+            styles.update(_styles(subject, marker, offset, size_))
+        if not length:  # the last one, up to the end
+            break
+        position += length
+    if len(seen) < size.tiles:
+        raise subject.damaged("it is truncated, or lacks tiles")
+    return list(styles)
+
+
+def _styles(subject: Subject, marker: int, offset: int, length: int) -> Iterator[_Style]:
+    """The coding style in a segment, if it has one (A.6.1, A.6.2)."""
+    if marker not in {_COD, _COC}:
+        return
+    data = subject.at(offset, length)
+    # COC: the component, and its style; COD: the style, the progression, the layers, a transform.
+    own, layers = (data[1:2], 0) if marker == _COC else (data[:1], int.from_bytes(data[2:4], "big"))
+    spatial = data[2:] if marker == _COC else data[5:]
+    if len(spatial) < 5:  # noqa: PLR2004 - up to the precincts
+        return
+    levels, width, height, style = spatial[:4]
+    if levels > _MOST_LEVELS:
+        raise subject.damaged("it is decomposed more often than can be")
+    yield _Style(
+        layers=max(1, layers) if marker == _COD else 0,
+        levels=levels,
+        block=((width & 0x0F) + 2, (height & 0x0F) + 2),
+        segmented=bool(style & _SEGMENTS_OF_THEIR_OWN),
+        precincts=spatial[5 : 6 + levels] if own and own[0] & 1 else b"",
+    )
+
+
+def _check_style(subject: Subject, size: _Size, style: _Style, layers: int) -> None:
+    """Refuse absurd numbers of layers and precincts."""
+    precincts = size.components * sum(count for count, _ in _resolutions(size, style))
+    subject.check(precincts, _MOST_PRECINCTS, "precincts in a tile")
+    subject.check(precincts * size.tiles * layers, _MOST_PACKETS, "packets")
+
+
+def _needs(subject: Subject, size: _Size, styles: set[_Style], layers: int) -> Needs:
+    """The most that any of the styles demands: a tile may have one of its own."""
+    held = most_blocks = 0
+    passes = 3 * (size.bits + 4)
+    for style in styles:
+        resolutions = list(_resolutions(size, style))
+        precincts = size.components * sum(count for count, _ in resolutions)
+        blocks = size.components * sum(count for _, count in resolutions)
+        widest = size.components * len(resolutions) * max(count for count, _ in resolutions)
+        each = _BLOCK_BYTES + (_SEGMENT_BYTES * passes if style.segmented else 0)
+        bytes_ = blocks * each + precincts * _PRECINCT_BYTES + widest * layers * _PACKET_BYTES
+        held, most_blocks = max(held, bytes_), max(most_blocks, blocks)
+    beyond = max(0, subject.size - _PIXEL_BYTES * size.width * size.height)
+    return Needs(
+        bytes=held + size.tiles * _TILE_BYTES + beyond,
+        effort=_BLOCK_EFFORT * most_blocks * size.tiles,
+        levels=min((style.levels for style in styles), default=0),
+    )
+
+
+def _resolutions(size: _Size, style: _Style) -> Iterator[tuple[int, int]]:
+    """Precincts and code blocks of one component of a tile, for each resolution (B.6, B.7)."""
+    for resolution in range(style.levels + 1):
+        given = style.precincts[resolution : resolution + 1]
+        down, across = divmod(given[0] if given else _WHOLE * 17, 16)
+        reduced = style.levels - resolution
+        width, height = _halved(size.tile_width, reduced), _halved(size.tile_height, reduced)
+        precincts = _halved(width, across) * _halved(height, down)
+        bands, halved = (3, 1) if resolution else (1, 0)
+        columns, rows = (min(style.block[0], max(0, across - halved)),
+                         min(style.block[1], max(0, down - halved)))  # fmt: skip
+        blocks = _halved(_halved(width, halved), columns) * _halved(_halved(height, halved), rows)
+        yield precincts, bands * max(blocks, precincts)
+
+
+def _halved(side: int, times: int) -> int:
+    """A side halved so often, rounded up."""
+    return -(-side // (1 << times))

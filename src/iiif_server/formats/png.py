@@ -1,0 +1,107 @@
+"""PNG (ISO 15948): chunks up to the first of the pixels."""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from iiif_server.formats.bounded_file import MOST_METADATA, Subject
+from iiif_server.plan.needs import Needs
+
+_FIRST = 8
+_MOST_CHUNKS = 2_000
+_MOST_UNPACKED = 1 << 20
+"""Bytes that a compressed chunk unpacks to; Pillow reads no more either."""
+_MOST_RATIO = 1032
+"""By how much deflate compresses at best (zlib's own figure)."""
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS = {
+    0: frozenset({1, 2, 4, 8, 16}),
+    2: frozenset({8, 16}),
+    3: frozenset({1, 2, 4, 8}),
+    4: frozenset({8, 16}),
+    6: frozenset({8, 16}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    name: bytes
+    offset: int
+    length: int
+
+
+def inspect(subject: Subject) -> Needs:
+    """Refuse a PNG that is too much: of pixels, of metadata, or of what that unpacks to."""
+    metadata = 0
+    for index, chunk in enumerate(_chunks(subject)):
+        if chunk.name == b"IDAT":
+            break
+        if (chunk.name == b"IHDR") is not (index == 0):
+            raise subject.damaged("its chunks are out of order")
+        if chunk.name == b"IHDR":
+            _check_header(subject, chunk)
+        subject.check_block(chunk.length, f"its {_named(chunk)} chunk")
+        metadata += chunk.length
+        subject.check(metadata, MOST_METADATA, "bytes of metadata")
+        _check_unpacked(subject, chunk)
+    return Needs(bytes=metadata)
+
+
+def _chunks(subject: Subject) -> Iterator[_Chunk]:
+    position = _FIRST
+    for _ in range(_MOST_CHUNKS):
+        numbers = subject.numbers(">I4s", position)
+        if numbers is None:
+            return
+        length, name = numbers
+        yield _Chunk(name, position + 8, length)
+        position += 12 + length
+    subject.check(_MOST_CHUNKS + 1, _MOST_CHUNKS, "chunks of metadata")
+
+
+def _check_header(subject: Subject, chunk: _Chunk) -> None:
+    """Refuse what IHDR cannot say (11.2.1)."""
+    numbers = subject.numbers(">IIBBBBB", chunk.offset)
+    if numbers is None:
+        return
+    width, height, bits, colour, _, _, interlaced = numbers
+    subject.check_size(width, height)
+    if bits not in _DEPTHS.get(colour, ()) or interlaced > 1:
+        raise subject.damaged("its samples are of no kind that there is")
+    row = -(-width * bits * _CHANNELS[colour] // 8)
+    subject.check_long_enough(height * row // _MOST_RATIO)
+
+
+def _check_unpacked(subject: Subject, chunk: _Chunk) -> None:
+    """Refuse a chunk that unpacks to more than anyone has to say."""
+    if chunk.name not in {b"zTXt", b"iTXt", b"iCCP"}:
+        return
+    data = subject.at(chunk.offset, chunk.length)
+    start = _compressed_from(chunk.name, data)
+    if start is None:
+        return
+    unpacking = zlib.decompressobj()
+    try:
+        unpacked = len(unpacking.decompress(data[start:], _MOST_UNPACKED + 1))
+    except zlib.error:
+        return  # nobody else can read it either
+    subject.check(unpacked, _MOST_UNPACKED, f"bytes or more packed in its {_named(chunk)} chunk")
+
+
+def _compressed_from(name: bytes, data: bytes) -> int | None:
+    """Where the compressed data of a chunk begin (11.3.3, 11.3.4); None if there are none."""
+    keyword = data.find(b"\0")
+    if keyword < 0:
+        return None
+    if name != b"iTXt":
+        return keyword + 2
+    if data[keyword + 1 : keyword + 2] != b"\1":
+        return None
+    language = data.find(b"\0", keyword + 3)
+    translated = data.find(b"\0", language + 1)
+    return translated + 1 if language >= 0 and translated >= 0 else None
+
+
+def _named(chunk: _Chunk) -> str:
+    """The chunk's name, as far as it is one."""
+    return chunk.name.decode("ascii") if chunk.name.isalpha() else "unnamed"

@@ -1,0 +1,54 @@
+"""WebP: the RIFF chunks."""
+
+from iiif_server.formats.bounded_file import Subject
+from iiif_server.plan.needs import Needs
+
+_FIRST = 12
+_MOST_OTHER_CHUNKS = 1_000
+_CANVAS = b"VP8X"
+_LOSSY, _LOSSLESS = b"VP8 ", b"VP8L"
+_FRAME = b"ANMF"
+_METADATA = frozenset({b"ICCP", b"EXIF", b"XMP "})
+_SIDE_BITS = 14
+
+
+def inspect(subject: Subject) -> Needs:
+    """Refuse a WebP that is too much: of pixels, of frames, or of metadata."""
+    subject.check_read_whole()
+    position, frames, others = _FIRST, 0, 0
+    while True:
+        numbers = subject.numbers("<4sI", position)
+        if numbers is None:
+            return Needs(bytes=subject.size)  # the decoder takes it whole
+        name, length = numbers
+        if name == _FRAME:
+            frames += 1
+            subject.check_frames(frames)
+        else:
+            others += 1
+            subject.check(others, _MOST_OTHER_CHUNKS, "chunks")
+            _check(subject, name, position + 8, length)
+        position += 8 + length + length % 2
+
+
+def _check(subject: Subject, name: bytes, offset: int, length: int) -> None:
+    if name in _METADATA:
+        subject.check_block(length, f"its {name.decode().strip()} chunk")
+    size = _size(subject, name, offset)
+    if size is not None:
+        subject.check_size(*size)
+
+
+def _size(subject: Subject, name: bytes, offset: int) -> tuple[int, int] | None:
+    """The width and height that a chunk gives (the container's and RFC 6386's own layouts)."""
+    data = subject.at(offset, 10)
+    if name == _CANVAS and len(data) == 10:  # noqa: PLR2004 - flags, and two numbers of 24 bits
+        return 1 + int.from_bytes(data[4:7], "little"), 1 + int.from_bytes(data[7:10], "little")
+    mask = (1 << _SIDE_BITS) - 1
+    if name == _LOSSY and data[3:6] == b"\x9d\x01\x2a" and len(data) == 10:  # noqa: PLR2004
+        numbers = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+        return numbers[0] & mask, numbers[1] & mask
+    if name == _LOSSLESS and data[:1] == b"\x2f" and len(data) >= 5:  # noqa: PLR2004
+        bits = int.from_bytes(data[1:5], "little")
+        return 1 + (bits & mask), 1 + (bits >> _SIDE_BITS & mask)
+    return None

@@ -1,0 +1,56 @@
+"""Collections: a folder of images with the folders in it (Presentation API 3.0, 5.1)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iiif_server.iiif.manifest import CONTEXT
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A collection or a manifest by its address."""
+
+    id: str
+    type: str
+    """`Collection` or `Manifest`."""
+    label: str
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """As a collection names it: the rest is where it is."""
+        return {"id": self.id, "type": self.type, "label": {"none": [self.label]}}
+
+
+def collection(
+    id_: str,
+    label: str,
+    items: Sequence[Reference],
+    part_of: Reference | None = None,
+    summary: str | None = None,
+) -> dict[str, Any]:
+    """The collection of these, in this order."""
+    return {
+        "@context": CONTEXT,
+        "id": id_,
+        "type": "Collection",
+        "label": {"none": [label]},
+        **({"summary": {"en": [summary]}} if summary else {}),
+        **({"partOf": [part_of.document]} if part_of else {}),
+        "items": [item.document for item in items],
+    }
+
+
+def parts(id_: str, label: str, count: int, size: int, total: int) -> tuple[Reference, ...]:
+    """The collections into which one that is too large is divided, each by its address.
+
+    Collections of Presentation API 3.0 have no pages: their parts are collections in them.
+    """
+    return tuple(
+        Reference(
+            f"{id_}?page={number}",
+            "Collection",
+            f"{label}: {(number - 1) * size + 1} to {min(number * size, total)} of {total}",
+        )
+        for number in range(1, count + 1)
+    )

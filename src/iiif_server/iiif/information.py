@@ -1,0 +1,145 @@
+"""Image information (info.json) as a function of the image and of what the server does."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from iiif_server.iiif.formats import Format
+from iiif_server.iiif.geometry import (
+    Dimensions,
+    Limits,
+    offered_sizes,
+    offered_tile,
+    scale_factors,
+    square,
+)
+from iiif_server.iiif.quality import Quality
+from iiif_server.iiif.versions import V2, V3, ImageApiVersion
+
+PROTOCOL = "http://iiif.io/api/image"
+TILE = square(512)
+"""Square and a power of two, as viewers tile best."""
+
+LEVEL_2_FORMATS = frozenset({Format.JPG, Format.PNG})
+
+# What is above compliance level 2, in each version's own words.
+V3_FEATURES = (
+    "canonicalLinkHeader",
+    "mirroring",
+    "profileLinkHeader",
+    "rotationArbitrary",
+    "sizeUpscaling",
+)
+V2_FEATURES = (
+    "canonicalLinkHeader",
+    "mirroring",
+    "profileLinkHeader",
+    "regionSquare",
+    "rotationArbitrary",
+    "sizeAboveFull",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the server offers for an image."""
+
+    limits: Limits
+    formats: Sequence[Format]
+    """Those that this build can make."""
+    min_sizes_size: int
+    tile: Dimensions = TILE
+    """The extent of a full tile."""
+    rights: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """Further properties of the type: `service`, `partOf`, `seeAlso`, ..."""
+
+
+def image_information(
+    version: ImageApiVersion, id_: str, dimensions: Dimensions, service: Service
+) -> dict[str, Any]:
+    """The document that describes one image (Image API 3.0, 5; 2.1.1, 5)."""
+    return _DOCUMENTS[version](id_, dimensions, service)
+
+
+def _version_3(id_: str, dimensions: Dimensions, service: Service) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "@context": V3.context,
+        "id": id_,
+        "type": "ImageService3",
+        "protocol": PROTOCOL,
+        "profile": "level2",
+        "width": dimensions.width,
+        "height": dimensions.height,
+        **_limits(service.limits),
+        "sizes": _sizes(dimensions, service),
+        "tiles": _tiles(dimensions, service),
+        "preferredFormats": [Format.JPG.value],
+        "extraFormats": _extra_formats(service),
+        "extraQualities": [quality.value for quality in Quality if quality != Quality.DEFAULT],
+        "extraFeatures": _features(V3_FEATURES, service.limits),
+    }
+    if service.rights is not None:
+        document["rights"] = service.rights
+    return document | dict(service.extra)
+
+
+def _version_2(id_: str, dimensions: Dimensions, service: Service) -> dict[str, Any]:
+    profile = {
+        # "should be omitted [...] rather than being present with an empty list" (2.1.1, 5.3)
+        **({"formats": _extra_formats(service)} if _extra_formats(service) else {}),
+        "qualities": [quality.value for quality in Quality if quality != Quality.DEFAULT],
+        "supports": _features(V2_FEATURES, service.limits),
+        **_limits(service.limits),
+    }
+    document = {
+        "@context": V2.context,
+        "@id": id_,
+        "protocol": PROTOCOL,
+        "width": dimensions.width,
+        "height": dimensions.height,
+        "sizes": _sizes(dimensions, service),
+        "tiles": _tiles(dimensions, service),
+        "profile": [V2.compliance, profile],
+    }
+    if service.rights is not None:
+        document["license"] = service.rights
+    return document | dict(service.extra)
+
+
+_DOCUMENTS: dict[ImageApiVersion, Callable[[str, Dimensions, Service], dict[str, Any]]] = {
+    V2: _version_2,
+    V3: _version_3,
+}
+
+
+def _limits(limits: Limits) -> dict[str, int]:
+    named = {
+        "maxWidth": limits.max_width,
+        # "If maxWidth is specified and maxHeight is not, then the maximum height is the same"; yet
+        # maxHeight alone is not allowed (3.0, 5.3): say both.
+        "maxHeight": limits.effective_max_height if limits.max_width else None,
+        "maxArea": limits.max_area,
+    }
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _sizes(dimensions: Dimensions, service: Service) -> list[dict[str, int]]:
+    sizes = offered_sizes(dimensions, service.min_sizes_size, service.limits)
+    return [{"width": size.width, "height": size.height} for size in sizes]
+
+
+def _tiles(dimensions: Dimensions, service: Service) -> list[dict[str, Any]]:
+    tile = offered_tile(service.tile, service.limits)
+    factors = list(scale_factors(dimensions, tile))
+    return [{"width": tile.width, "height": tile.height, "scaleFactors": factors}]
+
+
+def _features(features: Sequence[str], limits: Limits) -> list[str]:
+    """The features, without the one that has to have limits where there are none (3.0, 5.7)."""
+    limited = limits.max_width is not None or limits.max_area is not None
+    return [feature for feature in features if limited or feature != "sizeUpscaling"]
+
+
+def _extra_formats(service: Service) -> list[str]:
+    return [format_.value for format_ in service.formats if format_ not in LEVEL_2_FORMATS]

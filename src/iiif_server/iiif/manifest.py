@@ -1,0 +1,227 @@
+"""Manifests: one canvas an image (Presentation API 3.0, 5.2 to 5.6).
+
+Written here and not with iiif-prezi3, whose releases (3.1.1 is the last) do not allow the Pillow
+that this server needs; the tests read every document with its models.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from iiif_server.iiif.formats import FACTS, Format
+from iiif_server.iiif.geometry import Dimensions, Limits, offered_sizes
+from iiif_server.iiif.size import ConfinedSize, MaxSize
+
+CONTEXT = "http://iiif.io/api/presentation/3/context.json"
+MEDIA_TYPE = f'application/ld+json;profile="{CONTEXT}"'
+
+_THUMBNAIL = ConfinedSize(400, 400, upscale=False)
+"""What a thumbnail is where no offered size is small: of an image that is very wide or high."""
+_LARGEST_THUMBNAIL = 1000
+_KNOWN_RIGHTS = ("creativecommons.org/", "rightsstatements.org/")
+
+
+@dataclass(frozen=True, slots=True)
+class ImageService:
+    """A service of the Image API that an image has."""
+
+    id: str
+    """The image's base URI."""
+    type: str
+    """`ImageService3` or `ImageService2`."""
+    profile: str
+    """In the words of its version."""
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The reference to it (Presentation API 3.0, 4.7); the older version says `@id`."""
+        at = "@" if self.type == "ImageService2" else ""
+        return {f"{at}id": self.id, f"{at}type": self.type, "profile": self.profile}
+
+
+def level_2(base_uri: str, base_uri_v2: str) -> tuple[ImageService, ...]:
+    """The services of an image that this server answers for."""
+    return (
+        ImageService(base_uri, "ImageService3", "level2"),
+        ImageService(base_uri_v2, "ImageService2", "http://iiif.io/api/image/2/level2.json"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as a manifest tells of it."""
+
+    base_uri: str
+    """Where it can be asked for, as in `https://example.org/specimens:1.jpg`."""
+    services: Sequence[ImageService]
+    """The preferred one first."""
+    label: str
+    dimensions: Dimensions
+    limits: Limits
+    """On the images that may be asked for."""
+    min_sizes_size: int
+    rights: str | None = None
+    """The URI of a licence or rights statement."""
+    only_offered: bool = False
+    """Whether no other sizes can be had than those that info.json offers."""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    """What the type says besides of its images: `attribution` or `requiredStatement` count."""
+
+
+def label_of(name: str) -> str:
+    """What an original is called for people: the last part of its name."""
+    return name.rstrip("/").rpartition("/")[2] or name
+
+
+def manifest(id_: str, label: str, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """The manifest of at least one image, in this order (Presentation API 3.0, 5.2)."""
+    first = pictures[0]
+    shared = _shared(pictures)
+    return {
+        "@context": CONTEXT,
+        "id": id_,
+        "type": "Manifest",
+        "label": {"none": [label]},
+        **shared,
+        "thumbnail": [_thumbnail(first)],
+        "items": [_canvas(picture, shared) for picture in pictures],
+    }
+
+
+def _canvas(picture: Picture, shared: Mapping[str, Any]) -> dict[str, Any]:
+    """The canvas that is as large as the image, and has it painted on (5.3, 5.5).
+
+    It is the image's, whichever manifest it stands in, and the first: that of the first page.
+    """
+    id_ = f"{picture.base_uri}/canvas/1"
+    own = {name: value for name, value in _statements(picture).items() if name not in shared}
+    return {
+        "id": id_,
+        "type": "Canvas",
+        "label": {"none": [picture.label]},
+        "width": picture.dimensions.width,
+        "height": picture.dimensions.height,
+        **own,
+        "thumbnail": [_thumbnail(picture)],
+        "items": [
+            {
+                "id": f"{id_}/page",
+                "type": "AnnotationPage",
+                "items": [
+                    {
+                        "id": f"{id_}/painting",
+                        "type": "Annotation",
+                        "motivation": "painting",
+                        "body": _body(picture),
+                        "target": id_,
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def _body(picture: Picture) -> dict[str, Any]:
+    version_2 = picture.services[0].type == "ImageService2"
+    allowed = MaxSize(upscale=False).scale(picture.dimensions, picture.limits)
+    side = FACTS[Format.JPG].max_side
+    limits = picture.limits.within(Limits(side, side))
+    largest = MaxSize(upscale=False).scale(picture.dimensions, limits)
+    size = "full" if version_2 and largest == picture.dimensions else "max"
+    if largest != allowed:  # more than a JPEG can hold
+        size = f"{largest.width},{largest.height}"
+    return {
+        **_image(picture, size, largest),
+        "service": [service.document for service in picture.services],
+    }
+
+
+def _thumbnail(picture: Picture) -> dict[str, Any]:
+    offered = offered_sizes(picture.dimensions, picture.min_sizes_size, picture.limits)
+    size = offered[0]
+    if not picture.only_offered:
+        size = thumbnail_size(picture.dimensions, size, picture.limits)
+    version_2 = picture.services[0].type == "ImageService2"
+    text = f"{size.width}," if version_2 else f"{size.width},{size.height}"
+    if size == picture.dimensions:
+        text = "full" if version_2 else "max"
+    return {
+        **_image(picture, text, size),
+        "service": [picture.services[0].document],
+    }
+
+
+def thumbnail_size(dimensions: Dimensions, smallest: Dimensions, limits: Limits) -> Dimensions:
+    """The smallest size that info.json offers, which is a level of the pyramid: it lies ready.
+
+    Where that is large, because the image is very wide or high, one that fits into a square.
+    """
+    if max(smallest.width, smallest.height) <= _LARGEST_THUMBNAIL:
+        return smallest
+    return _THUMBNAIL.scale(dimensions, limits)
+
+
+def _image(picture: Picture, size: str, pixels: Dimensions) -> dict[str, Any]:
+    return {
+        "id": f"{picture.base_uri}/full/{size}/0/default.jpg",
+        "type": "Image",
+        "format": FACTS[Format.JPG].media_type,
+        "width": pixels.width,
+        "height": pixels.height,
+    }
+
+
+def _shared(pictures: Sequence[Picture]) -> dict[str, Any]:
+    """What holds of all images, and so of the manifest."""
+    first = _statements(pictures[0])
+    return {
+        name: value
+        for name, value in first.items()
+        if all(_statements(picture).get(name) == value for picture in pictures)
+    }
+
+
+def _statements(picture: Picture) -> dict[str, Any]:
+    """What is said of the rights in an image (Presentation API 3.0, 3.1)."""
+    found: dict[str, Any] = {}
+    if required := _required_statement(picture.extra):
+        found["requiredStatement"] = required
+    if rights := rights_uri(picture.rights):
+        found["rights"] = rights
+    return found
+
+
+def rights_uri(text: str | None) -> str | None:
+    """The URI as `rights` has to say it; None for what is no web address.
+
+    Creative Commons and RightsStatements.org name their statements with `http:` (3.1).
+    """
+    if text is None or not text.startswith(("http://", "https://")):
+        return None
+    plain = text.replace("https://", "http://", 1)
+    host = plain.removeprefix("http://").removeprefix("www.")
+    return f"http://{host}" if host.startswith(_KNOWN_RIGHTS) else text
+
+
+def _required_statement(extra: Mapping[str, Any]) -> dict[str, Any] | None:
+    required = extra.get("requiredStatement")
+    if isinstance(required, Mapping):
+        label, value = required.get("label"), required.get("value")
+        if _is_language_map(label) and _is_language_map(value):
+            return {"label": label, "value": value}
+    attribution = extra.get("attribution")
+    texts = [attribution] if isinstance(attribution, str) else attribution
+    if isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts):
+        return {"label": {"en": ["Attribution"]}, "value": {"none": texts}}
+    return None
+
+
+def _is_language_map(value: Any) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(
+            isinstance(texts, list) and texts and all(isinstance(text, str) for text in texts)
+            for texts in value.values()
+        )
+    )

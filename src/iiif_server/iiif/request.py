@@ -1,0 +1,154 @@
+"""A request for an image: what the five parameters ask for, and what they mean for one image."""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+
+from iiif_server.errors import MalformedParameterError, RequestRefusedError, SizeRefusedError
+from iiif_server.iiif.formats import FACTS, Format, parse_format
+from iiif_server.iiif.geometry import Box, Dimensions, Limits
+from iiif_server.iiif.quality import Quality, parse_quality
+from iiif_server.iiif.region import FullRegion, Region, parse_region
+from iiif_server.iiif.rotation import Rotation, parse_rotation
+from iiif_server.iiif.size import MaxSize, Size, WidthSize, parse_size, resolve_size, size_text
+from iiif_server.iiif.versions import V2, V3, ImageApiVersion
+
+_SLASHES = 3
+"""Between the parameters."""
+_PARAMETERS = re.compile(r"([^/]+)/([^/]+)/([^/]+)/([^/]+)\.([^/.]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """A request resolved to whole pixels of one image; equal for every spelling of it."""
+
+    region: Box
+    """In pixels of the upright image."""
+    size: Dimensions
+    """After scaling, before rotation."""
+    rotation: Rotation
+    quality: Quality
+    """`default` where that is what the image has anyway."""
+    format: Format
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What resolving needs to know of an image."""
+
+    dimensions: Dimensions
+    """Upright: after the orientation its metadata asks for."""
+    gray: bool
+    """Whether it has no colour."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """The five parameters, parsed."""
+
+    region: Region
+    size: Size
+    rotation: Rotation
+    quality: Quality
+    format: Format
+
+    def resolve(self, image: ImageFacts, limits: Limits) -> Rendition:
+        """What is asked of this image (Image API 3.0, 4: region, then size, rotation, quality).
+
+        Raises OutOfBoundsError or SizeRefusedError.
+        """
+        region = self.region.resolve(image.dimensions)
+        size = resolve_size(self.size, region.dimensions, limits)
+        self._check_format_holds(self.rotation.extent(size))
+        return Rendition(region, size, self.rotation, self._settled_quality(image), self.format)
+
+    def _check_format_holds(self, size: Dimensions) -> None:
+        side = FACTS[self.format].max_side
+        if max(size.width, size.height) > side:
+            raise SizeRefusedError(
+                f"The image would have {size.width}x{size.height} pixels, and a side in the format "
+                f"{self.format} has at most {side}. Ask for less, or for another format."
+            )
+
+    def _settled_quality(self, image: ImageFacts) -> Quality:
+        # "The canonical form [...] default if the server's default quality is requested" (3.0, 4.7)
+        same_as_default = {Quality.COLOR, Quality.GRAY} if image.gray else {Quality.COLOR}
+        return Quality.DEFAULT if self.quality in same_as_default else self.quality
+
+
+def parse_image_request(text: str, version: ImageApiVersion) -> ImageRequest | None:
+    """Read `region/size/rotation/quality.format`; None where these are not all of them.
+
+    Raises what the parsers of the five raise.
+    """
+    match = _PARAMETERS.fullmatch(text)
+    if match is None:
+        return None
+    region, size, rotation, quality, format_ = match.groups()
+    return ImageRequest(
+        parse_region(region),
+        parse_size(size, version),
+        parse_rotation(rotation),
+        parse_quality(quality),
+        parse_format(format_),
+    )
+
+
+def parse_whole_request(text: str, version: ImageApiVersion) -> ImageRequest:
+    """Parse `region/size/rotation/quality.format`, of which no part may be missing.
+
+    Raises what the parsers of the five raise, and MalformedParameterError if one is missing.
+    """
+    request = parse_image_request(text, version)
+    if request is not None:
+        return request
+    if lacks_format(text):
+        raise missing_format()
+    raise MalformedParameterError(
+        "request", text, "region/size/rotation/quality.format, as in full/!400,400/0/default.jpg"
+    )
+
+
+def missing_format() -> MalformedParameterError:
+    """The refusal of a request that ends after the quality."""
+    return MalformedParameterError("format", "", "one after the quality, as in default.jpg")
+
+
+def lacks_format(text: str) -> bool:
+    """Whether a text is `region/size/rotation/quality` of any version, without the format."""
+    if text.count("/") != _SLASHES:
+        return False
+    for version in (V2, V3):
+        with suppress(RequestRefusedError):
+            return (
+                parse_image_request(f"{text.removesuffix('.')}.{Format.JPG}", version) is not None
+            )
+    return False
+
+
+def canonical_parameters(
+    rendition: Rendition, image: ImageFacts, limits: Limits, version: ImageApiVersion
+) -> str:
+    """The canonical `region/size/rotation/quality.format` (Image API 3.0, 4.7; 2.1.1, 4.7)."""
+    box = rendition.region
+    whole = box.covers(image.dimensions)
+    region = str(FullRegion()) if whole else f"{box.x},{box.y},{box.width},{box.height}"
+    size = _canonical_size(rendition, limits, version)
+    return f"{region}/{size}/{rendition.rotation}/{rendition.quality}.{rendition.format}"
+
+
+def _canonical_size(rendition: Rendition, limits: Limits, version: ImageApiVersion) -> str:
+    region, size = rendition.region.dimensions, rendition.size
+    upscaled = size.width > region.width or size.height > region.height
+    # Within its region, the largest size with upscaling is the largest one without.
+    for upscale in (False, True) if version.caret_upscales and upscaled else (False,):
+        max_size = MaxSize(upscale)
+        # In 2.1 the canonical word says "not scaled"; in 3.0, "the largest allowed".
+        if size == max_size.scale(region, limits) and (version.caret_upscales or size == region):
+            return "^max" if upscale else version.full_size
+    if version.canonical_width_only and size == WidthSize(size.width, upscaled).scale(
+        region, limits
+    ):
+        return size_text(WidthSize(size.width, upscaled), version)
+    caret = "^" if version.caret_upscales and upscaled else ""
+    return f"{caret}{size.width},{size.height}"

@@ -1,0 +1,55 @@
+"""The rotation parameter (Image API 3.0, 4.3; 2.1.1, 4.3)."""
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil, cos, radians, sin
+
+from iiif_server.errors import MalformedParameterError
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.iiif.numbers import DECIMAL, decimal_text
+
+_ROTATION = re.compile(rf"(!?)({DECIMAL})", re.ASCII)
+_FULL_TURN = 360
+
+EXPECTED = "degrees clockwise from 0 to 360, with ! before them to mirror first"
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Mirroring by the vertical axis first, then a clockwise turn of 0 <= `degrees` < 360."""
+
+    degrees: Fraction
+    mirror: bool
+
+    def __str__(self) -> str:
+        return ("!" if self.mirror else "") + decimal_text(self.degrees)
+
+    @property
+    def quarter_turns(self) -> int | None:
+        """The number of right angles, or None for any other angle."""
+        turns, rest = divmod(self.degrees.numerator, 90)
+        return None if rest or self.degrees.denominator > 1 else turns
+
+    def extent(self, size: Dimensions) -> Dimensions:
+        """The bounding box of an image of this size after the rotation, rounded up."""
+        turns = self.quarter_turns
+        if turns is not None:
+            return size.turned() if turns % 2 else size
+        angle = radians(self.degrees)
+        across, down = abs(cos(angle)), abs(sin(angle))
+        return Dimensions(
+            ceil(size.width * across + size.height * down),
+            ceil(size.width * down + size.height * across),
+        )
+
+
+@lru_cache(256)  # on the hot path, and the same few come again
+def parse_rotation(text: str) -> Rotation:
+    """Read a rotation; raise MalformedParameterError, and nothing else, for every other string."""
+    if match := _ROTATION.fullmatch(text):
+        degrees = Fraction(match[2])
+        if degrees <= _FULL_TURN:
+            return Rotation(degrees % _FULL_TURN, bool(match[1]))
+    raise MalformedParameterError("rotation", text, EXPECTED)

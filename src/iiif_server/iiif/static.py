@@ -1,0 +1,177 @@
+"""An image as files for any web server: compliance level 0, where only what is there can be asked.
+
+The requests are those of the implementation notes (Image API 3.0, 12; 2.1.1, 11), which is how
+OpenSeadragon and others ask for tiles and sizes.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from iiif_server.iiif.formats import FACTS, Format
+from iiif_server.iiif.geometry import (
+    Box,
+    Dimensions,
+    Limits,
+    offered_sizes,
+    offered_tile,
+    scale_factors,
+)
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.iiif.information import PROTOCOL, Service
+from iiif_server.iiif.size import MaxSize
+from iiif_server.iiif.versions import V2, V3, ImageApiVersion
+
+LEVEL_0 = {V3: "level0", V2: "http://iiif.io/api/image/2/level0.json"}
+"""The compliance level in each version's own words."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
+_LONGEST = 80
+"""Letters of a name in a folder's name: what is longer is told by its digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticFile:
+    """One image request that is answered by a file."""
+
+    path: str
+    """As it is asked for: `region/size/rotation/quality.format`."""
+    request: str
+    """What this server answers with the same: the path, unless no answer has that size."""
+    pixels: int
+    """Of the image in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StaticImage:
+    """What there is of an image as files."""
+
+    version: ImageApiVersion
+    dimensions: Dimensions
+    service: Service
+    """What the server offers for it, of which the files are a part."""
+
+    @property
+    def largest(self) -> Dimensions:
+        """The size of the whole image that `max` means: what fits into a JPEG, and the limits."""
+        return MaxSize(upscale=False).scale(self.dimensions, self.limits)
+
+    def files(self) -> Iterator[StaticFile]:
+        """All of them, each once: tiles from full resolution up, then sizes, the largest last."""
+        seen: dict[str, StaticFile] = {}
+        for file in (*self._tiles(), *self._sizes(), self._whole()):
+            seen.setdefault(file.path, file)
+        yield from seen.values()
+
+    def information(self, id_: str) -> dict[str, Any]:
+        """The info.json that announces what is there, and nothing else."""
+        limited = {} if self.largest == self.dimensions else _box(self.largest)
+        sizes = [_sides(size) for size in self._offered]
+        shared = {
+            "protocol": PROTOCOL,
+            **_sides(self.dimensions),
+            **({"sizes": sizes} if sizes else {}),
+            "tiles": [{**_sides(self._tile), "scaleFactors": list(self._factors)}],
+        }
+        level, rights = LEVEL_0[self.version], self.service.rights
+        document: dict[str, Any]
+        if self.version is V2:
+            profile: list[Any] = [level, limited] if limited else [level]
+            document = {"@context": V2.context, "@id": id_, "profile": profile, **shared}
+            document |= {"license": rights} if rights is not None else {}
+        else:
+            document = {"@context": V3.context, "id": id_, "type": "ImageService3"}
+            document |= {"profile": level, **shared, **limited}
+            document |= {"rights": rights} if rights is not None else {}
+        return document | dict(self.service.extra)
+
+    @property
+    def limits(self) -> Limits:
+        """Those of the server, and that of the format."""
+        side = FACTS[Format.JPG].max_side
+        return self.service.limits.within(Limits(side, side))
+
+    @property
+    def _tile(self) -> Dimensions:
+        return offered_tile(self.service.tile, self.service.limits)
+
+    @property
+    def _factors(self) -> tuple[int, ...]:
+        return scale_factors(self.dimensions, self._tile)
+
+    @property
+    def _offered(self) -> list[Dimensions]:
+        """The sizes that are announced: not the full one, which is there as `max`, or `full`."""
+        sizes = offered_sizes(self.dimensions, self.service.min_sizes_size, self.limits)
+        return [size for size in sizes if size != self.dimensions]
+
+    def _tiles(self) -> Iterator[StaticFile]:
+        for factor in self._factors:
+            for box in self._boxes(factor):
+                whole = box.covers(self.dimensions)
+                region = "full" if whole else f"{box.x},{box.y},{box.width},{box.height}"
+                size = box.dimensions.reduced(factor)
+                for text in self._tile_sizes(size, whole=whole):
+                    yield _file(f"{region}/{text}", size)
+
+    def _boxes(self, factor: int) -> Iterator[Box]:
+        """The region of every tile of one level, in rows from the top left."""
+        width, height = self._tile.width * factor, self._tile.height * factor
+        across, down = self.dimensions.width, self.dimensions.height
+        for y in range(0, down, height):
+            for x in range(0, across, width):
+                yield Box(x, y, min(width, across - x), min(height, down - y))
+
+    def _tile_sizes(self, size: Dimensions, *, whole: bool) -> Iterator[str]:
+        """How a tile's size is written; in 2.1 viewers differ where it is as wide as the image."""
+        if self.version is V3:
+            yield V3.full_size if size == self.dimensions else f"{size.width},{size.height}"
+            return
+        if size.width == self.dimensions.width:
+            yield V2.full_size
+        if not whole or size.width != self.dimensions.width:
+            yield f"{size.width},"
+
+    def _sizes(self) -> Iterator[StaticFile]:
+        for size in self._offered:
+            text = f"{size.width}," if self.version is V2 else f"{size.width},{size.height}"
+            yield _file(f"full/{text}", size)
+
+    def _whole(self) -> StaticFile:
+        size = self.largest
+        if size == self.dimensions:
+            return _file(f"full/{self.version.full_size}", size)
+        asked = f"{size.width},{size.height}"  # also where the format allows less than the limits
+        return StaticFile(_path("full/max"), _path(f"full/{asked}"), size.area)
+
+
+def folder_of(identifier: Identifier) -> str:
+    """The folder of an image below that of all: `type/name`, as any server and store takes it.
+
+    Letters that some would not take, or would decode, are replaced; a digest then tells such names
+    apart.
+    """
+    plain = _UNSAFE.sub("_", identifier.name).strip("._-")[:_LONGEST]
+    if plain != identifier.name:
+        digest = blake2b(identifier.name.encode("utf-8", "surrogatepass"), digest_size=5)
+        plain = "-".join(part for part in (plain.rstrip("._-"), digest.hexdigest()) if part)
+    return f"{identifier.type}/{plain}"
+
+
+def _file(whole: str, size: Dimensions) -> StaticFile:
+    path = _path(whole)
+    return StaticFile(path, path, size.area)
+
+
+def _path(region_and_size: str) -> str:
+    return f"{region_and_size}/0/default.{Format.JPG}"
+
+
+def _sides(size: Dimensions) -> dict[str, int]:
+    return {"width": size.width, "height": size.height}
+
+
+def _box(size: Dimensions) -> dict[str, int]:
+    return {"maxWidth": size.width, "maxHeight": size.height}

@@ -1,0 +1,110 @@
+"""What lies in the folders of originals, read in threads and remembered for a moment."""
+
+import asyncio
+import re
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from heapq import merge
+
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.images.originals import Originals
+from iiif_server.sources.listings import Shelf
+
+SECONDS_KNOWN = 10.0
+"""How long a folder that was read is not read again, at least."""
+_CAPACITY = 200_000
+"""Names remembered over all folders; some 20 MB."""
+_READING = 2
+"""Folders of a type read at the same time: who asks for many takes no threads from images."""
+_SECONDS = 60.0
+"""For reading a folder: a large one on a network mount may take some."""
+_LONGER = 50
+"""How many times as long as it took to read one that is large is remembered."""
+_RUN = 5_000
+"""Names sorted in one go: some milliseconds."""
+_NUMBER = re.compile(r"[0-9]+")
+_DIGITS = 20
+"""Numbers with more digits are sorted as letters are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    shelf: Shelf
+    until: float
+
+
+class Shelves:
+    """The folders of all types that can be browsed."""
+
+    def __init__(
+        self,
+        originals: Originals,
+        capacity: int = _CAPACITY,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._originals = originals
+        self._capacity = capacity
+        self._clock = clock
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._flights: SingleFlight[tuple[str, str], Shelf] = SingleFlight()
+        self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(
+            lambda: asyncio.Semaphore(_READING)
+        )
+
+    def __repr__(self) -> str:
+        return f"<Shelves {len(self._known)} known>"
+
+    async def of(self, type_: str, folder: str = "") -> Shelf:
+        """What lies in a folder of a type, in the order in which a person would put it.
+
+        Raises FolderNotFoundError, also where the type's source cannot tell, UnknownTypeError, or
+        SourceUnavailableError.
+        """
+        key = type_, folder
+        known = self._known.get(key)
+        if known is not None and self._clock() < known.until:
+            self._known.move_to_end(key)
+            return known.shelf
+        return await self._flights.run(key, lambda: self._read(key))
+
+    async def close(self) -> None:
+        """Read nothing more."""
+        await self._flights.close()
+
+    async def _read(self, key: tuple[str, str]) -> Shelf:
+        type_, folder = key
+        source = self._originals.source(type_)
+        self._flights.keep(key)  # for whoever asks again, if nobody waits for a slow disk now
+        async with self._slots[type_]:
+            started = self._clock()
+            shelf = await source.surroundings.threads.run(
+                lambda: in_order(source.browse(folder)), timeout=_SECONDS
+            )
+            now = self._clock()
+        self._known[key] = _Known(shelf, now + max(SECONDS_KNOWN, _LONGER * (now - started)))
+        while len(self._known) > 1 and self._names() > self._capacity:
+            self._known.popitem(last=False)
+        return shelf
+
+    def _names(self) -> int:
+        """The names remembered; each folder counts as some more, that there be not too many."""
+        return sum(len(known.shelf) + 100 for known in self._known.values())
+
+
+def in_order(shelf: Shelf) -> Shelf:
+    """The same with numbers in names by their value and letters whatever their case."""
+    return replace(shelf, folders=_sorted(shelf.folders), names=_sorted(shelf.names))
+
+
+def _sorted(names: Sequence[str]) -> tuple[str, ...]:
+    # Sorting is one call, during which nobody else gets to run: so it is many short ones.
+    keyed = [(_order(name), name) for name in names]
+    runs = (sorted(keyed[start : start + _RUN]) for start in range(0, len(keyed), _RUN))
+    return tuple(name for _, name in merge(*runs))
+
+
+def _order(name: str) -> str:
+    """What names are sorted by, before themselves: so no two are alike, and pages stay so."""
+    return _NUMBER.sub(lambda digits: digits[0].zfill(_DIGITS), name.casefold())

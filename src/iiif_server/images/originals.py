@@ -1,0 +1,303 @@
+"""Finding the original that an identifier names."""
+
+import asyncio
+import os
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from errno import errorcode
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.cache.threads import StorageThreads
+from iiif_server.errors import (
+    ConfigurationError,
+    IiifServerError,
+    NotFoundError,
+    OutsideFolderError,
+    SourceUnavailableError,
+    StorageTimedOutError,
+    UnknownTypeError,
+    shown,
+)
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.images.keys import digest, group_of
+from iiif_server.plan.local_file import FileVersion, LocalFile, removed, replaced
+from iiif_server.sources.base import Source
+from iiif_server.sources.opening import OpenedFile, open_file, refusal_of, user_name
+from iiif_server.telemetry.events import (
+    Event,
+    Observer,
+    SourceFailed,
+    StorageAnswers,
+    StorageSilent,
+)
+
+SECONDS_TRUSTED = 1.0
+"""For how long a version that was found is taken for the present one, without looking."""
+_REMEMBERED = 8192
+
+
+@dataclass(frozen=True)  # without slots: the digests are computed once
+class Original:
+    """The file that a source holds for an identifier, in the version that was opened."""
+
+    identifier: Identifier
+    file: LocalFile
+    content: str | None = None
+    """What tells its content from another on any machine, if its source knows: see OpenedFile."""
+    opened: OpenedFile | None = field(default=None, compare=False, repr=False)
+    """The file itself, as long as it is held."""
+    threads: StorageThreads | None = field(default=None, compare=False, repr=False)
+    """Those of its storage."""
+
+    @cached_property
+    def group(self) -> str:
+        """The digest under which everything made of this identifier is kept."""
+        return group_of(self.identifier)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of the identifier and of the state of its content, for cache keys.
+
+        It is portable: the same original has the same one on another machine.
+        """
+        if self.content is not None:
+            return digest(str(self.identifier), self.content)
+        return digest(str(self.identifier), str(self.file.size), str(self.file.mtime_ns))
+
+    @property
+    def modified(self) -> float:
+        """When the file was last changed, in seconds since the epoch."""
+        return self.file.mtime_ns / 1e9
+
+    @asynccontextmanager
+    async def for_worker(self) -> AsyncIterator[Sequence[int]]:
+        """The descriptors that a job on this original is given: one, open as long as the context.
+
+        It is opened for this job alone: whoever shares a descriptor shares the place in the file at
+        which the next bytes are read. Raises what opening the file raises, StorageTimedOutError
+        included. Without the threads of a storage there is none, and the path has to do.
+        """
+        threads = self.threads
+        if threads is None:
+            yield ()
+            return
+        descriptor = await threads.run(self.file.open, undo=os.close)
+        try:
+            yield (descriptor,)
+        finally:
+            threads.begin(os.close, descriptor)
+
+    def without_file(self) -> "Original":
+        """The same to be remembered, when the file is closed."""
+        return replace(self, opened=None)
+
+
+async def raise_if_changed(original: Original) -> None:
+    """Raise OriginalChangedError if the file is not what it was when it was found.
+
+    What failed meanwhile, or was made, may have been of neither the old nor the new one.
+    """
+    if original.threads is None:
+        _raise_if_changed(original.file)
+        return
+    await original.threads.run(_raise_if_changed, original.file)
+
+
+def _raise_if_changed(file: LocalFile) -> None:
+    try:
+        status = file.path.stat()
+    except FileNotFoundError as error:
+        raise removed() from error
+    except OSError:
+        return  # its disk fails: whoever reads it says so
+    if FileVersion.of(status) != file.version:
+        raise replaced()
+
+
+class Originals:
+    """The originals of all configured types."""
+
+    def __init__(
+        self,
+        sources: Mapping[str, Source[Any]],
+        observer: Observer = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sources = dict(sources)
+        self._observe = observer
+        self._clock = clock
+        self._checked: OrderedDict[Identifier, tuple[LocalFile, float]] = OrderedDict()
+        self._checks: SingleFlight[Identifier, bool] = SingleFlight()
+        self._silent: set[str] = set()
+        """Types whose storage did not answer when it was last told of."""
+
+    def __repr__(self) -> str:
+        return f"<Originals {', '.join(sorted(self._sources))}>"
+
+    async def problems(self, seconds: float) -> dict[str, list[str]]:
+        """What an operator has to correct, by type; found within so many seconds each."""
+        found = await asyncio.gather(
+            *(_problems(source, seconds) for _, source in sorted(self._sources.items()))
+        )
+        return dict(zip(sorted(self._sources), found, strict=True))
+
+    @property
+    def not_answering(self) -> tuple[str, ...]:
+        """The types whose storage does not answer, sorted."""
+        return tuple(
+            name
+            for name, source in sorted(self._sources.items())
+            if not source.surroundings.threads.answers
+        )
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The names of the types, sorted."""
+        return tuple(sorted(self._sources))
+
+    def source(self, type_: str) -> Source[Any]:
+        """The source of a type; UnknownTypeError if it is not configured."""
+        try:
+            return self._sources[type_]
+        except KeyError:
+            raise UnknownTypeError(
+                f"This server has no type {shown(type_)}: the type is the part of the identifier "
+                "before its first colon."
+            ) from None
+
+    def identifiers(self, type_: str) -> Iterator[Identifier]:
+        """All originals of a type, sorted.
+
+        Raises UnknownTypeError, or ConfigurationError where its source cannot list them or its
+        folder is missing or cannot be read.
+        """
+        source = self.source(type_)
+        if problems := source.problems():
+            raise ConfigurationError(f"The type {type_}: {'; '.join(problems)}.")
+        names = source.names()
+        if names is None:
+            raise ConfigurationError(
+                f"The originals of the type {type_} cannot be listed: name them in a file, and "
+                "give it with --identifiers."
+            )
+        return (Identifier(type_, name) for name in names)
+
+    @asynccontextmanager
+    async def hold(self, identifier: Identifier, *, report: bool = True) -> AsyncIterator[Original]:
+        """The original, open as long as the context is; raises what its source raises.
+
+        Whatever else a source raises becomes an error of ours here. With `report`, the observer is
+        told why the original could not be opened.
+        """
+        observe = self._observe if report else _tell_nobody
+        source = self.source(identifier.type)
+        began = self._clock()
+        async with AsyncExitStack() as stack:
+            try:
+                held = await stack.enter_async_context(source.hold(identifier.name))
+                if isinstance(held, Path):
+                    held = await stack.enter_async_context(_opened(source, held))
+            except IiifServerError as error:
+                self._tell(identifier, error, error.__cause__, observe)
+                raise
+            except OSError as error:
+                refusal = refusal_of(error)
+                self._tell(identifier, refusal, error, observe)
+                raise refusal from error
+            except Exception as error:  # of a plug-in
+                observe(SourceFailed(str(identifier), repr(error), None, user_name()))
+                raise SourceUnavailableError(
+                    "The source of this original failed; the server's log says why."
+                ) from error
+            if identifier.type in self._silent:
+                self._silent.discard(identifier.type)
+                self._observe(StorageAnswers(identifier.type))
+            self._remember(identifier, held.file, began)
+            yield Original(identifier, held.file, held.content, held, source.surroundings.threads)
+
+    def is_fresh(self, original: Original) -> bool:
+        """Whether the file was found in this version within the last second; never waits."""
+        found = self._checked.get(original.identifier)
+        if found is None:
+            return False
+        file, checked = found
+        return file == original.file and self._clock() - checked < SECONDS_TRUSTED
+
+    async def is_current(self, original: Original) -> bool:
+        """Whether the file is found in this version now; `is_fresh` knows of it afterwards."""
+        return await self._checks.run(original.identifier, lambda: self._check(original))
+
+    async def _check(self, original: Original) -> bool:
+        try:
+            # A request whose original is another one opens it again, and that is reported.
+            async with self.hold(original.identifier, report=False) as found:
+                return found.file == original.file
+        except IiifServerError:
+            return False
+
+    def _remember(self, identifier: Identifier, file: LocalFile, checked: float) -> None:
+        self._checked[identifier] = file, checked
+        self._checked.move_to_end(identifier)
+        while len(self._checked) > _REMEMBERED:
+            self._checked.popitem(last=False)
+
+    def _tell(
+        self,
+        identifier: Identifier,
+        refusal: IiifServerError,
+        cause: BaseException | None,
+        observe: Observer,
+    ) -> None:
+        """Tell the operator why an original cannot be opened, unless there is none."""
+        if isinstance(refusal, StorageTimedOutError):
+            if identifier.type not in self._silent:
+                self._silent.add(identifier.type)
+                self._observe(StorageSilent(identifier.type))
+        elif isinstance(refusal, OutsideFolderError):
+            observe(SourceFailed(str(identifier), refusal.detail, refusal.path, user_name()))
+        elif (
+            not isinstance(refusal, NotFoundError)
+            and isinstance(cause, OSError)
+            and cause.errno is not None
+        ):
+            reason = f"{errorcode.get(cause.errno, cause.errno)}: {cause.strerror}"
+            path = os.fsdecode(cause.filename) if cause.filename else None
+            observe(SourceFailed(str(identifier), reason, path, user_name()))
+
+
+def _tell_nobody(_: Event) -> None:
+    """Observe nothing."""
+
+
+@asynccontextmanager
+async def _opened(source: Source[Any], path: Path) -> AsyncIterator[OpenedFile]:
+    """The file at a path that a source of an older release has named."""
+    warnings.warn(
+        f"{type(source).__name__}.hold yields a path: yield what "
+        "iiif_server.sources.opening.open_in_folder or open_file returns (docs/plugins.md)",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    threads = source.surroundings.threads
+    opened = await threads.run(open_file, path, undo=OpenedFile.close)
+    opened.close_by = threads.begin
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+async def _problems(source: Source[Any], seconds: float) -> list[str]:
+    try:
+        return await source.surroundings.threads.run(source.problems, timeout=seconds)
+    except StorageTimedOutError:
+        return []  # see `not_answering`
+    except Exception as error:  # noqa: BLE001 - of a plug-in
+        return [f"the source cannot tell whether it works: {error!r}"]

@@ -1,0 +1,496 @@
+"""The pyramids of large originals: made on first touch, once for all who ask, and kept open."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from pydantic import Field, field_validator
+
+from iiif_server.background import BackgroundTasks
+from iiif_server.cache.failures import RecentFailures, Repetitions
+from iiif_server.cache.pending_files import Draft
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.cache.store import Entry, EntryKey, Store
+from iiif_server.cache.threads import LONG, StorageThreads
+from iiif_server.errors import (
+    IiifServerError,
+    NotKeptError,
+    NotNowError,
+    OriginalChangedError,
+    OutOfRoomError,
+    RenderFailedError,
+    SourceUnavailableError,
+)
+from iiif_server.formats.pyramid_file import LAYOUT, OpenPart
+from iiif_server.iiif.geometry import square
+from iiif_server.iiif.request import Rendition
+from iiif_server.images.keys import digest
+from iiif_server.images.originals import Original, raise_if_changed
+from iiif_server.images.quarantine import Quarantine
+from iiif_server.options import OptionsModel
+from iiif_server.plan.build_plan import BuildPlan, expected_length, part_of
+from iiif_server.plan.cost import cost_of_build
+from iiif_server.plan.grid import Grid, Part, Tile
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.jobs import BUILD_PART
+from iiif_server.plan.render_plan import ProfileAction, lacks_no_level, own_grid, tile_profile
+from iiif_server.telemetry.events import Observer, PyramidFailed, PyramidMade
+from iiif_server.units import Pixels, PositiveSeconds
+from iiif_server.workers.admission import Demand, Lane
+from iiif_server.workers.pool import WorkerPool
+
+
+class PyramidOptions(OptionsModel):
+    """Pyramids: tiled copies of large originals, made on the first request for a tile."""
+
+    enabled: bool = True
+    """Whether pyramids are made."""
+    min_pixels: Pixels = 4_000_000
+    """Pixels from which on an original gets a pyramid; smaller ones are quick without."""
+    build_timeout: PositiveSeconds = 300
+    """Time that building one part of a pyramid may take before its process is killed."""
+    tile_size: int = Field(default=512, ge=128, le=4096)
+    """Side of the tiles, a power of two; also what info.json announces."""
+    quality: int = Field(default=80, ge=1, le=100)
+    """JPEG quality of the reduced levels (from 1/8 down, in fewer bytes); full-resolution tiles of
+    JPEGs are the original's."""
+
+    @field_validator("tile_size")
+    @classmethod
+    def _check_tile_size(cls, size: int) -> int:
+        if size & (size - 1):
+            raise ValueError("must be a power of two")
+        return size
+
+
+_FORMAT_VERSION = 1
+"""To be raised when the same original gives another pyramid than before."""
+_KEPT_OPEN = 128
+"""Parts whose table of tiles and file stay open; 20 kB and a descriptor each."""
+_CHECK_AFTER = 10.0
+"""Seconds after which an open part is looked for in the store again, which tells the store that it
+is used."""
+_LOOK_AFTER = 1.0
+"""Seconds after which it is looked whether an open part was removed."""
+_READ_TRIES = 2
+"""How often a tile is read: a part that was damaged while it was open is dropped and made again."""
+_FAILURE_SECONDS = 600.0
+"""Seconds for which a part that could not be made is not tried again."""
+_DISK_FAILURE_SECONDS = 30.0
+"""The same if the disk was to blame, which takes nothing from its original."""
+_MOST_BUILDS = 3
+"""How often a part is made within these seconds; if it is evicted as often, the store is too small
+for what is looked at, and tiles are made one by one for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pyramid:
+    """The pyramid of one original, made or not."""
+
+    original: Original
+    header: ImageHeader
+    grid: Grid
+    profile: ProfileAction
+    parts: tuple[Part, ...]
+    """Those that are made; what they lack the original holds itself."""
+    keys: Mapping[Part, EntryKey]
+    """What the parts are kept under."""
+
+    def tile_of(self, rendition: Rendition) -> Tile | None:
+        """The tile of one of the parts that a rendition is; its format does not count."""
+        tile = self.grid.tile_of(rendition)
+        if tile is None or part_of(self.header, tile.scale_factor) not in self.parts:
+            return None
+        return tile
+
+
+@dataclass(slots=True)
+class _Kept:
+    part: OpenPart
+    entry: Entry
+    checked: float
+    looked: float
+    """When it was last seen that the file has not been removed."""
+    threads: StorageThreads
+    readers: int = 0
+    """Threads that read from it."""
+    given_up: bool = False
+    closed: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    async def read(self, tile: Tile, grid: Grid) -> bytes:
+        """The JPEG of a tile, by a thread if the disk has to be waited for.
+
+        Raises KeyError or OSError.
+        """
+        data = self.part.read_at_hand(tile, grid)
+        if data is not None:
+            return data
+        with self.lock:
+            self.readers += 1
+        # Whoever waits may leave: the thread still reads, and the part stays open until it ends.
+        return await self.threads.run(self.part.read, tile, grid, ended=self._read_ended)
+
+    async def is_gone(self) -> bool:
+        """Whether the file was removed; looked at in a thread."""
+        with self.lock:
+            if self.closed:
+                return True
+            self.readers += 1
+        return await self.threads.run(lambda: self.part.gone, ended=self._read_ended)
+
+    def give_up(self) -> None:
+        """Close the part, as soon as nobody reads from it."""
+        with self.lock:
+            self.given_up = True
+            if self.readers or self.closed:
+                return
+            self.closed = True
+        self.threads.begin(self.part.close)
+
+    def _read_ended(self) -> None:
+        with self.lock:
+            self.readers -= 1
+            last = self.given_up and not self.readers
+        if last:
+            self.give_up()
+
+
+class Pyramids:
+    """Parts of pyramids by original; a part is made by one worker, once for all who wait for it."""
+
+    def __init__(
+        self,
+        store: Store,
+        pool: WorkerPool,
+        quarantine: Quarantine,
+        options: PyramidOptions,
+        *,
+        full_quality: int,
+        lossless: bool,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._pool = pool
+        self._quarantine = quarantine
+        self._options = options
+        self._full_quality = full_quality
+        self._lossless = lossless
+        self._observe = observer
+        self._clock = clock
+        self._kept: OrderedDict[EntryKey, _Kept] = OrderedDict()
+        self._flights: SingleFlight[EntryKey, None] = SingleFlight()
+        self._openings: SingleFlight[EntryKey, None] = SingleFlight()
+        self._doubts: SingleFlight[Path, bool] = SingleFlight()
+        self._failures: RecentFailures[EntryKey] = RecentFailures(_FAILURE_SECONDS, clock)
+        self._builds: Repetitions[EntryKey] = Repetitions(_FAILURE_SECONDS, clock)
+        self._background = BackgroundTasks()
+        self.waited_for = 0
+        """How often a part was not there when it was asked for."""
+
+    def __repr__(self) -> str:
+        return f"<Pyramids {len(self._kept)} parts open, {len(self._flights)} being made>"
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @property
+    def open_bytes(self) -> int:
+        """The bytes of the parts that are open."""
+        return sum(kept.entry.length for kept in self._kept.values())
+
+    @property
+    def building(self) -> int:
+        """The number of parts being made."""
+        return len(self._flights)
+
+    @property
+    def form(self) -> str:
+        """What decides how tiles are made, besides the original; a text."""
+        return f"{self._options.quality},{self._full_quality},{self._lossless}"
+
+    def of(self, original: Original, header: ImageHeader) -> Pyramid | None:
+        """The pyramid that an original has or will have; None for those that go without."""
+        if not self._options.enabled or header.stored.area < self._options.min_pixels:
+            return None
+        parts: tuple[Part, ...] = (Part.REDUCED, Part.DETAIL)
+        own = own_grid(header)
+        if own is not None:
+            if header.tiles is None or lacks_no_level(header.tiles, own):
+                return None
+            parts = (Part.REDUCED,)
+        grid = self.grid(header)
+        keys = {part: self._key_of(original, grid, part) for part in parts}
+        return Pyramid(original, header, grid, tile_profile(header), parts, keys)
+
+    def grid(self, header: ImageHeader) -> Grid:
+        """The tiles that info.json announces: the original's own where those are served as such."""
+        return own_grid(header) or Grid(header.dimensions, square(self._options.tile_size))
+
+    async def tile(self, pyramid: Pyramid, tile: Tile) -> bytes:
+        """The JPEG of a tile; its part is made first if it has to be.
+
+        Raises DamagedOriginalError, NotNowError, RenderFailedError where a part cannot be made or
+        kept, or ImageTooLargeError where that would take too much memory.
+        """
+        part = part_of(pyramid.header, tile.scale_factor)
+        for _ in range(_READ_TRIES):
+            opened = await self._opened(pyramid, part)
+            if part is Part.REDUCED and Part.DETAIL in pyramid.parts:
+                self._make_ahead(pyramid, Part.DETAIL)
+            try:
+                return await opened.read(tile, pyramid.grid)
+            except (KeyError, OSError):
+                self._forget(pyramid.keys[part])
+                await self._check(opened.entry)
+        raise RenderFailedError("The pyramid of this image is damaged.")
+
+    def at_hand(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
+        """The JPEG of a tile, if its part is open and the tile in memory; never waits."""
+        key = pyramid.keys[part_of(pyramid.header, tile.scale_factor)]
+        kept = self._kept.get(key)
+        if kept is None or self._clock() - kept.looked >= _LOOK_AFTER:
+            return None
+        self._kept.move_to_end(key)
+        try:
+            return kept.part.read_at_hand(tile, pyramid.grid)
+        except (KeyError, OSError):
+            return None
+
+    async def ready_tile(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
+        """The JPEG of a tile, if its part is there."""
+        part = part_of(pyramid.header, tile.scale_factor)
+        with suppress(IiifServerError, KeyError, OSError):
+            kept = await self._present(pyramid.keys[part])
+            if kept is not None:
+                return await kept.read(tile, pyramid.grid)
+        return None
+
+    async def ready_level(
+        self, pyramid: Pyramid, scale_factors: Sequence[int]
+    ) -> tuple[int, Path] | None:
+        """The first of these levels that is there, with the file that holds it.
+
+        If it is a larger one for want of a part, that is made for the next who asks.
+        """
+        missing: set[Part] = set()
+        for scale_factor in scale_factors:
+            part = part_of(pyramid.header, scale_factor)
+            if part not in pyramid.parts:
+                return None  # from here on the original's own levels are nearer
+            with suppress(IiifServerError):
+                kept = await self._present(pyramid.keys[part])
+                if kept is not None:
+                    for other in missing:
+                        self._make_ahead(pyramid, other)
+                    return scale_factor, kept.entry.path
+            missing.add(part)
+        return None
+
+    def doubt(self, path: Path) -> None:
+        """Have a part checked that a worker could not read, if it is still there."""
+        for key, kept in self._kept.items():
+            if kept.entry.path == path:
+                self._forget(key)
+                self._background.start(self._check(kept.entry))
+                return
+
+    async def make(self, pyramid: Pyramid) -> bool:
+        """Make the parts that are not there; whether there were any. Raises what `tile` raises."""
+        missing = [
+            part for part in pyramid.parts if await self._present(pyramid.keys[part]) is None
+        ]
+        for part in missing:
+            await self._opened(pyramid, part)
+        return bool(missing)
+
+    async def close(self) -> None:
+        """Make nothing more, and give all files back."""
+        await self._background.cancel()
+        await self._flights.close()
+        self.close_files()
+
+    def close_files(self) -> None:
+        """Give all files back; what is in the store is opened again when it is asked for."""
+        while self._kept:
+            self._kept.popitem()[1].give_up()
+
+    async def _opened(self, pyramid: Pyramid, part: Part) -> _Kept:
+        key = pyramid.keys[part]
+        with self._store.hold(key):
+            kept = await self._present(key)
+            if kept is None:
+                self.waited_for += 1
+                self._failures.raise_recent(key)
+                try:
+                    await self._flights.run(key, lambda: self._build(pyramid, part, key))
+                finally:
+                    self._background.start(self._store.make_room())
+                kept = await self._present(key)
+        if kept is None:
+            raise RenderFailedError("The pyramid of this image was removed as soon as it was made.")
+        return kept
+
+    async def _present(self, key: EntryKey) -> _Kept | None:
+        """The part if it is open or can be found; checked again now and then."""
+        kept = self._kept.get(key)
+        gone = kept is not None and await kept.is_gone()  # purged or evicted
+        if kept is not None and self._kept.get(key) is kept:  # not closed while this waited
+            if gone:
+                self._forget(key)
+            elif self._clock() - kept.checked < _CHECK_AFTER:
+                kept.looked = self._clock()
+                self._kept.move_to_end(key)
+                return kept
+        entry = await self._store.threads.run(self._store.find, key)
+        if entry is None:
+            self._forget(key)
+            return None
+        if key not in self._kept:
+            await self._openings.run(key, lambda: self._open(key, entry))
+        kept = self._kept.get(key)
+        if kept is None:
+            return None
+        kept.checked = kept.looked = self._clock()
+        return kept
+
+    async def _open(self, key: EntryKey, entry: Entry) -> None:
+        """Open a part and keep it so, if it is sound; once for all who ask for it."""
+        try:
+            part = await self._store.threads.run(OpenPart, entry.path, undo=OpenPart.close)
+        except FileNotFoundError:
+            return
+        except OSError:
+            await self._check(entry)
+            return
+        self._forget(key)
+        self._kept[key] = _Kept(part, entry, 0.0, 0.0, self._store.threads)
+        while len(self._kept) > _KEPT_OPEN:
+            self._kept.popitem(last=False)[1].give_up()
+
+    async def _build(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
+        try:
+            async with self._store.lock(key):
+                # Another process may have made it while this one waited for the lock.
+                if await self._store.threads.run(self._store.find, key) is None:
+                    await self._make_part(pyramid, part, key)
+        except NotKeptError as error:
+            if error.refusal is not None:  # after all the work, and not before it
+                self._store.refused(error.refusal)
+                self._failures.remember(key, error, _DISK_FAILURE_SECONDS)
+            raise
+        except NotNowError:
+            raise
+        except (OriginalChangedError, OutOfRoomError, SourceUnavailableError):
+            raise  # it may be another matter the next time
+        except Exception as error:
+            await raise_if_changed(pyramid.original)
+            known = isinstance(error, IiifServerError)
+            self._observe(
+                PyramidFailed(
+                    str(pyramid.original.identifier), part, str(error) if known else repr(error)
+                )
+            )
+            # Whatever else a worker stumbles on: its words may hold a path.
+            text = "The pyramid of this image could not be made."
+            failure = error if isinstance(error, IiifServerError) else RenderFailedError(text)
+            self._failures.remember(key, failure)
+            raise failure from error
+
+    async def _make_part(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
+        expected = expected_length(pyramid.header, part, pyramid.original.file.size)
+        if not self._store.holds(expected):
+            raise RenderFailedError("The pyramid of this image is larger than the whole store.")
+        if self._builds.count(key) >= _MOST_BUILDS:
+            raise RenderFailedError("The pyramid of this image was removed as often as made.")
+        await self._store.make_room()  # nothing is written while an eviction is under way
+        target = await self._store.threads.run(self._store.reserve, expected, undo=_give_up)
+        if target is None:
+            raise NotKeptError("Nothing can be kept at the moment.")
+        self._builds.add(key)
+        started = time.perf_counter()
+        try:
+            plan = self._plan(pyramid, part, target.path)
+            with self._quarantine.guarding(pyramid.original, Lane.BUILD):
+                async with pyramid.original.for_worker() as descriptors:
+                    length = await self._pool.run(
+                        BUILD_PART,
+                        plan,
+                        timeout=self._options.build_timeout,
+                        subject=str(pyramid.original.file.path),
+                        demand=Demand(Lane.BUILD, cost_of_build(plan).bytes),
+                        # What has begun is finished, though the viewer may look elsewhere by then.
+                        begun=lambda: self._flights.keep(key),
+                        descriptors=descriptors,
+                    )
+            whole = target.status.st_size == length
+            commit = partial(self._store.commit, key, target, "szi")
+            if not whole or await self._store.threads.run(commit, timeout=LONG) is None:
+                raise RenderFailedError("The pyramid of this image could not be kept.")
+        finally:
+            await self._store.threads.settle(target.close)
+        seconds = time.perf_counter() - started
+        self._observe(PyramidMade(str(pyramid.original.identifier), part, length, seconds))
+
+    def _plan(self, pyramid: Pyramid, part: Part, target: Path) -> BuildPlan:
+        plan = BuildPlan(
+            original=pyramid.original.file,
+            header=pyramid.header,
+            part=part,
+            grid=pyramid.grid,
+            profile=pyramid.profile,
+            lossless=self._lossless,
+            reduced_quality=self._options.quality,
+            full_quality=self._full_quality,
+            target=target,
+        )
+        if cost_of_build(plan).bytes > self._pool.memory:
+            # Tiles that are compressed anew are better than none.
+            return replace(plan, lossless=False)
+        return plan
+
+    def _make_ahead(self, pyramid: Pyramid, part: Part) -> None:
+        """Make a part that will be asked for next, unless it is there or under way."""
+        if pyramid.keys[part] in self._kept:
+            return
+
+        async def make() -> None:
+            with suppress(IiifServerError):
+                await self._opened(pyramid, part)
+
+        self._background.start(make())
+
+    async def _check(self, entry: Entry) -> None:
+        """Have the store look at all bytes of a part, and remove it if they are wrong."""
+        check = partial(self._store.threads.run, self._store.check, entry, timeout=LONG)
+        await self._doubts.run(entry.path, check)
+
+    def _key_of(self, original: Original, grid: Grid, part: Part) -> EntryKey:
+        return EntryKey(
+            original.group,
+            digest(
+                "pyramid",
+                str(_FORMAT_VERSION),
+                str(LAYOUT),
+                original.fingerprint,
+                part,
+                f"{grid.tile.width},{self.form}",
+            ),
+        )
+
+    def _forget(self, key: EntryKey) -> None:
+        kept = self._kept.pop(key, None)
+        if kept is not None:
+            kept.give_up()
+
+
+def _give_up(draft: Draft | None) -> None:
+    """Close a draft that nobody takes."""
+    if draft is not None:
+        draft.close()

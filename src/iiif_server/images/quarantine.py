@@ -1,0 +1,90 @@
+"""Originals over which workers died: left alone for a while, so that one file burns few of them."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+
+from iiif_server.errors import QuarantinedError, RenderTimedOutError, WorkerDiedError
+from iiif_server.images.originals import Original
+from iiif_server.telemetry.events import Observer, Quarantined
+from iiif_server.workers.admission import Lane
+
+_REMEMBERED = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    until: float
+    lane: Lane | None
+
+
+class Quarantine:
+    """What is left alone, by the state of the original: one that is replaced is not.
+
+    Work that is stopped by its deadline or by a death closes its own lane to the original, and
+    those above it. That a full-size image takes too long says nothing of a tile's; that a tile
+    does, says it of all. A header that cannot be read closes everything.
+    """
+
+    def __init__(
+        self, seconds: float, observer: Observer, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._seconds = seconds
+        self._observe = observer
+        self._clock = clock
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+
+    def __repr__(self) -> str:
+        return f"<Quarantine of {len(self)}>"
+
+    def __len__(self) -> int:
+        now = self._clock()
+        return sum(now < entry.until for entry in self._entries.values())
+
+    @contextmanager
+    def guarding(self, original: Original, lane: Lane | None) -> Iterator[None]:
+        """A context for work on an original in a worker, in a lane; None: on its header.
+
+        Raises QuarantinedError if it is left alone. Work that ends with a RenderTimedOutError or a
+        WorkerDiedError has it left alone from then on.
+        """
+        self._check(original.fingerprint, lane)
+        try:
+            yield
+        except (RenderTimedOutError, WorkerDiedError) as error:
+            self._isolate(original, lane, str(error))
+            raise
+
+    def _check(self, fingerprint: str, lane: Lane | None) -> None:
+        entry = self._entries.get(fingerprint)
+        if entry is None:
+            return
+        left = entry.until - self._clock()
+        if left <= 0:
+            del self._entries[fingerprint]
+        elif _rank(lane) >= _rank(entry.lane):
+            raise QuarantinedError(
+                "Making an image of this original failed badly a short while ago; it is left alone "
+                f"for another {ceil(left)} seconds.",
+                ceil(left),
+            )
+
+    def _isolate(self, original: Original, lane: Lane | None, reason: str) -> None:
+        if not self._seconds:
+            return
+        now, key = self._clock(), original.fingerprint
+        known = self._entries.pop(key, None)
+        if known is not None and now < known.until and _rank(known.lane) < _rank(lane):
+            lane = known.lane
+        self._entries[key] = _Entry(now + self._seconds, lane)
+        while len(self._entries) > _REMEMBERED:
+            self._entries.popitem(last=False)
+        name = "header" if lane is None else str(lane)
+        self._observe(Quarantined(str(original.identifier), name, self._seconds, reason))
+
+
+def _rank(lane: Lane | None) -> int:
+    return 0 if lane is None else lane.value

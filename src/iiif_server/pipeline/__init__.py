@@ -1,1 +1,0 @@
-"""From identifier and request to bytes: the one place that joins sources, cache, workers."""

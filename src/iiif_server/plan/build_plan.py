@@ -1,0 +1,82 @@
+"""Plan of one pyramid part: which levels it has, and how its tiles are made. Pure."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from iiif_server.plan.grid import Grid, Part
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.local_file import LocalFile
+from iiif_server.plan.orientation import UPRIGHT
+from iiif_server.plan.render_plan import ProfileAction, own_grid
+
+_REDUCE_WHILE_DECODING = 2
+"""The reduced part starts from a decode reduced by this where the decoder can, and never closer to
+its first level than twice: the rest is Lanczos' work."""
+_COEFFICIENT_BYTES = 6
+"""Bytes a pixel that cutting a JPEG without loss takes in all: 3 for the coefficients of a 4:2:0
+image as they are read, and 3 for those that are cut in one pass."""
+_BYTES_A_PIXEL = 0.4
+"""Of a tile, about."""
+_MOST_COEFFICIENTS = 1_500_000_000
+"""Bytes of coefficients above which the tiles are cut in several passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildPlan:
+    """One part of one pyramid to be made."""
+
+    original: LocalFile
+    header: ImageHeader
+    part: Part
+    grid: Grid
+    profile: ProfileAction
+    lossless: bool
+    """Whether jpegtran is there."""
+    reduced_quality: int
+    """JPEG quality of the reduced levels."""
+    full_quality: int
+    """JPEG quality of full-resolution tiles that cannot be the original's own coefficients."""
+    target: Path
+
+
+def first_reduced(header: ImageHeader) -> int:
+    """The scale factor at which the reduced part begins; the detail part is what is above."""
+    if own_grid(header) is not None:
+        return 2 * header.max_shrink  # what the original holds need not be made
+    thinnest = min(header.stored.width, header.stored.height)  # no decoder reduces it to nothing
+    return 2 * min(_REDUCE_WHILE_DECODING, header.max_shrink, thinnest)
+
+
+def part_of(header: ImageHeader, scale_factor: int) -> Part:
+    """The part that holds the level of a scale factor."""
+    return Part.REDUCED if scale_factor >= first_reduced(header) else Part.DETAIL
+
+
+def expected_length(header: ImageHeader, part: Part, original: int) -> int:
+    """About how many bytes a part will have, given those of the original."""
+    pixels, first = header.dimensions.area, first_reduced(header)
+    if part is Part.REDUCED:
+        # A quarter of the pixels each, from the first level down.
+        return int(pixels / first**2 * 4 / 3 * _BYTES_A_PIXEL)
+    own = original if header.jpeg is not None else int(pixels * _BYTES_A_PIXEL)
+    half = int(pixels / 4 * _BYTES_A_PIXEL) if first > 2 else 0  # noqa: PLR2004
+    return own + half
+
+
+def cuts_losslessly(header: ImageHeader, grid: Grid, profile: ProfileAction) -> bool:
+    """Whether full-resolution tiles can be the original's own coefficients."""
+    return (
+        header.jpeg is not None
+        and header.jpeg.plain
+        and header.jpeg.complete
+        and header.jpeg.mcu is not None
+        and grid.tile.width % header.jpeg.mcu.width == 0
+        and grid.tile.height % header.jpeg.mcu.height == 0
+        and header.orientation == UPRIGHT
+        and profile is not ProfileAction.CONVERT
+    )
+
+
+def passes(grid: Grid) -> int:
+    """How often the coefficients of a JPEG are read to cut all its full-resolution tiles."""
+    return -(-grid.dimensions.area * _COEFFICIENT_BYTES // _MOST_COEFFICIENTS)

@@ -1,0 +1,219 @@
+"""What a job takes at its peak, before anything is decoded. Pure.
+
+The numbers are measured: `python -m bench.costs` compares them with what worker processes really
+take. They are meant to be too high rather than too low, by less than twice.
+"""
+
+from dataclasses import dataclass
+
+from iiif_server.iiif.formats import Format
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.iiif.quality import Quality
+from iiif_server.plan.build_plan import BuildPlan, cuts_losslessly, first_reduced, passes
+from iiif_server.plan.encoding import EncodingOptions
+from iiif_server.plan.grid import Part
+from iiif_server.plan.header import Colour, ImageHeader
+from iiif_server.plan.orientation import UPRIGHT
+from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.render_plan import FEW_PIXELS, MOST_OPTIMISED, Engine, RenderPlan, Work
+
+_ALWAYS = 16_000_000
+"""Buffers, rows, and what else the smallest image takes."""
+_ROWS = 1024
+"""Rows that stand between the decoder and the encoder, over all operations."""
+_RGB = 3
+_RGBA = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a job takes."""
+
+    bytes: int
+    """Memory at its peak, beside what its process takes when it is idle."""
+    effort: int
+    """Time, as the number of pixels of a JPEG that could be decoded meanwhile: 4 ns each."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rate:
+    """What one pixel takes."""
+
+    bytes: float
+    effort: float
+
+
+_DECODERS: dict[OriginalFormat, _Rate] = {
+    OriginalFormat.JPEG: _Rate(0, 1),
+    OriginalFormat.PNG: _Rate(0, 4),
+    OriginalFormat.TIFF: _Rate(0, 2),
+    OriginalFormat.WEBP: _Rate(9, 4),
+    OriginalFormat.GIF: _Rate(6, 4),
+    OriginalFormat.JPEG2000: _Rate(20, 150),
+    OriginalFormat.AVIF: _Rate(17, 6),
+    OriginalFormat.BMP: _Rate(15, 2),
+}
+"""For those that are decoded as a whole, the bytes of a pixel while they are."""
+
+_ENCODERS: dict[Format, _Rate] = {
+    Format.JPG: _Rate(8, 4),
+    Format.TIF: _Rate(4, 12),
+    Format.PNG: _Rate(6, 20),
+    Format.GIF: _Rate(16, 120),
+    Format.JP2: _Rate(48, 200),
+    Format.PDF: _Rate(10, 4),
+    Format.WEBP: _Rate(8, 20),
+    Format.AVIF: _Rate(27, 160),
+}
+"""The bytes of a pixel while it is encoded, and of the file that comes of it."""
+
+_CODESTREAM = 3
+"""Bytes a pixel of a JPEG 2000 file, all of which is read, at most."""
+_STREAMED_JPEG = 1.0
+"""Bytes a pixel of a JPEG of which only the file is held."""
+_COPIES = 2
+"""How often few pixels are there besides, while they are scaled and turned."""
+_FINE_CHROMA = 90
+"""The quality from which on libvips does not halve the chroma of a JPEG."""
+
+
+def cost_of_render(plan: RenderPlan) -> Cost:
+    """What making a derivative takes."""
+    if plan.tile is not None:
+        return Cost(_ALWAYS, 2 * plan.tile.work.box.dimensions.area)
+    if plan.level is not None:
+        return _of_level(plan.level.work, plan)
+    if plan.engine is Engine.JPEGTRAN:
+        return _of_jpegtran(plan.header, plan.work)
+    return _of_raster(plan.header, plan.work, plan.encoding)
+
+
+def cost_of_build(plan: BuildPlan) -> Cost:
+    """What making a part of a pyramid takes."""
+    header, area = plan.header, plan.header.stored.area
+    shrink = first_reduced(header) // 2 if plan.part is Part.REDUCED else 1
+    decoding = _sum(_decoding(header, shrink, header.stored.height), _needs(header))
+    turned = 0 if header.orientation == UPRIGHT else _RGB * area // shrink**2
+    bytes_ = decoding.bytes + turned + _tiles_bytes(area // shrink**2)
+    if plan.part is Part.REDUCED:
+        bytes_ += _tiles_bytes(area // shrink**2 // 4)  # encoded beside the level above it
+    effort = decoding.effort + 5 * area // shrink**2
+    if plan.part is Part.DETAIL and plan.lossless and _cuts(plan):
+        held = _coefficient_bytes(header) * area
+        cutting = held + held // passes(plan.grid) + _tiles_bytes(area)
+        # The level below is made beside it.
+        beside = decoding.bytes + _RGB * area // 4
+        return Cost(_ALWAYS + cutting + beside, effort + 2 * area * passes(plan.grid))
+    if plan.part is Part.DETAIL and first_reduced(header) > 2:  # noqa: PLR2004
+        # The half-size level takes a second decoder, before all of the first is given back.
+        bytes_ += _ALWAYS
+    return Cost(_ALWAYS + bytes_, effort)
+
+
+def _cuts(plan: BuildPlan) -> bool:
+    return cuts_losslessly(plan.header, plan.grid, plan.profile)
+
+
+def _tiles_bytes(pixels: int) -> int:
+    """The tiles of a level as files, in memory; and the level below it as pixels."""
+    return pixels + pixels * _RGB // 4
+
+
+def _of_jpegtran(header: ImageHeader, work: Work) -> Cost:
+    """All coefficients are read; those that are cut and then turned are there twice."""
+    each, whole, cut = _coefficient_bytes(header), header.stored.area, work.box.dimensions.area
+    turned = work.turn != UPRIGHT
+    held = each * max(whole, 2 * cut if turned else 0)
+    return Cost(_ALWAYS + held + cut, 2 * whole + (5 if turned else 2) * cut + header.needs.effort)
+
+
+def _of_level(work: Work, plan: RenderPlan) -> Cost:
+    """The tiles that the box touches are all decoded."""
+    touched, made = work.box.dimensions.area // work.shrink**2, work.size.area
+    held = (1 + _RGB) * touched
+    if max(touched, made) <= FEW_PIXELS:
+        held += _COPIES * _RGB * (touched + made)
+    return _sum(Cost(_ALWAYS + held, 2 * touched), _working(work, plan.encoding, _RGB))
+
+
+def _of_raster(header: ImageHeader, work: Work, encoding: EncodingOptions) -> Cost:
+    if header.tiles is not None:
+        decoding = _tiled(header, work)
+    else:
+        decoding = _decoding(header, work.shrink, work.box.y + work.box.height)
+    return _sum(
+        Cost(_ALWAYS, 0), _needs(header), decoding, _working(work, encoding, _bands(header))
+    )
+
+
+def _needs(header: ImageHeader) -> Cost:
+    return Cost(header.needs.bytes, header.needs.effort)
+
+
+def _tiled(header: ImageHeader, work: Work) -> Cost:
+    """Decoding the tiles of a level that the box touches; rows of them are kept while used."""
+    touched = work.box.dimensions.area // work.shrink**2
+    held = _rows(header, header.stored, work.shrink)
+    return Cost(held, int(2 * _DECODERS[header.format].effort * touched))
+
+
+def _decoding(header: ImageHeader, shrink: int, bottom: int) -> Cost:
+    """Decoding down to a row."""
+    rate, stored = _DECODERS[header.format], header.stored
+    whole = rate.bytes or (header.pixel_bytes if header.interleaved else 0)
+    read = stored.area if whole else stored.width * bottom
+    if header.format is OriginalFormat.JPEG:
+        held = _coefficient_bytes(header) * stored.area if header.interleaved else 0
+        return Cost(held + _rows(header, stored, shrink), int(rate.effort * read))
+    if header.format is OriginalFormat.JPEG2000:
+        read = stored.area // shrink**2
+        held = _CODESTREAM * stored.area  # whatever is decoded of it
+        return Cost(held + int(whole * read), int(rate.effort * read))
+    held = int(whole * stored.area)
+    return Cost(held + _rows(header, stored, 1), int(rate.effort * read))
+
+
+def _rows(header: ImageHeader, stored: Dimensions, shrink: int) -> int:
+    return min(_ROWS, stored.height) * stored.width // shrink * header.pixel_bytes
+
+
+def _working(work: Work, encoding: EncodingOptions, bands: int) -> Cost:
+    """Scaling, turning, rotating and encoding."""
+    pixels = work.size.area
+    turned = bands * pixels if work.turn != UPRIGHT else 0
+    rotated, made = 0, pixels
+    if work.degrees:
+        rotated, made = _RGBA * pixels, 2 * pixels  # at 45 degrees, the most
+    rate, each = _ENCODERS[work.format], _encoded_bytes(work, encoding, made)
+    scaling = _ROWS * max(work.size.width, 1) * bands
+    effort = (rate.effort + (8 if work.degrees else 1)) * made
+    return Cost(int(turned + rotated + each * made + scaling), int(effort))
+
+
+def _encoded_bytes(work: Work, encoding: EncodingOptions, pixels: int) -> float:
+    """Bytes of a pixel while so many of them are encoded."""
+    each = _ENCODERS[work.format].bytes
+    if work.format is Format.JPG:
+        optimised = encoding.jpeg_optimize and pixels <= MOST_OPTIMISED
+        if not (optimised or encoding.jpeg_progressive):
+            each = _STREAMED_JPEG
+        return each * (2 if encoding.jpeg_quality >= _FINE_CHROMA else 1)
+    if work.format is Format.TIF and encoding.tiff_compression == "none":
+        each = 7
+    if work.quality is Quality.BITONAL and work.format in {Format.PNG, Format.TIF}:
+        each = 0.5
+    return each
+
+
+def _bands(header: ImageHeader) -> int:
+    if header.colour is Colour.GRAY:
+        return 2 if header.transparent else 1
+    return _RGBA if header.transparent else _RGB
+
+
+def _coefficient_bytes(header: ImageHeader) -> int:
+    return header.jpeg.coefficient_bytes if header.jpeg is not None else 0
+
+
+def _sum(*costs: Cost) -> Cost:
+    return Cost(sum(cost.bytes for cost in costs), sum(cost.effort for cost in costs))

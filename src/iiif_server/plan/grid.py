@@ -1,0 +1,73 @@
+"""The levels and tiles of an image (Image API 3.0, section 5.4), in two stored parts. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from iiif_server.iiif.geometry import Box, Dimensions, scale_factors
+from iiif_server.iiif.request import Rendition
+
+
+class Part(StrEnum):
+    """One file of a pyramid."""
+
+    REDUCED = "reduced"
+    DETAIL = "detail"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Tile:
+    """A place in the grid of one level."""
+
+    scale_factor: int
+    column: int
+    row: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The levels and tiles of an image: what info.json announces (Image API 3.0, 5.4)."""
+
+    dimensions: Dimensions
+    tile: Dimensions
+    """The extent of a full tile."""
+
+    @property
+    def scale_factors(self) -> tuple[int, ...]:
+        """1, 2, 4, ... up to the level that is one tile."""
+        return scale_factors(self.dimensions, self.tile)
+
+    def level(self, scale_factor: int) -> Dimensions:
+        """The dimensions of one level."""
+        return self.dimensions.reduced(scale_factor)
+
+    def tiles(self, scale_factor: int) -> Iterator[tuple[Tile, Box]]:
+        """The tiles of one level in rows from the top left, with their boxes in that level."""
+        level, full = self.level(scale_factor), self.tile
+        for row, y in enumerate(range(0, level.height, full.height)):
+            for column, x in enumerate(range(0, level.width, full.width)):
+                width, height = min(full.width, level.width - x), min(full.height, level.height - y)
+                yield Tile(scale_factor, column, row), Box(x, y, width, height)
+
+    def tile_of(self, rendition: Rendition) -> Tile | None:
+        """The tile whose region and size a rendition has, or None; its format does not count."""
+        box, size = rendition.region, rendition.size
+        for scale_factor in self.scale_factors:
+            across, down = self.tile.width * scale_factor, self.tile.height * scale_factor
+            if box.x % across or box.y % down:
+                return None
+            if (
+                box.width == min(across, self.dimensions.width - box.x)
+                and box.height == min(down, self.dimensions.height - box.y)
+                and size == box.dimensions.reduced(scale_factor)
+            ):
+                return Tile(scale_factor, box.x // across, box.y // down)
+        return None
+
+    def full_tile_around(self, box: Box) -> tuple[Tile, Box] | None:
+        """The tile at full resolution that holds a box, with the box in pixels of the tile."""
+        column, row = box.x // self.tile.width, box.y // self.tile.height
+        x, y = box.x - column * self.tile.width, box.y - row * self.tile.height
+        if x + box.width > self.tile.width or y + box.height > self.tile.height:
+            return None
+        return Tile(1, column, row), Box(x, y, box.width, box.height)

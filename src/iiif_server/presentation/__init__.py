@@ -1,1 +1,0 @@
-"""The Presentation API 3.0 as pure functions: manifests and collections, as documents."""

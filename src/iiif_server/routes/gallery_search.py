@@ -1,0 +1,148 @@
+"""What somebody types into "Open an image": an identifier, a URL, a folder, or words of a name."""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from urllib.parse import parse_qs, quote, urlsplit
+
+from fastapi import Request
+from starlette.responses import RedirectResponse, Response
+
+from iiif_server.errors import (
+    FolderNotFoundError,
+    IiifServerError,
+    NotFoundError,
+    NotNowError,
+    SourceUnavailableError,
+    shown,
+)
+from iiif_server.iiif.identifier import Identifier, percent_decode
+from iiif_server.iiif.request import parse_image_request
+from iiif_server.iiif.versions import V2, V3, ImageApiVersion
+from iiif_server.pages.paging import Item, Place, parse_place
+from iiif_server.server.addresses import IMAGE_SEGMENTS
+from iiif_server.server.services import Services
+
+NO_FOLDER = (FolderNotFoundError, SourceUnavailableError, NotNowError, TimeoutError)
+FOLDER_SECONDS = 1.0
+"""How long a page waits for a folder: its disk may not answer at all."""
+MOST_FOLDERS = 32
+"""Folders that are searched. A search of large collections needs an index, which there is not."""
+MOST_FOUND = 48
+_VERSION = re.compile(r"(?:/iiif)?/([23])(?=/)")
+_DOCUMENTS = ("/info.json", "/manifest.json", "/collection.json", "/view", "/embed")
+
+
+async def folders(provided: Services, first: str = "") -> AsyncIterator[tuple[Place, list[str]]]:
+    """The folders that everyone may see and the images in them, breadth first and bounded.
+
+    Those of the type `first` come first. Folders that cannot be read in time are left out.
+    """
+    names = sorted(provided.open_shelves(), key=lambda name: name != first)
+    places = deque(parse_place(name) for name in names)
+    for _ in range(MOST_FOLDERS):
+        if not places:
+            return
+        place = places.popleft()
+        with suppress(*NO_FOLDER):
+            async with asyncio.timeout(FOLDER_SECONDS):
+                shelf = await provided.shelves.of(place.type, place.folder)
+            yield place, list(shelf.names)
+            places.extend(Place(place.type, place.below(name)) for name in shelf.folders)
+
+
+async def search(provided: Services, words: str) -> list[Item]:
+    """The images whose names have all these words in them, in any case; MOST_FOUND at most."""
+    wanted = words.casefold().split()
+    found: list[Item] = []
+    async for place, names in folders(provided):
+        for name in names:
+            path = place.below(name)
+            if all(word in path.casefold() for word in wanted):
+                found.append(Item(path, Identifier(place.type, path).encoded))
+                if len(found) == MOST_FOUND:
+                    return found
+    return found
+
+
+async def opening(request: Request, provided: Services, text: str) -> Response | list[Item]:
+    """A redirect to the image or the folder that was typed, or several images to choose from.
+
+    Raises NotFoundError if words are in no name.
+    """
+    base = provided.addressing.base(request)
+    text = text.strip()
+    path = _path_on_this_server(text, base)
+    if path is not None:
+        text = named_by(path)
+    place = parse_place(text.rstrip("/:"))
+    if await _is_folder(provided, place):
+        folder = quote(str(place), safe=":/")
+        return RedirectResponse(f"{base}/?folder={folder}", status_code=303)
+    if provided.page_options.gallery and not _is_identifier(provided, text):
+        found = await search(provided, text)
+        if len(found) == 1:
+            return RedirectResponse(f"{base}/{found[0].target}/view", status_code=303)
+        if found:
+            return found
+        if provided.default_type is None and not {":", "/"} & set(text):
+            raise NotFoundError(f"No image and no folder has a name with {shown(text)} in it.")
+    return RedirectResponse(f"{base}/{quote(text, safe=':/@')}/view", status_code=303)
+
+
+def named_by(path: str) -> str:
+    """The identifier, or the folder, that the path and query of a URL of this server stand for.
+
+    Raises MalformedIdentifierError for invalid percent-encoding.
+    """
+    parts = urlsplit(path)
+    if parts.path in {"", "/"} and (folder := parse_qs(parts.query).get("folder")):
+        return folder[0]
+    written, version = parts.path, V3
+    if match := _VERSION.match(written):
+        written, version = written[match.end() :], V2 if match[1] == "2" else V3
+    written = written.rstrip("/")
+    for document in _DOCUMENTS:
+        if written.endswith(document):
+            written = written.removesuffix(document)
+            break
+    else:
+        name, *parameters = written.rsplit("/", IMAGE_SEGMENTS)
+        if name and len(parameters) == IMAGE_SEGMENTS and _is_image(parameters, version):
+            written = name
+    return percent_decode(written.strip("/"))
+
+
+def _path_on_this_server(text: str, base: str) -> str | None:
+    """What follows the base URL of this server, by either scheme; None for all other texts."""
+    for scheme in ("http://", "https://"):
+        other = scheme + base.partition("://")[2]
+        if text.startswith(f"{other}/"):
+            return text.removeprefix(other).partition("#")[0]
+    return None
+
+
+def _is_image(parameters: list[str], version: ImageApiVersion) -> bool:
+    try:
+        return parse_image_request("/".join(map(percent_decode, parameters)), version) is not None
+    except IiifServerError:
+        return False
+
+
+def _is_identifier(provided: Services, text: str) -> bool:
+    """Whether a text begins with the name of a type, so that nothing has to be searched."""
+    type_, colon, _ = text.partition(":")
+    return bool(colon) and type_ in provided.types
+
+
+async def _is_folder(provided: Services, place: Place) -> bool:
+    if not provided.page_options.gallery or place.type not in provided.open_shelves():
+        return False
+    try:
+        async with asyncio.timeout(FOLDER_SECONDS):
+            await provided.shelves.of(place.type, place.folder)
+    except NO_FOLDER:
+        return False
+    return True

@@ -1,0 +1,175 @@
+"""The numbers of the server for Prometheus, and who may see them."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials
+from pydantic import SecretStr, field_validator
+from starlette.responses import Response
+
+from iiif_server import __version__
+from iiif_server.options import OptionsModel
+from iiif_server.plan.render_plan import Engine
+from iiif_server.repeating import repeating
+from iiif_server.server.addresses import is_within
+from iiif_server.server.authentication import bearer, demand
+from iiif_server.server.credentials import Credentials, checked_token
+from iiif_server.server.problems import DOCUMENTED
+from iiif_server.server.services import Services, services
+from iiif_server.sources.addresses import Network
+from iiif_server.sources.networks import Networks
+from iiif_server.telemetry.metrics.instruments import CONTENT_TYPE
+from iiif_server.workers.lifetime import own_memory
+from iiif_server.workers.pool import WorkerPool
+
+PATH = "/metrics"
+REFRESH_SECONDS = 5.0
+"""How often each of several processes writes down how things stand, for the one that is asked."""
+
+_FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
+"""With all `X-Forwarded-*`: what proxies add to the requests that they pass on."""
+
+
+class MetricsOptions(OptionsModel):
+    """Numbers for Prometheus, at `/metrics`.
+
+    There is no such address unless somebody may read it: whoever has a token, or asks from one of
+    the networks.
+    """
+
+    enabled: bool = True
+    """Whether there is `/metrics`, for those who may read it: with one of the tokens or from one of
+    the networks below. Without any of these there is no such address."""
+    token: SecretStr | None = None
+    """Secret of at least 16 characters that opens `/metrics` and nothing else; the token of
+    `[admin]` opens it, too."""
+    allow_networks: Networks = ()
+    """Networks (CIDR) from which `/metrics` is read without a token. What a proxy passes on is not
+    from there, if it says that it does (`X-Forwarded-*`, `Forwarded`, `Via`); one that does not
+    say so must keep `/metrics` to itself."""
+
+    @field_validator("token")
+    @classmethod
+    def _check_token(cls, token: SecretStr | None) -> SecretStr | None:
+        return checked_token(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Scraping:
+    """Who may read the numbers."""
+
+    tokens: tuple[Credentials, ...] = ()
+    networks: tuple[Network, ...] = ()
+
+    @property
+    def possible(self) -> bool:
+        """Whether anyone may."""
+        return bool(self.tokens or self.networks)
+
+
+def scraping(options: MetricsOptions, administrator: SecretStr | None) -> Scraping:
+    """Who may read the numbers, by the settings."""
+    if not options.enabled:
+        return Scraping()
+    tokens = [token for token in (options.token, administrator) if token is not None]
+    return Scraping(tuple(map(Credentials, tokens)), options.allow_networks)
+
+
+def is_near(peer: str, header_names: Iterable[str], networks: Sequence[Network]) -> bool:
+    """Whether a request comes straight from one of the networks; names are in lower case. Pure."""
+    passed_on = any(name in _FORWARDED or name.startswith("x-forwarded-") for name in header_names)
+    return not passed_on and is_within(peer, tuple(networks))
+
+
+def metrics_router(allowed: Scraping) -> APIRouter:
+    """The route of the numbers."""
+    router = APIRouter(tags=["Operations"], responses=DOCUMENTED)
+    token = bearer("metrics", "The token of the settings, `[metrics] token` or `[admin] token`")
+
+    text: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+
+    @router.get(PATH, summary="Metrics", response_class=Response, responses={200: text})
+    async def metrics(
+        request: Request,
+        provided: Annotated[Services, Depends(services)],
+        given: Annotated[HTTPAuthorizationCredentials | None, Depends(token)],
+    ) -> Response:
+        """Numbers for Prometheus, in its text format; those of all serving processes."""
+        peer = request.client.host if request.client else ""
+        if not is_near(peer, request.headers.keys(), allowed.networks):
+            demand(request, given, allowed.tokens, provided.observer)
+        await take_stock(provided)
+        text = await asyncio.to_thread(provided.metrics.instruments.text)
+        return Response(text, headers={"Content-Type": CONTENT_TYPE})
+
+    return router
+
+
+@asynccontextmanager
+async def taking_stock(provided: Services) -> AsyncIterator[None]:
+    """While this is open, other processes can tell how things stand here."""
+    await take_stock(provided)
+    async with repeating(REFRESH_SECONDS, partial(take_stock, provided)):
+        yield
+
+
+async def take_stock(provided: Services) -> None:
+    """Write down how things stand."""
+    unready = await provided.readiness.objections()
+    standing = provided.metrics.standing
+    standing.ready.set(not unready)
+    standing.processes.set(1)
+    standing.build.labels(__version__).set(1)
+    standing.started.set(provided.started)
+    standing.memory.labels("server").set(own_memory(os.getpid()))
+    standing.fetching.set(provided.fetcher.active)
+    standing.quarantined.set(len(provided.quarantine))
+    standing.headers.set(len(provided.headers))
+    _take_stock_of_caches(provided)
+    _take_stock_of_workers(provided)
+
+
+def _take_stock_of_caches(provided: Services) -> None:
+    standing, follow = provided.metrics.standing, provided.followed.follow
+    memory, store, pyramids = provided.answers.stats, provided.store.stats, provided.pyramids
+    follow(standing.hits, memory.hits, "memory")
+    follow(standing.misses, memory.misses, "memory")
+    follow(standing.evictions, memory.evicted, "memory")
+    standing.cached.labels("memory").set(memory.size)
+    standing.entries.labels("memory").set(memory.entries)
+    follow(standing.hits, store.hits, "disk")
+    follow(standing.misses, store.misses, "disk")
+    follow(standing.evictions, store.evicted, "disk")
+    standing.stored.set(store.size)
+    standing.files.set(store.files)
+    standing.refusing.set(store.refused is not None)
+    if store.free is not None:
+        standing.free.set(store.free)
+    follow(standing.damaged, store.dropped)
+    follow(standing.failures, store.failures)
+    follow(standing.hits, provided.derivatives.made_by.get(Engine.TILE, 0), "pyramid")
+    follow(standing.misses, pyramids.waited_for, "pyramid")
+    standing.cached.labels("pyramid").set(pyramids.open_bytes)
+    standing.entries.labels("pyramid").set(len(pyramids))
+    standing.building.set(pyramids.building)
+
+
+def _take_stock_of_workers(provided: Services) -> None:
+    standing, follow = provided.metrics.standing, provided.followed.follow
+    pools: dict[str, WorkerPool] = {"size": provided.header_pool, "image": provided.image_pool}
+    for name, pool in pools.items():
+        stats = pool.stats
+        standing.workers.labels(name, "busy").set(stats.busy)
+        standing.workers.labels(name, "idle").set(stats.workers - stats.busy)
+        follow(standing.jobs_done, stats.done, name)
+        standing.memory.labels(name).set(sum(map(own_memory, pool.pids)))
+    for lane, jobs in provided.image_pool.lanes.items():
+        standing.jobs.labels(str(lane), "running").set(jobs.running)
+        standing.jobs.labels(str(lane), "waiting").set(jobs.waiting)
+        standing.job_memory.labels(str(lane)).set(jobs.bytes)

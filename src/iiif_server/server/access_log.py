@@ -1,0 +1,159 @@
+"""What is told of every answer to those who run the server, whichever layer gives it."""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from starlette.types import Scope
+
+from iiif_server.iiif.versions import V2, V3
+from iiif_server.server.addresses import Addressing
+from iiif_server.server.signing import without_signatures
+from iiif_server.telemetry.requests import IN_PATHS, Answered, new_request_id, sane_request_id
+from iiif_server.telemetry.stages import Stages
+
+_NOTED = "iiif_server.noted"
+_REQUEST_ID = b"x-request-id"
+_TRACE_PARENT = b"traceparent"
+_ENCODED_SLASH = re.compile(rb"%2[fF]")
+_CONVERTER = re.compile(r":\w+}")
+_OTHER = "other"
+"""The route of what none of the app's own routes answers: there must be no name for each path."""
+_LONGEST = 256
+"""Characters of a request id or a trace that are read; longer ones are none."""
+_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH"})
+
+
+class Kind(NamedTuple):
+    """What was asked for; there are few of them."""
+
+    route: str
+    """The template of the path, the same for all versions of the Image API."""
+    version: str
+    """Of the Image API; empty: something else was asked for."""
+
+
+IMAGE = "/{identifier}/{region}/{size}/{rotation}/{quality}.{format}"
+
+
+@dataclass(slots=True)
+class Noted:
+    """What routes note of a request, for the journal."""
+
+    version: str = ""
+    """Of the Image API, where the address does not decide it."""
+    stages: Stages | None = None
+    kind: Kind | None = None
+    """What it was for, where it was not routed."""
+
+
+class Journal:
+    """Takes note of every answer, and gives every request its id."""
+
+    def __init__(
+        self,
+        addressing: Addressing,
+        readers: Sequence[Callable[[Answered], None]],
+        *,
+        traced: bool = False,
+    ) -> None:
+        """`traced`: whether a reader wants to know what trace a request is a part of."""
+        self._addressing = addressing
+        self._readers = tuple(readers)
+        self._traced = traced
+
+    def __repr__(self) -> str:
+        return f"<Journal for {len(self._readers)}>"
+
+    def identify(self, scope: Scope) -> str:
+        """The id of a request: what a trusted proxy has given it, or a new one."""
+        given = self._from_proxy(scope, _REQUEST_ID)
+        return sane_request_id(given) or new_request_id()
+
+    def enter(
+        self,
+        scope: Scope,
+        request: str,
+        *,
+        kind: Kind,
+        began: float,
+        status: int,
+        size: int,
+        engine: str = "",
+        stages: Stages | None = None,
+    ) -> None:
+        """Take note of an answer that is complete; it began then on the clock of `perf_counter`."""
+        client, method = scope.get("client"), scope["method"]
+        answered = Answered(
+            request,
+            f"{client[0]}:{client[1]}" if client else "-",
+            method if method in _METHODS else "OTHER",
+            without_signatures(scope["path"]),
+            scope["http_version"],
+            status,
+            size,
+            time.perf_counter() - began,
+            kind.route,
+            kind.version,
+            engine,
+            stages,
+            _written(scope.get("raw_path") or b""),
+            self._from_proxy(scope, _TRACE_PARENT) if self._traced else "",
+        )
+        for reader in self._readers:
+            reader(answered)
+
+    def _from_proxy(self, scope: Scope, name: bytes) -> str:
+        """A header field, if who sends it is believed."""
+        client = scope.get("client")
+        if client is None or not self._addressing.trusts(client[0]):
+            return ""
+        for key, value in scope["headers"]:
+            if key == name:
+                return str(value, "latin-1") if len(value) <= _LONGEST else ""
+        return ""
+
+
+def _written(raw: bytes) -> str:
+    """A path with its encoded slashes as they were sent; empty: it has none.
+
+    Signatures are left out of it however they are encoded.
+    """
+    parts = _ENCODED_SLASH.split(raw)
+    if len(parts) == 1:
+        return ""
+    decoded = (unquote(part.decode("latin-1"), errors="replace") for part in parts)
+    return "%2F".join(quote(without_signatures(part), safe=IN_PATHS) for part in decoded)
+
+
+def begin_noting(scope: Scope) -> Noted:
+    """Where the routes that a scope comes to can note something."""
+    noted = scope[_NOTED] = Noted()
+    return noted
+
+
+def noted_of(scope: Scope) -> Noted:
+    """Where to note something of a request."""
+    noted: Noted = scope.get(_NOTED) or Noted()
+    return noted
+
+
+def kind_of(scope: Scope) -> Kind:
+    """What a request is for that has been routed, or could not or need not be."""
+    noted = noted_of(scope)
+    kind = noted.kind or _kind(getattr(scope.get("route"), "path", ""))
+    version = noted.version
+    return kind._replace(version=version) if version else kind
+
+
+@cache  # there are as many as there are routes
+def _kind(template: str) -> Kind:
+    route = _CONVERTER.sub("}", template) or _OTHER
+    for version in (V3, V2):
+        if route.startswith(f"{version.path}/"):
+            return Kind(route.removeprefix(version.path), version.number)
+    return Kind(route, V3.number if route.startswith("/{identifier}") else "")

@@ -1,0 +1,127 @@
+"""Forwarded headers: what a proxy says of the request that it passes on. Pure.
+
+`X-Forwarded-Proto`, `-Host`, `-Port`, `-Prefix`, `-BasePath` and `-Path`, and `Forwarded` (RFC
+7239) where a proxy sends none of the first three. Of a list, the last value counts: it is that of
+the proxy that is connected.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from iiif_server.server.header_fields import split_outside_quotes, unquoted
+
+NAMES = frozenset(
+    {
+        b"forwarded",
+        b"x-forwarded-proto",
+        b"x-forwarded-host",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-basepath",
+        b"x-forwarded-path",
+    }
+)
+"""In lower case."""
+MAX_VALUE = 1024
+"""Characters of a value that is read; a longer one is malformed."""
+
+_HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{1,5}))?", re.ASCII)
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
+_MAX_PORT = 65535
+_PREFIX = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&()*+;=:@-]|%[0-9A-Fa-f]{2})+)*/?", re.ASCII)
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """The public address of a request, as far as a proxy states it; None: it does not."""
+
+    scheme: str | None
+    host: str | None
+    port: str | None
+    prefix: str | None
+    """The path in front of the server's own, without a slash at its end."""
+    malformed: tuple[str, ...]
+    """The names of headers whose values were ignored."""
+
+
+def is_host(text: str) -> bool:
+    """Whether a text is a host name or address, with a port or without."""
+    match = _HOST.fullmatch(text)
+    return match is not None and (match[1] is None or _is_port(match[1]))
+
+
+def with_port(host: str, port: str | None, scheme: str) -> str:
+    """A host with its port, unless it names one already, or the port is the scheme's own."""
+    if port is None or port == _DEFAULT_PORTS.get(scheme) or re.search(r":[0-9]+$", host):
+        return host
+    return f"{host}:{port}"
+
+
+def read_forwarded(headers: Iterable[tuple[bytes, bytes]], path: str, root_path: str) -> Forwarded:
+    """What the headers of a request say, whose path as received begins with `root_path`."""
+    last: dict[str, str] = {}
+    malformed: set[str] = set()
+    for name, value in headers:
+        if name in NAMES and len(value) > MAX_VALUE:
+            malformed.add(name.decode())
+        elif name in NAMES:
+            text = split_outside_quotes(value.decode("latin-1"), ",")[-1].strip()
+            last[name.decode()] = text
+    found: dict[str, str] = {}
+    for part, source, text in _address(last):
+        if _VALID[part](text):
+            found[part] = text
+        else:
+            malformed.add(source)
+    prefix = None
+    for source in ("x-forwarded-prefix", "x-forwarded-basepath", "x-forwarded-path"):
+        if prefix is None and last.get(source):
+            full = source.endswith("-path")
+            prefix = _prefix(last[source], path if full else None, root_path)
+            if prefix is None:
+                malformed.add(source)
+    scheme = found["proto"].lower() if "proto" in found else None
+    return Forwarded(scheme, found.get("host"), found.get("port"), prefix, tuple(sorted(malformed)))
+
+
+def _address(last: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """The parts of the address as they are written, and the headers that they stand in."""
+    names = {part: f"x-forwarded-{part}" for part in _VALID}
+    if any(name in last for name in names.values()):
+        yield from ((part, name, last[name]) for part, name in names.items() if last.get(name))
+        return
+    for pair in split_outside_quotes(last.get("forwarded", ""), ";"):
+        part, _, value = (text.strip() for text in pair.partition("="))
+        if part.lower() in {"proto", "host"}:
+            yield part.lower(), "forwarded", unquoted(value)
+
+
+def _prefix(text: str, path: str | None, root_path: str) -> str | None:
+    """The path in front of the server's own; None if the text is not a path.
+
+    `X-Forwarded-Path` is such a prefix for some proxies, and for others the whole path as the
+    client sent it: then it ends with the path that was received.
+    """
+    if path is not None:
+        text = text.partition("?")[0]
+        if text.endswith(path):
+            text = text.removesuffix(path) + root_path
+    text = text if text.startswith("/") else f"/{text}"
+    segments = unquote(text).split("/")
+    if not _PREFIX.fullmatch(text) or "." in segments or ".." in segments:
+        return None
+    return text.rstrip("/")
+
+
+def _is_port(text: str) -> bool:
+    return _PORT.fullmatch(text) is not None and 1 <= int(text) <= _MAX_PORT
+
+
+def _is_scheme(text: str) -> bool:
+    return text.lower() in _DEFAULT_PORTS
+
+
+_VALID: dict[str, Callable[[str], bool]] = {"proto": _is_scheme, "host": is_host, "port": _is_port}

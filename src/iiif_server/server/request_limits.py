@@ -1,0 +1,53 @@
+"""What a request must be like before anything in it is looked at. Pure."""
+
+from collections.abc import Sequence
+from itertools import chain
+
+from iiif_server.errors import (
+    ContentRefusedError,
+    HeadersTooLargeError,
+    IiifServerError,
+    TargetTooLongError,
+    UntrustedHostError,
+)
+from iiif_server.iiif.identifier import MAX_CHARACTERS
+
+MAX_TARGET = 12 * MAX_CHARACTERS + 1024
+"""Bytes of path and query: the longest identifier, all percent-encoded, and its parameters."""
+MAX_HEADER_FIELDS = 100
+MAX_HEADER_BYTES = 32_768
+
+
+def objection(
+    target_bytes: int, headers: Sequence[tuple[bytes, bytes]], *, host_required: bool = False
+) -> IiifServerError | None:
+    """Why a request is refused whatever it asks for; None for those that may go on.
+
+    Header names are in lower case. `host_required` says that it is of HTTP/1.1.
+    """
+    if target_bytes > MAX_TARGET:
+        return TargetTooLongError(f"An address has at most {MAX_TARGET} bytes here.")
+    if len(headers) > MAX_HEADER_FIELDS or _size(headers) > MAX_HEADER_BYTES:
+        return HeadersTooLargeError(
+            f"A request has at most {MAX_HEADER_FIELDS} header fields and {MAX_HEADER_BYTES} bytes "
+            "of them here."
+        )
+    names = [name for name, _ in headers]
+    # "A server MUST respond with a 400 [...] to any HTTP/1.1 request message that lacks a Host
+    #  header field and to any request message that contains more than one Host header field line"
+    # (RFC 9112, 3.2)
+    if names.count(b"host") > 1:
+        return UntrustedHostError("This request has more than one Host header.")
+    if host_required and b"host" not in names:
+        return UntrustedHostError("This request has no Host header.")
+    if b"transfer-encoding" in names or (b"content-length" in names and _has_content(headers)):
+        return ContentRefusedError("Requests to this server carry no content.")
+    return None
+
+
+def _size(headers: Sequence[tuple[bytes, bytes]]) -> int:
+    return sum(map(len, chain.from_iterable(headers)))  # on the hot path
+
+
+def _has_content(headers: Sequence[tuple[bytes, bytes]]) -> bool:
+    return any(name == b"content-length" and value.strip(b"0") for name, value in headers)

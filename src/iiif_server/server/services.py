@@ -1,0 +1,179 @@
+"""What the routes work with: built once by the context, found through the app."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+
+from iiif_server.cache.response_cache import MemoryCache
+from iiif_server.cache.store import Store
+from iiif_server.errors import SignatureRefusedError
+from iiif_server.iiif.formats import Format
+from iiif_server.iiif.geometry import OutputLimits
+from iiif_server.iiif.identifier import Identifier, parse_identifier
+from iiif_server.iiif.information import Service
+from iiif_server.images.derivatives import Derivatives
+from iiif_server.images.headers import Headers
+from iiif_server.images.known import KnownImages
+from iiif_server.images.listings import Shelves
+from iiif_server.images.originals import Originals
+from iiif_server.images.pyramids import Pyramids
+from iiif_server.images.quarantine import Quarantine
+from iiif_server.pages.files import PageFiles
+from iiif_server.pages.options import PagesOptions
+from iiif_server.pages.presentation_options import PresentationOptions
+from iiif_server.pages.rendering import Pages
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.jobs import LibraryReport
+from iiif_server.server.access_log import Journal
+from iiif_server.server.addresses import Addressing
+from iiif_server.server.caching import Caching
+from iiif_server.server.credentials import Credentials
+from iiif_server.server.readiness import Readiness
+from iiif_server.server.signing import SEGMENT, ExactRequest, Grant, Signatures, split
+from iiif_server.sources.base import TypeOptions
+from iiif_server.sources.fetching import Fetcher
+from iiif_server.telemetry.events import Observer
+from iiif_server.telemetry.metrics import Followed, Metrics
+from iiif_server.workers.pool import WorkerPool
+from iiif_server.workers.sandbox.confinement import InForce
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """Leave to see an image."""
+
+    identifier: Identifier
+    grant: Grant | None = None
+    """The signature that gave it; None where everybody has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that lives as long as the process does, as far as routes use it."""
+
+    addressing: Addressing
+    originals: Originals
+    headers: Headers
+    derivatives: Derivatives
+    pyramids: Pyramids
+    known: KnownImages
+    answers: MemoryCache[Any, Any]
+    """Ready answers by all of a request that they depend on; see routes/hot.py."""
+    store: Store
+    fetcher: Fetcher
+    header_pool: WorkerPool
+    image_pool: WorkerPool
+    quarantine: Quarantine
+    types: Mapping[str, TypeOptions]
+    default_type: str | None
+    formats: tuple[Format, ...]
+    """Those that this build can make."""
+    lossless: bool
+    """Whether the lossless engine is there."""
+    turbojpeg: LibraryReport
+    """The libturbojpeg that image workers use."""
+    limits: OutputLimits
+    min_sizes_size: int
+    credentials: Credentials | None
+    """The token of those who run the server; None: there are no doors for them."""
+    signatures: Signatures | None
+    """None: there are no keys, and so no signed types."""
+    observer: Observer
+    accel_redirect: str | None
+    """See `DeliveryOptions`."""
+    journal: Journal
+    metrics: Metrics
+    followed: Followed
+    """What has been written down in them of what components count."""
+    readiness: Readiness
+    canonical_redirect: bool
+    """Whether requests in another than the canonical form are redirected to it."""
+    confinement: Mapping[str, InForce]
+    """The fences around the processes of each pool."""
+    shelves: Shelves
+    files: PageFiles
+    pages: Pages
+    page_options: PagesOptions
+    presentation: PresentationOptions
+    started: float
+    """When the process was ready, in seconds since the epoch."""
+
+    def identifier(self, written: str) -> Identifier:
+        """The identifier that a URL holds.
+
+        Raises what `parse_identifier` does, and UnknownTypeError for a type that is not configured.
+        """
+        identifier = parse_identifier(written, self.default_type)
+        self.originals.source(identifier.type)
+        return identifier
+
+    def permit(self, written: str, asked: ExactRequest | None = None) -> Permission:
+        """Leave to see the image, or to ask this for it, that stands in a URL.
+
+        Raises what `identifier` does, and SignatureRefusedError. Nothing is looked for: without a
+        signature, images of a signed type that exist and that do not cannot be told apart.
+        """
+        if self.signatures is None:
+            return Permission(self.identifier(written))
+        signature, rest = split(written)
+        if signature is not None and not rest:
+            raise SignatureRefusedError
+        identifier = parse_identifier(rest, self.default_type)
+        if signature is not None:
+            grant = self.signatures.check(signature, identifier, asked)
+            self.originals.source(identifier.type)
+            return Permission(identifier, grant)
+        if SEGMENT in identifier.type.lower() and identifier.type not in self.types:
+            raise SignatureRefusedError  # a signature that a client has garbled
+        self.originals.source(identifier.type)
+        if self.types[identifier.type].access == "signed":
+            raise SignatureRefusedError
+        return Permission(identifier)
+
+    def public_types(self) -> tuple[str, ...]:
+        """The types, sorted, whose images everyone may see."""
+        types = sorted(self.types.items())
+        return tuple(name for name, options in types if options.access == "public")
+
+    def open_shelves(self) -> tuple[str, ...]:
+        """Those of them whose folders everyone may look through."""
+        public = self.public_types()
+        return tuple(name for name in public if self.originals.source(name).browsable)
+
+    def may_repeat(self, permission: Permission) -> bool:
+        """Whether what is answered may be given to anyone again as long as the file is the same."""
+        source = self.originals.source(permission.identifier.type)
+        return permission.grant is None and not source.asks_elsewhere
+
+    def public_caching(self, type_: str) -> Caching:
+        """For how long clients may cache what everybody may see of a type."""
+        options = self.types[type_]
+        return Caching(options.cache_for, immutable=options.immutable)
+
+    def caching(self, permission: Permission) -> Caching:
+        """For how long clients may cache what they get: no longer than they may see it."""
+        public = self.public_caching(permission.identifier.type)
+        if permission.grant is None or self.signatures is None:
+            return public
+        left = self.signatures.seconds_left(permission.grant)
+        return Caching(min(public.seconds, left), private=True)
+
+    def offer(self, type_: str, header: ImageHeader) -> Service:
+        """What is offered for an image of a type."""
+        options = self.types[type_]
+        return Service(
+            limits=self.limits.of(header.dimensions),
+            formats=self.formats,
+            min_sizes_size=self.min_sizes_size,
+            tile=self.pyramids.grid(header).tile,
+            rights=options.rights,
+            extra=dict(options.info),
+        )
+
+
+async def services(request: Request) -> Services:
+    """The services of the app that a request came to."""
+    found: Services = request.app.state.services
+    return found

@@ -1,0 +1,398 @@
+"""Originals that are fetched once and kept; after `refresh_after`, compared with the upstream's."""
+
+import asyncio
+import errno
+import stat
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from iiif_server.cache.failures import RecentFailures
+from iiif_server.cache.pending_files import locked
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.cache.threads import LONG
+from iiif_server.errors import (
+    IiifServerError,
+    OriginalNotFoundError,
+    SourceBusyError,
+    SourceUnavailableError,
+)
+from iiif_server.plan.local_file import FileVersion, removed
+from iiif_server.sources.base import Surroundings
+from iiif_server.sources.opening import OpenedFile, checksum_of, open_in_folder
+from iiif_server.sources.provenance import MOST_BYTES, Provenance, digest, is_due
+from iiif_server.sources.stored_names import (
+    PROBE,
+    has_another_name,
+    is_distinct,
+    is_entry,
+    is_file_name,
+)
+from iiif_server.telemetry.events import Fetched, FetchFailed, OriginalDamaged
+
+_VERIFIED = 100_000
+"""Kept originals whose checksum is known to be right; 300 bytes each."""
+_NOTHING = Provenance(size=0, mtime_ns=0, asked=0)
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an original is to be had."""
+
+    url: str
+    trusts: Callable[[str], bool]
+    """Whether a redirect may be followed to a URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    opened: OpenedFile
+    overdue: Provenance | None
+    """What is known of it, if the upstream is to be asked again."""
+    doubtful: bool
+    """Whether this version of the file has not been compared with its checksum yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    version: FileVersion
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Refresh:
+    """A question to the upstream that is under way."""
+
+    answer: asyncio.Task[bool]
+    """Whether there is such an original, as far as is known then."""
+    until: float
+    """By the event loop's clock: how long viewers wait for it."""
+
+
+class KeptOriginals:
+    """The fetched originals of one type, below its folder.
+
+    Each is fetched once. Where `refresh_after` is set, its upstream is asked again that long after
+    it was last asked: one question an original at a time, however many viewers there are.
+    """
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self._type = surroundings.type
+        self._folder = surroundings.folder
+        self._fetcher = surroundings.fetcher
+        self._observe = surroundings.observer
+        self._threads = surroundings.threads
+        self._flights: SingleFlight[str, None] = SingleFlight()
+        self._lock = threading.Lock()
+        self._verified: OrderedDict[str, _Verified] = OrderedDict()
+        self._refreshes: dict[str, _Refresh] = {}
+        self._failures: RecentFailures[str] = RecentFailures(self._fetcher.options.failure_ttl)
+
+    def __repr__(self) -> str:
+        return f"<KeptOriginals {self._folder.name}>"
+
+    @asynccontextmanager
+    async def hold(self, name: str, origin: Origin) -> AsyncIterator[OpenedFile]:
+        """The kept file of this name, open; it is fetched first if it is not there.
+
+        A file that is not what was fetched is fetched again. Raises what Fetcher.fetch raises, for
+        some seconds without trying again. What is kept is served whatever happens, unless the
+        upstream says that it is gone (OriginalNotFoundError).
+        """
+        kept = await self._open(name)
+        if kept is None or kept.doubtful or kept.overdue:
+            if kept is not None:
+                kept.opened.close()
+            await self._bring_up_to_date(name, origin, kept)
+            kept = await self._open(name)
+            if kept is None:
+                raise removed()
+        try:
+            yield kept.opened
+        finally:
+            kept.opened.close()
+
+    async def _bring_up_to_date(self, name: str, origin: Origin, kept: "_Kept | None") -> None:
+        if kept is None:
+            await self._flights.run(name, lambda: self._fetch(name, origin))
+            return
+        if kept.doubtful:
+            await self._flights.run(name, lambda: self._verify(name, origin))
+        if kept.overdue and not await self._is_still_there(name, origin, kept.overdue):
+            raise OriginalNotFoundError("There is no image with this identifier.")
+
+    async def _verify(self, name: str, origin: Origin) -> None:
+        """Compare a kept original with its checksum, and fetch it again if it is damaged."""
+        if await self._on_disk(self._is_sound, name, timeout=LONG):
+            return
+        self._observe(OriginalDamaged(f"{self._type}:{name}"))
+        await self._fetch(name, origin)
+
+    async def _open(self, name: str) -> "_Kept | None":
+        kept = await self._on_disk(self._find, name, undo=_close)
+        if kept is not None:
+            kept.opened.close_by = self._threads.begin
+        return kept
+
+    async def _fetch(self, name: str, origin: Origin) -> None:
+        self._failures.raise_recent(name)
+        async with AsyncExitStack() as stack:
+            with suppress(OSError):  # whoever writes the original says what the disk has against it
+                lock = self._fetcher.incoming / f"{digest(f'{self._type}:{name}')}.lock"
+                await stack.enter_async_context(locked(lock, self._fetcher.threads))
+            # Another flight may have landed between the caller's look and the start of this one, or
+            # another process have fetched it while this one waited.
+            if not await self._on_disk(self._is_sound, name, timeout=LONG):
+                await self._fetched(name, origin)
+
+    async def _fetched(self, name: str, origin: Origin) -> None:
+        target = await self._on_disk(self._place, name)
+        try:
+            found = await self._bring(name, origin, target, _NOTHING)
+        except IiifServerError as error:
+            if not isinstance(error, SourceBusyError):  # for then nothing was tried
+                self._failures.remember(name, error)
+            self._tell(name, error)
+            raise
+        with suppress(SourceUnavailableError):  # the file's own time says as much
+            await self._on_disk(self._note, name, found, target)
+
+    async def _is_still_there(self, name: str, origin: Origin, known: Provenance) -> bool:
+        """Whether the original is to be served, by what the upstream says if it does so in time."""
+        try:
+            self._failures.raise_recent(name)
+        except OriginalNotFoundError:
+            return False
+        except IiifServerError:
+            return not known.gone
+        loop = asyncio.get_running_loop()
+        refresh = self._refreshes.get(name)
+        if refresh is None:
+            answer = self._fetcher.start(self._refresh(name, origin))
+            refresh = _Refresh(answer, loop.time() + self._fetcher.options.refresh_wait)
+            self._refreshes[name] = refresh
+            answer.add_done_callback(lambda _: self._refreshes.pop(name, None))
+        await asyncio.wait({refresh.answer}, timeout=max(0.0, refresh.until - loop.time()))
+        if refresh.answer.done() and not refresh.answer.cancelled():
+            return refresh.answer.result()
+        return not known.gone
+
+    async def _refresh(self, name: str, origin: Origin) -> bool:
+        # Another refresh may have ended between the caller's look and the start of this one.
+        kept = await self._open(name)
+        if kept is None:
+            return True
+        kept.opened.close()
+        known, path = kept.overdue, kept.opened.file.path
+        if known is None:
+            return True
+        try:
+            found = await self._bring(name, origin, path, known)
+            await self._on_disk(self._note, name, found, path)
+        except OriginalNotFoundError as error:
+            self._failures.remember(name, error)
+            self._tell(name, error, "; what is kept stays, but is not served")
+            with suppress(SourceUnavailableError):
+                gone = known.model_copy(update={"gone": True})
+                await self._on_disk(self._note, name, gone, path)
+            return False
+        except IiifServerError as error:
+            self._failures.remember(name, error)
+            self._tell(name, error, "; what is kept is served")
+            return not known.gone
+        return True
+
+    async def _bring(
+        self, name: str, origin: Origin, target: Path, known: Provenance
+    ) -> Provenance:
+        """Have the target as the upstream has it; what is then known of it, to be noted.
+
+        First comes the file, then the record, which says which file it is about: if the process is
+        killed between the two, the file is one of which nothing is known.
+        """
+        started = time.perf_counter()
+        arrival = await self._fetcher.fetch(origin.url, target, origin.trusts, known.validators)
+        if arrival is not None:
+            seconds = time.perf_counter() - started
+            self._observe(Fetched(f"{self._type}:{name}", arrival.size, seconds))
+            known = Provenance(
+                size=arrival.size,
+                mtime_ns=arrival.mtime_ns,
+                asked=0,
+                checksum=arrival.checksum,
+                validators=arrival.validators,
+            )
+        return known.model_copy(update={"asked": time.time(), "gone": False})
+
+    def _tell(self, name: str, error: IiifServerError, outcome: str = "") -> None:
+        """Tell why a fetch failed, with what the network said, for the log."""
+        cause = f" ({error.__cause__!r})" if error.__cause__ else ""
+        self._observe(FetchFailed(f"{self._type}:{name}", f"{error}{cause}{outcome}"))
+
+    def _find(self, name: str) -> "_Kept | None":
+        for path in self._places(name):
+            try:
+                opened = open_in_folder(self._folder, path.relative_to(self._folder).as_posix())
+            except OriginalNotFoundError:
+                continue
+            if path == self._hashed(name) or self._is_of(name, opened.file.version):
+                return self._judge(name, opened)
+            opened.close()
+        return None
+
+    def _is_of(self, name: str, version: FileVersion) -> bool:
+        """Whether the file found by a name is kept for it, not for one that differs in case."""
+        verified = self._verified.get(name)
+        return (verified and verified.version) == version or is_entry(self._folder, name)
+
+    def _judge(self, name: str, opened: OpenedFile) -> "_Kept":
+        """What is to be done about a kept file before it is served."""
+        file, refresh_after = opened.file, self._fetcher.options.refresh_after
+        verified = self._verified.get(name)
+        doubtful = verified is None or verified.version != file.version
+        known = self._read_record(name) if doubtful or refresh_after is not None else None
+        if verified is not None and not doubtful:
+            opened.content = verified.checksum
+        else:
+            # A file of another time was put there by somebody, or before the record was.
+            doubtful = bool(known and known.checksum and known.mtime_ns == file.mtime_ns)
+        overdue = None
+        if refresh_after is not None:
+            if known is None or not known.is_about(file.size, file.mtime_ns):
+                asked = file.mtime_ns / 1e9
+                known = Provenance(size=file.size, mtime_ns=file.mtime_ns, asked=asked)
+            if known.gone or is_due(known.asked, time.time(), refresh_after):
+                overdue = known
+        return _Kept(opened, overdue, doubtful)
+
+    def _is_sound(self, name: str) -> bool:
+        """Whether the file is kept, and nothing says that it is not what was fetched.
+
+        It is read as a whole, once a process and whenever anything was done to it since.
+        """
+        kept = self._find(name)
+        if kept is None:
+            return False
+        with closing(kept.opened):
+            if not kept.doubtful:
+                return True
+            known = self._read_record(name)
+            if known is None or known.checksum is None:
+                return True
+            if checksum_of(kept.opened.descriptor) != known.checksum:
+                return False
+            self._remember_verified(name, _Verified(kept.opened.file.version, known.checksum))
+            return True
+
+    def _read_record(self, name: str) -> Provenance | None:
+        try:
+            with self._record(name).open("rb") as file:
+                return Provenance.parse(file.read(MOST_BYTES))
+        except OSError:
+            return None
+
+    def _note(self, name: str, provenance: Provenance, path: Path) -> None:
+        record = self._record(name)
+        temporary = self._fetcher.reserve()
+        try:
+            temporary.write_text(provenance.model_dump_json())
+            record.parent.mkdir(parents=True, exist_ok=True)
+            temporary.replace(record)
+        finally:
+            temporary.unlink(missing_ok=True)
+        version = FileVersion.of(path.stat())
+        if provenance.checksum and (version.size, version.mtime_ns) == (
+            provenance.size,
+            provenance.mtime_ns,
+        ):
+            self._remember_verified(name, _Verified(version, provenance.checksum))
+
+    def _remember_verified(self, name: str, verified: "_Verified") -> None:
+        with self._lock:
+            self._verified.pop(name, None)
+            self._verified[name] = verified
+            while len(self._verified) > _VERIFIED:
+                self._verified.popitem(last=False)
+
+    async def _on_disk(
+        self,
+        work: Callable[..., Found],
+        *arguments: object,
+        timeout: float | None = None,  # noqa: ASYNC109 - see StorageThreads
+        undo: Callable[[Found], object] | None = None,
+    ) -> Found:
+        """What comes of work on the disk; SourceUnavailableError if the disk fails."""
+        try:
+            return await self._threads.run(work, *arguments, timeout=timeout, undo=undo)
+        except OSError as error:
+            raise SourceUnavailableError(
+                "The disk on which the original is kept fails at the moment."
+            ) from error
+
+    def _record(self, name: str) -> Path:
+        """Where the provenance of an original is kept: where no original can be."""
+        return self._folder / ".provenance" / f"{digest(name)}.json"
+
+    def _place(self, name: str) -> Path:
+        """Where a new file of this name goes.
+
+        It bears the name itself unless another name could be the same file on this disk, or a file
+        stands in the way of its folders. A file that is there already is replaced where it is.
+        """
+        path = self._folder / name
+        if (
+            is_file_name(name)
+            and not _is(stat.S_ISDIR, path)
+            and is_entry(self._folder, name)
+            and (is_distinct(name) or _is(stat.S_ISREG, path) or not self._disk_folds_names())
+        ):
+            between = path.relative_to(self._folder).parents
+            if not any(_is(stat.S_ISREG, self._folder / parent) for parent in between):
+                return path
+        return self._hashed(name)  # nobody else writes there
+
+    def _places(self, name: str) -> list[Path]:
+        """The paths at which an original may be kept.
+
+        Operators, and former versions of this server, put any name there as it is.
+        """
+        hashed = self._hashed(name)
+        return [self._folder / name, hashed] if is_file_name(name) else [hashed]
+
+    def _disk_folds_names(self) -> bool:
+        """Whether names that differ in case or Unicode form are one file on this disk.
+
+        Some disks fold only one of the two, so the name of the probe has another spelling in both.
+        """
+        probe = self._folder / PROBE
+        with suppress(OSError):
+            probe.mkdir(parents=True, exist_ok=True)
+        return has_another_name(probe.parent, probe.name)
+
+    def _hashed(self, name: str) -> Path:
+        return self._folder / ".hashed" / digest(name)
+
+
+def _is(kind: Callable[[int], bool], path: Path) -> bool:
+    """Whether something of a kind is at a path; raises OSError if the disk does not tell.
+
+    `Path.is_file` and its like take any error for "no" from Python 3.14 on.
+    """
+    try:
+        return kind(path.stat().st_mode)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            return False
+        raise
+
+
+def _close(kept: "_Kept | None") -> None:
+    if kept is not None:
+        kept.opened.close()
