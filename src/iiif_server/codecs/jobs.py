@@ -19,7 +19,7 @@ from iiif_server.formats import tiff_tiles
 from iiif_server.formats.pyramid_file import OpenPart
 from iiif_server.iiif.geometry import Box
 from iiif_server.iiif.quality import Quality
-from iiif_server.plan.bounds import Bounds
+from iiif_server.plan.bounds import DEFAULT_BOUNDS, Bounds
 from iiif_server.plan.build_plan import BuildPlan
 from iiif_server.plan.grid import Tile
 from iiif_server.plan.header import ImageHeader
@@ -74,7 +74,7 @@ def read_header(
     descriptor: int | None = None,
     *,
     max_pixels: int,
-    bounds: Bounds,
+    bounds: Bounds = DEFAULT_BOUNDS,
 ) -> ImageHeader:
     """The header of an original; see `probe.probe_file`."""
     return probe_file(original, descriptor, max_pixels=max_pixels, bounds=bounds)

@@ -21,17 +21,15 @@ from iiif_server.formats.inspection import inspect
 from iiif_server.formats.jpeg import first_scan
 from iiif_server.formats.tiff_tiles import stored_tiles
 from iiif_server.iiif.geometry import Dimensions
-from iiif_server.plan.bounds import Bounds
+from iiif_server.plan.bounds import DEFAULT_BOUNDS, Bounds
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
 from iiif_server.plan.local_file import LocalFile, removed
 from iiif_server.plan.needs import NO_NEEDS, Needs
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Turn
 from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
 
-_ANYTHING = Bounds()
 
-
-def probe(path: Path, max_pixels: int, bounds: Bounds = _ANYTHING) -> ImageHeader:
+def probe(path: Path, max_pixels: int, bounds: Bounds = DEFAULT_BOUNDS) -> ImageHeader:
     """The header of the image at a path; nothing is decoded.
 
     Raises UnsupportedOriginalError, DamagedOriginalError, OriginalTooLargeError above
@@ -51,7 +49,7 @@ def probe_file(
     descriptor: int | None = None,
     *,
     max_pixels: int,
-    bounds: Bounds = _ANYTHING,
+    bounds: Bounds = DEFAULT_BOUNDS,
 ) -> ImageHeader:
     """The header of one version of an original, by a descriptor if one is given.
 

@@ -17,3 +17,6 @@ class Bounds:
     """Frames of an animation, or pages of a TIFF."""
     scans: int = 100
     """Passes over a progressive JPEG; each costs as much as decoding it once."""
+
+
+DEFAULT_BOUNDS = Bounds()

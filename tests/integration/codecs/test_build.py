@@ -10,7 +10,6 @@ import pytest
 import pyvips
 from PIL import Image
 
-from iiif_server.codecs import pyramid_build as building
 from iiif_server.codecs import raster
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.probe import probe
@@ -18,6 +17,7 @@ from iiif_server.codecs.pyramid_build import build
 from iiif_server.errors import DamagedOriginalError, NotKeptError
 from iiif_server.formats.pyramid_file import OpenPart
 from iiif_server.iiif.geometry import Dimensions, square
+from iiif_server.plan import build_plan
 from iiif_server.plan.build_plan import BuildPlan, expected_length, first_reduced
 from iiif_server.plan.grid import Grid, Part, Tile
 from iiif_server.plan.local_file import LocalFile
@@ -134,7 +134,7 @@ def test_several_passes_cut_the_same_tiles(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "original.jpg"
     path.write_bytes(pictures.jpeg(pictures.photograph(WIDTH, HEIGHT)))
     make(path, Part.DETAIL, tmp_path / "once")
-    monkeypatch.setattr(building, "_MOST_COEFFICIENTS", WIDTH * HEIGHT)
+    monkeypatch.setattr(build_plan, "_MOST_COEFFICIENTS", WIDTH * HEIGHT)
     make(path, Part.DETAIL, tmp_path / "often")
     assert (tmp_path / "once").read_bytes() == (tmp_path / "often").read_bytes()
 

@@ -15,7 +15,6 @@ import pytest
 from PIL import Image, ImageCms
 
 from iiif_server.codecs import jpegtran
-from iiif_server.codecs import pyramid_build as building
 from iiif_server.codecs.jobs import prepare_process
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.probe import probe
@@ -23,6 +22,7 @@ from iiif_server.codecs.pyramid_build import build
 from iiif_server.errors import DamagedOriginalError, NotKeptError
 from iiif_server.formats.pyramid_file import OpenPart
 from iiif_server.iiif.geometry import Box, square
+from iiif_server.plan import build_plan
 from iiif_server.plan.build_plan import BuildPlan
 from iiif_server.plan.grid import Grid, Part, Tile
 from iiif_server.plan.local_file import LocalFile
@@ -601,7 +601,7 @@ def test_several_passes_give_what_one_gives(
         return split(jpeg, boxes, keep_profile=keep_profile)
 
     monkeypatch.setattr(jpegtran, "split", counted)
-    monkeypatch.setattr(building, "_MOST_COEFFICIENTS", bound)
+    monkeypatch.setattr(build_plan, "_MOST_COEFFICIENTS", bound)
     several = built(original(tmp_path, flavour), tmp_path / "parts")
     assert several.detail.read_bytes() == one.detail.read_bytes()
     assert sum(batches) == 24
@@ -664,7 +664,7 @@ def test_a_pass_that_fails_writes_no_tile_twice(
         return split(jpeg, boxes, keep_profile=keep_profile)
 
     monkeypatch.setattr(jpegtran, "split", fail_later)
-    monkeypatch.setattr(building, "_MOST_COEFFICIENTS", 700_000)  # three passes of eight tiles
+    monkeypatch.setattr(build_plan, "_MOST_COEFFICIENTS", 700_000)  # three passes of eight tiles
     pyramid = built(original(tmp_path, flavour), tmp_path / "parts")
     with zipfile.ZipFile(pyramid.detail) as part:
         names = part.namelist()
