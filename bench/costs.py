@@ -36,12 +36,12 @@ from iiif_server.plan.header import Colour
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.render_plan import (
     Level,
+    PixelOperations,
     RenderPlan,
-    Work,
     choose_engine,
-    plan_work,
+    operations_on_level,
+    plan_operations,
     tile_profile,
-    work_on_level,
 )
 
 _MB = 1_000_000
@@ -163,10 +163,10 @@ def _building(originals: "_Originals", name: str, part: Part) -> _Job:
 
 def _levelling(originals: "_Originals", name: str, request: str) -> _Job:
     path = originals.path(name)
-    factor, work = _on_level(path, request)
+    factor, operations = _on_level(path, request)
     part = _build(path, part_of(probe(path, _MOST_PIXELS), factor))
     _in_process(build_part, part)
-    plan = _planned(path, request, Level(part.target, part.grid, work))
+    plan = _planned(path, request, Level(part.target, part.grid, operations))
     return _Job("level", cost_of_render(plan), render, plan)
 
 
@@ -216,16 +216,18 @@ def _request(path: Path, request: str) -> tuple[Any, Any]:
 
 def _planned(path: Path, request: str, level: Level | None = None) -> RenderPlan:
     header, rendition = _request(path, request)
-    work = plan_work(header, rendition)
-    engine = choose_engine(header, work, lossless=jpegtran.available())
+    operations = plan_operations(header, rendition)
+    engine = choose_engine(header, operations, lossless=jpegtran.available())
     target = path.with_suffix(".made")
-    return RenderPlan(LocalFile.at(path), header, engine, work, EncodingOptions(), target, level)
+    return RenderPlan(
+        LocalFile.at(path), header, engine, operations, EncodingOptions(), target, level
+    )
 
 
-def _on_level(path: Path, request: str) -> tuple[int, Work]:
+def _on_level(path: Path, request: str) -> tuple[int, PixelOperations]:
     header, rendition = _request(path, request)
     factor = 1 if rendition.size.area * 4 > header.stored.area else 2
-    return factor, work_on_level(header, rendition, factor)
+    return factor, operations_on_level(header, rendition, factor)
 
 
 def _build(path: Path, part: Part) -> BuildPlan:

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iiif_server.iiif.geometry import Box, Dimensions
-from iiif_server.plan.orientation import UPRIGHT, Turn
+from iiif_server.plan.orientation import UPRIGHT, Orientation
 
-turns = st.builds(Turn, st.booleans(), st.integers(0, 3))
+turns = st.builds(Orientation, st.booleans(), st.integers(0, 3))
 
 
 @st.composite
@@ -19,31 +19,33 @@ def boxes(draw: st.DrawFn) -> tuple[Box, Dimensions]:
 
 
 @given(turns)
-def test_a_turn_and_its_inverse_are_none(turn: Turn) -> None:
+def test_a_turn_and_its_inverse_are_none(turn: Orientation) -> None:
     assert turn.then(turn.inverse) == UPRIGHT
     assert turn.inverse.then(turn) == UPRIGHT
     assert turn.inverse.inverse == turn
 
 
 @given(turns)
-def test_upright_changes_no_turn(turn: Turn) -> None:
+def test_upright_changes_no_turn(turn: Orientation) -> None:
     assert turn.then(UPRIGHT) == turn
     assert UPRIGHT.then(turn) == turn
 
 
 @given(turns, turns, turns)
-def test_turns_may_be_joined_in_any_grouping(first: Turn, second: Turn, third: Turn) -> None:
+def test_turns_may_be_joined_in_any_grouping(
+    first: Orientation, second: Orientation, third: Orientation
+) -> None:
     assert first.then(second).then(third) == first.then(second.then(third))
 
 
 @given(turns, turns)
-def test_joining_is_undone_in_reverse(first: Turn, second: Turn) -> None:
+def test_joining_is_undone_in_reverse(first: Orientation, second: Orientation) -> None:
     assert first.then(second).inverse == second.inverse.then(first.inverse)
 
 
 @given(turns, turns, boxes())
 def test_a_box_is_carried_alike_in_one_step_or_two(
-    first: Turn, second: Turn, place: tuple[Box, Dimensions]
+    first: Orientation, second: Orientation, place: tuple[Box, Dimensions]
 ) -> None:
     box, image = place
     between = first.carry(box, image)
@@ -52,13 +54,17 @@ def test_a_box_is_carried_alike_in_one_step_or_two(
 
 
 @given(turns, boxes())
-def test_a_box_comes_back_with_the_inverse(turn: Turn, place: tuple[Box, Dimensions]) -> None:
+def test_a_box_comes_back_with_the_inverse(
+    turn: Orientation, place: tuple[Box, Dimensions]
+) -> None:
     box, image = place
     assert turn.inverse.carry(turn.carry(box, image), turn.apply(image)) == box
 
 
 @given(turns, boxes())
-def test_a_carried_box_stays_in_the_turned_image(turn: Turn, place: tuple[Box, Dimensions]) -> None:
+def test_a_carried_box_stays_in_the_turned_image(
+    turn: Orientation, place: tuple[Box, Dimensions]
+) -> None:
     box, image = place
     carried, turned = turn.carry(box, image), turn.apply(image)
     assert carried.dimensions == turn.apply(box.dimensions)

@@ -23,7 +23,7 @@ from iiif_server.iiif.versions import V3
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.header import Colour
 from iiif_server.plan.local_file import LocalFile
-from iiif_server.plan.render_plan import Engine, RenderPlan, choose_engine, plan_work
+from iiif_server.plan.render_plan import Engine, RenderPlan, choose_engine, plan_operations
 
 MAX_PIXELS = 100_000_000
 BEST = EncodingOptions(jpeg_quality=100, webp_quality=100, avif_quality=95, jp2_ratio=1)
@@ -69,9 +69,9 @@ def planned(
     )
     header = probe(path, max_pixels)
     facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
-    work = plan_work(header, parsed.resolve(facts, Limits()))
-    chosen = engine or choose_engine(header, work, lossless=jpegtran.available())
-    return RenderPlan(LocalFile.at(path), header, chosen, work, encoding, target)
+    operations = plan_operations(header, parsed.resolve(facts, Limits()))
+    chosen = engine or choose_engine(header, operations, lossless=jpegtran.available())
+    return RenderPlan(LocalFile.at(path), header, chosen, operations, encoding, target)
 
 
 def derive(

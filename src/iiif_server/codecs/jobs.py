@@ -25,7 +25,7 @@ from iiif_server.plan.grid import Tile
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import Rendered, WorkerReport
 from iiif_server.plan.local_file import LocalFile
-from iiif_server.plan.render_plan import Engine, Level, ProfileAction, RenderPlan, Work
+from iiif_server.plan.render_plan import Engine, Level, PixelOperations, ProfileAction, RenderPlan
 from iiif_server.plan.stored_tiles import TileTable
 from iiif_server.telemetry.stages import Stages
 
@@ -130,7 +130,7 @@ def _made(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Eng
             return Engine.LEVEL, _of_level(plan, plan.level, stages)
     if plan.tile is not None:
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
-            return Engine.JPEGTRAN, _cut(plan.tile.work, plan.tile.data)
+            return Engine.JPEGTRAN, _cut(plan.tile.operations, plan.tile.data)
     with stages.measure("open"):
         original = _process.originals.get(plan.original, descriptor)
     with original.unchanged():
@@ -141,20 +141,20 @@ def _of_original(plan: RenderPlan, original: OpenOriginal, stages: Stages) -> tu
     if plan.engine is Engine.JPEGTRAN:
         # What the header promised the data may not keep; pixels may still be had of it.
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
-            return Engine.JPEGTRAN, _cut(plan.work, original.bytes)
+            return Engine.JPEGTRAN, _cut(plan.operations, original.bytes)
     with stages.measure("decode"):
-        pixels = raster.pixels(original.descriptor, plan.header, plan.work)
+        pixels = raster.pixels(original.descriptor, plan.header, plan.operations)
     with stages.measure("encode"):
-        return Engine.RASTER, raster.encoded(pixels, plan.header, plan.work, plan.encoding)
+        return Engine.RASTER, raster.encoded(pixels, plan.header, plan.operations, plan.encoding)
 
 
-def _cut(work: Work, jpeg: jpegtran.Buffer) -> bytes:
+def _cut(operations: PixelOperations, jpeg: jpegtran.Buffer) -> bytes:
     return jpegtran.transform(
         jpeg,
-        work.box,
-        work.turn,
-        gray=work.quality is Quality.GRAY,
-        keep_profile=work.profile is ProfileAction.KEEP,
+        operations.box,
+        operations.turn,
+        gray=operations.quality is Quality.GRAY,
+        keep_profile=operations.profile is ProfileAction.KEEP,
     )
 
 
@@ -162,14 +162,14 @@ def _of_level(plan: RenderPlan, level: Level, stages: Stages) -> bytes:
     with stages.measure("open"):
         tiles = _tiles(level, _process.part(level.path))
     with stages.measure("decode"):
-        pixels = raster.pixels_of_tiles(tiles, plan.header, level.work)
+        pixels = raster.pixels_of_tiles(tiles, plan.header, level.operations)
     with stages.measure("encode"):
-        return raster.encoded(pixels, plan.header, level.work, plan.encoding)
+        return raster.encoded(pixels, plan.header, level.operations, plan.encoding)
 
 
 def _tiles(level: Level, part: OpenPart) -> Tiles:
     """The tiles of a level that its work needs; raises KeyError or OSError for a damaged part."""
-    grid, factor, box = level.grid, level.work.shrink, level.work.box
+    grid, factor, box = level.grid, level.operations.shrink, level.operations.box
     full, whole = grid.tile, grid.level(factor)
     across, down = factor * full.width, factor * full.height
     columns = range(box.x // across, -(-(box.x + box.width) // across))

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from iiif_server.codecs.libturbojpeg import ffi, library
 from iiif_server.formats.jpeg_segments import icc_segments, with_segments
 from iiif_server.iiif.geometry import Box
-from iiif_server.plan.orientation import UPRIGHT, Turn
+from iiif_server.plan.orientation import UPRIGHT, Orientation
 
 Buffer: TypeAlias = bytes | mmap.mmap
 
@@ -23,13 +23,13 @@ _PERFECT, _CROP, _GRAY, _COPY_NONE = 1, 4, 8, 64
 thousands of tiles."""
 _OPERATIONS = {
     UPRIGHT: 0,  # TJXOP_NONE
-    Turn(True, 0): 1,  # TJXOP_HFLIP
-    Turn(True, 2): 2,  # TJXOP_VFLIP
-    Turn(True, 3): 3,  # TJXOP_TRANSPOSE
-    Turn(True, 1): 4,  # TJXOP_TRANSVERSE
-    Turn(False, 1): 5,  # TJXOP_ROT90
-    Turn(False, 2): 6,  # TJXOP_ROT180
-    Turn(False, 3): 7,  # TJXOP_ROT270
+    Orientation(True, 0): 1,  # TJXOP_HFLIP
+    Orientation(True, 2): 2,  # TJXOP_VFLIP
+    Orientation(True, 3): 3,  # TJXOP_TRANSPOSE
+    Orientation(True, 1): 4,  # TJXOP_TRANSVERSE
+    Orientation(False, 1): 5,  # TJXOP_ROT90
+    Orientation(False, 2): 6,  # TJXOP_ROT180
+    Orientation(False, 3): 7,  # TJXOP_ROT270
 }
 _SCAN = re.compile(rb"\xff\xda")
 _MOST_SCANS = 500
@@ -52,12 +52,14 @@ def available() -> bool:
 class _Transform:
     """What tjTransform is to make of a JPEG: cut, then turn; for one result."""
 
-    turn: Turn = UPRIGHT
+    turn: Orientation = UPRIGHT
     box: Box | None = None
     gray: bool = False
 
 
-def transform(jpeg: Buffer, box: Box, turn: Turn, *, gray: bool, keep_profile: bool) -> bytes:
+def transform(
+    jpeg: Buffer, box: Box, turn: Orientation, *, gray: bool, keep_profile: bool
+) -> bytes:
     """A JPEG of the coefficients inside the box, turned, and without chroma if gray.
 
     The box begins on the MCU grid, and its sides that the turn reverses are whole MCUs. Raises

@@ -15,7 +15,7 @@ from PIL import Image
 from iiif_server.codecs import turbojpeg
 from iiif_server.formats.jpeg_segments import icc_segments_of, with_segments
 from iiif_server.iiif.geometry import Box, Dimensions
-from iiif_server.plan.orientation import Turn
+from iiif_server.plan.orientation import Orientation
 
 try:
     _fir: Any = import_module("cykooz_resizer")  # it declares no types
@@ -35,8 +35,8 @@ _CLOCKWISE: Mapping[int, Image.Transpose] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
-    """A box in pixels of a reduced image, of which it may begin and end between two."""
+class FloatBox:
+    """Box in fractions of pixels: a region as seen in a reduced image."""
 
     x: float
     y: float
@@ -44,18 +44,18 @@ class Extent:
     height: float
 
     @classmethod
-    def of(cls, box: Box, shrink: int) -> "Extent":
-        """The extent that a box of an image has in the image reduced by `shrink`."""
+    def of(cls, box: Box, shrink: int) -> "FloatBox":
+        """A box of an image, in pixels of the image reduced by `shrink`."""
         return cls(box.x / shrink, box.y / shrink, box.width / shrink, box.height / shrink)
 
-    def beside(self, x: int, y: int) -> "Extent":
+    def beside(self, x: int, y: int) -> "FloatBox":
         """The same as seen from a point of the image."""
         return replace(self, x=self.x - x, y=self.y - y)
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """An image of 8-bit samples, row by row from the top and without gaps.
+class PixelBuffer:
+    """Pixel buffer: an image of 8-bit samples, row by row from the top, without padding.
 
     Gray or RGB; with alpha besides only where it is on its way to libvips.
     """
@@ -67,14 +67,18 @@ class Rows:
     profile: bytes | None = None
     """Its ICC profile."""
 
-    def scaled(self, extent: Extent, size: Dimensions) -> "Rows":
+    def scaled(self, extent: FloatBox, size: Dimensions) -> "PixelBuffer":
         """An extent of it at a size, by Lanczos-3. The pixels around count at its edges."""
         touched = self._touched(extent)
         if (touched.width, touched.height) == (size.width, size.height):
             extent = touched  # in place to within less than a pixel: scaling would only blur it
         else:
             extent = self._clipped(extent)
-        if extent == Extent(0, 0, size.width, size.height) == Extent(0, 0, self.width, self.height):
+        if (
+            extent
+            == FloatBox(0, 0, size.width, size.height)
+            == FloatBox(0, 0, self.width, self.height)
+        ):
             return self
         type_ = _fir.PixelType.U8 if self.bands == 1 else _fir.PixelType.U8x3
         source = _fir.ImageData(self.width, self.height, type_, bytes(self.pixels))
@@ -87,19 +91,19 @@ class Rows:
         _fir.Resizer().resize(source, target, options)
         return replace(self, pixels=target.get_buffer(), width=size.width, height=size.height)
 
-    def _touched(self, extent: Extent) -> Extent:
+    def _touched(self, extent: FloatBox) -> FloatBox:
         """The whole pixels that an extent touches."""
         x, y = floor(extent.x), floor(extent.y)
         right = min(ceil(extent.x + extent.width), self.width)
         bottom = min(ceil(extent.y + extent.height), self.height)
-        return Extent(x, y, right - x, bottom - y)
+        return FloatBox(x, y, right - x, bottom - y)
 
-    def _clipped(self, extent: Extent) -> Extent:
+    def _clipped(self, extent: FloatBox) -> FloatBox:
         """An extent without what was rounded beyond the ends of the image."""
         width = min(extent.width, self.width - extent.x)
         return replace(extent, width=width, height=min(extent.height, self.height - extent.y))
 
-    def turned(self, turn: Turn) -> "Rows":
+    def turned(self, turn: Orientation) -> "PixelBuffer":
         """It mirrored and turned."""
         steps = [Image.Transpose.FLIP_LEFT_RIGHT] if turn.mirror else []
         steps += [_CLOCKWISE[turn.quarters]] if turn.quarters else []

@@ -16,7 +16,7 @@ from iiif_server.errors import (
     OriginalTooLargeError,
     UnsupportedOriginalError,
 )
-from iiif_server.formats.bounded_file import Subject
+from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.jpeg import first_scan
 from iiif_server.formats.tiff_tiles import stored_tiles
@@ -25,7 +25,7 @@ from iiif_server.plan.bounds import DEFAULT_BOUNDS, Bounds
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
 from iiif_server.plan.local_file import LocalFile, removed
 from iiif_server.plan.needs import NO_NEEDS, Needs
-from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Turn
+from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
 from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
 
 
@@ -61,7 +61,7 @@ def probe_file(
         format_ = _recognised(file, bounds)
         needs = NO_NEEDS
         try:
-            needs = inspect(Subject(file, format_, max_pixels, bounds))
+            needs = inspect(BoundedFile(file, format_, max_pixels, bounds))
             file.seek(0)
             header = _read(file, format_, needs)
         except UnidentifiedImageError as error:
@@ -194,7 +194,7 @@ def _colour(mode: str) -> Colour:
     return Colour.OTHER if mode in _PROFILE_SPACES else Colour.RGB
 
 
-def _orientation(image: Image.Image) -> Turn:
+def _orientation(image: Image.Image) -> Orientation:
     try:
         # Not the method of PNG images: it decodes them all, for what may stand behind the pixels.
         value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
@@ -261,7 +261,7 @@ def _has_end(file: BinaryIO) -> bool:
 
     Those of thumbnails stand before the first scan.
     """
-    subject = Subject(file, OriginalFormat.JPEG)
+    subject = BoundedFile(file, OriginalFormat.JPEG)
     start = max(first_scan(subject), subject.size - 65_536)
     return b"\xff\xd9" in subject.at(start, 65_536)
 

@@ -88,7 +88,7 @@ def _lossless_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
 def _encoded_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
     """The full-resolution tiles, encoded from pixels."""
     pixels = _upright(plan, original, 1)
-    return _unpacked(plan, 1, raster.cut(pixels, plan.grid.tile.width, plan.full_quality))
+    return _unpacked(plan, 1, raster.encode_tiles(pixels, plan.grid.tile.width, plan.full_quality))
 
 
 def _half(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:
@@ -103,7 +103,7 @@ def _upright(plan: BuildPlan, original: OpenOriginal, shrink: int) -> raster.Pix
     pixels; the one before stands for it.
     """
     header = plan.header
-    pixels = raster.upright(original.descriptor, header, plan.profile, shrink)
+    pixels = raster.decode_upright(original.descriptor, header, plan.profile, shrink)
     stored = header.orientation.inverse.apply(Dimensions(pixels.width, pixels.height))
     decoded = Box(0, 0, stored.width * shrink, stored.height * shrink)
     at = header.orientation.carry(decoded, header.stored)
@@ -117,7 +117,7 @@ def _halved(pixels: raster.Pixels) -> raster.Pixels:
     the picture by a quarter of a pixel a level.
     """
     even = Dimensions(pixels.width + pixels.width % 2, pixels.height + pixels.height % 2)
-    return raster.halved(_placed(pixels, 0, 0, even))
+    return raster.shrink_by_two(_placed(pixels, 0, 0, even))
 
 
 def _placed(pixels: raster.Pixels, x: float, y: float, size: Dimensions) -> raster.Pixels:
@@ -154,7 +154,7 @@ def _own_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, 
 def _cut(plan: BuildPlan, scale_factor: int, level: raster.Pixels) -> zipfile.ZipFile:
     """The tiles of one reduced level, encoded."""
     side, thorough = plan.grid.tile.width, scale_factor >= _THOROUGH_FROM
-    return raster.cut(level, side, plan.reduced_quality, thorough=thorough)
+    return raster.encode_tiles(level, side, plan.reduced_quality, thorough=thorough)
 
 
 def _unpacked(

@@ -45,7 +45,7 @@ def write_pyramid_tiff(
     """
     target.touch()  # libvips would say less clearly why it cannot
     with raster.decoding(header):
-        pixels = raster.upright(
+        pixels = raster.decode_upright(
             descriptor, header, tile_profile(header), 1, transparent=form.lossless
         )
     pixels.set_progress(True)

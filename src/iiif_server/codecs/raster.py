@@ -20,7 +20,7 @@ from PIL import Image, ImageCms, features
 from iiif_server.codecs import turbojpeg
 from iiif_server.codecs.alignment import Span, aligned_span
 from iiif_server.codecs.decoder_errors import refusal
-from iiif_server.codecs.pixel_buffer import CAN_SCALE, Extent, Rows
+from iiif_server.codecs.pixel_buffer import CAN_SCALE, FloatBox, PixelBuffer
 from iiif_server.codecs.tiles import GRID, Tiles, joined
 from iiif_server.errors import DamagedOriginalError, IiifServerError
 from iiif_server.iiif.formats import FACTS, Format
@@ -28,9 +28,9 @@ from iiif_server.iiif.geometry import Box
 from iiif_server.iiif.quality import Quality
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.header import Colour, ImageHeader
-from iiif_server.plan.orientation import UPRIGHT, Turn
+from iiif_server.plan.orientation import UPRIGHT, Orientation
 from iiif_server.plan.original_format import OriginalFormat
-from iiif_server.plan.render_plan import FEW_PIXELS, MOST_OPTIMISED, ProfileAction, Work
+from iiif_server.plan.render_plan import FEW_PIXELS, MOST_OPTIMISED, PixelOperations, ProfileAction
 
 Pixels: TypeAlias = Any
 """A `pyvips.Image`, for which the library declares no types; or `Rows`, of few pixels."""
@@ -61,42 +61,46 @@ _MID_GRAY = 128
 _WHITE = 255
 
 
-def pixels(descriptor: int, header: ImageHeader, work: Work) -> Pixels:
+def pixels(descriptor: int, header: ImageHeader, operations: PixelOperations) -> Pixels:
     """The pixels of a derivative of the original behind an open file descriptor.
 
     Raises DamagedOriginalError where the data cannot be decoded.
     """
     with decoding(header):
-        image = _load(descriptor, header, work.shrink)
-        return _worked(image, Box(0, 0, image.width, image.height), work)
+        image = _load(descriptor, header, operations.shrink)
+        return _worked(image, Box(0, 0, image.width, image.height), operations)
 
 
-def pixels_of_tiles(tiles: Tiles, header: ImageHeader, work: Work) -> Pixels:
+def pixels_of_tiles(tiles: Tiles, header: ImageHeader, operations: PixelOperations) -> Pixels:
     """The pixels of a derivative of a level of a pyramid, reduced by `work.shrink`.
 
     `tiles` are those that the box of the work touches. Raises DamagedOriginalError.
     """
     with decoding(header):
-        part = _around(work, tiles.at)
+        part = _around(operations, tiles.at)
         rows = joined(tiles, part)
-        if not CAN_SCALE or max(part.dimensions.area, work.size.area) > FEW_PIXELS:
-            return _worked(_of_rows(rows), part, work)
-        rows = rows.scaled(Extent.of(work.box, work.shrink).beside(part.x, part.y), work.size)
-        return _worked_rows(rows, work)
+        if not CAN_SCALE or max(part.dimensions.area, operations.size.area) > FEW_PIXELS:
+            return _worked(_of_rows(rows), part, operations)
+        rows = rows.scaled(
+            FloatBox.of(operations.box, operations.shrink).beside(part.x, part.y), operations.size
+        )
+        return _worked_rows(rows, operations)
 
 
-def encoded(pixels: Pixels, header: ImageHeader, work: Work, encoding: EncodingOptions) -> bytes:
+def encoded(
+    pixels: Pixels, header: ImageHeader, operations: PixelOperations, encoding: EncodingOptions
+) -> bytes:
     """The pixels as a file of the format of the work; raises DamagedOriginalError."""
     with decoding(header):
-        if isinstance(pixels, Rows):
-            if work.format is Format.JPG and _is_plain(encoding):
+        if isinstance(pixels, PixelBuffer):
+            if operations.format is Format.JPG and _is_plain(encoding):
                 with suppress(turbojpeg.NotDoneError):
                     return pixels.as_jpeg(encoding.jpeg_quality)
             pixels = _of_rows(pixels)
-        return _ENCODERS[work.format](pixels, work, encoding)
+        return _ENCODERS[operations.format](pixels, operations, encoding)
 
 
-def upright(
+def decode_upright(
     descriptor: int,
     header: ImageHeader,
     action: ProfileAction,
@@ -116,7 +120,7 @@ def upright(
     return _turned(image, header.orientation)
 
 
-def halved(pixels: Pixels) -> Pixels:
+def shrink_by_two(pixels: Pixels) -> Pixels:
     """The pixels at half their size, sides rounded up, in memory."""
     return pixels.resize(0.5, kernel="lanczos3").copy_memory()
 
@@ -132,7 +136,9 @@ def _quantises_by_trellis() -> bool:
     return len(by_trellis) < len(plain)
 
 
-def cut(pixels: Pixels, side: int, quality: int, *, thorough: bool = False) -> zipfile.ZipFile:
+def encode_tiles(
+    pixels: Pixels, side: int, quality: int, *, thorough: bool = False
+) -> zipfile.ZipFile:
     """The JPEGs of all square tiles, `{column}_{row}.jpg`; pixels are asked for once, in order.
 
     `thorough` takes five times as long: about 3 % fewer bytes that are nearer to the pixels than
@@ -223,29 +229,29 @@ def library_versions() -> dict[str, str]:
     }
 
 
-def _worked(image: Pixels, at: Box, work: Work) -> Pixels:
+def _worked(image: Pixels, at: Box, operations: PixelOperations) -> Pixels:
     """All of the work done on pixels that are the part `at` of the image.
 
     Few pixels are computed here; many are left to be computed while they are encoded.
     """
-    return _worked_scaled(_scaled(image, work, at), work)
+    return _worked_scaled(_scaled(image, operations, at), operations)
 
 
-def _worked_scaled(image: Pixels, work: Work) -> Pixels:
+def _worked_scaled(image: Pixels, operations: PixelOperations) -> Pixels:
     """What is left to be done to pixels that are scaled."""
-    image = _rotated(_turned(_coloured(image, work), work.turn), work)
-    image = _flattened(image, work)
+    image = _rotated(_turned(_coloured(image, operations), operations.turn), operations)
+    image = _flattened(image, operations)
     return image.copy_memory() if image.width * image.height <= FEW_PIXELS else image
 
 
-def _worked_rows(rows: Rows, work: Work) -> Rows | Pixels:
+def _worked_rows(rows: PixelBuffer, operations: PixelOperations) -> PixelBuffer | Pixels:
     """The same where the pixels are those of tiles, which are such as can be shown."""
-    as_they_are = work.quality in {Quality.DEFAULT, Quality.COLOR}
-    if work.degrees or not as_they_are or work.profile is ProfileAction.CONVERT:
-        return _worked_scaled(_of_rows(rows), work)
-    if work.profile is ProfileAction.DROP:
+    as_they_are = operations.quality in {Quality.DEFAULT, Quality.COLOR}
+    if operations.degrees or not as_they_are or operations.profile is ProfileAction.CONVERT:
+        return _worked_scaled(_of_rows(rows), operations)
+    if operations.profile is ProfileAction.DROP:
         rows = replace(rows, profile=None)
-    return rows.turned(work.turn)
+    return rows.turned(operations.turn)
 
 
 # --- decode ---------------------------------------------------------------------------------
@@ -291,8 +297,8 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     except pyvips.Error:
         if header.format is OriginalFormat.TIFF and header.colour is Colour.OTHER:
             # Lab in 8 bits, which libvips announces and then refuses. Pillow turns it upright.
-            upright = _load_with_pillow(descriptor, header.format, shrink)
-            return _turned(upright, header.orientation.inverse)
+            image = _load_with_pillow(descriptor, header.format, shrink)
+            return _turned(image, header.orientation.inverse)
         raise
 
 
@@ -332,10 +338,10 @@ _PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "I;16": "L", "CMYK": "RGB",
 
 def _of_pillow(image: Image.Image, profile: bytes | None) -> Pixels:
     """8-bit gray or RGB, with or without alpha, for libvips."""
-    return _of_rows(Rows(image.tobytes(), *image.size, len(image.getbands()), profile))
+    return _of_rows(PixelBuffer(image.tobytes(), *image.size, len(image.getbands()), profile))
 
 
-def _of_rows(rows: Rows) -> Pixels:
+def _of_rows(rows: PixelBuffer) -> Pixels:
     """The same for libvips."""
     pixels = pyvips.Image.new_from_memory(rows.pixels, rows.width, rows.height, rows.bands, "uchar")
     gray = rows.bands <= 2  # noqa: PLR2004 - and alpha
@@ -345,9 +351,9 @@ def _of_rows(rows: Rows) -> Pixels:
     return pixels
 
 
-def _around(work: Work, at: Box) -> Box:
+def _around(operations: PixelOperations, at: Box) -> Box:
     """The pixels of a reduced image that the box of the work takes, and some around it."""
-    exact = Extent.of(work.box, work.shrink)
+    exact = FloatBox.of(operations.box, operations.shrink)
     left, top = max(at.x, floor(exact.x) - _MARGIN), max(at.y, floor(exact.y) - _MARGIN)
     left -= (left - at.x) % GRID
     right = min(at.x + at.width, ceil(exact.x + exact.width) + _MARGIN)
@@ -358,28 +364,32 @@ def _around(work: Work, at: Box) -> Box:
 # --- cut and scale --------------------------------------------------------------------------
 
 
-def _scaled(image: Pixels, work: Work, at: Box) -> Pixels:
+def _scaled(image: Pixels, operations: PixelOperations, at: Box) -> Pixels:
     """The box of the work at exactly `work.size`.
 
     `image` is the part `at` of the original reduced by `work.shrink`.
     """
-    exact = Extent.of(work.box, work.shrink)
-    reduced = _reduced(image, exact, work, at)
+    exact = FloatBox.of(operations.box, operations.shrink)
+    reduced = _reduced(image, exact, operations, at)
     if reduced is not None:
         return reduced
     x, y = floor(exact.x), floor(exact.y)
     right = min(ceil(exact.x + exact.width), at.x + at.width)
     bottom = min(ceil(exact.y + exact.height), at.y + at.height)
     image = _cropped(image, x - at.x, y - at.y, right - x, bottom - y)
-    if (right - x, bottom - y) == (work.size.width, work.size.height):
+    if (right - x, bottom - y) == (operations.size.width, operations.size.height):
         return image  # to within less than a pixel of the reduced image: not worth a blur
-    across, down = work.size.width / exact.width, work.size.height / exact.height
-    return _resampled(image, across, down, ((exact.x - x) * across, (exact.y - y) * down), work)
+    across, down = operations.size.width / exact.width, operations.size.height / exact.height
+    return _resampled(
+        image, across, down, ((exact.x - x) * across, (exact.y - y) * down), operations
+    )
 
 
-def _reduced(image: Pixels, exact: "Extent", work: Work, at: Box) -> Pixels | None:
+def _reduced(
+    image: Pixels, exact: "FloatBox", operations: PixelOperations, at: Box
+) -> Pixels | None:
     """The same in one pass, where the image is reduced, by little, and can be cut for it."""
-    size = work.size
+    size = operations.size
     steps = exact.width / size.width, exact.height / size.height
     # Above that, libvips averages boxes first, from the beginning and not from the middle.
     if min(steps) < 1 or max(steps) == 1 or max(steps) >= _BOX_AVERAGED or image.hasalpha():
@@ -413,7 +423,11 @@ def _cropped(image: Pixels, x: int, y: int, width: int, height: int) -> Pixels:
 
 
 def _resampled(
-    image: Pixels, across: float, down: float, offset: tuple[float, float], work: Work
+    image: Pixels,
+    across: float,
+    down: float,
+    offset: tuple[float, float],
+    operations: PixelOperations,
 ) -> Pixels:
     """The image scaled by two factors, from an offset in pixels of the result, at `work.size`."""
     alpha = bool(image.hasalpha())
@@ -424,7 +438,7 @@ def _resampled(
     image = image.resize(across, vscale=down, kernel="lanczos3")
     # libvips rounds the sides, and puts half of what that adds or takes at each end.
     offset = (offset[0] + (image.width - width) / 2, offset[1] + (image.height - height) / 2)
-    size = work.size
+    size = operations.size
     if (image.width, image.height) != (size.width, size.height) or max(map(abs, offset)) > _SEEN:
         image = image.affine(
             [1, 0, 0, 1],
@@ -442,13 +456,13 @@ def _resampled(
 # --- colour ---------------------------------------------------------------------------------
 
 
-def _coloured(image: Pixels, work: Work) -> Pixels:
+def _coloured(image: Pixels, operations: PixelOperations) -> Pixels:
     """The image as 8-bit gray or RGB, with or without alpha, in the quality asked for."""
-    image = _displayable(image, work.profile)
-    if work.quality is Quality.DEFAULT or work.quality is Quality.COLOR:
+    image = _displayable(image, operations.profile)
+    if operations.quality is Quality.DEFAULT or operations.quality is Quality.COLOR:
         return image
     image = image.colourspace("b-w")
-    if work.quality is Quality.BITONAL:
+    if operations.quality is Quality.BITONAL:
         if image.hasalpha():
             image = image.flatten(background=[_WHITE])
         image = (image >= _MID_GRAY).copy(interpretation="b-w")
@@ -496,7 +510,7 @@ def _converted(image: Pixels) -> Pixels | None:
 # --- turn and rotate ------------------------------------------------------------------------
 
 
-def _turned(image: Pixels, turn: Turn) -> Pixels:
+def _turned(image: Pixels, turn: Orientation) -> Pixels:
     if turn == UPRIGHT:
         return image
     image = image.copy_memory()  # turning reads in another order than decoding gives
@@ -505,14 +519,14 @@ def _turned(image: Pixels, turn: Turn) -> Pixels:
     return image.rot(f"d{90 * turn.quarters}")
 
 
-def _rotated(image: Pixels, work: Work) -> Pixels:
+def _rotated(image: Pixels, operations: PixelOperations) -> Pixels:
     """The image turned by any angle into its bounding box (Image API 3.0, 4.3).
 
     The corners are transparent where the format can say so, and white elsewhere.
     """
-    if not work.degrees:
+    if not operations.degrees:
         return image
-    transparent = FACTS[work.format].transparent and work.quality is not Quality.BITONAL
+    transparent = FACTS[operations.format].transparent and operations.quality is not Quality.BITONAL
     if transparent and not image.hasalpha():
         image = image.addalpha()
     alpha = bool(image.hasalpha())
@@ -520,17 +534,17 @@ def _rotated(image: Pixels, work: Work) -> Pixels:
     if alpha:
         image = image.premultiply()
     background = [0] * image.bands if alpha else [_WHITE] * image.bands
-    nearest = work.quality is Quality.BITONAL
+    nearest = operations.quality is Quality.BITONAL
     kernel = pyvips.Interpolate.new("nearest" if nearest else "bicubic")
-    image = image.similarity(angle=work.degrees, interpolate=kernel, background=background)
+    image = image.similarity(angle=operations.degrees, interpolate=kernel, background=background)
     if alpha:
         image = image.unpremultiply().rint()  # `cast` cuts off
     return image.cast("uchar")
 
 
-def _flattened(image: Pixels, work: Work) -> Pixels:
+def _flattened(image: Pixels, operations: PixelOperations) -> Pixels:
     """The image on white where the format has no transparency."""
-    if image.hasalpha() and not FACTS[work.format].transparent:
+    if image.hasalpha() and not FACTS[operations.format].transparent:
         return image.flatten(background=[_WHITE])
     return image
 
@@ -538,12 +552,12 @@ def _flattened(image: Pixels, work: Work) -> Pixels:
 # --- encode ---------------------------------------------------------------------------------
 
 
-def _jpg(image: Pixels, _: Work, encoding: EncodingOptions) -> bytes:
+def _jpg(image: Pixels, _: PixelOperations, encoding: EncodingOptions) -> bytes:
     if _is_plain(encoding) and image.width * image.height <= FEW_PIXELS:
         with suppress(turbojpeg.NotDoneError):
             profile = bytes(image.get(_ICC)) if image.get_typeof(_ICC) else None
             pixels = image.write_to_memory()
-            rows = Rows(pixels, image.width, image.height, image.bands, profile)
+            rows = PixelBuffer(pixels, image.width, image.height, image.bands, profile)
             return rows.as_jpeg(encoding.jpeg_quality)
     data: bytes = image.jpegsave_buffer(
         Q=encoding.jpeg_quality,
@@ -560,15 +574,15 @@ def _is_plain(encoding: EncodingOptions) -> bool:
     return turbojpeg.available() and not (encoding.jpeg_progressive or encoding.jpeg_optimize)
 
 
-def _png(image: Pixels, work: Work, encoding: EncodingOptions) -> bytes:
+def _png(image: Pixels, operations: PixelOperations, encoding: EncodingOptions) -> bytes:
     data: bytes = image.pngsave_buffer(
-        compression=encoding.png_level, bitdepth=_bit_depth(work), keep="icc"
+        compression=encoding.png_level, bitdepth=_bit_depth(operations), keep="icc"
     )
     return data
 
 
-def _tif(image: Pixels, work: Work, encoding: EncodingOptions) -> bytes:
-    if _bit_depth(work) == 1:
+def _tif(image: Pixels, operations: PixelOperations, encoding: EncodingOptions) -> bytes:
+    if _bit_depth(operations) == 1:
         bilevel: bytes = image.tiffsave_buffer(compression="ccittfax4", bitdepth=1, keep="none")
         return bilevel
     data: bytes = image.tiffsave_buffer(
@@ -580,26 +594,26 @@ def _tif(image: Pixels, work: Work, encoding: EncodingOptions) -> bytes:
     return data
 
 
-def _gif(image: Pixels, _: Work, encoding: EncodingOptions) -> bytes:
+def _gif(image: Pixels, _: PixelOperations, encoding: EncodingOptions) -> bytes:
     data: bytes = image.colourspace("srgb").gifsave_buffer(effort=encoding.gif_effort, keep="none")
     return data
 
 
-def _webp(image: Pixels, _: Work, encoding: EncodingOptions) -> bytes:
+def _webp(image: Pixels, _: PixelOperations, encoding: EncodingOptions) -> bytes:
     data: bytes = image.webpsave_buffer(
         Q=encoding.webp_quality, effort=encoding.webp_effort, keep="icc"
     )
     return data
 
 
-def _avif(image: Pixels, _: Work, encoding: EncodingOptions) -> bytes:
+def _avif(image: Pixels, _: PixelOperations, encoding: EncodingOptions) -> bytes:
     data: bytes = image.heifsave_buffer(
         compression="av1", Q=encoding.avif_quality, effort=encoding.avif_effort, keep="icc"
     )
     return data
 
 
-def _jp2(image: Pixels, _: Work, encoding: EncodingOptions) -> bytes:
+def _jp2(image: Pixels, _: PixelOperations, encoding: EncodingOptions) -> bytes:
     buffer = BytesIO()
     _as_pillow(image).save(
         buffer,
@@ -611,13 +625,13 @@ def _jp2(image: Pixels, _: Work, encoding: EncodingOptions) -> bytes:
     return buffer.getvalue()
 
 
-def _pdf(image: Pixels, _: Work, encoding: EncodingOptions) -> bytes:
+def _pdf(image: Pixels, _: PixelOperations, encoding: EncodingOptions) -> bytes:
     buffer = BytesIO()
     _as_pillow(image).save(buffer, "PDF", quality=encoding.jpeg_quality)
     return buffer.getvalue()
 
 
-_ENCODERS: dict[Format, Callable[[Any, Work, EncodingOptions], bytes]] = {
+_ENCODERS: dict[Format, Callable[[Any, PixelOperations, EncodingOptions], bytes]] = {
     Format.JPG: _jpg,
     Format.TIF: _tif,
     Format.PNG: _png,
@@ -634,5 +648,5 @@ def _as_pillow(image: Pixels) -> Image.Image:
     return Image.frombuffer(mode, (image.width, image.height), image.write_to_memory())
 
 
-def _bit_depth(work: Work) -> int:
-    return 1 if work.quality is Quality.BITONAL else 8
+def _bit_depth(operations: PixelOperations) -> int:
+    return 1 if operations.quality is Quality.BITONAL else 8

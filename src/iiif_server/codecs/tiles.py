@@ -9,7 +9,7 @@ from typing import TypeVar
 from PIL import Image
 
 from iiif_server.codecs import turbojpeg
-from iiif_server.codecs.pixel_buffer import Rows
+from iiif_server.codecs.pixel_buffer import PixelBuffer
 from iiif_server.formats.jpeg_segments import icc_profile
 from iiif_server.iiif.geometry import Box, Dimensions
 
@@ -62,7 +62,7 @@ class Piece:
     y: int
 
 
-def joined(tiles: Tiles, part: Box) -> Rows:
+def joined(tiles: Tiles, part: Box) -> PixelBuffer:
     """The pixels of a part of a level that the tiles cover. Raises what Pillow raises."""
     pieces = tiles.pieces(part)
     if turbojpeg.available():
@@ -73,7 +73,7 @@ def joined(tiles: Tiles, part: Box) -> Rows:
     return _decoded_as_a_whole(pieces, part)
 
 
-def _decoded_in_part(pieces: Sequence[Piece], part: Box) -> Rows:
+def _decoded_in_part(pieces: Sequence[Piece], part: Box) -> PixelBuffer:
     first = pieces[0].jpeg
     canvas = turbojpeg.Canvas.blank(part.width, part.height, turbojpeg.bands_of(first))
 
@@ -81,10 +81,10 @@ def _decoded_in_part(pieces: Sequence[Piece], part: Box) -> Rows:
         turbojpeg.decode(piece.jpeg, piece.inside, canvas, piece.x, piece.y)
 
     _each(decode, pieces, part)
-    return Rows(canvas.pixels, part.width, part.height, canvas.bands, icc_profile(first))
+    return PixelBuffer(canvas.pixels, part.width, part.height, canvas.bands, icc_profile(first))
 
 
-def _decoded_as_a_whole(pieces: Sequence[Piece], part: Box) -> Rows:
+def _decoded_as_a_whole(pieces: Sequence[Piece], part: Box) -> PixelBuffer:
     decoded = _each(_opened, [piece.jpeg for piece in pieces], part)
     image = Image.new(decoded[0].mode, (part.width, part.height), None)
     for piece, tile in zip(pieces, decoded, strict=True):
@@ -92,7 +92,7 @@ def _decoded_as_a_whole(pieces: Sequence[Piece], part: Box) -> Rows:
         cut = tile.crop((box.x, box.y, box.x + box.width, box.y + box.height))
         image.paste(cut, (piece.x, piece.y))
     profile = decoded[0].info.get("icc_profile")
-    return Rows(image.tobytes(), part.width, part.height, len(image.getbands()), profile)
+    return PixelBuffer(image.tobytes(), part.width, part.height, len(image.getbands()), profile)
 
 
 def _opened(data: bytes) -> Image.Image:

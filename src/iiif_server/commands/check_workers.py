@@ -21,7 +21,7 @@ from iiif_server.iiif.rotation import Rotation
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import READ_HEADER, RENDER, Rendered, WorkerReport
 from iiif_server.plan.local_file import FileVersion, LocalFile
-from iiif_server.plan.render_plan import Engine, RenderPlan, plan_work
+from iiif_server.plan.render_plan import Engine, RenderPlan, plan_operations
 from iiif_server.settings import Settings
 from iiif_server.workers.pool import WorkerPool
 from iiif_server.workers.sandbox.confinement import InForce
@@ -99,7 +99,7 @@ def _plan(
         Quality.DEFAULT,
         Format.JPG,
     )
-    work = plan_work(header, rendition)
+    work = plan_operations(header, rendition)
     return RenderPlan(original, header, Engine.RASTER, work, settings.encoding, target)
 
 

@@ -1,6 +1,6 @@
 """AVIF: the items of a picture and the samples of a sequence, by their boxes (ISO 23008-12)."""
 
-from iiif_server.formats.bounded_file import MOST_METADATA, Subject
+from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile
 from iiif_server.formats.iso_boxes import Box, boxes
 from iiif_server.plan.needs import Needs
 
@@ -11,43 +11,43 @@ _NESTED = frozenset({b"iprp", b"ipco", b"moov", b"trak", b"mdia", b"minf", b"stb
 _DEEPEST = 8
 
 
-def inspect(subject: Subject) -> Needs:
+def inspect(file: BoundedFile) -> Needs:
     """Refuse an AVIF that is too much: of pixels, items, frames or metadata."""
-    subject.check_read_whole()
-    for box in boxes(subject, 0, subject.size):
+    file.check_read_whole()
+    for box in boxes(file, 0, file.size):
         if box.name == b"meta":
-            subject.check(box.end - box.offset, MOST_METADATA, "bytes of metadata")
-            _look_into(subject, Box(box.name, box.offset + _FULL, box.end), 1)
+            file.check(box.end - box.offset, MOST_METADATA, "bytes of metadata")
+            _look_into(file, Box(box.name, box.offset + _FULL, box.end), 1)
         elif box.name == b"moov":
-            subject.check(box.end - box.offset, MOST_METADATA, "bytes of metadata")
-            _look_into(subject, box, 1)
-    return Needs(bytes=subject.size)  # the decoder takes it whole
+            file.check(box.end - box.offset, MOST_METADATA, "bytes of metadata")
+            _look_into(file, box, 1)
+    return Needs(bytes=file.size)  # the decoder takes it whole
 
 
-def _look_into(subject: Subject, parent: Box, depth: int) -> None:
+def _look_into(file: BoundedFile, parent: Box, depth: int) -> None:
     """Check a box's boxes, and theirs."""
     if depth > _DEEPEST:
-        raise subject.damaged("its boxes are nested too deeply")
-    for box in boxes(subject, parent.offset, parent.end):
+        raise file.damaged("its boxes are nested too deeply")
+    for box in boxes(file, parent.offset, parent.end):
         if box.name in _NESTED:
-            _look_into(subject, box, depth + 1)
+            _look_into(file, box, depth + 1)
         elif box.name == b"ispe":
-            numbers = subject.numbers(">II", box.offset + _FULL)
+            numbers = file.numbers(">II", box.offset + _FULL)
             if numbers is not None:
-                subject.check_size(*numbers)
+                file.check_size(*numbers)
         elif box.name == b"iinf":
-            _check_items(subject, box)
+            _check_items(file, box)
         elif box.name == b"stsz":
-            numbers = subject.numbers(">II", box.offset + _FULL)
+            numbers = file.numbers(">II", box.offset + _FULL)
             if numbers is not None:
-                subject.check_frames(numbers[1])
+                file.check_frames(numbers[1])
         elif box.name == b"colr":
-            subject.check_block(box.end - box.offset, "its ICC profile")
+            file.check_block(box.end - box.offset, "its ICC profile")
 
 
-def _check_items(subject: Subject, box: Box) -> None:
+def _check_items(file: BoundedFile, box: Box) -> None:
     """Refuse more items than a picture of tiles is put together of."""
-    version = subject.at(box.offset, 1)
-    numbers = subject.numbers(">H" if version == b"\0" else ">I", box.offset + _FULL)
+    version = file.at(box.offset, 1)
+    numbers = file.numbers(">H" if version == b"\0" else ">I", box.offset + _FULL)
     if numbers is not None:
-        subject.check(numbers[0], _MOST_ITEMS, "items")
+        file.check(numbers[0], _MOST_ITEMS, "items")

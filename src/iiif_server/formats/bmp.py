@@ -1,6 +1,6 @@
 """BMP: the header, of whichever age."""
 
-from iiif_server.formats.bounded_file import Subject
+from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.plan.needs import Needs
 
 _HEADER = 14
@@ -14,37 +14,37 @@ _MOST_RUN_LENGTH_PIXELS = 16_000_000
 _MOST_COLOURS = 256
 
 
-def inspect(subject: Subject) -> Needs:
+def inspect(file: BoundedFile) -> Needs:
     """Refuse a BMP that is too much: of pixels, or of steps to decode them."""
-    start = subject.numbers("<II", 10)
+    start = file.numbers("<II", 10)
     if start is None:
         return Needs()
     offset, header = start
     if header not in _HEADERS:
-        raise subject.damaged("its header is of no kind that there is")
-    numbers = subject.numbers("<HHHH" if header == _CORE else "<iiHHI", _HEADER + 4)
+        raise file.damaged("its header is of no kind that there is")
+    numbers = file.numbers("<HHHH" if header == _CORE else "<iiHHI", _HEADER + 4)
     if numbers is None:
         return Needs()
     width, height, _, bits = numbers[:4]
     compression = _RAW if header == _CORE else numbers[4]
     height = abs(height)  # negative: its rows go down
-    subject.check_size(width, height)
+    file.check_size(width, height)
     if bits not in _DEPTHS:
-        raise subject.unsupported(f"has {bits} bits a pixel")
+        raise file.unsupported(f"has {bits} bits a pixel")
     if header != _CORE:
-        _check_colours(subject)
+        _check_colours(file)
     if compression in _RUN_LENGTHS:
-        subject.check(width * height, _MOST_RUN_LENGTH_PIXELS, "run-length encoded pixels")
+        file.check(width * height, _MOST_RUN_LENGTH_PIXELS, "run-length encoded pixels")
     elif compression in {_RAW, _BIT_FIELDS}:
         row = (width * bits + 31) // 32 * 4
         # Some writers leave out the padding of the last row.
-        subject.check_long_enough(offset + (height - 1) * row + -(-width * bits // 8))
+        file.check_long_enough(offset + (height - 1) * row + -(-width * bits // 8))
     else:
-        raise subject.unsupported("is compressed in an unusual way")
+        raise file.unsupported("is compressed in an unusual way")
     return Needs()
 
 
-def _check_colours(subject: Subject) -> None:
-    numbers = subject.numbers("<I", _HEADER + 32)
+def _check_colours(file: BoundedFile) -> None:
+    numbers = file.numbers("<I", _HEADER + 32)
     if numbers is not None and numbers[0] > _MOST_COLOURS:
-        raise subject.damaged("its palette has more colours than there are")
+        raise file.damaged("its palette has more colours than there are")

@@ -1,4 +1,4 @@
-"""One file under inspection: its bytes by their offsets, and the ways to refuse it."""
+"""A file as a format parser reads it: bounded reads at offsets, and its errors."""
 
 import os
 import struct
@@ -23,8 +23,8 @@ MOST_READ_WHOLE = 512 << 20
 """Bytes of a file whose decoder takes it whole."""
 
 
-class Subject:
-    """What a file says, wherever it is asked."""
+class BoundedFile:
+    """A file read at offsets within bounds, with the errors that refuse it."""
 
     def __init__(
         self,
@@ -40,7 +40,7 @@ class Subject:
         self.size = file.seek(0, os.SEEK_END)
 
     def __repr__(self) -> str:
-        return f"<Subject {self.format}, {self.size} bytes>"
+        return f"<BoundedFile {self.format}, {self.size} bytes>"
 
     def at(self, offset: int, length: int) -> bytes:
         """So many bytes from an offset, or as many as there are."""

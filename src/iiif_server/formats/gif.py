@@ -2,7 +2,7 @@
 
 from math import prod
 
-from iiif_server.formats.bounded_file import Subject
+from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.plan.needs import Needs
 
 _FIRST = 13
@@ -19,40 +19,40 @@ _MOST_PIXELS = 100_000_000
 """Pixels of a frame, which the decoder holds whole and more than once."""
 
 
-def inspect(subject: Subject) -> Needs:
+def inspect(file: BoundedFile) -> Needs:
     """Refuse a GIF that is too much: of pixels on its screen or outside, or of frames."""
-    subject.check_read_whole()
-    numbers = subject.numbers("<HHB", 6)
+    file.check_read_whole()
+    numbers = file.numbers("<HHB", 6)
     if numbers is None:
         return Needs()
     width, height, flags = numbers
-    subject.check_size(width, height)
-    blocks = _Blocks(subject)
+    file.check_size(width, height)
+    blocks = _Blocks(file)
     position, frames = _FIRST + _palette(flags), 0
     while True:
-        kind = subject.at(position, 1)
+        kind = file.at(position, 1)
         if kind == _EXTENSION:
             position = blocks.end(position + 2)
         elif kind == _FRAME:
             frames += 1
-            subject.check_frames(frames)
-            position = blocks.end(_frame(subject, position + 1, (width, height), first=frames == 1))
+            file.check_frames(frames)
+            position = blocks.end(_frame(file, position + 1, (width, height), first=frames == 1))
         else:  # the trailer, the file's end, or what nobody reads on from
-            return Needs(bytes=subject.size)  # the decoder takes it whole
+            return Needs(bytes=file.size)  # the decoder takes it whole
 
 
-def _frame(subject: Subject, position: int, screen: tuple[int, int], *, first: bool) -> int:
+def _frame(file: BoundedFile, position: int, screen: tuple[int, int], *, first: bool) -> int:
     """Where the data of a frame begin; decoders enlarge the screen for one that is larger."""
-    numbers = subject.numbers("<HHHHB", position)
+    numbers = file.numbers("<HHHHB", position)
     if numbers is None:
-        return subject.size
+        return file.size
     x, y, width, height, flags = numbers
     fills = width >= screen[0] and height >= screen[1]
     if first and not fills and prod(screen) > _MOST_UNFILLED:
-        raise subject.unsupported("has a first frame that is smaller than its screen")
-    subject.check_size(max(x + width, screen[0]), max(y + height, screen[1]))
-    subject.check(width * height, _MOST_PIXELS, "pixels in a frame of a GIF")
-    subject.check_long_enough(width * height // _MOST_RATIO)
+        raise file.unsupported("has a first frame that is smaller than its screen")
+    file.check_size(max(x + width, screen[0]), max(y + height, screen[1]))
+    file.check(width * height, _MOST_PIXELS, "pixels in a frame of a GIF")
+    file.check_long_enough(width * height // _MOST_RATIO)
     return position + 9 + _palette(flags) + 1
 
 
@@ -63,23 +63,23 @@ def _palette(flags: int) -> int:
 class _Blocks:
     """Chains of sub-blocks, of which there are only so many in a file."""
 
-    def __init__(self, subject: Subject) -> None:
-        self._subject = subject
+    def __init__(self, file: BoundedFile) -> None:
+        self._subject = file
         self._seen = 0
 
     def end(self, position: int) -> int:
         """Where the chain that begins at a position has its end."""
-        subject = self._subject
+        file = self._subject
         while True:
-            window = subject.at(position, _WINDOW)
+            window = file.at(position, _WINDOW)
             at, seen = 0, 0
             while at < len(window) and window[at]:
                 at += 1 + window[at]
                 seen += 1
             self._seen += seen
-            subject.check(self._seen, _MOST_BLOCKS, "blocks")
+            file.check(self._seen, _MOST_BLOCKS, "blocks")
             if not window:
-                return subject.size
+                return file.size
             if at < len(window):
                 return position + at + 1
             position += at

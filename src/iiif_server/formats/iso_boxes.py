@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from iiif_server.formats.bounded_file import Subject
+from iiif_server.formats.bounded_file import BoundedFile
 
 _MOST_BOXES = 4_000
 _TO_THE_END, _LONG = 0, 1
@@ -20,26 +20,26 @@ class Box:
     end: int
 
 
-def boxes(subject: Subject, start: int, end: int) -> Iterator[Box]:
+def boxes(file: BoundedFile, start: int, end: int) -> Iterator[Box]:
     """The boxes between two offsets, as far as there are any."""
     position = start
     for _ in range(_MOST_BOXES):
         if position >= end:
             return
-        numbers = subject.numbers(">I4s", position)
+        numbers = file.numbers(">I4s", position)
         if numbers is None:
             return
         length, name = numbers
         header = _SHORT_HEADER
         if length == _LONG:
-            numbers = subject.numbers(">Q", position + _SHORT_HEADER)
+            numbers = file.numbers(">Q", position + _SHORT_HEADER)
             if numbers is None:
                 return
             length, header = numbers[0], _LONG_HEADER
         elif length == _TO_THE_END:
             length = end - position
         if length < header:
-            raise subject.damaged("one of its boxes has no length")
+            raise file.damaged("one of its boxes has no length")
         yield Box(name, position + header, min(position + length, end))
         position += length
-    subject.check(_MOST_BOXES + 1, _MOST_BOXES, "boxes")
+    file.check(_MOST_BOXES + 1, _MOST_BOXES, "boxes")

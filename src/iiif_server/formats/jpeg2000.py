@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from iiif_server.formats.bounded_file import Subject
+from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.iso_boxes import boxes
 from iiif_server.plan.needs import Needs
 
@@ -69,87 +69,87 @@ class _Style:
     can be."""
 
 
-def inspect(subject: Subject) -> Needs:
+def inspect(file: BoundedFile) -> Needs:
     """Refuse a JPEG 2000 that is too much: of pixels, tiles, components or precincts."""
     announced, start = None, 0
-    if subject.at(0, 4) != _START:
-        for box in boxes(subject, 0, subject.size):
+    if file.at(0, 4) != _START:
+        for box in boxes(file, 0, file.size):
             if box.name == b"jp2h":
-                subject.check(box.end - box.offset, _MOST_HEADER_BOX, "bytes in its header")
-                announced = announced or _announced(subject, box.offset, box.end)
+                file.check(box.end - box.offset, _MOST_HEADER_BOX, "bytes in its header")
+                announced = announced or _announced(file, box.offset, box.end)
             if box.name == b"jp2c":
                 start = box.offset
                 break
         else:
             return Needs()  # there is none, as decoders will say
     if announced is not None:
-        subject.check_size(*announced)
-    size = _size(subject, start)
+        file.check_size(*announced)
+    size = _size(file, start)
     if size is None:
         return Needs()
     if announced is not None and announced != (size.width, size.height):
-        raise subject.damaged("its codestream has other dimensions")
+        raise file.damaged("its codestream has other dimensions")
     end = start + 2
     styles: list[_Style] = []
-    for marker, offset, length in _segments(subject, start + 2):
-        styles += _styles(subject, marker, offset, length)
+    for marker, offset, length in _segments(file, start + 2):
+        styles += _styles(file, marker, offset, length)
         end = offset + length
-    styles += _check_tiles(subject, size, end)
+    styles += _check_tiles(file, size, end)
     layers = max((style.layers for style in styles), default=1)
     for style in set(styles):
-        _check_style(subject, size, style, layers)
-    return _needs(subject, size, set(styles), layers)
+        _check_style(file, size, style, layers)
+    return _needs(file, size, set(styles), layers)
 
 
-def _announced(subject: Subject, start: int, end: int) -> tuple[int, int] | None:
+def _announced(file: BoundedFile, start: int, end: int) -> tuple[int, int] | None:
     """Width and height by the image header box (I.5.3.1)."""
-    for box in boxes(subject, start, end):
+    for box in boxes(file, start, end):
         if box.name == b"ihdr":
-            numbers = subject.numbers(">II", box.offset)
+            numbers = file.numbers(">II", box.offset)
             return None if numbers is None else (numbers[1], numbers[0])
     return None
 
 
-def _size(subject: Subject, start: int) -> _Size | None:
-    numbers = subject.numbers(">IIIIIIIIH", start + len(_START) + 4)
+def _size(file: BoundedFile, start: int) -> _Size | None:
+    numbers = file.numbers(">IIIIIIIIH", start + len(_START) + 4)
     if numbers is None:
         return None
     right, bottom, left, top, tile_width, tile_height, tile_x, tile_y, count = numbers
     width, height = right - left, bottom - top
-    subject.check_size(width, height)
+    file.check_size(width, height)
     if not tile_width or not tile_height or tile_x > left or tile_y > top:
-        raise subject.damaged("its tiles are none")
+        raise file.damaged("its tiles are none")
     tiles = -(-(right - tile_x) // tile_width) * -(-(bottom - tile_y) // tile_height)
-    subject.check(tiles, _MOST_TILES, "tiles")
+    file.check(tiles, _MOST_TILES, "tiles")
     if not 1 <= count <= _MOST_COMPONENTS:
-        raise subject.unsupported(f"has {count} components")
-    samples = subject.at(start + 42, 3 * count)
+        raise file.unsupported(f"has {count} components")
+    samples = file.at(start + 42, 3 * count)
     bits = 1
     for depth, across, down in zip(samples[::3], samples[1::3], samples[2::3], strict=False):
         bits = max(bits, (depth & 0x7F) + 1)
         if bits > _MOST_BITS:
-            raise subject.unsupported("has samples of more than 16 bits")
+            raise file.unsupported("has samples of more than 16 bits")
         if not across or not down:
-            raise subject.damaged("its sampling factors are none")
+            raise file.damaged("its sampling factors are none")
     tile_width, tile_height = min(tile_width, width), min(tile_height, height)
     return _Size(width, height, count, tiles, tile_width, tile_height, bits)
 
 
-def _segments(subject: Subject, position: int) -> Iterator[tuple[int, int, int]]:
+def _segments(file: BoundedFile, position: int) -> Iterator[tuple[int, int, int]]:
     """Marker, offset and length of the segments of the main header, or of a tile-part's."""
     for _ in range(_MOST_SEGMENTS):
-        numbers = subject.numbers(">HH", position)
+        numbers = file.numbers(">HH", position)
         if numbers is None or numbers[0] in {_SOT, _SOD}:
             return
         marker, length = numbers
         if length < 2:  # noqa: PLR2004 - the length counts its own two bytes
-            raise subject.damaged("one of its segments has no length")
+            raise file.damaged("one of its segments has no length")
         yield marker, position + 4, length - 2
         position += 2 + length
-    subject.check(_MOST_SEGMENTS + 1, _MOST_SEGMENTS, "segments of metadata")
+    file.check(_MOST_SEGMENTS + 1, _MOST_SEGMENTS, "segments of metadata")
 
 
-def _check_tiles(subject: Subject, size: _Size, position: int) -> list[_Style]:
+def _check_tiles(file: BoundedFile, size: _Size, position: int) -> list[_Style]:
     """Refuse a codestream that lacks tiles: its decoder would leave them black (A.4.2).
 
     The styles that tiles have of their own.
@@ -157,28 +157,28 @@ def _check_tiles(subject: Subject, size: _Size, position: int) -> list[_Style]:
     seen: set[int] = set()
     styles: set[_Style] = set()
     for _ in range(_MOST_TILE_PARTS):
-        numbers = subject.numbers(">HHHI", position)
+        numbers = file.numbers(">HHHI", position)
         if numbers is None or numbers[0] != _SOT:
             break
         _, _, tile, length = numbers
-        if position + length > subject.size:
+        if position + length > file.size:
             break
         seen.add(tile)
-        for marker, offset, size_ in _segments(subject, position + _TILE_PART_HEADER):
-            styles.update(_styles(subject, marker, offset, size_))
+        for marker, offset, size_ in _segments(file, position + _TILE_PART_HEADER):
+            styles.update(_styles(file, marker, offset, size_))
         if not length:  # the last one, up to the end
             break
         position += length
     if len(seen) < size.tiles:
-        raise subject.damaged("it is truncated, or lacks tiles")
+        raise file.damaged("it is truncated, or lacks tiles")
     return list(styles)
 
 
-def _styles(subject: Subject, marker: int, offset: int, length: int) -> Iterator[_Style]:
+def _styles(file: BoundedFile, marker: int, offset: int, length: int) -> Iterator[_Style]:
     """The coding style in a segment, if it has one (A.6.1, A.6.2)."""
     if marker not in {_COD, _COC}:
         return
-    data = subject.at(offset, length)
+    data = file.at(offset, length)
     # COC: the component, and its style; COD: the style, the progression, the layers, a transform.
     own, layers = (data[1:2], 0) if marker == _COC else (data[:1], int.from_bytes(data[2:4], "big"))
     spatial = data[2:] if marker == _COC else data[5:]
@@ -186,7 +186,7 @@ def _styles(subject: Subject, marker: int, offset: int, length: int) -> Iterator
         return
     levels, width, height, style = spatial[:4]
     if levels > _MOST_LEVELS:
-        raise subject.damaged("it is decomposed more often than can be")
+        raise file.damaged("it is decomposed more often than can be")
     yield _Style(
         layers=max(1, layers) if marker == _COD else 0,
         levels=levels,
@@ -196,14 +196,14 @@ def _styles(subject: Subject, marker: int, offset: int, length: int) -> Iterator
     )
 
 
-def _check_style(subject: Subject, size: _Size, style: _Style, layers: int) -> None:
+def _check_style(file: BoundedFile, size: _Size, style: _Style, layers: int) -> None:
     """Refuse absurd numbers of layers and precincts."""
     precincts = size.components * sum(count for count, _ in _resolutions(size, style))
-    subject.check(precincts, _MOST_PRECINCTS, "precincts in a tile")
-    subject.check(precincts * size.tiles * layers, _MOST_PACKETS, "packets")
+    file.check(precincts, _MOST_PRECINCTS, "precincts in a tile")
+    file.check(precincts * size.tiles * layers, _MOST_PACKETS, "packets")
 
 
-def _needs(subject: Subject, size: _Size, styles: set[_Style], layers: int) -> Needs:
+def _needs(file: BoundedFile, size: _Size, styles: set[_Style], layers: int) -> Needs:
     """The most that any of the styles demands: a tile may have one of its own."""
     held = most_blocks = 0
     passes = 3 * (size.bits + 4)
@@ -215,7 +215,7 @@ def _needs(subject: Subject, size: _Size, styles: set[_Style], layers: int) -> N
         each = _BLOCK_BYTES + (_SEGMENT_BYTES * passes if style.segmented else 0)
         bytes_ = blocks * each + precincts * _PRECINCT_BYTES + widest * layers * _PACKET_BYTES
         held, most_blocks = max(held, bytes_), max(most_blocks, blocks)
-    beyond = max(0, subject.size - _PIXEL_BYTES * size.width * size.height)
+    beyond = max(0, file.size - _PIXEL_BYTES * size.width * size.height)
     return Needs(
         bytes=held + size.tiles * _TILE_BYTES + beyond,
         effort=_BLOCK_EFFORT * most_blocks * size.tiles,

@@ -4,7 +4,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from iiif_server.formats.bounded_file import MOST_METADATA, Subject
+from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile
 from iiif_server.plan.needs import Needs
 
 _FIRST = 8
@@ -30,53 +30,53 @@ class _Chunk:
     length: int
 
 
-def inspect(subject: Subject) -> Needs:
+def inspect(file: BoundedFile) -> Needs:
     """Refuse a PNG that is too much: of pixels, of metadata, or of what that unpacks to."""
     metadata = 0
-    for index, chunk in enumerate(_chunks(subject)):
+    for index, chunk in enumerate(_chunks(file)):
         if chunk.name == b"IDAT":
             break
         if (chunk.name == b"IHDR") is not (index == 0):
-            raise subject.damaged("its chunks are out of order")
+            raise file.damaged("its chunks are out of order")
         if chunk.name == b"IHDR":
-            _check_header(subject, chunk)
-        subject.check_block(chunk.length, f"its {_named(chunk)} chunk")
+            _check_header(file, chunk)
+        file.check_block(chunk.length, f"its {_named(chunk)} chunk")
         metadata += chunk.length
-        subject.check(metadata, MOST_METADATA, "bytes of metadata")
-        _check_unpacked(subject, chunk)
+        file.check(metadata, MOST_METADATA, "bytes of metadata")
+        _check_unpacked(file, chunk)
     return Needs(bytes=metadata)
 
 
-def _chunks(subject: Subject) -> Iterator[_Chunk]:
+def _chunks(file: BoundedFile) -> Iterator[_Chunk]:
     position = _FIRST
     for _ in range(_MOST_CHUNKS):
-        numbers = subject.numbers(">I4s", position)
+        numbers = file.numbers(">I4s", position)
         if numbers is None:
             return
         length, name = numbers
         yield _Chunk(name, position + 8, length)
         position += 12 + length
-    subject.check(_MOST_CHUNKS + 1, _MOST_CHUNKS, "chunks of metadata")
+    file.check(_MOST_CHUNKS + 1, _MOST_CHUNKS, "chunks of metadata")
 
 
-def _check_header(subject: Subject, chunk: _Chunk) -> None:
+def _check_header(file: BoundedFile, chunk: _Chunk) -> None:
     """Refuse what IHDR cannot say (11.2.1)."""
-    numbers = subject.numbers(">IIBBBBB", chunk.offset)
+    numbers = file.numbers(">IIBBBBB", chunk.offset)
     if numbers is None:
         return
     width, height, bits, colour, _, _, interlaced = numbers
-    subject.check_size(width, height)
+    file.check_size(width, height)
     if bits not in _DEPTHS.get(colour, ()) or interlaced > 1:
-        raise subject.damaged("its samples are of no kind that there is")
+        raise file.damaged("its samples are of no kind that there is")
     row = -(-width * bits * _CHANNELS[colour] // 8)
-    subject.check_long_enough(height * row // _MOST_RATIO)
+    file.check_long_enough(height * row // _MOST_RATIO)
 
 
-def _check_unpacked(subject: Subject, chunk: _Chunk) -> None:
+def _check_unpacked(file: BoundedFile, chunk: _Chunk) -> None:
     """Refuse a chunk that unpacks to more than anyone has to say."""
     if chunk.name not in {b"zTXt", b"iTXt", b"iCCP"}:
         return
-    data = subject.at(chunk.offset, chunk.length)
+    data = file.at(chunk.offset, chunk.length)
     start = _compressed_from(chunk.name, data)
     if start is None:
         return
@@ -85,7 +85,7 @@ def _check_unpacked(subject: Subject, chunk: _Chunk) -> None:
         unpacked = len(unpacking.decompress(data[start:], _MOST_UNPACKED + 1))
     except zlib.error:
         return  # nobody else can read it either
-    subject.check(unpacked, _MOST_UNPACKED, f"bytes or more packed in its {_named(chunk)} chunk")
+    file.check(unpacked, _MOST_UNPACKED, f"bytes or more packed in its {_named(chunk)} chunk")
 
 
 def _compressed_from(name: bytes, data: bytes) -> int | None:

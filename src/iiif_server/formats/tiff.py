@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from iiif_server.formats.bounded_file import MOST_BLOCK, Subject
+from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile
 from iiif_server.plan.needs import Needs
 
 _BIG = 43
@@ -77,15 +77,15 @@ class _Tag:
 class _Directory:
     """One directory: the first tag of each number counts, as with all decoders."""
 
-    def __init__(self, subject: Subject, layout: _Layout, offset: int) -> None:
-        self._subject = subject
+    def __init__(self, file: BoundedFile, layout: _Layout, offset: int) -> None:
+        self._subject = file
         self._layout = layout
         self.tags: dict[int, _Tag] = {}
-        numbers = subject.numbers(layout.count, offset)
+        numbers = file.numbers(layout.count, offset)
         count = 0 if numbers is None else numbers[0]
-        subject.check(count, _MOST_TAGS, "tags in a directory")
+        file.check(count, _MOST_TAGS, "tags in a directory")
         size = struct.calcsize(layout.tag)
-        table = subject.at(offset + struct.calcsize(layout.count), count * size)
+        table = file.at(offset + struct.calcsize(layout.count), count * size)
         for at in range(0, len(table) - size + 1, size):
             number, *rest = struct.unpack_from(layout.tag, table, at)
             self.tags.setdefault(number, _Tag(*rest))
@@ -113,28 +113,28 @@ class _Directory:
         return 0 if tag is None else tag.count
 
 
-def inspect(subject: Subject) -> Needs:
+def inspect(file: BoundedFile) -> Needs:
     """Refuse a TIFF that is too much: of pixels, pages, pieces, samples, tags or metadata."""
-    order = "<" if subject.at(0, 2) == b"II" else ">"
-    version = subject.numbers(order + "H", 2)
+    order = "<" if file.at(0, 2) == b"II" else ">"
+    version = file.numbers(order + "H", 2)
     if version is None:
         return Needs()
     layout = _Layout(order, version[0] == _BIG)
-    numbers = subject.numbers(layout.offset, 8 if layout.big else 4)
+    numbers = file.numbers(layout.offset, 8 if layout.big else 4)
     if numbers is None:
         return Needs()
-    first = _Directory(subject, layout, numbers[0])
+    first = _Directory(file, layout, numbers[0])
     if not first.tags:
-        raise subject.damaged("its first directory is empty or not in the file")
-    others = _check_chain(subject, layout, numbers[0], first)
-    _check_samples(subject, first)
-    pieces = _check_pieces(subject, first)
-    directories = [first, *(_Directory(subject, layout, offset) for offset in others)]
-    _check_tags(subject, directories)
+        raise file.damaged("its first directory is empty or not in the file")
+    others = _check_chain(file, layout, numbers[0], first)
+    _check_samples(file, first)
+    pieces = _check_pieces(file, first)
+    directories = [first, *(_Directory(file, layout, offset) for offset in others)]
+    _check_tags(file, directories)
     return Needs(bytes=_PIECE_BYTES * pieces)
 
 
-def _check_chain(subject: Subject, layout: _Layout, offset: int, first: _Directory) -> list[int]:
+def _check_chain(file: BoundedFile, layout: _Layout, offset: int, first: _Directory) -> list[int]:
     """Refuse directories without an end: of the main chain, and of those below the first.
 
     The offsets of those that are read after the first: they may be levels of its image.
@@ -143,51 +143,51 @@ def _check_chain(subject: Subject, layout: _Layout, offset: int, first: _Directo
     size, counted = struct.calcsize(layout.tag), struct.calcsize(layout.count)
     while offset:
         if offset in seen:
-            raise subject.damaged("its directories go round in circles")
+            raise file.damaged("its directories go round in circles")
         seen[offset] = None
-        subject.check_frames(len(seen), "pages")
-        count = subject.numbers(layout.count, offset)
+        file.check_frames(len(seen), "pages")
+        count = file.numbers(layout.count, offset)
         if count is None:
             break
-        following = subject.numbers(layout.offset, offset + counted + count[0] * size)
+        following = file.numbers(layout.offset, offset + counted + count[0] * size)
         if following is None:
             break
         offset = following[0]
     below = first.count(_SUB_DIRECTORIES)
-    subject.check_frames(below, "pages below the first")
+    file.check_frames(below, "pages below the first")
     offsets = first.values(_SUB_DIRECTORIES, below)
     if len(set(offsets)) < len(offsets) or not seen.keys().isdisjoint(offsets):
-        raise subject.damaged("its directories go round in circles")
+        raise file.damaged("its directories go round in circles")
     return [*list(seen)[1:_MOST_READ], *offsets[:_MOST_READ]]
 
 
-def _check_tags(subject: Subject, directories: Sequence[_Directory]) -> None:
+def _check_tags(file: BoundedFile, directories: Sequence[_Directory]) -> None:
     """Refuse directories that together have more values than a header is read with."""
     total = pieces = 0
     for directory in directories:
         for number, tag in directory.tags.items():
-            if tag.length > subject.size:
+            if tag.length > file.size:
                 continue  # decoders know that this cannot be
             total += tag.length
             if number in _BLOCKS:
-                subject.check(tag.length, MOST_BLOCK, f"bytes in {_BLOCKS[number]}")
+                file.check(tag.length, MOST_BLOCK, f"bytes in {_BLOCKS[number]}")
         pieces += max(directory.count(table) for table in _TABLES)
-    subject.check(total, _MOST_TAG_BYTES, "bytes of metadata")
-    subject.check(pieces, 2 * _MOST_PIECES, "strips or tiles in all directories")
+    file.check(total, _MOST_TAG_BYTES, "bytes of metadata")
+    file.check(pieces, 2 * _MOST_PIECES, "strips or tiles in all directories")
 
 
-def _check_samples(subject: Subject, directory: _Directory) -> None:
-    subject.check_size(directory.value(_WIDTH, 0), directory.value(_HEIGHT, 0))
+def _check_samples(file: BoundedFile, directory: _Directory) -> None:
+    file.check_size(directory.value(_WIDTH, 0), directory.value(_HEIGHT, 0))
     compression = directory.value(_COMPRESSION, 1)
     if compression not in _COMPRESSIONS:
-        raise subject.unsupported(f"is compressed by method {compression}")
+        raise file.unsupported(f"is compressed by method {compression}")
     samples = directory.value(_SAMPLES, 1)
-    subject.check(samples, _MOST_SAMPLES, "samples a pixel")
+    file.check(samples, _MOST_SAMPLES, "samples a pixel")
     if samples < 1 or not 1 <= directory.value(_BITS, 1) <= _MOST_BITS:
-        raise subject.damaged("its samples are none")
+        raise file.damaged("its samples are none")
 
 
-def _check_pieces(subject: Subject, directory: _Directory) -> int:
+def _check_pieces(file: BoundedFile, directory: _Directory) -> int:
     """Refuse strips and tiles that are too many or too large, or for which there is no table.
 
     How many there are, by the longest table.
@@ -201,13 +201,13 @@ def _check_pieces(subject: Subject, directory: _Directory) -> int:
     else:
         piece = width, min(directory.value(_ROWS, height), height)
     if min(piece) < 1:
-        raise subject.damaged("its strips or tiles have no pixels")
+        raise file.damaged("its strips or tiles have no pixels")
     pieces = -(-width // piece[0]) * -(-height // piece[1]) * (samples if separate else 1)
     most = max(pieces, *(directory.count(table) for table in _TABLES))
-    subject.check(most, _MOST_PIECES, "strips or tiles")
+    file.check(most, _MOST_PIECES, "strips or tiles")
     if tiled:
         unpacked = prod(piece) * bits * (1 if separate else samples) // 8
-        subject.check(unpacked, _MOST_PIECE_BYTES, "bytes in one tile")
+        file.check(unpacked, _MOST_PIECE_BYTES, "bytes in one tile")
     if directory.count(_TILES if tiled else _STRIPS) < pieces:
-        raise subject.damaged("its table of strips or tiles is too short")
+        raise file.damaged("its table of strips or tiles is too short")
     return most

@@ -1,6 +1,6 @@
 """WebP: the RIFF chunks."""
 
-from iiif_server.formats.bounded_file import Subject
+from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.plan.needs import Needs
 
 _FIRST = 12
@@ -12,36 +12,36 @@ _METADATA = frozenset({b"ICCP", b"EXIF", b"XMP "})
 _SIDE_BITS = 14
 
 
-def inspect(subject: Subject) -> Needs:
+def inspect(file: BoundedFile) -> Needs:
     """Refuse a WebP that is too much: of pixels, of frames, or of metadata."""
-    subject.check_read_whole()
+    file.check_read_whole()
     position, frames, others = _FIRST, 0, 0
     while True:
-        numbers = subject.numbers("<4sI", position)
+        numbers = file.numbers("<4sI", position)
         if numbers is None:
-            return Needs(bytes=subject.size)  # the decoder takes it whole
+            return Needs(bytes=file.size)  # the decoder takes it whole
         name, length = numbers
         if name == _FRAME:
             frames += 1
-            subject.check_frames(frames)
+            file.check_frames(frames)
         else:
             others += 1
-            subject.check(others, _MOST_OTHER_CHUNKS, "chunks")
-            _check(subject, name, position + 8, length)
+            file.check(others, _MOST_OTHER_CHUNKS, "chunks")
+            _check(file, name, position + 8, length)
         position += 8 + length + length % 2
 
 
-def _check(subject: Subject, name: bytes, offset: int, length: int) -> None:
+def _check(file: BoundedFile, name: bytes, offset: int, length: int) -> None:
     if name in _METADATA:
-        subject.check_block(length, f"its {name.decode().strip()} chunk")
-    size = _size(subject, name, offset)
+        file.check_block(length, f"its {name.decode().strip()} chunk")
+    size = _size(file, name, offset)
     if size is not None:
-        subject.check_size(*size)
+        file.check_size(*size)
 
 
-def _size(subject: Subject, name: bytes, offset: int) -> tuple[int, int] | None:
+def _size(file: BoundedFile, name: bytes, offset: int) -> tuple[int, int] | None:
     """The width and height that a chunk gives (the container's and RFC 6386's own layouts)."""
-    data = subject.at(offset, 10)
+    data = file.at(offset, 10)
     if name == _CANVAS and len(data) == 10:  # noqa: PLR2004 - flags, and two numbers of 24 bits
         return 1 + int.from_bytes(data[4:7], "little"), 1 + int.from_bytes(data[7:10], "little")
     mask = (1 << _SIDE_BITS) - 1

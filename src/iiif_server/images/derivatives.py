@@ -43,19 +43,19 @@ from iiif_server.plan.local_file import FileVersion, removed, replaced
 from iiif_server.plan.render_plan import (
     Engine,
     Level,
+    PixelOperations,
     RenderPlan,
     StoredTile,
     TileToCut,
-    Work,
     choose_engine,
     is_plain_jpeg,
     level_answers,
     levels_for,
+    operations_on_level,
     own_grid,
-    plan_work,
+    plan_operations,
     spare_pixels,
     stored_tile,
-    work_on_level,
 )
 from iiif_server.sources.opening import OpenedFile
 from iiif_server.telemetry.events import Observer, RenderFailed
@@ -83,7 +83,7 @@ class Resolved:
     header: ImageHeader
     rendition: Rendition
     engine: Engine
-    work: Work
+    work: PixelOperations
     key: EntryKey
     pyramid: Pyramid | None
     """The one that the original has or will have."""
@@ -215,7 +215,7 @@ class Derivatives:
         stages: Stages,
     ) -> Resolved:
         """What is asked of an original whose header is known, and its pyramid. Pure."""
-        work = plan_work(header, rendition)
+        work = plan_operations(header, rendition)
         tile = stored = None
         if is_plain_jpeg(rendition):
             tile = pyramid.tile_of(rendition) if pyramid is not None else None
@@ -306,7 +306,7 @@ class Derivatives:
             original=resolved.original.file,
             header=resolved.header,
             engine=Engine.RASTER,
-            work=plan_work(resolved.header, rendition),
+            operations=plan_operations(resolved.header, rendition),
             encoding=self._encoding,
             target=None,
         )
@@ -324,7 +324,7 @@ class Derivatives:
             return Outlook(kept=ready is not None, level=factor)
         kept = await self._store.threads.run(self._store.find, resolved.key) is not None
         level = None if kept else await self._level(resolved)
-        return Outlook(kept, level.work.shrink if level else None)
+        return Outlook(kept, level.operations.shrink if level else None)
 
     async def close(self) -> None:
         """Make nothing more, and wait for the housekeeping that is under way."""
@@ -444,7 +444,7 @@ class Derivatives:
             header=resolved.header,
             engine=engine,
             level=level,
-            work=resolved.work,
+            operations=resolved.work,
             encoding=self._encoding,
             target=None if target is None else target.path,
             tile=tile,
@@ -508,7 +508,7 @@ class Derivatives:
         if ready is None:
             return None
         factor, path = ready
-        return Level(path, pyramid.grid, work_on_level(header, rendition, factor))
+        return Level(path, pyramid.grid, operations_on_level(header, rendition, factor))
 
     def _stored_tile(self, header: ImageHeader, rendition: Rendition) -> StoredTile | None:
         own = own_grid(header)

@@ -15,7 +15,13 @@ from iiif_server.plan.grid import Part
 from iiif_server.plan.header import Colour, ImageHeader
 from iiif_server.plan.orientation import UPRIGHT
 from iiif_server.plan.original_format import OriginalFormat
-from iiif_server.plan.render_plan import FEW_PIXELS, MOST_OPTIMISED, Engine, RenderPlan, Work
+from iiif_server.plan.render_plan import (
+    FEW_PIXELS,
+    MOST_OPTIMISED,
+    Engine,
+    PixelOperations,
+    RenderPlan,
+)
 
 _ALWAYS = 16_000_000
 """Buffers, rows, and what else the smallest image takes."""
@@ -80,12 +86,12 @@ _FINE_CHROMA = 90
 def cost_of_render(plan: RenderPlan) -> Cost:
     """What making a derivative takes."""
     if plan.tile is not None:
-        return Cost(_ALWAYS, 2 * plan.tile.work.box.dimensions.area)
+        return Cost(_ALWAYS, 2 * plan.tile.operations.box.dimensions.area)
     if plan.level is not None:
-        return _of_level(plan.level.work, plan)
+        return _of_level(plan.level.operations, plan)
     if plan.engine is Engine.JPEGTRAN:
-        return _of_jpegtran(plan.header, plan.work)
-    return _of_raster(plan.header, plan.work, plan.encoding)
+        return _of_jpegtran(plan.header, plan.operations)
+    return _of_raster(plan.header, plan.operations, plan.encoding)
 
 
 def cost_of_build(plan: BuildPlan) -> Cost:
@@ -119,30 +125,34 @@ def _tiles_bytes(pixels: int) -> int:
     return pixels + pixels * _RGB // 4
 
 
-def _of_jpegtran(header: ImageHeader, work: Work) -> Cost:
+def _of_jpegtran(header: ImageHeader, operations: PixelOperations) -> Cost:
     """All coefficients are read; those that are cut and then turned are there twice."""
-    each, whole, cut = _coefficient_bytes(header), header.stored.area, work.box.dimensions.area
-    turned = work.turn != UPRIGHT
+    each, whole, cut = (
+        _coefficient_bytes(header),
+        header.stored.area,
+        operations.box.dimensions.area,
+    )
+    turned = operations.turn != UPRIGHT
     held = each * max(whole, 2 * cut if turned else 0)
     return Cost(_ALWAYS + held + cut, 2 * whole + (5 if turned else 2) * cut + header.needs.effort)
 
 
-def _of_level(work: Work, plan: RenderPlan) -> Cost:
+def _of_level(operations: PixelOperations, plan: RenderPlan) -> Cost:
     """The tiles that the box touches are all decoded."""
-    touched, made = work.box.dimensions.area // work.shrink**2, work.size.area
+    touched, made = operations.box.dimensions.area // operations.shrink**2, operations.size.area
     held = (1 + _RGB) * touched
     if max(touched, made) <= FEW_PIXELS:
         held += _COPIES * _RGB * (touched + made)
-    return _sum(Cost(_ALWAYS + held, 2 * touched), _working(work, plan.encoding, _RGB))
+    return _sum(Cost(_ALWAYS + held, 2 * touched), _working(operations, plan.encoding, _RGB))
 
 
-def _of_raster(header: ImageHeader, work: Work, encoding: EncodingOptions) -> Cost:
+def _of_raster(header: ImageHeader, operations: PixelOperations, encoding: EncodingOptions) -> Cost:
     if header.tiles is not None:
-        decoding = _tiled(header, work)
+        decoding = _tiled(header, operations)
     else:
-        decoding = _decoding(header, work.shrink, work.box.y + work.box.height)
+        decoding = _decoding(header, operations.shrink, operations.box.y + operations.box.height)
     return _sum(
-        Cost(_ALWAYS, 0), _needs(header), decoding, _working(work, encoding, _bands(header))
+        Cost(_ALWAYS, 0), _needs(header), decoding, _working(operations, encoding, _bands(header))
     )
 
 
@@ -150,10 +160,10 @@ def _needs(header: ImageHeader) -> Cost:
     return Cost(header.needs.bytes, header.needs.effort)
 
 
-def _tiled(header: ImageHeader, work: Work) -> Cost:
+def _tiled(header: ImageHeader, operations: PixelOperations) -> Cost:
     """Decoding the tiles of a level that the box touches; rows of them are kept while used."""
-    touched = work.box.dimensions.area // work.shrink**2
-    held = _rows(header, header.stored, work.shrink)
+    touched = operations.box.dimensions.area // operations.shrink**2
+    held = _rows(header, header.stored, operations.shrink)
     return Cost(held, int(2 * _DECODERS[header.format].effort * touched))
 
 
@@ -177,30 +187,30 @@ def _rows(header: ImageHeader, stored: Dimensions, shrink: int) -> int:
     return min(_ROWS, stored.height) * stored.width // shrink * header.pixel_bytes
 
 
-def _working(work: Work, encoding: EncodingOptions, bands: int) -> Cost:
+def _working(operations: PixelOperations, encoding: EncodingOptions, bands: int) -> Cost:
     """Scaling, turning, rotating and encoding."""
-    pixels = work.size.area
-    turned = bands * pixels if work.turn != UPRIGHT else 0
+    pixels = operations.size.area
+    turned = bands * pixels if operations.turn != UPRIGHT else 0
     rotated, made = 0, pixels
-    if work.degrees:
+    if operations.degrees:
         rotated, made = _RGBA * pixels, 2 * pixels  # at 45 degrees, the most
-    rate, each = _ENCODERS[work.format], _encoded_bytes(work, encoding, made)
-    scaling = _ROWS * max(work.size.width, 1) * bands
-    effort = (rate.effort + (8 if work.degrees else 1)) * made
+    rate, each = _ENCODERS[operations.format], _encoded_bytes(operations, encoding, made)
+    scaling = _ROWS * max(operations.size.width, 1) * bands
+    effort = (rate.effort + (8 if operations.degrees else 1)) * made
     return Cost(int(turned + rotated + each * made + scaling), int(effort))
 
 
-def _encoded_bytes(work: Work, encoding: EncodingOptions, pixels: int) -> float:
+def _encoded_bytes(operations: PixelOperations, encoding: EncodingOptions, pixels: int) -> float:
     """Bytes of a pixel while so many of them are encoded."""
-    each = _ENCODERS[work.format].bytes
-    if work.format is Format.JPG:
+    each = _ENCODERS[operations.format].bytes
+    if operations.format is Format.JPG:
         optimised = encoding.jpeg_optimize and pixels <= MOST_OPTIMISED
         if not (optimised or encoding.jpeg_progressive):
             each = _STREAMED_JPEG
         return each * (2 if encoding.jpeg_quality >= _FINE_CHROMA else 1)
-    if work.format is Format.TIF and encoding.tiff_compression == "none":
+    if operations.format is Format.TIF and encoding.tiff_compression == "none":
         each = 7
-    if work.quality is Quality.BITONAL and work.format in {Format.PNG, Format.TIF}:
+    if operations.quality is Quality.BITONAL and operations.format in {Format.PNG, Format.TIF}:
         each = 0.5
     return each
 

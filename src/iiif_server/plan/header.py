@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.needs import NO_NEEDS, Needs
-from iiif_server.plan.orientation import Turn
+from iiif_server.plan.orientation import Orientation
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.stored_tiles import StoredTiles
 
@@ -49,7 +49,7 @@ class ImageHeader:
     format: OriginalFormat
     stored: Dimensions
     """As the pixels lie in the file."""
-    orientation: Turn
+    orientation: Orientation
     """What makes them upright."""
     colour: Colour
     transparent: bool

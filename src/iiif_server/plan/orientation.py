@@ -1,4 +1,4 @@
-"""The eight ways to lay an image on a pixel grid: what EXIF calls orientations. Pure."""
+"""The eight orientations of an image on a pixel grid, as EXIF has them. Pure."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,8 @@ from iiif_server.iiif.geometry import Box, Dimensions
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """Mirroring by the vertical axis first, then this many clockwise quarter turns (0-3)."""
+class Orientation:
+    """Orientation: mirrored about the vertical axis, then turned by 0-3 clockwise quarters."""
 
     mirror: bool = False
     quarters: int = 0
@@ -20,22 +20,32 @@ class Turn:
     @property
     def reverses_x(self) -> bool:
         """Whether the columns of the source are read from the right."""
-        return self in {Turn(True, 0), Turn(False, 2), Turn(False, 3), Turn(True, 1)}
+        return self in {
+            Orientation(True, 0),
+            Orientation(False, 2),
+            Orientation(False, 3),
+            Orientation(True, 1),
+        }
 
     @property
     def reverses_y(self) -> bool:
         """Whether the rows of the source are read from the bottom."""
-        return self in {Turn(True, 2), Turn(False, 2), Turn(False, 1), Turn(True, 1)}
+        return self in {
+            Orientation(True, 2),
+            Orientation(False, 2),
+            Orientation(False, 1),
+            Orientation(True, 1),
+        }
 
     @property
-    def inverse(self) -> "Turn":
-        """The turn that undoes this one."""
-        return self if self.mirror else Turn(False, -self.quarters % 4)
+    def inverse(self) -> "Orientation":
+        """The orientation that undoes this one."""
+        return self if self.mirror else Orientation(False, -self.quarters % 4)
 
-    def then(self, other: "Turn") -> "Turn":
-        """The one turn that does this one and then the other."""
+    def then(self, other: "Orientation") -> "Orientation":
+        """The composition: this orientation, then the other."""
         before = -self.quarters if other.mirror else self.quarters
-        return Turn(self.mirror != other.mirror, (before + other.quarters) % 4)
+        return Orientation(self.mirror != other.mirror, (before + other.quarters) % 4)
 
     def apply(self, dimensions: Dimensions) -> Dimensions:
         """The dimensions of an image after the turn."""
@@ -51,16 +61,16 @@ class Turn:
         return box
 
 
-UPRIGHT = Turn()
+UPRIGHT = Orientation()
 
-FROM_EXIF: dict[int, Turn] = {
+FROM_EXIF: dict[int, Orientation] = {
     1: UPRIGHT,
-    2: Turn(True, 0),
-    3: Turn(False, 2),
-    4: Turn(True, 2),
-    5: Turn(True, 3),
-    6: Turn(False, 1),
-    7: Turn(True, 1),
-    8: Turn(False, 3),
+    2: Orientation(True, 0),
+    3: Orientation(False, 2),
+    4: Orientation(True, 2),
+    5: Orientation(True, 3),
+    6: Orientation(False, 1),
+    7: Orientation(True, 1),
+    8: Orientation(False, 3),
 }
 """What has to be done to the stored pixels, by the value of the Orientation tag."""

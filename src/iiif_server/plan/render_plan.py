@@ -12,7 +12,7 @@ from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.grid import Grid, Tile
 from iiif_server.plan.header import Colour, ImageHeader, Profile
 from iiif_server.plan.local_file import LocalFile
-from iiif_server.plan.orientation import UPRIGHT, Turn
+from iiif_server.plan.orientation import UPRIGHT, Orientation
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.stored_tiles import StoredTiles
 
@@ -62,14 +62,14 @@ class ProfileAction(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """A rendition in terms of the stored pixels: cut, scale, turn, rotate, colour, encode."""
+class PixelOperations:
+    """Operations on the stored pixels that make a rendition: crop, scale, turn, rotate, colour."""
 
     box: Box
     """What is cut from the stored pixels."""
     size: Dimensions
     """To what it is scaled, before any turn."""
-    turn: Turn
+    turn: Orientation
     """The quarter turns and mirroring that follow: the original's orientation and the request's."""
     degrees: float
     """The clockwise rotation that follows them, 0 <= degrees < 360, 0 where turns were enough."""
@@ -87,7 +87,7 @@ class Level:
     path: Path
     """The file of the part that holds it."""
     grid: Grid
-    work: Work
+    operations: PixelOperations
     """What has to be done to its pixels; `shrink` is its scale factor."""
 
 
@@ -96,7 +96,7 @@ class TileToCut:
     """A tile at full resolution, as a JPEG of the original's own coefficients."""
 
     data: bytes
-    work: Work
+    operations: PixelOperations
     """What jpegtran has to do with it; its box is in pixels of the tile."""
 
 
@@ -107,7 +107,7 @@ class RenderPlan:
     original: LocalFile
     header: ImageHeader
     engine: Engine
-    work: Work
+    operations: PixelOperations
     encoding: EncodingOptions
     target: Path | None
     """An empty file that takes the result; None: there is nowhere to write."""
@@ -117,14 +117,14 @@ class RenderPlan:
     """What holds all that is asked for, and is much less to read than the original."""
 
 
-def plan_work(header: ImageHeader, rendition: Rendition) -> Work:
-    """What has to be done to the stored pixels for a rendition."""
+def plan_operations(header: ImageHeader, rendition: Rendition) -> PixelOperations:
+    """Operations on the stored pixels for a rendition."""
     quarters = rendition.rotation.quarter_turns
-    requested = Turn(rendition.rotation.mirror, quarters or 0)
+    requested = Orientation(rendition.rotation.mirror, quarters or 0)
     orientation = header.orientation
     box = orientation.inverse.carry(rendition.region, header.dimensions)
     size = orientation.inverse.apply(rendition.size)
-    return Work(
+    return PixelOperations(
         box=box,
         size=size,
         turn=orientation.then(requested),
@@ -136,12 +136,14 @@ def plan_work(header: ImageHeader, rendition: Rendition) -> Work:
     )
 
 
-def work_on_level(header: ImageHeader, rendition: Rendition, scale_factor: int) -> Work:
-    """The same for the pixels of a pyramid's level, which are upright."""
+def operations_on_level(
+    header: ImageHeader, rendition: Rendition, scale_factor: int
+) -> PixelOperations:
+    """Operations on the pixels of a pyramid's level, which are upright, for a rendition."""
     upright = replace(header, stored=header.dimensions, orientation=UPRIGHT)
     if tile_profile(header) is not ProfileAction.KEEP:
         upright = replace(upright, profile=Profile.NONE)  # its tiles are sRGB by now
-    return replace(plan_work(upright, rendition), shrink=scale_factor)
+    return replace(plan_operations(upright, rendition), shrink=scale_factor)
 
 
 def levels_for(grid: Grid, rendition: Rendition, *, spare: int = 1) -> tuple[int, ...]:
@@ -260,7 +262,12 @@ def is_plain_jpeg(rendition: Rendition) -> bool:
 
 
 def choose_engine(
-    header: ImageHeader, work: Work, *, lossless: bool, tile: bool = False, cut: bool = False
+    header: ImageHeader,
+    operations: PixelOperations,
+    *,
+    lossless: bool,
+    tile: bool = False,
+    cut: bool = False,
 ) -> Engine:
     """The engine that does least to the original's data.
 
@@ -271,13 +278,13 @@ def choose_engine(
         return Engine.TILE
     if cut and lossless:
         return Engine.JPEGTRAN
-    if not _needs_no_pixels(header, work):
+    if not _needs_no_pixels(header, operations):
         return Engine.RASTER
     # Where the file asks to be turned, whoever opens it will: then it is not what was asked for.
-    as_it_is = header.orientation == UPRIGHT and work.turn == UPRIGHT
-    if as_it_is and work.box.covers(header.stored) and work.quality == Quality.DEFAULT:
+    as_it_is = header.orientation == UPRIGHT and operations.turn == UPRIGHT
+    if as_it_is and operations.box.covers(header.stored) and operations.quality == Quality.DEFAULT:
         return Engine.ORIGINAL
-    if lossless and _on_mcu_grid(header, work):
+    if lossless and _on_mcu_grid(header, operations):
         return Engine.JPEGTRAN
     return Engine.RASTER
 
@@ -318,33 +325,33 @@ def choose_shrink(box: Box, size: Dimensions, max_shrink: int) -> int:
     return shrink
 
 
-def _needs_no_pixels(header: ImageHeader, work: Work) -> bool:
+def _needs_no_pixels(header: ImageHeader, operations: PixelOperations) -> bool:
     """Whether the coefficients of a JPEG original are what is asked for, cut and turned at most."""
     return (
         header.jpeg is not None
         and header.jpeg.complete
         and header.jpeg.plain
-        and work.format == Format.JPG
-        and work.size == work.box.dimensions
-        and work.degrees == 0
-        and work.profile is not ProfileAction.CONVERT
-        and work.quality in {Quality.DEFAULT, Quality.GRAY}
+        and operations.format == Format.JPG
+        and operations.size == operations.box.dimensions
+        and operations.degrees == 0
+        and operations.profile is not ProfileAction.CONVERT
+        and operations.quality in {Quality.DEFAULT, Quality.GRAY}
     )
 
 
-def _on_mcu_grid(header: ImageHeader, work: Work) -> bool:
+def _on_mcu_grid(header: ImageHeader, operations: PixelOperations) -> bool:
     """Whether jpegtran can cut and turn without touching a coefficient.
 
     A partial last MCU of a side can only stay last: a side that is reversed consists of whole ones.
     """
     if header.jpeg is None or header.jpeg.mcu is None:
         return False
-    mcu, box = header.jpeg.mcu, work.box
+    mcu, box = header.jpeg.mcu, operations.box
     return (
         box.x % mcu.width == 0
         and box.y % mcu.height == 0
-        and not (work.turn.reverses_x and box.width % mcu.width)
-        and not (work.turn.reverses_y and box.height % mcu.height)
+        and not (operations.turn.reverses_x and box.width % mcu.width)
+        and not (operations.turn.reverses_y and box.height % mcu.height)
     )
 
 

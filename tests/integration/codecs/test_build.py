@@ -216,7 +216,7 @@ def test_what_is_encoded_thoroughly_is_smaller_and_nearer_than_what_is_as_small(
     level = pyvips.Image.new_from_array(pixels)
 
     def tile(quality: int, *, thorough: bool) -> bytes:
-        with raster.cut(level, 512, quality, thorough=thorough) as tiles:
+        with raster.encode_tiles(level, 512, quality, thorough=thorough) as tiles:
             return tiles.read("tiles_files/0/0_0.jpg")
 
     def error(data: bytes) -> float:

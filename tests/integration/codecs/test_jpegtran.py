@@ -14,13 +14,13 @@ from PIL import Image
 from iiif_server.codecs import jpegtran, turbojpeg
 from iiif_server.codecs.probe import probe
 from iiif_server.iiif.geometry import Box, Dimensions
-from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Turn
+from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
 from support import pictures
 from support.pictures import HEIGHT, WIDTH, photograph
 
 pytestmark = pytest.mark.needs_lossless
 
-TURNS = [Turn(mirror, quarters) for mirror, quarters in product((False, True), range(4))]
+TURNS = [Orientation(mirror, quarters) for mirror, quarters in product((False, True), range(4))]
 MCU = {0: (8, 8), 1: (16, 8), 2: (16, 16)}
 """By Pillow's number of the chroma subsampling: 4:4:4, 4:2:2, 4:2:0."""
 
@@ -28,7 +28,7 @@ MCU = {0: (8, 8), 1: (16, 8), 2: (16, 16)}
 def transform(
     jpeg: jpegtran.Buffer,
     box: Box,
-    turn: Turn = UPRIGHT,
+    turn: Orientation = UPRIGHT,
     *,
     gray: bool = False,
     keep_profile: bool = False,
@@ -64,7 +64,7 @@ def cut(pixels: npt.NDArray[np.int16], box: Box, scale: int = 1) -> npt.NDArray[
     return pixels[box.y // scale : bottom, box.x // scale : right]
 
 
-def turned(pixels: npt.NDArray[np.int16], turn: Turn) -> npt.NDArray[np.int16]:
+def turned(pixels: npt.NDArray[np.int16], turn: Orientation) -> npt.NDArray[np.int16]:
     """The samples mirrored and then turned clockwise, by numpy."""
     return np.rot90(pixels[:, ::-1] if turn.mirror else pixels, -turn.quarters)
 
@@ -146,7 +146,7 @@ def test_tiles_hold_the_image_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("turn", TURNS, ids=str)
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
-def test_turn_and_its_inverse_give_the_same_bytes(subsampling: int, turn: Turn) -> None:
+def test_turn_and_its_inverse_give_the_same_bytes(subsampling: int, turn: Orientation) -> None:
     """No coefficient is lost or rounded: otherwise something would be missing on return."""
     original = pictures.jpeg(photograph(), sampling=subsampling)
     box = Box(32, 16, 96, 64)
@@ -158,7 +158,7 @@ def test_turn_and_its_inverse_give_the_same_bytes(subsampling: int, turn: Turn) 
 
 @pytest.mark.parametrize("turn", TURNS, ids=str)
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
-def test_turn_goes_the_right_way(subsampling: int, turn: Turn) -> None:
+def test_turn_goes_the_right_way(subsampling: int, turn: Orientation) -> None:
     original = pictures.jpeg(photograph(), sampling=subsampling)
     box = Box(32, 16, 96, 64)
     made = luma(transform(original, box, turn))
@@ -171,7 +171,7 @@ def test_turn_goes_the_right_way(subsampling: int, turn: Turn) -> None:
 
 
 @pytest.mark.parametrize("turn", TURNS, ids=str)
-def test_partial_mcus_turn_where_they_stay_last(turn: Turn) -> None:
+def test_partial_mcus_turn_where_they_stay_last(turn: Orientation) -> None:
     original = pictures.jpeg(photograph(), sampling=2)
     width = 96 if turn.reverses_x else WIDTH - 64
     height = 64 if turn.reverses_y else HEIGHT - 64
@@ -181,7 +181,7 @@ def test_partial_mcus_turn_where_they_stay_last(turn: Turn) -> None:
 
 
 @pytest.mark.parametrize("turn", [turn for turn in TURNS if turn.reverses_x or turn.reverses_y])
-def test_partial_mcus_that_would_come_first_are_refused(turn: Turn) -> None:
+def test_partial_mcus_that_would_come_first_are_refused(turn: Orientation) -> None:
     original = pictures.jpeg(photograph(), sampling=2)
     with pytest.raises(jpegtran.LosslessFailedError):
         transform(original, Box(0, 0, WIDTH, HEIGHT), turn)
@@ -201,7 +201,7 @@ def test_the_turns_are_those_of_exif() -> None:
 
 @pytest.mark.parametrize("turn", TURNS, ids=str)
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
-def test_gray_is_the_luma_of_the_original(subsampling: int, turn: Turn) -> None:
+def test_gray_is_the_luma_of_the_original(subsampling: int, turn: Orientation) -> None:
     original = pictures.jpeg(photograph(), sampling=subsampling)
     box = Box(32, 48, 64, 32)
     made = transform(original, box, turn, gray=True)
@@ -236,8 +236,8 @@ def test_nothing_but_pixels_is_kept() -> None:
 
 
 @pytest.mark.parametrize("padding", [0, 150_000], ids=["one segment", "three segments"])
-@pytest.mark.parametrize("turn", [UPRIGHT, Turn(False, 1)], ids=str)
-def test_profile_is_kept_when_asked_for(turn: Turn, padding: int) -> None:
+@pytest.mark.parametrize("turn", [UPRIGHT, Orientation(False, 1)], ids=str)
+def test_profile_is_kept_when_asked_for(turn: Orientation, padding: int) -> None:
     profile = pictures.wide_profile(padding)
     original = pictures.jpeg(photograph(), icc_profile=profile, exif=pictures.exif(3))
     made = transform(original, Box(0, 0, 64, 64), turn, keep_profile=True)
@@ -308,32 +308,32 @@ def test_nothing_leaks() -> None:
     assert len(original) > 1_000_000
     cut_off = original[: len(original) // 2]
 
-    def work(times: int) -> None:
+    def operations(times: int) -> None:
         for _ in range(times):
             assert len(transform(original, Box(0, 0, 1200, 400))) > 400_000
             with pytest.raises(jpegtran.LosslessFailedError):
                 transform(original, Box(4, 4, 64, 64))
             with pytest.raises(jpegtran.LosslessFailedError):
-                transform(cut_off[:2000] + bytes(100), Box(0, 0, 1200, 800), Turn(False, 1))
+                transform(cut_off[:2000] + bytes(100), Box(0, 0, 1200, 800), Orientation(False, 1))
 
-    work(5)
+    operations(5)
     before = _resident()
-    work(40)
+    operations(40)
     assert _resident() - before < 12_000_000
 
 
 def test_what_a_transform_works_with_is_given_back() -> None:
     original = pictures.jpeg(photograph(16, 16))
 
-    def work(times: int) -> None:
+    def operations(times: int) -> None:
         for _ in range(times):
-            transform(original, Box(0, 0, 16, 16), Turn(False, 1))
+            transform(original, Box(0, 0, 16, 16), Orientation(False, 1))
             with pytest.raises(jpegtran.LosslessFailedError):
                 transform(original, Box(8, 8, 8, 8))
 
-    work(200)
+    operations(200)
     before = _resident()
-    work(2000)
+    operations(2000)
     assert _resident() - before < 4_000_000  # 6000 transforms: 700 bytes each
 
 

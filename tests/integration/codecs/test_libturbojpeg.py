@@ -19,12 +19,12 @@ from iiif_server.codecs.probe import probe
 from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.jobs import LibraryReport
-from iiif_server.plan.orientation import Turn
+from iiif_server.plan.orientation import Orientation
 from support import pictures
 
 ORIGINALS = Path(__file__).parents[2] / "support" / "originals"
 """Pictures of 100x84 pixels, written once by libjpeg-turbo 3.1.3: their bytes never change."""
-TURNS = [Turn(mirror, quarters) for mirror, quarters in product((False, True), range(4))]
+TURNS = [Orientation(mirror, quarters) for mirror, quarters in product((False, True), range(4))]
 
 needs_compiler = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("cc") is None, reason="needs Linux and a C compiler"
@@ -129,13 +129,13 @@ def not_consumed(data: bytes) -> None:
 def test_nothing_leaks_where_many_tiles_are_cut(use: Callable[[bytes], None]) -> None:
     data = pictures.jpeg(pictures.photograph(1200, 800), sampling=0, quality=95)
 
-    def work(times: int) -> None:
+    def operations(times: int) -> None:
         for _ in range(times):
             use(data)
 
-    work(4)
+    operations(4)
     before = resident()
-    work(40)
+    operations(40)
     assert resident() - before < 6_000_000  # the results alone are 300 kB each time
 
 
@@ -148,7 +148,11 @@ def test_unusual_jpegs_are_cut_or_refused(name: str) -> None:
         for gray in (False, True):
             with suppress(jpegtran.LosslessFailedError):
                 made = jpegtran.transform(
-                    data[:length], Box(16, 16, 32, 32), Turn(False, 1), gray=gray, keep_profile=True
+                    data[:length],
+                    Box(16, 16, 32, 32),
+                    Orientation(False, 1),
+                    gray=gray,
+                    keep_profile=True,
                 )
                 assert made.startswith(b"\xff\xd8")
                 assert made.endswith(b"\xff\xd9")

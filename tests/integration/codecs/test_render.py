@@ -28,8 +28,8 @@ from iiif_server.iiif.formats import FACTS, Format, parse_format
 from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.iiif.quality import parse_quality
 from iiif_server.plan.encoding import EncodingOptions
-from iiif_server.plan.orientation import Turn
-from iiif_server.plan.render_plan import Engine, ProfileAction, Work
+from iiif_server.plan.orientation import Orientation
+from iiif_server.plan.render_plan import Engine, PixelOperations, ProfileAction
 from support import pictures
 from support.pictures import BY_NAME, HEIGHT, PICTURES, WIDTH, Floats, Picture, photograph
 from support.rendering import BEST, MAX_PIXELS, decoded_size, derive, planned, psnr, shift
@@ -908,17 +908,19 @@ def test_levels_look_alike_whoever_scales_them(
     made = []
     for can in (True, False):
         monkeypatch.setattr(raster, "CAN_SCALE", can and CAN_SCALE)
-        work = Work(
+        operations = PixelOperations(
             box=Box(21, 34, 701, 503),
             size=Dimensions(250, 180),
-            turn=Turn("!" in rotation, round(float(rotation.strip("!"))) // 90),
+            turn=Orientation("!" in rotation, round(float(rotation.strip("!"))) // 90),
             degrees=12.5 if rotation == "12.5" else 0,
             quality=parse_quality(quality),
             format=parse_format(format_),
             profile=ProfileAction.KEEP if quality == "default" else ProfileAction.CONVERT,
             shrink=2,
         )
-        image = raster.encoded(raster.pixels_of_tiles(tiles, header, work), header, work, BEST)
+        image = raster.encoded(
+            raster.pixels_of_tiles(tiles, header, operations), header, operations, BEST
+        )
         made.append(Image.open(io.BytesIO(image)))
     assert made[0].size == made[1].size
     assert made[0].mode == made[1].mode

@@ -13,7 +13,7 @@ from iiif_server.iiif.rotation import Rotation, parse_rotation
 from iiif_server.plan.build_plan import cuts_losslessly, first_reduced, part_of
 from iiif_server.plan.grid import Grid, Part
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
-from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Turn
+from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import (
     MOST_PIXELS_CUT,
@@ -24,9 +24,9 @@ from iiif_server.plan.render_plan import (
     is_plain_jpeg,
     level_answers,
     levels_for,
-    plan_work,
+    operations_on_level,
+    plan_operations,
     spare_pixels,
-    work_on_level,
 )
 
 STORED = Dimensions(4000, 3000)
@@ -170,21 +170,21 @@ def test_work_on_a_level_is_work_on_upright_pixels() -> None:
     asked = replace(
         of((100, 200, 400, 800), (50, 100)), rotation=parse_rotation("90"), format=Format.PNG
     )
-    work = work_on_level(header, asked, 8)
-    assert work.box == Box(100, 200, 400, 800)
-    assert work.size == Dimensions(50, 100)
-    assert work.turn == Turn(False, 1)
-    assert work.shrink == 8
-    assert work.format is Format.PNG
+    operations = operations_on_level(header, asked, 8)
+    assert operations.box == Box(100, 200, 400, 800)
+    assert operations.size == Dimensions(50, 100)
+    assert operations.turn == Orientation(False, 1)
+    assert operations.shrink == 8
+    assert operations.format is Format.PNG
     # whereas the stored pixels lie on their side
-    assert plan_work(header, asked).size == Dimensions(100, 50)
+    assert plan_operations(header, asked).size == Dimensions(100, 50)
 
 
 def test_work_on_a_level_rotates_and_colours_as_asked() -> None:
     asked = replace(RENDITION, rotation=parse_rotation("!22.5"), quality=Quality.BITONAL)
-    work = work_on_level(PNG, asked, 4)
-    assert (work.turn, work.degrees) == (Turn(True, 0), 22.5)
-    assert work.quality is Quality.BITONAL
+    operations = operations_on_level(PNG, asked, 4)
+    assert (operations.turn, operations.degrees) == (Orientation(True, 0), 22.5)
+    assert operations.quality is Quality.BITONAL
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_work_on_a_level_rotates_and_colours_as_asked() -> None:
 def test_profile_of_a_level_is_that_of_its_tiles(
     header: ImageHeader, format_: Format, action: ProfileAction
 ) -> None:
-    assert work_on_level(header, replace(RENDITION, format=format_), 2).profile is action
+    assert operations_on_level(header, replace(RENDITION, format=format_), 2).profile is action
 
 
 # --- what may be a tile -----------------------------------------------------------------------
@@ -231,9 +231,9 @@ def test_anything_else_is_no_tile(asked: Rendition) -> None:
 @pytest.mark.parametrize("header", [JPEG, PNG])
 def test_a_tile_is_taken_as_it_is(header: ImageHeader, *, lossless: bool) -> None:
     for asked in (of((512, 512, 512, 512), (512, 512)), of((0, 0, 4000, 3000), (500, 375))):
-        work = plan_work(header, asked)
-        assert choose_engine(header, work, lossless=lossless, tile=True) is Engine.TILE
-        assert choose_engine(header, work, lossless=lossless, tile=False) is not Engine.TILE
+        operations = plan_operations(header, asked)
+        assert choose_engine(header, operations, lossless=lossless, tile=True) is Engine.TILE
+        assert choose_engine(header, operations, lossless=lossless, tile=False) is not Engine.TILE
 
 
 # --- parts ------------------------------------------------------------------------------------

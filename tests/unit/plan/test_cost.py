@@ -14,9 +14,9 @@ from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.grid import Grid, Part
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
 from iiif_server.plan.local_file import FileVersion, LocalFile
-from iiif_server.plan.orientation import UPRIGHT, Turn
+from iiif_server.plan.orientation import UPRIGHT, Orientation
 from iiif_server.plan.original_format import OriginalFormat
-from iiif_server.plan.render_plan import Engine, Level, ProfileAction, RenderPlan, Work
+from iiif_server.plan.render_plan import Engine, Level, PixelOperations, ProfileAction, RenderPlan
 
 MB = 1_000_000
 STORED = Dimensions(12_000, 9_000)
@@ -46,9 +46,9 @@ def plan(
     box: Box = TILE,
     size: Dimensions | None = None,
     engine: Engine = Engine.RASTER,
-    **work: object,
+    **operations: object,
 ) -> RenderPlan:
-    done = Work(
+    done = PixelOperations(
         box=box,
         size=size or box.dimensions,
         turn=UPRIGHT,
@@ -58,7 +58,7 @@ def plan(
         profile=ProfileAction.DROP,
         shrink=1,
     )
-    done = replace(done, **work)  # type: ignore[arg-type]
+    done = replace(done, **operations)  # type: ignore[arg-type]
     return RenderPlan(FILE, header, engine, done, EncodingOptions(), None)
 
 
@@ -73,14 +73,14 @@ def megabytes(planned: RenderPlan) -> float:
         (plan(), 20, 100),
         (plan(PNG), 20, 100),
         (plan(engine=Engine.JPEGTRAN), 324, 450),
-        (plan(box=WHOLE, engine=Engine.JPEGTRAN, turn=Turn(False, 1)), 720, 900),
+        (plan(box=WHOLE, engine=Engine.JPEGTRAN, turn=Orientation(False, 1)), 720, 900),
         (plan(PROGRESSIVE), 324, 500),
         (plan(PROGRESSIVE, WHOLE, Dimensions(400, 300), shrink=8), 324, 450),
         (plan(INTERLACED), 324, 500),
         (plan(JP2), 2_000, 3_500),
         (plan(JP2, shrink=8), 324, 450),  # the file itself, whatever is decoded of it
         (plan(PNG, WHOLE), 60, 300),
-        (plan(PNG, WHOLE, turn=Turn(False, 1)), 400, 700),
+        (plan(PNG, WHOLE, turn=Orientation(False, 1)), 400, 700),
         (
             replace(plan(PNG, WHOLE), encoding=EncodingOptions(jpeg_progressive=True)),
             690,
@@ -104,7 +104,7 @@ def test_memory_is_that_of_the_decoder_the_work_and_the_encoder(
         (plan(INTERLACED), plan(PNG)),
         (plan(replace(PNG, pixel_bytes=6)), plan(PNG)),
         (plan(PNG, WHOLE, degrees=33.0), plan(PNG, WHOLE)),
-        (plan(PNG, WHOLE, turn=Turn(False, 2)), plan(PNG, WHOLE)),
+        (plan(PNG, WHOLE, turn=Orientation(False, 2)), plan(PNG, WHOLE)),
         (plan(box=TILE, size=Dimensions(20_000, 20_000)), plan()),
         (
             plan(
@@ -131,17 +131,19 @@ def test_what_takes_more_is_said_to(more: RenderPlan, less: RenderPlan) -> None:
 
 
 def test_a_level_takes_what_the_tiles_under_the_box_do() -> None:
-    level = Level(Path("part"), Grid(STORED, square(512)), plan(box=WHOLE, shrink=8).work)
+    level = Level(Path("part"), Grid(STORED, square(512)), plan(box=WHOLE, shrink=8).operations)
     on_level = replace(plan(PROGRESSIVE, WHOLE, Dimensions(750, 562)), level=level)
     assert megabytes(on_level) < 1100
-    small = replace(level, work=plan(box=WHOLE, size=Dimensions(750, 562), shrink=8).work)
+    small = replace(
+        level, operations=plan(box=WHOLE, size=Dimensions(750, 562), shrink=8).operations
+    )
     assert megabytes(replace(on_level, level=small)) < 100
 
 
 def test_what_is_made_larger_of_a_level_is_there_more_than_once() -> None:
-    turned = Turn(mirror=True, quarters=1)
-    work = plan(box=Box(0, 0, 40, 40), size=square(1990), turn=turned).work
-    level = Level(Path("part"), Grid(STORED, square(512)), work)
+    turned = Orientation(mirror=True, quarters=1)
+    operations = plan(box=Box(0, 0, 40, 40), size=square(1990), turn=turned).operations
+    level = Level(Path("part"), Grid(STORED, square(512)), operations)
     assert 48 < megabytes(replace(plan(), level=level)) < 100, "48 MB are taken"
 
 
@@ -159,7 +161,7 @@ def test_effort_is_that_of_decoding_down_to_the_region_and_of_encoding() -> None
         (JPEG, Part.DETAIL, False, 20, 300),
         (JPEG, Part.REDUCED, True, 20, 150),
         (PROGRESSIVE, Part.REDUCED, True, 324, 500),
-        (replace(JPEG, orientation=Turn(False, 1)), Part.DETAIL, True, 400, 800),
+        (replace(JPEG, orientation=Orientation(False, 1)), Part.DETAIL, True, 400, 800),
         (PNG, Part.DETAIL, True, 100, 400),
     ],
 )

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import pytest
 
 from iiif_server.iiif.geometry import Box, Dimensions
-from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Turn
+from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
 
 Pixels = npt.NDArray[Any]
 
-TURNS = [Turn(mirror, quarters) for mirror in (False, True) for quarters in range(4)]
+TURNS = [Orientation(mirror, quarters) for mirror in (False, True) for quarters in range(4)]
 WIDTH, HEIGHT = 4, 3
 STORED: Pixels = np.arange(WIDTH * HEIGHT).reshape(HEIGHT, WIDTH)
 
@@ -31,7 +31,7 @@ EXIF: dict[int, Callable[[Pixels], Pixels]] = {
 }
 
 
-def turned(pixels: Pixels, turn: Turn) -> Pixels:
+def turned(pixels: Pixels, turn: Orientation) -> Pixels:
     """Mirrored by the vertical axis, then turned clockwise."""
     mirrored = np.fliplr(pixels) if turn.mirror else pixels
     return np.rot90(mirrored, -turn.quarters)
@@ -56,19 +56,19 @@ def test_the_exif_orientations_are_all_there_is() -> None:
 
 
 def test_nothing_has_to_be_done_to_an_upright_image() -> None:
-    assert Turn() == UPRIGHT
+    assert Orientation() == UPRIGHT
     assert np.array_equal(turned(STORED, UPRIGHT), STORED)
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_a_turn_gives_these_dimensions(turn: Turn) -> None:
+def test_a_turn_gives_these_dimensions(turn: Orientation) -> None:
     result = dimensions(turned(STORED, turn))
     assert turn.apply(Dimensions(WIDTH, HEIGHT)) == result
     assert turn.transposes is (result == Dimensions(HEIGHT, WIDTH))
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_a_turn_reads_the_source_in_this_direction(turn: Turn) -> None:
+def test_a_turn_reads_the_source_in_this_direction(turn: Orientation) -> None:
     rows, columns = np.indices((HEIGHT, WIDTH))
     along = 0 if turn.transposes else 1  # where the source's columns lie after the turn
     assert turn.reverses_x is bool((np.diff(turned(columns, turn), axis=along) < 0).all())
@@ -76,18 +76,18 @@ def test_a_turn_reads_the_source_in_this_direction(turn: Turn) -> None:
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_a_turn_and_its_inverse_change_nothing(turn: Turn) -> None:
+def test_a_turn_and_its_inverse_change_nothing(turn: Orientation) -> None:
     assert np.array_equal(turned(turned(STORED, turn), turn.inverse), STORED)
 
 
 @pytest.mark.parametrize(("first", "second"), list(product(TURNS, TURNS)))
-def test_two_turns_are_one(first: Turn, second: Turn) -> None:
+def test_two_turns_are_one(first: Orientation, second: Orientation) -> None:
     both = turned(turned(STORED, first), second)
     assert np.array_equal(both, turned(STORED, first.then(second)))
 
 
 @pytest.mark.parametrize("turn", TURNS)
-def test_a_box_is_carried_to_where_its_pixels_are(turn: Turn) -> None:
+def test_a_box_is_carried_to_where_its_pixels_are(turn: Orientation) -> None:
     boxes = [
         Box(x, y, width, height)
         for x, y in product(range(WIDTH), range(HEIGHT))

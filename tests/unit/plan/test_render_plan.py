@@ -11,16 +11,16 @@ from iiif_server.iiif.quality import Quality
 from iiif_server.iiif.request import Rendition
 from iiif_server.iiif.rotation import Rotation, parse_rotation
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
-from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Turn
+from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import (
     MOST_PROFILE_BYTES,
     Engine,
+    PixelOperations,
     ProfileAction,
-    Work,
     choose_engine,
     choose_shrink,
-    plan_work,
+    plan_operations,
 )
 
 STORED = Dimensions(1000, 600)
@@ -40,7 +40,7 @@ JPEG = ImageHeader(
 )
 TIFF = replace(JPEG, format=OriginalFormat.TIFF, max_shrink=1, jpeg=None)
 RENDITION = Rendition(WHOLE, STORED, NO_ROTATION, Quality.DEFAULT, Format.JPG)
-AS_IT_IS = Work(
+AS_IT_IS = PixelOperations(
     box=WHOLE,
     size=STORED,
     turn=UPRIGHT,
@@ -58,7 +58,7 @@ def with_facts(
     return replace(JPEG, jpeg=JpegFacts(plain=plain, mcu=mcu, complete=complete))
 
 
-def tile(x: int, y: int, width: int, height: int) -> Work:
+def tile(x: int, y: int, width: int, height: int) -> PixelOperations:
     box = Box(x, y, width, height)
     return replace(AS_IT_IS, box=box, size=box.dimensions)
 
@@ -75,11 +75,11 @@ def test_an_upright_original_is_worked_on_as_the_request_says() -> None:
         quality=Quality.GRAY,
         format=Format.PNG,
     )
-    work = plan_work(TIFF, rendition)
-    assert work == Work(
+    operations = plan_operations(TIFF, rendition)
+    assert operations == PixelOperations(
         box=Box(100, 200, 300, 400),
         size=Dimensions(30, 40),
-        turn=Turn(True, 1),
+        turn=Orientation(True, 1),
         degrees=0.0,
         quality=Quality.GRAY,
         format=Format.PNG,
@@ -91,19 +91,19 @@ def test_an_upright_original_is_worked_on_as_the_request_says() -> None:
 @pytest.mark.parametrize(
     ("rotation", "turn", "degrees"),
     [
-        ("0", Turn(False, 0), 0.0),
-        ("180", Turn(False, 2), 0.0),
-        ("!0", Turn(True, 0), 0.0),
-        ("!270", Turn(True, 3), 0.0),
-        ("22.5", Turn(False, 0), 22.5),
-        ("!345", Turn(True, 0), 345.0),
+        ("0", Orientation(False, 0), 0.0),
+        ("180", Orientation(False, 2), 0.0),
+        ("!0", Orientation(True, 0), 0.0),
+        ("!270", Orientation(True, 3), 0.0),
+        ("22.5", Orientation(False, 0), 22.5),
+        ("!345", Orientation(True, 0), 345.0),
     ],
 )
 def test_right_angles_are_turns_and_others_are_rotations(
-    rotation: str, turn: Turn, degrees: float
+    rotation: str, turn: Orientation, degrees: float
 ) -> None:
-    work = plan_work(JPEG, replace(RENDITION, rotation=parse_rotation(rotation)))
-    assert (work.turn, work.degrees) == (turn, degrees)
+    operations = plan_operations(JPEG, replace(RENDITION, rotation=parse_rotation(rotation)))
+    assert (operations.turn, operations.degrees) == (turn, degrees)
 
 
 @pytest.mark.parametrize(
@@ -125,32 +125,32 @@ def test_a_region_of_the_upright_image_is_cut_from_the_stored_pixels(
 ) -> None:
     header = replace(JPEG, orientation=FROM_EXIF[orientation])
     rendition = replace(RENDITION, region=Box(0, 0, 10, 20), size=Dimensions(5, 10))
-    work = plan_work(header, rendition)
-    assert work.box == box
-    assert work.size == (Dimensions(5, 10) if orientation < 5 else Dimensions(10, 5))
-    assert work.turn == FROM_EXIF[orientation]
+    operations = plan_operations(header, rendition)
+    assert operations.box == box
+    assert operations.size == (Dimensions(5, 10) if orientation < 5 else Dimensions(10, 5))
+    assert operations.turn == FROM_EXIF[orientation]
 
 
 @pytest.mark.parametrize(
     ("orientation", "rotation", "turn"),
     [
-        (6, "90", Turn(False, 2)),
+        (6, "90", Orientation(False, 2)),
         (6, "270", UPRIGHT),
         (8, "90", UPRIGHT),
         (3, "180", UPRIGHT),
         (2, "!0", UPRIGHT),
-        (6, "!0", Turn(True, 3)),
+        (6, "!0", Orientation(True, 3)),
     ],
 )
 def test_the_requested_turn_follows_the_orientation(
-    orientation: int, rotation: str, turn: Turn
+    orientation: int, rotation: str, turn: Orientation
 ) -> None:
     header = replace(JPEG, orientation=FROM_EXIF[orientation])
     region = Box(0, 0, header.dimensions.width, header.dimensions.height)
     rendition = replace(
         RENDITION, region=region, size=region.dimensions, rotation=parse_rotation(rotation)
     )
-    assert plan_work(header, rendition).turn == turn
+    assert plan_operations(header, rendition).turn == turn
 
 
 # --- profiles ---------------------------------------------------------------------------------
@@ -178,14 +178,14 @@ PROFILED = replace(JPEG, profile=Profile.OTHER, profile_bytes=500)
 def test_a_profile_goes_with_the_pixels_or_is_applied_to_them(
     header: ImageHeader, rendition: Rendition, action: ProfileAction
 ) -> None:
-    assert plan_work(header, rendition).profile is action
+    assert plan_operations(header, rendition).profile is action
 
 
 # --- engines ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("header", "work", "engine"),
+    ("header", "operations", "engine"),
     [
         # all that is asked for is the file itself
         (JPEG, AS_IT_IS, Engine.ORIGINAL),
@@ -219,9 +219,9 @@ def test_a_profile_goes_with_the_pixels_or_is_applied_to_them(
     ],
 )
 def test_the_engine_does_least_to_the_originals_data(
-    header: ImageHeader, work: Work, engine: Engine
+    header: ImageHeader, operations: PixelOperations, engine: Engine
 ) -> None:
-    assert choose_engine(header, work, lossless=True) is engine
+    assert choose_engine(header, operations, lossless=True) is engine
 
 
 @pytest.mark.parametrize(
@@ -230,40 +230,42 @@ def test_the_engine_does_least_to_the_originals_data(
         # whole MCUs turn any way
         *((turn, 512, 512, Engine.JPEGTRAN) for turn in FROM_EXIF.values()),
         # a partial last column can stay last, not become first
-        (Turn(True, 0), 488, 512, Engine.RASTER),
-        (Turn(False, 2), 488, 512, Engine.RASTER),
-        (Turn(False, 3), 488, 512, Engine.RASTER),
-        (Turn(True, 1), 488, 512, Engine.RASTER),
-        (Turn(True, 2), 488, 512, Engine.JPEGTRAN),
-        (Turn(False, 1), 488, 512, Engine.JPEGTRAN),
-        (Turn(True, 3), 488, 512, Engine.JPEGTRAN),
+        (Orientation(True, 0), 488, 512, Engine.RASTER),
+        (Orientation(False, 2), 488, 512, Engine.RASTER),
+        (Orientation(False, 3), 488, 512, Engine.RASTER),
+        (Orientation(True, 1), 488, 512, Engine.RASTER),
+        (Orientation(True, 2), 488, 512, Engine.JPEGTRAN),
+        (Orientation(False, 1), 488, 512, Engine.JPEGTRAN),
+        (Orientation(True, 3), 488, 512, Engine.JPEGTRAN),
         # nor a partial last row
-        (Turn(True, 2), 512, 500, Engine.RASTER),
-        (Turn(False, 2), 512, 500, Engine.RASTER),
-        (Turn(False, 1), 512, 500, Engine.RASTER),
-        (Turn(True, 1), 512, 500, Engine.RASTER),
-        (Turn(True, 0), 512, 500, Engine.JPEGTRAN),
-        (Turn(False, 3), 512, 500, Engine.JPEGTRAN),
-        (Turn(True, 3), 512, 500, Engine.JPEGTRAN),
+        (Orientation(True, 2), 512, 500, Engine.RASTER),
+        (Orientation(False, 2), 512, 500, Engine.RASTER),
+        (Orientation(False, 1), 512, 500, Engine.RASTER),
+        (Orientation(True, 1), 512, 500, Engine.RASTER),
+        (Orientation(True, 0), 512, 500, Engine.JPEGTRAN),
+        (Orientation(False, 3), 512, 500, Engine.JPEGTRAN),
+        (Orientation(True, 3), 512, 500, Engine.JPEGTRAN),
     ],
 )
 def test_a_side_that_is_reversed_consists_of_whole_mcus(
-    turn: Turn, width: int, height: int, engine: Engine
+    turn: Orientation, width: int, height: int, engine: Engine
 ) -> None:
-    work = replace(tile(0, 0, width, height), turn=turn)
-    assert choose_engine(JPEG, work, lossless=True) is engine
+    operations = replace(tile(0, 0, width, height), turn=turn)
+    assert choose_engine(JPEG, operations, lossless=True) is engine
 
 
 @pytest.mark.parametrize(
-    ("work", "engine"),
+    ("operations", "engine"),
     [
         (AS_IT_IS, Engine.ORIGINAL),
         (tile(0, 0, 512, 512), Engine.RASTER),
         (replace(AS_IT_IS, quality=Quality.GRAY), Engine.RASTER),
     ],
 )
-def test_without_the_lossless_engine_pixels_are_made(work: Work, engine: Engine) -> None:
-    assert choose_engine(JPEG, work, lossless=False) is engine
+def test_without_the_lossless_engine_pixels_are_made(
+    operations: PixelOperations, engine: Engine
+) -> None:
+    assert choose_engine(JPEG, operations, lossless=False) is engine
 
 
 @pytest.mark.parametrize(
@@ -279,9 +281,9 @@ def test_an_original_that_calls_for_a_turn_is_not_handed_out_as_it_is(
     rendition = replace(
         RENDITION, region=region, size=region.dimensions, rotation=parse_rotation(rotation)
     )
-    work = plan_work(header, rendition)
-    assert choose_engine(header, work, lossless=True) is Engine.JPEGTRAN
-    assert choose_engine(header, work, lossless=False) is Engine.RASTER
+    operations = plan_operations(header, rendition)
+    assert choose_engine(header, operations, lossless=True) is Engine.JPEGTRAN
+    assert choose_engine(header, operations, lossless=False) is Engine.RASTER
 
 
 # --- reducing while decoding ------------------------------------------------------------------
@@ -324,5 +326,5 @@ def test_decoding_reduces_by_the_largest_power_of_two_that_does_no_harm(
 
 
 def test_a_plan_says_how_far_to_reduce() -> None:
-    assert plan_work(JPEG, replace(RENDITION, size=Dimensions(250, 150))).shrink == 2
-    assert plan_work(TIFF, replace(RENDITION, size=Dimensions(250, 150))).shrink == 1
+    assert plan_operations(JPEG, replace(RENDITION, size=Dimensions(250, 150))).shrink == 2
+    assert plan_operations(TIFF, replace(RENDITION, size=Dimensions(250, 150))).shrink == 1
