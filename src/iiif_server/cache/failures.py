@@ -1,13 +1,13 @@
 """Failures remembered for some seconds, so that what just failed is not tried again at once."""
 
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from iiif_server.cache.lru import Lru
 from iiif_server.errors import IiifServerError
 
-Key = TypeVar("Key")
+Key = TypeVar("Key", bound=Hashable)
 
 _REMEMBERED = 1024
 
@@ -18,7 +18,7 @@ class RecentFailures(Generic[Key]):
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
-        self._failures: OrderedDict[Key, tuple[float, IiifServerError]] = OrderedDict()
+        self._failures: Lru[Key, tuple[float, IiifServerError]] = Lru(_REMEMBERED)
 
     def __repr__(self) -> str:
         return f"<RecentFailures {len(self._failures)}>"
@@ -26,19 +26,14 @@ class RecentFailures(Generic[Key]):
     def remember(self, key: Key, error: IiifServerError, seconds: float | None = None) -> None:
         """Keep the failure of a key, for as long as failures are kept or for so many seconds."""
         until = self._clock() + (self._seconds if seconds is None else seconds)
-        self._failures[key] = (until, error)
-        self._failures.move_to_end(key)
-        while len(self._failures) > _REMEMBERED:
-            self._failures.popitem(last=False)
+        self._failures.put(key, (until, error))
 
     def raise_recent(self, key: Key) -> None:
         """Raise the failure of a key anew, if it is recent."""
-        until, error = self._failures.get(key, (0.0, None))
-        if error is None:
-            return
-        if self._clock() < until:
+        until, error = self._failures.get(key) or (0.0, None)
+        if error is not None and self._clock() < until:
             raise type(error)(*error.args)
-        del self._failures[key]
+        self._failures.remove(key)
 
 
 class Repetitions(Generic[Key]):
@@ -47,7 +42,7 @@ class Repetitions(Generic[Key]):
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
         self._clock = clock
-        self._times: OrderedDict[Key, list[float]] = OrderedDict()
+        self._times: Lru[Key, list[float]] = Lru(_REMEMBERED)
 
     def __repr__(self) -> str:
         return f"<Repetitions of {len(self._times)}>"
@@ -55,12 +50,10 @@ class Repetitions(Generic[Key]):
     def count(self, key: Key) -> int:
         """How often it was done."""
         since = self._clock() - self._seconds
-        return sum(time > since for time in self._times.get(key, ()))
+        return sum(time > since for time in self._times.get(key) or ())
 
     def add(self, key: Key) -> None:
         """It was done again."""
         since = self._clock() - self._seconds
-        times = [time for time in self._times.pop(key, ()) if time > since]
-        self._times[key] = [*times, self._clock()]
-        while len(self._times) > _REMEMBERED:
-            self._times.popitem(last=False)
+        times = [time for time in self._times.get(key) or () if time > since]
+        self._times.put(key, [*times, self._clock()])

@@ -3,12 +3,12 @@
 All that they need is imported here: a worker imports this module before it enters its sandbox.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from iiif_server.cache.lru import Lru
 from iiif_server.codecs import jpegtran, libturbojpeg, raster
 from iiif_server.codecs.open_originals import OpenOriginal, OpenOriginals
 from iiif_server.codecs.probe import probe_file
@@ -37,18 +37,18 @@ class _Process:
     """What this process keeps between jobs."""
 
     originals: OpenOriginals
-    parts: OrderedDict[Path, OpenPart] = field(default_factory=OrderedDict)
+    parts: Lru[Path, OpenPart] = field(
+        default_factory=lambda: Lru(_PARTS_OPEN, on_remove=OpenPart.close)
+    )
     """The parts of pyramids used last."""
 
     def part(self, path: Path) -> OpenPart:
         """The part at a path, open; a path never names another part. Raises OSError."""
-        part = self.parts.pop(path, None)
-        if part is not None and part.gone:  # purged, and perhaps made again
-            part.close()
-            part = None
-        self.parts[path] = part = part or OpenPart(path)
-        while len(self.parts) > _PARTS_OPEN:
-            self.parts.popitem(last=False)[1].close()
+        part = self.parts.get(path)
+        if part is None or part.gone:  # purged, and perhaps made again
+            self.parts.remove(path)
+            part = OpenPart(path)
+            self.parts.put(path, part)
         return part
 
 

@@ -3,10 +3,10 @@
 import contextlib
 import mmap
 import os
-from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
+from iiif_server.cache.lru import Lru
 from iiif_server.plan.local_file import LocalFile, replaced
 
 
@@ -62,11 +62,10 @@ class OpenOriginals:
     """The `capacity` originals used last, kept open."""
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = max(1, capacity)
-        self._open: OrderedDict[Path, OpenOriginal] = OrderedDict()
+        self._open: Lru[Path, OpenOriginal] = Lru(max(1, capacity), on_remove=OpenOriginal.close)
 
     def __repr__(self) -> str:
-        return f"<OpenOriginals {len(self._open)} of {self._capacity}>"
+        return f"<OpenOriginals {self._open}>"
 
     def get(self, file: LocalFile, descriptor: int | None = None) -> OpenOriginal:
         """The file, open; OriginalChangedError if another version is there by now.
@@ -74,13 +73,9 @@ class OpenOriginals:
         With the descriptor that the server has opened for this job, if it is given; the path is not
         looked at then, and may be out of this process's reach.
         """
-        original = self._open.pop(file.path, None)
-        if original is not None and (original.file != file or original.changed):
-            original.close()
-            original = None
-        if original is None:
+        original = self._open.get(file.path)
+        if original is None or original.file != file or original.changed:
+            self._open.remove(file.path)
             original = OpenOriginal(file, descriptor)
-        self._open[file.path] = original
-        while len(self._open) > self._capacity:
-            self._open.popitem(last=False)[1].close()
+            self._open.put(file.path, original)
         return original

@@ -15,7 +15,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from iiif_server.cache.response_cache import MemoryCache
+from iiif_server.cache.lru import Lru
 from iiif_server.errors import IiifServerError, StorageTimedOutError
 from iiif_server.iiif.formats import FACTS, Format
 from iiif_server.images.originals import Original
@@ -48,6 +48,8 @@ _OVERHEAD = 2000
 """Bytes that an answer takes besides its body, its header fields and its key."""
 _FIELD_OVERHEAD = 150
 _NAME_OVERHEAD = 8
+_LARGEST_SHARE = 16
+"""One answer takes at most this part of the response cache: 1/16."""
 _SECONDS = 60.0
 """How long an answer stays in memory; whether its original is as it was is looked at besides."""
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
@@ -92,12 +94,12 @@ class Answer:
         return len(self.body) + fields + key + name + _OVERHEAD
 
 
-Answers = MemoryCache[Target, Answer]
+Answers = Lru[Target, Answer]
 
 
 def open_answers(max_bytes: int) -> Answers:
     """The response cache."""
-    return MemoryCache(max_bytes, _SECONDS)
+    return Lru(max_bytes, largest=max_bytes // _LARGEST_SHARE, seconds=_SECONDS)
 
 
 class AtHand:

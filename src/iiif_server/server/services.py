@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import Request
 
-from iiif_server.cache.response_cache import MemoryCache
+from iiif_server.cache.lru import Lru
 from iiif_server.cache.store import Store
 from iiif_server.errors import SignatureRefusedError
 from iiif_server.iiif.formats import Format
@@ -59,7 +59,7 @@ class Services:
     derivatives: Derivatives
     pyramids: Pyramids
     known: KnownImages
-    answers: MemoryCache[Any, Any]
+    answers: Lru[Any, Any]
     """Ready answers by all of a request that they depend on; see routes/hot.py."""
     store: Store
     fetcher: Fetcher

@@ -5,7 +5,6 @@ import errno
 import stat
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from iiif_server.cache.failures import RecentFailures
+from iiif_server.cache.lru import Lru
 from iiif_server.cache.pending_files import locked
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.threads import LONG
@@ -91,7 +91,7 @@ class KeptOriginals:
         self._threads = surroundings.threads
         self._flights: SingleFlight[str, None] = SingleFlight()
         self._lock = threading.Lock()
-        self._verified: OrderedDict[str, _Verified] = OrderedDict()
+        self._verified: Lru[str, _Verified] = Lru(_VERIFIED)
         self._refreshes: dict[str, _Refresh] = {}
         self._failures: RecentFailures[str] = RecentFailures(self._fetcher.options.failure_ttl)
 
@@ -249,13 +249,13 @@ class KeptOriginals:
 
     def _is_of(self, name: str, version: FileVersion) -> bool:
         """Whether the file found by a name is kept for it, not for one that differs in case."""
-        verified = self._verified.get(name)
+        verified = self._last_verified(name)
         return (verified and verified.version) == version or is_entry(self._folder, name)
 
     def _judge(self, name: str, opened: OpenedFile) -> "_Kept":
         """What is to be done about a kept file before it is served."""
         file, refresh_after = opened.file, self._fetcher.options.refresh_after
-        verified = self._verified.get(name)
+        verified = self._last_verified(name)
         doubtful = verified is None or verified.version != file.version
         known = self._read_record(name) if doubtful or refresh_after is not None else None
         if verified is not None and not doubtful:
@@ -314,12 +314,13 @@ class KeptOriginals:
         ):
             self._remember_verified(name, _Verified(version, provenance.checksum))
 
+    def _last_verified(self, name: str) -> "_Verified | None":
+        with self._lock:
+            return self._verified.get(name)
+
     def _remember_verified(self, name: str, verified: "_Verified") -> None:
         with self._lock:
-            self._verified.pop(name, None)
-            self._verified[name] = verified
-            while len(self._verified) > _VERIFIED:
-                self._verified.popitem(last=False)
+            self._verified.put(name, verified)
 
     async def _on_disk(
         self,

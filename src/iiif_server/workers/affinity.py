@@ -1,8 +1,9 @@
 """Which waiting job goes to which idle worker. Pure."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from iiif_server.cache.lru import Lru
 
 LOOK_AHEAD = 16
 """How many waiting jobs are considered for a worker that has their original open."""
@@ -10,28 +11,8 @@ MOST_OVERTAKEN = 8
 """How often a job lets a better-suited one pass."""
 
 
-class Memory:
-    """What a worker is predicted to hold open: the least recently used goes first."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._held: OrderedDict[str, None] = OrderedDict()
-
-    def __repr__(self) -> str:
-        return f"<Memory {list(self._held)}>"
-
-    def __contains__(self, subject: object) -> bool:
-        return subject in self._held
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def remember(self, subject: str) -> None:
-        """Take note that the worker has just used this."""
-        self._held[subject] = None
-        self._held.move_to_end(subject)
-        while len(self._held) > self._capacity:
-            self._held.popitem(last=False)
+Memory = Lru[str, None]
+"""The originals that a worker is predicted to hold open."""
 
 
 @dataclass(frozen=True, slots=True)

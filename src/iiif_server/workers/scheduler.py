@@ -315,5 +315,5 @@ class Scheduler:
         job.tries += 1
         worker.job, worker.deadline = job, now + job.timeout
         if job.subject is not None:
-            worker.memory.remember(job.subject)
+            worker.memory.put(job.subject, None)
         self._actions.append(SendJob(worker.number, job))

@@ -8,7 +8,7 @@ from iiif_server.workers.affinity import LOOK_AHEAD, MOST_OVERTAKEN, Memory, Wai
 def holding(*subjects: str, capacity: int = 8) -> Memory:
     memory = Memory(capacity)
     for subject in subjects:
-        memory.remember(subject)
+        memory.put(subject, None)
     return memory
 
 
@@ -58,25 +58,3 @@ def test_a_job_is_overtaken_only_so_often(overtaken: int, chosen: tuple[int, int
 def test_a_job_overtaken_often_enough_still_goes_where_its_original_is_open() -> None:
     jobs = [Waiting("a", MOST_OVERTAKEN), Waiting("b")]
     assert choose(jobs, [holding("b"), holding(), holding("a", "x", "y")]) == (0, 2)
-
-
-def test_a_memory_forgets_the_least_recently_used() -> None:
-    memory = holding("a", "b", capacity=2)
-    memory.remember("a")
-    memory.remember("c")
-    assert "a" in memory
-    assert "c" in memory
-    assert "b" not in memory
-    assert len(memory) == 2
-
-
-def test_a_memory_counts_a_subject_once() -> None:
-    assert len(holding("a", "a", "a")) == 1
-
-
-def test_a_memory_without_capacity_holds_nothing() -> None:
-    assert len(holding("a", capacity=0)) == 0
-
-
-def test_what_a_memory_holds_shows() -> None:
-    assert repr(holding("a", "b")) == "<Memory ['a', 'b']>"

@@ -1,8 +1,8 @@
-"""The memory cache: bounded by bytes, least recently used out first, with a time to live."""
+"""The LRU cache: bounded by entries or bytes, with a time to live."""
 
 import pytest
 
-from iiif_server.cache.response_cache import MemoryCache
+from iiif_server.cache.lru import Lru
 
 KB = 1000
 
@@ -17,8 +17,8 @@ class Clock:
         return self.now
 
 
-def cache_of(max_bytes: int = 100 * KB, clock: Clock | None = None) -> MemoryCache[str, str]:
-    return MemoryCache(max_bytes, 5.0, clock or Clock())
+def cache_of(max_bytes: int = 100 * KB, clock: Clock | None = None) -> Lru[str, str]:
+    return Lru(max_bytes, largest=max_bytes // 16, seconds=5.0, clock=clock or Clock())
 
 
 def test_what_was_put_is_found() -> None:
@@ -131,15 +131,6 @@ def test_an_entry_that_is_put_again_lives_anew() -> None:
     assert cache.get("a") == "2"
 
 
-def test_what_is_no_longer_valid_is_removed_and_counts_as_a_miss() -> None:
-    cache = cache_of()
-    cache.put("a", "1", KB)
-    assert cache.get("a", "1".__eq__) == "1"
-    assert cache.get("a", "2".__eq__) is None
-    assert (len(cache), cache.stats.size) == (0, 0)
-    assert (cache.stats.hits, cache.stats.misses) == (1, 1)
-
-
 def test_what_is_removed_is_gone() -> None:
     cache = cache_of()
     for key in "abc":
@@ -151,3 +142,90 @@ def test_what_is_removed_is_gone() -> None:
     assert (cache.stats.entries, cache.stats.size) == (0, 0)
     cache.put("a", "1", KB)
     assert cache.stats.size == KB
+
+
+# --- bounded by entries, without a time to live -----------------------------------------------
+
+
+def test_the_number_of_entries_is_bounded_if_none_has_a_weight() -> None:
+    cache: Lru[str, int] = Lru(2)
+    for number, key in enumerate("ab"):
+        cache.put(key, number)
+    assert cache.get("a") == 0
+    cache.put("c", 2)
+    assert list(cache) == ["a", "c"]
+    assert cache.values() == [0, 2]
+
+
+@pytest.mark.parametrize("capacity", [0, -1])
+def test_a_cache_without_capacity_holds_nothing(capacity: int) -> None:
+    cache: Lru[str, None] = Lru(capacity)
+    cache.put("a", None)
+    assert len(cache) == 0
+    assert "a" not in cache
+
+
+def test_a_key_counts_once_however_often_it_is_put() -> None:
+    cache: Lru[str, None] = Lru(2)
+    for _ in range(3):
+        cache.put("a", None)
+    assert len(cache) == 1
+
+
+def test_looking_whether_an_entry_is_there_is_no_use_of_it() -> None:
+    cache: Lru[str, int] = Lru(2)
+    cache.put("a", 1)
+    cache.put("b", 2)
+    assert "a" in cache
+    assert cache.values() == [1, 2]
+    cache.put("c", 3)
+    assert "a" not in cache
+    assert (cache.stats.hits, cache.stats.misses) == (0, 0)
+
+
+def test_keys_may_be_removed_while_they_are_iterated() -> None:
+    cache: Lru[str, int] = Lru(9)
+    for key in "abc":
+        cache.put(key, 0)
+    for key in cache:
+        cache.remove(key)
+    assert len(cache) == 0
+
+
+# --- what leaves the cache --------------------------------------------------------------------
+
+
+def test_each_value_that_leaves_the_cache_is_handed_on_once_whatever_the_reason() -> None:
+    gone: list[str] = []
+    clock = Clock()
+    cache: Lru[str, str] = Lru(2, largest=1, seconds=5.0, clock=clock, on_remove=gone.append)
+    cache.put("a", "evicted")
+    cache.put("b", "replaced")
+    cache.put("c", "removed")
+    cache.put("b", "expired")
+    cache.remove("c")
+    clock.now = 5.0
+    assert cache.get("b") is None
+    cache.put("d", "too heavy", 2)
+    cache.put("e", "cleared")
+    cache.clear()
+    cache.clear()
+    assert gone == ["evicted", "replaced", "removed", "expired", "too heavy", "cleared"]
+
+
+def test_a_value_that_is_put_again_has_not_left_the_cache() -> None:
+    gone: list[str] = []
+    cache: Lru[str, str] = Lru(2, on_remove=gone.append)
+    value = "open file"
+    cache.put("a", value)
+    cache.put("a", value)
+    assert gone == []
+
+
+def test_what_is_removed_is_not_found_by_whoever_is_told_of_it() -> None:
+    found: list[int] = []
+    cache: Lru[str, str] = Lru(1, on_remove=lambda value: found.append(value in cache.values()))
+    cache.put("a", "1")
+    cache.put("b", "2")
+    cache.clear()
+    assert found == [False, False]
