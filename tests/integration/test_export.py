@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from iiif_server.cli import main
 from iiif_server.codecs.probe import probe
 from iiif_server.commands import export as exporting
+from iiif_server.commands.export import files as export_files
 from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.geometry import Limits, square
 from iiif_server.iiif.identifier import parse_identifier
@@ -230,12 +231,12 @@ def silently(_: str, __: int) -> Iterator[Callable[[], None]]:
 class TestSpace:
     def test_too_little_is_found_out_before_anything_is_written(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="export fewer images at a time"):
-            exporting.check_space(tmp_path / "out", 10, 10**18)
+            export_files.check_space(tmp_path / "out", 10, 10**18)
         status = os.statvfs(tmp_path)
         if status.f_files:
             with pytest.raises(ConfigurationError, match="entries"):
-                exporting.check_space(tmp_path / "out", status.f_favail, 0)
-        exporting.check_space(tmp_path / "out", 10, 10**6)
+                export_files.check_space(tmp_path / "out", status.f_favail, 0)
+        export_files.check_space(tmp_path / "out", 10, 10**6)
 
     @pytest.mark.parametrize("name", ["a.jpg", "below/b 1.png"])
     def test_files_take_no_more_than_was_estimated_and_not_much_less(
@@ -247,8 +248,8 @@ class TestSpace:
         header = probe(original, 10**9)
         service = Service(Limits(max_area=400_000_000), (), 200, square(128))
         image = StaticImage(V3, header.dimensions, service)
-        estimated = exporting.estimate(
-            image.files(), exporting.density(header, original.stat().st_size)
+        estimated = export_files.estimate(
+            image.files(), export_files.density(header, original.stat().st_size)
         )
         assert len(list(image.files())) == len(files(target))
         assert blocks <= estimated <= 10 * blocks
@@ -258,7 +259,7 @@ class TestPage:
     async def test_it_shows_the_files_beside_it(
         self, config: Path, target: Path, tmp_path: Path
     ) -> None:
-        await exporting.export(
+        await exporting.export_images(
             load_settings(config),
             None,
             ["disk:a.jpg"],
@@ -274,7 +275,7 @@ class TestPage:
     async def test_without_the_script_all_else_is_exported(
         self, config: Path, target: Path, tmp_path: Path
     ) -> None:
-        summary = await exporting.export(
+        summary = await exporting.export_images(
             load_settings(config),
             None,
             ["disk:small.jpg"],

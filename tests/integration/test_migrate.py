@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from iiif_server.cli import main
-from iiif_server.commands.migrate import moving
+from iiif_server.commands.migrate import convert, write
 from iiif_server.settings import load_settings
 from support.apps import opened, picture, running_app
 
@@ -142,7 +142,7 @@ class TestAddresses:
         old, target = tmp_path / "old", tmp_path / "settings.toml"
         more = "max_pixels = 10000\n" if kind == "cantaloupe" else ""
         old.write_text(OTHERS[kind].format(root=tmp_path) + more)
-        moving.write(moving.migrate(old), target, force=False)
+        write(convert(old), target, force=False)
         async with running_app(load_settings(target)) as server:
             server.put("project1", "a/1.jpg", picture())
             server.put("project1", "ark:1234.jpg", picture())
@@ -166,7 +166,7 @@ class TestAddresses:
     async def test_short_addresses_have_long_ones(self, tmp_path: Path) -> None:
         old, target = tmp_path / "old", tmp_path / "settings.toml"
         old.write_text(OTHERS["nhm"].format(root=tmp_path))
-        moving.write(moving.migrate(old), target, force=False)
+        write(convert(old), target, force=False)
         async with running_app(load_settings(target)) as server:
             server.put("project1", "1.jpg", picture(1000, 800))
             thumbnail = opened(await server.get("/project1:1.jpg/full/!512,512/0/default.jpg"))
@@ -186,7 +186,7 @@ class TestAddresses:
             "[resolver]\nimpl='loris.resolver.TemplateHTTPResolver'\ntemplates='a, b'\n"
             "[[a]]\nurl='http://127.0.0.1:1/%s'\n[[b]]\nurl='https://upstream.invalid/%s'\n"
         )
-        moving.write(moving.migrate(old), target, force=False)
+        write(convert(old), target, force=False)
         settings = load_settings(target)
         assert {name: type_.source for name, type_ in settings.types.items()} == {
             "a": "web",

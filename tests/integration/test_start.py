@@ -31,8 +31,23 @@ def test_check_approves_of_a_folder_of_images(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+PROGRAM = """
+import atexit, pathlib, sys
+from iiif_server.cli import main
+
+list_ = pathlib.Path(sys.argv.pop(1))
+atexit.register(lambda: list_.write_text(chr(10).join(sys.modules)))
+main()
+"""
+"""`iiif-server` that writes the names of its modules to a file when it ends."""
+CODECS = ("pyvips", "PIL", "cffi", "_cffi_backend", "jpegtran", "numpy", "cykooz")
+
+
 def test_the_sample_is_served_with_its_viewer_and_a_tile(tmp_path: Path) -> None:
-    with running_server(tmp_path, "", arguments=["--sample"]) as server:
+    """Without a codec in the server process, as one that draws the sample or reads a tile."""
+    loaded = tmp_path / "modules"
+    program = [sys.executable, "-c", PROGRAM, str(loaded)]
+    with running_server(tmp_path, "", program=program, arguments=["--sample"]) as server:
         base = f"{server.url}/sample:atlas.jpg"
         with httpx.Client(trust_env=False, verify=TRUST, timeout=120) as client:
             information = client.get(f"{base}/info.json").json()
@@ -41,6 +56,11 @@ def test_the_sample_is_served_with_its_viewer_and_a_tile(tmp_path: Path) -> None
     assert tile.status_code == 200
     with Image.open(BytesIO(tile.content)) as picture:
         assert (picture.format, picture.size) == ("JPEG", (256, 256))
+    modules = set(loaded.read_text().split())
+    assert {"iiif_server.app", "fastapi", "uvicorn"} <= modules
+    packages = {name.partition(".")[0] for name in modules}
+    assert packages.isdisjoint(CODECS)
+    assert not [name for name in modules if name.startswith("iiif_server.codecs")]
 
 
 def test_the_examples_of_openapi_are_answered_by_a_fresh_installation(tmp_path: Path) -> None:

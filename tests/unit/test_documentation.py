@@ -6,13 +6,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from click import Context
 from pydantic import BaseModel
 
 from iiif_server import errors
 from iiif_server.app import create_app
-from iiif_server.cli import main
+from iiif_server.cli import COMMANDS, main
 from iiif_server.commands.migrate.moves import Kind
-from iiif_server.commands.settings_page import settings_page
+from iiif_server.commands.settings import settings_page
 from iiif_server.routes.presentation import COLLECTION, MANIFEST
 from iiif_server.server.problems import DESCRIPTIONS, STATUS, status_of
 from iiif_server.settings import Settings, load_settings
@@ -133,7 +134,8 @@ def test_options_of_commands_that_pages_name_exist(page: str) -> None:
     """Whatever begins with two hyphens is an option of ours."""
     known = {
         option
-        for command in main.commands.values()
+        for name in COMMANDS
+        if (command := main.get_command(Context(main), name)) is not None
         for parameter in command.params
         for option in parameter.opts
     }

@@ -1,4 +1,4 @@
-"""What `iiif-server check` finds."""
+"""`iiif-server check`: problems with the settings and the system, and their remedies."""
 
 import asyncio
 import errno
@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
 from iiif_server.commands.check_workers import Trial, try_workers
+from iiif_server.commands.common import config_option, fail, read_settings
 from iiif_server.composition import memory_for_images, open_fetcher, open_sources, threads_of
 from iiif_server.errors import (
     ConfigurationError,
     IiifServerError,
     StorageTimedOutError,
-    UnknownTypeError,
 )
 from iiif_server.iiif.formats import Format
-from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.originals import Originals
 from iiif_server.plan.jobs import TURBOJPEG_OFF, LibraryReport
 from iiif_server.settings import Loaded, Settings
@@ -53,7 +54,23 @@ class Finding:
         return "FAIL" if not self.fine else "WARN" if self.warning else "ok"
 
 
-def diagnose(loaded: Loaded) -> list[Finding]:
+@click.command()
+@config_option
+def check(config: Path | None) -> None:
+    """Check settings, folders, sources, codecs and the sandbox; report problems and remedies.
+
+    Exits with 1 if there is a problem. Changes nothing: missing folders are not created.
+    """
+    findings = _diagnose(read_settings(config))
+    for finding in findings:
+        click.echo(f"{finding.label:4}  {finding.subject}: {finding.text}")
+    wrong = sum(not finding.fine for finding in findings)
+    if wrong:
+        fail(f"{wrong} problem{'s' if wrong > 1 else ''} found.")
+    click.echo("No problems found.")
+
+
+def _diagnose(loaded: Loaded) -> list[Finding]:
     """The results of all checks, in the order in which an operator would fix problems."""
     settings = loaded.settings
     trials = _trials(settings)
@@ -67,34 +84,6 @@ def diagnose(loaded: Loaded) -> list[Finding]:
         *_sizing(settings),
         *_workers(trials, settings),
     ]
-
-
-def doubts_about_signing(settings: Settings, identifier: Identifier) -> list[str]:
-    """Why a signed URL of an image may be of no use; nothing is fetched to find out.
-
-    Raises UnknownTypeError for a type that is not configured.
-    """
-    options = settings.types.get(identifier.type)
-    if options is None:
-        raise UnknownTypeError(
-            f"There is no type {identifier.type!r} in the settings: "
-            f"they have {', '.join(sorted(settings.types)) or 'none'}."
-        )
-    doubts = []
-    if options.access != "signed":
-        doubts.append(f"the type {identifier.type!r} is public: its URLs need no signature.")
-    if options.source == "disk":
-
-        async def look() -> None:
-            async with AsyncExitStack() as stack:
-                sources = open_sources(settings, open_fetcher(stack, settings), lambda _: None)
-                await stack.enter_async_context(sources[identifier.type].hold(identifier.name))
-
-        try:
-            asyncio.run(look())
-        except IiifServerError as error:
-            doubts.append(f"the original of {identifier} cannot be opened: {error}")
-    return doubts
 
 
 def _accel(settings: Settings) -> Iterator[Finding]:

@@ -1,70 +1,95 @@
-"""What `iiif-server prepare` does: pyramids ahead of time, with the server's own parts."""
+"""`iiif-server prepare`: pyramids ahead of time, made by the services of the server."""
 
+import asyncio
+import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from contextlib import aclosing
+from enum import StrEnum
+from pathlib import Path
+from typing import TextIO
 
-from iiif_server.commands.preparation import Outcome, Preparation, Prepared
+import click
+
+from iiif_server.cache.window import completed
+from iiif_server.commands.common import (
+    choose,
+    config_option,
+    fail,
+    find_identifiers,
+    identifier_options,
+    read_settings,
+    show_progress,
+)
 from iiif_server.composition import open_context, patient
-from iiif_server.errors import ConfigurationError
-from iiif_server.iiif.identifier import Identifier, parse_identifiers
+from iiif_server.errors import IiifServerError
+from iiif_server.iiif.identifier import Identifier
 from iiif_server.server.services import Services
 from iiif_server.settings import Settings
 
-Progress = Callable[[int], AbstractContextManager[Callable[[], None]]]
-"""Given how many there are, a context that yields what is called after each."""
+
+class Outcome(StrEnum):
+    """What was done for one original."""
+
+    MADE = "made"
+    PRESENT = "present"
+    """Nothing: it had a pyramid."""
+    SMALL = "small"
+    """Nothing: it needs no pyramid."""
+    FAILED = "failed"
 
 
-@dataclass(slots=True)
-class Summary:
-    """What was done for all."""
+@click.command()
+@config_option
+@identifier_options("Prepare")
+def prepare(
+    config: Path | None, type_: str | None, listed: TextIO | None, identifiers: tuple[str, ...]
+) -> None:
+    """Make pyramids ahead of time, as the first viewer of each image would.
 
-    counts: Counter[Outcome] = field(default_factory=Counter)
-    failed: list[Prepared] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        return (
-            f"{self.counts[Outcome.MADE]} made, {self.counts[Outcome.PRESENT]} there already, "
-            f"{self.counts[Outcome.SMALL]} too small to need one, {len(self.failed)} failed."
-        )
-
-
-async def prepare(
-    settings: Settings, type_: str | None, written: Iterable[str], progress: Progress
-) -> Summary:
-    """Make the pyramids of all originals of a type, or of these identifiers.
-
-    Raises ConfigurationError if there are no originals, for a type whose source cannot list them,
-    and what `parse_identifiers` raises.
+    Existing pyramids are left alone, so that an interrupted run can be repeated.
     """
-    summary = Summary()
+    written = choose(type_, listed, identifiers)
+    try:
+        counts = asyncio.run(_prepare_all(read_settings(config).settings, type_, written))
+    except IiifServerError as error:
+        fail(str(error))
+    click.echo(
+        f"{counts[Outcome.MADE]} made, {counts[Outcome.PRESENT]} there already, "
+        f"{counts[Outcome.SMALL]} too small to need one, {counts[Outcome.FAILED]} failed."
+    )
+    if counts[Outcome.FAILED]:
+        sys.exit(1)
+
+
+async def _prepare_all(
+    settings: Settings, type_: str | None, written: list[str]
+) -> Counter[Outcome]:
+    """How often there was each outcome. One original that fails does not stop the others."""
+    counts: Counter[Outcome] = Counter()
+    failures = []
     async with open_context(patient(settings), lambda _: None) as services:
-        chosen = _identifiers(settings, services, type_, written)
-        if not chosen:
-            raise ConfigurationError(nothing_to_do(type_))
-        preparation = Preparation(
-            services.originals, services.headers, services.pyramids, settings.image_pool_size
-        )
-        with progress(len(chosen)) as advance:
-            async for prepared in preparation.prepare(chosen):
-                summary.counts[prepared.outcome] += 1
-                if prepared.outcome is Outcome.FAILED:
-                    summary.failed.append(prepared)
-                advance()
-    return summary
+        chosen = find_identifiers(settings, services.originals, type_, written)
+        jobs = (_prepare_one(services, identifier) for identifier in chosen)
+        with show_progress("Preparing originals", len(chosen)) as advance:
+            async with aclosing(completed(jobs, settings.image_pool_size)) as results:
+                async for outcome, failure in results:
+                    counts[outcome] += 1
+                    failures += [failure] if failure else []
+                    advance()
+    for failure in failures:
+        click.echo(f"failed  {failure}", err=True)
+    return counts
 
 
-def nothing_to_do(type_: str | None) -> str:
-    """Why a command has no images to work on."""
-    if type_ is None:
-        return "No identifiers were given."
-    return f"There are no images in the type {type_}: its folder is empty."
-
-
-def _identifiers(
-    settings: Settings, services: Services, type_: str | None, written: Iterable[str]
-) -> list[Identifier]:
-    if type_ is None:
-        return parse_identifiers(written, settings.default_type)
-    return list(services.originals.identifiers(type_))
+async def _prepare_one(services: Services, identifier: Identifier) -> tuple[Outcome, str]:
+    """The outcome for one original, and why it failed if it did."""
+    try:
+        async with services.originals.hold(identifier) as original:
+            header = await services.headers.of(original)
+            pyramid = services.pyramids.of(original, header)
+            if pyramid is None:
+                return Outcome.SMALL, ""
+            made = await services.pyramids.make(pyramid)
+    except IiifServerError as error:
+        return Outcome.FAILED, f"{identifier}: {error}"
+    return Outcome.MADE if made else Outcome.PRESENT, ""

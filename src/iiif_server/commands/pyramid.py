@@ -1,33 +1,107 @@
-"""What `iiif-server pyramid` does: a pyramidal TIFF of any image, for use elsewhere."""
+"""`iiif-server pyramid`: pyramidal TIFFs of images, for use elsewhere."""
 
 import os
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+import sys
 from pathlib import Path
+
+import click
 
 from iiif_server.codecs.probe import probe
 from iiif_server.codecs.pyramid_tiff import PyramidForm, write_pyramid_tiff
-from iiif_server.errors import ConfigurationError
+from iiif_server.commands.common import (
+    Advance,
+    config_option,
+    fail,
+    read_settings,
+    show_progress,
+)
+from iiif_server.errors import ConfigurationError, IiifServerError
 
-Progress = Callable[[], None]
-"""Called for each percent that is done."""
+
+@click.command()
+@click.argument(
+    "sources",
+    metavar="INPUT...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+)
+@click.argument("target", metavar="OUTPUT", type=click.Path(path_type=Path))
+@config_option
+@click.option(
+    "--tile-size",
+    type=click.IntRange(64, 4096),
+    default=512,
+    show_default=True,
+    help="Side of the tiles, a multiple of 16.",
+)
+@click.option(
+    "--quality", type=click.IntRange(1, 100), default=85, show_default=True, help="JPEG quality."
+)
+@click.option("--lossless", is_flag=True, help="Deflate the tiles, and keep transparency.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
+def pyramid(
+    sources: tuple[Path, ...],
+    target: Path,
+    config: Path | None,
+    tile_size: int,
+    quality: int,
+    *,
+    lossless: bool,
+    force: bool,
+) -> None:
+    """Write pyramidal tiled TIFFs of images, for use elsewhere; this server needs none.
+
+    OUTPUT is a file for one image. For several it is an existing folder, in which each file is
+    named like its image, with the suffix .tif. Of the settings, only the limits are used. Images
+    that fail are reported; the others are written, and the exit status is 1.
+    """
+    if tile_size % 16:
+        raise click.BadParameter("must be a multiple of 16", param_hint="--tile-size")
+    form = PyramidForm(tile_size, quality, lossless)
+    limit = read_settings(config).settings.limits.max_source_pixels
+    failed = False
+    for source, output in _outputs(sources, target).items():
+        problem = _problem_with(source, output, force=force)
+        try:
+            if not problem:
+                with show_progress("Writing the pyramid, percent", 100) as advance:
+                    click.echo(_write_pyramid(source, output, form, limit, advance))
+        except IiifServerError as error:
+            problem = f"{source}: {error}"
+        if problem:
+            failed = True
+            click.echo(problem, err=True)
+    if failed:
+        sys.exit(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What was written."""
+def _problem_with(source: Path, output: Path, *, force: bool) -> str:
+    """Why a file must not be written; empty: it may be."""
+    if not output.exists() or (force and not output.samefile(source)):
+        return ""
+    if output.samefile(source):
+        return f"{output} is the image itself: choose another folder or name."
+    return f"{output} exists already: remove it, or use --force."
 
-    width: int
-    height: int
-    size: int
-    """In bytes."""
+
+def _outputs(sources: tuple[Path, ...], target: Path) -> dict[Path, Path]:
+    """The file to write for each image; ends the program if two images have the same one."""
+    if not target.is_dir():
+        if len(sources) > 1:
+            fail(f"{target} must be an existing folder, because there are several images.")
+        return {sources[0]: target}
+    outputs = {source: target / f"{source.stem}.tif" for source in sources}
+    if len(set(outputs.values())) < len(outputs):
+        fail("Two images have the same name without its suffix: write them one at a time.")
+    return outputs
 
 
 class _Percents:
     """Turns what is done into steps of one percent."""
 
-    def __init__(self, step: Progress) -> None:
+    def __init__(self, step: Advance) -> None:
         self._step = step
         self._reached = 0
 
@@ -38,13 +112,14 @@ class _Percents:
         self._reached = max(self._reached, percent)
 
 
-def write_pyramid(
-    source: Path, target: Path, form: PyramidForm, max_pixels: int, progress: Progress
-) -> Written:
-    """Write a tiled, pyramidal TIFF of an image.
+def _write_pyramid(
+    source: Path, target: Path, form: PyramidForm, max_pixels: int, progress: Advance
+) -> str:
+    """Write a tiled, pyramidal TIFF of an image; a line about what was written.
 
-    The target is there whole or not at all. Raises what `probe` raises, DamagedOriginalError, or
-    ConfigurationError where the source cannot be read or the target not written.
+    The target appears under its name when it is complete. Raises what `probe` raises,
+    DamagedOriginalError, or ConfigurationError where the source cannot be read or the target
+    not written.
     """
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
@@ -58,4 +133,4 @@ def write_pyramid(
     finally:
         part.unlink(missing_ok=True)
     size = header.dimensions
-    return Written(size.width, size.height, target.stat().st_size)
+    return f"{target}: {size.width}x{size.height} pixels, {target.stat().st_size:,} bytes"

@@ -1,1 +1,100 @@
-"""What `iiif-server migrate` does: the configuration of another server as settings of this one."""
+"""`iiif-server migrate`: settings from the configuration of another image server."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from iiif_server.commands.common import fail, read_settings
+from iiif_server.commands.migrate.cantaloupe import from_cantaloupe
+from iiif_server.commands.migrate.loris import from_loris
+from iiif_server.commands.migrate.moves import Kind
+from iiif_server.commands.migrate.nhm import from_nhm, from_seed
+from iiif_server.commands.migrate.reading import kind_of, values_of
+from iiif_server.commands.migrate.writing import report, settings_text
+from iiif_server.errors import ConfigurationError
+
+_MOVES = {
+    Kind.SEED: from_seed,
+    Kind.NHM: from_nhm,
+    Kind.CANTALOUPE: from_cantaloupe,
+    Kind.LORIS: from_loris,
+}
+
+
+@click.command()
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write, as settings.toml; default: standard output.",
+)
+@click.option(
+    "--from",
+    "kind",
+    type=click.Choice([str(kind) for kind in Kind]),
+    help="Which server's configuration it is; default: found out from its content.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
+def migrate(source: Path, target: Path | None, kind: str | None, *, force: bool) -> None:
+    """Convert the configuration of another image server to settings of this one.
+
+    It may be that of the Natural History Museum's servers, Cantaloupe's or Loris's. Settings
+    without an equivalent are listed, and URLs that would change.
+    """
+    try:
+        moved = convert(source, Kind(kind) if kind else None)
+        if target is not None:
+            write(moved, target, force=force)
+    except ConfigurationError as error:
+        fail(str(error))
+    if target is None:
+        click.echo(moved.settings, nl=False)
+        click.echo(moved.report, err=True)
+        return
+    click.echo(moved.report)
+    read_settings(target)  # reports invalid settings now instead of when the server starts
+    click.echo(f"\n{target} is written. Now: iiif-server check --config {target}")
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What was made of an old configuration."""
+
+    settings: str
+    """As TOML."""
+    report: str
+    """What has no equivalent, which addresses differ, and what is to do, for people."""
+
+
+def convert(path: Path, kind: Kind | None = None) -> Moved:
+    """Settings equivalent to an old configuration, as far as there are equivalents.
+
+    Without a `kind` the content decides. Raises ConfigurationError for what cannot be read.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not a text in UTF-8.") from error
+    try:
+        found = kind or kind_of(text)
+        move = _MOVES[found](values_of(text, found))
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+    return Moved(settings_text(move, path.name), report(move))
+
+
+def write(moved: Moved, target: Path, *, force: bool) -> None:
+    """Write the settings; ConfigurationError where that cannot be, or would overwrite a file."""
+    try:
+        with target.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(moved.settings)
+    except FileExistsError as error:
+        raise ConfigurationError(
+            f"{target} is there already: remove it, or say --force."
+        ) from error
+    except OSError as error:
+        raise ConfigurationError(f"{target} cannot be written: {error.strerror}") from error

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from iiif_server.commands.supervision import bind
+from iiif_server.commands.serve.supervision import bind
 from iiif_server.errors import ConfigurationError
 
 

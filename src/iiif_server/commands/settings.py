@@ -1,9 +1,10 @@
-"""The settings reference, written from the models that declare the settings."""
+"""`iiif-server settings`: the reference of all settings, made from their models."""
 
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -45,6 +46,12 @@ is missing, empty or unreadable is an error; a file that all users may read is r
 below `/run/secrets`.
 """
 _OWN_SOURCES = ("disk", "web", "trusted_web")
+
+
+@click.command()
+def settings() -> None:
+    """Print the reference of all settings, in Markdown."""
+    click.echo(settings_page(), nl=False)
 
 
 def settings_page() -> str:

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from iiif_server.app import create_app
-from iiif_server.commands.reload import Reloading
+from iiif_server.commands.serve.reload import Reloading
 from iiif_server.errors import ConfigurationError
 from iiif_server.settings import Settings
 from iiif_server.telemetry.events import Event, RequestsCutOff, SettingsRefused, SettingsReloaded

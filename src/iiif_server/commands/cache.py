@@ -1,0 +1,49 @@
+"""`iiif-server cache`: the size of the cache of derivatives, and removing what is in it."""
+
+from pathlib import Path
+
+import click
+
+from iiif_server.commands.common import config_option, fail, read_settings, show_progress
+from iiif_server.composition import open_store
+from iiif_server.errors import IiifServerError
+from iiif_server.iiif.identifier import parse_identifier
+from iiif_server.images.keys import group_of
+
+
+@click.group()
+def cache() -> None:
+    """Show the size of the cache of derivatives, or empty it."""
+
+
+@cache.command()
+@config_option
+def stats(config: Path | None) -> None:
+    """Print how much is stored, and how much may be."""
+    settings = read_settings(config).settings
+    files, size = open_store(settings, lambda _: None).usage()
+    bound = settings.cache.max_bytes
+    share = size / bound if bound else float(size > 0)
+    click.echo(f"{files} derivatives, {size:,} bytes ({share:.1%} of {bound:,})")
+
+
+@cache.command()
+@config_option
+@click.option("--identifier", help="Remove what was made of this original only (type:name).")
+def purge(config: Path | None, identifier: str | None) -> None:
+    """Remove derivatives. Originals stay; derivatives are made again when they are requested."""
+    settings = read_settings(config).settings
+    store = open_store(settings, lambda _: None)
+    group = None
+    if identifier is not None:
+        try:
+            group = group_of(parse_identifier(identifier, settings.default_type))
+        except IiifServerError as error:
+            fail(str(error))
+    paths = store.paths(group)
+    with show_progress("Removing derivatives", len(paths)) as advance:
+        for path in paths:
+            store.remove(path)
+            advance()
+    store.mark_purged()
+    click.echo(f"{len(paths)} derivative{'' if len(paths) == 1 else 's'} removed.")

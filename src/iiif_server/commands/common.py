@@ -1,0 +1,126 @@
+"""What several commands need: their options, the settings, and output for people."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from iiif_server.errors import ConfigurationError
+from iiif_server.iiif.identifier import Identifier, parse_identifiers
+from iiif_server.iiif.versions import V2, V3, ImageApiVersion
+from iiif_server.images.originals import Originals
+from iiif_server.settings import Loaded, Settings, load
+
+Command = Callable[..., Any]
+Advance = Callable[[], None]
+"""Moves a progress bar by one step."""
+ShowProgress = Callable[[str, int], AbstractContextManager[Advance]]
+"""Opens a progress bar with a description and a number of steps."""
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="TOML or YAML file of settings; also IIIF_CONFIG.",
+)
+
+
+def _version(_: click.Context, __: click.Parameter, number: str) -> ImageApiVersion:
+    return V2 if number == V2.number else V3
+
+
+version_option = click.option(
+    "--version",
+    type=click.Choice([V2.number, V3.number]),
+    default=V3.number,
+    show_default=True,
+    callback=_version,
+    help="Of the Image API.",
+)
+
+
+def identifier_options(verb: str) -> Callable[[Command], Command]:
+    """The options that choose images: identifiers, `--identifiers FILE` or `--type NAME`."""
+
+    def add(command: Command) -> Command:
+        for option in (
+            click.argument("identifiers", nargs=-1),
+            click.option(
+                "--identifiers",
+                "listed",
+                type=click.File(),
+                help=f"{verb} the identifiers in this file, one a line; - is standard input.",
+            ),
+            click.option(
+                "--type", "type_", help=f"{verb} all originals of this type, if it can list them."
+            ),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+def choose(
+    type_: str | None, listed: Iterable[str] | None, identifiers: tuple[str, ...]
+) -> list[str]:
+    """The identifiers that were given as arguments or in a file; a usage error for several ways."""
+    if sum((type_ is not None, listed is not None, bool(identifiers))) != 1:
+        raise click.UsageError("Give identifiers, or --identifiers FILE, or --type NAME.")
+    return [*(listed or ()), *identifiers]
+
+
+def find_identifiers(
+    settings: Settings, originals: Originals, type_: str | None, written: Iterable[str]
+) -> list[Identifier]:
+    """The identifiers of a type's originals, or those that were written.
+
+    Raises ConfigurationError if there are none or the type cannot list its originals, and what
+    `parse_identifiers` raises.
+    """
+    if type_ is not None:
+        found = list(originals.identifiers(type_))
+        empty = f"There are no images in the type {type_}: its folder is empty."
+    else:
+        found = parse_identifiers(written, settings.default_type)
+        empty = "No identifiers were given."
+    if not found:
+        raise ConfigurationError(empty)
+    return found
+
+
+def read_settings(config: Path | None) -> Loaded:
+    """The settings and warnings about them; ends the program if they are invalid."""
+    try:
+        return load(config)
+    except ConfigurationError as error:
+        fail(str(error))
+
+
+@contextmanager
+def show_progress(description: str, total: int) -> Iterator[Advance]:
+    """A progress bar on a terminal, one plain line elsewhere; yields what advances it."""
+    if not sys.stderr.isatty():
+        click.echo(f"{description}: {total}", err=True)
+        yield lambda: None
+        return
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task(description, total=total)
+        yield lambda: bar.advance(task)
+
+
+def local_url(host: str, port: int) -> str:
+    """The URL of the server on this machine, also where it listens on all addresses."""
+    if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not listened on
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def fail(message: str) -> NoReturn:
+    """Print an error and end the program with exit status 1."""
+    click.echo(message, err=True)
+    sys.exit(1)

@@ -1,0 +1,129 @@
+"""The folder of an export: its files, which of them are missing, and the disk space they need."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from iiif_server.errors import ConfigurationError
+from iiif_server.iiif.static import StaticFile, StaticImage
+from iiif_server.images.body import Body
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.original_format import OriginalFormat
+
+STATE = ".exported"
+"""In the folder of each image: a digest of what its files were made of."""
+_BYTES_OF_A_FILE = 16_384
+"""What a file takes besides its content: three folders of its own, and the rest of a block."""
+_BYTES_OF_A_PIXEL = 0.6
+"""What a JPEG takes for one pixel at most: twice what photographs do at quality 85."""
+_SCALED = 1.25
+"""By how much more a pixel may take in smaller sizes, and in tiles, than it does in a JPEG."""
+_FILES_OF_A_FILE = 4
+"""Entries that the file system needs for one: its folders, and itself."""
+_CHUNK = 1 << 20
+_JPEG = (b"\xff\xd8", b"\xff\xd9")
+"""The first and the last bytes of a complete JPEG."""
+
+
+def check_space(folder: Path, files: int, needed: int) -> None:
+    """Raise ConfigurationError if the disk of a folder has too little space for these files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise ConfigurationError(
+            f"{files} files would take about {needed:,} bytes, and {folder} has {free:,} "
+            "left: export fewer images at a time, or to a larger disk."
+        )
+    status = os.statvfs(folder)
+    entries = files * _FILES_OF_A_FILE
+    if status.f_files and entries > status.f_favail:
+        raise ConfigurationError(
+            f"{files} files and their folders would be {entries:,} entries, and the file "
+            f"system of {folder} has {status.f_favail:,} left."
+        )
+
+
+def density(header: ImageHeader, size: int) -> float:
+    """About how many bytes a pixel of an original of this size in bytes takes as a JPEG."""
+    if header.format is not OriginalFormat.JPEG:
+        return _BYTES_OF_A_PIXEL
+    return min(_BYTES_OF_A_PIXEL, _SCALED * size / header.dimensions.area)
+
+
+def estimate(files: Iterable[StaticFile], density: float) -> int:
+    """About how many bytes of a disk files take, rather more than fewer."""
+    return sum(_BYTES_OF_A_FILE + int(file.pixels * density) for file in files)
+
+
+def missing(folder: Path, state: str, image: StaticImage) -> list[StaticFile]:
+    """The files that are missing, incomplete, or made of another state of the original."""
+    current = _has_state(folder, state)
+    return [f for f in image.files() if not (current and _is_whole(folder / f.path))]
+
+
+def begin(folder: Path, state: str) -> None:
+    """Make the folder of an image, and remove what was made of another state of its original."""
+    if _has_state(folder, state):
+        return
+    path = folder / STATE
+    if path.exists():  # a folder without this file has nothing of ours to remove
+        shutil.rmtree(folder)
+    write(path, state.encode())
+
+
+def _has_state(folder: Path, state: str) -> bool:
+    with suppress(OSError):
+        return (folder / STATE).read_text(encoding="ascii") == state
+    return False
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a JPEG is there from its beginning to its end: a power cut may have left zeros."""
+    first, last = _JPEG
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(len(first)) == first:
+            file.seek(-len(last), os.SEEK_END)
+            return file.read() == last
+    return False
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """An exclusive lock on a folder; ConfigurationError if another run has it."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(f"Another run is writing to {folder}.") from error
+        except OSError:
+            pass  # some file systems lock no folders
+        yield
+    finally:
+        os.close(opened)
+
+
+def write_body(path: Path, body: Body) -> None:
+    """Write the content of an answer to a file."""
+    if body.file is None:
+        write(path, body.data or b"")
+        return
+    with body.file as source:
+        write(path, iter(lambda: source.read(_CHUNK), b""))
+
+
+def write(path: Path, content: bytes | Iterator[bytes]) -> None:
+    """Write a file, which appears under its name when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Always the same name, so that what an interrupted run has left is written over.
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            for chunk in (content,) if isinstance(content, bytes) else content:
+                file.write(chunk)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

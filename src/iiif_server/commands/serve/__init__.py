@@ -1,0 +1,200 @@
+"""`iiif-server serve`: one server process, or several under a supervisor."""
+
+import logging.config
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import click
+import uvicorn
+
+from iiif_server.app import create_app
+from iiif_server.commands.common import config_option, fail, local_url, read_settings
+from iiif_server.commands.serve import supervision
+from iiif_server.commands.serve.reload import Reloading
+from iiif_server.composition import share_of
+from iiif_server.errors import ConfigurationError
+from iiif_server.server import protocol
+from iiif_server.settings import Loaded, Settings, load_settings
+from iiif_server.sources.registry import type_options
+from iiif_server.telemetry import metrics
+from iiif_server.telemetry.events import SettingsWarning
+from iiif_server.telemetry.logs import log_event, uvicorn_logging
+
+_END_SECONDS = 10
+_SAMPLE_TYPE = "sample"
+_SAMPLE_NAME = "atlas.jpg"
+
+
+@click.command()
+@config_option
+@click.option("--host", help="Address to listen on, instead of http_host.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port, instead of http_port.")
+@click.option(
+    "--workers", type=click.IntRange(1, 256), help="Server processes, instead of http_processes."
+)
+@click.option("--sample", is_flag=True, help="Also serve a sample image, made if it is missing.")
+def serve(
+    config: Path | None, host: str | None, port: int | None, workers: int | None, *, sample: bool
+) -> None:
+    """Serve images. Without any settings: a large sample image, made on the spot.
+
+    On SIGHUP the settings are read again.
+    """
+    if workers is not None:
+        os.environ["IIIF_HTTP_PROCESSES"] = str(workers)  # also when settings are read again
+    try:
+        settings = _settings_to_serve(config, sample=sample)
+        host, port = host or settings.http_host, settings.http_port if port is None else port
+        sockets = supervision.bind(host, port, settings.http_processes)
+    except ConfigurationError as error:
+        fail(str(error))
+    _log_warnings(read_settings(config))
+    for line in _addresses(settings, host, sockets[0].getsockname()[1]):
+        click.echo(line)
+    if len(sockets) > 1:
+        sys.exit(_supervise(sockets, config, settings, sample=sample))
+    _run(sockets[0], lambda: _settings_to_serve(config, sample=sample))
+
+
+@click.command(hidden=True)
+@config_option
+@click.option("--sample", is_flag=True)
+@click.argument("share")
+@click.argument("descriptor", type=int)
+@click.argument("supervisor", type=int)
+def serve_share(
+    config: Path | None, share: str, descriptor: int, supervisor: int, *, sample: bool
+) -> None:
+    """Serve as one of several processes (number/of) on an open socket, for a supervisor's id."""
+    supervision.become_supervised(supervisor)
+    number, _, of = share.partition("/")
+    try:
+        _run(
+            socket.socket(fileno=descriptor),
+            lambda: _settings_to_serve(config, sample=sample),
+            int(number),
+            int(of),
+        )
+    except ConfigurationError as error:  # the file has changed since the others were started
+        click.echo(str(error), err=True)
+        sys.exit(supervision.CANNOT_START)
+
+
+def _run(
+    listener: socket.socket, read: Callable[[], Settings], number: int = 0, of: int = 1
+) -> None:
+    """Serve on a socket until the process is told to end.
+
+    `read` returns the settings, at the start and whenever they are read again.
+    """
+
+    def share() -> Settings:
+        return share_of(read(), number, of) if of > 1 else read()
+
+    protocol.allow_many_files()
+    # uvicorn ends gracefully and then raises the signal again: being asked to end is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    numbers = metrics.Metrics()  # the process's, whatever its settings are
+    app = Reloading(share, partial(create_app, metrics=numbers), log_event, _configure_logging)
+    config = uvicorn.Config(
+        app,
+        log_config=None,  # `_configure_logging` sets it, and again when settings are reloaded
+        lifespan="on",
+        proxy_headers=False,  # `trusted_proxies` decides, in server/addresses.py
+        server_header=False,
+        access_log=False,  # server/access_log.py writes one, without signatures
+        http=protocol.Listener,
+        ws="none",
+        limit_concurrency=app.settings.http_connections,
+        timeout_keep_alive=protocol.KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_END_SECONDS,
+    )
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _supervise(
+    sockets: Sequence[socket.socket], config: Path | None, settings: Settings, *, sample: bool
+) -> int:
+    """Run a server process on each socket; the exit code, when all have ended."""
+    _configure_logging(settings)
+
+    def command(number: int, descriptor: int) -> list[str]:
+        share = f"{number}/{len(sockets)}"
+        named = [] if config is None else ["--config", str(config)]
+        named += ["--sample"] if sample else []
+        program = [sys.executable, "-m", "iiif_server", "serve-share"]
+        return [*program, *named, share, str(descriptor), str(os.getpid())]
+
+    with metrics.folder():
+        return supervision.Supervisor(sockets, command, log_event, metrics.forget).run()
+
+
+def _log_warnings(loaded: Loaded) -> None:
+    _configure_logging(loaded.settings)
+    for text in loaded.warnings:
+        log_event(SettingsWarning(text))
+
+
+def _configure_logging(settings: Settings) -> None:
+    logging.config.dictConfig(uvicorn_logging(settings.log_level, settings.log_format))
+
+
+def _settings_to_serve(config: Path | None, *, sample: bool) -> Settings:
+    """The settings, with a sample image if it is wanted or there is nothing else to serve.
+
+    Raises ConfigurationError.
+    """
+    settings = load_settings(config)
+    if sample or (config is None and not settings.types):
+        return _with_sample(settings)
+    return settings
+
+
+def _with_sample(settings: Settings) -> Settings:
+    """The settings and a type with one large image, which is made if it is missing."""
+    options = settings.types.get(_SAMPLE_TYPE) or type_options({"source": "disk"})
+    if options.source != "disk":
+        raise ConfigurationError(
+            f"There is a type {_SAMPLE_TYPE} already, and it is not on disk: leave out --sample."
+        )
+    path = settings.source_path / _SAMPLE_TYPE / _SAMPLE_NAME
+    if not path.exists():
+        click.echo("Making a sample image, which takes some seconds ...")
+        # In a process of its own: the server process loads no imaging library.
+        program = [sys.executable, "-m", "iiif_server.commands.sample", str(path)]
+        done = subprocess.run(program, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]
+            raise ConfigurationError(f"The sample image cannot be written to {path}: {lines[-1]}")
+    return settings.model_copy(update={"types": {**settings.types, _SAMPLE_TYPE: options}})
+
+
+def _addresses(settings: Settings, host: str, port: int) -> list[str]:
+    """The URLs to open once the server listens, one a line."""
+    local = local_url(host, port)
+    base = settings.base_url or f"{local}{settings.root_path}"
+    lines = [
+        f"{base}/         what there is to see",
+        f"{base}/docs     what can be asked for",
+        f"{base}/status   what the server does",
+    ]
+    if _SAMPLE_TYPE in settings.types:
+        image = f"{base}/{_SAMPLE_TYPE}:{_SAMPLE_NAME}"
+        lines = [
+            f"{image}/view   to zoom into",
+            f"{image}/info.json",
+            f"{image}/full/!1200,1200/0/default.jpg   the whole sheet",
+            f"{image}/4096,3072,512,512/max/0/default.jpg   a tile at full resolution",
+            *lines,
+        ]
+    if settings.base_url is not None:
+        lines.append(f"{local}   where this process listens")
+    return ["", *(f"  {line}" for line in lines), ""]
