@@ -84,3 +84,81 @@ def _segments(jpeg: bytes) -> Any:
         (length,) = struct.unpack_from(">H", jpeg, at + 2)
         yield jpeg[at + 1], jpeg[at + 4 : at + 2 + length]
         at += 2 + length
+
+
+SHORT, LONG, IFD, LONG8, IFD8 = 3, 4, 13, 16, 18
+_CODES = {SHORT: "H", LONG: "I", IFD: "I", LONG8: "Q", IFD8: "Q"}
+
+
+def built(
+    order: str, *, big: bool, sub: int = IFD, places: int = LONG, levels: int = 3, chained: int = 0
+) -> bytes:
+    """A gray JPEG-tiled pyramid of 256 x 192 in tiles of 64, in `II` or `MM` byte order.
+
+    The reduced levels are SubIFDs, whose offsets are of the type `sub`; the last `chained` of them
+    are in the main chain instead. Offsets and lengths of tiles are of the type `places`. Tile
+    number n of a level holds n + 1 bytes of the number of the level.
+    """
+    mark = "<" if order == "II" else ">"
+    head = struct.pack(f"{mark}H", 43) + struct.pack(f"{mark}HH", 8, 0) if big else b""
+    data = bytearray(order.encode() + (head or struct.pack(f"{mark}H", 42)))
+    first = len(data)
+    data += bytes(8 if big else 4)
+    found = [_level(data, number, places) for number in range(levels)]
+    below = found[1 : levels - chained]
+    if below:
+        found[0][SUBDIRECTORIES] = (
+            sub,
+            [_write_directory(data, tags, 0, mark, big=big) for tags in below],
+        )
+    following = 0
+    for tags in reversed([found[0], *found[levels - chained :][:chained]]):
+        following = _write_directory(data, tags, following, mark, big=big)
+    data[first : first + (8 if big else 4)] = struct.pack(mark + ("Q" if big else "I"), following)
+    return bytes(data)
+
+
+def _level(data: bytearray, number: int, places: int) -> dict[int, tuple[int, list[int]]]:
+    width, height = 256 >> number, 192 >> number
+    offsets, lengths = [], []
+    for tile in range(-(-width // 64) * -(-height // 64)):
+        offsets.append(len(data))
+        lengths.append(tile + 1)
+        data += bytes([number]) * (tile + 1)
+    return {
+        254: (LONG, [1 if number else 0]),
+        256: (SHORT, [width]),
+        257: (LONG, [height]),
+        258: (SHORT, [8]),
+        259: (SHORT, [7]),
+        262: (SHORT, [1]),
+        277: (SHORT, [1]),
+        TILE_WIDTH: (SHORT, [64]),
+        TILE_LENGTH: (SHORT, [64]),
+        OFFSETS: (places, offsets),
+        COUNTS: (places, lengths),
+    }
+
+
+def _write_directory(
+    data: bytearray,
+    tags: dict[int, tuple[int, list[int]]],
+    following: int,
+    mark: str,
+    *,
+    big: bool,
+) -> int:
+    """Append a directory, its long values first; its offset."""
+    count, wide, inline = ("Q", "Q", 8) if big else ("H", "I", 4)
+    entries = b""
+    for tag, (kind, values) in sorted(tags.items()):
+        value = struct.pack(f"{mark}{len(values)}{_CODES[kind]}", *values)
+        if len(value) > inline:
+            data += value
+            value = struct.pack(mark + wide, len(data) - len(value))
+        entries += struct.pack(f"{mark}HH{wide}", tag, kind, len(values)) + value.ljust(
+            inline, b"\0"
+        )
+    offset = len(data)
+    data += struct.pack(mark + count, len(tags)) + entries + struct.pack(mark + wide, following)
+    return offset

@@ -15,7 +15,7 @@ from iiif_server.codecs.probe import probe_file
 from iiif_server.codecs.pyramid_build import build
 from iiif_server.codecs.tiles import Tiles
 from iiif_server.errors import too_much_memory
-from iiif_server.formats import tiff_tiles
+from iiif_server.formats import tiff
 from iiif_server.formats.pyramid_file import OpenPart
 from iiif_server.iiif.geometry import Box
 from iiif_server.iiif.quality import Quality
@@ -83,8 +83,8 @@ def read_header(
 def read_tile_tables(
     original: LocalFile, descriptor: int | None = None, *, keep_profile: bool
 ) -> Mapping[int, TileTable]:
-    """The tile tables of a tiled TIFF; see `tiff_tiles.read_tile_tables`."""
-    return tiff_tiles.read_tile_tables(original, descriptor, keep_profile=keep_profile)
+    """The tile tables of a tiled TIFF; see `tiff.read_tile_tables`."""
+    return tiff.read_tile_tables(original, descriptor, keep_profile=keep_profile)
 
 
 def render(plan: RenderPlan, descriptor: int | None = None) -> Rendered:

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from iiif_server.codecs import turbojpeg
-from iiif_server.formats.jpeg_segments import icc_segments_of, with_segments
+from iiif_server.formats.jpeg import icc_segments_of, with_segments
 from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.plan.orientation import Orientation
 

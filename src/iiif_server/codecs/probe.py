@@ -16,15 +16,12 @@ from iiif_server.errors import (
     OriginalTooLargeError,
     UnsupportedOriginalError,
 )
-from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.formats.inspection import inspect
-from iiif_server.formats.jpeg import first_scan
-from iiif_server.formats.tiff_tiles import stored_tiles
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.bounds import DEFAULT_BOUNDS, Bounds
-from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
+from iiif_server.plan.header import Colour, ImageHeader, Profile
 from iiif_server.plan.local_file import LocalFile, removed
-from iiif_server.plan.needs import NO_NEEDS, Needs
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
 from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
 
@@ -59,14 +56,16 @@ def probe_file(
     Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
     with os.fdopen(original.open(descriptor), "rb") as file:
         format_ = _recognised(file, bounds)
-        needs = NO_NEEDS
+        inspected = Inspection()
         try:
-            needs = inspect(BoundedFile(file, format_, max_pixels, bounds))
+            inspected = inspect(BoundedFile(file, format_, max_pixels, bounds))
             file.seek(0)
-            header = _read(file, format_, needs)
+            header = _read(file, format_, inspected)
         except UnidentifiedImageError as error:
             if format_ is OriginalFormat.TIFF:
-                return _checked(replace(_read_tiff_otherwise(file), needs=needs), max_pixels)
+                return _checked(
+                    replace(_read_tiff_otherwise(file), needs=inspected.needs), max_pixels
+                )
             raise _damaged(format_) from error
         except IiifServerError:
             raise
@@ -113,7 +112,7 @@ def _checked(header: ImageHeader, max_pixels: int) -> ImageHeader:
     return header
 
 
-def _read(file: BinaryIO, format_: OriginalFormat, needs: Needs) -> ImageHeader:
+def _read(file: BinaryIO, format_: OriginalFormat, inspected: Inspection) -> ImageHeader:
     with Image.open(file, formats=[format_]) as image:
         if image.mode in _UNSUPPORTED_MODES:
             raise UnsupportedOriginalError(
@@ -129,9 +128,8 @@ def _read(file: BinaryIO, format_: OriginalFormat, needs: Needs) -> ImageHeader:
             tags = image.tag_v2
             stored = Dimensions(tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength])
         profile, profile_bytes = _profile(image)
-        # 8-bit Lab is decoded by Pillow, which knows of no levels.
-        tiled = format_ is OriginalFormat.TIFF and image.mode != "LAB"
-        tiles = stored_tiles(file) if tiled else None
+        # 8-bit Lab is decoded by Pillow, which knows no levels.
+        tiles = inspected.tiles if image.mode != "LAB" else None
         return ImageHeader(
             format=format_,
             stored=stored,
@@ -140,12 +138,12 @@ def _read(file: BinaryIO, format_: OriginalFormat, needs: Needs) -> ImageHeader:
             transparent=image.mode in _ALPHA_MODES or "transparency" in image.info,
             profile=profile,
             profile_bytes=profile_bytes,
-            max_shrink=tiles.contiguous if tiles else _max_shrink(format_, needs),
-            jpeg=_jpeg_facts(image, file) if format_ is OriginalFormat.JPEG else None,
+            max_shrink=tiles.contiguous if tiles else _max_shrink(format_, inspected),
+            jpeg=inspected.jpeg,
             tiles=tiles,
             pixel_bytes=_pixel_bytes(image),
-            needs=needs,
-            interleaved=bool(image.info.get("progressive") or image.info.get("interlace")),
+            needs=inspected.needs,
+            interleaved=inspected.interleaved,
         )
 
 
@@ -223,47 +221,10 @@ def classify_profile(icc: bytes, mode: str) -> Profile:
     return Profile.SRGB if description.startswith("sRGB") else Profile.OTHER
 
 
-def _max_shrink(format_: OriginalFormat, needs: Needs) -> int:
+def _max_shrink(format_: OriginalFormat, inspected: Inspection) -> int:
     if format_ is OriginalFormat.JPEG:
         return 8
-    return 1 << min(needs.levels, 5)
-
-
-def _jpeg_facts(image: Image.Image, file: BinaryIO) -> JpegFacts:
-    layers: list[tuple[int, int, int, int]] = getattr(image, "layer", [])
-    sampling = [(horizontal, vertical) for _, horizontal, vertical, _ in layers]
-    transform = image.info.get("adobe_transform")
-    stored_as_rgb = transform == 0 or [layer[0] for layer in layers] == list(b"RGB")
-    plain = image.mode == "L" or (image.mode == "RGB" and not stored_as_rgb)
-    return JpegFacts(plain, _mcu(sampling), _has_end(file), _coefficient_bytes(sampling))
-
-
-def _coefficient_bytes(sampling: list[tuple[int, int]]) -> int:
-    """Bytes a pixel, at two for each coefficient."""
-    if not sampling:
-        return 8  # of four components, none of them reduced
-    whole = max(across for across, _ in sampling) * max(down for _, down in sampling)
-    return -(-2 * sum(across * down for across, down in sampling) // whole)
-
-
-def _mcu(sampling: list[tuple[int, int]]) -> Dimensions | None:
-    """The size of a minimum coded unit in pixels, for the samplings that TurboJPEG transforms."""
-    if len(sampling) == 1:
-        return Dimensions(8, 8)
-    if sampling[1:] == [(1, 1), (1, 1)] and sampling[0] in _TRANSFORMABLE:
-        horizontal, vertical = sampling[0]
-        return Dimensions(8 * horizontal, 8 * vertical)
-    return None
-
-
-def _has_end(file: BinaryIO) -> bool:
-    """Whether an end-of-image marker stands in the last 64 KiB: cameras append a little.
-
-    Those of thumbnails stand before the first scan.
-    """
-    subject = BoundedFile(file, OriginalFormat.JPEG)
-    start = max(first_scan(subject), subject.size - 65_536)
-    return b"\xff\xd9" in subject.at(start, 65_536)
+    return 1 << min(inspected.needs.levels, 5)
 
 
 _UNSUPPORTED_MODES = frozenset({"F", "I"})
@@ -271,4 +232,3 @@ _GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 _PROFILE_SPACES = dict.fromkeys(_GRAY_MODES, "GRAY") | {"CMYK": "CMYK", "LAB": "Lab"}
 _VIPS_MODES = {"b-w": "L", "grey16": "L", "cmyk": "CMYK", "lab": "LAB", "labs": "LAB"}
-_TRANSFORMABLE = frozenset({(1, 1), (2, 1), (2, 2), (1, 2), (4, 1), (1, 4)})

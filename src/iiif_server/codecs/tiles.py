@@ -10,7 +10,7 @@ from PIL import Image
 
 from iiif_server.codecs import turbojpeg
 from iiif_server.codecs.pixel_buffer import PixelBuffer
-from iiif_server.formats.jpeg_segments import icc_profile
+from iiif_server.formats.jpeg import icc_profile
 from iiif_server.iiif.geometry import Box, Dimensions
 
 GRID = 16

@@ -1,8 +1,8 @@
 """AVIF: the items of a picture and the samples of a sequence, by their boxes (ISO 23008-12)."""
 
-from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile
+from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
 from iiif_server.formats.iso_boxes import Box, boxes
-from iiif_server.plan.needs import Needs
+from iiif_server.plan.header import Needs
 
 _MOST_ITEMS = 2_000
 _FULL = 4
@@ -11,7 +11,7 @@ _NESTED = frozenset({b"iprp", b"ipco", b"moov", b"trak", b"mdia", b"minf", b"stb
 _DEEPEST = 8
 
 
-def inspect(file: BoundedFile) -> Needs:
+def inspect(file: BoundedFile) -> Inspection:
     """Refuse an AVIF that is too much: of pixels, items, frames or metadata."""
     file.check_read_whole()
     for box in boxes(file, 0, file.size):
@@ -21,7 +21,7 @@ def inspect(file: BoundedFile) -> Needs:
         elif box.name == b"moov":
             file.check(box.end - box.offset, MOST_METADATA, "bytes of metadata")
             _look_into(file, box, 1)
-    return Needs(bytes=file.size)  # the decoder takes it whole
+    return Inspection(Needs(bytes=file.size))  # the decoder takes it whole
 
 
 def _look_into(file: BoundedFile, parent: Box, depth: int) -> None:

@@ -1,7 +1,6 @@
 """BMP: the header, of whichever age."""
 
-from iiif_server.formats.bounded_file import BoundedFile
-from iiif_server.plan.needs import Needs
+from iiif_server.formats.bounded_file import BoundedFile, Inspection
 
 _HEADER = 14
 _CORE = 12
@@ -14,17 +13,17 @@ _MOST_RUN_LENGTH_PIXELS = 16_000_000
 _MOST_COLOURS = 256
 
 
-def inspect(file: BoundedFile) -> Needs:
+def inspect(file: BoundedFile) -> Inspection:
     """Refuse a BMP that is too much: of pixels, or of steps to decode them."""
     start = file.numbers("<II", 10)
     if start is None:
-        return Needs()
+        return Inspection()
     offset, header = start
     if header not in _HEADERS:
         raise file.damaged("its header is of no kind that there is")
     numbers = file.numbers("<HHHH" if header == _CORE else "<iiHHI", _HEADER + 4)
     if numbers is None:
-        return Needs()
+        return Inspection()
     width, height, _, bits = numbers[:4]
     compression = _RAW if header == _CORE else numbers[4]
     height = abs(height)  # negative: its rows go down
@@ -41,7 +40,7 @@ def inspect(file: BoundedFile) -> Needs:
         file.check_long_enough(offset + (height - 1) * row + -(-width * bits // 8))
     else:
         raise file.unsupported("is compressed in an unusual way")
-    return Needs()
+    return Inspection()
 
 
 def _check_colours(file: BoundedFile) -> None:

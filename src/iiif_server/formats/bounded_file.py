@@ -3,6 +3,7 @@
 import os
 import struct
 import sys
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from iiif_server.errors import (
@@ -11,7 +12,9 @@ from iiif_server.errors import (
     UnsupportedOriginalError,
 )
 from iiif_server.plan.bounds import Bounds
+from iiif_server.plan.header import NO_NEEDS, JpegFacts, Needs
 from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.stored_tiles import StoredTiles
 
 _ANYTHING = Bounds()
 
@@ -21,6 +24,17 @@ MOST_METADATA = 64 << 20
 """Bytes of everything before the first pixel."""
 MOST_READ_WHOLE = 512 << 20
 """Bytes of a file whose decoder takes it whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What the structure of an original tells before anything is decoded."""
+
+    needs: Needs = NO_NEEDS
+    jpeg: JpegFacts | None = None
+    tiles: StoredTiles | None = None
+    interleaved: bool = False
+    """Whether all has to be read before the first row is whole: progressive JPEG, Adam7 PNG."""
 
 
 class BoundedFile:
@@ -43,28 +57,28 @@ class BoundedFile:
         return f"<BoundedFile {self.format}, {self.size} bytes>"
 
     def at(self, offset: int, length: int) -> bytes:
-        """So many bytes from an offset, or as many as there are."""
+        """The bytes at an offset; fewer than `length` at the end of the file."""
         if offset >= self.size:
             return b""
         self._file.seek(offset)
         return self._file.read(min(length, self.size - offset))
 
     def numbers(self, layout: str, offset: int) -> tuple[Any, ...] | None:
-        """What stands at an offset, by a layout of `struct`; None where the file ends before."""
+        """The numbers at an offset, by a format of `struct`; None where the file ends before."""
         data = self.at(offset, struct.calcsize(layout))
         return struct.unpack(layout, data) if len(data) == struct.calcsize(layout) else None
 
     # --- refusals ---------------------------------------------------------------------------
 
     def check(self, count: int, most: int, what: str) -> None:
-        """Raise OriginalTooLargeError if there are more than so many."""
+        """Raise OriginalTooLargeError if a count exceeds its limit."""
         if count > most:
             raise OriginalTooLargeError(
                 f"The original has {count:,} {what}; this server reads up to {most:,}."
             )
 
     def check_size(self, width: int, height: int) -> None:
-        """Raise OriginalTooLargeError beyond the bounds, DamagedOriginalError if there is none."""
+        """Raise OriginalTooLargeError beyond the bounds, DamagedOriginalError for a side of 0."""
         if width < 1 or height < 1:
             raise self.damaged("it has no pixels")
         self.check(width * height, self._max_pixels, "pixels")
@@ -75,22 +89,22 @@ class BoundedFile:
         self.check(count, self.bounds.frames, what)
 
     def check_block(self, length: int, what: str) -> None:
-        """Raise OriginalTooLargeError if a block of metadata is larger than any has to be."""
+        """Raise OriginalTooLargeError if a block of metadata is larger than 16 MiB."""
         self.check(length, MOST_BLOCK, f"bytes in {what}")
 
     def check_read_whole(self) -> None:
-        """Raise OriginalTooLargeError if the file is too large for a decoder that takes all."""
+        """Raise OriginalTooLargeError if the decoder would read too much at once."""
         self.check(self.size, MOST_READ_WHOLE, f"bytes as a {self.format}")
 
     def check_long_enough(self, least: int) -> None:
-        """Raise DamagedOriginalError if its pixels cannot be in a file of this length."""
+        """Raise DamagedOriginalError if the file is shorter than its pixels need."""
         if self.size < least:
             raise self.damaged("its file is too short for its dimensions")
 
     def damaged(self, reason: str) -> DamagedOriginalError:
-        """The error that says what is wrong with it."""
+        """The error for a damaged header, with the reason."""
         return DamagedOriginalError(f"The header of this {self.format} image is damaged: {reason}.")
 
     def unsupported(self, what: str) -> UnsupportedOriginalError:
-        """The error that says what it has that is not read here."""
+        """The error for a feature that is not supported."""
         return UnsupportedOriginalError(f"This {self.format} image {what}, which is not read here.")

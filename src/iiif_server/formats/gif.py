@@ -2,8 +2,8 @@
 
 from math import prod
 
-from iiif_server.formats.bounded_file import BoundedFile
-from iiif_server.plan.needs import Needs
+from iiif_server.formats.bounded_file import BoundedFile, Inspection
+from iiif_server.plan.header import Needs
 
 _FIRST = 13
 _MOST_BLOCKS = 4_000_000
@@ -19,12 +19,12 @@ _MOST_PIXELS = 100_000_000
 """Pixels of a frame, which the decoder holds whole and more than once."""
 
 
-def inspect(file: BoundedFile) -> Needs:
+def inspect(file: BoundedFile) -> Inspection:
     """Refuse a GIF that is too much: of pixels on its screen or outside, or of frames."""
     file.check_read_whole()
     numbers = file.numbers("<HHB", 6)
     if numbers is None:
-        return Needs()
+        return Inspection()
     width, height, flags = numbers
     file.check_size(width, height)
     blocks = _Blocks(file)
@@ -38,7 +38,7 @@ def inspect(file: BoundedFile) -> Needs:
             file.check_frames(frames)
             position = blocks.end(_frame(file, position + 1, (width, height), first=frames == 1))
         else:  # the trailer, the file's end, or what nobody reads on from
-            return Needs(bytes=file.size)  # the decoder takes it whole
+            return Inspection(Needs(bytes=file.size))  # the decoder takes it whole
 
 
 def _frame(file: BoundedFile, position: int, screen: tuple[int, int], *, first: bool) -> int:

@@ -1,25 +1,22 @@
-"""The inspection of each format."""
+"""Inspection of an original's structure, by its format."""
 
 from collections.abc import Callable
 
 from iiif_server.formats import avif, bmp, gif, jpeg, jpeg2000, png, tiff, webp
-from iiif_server.formats.bounded_file import BoundedFile
-from iiif_server.plan.needs import Needs
+from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.plan.original_format import OriginalFormat
 
 
-def inspect(file: BoundedFile) -> Needs:
-    """What a file demands of its decoder beside its pixels.
+def inspect(file: BoundedFile) -> Inspection:
+    """Inspect the structure of a file in bounded steps; nothing is decoded.
 
-    Refuses what is too much for a decoder, or too little to be an image.
-
-    Reads little, decodes nothing, and takes what a file says for what it is: numbers of a stranger.
-    What it lets pass may still be damaged. Raises OriginalRefusedError.
+    Raises OriginalRefusedError where it demands too much of a decoder, or is too short for its
+    dimensions. A file that passes may still be damaged.
     """
     return _INSPECTIONS[file.format](file)
 
 
-_INSPECTIONS: dict[OriginalFormat, Callable[[BoundedFile], Needs]] = {
+_INSPECTIONS: dict[OriginalFormat, Callable[[BoundedFile], Inspection]] = {
     OriginalFormat.JPEG: jpeg.inspect,
     OriginalFormat.PNG: png.inspect,
     OriginalFormat.TIFF: tiff.inspect,

@@ -1,12 +1,17 @@
-"""JPEG (ITU-T T.81): segments, the frame header, and how many scans there are."""
+"""JPEG (ITU-T T.81): marker segments, frame header, scans and ICC profile; nothing is decoded."""
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 
-from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile
-from iiif_server.plan.needs import Needs
+from iiif_server.errors import OriginalRefusedError
+from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.header import JpegFacts, Needs
+from iiif_server.plan.original_format import OriginalFormat
 
 _MOST_SEGMENTS = 5_000
 _MOST_JUNK = 4_096
@@ -18,7 +23,7 @@ _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 _MARKER_IN_SCAN = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a segment: TEM, the restarts, SOI."""
-_EOI, _SOS = 0xD9, 0xDA
+_EOI, _SOS, _APP0, _APP2, _APP14 = 0xD9, 0xDA, 0xE0, 0xE2, 0xEE
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DCT = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 _PROGRESSIVE = frozenset({0xC2, 0xCA})
@@ -27,55 +32,159 @@ _SAMPLE_BITS = 8
 _COMPONENTS = frozenset({1, 3, 4})
 _MOST_SAMPLING = 4
 _BLOCK = 8
+_FRAME_HEADER = 6
+"""Bytes of a frame header before its components (B.2.2)."""
+_TRANSFORMABLE = frozenset({(1, 1), (2, 1), (2, 2), (1, 2), (4, 1), (1, 4)})
+"""The samplings of luma that TurboJPEG transforms."""
+_END_SEARCHED = 65_536
+"""Bytes at the end of the file in which the end marker is searched: cameras append a little."""
+_ADOBE, _ADOBE_TRANSFORM = b"Adobe", 11
+"""Identifier of Adobe's segment, and the offset of its colour transform (Technical Note 5116)."""
+_ICC = b"ICC_PROFILE\0"
+MOST_ICC_BYTES = 65_535 - 2 - len(_ICC) - 2
+"""Bytes of an ICC profile that fit into one segment."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Segment:
+class Segment:
+    """A marker segment."""
+
     marker: int
+    """The second byte of the marker."""
     offset: int
-    """Of its content."""
+    """Of the payload."""
     length: int
+
+    @property
+    def end(self) -> int:
+        """Offset of the first byte after the segment."""
+        return self.offset + self.length
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    components: int
+    dimensions: Dimensions
+    identifiers: bytes
+    """Of the components."""
+    sampling: Sequence[tuple[int, int]]
     progressive: bool
     least: int
-    """Bytes that one scan has at least, if it has all of the image."""
-    pixels: int = 0
+    """Bytes of one scan at least, if it holds all of the image."""
 
 
-def inspect(file: BoundedFile) -> Needs:
-    """Refuse a JPEG that is too much: of pixels, of metadata, or of scans."""
-    frame = None
+# --- inspection -----------------------------------------------------------------------------
+
+
+def inspect(file: BoundedFile) -> Inspection:
+    """Refuse a JPEG with too many pixels, too much metadata or too many scans; its facts."""
+    frame, adobe, scans, data = None, b"", 1, file.size
     metadata = 0
-    for segment in _segments(file):
+    for segment in segments(file):
         if segment.marker == _SOS:
-            scans = _check_scans(file, frame, segment)
-            return Needs(effort=(scans - 1) * frame.pixels if frame is not None else 0)
+            scans, data = _check_scans(file, frame, segment), segment.end
+            break
         if segment.marker in _FRAMES:
             if frame is not None:
                 raise file.damaged("it has two frame headers")
             frame = _frame(file, segment)
+        elif segment.marker == _APP14:
+            payload = file.at(segment.offset, segment.length)
+            adobe = payload if payload.startswith(_ADOBE) else adobe
         metadata += segment.length
         file.check(metadata, MOST_METADATA, "bytes of metadata")
-    return Needs()
+    if frame is None:
+        raise file.damaged("it has no frame header")
+    return Inspection(
+        Needs(effort=(scans - 1) * frame.dimensions.area),
+        jpeg=_facts(file, frame, adobe, data),
+        interleaved=frame.progressive,
+    )
 
 
-def first_scan(file: BoundedFile) -> int:
-    """Where the data of the first scan begin; the file's end where there is none."""
-    for segment in _segments(file):
+def _facts(file: BoundedFile, frame: _Frame, adobe: bytes, data: int) -> JpegFacts:
+    transform = adobe[_ADOBE_TRANSFORM : _ADOBE_TRANSFORM + 1]
+    stored_as_rgb = transform == b"\0" or frame.identifiers == b"RGB"
+    components = len(frame.sampling)
+    # The end markers of thumbnails stand before the first scan.
+    end = file.at(max(data, file.size - _END_SEARCHED), _END_SEARCHED)
+    whole = max(across for across, _ in frame.sampling) * max(down for _, down in frame.sampling)
+    samples = sum(across * down for across, down in frame.sampling)
+    return JpegFacts(
+        plain=components == 1 or (components == 3 and not stored_as_rgb),  # noqa: PLR2004 - YCbCr
+        mcu=_mcu(frame.sampling),
+        complete=b"\xff\xd9" in end,
+        coefficient_bytes=-(-2 * samples // whole),
+    )
+
+
+def _mcu(sampling: Sequence[tuple[int, int]]) -> Dimensions | None:
+    """The minimum coded unit in pixels; None for samplings that TurboJPEG does not transform."""
+    if len(sampling) == 1:
+        return Dimensions(_BLOCK, _BLOCK)
+    if sampling[1:] == [(1, 1), (1, 1)] and sampling[0] in _TRANSFORMABLE:
+        return Dimensions(_BLOCK * sampling[0][0], _BLOCK * sampling[0][1])
+    return None
+
+
+def _frame(file: BoundedFile, segment: Segment) -> _Frame | None:
+    """The frame header (B.2.2); None where the file ends in it."""
+    data = file.at(segment.offset, segment.length)
+    if len(data) < _FRAME_HEADER or len(data) < _FRAME_HEADER + 3 * data[5]:
+        return None
+    bits, height, width, components = struct.unpack_from(">BHHB", data)
+    if segment.marker not in _DCT:
+        raise file.unsupported("is lossless or hierarchical")
+    if bits != _SAMPLE_BITS:
+        raise file.unsupported(f"has samples of {bits} bits")
+    if components not in _COMPONENTS:
+        raise file.unsupported(f"has {components} components")
+    file.check_size(width, height)
+    described = data[_FRAME_HEADER : _FRAME_HEADER + 3 * components]
+    sampling = [divmod(factors, 16) for factors in described[1::3]]
+    if not all(1 <= factor <= _MOST_SAMPLING for pair in sampling for factor in pair):
+        raise file.damaged("its sampling factors are none")
+    least = 0
+    if segment.marker in _HUFFMAN:
+        # Each unit begins with a code of at least one bit.
+        across = max(horizontal for horizontal, _ in sampling) * _BLOCK
+        down = max(vertical for _, vertical in sampling) * _BLOCK
+        least = -(-width // across) * -(-height // down) // 8
+        file.check_long_enough(least)
+    progressive = segment.marker in _PROGRESSIVE
+    return _Frame(Dimensions(width, height), described[::3], sampling, progressive, least)
+
+
+def _check_scans(file: BoundedFile, frame: _Frame | None, first: Segment) -> int:
+    """Refuse too many scans, and a first scan that is too short; the number of scans.
+
+    A decoder reads one scan, and keeps none of it, if that holds everything. Otherwise it allocates
+    memory for the whole image before it knows how much of it the file has.
+    """
+    in_first = file.at(first.offset, 1)
+    if frame is None or not in_first:
+        return 1
+    if not frame.progressive and in_first[0] == len(frame.sampling):
+        return 1
+    scans = 1
+    for index, segment in enumerate(_segments_between_scans(file, first.end)):
+        if index == 0 and segment.offset - first.end < frame.least:
+            raise file.damaged("its first scan is too short for its dimensions")
         if segment.marker == _SOS:
-            return segment.offset + segment.length
-    return file.size
+            scans += 1
+            file.check(scans, file.bounds.scans, "progressive scans")
+    return scans
 
 
-def _segments(file: BoundedFile) -> Iterator[_Segment]:
-    """The segments up to the first scan's header, or as far as there are any."""
+# --- walker ---------------------------------------------------------------------------------
+
+
+def segments(file: BoundedFile) -> Iterator[Segment]:
+    """The segments up to and with the header of the first scan, or as many as the file has."""
     position = 2
     for _ in range(_MOST_SEGMENTS):
-        between = file.at(position, _MOST_JUNK)
+        between = file.at(position, 2)
+        if _MARKER.fullmatch(between) is None:
+            between = file.at(position, _MOST_JUNK)
         found = _MARKER.search(between)
         if found is None:
             if len(between) == _MOST_JUNK:
@@ -86,75 +195,18 @@ def _segments(file: BoundedFile) -> Iterator[_Segment]:
             return
         if marker in _ALONE:
             continue
-        segment = _segment(file, marker, position)
+        segment = _segment_at(file, marker, position)
         if segment is None:
             return
         yield segment
         if marker == _SOS:
             return
-        position = segment.offset + segment.length
+        position = segment.end
     file.check(_MOST_SEGMENTS + 1, _MOST_SEGMENTS, "segments of metadata")
 
 
-def _segment(file: BoundedFile, marker: int, position: int) -> _Segment | None:
-    """The segment whose length stands at a position; None where the file ends before."""
-    numbers = file.numbers(">H", position)
-    if numbers is None:
-        return None
-    if numbers[0] < 2:  # noqa: PLR2004 - the length counts its own two bytes
-        raise file.damaged("one of its segments has no length")
-    return _Segment(marker, position + 2, numbers[0] - 2)
-
-
-def _frame(file: BoundedFile, segment: _Segment) -> _Frame | None:
-    """What a frame header says (T.81, B.2.2); None where the file ends in it."""
-    data = file.at(segment.offset, segment.length)
-    if len(data) < 6 or len(data) < 6 + 3 * data[5]:  # noqa: PLR2004 - up to the components
-        return None
-    bits, height, width, components = struct.unpack_from(">BHHB", data)
-    if segment.marker not in _DCT:
-        raise file.unsupported("is lossless or hierarchical")
-    if bits != _SAMPLE_BITS:
-        raise file.unsupported(f"has samples of {bits} bits")
-    if components not in _COMPONENTS:
-        raise file.unsupported(f"has {components} components")
-    file.check_size(width, height)
-    sampling = [divmod(data[7 + 3 * index], 16) for index in range(components)]
-    if not all(1 <= factor <= _MOST_SAMPLING for pair in sampling for factor in pair):
-        raise file.damaged("its sampling factors are none")
-    least = 0
-    if segment.marker in _HUFFMAN:
-        # Each unit begins with a code of at least one bit.
-        across = max(horizontal for horizontal, _ in sampling) * _BLOCK
-        down = max(vertical for _, vertical in sampling) * _BLOCK
-        least = -(-width // across) * -(-height // down) // 8
-        file.check_long_enough(least)
-    return _Frame(components, segment.marker in _PROGRESSIVE, least, width * height)
-
-
-def _check_scans(file: BoundedFile, frame: _Frame | None, first: _Segment) -> int:
-    """Refuse more scans than are read, and a first one that is too short; how many there are.
-
-    A decoder reads one scan, and keeps none of it, if that holds everything. Otherwise it makes
-    room for the whole image before it finds out what there is of it.
-    """
-    in_first = file.at(first.offset, 1)
-    if frame is None or not in_first:
-        return 1
-    if not frame.progressive and in_first[0] == frame.components:
-        return 1
-    scans, start = 1, first.offset + first.length
-    for index, segment in enumerate(_segments_between_scans(file, start)):
-        if index == 0 and segment.offset - start < frame.least:
-            raise file.damaged("its first scan is too short for its dimensions")
-        if segment.marker == _SOS:
-            scans += 1
-            file.check(scans, file.bounds.scans, "progressive scans")
-    return scans
-
-
-def _segments_between_scans(file: BoundedFile, start: int) -> Iterator[_Segment]:
-    """The segments behind the first scan's header, up to and with the image's end."""
+def _segments_between_scans(file: BoundedFile, start: int) -> Iterator[Segment]:
+    """The segments after the header of the first scan, up to and with the image's end."""
     position, end = start, start + _MOST_SEARCHED
     for _ in range(_MOST_SEGMENTS):
         found = None
@@ -167,13 +219,91 @@ def _segments_between_scans(file: BoundedFile, start: int) -> Iterator[_Segment]
             return
         marker, position = found[1][0], position + found.end()
         if marker == _EOI:
-            yield _Segment(marker, position, 0)
+            yield Segment(marker, position, 0)
             return
         if marker in _ALONE:
             continue
-        segment = _segment(file, marker, position)
+        segment = _segment_at(file, marker, position)
         if segment is None:
             return
         yield segment
-        position = segment.offset + segment.length
+        position = segment.end
     file.check(_MOST_SEGMENTS + 1, _MOST_SEGMENTS, "segments between its scans")
+
+
+def _segment_at(file: BoundedFile, marker: int, position: int) -> Segment | None:
+    """The segment whose length stands at a position; None where the file ends before."""
+    numbers = file.numbers(">H", position)
+    if numbers is None:
+        return None
+    if numbers[0] < 2:  # noqa: PLR2004 - the length counts its own two bytes
+        raise file.damaged("one of its segments has no length")
+    return Segment(marker, position + 2, numbers[0] - 2)
+
+
+# --- segments as bytes ----------------------------------------------------------------------
+
+
+def _payloads(start: bytes) -> Iterator[tuple[int, bytes]]:
+    """Marker and payload of the segments before the first scan, as far as they are sound."""
+    file = BoundedFile(BytesIO(start), OriginalFormat.JPEG)
+    with suppress(OriginalRefusedError):
+        for segment in segments(file):
+            yield segment.marker, file.at(segment.offset, segment.length)
+
+
+def frame(start: bytes) -> tuple[Dimensions, int] | None:
+    """The dimensions and the number of components of an 8-bit JPEG; None for anything else."""
+    for marker, payload in _payloads(start):
+        if marker in _FRAMES and len(payload) >= _FRAME_HEADER:
+            bits, height, width, components = struct.unpack_from(">BHHB", payload)
+            if bits != _SAMPLE_BITS or not (width and height):
+                return None
+            return Dimensions(width, height), components
+    return None
+
+
+def icc_profile(start: bytes) -> bytes | None:
+    """The ICC profile, joined from its segments (ICC.1:2022, B.4); None if there is none."""
+    if _ICC not in start:
+        return None
+    chunks = {
+        payload[len(_ICC)]: payload[len(_ICC) + 2 :]
+        for marker, payload in _payloads(start)
+        if marker == _APP2 and payload.startswith(_ICC) and len(payload) > len(_ICC) + 2
+    }
+    return b"".join(chunks[number] for number in sorted(chunks)) or None
+
+
+def icc_segments(start: bytes) -> Iterator[bytes]:
+    """The segments, markers included, that hold the ICC profile of a JPEG."""
+    for marker, payload in _payloads(start):
+        if marker == _APP2 and payload.startswith(_ICC):
+            yield _written(marker, payload)
+
+
+def icc_segments_of(profile: bytes) -> Iterator[bytes]:
+    """The segments that hold a profile (ICC.1:2022, B.4)."""
+    parts = [profile[at : at + MOST_ICC_BYTES] for at in range(0, len(profile), MOST_ICC_BYTES)]
+    for number, part in enumerate(parts, 1):
+        yield _written(_APP2, _ICC + bytes((number, len(parts))) + part)
+
+
+def with_segments(jpeg: bytes, added: bytes) -> bytes:
+    """The JPEG with segments inserted after its JFIF header."""
+    after_jfif = 4 + int.from_bytes(jpeg[4:6], "big") if jpeg[2:4] == b"\xff\xe0" else 2
+    return jpeg[:after_jfif] + added + jpeg[after_jfif:]
+
+
+def jfif_segment() -> bytes:
+    """The JFIF segment: components are gray or YCbCr (JFIF 1.02)."""
+    return _written(_APP0, b"JFIF\0\x01\x02\0\0\x01\0\x01\0\0")
+
+
+def adobe_segment() -> bytes:
+    """The Adobe segment: three components are RGB (Adobe Technical Note 5116)."""
+    return _written(_APP14, _ADOBE + b"\0\x64\0\0\0\0\0")
+
+
+def _written(marker: int, payload: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(payload)) + payload

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.formats.iso_boxes import boxes
-from iiif_server.plan.needs import Needs
+from iiif_server.plan.header import Needs
 
 _START = b"\xff\x4f\xff\x51"
 """SOC and SIZ."""
@@ -69,7 +69,7 @@ class _Style:
     can be."""
 
 
-def inspect(file: BoundedFile) -> Needs:
+def inspect(file: BoundedFile) -> Inspection:
     """Refuse a JPEG 2000 that is too much: of pixels, tiles, components or precincts."""
     announced, start = None, 0
     if file.at(0, 4) != _START:
@@ -81,12 +81,12 @@ def inspect(file: BoundedFile) -> Needs:
                 start = box.offset
                 break
         else:
-            return Needs()  # there is none, as decoders will say
+            return Inspection()  # there is none, as decoders will say
     if announced is not None:
         file.check_size(*announced)
     size = _size(file, start)
     if size is None:
-        return Needs()
+        return Inspection()
     if announced is not None and announced != (size.width, size.height):
         raise file.damaged("its codestream has other dimensions")
     end = start + 2
@@ -98,7 +98,7 @@ def inspect(file: BoundedFile) -> Needs:
     layers = max((style.layers for style in styles), default=1)
     for style in set(styles):
         _check_style(file, size, style, layers)
-    return _needs(file, size, set(styles), layers)
+    return Inspection(_needs(file, size, set(styles), layers))
 
 
 def _announced(file: BoundedFile, start: int, end: int) -> tuple[int, int] | None:

@@ -4,8 +4,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile
-from iiif_server.plan.needs import Needs
+from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
+from iiif_server.plan.header import Needs
 
 _FIRST = 8
 _MOST_CHUNKS = 2_000
@@ -30,21 +30,21 @@ class _Chunk:
     length: int
 
 
-def inspect(file: BoundedFile) -> Needs:
+def inspect(file: BoundedFile) -> Inspection:
     """Refuse a PNG that is too much: of pixels, of metadata, or of what that unpacks to."""
-    metadata = 0
+    metadata, interlaced = 0, False
     for index, chunk in enumerate(_chunks(file)):
         if chunk.name == b"IDAT":
             break
         if (chunk.name == b"IHDR") is not (index == 0):
             raise file.damaged("its chunks are out of order")
         if chunk.name == b"IHDR":
-            _check_header(file, chunk)
+            interlaced = _check_header(file, chunk)
         file.check_block(chunk.length, f"its {_named(chunk)} chunk")
         metadata += chunk.length
         file.check(metadata, MOST_METADATA, "bytes of metadata")
         _check_unpacked(file, chunk)
-    return Needs(bytes=metadata)
+    return Inspection(Needs(bytes=metadata), interleaved=interlaced)
 
 
 def _chunks(file: BoundedFile) -> Iterator[_Chunk]:
@@ -59,17 +59,18 @@ def _chunks(file: BoundedFile) -> Iterator[_Chunk]:
     file.check(_MOST_CHUNKS + 1, _MOST_CHUNKS, "chunks of metadata")
 
 
-def _check_header(file: BoundedFile, chunk: _Chunk) -> None:
-    """Refuse what IHDR cannot say (11.2.1)."""
+def _check_header(file: BoundedFile, chunk: _Chunk) -> bool:
+    """Refuse an invalid IHDR (11.2.1); whether the image is interlaced."""
     numbers = file.numbers(">IIBBBBB", chunk.offset)
     if numbers is None:
-        return
+        return False
     width, height, bits, colour, _, _, interlaced = numbers
     file.check_size(width, height)
     if bits not in _DEPTHS.get(colour, ()) or interlaced > 1:
         raise file.damaged("its samples are of no kind that there is")
     row = -(-width * bits * _CHANNELS[colour] // 8)
     file.check_long_enough(height * row // _MOST_RATIO)
+    return bool(interlaced)
 
 
 def _check_unpacked(file: BoundedFile, chunk: _Chunk) -> None:

@@ -1,213 +1,393 @@
-"""TIFF and BigTIFF: the chain of directories, and what the first of them says (TIFF 6.0)."""
+"""TIFF 6.0 and BigTIFF: directories, the levels of tiled images, and their tile tables.
 
+Nothing is decoded. Tiles: TIFF 6.0, section 15; JPEG in TIFF: Technical Note 2.
+"""
+
+import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
 from math import prod
 
-from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile
-from iiif_server.plan.needs import Needs
+from iiif_server.errors import OriginalRefusedError
+from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile, Inspection
+from iiif_server.formats.jpeg import adobe_segment, icc_segments_of, jfif_segment
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.header import Needs
+from iiif_server.plan.local_file import LocalFile
+from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.stored_tiles import TILE_PLACE, StoredLevel, StoredTiles, TileTable
 
 _BIG = 43
 _MOST_TAGS = 4_096
 _MOST_PIECES = 1 << 20
 """Strips or tiles."""
 _PIECE_BYTES = 32
-"""What a decoder holds of each."""
+"""Memory that a decoder holds for each strip or tile."""
 _MOST_READ = 64
-"""Directories that are read: of the main chain, and below the first (imaging/tiff.py)."""
+"""Directories that are read: of the main chain, and below the first."""
 _MOST_PIECE_BYTES = 256 << 20
 """Bytes of one tile, unpacked: decoders hold it whole."""
 _MOST_TAG_BYTES = 512 << 20
-"""Bytes of all values of a directory; programs keep whole documents in tags of their own."""
+"""Bytes of all values of the directories; programs keep whole documents in tags of their own."""
 _MOST_SAMPLES = 8
 _MOST_BITS = 64
+_MOST_BYTES_A_TILE = 64_000_000
+_MOST_TILE_SIDES = 8
 _COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 7, 8, 32_773, 32_946, 50_001})
-"""None, CCITT (2, 3, 4), LZW, JPEG, deflate (two numbers), PackBits, WebP: what the decoders have
-that nobody has to fear."""
-
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION = 256, 257, 258, 259
-_STRIPS, _SAMPLES, _ROWS, _STRIP_BYTES, _PLANES = 273, 277, 278, 279, 284
-_TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES = 322, 323, 324, 325
-_SUB_DIRECTORIES = 330
-_TABLES = (_STRIPS, _STRIP_BYTES, _TILES, _TILE_BYTES)
-_BLOCKS = {700: "its XMP block", 33_723: "its IPTC block", 34_675: "its ICC profile"}
-_SEPARATE = 2
-
+"""None, CCITT (2, 3, 4), LZW, JPEG, deflate (two numbers), PackBits, WebP: those of which the
+decoders are safe."""
+_SEPARATE, _JPEG, _EIGHT_BITS = 2, 7, 8
+_BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
+_REDUCED = 1
+"""NewSubfileType, bit 0: a reduced-resolution version of another image in this file."""
 _TYPE_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
     16: 8, 17: 8, 18: 8,
 }  # fmt: skip
 _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+"""BYTE, SHORT, LONG, IFD, and of BigTIFF LONG8 and IFD8."""
+
+
+class _Tag(IntEnum):
+    SUBFILE_TYPE = 254
+    WIDTH = 256
+    HEIGHT = 257
+    BITS = 258
+    COMPRESSION = 259
+    PHOTOMETRIC = 262
+    STRIPS = 273
+    SAMPLES = 277
+    ROWS = 278
+    STRIP_BYTES = 279
+    PLANES = 284
+    TILE_WIDTH = 322
+    TILE_HEIGHT = 323
+    TILES = 324
+    TILE_BYTES = 325
+    SUB_DIRECTORIES = 330
+    JPEG_TABLES = 347
+    ICC_PROFILE = 34_675
+
+
+_TABLES = (_Tag.STRIPS, _Tag.STRIP_BYTES, _Tag.TILES, _Tag.TILE_BYTES)
+_BLOCKS = {700: "its XMP block", 33_723: "its IPTC block", _Tag.ICC_PROFILE: "its ICC profile"}
+_ALIKE = (_Tag.BITS, _Tag.COMPRESSION, _Tag.PHOTOMETRIC, _Tag.SAMPLES, _Tag.PLANES,
+          _Tag.TILE_WIDTH, _Tag.TILE_HEIGHT)  # fmt: skip
+"""What the levels of one image have in common."""
+
+
+# --- walker ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """How numbers are written in a file."""
+    """Byte order and number sizes, as formats of `struct`."""
 
     order: str
-    big: bool
+    count: str
+    entry: str
+    offset: str
+
+    @classmethod
+    def of(cls, file: BoundedFile) -> "_Layout":
+        """The layout that the header of a file announces."""
+        order = "<" if file.at(0, 2) == b"II" else ">"
+        if file.numbers(f"{order}H", 2) == (_BIG,):
+            return cls(order, f"{order}Q", f"{order}HHQ8s", f"{order}Q")
+        return cls(order, f"{order}H", f"{order}HHI4s", f"{order}I")
 
     @property
-    def count(self) -> str:
-        return self.order + ("Q" if self.big else "H")
-
-    @property
-    def offset(self) -> str:
-        return self.order + ("Q" if self.big else "I")
-
-    @property
-    def tag(self) -> str:
-        return self.order + ("HHQ8s" if self.big else "HHI4s")
+    def first(self) -> int:
+        """Where the offset of the first directory stands."""
+        return struct.calcsize(self.offset)  # 4 and 8, in the two headers
 
 
 @dataclass(frozen=True, slots=True)
-class _Tag:
+class _Entry:
     type: int
     count: int
     value: bytes
-    """The value itself where it fits, else where it is."""
+    """The value itself where it fits, else its offset."""
 
     @property
     def length(self) -> int:
-        """Bytes of the value, 0 where the type is unknown and nobody reads it."""
+        """Bytes of the value; 0 where the type is unknown, so that nobody reads it."""
         return self.count * _TYPE_BYTES.get(self.type, 0)
 
 
-class _Directory:
-    """One directory: the first tag of each number counts, as with all decoders."""
+class Directory:
+    """An image file directory. Of repeated tags the first counts, as in libtiff."""
 
     def __init__(self, file: BoundedFile, layout: _Layout, offset: int) -> None:
-        self._subject = file
+        self.offset = offset
+        self._file = file
         self._layout = layout
-        self.tags: dict[int, _Tag] = {}
-        numbers = file.numbers(layout.count, offset)
-        count = 0 if numbers is None else numbers[0]
-        file.check(count, _MOST_TAGS, "tags in a directory")
-        size = struct.calcsize(layout.tag)
-        table = file.at(offset + struct.calcsize(layout.count), count * size)
+        self._start = offset + struct.calcsize(layout.count)
+        self._length = (file.numbers(layout.count, offset) or (0,))[0]
+
+    @property
+    def next(self) -> int:
+        """Offset of the next directory of the chain; 0 after the last."""
+        end = self._start + self._length * struct.calcsize(self._layout.entry)
+        return int((self._file.numbers(self._layout.offset, end) or (0,))[0])
+
+    @cached_property
+    def tags(self) -> Mapping[int, _Entry]:
+        """The entries by the number of their tag."""
+        self._file.check(self._length, _MOST_TAGS, "tags in a directory")
+        size = struct.calcsize(self._layout.entry)
+        table = self._file.at(self._start, self._length * size)
+        found: dict[int, _Entry] = {}
         for at in range(0, len(table) - size + 1, size):
-            number, *rest = struct.unpack_from(layout.tag, table, at)
-            self.tags.setdefault(number, _Tag(*rest))
+            number, *rest = struct.unpack_from(self._layout.entry, table, at)
+            found.setdefault(number, _Entry(*rest))
+        return found
+
+    def data(self, number: int, most: int = MOST_BLOCK) -> bytes:
+        """The bytes of a value, at most so many; empty without the tag."""
+        entry = self.tags.get(number)
+        if entry is None:
+            return b""
+        if entry.length <= len(entry.value):
+            return entry.value[: entry.length]
+        (offset,) = struct.unpack(self._layout.offset, entry.value)
+        return self._file.at(offset, min(entry.length, most))
 
     def values(self, number: int, most: int = 64) -> tuple[int, ...]:
-        """The whole numbers of a tag, so many of them at most; none where there are none."""
-        tag = self.tags.get(number)
-        if tag is None or tag.type not in _WHOLE_NUMBERS:
+        """The whole numbers of a tag, at most so many; none if it is of another type or cut off."""
+        entry = self.tags.get(number)
+        if entry is None or entry.type not in _WHOLE_NUMBERS:
             return ()
-        count = min(tag.count, most)
-        layout = f"{self._layout.order}{count}{_WHOLE_NUMBERS[tag.type]}"
-        data = tag.value
-        if tag.length > len(data):
-            (offset,) = struct.unpack(self._layout.offset, data)
-            data = self._subject.at(offset, struct.calcsize(layout))
-        return struct.unpack_from(layout, data) if len(data) >= struct.calcsize(layout) else ()
+        layout = f"{self._layout.order}{min(entry.count, most)}{_WHOLE_NUMBERS[entry.type]}"
+        size = struct.calcsize(layout)
+        data = self.data(number, size)
+        return struct.unpack_from(layout, data) if len(data) >= size else ()
 
-    def value(self, number: int, default: int) -> int:
+    def value(self, number: int, default: int = 0) -> int:
         """The first whole number of a tag."""
         return next(iter(self.values(number, 1)), default)
 
     def count(self, number: int) -> int:
         """How many values a tag has."""
-        tag = self.tags.get(number)
-        return 0 if tag is None else tag.count
+        entry = self.tags.get(number)
+        return 0 if entry is None else entry.count
+
+    @property
+    def dimensions(self) -> Dimensions:
+        """Width and height; 0 where the tag is missing."""
+        return Dimensions(self.value(_Tag.WIDTH), self.value(_Tag.HEIGHT))
+
+    @property
+    def tile(self) -> Dimensions:
+        """Width and height of a tile; 0 where the tag is missing."""
+        return Dimensions(self.value(_Tag.TILE_WIDTH), self.value(_Tag.TILE_HEIGHT))
 
 
-def inspect(file: BoundedFile) -> Needs:
-    """Refuse a TIFF that is too much: of pixels, pages, pieces, samples, tags or metadata."""
-    order = "<" if file.at(0, 2) == b"II" else ">"
-    version = file.numbers(order + "H", 2)
-    if version is None:
-        return Needs()
-    layout = _Layout(order, version[0] == _BIG)
-    numbers = file.numbers(layout.offset, 8 if layout.big else 4)
-    if numbers is None:
-        return Needs()
-    first = _Directory(file, layout, numbers[0])
-    if not first.tags:
+def directories(file: BoundedFile) -> tuple[list[Directory], list[Directory]]:
+    """The main chain of directories, and the SubIFDs of the first. Raises OriginalRefusedError."""
+    layout = _Layout.of(file)
+    (offset,) = file.numbers(layout.offset, layout.first) or (0,)
+    chain: dict[int, Directory] = {}
+    while offset:
+        if offset in chain:
+            raise file.damaged("its directories go round in circles")
+        chain[offset] = Directory(file, layout, offset)
+        file.check_frames(len(chain), "pages")
+        offset = chain[offset].next
+    pages = list(chain.values())
+    if not pages or not pages[0].tags:
         raise file.damaged("its first directory is empty or not in the file")
-    others = _check_chain(file, layout, numbers[0], first)
+    count = pages[0].count(_Tag.SUB_DIRECTORIES)
+    file.check_frames(count, "pages below the first")
+    offsets = pages[0].values(_Tag.SUB_DIRECTORIES, count)
+    if len(set(offsets)) < len(offsets) or not chain.keys().isdisjoint(offsets):
+        raise file.damaged("its directories go round in circles")
+    return pages, [Directory(file, layout, at) for at in offsets]
+
+
+# --- inspection -----------------------------------------------------------------------------
+
+
+def inspect(file: BoundedFile) -> Inspection:
+    """Refuse a TIFF with too many pixels, pages, strips, samples or tags; its tiled levels."""
+    pages, below = directories(file)
+    first = pages[0]
     _check_samples(file, first)
     pieces = _check_pieces(file, first)
-    directories = [first, *(_Directory(file, layout, offset) for offset in others)]
-    _check_tags(file, directories)
-    return Needs(bytes=_PIECE_BYTES * pieces)
+    _check_tags(file, [*pages[:_MOST_READ], *below[:_MOST_READ]])
+    return Inspection(Needs(bytes=_PIECE_BYTES * pieces), tiles=_stored(_levels(pages, below)))
 
 
-def _check_chain(file: BoundedFile, layout: _Layout, offset: int, first: _Directory) -> list[int]:
-    """Refuse directories without an end: of the main chain, and of those below the first.
-
-    The offsets of those that are read after the first: they may be levels of its image.
-    """
-    seen: dict[int, None] = {}
-    size, counted = struct.calcsize(layout.tag), struct.calcsize(layout.count)
-    while offset:
-        if offset in seen:
-            raise file.damaged("its directories go round in circles")
-        seen[offset] = None
-        file.check_frames(len(seen), "pages")
-        count = file.numbers(layout.count, offset)
-        if count is None:
-            break
-        following = file.numbers(layout.offset, offset + counted + count[0] * size)
-        if following is None:
-            break
-        offset = following[0]
-    below = first.count(_SUB_DIRECTORIES)
-    file.check_frames(below, "pages below the first")
-    offsets = first.values(_SUB_DIRECTORIES, below)
-    if len(set(offsets)) < len(offsets) or not seen.keys().isdisjoint(offsets):
-        raise file.damaged("its directories go round in circles")
-    return [*list(seen)[1:_MOST_READ], *offsets[:_MOST_READ]]
-
-
-def _check_tags(file: BoundedFile, directories: Sequence[_Directory]) -> None:
+def _check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:
     """Refuse directories that together have more values than a header is read with."""
     total = pieces = 0
-    for directory in directories:
-        for number, tag in directory.tags.items():
-            if tag.length > file.size:
-                continue  # decoders know that this cannot be
-            total += tag.length
+    for directory in read:
+        for number, entry in directory.tags.items():
+            if entry.length > file.size:
+                continue  # decoders notice that this is impossible
+            total += entry.length
             if number in _BLOCKS:
-                file.check(tag.length, MOST_BLOCK, f"bytes in {_BLOCKS[number]}")
+                file.check(entry.length, MOST_BLOCK, f"bytes in {_BLOCKS[number]}")
         pieces += max(directory.count(table) for table in _TABLES)
     file.check(total, _MOST_TAG_BYTES, "bytes of metadata")
     file.check(pieces, 2 * _MOST_PIECES, "strips or tiles in all directories")
 
 
-def _check_samples(file: BoundedFile, directory: _Directory) -> None:
-    file.check_size(directory.value(_WIDTH, 0), directory.value(_HEIGHT, 0))
-    compression = directory.value(_COMPRESSION, 1)
+def _check_samples(file: BoundedFile, directory: Directory) -> None:
+    file.check_size(directory.dimensions.width, directory.dimensions.height)
+    compression = directory.value(_Tag.COMPRESSION, 1)
     if compression not in _COMPRESSIONS:
         raise file.unsupported(f"is compressed by method {compression}")
-    samples = directory.value(_SAMPLES, 1)
+    samples = directory.value(_Tag.SAMPLES, 1)
     file.check(samples, _MOST_SAMPLES, "samples a pixel")
-    if samples < 1 or not 1 <= directory.value(_BITS, 1) <= _MOST_BITS:
+    if samples < 1 or not 1 <= directory.value(_Tag.BITS, 1) <= _MOST_BITS:
         raise file.damaged("its samples are none")
 
 
-def _check_pieces(file: BoundedFile, directory: _Directory) -> int:
-    """Refuse strips and tiles that are too many or too large, or for which there is no table.
+def _check_pieces(file: BoundedFile, directory: Directory) -> int:
+    """Refuse strips or tiles that are too many, too large, or without a table; their number.
 
-    How many there are, by the longest table.
+    The longest table tells it.
     """
-    width, height = directory.value(_WIDTH, 0), directory.value(_HEIGHT, 0)
-    samples, bits = directory.value(_SAMPLES, 1), directory.value(_BITS, 1)
-    separate = directory.value(_PLANES, 1) == _SEPARATE
-    tiled = _TILE_WIDTH in directory.tags or _TILES in directory.tags
+    whole = directory.dimensions
+    samples, bits = directory.value(_Tag.SAMPLES, 1), directory.value(_Tag.BITS, 1)
+    separate = directory.value(_Tag.PLANES, 1) == _SEPARATE
+    tiled = _Tag.TILE_WIDTH in directory.tags or _Tag.TILES in directory.tags
     if tiled:
-        piece = directory.value(_TILE_WIDTH, 0), directory.value(_TILE_HEIGHT, 0)
+        piece = directory.tile.width, directory.tile.height
     else:
-        piece = width, min(directory.value(_ROWS, height), height)
+        piece = whole.width, min(directory.value(_Tag.ROWS, whole.height), whole.height)
     if min(piece) < 1:
         raise file.damaged("its strips or tiles have no pixels")
-    pieces = -(-width // piece[0]) * -(-height // piece[1]) * (samples if separate else 1)
+    pieces = _number_of_tiles(whole, Dimensions(*piece)) * (samples if separate else 1)
     most = max(pieces, *(directory.count(table) for table in _TABLES))
     file.check(most, _MOST_PIECES, "strips or tiles")
     if tiled:
         unpacked = prod(piece) * bits * (1 if separate else samples) // 8
         file.check(unpacked, _MOST_PIECE_BYTES, "bytes in one tile")
-    if directory.count(_TILES if tiled else _STRIPS) < pieces:
+    if directory.count(_Tag.TILES if tiled else _Tag.STRIPS) < pieces:
         raise file.damaged("its table of strips or tiles is too short")
     return most
+
+
+def _number_of_tiles(whole: Dimensions, tile: Dimensions) -> int:
+    return -(-whole.width // tile.width) * -(-whole.height // tile.height)
+
+
+# --- levels and their tile tables -----------------------------------------------------------
+
+
+def read_tile_tables(
+    original: LocalFile, descriptor: int | None = None, *, keep_profile: bool
+) -> Mapping[int, TileTable]:
+    """The tile tables of a tiled TIFF by scale factor; damaged ones are left out.
+
+    The file is read by a descriptor if one is given. Raises OriginalChangedError where another
+    version of the file, or none, is at the path.
+    """
+    with os.fdopen(original.open(descriptor), "rb") as opened:
+        file = BoundedFile(opened, OriginalFormat.TIFF)
+        try:
+            found = _levels(*directories(file))
+            profile = found[0][1].data(_Tag.ICC_PROFILE) if found and keep_profile else b""
+            icc = b"".join(icc_segments_of(profile))
+            tables = {level.scale_factor: _table(file, level, ifd, icc) for level, ifd in found}
+        except OriginalRefusedError:
+            return {}
+    return {factor: table for factor, table in tables.items() if table is not None}
+
+
+def _stored(levels: Sequence[tuple[StoredLevel, Directory]]) -> StoredTiles | None:
+    if not levels:
+        return None
+    base = levels[0][1]
+    return StoredTiles(base.tile, tuple(level for level, _ in levels), _jpeg_components(base))
+
+
+def _levels(
+    pages: Sequence[Directory], below: Sequence[Directory]
+) -> list[tuple[StoredLevel, Directory]]:
+    """The levels of a tiled TIFF with their directories, each scale factor once, ascending.
+
+    A directory counts as a level if it is marked as reduced (or is a SubIFD of the first), stores
+    its samples alike, and has 1/2, 1/4, ... of the sides, rounded either way.
+    """
+    base = pages[0]
+    whole, tile = base.dimensions, base.tile
+    if min(tile.width, tile.height, whole.width, whole.height) < 1:
+        return []
+    found = {1: (StoredLevel(1, whole, 0, None), base)}
+    for page, number, ifd in _candidates(pages, below):
+        size = ifd.dimensions
+        if min(size.width, size.height) < 1 or not _is_alike(base, ifd):
+            continue
+        factor = _factor(whole, size)
+        if factor is not None and factor not in found and not _is_overgrown(tile, size):
+            found[factor] = (StoredLevel(factor, size, page, number), ifd)
+    return [found[factor] for factor in sorted(found)]
+
+
+def _candidates(
+    pages: Sequence[Directory], below: Sequence[Directory]
+) -> Iterator[tuple[int, int | None, Directory]]:
+    """The directories that may be reduced levels, with their page and SubIFD."""
+    for number, ifd in enumerate(below[:_MOST_READ]):
+        yield 0, number, ifd
+    for page, ifd in enumerate(pages[:_MOST_READ]):
+        if page and ifd.value(_Tag.SUBFILE_TYPE) & _REDUCED:
+            yield page, None, ifd
+
+
+def _is_alike(base: Directory, other: Directory) -> bool:
+    return all(other.values(tag) == base.values(tag) for tag in _ALIKE)
+
+
+def _is_overgrown(tile: Dimensions, size: Dimensions) -> bool:
+    """Whether a level is so much smaller than its tiles that libvips takes it for an attack."""
+    return (
+        tile.width > _MOST_TILE_SIDES * size.width or tile.height > _MOST_TILE_SIDES * size.height
+    )
+
+
+def _factor(whole: Dimensions, size: Dimensions) -> int | None:
+    """The power of two by which the size is smaller, its sides rounded in any way; or None."""
+    factor = 2
+    while factor <= 2 * max(whole.width, whole.height):
+        if (
+            abs(size.width * factor - whole.width) < factor
+            and abs(size.height * factor - whole.height) < factor
+        ):
+            return factor
+        factor *= 2
+    return None
+
+
+def _jpeg_components(ifd: Directory) -> int:
+    """The number of components of tiles that are baseline JPEGs anyone can show; else 0."""
+    samples, bits = ifd.value(_Tag.SAMPLES, 1), set(ifd.values(_Tag.BITS))
+    joint = ifd.value(_Tag.PLANES, 1) == 1
+    if ifd.value(_Tag.COMPRESSION) != _JPEG or bits != {_EIGHT_BITS} or not joint:
+        return 0
+    shown = {(_BLACK_IS_ZERO, 1), (_RGB, 3), (_YCBCR, 3)}
+    return samples if (ifd.value(_Tag.PHOTOMETRIC), samples) in shown else 0
+
+
+def _table(file: BoundedFile, level: StoredLevel, ifd: Directory, icc: bytes) -> TileTable | None:
+    """The tile table of a level; None if it is damaged."""
+    expected = _number_of_tiles(level.dimensions, ifd.tile)
+    if not ifd.count(_Tag.TILES) == ifd.count(_Tag.TILE_BYTES) == expected <= _MOST_PIECES:
+        return None
+    offsets, lengths = ifd.values(_Tag.TILES, expected), ifd.values(_Tag.TILE_BYTES, expected)
+    if not len(offsets) == len(lengths) == expected or not all(
+        length <= _MOST_BYTES_A_TILE and offset + length <= file.size
+        for offset, length in zip(offsets, lengths, strict=True)
+    ):
+        return None
+    # Without these, a viewer has to guess what the components of a JPEG mean.
+    meaning = adobe_segment() if ifd.value(_Tag.PHOTOMETRIC) == _RGB else jfif_segment()
+    tables = ifd.data(_Tag.JPEG_TABLES)[2:-2]  # between its own first and last marker
+    places = b"".join(map(TILE_PLACE.pack, offsets, lengths))
+    return TileTable(places, b"\xff\xd8" + meaning + icc + tables)

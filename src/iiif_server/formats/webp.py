@@ -1,7 +1,7 @@
 """WebP: the RIFF chunks."""
 
-from iiif_server.formats.bounded_file import BoundedFile
-from iiif_server.plan.needs import Needs
+from iiif_server.formats.bounded_file import BoundedFile, Inspection
+from iiif_server.plan.header import Needs
 
 _FIRST = 12
 _MOST_OTHER_CHUNKS = 1_000
@@ -12,14 +12,14 @@ _METADATA = frozenset({b"ICCP", b"EXIF", b"XMP "})
 _SIDE_BITS = 14
 
 
-def inspect(file: BoundedFile) -> Needs:
+def inspect(file: BoundedFile) -> Inspection:
     """Refuse a WebP that is too much: of pixels, of frames, or of metadata."""
     file.check_read_whole()
     position, frames, others = _FIRST, 0, 0
     while True:
         numbers = file.numbers("<4sI", position)
         if numbers is None:
-            return Needs(bytes=file.size)  # the decoder takes it whole
+            return Inspection(Needs(bytes=file.size))  # the decoder takes it whole
         name, length = numbers
         if name == _FRAME:
             frames += 1

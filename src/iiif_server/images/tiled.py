@@ -10,7 +10,7 @@ from functools import partial
 
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.threads import StorageThreads
-from iiif_server.formats.jpeg_segments import frame
+from iiif_server.formats.jpeg import frame
 from iiif_server.images.originals import Original
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import READ_TILE_TABLES

@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from iiif_server.formats.jpeg_segments import (
+from iiif_server.formats.jpeg import (
     adobe_segment,
     frame,
     icc_profile,
