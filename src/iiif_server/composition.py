@@ -16,7 +16,7 @@ from iiif_server.iiif.formats import Format
 from iiif_server.images.derivatives import Derivatives
 from iiif_server.images.headers import Headers
 from iiif_server.images.known import KnownImages
-from iiif_server.images.listings import Shelves
+from iiif_server.images.listings import FolderListings
 from iiif_server.images.originals import Originals
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.quarantine import Quarantine
@@ -34,7 +34,7 @@ from iiif_server.server.readiness import Readiness
 from iiif_server.server.services import Services
 from iiif_server.server.signing import Signatures
 from iiif_server.settings import Settings
-from iiif_server.sources.base import Source, Surroundings
+from iiif_server.sources.base import Source, SourceContext
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.registry import build_sources
 from iiif_server.telemetry.events import Event, Observer
@@ -119,8 +119,8 @@ async def open_context(
         await stack.enter_async_context(repeating(_SWEEP_SECONDS, sweep))
         purges = partial(store.threads.run, store.look_for_purges)
         await stack.enter_async_context(repeating(_PURGE_SECONDS, purges))
-        shelves = Shelves(originals)
-        stack.push_async_callback(shelves.close)
+        listings = FolderListings(originals)
+        stack.push_async_callback(listings.close)
         files = await asyncio.to_thread(PageFiles)
         # No tile of a pyramid is a WebP, so no page of thumbnails has pyramids made.
         thumbnail = Format.WEBP if Format.WEBP in formats else Format.JPG
@@ -166,7 +166,7 @@ async def open_context(
                 "size": header_pool.in_force,
                 "image": image_pool.in_force,
             },
-            shelves=shelves,
+            listings=listings,
             files=files,
             pages=Pages(files.digest, thumbnail, settings.pages.title),
             page_options=settings.pages,
@@ -256,7 +256,7 @@ def open_sources(
     """The sources of all types, each with threads of its own for its storage."""
     return build_sources(
         settings.types,
-        lambda name: Surroundings(
+        lambda name: SourceContext(
             name,
             settings.source_path / name,
             fetcher,

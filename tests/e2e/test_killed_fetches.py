@@ -21,7 +21,7 @@ import asyncio, sys
 from ipaddress import ip_network
 from pathlib import Path
 
-from iiif_server.sources.base import Surroundings
+from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetching import Fetcher, FetchOptions
 from iiif_server.sources.web import WebOptions, WebSource
 
@@ -32,8 +32,8 @@ async def main(root, base):
         refresh_wait=60,
     )
     fetcher = Fetcher(options, 1, root / ".incoming")
-    surroundings = Surroundings("web", root / "web", fetcher, lambda _: None)
-    source = WebSource(surroundings, WebOptions(source="web", url=base + "/{name}"))
+    context = SourceContext("web", root / "web", fetcher, lambda _: None)
+    source = WebSource(context, WebOptions(source="web", url=base + "/{name}"))
     while True:
         async with source.hold("x"):
             pass

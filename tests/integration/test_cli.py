@@ -109,7 +109,7 @@ class TestCheck:
         async with AsyncExitStack() as stack:
             fetcher = open_fetcher(stack, settings)
             sources = open_sources(settings, fetcher, lambda _: None)
-            assert sources["disk"].surroundings.fetcher is fetcher
+            assert sources["disk"].context.fetcher is fetcher
         with pytest.raises(RuntimeError, match="closed"):
             await fetcher.fetch("https://upstream.invalid/1.jpg", tmp_path / "1.jpg", bool)
 

@@ -134,7 +134,7 @@ async def _types(settings: Settings) -> list[Finding]:
         usable = [sources[name] for name, problems in found.items() if not problems]
         surveyed = await asyncio.gather(*(_survey(source) for source in usable))
     of_folders = {
-        source.surroundings.type: list_ for source, list_ in zip(usable, surveyed, strict=True)
+        source.context.type: list_ for source, list_ in zip(usable, surveyed, strict=True)
     }
     for name, problems in found.items():
         findings += [Finding(f"type {name}", problem, fine=False) for problem in problems]
@@ -146,10 +146,10 @@ async def _types(settings: Settings) -> list[Finding]:
 
 async def _survey(source: Source[Any]) -> list[Finding]:
     """Which files of a type can be read; its folder need not exist unless its source says so."""
-    surroundings = source.surroundings
-    subject, folder = f"type {surroundings.type}", surroundings.folder.absolute()
+    context = source.context
+    subject, folder = f"type {context.type}", context.folder.absolute()
     try:
-        survey = await surroundings.threads.run(find_unreadable, folder, timeout=_SECONDS_TO_ANSWER)
+        survey = await context.threads.run(find_unreadable, folder, timeout=_SECONDS_TO_ANSWER)
     except StorageTimedOutError:
         return [Finding(subject, _NOT_ANSWERING, fine=False)]
     user = f"{user_name()} (uid {os.geteuid()})"

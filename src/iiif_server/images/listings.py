@@ -10,7 +10,7 @@ from heapq import merge
 
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.images.originals import Originals
-from iiif_server.sources.listings import Shelf
+from iiif_server.sources.listings import FolderListing
 
 SECONDS_KNOWN = 10.0
 """How long a folder that was read is not read again, at least."""
@@ -31,11 +31,11 @@ _DIGITS = 20
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    shelf: Shelf
+    listing: FolderListing
     until: float
 
 
-class Shelves:
+class FolderListings:
     """The folders of all types that can be browsed."""
 
     def __init__(
@@ -48,15 +48,15 @@ class Shelves:
         self._capacity = capacity
         self._clock = clock
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
-        self._flights: SingleFlight[tuple[str, str], Shelf] = SingleFlight()
+        self._flights: SingleFlight[tuple[str, str], FolderListing] = SingleFlight()
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(_READING)
         )
 
     def __repr__(self) -> str:
-        return f"<Shelves {len(self._known)} known>"
+        return f"<FolderListings {len(self._known)} known>"
 
-    async def of(self, type_: str, folder: str = "") -> Shelf:
+    async def of(self, type_: str, folder: str = "") -> FolderListing:
         """What lies in a folder of a type, in the order in which a person would put it.
 
         Raises FolderNotFoundError, also where the type's source cannot tell, UnknownTypeError, or
@@ -66,36 +66,36 @@ class Shelves:
         known = self._known.get(key)
         if known is not None and self._clock() < known.until:
             self._known.move_to_end(key)
-            return known.shelf
+            return known.listing
         return await self._flights.run(key, lambda: self._read(key))
 
     async def close(self) -> None:
         """Read nothing more."""
         await self._flights.close()
 
-    async def _read(self, key: tuple[str, str]) -> Shelf:
+    async def _read(self, key: tuple[str, str]) -> FolderListing:
         type_, folder = key
         source = self._originals.source(type_)
         self._flights.keep(key)  # for whoever asks again, if nobody waits for a slow disk now
         async with self._slots[type_]:
             started = self._clock()
-            shelf = await source.surroundings.threads.run(
+            listing = await source.context.threads.run(
                 lambda: in_order(source.browse(folder)), timeout=_SECONDS
             )
             now = self._clock()
-        self._known[key] = _Known(shelf, now + max(SECONDS_KNOWN, _LONGER * (now - started)))
+        self._known[key] = _Known(listing, now + max(SECONDS_KNOWN, _LONGER * (now - started)))
         while len(self._known) > 1 and self._names() > self._capacity:
             self._known.popitem(last=False)
-        return shelf
+        return listing
 
     def _names(self) -> int:
         """The names remembered; each folder counts as some more, that there be not too many."""
-        return sum(len(known.shelf) + 100 for known in self._known.values())
+        return sum(len(known.listing) + 100 for known in self._known.values())
 
 
-def in_order(shelf: Shelf) -> Shelf:
+def in_order(listing: FolderListing) -> FolderListing:
     """The same with numbers in names by their value and letters whatever their case."""
-    return replace(shelf, folders=_sorted(shelf.folders), names=_sorted(shelf.names))
+    return replace(listing, folders=_sorted(listing.folders), names=_sorted(listing.names))
 
 
 def _sorted(names: Sequence[str]) -> tuple[str, ...]:

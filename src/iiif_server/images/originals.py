@@ -154,7 +154,7 @@ class Originals:
         return tuple(
             name
             for name, source in sorted(self._sources.items())
-            if not source.surroundings.threads.answers
+            if not source.context.threads.answers
         )
 
     @property
@@ -220,7 +220,7 @@ class Originals:
                 self._silent.discard(identifier.type)
                 self._observe(StorageAnswers(identifier.type))
             self._remember(identifier, held.file, began)
-            yield Original(identifier, held.file, held.content, held, source.surroundings.threads)
+            yield Original(identifier, held.file, held.content, held, source.context.threads)
 
     def is_fresh(self, original: Original) -> bool:
         """Whether the file was found in this version within the last second; never waits."""
@@ -285,7 +285,7 @@ async def _opened(source: Source[Any], path: Path) -> AsyncIterator[OpenedFile]:
         DeprecationWarning,
         stacklevel=2,
     )
-    threads = source.surroundings.threads
+    threads = source.context.threads
     opened = await threads.run(open_file, path, undo=OpenedFile.close)
     opened.close_by = threads.begin
     try:
@@ -296,7 +296,7 @@ async def _opened(source: Source[Any], path: Path) -> AsyncIterator[OpenedFile]:
 
 async def _problems(source: Source[Any], seconds: float) -> list[str]:
     try:
-        return await source.surroundings.threads.run(source.problems, timeout=seconds)
+        return await source.context.threads.run(source.problems, timeout=seconds)
     except StorageTimedOutError:
         return []  # see `not_answering`
     except Exception as error:  # noqa: BLE001 - of a plug-in

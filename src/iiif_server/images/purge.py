@@ -42,7 +42,7 @@ class Purge:
         Raises UnknownTypeError, or UnlistedTypeError for a type that cannot tell its names.
         """
         source = self._originals.source(names.type)
-        listed = await source.surroundings.threads.run(lambda: _all(source.names()), timeout=LONG)
+        listed = await source.context.threads.run(lambda: _all(source.names()), timeout=LONG)
         if listed is None:
             raise UnlistedTypeError(
                 "The originals of this type cannot be listed: purge them one by one, or everything."

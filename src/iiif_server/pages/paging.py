@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from iiif_server.iiif.identifier import Identifier
-from iiif_server.sources.listings import Shelf
+from iiif_server.sources.listings import FolderListing
 
 PAGE_SIZE = 48
 """Thumbnails on a page: they fill its rows of two, three, four, six or eight."""
@@ -99,25 +99,25 @@ def place_of(identifier: Identifier) -> Place:
     return Place(identifier.type, identifier.name.rpartition("/")[0])
 
 
-def page_of(shelf: Shelf, place: Place, number: int, size: int = PAGE_SIZE) -> Page:
+def page_of(listing: FolderListing, place: Place, number: int, size: int = PAGE_SIZE) -> Page:
     """The page of this number, or the nearest that there is; folders come before images."""
-    count = max(1, -(-len(shelf) // size))
+    count = max(1, -(-len(listing) // size))
     number = min(max(1, number), count)
     first, behind = (number - 1) * size, number * size
-    before = len(shelf.folders)
+    before = len(listing.folders)
     return Page(
         folders=tuple(
             _folder(name, Place(place.type, place.below(name)))
-            for name in shelf.folders[first:behind]
+            for name in listing.folders[first:behind]
         ),
         images=tuple(
             Item(name, Identifier(place.type, place.below(name)).encoded)
-            for name in shelf.names[max(0, first - before) : max(0, behind - before)]
+            for name in listing.names[max(0, first - before) : max(0, behind - before)]
         ),
         number=number,
         count=count,
-        total=len(shelf.names),
-        complete=shelf.complete,
+        total=len(listing.names),
+        complete=listing.complete,
     )
 
 

@@ -40,7 +40,7 @@ async def folders(provided: Services, first: str = "") -> AsyncIterator[tuple[Pl
 
     Those of the type `first` come first. Folders that cannot be read in time are left out.
     """
-    names = sorted(provided.open_shelves(), key=lambda name: name != first)
+    names = sorted(provided.browsable_types(), key=lambda name: name != first)
     places = deque(parse_place(name) for name in names)
     for _ in range(MOST_FOLDERS):
         if not places:
@@ -48,9 +48,9 @@ async def folders(provided: Services, first: str = "") -> AsyncIterator[tuple[Pl
         place = places.popleft()
         with suppress(*NO_FOLDER):
             async with asyncio.timeout(FOLDER_SECONDS):
-                shelf = await provided.shelves.of(place.type, place.folder)
-            yield place, list(shelf.names)
-            places.extend(Place(place.type, place.below(name)) for name in shelf.folders)
+                listing = await provided.listings.of(place.type, place.folder)
+            yield place, list(listing.names)
+            places.extend(Place(place.type, place.below(name)) for name in listing.folders)
 
 
 async def search(provided: Services, words: str) -> list[Item]:
@@ -138,11 +138,11 @@ def _is_identifier(provided: Services, text: str) -> bool:
 
 
 async def _is_folder(provided: Services, place: Place) -> bool:
-    if not provided.page_options.gallery or place.type not in provided.open_shelves():
+    if not provided.page_options.gallery or place.type not in provided.browsable_types():
         return False
     try:
         async with asyncio.timeout(FOLDER_SECONDS):
-            await provided.shelves.of(place.type, place.folder)
+            await provided.listings.of(place.type, place.folder)
     except NO_FOLDER:
         return False
     return True

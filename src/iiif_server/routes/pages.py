@@ -42,7 +42,7 @@ EMBED = "embed"
 _FOREVER = "public, max-age=31536000, immutable"
 _ASK_FIRST = "no-cache"
 _KEPT_NOWHERE = "no-store"
-_MOST_SHELVES = 8
+_MOST_FOLDERS = 8
 """Types whose first images the front page shows."""
 _SAMPLE = "sample"
 """The type that is served where there are no settings."""
@@ -225,11 +225,11 @@ async def _front(request: Request, provided: Services) -> Response:
     async def first(type_: str, index: int) -> Shown:
         browsable = provided.originals.source(type_).browsable
         page = None
-        if browsable and index < _MOST_SHELVES:
+        if browsable and index < _MOST_FOLDERS:
             with suppress(*NO_FOLDER):
                 async with asyncio.timeout(FOLDER_SECONDS):
-                    shelf = await provided.shelves.of(type_)
-                page = page_of(shelf, parse_place(type_), 1, FIRST_ROWS)
+                    listing = await provided.listings.of(type_)
+                page = page_of(listing, parse_place(type_), 1, FIRST_ROWS)
         return Shown(type_, browsable=browsable, page=page)
 
     types = await asyncio.gather(*(first(name, index) for index, name in enumerate(names)))
@@ -241,8 +241,8 @@ async def _folder(request: Request, provided: Services, folder: str, number: int
     place = parse_place(folder)
     if not provided.page_options.gallery or place.type not in provided.public_types():
         raise FolderNotFoundError
-    shelf = await provided.shelves.of(place.type, place.folder)
-    return _page(provided.pages.folder(root_of(request), place, page_of(shelf, place, number)))
+    listing = await provided.listings.of(place.type, place.folder)
+    return _page(provided.pages.folder(root_of(request), place, page_of(listing, place, number)))
 
 
 async def _example(provided: Services) -> str:

@@ -143,7 +143,7 @@ def documents_router() -> APIRouter:
         if not provided.page_options.gallery:
             raise FolderNotFoundError
         base = provided.addressing.base(request)
-        items = [_folder(base, Place(name)) for name in provided.open_shelves()]
+        items = [_folder(base, Place(name)) for name in provided.browsable_types()]
         document = collection(f"{base}/{COLLECTION}", provided.page_options.title, items)
         return _collection(request, document, _COLLECTION_SECONDS)
 
@@ -162,7 +162,7 @@ def documents_router() -> APIRouter:
             return await base_uri_answer(request, provided, V3, "", f"{place}/{COLLECTION}")
         written = written_identifier(request, "", 1, place)
         found = parse_place(percent_decode(written))
-        if not provided.page_options.gallery or found.type not in provided.open_shelves():
+        if not provided.page_options.gallery or found.type not in provided.browsable_types():
             raise FolderNotFoundError
         document = await _of_folder(request, provided, found, page)
         seconds = min(_COLLECTION_SECONDS, provided.types[found.type].cache_for)
@@ -268,8 +268,8 @@ async def _of_folder(
     request: Request, provided: Services, place: Place, number: int | None
 ) -> dict[str, Any]:
     base = provided.addressing.base(request)
-    shelf = await provided.shelves.of(place.type, place.folder)
-    page = page_of(shelf, place, number or 1, provided.presentation.page_size)
+    listing = await provided.listings.of(place.type, place.folder)
+    page = page_of(listing, place, number or 1, provided.presentation.page_size)
     if number is not None and number != page.number:
         raise FolderNotFoundError(
             f"This folder has {page.count} part{'s' if page.count > 1 else ''}."
@@ -280,7 +280,7 @@ async def _of_folder(
     if not page.complete:
         rest = f"The folder holds more than {MOST_ENTRIES:,} entries; the rest is not shown."
     if number is None and page.count > 1:
-        total = len(shelf.folders) + page.total
+        total = len(listing.folders) + page.total
         items = parts(here.id, here.label, page.count, provided.presentation.page_size, total)
         return collection(here.id, here.label, items, _above(base, place, provided), rest)
     items = (

@@ -16,7 +16,7 @@ from iiif_server.iiif.information import Service
 from iiif_server.images.derivatives import Derivatives
 from iiif_server.images.headers import Headers
 from iiif_server.images.known import KnownImages
-from iiif_server.images.listings import Shelves
+from iiif_server.images.listings import FolderListings
 from iiif_server.images.originals import Originals
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.quarantine import Quarantine
@@ -92,7 +92,7 @@ class Services:
     """Whether requests in another than the canonical form are redirected to it."""
     confinement: Mapping[str, InForce]
     """The fences around the processes of each pool."""
-    shelves: Shelves
+    listings: FolderListings
     files: PageFiles
     pages: Pages
     page_options: PagesOptions
@@ -137,7 +137,7 @@ class Services:
         types = sorted(self.types.items())
         return tuple(name for name, options in types if options.access == "public")
 
-    def open_shelves(self) -> tuple[str, ...]:
+    def browsable_types(self) -> tuple[str, ...]:
         """Those of them whose folders everyone may look through."""
         public = self.public_types()
         return tuple(name for name in public if self.originals.source(name).browsable)
@@ -145,7 +145,7 @@ class Services:
     def may_repeat(self, permission: Permission) -> bool:
         """Whether what is answered may be given to anyone again as long as the file is the same."""
         source = self.originals.source(permission.identifier.type)
-        return permission.grant is None and not source.asks_elsewhere
+        return permission.grant is None and not source.revalidates
 
     def public_caching(self, type_: str) -> Caching:
         """For how long clients may cache what everybody may see of a type."""

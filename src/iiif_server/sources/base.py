@@ -1,19 +1,20 @@
-"""The seam between the server and the places where originals are."""
+"""The interface of sources, which find originals by name; plug-ins implement it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, JsonValue
 
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import FolderNotFoundError
 from iiif_server.options import Expects, OptionsModel
+from iiif_server.sources.deprecated import renamed, warn_renamed
 from iiif_server.sources.fetching import Fetcher
-from iiif_server.sources.listings import Shelf
+from iiif_server.sources.listings import FolderListing
 from iiif_server.sources.opening import OpenedFile
 from iiif_server.sources.rights import checked_rights
 from iiif_server.telemetry.events import Observer
@@ -45,74 +46,90 @@ Options = TypeVar("Options", bound=TypeOptions)
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the server lends to the source of one type."""
+class SourceContext:
+    """What the server provides to the source of one type."""
 
     type: str
     folder: Path
-    """`{source_path}/{type}`, the type's own."""
+    """`{source_path}/{type}`, which only this type uses."""
     fetcher: Fetcher
-    """Guarded HTTP, shared by all types."""
+    """HTTP client with checks of addresses and limits, shared by all types."""
     observer: Observer
-    """Whom to tell what happens."""
+    """Receives events for the log and the metrics."""
     threads: StorageThreads = field(default_factory=lambda: StorageThreads("this type"))
-    """For blocking calls: those of the type's own storage, so that no other has to wait for it."""
+    """Executor for blocking calls; each type has its own, so that no type waits for another."""
 
 
 class Source(ABC, Generic[Options]):
-    """One type's originals by name.
+    """The originals of one type, found by name.
 
-    A plug-in subclasses this, sets `options` to its model, and implements `hold`.
+    A plug-in subclasses this, sets `options_model`, and implements `hold`.
     """
 
     options_model: ClassVar[type[TypeOptions]] = TypeOptions
     """The settings that `[types.NAME]` may have for this source."""
 
-    def __init__(self, surroundings: Surroundings, options: Options) -> None:
-        self.surroundings = surroundings
+    def __init__(self, context: SourceContext, options: Options) -> None:
+        self.context = context
         self.options = options
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Accept `asks_elsewhere`, the old name of `revalidates`."""
+        super().__init_subclass__(**keywords)
+        if "asks_elsewhere" in vars(cls):
+            warn_renamed(f"{cls.__name__}.asks_elsewhere", "revalidates")
+            type.__setattr__(cls, "revalidates", vars(cls)["asks_elsewhere"])
+
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.surroundings.type}>"
+        return f"<{type(self).__name__} {self.context.type}>"
+
+    @property
+    def surroundings(self) -> SourceContext:
+        """The old name of `context`."""
+        warn_renamed("Source.surroundings", "context")
+        return self.context
 
     @abstractmethod
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile | Path]:
-        """The original, open, as a local file that stays while the context is open.
+        """The original as an open local file, which stays as it is while the context is open.
 
         `sources.opening` opens files so that no link leads out of a folder. Raises
         OriginalNotFoundError, SourceUnavailableError or another of `errors`; an OSError is answered
         by its errno. The path may change from call to call, as long as size and modification time
-        (or `OpenedFile.content`) tell one state of the original from another. A plain path is
-        deprecated: between being named and being opened, it may come to lead elsewhere.
+        (or `OpenedFile.content`) tell one state of the original from another. Yielding a plain path
+        is deprecated: the path may lead to another file by the time it is opened.
         """
 
     @property
-    def asks_elsewhere(self) -> bool:
+    def revalidates(self) -> bool:
         """Whether `hold` may find that an original has changed though its file has not.
 
-        Answers made of such an original are not given again without asking.
+        Cached answers made from such an original are not used without calling `hold`.
         """
         return True
 
     def names(self) -> Iterator[str] | None:
-        """The names of all originals there are, sorted; None where the source cannot tell."""
+        """The names of all originals, sorted; None where the source cannot list them."""
         return None
 
     @property
     def browsable(self) -> bool:
-        """Whether `browse` can tell."""
+        """Whether `browse` is implemented."""
         return False
 
-    def browse(self, folder: str) -> Shelf:
-        """What lies right in the folder `a/b` of originals; `` is the type's own.
+    def browse(self, folder: str) -> FolderListing:
+        """The originals and folders directly in a folder such as `a/b`; `` is the type's own.
 
-        It is called in a thread of the type, and looks at no more than a person would page
-        through. Raises FolderNotFoundError, also where the source cannot tell, or another of
-        `errors`.
+        Called in a thread of the type; it reads a bounded number of entries. Raises
+        FolderNotFoundError, also where it is not implemented, or another of `errors`.
         """
         del folder
         raise FolderNotFoundError
 
     def problems(self) -> list[str]:
-        """What an operator would have to mend before this type can serve; for `check`."""
+        """What an operator has to fix before this type can serve, a sentence each; for `check`."""
         return []
+
+
+if not TYPE_CHECKING:  # it would hide misspelt names from type checkers
+    __getattr__ = renamed(__name__, Surroundings=SourceContext)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from iiif_server.errors import OriginalNotFoundError
 from iiif_server.sources.base import Source, TypeOptions
-from iiif_server.sources.listings import Shelf, shelf_of
+from iiif_server.sources.listings import FolderListing, list_folder
 from iiif_server.sources.opening import OpenedFile, open_in_folder, user_name
 from iiif_server.sources.unreadable import check_can_enter
 
@@ -29,23 +29,23 @@ class DiskSource(Source[DiskOptions]):
         """
         if any(part.startswith(".") for part in name.split("/")):
             raise OriginalNotFoundError("There is no image with this identifier.")
-        opened = await self.surroundings.threads.run(
-            open_in_folder, self.surroundings.folder, name, undo=OpenedFile.close
+        opened = await self.context.threads.run(
+            open_in_folder, self.context.folder, name, undo=OpenedFile.close
         )
-        opened.close_by = self.surroundings.threads.begin
+        opened.close_by = self.context.threads.begin
         try:
             yield opened
         finally:
             opened.close()
 
     @property
-    def asks_elsewhere(self) -> bool:
+    def revalidates(self) -> bool:
         """No: an original is its file."""
         return False
 
     def names(self) -> Iterator[str]:
         """The paths of all files below the folder, hidden ones left out, in order."""
-        root = self.surroundings.folder
+        root = self.context.folder
         for folder, folders, files in os.walk(root):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):
@@ -57,13 +57,13 @@ class DiskSource(Source[DiskOptions]):
         """Yes."""
         return True
 
-    def browse(self, folder: str) -> Shelf:
+    def browse(self, folder: str) -> FolderListing:
         """What lies in a folder below the type's own."""
-        return shelf_of(self.surroundings.folder, folder)
+        return list_folder(self.context.folder, folder)
 
     def problems(self) -> list[str]:
         """Whether the folder is there and can be read."""
-        folder = self.surroundings.folder
+        folder = self.context.folder
         try:
             with os.scandir(folder) as entries:
                 next(entries, None)

@@ -23,7 +23,7 @@ from iiif_server.errors import (
     SourceUnavailableError,
 )
 from iiif_server.plan.local_file import FileVersion, removed
-from iiif_server.sources.base import Surroundings
+from iiif_server.sources.base import SourceContext
 from iiif_server.sources.opening import OpenedFile, checksum_of, open_in_folder
 from iiif_server.sources.provenance import MOST_BYTES, Provenance, digest, is_due
 from iiif_server.sources.stored_names import (
@@ -83,12 +83,12 @@ class KeptOriginals:
     it was last asked: one question an original at a time, however many viewers there are.
     """
 
-    def __init__(self, surroundings: Surroundings) -> None:
-        self._type = surroundings.type
-        self._folder = surroundings.folder
-        self._fetcher = surroundings.fetcher
-        self._observe = surroundings.observer
-        self._threads = surroundings.threads
+    def __init__(self, context: SourceContext) -> None:
+        self._type = context.type
+        self._folder = context.folder
+        self._fetcher = context.fetcher
+        self._observe = context.observer
+        self._threads = context.threads
         self._flights: SingleFlight[str, None] = SingleFlight()
         self._lock = threading.Lock()
         self._verified: Lru[str, _Verified] = Lru(_VERIFIED)

@@ -1,4 +1,4 @@
-"""What lies in a folder of originals: as much as a person would page through, and no more."""
+"""Listing of one folder of originals, up to a number of entries."""
 
 import os
 import re
@@ -22,25 +22,25 @@ _IMAGE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
-    """What lies right in one folder, by its last name, in the order of the disk.
+class FolderListing:
+    """The names of folders and images directly in one folder, in the order of the disk.
 
-    Files whose names say that they are no images are left out.
+    Files with a suffix that no image format has are left out.
     """
 
     folders: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     complete: bool = True
-    """Whether this is all: a folder may hold more than anyone looks at."""
+    """Whether these are all; otherwise a limit was reached."""
 
     def __len__(self) -> int:
         return len(self.folders) + len(self.names)
 
 
-def shelf_of(
+def list_folder(
     root: Path, folder: str, most_entries: int = MOST_ENTRIES, most_links: int = MOST_LINKS
-) -> Shelf:
-    """What lies in a folder, called `a/b`, below a root; the root itself is ``.
+) -> FolderListing:
+    """The listing of a folder such as `a/b` below a root; `` is the root itself.
 
     Links are followed as long as they stay below the root; hidden files and folders are left out,
     and so are names that no address can hold. Raises FolderNotFoundError, or
@@ -64,7 +64,7 @@ def shelf_of(
 
 def _read(
     entries: Iterable["os.DirEntry[str]"], inside: Path, most_entries: int, most_links: int
-) -> Shelf:
+) -> FolderListing:
     folders, names = [], []
     seen = links = 0
     for entry in islice(entries, most_entries + 1):
@@ -82,7 +82,7 @@ def _read(
         elif _may_be_an_image(entry.name) and entry.is_file():
             names.append(entry.name)
     complete = seen <= most_entries and links <= most_links
-    return Shelf(tuple(folders), tuple(names), complete)
+    return FolderListing(tuple(folders), tuple(names), complete)
 
 
 def _stays(link: Path, inside: Path) -> bool:

@@ -7,7 +7,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from iiif_server.errors import ConfigurationError
-from iiif_server.sources.base import Source, Surroundings, TypeOptions
+from iiif_server.sources.base import Source, SourceContext, TypeOptions
 
 ENTRY_POINTS = "iiif_server.sources"
 
@@ -51,10 +51,10 @@ def type_options(raw: Mapping[str, Any]) -> TypeOptions:
 
 
 def build_sources(
-    types: Mapping[str, TypeOptions], surroundings: Callable[[str], Surroundings]
+    types: Mapping[str, TypeOptions], context: Callable[[str], SourceContext]
 ) -> dict[str, Source[Any]]:
-    """The source of each type, in the surroundings it is given."""
+    """The source of each type, in the context it is given."""
     return {
-        name: source_class(options.source)(surroundings(name), options)
+        name: source_class(options.source)(context(name), options)
         for name, options in types.items()
     }

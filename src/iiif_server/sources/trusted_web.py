@@ -13,7 +13,7 @@ from pydantic import field_validator
 
 from iiif_server.errors import UntrustedUrlError
 from iiif_server.options import Expects
-from iiif_server.sources.base import Source, Surroundings, TypeOptions
+from iiif_server.sources.base import Source, SourceContext, TypeOptions
 from iiif_server.sources.fetched import KeptOriginals, Origin
 from iiif_server.sources.opening import OpenedFile
 
@@ -72,9 +72,9 @@ class TrustedWebSource(Source[TrustedWebOptions]):
 
     options_model = TrustedWebOptions
 
-    def __init__(self, surroundings: Surroundings, options: TrustedWebOptions) -> None:
-        super().__init__(surroundings, options)
-        self._kept = KeptOriginals(surroundings)
+    def __init__(self, context: SourceContext, options: TrustedWebOptions) -> None:
+        super().__init__(context, options)
+        self._kept = KeptOriginals(context)
         self._regex = compile_regex(options.regex)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
@@ -89,9 +89,9 @@ class TrustedWebSource(Source[TrustedWebOptions]):
         return self._kept.hold(encoded, Origin(url, trusts))
 
     @property
-    def asks_elsewhere(self) -> bool:
+    def revalidates(self) -> bool:
         """Whether kept originals are compared with the upstream's."""
-        return self.surroundings.fetcher.options.refresh_after is not None
+        return self.context.fetcher.options.refresh_after is not None
 
 
 def decode_url(name: str) -> str:

@@ -8,7 +8,7 @@ from pydantic import field_validator
 
 from iiif_server.errors import OriginalNotFoundError
 from iiif_server.options import Expects
-from iiif_server.sources.base import Source, Surroundings, TypeOptions
+from iiif_server.sources.base import Source, SourceContext, TypeOptions
 from iiif_server.sources.fetched import KeptOriginals, Origin
 from iiif_server.sources.opening import OpenedFile
 
@@ -39,18 +39,18 @@ class WebSource(Source[WebOptions]):
 
     options_model = WebOptions
 
-    def __init__(self, surroundings: Surroundings, options: WebOptions) -> None:
-        super().__init__(surroundings, options)
-        self._kept = KeptOriginals(surroundings)
+    def __init__(self, context: SourceContext, options: WebOptions) -> None:
+        super().__init__(context, options)
+        self._kept = KeptOriginals(context)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
         """The kept original of this name, fetched first if need be."""
         return self._kept.hold(name, Origin(complete(self.options.url, name), lambda _: True))
 
     @property
-    def asks_elsewhere(self) -> bool:
+    def revalidates(self) -> bool:
         """Whether kept originals are compared with the upstream's."""
-        return self.surroundings.fetcher.options.refresh_after is not None
+        return self.context.fetcher.options.refresh_after is not None
 
 
 def complete(template: str, name: str) -> str:

@@ -129,9 +129,7 @@ async def test_a_disk_that_does_not_answer_is_a_reason_and_is_asked_by_one_threa
 ) -> None:
     async with serving(tmp_path) as server:
         fine = server.services.originals.source("disk")
-        stuck = StuckSource(
-            replace(fine.surroundings, threads=StorageThreads("stuck")), fine.options
-        )
+        stuck = StuckSource(replace(fine.context, threads=StorageThreads("stuck")), fine.options)
         stuck.answer = threading.Event()
         clock = iter(range(99)).__next__
         told: list[Event] = []

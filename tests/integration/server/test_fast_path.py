@@ -185,8 +185,8 @@ async def test_originals_that_have_to_be_asked_about_are(tmp_path: Path) -> None
                 await server.get(path)
         assert made_by(await server.get(IMAGE)) == "memory", "there is nobody to ask"
     sources = server.services.originals
-    assert not sources.source("disk").asks_elsewhere
-    assert sources.source("web").asks_elsewhere
+    assert not sources.source("disk").revalidates
+    assert sources.source("web").revalidates
 
 
 async def test_other_settings_give_other_tags(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 
 from iiif_server.errors import SourceUnavailableError
-from iiif_server.sources.base import Surroundings
+from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.stored_names import PROBE, is_entry
 from iiif_server.sources.web import WebOptions, WebSource
@@ -27,8 +27,8 @@ def upstream() -> Iterator[Upstream]:
 
 def source_of(root: Path, upstream: Upstream) -> WebSource:
     fetcher = Fetcher(fetching(), 2, root.with_name("incoming"))
-    surroundings = Surroundings("web", root, fetcher, lambda _: None)
-    return WebSource(surroundings, WebOptions(source="web", url=f"{upstream.base}/{{name}}"))
+    context = SourceContext("web", root, fetcher, lambda _: None)
+    return WebSource(context, WebOptions(source="web", url=f"{upstream.base}/{{name}}"))
 
 
 async def held(source: WebSource, name: str) -> bytes:
@@ -47,7 +47,7 @@ async def test_what_is_kept_under_its_name_is_found(
     source = source_of(tmp_path / "web", upstream)
     assert await held(source, name) == picture()
     assert upstream.asked == []
-    await source.surroundings.fetcher.close()
+    await source.context.fetcher.close()
 
 
 async def test_what_is_kept_under_its_name_and_damaged_is_replaced_where_it_is(
@@ -65,7 +65,7 @@ async def test_what_is_kept_under_its_name_and_damaged_is_replaced_where_it_is(
         assert await held(source, name) == picture()
     assert upstream.count(f"/{name}") == 2
     assert not hashed.exists()
-    await source.surroundings.fetcher.close()
+    await source.context.fetcher.close()
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ async def test_on_such_a_disk_no_original_is_another(tmp_path: Path, upstream: U
             with pytest.raises(SourceUnavailableError):  # the mount takes no file
                 await held(source, name)
             assert upstream.count(f"/{name}") == 1
-        await source.surroundings.fetcher.close()
+        await source.context.fetcher.close()
 
 
 @pytest.mark.parametrize("folds", ["both", "case", "normalisation", "nothing"])
@@ -142,4 +142,4 @@ async def test_both_unicode_forms_fetched_at_once_are_two_originals(
     for _ in range(2):
         assert await asyncio.gather(*(held(source, name) for name in names)) == [*names.values()]
     assert len(upstream.asked) == 2
-    await source.surroundings.fetcher.close()
+    await source.context.fetcher.close()

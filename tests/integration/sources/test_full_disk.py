@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from iiif_server.errors import SourceUnavailableError
-from iiif_server.sources.base import Surroundings
+from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.web import WebOptions, WebSource
 from iiif_server.telemetry.events import Event
@@ -114,7 +114,7 @@ async def source_of(root: Path, upstream: Upstream) -> AsyncIterator[WebSource]:
     events: list[Event] = []
     fetcher = Fetcher(fetching(), 1, root / ".incoming")
     web = WebOptions(source="web", url=f"{upstream.base}/{{name}}")
-    yield WebSource(Surroundings("web", root / "web", fetcher, events.append), web)
+    yield WebSource(SourceContext("web", root / "web", fetcher, events.append), web)
     await fetcher.close()
 
 

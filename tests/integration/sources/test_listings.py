@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from iiif_server.errors import FolderNotFoundError, SourceUnavailableError
-from iiif_server.sources.listings import Shelf, shelf_of
+from iiif_server.sources.listings import FolderListing, list_folder
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_what_lies_right_in_it(root: Path) -> None:
-    assert shelf_of(root, "") == Shelf(("a",), ("2.jpg",))
-    assert shelf_of(root, "a") == Shelf(("b",), ())
-    assert shelf_of(root, "a/b") == Shelf((), ("1.jpg",))
+    assert list_folder(root, "") == FolderListing(("a",), ("2.jpg",))
+    assert list_folder(root, "a") == FolderListing(("b",), ())
+    assert list_folder(root, "a/b") == FolderListing((), ("1.jpg",))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_nothing_else_is_a_folder(root: Path, folder: str) -> None:
     (root / ".hidden").mkdir()
     (root / "a/.hidden").mkdir()
     with pytest.raises(FolderNotFoundError):
-        shelf_of(root, folder)
+        list_folder(root, folder)
 
 
 def test_links_are_followed_as_long_as_they_stay_inside(root: Path) -> None:
@@ -45,43 +45,43 @@ def test_links_are_followed_as_long_as_they_stay_inside(root: Path) -> None:
     (root / "out.jpg").symlink_to(root.parent / "outside/secret.jpg")
     (root / "broken.jpg").symlink_to(root / "nothing")
     (root / "loop").symlink_to(root / "loop")
-    shelf = shelf_of(root, "")
-    assert sorted(shelf.folders) == ["a", "inner"]
-    assert sorted(shelf.names) == ["2.jpg", "copy.jpg"]
-    assert shelf_of(root, "inner/b").names == ("1.jpg",)
+    listing = list_folder(root, "")
+    assert sorted(listing.folders) == ["a", "inner"]
+    assert sorted(listing.names) == ["2.jpg", "copy.jpg"]
+    assert list_folder(root, "inner/b").names == ("1.jpg",)
     for folder in ("out", "loop", "broken.jpg"):
         with pytest.raises(FolderNotFoundError):
-            shelf_of(root, folder)
+            list_folder(root, folder)
 
 
 def test_a_type_whose_own_folder_is_a_link_is_looked_through(root: Path, tmp_path: Path) -> None:
     link = tmp_path / "linked"
     link.symlink_to(root)
-    assert shelf_of(link, "a/b").names == ("1.jpg",)
+    assert list_folder(link, "a/b").names == ("1.jpg",)
 
 
 def test_hidden_files_and_names_that_no_address_can_hold_are_left_out(root: Path) -> None:
     for name in (b".hidden.jpg", b"bad\xff.jpg", b"line\nfeed.jpg", "gr\u00fcn.jpg".encode()):
         Path(os.fsdecode(os.fsencode(root) + b"/" + name)).touch()
     os.mkfifo(root / "pipe.jpg")
-    assert sorted(shelf_of(root, "").names) == ["2.jpg", "gr\u00fcn.jpg"]
+    assert sorted(list_folder(root, "").names) == ["2.jpg", "gr\u00fcn.jpg"]
 
 
 def test_no_more_is_looked_at_than_a_person_would_page_through(root: Path) -> None:
     for number in range(20):
         (root / f"a/b/more-{number}.jpg").touch()
-    shelf = shelf_of(root, "a/b", most_entries=10)
-    assert (len(shelf), shelf.complete) == (10, False)
-    whole = shelf_of(root, "a/b", most_entries=21)
+    listing = list_folder(root, "a/b", most_entries=10)
+    assert (len(listing), listing.complete) == (10, False)
+    whole = list_folder(root, "a/b", most_entries=21)
     assert (len(whole), whole.complete) == (21, True)
 
 
 def test_no_more_links_are_followed_than_is_quick(root: Path) -> None:
     for number in range(5):
         (root / f"link-{number}.jpg").symlink_to(root / "2.jpg")
-    shelf = shelf_of(root, "", most_links=3)
-    assert len(shelf.names) == 4
-    assert not shelf.complete
+    listing = list_folder(root, "", most_links=3)
+    assert len(listing.names) == 4
+    assert not listing.complete
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_read_is_a_failure_of_ours(root: Path) -> None:
     (root / "a").chmod(0)
     try:
         with pytest.raises(SourceUnavailableError):
-            shelf_of(root, "a")
+            list_folder(root, "a")
     finally:
         (root / "a").chmod(0o755)
 
@@ -113,4 +113,4 @@ def test_files_that_say_that_they_are_no_images_are_left_out(
     root: Path, *, name: str, shown: bool
 ) -> None:
     (root / "a/b" / name).touch()
-    assert (name in shelf_of(root, "a/b").names) is shown
+    assert (name in list_folder(root, "a/b").names) is shown

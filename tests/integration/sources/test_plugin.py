@@ -38,6 +38,7 @@ class DrawnSource(Source[DrawnOptions]):
         width, cross, height = name.partition("x")
         if not (width.isdecimal() and cross and height.isdecimal()):
             raise OriginalNotFoundError("A name here is like 640x480.")
+        # `surroundings` is the old name of `context`: it works for one release.
         path = self.surroundings.folder / f"{name}.png"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from pydantic import ByteSize
 
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import OriginalChangedError, OriginalNotFoundError, SourceBusyError
-from iiif_server.sources.base import Surroundings
+from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetching import Fetcher, _land
 from iiif_server.sources.web import WebOptions, WebSource
 from iiif_server.telemetry.events import Event, Fetched, FetchFailed
@@ -121,9 +121,9 @@ async def museum(root: Path, upstream: Upstream, **options: Any) -> AsyncIterato
     patient = {"refresh_after": 3600, "refresh_wait": AT_LAST, "failure_ttl": 60}
     settings = fetching(**{**patient, **options})
     fetcher = Fetcher(settings, 2, root / ".incoming")
-    surroundings = Surroundings("web", root / "web", fetcher, events.append, threads)
+    context = SourceContext("web", root / "web", fetcher, events.append, threads)
     web = WebOptions(source="web", url=f"{upstream.base}/{{name}}")
-    yield Museum(WebSource(surroundings, web), fetcher, root / "web", events)
+    yield Museum(WebSource(context, web), fetcher, root / "web", events)
     await fetcher.close()
 
 

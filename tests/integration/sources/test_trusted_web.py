@@ -261,6 +261,8 @@ async def test_urls_that_differ_in_their_fragment_are_one_original(
     server: Server, upstream: Upstream
 ) -> None:
     """It is never sent: each spelling would be the same file again."""
+    other = encoded(f"{upstream.base}/other.jpg")  # the folder of the type exists after it
+    assert (await server.get(f"/any:{other}/info.json")).status_code == 200
     before = {path.name for path in server.original("any", "").iterdir()}
     names = [encoded(f"{upstream.base}/one.jpg{end}") for end in ("#1", "#2", "", "#", "#a?b/../c")]
     for name in names:

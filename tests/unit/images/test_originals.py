@@ -17,7 +17,7 @@ from iiif_server.errors import (
 )
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.originals import SECONDS_TRUSTED, Originals
-from iiif_server.sources.base import Source, Surroundings, TypeOptions
+from iiif_server.sources.base import Source, SourceContext, TypeOptions
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.opening import OpenedFile, open_file, user_name
 from iiif_server.telemetry.events import Event, SourceFailed
@@ -38,8 +38,8 @@ class Failing(Source[TypeOptions]):
     """A plug-in whose disk fails in some way."""
 
     def __init__(self, error: Exception | None) -> None:
-        surroundings = Surroundings("t", Path("t"), cast("Fetcher", None), lambda _: None)
-        super().__init__(surroundings, TypeOptions(source="failing"))
+        context = SourceContext("t", Path("t"), cast("Fetcher", None), lambda _: None)
+        super().__init__(context, TypeOptions(source="failing"))
         self._error = error
 
     @asynccontextmanager

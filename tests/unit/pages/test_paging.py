@@ -4,7 +4,7 @@ import pytest
 
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.pages.paging import Page, Place, page_of, parse_place, place_of
-from iiif_server.sources.listings import Shelf
+from iiif_server.sources.listings import FolderListing
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_the_place_of_an_image_is_its_folder() -> None:
     assert place_of(Identifier("plates", "1.jpg")) == Place("plates")
 
 
-SHELF = Shelf(("A", "B"), tuple(f"{number}.jpg" for number in range(8)))
+LISTING = FolderListing(("A", "B"), tuple(f"{number}.jpg" for number in range(8)))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ SHELF = Shelf(("A", "B"), tuple(f"{number}.jpg" for number in range(8)))
 def test_pages_show_folders_first_and_everything_once(
     number: int, folders: list[str], images: list[str]
 ) -> None:
-    page = page_of(SHELF, Place("t", "f"), number, 4)
+    page = page_of(LISTING, Place("t", "f"), number, 4)
     assert [item.label for item in page.folders] == folders
     assert [item.label for item in page.images] == images
     assert (page.count, page.total, page.complete) == (3, 8, True)
@@ -54,12 +54,12 @@ def test_pages_show_folders_first_and_everything_once(
 
 
 def test_an_empty_folder_has_one_empty_page() -> None:
-    page = page_of(Shelf(), Place("t"), 1, 4)
+    page = page_of(FolderListing(), Place("t"), 1, 4)
     assert (page.folders, page.images, page.number, page.count, page.total) == ((), (), 1, 1, 0)
 
 
 def test_identifiers_of_images_and_folders_are_encoded() -> None:
-    page = page_of(Shelf(("c?d",), ("<b>#%.jpg",)), Place("t", "a/b"), 1)
+    page = page_of(FolderListing(("c?d",), ("<b>#%.jpg",)), Place("t", "a/b"), 1)
     assert page.folders[0].target == "t:a/b/c%3Fd"
     assert page.images[0].target == "t:a%2Fb%2F%3Cb%3E%23%25.jpg"
 
