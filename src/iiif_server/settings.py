@@ -28,16 +28,15 @@ from iiif_server.iiif.identifier import TYPE_PATTERN
 from iiif_server.images.limits import LimitsOptions
 from iiif_server.images.pyramids import PyramidOptions
 from iiif_server.options import ConflictError, Expects, OptionsModel, UrlPath
-from iiif_server.pages.options import PagesOptions
-from iiif_server.pages.presentation_options import PresentationOptions
+from iiif_server.pages.options import PagesOptions, PresentationOptions
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.routes.metrics import MetricsOptions
 from iiif_server.server.credentials import AdminOptions
 from iiif_server.server.delivery import DeliveryOptions
 from iiif_server.server.signing import SigningOptions
+from iiif_server.sources.addresses import Networks
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import FetchOptions
-from iiif_server.sources.networks import Networks
 from iiif_server.sources.registry import type_options
 from iiif_server.telemetry.logs import LogFormat
 from iiif_server.telemetry.traces import TracingOptions

@@ -35,7 +35,7 @@ def test_the_tiles_of_every_level_cover_a_small_image_exactly(
     for factor in scale_factors(image, square(tile_size)):
         covered = sorted(
             (x, y)
-            for box in tile_boxes(image, tile_size, factor)
+            for box in tile_boxes(image, square(tile_size), factor)
             for x in range(box.x, box.x + box.width)
             for y in range(box.y, box.y + box.height)
         )
@@ -47,7 +47,7 @@ def test_the_tiles_of_every_level_cover_the_image_exactly(
     image: Dimensions, tile_size: int
 ) -> None:
     for factor in scale_factors(image, square(tile_size)):
-        boxes = list(tile_boxes(image, tile_size, factor))
+        boxes = list(tile_boxes(image, square(tile_size), factor))
         columns = sorted({(box.x, box.width) for box in boxes})
         rows = sorted({(box.y, box.height) for box in boxes})
         # a grid: every column meets every row once, and they follow each other without a gap
@@ -63,7 +63,9 @@ def test_the_tiles_of_every_level_cover_the_image_exactly(
 def test_scale_factors_are_powers_of_two_up_to_one_tile(image: Dimensions, tile_size: int) -> None:
     factors = scale_factors(image, square(tile_size))
     assert factors == tuple(2**level for level in range(len(factors)))
-    *more, last = (len(list(tile_boxes(image, tile_size, factor))) for factor in factors[-2:])
+    *more, last = (
+        len(list(tile_boxes(image, square(tile_size), factor))) for factor in factors[-2:]
+    )
     assert last == 1
     assert all(count > 1 for count in more)
 

@@ -1,9 +1,18 @@
-"""Whole-pixel geometry: boxes, dimensions, limits, and the tile grid that viewers compute."""
+"""Whole-pixel geometry: boxes, dimensions, limits, the tile grid of viewers, exact decimals."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
+
+DECIMAL = r"(?:(?:\d{1,9}(?:\.\d{1,100})?|\.\d{1,100})(?:e-\d{1,2})?)"
+"""A non-negative decimal of bounded length, as a regular expression; `Fraction` reads it.
+
+Programs print binary floating point numbers with 17 significant digits (33.333333333333336), with
+up to 100 decimals if told to, and those below a millionth with an exponent (JavaScript: 1e-7,
+Python: 1e-07). All these are read as they stand. Image API 3.0, 4.7, knows no exponent: answers
+write out all decimals.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,16 @@ class Limits:
     def effective_max_height(self) -> int | None:
         """`max_height`, or `max_width` where only that is given (Image API 3.0, 5.3)."""
         return self.max_height if self.max_height is not None else self.max_width
+
+    @property
+    def named(self) -> dict[str, int]:
+        """The limits that exist, by their names in info.json."""
+        limits = {
+            "maxWidth": self.max_width,
+            "maxHeight": self.effective_max_height,
+            "maxArea": self.max_area,
+        }
+        return {name: value for name, value in limits.items() if value is not None}
 
     def allow(self, size: Dimensions) -> bool:
         """Whether an image of this size may be made."""
@@ -146,6 +165,15 @@ def rounded_ratio(numerator: int, denominator: int) -> int:
     return (2 * numerator + denominator) // (2 * denominator)
 
 
+def decimal_text(value: Fraction) -> str:
+    """The shortest decimal for a value that was read from one: no trailing zeros, a leading one."""
+    if value.denominator == 1:
+        return str(value.numerator)
+    whole, rest = divmod(value, 1)
+    places = rest.denominator.bit_length()  # it divides 10 to the power of its number of bits
+    return f"{whole}.{int(rest * 10**places):0{places}d}".rstrip("0")
+
+
 def square(side: int) -> Dimensions:
     """As wide as high."""
     return Dimensions(side, side)
@@ -160,12 +188,12 @@ def scale_factors(dimensions: Dimensions, tile: Dimensions) -> tuple[int, ...]:
     return tuple(factors)
 
 
-def tile_boxes(dimensions: Dimensions, tile_size: int, scale_factor: int) -> Iterator[Box]:
+def tile_boxes(dimensions: Dimensions, tile: Dimensions, scale_factor: int) -> Iterator[Box]:
     """The region of every tile of one level, in rows from the top left (Image API 3.0, 5.4)."""
-    step = tile_size * scale_factor
-    for y in range(0, dimensions.height, step):
-        for x in range(0, dimensions.width, step):
-            yield Box(x, y, min(step, dimensions.width - x), min(step, dimensions.height - y))
+    width, height = tile.width * scale_factor, tile.height * scale_factor
+    for y in range(0, dimensions.height, height):
+        for x in range(0, dimensions.width, width):
+            yield Box(x, y, min(width, dimensions.width - x), min(height, dimensions.height - y))
 
 
 def offered_tile(preferred: Dimensions, limits: Limits) -> Dimensions:

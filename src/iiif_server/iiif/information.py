@@ -114,14 +114,9 @@ _DOCUMENTS: dict[ImageApiVersion, Callable[[str, Dimensions, Service], dict[str,
 
 
 def _limits(limits: Limits) -> dict[str, int]:
-    named = {
-        "maxWidth": limits.max_width,
-        # "If maxWidth is specified and maxHeight is not, then the maximum height is the same"; yet
-        # maxHeight alone is not allowed (3.0, 5.3): say both.
-        "maxHeight": limits.effective_max_height if limits.max_width else None,
-        "maxArea": limits.max_area,
-    }
-    return {name: value for name, value in named.items() if value is not None}
+    """The limits, without `maxHeight` alone, which is not allowed (3.0, 5.3)."""
+    named = limits.named
+    return named if limits.max_width else {k: v for k, v in named.items() if k != "maxHeight"}
 
 
 def _sizes(dimensions: Dimensions, service: Service) -> list[dict[str, int]]:

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from iiif_server.errors import MalformedParameterError, OutOfBoundsError
-from iiif_server.iiif.geometry import Box, Dimensions, round_half_up
-from iiif_server.iiif.numbers import DECIMAL, decimal_text
+from iiif_server.iiif.geometry import DECIMAL, Box, Dimensions, decimal_text, round_half_up
 
 _PIXELS = re.compile(r"(\d{1,9}),(\d{1,9}),(\d{1,9}),(\d{1,9})", re.ASCII)
 _PERCENT = re.compile(rf"pct:({DECIMAL}),({DECIMAL}),({DECIMAL}),({DECIMAL})", re.ASCII)

@@ -7,8 +7,7 @@ from functools import lru_cache
 from math import ceil, cos, radians, sin
 
 from iiif_server.errors import MalformedParameterError
-from iiif_server.iiif.geometry import Dimensions
-from iiif_server.iiif.numbers import DECIMAL, decimal_text
+from iiif_server.iiif.geometry import DECIMAL, Dimensions, decimal_text
 
 _ROTATION = re.compile(rf"(!?)({DECIMAL})", re.ASCII)
 _FULL_TURN = 360

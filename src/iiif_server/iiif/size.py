@@ -5,8 +5,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from iiif_server.errors import MalformedParameterError, SizeRefusedError
-from iiif_server.iiif.geometry import Dimensions, Limits, round_half_up, rounded_ratio
-from iiif_server.iiif.numbers import DECIMAL, decimal_text
+from iiif_server.iiif.geometry import (
+    DECIMAL,
+    Dimensions,
+    Limits,
+    decimal_text,
+    round_half_up,
+    rounded_ratio,
+)
 from iiif_server.iiif.versions import ImageApiVersion
 
 _NUMBER = r"\d{1,9}"
@@ -190,7 +196,7 @@ def resolve_size(size: Size, region: Dimensions, limits: Limits) -> Dimensions:
     if not limits.allow(scaled):
         raise SizeRefusedError(
             f"The size would be {scaled.width}x{scaled.height} pixels, above this server's limits: "
-            f"{_limits_text(limits)}. Ask for max to get the largest size allowed."
+            f"{_text(limits)}. Ask for max to get the largest size allowed."
         )
     return scaled
 
@@ -219,10 +225,5 @@ def _parse_form(  # noqa: PLR0911 - one return a row of the specification's tabl
     return None
 
 
-def _limits_text(limits: Limits) -> str:
-    named = {
-        "maxWidth": limits.max_width,
-        "maxHeight": limits.effective_max_height,
-        "maxArea": limits.max_area,
-    }
-    return ", ".join(f"{name} {value}" for name, value in named.items() if value is not None)
+def _text(limits: Limits) -> str:
+    return ", ".join(f"{name} {value}" for name, value in limits.named.items())

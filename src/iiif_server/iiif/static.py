@@ -12,12 +12,12 @@ from typing import Any
 
 from iiif_server.iiif.formats import FACTS, Format
 from iiif_server.iiif.geometry import (
-    Box,
     Dimensions,
     Limits,
     offered_sizes,
     offered_tile,
     scale_factors,
+    tile_boxes,
 )
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.information import PROTOCOL, Service
@@ -109,20 +109,12 @@ class StaticImage:
 
     def _tiles(self) -> Iterator[StaticFile]:
         for factor in self._factors:
-            for box in self._boxes(factor):
+            for box in tile_boxes(self.dimensions, self._tile, factor):
                 whole = box.covers(self.dimensions)
                 region = "full" if whole else f"{box.x},{box.y},{box.width},{box.height}"
                 size = box.dimensions.reduced(factor)
                 for text in self._tile_sizes(size, whole=whole):
                     yield _file(f"{region}/{text}", size)
-
-    def _boxes(self, factor: int) -> Iterator[Box]:
-        """The region of every tile of one level, in rows from the top left."""
-        width, height = self._tile.width * factor, self._tile.height * factor
-        across, down = self.dimensions.width, self.dimensions.height
-        for y in range(0, down, height):
-            for x in range(0, across, width):
-                yield Box(x, y, min(width, across - x), min(height, down - y))
 
     def _tile_sizes(self, size: Dimensions, *, whole: bool) -> Iterator[str]:
         """How a tile's size is written; in 2.1 viewers differ where it is as wide as the image."""

@@ -7,8 +7,10 @@ from hashlib import blake2b
 from pathlib import Path
 
 from iiif_server.errors import NotBundledError
-from iiif_server.pages.bundle import BUNDLE
 
+BUNDLE = Path(__file__).parent / "bundle"
+"""Third-party scripts: fetched by `make assets`, contained in each wheel; a folder for each npm
+package."""
 STATIC = Path(__file__).parent / "static"
 
 _MEDIA_TYPES = {
@@ -64,6 +66,17 @@ class PageFiles:
             digest.update(f"{name}\0{len(file.content)}\0".encode())
             digest.update(file.content)
         return digest.hexdigest()
+
+
+def bundled(name: str, bundle: Path = BUNDLE) -> Path:
+    """The folder of a bundled package, or a file in it: `openseadragon/openseadragon.min.js`.
+
+    Raises NotBundledError, which says what brings it.
+    """
+    path = bundle / name
+    if not path.exists():
+        raise NotBundledError(name.partition("/")[0])
+    return path
 
 
 def _read(folder: Path) -> dict[str, PageFile]:

@@ -1,4 +1,4 @@
-"""Settings of the web pages."""
+"""Settings of the web pages, and of manifests and collections."""
 
 import re
 from typing import Annotated, Literal
@@ -52,3 +52,12 @@ class PagesOptions(OptionsModel):
     def frame_sources(self) -> tuple[str, ...]:
         """The same in the words of a Content Security Policy."""
         return tuple("'self'" if text == "self" else text for text in self.frame_ancestors)
+
+
+class PresentationOptions(OptionsModel):
+    """Manifests and collections; `pages.gallery` decides whether there are collections."""
+
+    max_images: int = Field(default=100, ge=1, le=10_000)
+    """Images in one manifest, at most, for `/manifest.json?identifiers=`."""
+    page_size: int = Field(default=500, ge=1, le=10_000)
+    """Images and folders in one collection, at most; a larger folder is one of its parts."""

@@ -1,6 +1,6 @@
-"""Pages as HTML. Everything that is put into them is escaped."""
+"""Pages as HTML; all values in them are escaped."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,3 +103,15 @@ class Pages:
             most=MOST_ENTRIES,
             **values,
         )
+
+
+def exported_page(
+    label: str, information: Mapping[str, Any], script: str, rights: str | None
+) -> str:
+    """The viewer page of an exported image, whose info.json and files are beside it.
+
+    `script` is the relative URL of OpenSeadragon, `rights` the URL of a licence or statement.
+    """
+    return _templates.get_template("export.html").render(
+        label=label, information=information, script=script, rights=rights
+    )

@@ -22,8 +22,7 @@ from iiif_server.server.authentication import bearer, demand
 from iiif_server.server.credentials import Credentials, checked_token
 from iiif_server.server.problems import DOCUMENTED
 from iiif_server.server.services import Services, services
-from iiif_server.sources.addresses import Network
-from iiif_server.sources.networks import Networks
+from iiif_server.sources.addresses import Network, Networks
 from iiif_server.telemetry.metrics.instruments import CONTENT_TYPE
 from iiif_server.workers.lifetime import own_memory
 from iiif_server.workers.pool import WorkerPool

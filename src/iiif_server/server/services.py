@@ -21,8 +21,7 @@ from iiif_server.images.originals import Originals
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.quarantine import Quarantine
 from iiif_server.pages.files import PageFiles
-from iiif_server.pages.options import PagesOptions
-from iiif_server.pages.presentation_options import PresentationOptions
+from iiif_server.pages.options import PagesOptions, PresentationOptions
 from iiif_server.pages.rendering import Pages
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import LibraryReport

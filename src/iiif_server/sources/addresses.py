@@ -1,4 +1,4 @@
-"""Which network addresses may be fetched from. Pure."""
+"""Network addresses that may be fetched from, and networks as a setting."""
 
 from collections.abc import Iterable, Sequence
 from ipaddress import (
@@ -9,9 +9,35 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+from iiif_server.options import Expects, Listed
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+
+_NETWORK = Expects('a network in CIDR notation such as "10.0.0.0/8" or "2001:db8::/32"')
+
+
+def _network(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return ip_network(value)
+    except ValueError:
+        pass
+    try:
+        wider = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"must be {_NETWORK.expected}") from None
+    raise ValueError(f'must be {_NETWORK.expected}; did you mean "{wider}"?')
+
+
+Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network), _NETWORK], ...], Listed]
+"""Networks as a setting: a list in a file; in the environment JSON, or words between commas."""
+
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 _IPV4_COMPATIBLE = IPv6Network("::/96")

@@ -32,6 +32,7 @@ from iiif_server.errors import (
 )
 from iiif_server.options import OptionsModel
 from iiif_server.plan.original_format import SIGNATURE_BYTES, recognise
+from iiif_server.sources.addresses import Networks
 from iiif_server.sources.guard import (
     AddressRefusedError,
     GuardedNetwork,
@@ -39,7 +40,6 @@ from iiif_server.sources.guard import (
     LookUp,
     Names,
 )
-from iiif_server.sources.networks import Networks
 from iiif_server.sources.opening import new_checksum
 from iiif_server.sources.provenance import Validators, validators_of
 from iiif_server.sources.slots import Slots

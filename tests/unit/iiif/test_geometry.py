@@ -166,7 +166,7 @@ def test_scale_factors_end_where_the_image_fits_into_one_tile(
     ],
 )
 def test_tiles_come_in_rows_and_are_cut_at_the_edges(factor: int, boxes: list[Box]) -> None:
-    assert list(tile_boxes(Dimensions(1000, 700), 512, factor)) == boxes
+    assert list(tile_boxes(Dimensions(1000, 700), square(512), factor)) == boxes
 
 
 @pytest.mark.parametrize(

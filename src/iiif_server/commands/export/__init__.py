@@ -43,10 +43,13 @@ from iiif_server.iiif.static import LEVEL_0, StaticFile, StaticImage, folder_of
 from iiif_server.iiif.versions import V3, ImageApiVersion
 from iiif_server.images.keys import digest, encoding_text
 from iiif_server.images.originals import Original
-from iiif_server.pages.bundle import BUNDLE, bundled
-from iiif_server.pages.exported import SCRIPT, exported_page
+from iiif_server.pages.files import BUNDLE, bundled
+from iiif_server.pages.rendering import exported_page
 from iiif_server.server.services import Services
 from iiif_server.settings import Settings
+
+SCRIPT = "openseadragon.min.js"
+"""The script's name in its package and in the folder of the export."""
 
 
 @dataclass(frozen=True, slots=True)

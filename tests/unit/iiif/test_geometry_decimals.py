@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 
-from iiif_server.iiif.numbers import DECIMAL, decimal_text
+from iiif_server.iiif.geometry import DECIMAL, decimal_text
 
 
 @pytest.mark.parametrize(

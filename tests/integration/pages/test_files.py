@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from iiif_server.errors import NotBundledError
-from iiif_server.pages.bundle import bundled
+from iiif_server.pages.files import bundled
 
 
 def test_a_bundled_package_is_a_folder_and_its_files_are_found(tmp_path: Path) -> None:
