@@ -3,7 +3,7 @@
 All that they need is imported here: a worker imports this module before it enters its sandbox.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,19 +15,17 @@ from iiif_server.codecs.probe import probe_file
 from iiif_server.codecs.pyramid_build import build
 from iiif_server.codecs.tiles import Tiles
 from iiif_server.errors import too_much_memory
-from iiif_server.formats import tiff
 from iiif_server.formats.pyramid_file import OpenPart
+from iiif_server.formats.tiff import read_tile_tables
 from iiif_server.iiif.geometry import Box
 from iiif_server.iiif.quality import Quality
-from iiif_server.plan.bounds import DEFAULT_BOUNDS, Bounds
 from iiif_server.plan.build_plan import BuildPlan
 from iiif_server.plan.grid import Tile
-from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import Rendered, WorkerReport
-from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.render_plan import Engine, Level, PixelOperations, ProfileAction, RenderPlan
-from iiif_server.plan.stored_tiles import TileTable
 from iiif_server.telemetry.stages import Stages
+
+__all__ = ["build_part", "prepare_process", "probe_file", "read_tile_tables", "render"]
 
 _PARTS_OPEN = 16
 
@@ -69,24 +67,6 @@ def prepare_process(originals: int, threads: int, turbojpeg: str | None = None) 
     )
 
 
-def read_header(
-    original: LocalFile,
-    descriptor: int | None = None,
-    *,
-    max_pixels: int,
-    bounds: Bounds = DEFAULT_BOUNDS,
-) -> ImageHeader:
-    """The header of an original; see `probe.probe_file`."""
-    return probe_file(original, descriptor, max_pixels=max_pixels, bounds=bounds)
-
-
-def read_tile_tables(
-    original: LocalFile, descriptor: int | None = None, *, keep_profile: bool
-) -> Mapping[int, TileTable]:
-    """The tile tables of a tiled TIFF; see `tiff.read_tile_tables`."""
-    return tiff.read_tile_tables(original, descriptor, keep_profile=keep_profile)
-
-
 def render(plan: RenderPlan, descriptor: int | None = None) -> Rendered:
     """Make the derivative of a plan and write it to its target.
 
@@ -96,7 +76,7 @@ def render(plan: RenderPlan, descriptor: int | None = None) -> Rendered:
     one planned for.
     """
     stages = Stages()
-    with _within_memory():
+    with within_memory():
         engine, data = _made(plan, descriptor, stages)
     if plan.target is None:
         return Rendered(engine, data, None, len(data), stages.seconds)
@@ -109,14 +89,14 @@ def build_part(plan: BuildPlan, descriptor: int | None = None) -> int:
 
     The original is read by a descriptor if one is given.
     """
-    with _within_memory():
+    with within_memory():
         original = _process.originals.get(plan.original, descriptor)
         with original.unchanged():
             return build(plan, original)
 
 
 @contextmanager
-def _within_memory() -> Iterator[None]:
+def within_memory() -> Iterator[None]:
     """A failed allocation becomes a TooMuchMemoryError."""
     try:
         yield
@@ -133,6 +113,16 @@ def _made(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Eng
             return Engine.JPEGTRAN, _cut(plan.tile.operations, plan.tile.data)
     with stages.measure("open"):
         original = _process.originals.get(plan.original, descriptor)
+    return render_original(plan, original, stages)
+
+
+def render_original(
+    plan: RenderPlan, original: OpenOriginal, stages: Stages
+) -> tuple[Engine, bytes]:
+    """Make the derivative of a plan from the original itself, with the engine that made it.
+
+    Raises what `render` raises, and MemoryError.
+    """
     with original.unchanged():
         return _of_original(plan, original, stages)
 

@@ -27,15 +27,9 @@ from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, re
 
 
 def probe(path: Path, max_pixels: int, bounds: Bounds = DEFAULT_BOUNDS) -> ImageHeader:
-    """The header of the image at a path; nothing is decoded.
-
-    Raises UnsupportedOriginalError, DamagedOriginalError, OriginalTooLargeError above
-    `max_pixels` or beyond the bounds, or OriginalChangedError if it is gone.
-    """
+    """The header of the image at a path, as `probe_file` reads it."""
     try:
         file = LocalFile.at(path)
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UnsupportedOriginalError("The original is not a regular file.")
     except FileNotFoundError as error:
         raise removed() from error
     return probe_file(file, max_pixels=max_pixels, bounds=bounds)
@@ -50,11 +44,12 @@ def probe_file(
 ) -> ImageHeader:
     """The header of one version of an original, by a descriptor if one is given.
 
-    Nothing is decoded.
-    Raises what `probe` raises, and OriginalChangedError if another version is there.
+    Nothing is decoded. Raises UnsupportedOriginalError, DamagedOriginalError, OriginalTooLargeError
+    above `max_pixels` or beyond the bounds, or OriginalChangedError if another version, or nothing,
+    is at the path.
     """
     Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
-    with os.fdopen(original.open(descriptor), "rb") as file:
+    with os.fdopen(_open_regular(original, descriptor), "rb") as file:
         format_ = _recognised(file, bounds)
         inspected = Inspection()
         try:
@@ -72,6 +67,14 @@ def probe_file(
         except Exception as error:  # decoders of hostile data raise whatever they like
             raise _told(error, format_) from error
     return _checked(header, max_pixels)
+
+
+def _open_regular(original: LocalFile, descriptor: int | None) -> int:
+    opened = original.open(descriptor)
+    if stat.S_ISREG(os.fstat(opened).st_mode):
+        return opened
+    os.close(opened)
+    raise UnsupportedOriginalError("The original is not a regular file.")
 
 
 def _recognised(file: BinaryIO, bounds: Bounds) -> OriginalFormat:

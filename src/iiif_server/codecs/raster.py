@@ -201,6 +201,13 @@ def prepare_process(threads: int) -> None:
     pyvips.vips_lib.vips_concurrency_set(threads)
 
 
+def drop_cache() -> None:
+    """Empty libvips' cache of operations, which keeps files open; its size stays."""
+    most = pyvips.vips_lib.vips_cache_get_max()
+    pyvips.cache_set_max(0)
+    pyvips.cache_set_max(most)
+
+
 def supported_formats() -> tuple[Format, ...]:
     """The output formats that the libraries here can encode, in the order of `Format`."""
     needs = {

@@ -1,6 +1,6 @@
 """Worker functions by name, and what they return: plain data that workers send to the server.
 
-The server calls the functions of `codecs/jobs.py` by these names and so loads no codec itself.
+The server calls them by these names and so loads no codec. `codecs/jobs.py` imports them all.
 """
 
 from collections.abc import Mapping
@@ -94,10 +94,10 @@ PREPARE_PROCESS: WorkerFunction[WorkerReport] = WorkerFunction(
     "iiif_server.codecs.jobs:prepare_process", WorkerReport
 )
 READ_HEADER: WorkerFunction[ImageHeader] = WorkerFunction(
-    "iiif_server.codecs.jobs:read_header", ImageHeader
+    "iiif_server.codecs.probe:probe_file", ImageHeader
 )
 READ_TILE_TABLES: WorkerFunction[Mapping[int, TileTable]] = WorkerFunction(
-    "iiif_server.codecs.jobs:read_tile_tables", Mapping[int, TileTable]
+    "iiif_server.formats.tiff:read_tile_tables", Mapping[int, TileTable]
 )
 RENDER: WorkerFunction[Rendered] = WorkerFunction("iiif_server.codecs.jobs:render", Rendered)
 BUILD_PART: WorkerFunction[int] = WorkerFunction("iiif_server.codecs.jobs:build_part", int)

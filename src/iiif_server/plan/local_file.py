@@ -7,6 +7,8 @@ from typing import Self
 
 from iiif_server.errors import OriginalChangedError, RenderFailedError
 
+READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Flags with which originals are opened: a named pipe does not block."""
 _SECOND = 1_000_000_000
 """In nanoseconds."""
 
@@ -79,9 +81,8 @@ class LocalFile:
         Raises OriginalChangedError if the path leads to another file, or the file has changed;
         RenderFailedError if its disk fails.
         """
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
-            descriptor = os.open(self.path, flags) if given is None else os.dup(given)
+            descriptor = os.open(self.path, READ_ONLY) if given is None else os.dup(given)
         except FileNotFoundError as error:
             raise removed() from error
         except (PermissionError, NotADirectoryError) as error:  # the server could open it

@@ -1,0 +1,168 @@
+"""Library: IIIF renditions of image files in the calling process, without a server.
+
+Nothing is sandboxed: decoders run in this process, with its rights and without a deadline.
+"""
+
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from iiif_server.codecs import jpegtran, raster
+from iiif_server.codecs.jobs import render_original, within_memory
+from iiif_server.codecs.open_originals import OpenOriginal
+from iiif_server.codecs.probe import probe_file
+from iiif_server.iiif.formats import parse_format, unsupported_format
+from iiif_server.iiif.geometry import OutputLimits
+from iiif_server.iiif.information import Service, image_information
+from iiif_server.iiif.quality import parse_quality
+from iiif_server.iiif.region import parse_region
+from iiif_server.iiif.request import ImageFacts, ImageRequest
+from iiif_server.iiif.rotation import parse_rotation
+from iiif_server.iiif.size import parse_size
+from iiif_server.iiif.versions import V3
+from iiif_server.plan.encoding import EncodingOptions
+from iiif_server.plan.header import Colour
+from iiif_server.plan.local_file import READ_ONLY, FileVersion, LocalFile
+from iiif_server.plan.render_plan import Engine, RenderPlan, choose_engine, plan_operations
+from iiif_server.telemetry.stages import Stages
+
+_MAX_SOURCE_PIXELS = 1_000_000_000
+_LIMITS = OutputLimits(max_area=400_000_000, max_upscale_area=25_000_000)
+"""The defaults of the server."""
+_ENCODING = EncodingOptions()
+_MIN_SIZE = 200
+"""Pixels of the shorter side of the smallest size that info.json offers."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """Facts of an image."""
+
+    format: str
+    """Format of the file, such as `JPEG`, `TIFF` or `JPEG2000`."""
+    width: int
+    """Pixels, after the rotation that EXIF asks for."""
+    height: int
+    gray: bool
+    """Whether the image has no colour."""
+    transparent: bool
+    """Whether the image has an alpha channel or transparent colours."""
+
+
+class OpenImage:
+    """An open image file; a context manager. Threads may share it: they render one at a time."""
+
+    def __init__(
+        self, path: Path, limits: OutputLimits, encoding: EncodingOptions, max_source_pixels: int
+    ) -> None:
+        """Raises what `open_image` raises."""
+        self._lock = threading.Lock()
+        self._original: OpenOriginal | None = _opened(path)
+        try:
+            self._header = probe_file(
+                self._original.file, self._original.descriptor, max_pixels=max_source_pixels
+            )
+        except BaseException:
+            self.close()
+            raise
+        self._limits = limits.of(self._header.dimensions)
+        self._encoding = encoding
+
+    def __repr__(self) -> str:
+        return f"<OpenImage {self.info}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def info(self) -> ImageInfo:
+        """The facts of the image."""
+        header, size = self._header, self._header.dimensions
+        gray = header.colour is Colour.GRAY
+        return ImageInfo(str(header.format), size.width, size.height, gray, header.transparent)
+
+    def info_json(self, id_: str) -> dict[str, Any]:
+        """The image information document (Image API 3.0, 5) for the URL of the image."""
+        service = Service(self._limits, raster.supported_formats(), _MIN_SIZE)
+        return image_information(V3, id_, self._header.dimensions, service)
+
+    def render(
+        self,
+        region: str = "full",
+        size: str = "max",
+        rotation: str = "0",
+        quality: str = "default",
+        format: str = "jpg",  # noqa: A002 - the term of the Image API
+    ) -> bytes:
+        """The image file for the parameters of an Image API 3.0 request, as the server makes it.
+
+        Raises RequestRefusedError for parameters, DamagedOriginalError where the data cannot be
+        decoded, OriginalChangedError if the file was written meanwhile, TooMuchMemoryError, or
+        ValueError after `close`.
+        """
+        request = ImageRequest(
+            parse_region(region),
+            parse_size(size, V3),
+            parse_rotation(rotation),
+            parse_quality(quality),
+            parse_format(format),
+        )
+        formats = raster.supported_formats()
+        if request.format not in formats:
+            raise unsupported_format(request.format, formats)
+        header = self._header
+        facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
+        operations = plan_operations(header, request.resolve(facts, self._limits))
+        engine = choose_engine(header, operations, lossless=jpegtran.available())
+        with self._lock, within_memory():
+            if self._original is None:
+                raise ValueError("The image is closed.")
+            if engine is Engine.ORIGINAL:
+                with self._original.unchanged():
+                    return bytes(self._original.bytes)
+            file = self._original.file
+            plan = RenderPlan(file, header, engine, operations, self._encoding, target=None)
+            return render_original(plan, self._original, Stages())[1]
+
+    def close(self) -> None:
+        """Close the file, once nothing is rendered from it."""
+        with self._lock:
+            original, self._original = self._original, None
+        if original is not None:
+            original.close()
+            raster.drop_cache()
+
+
+def _opened(path: Path) -> OpenOriginal:
+    descriptor = os.open(path, READ_ONLY)
+    try:
+        return OpenOriginal(LocalFile(path, FileVersion.of(os.fstat(descriptor))), descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_image(
+    path: str | os.PathLike[str],
+    *,
+    limits: OutputLimits = _LIMITS,
+    encoding: EncodingOptions = _ENCODING,
+    max_source_pixels: int = _MAX_SOURCE_PIXELS,
+) -> OpenImage:
+    """Open an image file, of which only the header is read.
+
+    Limits and encoding are the server's defaults unless they are given. Raises OSError where the
+    file cannot be opened, and OriginalRefusedError for a file that is no image, is damaged, is of a
+    format that is not supported, or has more than `max_source_pixels`.
+    """
+    return OpenImage(Path(path), limits, encoding, max_source_pixels)
