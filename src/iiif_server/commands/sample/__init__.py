@@ -1,45 +1,66 @@
-"""The sample picture: an atlas sheet of an imaginary island, drawn by computation alone.
+"""The sample image: an atlas sheet of an imaginary island, drawn by computation alone."""
 
-It gives a newcomer something worth zooming into before any picture of their own is at hand.
-"""
-
+import math
 import os
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from iiif_server.commands.sample.furniture import frame, furniture
-from iiif_server.commands.sample.ground import aged, ground
-from iiif_server.commands.sample.ink import inked
-from iiif_server.commands.sample.names import names, woods
-from iiif_server.commands.sample.sheet import Pixels, Room, Sheet
-from iiif_server.commands.sample.terrain import heights, spots
+import pyvips
 
-__all__ = ["write_sample"]
+from iiif_server.commands.sample.lettering import Mark, marks
+from iiif_server.commands.sample.terrain import Box, Pixels, Sheet, ground, heights, spots
+
+_FACES = "'EB Garamond', 'Georgia', 'Times New Roman', 'Liberation Serif', 'DejaVu Serif', serif"
+_TILE = 1500.0
 
 
 def write_sample(target: Path, *, width: int = 9000, height: int = 6750) -> None:
     """Write the sample atlas sheet as a baseline JPEG of width x height pixels.
 
-    The file appears under its name only when it is complete, and missing parent folders are made.
+    The file appears under its name when it is complete, and missing parent folders are made.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".sample-", suffix=".jpg", dir=target.parent)
     os.close(handle)
-    draft = Path(name)
+    pending = Path(name)
+    sheet = Sheet(width, height)
+    field = heights(sheet)
     try:
-        _drawn(Sheet(width, height)).jpegsave(name, Q=90, subsample_mode="on", keep=0)
-        # A temporary file is private to its owner; the picture is for whoever may read the folder.
-        draft.chmod(0o644)
-        draft.replace(target)
+        drawn = _inked(ground(field, sheet), marks(spots(field), sheet), sheet)
+        drawn.copy(interpretation="srgb").jpegsave(name, Q=90, subsample_mode="on", keep=0)
+        # A temporary file is private to its owner; the image is for all who may read the folder.
+        pending.chmod(0o644)
+        pending.replace(target)
     finally:
-        draft.unlink(missing_ok=True)
+        pending.unlink(missing_ok=True)
 
 
-def _drawn(sheet: Sheet) -> Pixels:
-    """The whole sheet: the ground, the ink on it, and the years over both."""
-    field, room = heights(sheet), Room(sheet.chart)
-    land = spots(field)
-    top = furniture(sheet, room)
-    lettering = names(land, sheet, room)
-    marks = [*frame(sheet), *woods(land, room), *lettering, *top]
-    return aged(inked(ground(field, sheet), marks, sheet), sheet)
+def _inked(ground: Pixels, marks: Sequence[Mark], sheet: Sheet) -> Pixels:
+    """The ground with every mark drawn on it."""
+    side = max(1, round(_TILE * max(sheet.scale, 0.2)))
+    across, down = math.ceil(sheet.width / side), math.ceil(sheet.height / side)
+    corners = [(column * side, row * side) for row in range(down) for column in range(across)]
+    try:
+        # Drawn on demand, the tiles would hold up the threads that compute the ground under them.
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            tiles = list(pool.map(lambda corner: _tile(marks, corner, side, sheet.scale), corners))
+    except pyvips.Error:
+        # A libvips without SVG, or not allowed to read it, still gives a map, only a silent one.
+        return ground
+    ink = pyvips.Image.arrayjoin(tiles, across=across).crop(0, 0, sheet.width, sheet.height)
+    return ink[3].ifthenelse(ink[:3], ground, blend=True)
+
+
+def _tile(marks: Sequence[Mark], corner: tuple[int, int], side: int, scale: float) -> Pixels:
+    """The ink on one square of the sheet, as 8-bit RGBA."""
+    left, top, unit = corner[0] / scale, corner[1] / scale, side / scale
+    box = Box(left, top, left + unit, top + unit)
+    body = "".join(mark.svg for mark in marks if mark.box.meets(box))
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{side}" height="{side}" '
+        f'viewBox="{left:.3f} {top:.3f} {unit:.3f} {unit:.3f}" font-family="{_FACES}" '
+        f'stroke-linejoin="round">{body}</svg>'
+    )
+    return pyvips.Image.svgload_buffer(svg.encode(), unlimited=True).copy_memory()
