@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from iiif_server.codecs import jpegtran, raster
+from iiif_server.codecs.encode import supported_formats
 from iiif_server.codecs.jobs import render_original, within_memory
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.probe import probe_file
@@ -94,7 +95,7 @@ class OpenImage:
 
     def info_json(self, id_: str) -> dict[str, Any]:
         """The image information document (Image API 3.0, 5) for the URL of the image."""
-        service = Service(self._limits, raster.supported_formats(), _MIN_SIZE)
+        service = Service(self._limits, supported_formats(), _MIN_SIZE)
         return image_information(V3, id_, self._header.dimensions, service)
 
     def render(
@@ -118,7 +119,7 @@ class OpenImage:
             parse_quality(quality),
             parse_format(format),
         )
-        formats = raster.supported_formats()
+        formats = supported_formats()
         if request.format not in formats:
             raise unsupported_format(request.format, formats)
         header = self._header

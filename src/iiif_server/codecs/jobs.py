@@ -10,6 +10,7 @@ from pathlib import Path
 
 from iiif_server.cache.lru import Lru
 from iiif_server.codecs import jpegtran, libturbojpeg, raster
+from iiif_server.codecs.encode import supported_formats
 from iiif_server.codecs.open_originals import OpenOriginal, OpenOriginals
 from iiif_server.codecs.probe import probe_file
 from iiif_server.codecs.pyramid_build import build
@@ -63,7 +64,7 @@ def prepare_process(originals: int, threads: int, turbojpeg: str | None = None) 
         libturbojpeg.use(turbojpeg)
     _process.originals = OpenOriginals(originals)
     return WorkerReport(
-        raster.library_versions(), raster.supported_formats(), libturbojpeg.library_report()
+        raster.library_versions(), supported_formats(), libturbojpeg.library_report()
     )
 
 

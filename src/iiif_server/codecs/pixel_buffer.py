@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from math import ceil, floor
-from typing import Any
+from typing import Any, TypeAlias
 
+import pyvips
 from PIL import Image
 
 from iiif_server.codecs import turbojpeg
@@ -22,6 +23,10 @@ try:
 except ImportError:  # there are wheels for some systems only
     _fir = None
 
+Pixels: TypeAlias = Any
+"""A `pyvips.Image`, for which the library declares no types; or a `PixelBuffer`."""
+ICC = "icc-profile-data"
+"""The field of a `pyvips.Image` that holds its profile."""
 CAN_SCALE = _fir is not None
 """Whether rows can be scaled here; libvips does it elsewhere, a little less exactly."""
 _FULL_CHROMA = 90
@@ -66,6 +71,23 @@ class PixelBuffer:
     bands: int
     profile: bytes | None = None
     """Its ICC profile."""
+
+    @classmethod
+    def of(cls, image: Pixels) -> "PixelBuffer":
+        """The pixels of an 8-bit `pyvips.Image`."""
+        profile = bytes(image.get(ICC)) if image.get_typeof(ICC) else None
+        return cls(image.write_to_memory(), image.width, image.height, image.bands, profile)
+
+    def to_vips(self) -> Pixels:
+        """The buffer as a `pyvips.Image`."""
+        image = pyvips.Image.new_from_memory(
+            self.pixels, self.width, self.height, self.bands, "uchar"
+        )
+        gray = self.bands <= 2  # noqa: PLR2004 - and alpha
+        image = image.copy(interpretation="b-w" if gray else "srgb")
+        if self.profile:
+            image.set_type(pyvips.GValue.blob_type, ICC, self.profile)
+        return image
 
     def scaled(self, extent: FloatBox, size: Dimensions) -> "PixelBuffer":
         """An extent of it at a size, by Lanczos-3. The pixels around count at its edges."""

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
-import pyvips
-
-from iiif_server.codecs import jpegtran, raster
+from iiif_server.codecs import jpegtran
+from iiif_server.codecs.decode import decode_upright, decoded
+from iiif_server.codecs.encode import encode_tiles
 from iiif_server.codecs.open_originals import OpenOriginal
+from iiif_server.codecs.pixel_buffer import Pixels
+from iiif_server.codecs.resample import shift, shrink_by_two
 from iiif_server.errors import NotKeptError
 from iiif_server.formats.pyramid_file import write_part
 from iiif_server.iiif.geometry import Box, Dimensions
@@ -28,7 +30,7 @@ def build(plan: BuildPlan, original: OpenOriginal) -> int:
     """
     levels = _reduced_levels if plan.part is Part.REDUCED else _detail_levels
     try:
-        write_part(plan.target, raster.decoded(plan.header, levels(plan, original)), plan.grid)
+        write_part(plan.target, decoded(plan.header, levels(plan, original)), plan.grid)
         return plan.target.stat().st_size
     except OSError as error:
         refusal = OSError(error.errno, error.strerror)  # without a path
@@ -88,7 +90,7 @@ def _lossless_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
 def _encoded_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
     """The full-resolution tiles, encoded from pixels."""
     pixels = _upright(plan, original, 1)
-    return _unpacked(plan, 1, raster.encode_tiles(pixels, plan.grid.tile.width, plan.full_quality))
+    return _unpacked(plan, 1, encode_tiles(pixels, plan.grid.tile.width, plan.full_quality))
 
 
 def _half(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:
@@ -96,31 +98,31 @@ def _half(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:
     return _cut(plan, 2, _halved(_upright(plan, original, 1)))
 
 
-def _upright(plan: BuildPlan, original: OpenOriginal, shrink: int) -> raster.Pixels:
+def _upright(plan: BuildPlan, original: OpenOriginal, shrink: int) -> Pixels:
     """The whole image, reduced by `shrink` with its sides rounded up.
 
     Decoders of JPEG leave out a last row or column that is not whole, at the end of the stored
     pixels; the one before stands for it.
     """
     header = plan.header
-    pixels = raster.decode_upright(original.descriptor, header, plan.profile, shrink)
+    pixels = decode_upright(original.descriptor, header, plan.profile, shrink)
     stored = header.orientation.inverse.apply(Dimensions(pixels.width, pixels.height))
     decoded = Box(0, 0, stored.width * shrink, stored.height * shrink)
     at = header.orientation.carry(decoded, header.stored)
     return _placed(pixels, at.x / shrink, at.y / shrink, header.dimensions.reduced(shrink))
 
 
-def _halved(pixels: raster.Pixels) -> raster.Pixels:
+def _halved(pixels: Pixels) -> Pixels:
     """The pixels at half their size, each the middle of four: an odd last one counts twice.
 
     libvips alone would round an odd side and put half of what that adds at either end, which moves
     the picture by a quarter of a pixel a level.
     """
     even = Dimensions(pixels.width + pixels.width % 2, pixels.height + pixels.height % 2)
-    return raster.shrink_by_two(_placed(pixels, 0, 0, even))
+    return shrink_by_two(_placed(pixels, 0, 0, even))
 
 
-def _placed(pixels: raster.Pixels, x: float, y: float, size: Dimensions) -> raster.Pixels:
+def _placed(pixels: Pixels, x: float, y: float, size: Dimensions) -> Pixels:
     """The pixels at a place in an image of this size, their edges repeated around them."""
     if (x, y) == (0, 0):
         if (pixels.width, pixels.height) == (size.width, size.height):
@@ -128,14 +130,7 @@ def _placed(pixels: raster.Pixels, x: float, y: float, size: Dimensions) -> rast
         return pixels.embed(0, 0, size.width, size.height, extend="copy")
     # Between two pixels: what was left out came to lie at the beginning by a turn.
     framed = pixels.embed(1, 1, pixels.width + 2, pixels.height + 2, extend="copy")
-    return framed.affine(
-        [1, 0, 0, 1],
-        odx=x - 1,
-        ody=y - 1,
-        oarea=[0, 0, size.width, size.height],
-        interpolate=pyvips.Interpolate.new("bicubic"),
-        extend="copy",
-    )
+    return shift(framed, x - 1, y - 1, size)
 
 
 def _own_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
@@ -151,10 +146,10 @@ def _own_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, 
             yield tile, data
 
 
-def _cut(plan: BuildPlan, scale_factor: int, level: raster.Pixels) -> zipfile.ZipFile:
+def _cut(plan: BuildPlan, scale_factor: int, level: Pixels) -> zipfile.ZipFile:
     """The tiles of one reduced level, encoded."""
     side, thorough = plan.grid.tile.width, scale_factor >= _THOROUGH_FROM
-    return raster.encode_tiles(level, side, plan.reduced_quality, thorough=thorough)
+    return encode_tiles(level, side, plan.reduced_quality, thorough=thorough)
 
 
 def _unpacked(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyvips
 
-from iiif_server.codecs import raster
+from iiif_server.codecs.decode import decode_upright, decoding
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.render_plan import tile_profile
 
@@ -44,8 +44,8 @@ def write_pyramid_tiff(
     target cannot be written.
     """
     target.touch()  # libvips would say less clearly why it cannot
-    with raster.decoding(header):
-        pixels = raster.decode_upright(
+    with decoding(header):
+        pixels = decode_upright(
             descriptor, header, tile_profile(header), 1, transparent=form.lossless
         )
     pixels.set_progress(True)
@@ -67,5 +67,5 @@ def write_pyramid_tiff(
     except pyvips.Error as error:
         if any(words in str(error) for words in _REFUSED_WRITES):
             raise OSError(errno.EIO, "cannot be written: is the disk full?") from error
-        with raster.decoding(header):
+        with decoding(header):
             raise

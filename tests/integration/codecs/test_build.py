@@ -10,7 +10,7 @@ import pytest
 import pyvips
 from PIL import Image
 
-from iiif_server.codecs import raster
+from iiif_server.codecs.encode import encode_tiles, quantises_by_trellis
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.probe import probe
 from iiif_server.codecs.pyramid_build import build
@@ -207,7 +207,7 @@ def test_tile_that_a_part_does_not_have_is_a_key_error(tmp_path: Path) -> None:
     assert grid.dimensions == Dimensions(WIDTH, HEIGHT)
 
 
-@pytest.mark.skipif(not raster._quantises_by_trellis(), reason="libvips is without mozjpeg")
+@pytest.mark.skipif(not quantises_by_trellis(), reason="libvips is without mozjpeg")
 @pytest.mark.parametrize("quality", [60, 80, 100])
 def test_what_is_encoded_thoroughly_is_smaller_and_nearer_than_what_is_as_small(
     quality: int,
@@ -216,7 +216,7 @@ def test_what_is_encoded_thoroughly_is_smaller_and_nearer_than_what_is_as_small(
     level = pyvips.Image.new_from_array(pixels)
 
     def tile(quality: int, *, thorough: bool) -> bytes:
-        with raster.encode_tiles(level, 512, quality, thorough=thorough) as tiles:
+        with encode_tiles(level, 512, quality, thorough=thorough) as tiles:
             return tiles.read("tiles_files/0/0_0.jpg")
 
     def error(data: bytes) -> float:

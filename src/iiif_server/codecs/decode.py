@@ -1,0 +1,150 @@
+"""Decoding of originals by libvips, and by Pillow where the libvips wheel has no decoder."""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import pyvips
+from PIL import Image, ImageCms
+
+from iiif_server.codecs.colour import ON_WHITE, displayable
+from iiif_server.codecs.decoder_errors import refusal
+from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels
+from iiif_server.codecs.resample import turn
+from iiif_server.errors import DamagedOriginalError, IiifServerError
+from iiif_server.plan.header import Colour, ImageHeader
+from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.render_plan import FEW_PIXELS, ProfileAction
+
+_LOADERS: dict[OriginalFormat, str] = {
+    OriginalFormat.JPEG: "jpegload_source",
+    OriginalFormat.PNG: "pngload_source",
+    OriginalFormat.TIFF: "tiffload_source",
+    OriginalFormat.WEBP: "webpload_source",
+    OriginalFormat.GIF: "gifload_source",
+    OriginalFormat.AVIF: "heifload_source",
+}
+_PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "I;16": "L", "CMYK": "RGB", "YCbCr": "RGB"}
+
+Item = TypeVar("Item")
+
+
+@contextmanager
+def decoding(header: ImageHeader) -> Iterator[None]:
+    """Translate what libvips and Pillow raise inside into an IiifServerError, by its cause.
+
+    Their own words may hold a path; and on hostile data Pillow raises any exception of Python.
+    """
+    try:
+        yield
+    except IiifServerError:
+        raise
+    except Exception as error:
+        raise refusal(error, header.format) from error
+
+
+def decoded(header: ImageHeader, items: Iterable[Item]) -> Iterator[Item]:
+    """The items, each made within `decoding`; the use of an item is outside of it."""
+    iterator = iter(items)
+    while True:
+        with decoding(header):
+            item = next(iterator, None)
+        if item is None:
+            return
+        yield item
+
+
+def decode_upright(
+    descriptor: int,
+    header: ImageHeader,
+    action: ProfileAction,
+    shrink: int,
+    *,
+    transparent: bool = False,
+) -> Pixels:
+    """Decode the whole image: upright, 8-bit gray or RGB, reduced by `shrink`.
+
+    It is flattened on white unless `transparent`. Pixels are decoded on demand, from top to bottom
+    and only once; to be used within `decoding`.
+    """
+    image = displayable(load(descriptor, header, shrink), action)
+    if image.hasalpha() and not transparent:
+        image = image.flatten(background=ON_WHITE)
+    return turn(image, header.orientation)
+
+
+def load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
+    """The stored pixels, reduced by `shrink`; decoded on demand, from top to bottom.
+
+    Raises DamagedOriginalError where the decoder sees other dimensions than the header has.
+    """
+    image = _loaded(descriptor, header, shrink)
+    if _is_whole(image, header, shrink):
+        return image
+    if header.format is OriginalFormat.GIF and header.stored.area <= FEW_PIXELS:
+        # libvips takes some usual screens for those of the author, and leaves them out.
+        image = _load_with_pillow(descriptor, header.format, shrink)
+        if _is_whole(image, header, shrink):
+            return image
+    raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
+
+
+def _is_whole(image: Pixels, header: ImageHeader, shrink: int) -> bool:
+    """Whether an image has the stored dimensions, reduced and rounded either way."""
+    sides = (image.width, header.stored.width), (image.height, header.stored.height)
+    return all(side // shrink <= got <= -(-side // shrink) for got, side in sides)
+
+
+def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
+    loader = _LOADERS.get(header.format)
+    if loader is None:
+        return _load_with_pillow(descriptor, header.format, shrink)
+    options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
+    if header.format is OriginalFormat.JPEG:
+        options["shrink"] = shrink
+    if header.tiles is not None:
+        level = header.tiles.level(shrink)
+        options |= {"access": "random", "page": level.page}
+        if level.subdirectory is not None:
+            options["subifd"] = level.subdirectory
+    source = pyvips.Source.new_from_descriptor(descriptor)
+    try:
+        return pyvips.Operation.call(loader, source, **options)
+    except pyvips.Error:
+        if header.format is OriginalFormat.TIFF and header.colour is Colour.OTHER:
+            # Lab in 8 bits, which libvips announces and then refuses. Pillow turns it upright.
+            image = _load_with_pillow(descriptor, header.format, shrink)
+            return turn(image, header.orientation.inverse)
+        raise
+
+
+def _load_with_pillow(descriptor: int, format_: OriginalFormat, shrink: int) -> Pixels:
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    Image.MAX_IMAGE_PIXELS = None  # the header has been checked against the configured limit
+    with os.fdopen(os.dup(descriptor), "rb") as file, Image.open(file, formats=[format_]) as image:
+        if shrink > 1:
+            _reduce(image, shrink)
+        image.load()
+        profile = None if image.mode == "LAB" else image.info.get("icc_profile")
+        plain = _plain(image)
+    return PixelBuffer(plain.tobytes(), *plain.size, len(plain.getbands()), profile).to_vips()
+
+
+def _reduce(image: Image.Image, shrink: int) -> None:
+    """Have Pillow reduce a JPEG 2000 image while it decodes."""
+    image.reduce = shrink.bit_length() - 1  # type: ignore[method-assign, assignment]
+    # The codestream rounds reduced sides up (ISO 15444-1, B.5). Pillow rounds them to the nearest,
+    # and then refuses what does not fit; from these sides it comes to the same.
+    width, height = (-(-side // shrink) * shrink for side in image.size)
+    image._size = (width, height)  # noqa: SLF001
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The image as 8-bit gray or RGB, with or without alpha."""
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(image)
+    if image.mode == "I;16":
+        image = image.point(lambda value: value * (1 / 256))  # `convert` would cut off at 255
+    return image.convert(_PILLOW_MODES.get(image.mode, image.mode))

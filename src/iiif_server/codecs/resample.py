@@ -1,0 +1,146 @@
+"""Geometry of pixels: crop, scale, turn by quarters, and rotate by any angle; by libvips."""
+
+from math import ceil, floor
+
+import pyvips
+
+from iiif_server.codecs.alignment import Span, aligned_span
+from iiif_server.codecs.colour import white
+from iiif_server.codecs.pixel_buffer import FloatBox, Pixels
+from iiif_server.iiif.formats import FACTS
+from iiif_server.iiif.geometry import Box, Dimensions
+from iiif_server.iiif.quality import Quality
+from iiif_server.plan.orientation import UPRIGHT, Orientation
+from iiif_server.plan.render_plan import PixelOperations
+
+_SEEN = 0.02
+"""The part of a pixel by which an edge may be off before it is put right."""
+_NEAR = 0.05
+"""The part by which it may be off instead of being interpolated, which blurs: that costs more."""
+_BOX_AVERAGED = 4
+"""The reduction from which libvips averages boxes first, from the edge and not from the middle."""
+
+
+def scale(image: Pixels, operations: PixelOperations, at: Box) -> Pixels:
+    """The box of the operations at exactly their size.
+
+    `image` is the part `at` of the original reduced by `operations.shrink`.
+    """
+    exact = FloatBox.of(operations.box, operations.shrink)
+    reduced = _reduced(image, exact, operations, at)
+    if reduced is not None:
+        return reduced
+    x, y = floor(exact.x), floor(exact.y)
+    right = min(ceil(exact.x + exact.width), at.x + at.width)
+    bottom = min(ceil(exact.y + exact.height), at.y + at.height)
+    image = _cropped(image, x - at.x, y - at.y, right - x, bottom - y)
+    size = operations.size
+    if (right - x, bottom - y) == (size.width, size.height):
+        return image  # to within less than a pixel of the reduced image: not worth a blur
+    across, down = size.width / exact.width, size.height / exact.height
+    offset = (exact.x - x) * across, (exact.y - y) * down
+    return _resampled(image, across, down, offset, operations)
+
+
+def shrink_by_two(pixels: Pixels) -> Pixels:
+    """The pixels at half their size, sides rounded up, in memory."""
+    return pixels.resize(0.5, kernel="lanczos3").copy_memory()
+
+
+def turn(image: Pixels, orientation: Orientation) -> Pixels:
+    """The image mirrored and turned by quarters."""
+    if orientation == UPRIGHT:
+        return image
+    image = image.copy_memory()  # turning reads in another order than decoding gives
+    if orientation.mirror:
+        image = image.fliphor()
+    return image.rot(f"d{90 * orientation.quarters}")
+
+
+def rotate(image: Pixels, operations: PixelOperations) -> Pixels:
+    """The image rotated by any angle into its bounding box (Image API 3.0, 4.3).
+
+    The corners are transparent in formats with transparency, and white in others.
+    """
+    if not operations.degrees:
+        return image
+    bitonal = operations.quality is Quality.BITONAL
+    if FACTS[operations.format].transparent and not bitonal and not image.hasalpha():
+        image = image.addalpha()
+    alpha = bool(image.hasalpha())
+    image = image.copy_memory()
+    if alpha:
+        image = image.premultiply()
+    image = image.similarity(
+        angle=operations.degrees,
+        interpolate=pyvips.Interpolate.new("nearest" if bitonal else "bicubic"),
+        background=[0] * image.bands if alpha else white(image.bands),
+    )
+    if alpha:
+        image = image.unpremultiply().rint()  # `cast` cuts off
+    return image.cast("uchar")
+
+
+def _reduced(image: Pixels, exact: FloatBox, operations: PixelOperations, at: Box) -> Pixels | None:
+    """The same in one pass, where the image is reduced, by little, and can be cut for it."""
+    size = operations.size
+    steps = exact.width / size.width, exact.height / size.height
+    if min(steps) < 1 or max(steps) == 1 or max(steps) >= _BOX_AVERAGED or image.hasalpha():
+        return None
+    across = aligned_span(exact.x - at.x, exact.width, size.width, _NEAR)
+    down = aligned_span(exact.y - at.y, exact.height, size.height, _NEAR)
+    if across is None or down is None:
+        return None
+    image = _spanned(image, across, down)
+    image = image.resize(1 / steps[0], vscale=1 / steps[1], kernel="lanczos3")
+    if (image.width, image.height) != (across.total, down.total):
+        return None  # rounded the other way
+    return _cropped(image, across.before, down.before, size.width, size.height)
+
+
+def _spanned(image: Pixels, across: Span, down: Span) -> Pixels:
+    """The pixels of two spans, the edges of the image repeated where they go beyond it."""
+    left, top = max(0, -across.start), max(0, -down.start)
+    right, bottom = max(0, across.end - image.width), max(0, down.end - image.height)
+    if left or top or right or bottom:
+        width, height = left + image.width + right, top + image.height + bottom
+        image = image.embed(left, top, width, height, extend="copy")
+    width, height = across.end - across.start, down.end - down.start
+    return _cropped(image, across.start + left, down.start + top, width, height)
+
+
+def _cropped(image: Pixels, x: int, y: int, width: int, height: int) -> Pixels:
+    if (x, y, width, height) == (0, 0, image.width, image.height):
+        return image
+    return image.crop(x, y, width, height)
+
+
+def _resampled(
+    image: Pixels, across: float, down: float, offset: tuple[float, float], ops: PixelOperations
+) -> Pixels:
+    """The image scaled by two factors, from an offset in pixels of the result, at `ops.size`."""
+    alpha, band_format = bool(image.hasalpha()), image.format
+    if alpha:
+        image = image.premultiply()
+    width, height = image.width * across, image.height * down
+    image = image.resize(across, vscale=down, kernel="lanczos3")
+    # libvips rounds the sides, and puts half of what that adds or takes at each end.
+    x, y = offset[0] + (image.width - width) / 2, offset[1] + (image.height - height) / 2
+    size = ops.size
+    if (image.width, image.height) != (size.width, size.height) or max(abs(x), abs(y)) > _SEEN:
+        image = shift(image, -x, -y, size)
+    if alpha:
+        image = image.unpremultiply().rint()  # `cast` cuts off
+    return image.cast(band_format)
+
+
+def shift(image: Pixels, x: float, y: float, size: Dimensions) -> Pixels:
+    """The image moved by fractions of pixels in an image of this size, its edges repeated."""
+    return image.affine(
+        [1, 0, 0, 1],
+        odx=x,
+        ody=y,
+        oarea=[0, 0, size.width, size.height],
+        interpolate=pyvips.Interpolate.new("bicubic"),
+        extend="copy",
+    )
