@@ -313,7 +313,12 @@ async def open_pool(
         setup,
         observer,
         remembers=remembers,
-        capacity=Capacity(size, memory_for_images(settings), settings.limits.queue_length),
+        capacity=Capacity(
+            size,
+            memory_for_images(settings),
+            settings.limits.queue_length,
+            this_machine().cpus,
+        ),
         queue_timeout=settings.limits.queue_timeout,
     )
     stack.push_async_callback(pool.close)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from iiif_server.codecs.jobs import build_part
 from iiif_server.plan.build_plan import BuildPlan
 from iiif_server.plan.grid import Part
+from iiif_server.plan.jobs import BUILD_PART
 from support.apps import Server
 
 
@@ -27,7 +27,7 @@ class Builds:
         monkeypatch.setattr(self._pool, "run", self.run)
 
     async def run(self, function: Any, argument: Any, **options: Any) -> Any:
-        if function is build_part:
+        if function is BUILD_PART:
             assert isinstance(argument, BuildPlan)
             self.parts.append(argument.part)
             if self.gated in {None, argument.part}:

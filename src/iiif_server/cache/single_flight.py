@@ -52,6 +52,10 @@ class SingleFlight(Generic[Key, Value]):
                 self._land(key, flight)
                 flight.task.cancel()
 
+    def is_under_way(self, key: Key) -> bool:
+        """Whether the work of a key is under way."""
+        return key in self._flights
+
     def keep(self, key: Key) -> None:
         """Have the work of a key that is under way finished, though nobody may wait for it."""
         flight = self._flights.get(key)

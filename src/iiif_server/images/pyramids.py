@@ -68,7 +68,7 @@ class PyramidOptions(OptionsModel):
         return size
 
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 """To be raised when the same original gives another pyramid than before."""
 _KEPT_OPEN = 128
 """Parts whose table of tiles and file stay open; 20 kB and a descriptor each."""
@@ -191,6 +191,8 @@ class Pyramids:
         self._failures: RecentFailures[EntryKey] = RecentFailures(_FAILURE_SECONDS, clock)
         self._builds: Repetitions[EntryKey] = Repetitions(_FAILURE_SECONDS, clock)
         self._background = BackgroundTasks()
+        self._ahead: set[EntryKey] = set()
+        """Parts that are made, or about to be, and that nobody waits for yet."""
         self.waited_for = 0
         """How often a part was not there when it was asked for."""
 
@@ -322,6 +324,14 @@ class Pyramids:
             self._kept.popitem()[1].give_up()
 
     async def _opened(self, pyramid: Pyramid, part: Part) -> _Kept:
+        """The part, open; whoever calls this waits for it."""
+        key = pyramid.keys[part]
+        if key in self._ahead:
+            self._ahead.discard(key)
+            self._pool.promote(str(pyramid.original.file.path))
+        return await self._made(pyramid, part)
+
+    async def _made(self, pyramid: Pyramid, part: Part) -> _Kept:
         key = pyramid.keys[part]
         with self._store.hold(key):
             kept = await self._present(key)
@@ -424,7 +434,10 @@ class Pyramids:
                         plan,
                         timeout=self._options.build_timeout,
                         subject=str(pyramid.original.file.path),
-                        demand=Demand(Lane.BUILD, cost_of_build(plan).bytes),
+                        demand=Demand(
+                            Lane.BACKGROUND if key in self._ahead else Lane.BUILD,
+                            cost_of_build(plan).bytes,
+                        ),
                         # What has begun is finished, though the viewer may look elsewhere by then.
                         begun=lambda: self._flights.keep(key),
                         descriptors=descriptors,
@@ -457,12 +470,18 @@ class Pyramids:
 
     def _make_ahead(self, pyramid: Pyramid, part: Part) -> None:
         """Make a part that will be asked for next, unless it is there or under way."""
-        if pyramid.keys[part] in self._kept:
+        key = pyramid.keys[part]
+        if key in self._kept or key in self._ahead:
             return
+        if not self._flights.is_under_way(key):
+            self._ahead.add(key)
 
         async def make() -> None:
-            with suppress(IiifServerError):
-                await self._opened(pyramid, part)
+            try:
+                with suppress(IiifServerError):
+                    await self._made(pyramid, part)
+            finally:
+                self._ahead.discard(key)
 
         self._background.start(make())
 

@@ -7,11 +7,16 @@ from iiif_server.plan.grid import Grid, Part
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.orientation import UPRIGHT
+from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import ProfileAction, own_grid
 
 _REDUCE_WHILE_DECODING = 2
 """The reduced part starts from a decode reduced by this where the decoder can, and never closer to
 its first level than twice: the rest is Lanczos' work."""
+_DECODED_WHOLE = 50_000_000
+"""Pixels of a JPEG up to which the reduced part starts from a full decode, so that it has the level
+at half size: viewers show that first or after one step in, and it should not wait for the
+full-resolution tiles. A decode at half size would save 0.15 s at 50 megapixels."""
 _COEFFICIENT_BYTES = 6
 """Bytes a pixel that cutting a JPEG without loss takes in all: 3 for the coefficients of a 4:2:0
 image as they are read, and 3 for those that are cut in one pass."""
@@ -43,6 +48,8 @@ def first_reduced(header: ImageHeader) -> int:
     """The scale factor at which the reduced part begins; the detail part is what is above."""
     if own_grid(header) is not None:
         return 2 * header.max_shrink  # what the original holds need not be made
+    if header.format is OriginalFormat.JPEG and header.stored.area <= _DECODED_WHOLE:
+        return 2
     thinnest = min(header.stored.width, header.stored.height)  # no decoder reduces it to nothing
     return 2 * min(_REDUCE_WHILE_DECODING, header.max_shrink, thinnest)
 

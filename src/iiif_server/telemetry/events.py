@@ -198,7 +198,9 @@ class WorkerRenewed:
 
     pool: str
     reason: str
-    """`jobs`, `memory`, or `folders`: one of those that it may use was replaced."""
+    """`jobs` or `memory`: its lifetime is over; `folders`: one of those that it may use was
+    replaced; `aborted`: a foreground job needed the memory of its background job, which is done
+    later."""
 
 
 @dataclass(frozen=True, slots=True)

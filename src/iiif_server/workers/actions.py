@@ -1,4 +1,4 @@
-"""What the scheduler is told of, and what it has the pool do. Pure."""
+"""Jobs and workers as the scheduler sees them, and the actions that it has the pool do. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -6,7 +6,12 @@ from enum import StrEnum
 from typing import Any
 
 from iiif_server.errors import IiifServerError
-from iiif_server.workers.admission import Demand
+from iiif_server.workers.admission import Demand, Lane
+from iiif_server.workers.affinity import Memory
+
+MOST_SUSPENDED = 30.0
+"""Seconds for which a job is suspended, all in all. From then on it runs at its low priority: other
+server processes may wait for what it makes."""
 
 
 class Death(StrEnum):
@@ -41,6 +46,39 @@ class ScheduledJob:
     """Whether it runs beside no expensive job: a worker was killed over it, perhaps for memory."""
     given_up: bool = False
     """Whether nobody waits for it any more."""
+    suspended: float = 0.0
+    """Seconds for which it was suspended, up to the last time that it was resumed."""
+
+    @property
+    def background(self) -> bool:
+        """Whether nobody waits for it yet."""
+        return self.demand.lane is Lane.BACKGROUND
+
+
+@dataclass(slots=True, eq=False)
+class ScheduledWorker:
+    """A worker, as far as it matters to jobs."""
+
+    number: int
+    memory: Memory
+    job: ScheduledJob | None = None
+    deadline: float = math.inf
+    jobs: int = 0
+    retiring: str = ""
+    """Why a successor is being started, if one is."""
+    superseded: bool = False
+    """Whether the successor has started, so that this one ends after its job."""
+    background: bool = False
+    """Whether it does background jobs, and nothing else."""
+    suspended_at: float | None = None
+    """Since when it has been suspended; None: it is not."""
+
+    @property
+    def wake_at(self) -> float:
+        """When something is to be done about it. Its deadline does not count while suspended."""
+        if self.suspended_at is None or self.job is None:
+            return self.deadline
+        return self.suspended_at + MOST_SUSPENDED - self.job.suspended
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +86,27 @@ class StartWorker:
     """Start a worker process, which will be known by this number."""
 
     worker: int
+    background: bool = False
+    """Whether it does background jobs, at a low priority."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndWorker:
     """End a worker process, whatever it is doing."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Suspend:
+    """Stop a worker process in the middle of its job, so that it takes no CPU time."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Have a worker process that was stopped go on."""
 
     worker: int
 
@@ -84,7 +138,7 @@ class ReportReplaced:
 
 @dataclass(frozen=True, slots=True)
 class ReportRenewed:
-    """Report that a worker that had served its time is followed by another."""
+    """Report that a worker ended as planned: after its lifetime, or to free its memory."""
 
     reason: str
     job: ScheduledJob | None
@@ -99,5 +153,13 @@ class ReportRefused:
 
 
 Action = (
-    StartWorker | EndWorker | SendJob | FailJob | ReportReplaced | ReportRenewed | ReportRefused
+    StartWorker
+    | EndWorker
+    | Suspend
+    | Resume
+    | SendJob
+    | FailJob
+    | ReportReplaced
+    | ReportRenewed
+    | ReportRefused
 )

@@ -1,9 +1,11 @@
 """Which work may begin, which waits, and which is refused. Pure.
 
-Work goes in three lanes. *Tile*: tiles and small images, whatever they are cut from; one worker at
+Work goes in four lanes. *Tile*: tiles and small images, whatever they are cut from; one worker at
 least is never given to anything else. *Build*: the parts of pyramids, which the tiles of somebody
 who has just opened an image wait for. *Full*: full-size images and what is as expensive; it is
 capped by number and by the bytes that all work under way takes, and what waits of it is bounded.
+These three are foreground work. *Background*: parts of pyramids that nobody waits for yet. They run
+in workers of their own, and only as far as foreground work leaves CPUs and memory.
 """
 
 import sys
@@ -18,6 +20,8 @@ TILE_BYTES = 200_000_000
 TILE_EFFORT = 250_000_000
 """The longest that it takes, in pixels of a JPEG that could be decoded meanwhile: a second."""
 
+_CPUS_A_JOB = 2
+"""CPUs that one job may keep busy: builds decode and encode side by side."""
 MOST_PASSED = 64
 """How many jobs of lower lanes begin before an expensive job that waits: about a second's tiles."""
 
@@ -28,6 +32,7 @@ class Lane(IntEnum):
     TILE = 1
     BUILD = 2
     FULL = 3
+    BACKGROUND = 4
 
     def __str__(self) -> str:
         return self.name.lower()
@@ -51,6 +56,8 @@ class Capacity:
     """Memory for all jobs that run at the same time, as estimated."""
     queue: int = sys.maxsize
     """How many jobs may wait in each lane but the tile lane."""
+    cpus: int = 1
+    """CPUs that jobs may keep busy."""
 
     @property
     def full(self) -> int:
@@ -61,6 +68,17 @@ class Capacity:
     def heavy(self) -> int:
         """The workers that the full lane and builds may occupy together."""
         return max(1, self.workers - 1)
+
+    @property
+    def background(self) -> int:
+        """The workers that do background jobs, besides the others; started when needed."""
+        return max(1, self.workers // 2)
+
+    def background_beside(self, foreground: int) -> int:
+        """How many background jobs may run beside so many foreground jobs without slowing them."""
+        if not foreground:
+            return self.background
+        return min(self.background, max(0, self.cpus // _CPUS_A_JOB - foreground))
 
 
 class Verdict(Enum):
@@ -91,16 +109,30 @@ def admit(demand: Demand, waiting: Sequence[Demand], capacity: Capacity) -> Verd
 
 
 def may_begin(demand: Demand, running: Sequence[Demand], capacity: Capacity) -> bool:
-    """Whether a job may be given an idle worker beside what is running."""
+    """Whether a job may be given an idle worker beside what is running.
+
+    Background jobs do not keep foreground jobs from beginning: they are suspended or aborted.
+    """
     if demand.lane is Lane.TILE:
         return True
+    foreground = [other for other in running if other.lane is not Lane.BACKGROUND]
+    if demand.lane is Lane.BACKGROUND:
+        return len(running) - len(foreground) < capacity.background_beside(
+            len(foreground)
+        ) and fits(demand, running, capacity)
+    running = foreground
     full = sum(other.lane is Lane.FULL for other in running)
     heavy = sum(other.lane is not Lane.TILE for other in running)
     return (
         heavy < capacity.heavy
         and not (demand.lane is Lane.FULL and full >= capacity.full)
-        and sum(other.bytes for other in running) + demand.bytes <= capacity.bytes
+        and fits(demand, running, capacity)
     )
+
+
+def fits(demand: Demand, running: Sequence[Demand], capacity: Capacity) -> bool:
+    """Whether there is memory for a job beside what is running."""
+    return sum(other.bytes for other in running) + demand.bytes <= capacity.bytes
 
 
 def next_jobs(

@@ -123,13 +123,18 @@ class WorkerProcess(Executor):
         return f"<WorkerProcess {self.pid}>"
 
     @classmethod
-    async def start(cls) -> "WorkerProcess":
-        """A process that is not set up yet; raises WorkerGoneError if there can be none."""
+    async def start(cls, *, background: bool = False) -> "WorkerProcess":
+        """A process that is not set up yet; raises WorkerGoneError if there can be none.
+
+        A background worker runs at a low priority, and can be suspended.
+        """
         mine, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
         try:
             with theirs:
-                process = await loop.run_in_executor(_starter, _start_process, theirs.fileno())
+                process = await loop.run_in_executor(
+                    _starter, _start_process, theirs.fileno(), background
+                )
         except OSError as error:
             mine.close()
             raise WorkerGoneError(Exit(None, f"could not be started: {error}")) from error
@@ -168,6 +173,18 @@ class WorkerProcess(Executor):
         """
         self._bound = max(longest, _LONGEST_ANSWER)
         return self._send(call, descriptors)
+
+    def suspend(self) -> None:
+        """Stop a background worker, so that it takes no CPU time; `kill` works as before.
+
+        Does nothing where a stopped process would outlive this one: everywhere but on Linux.
+        """
+        if sys.platform == "linux":
+            self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have a worker that was suspended go on."""
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self, complaint: str = "") -> None:
         """End the process, whatever it is doing; a job that it has fails with WorkerGoneError."""
@@ -330,14 +347,14 @@ _starter = ThreadPoolExecutor(1, "iiif-start-worker", initializer=_block_signals
 """Starting a process takes a millisecond or more, for which no event loop waits."""
 
 
-def _start_process(descriptor: int) -> "subprocess.Popen[bytes]":
+def _start_process(descriptor: int, background: bool) -> "subprocess.Popen[bytes]":  # noqa: FBT001
     reading, writing = os.pipe()
     # A worker that writes more than the pipe holds loses it, instead of waiting.
     os.set_blocking(reading, False)
     os.set_blocking(writing, False)
     try:
         process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-P", "-m", _MODULE, str(descriptor)],
+            [sys.executable, "-P", "-m", _MODULE, str(descriptor), *["background"] * background],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=writing,

@@ -38,9 +38,11 @@ from iiif_server.workers.actions import (
     ReportRefused,
     ReportRenewed,
     ReportReplaced,
+    Resume,
     ScheduledJob,
     SendJob,
     StartWorker,
+    Suspend,
 )
 from iiif_server.workers.admission import Capacity, Demand, Lane, Verdict, admit
 from iiif_server.workers.executor import (
@@ -54,7 +56,7 @@ from iiif_server.workers.lifetime import FOR_EVER, Lifetime
 from iiif_server.workers.messages import Call
 from iiif_server.workers.sandbox.confinement import Confinement, InForce
 from iiif_server.workers.scheduler import Scheduler
-from iiif_server.workers.stats import LaneStats, PoolStats
+from iiif_server.workers.stats import LaneStats, PoolStats, lane_stats, pool_stats
 
 Result = TypeVar("Result")
 
@@ -137,30 +139,12 @@ class WorkerPool:
     @property
     def stats(self) -> PoolStats:
         """The counts as they are now."""
-        scheduler = self._scheduler
-        return PoolStats(
-            workers=len(scheduler.workers),
-            busy=len(scheduler.workers) - len(scheduler.idle),
-            waiting=len(scheduler.waiting),
-            done=scheduler.done,
-            replaced=scheduler.replaced,
-            renewed=scheduler.renewed,
-        )
+        return pool_stats(self._scheduler)
 
     @property
     def lanes(self) -> Mapping[Lane, LaneStats]:
         """What each lane is doing now."""
-        running = [job.demand for job in self._scheduler.running]
-        waiting = [job.demand for job in self._scheduler.waiting]
-        return {
-            lane: LaneStats(
-                running=sum(demand.lane is lane for demand in running),
-                waiting=sum(demand.lane is lane for demand in waiting),
-                refused=self._refused[lane],
-                bytes=sum(demand.bytes for demand in running if demand.lane is lane),
-            )
-            for lane in Lane
-        }
+        return lane_stats(self._scheduler, self._refused)
 
     @property
     def memory(self) -> int:
@@ -233,6 +217,10 @@ class WorkerPool:
                 self._apply(self._scheduler.give_up(job, self._now))
         return outcome
 
+    def promote(self, subject: str) -> None:
+        """Have background jobs on a subject done as soon as others: somebody waits for them now."""
+        self._apply(self._scheduler.promote(subject, self._now))
+
     @property
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -270,8 +258,12 @@ class WorkerPool:
         match action:
             case SendJob(number, job):
                 self._send(number, job)
-            case StartWorker(number):
-                self._starts.start(self._start(number), context=Context())
+            case StartWorker(number, background):
+                self._starts.start(self._start(number, background=background), context=Context())
+            case Suspend(number):
+                self._processes[number].suspend()
+            case Resume(number):
+                self._processes[number].resume()
             case EndWorker(number):
                 process = self._processes.pop(number, None)
                 if process is not None:
@@ -280,6 +272,11 @@ class WorkerPool:
             case FailJob(job, error):
                 if not job.payload.result.done():
                     job.payload.result.set_exception(error)
+            case ReportRefused() | ReportRenewed() | ReportReplaced():
+                self._tell(action)
+
+    def _tell(self, action: ReportRefused | ReportRenewed | ReportReplaced) -> None:
+        match action:
             case ReportRefused(job, reason):
                 job.payload.context.run(self._refuse, job.demand.lane, reason)
             case ReportRenewed(reason, job):
@@ -315,9 +312,9 @@ class WorkerPool:
 
     # --- workers ------------------------------------------------------------------------------
 
-    async def _start(self, number: int) -> None:
+    async def _start(self, number: int, *, background: bool) -> None:
         try:
-            process = await WorkerProcess.start()
+            process = await WorkerProcess.start(background=background)
             self._processes[number] = process
             self._not_ended.add(process.ended)
             process.ended.add_done_callback(self._not_ended.discard)

@@ -1,9 +1,11 @@
 """A worker process: it is set up, enters its sandbox, and does one job after another.
 
-Started as `python -m iiif_server.workers.process DESCRIPTOR`, with one end of a pair of connected
-sockets. It ends when the other end is closed, even in the middle of a job.
+Started as `python -m iiif_server.workers.process DESCRIPTOR [background]`, with one end of a pair
+of connected sockets. It ends when the other end is closed, even in the middle of a job. A
+background worker runs at a low priority, and may be suspended by the server.
 """
 
+import ctypes
 import faulthandler
 import os
 import resource
@@ -31,6 +33,9 @@ from iiif_server.workers.messages import (
 )
 from iiif_server.workers.sandbox.confinement import StaleError, begin_job, confine, in_force
 
+_NICENESS = 10
+"""Of background workers: where all CPUs are busy, they get a tenth of what another process gets."""
+_PR_SET_PDEATHSIG = 1
 _FIRST = 1 << 16
 """Bytes that are read at first: nearly all messages are shorter."""
 
@@ -70,6 +75,8 @@ class Connection:
 
 def main() -> None:
     """Serve the server at the other end of the socket."""
+    if sys.argv[2:] == ["background"]:
+        _step_back()
     connection = Connection(int(sys.argv[1]))
     for number in SIGNALS_OF_SERVER:
         signal.signal(number, signal.SIG_IGN)
@@ -82,6 +89,16 @@ def main() -> None:
             connection.send(_answer(content, descriptors, memory))
     except (EOFError, ConnectionError, BrokenPipeError):
         os._exit(0)  # the server is gone
+
+
+def _step_back() -> None:
+    """Give this process a low priority, which threads that are started from now on inherit.
+
+    While it is suspended it cannot see that the server is gone: the kernel kills it then.
+    """
+    os.nice(_NICENESS)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _set_up(connection: Connection) -> None:

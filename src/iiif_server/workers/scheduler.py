@@ -6,7 +6,7 @@ comes out as actions. Nothing here waits, reads a clock, or knows what a process
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from iiif_server.errors import (
     QueueTimedOutError,
@@ -14,6 +14,7 @@ from iiif_server.errors import (
     WorkerDiedError,
 )
 from iiif_server.workers.actions import (
+    MOST_SUSPENDED,
     Action,
     Death,
     EndWorker,
@@ -21,11 +22,14 @@ from iiif_server.workers.actions import (
     ReportRefused,
     ReportRenewed,
     ReportReplaced,
+    Resume,
     ScheduledJob,
+    ScheduledWorker,
     SendJob,
     StartWorker,
+    Suspend,
 )
-from iiif_server.workers.admission import Capacity, Lane, next_jobs
+from iiif_server.workers.admission import Capacity, Lane, fits, next_jobs
 from iiif_server.workers.affinity import Memory, Waiting, choose
 from iiif_server.workers.lifetime import FOR_EVER, Lifetime
 
@@ -37,21 +41,8 @@ _TRIES = 2
 """How often a job is started when its worker dies under it."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0
 """Seconds before a worker that could not be started is tried again: doubled each time."""
-
-
-@dataclass(slots=True, eq=False)
-class ScheduledWorker:
-    """A worker, as far as it matters to jobs."""
-
-    number: int
-    memory: Memory
-    job: ScheduledJob | None = None
-    deadline: float = math.inf
-    jobs: int = 0
-    retiring: str = ""
-    """Why a successor is being started, if one is."""
-    superseded: bool = False
-    """Whether the successor has started, so that this one ends after its job."""
+BACKGROUND_IDLE = 60.0
+"""Seconds after which an idle background worker ends, to give its memory back."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +66,8 @@ class Scheduler:
     replaced: int = 0
     renewed: int = 0
     closing: bool = False
-    _starting: set[int] = field(default_factory=set)
+    _starting: dict[int, bool] = field(default_factory=dict)
+    """Workers that are being started, and whether they are for background jobs."""
     _numbers: int = 0
     _retry: float = math.inf
     """When the next worker is started after one that could not be."""
@@ -91,7 +83,7 @@ class Scheduler:
     def wake_at(self) -> float:
         """When `tick` has something to do at the latest; infinity: never."""
         times = [job.expires for job in self.waiting]
-        times += [worker.deadline for worker in self.workers.values()]
+        times += [worker.wake_at for worker in self.workers.values()]
         return min(self._retry, *times, math.inf)
 
     # --- events -----------------------------------------------------------------------------
@@ -115,23 +107,32 @@ class Scheduler:
             self._dispatch(now)  # it may have stood in the way of others in its lane
         return self._out()
 
+    def promote(self, subject: str, now: float) -> Sequence[Action]:
+        """Somebody waits for the background jobs on a subject from now on."""
+        for job in [*self.waiting, *self.running]:
+            if job.background and job.subject == subject:
+                job.demand = replace(job.demand, lane=Lane.BUILD)
+                job.expires = self._expiry(now)
+        self._dispatch(now)
+        return self._out()
+
     def started(self, number: int, now: float) -> Sequence[Action]:
         """A worker is ready for its first job."""
-        self._starting.discard(number)
+        background = self._starting.pop(number, False)
         self._delay = _FIRST_DELAY
-        worker = ScheduledWorker(number, Memory(self.remembers))
+        worker = ScheduledWorker(number, Memory(self.remembers), background=background)
         if self.closing:
             self._actions.append(EndWorker(number))
             return self._out()
         self.workers[number] = worker
-        self.idle.append(worker)
+        self._rest(worker, now)
         self._supersede()
         self._dispatch(now)
         return self._out()
 
     def start_failed(self, number: int, now: float) -> Sequence[Action]:
         """A worker could not be started: the machine may lack something, and have it later."""
-        self._starting.discard(number)
+        self._starting.pop(number, None)
         self._retry = now + self._delay
         self._delay = min(self._delay * 2, _LONGEST_DELAY)
         return self._out()
@@ -139,29 +140,24 @@ class Scheduler:
     def finished(self, number: int, memory: int, now: float) -> Sequence[Action]:
         """A worker has done its job, well or not, and holds so many bytes of memory."""
         worker = self.workers[number]
+        self._resume(worker, now)  # what it sent may arrive after it was suspended
         worker.job, worker.deadline = None, math.inf
         worker.jobs += 1
         self.done += 1
+        worker.retiring = worker.retiring or self.lifetime.over(worker.jobs, memory) or ""
         if worker.superseded:
             self._end(worker)
+        elif worker.background and worker.retiring:  # the next one is started when it is needed
+            self._renew(worker, worker.retiring)
         else:
-            self.idle.append(worker)
-            worker.retiring = worker.retiring or self.lifetime.over(worker.jobs, memory) or ""
-            self._fill()
+            self._rest(worker, now)
         self._dispatch(now)
         return self._out()
 
     def stale(self, number: int, now: float) -> Sequence[Action]:
         """A worker cannot begin its job, because a folder that it needs was replaced."""
         worker = self.workers[number]
-        job = self._end(worker)
-        if job is not None:
-            job.tries -= 1  # it has not begun
-            self._again(job, now)
-        if not self.closing:
-            self.renewed += 1
-            self._actions.append(ReportRenewed("folders", job))
-        self._fill()
+        self._abort(worker, "folders", now)
         self._dispatch(now)
         return self._out()
 
@@ -189,15 +185,15 @@ class Scheduler:
             self._actions.append(ReportRefused(job, "deadline"))
             text = _QUEUED.format(seconds=self.queue_timeout)
             self._actions.append(FailJob(job, QueueTimedOutError(text)))
-        for worker in [worker for worker in self.workers.values() if worker.deadline <= now]:
+        overdue = [worker for worker in self.workers.values() if worker.deadline <= now]
+        for worker in [worker for worker in overdue if worker.suspended_at is None]:
             ended = self._end(worker)
             if ended is not None:
                 text = _TOO_LONG.format(seconds=ended.timeout)
                 self._actions.append(FailJob(ended, RenderTimedOutError(text)))
-            self._replaced(worker, "deadline", ended)
+                self._replaced(worker, "deadline", ended)
         if self._retry <= now:
             self._retry = math.inf
-            self._fill()
         self._dispatch(now)
         return self._out()
 
@@ -219,7 +215,10 @@ class Scheduler:
 
     def _enqueue(self, job: ScheduledJob, place: int, now: float) -> None:
         self.waiting.insert(place, job)
-        job.expires = math.inf if self.queue_timeout is None else now + self.queue_timeout
+        job.expires = self._expiry(now)
+
+    def _expiry(self, now: float) -> float:
+        return math.inf if self.queue_timeout is None else now + self.queue_timeout
 
     def _again(self, job: ScheduledJob, now: float) -> None:
         """Have a job tried once more, before all others; one that was given up is not."""
@@ -230,26 +229,54 @@ class Scheduler:
         """Start as many workers as are missing, counting those that retire as missing."""
         if self.closing or self._retry < math.inf:
             return
-        staying = sum(not worker.retiring for worker in self.workers.values())
-        for _ in range(self.size - staying - len(self._starting)):
-            self._numbers += 1
-            self._starting.add(self._numbers)
-            self._actions.append(StartWorker(self._numbers))
+        jobs = sum(job.background for job in [*self.waiting, *self.running])
+        wanted = {False: self.size, True: min(jobs, self.capacity.background)}
+        for worker in self.workers.values():
+            wanted[worker.background] -= not worker.retiring
+        for background in self._starting.values():
+            wanted[background] -= 1
+        for background, missing in wanted.items():
+            for _ in range(missing):
+                self._numbers += 1
+                self._starting[self._numbers] = background
+                self._actions.append(StartWorker(self._numbers, background))
 
     def _supersede(self) -> None:
         """Have a worker that retires go, as there is one too many now: an idle one, if any."""
         retiring = [
             worker for worker in self.workers.values() if worker.retiring and not worker.superseded
         ]
-        serving = sum(not worker.superseded for worker in self.workers.values())
+        serving = sum(
+            not worker.superseded and not worker.background for worker in self.workers.values()
+        )
         if not retiring or serving <= self.size:
             return
         worker = min(retiring, key=lambda worker: worker.job is not None)
         worker.superseded = True
+        self._renew(worker, worker.retiring)
+
+    def _renew(self, worker: ScheduledWorker, reason: str) -> None:
+        """Report that a worker ends as planned, and have it go unless it has a job."""
         self.renewed += 1
-        self._actions.append(ReportRenewed(worker.retiring, worker.job))
+        self._actions.append(ReportRenewed(reason, worker.job))
         if worker.job is None:
             self._end(worker)
+
+    def _abort(self, worker: ScheduledWorker, reason: str, now: float) -> None:
+        """Have a worker go whose job, if any, is begun anew later; it does not count as a try."""
+        job = self._end(worker)
+        if job is not None:
+            job.tries -= 1
+            self._again(job, now)
+        if not self.closing:
+            self.renewed += 1
+            self._actions.append(ReportRenewed(reason, job))
+
+    def _rest(self, worker: ScheduledWorker, now: float) -> None:
+        """Have a worker wait for its next job."""
+        self.idle.append(worker)
+        if worker.background:
+            worker.deadline = now + BACKGROUND_IDLE
 
     def _end(self, worker: ScheduledWorker) -> ScheduledJob | None:
         """Have a worker go; the job that it was doing."""
@@ -270,50 +297,101 @@ class Scheduler:
             return
         self.replaced += 1
         self._actions.append(ReportReplaced(worker.number, reason, job))
-        self._fill()
 
     def _dispatch(self, now: float) -> None:
-        while self.idle and self.waiting and not self.closing:
-            running = self.running
-            allowed = self._allowed(running)
-            indices = next_jobs(
-                [job.demand for job in allowed],
-                [job.demand for job in running],
-                self.capacity,
-                [job.passed for job in allowed],
-            )
-            candidates = [allowed[index] for index in indices]
-            if not candidates:
-                return
-            job_index, worker_index = choose(
-                [Waiting(job.subject, job.overtaken) for job in candidates],
-                [worker.memory for worker in self.idle],
-            )
-            for passed in candidates[:job_index]:
-                passed.overtaken += 1
-            self._begin(candidates[job_index], self.idle.pop(worker_index), now)
+        """Begin what may begin, start the workers that are missing, and see who has to pause."""
+        for background in (False, True):
+            while not self.closing and self._begin_next(now, background=background):
+                pass
+        self._fill()
+        self._balance(now)
 
-    def _allowed(self, running: Sequence[ScheduledJob]) -> list[ScheduledJob]:
-        """The waiting jobs that may begin as far as those are concerned that want to be alone."""
-        expensive = any(job.demand.lane is not Lane.TILE for job in running)
-        lonely = any(job.alone for job in running)
-        reserved = lonely or any(job.alone for job in self.waiting)
-        return [
-            job
-            for job in self.waiting
-            if (
-                not (expensive or lonely)
-                if job.alone
-                else job.demand.lane is Lane.TILE or not reserved
-            )
-        ]
+    def _begin_next(self, now: float, *, background: bool) -> bool:
+        """Begin one foreground or background job, if there is one that may; whether there was."""
+        idle = [worker for worker in self.idle if worker.background is background]
+        running = self.running
+        allowed = [job for job in self.waiting if job.background is background]
+        allowed = [job for job in allowed if self._allows(job, running)]
+        if not idle or not allowed:
+            return False
+        indices = next_jobs(
+            [job.demand for job in allowed],
+            [job.demand for job in running],
+            self.capacity,
+            [job.passed for job in allowed],
+        )
+        candidates = [allowed[index] for index in indices]
+        if not candidates:
+            return False
+        job_index, worker_index = choose(
+            [Waiting(job.subject, job.overtaken) for job in candidates],
+            [worker.memory for worker in idle],
+        )
+        for passed in candidates[:job_index]:
+            passed.overtaken += 1
+        self._begin(candidates[job_index], idle[worker_index], now)
+        return True
+
+    def _allows(self, job: ScheduledJob, running: Sequence[ScheduledJob]) -> bool:
+        """Whether a job may begin as far as those are concerned that want to be alone.
+
+        A background job keeps no foreground job from beginning.
+        """
+        others = [other for other in running if job.background or not other.background]
+        lonely = any(other.alone for other in others)
+        if job.alone:
+            return not lonely and all(other.demand.lane is Lane.TILE for other in others)
+        reserved = lonely or any(other.alone and not other.background for other in self.waiting)
+        return job.demand.lane is Lane.TILE or not reserved
 
     def _begin(self, job: ScheduledJob, worker: ScheduledWorker, now: float) -> None:
         self.waiting.remove(job)
+        self.idle.remove(worker)
         for other in self.waiting:
             other.passed += other.demand.lane > job.demand.lane
+        if not job.background and job.demand.lane is not Lane.TILE:
+            self._make_way(job, now)
         job.tries += 1
         worker.job, worker.deadline = job, now + job.timeout
         if job.subject is not None:
             worker.memory.put(job.subject, None)
         self._actions.append(SendJob(worker.number, job))
+
+    # --- background jobs ----------------------------------------------------------------------
+
+    def _make_way(self, job: ScheduledJob, now: float) -> None:
+        """Abort the background jobs that take memory which a foreground job needs, latest first."""
+        for worker in reversed(list(self.workers.values())):
+            other = worker.job
+            if other is None or not other.background:
+                continue
+            enough = fits(job.demand, [running.demand for running in self.running], self.capacity)
+            if job.alone or other.alone or not enough:
+                self._abort(worker, "aborted", now)
+
+    def _balance(self, now: float) -> None:
+        """Suspend background jobs that foreground jobs would have to share CPUs with."""
+        foreground = sum(not job.background for job in self.running)
+        free = self.capacity.background_beside(foreground)
+        for worker in self.workers.values():
+            job = worker.job
+            if job is None:
+                continue
+            if not job.background or worker.wake_at <= now or job.suspended >= MOST_SUSPENDED:
+                self._resume(worker, now)
+            elif free > 0:
+                free -= 1
+                self._resume(worker, now)
+            elif worker.suspended_at is None:
+                worker.suspended_at = now
+                self._actions.append(Suspend(worker.number))
+
+    def _resume(self, worker: ScheduledWorker, now: float) -> None:
+        """Have a worker go on if it is suspended; that time does not count for its deadline."""
+        if worker.suspended_at is None:
+            return
+        paused, worker.suspended_at = now - worker.suspended_at, None
+        worker.deadline += paused
+        if worker.job is not None:
+            worker.job.suspended += paused
+        self._actions.append(Resume(worker.number))

@@ -139,18 +139,26 @@ def test_several_passes_cut_the_same_tiles(tmp_path: Path, monkeypatch: pytest.M
     assert (tmp_path / "once").read_bytes() == (tmp_path / "often").read_bytes()
 
 
-def test_wide_gamut_profile_goes_with_every_tile(tmp_path: Path) -> None:
+@pytest.mark.parametrize("decoded_whole", [0, 50_000_000])
+def test_wide_gamut_profile_goes_with_every_tile(
+    decoded_whole: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_plan, "_DECODED_WHOLE", decoded_whole)
     path = tmp_path / "wide.jpg"
     profile = pictures.wide_profile()
     path.write_bytes(pictures.jpeg(pictures.photograph(WIDTH, HEIGHT), icc_profile=profile))
-    for part, factor in ((Part.DETAIL, 1), (Part.DETAIL, 2), (Part.REDUCED, 4)):
+    half = Part.REDUCED if decoded_whole else Part.DETAIL
+    for part, factor in ((Part.DETAIL, 1), (half, 2), (Part.REDUCED, 4)):
         grid = make(path, part, tmp_path / "part")
         with OpenPart(tmp_path / "part") as opened:
             image = Image.open(io.BytesIO(opened.read(Tile(factor, 0, 0), grid)))
         assert image.info["icc_profile"] == profile
 
 
-def test_a_part_is_a_zip_in_deep_zoom_layout(tmp_path: Path) -> None:
+def test_a_part_is_a_zip_in_deep_zoom_layout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build_plan, "_DECODED_WHOLE", 0)  # as a large one
     path = tmp_path / "original.jpg"
     path.write_bytes(pictures.jpeg(pictures.photograph(WIDTH, HEIGHT)))
     make(path, Part.REDUCED, tmp_path / "part")

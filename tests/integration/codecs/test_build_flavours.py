@@ -36,9 +36,12 @@ WIDTH, HEIGHT = 700, 500
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _worker() -> None:
-    """This process is set up as a worker is."""
+def _worker() -> Iterator[None]:
+    """This process is set up as a worker is; small pictures are built as large ones are."""
     prepare_process(4, 2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build_plan, "_DECODED_WHOLE", 0)
+        yield
 
 
 # --- the collection -------------------------------------------------------------------------

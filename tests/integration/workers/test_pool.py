@@ -8,9 +8,8 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,55 +35,12 @@ from iiif_server.workers.admission import Capacity, Demand, Lane
 from iiif_server.workers.affinity import MOST_OVERTAKEN
 from iiif_server.workers.pool import Setup, WorkerPool
 from support import jobs, pictures
+from support.pools import LONG, MODULES, Busy, all_gone, opened, until
 from support.rendering import planned
-
-LONG = 60.0
-"""Seconds that nothing here takes, however slow the computer."""
-TESTS = Path(jobs.__file__).parent.parent
-MODULES = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(TESTS))))
-"""Where other processes find what this one has."""
-
-
-@asynccontextmanager
-async def opened(
-    size: int,
-    setup: Setup | None = None,
-    *,
-    remembers: int = 0,
-    events: list[Event] | None = None,
-    capacity: Capacity | None = None,
-    queue_timeout: float | None = None,
-) -> AsyncIterator[WorkerPool]:
-    observer = (lambda _: None) if events is None else events.append
-    pool = WorkerPool(
-        "test",
-        size,
-        setup or Setup(jobs.nothing),
-        observer,
-        remembers=remembers,
-        capacity=capacity,
-        queue_timeout=queue_timeout,
-    )
-    await pool.open()
-    try:
-        yield pool
-    finally:
-        await pool.close()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Return as soon as the condition holds."""
-    async with asyncio.timeout(LONG):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in other processes
-            await asyncio.sleep(0.005)
 
 
 def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
-
-
-async def all_gone(pids: Iterable[int]) -> None:
-    await until(lambda: not any(map(jobs.is_alive, pids)))
 
 
 async def given_up(task: asyncio.Task[object]) -> None:
@@ -385,34 +341,6 @@ async def test_job_given_up_is_not_tried_again(tmp_path: Path) -> None:
 # --- lanes ----------------------------------------------------------------------------------
 
 
-@dataclass
-class Busy:
-    """Jobs that run until they are told to end, each seen to have begun."""
-
-    pool: WorkerPool
-    folder: Path
-    tasks: list[asyncio.Task[int]] = field(default_factory=list)
-
-    async def run(self, demand: Demand) -> asyncio.Task[int]:
-        """A job that is running."""
-        begun = self.folder / f"begun{len(self.tasks)}"
-        task = self.waiting(demand, begun)
-        await until(begun.exists)
-        return task
-
-    def waiting(self, demand: Demand, begun: Path | None = None) -> asyncio.Task[int]:
-        """A job that is asked for, and may have to wait."""
-        marks = (begun or self.folder / f"begun{len(self.tasks)}", self.folder / "go")
-        running = self.pool.run(jobs.wait_until, marks, timeout=LONG, demand=demand)
-        self.tasks.append(asyncio.create_task(running))
-        return self.tasks[-1]
-
-    async def end(self) -> None:
-        """Let all end."""
-        (self.folder / "go").touch()
-        await asyncio.gather(*self.tasks)
-
-
 TILE, BUILD, FULL = Demand(Lane.TILE), Demand(Lane.BUILD), Demand(Lane.FULL)
 
 
@@ -460,7 +388,7 @@ async def test_expensive_work_is_bounded_by_the_memory_it_takes(tmp_path: Path) 
         assert pool.lanes[Lane.FULL].waiting == 2
         assert pool.lanes[Lane.BUILD].bytes == 40
         await busy.end()
-        assert [stats.bytes for stats in pool.lanes.values()] == [0, 0, 0]
+        assert [stats.bytes for stats in pool.lanes.values()] == [0] * len(Lane)
 
 
 async def test_work_that_no_memory_is_there_for_is_refused_at_once() -> None:

@@ -239,12 +239,32 @@ def test_a_tile_is_taken_as_it_is(header: ImageHeader, *, lossless: bool) -> Non
 # --- parts ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("size", [(6000, 4000), (10000, 5000), (2500, 2000), (1, 4_000_000)])
+def test_the_half_size_level_of_a_jpeg_does_not_wait_for_full_resolution(
+    size: tuple[int, int],
+) -> None:
+    header = replace(JPEG, stored=Dimensions(*size), max_shrink=8)
+    assert first_reduced(header) == 2
+    assert (part_of(header, 1), part_of(header, 2)) == (Part.DETAIL, Part.REDUCED)
+
+
 @pytest.mark.parametrize(
     ("max_shrink", "first"),
     [(1, 2), (2, 4), (8, 4), (32, 4)],
 )
-def test_reduced_part_begins_where_the_decoder_can_help(max_shrink: int, first: int) -> None:
-    header = replace(JPEG, max_shrink=max_shrink)
+@pytest.mark.parametrize(
+    ("format_", "stored"),
+    [
+        (OriginalFormat.JPEG, Dimensions(12000, 9000)),
+        (OriginalFormat.JPEG, Dimensions(10000, 5001)),
+        (OriginalFormat.JPEG2000, Dimensions(12000, 9000)),
+        (OriginalFormat.JPEG2000, Dimensions(4000, 3000)),
+    ],
+)
+def test_reduced_part_begins_where_the_decoder_can_help(
+    max_shrink: int, first: int, format_: OriginalFormat, stored: Dimensions
+) -> None:
+    header = replace(JPEG, max_shrink=max_shrink, format=format_, stored=stored)
     assert first_reduced(header) == first
     for factor in (1, 2, 4, 8, 16):
         expected = Part.REDUCED if factor >= first else Part.DETAIL

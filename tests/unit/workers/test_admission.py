@@ -137,4 +137,4 @@ def test_what_begins_next(
 
 
 def test_lanes_are_named_as_they_are_shown() -> None:
-    assert [str(lane) for lane in Lane] == ["tile", "build", "full"]
+    assert [str(lane) for lane in Lane] == ["tile", "build", "full", "background"]

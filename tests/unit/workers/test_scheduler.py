@@ -8,6 +8,7 @@ import pytest
 
 from iiif_server.errors import QueueTimedOutError, RenderTimedOutError, WorkerDiedError
 from iiif_server.workers.actions import (
+    MOST_SUSPENDED,
     Action,
     Death,
     EndWorker,
@@ -15,14 +16,17 @@ from iiif_server.workers.actions import (
     ReportRefused,
     ReportRenewed,
     ReportReplaced,
+    Resume,
     ScheduledJob,
     StartWorker,
+    Suspend,
 )
 from iiif_server.workers.admission import MOST_PASSED, Capacity, Demand, Lane
 from iiif_server.workers.lifetime import Lifetime
-from iiif_server.workers.scheduler import Scheduler
+from iiif_server.workers.scheduler import BACKGROUND_IDLE, Scheduler
 
 TILE, BUILD, FULL = Demand(Lane.TILE), Demand(Lane.BUILD), Demand(Lane.FULL)
+BACKGROUND = Demand(Lane.BACKGROUND)
 
 
 @dataclass
@@ -397,3 +401,255 @@ def test_a_worker_that_was_started_for_a_pool_that_is_closed_is_ended() -> None:
     pool.start_all()
     assert len(pool.taken(EndWorker)) == 1
     assert not pool.scheduler.workers
+
+
+# --- background jobs ------------------------------------------------------------------------
+
+
+def building(size: int = 2, **options: Any) -> tuple[Simulated, ScheduledJob]:
+    """A pool that does one background job, whose worker was started for it."""
+    pool = opened(size, **options)
+    job = pool.queue("ahead", BACKGROUND, subject="image", timeout=100.0)
+    pool.start_all()
+    pool.done.clear()
+    return pool, job
+
+
+def test_background_jobs_run_in_workers_of_their_own_that_are_started_when_needed() -> None:
+    pool = opened(2)
+    job = pool.queue("ahead", BACKGROUND)
+    assert (pool.running, pool.waiting) == ([], ["ahead"])
+    assert pool.taken(StartWorker) == [StartWorker(3, background=True)]
+    pool.start_all()
+    assert pool.worker_of(job) == 3
+    for name in ("one", "two", "three"):
+        pool.queue(name)
+    assert (sorted(pool.running), pool.waiting) == (["ahead", "one", "two"], ["three"])
+
+
+@pytest.mark.parametrize(("size", "workers"), [(1, 1), (2, 1), (3, 1), (4, 2), (9, 4)])
+def test_background_workers_are_half_as_many_and_no_more_than_jobs(size: int, workers: int) -> None:
+    pool = opened(size)
+    pool.queue("first", BACKGROUND)
+    assert pool.taken(StartWorker) == [StartWorker(size + 1, background=True)]
+    for name in "abcdefgh":
+        pool.queue(name, BACKGROUND)
+    pool.start_all()
+    assert len(pool.running) == workers
+    assert len(pool.scheduler.workers) == size + workers
+
+
+@pytest.mark.parametrize("demand", [TILE, BUILD, FULL])
+def test_a_background_job_is_suspended_while_foreground_jobs_run(demand: Demand) -> None:
+    pool, job = building()
+    first, second = pool.queue("first", demand), pool.queue("second", TILE)
+    assert pool.taken(Suspend) == [Suspend(pool.worker_of(job))]
+    pool.finish(first)
+    assert pool.taken(Resume) == []
+    pool.finish(second)
+    assert pool.taken(Resume) == [Resume(pool.worker_of(job))]
+    assert pool.taken(Suspend) == []
+
+
+def test_a_background_job_does_not_begin_while_foreground_jobs_run() -> None:
+    pool = opened(2)
+    tile = pool.queue("tile")
+    pool.queue("ahead", BACKGROUND)
+    pool.start_all()
+    assert (pool.running, pool.waiting) == (["tile"], ["ahead"])
+    pool.finish(tile)
+    assert pool.running == ["ahead"]
+    assert pool.taken(Suspend) == []
+
+
+def test_only_as_many_background_jobs_are_suspended_as_there_are_cpus_too_few() -> None:
+    pool = opened(8, capacity=Capacity(8, cpus=8))  # two CPUs a job: four of them
+    ahead = [pool.queue(name, BACKGROUND) for name in ("a", "b", "c", "d")]
+    pool.start_all()
+    assert len(pool.running) == 4
+    numbers = [pool.worker_of(job) for job in ahead]
+    one = pool.queue("one")
+    assert pool.taken(Suspend) == [Suspend(numbers[3])]
+    two = pool.queue("two")
+    assert pool.taken(Suspend) == [Suspend(numbers[2])]
+    pool.finish(ahead[0])  # makes way for another one
+    assert pool.taken(Resume) == [Resume(numbers[2])]
+    pool.finish(one)
+    assert pool.taken(Resume) == [Resume(numbers[3])]
+    pool.finish(two)
+    assert pool.taken(Resume) == pool.taken(Suspend) == []
+
+
+def test_suspended_time_does_not_count_for_the_deadline() -> None:
+    pool, job = building()
+    pool.wait(60.0)
+    tile = pool.queue("tile", timeout=1000.0)
+    pool.wait(MOST_SUSPENDED - 1)
+    pool.finish(tile)
+    pool.wait(39.9)
+    assert "ahead" in pool.running
+    assert pool.taken(FailJob) == []
+    pool.wait(0.2)
+    (failed,) = pool.taken(FailJob)
+    assert failed.job is job
+    assert isinstance(failed.error, RenderTimedOutError)
+
+
+def test_a_deadline_that_passes_while_a_job_is_suspended_ends_nothing() -> None:
+    pool, job = building()
+    pool.wait(99.0)
+    tile = pool.queue("tile", timeout=1000.0)
+    pool.wait(10.0)
+    assert sorted(pool.running) == ["ahead", "tile"]
+    assert pool.scheduler.wake_at > pool.now
+    pool.finish(tile)
+    pool.finish(job)
+    assert pool.taken(FailJob) == pool.taken(ReportReplaced) == []
+
+
+def test_a_job_is_suspended_for_so_long_only() -> None:
+    """Nobody may wait for it here, but other server processes may."""
+    pool, job = building()
+    pool.queue("long", FULL, timeout=1000.0)
+    pool.wait(MOST_SUSPENDED - 0.5)
+    assert pool.taken(Resume) == []
+    assert pool.scheduler.wake_at == MOST_SUSPENDED
+    pool.wait(0.5)
+    assert pool.taken(Resume) == [Resume(pool.worker_of(job))]
+    pool.done.clear()
+    pool.queue("more")
+    assert pool.taken(Suspend) == []
+
+
+def test_somebody_who_waits_for_a_background_job_has_it_resumed_for_good() -> None:
+    pool, job = building()
+    number = pool.worker_of(job)
+    pool.queue("tile")
+    pool.note(pool.scheduler.promote("another image", pool.now))
+    assert pool.taken(Resume) == []
+    pool.note(pool.scheduler.promote("image", pool.now))
+    assert pool.taken(Resume) == [Resume(number)]
+    pool.done.clear()
+    pool.queue("more")
+    assert pool.taken(Suspend) == []
+
+
+def test_somebody_who_waits_for_a_background_job_that_waits_has_it_done_by_any_worker() -> None:
+    pool = opened(2, queue_timeout=10.0)
+    tile = pool.queue("tile")
+    job = pool.queue("ahead", BACKGROUND, subject="image")
+    pool.now = 9.0
+    pool.note(pool.scheduler.promote("image", pool.now))
+    assert pool.running == ["tile", "ahead"]
+    assert pool.worker_of(job) <= 2
+    assert job.expires == 19.0
+    pool.finish(tile)
+    pool.finish(job)
+    assert pool.running == []
+
+
+def test_a_background_job_is_aborted_for_the_memory_that_an_expensive_job_needs() -> None:
+    pool = opened(2, capacity=Capacity(2, bytes=100))
+    job = pool.queue("ahead", Demand(Lane.BACKGROUND, 60))
+    pool.start_all()
+    number = pool.worker_of(job)
+    pool.done.clear()
+    small = pool.queue("small", Demand(Lane.FULL, 40))
+    assert pool.taken(EndWorker) == []
+    pool.finish(small)
+    large = pool.queue("large", Demand(Lane.FULL, 41))
+    assert pool.taken(EndWorker) == [EndWorker(number)]
+    assert pool.taken(ReportRenewed) == [ReportRenewed("aborted", job)]
+    pool.start_all()
+    assert (pool.running, pool.waiting, job.tries) == (["large"], ["ahead"], 0)
+    pool.finish(large)
+    assert pool.running == ["ahead"]
+    assert pool.taken(FailJob) == pool.taken(ReportReplaced) == []
+    assert job.tries == 1
+
+
+def test_a_job_that_wants_to_be_alone_does_not_wait_for_background_jobs() -> None:
+    pool, job = building(3)
+    victim = pool.queue("victim", FULL)
+    pool.die(victim, Death.KILLED)
+    assert (pool.running, pool.waiting) == (["victim"], ["ahead"])
+    assert pool.taken(ReportRenewed) == [ReportRenewed("aborted", job)]
+
+
+def test_no_foreground_job_waits_for_a_background_job_that_wants_to_be_alone() -> None:
+    pool, job = building(3)
+    tile = pool.queue("tile")
+    pool.die(job, Death.KILLED)
+    pool.queue("full", FULL)
+    assert (sorted(pool.running), pool.waiting) == (["full", "tile"], ["ahead"])
+    pool.finish(tile)
+    assert pool.running == ["full"]
+
+
+def test_a_result_that_arrives_after_its_worker_was_suspended_counts() -> None:
+    pool, job = building()
+    number = pool.worker_of(job)
+    pool.queue("tile")
+    pool.done.clear()
+    pool.finish(job)
+    assert pool.taken(Resume) == [Resume(number)]  # to take its next job
+    assert pool.running == ["tile"]
+    assert number in pool.scheduler.workers
+
+
+def test_a_suspended_worker_that_dies_has_its_job_done_by_the_next() -> None:
+    pool, job = building()
+    tile = pool.queue("tile")
+    pool.die(job)
+    pool.start_all()
+    assert (pool.running, pool.waiting) == (["tile"], ["ahead"])
+    pool.finish(tile)
+    assert (pool.running, job.tries) == (["ahead"], 2)
+
+
+def test_an_idle_background_worker_ends_after_a_while_and_is_started_anew() -> None:
+    pool, job = building()
+    number = pool.worker_of(job)
+    pool.finish(job)
+    pool.wait(BACKGROUND_IDLE / 2)
+    pool.finish(pool.queue("next", BACKGROUND))
+    assert pool.scheduler.wake_at == BACKGROUND_IDLE * 1.5
+    pool.wait(BACKGROUND_IDLE - 0.5)
+    assert number in pool.scheduler.workers
+    pool.wait(0.5)
+    assert pool.taken(EndWorker) == [EndWorker(number)]
+    assert (pool.taken(ReportReplaced), pool.scheduler.replaced) == ([], 0)
+    pool.queue("another", BACKGROUND)
+    assert pool.taken(StartWorker) == [StartWorker(number + 1, background=True)]
+
+
+def test_a_background_worker_whose_lifetime_is_over_ends_at_once() -> None:
+    pool, job = building(lifetime=Lifetime(max_jobs=1))
+    number = pool.worker_of(job)
+    pool.finish(job)
+    assert pool.taken(EndWorker) == [EndWorker(number)]
+    assert pool.taken(ReportRenewed) == [ReportRenewed("jobs", None)]
+    assert pool.taken(StartWorker) == []
+    assert len(pool.scheduler.workers) == 2
+
+
+def test_a_background_worker_is_no_successor_of_another() -> None:
+    pool = opened(1, lifetime=Lifetime(max_jobs=1))
+    pool.finish(pool.queue("first"))  # its successor is starting
+    pool.queue("ahead", BACKGROUND)
+    successor, background = pool.starting
+    pool.note(pool.scheduler.started(background, pool.now))
+    assert not any(worker.superseded for worker in pool.scheduler.workers.values())
+    pool.note(pool.scheduler.started(successor, pool.now))
+    assert pool.taken(EndWorker) == [EndWorker(1)]
+    assert set(pool.scheduler.workers) == {successor, background}
+
+
+def test_closing_ends_suspended_workers_and_fails_their_jobs() -> None:
+    pool, job = building()
+    number = pool.worker_of(job)
+    pool.queue("tile")
+    pool.done.clear()
+    pool.note(pool.scheduler.close())
+    assert EndWorker(number) in pool.taken(EndWorker)
+    assert job in [failed.job for failed in pool.taken(FailJob)]

@@ -1,0 +1,85 @@
+"""Pools of worker processes, and jobs that keep their workers busy."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from iiif_server.telemetry.events import Event
+from iiif_server.workers.admission import Capacity, Demand
+from iiif_server.workers.pool import Setup, WorkerPool
+from support import jobs
+
+LONG = 60.0
+"""Seconds that nothing here takes, however slow the computer."""
+TESTS = Path(jobs.__file__).parent.parent
+MODULES = os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), str(TESTS))))
+"""Where other processes find what this one has."""
+
+
+@asynccontextmanager
+async def opened(
+    size: int,
+    setup: Setup | None = None,
+    *,
+    remembers: int = 0,
+    events: list[Event] | None = None,
+    capacity: Capacity | None = None,
+    queue_timeout: float | None = None,
+) -> AsyncIterator[WorkerPool]:
+    observer = (lambda _: None) if events is None else events.append
+    pool = WorkerPool(
+        "test",
+        size,
+        setup or Setup(jobs.nothing),
+        observer,
+        remembers=remembers,
+        capacity=capacity,
+        queue_timeout=queue_timeout,
+    )
+    await pool.open()
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return as soon as the condition holds."""
+    async with asyncio.timeout(LONG):
+        while not condition():  # noqa: ASYNC110 - what is waited for is in other processes
+            await asyncio.sleep(0.005)
+
+
+async def all_gone(pids: Iterable[int]) -> None:
+    await until(lambda: not any(map(jobs.is_alive, pids)))
+
+
+@dataclass
+class Busy:
+    """Jobs that run until they are told to end, each seen to have begun."""
+
+    pool: WorkerPool
+    folder: Path
+    tasks: list[asyncio.Task[int]] = field(default_factory=list)
+
+    async def run(self, demand: Demand) -> asyncio.Task[int]:
+        """A job that is running."""
+        begun = self.folder / f"begun{len(self.tasks)}"
+        task = self.waiting(demand, begun)
+        await until(begun.exists)
+        return task
+
+    def waiting(self, demand: Demand, begun: Path | None = None) -> asyncio.Task[int]:
+        """A job that is asked for, and may have to wait."""
+        marks = (begun or self.folder / f"begun{len(self.tasks)}", self.folder / "go")
+        running = self.pool.run(jobs.wait_until, marks, timeout=LONG, demand=demand)
+        self.tasks.append(asyncio.create_task(running))
+        return self.tasks[-1]
+
+    async def end(self) -> None:
+        """Let all end."""
+        (self.folder / "go").touch()
+        await asyncio.gather(*self.tasks)
