@@ -14,9 +14,9 @@ from iiif_server.routes.image_api import base_uri_router, image_api_router
 from iiif_server.routes.metrics import PATH as METRICS_PATH
 from iiif_server.routes.metrics import metrics_router, scraping
 from iiif_server.server import problems
-from iiif_server.server.edge import Front
-from iiif_server.server.fast_path import AtHand, Hot
-from iiif_server.server.shortcut import Shortcut
+from iiif_server.server.edge import EdgeMiddleware
+from iiif_server.server.fast_path import FastPath
+from iiif_server.server.respond import JsonAnswer
 from iiif_server.settings import Settings, load_settings
 from iiif_server.sources.guard import check_guard
 from iiif_server.telemetry.events import Observer
@@ -100,7 +100,9 @@ def create_app(
         lifespan=lifespan,
         redirect_slashes=False,
         openapi_tags=_GROUPS if closed else [*_GROUPS, _ADMINISTRATION],
-        docs_url=None,  # `pages` has it, with a policy
+        default_response_class=JsonAnswer,
+        openapi_url=None,  # `pages` has these, so that they are sent as all else is
+        docs_url=None,
         redoc_url=None,
         telemetry=_NO_TELEMETRY,
     )
@@ -125,9 +127,13 @@ def create_app(
     app.include_router(image_api_router(V3, ""))
     app.include_router(pages.viewer_router(V3, ""))
     app.include_router(base_uri_router(V3, ""))
-    app.add_middleware(Shortcut)
-    app.add_middleware(Front, administrative=tuple(administrative))
-    at_hand = AtHand(chosen.root_path)
-    app.add_middleware(Hot, at_hand=at_hand)  # in front of all, for it is the last one added
-    app.state.direct = partial(at_hand.direct, app)  # and this in front of any task
+    fast_path = FastPath(chosen.root_path)
+    app.state.direct = partial(fast_path.direct, app)
+    edge = partial(
+        EdgeMiddleware,
+        fast_path=fast_path,
+        root_path=chosen.root_path,
+        administrative=tuple(administrative),
+    )
+    app.add_middleware(edge)
     return app

@@ -9,27 +9,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from iiif_server.cache.lru import Lru
 from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.formats import Format
 from iiif_server.images.derivatives import Derivatives
-from iiif_server.images.headers import Headers
-from iiif_server.images.known import KnownImages
 from iiif_server.images.listings import FolderListings
 from iiif_server.images.originals import Originals
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.quarantine import Quarantine
+from iiif_server.images.registry import ImageRegistry
 from iiif_server.images.tiled import TiledOriginals
 from iiif_server.pages.files import PageFiles
 from iiif_server.pages.rendering import Pages
 from iiif_server.plan.jobs import PREPARE_PROCESS, TURBOJPEG_AUTO, TURBOJPEG_OFF, WorkerReport
 from iiif_server.repeating import in_background, repeating
 from iiif_server.routes.metrics import taking_stock
-from iiif_server.server.access_log import Journal
+from iiif_server.server.access_log import AccessLog
 from iiif_server.server.addresses import Addressing
 from iiif_server.server.credentials import Credentials
-from iiif_server.server.fast_path import open_answers
 from iiif_server.server.readiness import Readiness
 from iiif_server.server.services import Services
 from iiif_server.server.signing import Signatures
@@ -51,6 +50,10 @@ from iiif_server.workers.sandbox.limits import limits_for
 
 INCOMING = ".incoming"
 """Below `source_path`: originals being fetched. No type can have this name."""
+_LARGEST_SHARE = 16
+"""One response takes no more of the response cache than one part of so many."""
+_RESPONSE_SECONDS = 60.0
+"""How long a response stays in memory; whether its original has changed is checked besides."""
 _SWEEP_SECONDS = 300.0
 _PURGE_SECONDS = 1.0
 """How often it is looked whether another process has purged the cache."""
@@ -74,13 +77,6 @@ async def open_context(
         reach = Reach(store.root, store.incoming)
         image_pool = await open_pool(stack, settings, observer, "image", reach)
         quarantine = Quarantine(settings.limits.quarantine, observer)
-        headers = Headers(
-            header_pool,
-            quarantine,
-            settings.info_cache_size,
-            settings.limits.max_source_pixels,
-            settings.limits.source,
-        )
         report: WorkerReport = image_pool.report
         formats, turbojpeg = report.formats, report.turbojpeg
         if turbojpeg.problem:
@@ -95,11 +91,18 @@ async def open_context(
             observer=observer,
         )
         stack.push_async_callback(pyramids.close)
+        images = ImageRegistry(
+            originals,
+            pyramids,
+            header_pool,
+            quarantine,
+            capacity=settings.info_cache_size,
+            max_pixels=settings.limits.max_source_pixels,
+            bounds=settings.limits.source,
+        )
         tiled = TiledOriginals(header_pool)
         stack.callback(tiled.close)
         derivatives = Derivatives(
-            originals,
-            headers,
             store,
             pyramids,
             image_pool,
@@ -108,12 +111,14 @@ async def open_context(
             observer=observer,
             limits=settings.limits.output,
             encoding=settings.encoding,
-            formats=formats,
             render_timeout=settings.limits.render_timeout,
             lossless=turbojpeg.lossless,
         )
         stack.push_async_callback(derivatives.close)
-        answers = open_answers(int(settings.cache.memory_bytes))
+        memory = int(settings.cache.memory_bytes)
+        responses: Lru[Any, Any] = Lru(
+            memory, largest=memory // _LARGEST_SHARE, seconds=_RESPONSE_SECONDS
+        )
         # For what has outlived its time, and for what other processes wrote:
         sweep = partial(store.threads.run, store.sweep, timeout=LONG)
         await stack.enter_async_context(repeating(_SWEEP_SECONDS, sweep))
@@ -136,11 +141,10 @@ async def open_context(
         services = Services(
             addressing=addressing,
             originals=originals,
-            headers=headers,
+            images=images,
             derivatives=derivatives,
             pyramids=pyramids,
-            known=KnownImages(originals),
-            answers=answers,
+            responses=responses,
             store=store,
             fetcher=fetcher,
             header_pool=header_pool,
@@ -154,7 +158,7 @@ async def open_context(
             credentials=Credentials(settings.admin.token) if settings.admin.token else None,
             signatures=Signatures(settings.signing.secrets) if settings.signing.keys else None,
             observer=observer,
-            journal=Journal(addressing, readers, traced=tracer is not None),
+            access_log=AccessLog(addressing, readers, traced=tracer is not None),
             metrics=metrics,
             followed=Followed(),
             readiness=readiness,

@@ -29,7 +29,7 @@ from iiif_server.iiif.request import ImageFacts
 from iiif_server.plan.grid import Grid, Tile
 from iiif_server.plan.header import ImageHeader
 from iiif_server.routes.parameters import ImageParametersV2, ImageParametersV3
-from iiif_server.server.addresses import written_identifier
+from iiif_server.server.addresses import identifier_in
 from iiif_server.settings import Settings
 from support import pictures
 from support.pictures import PICTURES, photograph
@@ -75,7 +75,7 @@ def _understand(request: Request, parameters: dict[str, str], route: str) -> Non
     routed = parameters.pop("identifier")
     prefix = route.partition("/{identifier")[0]
     after = route.count("/", len(prefix) + 1)
-    identifier = parse_identifier(written_identifier(request, prefix, after, routed), "default")
+    identifier = parse_identifier(identifier_in(request.scope, prefix, after, routed), "default")
     assert parse_identifier(identifier.encoded) == identifier
     if "region" not in parameters:
         return

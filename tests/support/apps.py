@@ -21,7 +21,7 @@ from PIL import Image
 
 from iiif_server.app import create_app
 from iiif_server.codecs import jpegtran
-from iiif_server.images.originals import SECONDS_TRUSTED
+from iiif_server.images.registry import SECONDS_TRUSTED
 from iiif_server.server.services import Services
 from iiif_server.settings import Settings
 from iiif_server.sources.fetching import FetchOptions

@@ -287,7 +287,7 @@ class Store:
         entry = None if name is None else self._checked(key, name)
         if entry is None or entry.length > most:
             return None
-        data = read_at_hand(entry.path, entry.length)
+        data = read_nowait(entry.path, entry.length)
         if data is None or crc32(data) != entry.checksum:
             return None
         self._counts.hit()
@@ -701,7 +701,7 @@ def _open_file(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
 
 
-def read_at_hand(path: Path, length: int) -> bytes | None:
+def read_nowait(path: Path, length: int) -> bytes | None:
     """So many bytes of a file, if the operating system has them in memory, and can tell."""
     data = bytearray(length)
     try:

@@ -84,12 +84,10 @@ async def _prepare_all(
 async def _prepare_one(services: Services, identifier: Identifier) -> tuple[Outcome, str]:
     """The outcome for one original, and why it failed if it did."""
     try:
-        async with services.originals.hold(identifier) as original:
-            header = await services.headers.of(original)
-            pyramid = services.pyramids.of(original, header)
-            if pyramid is None:
+        async with services.images.hold(identifier) as image:
+            if image.pyramid is None:
                 return Outcome.SMALL, ""
-            made = await services.pyramids.make(pyramid)
+            made = await services.pyramids.make(image.pyramid)
     except IiifServerError as error:
         return Outcome.FAILED, f"{identifier}: {error}"
     return Outcome.MADE if made else Outcome.PRESENT, ""

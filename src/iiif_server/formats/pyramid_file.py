@@ -94,7 +94,7 @@ class OpenPart:
         entry = self._entries[_name(tile, grid)]
         return entry.checked(os.pread(self._descriptor, entry.length, entry.offset))
 
-    def read_at_hand(self, tile: Tile, grid: Grid) -> bytes | None:
+    def read_nowait(self, tile: Tile, grid: Grid) -> bytes | None:
         """The same if the operating system has it in memory; None if the disk had to be waited for.
 
         Where the system cannot tell, the disk is read.

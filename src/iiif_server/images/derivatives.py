@@ -2,8 +2,8 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -22,22 +22,20 @@ from iiif_server.errors import (
     RenderFailedError,
     too_much_memory,
 )
-from iiif_server.iiif.formats import Format, unsupported_format
 from iiif_server.iiif.geometry import Box, Dimensions, OutputLimits
-from iiif_server.iiif.identifier import Identifier
-from iiif_server.iiif.request import ImageFacts, ImageRequest, Rendition
+from iiif_server.iiif.request import ImageRequest, Rendition
 from iiif_server.images.body import IN_MEMORY, Body, body_of
-from iiif_server.images.headers import Headers
 from iiif_server.images.keys import derivative_key, encoding_text
-from iiif_server.images.originals import Original, Originals, raise_if_changed
+from iiif_server.images.originals import Original, raise_if_changed
 from iiif_server.images.pyramids import Pyramid, Pyramids
 from iiif_server.images.quarantine import Quarantine
+from iiif_server.images.registry import Image
 from iiif_server.images.tiled import NoSuchTileError, TiledOriginals
 from iiif_server.plan.build_plan import cuts_losslessly
 from iiif_server.plan.cost import cost_of_render
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.grid import Tile
-from iiif_server.plan.header import Colour, ImageHeader
+from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import RENDER, Rendered
 from iiif_server.plan.local_file import FileVersion, removed, replaced
 from iiif_server.plan.render_plan import (
@@ -79,14 +77,11 @@ last time it is not kept at all."""
 class Resolved:
     """A request that can be answered: for this original, with these pixels, under this key."""
 
-    original: Original
-    header: ImageHeader
+    image: Image
     rendition: Rendition
     engine: Engine
     work: PixelOperations
     key: EntryKey
-    pyramid: Pyramid | None
-    """The one that the original has or will have."""
     tile: Tile | None
     """The tile of it that is asked for, for the engine TILE."""
     stored: StoredTile | None
@@ -106,14 +101,19 @@ class Resolved:
         return self.pyramid is None or self.engine is Engine.ORIGINAL
 
     @property
-    def facts(self) -> ImageFacts:
-        """The image as the Image API sees it."""
-        return image_facts(self.header)
+    def original(self) -> Original:
+        """The original; `body` needs it open."""
+        return self.image.original
 
+    @property
+    def header(self) -> ImageHeader:
+        """The header of the original."""
+        return self.image.header
 
-def image_facts(header: ImageHeader) -> ImageFacts:
-    """What the Image API needs to know of an original."""
-    return ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
+    @property
+    def pyramid(self) -> Pyramid | None:
+        """The pyramid that the original has or will have."""
+        return self.image.pyramid
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,6 @@ class Derivatives:
 
     def __init__(
         self,
-        originals: Originals,
-        headers: Headers,
         store: Store,
         pyramids: Pyramids,
         pool: WorkerPool,
@@ -152,12 +150,9 @@ class Derivatives:
         observer: Observer,
         limits: OutputLimits,
         encoding: EncodingOptions,
-        formats: Collection[Format],
         render_timeout: float,
         lossless: bool,
     ) -> None:
-        self._originals = originals
-        self._headers = headers
         self._store = store
         self._pyramids = pyramids
         self._tiled = tiled
@@ -167,7 +162,6 @@ class Derivatives:
         self._limits = limits
         self._encoding = encoding
         self._encoding_text = f"{encoding_text(encoding)} {pyramids.form}"
-        self._formats = formats
         self._render_timeout = render_timeout
         self._lossless = lossless
         self._flights: SingleFlight[EntryKey, _Made] = SingleFlight()
@@ -185,36 +179,13 @@ class Derivatives:
         """How many answers each engine has made; those from the cache do not count."""
         return self._made_by
 
-    @asynccontextmanager
-    async def resolve(
-        self, identifier: Identifier, request: ImageRequest
-    ) -> AsyncIterator[Resolved]:
-        """The request resolved against its original, which is held while the context is open.
+    def resolve(self, image: Image, request: ImageRequest, stages: Stages) -> Resolved:
+        """The request resolved against an image, which need not be held. Never waits.
 
-        Raises what the source, the header and `ImageRequest.resolve` refuse. No pixel is touched.
+        Raises what `ImageRequest.resolve` refuses. No pixel is touched.
         """
-        if request.format not in self._formats:
-            raise unsupported_format(request.format, self._formats)
-        stages = Stages()
-        async with AsyncExitStack() as stack:
-            with stages.measure("fetch"):
-                original = await stack.enter_async_context(self._originals.hold(identifier))
-            with stages.measure("header"):
-                header = await self._headers.of(original)
-            limits = self._limits.of(header.dimensions)
-            rendition = request.resolve(image_facts(header), limits)
-            pyramid = self._pyramids.of(original, header)
-            yield self.resolved(original, header, rendition, pyramid, stages)
-
-    def resolved(
-        self,
-        original: Original,
-        header: ImageHeader,
-        rendition: Rendition,
-        pyramid: Pyramid | None,
-        stages: Stages,
-    ) -> Resolved:
-        """What is asked of an original whose header is known, and its pyramid. Pure."""
+        original, header, pyramid = image.original, image.header, image.pyramid
+        rendition = request.resolve(image.facts, self._limits.of(header.dimensions))
         work = plan_operations(header, rendition)
         tile = stored = None
         if is_plain_jpeg(rendition):
@@ -228,9 +199,7 @@ class Derivatives:
             cut=stored is not None,
         )
         key = self.key(original, rendition, engine)
-        return Resolved(
-            original, header, rendition, engine, work, key, pyramid, tile, stored, stages
-        )
+        return Resolved(image, rendition, engine, work, key, tile, stored, stages)
 
     async def ready(self, resolved: Resolved) -> bytes | None:
         """The bytes of the answer if they are in the store, and in memory."""

@@ -2,10 +2,8 @@
 
 import asyncio
 import os
-import time
 import warnings
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from errno import errorcode
@@ -13,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import (
     ConfigurationError,
@@ -37,10 +34,6 @@ from iiif_server.telemetry.events import (
     StorageAnswers,
     StorageSilent,
 )
-
-SECONDS_TRUSTED = 1.0
-"""For how long a version that was found is taken for the present one, without looking."""
-_REMEMBERED = 8192
 
 
 @dataclass(frozen=True)  # without slots: the digests are computed once
@@ -128,13 +121,9 @@ class Originals:
         self,
         sources: Mapping[str, Source[Any]],
         observer: Observer = lambda _: None,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._sources = dict(sources)
         self._observe = observer
-        self._clock = clock
-        self._checked: OrderedDict[Identifier, tuple[LocalFile, float]] = OrderedDict()
-        self._checks: SingleFlight[Identifier, bool] = SingleFlight()
         self._silent: set[str] = set()
         """Types whose storage did not answer when it was last told of."""
 
@@ -198,7 +187,6 @@ class Originals:
         """
         observe = self._observe if report else _tell_nobody
         source = self.source(identifier.type)
-        began = self._clock()
         async with AsyncExitStack() as stack:
             try:
                 held = await stack.enter_async_context(source.hold(identifier.name))
@@ -219,34 +207,7 @@ class Originals:
             if identifier.type in self._silent:
                 self._silent.discard(identifier.type)
                 self._observe(StorageAnswers(identifier.type))
-            self._remember(identifier, held.file, began)
             yield Original(identifier, held.file, held.content, held, source.context.threads)
-
-    def is_fresh(self, original: Original) -> bool:
-        """Whether the file was found in this version within the last second; never waits."""
-        found = self._checked.get(original.identifier)
-        if found is None:
-            return False
-        file, checked = found
-        return file == original.file and self._clock() - checked < SECONDS_TRUSTED
-
-    async def is_current(self, original: Original) -> bool:
-        """Whether the file is found in this version now; `is_fresh` knows of it afterwards."""
-        return await self._checks.run(original.identifier, lambda: self._check(original))
-
-    async def _check(self, original: Original) -> bool:
-        try:
-            # A request whose original is another one opens it again, and that is reported.
-            async with self.hold(original.identifier, report=False) as found:
-                return found.file == original.file
-        except IiifServerError:
-            return False
-
-    def _remember(self, identifier: Identifier, file: LocalFile, checked: float) -> None:
-        self._checked[identifier] = file, checked
-        self._checked.move_to_end(identifier)
-        while len(self._checked) > _REMEMBERED:
-            self._checked.popitem(last=False)
 
     def _tell(
         self,

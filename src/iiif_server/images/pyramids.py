@@ -128,7 +128,7 @@ class _Kept:
 
         Raises KeyError or OSError.
         """
-        data = self.part.read_at_hand(tile, grid)
+        data = self.part.read_nowait(tile, grid)
         if data is not None:
             return data
         with self.lock:
@@ -253,7 +253,7 @@ class Pyramids:
                 await self._check(opened.entry)
         raise RenderFailedError("The pyramid of this image is damaged.")
 
-    def at_hand(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
+    def read_nowait(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
         """The JPEG of a tile, if its part is open and the tile in memory; never waits."""
         key = pyramid.keys[part_of(pyramid.header, tile.scale_factor)]
         kept = self._kept.get(key)
@@ -261,7 +261,7 @@ class Pyramids:
             return None
         self._kept.move_to_end(key)
         try:
-            return kept.part.read_at_hand(tile, pyramid.grid)
+            return kept.part.read_nowait(tile, pyramid.grid)
         except (KeyError, OSError):
             return None
 

@@ -17,27 +17,28 @@ from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.images.purge import Names, Purge
 from iiif_server.routes.operations import Status, detailed
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
-from iiif_server.server.addresses import written_identifier
+from iiif_server.server.addresses import identifier_in
 from iiif_server.server.authentication import bearer, demand
 from iiif_server.server.problems import DOCUMENTED
-from iiif_server.server.services import Services, services
+from iiif_server.server.services import Services, get_services
+from iiif_server.telemetry.stages import Stages
 
 PREFIX = "/admin"
 
-Provided = Annotated[Services, Depends(services)]
+CurrentServices = Annotated[Services, Depends(get_services)]
 
 _bearer = bearer("admin", "The token of the settings, `[admin] token`")
 
 
 def _guard(
     request: Request,
-    provided: Provided,
+    services: CurrentServices,
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> None:
     """Let in those who have the token, and nobody else: no cookie and no address opens this."""
-    if provided.credentials is None:  # pragma: no cover - then these routes are not there
+    if services.credentials is None:  # pragma: no cover - then these routes are not there
         raise HTTPException(404)
-    demand(request, given, [provided.credentials], provided.observer)
+    demand(request, given, [services.credentials], services.observer)
 
 
 class Removed(BaseModel):
@@ -92,28 +93,28 @@ def admin_router() -> APIRouter:
     )
 
     @router.get("/status", summary="Detailed status")
-    async def status(provided: Provided) -> Status:
+    async def status(services: CurrentServices) -> Status:
         """What the server is, can do, and is doing."""
-        return detailed(provided)
+        return detailed(services)
 
     @router.delete("/cache", summary="Purge")
-    async def purge(provided: Provided, selection: Annotated[Selection, Query()]) -> Removed:
+    async def purge(services: CurrentServices, selection: Annotated[Selection, Query()]) -> Removed:
         """Removes all derivatives and pyramids, or a type's; what is asked for is made again."""
         if selection.type is not None:
             names = Names(selection.type, selection.prefix or "")
-            return Removed(removed=await _purge(provided).named(names))
+            return Removed(removed=await _purge(services).named(names))
         if selection.prefix is not None:
             raise MalformedIdentifierError("A prefix of names needs the type that they are of.")
-        return Removed(removed=await _purge(provided).all())
+        return Removed(removed=await _purge(services).all())
 
     @router.delete("/cache/{identifier:path}", summary="Purge one original's")
     async def purge_one(
-        request: Request, provided: Provided, identifier: IdentifierPath
+        request: Request, services: CurrentServices, identifier: IdentifierPath
     ) -> Removed:
         """Removes the derivatives and pyramids of one original, which need not exist any more."""
-        written = written_identifier(request, f"{PREFIX}/cache", 0, identifier)
-        found = parse_identifier(written, provided.default_type)
-        return Removed(removed=await _purge(provided).one(found))
+        written = identifier_in(request.scope, f"{PREFIX}/cache", 0, identifier)
+        found = parse_identifier(written, services.default_type)
+        return Removed(removed=await _purge(services).one(found))
 
     for version, prefix, parameters in (
         (V3, V3.path, parameters_v3),
@@ -151,19 +152,21 @@ def _add_explanation(
     )
     async def explain(
         request: Request,
-        provided: Provided,
+        services: CurrentServices,
         identifier: IdentifierPath,
         asked: Annotated[ImageRequest, Depends(parameters)],
     ) -> Explanation:
         """How the image would be answered whose address follows `/admin/explain`; makes nothing."""
-        written = written_identifier(request, f"{PREFIX}{base}", 4, identifier)
-        found = provided.identifier(written)
-        address = f"{provided.addressing.base(request, prefix)}/{found.encoded}"
-        async with provided.derivatives.resolve(found, asked) as resolved:
-            outlook = await provided.derivatives.outlook(resolved)
-        rendition, facts = resolved.rendition, resolved.facts
+        written = identifier_in(request.scope, f"{PREFIX}{base}", 4, identifier)
+        found = services.identifier(written)
+        address = f"{services.addressing.base_of(request.scope, prefix)}/{found.encoded}"
+        stages = Stages()
+        async with services.images.hold(found, stages) as image:
+            resolved = services.derivatives.resolve(image, asked, stages)
+            outlook = await services.derivatives.outlook(resolved)
+        rendition, facts = resolved.rendition, image.facts
         canonical = canonical_parameters(
-            rendition, facts, provided.limits.of(facts.dimensions), version
+            rendition, facts, services.limits.of(facts.dimensions), version
         )
         return Explanation(
             identifier=str(found),
@@ -190,5 +193,5 @@ def _add_explanation(
         )
 
 
-def _purge(provided: Services) -> Purge:
-    return Purge(provided.store, provided.pyramids, provided.originals)
+def _purge(services: Services) -> Purge:
+    return Purge(services.store, services.pyramids, services.originals)

@@ -8,7 +8,6 @@ from contextlib import suppress
 from urllib.parse import parse_qs, quote, urlsplit
 
 from fastapi import Request
-from starlette.responses import RedirectResponse, Response
 
 from iiif_server.errors import (
     FolderNotFoundError,
@@ -23,6 +22,7 @@ from iiif_server.iiif.request import parse_image_request
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.pages.paging import Item, Place, parse_place
 from iiif_server.server.addresses import IMAGE_SEGMENTS
+from iiif_server.server.respond import Answer
 from iiif_server.server.services import Services
 
 NO_FOLDER = (FolderNotFoundError, SourceUnavailableError, NotNowError, TimeoutError)
@@ -35,12 +35,12 @@ _VERSION = re.compile(r"(?:/iiif)?/([23])(?=/)")
 _DOCUMENTS = ("/info.json", "/manifest.json", "/collection.json", "/view", "/embed")
 
 
-async def folders(provided: Services, first: str = "") -> AsyncIterator[tuple[Place, list[str]]]:
+async def folders(services: Services, first: str = "") -> AsyncIterator[tuple[Place, list[str]]]:
     """The folders that everyone may see and the images in them, breadth first and bounded.
 
     Those of the type `first` come first. Folders that cannot be read in time are left out.
     """
-    names = sorted(provided.browsable_types(), key=lambda name: name != first)
+    names = sorted(services.browsable_types(), key=lambda name: name != first)
     places = deque(parse_place(name) for name in names)
     for _ in range(MOST_FOLDERS):
         if not places:
@@ -48,16 +48,16 @@ async def folders(provided: Services, first: str = "") -> AsyncIterator[tuple[Pl
         place = places.popleft()
         with suppress(*NO_FOLDER):
             async with asyncio.timeout(FOLDER_SECONDS):
-                listing = await provided.listings.of(place.type, place.folder)
+                listing = await services.listings.of(place.type, place.folder)
             yield place, list(listing.names)
             places.extend(Place(place.type, place.below(name)) for name in listing.folders)
 
 
-async def search(provided: Services, words: str) -> list[Item]:
+async def search(services: Services, words: str) -> list[Item]:
     """The images whose names have all these words in them, in any case; MOST_FOUND at most."""
     wanted = words.casefold().split()
     found: list[Item] = []
-    async for place, names in folders(provided):
+    async for place, names in folders(services):
         for name in names:
             path = place.below(name)
             if all(word in path.casefold() for word in wanted):
@@ -67,29 +67,33 @@ async def search(provided: Services, words: str) -> list[Item]:
     return found
 
 
-async def opening(request: Request, provided: Services, text: str) -> Response | list[Item]:
+async def opening(request: Request, services: Services, text: str) -> Answer | list[Item]:
     """A redirect to the image or the folder that was typed, or several images to choose from.
 
     Raises NotFoundError if words are in no name.
     """
-    base = provided.addressing.base(request)
+    base = services.addressing.base_of(request.scope)
     text = text.strip()
     path = _path_on_this_server(text, base)
     if path is not None:
         text = named_by(path)
     place = parse_place(text.rstrip("/:"))
-    if await _is_folder(provided, place):
+    if await _is_folder(services, place):
         folder = quote(str(place), safe=":/")
-        return RedirectResponse(f"{base}/?folder={folder}", status_code=303)
-    if provided.page_options.gallery and not _is_identifier(provided, text):
-        found = await search(provided, text)
+        return _redirect(f"{base}/?folder={folder}")
+    if services.page_options.gallery and not _is_identifier(services, text):
+        found = await search(services, text)
         if len(found) == 1:
-            return RedirectResponse(f"{base}/{found[0].target}/view", status_code=303)
+            return _redirect(f"{base}/{found[0].target}/view")
         if found:
             return found
-        if provided.default_type is None and not {":", "/"} & set(text):
+        if services.default_type is None and not {":", "/"} & set(text):
             raise NotFoundError(f"No image and no folder has a name with {shown(text)} in it.")
-    return RedirectResponse(f"{base}/{quote(text, safe=':/@')}/view", status_code=303)
+    return _redirect(f"{base}/{quote(text, safe=':/@')}/view")
+
+
+def _redirect(location: str) -> Answer:
+    return Answer(status_code=303, extra={"Location": location})
 
 
 def named_by(path: str) -> str:
@@ -131,18 +135,18 @@ def _is_image(parameters: list[str], version: ImageApiVersion) -> bool:
         return False
 
 
-def _is_identifier(provided: Services, text: str) -> bool:
+def _is_identifier(services: Services, text: str) -> bool:
     """Whether a text begins with the name of a type, so that nothing has to be searched."""
     type_, colon, _ = text.partition(":")
-    return bool(colon) and type_ in provided.types
+    return bool(colon) and type_ in services.types
 
 
-async def _is_folder(provided: Services, place: Place) -> bool:
-    if not provided.page_options.gallery or place.type not in provided.browsable_types():
+async def _is_folder(services: Services, place: Place) -> bool:
+    if not services.page_options.gallery or place.type not in services.browsable_types():
         return False
     try:
         async with asyncio.timeout(FOLDER_SECONDS):
-            await provided.listings.of(place.type, place.folder)
+            await services.listings.of(place.type, place.folder)
     except NO_FOLDER:
         return False
     return True

@@ -21,7 +21,8 @@ from iiif_server.server.addresses import is_within
 from iiif_server.server.authentication import bearer, demand
 from iiif_server.server.credentials import Credentials, checked_token
 from iiif_server.server.problems import DOCUMENTED
-from iiif_server.server.services import Services, services
+from iiif_server.server.respond import Answer
+from iiif_server.server.services import Services, get_services
 from iiif_server.sources.addresses import Network, Networks
 from iiif_server.telemetry.metrics.instruments import CONTENT_TYPE
 from iiif_server.workers.lifetime import own_memory
@@ -96,47 +97,47 @@ def metrics_router(allowed: Scraping) -> APIRouter:
     @router.get(PATH, summary="Metrics", response_class=Response, responses={200: text})
     async def metrics(
         request: Request,
-        provided: Annotated[Services, Depends(services)],
+        services: Annotated[Services, Depends(get_services)],
         given: Annotated[HTTPAuthorizationCredentials | None, Depends(token)],
     ) -> Response:
         """Numbers for Prometheus, in its text format; those of all serving processes."""
         peer = request.client.host if request.client else ""
         if not is_near(peer, request.headers.keys(), allowed.networks):
-            demand(request, given, allowed.tokens, provided.observer)
-        await take_stock(provided)
-        text = await asyncio.to_thread(provided.metrics.instruments.text)
-        return Response(text, headers={"Content-Type": CONTENT_TYPE})
+            demand(request, given, allowed.tokens, services.observer)
+        await take_stock(services)
+        text = await asyncio.to_thread(services.metrics.instruments.text)
+        return Answer(text, CONTENT_TYPE)
 
     return router
 
 
 @asynccontextmanager
-async def taking_stock(provided: Services) -> AsyncIterator[None]:
+async def taking_stock(services: Services) -> AsyncIterator[None]:
     """While this is open, other processes can tell how things stand here."""
-    await take_stock(provided)
-    async with repeating(REFRESH_SECONDS, partial(take_stock, provided)):
+    await take_stock(services)
+    async with repeating(REFRESH_SECONDS, partial(take_stock, services)):
         yield
 
 
-async def take_stock(provided: Services) -> None:
+async def take_stock(services: Services) -> None:
     """Write down how things stand."""
-    unready = await provided.readiness.objections()
-    standing = provided.metrics.standing
+    unready = await services.readiness.objections()
+    standing = services.metrics.standing
     standing.ready.set(not unready)
     standing.processes.set(1)
     standing.build.labels(__version__).set(1)
-    standing.started.set(provided.started)
+    standing.started.set(services.started)
     standing.memory.labels("server").set(own_memory(os.getpid()))
-    standing.fetching.set(provided.fetcher.active)
-    standing.quarantined.set(len(provided.quarantine))
-    standing.headers.set(len(provided.headers))
-    _take_stock_of_caches(provided)
-    _take_stock_of_workers(provided)
+    standing.fetching.set(services.fetcher.active)
+    standing.quarantined.set(len(services.quarantine))
+    standing.headers.set(len(services.images))
+    _take_stock_of_caches(services)
+    _take_stock_of_workers(services)
 
 
-def _take_stock_of_caches(provided: Services) -> None:
-    standing, follow = provided.metrics.standing, provided.followed.follow
-    memory, store, pyramids = provided.answers.stats, provided.store.stats, provided.pyramids
+def _take_stock_of_caches(services: Services) -> None:
+    standing, follow = services.metrics.standing, services.followed.follow
+    memory, store, pyramids = services.responses.stats, services.store.stats, services.pyramids
     follow(standing.hits, memory.hits, "memory")
     follow(standing.misses, memory.misses, "memory")
     follow(standing.evictions, memory.evicted, "memory")
@@ -152,23 +153,23 @@ def _take_stock_of_caches(provided: Services) -> None:
         standing.free.set(store.free)
     follow(standing.damaged, store.dropped)
     follow(standing.failures, store.failures)
-    follow(standing.hits, provided.derivatives.made_by.get(Engine.TILE, 0), "pyramid")
+    follow(standing.hits, services.derivatives.made_by.get(Engine.TILE, 0), "pyramid")
     follow(standing.misses, pyramids.waited_for, "pyramid")
     standing.cached.labels("pyramid").set(pyramids.open_bytes)
     standing.entries.labels("pyramid").set(len(pyramids))
     standing.building.set(pyramids.building)
 
 
-def _take_stock_of_workers(provided: Services) -> None:
-    standing, follow = provided.metrics.standing, provided.followed.follow
-    pools: dict[str, WorkerPool] = {"size": provided.header_pool, "image": provided.image_pool}
+def _take_stock_of_workers(services: Services) -> None:
+    standing, follow = services.metrics.standing, services.followed.follow
+    pools: dict[str, WorkerPool] = {"size": services.header_pool, "image": services.image_pool}
     for name, pool in pools.items():
         stats = pool.stats
         standing.workers.labels(name, "busy").set(stats.busy)
         standing.workers.labels(name, "idle").set(stats.workers - stats.busy)
         follow(standing.jobs_done, stats.done, name)
         standing.memory.labels(name).set(sum(map(own_memory, pool.pids)))
-    for lane, jobs in provided.image_pool.lanes.items():
+    for lane, jobs in services.image_pool.lanes.items():
         standing.jobs.labels(str(lane), "running").set(jobs.running)
         standing.jobs.labels(str(lane), "waiting").set(jobs.waiting)
         standing.job_memory.labels(str(lane)).set(jobs.bytes)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from iiif_server import __version__
 from iiif_server.plan.jobs import LibraryReport
-from iiif_server.server.services import Services, services
+from iiif_server.server.services import Services, get_services
 
 router = APIRouter(tags=["Operations"])
 
@@ -112,9 +112,9 @@ async def health(response: Response) -> Health:
     summary="Readiness",
     responses={503: {"model": Ready, "description": "Not ready, for these reasons"}},
 )
-async def ready(response: Response, provided: Annotated[Services, Depends(services)]) -> Ready:
+async def ready(response: Response, services: Annotated[Services, Depends(get_services)]) -> Ready:
     """Whether originals can be read, what is made can be kept, and there are worker processes."""
-    reasons = [objection.text for objection in await provided.readiness.objections()]
+    reasons = [objection.text for objection in await services.readiness.objections()]
     response.headers["Cache-Control"] = "no-store"
     if reasons:
         response.status_code = 503
@@ -123,34 +123,34 @@ async def ready(response: Response, provided: Annotated[Services, Depends(servic
 
 
 @router.get("/status", summary="Status")
-async def status(provided: Annotated[Services, Depends(services)]) -> Summary:
+async def status(services: Annotated[Services, Depends(get_services)]) -> Summary:
     """What anyone may know of the server."""
     return Summary(
         name="iiif-server",
-        uptime=_uptime(provided),
-        engines=_engines(provided),
-        formats=list(provided.formats),
+        uptime=_uptime(services),
+        engines=_engines(services),
+        formats=list(services.formats),
     )
 
 
-def detailed(provided: Services) -> Status:
+def detailed(services: Services) -> Status:
     """What the server is, can do, and is doing."""
     return Status(
         version=__version__,
         process=os.getpid(),
-        uptime=_uptime(provided),
-        engines=_engines(provided),
-        turbojpeg=_turbojpeg(provided.turbojpeg),
-        formats=list(provided.formats),
-        types={name: options.source for name, options in sorted(provided.types.items())},
-        cache=asdict(provided.store.stats),
-        headers=len(provided.headers),
-        fetching=provided.fetcher.active,
-        pyramids={"open": len(provided.pyramids), "building": provided.pyramids.building},
-        made_by={str(engine): count for engine, count in provided.derivatives.made_by.items()},
+        uptime=_uptime(services),
+        engines=_engines(services),
+        turbojpeg=_turbojpeg(services.turbojpeg),
+        formats=list(services.formats),
+        types={name: options.source for name, options in sorted(services.types.items())},
+        cache=asdict(services.store.stats),
+        headers=len(services.images),
+        fetching=services.fetcher.active,
+        pyramids={"open": len(services.pyramids), "building": services.pyramids.building},
+        made_by={str(engine): count for engine, count in services.derivatives.made_by.items()},
         pools={
-            "size": asdict(provided.header_pool.stats),
-            "image": asdict(provided.image_pool.stats),
+            "size": asdict(services.header_pool.stats),
+            "image": asdict(services.image_pool.stats),
         },
         confinement={
             pool: Confinement(
@@ -159,19 +159,19 @@ def detailed(provided: Services) -> Status:
                 seccomp=fences.seccomp,
                 barriers=list(fences.barriers),
             )
-            for pool, fences in provided.confinement.items()
+            for pool, fences in services.confinement.items()
         },
-        lanes={str(lane): asdict(stats) for lane, stats in provided.image_pool.lanes.items()},
-        quarantined=len(provided.quarantine),
+        lanes={str(lane): asdict(stats) for lane, stats in services.image_pool.lanes.items()},
+        quarantined=len(services.quarantine),
     )
 
 
-def _uptime(provided: Services) -> float:
-    return round(time.time() - provided.started, 1)
+def _uptime(services: Services) -> float:
+    return round(time.time() - services.started, 1)
 
 
-def _engines(provided: Services) -> dict[str, bool]:
-    return {"jpegtran": provided.lossless, "libvips": True}
+def _engines(services: Services) -> dict[str, bool]:
+    return {"jpegtran": services.lossless, "libvips": True}
 
 
 def _turbojpeg(report: LibraryReport) -> TurboJpeg:

@@ -1,16 +1,16 @@
 """What people see in a browser: the gallery, the viewer, the documentation, and what these need."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated
-from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from iiif_server.errors import (
     FolderNotFoundError,
@@ -27,13 +27,14 @@ from iiif_server.plan.header import Colour
 from iiif_server.routes.gallery_search import FOLDER_SECONDS, NO_FOLDER, folders, opening
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
-from iiif_server.server.addresses import root_path_of, written_identifier, written_path
-from iiif_server.server.conditions import is_not_modified
-from iiif_server.server.headers import SAFE_IN_URIS, interactive_page
+from iiif_server.server.addresses import identifier_in, root_path_of, written_path
+from iiif_server.server.call import base_uri
+from iiif_server.server.headers import interactive_page
 from iiif_server.server.problems import DOCUMENTED_PAGES, refusal
-from iiif_server.server.services import Services, services
+from iiif_server.server.respond import HTML, JSON, TEXT, Answer
+from iiif_server.server.services import Services, get_services
 
-Provided = Annotated[Services, Depends(services)]
+CurrentServices = Annotated[Services, Depends(get_services)]
 
 VIEW = "view"
 """The last segment of the viewer's path."""
@@ -59,7 +60,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 async def front(
     request: Request,
-    provided: Provided,
+    services: CurrentServices,
     folder: Annotated[str | None, Query()] = None,
     page: Annotated[str, Query()] = "1",
     open_: Annotated[str | None, Query(alias="open")] = None,
@@ -67,56 +68,65 @@ async def front(
     """What this server shows; or the folder of it, or the image, that is asked for."""
     if not written_path(request.scope).endswith("/"):  # links of pages are relative
         query = f"?{request.url.query}" if request.url.query else ""
-        location = f"{provided.addressing.base(request)}/{query}"
-        return Response(status_code=307, headers={"Location": location})
+        location = f"{services.addressing.base_of(request.scope)}/{query}"
+        return Answer(status_code=307, extra={"Location": location})
     if open_ is not None:
-        return await for_people(request, provided, lambda: _opening(request, provided, open_))
+        return await for_people(request, services, lambda: _opening(request, services, open_))
     if folder is not None:
         number = int(page) if page.isascii() and page.isdecimal() and len(page) <= 9 else 1  # noqa: PLR2004 - digits
         return await for_people(
-            request, provided, lambda: _folder(request, provided, folder, number)
+            request, services, lambda: _folder(request, services, folder, number)
         )
-    return await for_people(request, provided, lambda: _front(request, provided))
+    return await for_people(request, services, lambda: _front(request, services))
 
 
 @router.get("/docs")
-async def documentation(request: Request, provided: Provided) -> Response:
+async def documentation(request: Request, services: CurrentServices) -> Response:
     """The interactive API documentation."""
 
     async def page() -> Response:
-        provided.files.require("swagger-ui-dist")
-        html = provided.pages.documentation(root_of(request), await _example(provided))
+        services.files.require("swagger-ui-dist")
+        html = services.pages.documentation(root_of(request), await _example(services))
         policy = interactive_page(shows_answers=True)
-        return HTMLResponse(html, headers={"Cache-Control": _ASK_FIRST, **policy})
+        return Answer(html.encode(), HTML, cache_control=_ASK_FIRST, extra=policy)
 
-    return await for_people(request, provided, page)
+    return await for_people(request, services, page)
+
+
+@router.get("/openapi.json")
+async def openapi(request: Request) -> Response:
+    """The OpenAPI document of the server, as it is seen below `root_path`."""
+    document = request.app.openapi()
+    if root := root_path_of(request.scope):
+        document = {**document, "servers": [{"url": root}]}
+    return Answer(json.dumps(document, separators=(",", ":")).encode(), JSON)
 
 
 @router.get(STATIC_PREFIX + "/{digest}/{name:path}")
-async def static(request: Request, provided: Provided, digest: str, name: str) -> Response:
+async def static(request: Request, services: CurrentServices, digest: str, name: str) -> Response:
     """A script or a style of the pages."""
-    file = provided.files.get(name)
+    file = services.files.get(name)
     if file is None:
         raise HTTPException(404)
     # Pages of another version of the server may name another state: they get the one there is.
-    kept = _FOREVER if digest == provided.files.digest else _ASK_FIRST
+    kept = _FOREVER if digest == services.files.digest else _ASK_FIRST
     return await _file(request, file, kept)
 
 
 @router.get("/favicon.ico")
-async def icon(request: Request, provided: Provided) -> Response:
+async def icon(request: Request, services: CurrentServices) -> Response:
     """The icon, for browsers that show something else than a page."""
-    file = provided.files.get("icon.svg")
+    file = services.files.get("icon.svg")
     if file is None:  # pragma: no cover - it is ours
         raise HTTPException(404)
     return await _file(request, file, "max-age=86400")
 
 
 @router.get("/robots.txt")
-async def robots(provided: Provided) -> Response:
+async def robots(services: CurrentServices) -> Response:
     """What crawlers are asked to leave alone."""
-    headers = {"Cache-Control": "max-age=86400"}
-    return PlainTextResponse(_ROBOTS[provided.page_options.robots], headers=headers)
+    text = _ROBOTS[services.page_options.robots]
+    return Answer(text.encode(), TEXT, cache_control="max-age=86400")
 
 
 def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
@@ -131,9 +141,11 @@ def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         response_class=HTMLResponse,
         include_in_schema=prefix == "",
     )
-    async def viewer(request: Request, identifier: IdentifierPath, provided: Provided) -> Response:
+    async def viewer(
+        request: Request, identifier: IdentifierPath, services: CurrentServices
+    ) -> Response:
         """A page on which the image can be zoomed into; `?with=` compares it with another."""
-        return await _page_of_image(_Call(request, provided, version, prefix, VIEW), identifier)
+        return await _page_of_image(_Call(request, services, version, prefix, VIEW), identifier)
 
     @router.get(
         f"/{{identifier:path}}/{EMBED}",
@@ -143,10 +155,10 @@ def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         include_in_schema=prefix == "",
     )
     async def embedded(
-        request: Request, identifier: IdentifierPath, provided: Provided
+        request: Request, identifier: IdentifierPath, services: CurrentServices
     ) -> Response:
         """The image alone, to be zoomed into, for the pages of `[pages] frame_ancestors`."""
-        return await _page_of_image(_Call(request, provided, version, prefix, EMBED), identifier)
+        return await _page_of_image(_Call(request, services, version, prefix, EMBED), identifier)
 
     return router
 
@@ -156,7 +168,7 @@ class _Call:
     """A request for a page of one image."""
 
     request: Request
-    provided: Services
+    services: Services
     version: ImageApiVersion
     prefix: str
     kind: str
@@ -164,27 +176,27 @@ class _Call:
 
 
 async def _page_of_image(call: _Call, identifier: str) -> Response:
-    request, provided = call.request, call.provided
+    request, services = call.request, call.services
     if not request.scope.get("raw_path", b"").endswith(f"/{call.kind}".encode()):
         # An encoded slash: the last segment is the end of a name.
         name = f"{identifier}/{call.kind}"
-        return await base_uri_answer(request, provided, call.version, call.prefix, name)
+        return base_uri_answer(request, services, call.prefix, name)
 
     async def page() -> Response:
-        written = written_identifier(request, call.prefix, 1, identifier)
+        written = identifier_in(request.scope, call.prefix, 1, identifier)
         if call.version is V2:  # what it shows is the same
-            base = provided.addressing.base(request, V3.path)
+            base = services.addressing.base_of(request.scope, V3.path)
             query = f"?{request.url.query}" if request.url.query else ""
-            target = f"{base}/{_in_header(written)}/{call.kind}{query}"
-            return RedirectResponse(target, status_code=303)
+            target = f"{base_uri(base, written)}/{call.kind}{query}"
+            return Answer(status_code=303, extra={"Location": target})
         return await _viewer(call, written)
 
-    return await for_people(request, provided, page, provided.page_options.frame_sources)
+    return await for_people(request, services, page, services.page_options.frame_sources)
 
 
 async def for_people(
     request: Request,
-    provided: Services,
+    services: Services,
     page: Callable[[], Awaitable[Response]],
     frame_ancestors: Sequence[str] = (),
 ) -> Response:
@@ -196,14 +208,10 @@ async def for_people(
         return await page()
     except IiifServerError as error:
         answer = refusal(error)
-        html = provided.pages.problem(root_of(request), answer.status_code, str(error))
-        kept = {
-            name: value
-            for name, value in answer.headers.items()
-            if name not in {"content-length", "content-type"}
-        }
-        policy = interactive_page(frame_ancestors)
-        return HTMLResponse(html, answer.status_code, headers={**kept, **policy})
+        html = services.pages.problem(root_of(request), answer.status_code, str(error))
+        answer.body, answer.media_type = html.encode(), HTML
+        answer.extra = {**answer.extra, **interactive_page(frame_ancestors)}
+        return answer
 
 
 def root_of(request: Request) -> str:
@@ -212,58 +220,60 @@ def root_of(request: Request) -> str:
     return "../" * (inner.count("/") - 1) or "./"
 
 
-async def _opening(request: Request, provided: Services, text: str) -> Response:
-    found = await opening(request, provided, text)
+async def _opening(request: Request, services: Services, text: str) -> Response:
+    found = await opening(request, services, text)
     if isinstance(found, Response):
         return found
-    return _page(provided.pages.found(root_of(request), text, found))
+    return _page(services.pages.found(root_of(request), text, found))
 
 
-async def _front(request: Request, provided: Services) -> Response:
-    names = provided.public_types() if provided.page_options.gallery else ()
+async def _front(request: Request, services: Services) -> Response:
+    names = services.public_types() if services.page_options.gallery else ()
 
     async def first(type_: str, index: int) -> Shown:
-        browsable = provided.originals.source(type_).browsable
+        browsable = services.originals.source(type_).browsable
         page = None
         if browsable and index < _MOST_FOLDERS:
             with suppress(*NO_FOLDER):
                 async with asyncio.timeout(FOLDER_SECONDS):
-                    listing = await provided.listings.of(type_)
+                    listing = await services.listings.of(type_)
                 page = page_of(listing, parse_place(type_), 1, FIRST_ROWS)
         return Shown(type_, browsable=browsable, page=page)
 
     types = await asyncio.gather(*(first(name, index) for index, name in enumerate(names)))
-    html = provided.pages.front(root_of(request), types, gallery=provided.page_options.gallery)
+    html = services.pages.front(root_of(request), types, gallery=services.page_options.gallery)
     return _page(html)
 
 
-async def _folder(request: Request, provided: Services, folder: str, number: int) -> Response:
+async def _folder(request: Request, services: Services, folder: str, number: int) -> Response:
     place = parse_place(folder)
-    if not provided.page_options.gallery or place.type not in provided.public_types():
+    if not services.page_options.gallery or place.type not in services.public_types():
         raise FolderNotFoundError
-    listing = await provided.listings.of(place.type, place.folder)
-    return _page(provided.pages.folder(root_of(request), place, page_of(listing, place, number)))
+    listing = await services.listings.of(place.type, place.folder)
+    return _page(services.pages.folder(root_of(request), place, page_of(listing, place, number)))
 
 
-async def _example(provided: Services) -> str:
+async def _example(services: Services) -> str:
     """The identifier of an image that everyone may see; empty if none is found quickly."""
-    if provided.page_options.gallery:
-        async for place, names in folders(provided, _SAMPLE):
+    if services.page_options.gallery:
+        async for place, names in folders(services, _SAMPLE):
             if names:
                 return str(Identifier(place.type, place.below(names[0])))
     return ""
 
 
 async def _viewer(call: _Call, written: str) -> Response:
-    request, provided = call.request, call.provided
-    permission = provided.permit(written)
+    request, services = call.request, call.services
+    permission = services.permit(written)
     identifier = permission.identifier
-    async with provided.originals.hold(identifier) as original:
-        header = await provided.headers.of(original)
-    document = image_information(V3, "", header.dimensions, provided.offer(identifier.type, header))
-    listed = provided.page_options.gallery and permission.grant is None
-    browsable = listed and provided.originals.source(identifier.type).browsable
-    ancestors = provided.page_options.frame_sources
+    image = await services.images.get(identifier)
+    original, header = image.original, image.header
+    document = image_information(
+        V3, "", header.dimensions, services.service_description(identifier.type, header)
+    )
+    listed = services.page_options.gallery and permission.grant is None
+    browsable = listed and services.originals.source(identifier.type).browsable
+    ancestors = services.page_options.frame_sources
     viewed = Viewed(
         identifier=str(identifier),
         place=place_of(identifier) if browsable else None,
@@ -273,28 +283,22 @@ async def _viewer(call: _Call, written: str) -> Response:
         frameable=bool(ancestors),
     )
     kept = _ASK_FIRST if permission.grant is None else _KEPT_NOWHERE
-    zooming = provided.files.has("openseadragon")
-    pages = provided.pages
+    zooming = services.files.has("openseadragon")
+    pages = services.pages
     write = pages.embedded if call.kind == EMBED else pages.viewer
     return _page(write(root_of(request), viewed, zooming=zooming), kept, ancestors)
 
 
-def _page(html: str, kept: str = _ASK_FIRST, frame_ancestors: Sequence[str] = ()) -> HTMLResponse:
-    return HTMLResponse(html, headers={"Cache-Control": kept, **interactive_page(frame_ancestors)})
+def _page(html: str, kept: str = _ASK_FIRST, frame_ancestors: Sequence[str] = ()) -> Answer:
+    policy = interactive_page(frame_ancestors)
+    return Answer(html.encode(), HTML, cache_control=kept, extra=policy)
 
 
 async def _file(request: Request, file: PageFile, kept: str) -> Response:
     tag = blake2b(file.content, digest_size=8).hexdigest()
-    # Weak, for it is the same whether the content is compressed or not.
-    headers = {"Cache-Control": kept, "ETag": f'W/"{tag}"', "Vary": "Accept-Encoding"}
-    if "if-none-match" in request.headers and is_not_modified(request.headers, tag, 0):
-        return Response(status_code=304, headers=headers)
-    content = file.content
+    content, extra = file.content, {"Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         content = await asyncio.to_thread(lambda: file.compressed)
-        headers["Content-Encoding"] = "gzip"
-    return Response(content, media_type=file.media_type, headers=headers)
-
-
-def _in_header(written: str) -> str:
-    return quote(written, safe=SAFE_IN_URIS)
+        extra["Content-Encoding"] = "gzip"
+    # Weak, for it is the same whether the content is compressed or not.
+    return Answer(content, file.media_type, cache_control=kept, tag=tag, weak=True, extra=extra)

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from fastapi import Path
 from pydantic import BaseModel, ConfigDict, PlainValidator
-from starlette.convertors import PathConvertor, register_url_convertor
 
 from iiif_server.iiif.formats import Format, parse_format
 from iiif_server.iiif.quality import Quality, parse_quality
@@ -13,30 +12,6 @@ from iiif_server.iiif.request import ImageRequest
 from iiif_server.iiif.rotation import Rotation, parse_rotation
 from iiif_server.iiif.size import Size, parse_size
 from iiif_server.iiif.versions import V2, V3
-from iiif_server.server.signing import BASE_URI
-
-
-class _Identifiers(PathConvertor):
-    """Identifiers in front of image parameters.
-
-    A signature and the slashes of a name are not taken for parameters: they are a base URI.
-    """
-
-    regex = rf"(?!{BASE_URI}$).*"
-
-
-class _Qualities(PathConvertor):
-    """Qualities, which stand in the last segment of a path.
-
-    Whether it is the last one is decided before any dot is tried: otherwise a segment of dots
-    takes time in proportion to the square of its length.
-    """
-
-    regex = "(?=[^/]+$)[^/]+"
-
-
-register_url_convertor("identifier", _Identifiers())
-register_url_convertor("quality", _Qualities())
 
 # For the document only: the parsers decide, and say what they expected.
 _N = r"[1-9]\d{0,8}"
@@ -80,6 +55,13 @@ IdentifierPath = Annotated[
         examples=["sample:atlas.jpg"],
     ),
 ]
+
+
+async def identifier_path(identifier: IdentifierPath) -> str:
+    """The identifier of an image as the router found it; the edge has read it from the raw path."""
+    return identifier
+
+
 RegionPath = Annotated[
     str,
     Path(

@@ -22,23 +22,22 @@ from iiif_server.iiif.collection import Reference, collection, parts
 from iiif_server.iiif.identifier import Identifier, percent_decode
 from iiif_server.iiif.manifest import MEDIA_TYPE, Picture, label_of, level_2, manifest
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
-from iiif_server.images.originals import Original
+from iiif_server.images.registry import Image
 from iiif_server.pages.paging import Place, page_of, parse_place
 from iiif_server.routes import schemas
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
-from iiif_server.server.addresses import written_identifier
+from iiif_server.server.addresses import identifier_in
 from iiif_server.server.caching import strictest
-from iiif_server.server.conditions import is_not_modified, validators
-from iiif_server.server.fast_path import offer
-from iiif_server.server.headers import SAFE_IN_URIS
+from iiif_server.server.call import base_uri
 from iiif_server.server.problems import DOCUMENTED, refusal
-from iiif_server.server.services import Permission, Services, services
+from iiif_server.server.respond import Answer
+from iiif_server.server.services import Permission, Services, get_services
 from iiif_server.server.signing import split
 from iiif_server.sources.listings import MOST_ENTRIES
 from iiif_server.sources.trusted_web import decode_url
 
-Provided = Annotated[Services, Depends(services)]
+CurrentServices = Annotated[Services, Depends(get_services)]
 
 MANIFEST = "manifest.json"
 COLLECTION = "collection.json"
@@ -83,15 +82,17 @@ def presentation_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         responses=schemas.MANIFEST,
         include_in_schema=prefix == "",
     )
-    async def of_one(request: Request, identifier: IdentifierPath, provided: Provided) -> Response:
+    async def of_one(
+        request: Request, identifier: IdentifierPath, services: CurrentServices
+    ) -> Response:
         """One image as a manifest (Presentation API 3.0): its first page, on one canvas."""
         if not request.scope.get("raw_path", b"").endswith(f"/{MANIFEST}".encode()):
             # An encoded slash: `manifest.json` is the end of a name.
             name = f"{identifier}/{MANIFEST}"
-            return await base_uri_answer(request, provided, version, prefix, name)
-        written = written_identifier(request, prefix, 1, identifier)
-        seen = await _see(_Place(request, provided, prefix), written)
-        return _manifest(request, provided, f"{seen.picture.base_uri}/{MANIFEST}", [seen])
+            return base_uri_answer(request, services, prefix, name)
+        written = identifier_in(request.scope, prefix, 1, identifier)
+        seen = await _see(_Place(request, services, prefix), written)
+        return _manifest(services, f"{seen.picture.base_uri}/{MANIFEST}", [seen])
 
     return router
 
@@ -108,14 +109,14 @@ def documents_router() -> APIRouter:
         responses=schemas.MANIFEST,
     )
     async def of_several(
-        request: Request, provided: Provided, identifiers: Identifiers
+        request: Request, services: CurrentServices, identifiers: Identifiers
     ) -> Response:
         """Images in the order in which they are named, each once."""
-        place = _Place(request, provided, "")
+        place = _Place(request, services, "")
         written = list(
             dict.fromkeys(part.strip() for text in identifiers for part in text.split(","))
         )
-        most = provided.presentation.max_images
+        most = services.presentation.max_images
         if len(written) > most:
             raise TooManyImagesError(
                 f"A manifest has at most {most} images here; this one would have {len(written)}."
@@ -129,7 +130,7 @@ def documents_router() -> APIRouter:
             found.setdefault(one.permission.identifier, one)
         seen = list(found.values())
         named = ",".join(quote(one.written, safe="/:") for one in seen)
-        return _manifest(request, provided, f"{place.base()}/{MANIFEST}?identifiers={named}", seen)
+        return _manifest(services, f"{place.base()}/{MANIFEST}?identifiers={named}", seen)
 
     @router.get(
         f"/{COLLECTION}",
@@ -138,14 +139,14 @@ def documents_router() -> APIRouter:
         response_class=Response,
         responses=schemas.COLLECTION,
     )
-    async def of_all(request: Request, provided: Provided) -> Response:
+    async def of_all(request: Request, services: CurrentServices) -> Response:
         """The types whose folders everyone may look through."""
-        if not provided.page_options.gallery:
+        if not services.page_options.gallery:
             raise FolderNotFoundError
-        base = provided.addressing.base(request)
-        items = [_folder(base, Place(name)) for name in provided.browsable_types()]
-        document = collection(f"{base}/{COLLECTION}", provided.page_options.title, items)
-        return _collection(request, document, _COLLECTION_SECONDS)
+        base = services.addressing.base_of(request.scope)
+        items = [_folder(base, Place(name)) for name in services.browsable_types()]
+        document = collection(f"{base}/{COLLECTION}", services.page_options.title, items)
+        return _collection(document, _COLLECTION_SECONDS)
 
     @router.get(
         f"/{{place:path}}/{COLLECTION}",
@@ -155,18 +156,18 @@ def documents_router() -> APIRouter:
         responses=schemas.COLLECTION,
     )
     async def of_folder(
-        request: Request, provided: Provided, place: PlacePath, page: PageNumber = None
+        request: Request, services: CurrentServices, place: PlacePath, page: PageNumber = None
     ) -> Response:
         """The folders and images in one folder; those of a large one by its parts."""
         if not request.scope.get("raw_path", b"").endswith(f"/{COLLECTION}".encode()):
-            return await base_uri_answer(request, provided, V3, "", f"{place}/{COLLECTION}")
-        written = written_identifier(request, "", 1, place)
+            return base_uri_answer(request, services, "", f"{place}/{COLLECTION}")
+        written = identifier_in(request.scope, "", 1, place)
         found = parse_place(percent_decode(written))
-        if not provided.page_options.gallery or found.type not in provided.browsable_types():
+        if not services.page_options.gallery or found.type not in services.browsable_types():
             raise FolderNotFoundError
-        document = await _of_folder(request, provided, found, page)
-        seconds = min(_COLLECTION_SECONDS, provided.types[found.type].cache_for)
-        return _collection(request, document, seconds)
+        document = await _of_folder(request, services, found, page)
+        seconds = min(_COLLECTION_SECONDS, services.types[found.type].cache_for)
+        return _collection(document, seconds)
 
     return router
 
@@ -176,11 +177,11 @@ class _Place:
     """Where a manifest is asked for."""
 
     request: Request
-    provided: Services
+    services: Services
     prefix: str
 
     def base(self, version: str = "") -> str:
-        return self.provided.addressing.base(self.request, version)
+        return self.services.addressing.base_of(self.request.scope, version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +191,7 @@ class _Seen:
     written: str
     permission: Permission
     picture: Picture
-    modified: float
-    original: Original
+    image: Image
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,32 +208,29 @@ class _Refused:
 
 
 async def _see(place: _Place, written: str) -> _Seen:
-    provided = place.provided
-    permission = provided.permit(written)
+    services = place.services
+    permission = services.permit(written)
     identifier = permission.identifier
-    async with provided.originals.hold(identifier) as original:
-        header = await provided.headers.of(original)
-    named = quote(written, safe=SAFE_IN_URIS)
-    prefix = V3.path if place.prefix else ""
-    base_uri = f"{place.base(prefix)}/{named}"
-    offered = provided.offer(identifier.type, header)
+    image = await services.images.get(identifier)
+    uri = base_uri(place.base(V3.path if place.prefix else ""), written)
+    offered = services.service_description(identifier.type, image.header)
     picture = Picture(
-        base_uri=base_uri,
-        services=level_2(base_uri, f"{place.base(V2.path)}/{named}"),
-        label=_label(provided, identifier),
-        dimensions=header.dimensions,
+        base_uri=uri,
+        services=level_2(uri, base_uri(place.base(V2.path), written)),
+        label=_label(services, identifier),
+        dimensions=image.header.dimensions,
         limits=offered.limits,
         min_sizes_size=offered.min_sizes_size,
         rights=offered.rights,
         extra=offered.extra,
     )
-    return _Seen(written, permission, picture, original.modified, original.without_file())
+    return _Seen(written, permission, picture, image)
 
 
-def _label(provided: Services, identifier: Identifier) -> str:
+def _label(services: Services, identifier: Identifier) -> str:
     """What an image is called for people; of one whose name is a URL, the end of that."""
     name = identifier.name
-    if provided.types[identifier.type].source == "trusted_web":
+    if services.types[identifier.type].source == "trusted_web":
         with suppress(UntrustedUrlError):
             name = unquote(urlsplit(decode_url(name)).path)
     return label_of(name)
@@ -247,29 +244,27 @@ async def _look(place: _Place, written: str, slots: asyncio.Semaphore) -> _Seen 
             return _Refused(written, error)
 
 
-def _manifest(request: Request, provided: Services, id_: str, seen: Sequence[_Seen]) -> Response:
+def _manifest(services: Services, id_: str, seen: Sequence[_Seen]) -> Answer:
     label = seen[0].picture.label if len(seen) == 1 else f"{len(seen)} images"
     document = manifest(id_, label, [one.picture for one in seen])
     content = _json(document)
-    tag = blake2b(content, digest_size=16).hexdigest()
-    modified = max(one.modified for one in seen)
-    headers = {
-        "Cache-Control": str(strictest(provided.caching(one.permission) for one in seen)),
-        **validators(tag, modified),
-    }
-    if is_not_modified(request.headers, tag, modified):
-        return Response(status_code=304, headers=headers)
-    if len(seen) == 1 and provided.may_repeat(seen[0].permission):
-        offer(request, seen[0].original, tag, modified)
-    return Response(content, media_type=MEDIA_TYPE, headers=headers)
+    repeatable = len(seen) == 1 and services.may_repeat(seen[0].permission)
+    return Answer(
+        content,
+        MEDIA_TYPE,
+        cache_control=str(strictest(services.caching(one.permission) for one in seen)),
+        tag=blake2b(content, digest_size=16).hexdigest(),
+        modified=max(one.image.original.modified for one in seen),
+        depends_on=seen[0].image if repeatable else None,
+    )
 
 
 async def _of_folder(
-    request: Request, provided: Services, place: Place, number: int | None
+    request: Request, services: Services, place: Place, number: int | None
 ) -> dict[str, Any]:
-    base = provided.addressing.base(request)
-    listing = await provided.listings.of(place.type, place.folder)
-    page = page_of(listing, place, number or 1, provided.presentation.page_size)
+    base = services.addressing.base_of(request.scope)
+    listing = await services.listings.of(place.type, place.folder)
+    page = page_of(listing, place, number or 1, services.presentation.page_size)
     if number is not None and number != page.number:
         raise FolderNotFoundError(
             f"This folder has {page.count} part{'s' if page.count > 1 else ''}."
@@ -281,8 +276,8 @@ async def _of_folder(
         rest = f"The folder holds more than {MOST_ENTRIES:,} entries; the rest is not shown."
     if number is None and page.count > 1:
         total = len(listing.folders) + page.total
-        items = parts(here.id, here.label, page.count, provided.presentation.page_size, total)
-        return collection(here.id, here.label, items, _above(base, place, provided), rest)
+        items = parts(here.id, here.label, page.count, services.presentation.page_size, total)
+        return collection(here.id, here.label, items, _above(base, place, services), rest)
     items = (
         *(
             Reference(f"{base}/{item.target}/{COLLECTION}", "Collection", item.label)
@@ -294,15 +289,15 @@ async def _of_folder(
         ),
     )
     if number is None:
-        return collection(here.id, here.label, items, _above(base, place, provided), rest)
+        return collection(here.id, here.label, items, _above(base, place, services), rest)
     label = f"{here.label}: part {page.number} of {page.count}"
     return collection(f"{here.id}?page={number}", label, items, here)
 
 
-def _above(base: str, place: Place, provided: Services) -> Reference:
+def _above(base: str, place: Place, services: Services) -> Reference:
     """The collection that has the one of a folder in it."""
     if not place.folder:
-        return Reference(f"{base}/{COLLECTION}", "Collection", provided.page_options.title)
+        return Reference(f"{base}/{COLLECTION}", "Collection", services.page_options.title)
     return _folder(base, Place(place.type, place.folder.rpartition("/")[0]))
 
 
@@ -311,13 +306,10 @@ def _folder(base: str, place: Place) -> Reference:
     return Reference(f"{base}/{named}/{COLLECTION}", "Collection", place.trail[-1].label)
 
 
-def _collection(request: Request, document: dict[str, Any], seconds: int) -> Response:
+def _collection(document: dict[str, Any], seconds: int) -> Answer:
     content = _json(document)
     tag = blake2b(content, digest_size=16).hexdigest()
-    headers = {"Cache-Control": f"max-age={seconds}", "ETag": f'"{tag}"'}
-    if "if-none-match" in request.headers and is_not_modified(request.headers, tag, 0):
-        return Response(status_code=304, headers=headers)
-    return Response(content, media_type=MEDIA_TYPE, headers=headers)
+    return Answer(content, MEDIA_TYPE, cache_control=f"max-age={seconds}", tag=tag)
 
 
 def _json(document: dict[str, Any]) -> bytes:

@@ -1,9 +1,8 @@
-"""What is told of every answer to those who run the server, whichever layer gives it."""
+"""Access log: what operators are told of each response."""
 
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -16,7 +15,6 @@ from iiif_server.server.signing import without_signatures
 from iiif_server.telemetry.requests import IN_PATHS, Answered, new_request_id, sane_request_id
 from iiif_server.telemetry.stages import Stages
 
-_NOTED = "iiif_server.noted"
 _REQUEST_ID = b"x-request-id"
 _TRACE_PARENT = b"traceparent"
 _ENCODED_SLASH = re.compile(rb"%2[fF]")
@@ -40,19 +38,8 @@ class Kind(NamedTuple):
 IMAGE = "/{identifier}/{region}/{size}/{rotation}/{quality}.{format}"
 
 
-@dataclass(slots=True)
-class Noted:
-    """What routes note of a request, for the journal."""
-
-    version: str = ""
-    """Of the Image API, where the address does not decide it."""
-    stages: Stages | None = None
-    kind: Kind | None = None
-    """What it was for, where it was not routed."""
-
-
-class Journal:
-    """Takes note of every answer, and gives every request its id."""
+class AccessLog:
+    """Records every response with its readers (log, metrics, traces), and gives each request its id."""
 
     def __init__(
         self,
@@ -67,14 +54,14 @@ class Journal:
         self._traced = traced
 
     def __repr__(self) -> str:
-        return f"<Journal for {len(self._readers)}>"
+        return f"<AccessLog for {len(self._readers)}>"
 
-    def identify(self, scope: Scope) -> str:
+    def request_id(self, scope: Scope) -> str:
         """The id of a request: what a trusted proxy has given it, or a new one."""
         given = self._from_proxy(scope, _REQUEST_ID)
         return sane_request_id(given) or new_request_id()
 
-    def enter(
+    def record(
         self,
         scope: Scope,
         request: str,
@@ -86,7 +73,7 @@ class Journal:
         engine: str = "",
         stages: Stages | None = None,
     ) -> None:
-        """Take note of an answer that is complete; it began then on the clock of `perf_counter`."""
+        """Record a response that was sent; `began` is on the clock of `time.perf_counter`."""
         client, method = scope.get("client"), scope["method"]
         answered = Answered(
             request,
@@ -130,24 +117,10 @@ def _written(raw: bytes) -> str:
     return "%2F".join(quote(without_signatures(part), safe=IN_PATHS) for part in decoded)
 
 
-def begin_noting(scope: Scope) -> Noted:
-    """Where the routes that a scope comes to can note something."""
-    noted = scope[_NOTED] = Noted()
-    return noted
-
-
-def noted_of(scope: Scope) -> Noted:
-    """Where to note something of a request."""
-    noted: Noted = scope.get(_NOTED) or Noted()
-    return noted
-
-
-def kind_of(scope: Scope) -> Kind:
-    """What a request is for that has been routed, or could not or need not be."""
-    noted = noted_of(scope)
-    kind = noted.kind or _kind(getattr(scope.get("route"), "path", ""))
-    version = noted.version
-    return kind._replace(version=version) if version else kind
+def kind_of(scope: Scope, version: str = "") -> Kind:
+    """What a request is for, by its route; `version` is that of its image call, if it makes one."""
+    kind = _kind(getattr(scope.get("route"), "path", ""))
+    return kind._replace(version=version) if version and kind.version else kind
 
 
 @cache  # there are as many as there are routes

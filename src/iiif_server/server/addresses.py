@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import quote
 
-from starlette.requests import Request
 from starlette.types import Scope
 
 from iiif_server.errors import MalformedIdentifierError, UntrustedHostError
@@ -36,10 +35,6 @@ class Addressing:
     _trusted: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
     _reported: set[str] = field(default_factory=set, compare=False, repr=False)
     """The headers with which something was wrong once: each is reported once."""
-
-    def base(self, request: Request, version: str = "") -> str:
-        """The same as `base_of`."""
-        return self.base_of(request.scope, version)
 
     def base_of(self, scope: Scope, version: str = "") -> str:
         """The public URL in front of an identifier, without a slash at its end.
@@ -143,15 +138,23 @@ def is_within(peer: str, networks: tuple[Network, ...]) -> bool:
     return any(address in network for network in networks)
 
 
-def written_identifier(request: Request, prefix: str, segments_after: int, routed: str) -> str:
+def route_path(scope: Scope) -> str:
+    """The decoded path below `root_path`, by which routes are found."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
+        return path[len(root) :]
+    return path
+
+
+def identifier_in(scope: Scope, prefix: str, segments_after: int, routed: str) -> str:
     """The identifier as it stands in the URL, percent-encoding and all.
 
     It is what is left of the path without the version's `prefix` and without the last
     `segments_after` segments. Raises MalformedIdentifierError where encoded slashes make that
     another split than the one by which the route was found, which is what `routed` is.
     """
-    path = written_path(request.scope)
-    path = path.removeprefix(request.scope.get("root_path", "")).removeprefix(prefix)
+    path = written_path(scope).removeprefix(scope.get("root_path", "")).removeprefix(prefix)
     parts = path.removeprefix("/").rsplit("/", segments_after)
     if len(parts) != segments_after + 1 or percent_decode(parts[0]) != routed:
         raise MalformedIdentifierError(

@@ -10,7 +10,7 @@ _LONGEST_DATE = 64
 """Characters of an HTTP date, with room to spare; longer values are no dates."""
 
 
-def validators(tag: str, modified: float, *, weak: bool = False) -> dict[str, str]:
+def validators(tag: str, modified: float | None, *, weak: bool = False) -> dict[str, str]:
     """The headers by which a client can ask later whether anything has changed.
 
     A weak tag promises the same picture and not the same bytes (RFC 9110, 8.8.1). There is no
@@ -18,7 +18,7 @@ def validators(tag: str, modified: float, *, weak: bool = False) -> dict[str, st
     dates cannot; the tag suffices.
     """
     headers = {"ETag": f'W/"{tag}"' if weak else f'"{tag}"'}
-    date = _http_date(math.floor(modified))
+    date = None if modified is None else _http_date(math.floor(modified))
     return headers if date is None else headers | {"Last-Modified": date}
 
 
@@ -30,7 +30,7 @@ def _http_date(seconds: int) -> str | None:
         return None
 
 
-def is_not_modified(headers: Mapping[str, str], tag: str, modified: float) -> bool:
+def is_not_modified(headers: Mapping[str, str], tag: str, modified: float | None) -> bool:
     """Whether a client that sends these headers has the current state: then it gets a 304.
 
     `If-Modified-Since` counts only where there is no `If-None-Match` (RFC 9110, 13.1.3).
@@ -38,7 +38,8 @@ def is_not_modified(headers: Mapping[str, str], tag: str, modified: float) -> bo
     if (wanted := headers.get("if-none-match")) is not None:
         tags = {item.strip().removeprefix("W/") for item in wanted.split(",")}
         return "*" in tags or f'"{tag}"' in tags
-    if (since := headers.get("if-modified-since")) is not None and len(since) <= _LONGEST_DATE:
+    since = headers.get("if-modified-since")
+    if modified is not None and since is not None and len(since) <= _LONGEST_DATE:
         try:
             # Only asctime's form names no zone, and all forms are GMT (RFC 9110, 5.6.7).
             date = calendar.timegm(parsedate_to_datetime(since).utctimetuple())

@@ -11,7 +11,7 @@ _LOOK_AFTER = 0.02
 
 
 @asynccontextmanager
-async def while_connected(request: Request) -> AsyncIterator[None]:
+async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
     """A context that is cancelled as soon as the client has left; it raises ClientDisconnect then.
 
     To be used before an answer is begun, and for requests whose body nobody reads.

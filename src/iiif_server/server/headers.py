@@ -67,8 +67,8 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 
 @cache
-def answer_headers(media_type: str, *, administrative: bool) -> Fields:
-    """The fields of an answer of this Content-Type that stand there if its route sets no others.
+def common_fields(media_type: str, *, administrative: bool) -> Fields:
+    """The header fields of all responses of this Content-Type, unless the answer sets its own.
 
     `administrative` answers are for one origin and are not kept anywhere. Names are in lower case.
     """

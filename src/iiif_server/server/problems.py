@@ -1,16 +1,18 @@
 """The one table that says which refusal has which HTTP status."""
 
+import json
 import logging
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from iiif_server import errors
+from iiif_server.server.respond import JSON, Answer
 
 STATUS: dict[type[errors.IiifServerError], int] = {
     errors.RequestRefusedError: 400,
@@ -114,10 +116,15 @@ def status_of(error: errors.IiifServerError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def problem(status: int, message: str, headers: dict[str, str] | None = None) -> JSONResponse:
+def problem(status: int, message: str, extra: Mapping[str, str] | None = None) -> Answer:
     """The answer to a refused request; no cache keeps it."""
-    return JSONResponse(
-        {"error": message}, status, headers={"Cache-Control": "no-store", **(headers or {})}
+    content = json.dumps({"error": message}, ensure_ascii=False, separators=(",", ":"))
+    return Answer(
+        content.encode("utf-8", "backslashreplace"),
+        JSON,
+        status,
+        cache_control="no-store",
+        extra=extra or {},
     )
 
 
@@ -128,9 +135,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http)
 
 
-def refusal(
-    error: errors.IiifServerError, about: str | None = None, hint: str = ""
-) -> JSONResponse:
+def refusal(error: errors.IiifServerError, about: str | None = None, hint: str = "") -> Answer:
     """The answer to a request that was refused for a reason of ours.
 
     `about` is the one identifier, of those that the request names, which was the reason; `hint`
@@ -146,7 +151,7 @@ def refusal(
     return problem(status_of(error), f"{message}{hint}", headers)
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> Answer:
     if not isinstance(error, errors.IiifServerError):  # pragma: no cover - Starlette's typing
         raise error
     path = request.scope.get("raw_path") or b""
@@ -164,14 +169,14 @@ def _hint(path: bytes) -> str:
     )
 
 
-async def _invalid(_: Request, error: Exception) -> JSONResponse:
+async def _invalid(_: Request, error: Exception) -> Answer:
     if not isinstance(error, RequestValidationError):  # pragma: no cover - Starlette's typing
         raise error
     parts = [f"{item['loc'][-1]}: {item['msg']}" for item in error.errors()]
     return problem(400, f"Invalid request: {'; '.join(parts)}.")
 
 
-async def _http(_: Request, error: Exception) -> JSONResponse:
+async def _http(_: Request, error: Exception) -> Answer:
     if not isinstance(error, HTTPException):  # pragma: no cover - Starlette's typing
         raise error
     message = _HTTP_MESSAGES.get(error.status_code, str(error.detail))
@@ -181,7 +186,7 @@ async def _http(_: Request, error: Exception) -> JSONResponse:
     return problem(error.status_code, message, headers)
 
 
-def not_allowed(methods: str) -> JSONResponse:
+def not_allowed(methods: str) -> Answer:
     """The answer to a request with another method than these; its content is not read."""
     message = f"This address answers {' and '.join(methods.rsplit(', ', 1))} only."
     return problem(405, message, {"Allow": methods, "Connection": "close"})
@@ -195,7 +200,7 @@ def _allowed(methods: str) -> str:
 _HTTP_MESSAGES = {404: "There is nothing at this address: see /docs for what there is."}
 
 
-def unexpected(error: Exception) -> JSONResponse:
+def unexpected(error: Exception) -> Answer:
     """The answer when the server itself is at fault; the log has the traceback."""
     logger.error("unexpected error", exc_info=error)
     return problem(500, "The server failed to answer this request; its log says why.")

@@ -14,18 +14,17 @@ from iiif_server.iiif.geometry import OutputLimits
 from iiif_server.iiif.identifier import Identifier, parse_identifier
 from iiif_server.iiif.information import Service
 from iiif_server.images.derivatives import Derivatives
-from iiif_server.images.headers import Headers
-from iiif_server.images.known import KnownImages
 from iiif_server.images.listings import FolderListings
 from iiif_server.images.originals import Originals
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.quarantine import Quarantine
+from iiif_server.images.registry import ImageRegistry
 from iiif_server.pages.files import PageFiles
 from iiif_server.pages.options import PagesOptions, PresentationOptions
 from iiif_server.pages.rendering import Pages
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import LibraryReport
-from iiif_server.server.access_log import Journal
+from iiif_server.server.access_log import AccessLog
 from iiif_server.server.addresses import Addressing
 from iiif_server.server.caching import Caching
 from iiif_server.server.credentials import Credentials
@@ -54,12 +53,11 @@ class Services:
 
     addressing: Addressing
     originals: Originals
-    headers: Headers
+    images: ImageRegistry
     derivatives: Derivatives
     pyramids: Pyramids
-    known: KnownImages
-    answers: Lru[Any, Any]
-    """Ready answers by all of a request that they depend on; see routes/hot.py."""
+    responses: Lru[Any, Any]
+    """The response cache: `Complete` by `ResponseKey`."""
     store: Store
     fetcher: Fetcher
     header_pool: WorkerPool
@@ -82,7 +80,7 @@ class Services:
     observer: Observer
     accel_redirect: str | None
     """See `DeliveryOptions`."""
-    journal: Journal
+    access_log: AccessLog
     metrics: Metrics
     followed: Followed
     """What has been written down in them of what components count."""
@@ -159,8 +157,8 @@ class Services:
         left = self.signatures.seconds_left(permission.grant)
         return Caching(min(public.seconds, left), private=True)
 
-    def offer(self, type_: str, header: ImageHeader) -> Service:
-        """What is offered for an image of a type."""
+    def service_description(self, type_: str, header: ImageHeader) -> Service:
+        """What image information says of the service for an image of a type."""
         options = self.types[type_]
         return Service(
             limits=self.limits.of(header.dimensions),
@@ -172,7 +170,7 @@ class Services:
         )
 
 
-async def services(request: Request) -> Services:
+async def get_services(request: Request) -> Services:
     """The services of the app that a request came to."""
     found: Services = request.app.state.services
     return found

@@ -29,7 +29,7 @@ class SlowPart(OpenPart):
         self.reading = 0
         self.closed = 0
 
-    def read_at_hand(self, tile: Tile, grid: Grid) -> bytes | None:  # noqa: ARG002 - none is
+    def read_nowait(self, tile: Tile, grid: Grid) -> bytes | None:  # noqa: ARG002 - none is
         return None
 
     def read(self, tile: Tile, grid: Grid) -> bytes:

@@ -100,7 +100,7 @@ async def test_a_file_that_is_evicted_is_made_again_before_it_is_named(tmp_path:
 async def test_names_and_bytes_are_not_mixed_up_in_memory(tmp_path: Path) -> None:
     async with serving(tmp_path, memory_bytes=10_000_000) as server:
         await server.get_raw(IMAGE)
-        server.services.answers.clear()
+        server.services.responses.clear()
         for _ in range(3):
             named = await server.get_raw(IMAGE, NAMED)
             assert file_of(server, named).exists()

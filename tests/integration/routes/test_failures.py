@@ -10,11 +10,8 @@ from typing import Any, BinaryIO
 import pytest
 import pytest_asyncio
 from PIL import Image
-from starlette.responses import Response
 
 from iiif_server.images.body import IN_MEMORY, Body
-from iiif_server.server import answering
-from iiif_server.server.delivery import deliver
 from support.apps import (
     Server,
     assert_problem,
@@ -65,7 +62,7 @@ async def test_a_fault_in_front_of_the_routes_is_a_500_as_any_other(
     before = await failures(server)
     caplog.set_level(logging.INFO)
     with monkeypatch.context() as patched:
-        patched.setattr(server.services.answers, "get", broken)
+        patched.setattr(server.services.responses, "get", broken)
         answer = await server.get(path)
     sentence = assert_problem(answer, 500)
     assert "log" in sentence
@@ -84,7 +81,7 @@ async def test_what_the_edge_has_found_out_is_answered_by_the_application(
     await server.get(IMAGE)
     scope = scope_of(IMAGE)
     with monkeypatch.context() as patched:
-        patched.setattr(server.services.answers, "get", broken)
+        patched.setattr(server.services.responses, "get", broken)
         assert server.app.state.direct(scope) is None
     sent: list[dict[str, object]] = []
 
@@ -165,12 +162,16 @@ async def test_a_head_reads_nothing_of_a_large_body(
     assert len(whole.content) > IN_MEMORY
     opened: list[BinaryIO] = []
 
-    def watched(body: Body, *arguments: Any, **named: Any) -> Response:
+    derivatives = server.services.derivatives
+    make = derivatives.body
+
+    async def watched(resolved: Any, *, by_path: bool = False) -> Body:
+        body = await make(resolved, by_path=by_path)
         assert body.file is not None
         opened.append(Unread(body.file))
-        return deliver(replace(body, file=opened[0]), *arguments, **named)
+        return replace(body, file=opened[0])
 
-    monkeypatch.setattr(answering, "deliver", watched)
+    monkeypatch.setattr(derivatives, "body", watched)
     head = await server.client.head(path)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == str(len(whole.content))

@@ -113,7 +113,7 @@ async def test_no_number_of_long_headers_takes_memory(
             tracemalloc.stop()
         assert sent > requests * 15_000
         assert grown < 2_500_000
-        assert len(server.services.answers) <= 2
+        assert len(server.services.responses) <= 2
 
 
 async def test_the_size_that_is_counted_is_what_answers_take(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ async def test_the_size_that_is_counted_is_what_answers_take(tmp_path: Path) -> 
             grown, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
-        stats = server.services.answers.stats
+        stats = server.services.responses.stats
         assert stats.entries == 301
         assert grown <= stats.size
 
@@ -143,9 +143,9 @@ async def test_images_do_not_depend_on_what_is_accepted(tmp_path: Path) -> None:
         server.put("disk", "pic.jpg", picture())
         for accept in (b"image/avif,*/*;q=0.8", b"image/webp", b"text/html"):
             await server.get_raw(IMAGE, [(b"host", b"test"), (b"accept", accept)])
-        assert server.services.answers.stats.entries == 1
-        assert server.services.answers.stats.hits == 2
+        assert server.services.responses.stats.entries == 1
+        assert server.services.responses.stats.hits == 2
         for accept in (b"*/*", b"application/json", b"text/html, */*;q=0.1"):
             await server.get_raw(INFORMATION, [(b"host", b"test"), (b"accept", accept)])
-        assert server.services.answers.stats.entries == 2
-        assert server.services.answers.stats.hits == 4
+        assert server.services.responses.stats.entries == 2
+        assert server.services.responses.stats.hits == 4

@@ -231,10 +231,8 @@ async def test_server_timing_says_what_was_chosen_and_how_long_each_stage_took(
     server.put("disk", "timed.jpg", picture())
     path = "/disk:timed.jpg/full/51,/90/gray.png"
     made, kept = await server.get(path), await server.get(path)
-    of_known = await server.get("/disk:timed.jpg/full/50,/90/gray.png")
     found, worked = ["engine", "fetch", "header"], ["cache", "queue", "open", "decode", "encode"]
     assert stages_of(made) == [*found, *worked]
-    assert stages_of(of_known) == ["engine", *worked], "it was found just now"
     assert made.headers["server-timing"].startswith('engine;desc="raster"')
     assert kept.headers["server-timing"].startswith('engine;desc="cache"')
     assert made.headers["timing-allow-origin"] == "*"

@@ -130,7 +130,7 @@ async def test_how_things_stand_is_said(server: Server) -> None:
     assert found['iiif_lane_jobs{lane="full",state="waiting"}'] == 0
     assert found['iiif_process_memory_bytes{process="server"}'] > 1_000_000
     assert found['iiif_process_memory_bytes{process="image"}'] > 1_000_000
-    assert found["iiif_headers_known"] == len(server.services.headers)
+    assert found["iiif_headers_known"] == len(server.services.images)
     assert found["iiif_store_files"] == server.services.store.stats.files
     assert found["iiif_store_refusing"] == 0
     assert found["iiif_requests_in_progress"] == 1  # this one

@@ -149,10 +149,10 @@ async def test_without_a_valid_signature_nothing_can_be_told_from_nothing(
 
 async def test_what_is_refused_is_refused_before_anything_is_looked_for(server: Server) -> None:
     """Also for a type that would have to fetch its original first."""
-    before = (len(server.services.headers), server.services.header_pool.stats.done)
+    before = (len(server.services.images), server.services.header_pool.stats.done)
     for path in ("closed:new.jpg/info.json", "web:new.jpg/full/50,/0/default.jpg"):
         assert_problem(await server.get(f"/{path}"), 403)
-    assert (len(server.services.headers), server.services.header_pool.stats.done) == before
+    assert (len(server.services.images), server.services.header_pool.stats.done) == before
     assert not server.original("web", "new.jpg").exists()
     assert server.events == [] or "new.jpg" not in repr(server.events)
 

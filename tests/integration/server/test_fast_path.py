@@ -83,7 +83,7 @@ async def test_what_was_answered_is_answered_again_from_memory(tmp_path: Path) -
         assert made_by(again) == "memory"
         assert again.content == first.content
         assert fields(again) == fields(first)
-        assert server.services.answers.stats.hits == 1
+        assert server.services.responses.stats.hits == 1
 
 
 async def test_image_information_is_kept_by_what_was_accepted(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ async def test_image_information_is_kept_by_what_was_accepted(tmp_path: Path) ->
             assert fields(again) == fields(response)
             assert again.content == response.content
         assert plain.headers["content-type"] != linked.headers["content-type"]
-        assert server.services.answers.stats.hits == 2
+        assert server.services.responses.stats.hits == 2
 
 
 async def test_each_name_of_the_server_has_its_own_answers(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ async def test_refusals_redirects_and_signed_answers_are_not_kept(tmp_path: Path
         for path in ("/disk:none.jpg/info.json", "/disk:pic.jpg", signed, f"{IMAGE}?a=b"):
             for _ in range(3):
                 await server.get(path)
-        assert len(server.services.answers) == 0
+        assert len(server.services.responses) == 0
         server.put("disk", "none.jpg", picture())
         assert (await server.get("/disk:none.jpg/info.json")).is_success
 
@@ -317,8 +317,8 @@ async def test_after_the_information_of_an_image_its_tiles_are_found_without_rou
         await server.get_raw(TILE.encode())  # has the pyramid made
         parameters = TILE.removeprefix("/disk:large.jpg/")
         path = f"{prefix}/disk:large.jpg/{parameters}"
-        server.services.known._known.clear()  # as if that had been long ago
-        server.services.answers.clear()
+        server.services.images._images.clear()  # as if that had been long ago
+        server.services.responses.clear()
         assert server.app.state.direct(scope_of(path)) is None
         await server.get_raw(f"{prefix}/disk:large.jpg/info.json".encode())
         assert server.app.state.direct(scope_of(path)) is not None
@@ -421,22 +421,6 @@ async def test_what_has_not_changed_is_said_with_the_fields_of_the_routes(tmp_pa
 
 
 # --- pixels of known images ----------------------------------------------------------------------
-
-
-async def test_pixels_of_known_images_are_made_without_routing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with serving(tmp_path) as server:
-        await server.get("/disk:large.jpg/info.json")
-        monkeypatch.setattr(server.services.derivatives, "resolve", None)
-        for path in ("/33,21,300,200/150,/90/gray.png", "/full/^900,/0/default.jpg"):
-            answer = await server.get(f"/disk:large.jpg{path}")
-            assert made_by(answer) in {"raster", "level"}
-            assert opened(answer).width in {100, 900}
-            conditional = await server.get(
-                f"/disk:large.jpg{path}", If_None_Match=answer.headers["etag"]
-            )
-            assert conditional.status_code == 304
 
 
 async def test_failures_of_known_images_are_told_as_those_of_others(tmp_path: Path) -> None:

@@ -16,22 +16,13 @@ from iiif_server.errors import (
     TooManyOpenFilesError,
 )
 from iiif_server.iiif.identifier import Identifier
-from iiif_server.images.originals import SECONDS_TRUSTED, Originals
+from iiif_server.images.originals import Originals
 from iiif_server.sources.base import Source, SourceContext, TypeOptions
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.opening import OpenedFile, open_file, user_name
 from iiif_server.telemetry.events import Event, SourceFailed
 
 NAME = Identifier("t", "a")
-
-
-class Clock:
-    """A time that goes on when it is told to."""
-
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Failing(Source[TypeOptions]):
@@ -137,23 +128,6 @@ async def test_a_source_that_names_a_path_still_works_and_is_deprecated(tmp_path
         assert original.file.path == path
         assert original.opened is not None
         assert os.pread(original.opened.descriptor, 3, 0) == b"abc"
-
-
-async def test_a_version_is_trusted_for_a_second_and_then_looked_at(tmp_path: Path) -> None:
-    clock, path = Clock(), tmp_path / "a"
-    path.write_bytes(b"abc")
-    originals = Originals({"t": Holding(path)}, clock=clock)
-    async with originals.hold(NAME) as original:
-        remembered = original.without_file()
-    assert originals.is_fresh(remembered)
-    clock.now += SECONDS_TRUSTED
-    assert not originals.is_fresh(remembered)
-    assert await originals.is_current(remembered)
-    assert originals.is_fresh(remembered)
-    (tmp_path / "b").write_bytes(b"xyz")
-    (tmp_path / "b").replace(path)
-    assert not await originals.is_current(remembered)
-    assert not originals.is_fresh(remembered), "another version is there"
 
 
 async def test_no_descriptor_is_left_open(tmp_path: Path) -> None:

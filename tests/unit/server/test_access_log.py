@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from iiif_server.server.access_log import IMAGE, Journal, Kind, begin_noting, kind_of, noted_of
+from iiif_server.server.access_log import IMAGE, AccessLog, Kind, kind_of
 from iiif_server.server.addresses import Addressing
 from iiif_server.telemetry.logs import shown_path
 from iiif_server.telemetry.requests import Answered, new_request_id, sane_request_id
@@ -29,12 +29,12 @@ def scope(peer: str | None = "10.0.0.1", **changes: Any) -> dict[str, Any]:
 
 
 def test_the_id_that_a_trusted_proxy_gives_is_kept() -> None:
-    assert Journal(ADDRESSING, []).identify(scope()) == "abc-123"
+    assert AccessLog(ADDRESSING, []).request_id(scope()) == "abc-123"
 
 
 @pytest.mark.parametrize("peer", ["192.0.2.1", None, "not-an-address"])
 def test_nobody_else_gives_a_request_its_id(peer: str | None) -> None:
-    assert Journal(ADDRESSING, []).identify(scope(peer)) != "abc-123"
+    assert AccessLog(ADDRESSING, []).request_id(scope(peer)) != "abc-123"
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_nobody_else_gives_a_request_its_id(peer: str | None) -> None:
 def test_an_id_that_might_break_a_line_or_a_header_is_not_taken(given: str) -> None:
     assert sane_request_id(given) is None
     headers = [(b"x-request-id", given.encode("latin-1", "replace"))]
-    made = Journal(ADDRESSING, []).identify(scope(headers=headers))
+    made = AccessLog(ADDRESSING, []).request_id(scope(headers=headers))
     assert made != given
     assert sane_request_id(made) == made
 
@@ -84,19 +84,21 @@ def test_what_is_of_no_route_is_told_under_one_name() -> None:
     assert kind_of({"path": "/anything/at/all"}) == Kind("other", "")
 
 
-def test_what_a_route_notes_of_the_version_counts() -> None:
+def test_the_version_that_was_negotiated_counts() -> None:
     asked = {"route": SimpleNamespace(path="/{identifier:path}/info.json")}
-    begin_noting(asked)
-    noted_of(asked).version = "2.1"
-    assert kind_of(asked) == Kind("/{identifier}/info.json", "2.1")
+    assert kind_of(asked, "2.1") == Kind("/{identifier}/info.json", "2.1")
+
+
+def test_what_is_no_image_call_has_no_version() -> None:
+    assert kind_of({"route": SimpleNamespace(path="/health")}, "2.1") == Kind("/health", "")
 
 
 def entered(**changes: Any) -> Answered:
     """What is told of an answer."""
     told: list[Answered] = []
-    journal = Journal(ADDRESSING, [told.append], traced=True)
+    log = AccessLog(ADDRESSING, [told.append], traced=True)
     asked = scope(**changes)
-    journal.enter(asked, "id", kind=Kind("other", ""), began=0.0, status=200, size=5)
+    log.record(asked, "id", kind=Kind("other", ""), began=0.0, status=200, size=5)
     (answered,) = told
     return answered
 

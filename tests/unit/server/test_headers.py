@@ -2,13 +2,13 @@
 
 import pytest
 
-from iiif_server.server.headers import answer_headers
+from iiif_server.server.headers import common_fields
 
 PUBLIC = ["application/json", "image/jpeg", "image/png", "application/pdf", "text/plain", ""]
 
 
 def headers(media_type: str, *, administrative: bool = False) -> dict[str, str]:
-    fields = answer_headers(media_type, administrative=administrative)
+    fields = common_fields(media_type, administrative=administrative)
     return {name.decode(): value.decode() for name, value in fields}
 
 

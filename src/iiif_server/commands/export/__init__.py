@@ -47,6 +47,7 @@ from iiif_server.pages.files import BUNDLE, bundled
 from iiif_server.pages.rendering import exported_page
 from iiif_server.server.services import Services
 from iiif_server.settings import Settings
+from iiif_server.telemetry.stages import Stages
 
 SCRIPT = "openseadragon.min.js"
 """The script's name in its package and in the folder of the export."""
@@ -222,9 +223,9 @@ class _Exporter:
                 "its type is signed, and what is exported is open to everyone: say "
                 "--include-signed if that is meant"
             )
-        async with self._services.originals.hold(identifier) as original:
-            header = await self._services.headers.of(original)
-        offered = self._services.offer(identifier.type, header)
+        found = await self._services.images.get(identifier)
+        original, header = found.original, found.header
+        offered = self._services.service_description(identifier.type, header)
         image = StaticImage(self._target.version, header.dimensions, offered)
         folder = self._target.folder / folder_of(identifier)
         state = self._state(original, image)
@@ -260,19 +261,17 @@ class _Exporter:
 
     async def _prepare(self, identifier: Identifier) -> None:
         """Have the pyramid made first: sizes are made of it, as for all who come later."""
-        async with self._services.originals.hold(identifier) as original:
-            header = await self._services.headers.of(original)
-            pyramid = self._services.pyramids.of(original, header)
-            if pyramid is not None:
-                await self._services.pyramids.make(pyramid)
+        async with self._services.images.hold(identifier) as image:
+            if image.pyramid is not None:
+                await self._services.pyramids.make(image.pyramid)
 
     async def _one(self, job: _Job, file: StaticFile, advance: Advance) -> None:
         request = parse_image_request(file.request, job.image.version)
         if request is None:  # pragma: no cover - we wrote it
             raise ValueError(file.request)
         derivatives = self._services.derivatives
-        async with self._files, derivatives.resolve(job.identifier, request) as resolved:
-            body = await derivatives.body(resolved)
+        async with self._files, self._services.images.hold(job.identifier) as image:
+            body = await derivatives.body(derivatives.resolve(image, request, Stages()))
             await asyncio.to_thread(write_body, job.folder / file.path, body)
         self._summary.written += 1
         self._summary.size += body.length

@@ -1,0 +1,209 @@
+"""Image registry: original, header and pyramid of each identifier, remembered and revalidated.
+
+The registry is the one place that knows what an identifier stands for at the moment. Opening an
+original, reading its header in a worker and deriving its pyramid happen here, once for all who ask.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+from iiif_server.cache.lru import Lru
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.errors import IiifServerError, RenderFailedError, RenderTimedOutError
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.iiif.request import ImageFacts
+from iiif_server.images.originals import Original, Originals, raise_if_changed
+from iiif_server.images.pyramids import Pyramid, Pyramids
+from iiif_server.images.quarantine import Quarantine
+from iiif_server.plan.bounds import Bounds
+from iiif_server.plan.header import Colour, ImageHeader
+from iiif_server.plan.jobs import READ_HEADER
+from iiif_server.plan.local_file import FileVersion
+from iiif_server.telemetry.stages import Stages
+from iiif_server.workers.pool import WorkerPool
+
+SECONDS_TRUSTED = 1.0
+"""How long an original counts as unchanged after it was opened."""
+_HEADER_TIMEOUT = 20.0
+"""Seconds for reading a header: it takes milliseconds, unless the file means harm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One version of an original with its header and its pyramid."""
+
+    original: Original
+    """Open only while the image is held."""
+    header: ImageHeader
+    facts: ImageFacts
+    """The image as the Image API sees it."""
+    pyramid: Pyramid | None
+    """The pyramid that it has or will have."""
+
+    def closed(self) -> "Image":
+        """The same image, to be remembered."""
+        return self.held(self.original.without_file())
+
+    def held(self, original: Original) -> "Image":
+        """The same image with its original open."""
+        pyramid = None if self.pyramid is None else replace(self.pyramid, original=original)
+        return replace(self, original=original, pyramid=pyramid)
+
+
+@dataclass(slots=True)
+class _Entry:
+    image: Image
+    checked: float
+    """When its original was last found unchanged, by the registry's clock."""
+
+
+class ImageRegistry:
+    """The images that were requested last; least recently used ones are forgotten."""
+
+    def __init__(
+        self,
+        originals: Originals,
+        pyramids: Pyramids,
+        pool: WorkerPool,
+        quarantine: Quarantine,
+        *,
+        capacity: int,
+        max_pixels: int,
+        bounds: Bounds,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`capacity` is the number of images remembered; `max_pixels` and `bounds` limit originals.
+
+        Headers are read by workers of `pool`.
+        """
+        self._originals = originals
+        self._pyramids = pyramids
+        self._pool = pool
+        self._quarantine = quarantine
+        self._read_header = partial(READ_HEADER, max_pixels=max_pixels, bounds=bounds)
+        self._clock = clock
+        self._images: Lru[Identifier, _Entry] = Lru(capacity)
+        self._reads: SingleFlight[tuple[str, FileVersion], Image] = SingleFlight()
+        self._checks: SingleFlight[Identifier, bool] = SingleFlight()
+
+    def __repr__(self) -> str:
+        return f"<ImageRegistry {len(self._images)}>"
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def known(self, identifier: Identifier) -> Image | None:
+        """The image, if its original was found unchanged within the last second. Never waits.
+
+        None also for sources that have to be asked each time.
+        """
+        entry = self._images.get(identifier)
+        if entry is None or not self._is_fresh(entry):
+            return None
+        return entry.image
+
+    def is_fresh(self, image: Image) -> bool:
+        """Whether `known` would return this very image. Never waits."""
+        return self.known(image.original.identifier) is image
+
+    def outdated(self, identifier: Identifier) -> Image | None:
+        """The image that `revalidate` can make known again; None if there is none."""
+        entry = self._images.get(identifier)
+        return None if entry is None or self._is_fresh(entry) else entry.image
+
+    async def revalidate(self, image: Image) -> bool:
+        """Open the original to see whether the image is still current; then it is known again."""
+        identifier = image.original.identifier
+        return await self._checks.run(identifier, lambda: self._is_current(image))
+
+    async def get(self, identifier: Identifier) -> Image:
+        """The image with its original closed; raises what `hold` raises."""
+        known = self.known(identifier)
+        if known is not None:
+            return known
+        async with self.hold(identifier) as image:
+            entry = self._images.get(identifier)
+            return image.closed() if entry is None else entry.image
+
+    @asynccontextmanager
+    async def hold(
+        self, identifier: Identifier, stages: Stages | None = None, *, report: bool = True
+    ) -> AsyncIterator[Image]:
+        """The image with its original open while the context is.
+
+        With `report`, the observer is told why the original could not be opened.
+
+        Raises what its source raises, OriginalRefusedError, OriginalChangedError, NotNowError or
+        RenderFailedError.
+        """
+        stages = stages or Stages()
+        began = self._clock()
+        async with AsyncExitStack() as stack:
+            with stages.measure("fetch"):
+                original = await stack.enter_async_context(
+                    self._originals.hold(identifier, report=report)
+                )
+            with stages.measure("header"):
+                image = await self._image_of(original)
+            self._remember(image, began)
+            yield image.held(original)
+
+    async def _image_of(self, original: Original) -> Image:
+        entry = self._images.get(original.identifier)
+        if entry is not None and entry.image.original == original:
+            return entry.image
+        key = original.fingerprint, original.file.version
+        return await self._reads.run(key, lambda: self._read(original))
+
+    async def _read(self, original: Original) -> Image:
+        header = await self._header_of(original)
+        closed = original.without_file()
+        facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
+        return Image(closed, header, facts, self._pyramids.of(closed, header))
+
+    async def _header_of(self, original: Original) -> ImageHeader:
+        try:
+            with self._quarantine.guarding(original, None):
+                async with original.for_worker() as descriptors:
+                    header = await self._pool.run(
+                        self._read_header,
+                        original.file,
+                        timeout=_HEADER_TIMEOUT,
+                        descriptors=descriptors,
+                    )
+        except RenderTimedOutError as error:
+            raise RenderTimedOutError(
+                f"Reading the header of the original takes longer than {_HEADER_TIMEOUT:g} seconds."
+            ) from error
+        except IiifServerError:
+            await raise_if_changed(original)  # it was not this one that could not be read
+            raise
+        except Exception as error:  # whatever else a worker stumbles on may hold a path
+            await raise_if_changed(original)
+            raise RenderFailedError("The header of this image could not be read.") from error
+        await raise_if_changed(original)
+        return header
+
+    async def _is_current(self, image: Image) -> bool:
+        try:
+            # A request whose original is another one opens it again, and that is reported.
+            async with self.hold(image.original.identifier, report=False):
+                return self.is_fresh(image)
+        except IiifServerError:
+            return False
+
+    def _is_fresh(self, entry: _Entry) -> bool:
+        if self._clock() - entry.checked >= SECONDS_TRUSTED:
+            return False
+        return not self._originals.source(entry.image.original.identifier.type).revalidates
+
+    def _remember(self, image: Image, checked: float) -> None:
+        identifier = image.original.identifier
+        entry = self._images.get(identifier)
+        if entry is not None and entry.image is image:
+            entry.checked = checked
+        else:
+            self._images.put(identifier, _Entry(image, checked))

@@ -1,0 +1,115 @@
+"""Request context: what the server knows of one request, from its head to its log line."""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from starlette.types import Scope
+
+from iiif_server.errors import IiifServerError
+from iiif_server.images.registry import Image
+from iiif_server.server.addresses import route_path
+from iiif_server.server.call import INFORMATION, ImageCall, parse_call
+from iiif_server.server.delivery import by_proxy
+from iiif_server.server.negotiation import NEGOTIABLE, accept_of, negotiate
+from iiif_server.server.services import Services
+
+_CONTEXT = "iiif_server.request"
+
+
+class ResponseKey(NamedTuple):
+    """All of a request that a cached response depends on."""
+
+    path: bytes
+    """As it was written."""
+    base: str
+    """The public URL of the server."""
+    media_type: str
+    """The one that was negotiated; empty where the response does not depend on `Accept`."""
+    by_proxy: bool
+    """Whether the proxy sends files itself."""
+
+
+@dataclass(slots=True, eq=False)
+class RequestContext:
+    """One request, on its way through the edge, the routes and `respond`."""
+
+    # Not the scope, which refers to this: a cycle would keep large headers in memory for a while.
+    services: Services
+    id: str
+    """The request id, for logs and `X-Request-Id`."""
+    began: float
+    """On the clock of `time.perf_counter`."""
+    head: bool
+    """Whether the method is HEAD: the body is not sent."""
+    administrative: bool = False
+    """Whether the response is for this origin only and must not be stored."""
+    tried: bool = False
+    """Whether the fast path has been asked already, before a task was created."""
+    outdated: Image | None = None
+    """The image that has to be revalidated before the fast path can answer."""
+    status: int = 0
+    """Of the response; 0: it has not begun."""
+    size: int = 0
+    """Bytes of the body that were sent."""
+    _call: ImageCall | IiifServerError | None = None
+    _parsed: bool = False
+
+    @classmethod
+    def of(cls, scope: Scope, administrative: Collection[str] = ()) -> "RequestContext":
+        """The context of a request; it is made once, and again after settings were reloaded."""
+        services: Services = scope["app"].state.services
+        context: RequestContext | None = scope.get(_CONTEXT)
+        if context is None or context.services is not services:
+            began = time.perf_counter()
+            head = scope["method"] == "HEAD"
+            context = cls(services, services.access_log.request_id(scope), began, head)
+            path = route_path(scope) if administrative else ""
+            context.administrative = any(
+                path == base or path.startswith(f"{base}/") for base in administrative
+            )
+            scope[_CONTEXT] = context
+        return context
+
+    def call(self, scope: Scope) -> ImageCall | None:
+        """The image call that the request makes, parsed once; None: it makes none.
+
+        Raises what `parse_call` raises, each time.
+        """
+        if not self._parsed:
+            self._parsed = True
+            try:
+                self._call = parse_call(scope, self.services)
+            except IiifServerError as error:
+                self._call = error
+        if isinstance(self._call, IiifServerError):
+            raise self._call
+        return self._call
+
+    @property
+    def version(self) -> str:
+        """The version of the Image API that the request is answered in; empty: of none."""
+        return self._call.version.number if isinstance(self._call, ImageCall) else ""
+
+    def key(self, scope: Scope) -> ResponseKey | None:
+        """The key of the response in the response cache; None for requests that are not in it."""
+        services = self.services
+        if scope["query_string"] or self.administrative:
+            return None
+        try:
+            base = services.addressing.base_of(scope)
+            variant = _variant(scope)
+        except IiifServerError:
+            return None  # the routes say why
+        return ResponseKey(scope["raw_path"], base, variant, by_proxy(scope, services))
+
+
+def _variant(scope: Scope) -> str:
+    """The media type that is negotiated; empty where the response does not depend on `Accept`."""
+    path = route_path(scope)
+    if not path.endswith(INFORMATION):
+        return ""
+    prefixes = [prefix for prefix in NEGOTIABLE if prefix and path.startswith(f"{prefix}/")]
+    versions = NEGOTIABLE[prefixes[0] if prefixes else ""]
+    return negotiate(accept_of(scope["headers"]), versions).media_type

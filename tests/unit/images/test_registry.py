@@ -1,0 +1,184 @@
+"""The image registry: freshness of originals, and headers over which worker processes are lost."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from iiif_server.errors import (
+    IiifServerError,
+    QuarantinedError,
+    RenderTimedOutError,
+    WorkerDiedError,
+)
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.images.originals import Originals
+from iiif_server.images.pyramids import Pyramids
+from iiif_server.images.quarantine import Quarantine
+from iiif_server.images.registry import SECONDS_TRUSTED, ImageRegistry
+from iiif_server.plan.bounds import Bounds
+from iiif_server.plan.header import Colour, ImageHeader, Profile
+from iiif_server.plan.orientation import UPRIGHT
+from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.sources.base import Source, SourceContext, TypeOptions
+from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.opening import OpenedFile, open_file
+from iiif_server.workers.pool import WorkerPool
+
+NAME = Identifier("t", "a")
+HEADER = ImageHeader(
+    OriginalFormat.JPEG, Dimensions(30, 20), UPRIGHT, Colour.RGB, False, Profile.NONE, 0, 8
+)
+
+
+class Clock:
+    """A time that goes on when it is told to."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Pool:
+    """A pool that has read a header, or fails at each job; it counts them."""
+
+    def __init__(self, error: IiifServerError | None = None) -> None:
+        self.jobs = 0
+        self._error = error
+
+    async def run(self, *_: Any, **__: Any) -> ImageHeader:
+        self.jobs += 1
+        if self._error is not None:
+            raise self._error
+        return HEADER
+
+
+class NoPyramids:
+    """Images that do without pyramids."""
+
+    def of(self, *_: Any) -> None:
+        return None
+
+
+class OneFile(Source[TypeOptions]):
+    """A source with one file; `asked_each_time`: its names may lead elsewhere at any time."""
+
+    def __init__(self, path: Path, *, asked_each_time: bool = False) -> None:
+        context = SourceContext("t", Path("t"), cast("Fetcher", None), lambda _: None)
+        super().__init__(context, TypeOptions(source="one"))
+        self._path = path
+        self._asked_each_time = asked_each_time
+
+    @property
+    def revalidates(self) -> bool:
+        return self._asked_each_time
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[OpenedFile]:
+        assert name
+        opened = open_file(self._path)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+def registry(
+    path: Path, pool: Pool, clock: Clock | None = None, *, capacity: int = 8, **named: bool
+) -> ImageRegistry:
+    """A registry of one type whose headers a fake pool reads."""
+    return ImageRegistry(
+        Originals({"t": OneFile(path, **named)}),
+        cast("Pyramids", NoPyramids()),
+        cast("WorkerPool", pool),
+        Quarantine(300, lambda _: None),
+        capacity=capacity,
+        max_pixels=1000,
+        bounds=Bounds(),
+        clock=clock or Clock(),
+    )
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    file = tmp_path / "a"
+    file.write_bytes(b"abc")
+    return file
+
+
+async def test_an_original_is_trusted_for_a_second_and_then_revalidated(path: Path) -> None:
+    clock, pool = Clock(), Pool()
+    images = registry(path, pool, clock)
+    assert images.known(NAME) is None
+    image = await images.get(NAME)
+    assert images.known(NAME) is image
+    assert images.outdated(NAME) is None
+    clock.now += SECONDS_TRUSTED
+    assert images.known(NAME) is None
+    assert images.outdated(NAME) is image
+    assert await images.revalidate(image)
+    assert images.known(NAME) is image
+    path.with_name("b").write_bytes(b"xyz")
+    path.with_name("b").replace(path)
+    assert not await images.revalidate(image)
+    assert not images.is_fresh(image), "another version is there"
+    assert images.known(NAME) is not image
+    assert pool.jobs == 2, "one header for each version"
+
+
+async def test_a_missing_original_is_not_current(path: Path) -> None:
+    images = registry(path, Pool())
+    image = await images.get(NAME)
+    path.unlink()
+    assert not await images.revalidate(image)
+
+
+async def test_a_source_that_is_asked_each_time_is_never_known(path: Path) -> None:
+    pool = Pool()
+    images = registry(path, pool, asked_each_time=True)
+    for _ in range(3):
+        await images.get(NAME)
+        assert images.known(NAME) is None
+    assert pool.jobs == 1, "the header is that of the version"
+
+
+async def test_the_original_is_open_while_the_image_is_held_and_no_longer(path: Path) -> None:
+    images = registry(path, Pool())
+    async with images.hold(NAME) as image:
+        assert image.original.opened is not None
+    known = images.known(NAME)
+    assert known is not None
+    assert known.original.opened is None
+
+
+async def test_images_used_least_recently_are_forgotten(path: Path) -> None:
+    pool = Pool()
+    images = registry(path, pool, capacity=2)
+    for name in ("a", "b", "a", "c", "a", "b"):
+        await images.get(Identifier("t", name))
+    assert len(images) == 2
+    assert pool.jobs == 4, "a, b, c, and b again"
+
+
+@pytest.mark.parametrize("error", [WorkerDiedError("It died."), RenderTimedOutError("Late.")])
+async def test_a_header_that_costs_a_process_is_not_read_again_soon(
+    error: IiifServerError, path: Path
+) -> None:
+    pool = Pool(error)
+    images = registry(path, pool)
+    with pytest.raises(type(error)):
+        await images.get(NAME)
+    for _ in range(3):
+        with pytest.raises(QuarantinedError):
+            await images.get(NAME)
+    assert pool.jobs == 1
+
+
+async def test_a_header_that_takes_too_long_is_named_as_such(path: Path) -> None:
+    images = registry(path, Pool(RenderTimedOutError("Ask for a smaller image.")))
+    with pytest.raises(RenderTimedOutError, match="header of the original takes longer than 20"):
+        await images.get(NAME)
