@@ -39,7 +39,7 @@ IMAGE = "/{identifier}/{region}/{size}/{rotation}/{quality}.{format}"
 
 
 class AccessLog:
-    """Records every response with its readers (log, metrics, traces), and gives each request its id."""
+    """Access log: tells its readers (log, metrics, traces) of every response."""
 
     def __init__(
         self,

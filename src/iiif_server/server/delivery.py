@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 import aiofiles.threadpool
 from starlette.types import Scope
 
+from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import ResponseIncompleteError, StorageTimedOutError
-from iiif_server.images.body import Body
 from iiif_server.options import OptionsModel, UrlPath
 from iiif_server.server.services import Services
 from iiif_server.telemetry.events import Observer, ResponseIncomplete
@@ -41,34 +42,35 @@ def location_of(path: Path, services: Services) -> str:
     return f"{services.accel_redirect}/{quote(below)}"
 
 
-async def chunks(body: Body, observer: Observer) -> AsyncIterator[bytes]:
-    """The bytes of a body that is in a file, read in the threads of its storage; closes the file.
+async def chunks(
+    file: BinaryIO, threads: StorageThreads, length: int, observer: Observer
+) -> AsyncIterator[bytes]:
+    """The first `length` bytes of a file, read in the threads of its storage; closes the file.
 
     Raises ResponseIncompleteError, which the observer is told, if they cannot all be read.
     """
-    file, threads, left = body.file, body.threads, body.length
-    assert file is not None
-    assert threads is not None
+    left = length
     try:
         reader = aiofiles.threadpool.wrap(file, executor=threads)
         while left:
             try:
                 chunk = await reader.read(min(_CHUNK, left))
             except (OSError, StorageTimedOutError) as error:
-                raise _incomplete(body, left, str(error), observer) from error
+                raise _incomplete(file, length, left, str(error), observer) from error
             if not chunk:
                 reason = (
                     "the file became shorter while it was sent: replace originals by renaming a "
                     "complete file over them"
                 )
-                raise _incomplete(body, left, reason, observer)
+                raise _incomplete(file, length, left, reason, observer)
             left -= len(chunk)
             yield chunk
     finally:
         threads.begin(file.close)  # not awaited: whoever is cancelled has no other moment left
 
 
-def _incomplete(body: Body, left: int, reason: str, observer: Observer) -> ResponseIncompleteError:
-    name = str(getattr(body.file, "name", ""))
-    observer(ResponseIncomplete(name, body.length, body.length - left, reason))
+def _incomplete(
+    file: BinaryIO, length: int, left: int, reason: str, observer: Observer
+) -> ResponseIncompleteError:
+    observer(ResponseIncomplete(str(file.name), length, length - left, reason))
     return ResponseIncompleteError(reason)

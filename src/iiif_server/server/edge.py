@@ -52,9 +52,10 @@ class EdgeMiddleware:
         context = RequestContext.of(scope, self._administrative)
         current = CURRENT.set(context.id)
         inner = dict(scope)
+        if FAILED in scope:
+            await respond(inner, unexpected(scope[FAILED]), send)
+            return
         try:
-            if FAILED in scope:
-                raise scope[FAILED]
             with context.services.metrics.standing.in_progress.track_inprogress():
                 await self._answer(context, inner, receive, send)
         except Exception as error:
@@ -88,9 +89,9 @@ class EdgeMiddleware:
         if context.administrative or not may_be_ready(scope):
             return False
         response = None if context.tried else self._fast_path.ready(scope, context)
-        if response is None and context.outdated is not None:
-            if await context.services.images.revalidate(context.outdated):
-                response = self._fast_path.ready(scope, context)
+        outdated = context.outdated if response is None else None
+        if outdated is not None and await context.services.images.revalidate(outdated):
+            response = self._fast_path.ready(scope, context)
         if response is None:
             return False
         await write(scope, context, conditional(scope, response), send)

@@ -13,13 +13,12 @@ from fastapi import FastAPI
 from starlette.types import Scope
 
 from iiif_server.errors import IiifServerError
-from iiif_server.iiif.request import canonical_parameters
 from iiif_server.images.registry import Image
 from iiif_server.plan.render_plan import Engine
 from iiif_server.server.access_log import IMAGE, Kind
 from iiif_server.server.addresses import mounted
 from iiif_server.server.call import ImageCall
-from iiif_server.server.image_answers import image_fields
+from iiif_server.server.image_answers import canonical_of, image_answer
 from iiif_server.server.request_context import RequestContext, ResponseKey
 from iiif_server.server.request_limits import objection
 from iiif_server.server.respond import Answer, Complete, complete, keep, record
@@ -143,13 +142,11 @@ def _tile_answer(services: Services, call: ImageCall, image: Image) -> Answer | 
         return None
     if resolved.engine is not Engine.TILE or resolved.tile is None:
         return None
-    limits = services.limits.of(image.facts.dimensions)
-    canonical = canonical_parameters(resolved.rendition, image.facts, limits, call.version)
-    if services.canonical_redirect and canonical != call.parameters:
+    if services.canonical_redirect and call.parameters != canonical_of(services, call, resolved):
         return None
     data = services.pyramids.read_nowait(pyramid, resolved.tile)
     if data is None:
         return None
     services.derivatives.count(Engine.TILE)
     resolved.stages.engine = Engine.TILE
-    return image_fields(services, call, resolved, canonical, data)
+    return image_answer(services, call, resolved, data)

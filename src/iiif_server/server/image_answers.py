@@ -7,10 +7,9 @@ from starlette.requests import ClientDisconnect, Request
 
 from iiif_server.iiif.formats import FACTS, Format
 from iiif_server.iiif.information import image_information
-from iiif_server.iiif.request import canonical_parameters
+from iiif_server.iiif.request import ImageRequest, canonical_parameters
 from iiif_server.images.body import Body
 from iiif_server.images.derivatives import Resolved
-from iiif_server.images.registry import Image
 from iiif_server.server.call import ImageCall
 from iiif_server.server.conditions import is_not_modified
 from iiif_server.server.delivery import by_proxy
@@ -31,25 +30,26 @@ async def make(request: Request, services: Services, call: ImageCall) -> Answer:
         return await _information(services, call)
     known = services.images.known(call.identifier)
     if known is not None:
-        answer = await _ready_or_none(request, services, call, known)
+        # Without its original: unless it has to be rendered, nobody needs that.
+        resolved = services.derivatives.resolve(known, call.request, Stages())
+        answer = _without_body(request, services, call, resolved)
+        if answer is None and not by_proxy(request.scope, services):
+            data = await services.derivatives.ready(resolved)
+            answer = None if data is None else image_answer(services, call, resolved, data)
         if answer is not None:
             return answer
-    stages = Stages()
     try:
-        async with (
-            cancel_on_disconnect(request),
-            services.images.hold(call.identifier, stages) as image,
-        ):
-            return await _image(request, services, call, image, stages)
+        async with cancel_on_disconnect(request):
+            return await _image(request, services, call, call.request)
     except ClientDisconnect:
         return Answer(status_code=_CLIENT_CLOSED_REQUEST)
 
 
-def image_fields(
-    services: Services, call: ImageCall, resolved: Resolved, canonical: str, body: bytes | Body
+def image_answer(
+    services: Services, call: ImageCall, resolved: Resolved, body: bytes | Body
 ) -> Answer:
-    """The answer that is an image, or that may be a 304 of it if its body is empty."""
-    format_ = resolved.rendition.format
+    """The answer that is an image; its body may be empty if the client has the image (304)."""
+    format_, canonical = resolved.rendition.format, canonical_of(services, call, resolved)
     extra = {"Link": image_link(call.base_uri, canonical, call.version)}
     if format_ is Format.PDF:
         extra["Content-Disposition"] = "attachment"  # viewers of PDF run scripts and forms
@@ -67,65 +67,55 @@ def image_fields(
     )
 
 
-async def _ready_or_none(
-    request: Request, services: Services, call: ImageCall, image: Image
-) -> Answer | None:
-    """The answer for which the original need not be open."""
-    assert call.request is not None
-    resolved = services.derivatives.resolve(image, call.request, Stages())
-    canonical = _canonical(services, call, resolved)
-    redirect = _redirect(services, call, canonical)
-    if redirect is not None:
-        return redirect
-    if is_not_modified(request.headers, resolved.key.digest, resolved.original.modified):
-        return image_fields(services, call, resolved, canonical, b"")
-    if by_proxy(request.scope, services):
-        return None
-    data = await services.derivatives.ready(resolved)
-    return None if data is None else image_fields(services, call, resolved, canonical, data)
-
-
 async def _image(
-    request: Request, services: Services, call: ImageCall, image: Image, stages: Stages
+    request: Request, services: Services, call: ImageCall, wanted: ImageRequest
 ) -> Answer:
-    assert call.request is not None
-    resolved = services.derivatives.resolve(image, call.request, stages)
-    canonical = _canonical(services, call, resolved)
-    redirect = _redirect(services, call, canonical)
-    if redirect is not None:
-        return redirect
+    stages = Stages()
+    async with services.images.hold(call.identifier, stages) as image:
+        resolved = services.derivatives.resolve(image, wanted, stages)
+        answer = _without_body(request, services, call, resolved)
+        if answer is not None:
+            return answer
+        body = await services.derivatives.body(resolved, by_path=by_proxy(request.scope, services))
+        return image_answer(services, call, resolved, body if body.data is None else body.data)
+
+
+def _without_body(
+    request: Request, services: Services, call: ImageCall, resolved: Resolved
+) -> Answer | None:
+    """The answer that needs no body, if it is one: a redirect, or that nothing was modified."""
+    if services.canonical_redirect and not _is_canonical(services, call, resolved):
+        link = image_link(call.base_uri, canonical_of(services, call, resolved), call.version)
+        location = f"{call.base_uri}/{canonical_of(services, call, resolved)}"
+        caching = str(services.caching(call.permission))
+        return Answer(
+            status_code=303, cache_control=caching, extra={"Link": link, "Location": location}
+        )
     if is_not_modified(request.headers, resolved.key.digest, resolved.original.modified):
-        return image_fields(services, call, resolved, canonical, b"")
-    body = await services.derivatives.body(resolved, by_path=by_proxy(request.scope, services))
-    content = body if body.data is None else body.data
-    return image_fields(services, call, resolved, canonical, content)
+        return image_answer(services, call, resolved, b"")
+    return None
 
 
-def _canonical(services: Services, call: ImageCall, resolved: Resolved) -> str:
+def _is_canonical(services: Services, call: ImageCall, resolved: Resolved) -> bool:
+    """Whether a call has the canonical parameters, or may have no others.
+
+    A signature for one spelling of a request does not hold for the canonical one.
+    """
+    grant = call.permission.grant
+    one_spelling = grant is not None and grant.exact
+    return one_spelling or call.parameters == canonical_of(services, call, resolved)
+
+
+def canonical_of(services: Services, call: ImageCall, resolved: Resolved) -> str:
+    """The canonical parameters of a call (Image API 3.0, 4.7)."""
     facts = resolved.image.facts
     limits = services.limits.of(facts.dimensions)
     return canonical_parameters(resolved.rendition, facts, limits, call.version)
 
 
-def _redirect(services: Services, call: ImageCall, canonical: str) -> Answer | None:
-    """The redirect to the canonical URI, if it is wanted and the call is another one."""
-    grant = call.permission.grant
-    # A signature for one spelling of a request does not hold for the canonical one.
-    one_spelling = grant is not None and grant.exact
-    if not services.canonical_redirect or one_spelling or call.parameters == canonical:
-        return None
-    link = image_link(call.base_uri, canonical, call.version)
-    return Answer(
-        status_code=303,
-        cache_control=str(services.caching(call.permission)),
-        extra={"Link": link, "Location": f"{call.base_uri}/{canonical}"},
-    )
-
-
 async def _information(services: Services, call: ImageCall) -> Answer:
     image = await services.images.get(call.identifier)
-    chosen = call.representation
-    assert chosen is not None
+    chosen = call.representation or Representation(call.version, linked_data=False)
     document = image_information(
         chosen.version,
         call.base_uri,

@@ -62,7 +62,7 @@ class Answer(Response):
     """The image with which the response may be cached for everybody; None: it may not be cached."""
     background: BackgroundTask | None = None
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send the answer, as routes do."""
         await respond(scope, self, send)
 
@@ -70,7 +70,7 @@ class Answer(Response):
 class JsonAnswer(JSONResponse):
     """What FastAPI makes of the models that routes return."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send the answer, as routes do."""
         extra = {
             name: value
@@ -178,16 +178,20 @@ async def write(scope: Scope, context: RequestContext, response: Complete, send:
         elif isinstance(response.body, bytes):
             context.size = len(response.body)
             await send({"type": "http.response.body", "body": response.body})
-        elif response.body.file is None:
-            context.size = response.body.length
-            await send({"type": "http.response.body", "body": response.body.data or b""})
         else:
-            async for chunk in chunks(response.body, context.services.observer):
-                context.size += len(chunk)
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-            await send({"type": "http.response.body", "body": b""})
+            await _send_body(context, response.body, send)
     finally:
         record(scope, context, response, response.kind or _kind(scope, context))
+
+
+async def _send_body(context: RequestContext, body: Body, send: Send) -> None:
+    if body.file is not None and body.threads is not None:
+        observer = context.services.observer
+        async for chunk in chunks(body.file, body.threads, body.length, observer):
+            context.size += len(chunk)
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": body.data or b""})
+    context.size += len(body.data or b"")
 
 
 def record(scope: Scope, context: RequestContext, response: Complete, kind: Kind) -> None:

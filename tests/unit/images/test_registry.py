@@ -1,5 +1,6 @@
 """The image registry: freshness of originals, and headers over which worker processes are lost."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -133,7 +134,7 @@ async def test_an_original_is_trusted_for_a_second_and_then_revalidated(path: Pa
 async def test_a_missing_original_is_not_current(path: Path) -> None:
     images = registry(path, Pool())
     image = await images.get(NAME)
-    path.unlink()
+    await asyncio.to_thread(path.unlink)
     assert not await images.revalidate(image)
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.responses import JSONResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from iiif_server.background import BackgroundTasks
 from iiif_server.errors import ConfigurationError, IiifServerError
-from iiif_server.server.problems import problem
 from iiif_server.settings import Settings
 from iiif_server.telemetry.events import (
     Observer,
@@ -28,10 +28,15 @@ _MOST_FORMER = 2
 """Former applications that may still be answering. Each has worker processes of its own, and a
 client that reads slowly could keep any number of them."""
 
-_ENDING = problem(
+_ENDING = JSONResponse(  # not by `respond`: the application that would log it has ended
+    {"error": "The server is being restarted; please ask again."},
     503,
-    "The server is being restarted; please ask again.",
-    {"Retry-After": "1", "Connection": "close", "Access-Control-Allow-Origin": "*"},
+    {
+        "Cache-Control": "no-store",
+        "Retry-After": "1",
+        "Connection": "close",
+        "Access-Control-Allow-Origin": "*",
+    },
 )
 
 
