@@ -1,17 +1,15 @@
 """Cantaloupe, 3 to 5. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from iiif_server.commands.migrate.moves import (
     Kind,
     Move,
-    Old,
-    copy_numbers,
+    colon_difference,
     is_true,
     number,
-    put_base_url,
     put_disk_type,
     put_web_type,
 )
@@ -54,7 +52,7 @@ _INSTEAD = {
     "endpoint.admin.": "see [admin] token: docs/security.md",
     "endpoint.api.": "see [admin] token: docs/security.md",
     "endpoint.": "nothing to set",
-    "meta_identifier.": "identifiers hold no page and no scale",
+    "meta_identifier.": "identifiers have no page and no scale",
     "temp_pathname": "nothing to set: parts are written beside what they become",
     "print_stack_trace": "errors never tell of the inside",
     "log_error_responses": "see log_level",
@@ -78,27 +76,31 @@ _SILENT = re.compile(
 
 
 def from_cantaloupe(values: Mapping[str, Any]) -> Move:
-    """What moving from Cantaloupe comes to."""
+    """The migration from Cantaloupe."""
     today = {_today(name): value for name, value in values.items()}
     if "source.static" in today:
         today["source.static"] = str(today["source.static"]).replace("Resolver", "Source")
-    move, old = Move(Kind.CANTALOUPE), Old(today)
-    if uri := old.take("base_uri"):
-        put_base_url(move, "base_uri", str(uri))
-    host = old.take("http.host")
-    if host is not None:
-        move.put("http_host", str(host), "http.host")
-    copy_numbers(move, old, {"http.port": "http_port", "endpoint.iiif.min_size": "min_sizes_size"})
-    type_ = _source(move, old)
+    move = Move(Kind.CANTALOUPE, today)
+    move.copy_base_url("base_uri")
+    move.copy({"http.host": "http_host"})
+    move.copy_numbers({"http.port": "http_port", "endpoint.iiif.min_size": "min_sizes_size"})
+    type_ = _source(move)
     if type_ is not None:
         move.put("default_type", type_, "so that identifiers stay as they are")
-    _cache(move, old, type_)
-    _limits(move, old)
-    level = str(old.take("log.application.level", "")).lower()
-    if level in _LEVELS:
-        move.put("log_level", _LEVELS[level], "log.application.level")
-    _differences(move, old, type_ or "images")
-    _tell_rest(move, old)
+    move.copy_cache_path("FilesystemCache.pathname", "Cantaloupe")
+    for name, path in {
+        "cache.server.derivative.ttl_seconds": "cache.ttl",
+        "max_pixels": "limits.max_area",
+    }.items():
+        if whole := number(move.take(name)):
+            move.put(path, whole, name)
+    age = number(move.take("cache.client.max_age"))
+    if age is not None and type_ is not None:
+        move.put(("types", type_, "cache_for"), age, "cache.client.max_age")
+    _quality(move)
+    move.copy_level("log.application.level", _LEVELS)
+    _differences(move, type_ or "images")
+    move.lack_rest("Cantaloupe", _INSTEAD, [*_rest(move)])
     return move
 
 
@@ -108,140 +110,101 @@ def _today(name: str) -> str:
     return name
 
 
-def _source(move: Move, old: Old) -> str | None:
-    """The type that takes the place of the source; None where there is none that could."""
-    source = str(old.take("source.static", ""))
-    if is_true(old.take("source.delegate")):
+def _source(move: Move) -> str | None:
+    """The type that replaces the source; None where none can."""
+    source = str(move.take("source.static", ""))
+    if is_true(move.take("source.delegate")):
         move.lack("source.delegate", "give each source a type of its own; identifiers name it")
-    if "ScriptLookupStrategy" in str(old.take(f"{source}.lookup_strategy", "")):
+    if "ScriptLookupStrategy" in str(move.take(f"{source}.lookup_strategy", "")):
         move.lack(
             f"{source}.lookup_strategy",
             "names are looked up as they are; write a source as a plug-in: docs/plugins.md",
         )
-        return None
-    if source == "FilesystemSource":
-        return _files(move, old)
-    if source == "HttpSource":
-        return _web(move, old)
-    if source:
+    elif source == "FilesystemSource":
+        return _files(move)
+    elif source == "HttpSource":
+        return _web(move)
+    elif source:
         instead = next((text for key, text in _INSTEAD.items() if source.startswith(key[:-1])), "")
         move.lack(f"source.static = {source}", instead or "write a source as a plug-in")
     return None
 
 
-def _files(move: Move, old: Old) -> str | None:
+def _files(move: Move) -> str | None:
     basic = "FilesystemSource.BasicLookupStrategy"
-    prefix, suffix = str(old.take(f"{basic}.path_prefix", "")), old.take(f"{basic}.path_suffix")
+    prefix, suffix = str(move.take(f"{basic}.path_prefix", "")), move.take(f"{basic}.path_suffix")
     if not prefix:
         move.lack(f"{basic}.path_prefix", "identifiers cannot be whole paths: name a folder")
         return None
-    type_ = put_disk_type(move, prefix, f"{basic}.path_prefix")
     if suffix:
-        move.lack(f"{basic}.path_suffix", "the names in identifiers are whole names of files")
-        move.differ(
-            "names are whole names of files", "/iiif/2/1/info.json", f"/iiif/2/1{suffix}/info.json"
-        )
-    return type_
+        what = "names are whole names of files"
+        move.lack(f"{basic}.path_suffix", what)
+        move.differ((what, "/iiif/2/1/info.json", f"/iiif/2/1{suffix}/info.json"))
+    return put_disk_type(move, prefix, f"{basic}.path_prefix")
 
 
-def _web(move: Move, old: Old) -> str | None:
+def _web(move: Move) -> str | None:
     basic = "HttpSource.BasicLookupStrategy"
-    prefix, suffix = old.take(f"{basic}.url_prefix"), old.take(f"{basic}.url_suffix", "")
+    prefix, suffix = move.take(f"{basic}.url_prefix"), move.take(f"{basic}.url_suffix", "")
     if not prefix:
         move.lack(f"{basic}.url_prefix", "identifiers cannot be whole URLs; see trusted_web")
         return None
     put_web_type(move, "web", f"{prefix}{{name}}{suffix}", f"{basic}.url_prefix, url_suffix")
-    if any(list(old.below(f"{basic}.auth"))):
+    if move.below(f"{basic}.auth"):
         move.lack(f"{basic}.auth", "no password is sent upstream: docs/plugins.md")
-    copy_numbers(move, old, {"HttpSource.request_timeout": "fetch.total_timeout"})
-    if is_true(old.take("HttpSource.allow_insecure")):
+    move.copy_numbers({"HttpSource.request_timeout": "fetch.total_timeout"})
+    if is_true(move.take("HttpSource.allow_insecure")):
         move.lack("HttpSource.allow_insecure", "certificates are always checked")
     return "web"
 
 
-def _cache(move: Move, old: Old, type_: str | None) -> None:
-    if path := old.take("FilesystemCache.pathname"):
-        move.put("cache_path", f"{str(path).rstrip('/')}/iiif-server", "FilesystemCache.pathname")
-        move.to_do.append(
-            f"What Cantaloupe has kept in {path} is not used: it can be deleted, but for the "
-            "folder iiif-server."
-        )
-    ttl = number(old.take("cache.server.derivative.ttl_seconds"))
-    if ttl:
-        move.put("cache.ttl", ttl, "cache.server.derivative.ttl_seconds")
-    age = number(old.take("cache.client.max_age"))
-    if age is not None and type_ is not None:
-        move.put_at(("types", type_, "cache_for"), age, "cache.client.max_age")
+def _quality(move: Move) -> None:
+    """The quality of JPEGs: a percentage, or a fraction in earlier versions."""
+    name = "processor.jpg.quality"
+    text = str(move.take(name, "")).rstrip("f")
+    value = float(text) if re.fullmatch(r"\d+(\.\d*)?|\.\d+", text, re.ASCII) else 0
+    if whole := round(value * 100 if value <= 1 else value):
+        move.put("encoding.jpeg_quality", whole, name)
 
 
-def _limits(move: Move, old: Old) -> None:
-    pixels = number(old.take("max_pixels"))
-    if pixels:
-        move.put("limits.max_area", pixels, "max_pixels")
-    quality = str(old.take("processor.jpg.quality", "")).rstrip("f")
-    if quality:
-        value = float(quality) if re.fullmatch(r"[0-9.]+", quality) else 0
-        whole = round(value * 100 if value <= 1 else value)
-        if whole:
-            move.put("encoding.jpeg_quality", whole, "processor.jpg.quality")
-
-
-def _differences(move: Move, old: Old, type_: str) -> None:
-    if is_true(old.take("endpoint.iiif.1.enabled")):
-        move.differ("there is no Image API 1", "/iiif/1/1.jpg/info.json", "/iiif/2/1.jpg/info.json")
-    if substitute := old.take("slash_substitute"):
+def _differences(move: Move, type_: str) -> None:
+    if is_true(move.take("endpoint.iiif.1.enabled")):
+        row = "there is no Image API 1", "/iiif/1/1.jpg/info.json", "/iiif/2/1.jpg/info.json"
+        move.differ(row)
+    if substitute := move.take("slash_substitute"):
         move.lack("slash_substitute", "slashes may stand as they are, or as %2F")
-        move.differ(
-            "slashes are written as slashes",
-            f"/iiif/2/a{substitute}1.jpg/info.json",
-            "/iiif/2/a/1.jpg/info.json or /iiif/2/a%2F1.jpg/info.json",
-        )
-    if is_true(old.take("endpoint.iiif.restrict_to_sizes")):
-        move.lack(
-            "endpoint.iiif.restrict_to_sizes",
-            "signed addresses allow single requests: docs/security.md",
-        )
+        before = f"/iiif/2/a{substitute}1.jpg/info.json"
+        now = "/iiif/2/a/1.jpg/info.json or /iiif/2/a%2F1.jpg/info.json"
+        move.differ(("slashes are written as slashes", before, now))
+    if is_true(move.take("endpoint.iiif.restrict_to_sizes")):
+        instead = "signed URLs allow single requests: docs/security.md"
+        move.lack("endpoint.iiif.restrict_to_sizes", instead)
     move.differ(
-        "a name with a colon needs its type in front, as what stands before the first colon is one",
-        "/iiif/2/ark:1234.jpg/info.json",
-        f"/iiif/2/{type_}:ark:1234.jpg/info.json",
-    )
-    move.differ(
-        "identifiers hold no page and no scale",
-        "/iiif/2/1.tif;2/info.json, /iiif/2/1.jpg;1:2/info.json",
-        "/iiif/2/1.tif/info.json, /iiif/2/1.jpg/info.json: the first page, whole",
-    )
-    move.differ(
-        "`max` is as large as the limits allow, where more was refused",
-        "/iiif/3/1.jpg/full/max/0/default.jpg: 403",
-        "the largest there is",
-    )
+        colon_difference(type_, "/iiif/2"),
+        ("identifiers have no page and no scale",
+         "/iiif/2/1.tif;2/info.json, /iiif/2/1.jpg;1:2/info.json",
+         "/iiif/2/1.tif/info.json, /iiif/2/1.jpg/info.json: the first page, whole"),
+        ("`max` is as large as the limits allow and no longer refused",
+         "/iiif/3/1.jpg/full/max/0/default.jpg: 403", "the largest size allowed"),
+    )  # fmt: skip
 
 
-def _tell_rest(move: Move, old: Old) -> None:
-    used = {str(old.take(name, "")) for name in _SELECTIONS}
-    rest = old.rest()
-    off = tuple(name.removesuffix("enabled") for name in rest if _is_off(name, old.take(name)))
-    told: set[str] = set()
+def _rest(move: Move) -> Iterator[str]:
+    """The settings that count and were not taken; those of processors and caches by one name."""
+    used = {str(move.take(name, "")) for name in _SELECTIONS}
+    rest = list(move.rest())
+    off = tuple(
+        name.removesuffix("enabled")
+        for name in rest
+        if name.endswith(".enabled") and not is_true(move.take(name))
+    )
     for name in rest:
-        if _SILENT.search(name) or name.startswith(off) or old.take(name) is None:
-            continue
         part = name.partition(".")[0]
-        if part.endswith(("Source", "Cache")) and part not in used:
-            continue  # the sample file has the settings of all, whichever is used
-        start = next((start for start in _INSTEAD if name.startswith(start)), None)
+        if _SILENT.search(name) or name.startswith(off):
+            continue
         if part.endswith("Processor"):
-            start = "processor."
-        elif part.endswith("Cache"):
-            start = "cache.server."
-        if start is None:
-            move.lack(name, "this is not a setting that is known of Cantaloupe")
-        elif start not in told:
-            told.add(start)
-            group = f"{start}*" if start.endswith(".") else name
-            move.lack(group, _INSTEAD[start])
-
-
-def _is_off(name: str, value: Any) -> bool:
-    """Whether a setting says that those beside it do not count."""
-    return name.endswith(".enabled") and not is_true(value)
+            yield f"processor.{name}"
+        elif not part.endswith(("Source", "Cache")):
+            yield name
+        elif part in used:  # the sample file has the settings of all, used or not
+            yield f"cache.server.{name}" if part.endswith("Cache") else name

@@ -6,9 +6,8 @@ from typing import Any
 from iiif_server.commands.migrate.moves import (
     Kind,
     Move,
-    Old,
+    colon_difference,
     is_true,
-    put_base_url,
     put_disk_type,
     put_web_type,
 )
@@ -32,92 +31,64 @@ _INSTEAD = {
 
 
 def from_loris(values: Mapping[str, Any]) -> Move:
-    """What moving from Loris comes to: names are `section.subsection.name`."""
-    move, old = Move(Kind.LORIS), Old(values)
-    if path := old.take("loris.Loris.proxy_path"):
-        put_base_url(move, "proxy_path", str(path))
-    types = _resolver(move, old)
-    templated = str(old.take("resolver.impl", "")).endswith("TemplateHTTPResolver")
+    """The migration from Loris, whose settings are named `section.subsection.name`."""
+    move = Move(Kind.LORIS, values)
+    move.copy_base_url("loris.Loris.proxy_path")
+    implementation = str(move.take("resolver.impl", "")).rpartition(".")[2]
+    types = _RESOLVERS.get(implementation, _other)(move)
+    templated = implementation == "TemplateHTTPResolver"
     if types and not templated:
         move.put("default_type", types[0], "so that identifiers stay as they are")
-    if path := old.take("img.ImageCache.cache_dp"):
-        move.put("cache_path", f"{str(path).rstrip('/')}/iiif-server", "img.ImageCache.cache_dp")
-        move.to_do.append(
-            f"What Loris has kept in {path} is not used: it can be deleted, but for the folder "
-            "iiif-server."
-        )
+    move.copy_cache_path("img.ImageCache.cache_dp", "Loris")
     for name in ("redirect_canonical_image_request", "redirect_cannonical_image_request"):
-        if is_true(old.take(f"loris.Loris.{name}")):
+        if is_true(move.take(f"loris.Loris.{name}")):
             move.put("canonical_redirect", value=True, comment=name)
-    level = str(old.take("logging.log_level", "")).lower()
-    if level in _LEVELS:
-        move.put("log_level", _LEVELS[level], "logging.log_level")
+    move.copy_level("logging.log_level", _LEVELS)
     _differences(move, types[0] if types else "images", templated=templated)
-    _tell_rest(move, old)
+    move.lack_rest("Loris", _INSTEAD)
     return move
 
 
-def _resolver(move: Move, old: Old) -> list[str]:
-    """The types that take the resolver's place."""
-    implementation = str(old.take("resolver.impl", "")).rpartition(".")[2]
-    if implementation == "SimpleFSResolver":
-        return _files(move, old)
-    if implementation == "SimpleHTTPResolver":
-        return _web(move, old)
-    if implementation == "TemplateHTTPResolver":
-        return _templates(move, old)
-    if implementation:
-        list(old.below("resolver."))
-        move.lack(
-            f"resolver.impl = {implementation}", "write a source as a plug-in: docs/plugins.md"
-        )
-    return []
-
-
-def _files(move: Move, old: Old) -> list[str]:
-    roots = _listed(old.take("resolver.src_img_roots")) or _listed(
-        old.take("resolver.src_img_root")
-    )
-    old.take("resolver.src_img_root")
+def _files(move: Move) -> list[str]:
+    old = move.take("resolver.src_img_root")
+    roots = _listed(move.take("resolver.src_img_roots")) or _listed(old)
     if not roots:
         move.lack("resolver.src_img_root", "name the folder of the originals: source_path")
         return []
     for root in roots[1:]:
-        move.lack(
-            f"resolver.src_img_roots: {root}",
-            "give it a type of its own: a folder, or a link to it, in source_path",
-        )
+        instead = "give it a type of its own: a folder, or a link to it, in source_path"
+        move.lack(f"resolver.src_img_roots: {root}", instead)
     return [put_disk_type(move, roots[0], "resolver.src_img_root")]
 
 
-def _web(move: Move, old: Old) -> list[str]:
-    prefix, suffix = old.take("resolver.source_prefix"), old.take("resolver.source_suffix", "")
-    _fetched(move, old)
-    if is_true(old.take("resolver.uri_resolvable")):
+def _web(move: Move) -> list[str]:
+    prefix, suffix = move.take("resolver.source_prefix"), move.take("resolver.source_suffix", "")
+    _fetched(move)
+    if is_true(move.take("resolver.uri_resolvable")):
         move.lack(
             "resolver.uri_resolvable",
-            "whoever may name any URL can make the server ask "
-            "anything: use a type trusted_web with a regex",
+            "it would let anybody have the server request any URL: use a type trusted_web "
+            "with a regex",
         )
-        move.differ(
+        move.differ((
             "URLs as identifiers are written in base 64, and have to be trusted",
             "/https%3A%2F%2Fexample.org%2F1.jpg/info.json",
             "/TYPE:aHR0cHM6Ly9leGFtcGxlLm9yZy8xLmpwZw==/info.json",
-        )
+        ))  # fmt: skip
     if not prefix:
         return []
     put_web_type(move, "web", f"{prefix}{{name}}{suffix}", "resolver.source_prefix, source_suffix")
     return ["web"]
 
 
-def _templates(move: Move, old: Old) -> list[str]:
+def _templates(move: Move) -> list[str]:
     types = []
-    _fetched(move, old)
-    if old.take("resolver.delimiter"):
+    _fetched(move)
+    if move.take("resolver.delimiter"):
         move.lack("resolver.delimiter", "a URL has one {name} in it")
-    for name in _listed(old.take("resolver.templates")):
-        url = old.take(f"resolver.{name}.url") or old.take(f"resolver.{name}")
-        list(old.below(f"resolver.{name}."))
+    for name in _listed(move.take("resolver.templates")):
+        url = move.take(f"resolver.{name}.url") or move.take(f"resolver.{name}")
+        move.below(f"resolver.{name}.")
         if not isinstance(url, str) or url.count("%s") != 1:
             move.lack(f"resolver.templates: {name}", "a URL needs one %s, and nothing else")
             continue
@@ -126,52 +97,45 @@ def _templates(move: Move, old: Old) -> list[str]:
     return types
 
 
-def _fetched(move: Move, old: Old) -> None:
-    secrets = [old.take(f"resolver.{name}") for name in ("user", "pw", "cert", "key")]
-    if any(secrets):
-        move.lack(
-            "resolver.user, pw, cert, key", "nothing secret is sent upstream: docs/plugins.md"
-        )
-    if old.take("resolver.cache_root"):
-        move.to_do.append("Originals are fetched anew, into source_path; none is lost.")
+def _other(move: Move) -> list[str]:
+    implementation = str(move.take("resolver.impl", "")).rpartition(".")[2]
+    if implementation:
+        move.below("resolver.")
+        instead = "write a source as a plug-in: docs/plugins.md"
+        move.lack(f"resolver.impl = {implementation}", instead)
+    return []
+
+
+_RESOLVERS = {
+    "SimpleFSResolver": _files,
+    "SimpleHTTPResolver": _web,
+    "TemplateHTTPResolver": _templates,
+}
+
+
+def _fetched(move: Move) -> None:
+    if any([move.take(f"resolver.{name}") for name in ("user", "pw", "cert", "key")]):  # noqa: C419
+        instead = "nothing secret is sent upstream: docs/plugins.md"
+        move.lack("resolver.user, pw, cert, key", instead)
+    if move.take("resolver.cache_root"):
+        move.to_do.append("Originals are fetched again, into source_path; none is lost.")
     for name in ("head_resolvable", "default_format", "ident_regex", "ssl_check"):
-        if old.take(f"resolver.{name}") is not None:
+        if move.take(f"resolver.{name}") is not None:
             move.lack(f"resolver.{name}", "nothing to set")
 
 
 def _differences(move: Move, type_: str, *, templated: bool) -> None:
     image = f"{type_}:1.jpg" if templated else "1.jpg"
-    move.differ(
-        "Image API 2.1 is below /iiif/2; at the top is 3.0, where `full` is `max`: let the "
-        "proxy lead to /iiif/2",
+    move.differ((
+        "2.1 is below /iiif/2, the root serves 3.0 (`full` is `max`): let the proxy use /iiif/2",
         f"/{image}/full/full/0/default.jpg",
         f"/iiif/2/{image}/full/full/0/default.jpg",
-    )
+    ))  # fmt: skip
     if not templated:
-        move.differ(
-            "a name with a colon needs its type in front, as what stands before the first "
-            "colon is one",
-            "/ark:1234.jpg/info.json",
-            f"/iiif/2/{type_}:ark:1234.jpg/info.json",
-        )
-    move.differ(
-        "sizes above the original's are given up to the limits",
-        f"/{image}/full/pct:250/...: 404",
-        f"/iiif/2/{image}/full/pct:250/0/default.jpg",
-    )
-
-
-def _tell_rest(move: Move, old: Old) -> None:
-    told: set[str] = set()
-    for name in old.rest():
-        start = next((start for start in _INSTEAD if name.startswith(start)), None)
-        if old.take(name) is None or start in told:
-            continue
-        if start is None:
-            move.lack(name, "this is not a setting that is known of Loris")
-        else:
-            told.add(start)
-            move.lack(f"{start}*" if start != name else name, _INSTEAD[start])
+        move.differ(colon_difference(type_, ""))
+    what = "sizes above the original's are served up to the limits"
+    now = f"/iiif/2/{image}/full/pct:250/0/default.jpg"
+    move.differ((what, f"/{image}/full/pct:250/...: 404", now))
 
 
 def _listed(value: Any) -> list[str]:

@@ -1,7 +1,7 @@
-"""What moving in comes to: settings, what has none, and which addresses differ. Pure."""
+"""The result of a migration: new settings, old ones without an equivalent, URLs that change."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import ip_address
@@ -15,9 +15,9 @@ class Kind(StrEnum):
     """The servers whose configuration can be read."""
 
     SEED = "seed"
-    """The Natural History Museum's of 2020, which this project comes from."""
+    """The Natural History Museum's server of 2020, which this project comes from."""
     NHM = "nhm"
-    """The Natural History Museum's later one, 1.0 and on."""
+    """The Natural History Museum's later server, 1.0 or later."""
     CANTALOUPE = "cantaloupe"
     LORIS = "loris"
 
@@ -32,18 +32,18 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One value in the new settings."""
+    """One new setting."""
 
     path: tuple[str, ...]
     """Tables and name, as in `("cache", "max_bytes")`."""
     value: Any
     comment: str
-    """Where it comes from."""
+    """The old setting that it comes from."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Addresses that mean something else here, or nothing."""
+    """URLs that change or stop working."""
 
     what: str
     before: str
@@ -52,63 +52,104 @@ class Difference:
 
 @dataclass(slots=True)
 class Move:
-    """What moving in comes to."""
+    """The migration of one configuration. Old settings that are never taken are reported."""
 
     kind: Kind
+    old: Mapping[str, Any]
+    """The old settings."""
     settings: list[Setting] = field(default_factory=list)
     without: list[tuple[str, str]] = field(default_factory=list)
     """Old settings that have no equivalent, and what to do instead."""
     differences: list[Difference] = field(default_factory=list)
     to_do: list[str] = field(default_factory=list)
     hosts: dict[str, None] = field(default_factory=dict)
-    """Hosts that originals are fetched from, in order, of which it is not known what address."""
-
-    def put(self, path: str, value: Any, comment: str) -> None:
-        """Have a setting, as in `cache.max_bytes`."""
-        self.put_at(tuple(path.split(".")), value, comment)
-
-    def put_at(self, path: tuple[str, ...], value: Any, comment: str) -> None:
-        """Have a setting in tables whose names may hold dots; its own name is no comment."""
-        said = "" if comment == ".".join(path) else comment
-        self.settings.append(Setting(path, value, said))
-
-    def differ(self, what: str, before: str, now: str) -> None:
-        """Name addresses that differ."""
-        self.differences.append(Difference(what, before, now))
-
-    def lack(self, old: str, instead: str) -> None:
-        """Name an old setting that has no equivalent."""
-        self.without.append((old, instead))
-
-
-class Old:
-    """The old settings, of which each has to be asked for: what nobody asked for is told."""
-
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = dict(values)
-        self._asked: set[str] = set()
+    """Hosts that originals are fetched from, whose addresses are unknown."""
+    _taken: set[str] = field(default_factory=set)
 
     def take(self, name: str, default: Any = None) -> Any:
-        """The value of an old setting; one that is left empty is not there."""
-        self._asked.add(name)
-        value = self._values.get(name)
+        """The value of an old setting; an empty one counts as missing."""
+        self._taken.add(name)
+        value = self.old.get(name)
         return default if value is None or value == "" else value
 
-    def below(self, prefix: str) -> Iterator[str]:
-        """The names that begin like this and have a value; they count as asked for."""
-        for name, value in self._values.items():
-            if name.startswith(prefix):
-                self._asked.add(name)
-                if value is not None and value != "":
-                    yield name
+    def below(self, prefix: str) -> list[str]:
+        """Take all settings whose names begin like this; the names of those with a value."""
+        return [n for n in self.old if n.startswith(prefix) and self.take(n) is not None]
 
-    def rest(self) -> list[str]:
-        """The names that nobody has asked for."""
-        return [name for name in self._values if name not in self._asked]
+    def rest(self) -> Iterator[str]:
+        """The names of old settings that have a value and were not taken."""
+        return (n for n, v in self.old.items() if n not in self._taken and v not in (None, ""))
+
+    def put(self, path: str | tuple[str, ...], value: Any, comment: str) -> None:
+        """Add a setting: `cache.max_bytes`, or a tuple where names have dots in them."""
+        parts = tuple(path.split(".")) if isinstance(path, str) else path
+        self.settings.append(Setting(parts, value, "" if comment == ".".join(parts) else comment))
+
+    def copy(self, names: Mapping[str, str]) -> None:
+        """Take over texts, by their old and their new name."""
+        for name, path in names.items():
+            if (value := self.take(name)) is not None:
+                self.put(path, str(value), name)
+
+    def copy_numbers(self, names: Mapping[str, str]) -> None:
+        """Take over whole numbers, by their old and their new name."""
+        for name, path in names.items():
+            if (value := self.take(name)) is not None:
+                if (whole := number(value)) is None:
+                    self.lack(name, f"its value is no whole number; set {path}")
+                else:
+                    self.put(path, whole, name)
+
+    def copy_level(self, name: str, levels: Mapping[str, str]) -> None:
+        """Take over the level of the log."""
+        if level := levels.get(str(self.take(name, "")).lower()):
+            self.put("log_level", level, name)
+
+    def copy_base_url(self, name: str) -> None:
+        """Take over the URL in front of all identifiers."""
+        value = str(self.take(name, ""))
+        if urlsplit(value).scheme in {"http", "https"}:
+            self.put("base_url", value.rstrip("/"), name)
+        elif value:
+            self.lack(
+                name,
+                "it must begin with https:// or http:// here; unset, URLs follow from each "
+                "request. Behind a proxy that strips a path, have it send X-Forwarded-Prefix",
+            )
+
+    def copy_cache_path(self, name: str, server: str) -> None:
+        """Use a folder of our own below the old cache."""
+        if path := self.take(name):
+            self.put("cache_path", f"{str(path).rstrip('/')}/iiif-server", name)
+            self.to_do.append(
+                f"What {server} has cached in {path} is not used: it can be deleted, except for "
+                "the folder iiif-server."
+            )
+
+    def differ(self, *rows: tuple[str, str, str]) -> None:
+        """Report URLs that change: what changes, an example before and now."""
+        self.differences += [Difference(*row) for row in rows]
+
+    def lack(self, old: str, instead: str) -> None:
+        """Report an old setting that has no equivalent."""
+        self.without.append((old, instead))
+
+    def lack_rest(
+        self, server: str, instead: Mapping[str, str], names: Iterable[str] | None = None
+    ) -> None:
+        """Report what was not taken; `instead` has advice by how names begin, the first counts."""
+        told = set()
+        for name in self.rest() if names is None else names:
+            start = next((start for start in instead if name.startswith(start)), None)
+            if start is None:
+                self.lack(name, f"this is not a known setting of {server}")
+            elif start not in told:
+                told.add(start)
+                self.lack(name if start == name else f"{start}*", instead[start])
 
 
 def number(value: Any) -> int | None:
-    """A whole number, however it is written; None for what is none."""
+    """The whole number in a value of any type; None if there is none."""
     try:
         return int(str(value).strip())
     except ValueError:
@@ -116,51 +157,30 @@ def number(value: Any) -> int | None:
 
 
 def is_true(value: Any) -> bool:
-    """Whether a switch is on, however it is written."""
+    """Whether a switch is on, in any spelling."""
     return str(value).strip().lower() in {"true", "1", "yes", "on"}
 
 
-def copy_numbers(move: Move, old: Old, names: Mapping[str, str]) -> None:
-    """Take numbers over that mean the same, by their old and their new name."""
-    for name, path in names.items():
-        if (value := old.take(name)) is not None:
-            if (whole := number(value)) is None:
-                move.lack(name, f"its value is no whole number; set {path}")
-            else:
-                move.put(path, whole, name)
-
-
-def put_base_url(move: Move, name: str, value: str) -> None:
-    """Take over the address that stands in front of all identifiers."""
-    if urlsplit(value).scheme in {"http", "https"}:
-        move.put("base_url", value.rstrip("/"), name)
-    else:
-        move.lack(
-            name,
-            "it must begin with https:// or http:// here; unset, addresses follow from each "
-            "request. Behind a proxy that strips a path, have it send X-Forwarded-Prefix",
-        )
-
-
 def put_web_type(move: Move, name: str, url: str, comment: str) -> None:
-    """A type whose originals are fetched from a URL with `{name}` in it."""
-    move.put_at(("types", name, "source"), "web", comment)
-    move.put_at(("types", name, "url"), url, "{name} stands for the rest of the identifier")
-    allow_private(move, [url])
+    """Add a type whose originals are fetched from a URL with `{name}` in it."""
+    move.put(("types", name, "source"), "web", comment)
+    move.put(("types", name, "url"), url, "{name} stands for the rest of the identifier")
+    allow_private(move, url)
 
 
-def allow_private(move: Move, urls: list[str]) -> None:
-    """Let originals be fetched from hosts that are written as private addresses."""
+def allow_private(move: Move, url: str) -> None:
+    """Permit fetching from the host of a URL if it is written as a private address."""
+    host = urlsplit(url.replace("{name}", "name")).hostname or ""
     networks: list[str] = []
-    for url in urls:
-        host = urlsplit(url.replace("{name}", "name")).hostname or ""
+    try:
+        address = ip_address(host)
+    except ValueError:
         if host == "localhost":
-            networks += ["127.0.0.0/8", "::1/128"]
-        with_bits = _network(host)
-        if with_bits is not None:
-            networks.append(with_bits)
-        elif host and host != "localhost" and not _is_address(host):
+            networks = ["127.0.0.0/8", "::1/128"]
+        elif host:
             move.hosts[host] = None
+    else:
+        networks = [] if address.is_global else [f"{address}/{address.max_prefixlen}"]
     known = next((s for s in move.settings if s.path == ("fetch", "allow_networks")), None)
     if known is not None:
         known.value.extend(network for network in networks if network not in known.value)
@@ -168,37 +188,26 @@ def allow_private(move: Move, urls: list[str]) -> None:
         move.put("fetch.allow_networks", networks, "private addresses that types fetch from")
 
 
-def _network(host: str) -> str | None:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    return None if address.is_global else f"{address}/{address.max_prefixlen}"
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def put_disk_type(move: Move, folder: str, comment: str) -> str:
-    """A type for all files in a folder, which stays where it is; the name of the type."""
+    """Add a type for all files in a folder, which stays where it is; the name of the type."""
     parent, _, last = folder.rstrip("/").rpartition("/")
     if parent and re.fullmatch(TYPE_PATTERN, last):
         move.put("source_path", parent, comment)
-        move.put_at(("types", last, "source"), "disk", f"{folder}: source_path and this name")
-        move.to_do.append(
-            f"The processes that read images are let into all of {parent}. If that holds other "
-            "things as well, let source_path be a folder of its own, with a link to the originals."
-        )
+        move.put(("types", last, "source"), "disk", f"{folder}: source_path and this name")
         return last
     move.put("source_path", "./data/source", "the default")
-    move.put_at(("types", "images", "source"), "disk", comment)
+    move.put("types.images.source", "disk", comment)
     move.to_do.append(
         f"Let ./data/source/images lead to the originals: "
         f"mkdir -p data/source && ln -s '{folder.rstrip('/') or '/'}' data/source/images"
     )
     return "images"
+
+
+def colon_difference(type_: str, prefix: str) -> tuple[str, str, str]:
+    """The change for names that have a colon in them."""
+    return (
+        "a name with a colon needs its type in front, as what stands before the first colon is one",
+        f"{prefix}/ark:1234.jpg/info.json",
+        f"/iiif/2/{type_}:ark:1234.jpg/info.json",
+    )
