@@ -1,6 +1,7 @@
 """What is wrong with values of settings, in sentences: the setting, the value, what is accepted."""
 
 from collections.abc import Mapping
+from copy import deepcopy
 from itertools import pairwise
 from typing import Any
 
@@ -24,7 +25,7 @@ def problems(root: type[BaseSettings], content: Mapping[str, Any]) -> list[Probl
     out, and the rest is checked again; what that check says of settings taken out does not count.
     """
     found: dict[Problem, None] = {}
-    rest, removed = _copied(content), set[Path]()
+    rest, removed = deepcopy(dict(content)), set[Path]()
     for _ in range(_ROUNDS):
         try:
             build(root, rest)
@@ -123,10 +124,3 @@ def _remove(content: dict[str, Any], path: Path) -> None:
         table = table[part]
     if path:
         table.pop(path[-1], None)
-
-
-def _copied(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _copied(value) if isinstance(value, Mapping) else value
-        for key, value in content.items()
-    }

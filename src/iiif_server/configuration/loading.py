@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -53,7 +54,7 @@ def load(
         config = FilePath(environment[CONFIG])
     file = read_file(config, _shows(root)) if config else SettingsFile(FilePath(), {})
     here = FilePath.cwd()
-    loaded = Loaded(_copied(file.content), config)
+    loaded = Loaded(deepcopy(file.content), config)
     base = config.absolute().parent if config else here
     _check_names(file)
     secrets = secrets_of_file(root, loaded.content, base)
@@ -201,10 +202,3 @@ def _add_folders(
         found, _ = models.find(root, name, content)
         if len(name) == 1 and found is not None and models.is_path(found):
             content.setdefault(str(name[0]), str(folders.get(name, base / found.default)))
-
-
-def _copied(content: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _copied(value) if isinstance(value, Mapping) else value
-        for key, value in content.items()
-    }

@@ -60,11 +60,11 @@ _NEVER_PUBLIC: tuple[Network, ...] = tuple(
 
 
 def may_connect(address: str, allowed: Sequence[Network]) -> bool:
-    """Whether an address is public, or in a network that the operator has allowed.
+    """Whether an IP address is public, or in a network that the operator permits.
 
     An IPv6 address that carries an IPv4 one (mapped, NAT64, ISATAP) is at most as public as that.
     6to4, Teredo and compatible addresses are public only where the operator allows them. The answer
-    does not depend on the version of Python. False for whatever is no address.
+    does not depend on the version of Python. False for text that is not an IP address.
     """
     try:
         ip = ip_address(address.partition("%")[0])

@@ -1,4 +1,4 @@
-"""Originals that are files below `{source_path}/{type}/`."""
+"""The source `disk`: originals are files below `{source_path}/{type}/`."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -13,11 +13,11 @@ from iiif_server.sources.unreadable import check_can_enter
 
 
 class DiskOptions(TypeOptions):
-    """A type whose originals are on disk already; there is nothing more to say."""
+    """Settings of a type whose originals are on disk; it has only the common ones."""
 
 
 class DiskSource(Source[DiskOptions]):
-    """The file `{source_path}/{type}/{name}`, and nothing outside that folder, ever."""
+    """Files at `{source_path}/{type}/{name}`; nothing outside of that folder is opened."""
 
     options_model = DiskOptions
 
@@ -40,11 +40,11 @@ class DiskSource(Source[DiskOptions]):
 
     @property
     def revalidates(self) -> bool:
-        """No: an original is its file."""
+        """False: an original changes only when its file does."""
         return False
 
     def names(self) -> Iterator[str]:
-        """The paths of all files below the folder, hidden ones left out, in order."""
+        """The paths of all files below the folder, sorted, without hidden ones."""
         root = self.context.folder
         for folder, folders, files in os.walk(root):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -54,15 +54,15 @@ class DiskSource(Source[DiskOptions]):
 
     @property
     def browsable(self) -> bool:
-        """Yes."""
+        """True: folders can be listed."""
         return True
 
     def browse(self, folder: str) -> FolderListing:
-        """What lies in a folder below the type's own."""
+        """The listing of a folder below the type's own."""
         return list_folder(self.context.folder, folder)
 
     def problems(self) -> list[str]:
-        """Whether the folder is there and can be read."""
+        """Why the folder of the type cannot be read."""
         folder = self.context.folder
         try:
             with os.scandir(folder) as entries:

@@ -1,4 +1,4 @@
-"""Originals that are fetched once and kept; after `refresh_after`, compared with the upstream's."""
+"""Fetched originals on disk: fetched once, revalidated with the upstream after `refresh_after`."""
 
 import asyncio
 import errno
@@ -36,7 +36,7 @@ from iiif_server.sources.stored_names import (
 from iiif_server.telemetry.events import Fetched, FetchFailed, OriginalDamaged
 
 _VERIFIED = 100_000
-"""Kept originals whose checksum is known to be right; 300 bytes each."""
+"""Entries of the cache of verified checksums; 300 bytes each."""
 _NOTHING = Provenance(size=0, mtime_ns=0, asked=0)
 
 Found = TypeVar("Found")
@@ -44,7 +44,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where an original is to be had."""
+    """The URL of an original."""
 
     url: str
     trusts: Callable[[str], bool]
@@ -55,9 +55,9 @@ class Origin:
 class _Kept:
     opened: OpenedFile
     overdue: Provenance | None
-    """What is known of it, if the upstream is to be asked again."""
+    """Its provenance if it is due for revalidation."""
     doubtful: bool
-    """Whether this version of the file has not been compared with its checksum yet."""
+    """Whether the checksum of this version of the file is still to be verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +68,19 @@ class _Verified:
 
 @dataclass(frozen=True, slots=True)
 class _Refresh:
-    """A question to the upstream that is under way."""
+    """A revalidation that is under way."""
 
     answer: asyncio.Task[bool]
-    """Whether there is such an original, as far as is known then."""
+    """Whether the original exists upstream, as far as is known."""
     until: float
-    """By the event loop's clock: how long viewers wait for it."""
+    """Time of the event loop's clock until which viewers wait for it."""
 
 
 class KeptOriginals:
     """The fetched originals of one type, below its folder.
 
-    Each is fetched once. Where `refresh_after` is set, its upstream is asked again that long after
-    it was last asked: one question an original at a time, however many viewers there are.
+    Each is fetched once. If `refresh_after` is set, it is revalidated that long after the last
+    time: one request for an original at a time, for any number of viewers.
     """
 
     def __init__(self, context: SourceContext) -> None:
@@ -100,11 +100,11 @@ class KeptOriginals:
 
     @asynccontextmanager
     async def hold(self, name: str, origin: Origin) -> AsyncIterator[OpenedFile]:
-        """The kept file of this name, open; it is fetched first if it is not there.
+        """The file of this name, open; it is fetched first if it is missing.
 
-        A file that is not what was fetched is fetched again. Raises what Fetcher.fetch raises, for
-        some seconds without trying again. What is kept is served whatever happens, unless the
-        upstream says that it is gone (OriginalNotFoundError).
+        A damaged file is fetched again. Raises what Fetcher.fetch raises, and for some seconds
+        again without a new try. An existing file is served even if the upstream fails, unless the
+        upstream answers that the original is gone (OriginalNotFoundError).
         """
         kept = await self._open(name)
         if kept is None or kept.doubtful or kept.overdue:
@@ -129,7 +129,7 @@ class KeptOriginals:
             raise OriginalNotFoundError("There is no image with this identifier.")
 
     async def _verify(self, name: str, origin: Origin) -> None:
-        """Compare a kept original with its checksum, and fetch it again if it is damaged."""
+        """Verify the checksum of a file, and fetch it again if it is damaged."""
         if await self._on_disk(self._is_sound, name, timeout=LONG):
             return
         self._observe(OriginalDamaged(f"{self._type}:{name}"))
@@ -144,11 +144,11 @@ class KeptOriginals:
     async def _fetch(self, name: str, origin: Origin) -> None:
         self._failures.raise_recent(name)
         async with AsyncExitStack() as stack:
-            with suppress(OSError):  # whoever writes the original says what the disk has against it
+            with suppress(OSError):  # writing the original reports what is wrong with the disk
                 lock = self._fetcher.incoming / f"{digest(f'{self._type}:{name}')}.lock"
                 await stack.enter_async_context(locked(lock, self._fetcher.threads))
-            # Another flight may have landed between the caller's look and the start of this one, or
-            # another process have fetched it while this one waited.
+            # Another task may have fetched it before this one started, or another process while
+            # this one waited for the lock.
             if not await self._on_disk(self._is_sound, name, timeout=LONG):
                 await self._fetched(name, origin)
 
@@ -157,15 +157,15 @@ class KeptOriginals:
         try:
             found = await self._bring(name, origin, target, _NOTHING)
         except IiifServerError as error:
-            if not isinstance(error, SourceBusyError):  # for then nothing was tried
+            if not isinstance(error, SourceBusyError):  # nothing was tried then
                 self._failures.remember(name, error)
             self._tell(name, error)
             raise
-        with suppress(SourceUnavailableError):  # the file's own time says as much
+        with suppress(SourceUnavailableError):  # the time of the file replaces the record
             await self._on_disk(self._note, name, found, target)
 
     async def _is_still_there(self, name: str, origin: Origin, known: Provenance) -> bool:
-        """Whether the original is to be served, by what the upstream says if it does so in time."""
+        """Whether to serve the original, by the upstream's answer if it comes in time."""
         try:
             self._failures.raise_recent(name)
         except OriginalNotFoundError:
@@ -185,7 +185,7 @@ class KeptOriginals:
         return not known.gone
 
     async def _refresh(self, name: str, origin: Origin) -> bool:
-        # Another refresh may have ended between the caller's look and the start of this one.
+        # Another revalidation may have ended before this one started.
         kept = await self._open(name)
         if kept is None:
             return True
@@ -212,10 +212,10 @@ class KeptOriginals:
     async def _bring(
         self, name: str, origin: Origin, target: Path, known: Provenance
     ) -> Provenance:
-        """Have the target as the upstream has it; what is then known of it, to be noted.
+        """Bring the target up to date with the upstream; its new provenance, to be recorded.
 
-        First comes the file, then the record, which says which file it is about: if the process is
-        killed between the two, the file is one of which nothing is known.
+        The file is written before its record: if the process is killed in between, the file is one
+        without a record.
         """
         started = time.perf_counter()
         arrival = await self._fetcher.fetch(origin.url, target, origin.trusts, known.validators)
@@ -232,7 +232,7 @@ class KeptOriginals:
         return known.model_copy(update={"asked": time.time(), "gone": False})
 
     def _tell(self, name: str, error: IiifServerError, outcome: str = "") -> None:
-        """Tell why a fetch failed, with what the network said, for the log."""
+        """Report a failed fetch and its cause, for the log."""
         cause = f" ({error.__cause__!r})" if error.__cause__ else ""
         self._observe(FetchFailed(f"{self._type}:{name}", f"{error}{cause}{outcome}"))
 
@@ -248,12 +248,12 @@ class KeptOriginals:
         return None
 
     def _is_of(self, name: str, version: FileVersion) -> bool:
-        """Whether the file found by a name is kept for it, not for one that differs in case."""
+        """Whether the file belongs to this name and not to one that differs in case."""
         verified = self._last_verified(name)
         return (verified and verified.version) == version or is_entry(self._folder, name)
 
     def _judge(self, name: str, opened: OpenedFile) -> "_Kept":
-        """What is to be done about a kept file before it is served."""
+        """The file with what has to be done before it is served."""
         file, refresh_after = opened.file, self._fetcher.options.refresh_after
         verified = self._last_verified(name)
         doubtful = verified is None or verified.version != file.version
@@ -261,7 +261,7 @@ class KeptOriginals:
         if verified is not None and not doubtful:
             opened.content = verified.checksum
         else:
-            # A file of another time was put there by somebody, or before the record was.
+            # A file of another time was put there by somebody, or has no record yet.
             doubtful = bool(known and known.checksum and known.mtime_ns == file.mtime_ns)
         overdue = None
         if refresh_after is not None:
@@ -273,9 +273,9 @@ class KeptOriginals:
         return _Kept(opened, overdue, doubtful)
 
     def _is_sound(self, name: str) -> bool:
-        """Whether the file is kept, and nothing says that it is not what was fetched.
+        """Whether the file exists and its checksum, if it is known, is right.
 
-        It is read as a whole, once a process and whenever anything was done to it since.
+        The whole file is read once in each process, and again when it has changed.
         """
         kept = self._find(name)
         if kept is None:
@@ -329,7 +329,7 @@ class KeptOriginals:
         timeout: float | None = None,  # noqa: ASYNC109 - see StorageThreads
         undo: Callable[[Found], object] | None = None,
     ) -> Found:
-        """What comes of work on the disk; SourceUnavailableError if the disk fails."""
+        """Run a blocking call on the disk; SourceUnavailableError if the disk fails."""
         try:
             return await self._threads.run(work, *arguments, timeout=timeout, undo=undo)
         except OSError as error:
@@ -338,14 +338,14 @@ class KeptOriginals:
             ) from error
 
     def _record(self, name: str) -> Path:
-        """Where the provenance of an original is kept: where no original can be."""
+        """The file of the provenance; no original can have its path."""
         return self._folder / ".provenance" / f"{digest(name)}.json"
 
     def _place(self, name: str) -> Path:
-        """Where a new file of this name goes.
+        """The path for a new file of this name.
 
-        It bears the name itself unless another name could be the same file on this disk, or a file
-        stands in the way of its folders. A file that is there already is replaced where it is.
+        It is the name itself unless another name could be the same file on this disk, or a file
+        has the name of one of its folders. An existing file is replaced where it is.
         """
         path = self._folder / name
         if (
@@ -357,12 +357,12 @@ class KeptOriginals:
             between = path.relative_to(self._folder).parents
             if not any(_is(stat.S_ISREG, self._folder / parent) for parent in between):
                 return path
-        return self._hashed(name)  # nobody else writes there
+        return self._hashed(name)  # only this class writes there
 
     def _places(self, name: str) -> list[Path]:
-        """The paths at which an original may be kept.
+        """The paths at which an original may be.
 
-        Operators, and former versions of this server, put any name there as it is.
+        Operators, and former versions of this server, use any name as the path.
         """
         hashed = self._hashed(name)
         return [self._folder / name, hashed] if is_file_name(name) else [hashed]
@@ -382,7 +382,7 @@ class KeptOriginals:
 
 
 def _is(kind: Callable[[int], bool], path: Path) -> bool:
-    """Whether something of a kind is at a path; raises OSError if the disk does not tell.
+    """Whether a path is of a kind; raises OSError if the disk fails.
 
     `Path.is_file` and its like take any error for "no" from Python 3.14 on.
     """

@@ -1,4 +1,4 @@
-"""Guarded HTTP: whole originals from public addresses, a few at a time, or a clear refusal."""
+"""HTTP client for originals: public addresses only, complete bodies, limits on size and time."""
 
 import asyncio
 import contextlib
@@ -48,11 +48,11 @@ from iiif_server.units import PositiveSeconds, PositiveSize, Seconds, show_size
 
 _CHUNK = 1 << 18
 _PIECES_AT_ONCE = 16
-"""Pieces of a body after which others have their turn: they may have come in one packet."""
+"""Pieces of a body after which the event loop runs others: all may have come in one packet."""
 _CRUMB, _CRUMBS = 64, 1000
-"""A body of so many pieces that are so small (in bytes) on average is meant to keep us busy."""
+"""A body of so many pieces with fewer bytes each on average is refused as an attack."""
 _ABANDONED_AFTER = 3600.0
-"""Seconds without a byte after which a file being fetched has no fetcher any more."""
+"""Seconds without a byte after which a file below `incoming` counts as abandoned."""
 _CONDITIONS = ("If-None-Match", "If-Modified-Since")
 
 Result = TypeVar("Result")
@@ -89,19 +89,19 @@ class FetchOptions(OptionsModel):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An original that was fetched, and is kept now."""
+    """An original that was fetched and stored."""
 
     size: int
     """In bytes."""
     mtime_ns: int
     """Of its file."""
     checksum: str
-    """Of its bytes, as they came."""
+    """Of the bytes received."""
     validators: Validators
 
 
 class _NoCookies(CookieJar):
-    """One original's server learns nothing from what another one set; nor is it even read."""
+    """A cookie jar that stores nothing, so that no cookie reaches another server."""
 
     def extract_cookies(self, *_: Any) -> None:
         """Take none."""
@@ -118,15 +118,16 @@ class Fetcher:
         look_up: LookUp | None = None,
         min_free: int | None = None,
     ) -> None:
-        """`min_free`: bytes of the disk left free; None: as many as its size suggests."""
+        """`min_free`: bytes of the disk left free; None: by its size."""
         self.options = options
         self._slots = Slots(max_fetches, options.queue_timeout)
-        self._incoming = incoming
+        self.incoming = incoming
+        """The folder of files that are being fetched."""
         self.threads = StorageThreads("originals being fetched", 2 * max_fetches)
         """Where files below `incoming` are written."""
         self._min_free = min_free
         self._background = BackgroundTasks()
-        # Twice as many as there are fetches: what was given up may still hold half of them.
+        # Twice as many as fetches: look-ups that timed out may still block half of them.
         self._names = Names(2 * max_fetches)
         network = GuardedNetwork(options.allow_networks, look_up or self._names.look_up)
         self._client = httpx.AsyncClient(
@@ -151,31 +152,28 @@ class Fetcher:
         return self._slots.taken
 
     def reserve(self) -> Path:
-        """A path for a new file that nobody else uses; what a killed process leaves there goes.
+        """A new path below `incoming`, where files of killed processes are removed.
 
-        Raises OSError if the folder takes none.
+        Raises OSError if the folder cannot be created.
         """
-        self._incoming.mkdir(parents=True, exist_ok=True)
-        return self._incoming / secrets.token_hex(16)
-
-    @property
-    def incoming(self) -> Path:
-        """The folder of what is being fetched."""
-        return self._incoming
+        self.incoming.mkdir(parents=True, exist_ok=True)
+        return self.incoming / secrets.token_hex(16)
 
     def remove_abandoned(self) -> None:
-        """Remove what fetches of a process that was killed have left."""
-        with contextlib.suppress(OSError):  # no such folder yet, or not ours to tidy
-            for path in self._incoming.iterdir():
+        """Remove files that fetches of a killed process have left."""
+        with contextlib.suppress(
+            OSError
+        ):  # the folder does not exist yet, or its files belong to others
+            for path in self.incoming.iterdir():
                 if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
                     path.unlink()
 
     def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
-        """Work that goes on though nobody may be waiting for it, until `close`."""
+        """Start a background task, which `close` ends."""
         return self._background.start(work)
 
     async def close(self) -> None:
-        """End what goes on, and close all connections."""
+        """Cancel background tasks and close all connections."""
         await self._background.cancel()
         await self._client.aclose()
         self._names.close()
@@ -187,16 +185,18 @@ class Fetcher:
         trusts: Callable[[str], bool],
         validators: Validators | None = None,
     ) -> Arrival | None:
-        """Fetch a URL into a file that then is there whole, or is as it was before.
+        """Fetch a URL into a file, which is complete afterwards or unchanged.
 
-        None if the upstream says by its `validators` that the file is up to date. A file whose
-        bytes are what comes stays as it is; otherwise its size or its time will have changed.
-        `trusts` is asked for each redirect's URL. Raises OriginalNotFoundError,
+        None if the upstream answers by the `validators` that nothing has changed (304). A file with
+        the same bytes stays as it is; otherwise its size or its time changes. `trusts` decides on
+        the URL of each redirect. Raises OriginalNotFoundError,
         OriginalTooLargeError, UnsupportedOriginalError, SourceBusyError, SourceTimedOutError,
         NoSpaceForOriginalError or SourceUnavailableError.
         """
         validators = validators or Validators()
-        if not validators.conditions(url):  # a refresh may well find that nothing has changed
+        if not validators.conditions(
+            url
+        ):  # a conditional request often finds that nothing has changed
             await self.threads.run(self._check_space)
         try:
             request = self._client.build_request("GET", url)
@@ -217,9 +217,9 @@ class Fetcher:
         trusts: Callable[[str], bool],
         validators: Validators,
     ) -> Arrival | None:
-        """What comes in the end, redirects followed."""
+        """Follow redirects and store the original; None for 304."""
         for _ in range(self.options.max_redirects + 1):
-            for name in _CONDITIONS:  # httpx takes them along to where they mean nothing
+            for name in _CONDITIONS:  # httpx would send them to the redirect's URL, too
                 request.headers.pop(name, None)
             conditions = validators.conditions(str(request.url))
             request.headers.update(conditions)
@@ -271,12 +271,12 @@ class Fetcher:
     async def _write(self, response: httpx.Response, path: Path) -> str:
         """Write the body into a new file; its checksum.
 
-        Raises unless it is an image, whole and not too large.
+        Raises unless it is a complete image within the limits.
         """
         response.extensions["network_stream"].expect_body()
         size, start, end = 0, b"", b""
         checksum = new_checksum()
-        # A file that is opened, or written to, for somebody who has just left would have no owner.
+        # If the caller has gone by the time the file is open, `undo` closes it.
         file = await self.threads.run(path.open, "xb", undo=BufferedWriter.close)
         try:
             # The first chunk is at least as long as a signature, or all there is.
@@ -308,9 +308,9 @@ class Fetcher:
         file.write(chunk)
 
     def _check_space(self, size: int = 0) -> None:
-        """Raise NoSpaceForOriginalError if so many bytes more would leave too little space free."""
+        """Raise NoSpaceForOriginalError if so many bytes would leave too little free space."""
         try:
-            disk = disk_of(self._incoming)
+            disk = disk_of(self.incoming)
         except OSError:  # whoever writes the file reports the cause
             return
         shortage = disk.shortage(self._min_free, size)
@@ -326,14 +326,14 @@ class Fetcher:
 
 
 def _may_follow(before: httpx.URL, after: httpx.URL, trusts: Callable[[str], bool]) -> bool:
-    """Whether a redirect may be followed: to the web, as trusted, and not as somebody else."""
+    """Whether a redirect may be followed: http or https, trusted, without new credentials."""
     if after.userinfo and after.copy_with(raw_path=before.raw_path) != before:
         return False
     return after.scheme in {"http", "https"} and trusts(str(after))
 
 
 async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body as it came, in chunks of a good size."""
+    """The body in chunks of some 256 KiB."""
     gathered, size = bytearray(), 0
     pieces = 0
     async for piece in response.aiter_raw():
@@ -354,18 +354,18 @@ async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 def _announced(response: httpx.Response) -> int:
-    """The length of the body according to its header; 0 if it is unknown."""
+    """Content-Length; 0 if it is unknown."""
     length = response.headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdecimal() else 0
 
 
 def _says_its_length(response: httpx.Response) -> bool:
-    """Whether an answer that was cut off could be told from a whole one (RFC 9112, 8)."""
+    """Whether a truncated response would be noticed by its framing (RFC 9112, 8)."""
     return "content-length" in response.headers or "transfer-encoding" in response.headers
 
 
 def _land(temporary: Path, target: Path) -> os.stat_result:
-    """Put a complete file in its place; the state of the file that is there then."""
+    """Move a complete file to its place unless it has the same bytes; the file's status."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if filecmp.cmp(temporary, target, shallow=False):

@@ -1,4 +1,4 @@
-"""Connections to permitted addresses only: what was checked is what is connected to."""
+"""Network backend of the HTTP client: it connects to permitted IP addresses only (SSRF)."""
 
 import asyncio
 import contextlib
@@ -29,11 +29,10 @@ class AddressRefusedError(httpcore.ConnectError):
 
 
 class Names:
-    """Look-ups of host names, in threads of their own.
+    """DNS look-ups, in threads of their own.
 
-    A name server that does not answer holds its thread for as long as the system's resolver has
-    patience, whoever has given up by then. In the threads that all else shares, a few such names
-    would stop every reading of files.
+    A name server that does not answer blocks its thread until the system's resolver gives up. In
+    shared threads, a few such names would stop all reading of files.
     """
 
     def __init__(self, threads: int) -> None:
@@ -54,10 +53,10 @@ class Names:
 
 
 class GuardedStream(httpcore.AsyncNetworkStream):
-    """A connection for one answer, which gives no more than a head is long until that is there.
+    """A connection for one response, with a limit on the bytes before the end of its headers.
 
-    That much is read in small portions. Each is parsed in one go, while the event loop stands
-    still, and may hold hundreds of interim answers ("100 Continue").
+    These are read in small portions: each is parsed in one go, while the event loop waits, and may
+    contain hundreds of interim responses ("100 Continue").
     """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
@@ -65,7 +64,7 @@ class GuardedStream(httpcore.AsyncNetworkStream):
         self._left: int | None = _LONGEST_HEAD
 
     def expect_body(self) -> None:
-        """The head has come: from now on as much is read as is there."""
+        """End the limit, because the headers have come."""
         self._left = None
 
     async def read(
@@ -100,19 +99,19 @@ class GuardedStream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
     ) -> httpcore.AsyncNetworkStream:
-        """The same connection, encrypted from now on."""
+        """The connection with TLS."""
         return GuardedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
-        """What httpcore wants to know of the connection below."""
+        """Information on the underlying connection, for httpcore."""
         return self._stream.get_extra_info(info)
 
 
 class GuardedNetwork(httpcore.AsyncNetworkBackend):
-    """The network as far as it may be fetched from.
+    """A network backend of httpcore that connects to permitted addresses only.
 
-    Each connection looks its host up once, and goes to an address that has passed: nothing can
-    change in between.
+    Each connection looks its host up once and connects to an address that was checked, so DNS
+    cannot change in between (DNS rebinding).
     """
 
     def __init__(
@@ -133,9 +132,9 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """A connection to the first address of the host that may be used and answers."""
-        if not 0 < port <= _LAST_PORT:  # which neither httpx nor getaddrinfo minds
-            raise httpcore.ConnectError(f"{port} is no port")
+        """A connection to the first permitted address of the host that answers."""
+        if not 0 < port <= _LAST_PORT:  # neither httpx nor getaddrinfo checks it
+            raise httpcore.ConnectError(f"{port} is not a valid port")
         try:
             async with asyncio.timeout(timeout):
                 found = await self._look_up(host, port)
@@ -162,7 +161,7 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109, ARG002 - httpcore's interface
         socket_options: Iterable[Any] | None = None,  # noqa: ARG002
     ) -> httpcore.AsyncNetworkStream:
-        """Refused: originals do not come from sockets of this machine."""
+        """Refused: originals do not come from Unix sockets."""
         raise AddressRefusedError(path)
 
     async def sleep(self, seconds: float) -> None:
@@ -172,15 +171,15 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
 
 @functools.cache
 def _trust() -> ssl.SSLContext:
-    """The certificates of this process: reading them takes 40 ms, and they stay what they are."""
+    """The trusted certificates, read once: that takes 40 ms."""
     return httpx.create_ssl_context(trust_env=False)
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """httpx's requests, sent by httpcore over a guarded network.
+    """An httpx transport that sends requests by httpcore over a guarded network.
 
-    httpx's own transport offers no way to pass a network backend; httpcore, which it is built on,
-    does. Proxies of the environment play no part.
+    httpx's own transport accepts no network backend; httpcore, which it is built on, does. Proxies
+    in the environment are ignored.
     """
 
     def __init__(self, network: httpcore.AsyncNetworkBackend, connections: int) -> None:
@@ -195,7 +194,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The head of the answer, and its body as it comes. Raises httpx's exceptions."""
+        """The response, whose body is streamed. Raises httpx's exceptions."""
         content = request.stream
         if not isinstance(content, httpx.AsyncByteStream):
             raise TypeError("the content of a request must be an asynchronous stream")
@@ -226,7 +225,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of an answer of httpcore."""
+    """The body of a response of httpcore."""
 
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
@@ -241,31 +240,23 @@ class _Body(httpx.AsyncByteStream):
             await self._response.aclose()
 
 
-_OWN_ERRORS: dict[type[Exception], type[httpx.TransportError]] = {
-    httpcore.ConnectTimeout: httpx.ConnectTimeout,
-    httpcore.ReadTimeout: httpx.ReadTimeout,
-    httpcore.WriteTimeout: httpx.WriteTimeout,
-    httpcore.PoolTimeout: httpx.PoolTimeout,
-    httpcore.TimeoutException: httpx.TimeoutException,
-    httpcore.ConnectError: httpx.ConnectError,
-    httpcore.ReadError: httpx.ReadError,
-    httpcore.WriteError: httpx.WriteError,
-    httpcore.NetworkError: httpx.NetworkError,
-    httpcore.LocalProtocolError: httpx.LocalProtocolError,
-    httpcore.RemoteProtocolError: httpx.RemoteProtocolError,
-    httpcore.ProtocolError: httpx.ProtocolError,
-    httpcore.UnsupportedProtocol: httpx.UnsupportedProtocol,
-}
+_ERRORS = (
+    *(httpcore.ConnectTimeout, httpcore.ReadTimeout, httpcore.WriteTimeout, httpcore.PoolTimeout),
+    *(httpcore.TimeoutException, httpcore.ConnectError, httpcore.ReadError, httpcore.WriteError),
+    *(httpcore.NetworkError, httpcore.LocalProtocolError, httpcore.RemoteProtocolError),
+    *(httpcore.ProtocolError, httpcore.UnsupportedProtocol),
+)
+"""Exceptions of httpcore; httpx has one with the same name for each."""
 
 
 @contextlib.contextmanager
 def _as_httpx() -> Iterator[None]:
-    """Raise httpx's exception in place of httpcore's, which is its cause."""
+    """Raise exceptions of httpcore as those of httpx."""
     try:
         yield
-    except tuple(_OWN_ERRORS) as error:
-        kind = next(_OWN_ERRORS[base] for base in type(error).__mro__ if base in _OWN_ERRORS)
-        raise kind(str(error)) from error
+    except _ERRORS as error:
+        kind = next(base for base in type(error).__mro__ if base in _ERRORS)
+        raise getattr(httpx, kind.__name__)(str(error)) from error
 
 
 async def check_guard(

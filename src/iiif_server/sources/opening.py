@@ -1,7 +1,7 @@
-"""Opening originals: a file is opened first and judged afterwards, by its descriptor.
+"""Opening originals: a file is opened first and checked afterwards, by its descriptor.
 
-A name that was checked may lead to another file by the time it is opened. So nothing here trusts a
-name: what a source gives out is a descriptor, and the version of the file behind it.
+A name that was checked may lead to another file by the time it is opened (TOCTOU). So sources yield
+a descriptor and the version of the file behind it, never a name.
 """
 
 import errno
@@ -40,7 +40,7 @@ _MISSING = frozenset(
         errno.ENODEV,
     }
 )
-"""What says that there is no file of this name, or can be none."""
+"""Errnos which mean that no file has this name."""
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
@@ -48,7 +48,7 @@ _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 class OpenedFile:
     """An original that is open for reading, and the version that was opened.
 
-    Whoever uses the descriptor beyond the context it came from does so inside `kept_open`.
+    `kept_open` keeps the descriptor usable beyond the context that it came from.
     """
 
     def __init__(self, path: Path, descriptor: int, content: str | None = None) -> None:
@@ -59,7 +59,7 @@ class OpenedFile:
         self.file = LocalFile(path, FileVersion.of(status))
         self.content = content
         self.close_by: Callable[[Callable[[int], None], int], object] = _close_here
-        """How the descriptor is given back: on a network mount, that may wait."""
+        """Closes the descriptor: on a network mount that may block."""
         self._users = 1
         self._lock = threading.Lock()
 
@@ -68,7 +68,7 @@ class OpenedFile:
 
     @contextmanager
     def kept_open(self) -> Iterator[int]:
-        """The descriptor, which stays open inside; OriginalChangedError if it is closed by now."""
+        """The descriptor, open inside the context; OriginalChangedError if it was closed before."""
         with self._lock:
             if not self._users:
                 raise removed()
@@ -79,7 +79,7 @@ class OpenedFile:
             self.close()
 
     def close(self) -> None:
-        """Give the descriptor back, unless somebody else keeps it open."""
+        """Close the descriptor, unless another user keeps it open."""
         with self._lock:
             self._users -= 1
             if self._users:
@@ -124,10 +124,10 @@ def open_file(path: Path) -> OpenedFile:
 
 
 def refusal_of(error: OSError, missing: NotFoundError | None = None) -> IiifServerError:
-    """What a client is told when a disk refuses to open, list or read something of a source.
+    """The error for a client when opening, listing or reading an original fails.
 
-    404 only where there is nothing of the name, 503 where this server has run out of something,
-    and 502 for all else; the log has path and errno.
+    404 if no file has the name, 503 if this server has run out of descriptors or memory, and 502
+    otherwise; the log has path and errno.
     """
     if error.errno in _MISSING:
         return missing or _not_found()
@@ -149,12 +149,12 @@ def checksum_of(descriptor: int) -> str:
 
 
 def new_checksum() -> blake2b:
-    """What `checksum_of` computes with, for bytes that are still coming."""
+    """The hash of `checksum_of`, for bytes that arrive one by one."""
     return blake2b(digest_size=16)
 
 
 def user_name() -> str:
-    """Who this process reads files as, for the operator."""
+    """The user of this process, for messages to the operator."""
     user = os.geteuid()
     try:
         return pwd.getpwuid(user).pw_name
@@ -175,7 +175,7 @@ def _root(folder: Path) -> str:
 
 
 def _open_below(root: str, parts: list[str]) -> int:
-    """A file below a folder, reached without following any link: none can be put in between."""
+    """Open a file below a folder without following links, which could be put in meanwhile."""
     *folders, last = parts
     at = os.open(root, _FOLDER)
     try:

@@ -1,4 +1,4 @@
-"""What is known of where a kept original came from, and when to ask there again. Pure."""
+"""Provenance of fetched originals: HTTP validators, checksum, and when to revalidate. Pure."""
 
 from collections.abc import Mapping
 from hashlib import sha256
@@ -7,25 +7,25 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 MOST_BYTES = 4096
-"""More than a record ever takes."""
+"""The largest record; real ones are smaller."""
 _ENTITY_TAG = r'^(W/)?"[\x21\x23-\x7e]{0,1000}"$'
 _HTTP_DATE = r"^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$"
 
 
 class Validators(BaseModel):
-    """What an upstream wants to be told to say whether an original has changed (RFC 9110, 8.8)."""
+    """Validators of an upstream's response, for conditional requests (RFC 9110, 8.8)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     place: str | None = Field(default=None, max_length=64)
-    """The digest of the URL that it came from in the end: another URL's validators say nothing."""
+    """Digest of the final URL; validators of another URL do not apply."""
     etag: str | None = Field(default=None, pattern=_ENTITY_TAG)
     last_modified: str | None = Field(default=None, pattern=_HTTP_DATE)
 
     def conditions(self, url: str) -> dict[str, str]:
-        """The headers of a conditional request for a URL; none where they would say nothing.
+        """The headers of a conditional request for a URL; none if the validators do not apply.
 
-        The date counts for nothing beside a tag (RFC 9110, 13.1.3), and is not sent then.
+        The date is ignored beside a tag (RFC 9110, 13.1.3), and is not sent then.
         """
         if self.place != digest(url):
             return {}
@@ -35,10 +35,10 @@ class Validators(BaseModel):
 
 
 class Provenance(BaseModel):
-    """The record that is kept beside an original.
+    """The record stored for a fetched original.
 
-    It names the file that it is about, so it cannot be taken for the record of another one that
-    has the same place.
+    It has the size and time of its file, so that it does not apply to another file that replaces
+    it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,20 +48,20 @@ class Provenance(BaseModel):
     asked: float = Field(allow_inf_nan=False)
     """When it was last fetched or found unchanged, in seconds since the epoch."""
     gone: bool = False
-    """Whether the upstream's last word was that there is no such original any more."""
+    """Whether the upstream last answered that the original no longer exists."""
     checksum: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
-    """What the bytes that came had, as `opening.checksum_of` computes it; None: not known."""
+    """Checksum of the fetched bytes (`opening.checksum_of`); None: unknown."""
     validators: Validators = Validators()
 
     @classmethod
     def read(cls, text: bytes, size: int, mtime_ns: int) -> Self | None:
-        """The record, if it is one and about the file of this size and time."""
+        """The record; None if it is invalid or about a file of another size or time."""
         record = cls.parse(text)
         return record if record is not None and record.is_about(size, mtime_ns) else None
 
     @classmethod
     def parse(cls, text: bytes) -> Self | None:
-        """The record, if it is one, whichever file it is about."""
+        """The record; None if it is invalid."""
         try:
             return cls.model_validate_json(text)
         except ValidationError:
@@ -73,7 +73,7 @@ class Provenance(BaseModel):
 
 
 def validators_of(url: str, headers: Mapping[str, str]) -> Validators:
-    """The validators in the headers of a URL's answer; what is not well-formed is not there."""
+    """The validators in the headers of a response; malformed ones are left out."""
     found = {
         name: value
         for name, header in (("etag", "etag"), ("last_modified", "last-modified"))
@@ -88,7 +88,7 @@ def validators_of(url: str, headers: Mapping[str, str]) -> Validators:
 
 
 def is_due(asked: float, now: float, refresh_after: float) -> bool:
-    """Whether the upstream is to be asked again; so it is where the clock has been put back."""
+    """Whether to revalidate with the upstream; also true if the clock was put back."""
     return not 0 <= now - asked < refresh_after
 
 

@@ -1,4 +1,4 @@
-"""Which sources there are: ours and those of plug-ins come through the same door."""
+"""Registry of sources, own and plug-ins, by the entry points `iiif_server.sources`."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -53,7 +53,7 @@ def type_options(raw: Mapping[str, Any]) -> TypeOptions:
 def build_sources(
     types: Mapping[str, TypeOptions], context: Callable[[str], SourceContext]
 ) -> dict[str, Source[Any]]:
-    """The source of each type, in the context it is given."""
+    """The source of each type."""
     return {
         name: source_class(options.source)(context(name), options)
         for name, options in types.items()

@@ -1,4 +1,4 @@
-"""Which text may name the rights of images: URIs, and what to say of anything else. Pure."""
+"""Validation of rights: URIs of licences and rights statements, with suggestions. Pure."""
 
 import re
 

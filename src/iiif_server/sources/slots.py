@@ -1,4 +1,4 @@
-"""Who may fetch now: a few at a time, and no host so many that the others get none."""
+"""Limits on concurrent fetches: in all, and for each host."""
 
 import asyncio
 from collections import Counter
@@ -9,9 +9,9 @@ from iiif_server.errors import SourceBusyError
 
 
 class Slots:
-    """So many slots in all, and at most half of them, but one at least, for any one host.
+    """Concurrency limit of fetches: a total, and half of it (at least one) for any one host.
 
-    Whoever waits because of its host takes no slot from anybody else.
+    A fetch that waits because of its host takes no slot from other hosts.
     """
 
     def __init__(self, number: int, queue_timeout: float) -> None:
@@ -53,5 +53,5 @@ class Slots:
 
     def _leave(self, host: str) -> None:
         self._users[host] -= 1
-        if not self._users[host]:  # so that hosts which nobody asks for any more take no memory
+        if not self._users[host]:  # so that unused hosts take no memory
             del self._users[host], self._hosts[host]

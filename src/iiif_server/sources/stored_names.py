@@ -1,4 +1,4 @@
-"""Names of fetched originals as names of files, on disks that tell fewer names apart than we do.
+"""File names of fetched originals, on disks that fold case or Unicode normalisation.
 
 On case-insensitive disks (macOS, Windows shares) `A.jpg` and `a.jpg` are one file, and on some so
 are the two Unicode forms of one letter (NFC, NFD). Some disks fold only these (ZFS, if told to).
@@ -18,7 +18,7 @@ PROBE = ".probe-\xe9"
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a name, with its slashes, can be the path of a file as it is."""
+    """Whether a name, with its slashes, is usable as the path of a file."""
     return (
         all(
             part and not part.startswith(".") and len(part.encode()) <= _LONGEST_NAME
@@ -37,10 +37,10 @@ def is_distinct(name: str) -> bool:
 
 
 def is_entry(folder: Path, name: str) -> bool:
-    """Whether what is found below a folder by this name is called exactly that.
+    """Whether the file found below a folder by this name has exactly this name.
 
     True also if nothing is found. A folder is listed only if its disk gives the same file for
-    another name; if it cannot be listed, the answer is no.
+    another name; False if it cannot be listed.
     """
     for part in name.split("/"):
         if has_another_name(folder, part) and part not in _names_in(folder):

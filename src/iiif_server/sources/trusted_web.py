@@ -1,4 +1,4 @@
-"""Originals on the web whose URL is their name, in base 64, if the operator trusts it."""
+"""The source `trusted_web`: names are URLs in base 64, which a regular expression must match."""
 
 import base64
 import binascii
@@ -13,9 +13,10 @@ from pydantic import field_validator
 
 from iiif_server.errors import UntrustedUrlError
 from iiif_server.options import Expects
-from iiif_server.sources.base import Source, SourceContext, TypeOptions
-from iiif_server.sources.fetched import KeptOriginals, Origin
+from iiif_server.sources.base import SourceContext, TypeOptions
+from iiif_server.sources.fetched import Origin
 from iiif_server.sources.opening import OpenedFile
+from iiif_server.sources.web import FetchedSource
 
 
 class UrlPattern(Protocol):
@@ -26,7 +27,7 @@ class UrlPattern(Protocol):
 
 
 class TrustedWebOptions(TypeOptions):
-    """A type whose names are URLs in URL-safe base 64, which a regular expression must match."""
+    """Settings of a type whose names are URLs in URL-safe base 64."""
 
     regex: Annotated[str, Expects("a regular expression that URLs must match in full")]
     """What a URL, and every URL it redirects to, must match in full. It is matched in linear time
@@ -40,12 +41,12 @@ class TrustedWebOptions(TypeOptions):
 
 
 def compile_regex(regex: str) -> UrlPattern:
-    """A matcher whose time is linear in the length of the URL, whatever the expression is.
+    """Compile a regular expression for matching in linear time (RE2).
 
-    Python's own may take years for a URL of forty letters. Raises ValueError.
+    Python's own `re` may take years for a URL of forty letters. Raises ValueError.
     """
     try:
-        re.compile(regex)  # so that nothing means something else than in Python
+        re.compile(regex)  # so that each expression means what it means in Python
     except (re.error, OverflowError) as error:
         raise ValueError(f"not a regular expression: {error}") from error
     options = re2.Options()
@@ -67,18 +68,17 @@ def _text_of(error: Exception) -> str:
     return message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
 
 
-class TrustedWebSource(Source[TrustedWebOptions]):
+class TrustedWebSource(FetchedSource[TrustedWebOptions]):
     """The URL that the name encodes, fetched once and kept under the encoded name."""
 
     options_model = TrustedWebOptions
 
     def __init__(self, context: SourceContext, options: TrustedWebOptions) -> None:
         super().__init__(context, options)
-        self._kept = KeptOriginals(context)
         self._regex = compile_regex(options.regex)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
-        """The kept original of this name; UntrustedUrlError if it is no URL to be trusted."""
+        """The kept original of this name; UntrustedUrlError if its URL is not trusted."""
         # A fragment is never sent: URLs that differ in it only are one original.
         url = decode_url(name).partition("#")[0]
         if not is_trusted(url, self._regex):
@@ -87,11 +87,6 @@ class TrustedWebSource(Source[TrustedWebOptions]):
         encoded = base64.urlsafe_b64encode(url.encode()).decode("ascii")
         trusts = lambda redirect: is_trusted(redirect, self._regex)  # noqa: E731
         return self._kept.hold(encoded, Origin(url, trusts))
-
-    @property
-    def revalidates(self) -> bool:
-        """Whether kept originals are compared with the upstream's."""
-        return self.context.fetcher.options.refresh_after is not None
 
 
 def decode_url(name: str) -> str:
@@ -111,10 +106,10 @@ def _no_url() -> UntrustedUrlError:
 
 
 def is_trusted(url: str, regex: UrlPattern) -> bool:
-    """Whether a URL matches in full, both as it is written and as it would be asked for.
+    """Whether a URL matches in full, both as it is written and as it would be requested.
 
-    URLs that mean another place than they seem to (user names, dot segments, encoded or not, white
-    space, backslashes) are not trusted.
+    URLs that could mislead (user names, dot segments, encoded or not, white space, backslashes)
+    are not trusted.
     """
     if not url.isprintable() or any(character in url for character in " \\"):
         return False

@@ -43,7 +43,7 @@ class Survey:
         return sum(found.number for found in self.unreadable.values())
 
     def add(self, path: Path, error: OSError) -> None:
-        """Count a file or folder that cannot be read, unless there is none of this name."""
+        """Count a file or folder that cannot be read, unless it no longer exists."""
         if error.errno is not None and error.errno not in {ENOENT, ENOTDIR}:
             self.unreadable.setdefault(error.errno, Unreadable(path)).number += 1
 

@@ -1,7 +1,7 @@
-"""Originals on the web whose URL follows from their name."""
+"""The source `web`: originals whose URL is made of their name."""
 
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import quote, urlsplit
 
 from pydantic import field_validator
@@ -14,9 +14,24 @@ from iiif_server.sources.opening import OpenedFile
 
 _PLACEHOLDER = "{name}"
 
+Options = TypeVar("Options", bound=TypeOptions)
+
+
+class FetchedSource(Source[Options]):
+    """A source whose originals are fetched once and kept on disk."""
+
+    def __init__(self, context: SourceContext, options: Options) -> None:
+        super().__init__(context, options)
+        self._kept = KeptOriginals(context)
+
+    @property
+    def revalidates(self) -> bool:
+        """Whether kept originals are compared with those of the upstream server."""
+        return self.context.fetcher.options.refresh_after is not None
+
 
 class WebOptions(TypeOptions):
-    """A type whose originals are fetched from a URL made of their name."""
+    """Settings of a type whose originals are fetched from a URL made of their name."""
 
     url: Annotated[str, Expects('a URL such as "https://example.com/images/{name}.jpg"')]
     """Where an original is; `{name}` in its path or query stands for the name, encoded."""
@@ -34,23 +49,14 @@ class WebOptions(TypeOptions):
         return url
 
 
-class WebSource(Source[WebOptions]):
-    """`url` with the name in it, fetched once and kept at `{source_path}/{type}/{name}`."""
+class WebSource(FetchedSource[WebOptions]):
+    """Originals fetched from `url` with the name in it, kept at `{source_path}/{type}/{name}`."""
 
     options_model = WebOptions
 
-    def __init__(self, context: SourceContext, options: WebOptions) -> None:
-        super().__init__(context, options)
-        self._kept = KeptOriginals(context)
-
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
-        """The kept original of this name, fetched first if need be."""
+        """The kept original of this name, fetched first if it is missing."""
         return self._kept.hold(name, Origin(complete(self.options.url, name), lambda _: True))
-
-    @property
-    def revalidates(self) -> bool:
-        """Whether kept originals are compared with the upstream's."""
-        return self.context.fetcher.options.refresh_after is not None
 
 
 def complete(template: str, name: str) -> str:

@@ -1,17 +1,17 @@
-"""Whether a file is whole, where nobody said how long it would be. Pure."""
+"""Detection of truncated downloads by the last bytes of a file. Pure."""
 
 from iiif_server.plan.original_format import OriginalFormat
 
 END_BYTES = 64
-"""How much of a file's end is looked at."""
+"""Bytes of a file's end that are checked."""
 _PADDING = b"\0\r\n "
 _SMALLEST_BITMAP = 26
 
 
 def is_surely_whole(format_: OriginalFormat, start: bytes, end: bytes, size: int) -> bool:
-    """Whether a file's first and last bytes and its size show that nothing is missing.
+    """Whether the first and last bytes and the size of a file show that it is complete.
 
-    False where a format does not tell, as in TIFF, whose pixels may be anywhere.
+    False where the format does not allow that, as in TIFF, whose pixels may be anywhere.
     """
     match format_:
         case OriginalFormat.JPEG | OriginalFormat.JPEG2000:  # end of image, end of codestream
