@@ -31,6 +31,7 @@ from iiif_server.iiif.versions import V3
 from iiif_server.plan.build_plan import BuildPlan, part_of
 from iiif_server.plan.cost import Cost, cost_of_build, cost_of_render
 from iiif_server.plan.encoding import EncodingOptions
+from iiif_server.plan.engine_choice import choose_engine
 from iiif_server.plan.grid import Grid, Part
 from iiif_server.plan.header import Colour
 from iiif_server.plan.local_file import LocalFile
@@ -38,7 +39,6 @@ from iiif_server.plan.render_plan import (
     Level,
     PixelOperations,
     RenderPlan,
-    choose_engine,
     operations_on_level,
     plan_operations,
     tile_profile,

@@ -25,9 +25,10 @@ from iiif_server.iiif.rotation import parse_rotation
 from iiif_server.iiif.size import parse_size
 from iiif_server.iiif.versions import V3
 from iiif_server.plan.encoding import EncodingOptions
+from iiif_server.plan.engine_choice import choose_engine
 from iiif_server.plan.header import Colour
 from iiif_server.plan.local_file import READ_ONLY, FileVersion, LocalFile
-from iiif_server.plan.render_plan import Engine, RenderPlan, choose_engine, plan_operations
+from iiif_server.plan.render_plan import Engine, RenderPlan, plan_operations
 from iiif_server.telemetry.stages import Stages
 
 _MAX_SOURCE_PIXELS = 1_000_000_000

@@ -21,9 +21,10 @@ from iiif_server.iiif.rotation import parse_rotation
 from iiif_server.iiif.size import parse_size
 from iiif_server.iiif.versions import V3
 from iiif_server.plan.encoding import EncodingOptions
+from iiif_server.plan.engine_choice import choose_engine
 from iiif_server.plan.header import Colour
 from iiif_server.plan.local_file import LocalFile
-from iiif_server.plan.render_plan import Engine, RenderPlan, choose_engine, plan_operations
+from iiif_server.plan.render_plan import Engine, RenderPlan, plan_operations
 
 MAX_PIXELS = 100_000_000
 BEST = EncodingOptions(jpeg_quality=100, webp_quality=100, avif_quality=95, jp2_ratio=1)

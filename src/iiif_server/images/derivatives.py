@@ -34,26 +34,26 @@ from iiif_server.images.tiled import NoSuchTileError, TiledOriginals
 from iiif_server.plan.build_plan import cuts_losslessly
 from iiif_server.plan.cost import cost_of_render
 from iiif_server.plan.encoding import EncodingOptions
+from iiif_server.plan.engine_choice import (
+    choose_engine,
+    is_plain_jpeg,
+    level_answers,
+    levels_for,
+    spare_pixels,
+)
 from iiif_server.plan.grid import Tile
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import RENDER, Rendered
 from iiif_server.plan.local_file import FileVersion, removed, replaced
+from iiif_server.plan.own_tiles import StoredTile, own_grid, stored_tile
 from iiif_server.plan.render_plan import (
     Engine,
     Level,
     PixelOperations,
     RenderPlan,
-    StoredTile,
     TileToCut,
-    choose_engine,
-    is_plain_jpeg,
-    level_answers,
-    levels_for,
     operations_on_level,
-    own_grid,
     plan_operations,
-    spare_pixels,
-    stored_tile,
 )
 from iiif_server.sources.opening import OpenedFile
 from iiif_server.telemetry.events import Observer, RenderFailed

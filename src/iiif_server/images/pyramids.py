@@ -38,7 +38,8 @@ from iiif_server.plan.cost import cost_of_build
 from iiif_server.plan.grid import Grid, Part, Tile
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import BUILD_PART
-from iiif_server.plan.render_plan import ProfileAction, lacks_no_level, own_grid, tile_profile
+from iiif_server.plan.own_tiles import has_all_levels, own_grid
+from iiif_server.plan.render_plan import ProfileAction, tile_profile
 from iiif_server.telemetry.events import Observer, PyramidFailed, PyramidMade
 from iiif_server.units import Pixels, PositiveSeconds
 from iiif_server.workers.admission import Demand, Lane
@@ -224,7 +225,7 @@ class Pyramids:
         parts: tuple[Part, ...] = (Part.REDUCED, Part.DETAIL)
         own = own_grid(header)
         if own is not None:
-            if header.tiles is None or lacks_no_level(header.tiles, own):
+            if header.tiles is None or has_all_levels(header.tiles, own):
                 return None
             parts = (Part.REDUCED,)
         grid = self.grid(header)

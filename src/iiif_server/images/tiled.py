@@ -15,7 +15,8 @@ from iiif_server.images.originals import Original
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import READ_TILE_TABLES
 from iiif_server.plan.local_file import FileVersion, removed, replaced
-from iiif_server.plan.render_plan import ProfileAction, StoredTile, tile_profile
+from iiif_server.plan.own_tiles import StoredTile
+from iiif_server.plan.render_plan import ProfileAction, tile_profile
 from iiif_server.plan.stored_tiles import StoredTiles, TileTable
 from iiif_server.workers.pool import WorkerPool
 

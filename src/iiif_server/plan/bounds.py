@@ -1,4 +1,4 @@
-"""What an original may be at most, besides its pixels."""
+"""Bounds on originals, beside their number of pixels."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from iiif_server.plan.original_format import OriginalFormat
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What is read; whatever is beyond is refused before it is decoded."""
+    """Bounds on originals; an original beyond them is refused before it is decoded."""
 
     formats: frozenset[OriginalFormat] = frozenset(OriginalFormat)
     file_bytes: int = 8_000_000_000

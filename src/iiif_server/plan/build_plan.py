@@ -8,7 +8,8 @@ from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.orientation import UPRIGHT
 from iiif_server.plan.original_format import OriginalFormat
-from iiif_server.plan.render_plan import ProfileAction, own_grid
+from iiif_server.plan.own_tiles import own_grid
+from iiif_server.plan.render_plan import ProfileAction
 
 _REDUCE_WHILE_DECODING = 2
 """The reduced part starts from a decode reduced by this where the decoder can, and never closer to
@@ -28,7 +29,7 @@ _MOST_COEFFICIENTS = 1_500_000_000
 
 @dataclass(frozen=True, slots=True)
 class BuildPlan:
-    """One part of one pyramid to be made."""
+    """Plan of one part of one pyramid: a job for a worker."""
 
     original: LocalFile
     header: ImageHeader
@@ -36,7 +37,7 @@ class BuildPlan:
     grid: Grid
     profile: ProfileAction
     lossless: bool
-    """Whether jpegtran is there."""
+    """Whether a TurboJPEG library is available."""
     reduced_quality: int
     """JPEG quality of the reduced levels."""
     full_quality: int
@@ -45,7 +46,7 @@ class BuildPlan:
 
 
 def first_reduced(header: ImageHeader) -> int:
-    """The scale factor at which the reduced part begins; the detail part is what is above."""
+    """The scale factor at which the reduced part begins; the detail part has those below it."""
     if own_grid(header) is not None:
         return 2 * header.max_shrink  # what the original holds need not be made
     if header.format is OriginalFormat.JPEG and header.stored.area <= _DECODED_WHOLE:
@@ -60,7 +61,7 @@ def part_of(header: ImageHeader, scale_factor: int) -> Part:
 
 
 def expected_length(header: ImageHeader, part: Part, original: int) -> int:
-    """About how many bytes a part will have, given those of the original."""
+    """Estimated bytes of a part, given those of the original."""
     pixels, first = header.dimensions.area, first_reduced(header)
     if part is Part.REDUCED:
         # A quarter of the pixels each, from the first level down.
@@ -85,5 +86,5 @@ def cuts_losslessly(header: ImageHeader, grid: Grid, profile: ProfileAction) -> 
 
 
 def passes(grid: Grid) -> int:
-    """How often the coefficients of a JPEG are read to cut all its full-resolution tiles."""
+    """Number of times that a JPEG is read to crop all its full-resolution tiles."""
     return -(-grid.dimensions.area * _COEFFICIENT_BYTES // _MOST_COEFFICIENTS)

@@ -1,4 +1,4 @@
-"""What a job takes at its peak, before anything is decoded. Pure.
+"""Cost estimates: peak memory and time of a job, before anything is decoded. Pure.
 
 The numbers are measured: `python -m bench.costs` compares them with what worker processes really
 take. They are meant to be too high rather than too low, by less than twice.
@@ -33,17 +33,17 @@ _RGBA = 4
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a job takes."""
+    """Cost of a job."""
 
     bytes: int
-    """Memory at its peak, beside what its process takes when it is idle."""
+    """Peak memory, beside that of the idle process."""
     effort: int
     """Time, as the number of pixels of a JPEG that could be decoded meanwhile: 4 ns each."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Rate:
-    """What one pixel takes."""
+    """Cost of one pixel."""
 
     bytes: float
     effort: float
@@ -84,7 +84,7 @@ _FINE_CHROMA = 90
 
 
 def cost_of_render(plan: RenderPlan) -> Cost:
-    """What making a derivative takes."""
+    """Cost of a derivative."""
     if plan.tile is not None:
         return Cost(_ALWAYS, 2 * plan.tile.operations.box.dimensions.area)
     if plan.level is not None:
@@ -95,7 +95,7 @@ def cost_of_render(plan: RenderPlan) -> Cost:
 
 
 def cost_of_build(plan: BuildPlan) -> Cost:
-    """What making a part of a pyramid takes."""
+    """Cost of a part of a pyramid."""
     header, area = plan.header, plan.header.stored.area
     shrink = first_reduced(header) // 2 if plan.part is Part.REDUCED else 1
     decoding = _sum(_decoding(header, shrink, header.stored.height), _needs(header))

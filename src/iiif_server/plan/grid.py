@@ -9,7 +9,7 @@ from iiif_server.iiif.request import Rendition
 
 
 class Part(StrEnum):
-    """One file of a pyramid."""
+    """Part of a pyramid, one file each."""
 
     REDUCED = "reduced"
     DETAIL = "detail"
@@ -17,7 +17,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Tile:
-    """A place in the grid of one level."""
+    """Tile by level, column and row."""
 
     scale_factor: int
     column: int

@@ -25,35 +25,35 @@ NO_NEEDS = Needs()
 
 
 class Profile(StrEnum):
-    """What kind of ICC profile an original has."""
+    """Kind of the ICC profile of an original."""
 
     NONE = "none"
-    """None, or one that cannot be used: the pixels are taken for sRGB."""
+    """No usable profile: the pixels are taken for sRGB."""
     SRGB = "srgb"
     OTHER = "other"
 
 
 class Colour(StrEnum):
-    """What the samples of an original mean."""
+    """Colour space of the samples of an original."""
 
     GRAY = "gray"
     RGB = "rgb"
     OTHER = "other"
-    """CMYK or Lab: to be converted before anyone can look at it."""
+    """CMYK or Lab: to be converted to sRGB."""
 
 
 @dataclass(frozen=True, slots=True)
 class JpegFacts:
-    """What lossless work on a JPEG needs to know."""
+    """Facts of a JPEG that lossless transforms depend on."""
 
     plain: bool
-    """Whether its components are gray or YCbCr, which everything that reads JPEG understands."""
+    """Whether its components are gray or YCbCr, which every decoder reads."""
     mcu: Dimensions | None
-    """The grid on which it can be cut, or None where the sampling is one that cannot be."""
+    """Minimum coded unit, in pixels: the grid of lossless crops. None: the sampling allows none."""
     complete: bool
     """Whether an end-of-image marker stands near the end of the file."""
     coefficient_bytes: int = 6
-    """What the coefficients of one pixel take in memory, rounded up: 3 for 4:2:0, 6 for 4:4:4."""
+    """Bytes in memory of the coefficients of a pixel, rounded up: 3 for 4:2:0, 6 for 4:4:4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +62,22 @@ class ImageHeader:
 
     format: OriginalFormat
     stored: Dimensions
-    """As the pixels lie in the file."""
+    """Dimensions of the pixels as stored, before the orientation is applied."""
     orientation: Orientation
-    """What makes them upright."""
+    """The orientation that makes them upright."""
     colour: Colour
     transparent: bool
     profile: Profile
     profile_bytes: int
     max_shrink: int
-    """By how much the decoder can reduce while it decodes: a power of two."""
+    """Largest factor by which the decoder can reduce while decoding: a power of two."""
     jpeg: JpegFacts | None = None
     tiles: StoredTiles | None = None
-    """What a tiled TIFF holds beside, or in place of, one piece."""
+    """Levels of a tiled TIFF; None for everything else."""
     pixel_bytes: int = 4
-    """What one pixel takes when it is decoded: 3 for RGB, 6 where its samples have 16 bits."""
+    """Bytes of a decoded pixel: 3 for RGB, 6 with 16-bit samples."""
     needs: Needs = NO_NEEDS
-    """What it demands of its decoder beside the pixels."""
+    """Memory and time of its decoder beside the pixels."""
     interleaved: bool = False
     """Whether all has to be read before the first row is whole: progressive JPEG, Adam7 PNG."""
 

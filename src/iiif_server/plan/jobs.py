@@ -41,14 +41,14 @@ class WorkerFunction(Generic[Result]):
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A derivative that a worker made."""
+    """Result of rendering: a derivative."""
 
     engine: Engine
-    """What made it in the end."""
+    """The engine that made it in the end."""
     data: bytes | None
-    """Its bytes, where they could not be written to the plan's target; None: they are there."""
+    """Its bytes, where they could not be written to the plan's target; None: they were written."""
     refusal: OSError | None
-    """Why they could not, if there was a target."""
+    """The error of writing, if there was one."""
     length: int
     stages: Mapping[str, float]
     """How long opening, decoding and encoding took, in seconds."""

@@ -1,4 +1,4 @@
-"""Files of originals, and the version of each that was found: what workers are told to read."""
+"""Files of originals and their versions, for workers to read."""
 
 import os
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ class FileVersion:
 
     @classmethod
     def of(cls, status: os.stat_result) -> Self:
-        """The version that the status of a file tells of."""
+        """The version by the status of a file."""
         mtime = divmod(status.st_mtime_ns, _SECOND)
         ctime = divmod(status.st_ctime_ns, _SECOND)
         return cls(status.st_dev, status.st_ino, status.st_size, mtime, ctime)

@@ -1,4 +1,4 @@
-"""Tiles that a tiled TIFF holds, level by level. Pure."""
+"""Tile index of a tiled TIFF, level by level. Pure."""
 
 import struct
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class StoredTiles:
     tile: Dimensions
     levels: tuple[StoredLevel, ...]
     components: int
-    """How many a tile that is a JPEG has; 0: its tiles cannot be passed on as JPEGs."""
+    """Components of the JPEG tiles; 0: the tiles cannot be sent as JPEGs."""
 
     @property
     def factors(self) -> tuple[int, ...]:
@@ -48,12 +48,12 @@ class StoredTiles:
 
 @dataclass(frozen=True, slots=True)
 class TileTable:
-    """Where the tiles of one level lie, in rows from the top left."""
+    """Tile table of one level: offsets and lengths, in rows from the top left."""
 
     places: bytes
     """Offset and length of each, as pairs of 64-bit numbers: plain data, also between processes."""
     before: bytes
-    """What a tile's JPEG has to begin with in place of its first marker, to be complete."""
+    """Bytes that replace the first marker of a tile to make it a complete JPEG."""
 
     def place(self, number: int) -> tuple[int, int]:
         """Offset and length of a tile in the file."""

@@ -10,6 +10,7 @@ from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.iiif.quality import Quality
 from iiif_server.iiif.request import Rendition
 from iiif_server.iiif.rotation import Rotation, parse_rotation
+from iiif_server.plan.engine_choice import choose_engine
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
 from iiif_server.plan.original_format import OriginalFormat
@@ -18,7 +19,6 @@ from iiif_server.plan.render_plan import (
     Engine,
     PixelOperations,
     ProfileAction,
-    choose_engine,
     choose_shrink,
     plan_operations,
 )

@@ -11,22 +11,24 @@ from iiif_server.iiif.quality import Quality
 from iiif_server.iiif.request import Rendition
 from iiif_server.iiif.rotation import Rotation, parse_rotation
 from iiif_server.plan.build_plan import cuts_losslessly, first_reduced, part_of
+from iiif_server.plan.engine_choice import (
+    MOST_PIXELS_CUT,
+    choose_engine,
+    is_plain_jpeg,
+    level_answers,
+    levels_for,
+    spare_pixels,
+)
 from iiif_server.plan.grid import Grid, Part
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import (
-    MOST_PIXELS_CUT,
     MOST_PROFILE_BYTES,
     Engine,
     ProfileAction,
-    choose_engine,
-    is_plain_jpeg,
-    level_answers,
-    levels_for,
     operations_on_level,
     plan_operations,
-    spare_pixels,
 )
 
 STORED = Dimensions(4000, 3000)

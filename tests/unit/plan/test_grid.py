@@ -9,8 +9,8 @@ from iiif_server.iiif.geometry import Box, Dimensions, square
 from iiif_server.iiif.quality import Quality
 from iiif_server.iiif.request import Rendition
 from iiif_server.iiif.rotation import Rotation
+from iiif_server.plan.engine_choice import is_plain_jpeg, levels_for
 from iiif_server.plan.grid import Grid, Tile
-from iiif_server.plan.render_plan import is_plain_jpeg, levels_for
 
 GRID = Grid(Dimensions(1000, 700), square(256))
 UPRIGHT = Rotation(Fraction(0), mirror=False)

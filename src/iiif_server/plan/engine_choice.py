@@ -1,0 +1,126 @@
+"""Choice of the engine that makes a rendition, and of the pyramid levels that can answer. Pure."""
+
+from iiif_server.iiif.formats import FACTS, Format
+from iiif_server.iiif.geometry import Box, Dimensions
+from iiif_server.iiif.quality import Quality
+from iiif_server.iiif.request import Rendition
+from iiif_server.plan.grid import Grid
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.orientation import UPRIGHT
+from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.render_plan import Engine, PixelOperations, ProfileAction
+
+MOST_PIXELS_CUT = 32_000_000
+"""An original above this is not read as a whole for one region that its pyramid can answer."""
+_LOSSLESS_FORMATS = frozenset({Format.PNG, Format.TIF})
+_LOSSY_ORIGINALS = frozenset({OriginalFormat.WEBP, OriginalFormat.AVIF})
+"""Besides JPEG; the header of a JPEG 2000 or a TIFF does not tell for sure."""
+
+
+def levels_for(grid: Grid, rendition: Rendition, *, spare: int = 1) -> tuple[int, ...]:
+    """The scale factors of the levels that have enough pixels for a rendition, the least first.
+
+    Enough is `spare` times as many in each direction.
+    """
+    wanted = (
+        factor
+        for factor in reversed(grid.scale_factors)
+        if _has_enough(factor * spare, rendition.region, rendition.size)
+    )
+    return tuple(wanted)
+
+
+def spare_pixels(header: ImageHeader, rendition: Rendition) -> int:
+    """Factor of pixels, in each direction, that a level must have to replace the original.
+
+    Where both the original and the derivative are lossless, the compression of the level must be
+    averaged out.
+    """
+    lossy = header.jpeg is not None or header.format in _LOSSY_ORIGINALS
+    return 1 if lossy or rendition.format not in _LOSSLESS_FORMATS else 2
+
+
+def level_answers(header: ImageHeader, rendition: Rendition, engine: Engine) -> bool:
+    """Whether the levels of a pyramid, if it is ready, are the cheapest source of a rendition.
+
+    Their tiles have no transparency; and a lossless crop reads the whole JPEG, which pays up to a
+    size.
+    """
+    if engine is Engine.JPEGTRAN:
+        return header.stored.area > MOST_PIXELS_CUT
+    if engine is not Engine.RASTER:
+        return False
+    return not (header.transparent and FACTS[rendition.format].transparent)
+
+
+def is_plain_jpeg(rendition: Rendition) -> bool:
+    """Whether a rendition can be a tile of a pyramid: an upright JPEG in default quality."""
+    return (
+        rendition.format == Format.JPG
+        and rendition.quality == Quality.DEFAULT
+        and rendition.rotation.degrees == 0
+        and not rendition.rotation.mirror
+    )
+
+
+def choose_engine(
+    header: ImageHeader,
+    operations: PixelOperations,
+    *,
+    lossless: bool,
+    tile: bool = False,
+    cut: bool = False,
+) -> Engine:
+    """The engine that changes the original's data least.
+
+    `lossless`: a TurboJPEG library is available; `tile`: a ready tile is the rendition; `cut`: the
+    rendition is the upper left part of a ready tile.
+    """
+    if tile:
+        return Engine.TILE
+    if cut and lossless:
+        return Engine.JPEGTRAN
+    if not _needs_no_pixels(header, operations):
+        return Engine.RASTER
+    # With an EXIF orientation, whoever opens the file turns it: then it is not the rendition.
+    as_it_is = header.orientation == UPRIGHT and operations.turn == UPRIGHT
+    if as_it_is and operations.box.covers(header.stored) and operations.quality == Quality.DEFAULT:
+        return Engine.ORIGINAL
+    if lossless and _on_mcu_grid(header, operations):
+        return Engine.JPEGTRAN
+    return Engine.RASTER
+
+
+def _has_enough(factor: int, box: Box, size: Dimensions) -> bool:
+    """Whether the level of a scale factor has enough pixels for a box at a size."""
+    return factor == 1 or (box.width >= size.width * factor and box.height >= size.height * factor)
+
+
+def _needs_no_pixels(header: ImageHeader, operations: PixelOperations) -> bool:
+    """Whether the rendition has the coefficients of a JPEG original, cropped and turned at most."""
+    return (
+        header.jpeg is not None
+        and header.jpeg.complete
+        and header.jpeg.plain
+        and operations.format == Format.JPG
+        and operations.size == operations.box.dimensions
+        and operations.degrees == 0
+        and operations.profile is not ProfileAction.CONVERT
+        and operations.quality in {Quality.DEFAULT, Quality.GRAY}
+    )
+
+
+def _on_mcu_grid(header: ImageHeader, operations: PixelOperations) -> bool:
+    """Whether jpegtran can cut and turn without touching a coefficient.
+
+    A partial last MCU of a side can only stay last: a side that is reversed consists of whole ones.
+    """
+    if header.jpeg is None or header.jpeg.mcu is None:
+        return False
+    mcu, box = header.jpeg.mcu, operations.box
+    return (
+        box.x % mcu.width == 0
+        and box.y % mcu.height == 0
+        and not (operations.turn.reverses_x and box.width % mcu.width)
+        and not (operations.turn.reverses_y and box.height % mcu.height)
+    )

@@ -1,0 +1,84 @@
+"""Tiles that a tiled TIFF holds itself, as tiles of the published grid. Pure."""
+
+from dataclasses import dataclass
+
+from iiif_server.plan.grid import Grid, Tile
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.orientation import UPRIGHT
+from iiif_server.plan.render_plan import ProfileAction, tile_profile
+from iiif_server.plan.stored_tiles import StoredTiles
+
+LEAST_TILE, MOST_TILE = 64, 4096
+"""The sides that a tile of an original may have to be announced: smaller ones are too many to ask
+for one by one, and larger ones too much at once."""
+NEAR = 4
+"""By how much a level is reduced from another at most, when a request is made of it."""
+
+
+def own_grid(header: ImageHeader) -> Grid | None:
+    """The grid of the tiles that a tiled TIFF holds, if info.json is to announce them.
+
+    That is where the image is stored upright, and where either every level is near one that is
+    stored, or tiles at full resolution can be sent and the others made (in tiles that `dzsave` can
+    cut).
+    """
+    tiles = header.tiles
+    if tiles is None or header.orientation != UPRIGHT:
+        return None
+    full = tiles.tile
+    if min(full.width, full.height) < LEAST_TILE or max(full.width, full.height) > MOST_TILE:
+        return None
+    grid = Grid(header.dimensions, full)
+    to_be_made = sends_tiles(header) and full.width == full.height
+    return grid if to_be_made or has_all_levels(tiles, grid) else None
+
+
+def has_all_levels(tiles: StoredTiles, grid: Grid) -> bool:
+    """Whether every level of a grid is stored, or is reduced by at most 4 from one that is."""
+    return all(
+        any(factor // NEAR <= held <= factor for held in tiles.factors)
+        for factor in grid.scale_factors
+    )
+
+
+def sends_tiles(header: ImageHeader) -> bool:
+    """Whether the tiles that a TIFF holds are JPEGs that can be sent as they are."""
+    return (
+        header.tiles is not None
+        and header.tiles.components > 0
+        and header.orientation == UPRIGHT
+        and tile_profile(header) is not ProfileAction.CONVERT
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTile:
+    """Tile of the original that is the requested tile, or holds it in its upper left."""
+
+    scale_factor: int
+    number: int
+    """Index in the level, in rows from the top left."""
+    whole: bool
+    """Whether it is sent unchanged; else it is a tile at the edge, which the file pads."""
+
+
+def stored_tile(header: ImageHeader, tile: Tile) -> StoredTile | None:
+    """The stored tile for a tile of the `own_grid` of an original; None where none is stored.
+
+    A level whose sides were rounded down ends before the last tiles do: those are not stored.
+    """
+    tiles = header.tiles
+    if tiles is None or not sends_tiles(header) or tile.scale_factor not in tiles.factors:
+        return None
+    level, full = tiles.level(tile.scale_factor).dimensions, tiles.tile
+    asked = header.dimensions.reduced(tile.scale_factor)
+    x, y = tile.column * full.width, tile.row * full.height
+    if (asked.width - x < full.width and asked.width != level.width) or (
+        asked.height - y < full.height and asked.height != level.height
+    ):
+        return None
+    if level.width <= x or level.height <= y:
+        return None
+    whole = level.width - x >= full.width and level.height - y >= full.height
+    across = -(-level.width // full.width)
+    return StoredTile(tile.scale_factor, tile.row * across + tile.column, whole)
