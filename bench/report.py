@@ -153,6 +153,8 @@ _METHOD = """\
 - **First view**: info.json, then the tiles of all levels that OpenSeadragon shows of the image
   fitted into 1200x800, then those it adds at twice the zoom; 6 connections; until the last
   answer.
+- **First views beside builds** (`python -m bench.first_view` measures only these): the first
+  views of two other images have just begun to make their full-resolution parts.
 - **Whole pyramid**: one tile of each level is asked for at once; until the last answer.
 - **Load** is `wrk` with one thread, on the same machine as the servers, so its share of the cores
   is missing to all. Its percentiles include its correction for requests that a slow answer

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import answers, load, memory, quality, requests, servers
+from bench.first_view import djpeg, first_view, measure
 from bench.images import TIFF_TILES, BenchImage, copies, tiffsave
 from bench.report import Check, Curve, Table
 from bench.servers import Server
@@ -16,8 +17,6 @@ from bench.servers import Server
 Images = dict[int, BenchImage]
 
 REPEATS = 3
-_AT_ONCE = 6
-"""Connections that a browser opens to one server."""
 _CONNECTIONS = 16
 _ONCE_SECONDS = 4
 """Bound on asking for each tile once; iipimage-server comes as far as it comes."""
@@ -81,6 +80,7 @@ def run(bench: Bench) -> None:
     """All workloads, in the order of the table."""
     steps: Sequence[Callable[[Bench], None]] = (
         cold,
+        first_views_beside_builds,
         memory_of_a_pyramid,
         prepare_ready,
         ready_tiles,
@@ -119,7 +119,7 @@ def cold(bench: Bench) -> None:
             load.at_once(server, [server.path(n, "/full/300,/0/default.jpg") for n in names], 4)
             decoded += _never_seen_information(bench, server, found)
             for size, image in bench.images.items():
-                decode[size].append(load.command_time(_djpeg(image), 1))
+                decode[size].append(load.command_time(djpeg(image), 1))
                 found[size].first_view.append(_first_view(bench, server, image))
                 shrink[size].append(load.command_time(_vipsthumbnail(bench, image), 1))
                 found[size].thumbnail.append(_thumbnail(bench, server, image))
@@ -189,10 +189,7 @@ def _never_seen_information(bench: Bench, server: Server, found: dict[int, _Cold
 
 def _first_view(bench: Bench, server: Server, image: BenchImage) -> float:
     (name,) = copies(image, bench.folder, ["first"])
-    opening, step_in = requests.first_view(image)
-    taken = sum(load.one_by_one(server, [server.path(name, "/info.json")]))
-    for tiles in (opening, step_in):
-        taken += load.at_once(server, [server.path(name, tile) for tile in tiles], _AT_ONCE)
+    taken = first_view(server, image, name)
     servers.wait_idle(server)
     return taken
 
@@ -217,13 +214,15 @@ def _one_a_level(image: BenchImage) -> list[str]:
     return [requests.tile_path(image, factor, 0, 0) for factor in factors]
 
 
-def _djpeg(image: BenchImage) -> list[str]:
-    return ["djpeg", "-outfile", "/dev/null", str(image.jpeg)]
-
-
 def _vipsthumbnail(bench: Bench, image: BenchImage) -> list[str]:
     target = bench.work / "peer.jpg"
     return ["vipsthumbnail", str(image.jpeg), "-s", "400x", "-o", f"{target}[Q=85]"]
+
+
+def first_views_beside_builds(bench: Bench) -> None:
+    """First views, while full-resolution parts of other pyramids are made."""
+    small = bench.pyramidal[0]
+    bench.checks += measure(bench.source, bench.work, small, bench.large, REPEATS)
 
 
 def memory_of_a_pyramid(bench: Bench) -> None:
