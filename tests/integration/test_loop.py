@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from iiif_server.cache.store import CacheOptions
+from iiif_server.cache.options import CacheOptions
 from iiif_server.images.pyramids import PyramidOptions
 from support import pictures
 from support.apps import Server, running_app, settings_below

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
+from iiif_server.cache.entries import Entry, EntryKey
 from iiif_server.cache.eviction import Bounds
-from iiif_server.cache.pending_files import Draft
-from iiif_server.cache.store import Entry, EntryKey, Store
+from iiif_server.cache.pending_files import PendingFile
+from iiif_server.cache.store import Store
 from iiif_server.telemetry.events import Event
 
 HOUR = 3600.0
@@ -38,7 +39,7 @@ class Opened:
     def monotonic(self) -> float:
         return time.monotonic() + self.later
 
-    def draft(self, data: bytes = b"") -> Draft:
+    def draft(self, data: bytes = b"") -> PendingFile:
         """A file being written."""
         draft = self.store.reserve()
         assert draft is not None

@@ -18,6 +18,24 @@ class Totals:
     dropped: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class StoreStats:
+    """What the store holds and has done since the process started."""
+
+    files: int
+    size: int
+    free: int | None
+    """Bytes free on the disk when it was last looked at; None if it could not be."""
+    hits: int
+    misses: int
+    evicted: int
+    dropped: int
+    failures: int
+    """How often something could not be kept or read."""
+    refused: str | None
+    """Why nothing, or not everything, is kept at the moment; None if all is."""
+
+
 class StoreCounts:
     """Counters that several threads change; no lock is held during disk access.
 

@@ -21,11 +21,14 @@ from iiif_server.digests import crc32
 _CHUNK = 1 << 20
 _LOCK_POLL = 0.05
 """Seconds between looks at a lock that another process holds."""
+_MOVE_TRIES = 50
+"""How often a file is moved into a folder that others may remove while it is empty. Where others do
+nothing but evict, this happens up to one time in eight, and as likely the next time."""
 _TRIES = 20
 """How often a file is made that others remove before it is locked."""
 
 
-class Draft:
+class PendingFile:
     """A new file that is ours until it is closed, for others to open by its path and write.
 
     They must not create it: then one that is written after everybody gave it up leaves nothing.
@@ -43,7 +46,7 @@ class Draft:
                 raise OSError(errno.ENOENT, "new files are removed at once")
 
     def __repr__(self) -> str:
-        return f"<Draft {self.path.name}>"
+        return f"<PendingFile {self.path.name}>"
 
     @property
     def status(self) -> os.stat_result:
@@ -64,6 +67,19 @@ class Draft:
     def read(self) -> bytes:
         """The file's bytes."""
         return b"".join(_chunks(self._descriptor))
+
+    def move_to(self, path: Path) -> None:
+        """Move the finished file to another path; its folder is made if needed. Raises OSError."""
+        for remaining in reversed(range(_MOVE_TRIES)):
+            try:
+                self.path.replace(path)
+            except FileNotFoundError:
+                if not remaining or not self.path.exists():
+                    raise
+            else:
+                return
+            with contextlib.suppress(FileExistsError):  # it was removed while it was being made
+                path.parent.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
         """Remove the file, unless it was moved away."""

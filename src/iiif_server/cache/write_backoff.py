@@ -1,5 +1,6 @@
-"""What the disk refuses: told now and then, and tried again after ever longer rests."""
+"""Back-off for writes that the disk refuses: reported now and then, tried ever more rarely."""
 
+import errno
 import time
 from collections.abc import Callable
 
@@ -7,9 +8,22 @@ _TELL_AFTER = 60.0
 """Seconds for which the same reason is not told again."""
 _FIRST_REST = 2.0
 _LONGEST_REST = 60.0
+_THIS_FILE_ONLY = {
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENOTEMPTY,
+    errno.EFBIG,
+}
 
 
-class Refusals:
+def concerns_all_writes(error: OSError) -> bool:
+    """Whether an error says that other files cannot be written either."""
+    return error.errno not in _THIS_FILE_ONLY
+
+
+class WriteBackoff:
     """How often the disk refused, why, and whether it is to be tried.
 
     After a refusal comes a rest, in which nothing is tried; then one caller may try. If that is
@@ -34,7 +48,7 @@ class Refusals:
         """How often something was refused, or not tried because of that."""
 
     def __repr__(self) -> str:
-        return f"<Refusals {self.count}, now: {self.reason}>"
+        return f"<WriteBackoff {self.count}, now: {self.reason}>"
 
     def refused(self, reason: str, *, rest: bool) -> None:
         """Count and perhaps tell a refusal; `rest` if trying again costs something or other."""

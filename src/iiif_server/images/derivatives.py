@@ -9,9 +9,10 @@ from functools import partial
 from typing import Literal
 
 from iiif_server.background import BackgroundTasks
-from iiif_server.cache.pending_files import Draft
+from iiif_server.cache.entries import Entry, EntryKey
+from iiif_server.cache.pending_files import PendingFile
 from iiif_server.cache.single_flight import SingleFlight
-from iiif_server.cache.store import Entry, EntryKey, Store
+from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG
 from iiif_server.errors import (
     IiifServerError,
@@ -205,7 +206,7 @@ class Derivatives:
         """The bytes of the answer if they are in the store, and in memory."""
         if resolved.engine in {Engine.ORIGINAL, Engine.TILE}:
             return None
-        data = await self._store.threads.run(self._store.at_hand, resolved.key, IN_MEMORY)
+        data = await self._store.threads.run(self._store.read_nowait, resolved.key, IN_MEMORY)
         if data is not None:
             resolved.stages.engine = "cache"
         return data
@@ -398,7 +399,7 @@ class Derivatives:
             return await self._store.threads.run(self._store.find, key)
         return None
 
-    async def _plan(self, resolved: Resolved, target: Draft | None) -> RenderPlan:
+    async def _plan(self, resolved: Resolved, target: PendingFile | None) -> RenderPlan:
         engine, tile, level = resolved.engine, None, None
         if engine is Engine.TILE:  # one that cannot be had: the next best
             engine = choose_engine(resolved.header, resolved.work, lossless=self._lossless)
@@ -484,7 +485,7 @@ class Derivatives:
         tile = own.tile_of(rendition) if own is not None else None
         return stored_tile(header, tile) if tile is not None else None
 
-    def _keep(self, resolved: Resolved, rendered: Rendered, target: Draft) -> bytes | Entry:
+    def _keep(self, resolved: Resolved, rendered: Rendered, target: PendingFile) -> bytes | Entry:
         if rendered.refusal is not None:
             self._store.refused(rendered.refusal)
         if rendered.data is not None:
@@ -512,7 +513,7 @@ def _close(body: Body | None) -> None:
         body.file.close()
 
 
-def _give_up(draft: Draft | None) -> None:
+def _give_up(draft: PendingFile | None) -> None:
     """Close a draft that nobody takes."""
     if draft is not None:
         draft.close()

@@ -2,7 +2,7 @@
 
 from hashlib import blake2b
 
-from iiif_server.cache.store import EntryKey
+from iiif_server.cache.entries import EntryKey
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.request import Rendition
 from iiif_server.plan.encoding import EncodingOptions

@@ -12,10 +12,11 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from iiif_server.background import BackgroundTasks
+from iiif_server.cache.entries import Entry, EntryKey
 from iiif_server.cache.failures import RecentFailures, Repetitions
-from iiif_server.cache.pending_files import Draft
+from iiif_server.cache.pending_files import PendingFile
 from iiif_server.cache.single_flight import SingleFlight
-from iiif_server.cache.store import Entry, EntryKey, Store
+from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.errors import (
     IiifServerError,
@@ -510,7 +511,7 @@ class Pyramids:
             kept.give_up()
 
 
-def _give_up(draft: Draft | None) -> None:
+def _give_up(draft: PendingFile | None) -> None:
     """Close a draft that nobody takes."""
     if draft is not None:
         draft.close()

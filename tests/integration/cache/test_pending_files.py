@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from iiif_server.cache.pending_files import Draft, locked, remove_abandoned
+from iiif_server.cache.pending_files import PendingFile, locked, remove_abandoned
 from iiif_server.cache.threads import StorageThreads
 
 OWNER = """
 import asyncio, sys
 from pathlib import Path
-from iiif_server.cache.pending_files import Draft, locked
+from iiif_server.cache.pending_files import PendingFile, locked
 async def own():
-    draft = Draft(Path(sys.argv[1]))
+    draft = PendingFile(Path(sys.argv[1]))
     draft.path.write_bytes(b"half")
     async with locked(Path(sys.argv[1]) / "key.lock"):
         print(draft.path.name, flush=True)
@@ -128,7 +128,7 @@ def test_drafts_are_never_taken_by_who_cleans_up(tmp_path: Path) -> None:
         cleaning = [threads.submit(clean_up) for _ in range(2)]
         try:
             for _ in range(500):
-                draft = Draft(tmp_path)
+                draft = PendingFile(tmp_path)
                 draft.path.write_bytes(b"whole")
                 assert draft.path.read_bytes() == draft.read() == b"whole"
                 draft.close()
@@ -144,7 +144,7 @@ async def test_missing_folder_is_made_for_drafts_and_locks(tmp_path: Path) -> No
     async with locked(folder / "a.lock"):
         pass
     folder.rmdir()
-    Draft(folder).close()
+    PendingFile(folder).close()
     assert names(folder) == set()
 
 
@@ -164,13 +164,13 @@ async def test_a_caller_who_gives_up_leaves_no_file_behind(tmp_path: Path) -> No
     """Cancelled at any moment, while the thread is at it: the draft has an owner or is gone."""
     begun, go = threading.Event(), threading.Event()
 
-    def make() -> Draft:
+    def make() -> PendingFile:
         begun.set()
         assert go.wait(30)
-        return Draft(tmp_path)
+        return PendingFile(tmp_path)
 
     threads = StorageThreads("the test", 1)
-    making = asyncio.ensure_future(threads.run(make, undo=Draft.close))
+    making = asyncio.ensure_future(threads.run(make, undo=PendingFile.close))
     await asyncio.to_thread(begun.wait)
     making.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -212,7 +212,7 @@ async def test_what_a_call_raises_reaches_its_caller(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     threads = StorageThreads("the test")
     with pytest.raises(NotADirectoryError):
-        await threads.run(Draft, tmp_path / "file" / "below", undo=Draft.close)
+        await threads.run(PendingFile, tmp_path / "file" / "below", undo=PendingFile.close)
 
 
 @pytest.mark.parametrize(("removals", "made"), [(19, True), (20, False)])
@@ -233,12 +233,12 @@ def test_a_draft_that_others_remove_at_once_is_given_up_after_twenty_tries(
     monkeypatch.setattr("fcntl.flock", flock)
     before = len(os.listdir("/proc/self/fd"))
     if made:
-        draft = Draft(tmp_path)
+        draft = PendingFile(tmp_path)
         assert names(tmp_path) == {draft.path.name}
         draft.close()
     else:
         with pytest.raises(FileNotFoundError, match="new files are removed at once"):
-            Draft(tmp_path)
+            PendingFile(tmp_path)
     assert left == 0
     assert names(tmp_path) == set()
     assert len(os.listdir("/proc/self/fd")) == before

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from iiif_server.cache.eviction import Bounds
-from iiif_server.cache.pending_files import Draft
-from iiif_server.cache.store import CacheOptions
+from iiif_server.cache.options import CacheOptions
+from iiif_server.cache.pending_files import PendingFile
 from iiif_server.telemetry.events import EntryDropped, Evicted, StoreFailed
 from support.stores import HOUR, Opened, content, hexadecimal, key
 
@@ -425,7 +425,7 @@ def test_store_without_a_folder_misses_and_says_so(tmp_path: Path) -> None:
     assert opened.store.stats.failures == 2
     assert opened.get("a") is None
     assert opened.store.reserve() is None
-    draft = Draft(tmp_path / "elsewhere")
+    draft = PendingFile(tmp_path / "elsewhere")
     draft.path.write_bytes(b"data")
     assert opened.store.commit(key("a"), draft, "jpg") is None
     assert draft.read() == draft.path.read_bytes() == b"data"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from iiif_server.cache.entries import Entry
 from iiif_server.cache.eviction import Bounds, Candidate
-from iiif_server.cache.store import Entry, Store
+from iiif_server.cache.store import Store
 from iiif_server.telemetry.events import StoreFailed, StoreRecovered
 from support.stores import Opened, content, key
 
@@ -26,9 +27,11 @@ class SlowScan(Store):
     def __init__(self, opened: Opened) -> None:
         super().__init__(opened.root, opened.bounds, opened.events.append)
         self.scanned = threading.Event()
+        self._scan = self._evictor.scan
+        self._evictor.scan = self._slow_scan  # type: ignore[method-assign]
 
-    def _scan(self) -> list[Candidate]:
-        found = super()._scan()
+    def _slow_scan(self) -> list[Candidate]:
+        found = self._scan()
         enough, still = self.attempts + self.pause, threading.Event()
         self.scanned.set()
         for _ in range(2000):

@@ -220,17 +220,18 @@ def test_what_is_larger_than_the_store_does_not_push_out_the_rest(tmp_path: Path
 
 
 async def test_eviction_that_cannot_help_is_not_repeated_at_once(tmp_path: Path) -> None:
-    opened = Opened(tmp_path, Bounds(max_files=1))
     looks = 0
 
-    def counting() -> float:
-        nonlocal looks
-        looks += 1
-        return 0.0
+    class Counting(Opened):
+        def clock(self) -> float:
+            nonlocal looks
+            looks += 1
+            return 0.0
 
+    opened = Counting(tmp_path, Bounds(max_files=1))
     opened.put("a")
     opened.put("b")
-    opened.store._clock = counting
+    looks = 0
     with opened.store.hold(key("a")), opened.store.hold(key("b")):
         for _ in range(10):
             await opened.store.make_room()

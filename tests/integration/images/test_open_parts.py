@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from iiif_server.cache.store import Entry
+from iiif_server.cache.entries import Entry
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.formats.pyramid_file import OpenPart, write_part
 from iiif_server.iiif.geometry import Dimensions, square

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from iiif_server.cache.store import CacheOptions
+from iiif_server.cache.options import CacheOptions
 from iiif_server.images.pyramids import PyramidOptions
 from iiif_server.telemetry.events import Event, Rendered
 from iiif_server.telemetry.logs import JsonFormatter, LineFormatter

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image, ImageChops
 
-from iiif_server.cache.store import Entry, EntryKey
+from iiif_server.cache.entries import Entry, EntryKey
 from iiif_server.images.body import IN_MEMORY
 from iiif_server.telemetry.events import Rendered
 from support.apps import Server, opened, picture, running_app, settings_below, until

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from iiif_server import __version__
-from iiif_server.cache.store import CacheOptions
+from iiif_server.cache.options import CacheOptions
 from iiif_server.images.pyramids import PyramidOptions
 from iiif_server.server.access_log import IMAGE
 from iiif_server.telemetry.events import AccessRefused

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from iiif_server.cache.store import CacheOptions
+from iiif_server.cache.options import CacheOptions
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.images.originals import Originals
 from iiif_server.server import readiness

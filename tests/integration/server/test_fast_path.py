@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from iiif_server.cache.store import CacheOptions
+from iiif_server.cache.options import CacheOptions
 from iiif_server.images.body import Body
 from iiif_server.images.pyramids import PyramidOptions
 from iiif_server.plan.local_file import LocalFile

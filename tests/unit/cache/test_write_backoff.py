@@ -4,16 +4,16 @@ from itertools import pairwise
 
 import pytest
 
-from iiif_server.cache.write_backoff import Refusals
+from iiif_server.cache.write_backoff import WriteBackoff
 
 
 class Disk:
-    """Refusals with a clock that is moved by hand, and what they told."""
+    """WriteBackoff with a clock that is moved by hand, and what they told."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.told: list[str] = []
-        self.refusals = Refusals(
+        self.refusals = WriteBackoff(
             self.told.append, lambda reason: self.told.append(f"over: {reason}"), lambda: self.now
         )
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from iiif_server.cache.store import EntryKey
+from iiif_server.cache.entries import EntryKey
 from iiif_server.iiif.formats import Format
 from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.iiif.identifier import Identifier

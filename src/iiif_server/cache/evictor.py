@@ -1,0 +1,207 @@
+"""Eviction: keeps a store within its bounds, and says whether there is room for more."""
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from iiif_server.cache.counts import StoreCounts
+from iiif_server.cache.entries import EntryKey, digest_of, files_below, parse_name
+from iiif_server.cache.eviction import Bounds, Candidate, Disk, victims
+from iiif_server.cache.index import EntryIndex
+from iiif_server.cache.space import disk_of
+from iiif_server.cache.threads import LONG, StorageThreads
+from iiif_server.telemetry.events import Evicted, Observer
+
+_TOUCH_AFTER = 600.0
+"""Seconds before a hit writes the time of use again: recency need not be finer than that, unless
+what is evicted was used as short a while ago."""
+_TOUCH_SHARE = 8
+"""The part of that while which it is then."""
+_EVICT_AGAIN_AFTER = 60.0
+"""Seconds until eviction is tried again after one that removed nothing."""
+_HELD_AGAIN_AFTER = 5.0
+"""The same where entries in use were in the way: they are released sooner or later."""
+
+NO_ROOM = "there is less free space on the disk than is to be left free"
+FULL_STORE = "the cache has reached cache.max_bytes or cache.max_files, and nothing can be removed"
+
+
+class Evictor:
+    """Removes the least recently used entries while a bound of the store is passed."""
+
+    def __init__(
+        self,
+        root: Path,
+        bounds: Bounds,
+        observer: Observer,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float],
+    ) -> None:
+        """`root` is the folder of the store."""
+        self.entries = root / "entries"
+        """The folder that all entries are below."""
+        self.incoming = root / "incoming"
+        """The folder of files that are being written."""
+        self.counts = StoreCounts()
+        self.index = EntryIndex(self.entries)
+        self._bounds = bounds
+        self._observe = observer
+        self._clock = clock
+        self._monotonic = monotonic
+        self._touch_at_most = (
+            _TOUCH_AFTER if bounds.ttl is None else min(_TOUCH_AFTER, bounds.ttl / _TOUCH_SHARE)
+        )
+        self.touch_after = self._touch_at_most
+        """Seconds after which a hit writes the time of use of its entry."""
+        self.free: int | None = None
+        """Bytes free on the disk when it was last looked at; None if it could not be."""
+        self.disk_is_full = False
+        """Whether a write was refused for want of space since the last eviction."""
+        self._held: Counter[str] = Counter()
+        self._wanted: int | None = None
+        self._evict_again = self._free_again = 0.0
+        self._evicting = asyncio.Lock()
+        self._scanning = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Evictor of {self.entries}>"
+
+    @contextmanager
+    def hold(self, key: EntryKey) -> Iterator[None]:
+        """While this is open, this process does not evict the entry, if it is or will be there."""
+        self._held[key.digest] += 1
+        try:
+            yield
+        finally:
+            self._held[key.digest] -= 1
+            if not self._held[key.digest]:
+                del self._held[key.digest]
+
+    # --- whether there is room ----------------------------------------------------------------
+
+    def disk(self) -> Disk:
+        """The disk as it is now. Raises OSError."""
+        disk = disk_of(self.incoming)
+        self.free = disk.free
+        return disk
+
+    def is_short_of(self, size: int) -> bool:
+        """Whether writing so many bytes would leave too little of the disk free. Raises OSError.
+
+        If so, the next eviction makes room for them.
+        """
+        if not self.disk().shortage(self._bounds.min_free, size):
+            return False
+        if self._monotonic() >= self._free_again:
+            self._wanted = max(size, self._wanted or 0)
+        return True
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing is written while a bound is passed; None: it is not, or eviction is due.
+
+        Empty while eviction is under way.
+        """
+        if not self._is_over_bound():
+            return None
+        if self._monotonic() < self._evict_again:
+            return FULL_STORE
+        return "" if self._evicting.locked() else None
+
+    # --- eviction -----------------------------------------------------------------------------
+
+    async def make_room(self, threads: StorageThreads) -> None:
+        """Evict while a bound is passed. Several calls at once do the work of one."""
+        async with self._evicting:
+            # Again for what was committed during the last eviction.
+            while self._is_too_full() and self._monotonic() >= self._evict_again:
+                if not await threads.run(self.evict, timeout=LONG) and self._is_too_full():
+                    rest = _HELD_AGAIN_AFTER if self._held else _EVICT_AGAIN_AFTER
+                    self._evict_again = self._monotonic() + rest
+
+    def recount(self) -> None:
+        """Count what is on the disk."""
+        with self._scanning:
+            self.counts.begin_scan()
+            self._end_scan(self.scan())
+
+    def evict(self) -> int:
+        """Remove what has to go, by what is on the disk now, whoever wrote it; how many went."""
+        with self._scanning:
+            self.counts.begin_scan()
+            candidates = self.scan()
+            total = sum(candidate.size for candidate in candidates)
+            wanted, self._wanted = self._wanted, None
+            is_full, self.disk_is_full = self.disk_is_full, False
+            shortage = max(self._shortage(wanted), int(is_full))
+            now = self._clock()
+            gone = [
+                candidate
+                for candidate in victims(candidates, self._bounds.tightened(total, shortage), now)
+                if not self._is_held(candidate.name) and self.unlink(Path(candidate.name))
+            ]
+            self._end_scan(candidates)
+            if gone:
+                self._report(gone, now)
+            if wanted is not None and self._shortage(wanted):
+                self._free_again = self._monotonic() + _EVICT_AGAIN_AFTER
+            return len(gone)
+
+    def scan(self) -> list[Candidate]:
+        """The entries on the disk now, whoever wrote them."""
+        candidates = []
+        for item in files_below(self.entries):
+            with contextlib.suppress(OSError):  # gone since it was listed
+                status = item.stat(follow_symlinks=False)
+                candidates.append(
+                    Candidate(item.path, status.st_size, status.st_mtime, self._is_held(item.path))
+                )
+        return candidates
+
+    def unlink(self, path: Path) -> bool:
+        """Remove an entry's file, and its folder if it is empty then; whether the file is gone."""
+        try:
+            path.unlink()
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return False
+        else:
+            length, _ = parse_name(path.name) or (0, 0)
+            self.counts.remove(str(path), length)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+        return True
+
+    def _report(self, gone: list[Candidate], now: float) -> None:
+        self.counts.evict(len(gone))
+        self._observe(Evicted(len(gone), sum(candidate.size for candidate in gone)))
+        # The finer the time of use is known, the less of what is in use goes.
+        reach = now - max(candidate.last_used for candidate in gone)
+        self.touch_after = min(self._touch_at_most, max(1.0, reach / _TOUCH_SHARE))
+
+    def _end_scan(self, candidates: list[Candidate]) -> None:
+        counted = self.counts.end_scan((item.name, item.size) for item in candidates)
+        self.index.prune({os.path.basename(path) for path in counted})  # noqa: PTH119 - for all files
+
+    def _shortage(self, wanted: int | None) -> int:
+        """The bytes that have to go for the disk's sake; none where it does not say."""
+        try:
+            return self.disk().shortage(self._bounds.min_free, wanted or 0)
+        except OSError:
+            return 0
+
+    def _is_too_full(self) -> bool:
+        return self._wanted is not None or self.disk_is_full or self._is_over_bound()
+
+    def _is_over_bound(self) -> bool:
+        totals = self.counts.totals
+        return self._bounds.exceeded(totals.size, totals.files)
+
+    def _is_held(self, path: str) -> bool:
+        return digest_of(os.path.basename(path)) in self._held  # noqa: PTH119 - for all files
