@@ -1,8 +1,7 @@
-"""Whose fault it is that a decoder gave up: the original's or the machine's. Pure."""
+"""Errors of decoders, by their cause: the original or the machine. Pure."""
 
 import errno
 import re
-from collections.abc import Callable
 
 from iiif_server.errors import (
     DamagedOriginalError,
@@ -34,58 +33,31 @@ _NO_DISK_CODES = frozenset({errno.EIO, errno.ESTALE, errno.ENODEV, errno.ETIMEDO
 
 
 def refusal(error: Exception, format_: OriginalFormat) -> IiifServerError:
-    """What to tell the client where a library raised this on an original of a format.
+    """The error to answer where a library raised this on an original of a format.
 
     The library's own words, which may hold a path, stay out of it.
     """
     if isinstance(error, IiifServerError):
         return error
-    code = error.errno if isinstance(error, OSError) else None
-    return next(answer(format_) for applies, answer in _CAUSES if applies(code, error))
-
-
-def _is_memory(code: int | None, error: Exception) -> bool:
-    words = str(error)
-    said = _NO_MEMORY.search(words) and not _ITS_OWN.search(words)
-    return isinstance(error, MemoryError) or code == errno.ENOMEM or bool(said)
-
-
-def _too_much(format_: OriginalFormat) -> IiifServerError:
-    return OriginalTooLargeError(f"The original is more than a decoder of {format_} takes.")
-
-
-def _no_disk(_: OriginalFormat) -> IiifServerError:
-    return SourceUnavailableError("The original's disk cannot be read at the moment.")
-
-
-def _damaged(format_: OriginalFormat) -> IiifServerError:
+    words, code = str(error), error.errno if isinstance(error, OSError) else None
+    # First what its decoder refuses of itself: libheif calls that a failed allocation, too.
+    if _TOO_MUCH.search(words):
+        return OriginalTooLargeError(f"The original is more than a decoder of {format_} takes.")
+    no_memory = _NO_MEMORY.search(words) and not _ITS_OWN.search(words)
+    if isinstance(error, MemoryError) or code == errno.ENOMEM or no_memory:
+        return too_much_memory()
+    if code in _NO_ROOM_CODES or _NO_ROOM.search(words):
+        return out_of_room()
+    if code in _NO_DISK_CODES or _NO_DISK.search(words):
+        return SourceUnavailableError("The original's disk cannot be read at the moment.")
     return DamagedOriginalError(
         f"The original is damaged: its {format_} data could not be decoded."
     )
 
 
 def out_of_room() -> OutOfRoomError:
-    """The refusal for lack of disk, or of open files."""
+    """The error for lack of disk space, or of file descriptors."""
     return OutOfRoomError(
         "This server has not enough disk for the image at the moment; "
         "ask again later, or for a smaller one."
     )
-
-
-_CAUSES: tuple[
-    tuple[Callable[[int | None, Exception], bool], Callable[[OriginalFormat], IiifServerError]], ...
-] = (
-    # First what its decoder refuses of itself: libheif calls that a failed allocation, too.
-    (lambda _, error: bool(_TOO_MUCH.search(str(error))), _too_much),
-    (_is_memory, lambda _: too_much_memory()),
-    (
-        lambda code, error: code in _NO_ROOM_CODES or bool(_NO_ROOM.search(str(error))),
-        lambda _: out_of_room(),
-    ),
-    (
-        lambda code, error: code in _NO_DISK_CODES or bool(_NO_DISK.search(str(error))),
-        _no_disk,
-    ),
-    (lambda _, __: True, _damaged),
-)
-"""The first that applies is the one."""

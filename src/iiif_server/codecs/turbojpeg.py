@@ -45,11 +45,51 @@ class Canvas:
         return cls(bytearray(width * height * bands), width, bands)
 
 
+class _Codec:
+    """An instance of the library."""
+
+    def __init__(self, kind: int) -> None:
+        found = library()
+        if found is None or not found.partial_decoding:
+            raise NotDoneError("there is no TurboJPEG 3")
+        self.functions = found.functions
+        self.handle = self.functions.tj3Init(kind)
+        if not self.handle:
+            raise MemoryError
+
+    def call(self, function: str, *arguments: Any) -> None:
+        """Call a function of the library; raises NotDoneError."""
+        if getattr(self.functions, function)(self.handle, *arguments):  # for a warning, too
+            reason = ffi.string(self.functions.tj3GetErrorStr(self.handle))
+            raise NotDoneError(reason.decode("utf-8", "replace"))
+
+    def get(self, parameter: int) -> int:
+        """The value of a parameter of the JPEG."""
+        return int(self.functions.tj3Get(self.handle, parameter))
+
+    @property
+    def bands(self) -> int:
+        """1 for gray and 3 for YCbCr; raises NotDoneError for all else."""
+        colour = self.get(_COLOUR)
+        if colour not in {_YCBCR, _GRAY}:
+            raise NotDoneError
+        return 1 if colour == _GRAY else 3
+
+
+@contextmanager
+def _codec(kind: int) -> Iterator[_Codec]:
+    codec = _Codec(kind)
+    try:
+        yield codec
+    finally:
+        codec.functions.tj3Destroy(codec.handle)
+
+
 def bands_of(jpeg: bytes) -> int:
     """1 for gray and 3 for YCbCr; raises NotDoneError for all else."""
-    with _instance(_DECOMPRESS) as (tj, handle):
-        _check(tj, handle, tj.tj3DecompressHeader(handle, jpeg, len(jpeg)))
-        return _bands(tj, handle)
+    with _codec(_DECOMPRESS) as codec:
+        codec.call("tj3DecompressHeader", jpeg, len(jpeg))
+        return codec.bands
 
 
 def decode(jpeg: bytes, part: Box, canvas: Canvas, x: int, y: int) -> None:
@@ -58,88 +98,32 @@ def decode(jpeg: bytes, part: Box, canvas: Canvas, x: int, y: int) -> None:
     The part begins at a multiple of the width of its MCUs. Pixels at its edges may lack the chroma
     of their neighbours beyond. Raises NotDoneError, whatever is on the canvas then.
     """
-    with _instance(_DECOMPRESS) as (tj, handle):
-        tj.tj3Set(handle, _SCAN_LIMIT, _MOST_SCANS)
-        _check(tj, handle, tj.tj3DecompressHeader(handle, jpeg, len(jpeg)))
-        inside = part.x + part.width <= tj.tj3Get(
-            handle, _WIDTH
-        ) and part.y + part.height <= tj.tj3Get(handle, _HEIGHT)
-        if not inside or _bands(tj, handle) != canvas.bands:
+    bands, pitch = canvas.bands, canvas.width * canvas.bands
+    start = y * pitch + x * bands
+    end = (y + part.height - 1) * pitch + (x + part.width) * bands
+    if x + part.width > canvas.width or end > len(canvas.pixels):
+        raise NotDoneError
+    with _codec(_DECOMPRESS) as codec, ffi.from_buffer("unsigned char[]", canvas.pixels) as pixels:
+        codec.call("tj3Set", _SCAN_LIMIT, _MOST_SCANS)
+        codec.call("tj3DecompressHeader", jpeg, len(jpeg))
+        right, bottom = part.x + part.width, part.y + part.height
+        if right > codec.get(_WIDTH) or bottom > codec.get(_HEIGHT) or codec.bands != bands:
             raise NotDoneError
-        _check(
-            tj,
-            handle,
-            tj.tj3SetCroppingRegion(handle, (part.x, part.y, part.width, part.height)),
-        )
-        pitch = canvas.width * canvas.bands
-        start, end = y * pitch + x * canvas.bands, (y + part.height - 1) * pitch
-        end += (x + part.width) * canvas.bands
-        if x + part.width > canvas.width or end > len(canvas.pixels):
-            raise NotDoneError
-        with ffi.from_buffer("unsigned char[]", canvas.pixels) as pixels:
-            _check(
-                tj,
-                handle,
-                tj.tj3Decompress8(
-                    handle, jpeg, len(jpeg), pixels + start, pitch, _PIXELS[canvas.bands]
-                ),
-            )
+        codec.call("tj3SetCroppingRegion", (part.x, part.y, part.width, part.height))
+        target = pixels + start
+        codec.call("tj3Decompress8", jpeg, len(jpeg), target, pitch, _PIXELS[bands])
 
 
 def encode(pixels: memoryview, width: int, bands: int, quality: int, *, full_chroma: bool) -> bytes:
     """Gray or RGB pixels as a baseline JPEG; with half the chroma each way unless it is in full."""
-    row = width * bands
-    colour = _SAMPLED_444 if full_chroma else _SAMPLED_420
-    with (
-        _instance(_COMPRESS) as (tj, handle),
-        _result(tj) as (jpeg, size),
-        ffi.from_buffer("unsigned char[]", pixels) as source,
-    ):
-        tj.tj3Set(handle, _QUALITY, quality)
-        tj.tj3Set(handle, _SUBSAMPLING, _SAMPLED_GRAY if bands == 1 else colour)
-        _check(
-            tj,
-            handle,
-            tj.tj3Compress8(
-                handle, source, width, row, len(source) // row, _PIXELS[bands], jpeg, size
-            ),
-        )
-        return bytes(ffi.buffer(jpeg[0], size[0]))
-
-
-def _bands(tj: Any, handle: Any) -> int:
-    colour = tj.tj3Get(handle, _COLOUR)
-    if colour not in {_YCBCR, _GRAY}:
-        raise NotDoneError
-    return 1 if colour == _GRAY else 3
-
-
-@contextmanager
-def _instance(kind: int) -> Iterator[tuple[Any, Any]]:
-    """The library's functions, and a handle for some of them."""
-    found = library()
-    if found is None or not found.partial_decoding:
-        raise NotDoneError("there is no TurboJPEG 3")
-    tj = found.functions
-    handle = tj.tj3Init(kind)
-    if not handle:
-        raise MemoryError
-    try:
-        yield tj, handle
-    finally:
-        tj.tj3Destroy(handle)
-
-
-@contextmanager
-def _result(tj: Any) -> Iterator[tuple[Any, Any]]:
-    """Where the library puts what it has made, and how much that is."""
+    row, colour = width * bands, _SAMPLED_444 if full_chroma else _SAMPLED_420
     jpeg, size = ffi.new("unsigned char **"), ffi.new("size_t *")
-    try:
-        yield jpeg, size
-    finally:
-        tj.tj3Free(jpeg[0])
-
-
-def _check(tj: Any, handle: Any, failed: int) -> None:
-    if failed:  # for a warning, too
-        raise NotDoneError(ffi.string(tj.tj3GetErrorStr(handle)).decode("utf-8", "replace"))
+    with _codec(_COMPRESS) as codec, ffi.from_buffer("unsigned char[]", pixels) as source:
+        codec.call("tj3Set", _QUALITY, quality)
+        codec.call("tj3Set", _SUBSAMPLING, _SAMPLED_GRAY if bands == 1 else colour)
+        height = len(source) // row
+        try:
+            codec.call("tj3Compress8", source, width, row, height, _PIXELS[bands], jpeg, size)
+            return bytes(ffi.buffer(jpeg[0], size[0]))
+        finally:
+            codec.functions.tj3Free(jpeg[0])

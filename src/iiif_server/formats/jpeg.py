@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
+from itertools import takewhile
 
 from iiif_server.errors import OriginalRefusedError
 from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
@@ -78,10 +79,10 @@ class _Frame:
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a JPEG with too many pixels, too much metadata or too many scans; its facts."""
     frame, adobe, scans, data = None, b"", 1, file.size
-    metadata = 0
-    for segment in segments(file):
+    metadata, walk = 0, segments(file)
+    for segment in walk:
         if segment.marker == _SOS:
-            scans, data = _check_scans(file, frame, segment), segment.end
+            scans, data = _check_scans(file, frame, segment, walk), segment.end
             break
         if segment.marker in _FRAMES:
             if frame is not None:
@@ -154,7 +155,9 @@ def _frame(file: BoundedFile, segment: Segment) -> _Frame | None:
     return _Frame(Dimensions(width, height), described[::3], sampling, progressive, least)
 
 
-def _check_scans(file: BoundedFile, frame: _Frame | None, first: Segment) -> int:
+def _check_scans(
+    file: BoundedFile, frame: _Frame | None, first: Segment, following: Iterator[Segment]
+) -> int:
     """Refuse too many scans, and a first scan that is too short; the number of scans.
 
     A decoder reads one scan, and keeps none of it, if that holds everything. Otherwise it allocates
@@ -166,7 +169,7 @@ def _check_scans(file: BoundedFile, frame: _Frame | None, first: Segment) -> int
     if not frame.progressive and in_first[0] == len(frame.sampling):
         return 1
     scans = 1
-    for index, segment in enumerate(_segments_between_scans(file, first.end)):
+    for index, segment in enumerate(following):
         if index == 0 and segment.offset - first.end < frame.least:
             raise file.damaged("its first scan is too short for its dimensions")
         if segment.marker == _SOS:
@@ -179,60 +182,59 @@ def _check_scans(file: BoundedFile, frame: _Frame | None, first: Segment) -> int
 
 
 def segments(file: BoundedFile) -> Iterator[Segment]:
-    """The segments up to and with the header of the first scan, or as many as the file has."""
-    position = 2
-    for _ in range(_MOST_SEGMENTS):
-        between = file.at(position, 2)
-        if _MARKER.fullmatch(between) is None:
-            between = file.at(position, _MOST_JUNK)
-        found = _MARKER.search(between)
+    """The segments up to and with the image's end (EOI), or as many as the file has.
+
+    After the header of the first scan, entropy-coded data are searched for the next marker.
+    """
+    position, end, count, what = 2, 0, 0, "segments of metadata"
+    while True:
+        count += 1
+        file.check(count, _MOST_SEGMENTS, what)
+        found = _marker_in_scan(file, position, end) if end else _marker(file, position)
         if found is None:
-            if len(between) == _MOST_JUNK:
-                raise file.damaged("there is none of its structure where it should be")
             return
-        marker, position = found[1][0], position + found.end()
-        if marker == _EOI:
-            return
+        marker, position = found
         if marker in _ALONE:
             continue
         segment = _segment_at(file, marker, position)
         if segment is None:
             return
         yield segment
-        if marker == _SOS:
-            return
-        position = segment.end
-    file.check(_MOST_SEGMENTS + 1, _MOST_SEGMENTS, "segments of metadata")
-
-
-def _segments_between_scans(file: BoundedFile, start: int) -> Iterator[Segment]:
-    """The segments after the header of the first scan, up to and with the image's end."""
-    position, end = start, start + _MOST_SEARCHED
-    for _ in range(_MOST_SEGMENTS):
-        found = None
-        while found is None and position < min(end, file.size):
-            window = file.at(position, _WINDOW)
-            found = _MARKER_IN_SCAN.search(window)
-            if found is None:
-                position += max(1, len(window) - 1)  # a marker may lie across two windows
-        if found is None:
-            return
-        marker, position = found[1][0], position + found.end()
         if marker == _EOI:
-            yield Segment(marker, position, 0)
             return
-        if marker in _ALONE:
-            continue
-        segment = _segment_at(file, marker, position)
-        if segment is None:
-            return
-        yield segment
         position = segment.end
-    file.check(_MOST_SEGMENTS + 1, _MOST_SEGMENTS, "segments between its scans")
+        if marker == _SOS and not end:
+            end, count, what = position + _MOST_SEARCHED, 0, "segments between its scans"
+
+
+def _marker(file: BoundedFile, position: int) -> tuple[int, int] | None:
+    """The next marker and the offset after it, over a little junk; None at the file's end."""
+    between = file.at(position, 2)
+    if _MARKER.fullmatch(between) is None:
+        between = file.at(position, _MOST_JUNK)
+    found = _MARKER.search(between)
+    if found is not None:
+        return found[1][0], position + found.end()
+    if len(between) == _MOST_JUNK:
+        raise file.damaged("it has no marker where one should be")
+    return None
+
+
+def _marker_in_scan(file: BoundedFile, position: int, end: int) -> tuple[int, int] | None:
+    """The next marker in entropy-coded data and the offset after it; None if there is none."""
+    while position < min(end, file.size):
+        window = file.at(position, _WINDOW)
+        found = _MARKER_IN_SCAN.search(window)
+        if found is not None:
+            return found[1][0], position + found.end()
+        position += max(1, len(window) - 1)  # a marker may lie across two windows
+    return None
 
 
 def _segment_at(file: BoundedFile, marker: int, position: int) -> Segment | None:
     """The segment whose length stands at a position; None where the file ends before."""
+    if marker == _EOI:
+        return Segment(marker, position, 0)
     numbers = file.numbers(">H", position)
     if numbers is None:
         return None
@@ -248,7 +250,7 @@ def _payloads(start: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and payload of the segments before the first scan, as far as they are sound."""
     file = BoundedFile(BytesIO(start), OriginalFormat.JPEG)
     with suppress(OriginalRefusedError):
-        for segment in segments(file):
+        for segment in takewhile(lambda segment: segment.marker != _SOS, segments(file)):
             yield segment.marker, file.at(segment.offset, segment.length)
 
 

@@ -40,6 +40,9 @@ class Cost:
     effort: int
     """Time, as the number of pixels of a JPEG that could be decoded meanwhile: 4 ns each."""
 
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.bytes + other.bytes, self.effort + other.effort)
+
 
 @dataclass(frozen=True, slots=True)
 class _Rate:
@@ -98,7 +101,7 @@ def cost_of_build(plan: BuildPlan) -> Cost:
     """Cost of a part of a pyramid."""
     header, area = plan.header, plan.header.stored.area
     shrink = first_reduced(header) // 2 if plan.part is Part.REDUCED else 1
-    decoding = _sum(_decoding(header, shrink, header.stored.height), _needs(header))
+    decoding = _decoding(header, shrink, header.stored.height) + _needs(header)
     turned = 0 if header.orientation == UPRIGHT else _RGB * area // shrink**2
     bytes_ = decoding.bytes + turned + _tiles_bytes(area // shrink**2)
     if plan.part is Part.REDUCED:
@@ -143,7 +146,7 @@ def _of_level(operations: PixelOperations, plan: RenderPlan) -> Cost:
     held = (1 + _RGB) * touched
     if max(touched, made) <= FEW_PIXELS:
         held += _COPIES * _RGB * (touched + made)
-    return _sum(Cost(_ALWAYS + held, 2 * touched), _working(operations, plan.encoding, _RGB))
+    return Cost(_ALWAYS + held, 2 * touched) + _working(operations, plan.encoding, _RGB)
 
 
 def _of_raster(header: ImageHeader, operations: PixelOperations, encoding: EncodingOptions) -> Cost:
@@ -151,9 +154,8 @@ def _of_raster(header: ImageHeader, operations: PixelOperations, encoding: Encod
         decoding = _tiled(header, operations)
     else:
         decoding = _decoding(header, operations.shrink, operations.box.y + operations.box.height)
-    return _sum(
-        Cost(_ALWAYS, 0), _needs(header), decoding, _working(operations, encoding, _bands(header))
-    )
+    working = _working(operations, encoding, _bands(header))
+    return Cost(_ALWAYS, 0) + _needs(header) + decoding + working
 
 
 def _needs(header: ImageHeader) -> Cost:
@@ -223,7 +225,3 @@ def _bands(header: ImageHeader) -> int:
 
 def _coefficient_bytes(header: ImageHeader) -> int:
     return header.jpeg.coefficient_bytes if header.jpeg is not None else 0
-
-
-def _sum(*costs: Cost) -> Cost:
-    return Cost(sum(cost.bytes for cost in costs), sum(cost.effort for cost in costs))
