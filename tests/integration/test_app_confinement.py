@@ -188,7 +188,7 @@ def test_a_secret_that_is_in_memory_would_be_found() -> None:
 WITHOUT_LANDLOCK = """
     import errno
     from iiif_server.cli import main
-    from iiif_server.workers import seccomp
+    from iiif_server.workers.sandbox import seccomp
 
     if __name__ == "__main__":
         # As a kernel without Landlock answers.

@@ -5,25 +5,47 @@ import errno
 import grp
 import os
 import tempfile
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
-from iiif_server.commands.check_workers import Trial, try_workers
 from iiif_server.commands.common import config_option, fail, read_settings
-from iiif_server.composition import memory_for_images, open_fetcher, open_sources, threads_of
+from iiif_server.composition import (
+    Reach,
+    memory_for_images,
+    open_fetcher,
+    open_pool,
+    open_sources,
+    open_store,
+    threads_of,
+)
 from iiif_server.errors import (
     ConfigurationError,
     IiifServerError,
+    RenderFailedError,
     StorageTimedOutError,
 )
 from iiif_server.iiif.formats import Format
+from iiif_server.iiif.geometry import Limits
+from iiif_server.iiif.request import ImageFacts, parse_whole_request
+from iiif_server.iiif.versions import V3
 from iiif_server.images.originals import Originals
-from iiif_server.plan.jobs import TURBOJPEG_OFF, LibraryReport
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.jobs import (
+    READ_HEADER,
+    RENDER,
+    TURBOJPEG_OFF,
+    LibraryReport,
+    WorkerReport,
+)
+from iiif_server.plan.local_file import FileVersion, LocalFile
+from iiif_server.plan.render_plan import Engine, RenderPlan, plan_operations
 from iiif_server.settings import Loaded, Settings
 from iiif_server.sources.base import Source
 from iiif_server.sources.opening import user_name
@@ -31,11 +53,18 @@ from iiif_server.sources.unreadable import find_unreadable
 from iiif_server.units import show_size
 from iiif_server.workers.machine import this_machine
 from iiif_server.workers.options import Fencing
+from iiif_server.workers.pool import WorkerPool
 from iiif_server.workers.sandbox.confinement import InForce
 
 _SECONDS_TO_ANSWER = 10.0
-"""How long a disk is waited for."""
+"""Timeout of the disk of a type."""
+_SECONDS_OF_JOB = 60.0
 _NOT_ANSWERING = f"its storage does not answer within {_SECONDS_TO_ANSWER:g} seconds"
+_TEST_IMAGE = b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAATUlEQVR42u3PQQkAAAgEsDuwf2Yj+BYGK7Ammc8qICAg"
+    "ICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIHBZako/QThyVJcAAAAASUVORK5CYII="
+)
+"""A PNG of 64 x 64 pixels, so that this process needs no codec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +74,27 @@ class Finding:
     subject: str
     text: str
     fine: bool = True
-    """Whether it is no problem."""
+    """False: a problem that has to be fixed."""
     warning: bool = False
 
     @property
     def label(self) -> str:
-        """What stands in front of it."""
+        """The word in front of its line."""
         return "FAIL" if not self.fine else "WARN" if self.warning else "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A worker that was started and has done a job."""
+
+    pool: str
+    pid: int
+    did: str
+    """What its job was."""
+    in_force: InForce
+    problems: tuple[str, ...]
+    """Why mechanisms of its sandbox are unavailable."""
+    report: WorkerReport
 
 
 @click.command()
@@ -71,7 +114,7 @@ def check(config: Path | None) -> None:
 
 
 def _diagnose(loaded: Loaded) -> list[Finding]:
-    """The results of all checks, in the order in which an operator would fix problems."""
+    """The results of all checks, in the order in which problems are best fixed."""
     settings = loaded.settings
     trials = _trials(settings)
     return [
@@ -87,7 +130,7 @@ def _diagnose(loaded: Loaded) -> list[Finding]:
 
 
 def _accel(settings: Settings) -> Iterator[Finding]:
-    """Whether nginx can read the files that `delivery.accel_redirect` has it send."""
+    """Whether nginx can read the files that it sends for `delivery.accel_redirect`."""
     if settings.delivery.accel_redirect is None:
         return
     subject = "delivery.accel_redirect"
@@ -145,7 +188,7 @@ async def _types(settings: Settings) -> list[Finding]:
 
 
 async def _survey(source: Source[Any]) -> list[Finding]:
-    """Which files of a type can be read; its folder need not exist unless its source says so."""
+    """Which files of a type can be read; the source itself reports a missing folder."""
     context = source.context
     subject, folder = f"type {context.type}", context.folder.absolute()
     try:
@@ -185,8 +228,8 @@ def _advice(number: int) -> str:
     return f"{reason}; the system's log may tell more"
 
 
-def _libraries(trials: list[Trial] | Exception, settings: Settings) -> list[Finding]:
-    """What a worker reports of the libraries that it uses."""
+def _libraries(trials: list[_Trial] | Exception, settings: Settings) -> list[Finding]:
+    """The imaging libraries, as a worker reports them."""
     if isinstance(trials, Exception):
         return []  # see `_workers`
     report = trials[-1].report
@@ -224,33 +267,87 @@ def _sizing(settings: Settings) -> Iterator[Finding]:
         memory += f" (limited by the container; the machine has {show_size(machine.all_memory)})"
     yield Finding("machine", f"{cpus}, {memory} of memory")
     text = f"{settings.image_pool_size} image workers with {threads_of(settings)} threads each"
-    if settings.image_pool_size > 2 * machine.cpus:
+    too_many = settings.image_pool_size > 2 * machine.cpus
+    if too_many:
         text += f" for {machine.cpus} CPUs: more than twice as many workers as CPUs only wait"
-        yield Finding("image_pool_size", text, fine=False)
-    else:
-        yield Finding("image_pool_size", text)
-    yield from _memory(settings, machine.memory)
-
-
-def _memory(settings: Settings, available: int) -> Iterator[Finding]:
+    yield Finding("image_pool_size", text, fine=not too_many)
     size = memory_for_images(settings)
     text = f"{show_size(size)} for images that are being rendered"
-    if size > available:
-        yield Finding("limits.memory", f"{text}, but there are {show_size(available)}", fine=False)
-    else:
-        yield Finding("limits.memory", text)
+    if size > machine.memory:
+        text += f", but there are {show_size(machine.memory)}"
+    yield Finding("limits.memory", text, fine=size <= machine.memory)
 
 
-def _trials(settings: Settings) -> list[Trial] | Exception:
-    """A worker of each pool that has made an image, or why it did not."""
+async def _try_workers(settings: Settings) -> list[_Trial]:
+    """Start a worker of each pool in its sandbox as `serve` does, and have it do a job.
+
+    The test image is passed as an open file, like originals, and the result is written into the
+    cache. Raises WorkerDiedError with the cause, or another of `errors`.
+    """
+    store = open_store(settings, lambda _: None)
+    async with AsyncExitStack() as stack:
+        file = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+        file.write(_TEST_IMAGE)
+        file.seek(0)
+        original = LocalFile(Path("test image"), FileVersion.of(os.fstat(file.fileno())))
+        size = await open_pool(stack, settings, lambda _: None, "size", Reach(), workers=1)
+        probe = partial(READ_HEADER, max_pixels=settings.limits.max_source_pixels)
+        seconds, files = _SECONDS_OF_JOB, [file.fileno()]
+        header = await size.run(probe, original, timeout=seconds, descriptors=files)
+        target = _target(stack, store.incoming)
+        reach = Reach(store.root, store.incoming)
+        image = await open_pool(stack, settings, lambda _: None, "image", reach, workers=1)
+        file.seek(0)
+        plan = _plan(original, header, settings, target)
+        made = await image.run(RENDER, plan, timeout=seconds, descriptors=files)
+        if made.refusal is not None:
+            reason = made.refusal.strerror
+            raise RenderFailedError(f"A worker cannot write into {store.incoming}: {reason}.")
+        if not (made.data or (target.read(2) if target else b"")).startswith(b"\xff\xd8"):
+            raise RenderFailedError("What a worker made of a test image is not a JPEG.")
+        where = " and wrote it into the cache" if made.data is None else ""
+        return [
+            _trial("size", size, "read the header of a test image"),
+            _trial("image", image, f"made a JPEG of a test image{where}"),
+        ]
+
+
+def _target(stack: AsyncExitStack, folder: Path) -> IO[bytes] | None:
+    """A file for the result; None if the cache does not exist yet or cannot be written.
+
+    The reason is reported elsewhere, and no folder is made.
+    """
     try:
-        return asyncio.run(try_workers(settings))
+        return stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))
+    except OSError:
+        return None
+
+
+def _trial(name: str, pool: WorkerPool, did: str) -> _Trial:
+    return _Trial(name, pool.pids[0], did, pool.in_force, tuple(pool.problems), pool.report)
+
+
+def _plan(
+    original: LocalFile, header: ImageHeader, settings: Settings, target: IO[bytes] | None
+) -> RenderPlan:
+    """The plan for half of the test image as a JPEG."""
+    facts = ImageFacts(header.dimensions, gray=False)
+    request = parse_whole_request("full/32,/0/default.jpg", V3)
+    work = plan_operations(header, request.resolve(facts, Limits()))
+    path = Path(target.name) if target else None
+    return RenderPlan(original, header, Engine.RASTER, work, settings.encoding, path)
+
+
+def _trials(settings: Settings) -> list[_Trial] | Exception:
+    """A worker of each pool that has rendered an image, or why it has not."""
+    try:
+        return asyncio.run(_try_workers(settings))
     except (IiifServerError, OSError) as error:
         return error
 
 
-def _workers(trials: list[Trial] | Exception, settings: Settings) -> Iterator[Finding]:
-    """One worker of each pool, as it reports itself; and the sandbox that it is in."""
+def _workers(trials: list[_Trial] | Exception, settings: Settings) -> Iterator[Finding]:
+    """One worker of each pool, and its sandbox."""
     subject = "confinement"
     if settings.workers.confinement is Fencing.OFF:
         yield Finding(subject, "off: a file that takes a decoder over can do what the server can")
@@ -281,7 +378,7 @@ def _sandbox(found: InForce) -> str:
 
 
 def _writable(subject: str, folder: Path) -> Finding:
-    """Whether the server can write into a folder, or create it; it is not created here."""
+    """Whether the server can write to a folder or create it; it is not created here."""
     folder = folder.absolute()
     try:
         if folder.exists():
