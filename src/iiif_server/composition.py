@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from iiif_server.background import BackgroundTasks
 from iiif_server.cache.lru import Lru
 from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG, StorageThreads
@@ -24,7 +25,6 @@ from iiif_server.images.tiled import TiledOriginals
 from iiif_server.pages.files import PageFiles
 from iiif_server.pages.rendering import Pages
 from iiif_server.plan.jobs import PREPARE_PROCESS, TURBOJPEG_AUTO, TURBOJPEG_OFF, WorkerReport
-from iiif_server.repeating import in_background, repeating
 from iiif_server.routes.metrics import taking_stock
 from iiif_server.server.access_log import AccessLog
 from iiif_server.server.addresses import Addressing
@@ -121,9 +121,10 @@ async def open_context(
         )
         # For what has outlived its time, and for what other processes wrote:
         sweep = partial(store.threads.run, store.sweep, timeout=LONG)
-        await stack.enter_async_context(repeating(_SWEEP_SECONDS, sweep))
+        background = await stack.enter_async_context(BackgroundTasks())
+        background.repeat(_SWEEP_SECONDS, sweep)
         purges = partial(store.threads.run, store.look_for_purges)
-        await stack.enter_async_context(repeating(_PURGE_SECONDS, purges))
+        background.repeat(_PURGE_SECONDS, purges)
         listings = FolderListings(originals)
         stack.push_async_callback(listings.close)
         files = await asyncio.to_thread(PageFiles)
@@ -185,7 +186,7 @@ async def open_context(
 
 async def _watch(stack: AsyncExitStack, readiness: Readiness) -> None:
     """Have the log tell of missing folders at the start, and be unready from the end on."""
-    await stack.enter_async_context(in_background(readiness.objections))
+    (await stack.enter_async_context(BackgroundTasks())).start(readiness.objections())
     stack.callback(readiness.leave)
 
 

@@ -80,3 +80,32 @@ async def test_a_task_may_have_a_context_of_its_own() -> None:
 
     assert await tasks.start(label()) == "a request"
     assert await tasks.start(label(), context=Context()) == "none"
+
+
+async def test_tasks_are_cancelled_when_the_context_is_left() -> None:
+    async with BackgroundTasks() as tasks:
+        waiting = tasks.start(asyncio.Event().wait())
+    assert waiting.cancelled()
+
+
+@pytest.mark.parametrize("error", [NotNowError("The disk is full."), ZeroDivisionError("x")])
+async def test_repeated_work_is_done_until_the_context_is_left_though_it_fails(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    count, often = 0, asyncio.Event()
+
+    async def work() -> None:
+        nonlocal count
+        count += 1
+        if count == 3:
+            often.set()
+        raise error
+
+    async with BackgroundTasks() as tasks:
+        tasks.repeat(0.001, work)
+        await often.wait()
+    done = count
+    await asyncio.sleep(0.01)
+    assert count == done
+    expected = logging.WARNING if isinstance(error, NotNowError) else logging.ERROR
+    assert [record.levelno for record in caplog.records] == [expected] * done

@@ -14,9 +14,9 @@ from pydantic import SecretStr, field_validator
 from starlette.responses import Response
 
 from iiif_server import __version__
+from iiif_server.background import BackgroundTasks
 from iiif_server.options import OptionsModel
 from iiif_server.plan.render_plan import Engine
-from iiif_server.repeating import repeating
 from iiif_server.server.addresses import is_within
 from iiif_server.server.authentication import bearer, demand
 from iiif_server.server.credentials import Credentials, checked_token
@@ -115,7 +115,8 @@ def metrics_router(allowed: Scraping) -> APIRouter:
 async def taking_stock(services: Services) -> AsyncIterator[None]:
     """While this is open, other processes can tell how things stand here."""
     await take_stock(services)
-    async with repeating(REFRESH_SECONDS, partial(take_stock, services)):
+    async with BackgroundTasks() as tasks:
+        tasks.repeat(REFRESH_SECONDS, partial(take_stock, services))
         yield
 
 
