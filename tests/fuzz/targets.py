@@ -32,6 +32,7 @@ from iiif_server.routes.parameters import ImageParametersV2, ImageParametersV3
 from iiif_server.server.addresses import identifier_in
 from iiif_server.settings import Settings
 from support import pictures
+from support.apps import routes_of
 from support.pictures import PICTURES, photograph
 from support.rendering import derive
 
@@ -61,7 +62,7 @@ def _ask(data: bytes) -> None:
     raw = bytes(byte for byte in data.partition(b"?")[0] if 0x20 < byte < 0x7F)
     path = "/" + unquote(raw.decode("ascii"))
     scope = {"type": "http", "method": "GET", "path": path, "raw_path": b"/" + raw, "headers": []}
-    for route in _app().routes:
+    for route in routes_of(_app()):
         match, matched = route.matches(scope)
         parameters = matched.get("path_params", {})
         if match is not Match.FULL or "identifier" not in parameters:

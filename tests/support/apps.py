@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import httpx
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from PIL import Image
+from starlette.routing import BaseRoute
 
 from iiif_server.app import create_app
 from iiif_server.codecs import jpegtran
@@ -96,6 +97,13 @@ class Server:
     ) -> httpx.Response:
         """The answer to a request whose path goes in letter by letter."""
         return await raw_request(self.app, target, headers, peer, method)
+
+
+def routes_of(app: FastAPI) -> Iterator[BaseRoute]:
+    """All routes of an application in the order in which they are tried, those of routers too."""
+    for route in app.routes:
+        router: APIRouter | None = getattr(route, "original_router", None)
+        yield from [route] if router is None else router.routes
 
 
 async def raw_request(

@@ -1,0 +1,256 @@
+"""One request path: what the edge parses is what the typed routes validate, and one way out."""
+
+import random
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from starlette.routing import Match
+
+from iiif_server.app import create_app
+from iiif_server.errors import IiifServerError
+from iiif_server.iiif.identifier import percent_decode
+from iiif_server.routes.parameters import ImageParametersV2, ImageParametersV3
+from iiif_server.server import respond as responding
+from iiif_server.server.call import IMAGE_PATH, INFORMATION_PATH, ImageCall, parse_call
+from support.apps import (
+    Server,
+    lasting,
+    picture,
+    raw_request,
+    routes_of,
+    running_app,
+    settings_below,
+)
+from support.servers import ADMIN_TOKEN
+
+URLS = 10_000
+PREFIXES = ["", "", "/iiif/2", "/iiif/3", "/iiif/4", "/iiif", "/admin/explain", "/assets/x"]
+NAMES = [
+    "disk:pic.jpg",
+    "disk%3Apic.jpg",
+    "disk:a/b.jpg",
+    "disk:a%2Fb.jpg",
+    "disk:%E4%BD%A0.jpg",
+    "disk:a%252Fb.jpg",
+    "disk:%FF.jpg",
+    "disk:100%.jpg",
+    "disk:",
+    ":x",
+    "pic.jpg",
+    "none:pic.jpg",
+    "signed/1767225600.5f2mT0hV1lq0xZkQv1nYj3mC8yWb4d9e/disk:pic.jpg",
+    "signed/x/disk:pic.jpg",
+    "disk:a b.jpg",
+    "disk:full/max/0/default.jpg",
+    "",
+]
+REGIONS = ["full", "square", "0,0,10,10", "pct:1,2,3,4", "0,0,0,1", "1,2,3", "FULL", "", "%66ull"]
+SIZES = [
+    "max",
+    "full",
+    "^max",
+    "90,",
+    ",90",
+    "!9,9",
+    "pct:50",
+    "^pct:150",
+    "0,",
+    "9,9,9",
+    "",
+    "%39,",
+]
+ROTATIONS = ["0", "90", "!0", "22.5", "360", "361", "-1", "!!0", "", "%30"]
+ENDS = [
+    "default.jpg",
+    "gray.png",
+    "color.tif",
+    "bitonal.webp",
+    "native.jpg",
+    "default.gif",
+    "default",
+    ".jpg",
+    "default.",
+    "default.jpg.jpg",
+    "default%2Ejpg",
+    "..jpg",
+    "manifest.json",
+    "info.json",
+    "collection.json",
+]
+
+
+def urls(seed: int) -> Iterator[str]:
+    """Paths of images and their information; a third is right, the rest wrong in some place."""
+    chance = random.Random(seed)  # noqa: S311 - of a test
+
+    def one_of(choices: list[str]) -> str:
+        return choices[0] if chance.random() < 0.7 else chance.choice(choices)
+
+    for _ in range(URLS):
+        start = f"{chance.choice(PREFIXES)}/{chance.choice(NAMES)}"
+        if chance.random() < 0.15:
+            yield start + chance.choice(
+                ["/info.json", "%2Finfo.json", "/info%2Ejson", "//info.json"]
+            )
+            continue
+        separators = [chance.choice(["/"] * 30 + ["%2F", "//", ""]) for _ in range(4)]
+        parts = [one_of(REGIONS), one_of(SIZES), one_of(ROTATIONS), one_of(ENDS)]
+        yield start + "".join(a + b for a, b in zip(separators, parts, strict=True))
+
+
+@pytest_asyncio.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    settings = settings_below(
+        tmp_path,
+        types={"disk": {"source": "disk"}, "closed": {"source": "disk", "access": "signed"}},
+        signing={"keys": ["a-key-of-these-tests-with-enough-letters"]},
+        cache={"memory_bytes": 10_000_000},
+        pyramids={"min_pixels": 100_000, "tile_size": 128},
+    )
+    async with running_app(settings) as server:
+        server.put("disk", "pic.jpg", picture())
+        server.put("disk", "large.jpg", picture(700, 500))
+        yield server
+
+
+def scope_of(url: str) -> dict[str, Any]:
+    return {
+        "type": "http",
+        "method": "GET",
+        "scheme": "http",
+        "path": unquote(url),
+        "raw_path": url.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [(b"host", b"test")],
+    }
+
+
+def routed(app: FastAPI, scope: dict[str, Any]) -> tuple[str, dict[str, str]]:
+    """The route that FastAPI chooses, and the path parameters that it gives to it."""
+    for route in routes_of(app):
+        match, found = route.matches(scope)
+        if match is Match.FULL:
+            return str(getattr(route, "path", "")), dict(found["path_params"])
+    return "", {}
+
+
+def validated(path: str, parameters: dict[str, str]) -> Any:
+    """The request that the pydantic model of a route makes of its parameters, or the refusal."""
+    model = ImageParametersV2 if path.startswith("/iiif/2") else ImageParametersV3
+    names = ("region", "size", "rotation", "quality", "format")
+    try:
+        return model.model_validate({name: parameters[name] for name in names}).request
+    except IiifServerError as error:
+        return error
+
+
+def test_the_edge_and_the_typed_routes_read_the_same_of_10_000_urls(server: Server) -> None:
+    counts = {"call": 0, "problem": 0, "other": 0}
+    for url in urls(0):
+        scope = scope_of(url)
+        path, parameters = routed(server.app, scope)
+        call: ImageCall | IiifServerError | None
+        try:
+            call = parse_call(scope, server.services)
+        except IiifServerError as error:
+            call = error
+        template = path.removeprefix("/iiif/3").removeprefix("/iiif/2")
+        if template not in {IMAGE_PATH, INFORMATION_PATH}:
+            counts["other"] += 1
+            assert call is None or path.startswith("/admin"), url
+            continue
+        assert call is not None, url
+        if template == IMAGE_PATH:
+            request = validated(path, parameters)
+            if isinstance(request, IiifServerError):
+                assert (type(call), str(call)) == (type(request), str(request)), url
+            elif isinstance(call, ImageCall):
+                assert call.request == request, url
+        if isinstance(call, ImageCall):
+            counts["call"] += 1
+            assert percent_decode(call.written) == parameters["identifier"], url
+            expected = "2.1" if path.startswith("/iiif/2") else "3.0"
+            assert call.version.number == expected, url
+        else:
+            counts["problem"] += 1
+    assert min(counts.values()) > 500, counts
+
+
+GOOD = [
+    "/disk:pic.jpg/info.json",
+    "/iiif/2/disk:pic.jpg/info.json",
+    "/disk:pic.jpg/full/90,/0/default.jpg",
+    "/disk:pic.jpg/full/max/0/default.jpg",
+    "/disk:pic.jpg/0,0,50,50/20,/90/gray.png",
+    "/iiif/2/disk:pic.jpg/full/full/!0/bitonal.webp",
+    "/disk:large.jpg/0,0,128,128/128,/0/default.jpg",
+    "/iiif/3/disk:large.jpg/0,0,256,256/128,128/0/default.jpg",
+    "/disk:pic.jpg/full/90,/0/default.pdf",
+    "/disk:pic.jpg/manifest.json",
+    "/disk:none.jpg/info.json",
+    "/disk:pic.jpg/full/0,/0/default.jpg",
+    "/closed:pic.jpg/info.json",
+]
+
+
+async def test_the_fast_path_and_the_routes_answer_alike(server: Server) -> None:
+    """First from the routes, then from wherever it is ready, at last from the routes alone."""
+    without_edge = create_app(server.settings)
+    without_edge.user_middleware.clear()
+    without_edge.state.services = server.services
+    for url in GOOD:
+        first, again, third = [await server.get_raw(url.encode()) for _ in range(3)]
+        alone = await raw_request(without_edge, url.encode())
+        for other in (again, third, alone):
+            assert other.status_code == first.status_code, url
+            assert other.content == first.content, url
+            assert lasting(other.headers) == lasting(first.headers), url
+
+
+ROUTES = [
+    "/",
+    "/?folder=disk",
+    "/docs",
+    "/openapi.json",
+    "/favicon.ico",
+    "/robots.txt",
+    "/health",
+    "/health/ready",
+    "/status",
+    "/metrics",
+    "/admin/status",
+    "/admin/explain/disk:pic.jpg/full/90,/0/default.jpg",
+    "/collection.json",
+    "/disk/collection.json",
+    "/manifest.json?identifiers=disk:pic.jpg",
+    "/disk:pic.jpg",
+    "/disk:pic.jpg/view",
+    "/disk:pic.jpg/embed",
+    "/nothing/at/all",
+    *GOOD,
+]
+
+
+async def test_nothing_is_sent_but_by_respond(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
+    for url in ROUTES:
+        assert (await server.client.get(url, headers=headers)).status_code, url
+    server.services.responses.clear()
+
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(responding, "complete", broken)
+    monkeypatch.setattr("iiif_server.server.fast_path.complete", broken)
+    for method in ("GET", "HEAD", "OPTIONS", "POST"):
+        for url in ROUTES:
+            with pytest.raises(ZeroDivisionError):
+                await server.client.request(method, url, headers=headers)
