@@ -21,7 +21,7 @@ from iiif_server.server.call import ImageCall
 from iiif_server.server.image_answers import canonical_of, image_answer
 from iiif_server.server.request_context import RequestContext, ResponseKey
 from iiif_server.server.request_limits import objection
-from iiif_server.server.respond import Answer, Complete, complete, keep, record
+from iiif_server.server.respond import Answer, Complete, complete, head_of, keep, record
 from iiif_server.server.services import Services
 from iiif_server.telemetry.stages import Stages
 
@@ -83,7 +83,7 @@ class FastPath:
         context.status, context.size = response.status, len(response.body)
         record(scope, context, response, response.kind)
         request_id = b"x-request-id: %b\r\n\r\n" % context.id.encode("ascii")
-        return response.head, request_id, response.body
+        return response.head or head_of(response.fields), request_id, response.body
 
     def _forget_purged(self, services: Services) -> None:
         purged = services.store.purged_at  # by whichever process

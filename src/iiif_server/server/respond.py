@@ -102,11 +102,8 @@ class Complete:
     modified: float | None = None
     image: Image | None = None
     stages: Stages | None = None
-
-    @property
-    def head(self) -> bytes:
-        """The fields as HTTP/1.1 writes them."""
-        return b"".join(b"%b: %b\r\n" % pair for pair in self.fields)
+    head: bytes = b""
+    """The fields as HTTP/1.1 writes them; empty unless the fast path may send the response."""
 
 
 def complete(scope: Scope, context: RequestContext, answer: Answer) -> Complete:
@@ -216,8 +213,15 @@ def keep(context: RequestContext, key: ResponseKey, response: Complete, kind: Ki
         (name, b'engine;desc="memory"' if name == b"server-timing" else value)
         for name, value in response.fields
     )
-    stored = replace(response, fields=fields, engine="memory", kind=kind, stages=None)
+    stored = replace(
+        response, fields=fields, engine="memory", kind=kind, stages=None, head=head_of(fields)
+    )
     context.services.responses.put(key, stored, _memory_of(key, stored))
+
+
+def head_of(fields: Fields) -> bytes:
+    """Header fields as HTTP/1.1 writes them."""
+    return b"".join([b"%b: %b\r\n" % pair for pair in fields])
 
 
 def conditional(scope: Scope, response: Complete) -> Complete:
