@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install assets run test check static format lint types floors workflows platforms container wheels e2e fuzz bench load costs docs \
+.PHONY: help install assets run test check static format lint types floors workflows platforms container wheels e2e fuzz bench load hops costs docs \
 	pictures lock clean
 
 help: ## Show this list
@@ -96,6 +96,9 @@ bench: install ## Measure beside other servers (20 minutes; installs Debian pack
 
 load: install ## A crawler of full-size images beside readers of tiles (3 minutes)
 	$(BIN)/python -m bench.crowd $(LOAD)
+
+hops: install ## Count the functions and modules that one tile request enters
+	$(BIN)/python -m bench.hops
 
 costs: install ## Compare what jobs take at their peak with what is estimated before (20 minutes)
 	$(BIN)/python -m bench.costs $(COSTS)
