@@ -1,24 +1,24 @@
-"""How to cut pixels so that libvips, which scales about the middle, puts them in place. Pure."""
+"""Pixel alignment: crops that libvips, which scales about the middle, does not shift. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, floor
 
 _MOST_EXTRA = 16
-"""How many pixels of the result are made and thrown away at most, at either end."""
+"""Most pixels of the result that are made and cropped again, at either end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What is done along one axis: cut, scale, and cut the result."""
+    """Operations along one axis: crop, scale, and crop the result."""
 
     start: int
     end: int
     """The whole pixels of the source that are scaled; beyond its ends, its edges repeated."""
     before: int
-    """How many pixels of the result come before those that are wanted."""
+    """Pixels of the result before the requested ones."""
     total: int
-    """How many pixels the result has before it is cut."""
+    """Pixels of the result before it is cropped."""
 
 
 def aligned_span(start: float, extent: float, size: int, tolerance: float) -> Span | None:
@@ -38,7 +38,7 @@ def aligned_span(start: float, extent: float, size: int, tolerance: float) -> Sp
 
 
 def _spans(start: float, extent: float, size: int) -> Iterator[Span]:
-    """The spans in question, those that make the fewest pixels first."""
+    """The possible spans, those with the fewest pixels first."""
     step = extent / size
     for before, after in _extras():
         total = before + size + after
@@ -48,13 +48,13 @@ def _spans(start: float, extent: float, size: int) -> Iterator[Span]:
 
 
 def _shift(span: Span, start: float, step: float) -> float:
-    """By how much of a pixel the result is off to the right of where it belongs."""
+    """Shift of the result to the right of its true place, in its pixels."""
     begins = span.start + (span.end - span.start - span.total * step) / 2
     return (begins - (start - span.before * step)) / step
 
 
 def _extras() -> Iterator[tuple[int, int]]:
-    """Pairs of how many more pixels to make before and after, the fewest first."""
+    """Pairs of numbers of additional pixels before and after, the fewest first."""
     for sum_ in range(2 * _MOST_EXTRA + 1):
         for before in range(max(0, sum_ - _MOST_EXTRA), min(sum_, _MOST_EXTRA) + 1):
             yield before, sum_ - before

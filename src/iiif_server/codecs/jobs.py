@@ -33,16 +33,16 @@ _PARTS_OPEN = 16
 
 @dataclass(slots=True)
 class _Process:
-    """What this process keeps between jobs."""
+    """State of this process between jobs."""
 
     originals: OpenOriginals
     parts: Lru[Path, OpenPart] = field(
         default_factory=lambda: Lru(_PARTS_OPEN, on_remove=OpenPart.close)
     )
-    """The parts of pyramids used last."""
+    """Open parts of pyramids, the most recently used."""
 
     def part(self, path: Path) -> OpenPart:
-        """The part at a path, open; a path never names another part. Raises OSError."""
+        """The open part at a path, which never names another part. Raises OSError."""
         part = self.parts.get(path)
         if part is None or part.gone:  # purged, and perhaps made again
             self.parts.remove(path)
@@ -55,7 +55,7 @@ _process = _Process(OpenOriginals(1))
 
 
 def prepare_process(originals: int, threads: int, turbojpeg: str | None = None) -> WorkerReport:
-    """Set this process up as a worker that keeps so many originals open.
+    """Set this process up as a worker that keeps that many originals open.
 
     `turbojpeg` is the value of `workers.turbojpeg`; None leaves what was chosen before.
     """
@@ -86,7 +86,7 @@ def render(plan: RenderPlan, descriptor: int | None = None) -> Rendered:
 
 
 def build_part(plan: BuildPlan, descriptor: int | None = None) -> int:
-    """Make a part of a pyramid; see `build.build`.
+    """Build a part of a pyramid; see `pyramid_build.build`.
 
     The original is read by a descriptor if one is given.
     """
@@ -98,7 +98,7 @@ def build_part(plan: BuildPlan, descriptor: int | None = None) -> int:
 
 @contextmanager
 def within_memory() -> Iterator[None]:
-    """A failed allocation becomes a TooMuchMemoryError."""
+    """Translate a MemoryError into a TooMuchMemoryError."""
     try:
         yield
     except MemoryError as error:
@@ -111,7 +111,7 @@ def _made(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Eng
             return Engine.LEVEL, _of_level(plan, plan.level, stages)
     if plan.tile is not None:
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
-            return Engine.JPEGTRAN, _cut(plan.tile.operations, plan.tile.data)
+            return Engine.JPEGTRAN, _transform(plan.tile.operations, plan.tile.data)
     with stages.measure("open"):
         original = _process.originals.get(plan.original, descriptor)
     return render_original(plan, original, stages)
@@ -132,14 +132,14 @@ def _of_original(plan: RenderPlan, original: OpenOriginal, stages: Stages) -> tu
     if plan.engine is Engine.JPEGTRAN:
         # What the header promised the data may not keep; pixels may still be had of it.
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
-            return Engine.JPEGTRAN, _cut(plan.operations, original.bytes)
+            return Engine.JPEGTRAN, _transform(plan.operations, original.bytes)
     with stages.measure("decode"):
         pixels = raster.pixels(original.descriptor, plan.header, plan.operations)
     with stages.measure("encode"):
         return Engine.RASTER, raster.encoded(pixels, plan.header, plan.operations, plan.encoding)
 
 
-def _cut(operations: PixelOperations, jpeg: jpegtran.Buffer) -> bytes:
+def _transform(operations: PixelOperations, jpeg: jpegtran.Buffer) -> bytes:
     return jpegtran.transform(
         jpeg,
         operations.box,
@@ -159,7 +159,7 @@ def _of_level(plan: RenderPlan, level: Level, stages: Stages) -> bytes:
 
 
 def _tiles(level: Level, part: OpenPart) -> Tiles:
-    """The tiles of a level that its work needs; raises KeyError or OSError for a damaged part."""
+    """The tiles that the operations on a level touch; raises KeyError or OSError if damaged."""
     grid, factor, box = level.grid, level.operations.shrink, level.operations.box
     full, whole = grid.tile, grid.level(factor)
     across, down = factor * full.width, factor * full.height
@@ -177,7 +177,7 @@ def _tiles(level: Level, part: OpenPart) -> Tiles:
 
 
 def _write(data: bytes, target: Path) -> OSError | None:
-    """Write to a file that is there; what the disk says against it, or None."""
+    """Write to an existing file; the error of the disk, or None."""
     try:
         # Not made here: its owner may have given it up, and would leave it lying.
         with target.open("r+b", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""Lossless transforms of JPEGs: cut, turn and gray on DCT coefficients, by TurboJPEG.
+"""Lossless transforms of JPEGs: crop, turn and gray on DCT coefficients, by TurboJPEG.
 
 The C functions work on the caller's own buffer, which may be a memory map.
 """
@@ -36,11 +36,11 @@ _MOST_SCANS = 500
 """Each scan visits every coefficient of the image. Counted here, as versions of the library limit
 them differently."""
 _MARKERS_FIRST = 1 << 20
-"""How much of a file is searched for its ICC profile."""
+"""Bytes of a file that are searched for its ICC profile."""
 
 
 class LosslessFailedError(Exception):
-    """This JPEG cannot be worked on without loss; it may still be one that can be decoded."""
+    """This JPEG cannot be transformed losslessly; it may still be decoded."""
 
 
 def available() -> bool:
@@ -50,7 +50,7 @@ def available() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Transform:
-    """What tjTransform is to make of a JPEG: cut, then turn; for one result."""
+    """One transform by tjTransform: crop, then turn."""
 
     turn: Orientation = UPRIGHT
     box: Box | None = None
@@ -117,7 +117,7 @@ def _transformed(jpeg: Buffer, transforms: Sequence[_Transform]) -> Iterator[lis
 
 
 def _run(functions: Any, jpeg: Buffer, results: Any, sizes: Any, options: Any) -> None:
-    """Call tjTransform. Its coefficients are given back at once, before the results are used."""
+    """Call tjTransform, and free its coefficients before the results are used."""
     handle = functions.tjInitTransform()
     if not handle:
         raise MemoryError

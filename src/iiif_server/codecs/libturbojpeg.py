@@ -111,7 +111,7 @@ def use(choice: str) -> None:
 
 
 def library() -> Library | None:
-    """The library of this process; None: it has none."""
+    """The library of this process, or None."""
     try:
         return find(_process.choice)
     except ConfigurationError:
@@ -119,12 +119,12 @@ def library() -> Library | None:
 
 
 def library_report() -> LibraryReport:
-    """What this process has of libturbojpeg."""
+    """Report on the libturbojpeg of this process."""
     return report(_process.choice)
 
 
 def report(choice: str) -> LibraryReport:
-    """What a process has of libturbojpeg by the value of `workers.turbojpeg`."""
+    """Report on the libturbojpeg that a value of `workers.turbojpeg` leads to."""
     try:
         found = find(choice)
     except ConfigurationError as error:

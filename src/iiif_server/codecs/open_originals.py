@@ -1,4 +1,4 @@
-"""The originals that one worker process keeps open."""
+"""Open originals of a worker process."""
 
 import contextlib
 import mmap
@@ -11,7 +11,7 @@ from iiif_server.plan.local_file import LocalFile, replaced
 
 
 class OpenOriginal:
-    """One file, open: what is read is the file that was opened, even if its name is given away."""
+    """An open original: reads the file that was opened, even if its name is given to another."""
 
     def __init__(self, file: LocalFile, descriptor: int | None = None) -> None:
         """Raises OriginalChangedError if another version, or nothing, is there."""
@@ -39,7 +39,7 @@ class OpenOriginal:
 
     @contextlib.contextmanager
     def unchanged(self) -> Iterator[None]:
-        """What is made inside is of the file as it was when its header was read.
+        """Check that the file did not change, from its header to the end of the context.
 
         Raises OriginalChangedError if it is written meanwhile, whatever came of it: what failed
         may not be its fault, and what did not may be half of one image and half of another.
@@ -51,7 +51,7 @@ class OpenOriginal:
                 raise replaced()
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         if self._mapped is not None:
             with contextlib.suppress(BufferError):  # somebody still looks at it; it goes with them
                 self._mapped.close()
@@ -59,7 +59,7 @@ class OpenOriginal:
 
 
 class OpenOriginals:
-    """The `capacity` originals used last, kept open."""
+    """LRU cache of open originals, at most `capacity`."""
 
     def __init__(self, capacity: int) -> None:
         self._open: Lru[Path, OpenOriginal] = Lru(max(1, capacity), on_remove=OpenOriginal.close)
@@ -68,7 +68,7 @@ class OpenOriginals:
         return f"<OpenOriginals {self._open}>"
 
     def get(self, file: LocalFile, descriptor: int | None = None) -> OpenOriginal:
-        """The file, open; OriginalChangedError if another version is there by now.
+        """The open file; raises OriginalChangedError if the path now has another version.
 
         With the descriptor that the server has opened for this job, if it is given; the path is not
         looked at then, and may be out of this process's reach.

@@ -1,4 +1,4 @@
-"""Small images in memory, as rows of samples: scaled, turned and compressed without a pipeline.
+"""Pixel buffers: small images in memory, scaled, turned and encoded without a libvips pipeline.
 
 libvips takes about as long to set its threads to such an image as they then need for it. Pillow's
 resampling, which is the same, has no vector instructions.
@@ -28,9 +28,9 @@ Pixels: TypeAlias = Any
 ICC = "icc-profile-data"
 """The field of a `pyvips.Image` that holds its profile."""
 CAN_SCALE = _fir is not None
-"""Whether rows can be scaled here; libvips does it elsewhere, a little less exactly."""
+"""Whether buffers can be scaled here; else libvips does it, a little less exactly."""
 _FULL_CHROMA = 90
-"""The quality from which on all chroma is kept."""
+"""JPEG quality from which chroma is not subsampled."""
 _MODES = {1: "L", 3: "RGB"}
 _CLOCKWISE: Mapping[int, Image.Transpose] = {
     1: Image.Transpose.ROTATE_270,
@@ -54,7 +54,7 @@ class FloatBox:
         return cls(box.x / shrink, box.y / shrink, box.width / shrink, box.height / shrink)
 
     def beside(self, x: int, y: int) -> "FloatBox":
-        """The same as seen from a point of the image."""
+        """The box relative to a point of the image."""
         return replace(self, x=self.x - x, y=self.y - y)
 
 
@@ -90,7 +90,7 @@ class PixelBuffer:
         return image
 
     def scaled(self, extent: FloatBox, size: Dimensions) -> "PixelBuffer":
-        """An extent of it at a size, by Lanczos-3. The pixels around count at its edges."""
+        """A box of the buffer scaled to a size, by Lanczos-3. Pixels around it count."""
         touched = self._touched(extent)
         if (touched.width, touched.height) == (size.width, size.height):
             extent = touched  # in place to within less than a pixel: scaling would only blur it
@@ -114,19 +114,19 @@ class PixelBuffer:
         return replace(self, pixels=target.get_buffer(), width=size.width, height=size.height)
 
     def _touched(self, extent: FloatBox) -> FloatBox:
-        """The whole pixels that an extent touches."""
+        """The whole pixels that a box touches."""
         x, y = floor(extent.x), floor(extent.y)
         right = min(ceil(extent.x + extent.width), self.width)
         bottom = min(ceil(extent.y + extent.height), self.height)
         return FloatBox(x, y, right - x, bottom - y)
 
     def _clipped(self, extent: FloatBox) -> FloatBox:
-        """An extent without what was rounded beyond the ends of the image."""
+        """A box without what rounding put beyond the image."""
         width = min(extent.width, self.width - extent.x)
         return replace(extent, width=width, height=min(extent.height, self.height - extent.y))
 
     def turned(self, turn: Orientation) -> "PixelBuffer":
-        """It mirrored and turned."""
+        """The buffer mirrored and turned."""
         steps = [Image.Transpose.FLIP_LEFT_RIGHT] if turn.mirror else []
         steps += [_CLOCKWISE[turn.quarters]] if turn.quarters else []
         if not steps:
@@ -137,7 +137,7 @@ class PixelBuffer:
         return replace(self, pixels=image.tobytes(), width=image.width, height=image.height)
 
     def as_jpeg(self, quality: int) -> bytes:
-        """It as a baseline JPEG; raises `turbojpeg.NotDoneError`."""
+        """The buffer as a baseline JPEG; raises `turbojpeg.NotDoneError`."""
         data = turbojpeg.encode(
             memoryview(self.pixels),
             self.width,

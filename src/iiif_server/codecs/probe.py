@@ -1,4 +1,4 @@
-"""Reading the header of an original; no pixel is decoded."""
+"""Image headers of originals; no pixel is decoded."""
 
 import os
 import stat
@@ -78,7 +78,7 @@ def _open_regular(original: LocalFile, descriptor: int | None) -> int:
 
 
 def _recognised(file: BinaryIO, bounds: Bounds) -> OriginalFormat:
-    """The format of a file, by its first bytes and nothing else, if it is one that is read."""
+    """The format of a file by its signature; raises UnsupportedOriginalError for others."""
     size = file.seek(0, 2)
     file.seek(0)
     format_ = recognise(file.read(SIGNATURE_BYTES))
@@ -95,7 +95,7 @@ def _recognised(file: BinaryIO, bounds: Bounds) -> OriginalFormat:
 
 
 def _told(error: Exception, format_: OriginalFormat) -> IiifServerError:
-    """What to tell the client where a library stumbled over a header."""
+    """The error where a library fails to read a header."""
     told = refusal(error, format_)
     return _damaged(format_) if isinstance(told, DamagedOriginalError) else told
 
@@ -210,7 +210,7 @@ def _profile(image: Image.Image) -> tuple[Profile, int]:
 
 
 def classify_profile(icc: bytes, mode: str) -> Profile:
-    """What kind of profile these bytes are for an image of a Pillow mode."""
+    """Kind of an ICC profile, for an image of a Pillow mode."""
     if not icc:
         return Profile.NONE
     try:

@@ -44,13 +44,15 @@ def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
     about as long to encode: they keep a core busy each.
     """
     first = first_reduced(plan.header)
-    pixels = _upright(plan, original, first // 2)
+    pixels = _decode(plan, original, first // 2)
     with ThreadPoolExecutor(max_workers=2) as beside:
         encoding = []
         for scale_factor in plan.grid.scale_factors:
             if scale_factor >= first:
-                pixels = _halved(pixels)
-                encoding.append((scale_factor, beside.submit(_cut, plan, scale_factor, pixels)))
+                pixels = _half_size(pixels)
+                encoding.append(
+                    (scale_factor, beside.submit(_encode_level, plan, scale_factor, pixels))
+                )
         for scale_factor, cut in encoding:
             yield from _unpacked(plan, scale_factor, cut.result())
 
@@ -74,13 +76,13 @@ def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Ti
 
 
 def _lossless_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
-    """The full-resolution tiles as the original's coefficients, as long as they can be cut.
+    """The full-resolution tiles as lossless crops, as long as these succeed.
 
     Where a pass fails, the tiles that are not yet written are encoded from pixels.
     """
     written = 0
     try:
-        for tile in _own_tiles(plan, original):
+        for tile in _lossless_crops(plan, original):
             written += 1
             yield tile
     except jpegtran.LosslessFailedError:
@@ -89,16 +91,16 @@ def _lossless_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
 
 def _encoded_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
     """The full-resolution tiles, encoded from pixels."""
-    pixels = _upright(plan, original, 1)
+    pixels = _decode(plan, original, 1)
     return _unpacked(plan, 1, encode_tiles(pixels, plan.grid.tile.width, plan.full_quality))
 
 
 def _half(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:
     """The tiles at half resolution."""
-    return _cut(plan, 2, _halved(_upright(plan, original, 1)))
+    return _encode_level(plan, 2, _half_size(_decode(plan, original, 1)))
 
 
-def _upright(plan: BuildPlan, original: OpenOriginal, shrink: int) -> Pixels:
+def _decode(plan: BuildPlan, original: OpenOriginal, shrink: int) -> Pixels:
     """The whole image, reduced by `shrink` with its sides rounded up.
 
     Decoders of JPEG leave out a last row or column that is not whole, at the end of the stored
@@ -112,8 +114,8 @@ def _upright(plan: BuildPlan, original: OpenOriginal, shrink: int) -> Pixels:
     return _placed(pixels, at.x / shrink, at.y / shrink, header.dimensions.reduced(shrink))
 
 
-def _halved(pixels: Pixels) -> Pixels:
-    """The pixels at half their size, each the middle of four: an odd last one counts twice.
+def _half_size(pixels: Pixels) -> Pixels:
+    """The pixels at half their size, each the mean of four: an odd last one counts twice.
 
     libvips alone would round an odd side and put half of what that adds at either end, which moves
     the picture by a quarter of a pixel a level.
@@ -123,7 +125,7 @@ def _halved(pixels: Pixels) -> Pixels:
 
 
 def _placed(pixels: Pixels, x: float, y: float, size: Dimensions) -> Pixels:
-    """The pixels at a place in an image of this size, their edges repeated around them."""
+    """The pixels placed in an image of this size, their edges repeated around them."""
     if (x, y) == (0, 0):
         if (pixels.width, pixels.height) == (size.width, size.height):
             return pixels
@@ -133,8 +135,8 @@ def _placed(pixels: Pixels, x: float, y: float, size: Dimensions) -> Pixels:
     return shift(framed, x - 1, y - 1, size)
 
 
-def _own_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
-    """The full-resolution tiles as the original's coefficients."""
+def _lossless_crops(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
+    """The full-resolution tiles as lossless crops of the original."""
     tiles = list(plan.grid.tiles(1))
     batch = -(-len(tiles) // passes(plan.grid))
     keep_profile = plan.profile is ProfileAction.KEEP
@@ -146,7 +148,7 @@ def _own_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, 
             yield tile, data
 
 
-def _cut(plan: BuildPlan, scale_factor: int, level: Pixels) -> zipfile.ZipFile:
+def _encode_level(plan: BuildPlan, scale_factor: int, level: Pixels) -> zipfile.ZipFile:
     """The tiles of one reduced level, encoded."""
     side, thorough = plan.grid.tile.width, scale_factor >= _THOROUGH_FROM
     return encode_tiles(level, side, plan.reduced_quality, thorough=thorough)

@@ -1,4 +1,4 @@
-"""Writing a pyramidal TIFF: the form in which other servers want large images."""
+"""Pyramidal TIFFs: the form that other servers need for large images."""
 
 import errno
 from collections.abc import Callable
@@ -13,15 +13,15 @@ from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.render_plan import tile_profile
 
 _CLASSIC_BYTES = 3_500_000_000
-"""Above this, by the worst guess, the file is a BigTIFF: offsets of a classic one have 32 bits."""
+"""Estimated bytes above which the file is a BigTIFF: classic offsets have 32 bits."""
 
 _REFUSED_WRITES = ("Write error", "write error", "No space left", "unable to write")
-"""What libvips and libtiff say when it is not the original's fault."""
+"""Errors of libvips and libtiff that are not caused by the original."""
 
 
 @dataclass(frozen=True, slots=True)
 class PyramidForm:
-    """How the TIFF is to be written."""
+    """Options of a pyramidal TIFF."""
 
     tile_size: int = 512
     """Side of the tiles, a multiple of 16 (TIFF 6.0, section 15)."""

@@ -14,7 +14,7 @@ from iiif_server.codecs.decode import decoding, load
 from iiif_server.codecs.encode import encode
 from iiif_server.codecs.pixel_buffer import CAN_SCALE, FloatBox, PixelBuffer, Pixels
 from iiif_server.codecs.resample import rotate, scale, turn
-from iiif_server.codecs.tiles import GRID, Tiles, joined
+from iiif_server.codecs.tiles import GRID, Tiles, decode_tiles
 from iiif_server.iiif.geometry import Box
 from iiif_server.iiif.quality import Quality
 from iiif_server.plan.encoding import EncodingOptions
@@ -43,7 +43,7 @@ def pixels_of_tiles(tiles: Tiles, header: ImageHeader, operations: PixelOperatio
     """
     with decoding(header):
         part = _around(operations, tiles.at)
-        buffer = joined(tiles, part)
+        buffer = decode_tiles(tiles, part)
         if not CAN_SCALE or max(part.dimensions.area, operations.size.area) > FEW_PIXELS:
             return _finished(scale(buffer.to_vips(), operations, part), operations)
         exact = FloatBox.of(operations.box, operations.shrink).beside(part.x, part.y)

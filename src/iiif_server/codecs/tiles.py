@@ -1,4 +1,4 @@
-"""Neighbouring JPEG tiles, decoded into one piece."""
+"""Decoding of neighbouring JPEG tiles into one pixel buffer."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,12 +14,12 @@ from iiif_server.formats.jpeg import icc_profile
 from iiif_server.iiif.geometry import Box, Dimensions
 
 GRID = 16
-"""A part that begins at a multiple of it, in a level, is decoded without what lies around it."""
+"""Parts that begin at a multiple of this are decoded without the pixels around them."""
 
 _FOR_ONE_THREAD = 500_000
-"""Fewer are decoded sooner than another thread wakes up."""
+"""Pixels up to which one thread decodes: another would take longer to wake up."""
 _helper = ThreadPoolExecutor(1, "decoder")
-"""What waits for one image does not use all cores; and decoding leaves the interpreter alone."""
+"""A second thread: decoders release the interpreter lock, and one image does not use all cores."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -31,14 +31,14 @@ class Tiles:
 
     data: Sequence[bytes]
     across: int
-    """How many stand in a row."""
+    """Number of tiles in a row."""
     full: Dimensions
-    """The extent of each; those at the right and bottom edge may be smaller."""
+    """Size of each; tiles at the right and bottom edge may be smaller."""
     at: Box
-    """Where in the level they lie."""
+    """Their place in the level."""
 
     def pieces(self, part: Box) -> list["Piece"]:
-        """What each tile has of a part of the level; the tiles without any are left out."""
+        """The parts of tiles that make up a part of the level."""
         found = []
         for number, jpeg in enumerate(self.data):
             row, column = divmod(number, self.across)
@@ -54,7 +54,7 @@ class Tiles:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a tile, and where in the result it comes."""
+    """A part of a tile, and its place in the result."""
 
     jpeg: bytes
     inside: Box
@@ -62,8 +62,8 @@ class Piece:
     y: int
 
 
-def joined(tiles: Tiles, part: Box) -> PixelBuffer:
-    """The pixels of a part of a level that the tiles cover. Raises what Pillow raises."""
+def decode_tiles(tiles: Tiles, part: Box) -> PixelBuffer:
+    """Decode a part of a level that the tiles cover. Raises what Pillow raises."""
     pieces = tiles.pieces(part)
     if turbojpeg.available():
         try:
@@ -102,7 +102,7 @@ def _opened(data: bytes) -> Image.Image:
 
 
 def _each(work: Callable[[Item], Result], items: Sequence[Item], part: Box) -> list[Result]:
-    """What work makes of each item, for a part that may be large enough for another thread.
+    """Map items to results, with a second thread if the part is large enough.
 
     This thread takes its share: it would only wait, and what follows takes twice as long on a core
     that comes to it cold.

@@ -22,18 +22,18 @@ _MOST_SCANS = 500
 
 
 def available() -> bool:
-    """Whether this process has a library for this; Pillow and libvips do the same work without."""
+    """Whether this process has libturbojpeg 3; else Pillow and libvips do the same."""
     found = library()
     return found is not None and found.partial_decoding
 
 
 class NotDoneError(Exception):
-    """This JPEG is for a decoder that says what is wrong with it, or knows more kinds."""
+    """TurboJPEG cannot decode this JPEG; Pillow may, or names the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """Pixels in rows, gray or RGB, that parts of images are decoded into."""
+    """Pixels, gray or RGB, that parts of images are decoded into."""
 
     pixels: bytearray
     width: int
@@ -41,7 +41,7 @@ class Canvas:
 
     @classmethod
     def blank(cls, width: int, height: int, bands: int) -> "Canvas":
-        """A canvas without anything on it."""
+        """An empty canvas."""
         return cls(bytearray(width * height * bands), width, bands)
 
 
@@ -115,7 +115,7 @@ def decode(jpeg: bytes, part: Box, canvas: Canvas, x: int, y: int) -> None:
 
 
 def encode(pixels: memoryview, width: int, bands: int, quality: int, *, full_chroma: bool) -> bytes:
-    """Gray or RGB pixels as a baseline JPEG; with half the chroma each way unless it is in full."""
+    """Encode gray or RGB pixels as a baseline JPEG; chroma is 4:2:0 unless `full_chroma`."""
     row, colour = width * bands, _SAMPLED_444 if full_chroma else _SAMPLED_420
     jpeg, size = ffi.new("unsigned char **"), ffi.new("size_t *")
     with _codec(_COMPRESS) as codec, ffi.from_buffer("unsigned char[]", pixels) as source:

@@ -1,4 +1,4 @@
-"""AVIF: the items of a picture and the samples of a sequence, by their boxes (ISO 23008-12)."""
+"""AVIF: items and sequences, by their boxes (ISO 23008-12); nothing is decoded."""
 
 from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
 from iiif_server.formats.iso_boxes import Box, boxes
@@ -12,7 +12,7 @@ _DEEPEST = 8
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse an AVIF that is too much: of pixels, items, frames or metadata."""
+    """Refuse an AVIF with too many pixels, items or frames, or too much metadata."""
     file.check_read_whole()
     for box in boxes(file, 0, file.size):
         if box.name == b"meta":
@@ -25,7 +25,7 @@ def inspect(file: BoundedFile) -> Inspection:
 
 
 def _look_into(file: BoundedFile, parent: Box, depth: int) -> None:
-    """Check a box's boxes, and theirs."""
+    """Check the boxes inside a box, recursively."""
     if depth > _DEEPEST:
         raise file.damaged("its boxes are nested too deeply")
     for box in boxes(file, parent.offset, parent.end):
@@ -46,7 +46,7 @@ def _look_into(file: BoundedFile, parent: Box, depth: int) -> None:
 
 
 def _check_items(file: BoundedFile, box: Box) -> None:
-    """Refuse more items than a picture of tiles is put together of."""
+    """Refuse too many items."""
     version = file.at(box.offset, 1)
     numbers = file.numbers(">H" if version == b"\0" else ">I", box.offset + _FULL)
     if numbers is not None:

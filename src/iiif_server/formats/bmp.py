@@ -1,4 +1,4 @@
-"""BMP: the header, of whichever age."""
+"""BMP: the header of any version; nothing is decoded."""
 
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 
@@ -14,13 +14,13 @@ _MOST_COLOURS = 256
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a BMP that is too much: of pixels, or of steps to decode them."""
+    """Refuse a BMP with too many pixels, or too many to decode step by step."""
     start = file.numbers("<II", 10)
     if start is None:
         return Inspection()
     offset, header = start
     if header not in _HEADERS:
-        raise file.damaged("its header is of no kind that there is")
+        raise file.damaged("its header has an unknown length")
     numbers = file.numbers("<HHHH" if header == _CORE else "<iiHHI", _HEADER + 4)
     if numbers is None:
         return Inspection()
@@ -39,11 +39,11 @@ def inspect(file: BoundedFile) -> Inspection:
         # Some writers leave out the padding of the last row.
         file.check_long_enough(offset + (height - 1) * row + -(-width * bits // 8))
     else:
-        raise file.unsupported("is compressed in an unusual way")
+        raise file.unsupported("is compressed by an unknown method")
     return Inspection()
 
 
 def _check_colours(file: BoundedFile) -> None:
     numbers = file.numbers("<I", _HEADER + 32)
     if numbers is not None and numbers[0] > _MOST_COLOURS:
-        raise file.damaged("its palette has more colours than there are")
+        raise file.damaged("its palette has more than 256 colours")

@@ -1,4 +1,4 @@
-"""GIF 89a: the logical screen, and every frame."""
+"""GIF 89a: the logical screen and the frames; nothing is decoded."""
 
 from math import prod
 
@@ -14,13 +14,13 @@ _PALETTE = 0x80
 _MOST_RATIO = 4096
 """Pixels that one byte can stand for: the longest string of an LZW code."""
 _MOST_UNFILLED = 4_000_000
-"""Pixels of a screen that the first frame need not fill."""
+"""Pixels of a screen up to which the first frame may be smaller."""
 _MOST_PIXELS = 100_000_000
 """Pixels of a frame, which the decoder holds whole and more than once."""
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a GIF that is too much: of pixels on its screen or outside, or of frames."""
+    """Refuse a GIF with too many pixels or frames."""
     file.check_read_whole()
     numbers = file.numbers("<HHB", 6)
     if numbers is None:
@@ -42,7 +42,7 @@ def inspect(file: BoundedFile) -> Inspection:
 
 
 def _frame(file: BoundedFile, position: int, screen: tuple[int, int], *, first: bool) -> int:
-    """Where the data of a frame begin; decoders enlarge the screen for one that is larger."""
+    """Offset of the data of a frame; decoders enlarge the screen for a frame that is larger."""
     numbers = file.numbers("<HHHHB", position)
     if numbers is None:
         return file.size
@@ -61,14 +61,14 @@ def _palette(flags: int) -> int:
 
 
 class _Blocks:
-    """Chains of sub-blocks, of which there are only so many in a file."""
+    """Walker of chains of sub-blocks, with a limit of blocks in a file."""
 
     def __init__(self, file: BoundedFile) -> None:
         self._subject = file
         self._seen = 0
 
     def end(self, position: int) -> int:
-        """Where the chain that begins at a position has its end."""
+        """Offset after the chain that begins at a position."""
         file = self._subject
         while True:
             window = file.at(position, _WINDOW)

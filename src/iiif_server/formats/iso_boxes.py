@@ -1,4 +1,4 @@
-"""Boxes, of which JPEG 2000 and AVIF files are made (ISO 14496-12, 4.2)."""
+"""ISO boxes: the containers of JPEG 2000 and AVIF (ISO 14496-12, 4.2)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,16 +12,16 @@ _SHORT_HEADER, _LONG_HEADER = 8, 16
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A box, by what it holds."""
+    """A box."""
 
     name: bytes
     offset: int
-    """Of its content."""
+    """Offset of its content."""
     end: int
 
 
 def boxes(file: BoundedFile, start: int, end: int) -> Iterator[Box]:
-    """The boxes between two offsets, as far as there are any."""
+    """The boxes between two offsets, as many as are complete."""
     position = start
     for _ in range(_MOST_BOXES):
         if position >= end:

@@ -16,7 +16,7 @@ from iiif_server.plan.original_format import OriginalFormat
 
 _MOST_SEGMENTS = 5_000
 _MOST_JUNK = 4_096
-"""Bytes between two segments that decoders skip, one by one, and that nobody writes."""
+"""Bytes of junk between two segments; decoders skip any number, no encoder writes them."""
 _WINDOW = 1 << 16
 _MOST_SEARCHED = 1 << 30
 """Bytes of scans that are searched for their number."""
@@ -143,7 +143,7 @@ def _frame(file: BoundedFile, segment: Segment) -> _Frame | None:
     described = data[_FRAME_HEADER : _FRAME_HEADER + 3 * components]
     sampling = [divmod(factors, 16) for factors in described[1::3]]
     if not all(1 <= factor <= _MOST_SAMPLING for pair in sampling for factor in pair):
-        raise file.damaged("its sampling factors are none")
+        raise file.damaged("its sampling factors are invalid")
     least = 0
     if segment.marker in _HUFFMAN:
         # Each unit begins with a code of at least one bit.

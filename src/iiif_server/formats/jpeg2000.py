@@ -1,4 +1,4 @@
-"""JPEG 2000 (ISO 15444-1): the codestream's own header, which its wrapping must agree with."""
+"""JPEG 2000 (ISO 15444-1): headers of container, codestream and tiles; nothing is decoded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ _MOST_SEGMENTS = 2_000
 _MOST_HEADER_BOX = 4 << 20
 _MOST_TILES = 8_192
 _TILE_BYTES = 14_000
-"""What the decoder allocates for each tile before it has decoded anything."""
+"""Memory that the decoder allocates for each tile before it decodes."""
 _BLOCK_BYTES = 440
-"""What it allocates for each code block of a tile, whatever part of the tile is decoded."""
+"""Memory for each code block of a tile, whatever part of the tile is decoded."""
 _PRECINCT_BYTES = 480
 _PACKET_BYTES = 2
-"""For each layer of each precinct that could be."""
+"""Memory for each layer of each possible precinct."""
 _BLOCK_EFFORT = 1000
 """Pixels that a JPEG decoder could decode while a code block is set up: 4 us."""
 _PIXEL_BYTES = 3
 """Bytes a pixel of the file that the estimate of decoding includes."""
 _SEGMENT_BYTES = 40
-"""For each segment of a code block, where coding passes are segments of their own."""
+"""Memory for each segment of a code block, where every coding pass is a segment."""
 _SEGMENTS_OF_THEIR_OWN = 0x05
-"""The styles of code blocks in which they are: arithmetic coding bypass, termination (A.6.1)."""
+"""Code block styles with such segments: arithmetic coding bypass, termination (A.6.1)."""
 _MOST_TILE_PARTS = 65_536
 _MOST_COMPONENTS = 4
 _MOST_BITS = 16
@@ -43,7 +43,7 @@ _WHOLE = 15
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """What SIZ says (A.5.1)."""
+    """Image and tile size (SIZ, A.5.1)."""
 
     width: int
     height: int
@@ -56,7 +56,7 @@ class _Size:
 
 @dataclass(frozen=True, slots=True)
 class _Style:
-    """What COD or COC says (A.6.1, A.6.2)."""
+    """Coding style (COD or COC, A.6.1, A.6.2)."""
 
     layers: int
     """0 in COC, which has those of COD."""
@@ -70,7 +70,7 @@ class _Style:
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a JPEG 2000 that is too much: of pixels, tiles, components or precincts."""
+    """Refuse a JPEG 2000 with too many pixels, tiles, components or precincts."""
     announced, start = None, 0
     if file.at(0, 4) != _START:
         for box in boxes(file, 0, file.size):
@@ -118,7 +118,7 @@ def _size(file: BoundedFile, start: int) -> _Size | None:
     width, height = right - left, bottom - top
     file.check_size(width, height)
     if not tile_width or not tile_height or tile_x > left or tile_y > top:
-        raise file.damaged("its tiles are none")
+        raise file.damaged("its tile grid is invalid")
     tiles = -(-(right - tile_x) // tile_width) * -(-(bottom - tile_y) // tile_height)
     file.check(tiles, _MOST_TILES, "tiles")
     if not 1 <= count <= _MOST_COMPONENTS:
@@ -130,7 +130,7 @@ def _size(file: BoundedFile, start: int) -> _Size | None:
         if bits > _MOST_BITS:
             raise file.unsupported("has samples of more than 16 bits")
         if not across or not down:
-            raise file.damaged("its sampling factors are none")
+            raise file.damaged("its sampling factors are invalid")
     tile_width, tile_height = min(tile_width, width), min(tile_height, height)
     return _Size(width, height, count, tiles, tile_width, tile_height, bits)
 
@@ -186,7 +186,7 @@ def _styles(file: BoundedFile, marker: int, offset: int, length: int) -> Iterato
         return
     levels, width, height, style = spatial[:4]
     if levels > _MOST_LEVELS:
-        raise file.damaged("it is decomposed more often than can be")
+        raise file.damaged("it has too many decomposition levels")
     yield _Style(
         layers=max(1, layers) if marker == _COD else 0,
         levels=levels,
@@ -197,14 +197,14 @@ def _styles(file: BoundedFile, marker: int, offset: int, length: int) -> Iterato
 
 
 def _check_style(file: BoundedFile, size: _Size, style: _Style, layers: int) -> None:
-    """Refuse absurd numbers of layers and precincts."""
+    """Refuse too many layers and precincts."""
     precincts = size.components * sum(count for count, _ in _resolutions(size, style))
     file.check(precincts, _MOST_PRECINCTS, "precincts in a tile")
     file.check(precincts * size.tiles * layers, _MOST_PACKETS, "packets")
 
 
 def _needs(file: BoundedFile, size: _Size, styles: set[_Style], layers: int) -> Needs:
-    """The most that any of the styles demands: a tile may have one of its own."""
+    """The largest needs of any of the styles: a tile may have its own."""
     held = most_blocks = 0
     passes = 3 * (size.bits + 4)
     for style in styles:
@@ -239,5 +239,5 @@ def _resolutions(size: _Size, style: _Style) -> Iterator[tuple[int, int]]:
 
 
 def _halved(side: int, times: int) -> int:
-    """A side halved so often, rounded up."""
+    """A side halved that many times, rounded up."""
     return -(-side // (1 << times))

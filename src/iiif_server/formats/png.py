@@ -1,4 +1,4 @@
-"""PNG (ISO 15948): chunks up to the first of the pixels."""
+"""PNG (ISO 15948): the chunks before the pixels; nothing is decoded."""
 
 import zlib
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from iiif_server.plan.header import Needs
 _FIRST = 8
 _MOST_CHUNKS = 2_000
 _MOST_UNPACKED = 1 << 20
-"""Bytes that a compressed chunk unpacks to; Pillow reads no more either."""
+"""Bytes that a compressed chunk may unpack to; Pillow has the same limit."""
 _MOST_RATIO = 1032
-"""By how much deflate compresses at best (zlib's own figure)."""
+"""Best compression ratio of deflate (by zlib)."""
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {
     0: frozenset({1, 2, 4, 8, 16}),
@@ -31,7 +31,7 @@ class _Chunk:
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a PNG that is too much: of pixels, of metadata, or of what that unpacks to."""
+    """Refuse a PNG with too many pixels, or too much metadata, packed or unpacked."""
     metadata, interlaced = 0, False
     for index, chunk in enumerate(_chunks(file)):
         if chunk.name == b"IDAT":
@@ -67,14 +67,14 @@ def _check_header(file: BoundedFile, chunk: _Chunk) -> bool:
     width, height, bits, colour, _, _, interlaced = numbers
     file.check_size(width, height)
     if bits not in _DEPTHS.get(colour, ()) or interlaced > 1:
-        raise file.damaged("its samples are of no kind that there is")
+        raise file.damaged("its colour type and bit depth are invalid")
     row = -(-width * bits * _CHANNELS[colour] // 8)
     file.check_long_enough(height * row // _MOST_RATIO)
     return bool(interlaced)
 
 
 def _check_unpacked(file: BoundedFile, chunk: _Chunk) -> None:
-    """Refuse a chunk that unpacks to more than anyone has to say."""
+    """Refuse a chunk that unpacks to more than 1 MiB."""
     if chunk.name not in {b"zTXt", b"iTXt", b"iCCP"}:
         return
     data = file.at(chunk.offset, chunk.length)
@@ -90,7 +90,7 @@ def _check_unpacked(file: BoundedFile, chunk: _Chunk) -> None:
 
 
 def _compressed_from(name: bytes, data: bytes) -> int | None:
-    """Where the compressed data of a chunk begin (11.3.3, 11.3.4); None if there are none."""
+    """Offset of the compressed data of a chunk (11.3.3, 11.3.4); None if it has none."""
     keyword = data.find(b"\0")
     if keyword < 0:
         return None
@@ -104,5 +104,5 @@ def _compressed_from(name: bytes, data: bytes) -> int | None:
 
 
 def _named(chunk: _Chunk) -> str:
-    """The chunk's name, as far as it is one."""
+    """The chunk's name, if it is valid."""
     return chunk.name.decode("ascii") if chunk.name.isalpha() else "unnamed"

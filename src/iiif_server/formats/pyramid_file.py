@@ -1,4 +1,4 @@
-"""Pyramids: the tiled, multi-resolution copy of one original, and how it lies in files.
+"""Pyramid files: the tiled, multi-resolution copy of one original.
 
 A pyramid has two parts, each one file: the *reduced* levels, which cost little and answer the first
 view, and the *detail*. A part is an uncompressed zip in Deep Zoom layout, which any tool opens; its
@@ -23,11 +23,11 @@ _LOCAL_HEADER = 30
 """Bytes of a zip entry's local header before its name (APPNOTE 4.3.7); ours have no extra field."""
 _DAMAGED = "the pyramid is not what was written"
 LAYOUT = 2
-"""To be raised when parts are written otherwise than before."""
+"""Version of the layout, to be raised when parts are written differently."""
 
 
 def write_part(target: Path, tiles: Iterable[tuple[Tile, bytes]], grid: Grid) -> None:
-    """Write the tiles, as they come, into a file that is there. Raises OSError."""
+    """Write the tiles, in the order of the iterable, into an existing file. Raises OSError."""
     # Not made here: its owner may have given it up, and would leave it lying.
     with target.open("r+b") as file:
         file.truncate()
@@ -40,27 +40,27 @@ def write_part(target: Path, tiles: Iterable[tuple[Tile, bytes]], grid: Grid) ->
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """Where an entry lies, its local header first, and how long its data are."""
+    """Place of the data of a zip entry, and their checksum."""
 
     offset: int
     length: int
     checksum: int
 
     def checked(self, data: bytes) -> bytes:
-        """The bytes, if they are those of the entry; else raises OSError."""
+        """The bytes; raises OSError if their checksum is not that of the entry."""
         if len(data) != self.length or crc32(data) != self.checksum:
             raise OSError(_DAMAGED)
         return data
 
 
 class OpenPart:
-    """A part of a pyramid, open: tiles are read where they lie. A context manager."""
+    """Open part of a pyramid, from which tiles are read; a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError where there is no such part, or none that is whole."""
+        """Raises OSError if the file is missing or damaged."""
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         self._tells = hasattr(os, "RWF_NOWAIT")
-        """Whether reading can be asked not to wait."""
+        """Whether the system has non-blocking reads (RWF_NOWAIT)."""
         try:
             self._entries: Mapping[str, _Entry] = _read_table(self._descriptor)
         except BaseException:
@@ -83,7 +83,7 @@ class OpenPart:
 
     @property
     def gone(self) -> bool:
-        """Whether the file was removed; what is open could still be read."""
+        """Whether the file was removed; the open file could still be read."""
         try:
             return os.fstat(self._descriptor).st_nlink == 0
         except OSError:  # on another machine
@@ -95,7 +95,7 @@ class OpenPart:
         return entry.checked(os.pread(self._descriptor, entry.length, entry.offset))
 
     def read_nowait(self, tile: Tile, grid: Grid) -> bytes | None:
-        """The same if the operating system has it in memory; None if the disk had to be waited for.
+        """The JPEG of a tile if it is in the page cache; None if the read would block.
 
         Where the system cannot tell, the disk is read.
         """
@@ -113,12 +113,12 @@ class OpenPart:
         return entry.checked(bytes(data)) if count == entry.length else None
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         os.close(self._descriptor)
 
 
 def _read_table(descriptor: int) -> dict[str, _Entry]:
-    """The entries of a part. Raises OSError if they are not those that were written."""
+    """The entries of a part; raises OSError if its table is damaged."""
     try:
         with (
             os.fdopen(descriptor, "rb", closefd=False) as file,
@@ -142,7 +142,7 @@ def _table(container: zipfile.ZipFile) -> dict[str, _Entry]:
 
 
 def _checksum(table: Mapping[str, _Entry]) -> bytes:
-    """The CRC-32 of a table, as the comment of its zip has it."""
+    """The CRC-32 of a table, as written in the comment of the zip."""
     value = 0
     for name, entry in table.items():
         line = f"{name} {entry.offset} {entry.length} {entry.checksum}\n"
@@ -151,14 +151,14 @@ def _checksum(table: Mapping[str, _Entry]) -> bytes:
 
 
 def _name(tile: Tile, grid: Grid) -> str:
-    """The place of a tile in the Deep Zoom layout, whose levels count up to full resolution."""
+    """The name of a tile in the Deep Zoom layout, whose levels count up to full resolution."""
     top = max(grid.dimensions.width, grid.dimensions.height, 1)
     level = (top - 1).bit_length() - (tile.scale_factor.bit_length() - 1)
     return f"image_files/{level}/{tile.column}_{tile.row}.jpg"
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    """An entry without the time of writing, so that the same pyramid is the same file."""
+    """A zip entry without time stamp, so that equal pyramids are equal files."""
     return zipfile.ZipInfo(name)
 
 

@@ -76,7 +76,7 @@ _TABLES = (_Tag.STRIPS, _Tag.STRIP_BYTES, _Tag.TILES, _Tag.TILE_BYTES)
 _BLOCKS = {700: "its XMP block", 33_723: "its IPTC block", _Tag.ICC_PROFILE: "its ICC profile"}
 _ALIKE = (_Tag.BITS, _Tag.COMPRESSION, _Tag.PHOTOMETRIC, _Tag.SAMPLES, _Tag.PLANES,
           _Tag.TILE_WIDTH, _Tag.TILE_HEIGHT)  # fmt: skip
-"""What the levels of one image have in common."""
+"""Tags that are equal in all levels of one image."""
 
 
 # --- walker ---------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ class _Layout:
 
     @classmethod
     def of(cls, file: BoundedFile) -> "_Layout":
-        """The layout that the header of a file announces."""
+        """The layout by the header of the file."""
         order = "<" if file.at(0, 2) == b"II" else ">"
         if file.numbers(f"{order}H", 2) == (_BIG,):
             return cls(order, f"{order}Q", f"{order}HHQ8s", f"{order}Q")
@@ -101,7 +101,7 @@ class _Layout:
 
     @property
     def first(self) -> int:
-        """Where the offset of the first directory stands."""
+        """Position of the offset of the first directory."""
         return struct.calcsize(self.offset)  # 4 and 8, in the two headers
 
 
@@ -114,7 +114,7 @@ class _Entry:
 
     @property
     def length(self) -> int:
-        """Bytes of the value; 0 where the type is unknown, so that nobody reads it."""
+        """Bytes of the value; 0 where the type is unknown, so that it is not read."""
         return self.count * _TYPE_BYTES.get(self.type, 0)
 
 
@@ -193,7 +193,7 @@ def directories(file: BoundedFile) -> tuple[list[Directory], list[Directory]]:
     chain: dict[int, Directory] = {}
     while offset:
         if offset in chain:
-            raise file.damaged("its directories go round in circles")
+            raise file.damaged("its directories form a loop")
         chain[offset] = Directory(file, layout, offset)
         file.check_frames(len(chain), "pages")
         offset = chain[offset].next
@@ -204,7 +204,7 @@ def directories(file: BoundedFile) -> tuple[list[Directory], list[Directory]]:
     file.check_frames(count, "pages below the first")
     offsets = pages[0].values(_Tag.SUB_DIRECTORIES, count)
     if len(set(offsets)) < len(offsets) or not chain.keys().isdisjoint(offsets):
-        raise file.damaged("its directories go round in circles")
+        raise file.damaged("its directories form a loop")
     return pages, [Directory(file, layout, at) for at in offsets]
 
 
@@ -244,7 +244,7 @@ def _check_samples(file: BoundedFile, directory: Directory) -> None:
     samples = directory.value(_Tag.SAMPLES, 1)
     file.check(samples, _MOST_SAMPLES, "samples a pixel")
     if samples < 1 or not 1 <= directory.value(_Tag.BITS, 1) <= _MOST_BITS:
-        raise file.damaged("its samples are none")
+        raise file.damaged("it has no samples")
 
 
 def _check_pieces(file: BoundedFile, directory: Directory) -> int:
@@ -346,7 +346,7 @@ def _is_alike(base: Directory, other: Directory) -> bool:
 
 
 def _is_overgrown(tile: Dimensions, size: Dimensions) -> bool:
-    """Whether a level is so much smaller than its tiles that libvips takes it for an attack."""
+    """Whether a level is so much smaller than its tiles that libvips refuses it."""
     return (
         tile.width > _MOST_TILE_SIDES * size.width or tile.height > _MOST_TILE_SIDES * size.height
     )
@@ -366,7 +366,7 @@ def _factor(whole: Dimensions, size: Dimensions) -> int | None:
 
 
 def _jpeg_components(ifd: Directory) -> int:
-    """The number of components of tiles that are baseline JPEGs anyone can show; else 0."""
+    """The number of components of tiles that are baseline JPEGs for all viewers; else 0."""
     samples, bits = ifd.value(_Tag.SAMPLES, 1), set(ifd.values(_Tag.BITS))
     joint = ifd.value(_Tag.PLANES, 1) == 1
     if ifd.value(_Tag.COMPRESSION) != _JPEG or bits != {_EIGHT_BITS} or not joint:

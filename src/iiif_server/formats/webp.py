@@ -1,4 +1,4 @@
-"""WebP: the RIFF chunks."""
+"""WebP: the RIFF chunks; nothing is decoded."""
 
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.plan.header import Needs
@@ -13,7 +13,7 @@ _SIDE_BITS = 14
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a WebP that is too much: of pixels, of frames, or of metadata."""
+    """Refuse a WebP with too many pixels or frames, or too much metadata."""
     file.check_read_whole()
     position, frames, others = _FIRST, 0, 0
     while True:
@@ -40,7 +40,7 @@ def _check(file: BoundedFile, name: bytes, offset: int, length: int) -> None:
 
 
 def _size(file: BoundedFile, name: bytes, offset: int) -> tuple[int, int] | None:
-    """The width and height that a chunk gives (the container's and RFC 6386's own layouts)."""
+    """Width and height in a chunk (WebP container specification; RFC 6386)."""
     data = file.at(offset, 10)
     if name == _CANVAS and len(data) == 10:  # noqa: PLR2004 - flags, and two numbers of 24 bits
         return 1 + int.from_bytes(data[4:7], "little"), 1 + int.from_bytes(data[7:10], "little")

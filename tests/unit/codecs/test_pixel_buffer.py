@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iiif_server.codecs import pixel_buffer as rows_module
+from iiif_server.codecs import pixel_buffer as pixel_buffer_module
 from iiif_server.codecs.pixel_buffer import FloatBox, PixelBuffer
 from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.plan.orientation import UPRIGHT, Orientation
@@ -16,7 +16,7 @@ from support.rendering import psnr
 
 WIDTH, HEIGHT = 211, 157
 
-needs_scaling = pytest.mark.skipif(not rows_module.CAN_SCALE, reason="no cykooz-resizer")
+needs_scaling = pytest.mark.skipif(not pixel_buffer_module.CAN_SCALE, reason="no cykooz-resizer")
 
 
 def picture(*, gray: bool = False) -> Pixels:

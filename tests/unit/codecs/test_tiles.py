@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from iiif_server.codecs import tiles, turbojpeg
-from iiif_server.codecs.tiles import GRID, Tiles, joined
+from iiif_server.codecs.tiles import GRID, Tiles, decode_tiles
 from iiif_server.iiif.geometry import Box, Dimensions
 from support import pictures
 from support.pictures import Pixels
@@ -66,7 +66,7 @@ def test_a_part_has_the_pixels_that_whole_tiles_have(
     part: Box, *, gray: bool, options: dict[str, Any]
 ) -> None:
     found = tiled(picture(gray=gray), **options)
-    got = joined(found, part)
+    got = decode_tiles(found, part)
     assert got.bands == (1 if gray else 3)
     pixels = np.frombuffer(got.pixels, np.uint8).reshape(part.height, part.width, -1).squeeze()
     whole = one_by_one(found)[part.y : part.y + part.height, part.x : part.x + part.width]
@@ -88,8 +88,8 @@ def test_whole_tiles_are_decoded_where_there_is_no_other_way(part: Box) -> None:
 def test_the_profile_of_the_tiles_is_that_of_the_part() -> None:
     profile = pictures.wide_profile(70_000)
     found = tiled(picture(), icc_profile=profile)
-    assert joined(found, PARTS[0]).profile == profile
-    assert joined(tiled(picture()), PARTS[0]).profile is None
+    assert decode_tiles(found, PARTS[0]).profile == profile
+    assert decode_tiles(tiled(picture()), PARTS[0]).profile is None
 
 
 @pytest.mark.usefixtures("threads")
@@ -110,7 +110,7 @@ def test_a_damaged_tile_is_an_error_and_not_a_gray_square(
     data = list(found.data)
     data[place] = damage(data[place])
     with pytest.raises(Exception, match=r".+"):
-        joined(Tiles(data, found.across, found.full, found.at), PARTS[0])
+        decode_tiles(Tiles(data, found.across, found.full, found.at), PARTS[0])
 
 
 @pytest.mark.needs_partial_decoding

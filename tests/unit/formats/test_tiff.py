@@ -87,7 +87,7 @@ def test_the_first_of_repeated_tags_counts() -> None:
 def test_directories_in_a_circle_are_refused() -> None:
     data = bytearray(built("II", big=False, levels=1))
     data[-4:] = data[4:8]
-    with pytest.raises(OriginalRefusedError, match="circles"):
+    with pytest.raises(OriginalRefusedError, match="form a loop"):
         tiles_in(io.BytesIO(bytes(data)))
 
 
