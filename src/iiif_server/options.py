@@ -18,20 +18,20 @@ from pydantic import (
 
 @dataclass(frozen=True, slots=True)
 class Expects:
-    """What a setting accepts, as messages say it: "must be ..."."""
+    """The values that a setting accepts, for messages: "must be ..."."""
 
     expected: str
 
 
 class NotAcceptedError(ValueError):
-    """A value that the setting does not accept; the message is made from what it accepts."""
+    """A value that the setting does not accept; the message is made from `Expects`."""
 
 
 class ConflictError(ValueError):
     """Settings that are valid by themselves and not together."""
 
     def __init__(self, conflicts: Sequence[tuple[tuple[str, ...], str]]) -> None:
-        """`conflicts` are the names that lead to a setting, and what is wrong with it."""
+        """`conflicts` are paths of settings, and the problem of each."""
         super().__init__("; ".join(text for _, text in conflicts))
         self.conflicts = conflicts
 
@@ -60,7 +60,7 @@ class OptionsModel(BaseModel):
 
 
 def listed(value: object) -> object:
-    """A list: as it is, or from text that is a JSON list or has commas between its parts."""
+    """A list unchanged, or one from text: JSON, or items between commas."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):

@@ -1,4 +1,4 @@
-"""All settings: what each component declares, read from a file and the environment."""
+"""All settings, as components declare them, read from a file and the environment."""
 
 import os
 import re
@@ -180,7 +180,7 @@ class Settings(BaseSettings, OptionsModel):
         return self
 
     def _conflicts(self) -> Iterator[_Conflict]:
-        """What is wrong with settings that are valid by themselves."""
+        """Problems between settings that are valid by themselves."""
         if self.default_type is not None and self.default_type not in self.types:
             hint = nearest(self.default_type, self.types)
             yield ("default_type",), f"{self.default_type!r} is not one of the types{hint}"
@@ -208,7 +208,7 @@ class Settings(BaseSettings, OptionsModel):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings, and what an operator should know about where they come from."""
+    """Settings with warnings about where they come from."""
 
     settings: Settings
     file: Path | None
@@ -220,8 +220,8 @@ class Loaded:
 def load_settings(config: Path | None = None) -> Settings:
     """The settings of a TOML or YAML file, if one is given, overridden by the environment.
 
-    All paths in them are absolute. Raises ConfigurationError, whose text names everything that is
-    wrong: the setting, its value, what is accepted, and for an unknown name the nearest known one.
+    All paths in them are absolute. Raises ConfigurationError, whose text names all
+    problems: the setting, its value, what is accepted, and for an unknown name the nearest one.
     """
     return load(config).settings
 

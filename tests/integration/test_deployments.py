@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from click import Command
+from click import Command, Context
 
 from iiif_server.app import create_app
 from iiif_server.cli import main
@@ -149,7 +149,7 @@ def test_the_container_starts_a_command_that_exists_and_is_asked_for_health_wher
 
 def assert_command(words: list[str]) -> None:
     """That the command line has such a command, with such options."""
-    command = main.commands[words[0]]
+    command = main.get_command(Context(main), words[0])
     assert isinstance(command, Command)
     options = {option for parameter in command.params for option in parameter.opts}
     for word in words[1:]:

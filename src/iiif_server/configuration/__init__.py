@@ -1,1 +1,1 @@
-"""How settings are read: files, environment variables, secret files, and what errors say."""
+"""Loading of settings: files, environment variables, secret files, error messages."""

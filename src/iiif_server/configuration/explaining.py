@@ -1,4 +1,4 @@
-"""What is wrong with values of settings, in sentences: the setting, the value, what is accepted."""
+"""Problems with the values of settings as sentences: setting, value, what is accepted."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -15,14 +15,14 @@ from iiif_server.configuration.sources import build
 from iiif_server.options import ConflictError, NotAcceptedError
 
 _ROUNDS = 4
-"""How often settings are checked again without what is wrong, for what else is wrong."""
+"""How often settings are checked again without the invalid ones, to find further problems."""
 
 
 def problems(root: type[BaseSettings], content: Mapping[str, Any]) -> list[Problem]:
-    """Everything that is wrong with the values of settings, in one go.
+    """All problems with the values of settings.
 
-    Checks that compare settings only run once each is valid by itself. So what is wrong is taken
-    out, and the rest is checked again; what that check says of settings taken out does not count.
+    Checks that compare settings run only if each is valid by itself. So invalid settings are
+    removed and the rest is checked again; problems with removed settings are ignored then.
     """
     found: dict[Problem, None] = {}
     rest, removed = deepcopy(dict(content)), set[Path]()
@@ -98,14 +98,14 @@ def _hint(root: Model, location: Path) -> str:
 
 
 def _concerns(removed: set[Path], problem: Problem) -> bool:
-    """Whether a problem may only be there because other settings were taken out."""
+    """Whether a problem may be a consequence of removed settings."""
     names = {str(part) for other in removed for part in other[-1:]}
     names |= {str(other[-2]) for other in removed if len(other) > 1 and isinstance(other[-1], int)}
     return problem.path in removed or any(name in problem.text for name in names)
 
 
 def _remove(content: dict[str, Any], path: Path) -> None:
-    """Take a setting out; of a type, all but its name and who may see it."""
+    """Remove a setting; of a type, all settings but its name and access."""
     types = content.get(TYPES)
     if path[:1] == (TYPES,) and len(path) > 1 and isinstance(types, dict):
         options = types.pop(path[1], None)

@@ -1,4 +1,4 @@
-"""Settings files in TOML or YAML: their content, the lines of settings, and help with syntax."""
+"""Settings files in TOML or YAML: content, line numbers of settings, help with syntax errors."""
 
 import re
 import tomllib
@@ -24,7 +24,7 @@ _PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
 _TOML_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 
 ShowsLine = Callable[[str], bool]
-"""Whether a line of a settings file may be repeated in a message: it has no secret in it."""
+"""Whether a line of a settings file may be shown in a message: it has no secret in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,10 @@ class SettingsFile:
     path: FilePath
     content: dict[str, Any]
     lines: dict[Path, int] = field(default_factory=dict)
-    """The line of each setting, as far as it is known."""
+    """The line of each setting, if it is known."""
 
     def line(self, path: Path) -> int | None:
-        """The line of a setting, or of what is in it, or of the table it is in."""
+        """The line of a setting, of a part of it, or of its table."""
         if path and path not in self.lines:
             inside = (line for name, line in self.lines.items() if name[: len(path)] == path)
             if line := next(inside, None):
@@ -74,7 +74,7 @@ def _toml(path: FilePath, text: str, shows: ShowsLine) -> tuple[Any, dict[Path, 
         problem, number, column = found.groups() if found else (str(error), None, None)
         line = _line(text, int(number) if number else 0)
         place = f" (line {number}, column {column})" if number else " (at its end)"
-        # `from None`: its own text may repeat a secret.
+        # `from None`: its text may contain a secret.
         raise ConfigurationError(
             f"{path} cannot be parsed{place}: {_toml_help(problem, line)}{_quoted(line, shows)}"
         ) from None
@@ -112,7 +112,7 @@ def _toml_help(problem: str, line: str) -> str:
 
 
 def _toml_lines(text: str) -> Iterator[tuple[Path, int]]:
-    """Where settings stand; good for ordinary files, and only used in messages."""
+    """The lines of settings, for messages; an approximation for unusual files."""
     table: Path = ()
     for number, line in enumerate(text.splitlines(), 1):
         if header := _TOML_HEADER.match(line):
@@ -133,7 +133,7 @@ def _yaml(path: FilePath, text: str, shows: ShowsLine) -> tuple[Any, dict[Path, 
         lines = dict(_yaml_lines(node, (), ())) if node else {}
         content = loader.construct_document(node) if node else {}
     except yaml.YAMLError as error:
-        # `from None`: its own text repeats the line, which may hold a secret.
+        # `from None`: its text contains the line, which may have a secret.
         mark = getattr(error, "problem_mark", None)
         line = _line(text, mark.line + 1) if mark else ""
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
@@ -169,9 +169,9 @@ def _yaml_help(problem: str, line: str, column: int) -> str:
 def _yaml_lines(
     node: yaml.Node, parents: Path, outer: tuple[yaml.Node, ...]
 ) -> Iterator[tuple[Path, int]]:
-    """Where settings stand; raises MarkedYAMLError for a name that is set twice in one table.
+    """The lines of settings; raises MarkedYAMLError for a name that is set twice in one table.
 
-    `outer` are the tables around it, into which an alias may lead back.
+    `outer` are the tables around it, to which an alias may refer.
     """
     if node in outer or len(outer) > _DEEPEST:
         raise yaml.MarkedYAMLError(problem=_ITSELF, problem_mark=node.start_mark)

@@ -1,7 +1,7 @@
-"""Settings from a file, secret files and environment variables, put together."""
+"""Loading of settings: file, secret files, credentials and environment, merged and checked."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings
 
 from iiif_server.configuration import explaining, models
 from iiif_server.configuration.files import SettingsFile, read_file
-from iiif_server.configuration.models import TYPES, Model
+from iiif_server.configuration.models import Model
 from iiif_server.configuration.problems import Path, Problem, dotted, shown
 from iiif_server.configuration.variables import (
     CONFIG,
@@ -30,7 +30,7 @@ _NAME = re.compile(r"""\s*["']?([\w.-]+)["']?\s*[=:]""")
 
 @dataclass(slots=True)
 class Loaded:
-    """The values of settings, valid for their models, and what an operator should know."""
+    """The values of settings, which are valid, and warnings for the operator."""
 
     content: dict[str, Any]
     file: FilePath | None = None
@@ -58,16 +58,16 @@ def load(
     base = config.absolute().parent if config else here
     _check_names(file)
     secrets = secrets_of_file(root, loaded.content, base)
-    if config and _has_secret(root, file.content, ()) and is_open_to_others(config):
+    if config and _has_secret(root, file.content) and is_open_to_others(config):
         loaded.warnings.append(f"Other users may read {config}, which has secrets; use chmod 640")
-    make_absolute(root, loaded.content, base)
+    _make_absolute(root, loaded.content, base)
     sources = (
         secrets,
         read_credentials(root, environment, loaded.content),
         read_variables(root, environment, loaded.content),
     )
     origins = _merge(root, loaded, sources, here)
-    make_absolute(root, loaded.content, here)
+    _make_absolute(root, loaded.content, here)
     _add_folders(root, loaded.content, base, folders)
     problems = [problem for source in sources for problem in source.problems]
     known = {problem.path for problem in problems}
@@ -84,7 +84,7 @@ def load(
 def _merge(
     root: Model, loaded: Loaded, sources: tuple[Found, ...], here: FilePath
 ) -> dict[Path, str]:
-    """Apply what was found to the content; where each value comes from."""
+    """Apply assignments to the content; the origin of each."""
     origins = {}
     for source in sources:
         loaded.warnings += source.warnings
@@ -99,7 +99,7 @@ def _merge(
 
 
 def _alike(before: Any, value: Any) -> bool:
-    """Whether two values say the same; text in a variable may be a number or a list."""
+    """Whether two values are equal; text in a variable may be a number or a list."""
     if isinstance(before, dict):
         return True  # a table in JSON adds to the one in the file
     if isinstance(before, list) and isinstance(value, str):
@@ -117,7 +117,7 @@ def _override(root: Model, loaded: Loaded, one: Assignment, before: Any) -> str:
 
 
 def _placed(problem: Problem, origins: Mapping[Path, str], file: SettingsFile) -> Problem:
-    """A problem with the variable that the value is from, or the line in the file."""
+    """A problem with the variable or the line in the file that its value is from."""
     for length in range(len(problem.path), 0, -1):
         origin = origins.get(problem.path[:length])
         if origin is not None:
@@ -139,57 +139,45 @@ def _check_names(file: SettingsFile) -> None:
             )
 
 
-def _shows(root: Model) -> "_Shows":
+def _shows(root: Model) -> Callable[[str], bool]:
+    """Whether a line of a file has the value of a known setting that is no secret."""
     known = {str(path[-1]) for path in models.names(root)}
     known |= {name for model in models.type_models() for name in model.model_fields}
-    return _Shows(frozenset(known), models.secret_words(root))
+    secrets = models.secret_words(root)
 
-
-@dataclass(frozen=True, slots=True)
-class _Shows:
-    """Whether a line of a file has the value of a known setting that is no secret."""
-
-    known: frozenset[str]
-    secrets: re.Pattern[str]
-
-    def __call__(self, line: str) -> bool:
+    def shows(line: str) -> bool:
         name = _NAME.match(line)
-        is_known = name is not None and name[1].rpartition(".")[2] in self.known
-        return is_known and not self.secrets.search(line) and "@" not in line
+        is_known = name is not None and name[1].rpartition(".")[2] in known
+        return is_known and not secrets.search(line) and "@" not in line
+
+    return shows
 
 
-def _has_secret(root: Model, content: Mapping[Any, Any], parents: Path) -> bool:
-    for name, value in content.items():
-        path = (*parents, str(name))
-        if isinstance(value, Mapping) and len(path) < 3:  # noqa: PLR2004
-            if _has_secret(root, value, path):
-                return True
-        elif value and models.is_secret_setting(root, path, content):
-            return True
-    return False
+def _has_secret(root: Model, content: Mapping[str, Any]) -> bool:
+    return any(
+        value and models.is_secret_setting(root, (*path, str(name)), content)
+        for path, table in models.tables(content)
+        for name, value in table.items()
+        if not isinstance(value, Mapping)
+    )
 
 
-def make_absolute(root: Model, content: dict[str, Any], base: FilePath) -> None:
+def _make_absolute(root: Model, content: dict[str, Any], base: FilePath) -> None:
     """Replace relative paths in settings by absolute ones."""
-    for name in models.names(root):
-        table, key = content.get(str(name[0])) if len(name) > 1 else content, str(name[-1])
-        if isinstance(table, dict) and key in table:
-            table[key] = _absolute(root, name, table[key], base, content)
-    types = content.get(TYPES)
-    for name, options in types.items() if isinstance(types, dict) else ():
-        for key in options if isinstance(options, dict) else ():
-            options[key] = _absolute(root, (TYPES, name, key), options[key], base, content)
+    for path, table in models.tables(content):
+        for name, value in table.items():
+            table[name] = _absolute(root, (*path, str(name)), value, base, content)
 
 
 def _absolute(
     root: Model, path: Path, value: Any, base: FilePath, content: Mapping[str, Any]
 ) -> Any:
-    """The value of a setting; if that is a path, it is absolute."""
+    """The value of a setting; relative paths are made absolute."""
     found, depth = models.find(root, path, content)
     if isinstance(value, str) and value and depth == len(path) and models.is_path(found):
         try:
             return str(base / FilePath(value).expanduser())
-        except RuntimeError:  # "~name" of nobody
+        except RuntimeError:  # "~name" without such a user
             return value
     return value
 
@@ -197,7 +185,7 @@ def _absolute(
 def _add_folders(
     root: Model, content: dict[str, Any], base: FilePath, folders: Mapping[Path, FilePath]
 ) -> None:
-    """Fill in defaults that are relative paths."""
+    """Add the default folders."""
     for name in models.names(root):
         found, _ = models.find(root, name, content)
         if len(name) == 1 and found is not None and models.is_path(found):

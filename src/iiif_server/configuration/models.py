@@ -1,4 +1,4 @@
-"""What the models say about settings: which exist, what they accept, which are secret."""
+"""Introspection of the models of settings: names, accepted values, secrets."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -38,7 +38,7 @@ def type_models() -> Iterator[type[TypeOptions]]:
 
 
 def known_names(root: Model, parents: Path) -> set[str]:
-    """The names that a table of settings may have."""
+    """The names of the settings in a table."""
     if not parents:
         return set(root.model_fields)
     if parents[0] == TYPES:
@@ -48,9 +48,9 @@ def known_names(root: Model, parents: Path) -> set[str]:
 
 
 def find(root: Model, path: Path, raw: Mapping[str, Any]) -> tuple[FieldInfo | None, int]:
-    """The setting that a path leads to or into, and how many parts of the path name it.
+    """The setting at a path or above it, and how many parts of the path are its name.
 
-    `raw` tells which source a type has.
+    `raw` is the content, which has the source of each type.
     """
     if path[:1] == (TYPES,):
         return (_of_type(path[2], path[1], raw), 3) if len(path) > 2 else (None, len(path))  # noqa: PLR2004
@@ -74,7 +74,7 @@ def _of_type(key: str | int, name: str | int, raw: Mapping[str, Any]) -> FieldIn
 
 
 def names(root: Model) -> Iterator[Path]:
-    """Every setting but those of types."""
+    """The paths of all settings except those of types."""
     for name, field in root.model_fields.items():
         model = section(field)
         if model is not None:
@@ -83,15 +83,25 @@ def names(root: Model) -> Iterator[Path]:
             yield (name,)
 
 
+def tables(
+    content: Mapping[str, Any], parents: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The tables of settings in a content, with their paths: itself, sections, and types."""
+    yield parents, content
+    for name, value in content.items():
+        if isinstance(value, Mapping) and len(parents) < 2:  # noqa: PLR2004 - deeper are values
+            yield from tables(value, (*parents, str(name)))
+
+
 def annotations(annotation: Any) -> Iterator[Any]:
-    """An annotation and all that it is composed of."""
+    """An annotation and all its parts."""
     yield annotation
     for part in get_args(annotation):
         yield from annotations(part)
 
 
 def is_secret(field: FieldInfo | None) -> bool:
-    """Whether the value of a setting, or a part of it, is never shown. Unknown ones may be."""
+    """Whether a setting has a secret in it, so that its value is never shown; True if unknown."""
     if field is None:
         return True
     for part in annotations(field.annotation):
@@ -115,7 +125,7 @@ def is_path(field: FieldInfo | None) -> bool:
 
 
 def from_file(root: Model, path: Path, raw: Mapping[str, Any]) -> FieldInfo | None:
-    """The setting at a path if its value may be in a file of its own: it is, or has, a secret."""
+    """The setting at a path if it may be read from a secret file: it has a secret in it."""
     field, depth = find(root, path, raw)
     if field is None or depth != len(path) or section(field) is not None:
         return None
@@ -124,7 +134,7 @@ def from_file(root: Model, path: Path, raw: Mapping[str, Any]) -> FieldInfo | No
 
 
 def holds_any(field: FieldInfo) -> bool:
-    """Whether a setting is a table in which any names may stand, as `info` of a type."""
+    """Whether a setting is a table with any names, as `info` of a type."""
     return get_origin(_bare(field.annotation)) is dict
 
 
@@ -140,12 +150,12 @@ def is_list(field: FieldInfo) -> bool:
 
 
 def is_text(field: FieldInfo | None) -> bool:
-    """Whether a setting is text, so that it is not read as JSON."""
+    """Whether a setting is text, which is not parsed as JSON."""
     return field is not None and _bare(field.annotation) in {str, SecretStr, FilePath}
 
 
 def expected(field: FieldInfo, inside: Path = ()) -> str:
-    """What a setting accepts, or what a part of it does: "a whole number from 0 to 65535"."""
+    """The values that a setting or a part of it accepts: "a whole number from 0 to 65535"."""
     return _expected(field.annotation, tuple(field.metadata), inside)
 
 
@@ -217,7 +227,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _unwrapped(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-    """An annotation without `Annotated` and `| None`, and the metadata that stood there."""
+    """An annotation without `Annotated` and `| None`, and their metadata."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation, *more = get_args(annotation)
@@ -236,7 +246,7 @@ def _flat(marks: list[Any]) -> Iterator[Any]:
 
 
 def secret_words(root: Model) -> re.Pattern[str]:
-    """Matches the names of all secret settings, to know lines of a file that must not be shown."""
+    """Matches lines of a file that may have secrets in them, by the names of secret settings."""
     own = {str(path[-1]) for path in names(root) if is_secret_setting(root, path, {})}
     of_types = {
         name

@@ -1,4 +1,4 @@
-"""A problem with the settings, in the words that an operator reads."""
+"""Problems with settings, as messages for the operator."""
 
 import difflib
 import json
@@ -21,7 +21,7 @@ class Problem:
 
     text: str
     path: Path = ()
-    """Which setting; empty: none in particular."""
+    """The setting; empty: no single one."""
     name: str = ""
     """The environment variable or file that the value is from."""
 
@@ -58,6 +58,6 @@ def masked(url: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint at the known name that is most like an unknown one; empty if none is."""
+    """A suggestion of the most similar known name; empty if none is similar."""
     found = difflib.get_close_matches(name, sorted(known), 1, cutoff=0.5)
     return f"; did you mean {found[0]}?" if found else ""

@@ -1,4 +1,4 @@
-"""The source from which pydantic-settings takes what `loading` has read."""
+"""A source for pydantic-settings with the content that `loading` has read."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -18,7 +18,7 @@ class ContentSource(PydanticBaseSettingsSource):
     The content comes from the settings file, secret files, credentials and environment variables.
     The stock sources for these are not used: they raise at the first value or file that they cannot
     decode, ignore variables with unknown names, and know neither the lines of a file nor which
-    variable a value is from. An operator is told of all problems at once, with these places.
+    variable a value is from. All problems are reported at once, with these places.
     """
 
     def get_field_value(

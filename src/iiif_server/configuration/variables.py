@@ -1,7 +1,7 @@
-"""Settings in environment variables and in files that they name, such as mounted secrets."""
+"""Settings from environment variables, secret files and systemd credentials."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -19,10 +19,10 @@ NESTED = "__"
 CONFIG = f"{PREFIX}CONFIG"
 FILE = "_file"
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
-"""The variable in which systemd names the folder of `LoadCredential=`."""
+"""The variable with the folder of systemd's `LoadCredential=`."""
 _LONGEST = 65_536
 _MOUNTED = ("/run/secrets/", "/var/run/secrets/")
-"""Where containers find secrets, readable for all in the container."""
+"""Folders of secrets in containers, which all users there may read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Assignment:
 
 @dataclass(slots=True)
 class Found:
-    """What was found, in the order in which it is applied."""
+    """Assignments from one source, in the order in which they apply, and what to report."""
 
     assignments: list[Assignment]
     problems: list[Problem]
@@ -101,8 +101,7 @@ def secrets_of_file(root: Model, content: dict[str, Any], base: FilePath) -> Fou
     These names are removed from `content`.
     """
     found = Found([], [], [])
-    for path in list(_tables(content, ())):
-        table = _at(content, path)
+    for path, table in list(models.tables(content)):
         for key in [key for key in table if str(key).endswith(FILE)]:
             whole = (*path, key)
             field = _field_of_file(root, whole, content)
@@ -115,11 +114,13 @@ def secrets_of_file(root: Model, content: dict[str, Any], base: FilePath) -> Fou
 
 
 def apply(content: dict[str, Any], assignment: Assignment) -> Any:
-    """Put a value in its place; returns the value that was there, or None."""
+    """Assign a value; returns the former value, or None."""
     table: Any = content
     for part in assignment.path[:-1]:
         table = table.setdefault(part, {})
-        if not isinstance(table, dict):  # the settings file has no table there, which is an error
+        if not isinstance(
+            table, dict
+        ):  # the settings file has another value there, which is an error
             return None
     last, value = assignment.path[-1], assignment.value
     before = table.get(last)
@@ -139,7 +140,7 @@ def is_open_to_others(path: FilePath) -> bool:
 def _read_secret(
     found: Found, path: Path, file: FilePath, origin: str, field: FieldInfo, *, check: bool = True
 ) -> None:
-    """Add what a secret file holds; `path` may end in `_file`."""
+    """Add the value in a secret file; `path` may end in `_file`."""
     path = (*path[:-1], str(path[-1]).removesuffix(FILE))
     try:
         with file.open("rb") as stream:
@@ -172,7 +173,7 @@ def _path(name: str) -> Path:
 
 
 def _dotted_path(name: str) -> Path:
-    """The path of a setting from its dotted name, in which a type may have dots itself."""
+    """The path of a setting from its dotted name; the name of a type may have dots."""
     parts = name.split(".")
     if parts[0] == TYPES and len(parts) > 2:  # noqa: PLR2004
         return (TYPES, ".".join(parts[1:-1]), parts[-1])
@@ -190,7 +191,7 @@ def _field_of_file(root: Model, path: Path, raw: Mapping[str, Any]) -> FieldInfo
 def _types(
     written: Mapping[str, Path], environment: Mapping[str, str], content: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The sources of all types, for finding out which settings each has."""
+    """The sources of all types, which decide on their settings."""
     types = content.get(TYPES)
     found = {
         str(name): {"source": options.get("source")}
@@ -225,20 +226,3 @@ def _value(text: str, field: FieldInfo | None) -> Any:
         with suppress(ValueError):
             return json.loads(text)
     return text
-
-
-def _tables(content: Mapping[str, Any], parents: Path) -> Iterator[Path]:
-    """The paths of all tables of settings."""
-    if len(parents) > 2:  # noqa: PLR2004 - what a type says further is no setting
-        return
-    yield parents
-    for name, value in content.items():
-        if isinstance(value, Mapping):
-            yield from _tables(value, (*parents, name))
-
-
-def _at(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    table = content
-    for part in path:
-        table = table[str(part)]
-    return table
