@@ -7,6 +7,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+import pyvips
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from iiif_server.codecs.decoder_errors import refusal
@@ -51,22 +52,15 @@ def probe_file(
     Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
     with os.fdopen(_open_regular(original, descriptor), "rb") as file:
         format_ = _recognised(file, bounds)
-        inspected = Inspection()
         try:
             inspected = inspect(BoundedFile(file, format_, max_pixels, bounds))
             file.seek(0)
-            header = _read(file, format_, inspected)
-        except UnidentifiedImageError as error:
-            if format_ is OriginalFormat.TIFF:
-                return _checked(
-                    replace(_read_tiff_otherwise(file), needs=inspected.needs), max_pixels
-                )
-            raise _damaged(format_) from error
+            return _checked(_read(file, format_, inspected), max_pixels)
         except IiifServerError:
             raise
         except Exception as error:  # decoders of hostile data raise whatever they like
-            raise _told(error, format_) from error
-    return _checked(header, max_pixels)
+            told = refusal(error, format_)
+            raise (_damaged(format_) if isinstance(told, DamagedOriginalError) else told) from error
 
 
 def _open_regular(original: LocalFile, descriptor: int | None) -> int:
@@ -94,12 +88,6 @@ def _recognised(file: BinaryIO, bounds: Bounds) -> OriginalFormat:
     return format_
 
 
-def _told(error: Exception, format_: OriginalFormat) -> IiifServerError:
-    """The error where a library fails to read a header."""
-    told = refusal(error, format_)
-    return _damaged(format_) if isinstance(told, DamagedOriginalError) else told
-
-
 def _damaged(format_: OriginalFormat) -> DamagedOriginalError:
     return DamagedOriginalError(f"The header of this {format_} image is damaged.")
 
@@ -116,6 +104,17 @@ def _checked(header: ImageHeader, max_pixels: int) -> ImageHeader:
 
 
 def _read(file: BinaryIO, format_: OriginalFormat, inspected: Inspection) -> ImageHeader:
+    try:
+        return _read_with_pillow(file, format_, inspected)
+    except UnidentifiedImageError:
+        if format_ is not OriginalFormat.TIFF:
+            raise
+        return replace(_read_tiff_with_vips(file), needs=inspected.needs)
+
+
+def _read_with_pillow(
+    file: BinaryIO, format_: OriginalFormat, inspected: Inspection
+) -> ImageHeader:
     with Image.open(file, formats=[format_]) as image:
         if image.mode in _UNSUPPORTED_MODES:
             raise UnsupportedOriginalError(
@@ -130,7 +129,7 @@ def _read(file: BinaryIO, format_: OriginalFormat, inspected: Inspection) -> Ima
             # Pillow gives the upright dimensions of a TIFF, as it turns it while it decodes.
             tags = image.tag_v2
             stored = Dimensions(tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength])
-        profile, profile_bytes = _profile(image)
+        icc = image.info.get("icc_profile") or b""
         # 8-bit Lab is decoded by Pillow, which knows no levels.
         tiles = inspected.tiles if image.mode != "LAB" else None
         return ImageHeader(
@@ -139,9 +138,9 @@ def _read(file: BinaryIO, format_: OriginalFormat, inspected: Inspection) -> Ima
             orientation=orientation,
             colour=_colour(image.mode),
             transparent=image.mode in _ALPHA_MODES or "transparency" in image.info,
-            profile=profile,
-            profile_bytes=profile_bytes,
-            max_shrink=tiles.contiguous if tiles else _max_shrink(format_, inspected),
+            profile=classify_profile(icc, image.mode),
+            profile_bytes=len(icc),
+            max_shrink=tiles.contiguous if tiles else _max_shrink(inspected),
             jpeg=inspected.jpeg,
             tiles=tiles,
             pixel_bytes=_pixel_bytes(image),
@@ -150,15 +149,10 @@ def _read(file: BinaryIO, format_: OriginalFormat, inspected: Inspection) -> Ima
         )
 
 
-def _read_tiff_otherwise(file: BinaryIO) -> ImageHeader:
+def _read_tiff_with_vips(file: BinaryIO) -> ImageHeader:
     """The header of a TIFF whose sample layout Pillow does not know, by libvips."""
-    import pyvips  # noqa: PLC0415 - rarely needed, and 20 MB in every header process
-
-    try:
-        source = pyvips.Source.new_from_descriptor(file.fileno())
-        image = pyvips.Image.tiffload_source(source)
-    except pyvips.Error as error:
-        raise _told(error, OriginalFormat.TIFF) from error
+    source = pyvips.Source.new_from_descriptor(file.fileno())
+    image = pyvips.Image.tiffload_source(source)
     if image.format not in {"uchar", "ushort"} and image.interpretation != "labs":
         raise UnsupportedOriginalError(
             f"The samples of this TIFF are of the type {image.format}, which has no display range; "
@@ -204,11 +198,6 @@ def _orientation(image: Image.Image) -> Orientation:
     return FROM_EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT
 
 
-def _profile(image: Image.Image) -> tuple[Profile, int]:
-    icc = image.info.get("icc_profile") or b""
-    return classify_profile(icc, image.mode), len(icc)
-
-
 def classify_profile(icc: bytes, mode: str) -> Profile:
     """Kind of an ICC profile, for an image of a Pillow mode."""
     if not icc:
@@ -224,12 +213,12 @@ def classify_profile(icc: bytes, mode: str) -> Profile:
     return Profile.SRGB if description.startswith("sRGB") else Profile.OTHER
 
 
-def _max_shrink(format_: OriginalFormat, inspected: Inspection) -> int:
-    if format_ is OriginalFormat.JPEG:
-        return 8
-    return 1 << min(inspected.needs.levels, 5)
+def _max_shrink(inspected: Inspection) -> int:
+    return _JPEG_SHRINK if inspected.jpeg else 1 << min(inspected.needs.levels, 5)
 
 
+_JPEG_SHRINK = 8
+"""Largest reduction of JPEG decoders."""
 _UNSUPPORTED_MODES = frozenset({"F", "I"})
 _GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})

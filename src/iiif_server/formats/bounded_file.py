@@ -65,8 +65,9 @@ class BoundedFile:
 
     def numbers(self, layout: str, offset: int) -> tuple[Any, ...] | None:
         """The numbers at an offset, by a format of `struct`; None where the file ends before."""
-        data = self.at(offset, struct.calcsize(layout))
-        return struct.unpack(layout, data) if len(data) == struct.calcsize(layout) else None
+        size = struct.calcsize(layout)
+        data = self.at(offset, size)
+        return struct.unpack(layout, data) if len(data) == size else None
 
     # --- refusals ---------------------------------------------------------------------------
 
