@@ -43,7 +43,7 @@ from iiif_server.telemetry.traces import open_tracer
 from iiif_server.workers.admission import Capacity
 from iiif_server.workers.lifetime import Lifetime
 from iiif_server.workers.machine import this_machine, threads_for
-from iiif_server.workers.options import Fencing
+from iiif_server.workers.options import ConfinementMode
 from iiif_server.workers.pool import Setup, WorkerPool
 from iiif_server.workers.sandbox.confinement import Confinement, available
 from iiif_server.workers.sandbox.limits import limits_for
@@ -168,8 +168,8 @@ async def open_context(
             accel_redirect=settings.delivery.accel_redirect,
             canonical_redirect=settings.canonical_redirect,
             confinement={
-                "size": header_pool.in_force,
-                "image": image_pool.in_force,
+                "size": header_pool.sandbox_status,
+                "image": image_pool.sandbox_status,
             },
             listings=listings,
             files=files,
@@ -200,7 +200,7 @@ def _both(first: Observer, second: Observer) -> Observer:
     return observe
 
 
-def patient(settings: Settings) -> Settings:
+def without_queue_timeout(settings: Settings) -> Settings:
     """The settings without a deadline for what waits: for commands, where nobody does."""
     limits = settings.limits.model_copy(update={"queue_timeout": None})
     return settings.model_copy(update={"limits": limits})
@@ -342,9 +342,9 @@ def _confinement(
 ) -> Confinement | None:
     """What the processes of a pool may do; ConfigurationError if they cannot be held to it."""
     wanted = settings.workers.confinement
-    if wanted is Fencing.OFF:
+    if wanted is ConfinementMode.OFF:
         return None
-    required = wanted is Fencing.REQUIRED
+    required = wanted is ConfinementMode.REQUIRED
     if required and (lacking := available().lacking):
         raise ConfigurationError(
             'workers.confinement is "required", and this system has no '

@@ -27,13 +27,13 @@ TYPES = {"disk": {"source": "disk"}}
 async def test_status_tells_what_workers_are_behind(tmp_path: Path) -> None:
     async with running_app(settings_below(tmp_path)) as server:
         told = (await server.status())["confinement"]
-        found = server.services.image_pool.in_force
+        found = server.services.image_pool.sandbox_status
         assert found == available()
         assert told["image"] == {
             "limits": found.limits,
             "landlock": found.landlock,
             "seccomp": found.seccomp,
-            "barriers": list(found.barriers),
+            "barriers": list(found.restrictions),
         }
         assert told["size"] == told["image"]
 
@@ -54,7 +54,7 @@ async def test_server_starts_if_what_is_required_is_there(tmp_path: Path) -> Non
                 pytest.fail("it has started")
         return
     async with running_app(settings) as server:
-        assert not server.services.image_pool.in_force.lacking
+        assert not server.services.image_pool.sandbox_status.lacking
 
 
 async def test_type_may_be_a_link_to_another_disk(tmp_path: Path) -> None:

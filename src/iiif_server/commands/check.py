@@ -52,9 +52,9 @@ from iiif_server.sources.opening import user_name
 from iiif_server.sources.unreadable import find_unreadable
 from iiif_server.units import show_size
 from iiif_server.workers.machine import this_machine
-from iiif_server.workers.options import Fencing
+from iiif_server.workers.options import ConfinementMode
 from iiif_server.workers.pool import WorkerPool
-from iiif_server.workers.sandbox.confinement import InForce
+from iiif_server.workers.sandbox.confinement import SandboxStatus
 
 _SECONDS_TO_ANSWER = 10.0
 """Timeout of the disk of a type."""
@@ -91,7 +91,7 @@ class _Trial:
     pid: int
     did: str
     """What its job was."""
-    in_force: InForce
+    sandbox_status: SandboxStatus
     problems: tuple[str, ...]
     """Why mechanisms of its sandbox are unavailable."""
     report: WorkerReport
@@ -324,7 +324,7 @@ def _target(stack: AsyncExitStack, folder: Path) -> IO[bytes] | None:
 
 
 def _trial(name: str, pool: WorkerPool, did: str) -> _Trial:
-    return _Trial(name, pool.pids[0], did, pool.in_force, tuple(pool.problems), pool.report)
+    return _Trial(name, pool.pids[0], did, pool.sandbox_status, tuple(pool.problems), pool.report)
 
 
 def _plan(
@@ -349,7 +349,7 @@ def _trials(settings: Settings) -> list[_Trial] | Exception:
 def _workers(trials: list[_Trial] | Exception, settings: Settings) -> Iterator[Finding]:
     """One worker of each pool, and its sandbox."""
     subject = "confinement"
-    if settings.workers.confinement is Fencing.OFF:
+    if settings.workers.confinement is ConfinementMode.OFF:
         yield Finding(subject, "off: a file that takes a decoder over can do what the server can")
     if isinstance(trials, Exception):
         refused = isinstance(trials, ConfigurationError)
@@ -361,11 +361,11 @@ def _workers(trials: list[_Trial] | Exception, settings: Settings) -> Iterator[F
         yield Finding(f"{trial.pool} worker", f"pid {trial.pid} {trial.did} ({versions})")
         for problem in trial.problems:
             yield Finding(f"{trial.pool} worker", problem, fine=False)
-    if settings.workers.confinement is not Fencing.OFF:
-        yield Finding(subject, _sandbox(trials[-1].in_force))
+    if settings.workers.confinement is not ConfinementMode.OFF:
+        yield Finding(subject, _sandbox(trials[-1].sandbox_status))
 
 
-def _sandbox(found: InForce) -> str:
+def _sandbox(found: SandboxStatus) -> str:
     parts = [
         *(["limits"] if found.limits else []),
         *([f"landlock {found.landlock}"] if found.landlock else []),
@@ -374,7 +374,7 @@ def _sandbox(found: InForce) -> str:
     text = f"{', '.join(parts) or 'nothing'} around worker processes"
     if found.lacking:
         text += f"; this system has no {', no '.join(found.lacking)}"
-    return f"{text}; held back: {', '.join(found.barriers) or 'nothing'}"
+    return f"{text}; held back: {', '.join(found.restrictions) or 'nothing'}"
 
 
 def _writable(subject: str, folder: Path) -> Finding:

@@ -92,7 +92,7 @@ class Status(BaseModel):
     """How many answers each engine has made; those from the cache do not count."""
     pools: dict[str, dict[str, int]]
     confinement: dict[str, Confinement]
-    """The fences around the processes of each pool."""
+    """The sandbox status of the workers of each pool."""
     lanes: dict[str, dict[str, int]]
     """What the image processes do by kind of work: tile (tiles and small images), build (parts of
     pyramids) and full (full-size images and what is as expensive)."""
@@ -154,12 +154,12 @@ def detailed(services: Services) -> Status:
         },
         confinement={
             pool: Confinement(
-                limits=fences.limits,
-                landlock=fences.landlock,
-                seccomp=fences.seccomp,
-                barriers=list(fences.barriers),
+                limits=sandbox.limits,
+                landlock=sandbox.landlock,
+                seccomp=sandbox.seccomp,
+                barriers=list(sandbox.restrictions),
             )
-            for pool, fences in services.confinement.items()
+            for pool, sandbox in services.confinement.items()
         },
         lanes={str(lane): asdict(stats) for lane, stats in services.image_pool.lanes.items()},
         quarantined=len(services.quarantine),

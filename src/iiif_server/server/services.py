@@ -35,7 +35,7 @@ from iiif_server.sources.fetching import Fetcher
 from iiif_server.telemetry.events import Observer
 from iiif_server.telemetry.metrics import Followed, Metrics
 from iiif_server.workers.pool import WorkerPool
-from iiif_server.workers.sandbox.confinement import InForce
+from iiif_server.workers.sandbox.confinement import SandboxStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ class Services:
     readiness: Readiness
     canonical_redirect: bool
     """Whether requests in another than the canonical form are redirected to it."""
-    confinement: Mapping[str, InForce]
-    """The fences around the processes of each pool."""
+    confinement: Mapping[str, SandboxStatus]
+    """The sandbox status of the workers of each pool."""
     listings: FolderListings
     files: PageFiles
     pages: Pages

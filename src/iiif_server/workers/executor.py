@@ -21,7 +21,7 @@ from iiif_server.exits import exit_in_words
 from iiif_server.workers import messages
 from iiif_server.workers.environment import SIGNALS_OF_SERVER, of_worker
 from iiif_server.workers.messages import HEADER_BYTES, Answer, Call, MessageError, Ready, Start
-from iiif_server.workers.sandbox.confinement import Confinement, InForce
+from iiif_server.workers.sandbox.confinement import Confinement, SandboxStatus
 
 _MODULE = "iiif_server.workers.process"
 _START_SECONDS = 60.0
@@ -106,7 +106,7 @@ class WorkerProcess(Executor):
         self._killed = False
         self._output = b""
         self.pid = process.pid
-        self.in_force = InForce()
+        self.sandbox_status = SandboxStatus()
         self.problems: Sequence[str] = ()
         self.result: Any = None
         """What its set-up function returned."""
@@ -146,7 +146,7 @@ class WorkerProcess(Executor):
         try:
             async with asyncio.timeout(_START_SECONDS):
                 ready: Ready = await asyncio.wrap_future(future)
-            self.in_force, self.problems = ready.in_force, ready.problems
+            self.sandbox_status, self.problems = ready.sandbox_status, ready.problems
             self.result = messages.decode(ready.result, start.result)
         except TimeoutError as error:
             self.kill(f"was not ready within {_START_SECONDS:g} seconds")

@@ -23,7 +23,7 @@ from msgspec import Raw, Struct
 
 from iiif_server import errors
 from iiif_server.plan.jobs import WorkerFunction
-from iiif_server.workers.sandbox.confinement import Confinement, InForce
+from iiif_server.workers.sandbox.confinement import Confinement, SandboxStatus
 
 HEADER_BYTES = 4
 """Of the length in front of each message, the most significant byte first."""
@@ -73,7 +73,7 @@ class Ready(Struct, array_like=True, frozen=True):
     """The first message of a worker: what it reports of itself."""
 
     pid: int
-    in_force: InForce
+    sandbox_status: SandboxStatus
     problems: tuple[str, ...]
     """Why a part of the sandbox is missing, if one is."""
     result: Raw

@@ -9,8 +9,8 @@ from iiif_server.options import OptionsModel
 from iiif_server.units import PositiveSize, show_size
 
 
-class Fencing(StrEnum):
-    """How much of a fence around workers there has to be."""
+class ConfinementMode(StrEnum):
+    """Whether workers run in a sandbox."""
 
     AUTO = "auto"
     REQUIRED = "required"
@@ -26,7 +26,7 @@ LEAST_RESIDENT = 100_000_000
 class WorkerOptions(OptionsModel):
     """Worker processes: what they may do, and when fresh ones take their place."""
 
-    confinement: Fencing = Fencing.AUTO
+    confinement: ConfinementMode = ConfinementMode.AUTO
     """Limits, Landlock and seccomp around workers: `auto` takes what this system has and says so in
     `/status`, `required` does not start without all of them, `off` takes none."""
     max_memory: PositiveSize | None = None

@@ -54,7 +54,7 @@ from iiif_server.workers.executor import (
 )
 from iiif_server.workers.lifetime import FOR_EVER, Lifetime
 from iiif_server.workers.messages import Call
-from iiif_server.workers.sandbox.confinement import Confinement, InForce
+from iiif_server.workers.sandbox.confinement import Confinement, SandboxStatus
 from iiif_server.workers.scheduler import Scheduler
 from iiif_server.workers.stats import LaneStats, PoolStats, lane_stats, pool_stats
 
@@ -126,7 +126,7 @@ class WorkerPool:
         self._applying = False
         self._timer: asyncio.TimerHandle | None = None
         self._opened: asyncio.Future[None] | None = None
-        self.in_force = InForce()
+        self.sandbox_status = SandboxStatus()
         """The sandbox of the worker that was started last."""
         self.problems: Sequence[str] = ()
         """What is missing in it, and why."""
@@ -328,7 +328,7 @@ class WorkerPool:
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             self._not_started(number, Exit(None, f"could not be started: {error!r}"))
             return
-        self.in_force, self.report = process.in_force, process.result
+        self.sandbox_status, self.report = process.sandbox_status, process.result
         self.problems = process.problems
         for problem in process.problems:
             self._observe(SandboxIncomplete(self._name, problem))

@@ -31,7 +31,7 @@ from iiif_server.workers.messages import (
     Ready,
     Start,
 )
-from iiif_server.workers.sandbox.confinement import StaleError, begin_job, confine, in_force
+from iiif_server.workers.sandbox.confinement import StaleError, begin_job, confine, sandbox_status
 
 _NICENESS = 10
 """Of background workers: where all CPUs are busy, they get a tenth of what another process gets."""
@@ -112,7 +112,7 @@ def _set_up(connection: Connection) -> None:
     release_threads()
     threading.Thread(target=_end_with_server, args=(connection.descriptor,), daemon=True).start()
     encoded = Raw(messages.encode(result))
-    connection.send(Ready(os.getpid(), in_force(), tuple(problems), encoded))
+    connection.send(Ready(os.getpid(), sandbox_status(), tuple(problems), encoded))
 
 
 def _answer(content: bytes, descriptors: list[int], memory: "_MemoryFile") -> Answer:

@@ -20,7 +20,7 @@ SCRIPT = """
 import json, os, sys, sysconfig
 from pathlib import Path
 from iiif_server.workers.sandbox.confinement import Confinement, StaleError, begin_job
-from iiif_server.workers.sandbox.confinement import confine, in_force
+from iiif_server.workers.sandbox.confinement import confine, sandbox_status
 from iiif_server.workers.sandbox.limits import Limits
 
 sysconfig.get_config_vars()  # loads modules, which may be in the home of root
@@ -42,8 +42,8 @@ def tried(path):
 
 print(json.dumps({{
     "user": os.getresuid(),
-    "landlock": in_force().landlock,
-    "seccomp": in_force().seccomp,
+    "landlock": sandbox_status().landlock,
+    "seccomp": sandbox_status().seccomp,
     "problems": list(problems),
     "read": [tried(folder / "original") for folder in folders],
     "outside": tried(outside),

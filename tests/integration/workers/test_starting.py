@@ -16,7 +16,7 @@ from iiif_server.telemetry.events import (
     WorkerReplaced,
 )
 from iiif_server.workers.pool import Setup, WorkerPool
-from iiif_server.workers.sandbox.confinement import Confinement, Fence, available
+from iiif_server.workers.sandbox.confinement import Confinement, Mechanism, available
 from iiif_server.workers.sandbox.limits import Limits
 from support import jobs
 
@@ -122,7 +122,7 @@ async def test_a_library_that_starts_threads_when_it_is_imported_does_not() -> N
     """Numpy has OpenBLAS start one for each core, unless it is told not to."""
     setup = Setup(jobs.import_numpy, confinement=confined().confinement)
     async with opened(1, setup) as pool:
-        assert pool.in_force == available()
+        assert pool.sandbox_status == available()
         assert pool.problems == ()
         assert "OPENBLAS_NUM_THREADS" not in await pool.run(jobs.variables, None, timeout=LONG)
 
@@ -191,7 +191,7 @@ async def test_a_folder_that_cannot_be_opened_costs_no_more_than_itself(
         (folder / "original").write_bytes(b"pixels")
     events: list[Event] = []
     async with opened(1, confined(broken, sound), events) as pool:
-        assert pool.in_force.landlock == available().landlock
+        assert pool.sandbox_status.landlock == available().landlock
         problem = f"landlock: {broken} is left out: {reason}"
         assert events == [SandboxIncomplete("test", problem)]
         assert list(pool.problems) == [problem]
@@ -204,7 +204,7 @@ async def test_a_folder_that_cannot_be_opened_costs_no_more_than_itself(
 async def test_a_folder_that_is_not_there_is_no_problem(tmp_path: Path) -> None:
     events: list[Event] = []
     async with opened(1, confined(tmp_path / "none"), events) as pool:
-        assert pool.in_force.landlock == available().landlock
+        assert pool.sandbox_status.landlock == available().landlock
     assert events == []
 
 
@@ -228,9 +228,9 @@ async def test_a_job_looks_at_no_folders_but_those_of_its_files(tmp_path: Path) 
 
 
 @landlock
-@pytest.mark.parametrize("missing", [Fence.SECCOMP, Fence.LIMITS])
-async def test_the_error_names_what_is_required_and_missing(missing: Fence) -> None:
-    setup = confined(required=True, fences=frozenset(Fence) - {missing})
+@pytest.mark.parametrize("missing", [Mechanism.SECCOMP, Mechanism.LIMITS])
+async def test_the_error_names_what_is_required_and_missing(missing: Mechanism) -> None:
+    setup = confined(required=True, mechanisms=frozenset(Mechanism) - {missing})
     with pytest.raises(WorkerDiedError, match=f"is required, and a worker has no {missing}"):
         async with opened(1, setup):
             pytest.fail("it has started")

@@ -1,7 +1,7 @@
-"""The fence around a worker process: a file that takes a decoder over gets no further.
+"""Sandbox of a worker process: a file that takes a decoder over gets no further.
 
-Three fences, each of use without the others: limits on what is used up, Landlock on files, seccomp
-on system calls. On systems other than Linux there is none of them.
+It has three mechanisms, each of use without the others: resource limits, Landlock for files, and
+seccomp for system calls. Other systems than Linux have none of them.
 """
 
 import os
@@ -22,16 +22,16 @@ _SIGNALS_FROM = 6
 """The version of Landlock from which on it keeps signals inside."""
 
 
-class Fence(StrEnum):
-    """What holds a worker in."""
+class Mechanism(StrEnum):
+    """Mechanism of the sandbox."""
 
     LIMITS = "limits"
     LANDLOCK = "landlock"
     SECCOMP = "seccomp"
 
 
-class Barrier(StrEnum):
-    """What a worker cannot do."""
+class Restriction(StrEnum):
+    """Something that the sandbox keeps a worker from doing."""
 
     MEMORY = "memory"
     """Take more memory than it is given."""
@@ -58,7 +58,7 @@ class Barrier(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What one worker may do. Paths are absolute."""
+    """Sandbox policy: what one worker may do. Paths are absolute."""
 
     readable: tuple[Path, ...]
     """Folders and files, beside the Python installation and the system's libraries."""
@@ -67,13 +67,13 @@ class Confinement:
     limits: limits.Limits
     required: bool = False
     """Whether a worker that is not wholly confined must not start."""
-    fences: frozenset[Fence] = frozenset(Fence)
-    """Which fences are put up, as far as the system has them."""
+    mechanisms: frozenset[Mechanism] = frozenset(Mechanism)
+    """The mechanisms that are applied, as far as the system has them."""
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
-    """The fences that a worker is behind."""
+class SandboxStatus:
+    """Sandbox status: the mechanisms that are applied to a worker."""
 
     limits: bool = False
     landlock: int = 0
@@ -82,62 +82,62 @@ class InForce:
     """The version of libseccomp; empty: there is none."""
 
     @property
-    def lacking(self) -> tuple[Fence, ...]:
-        """The fences that are not there."""
+    def lacking(self) -> tuple[Mechanism, ...]:
+        """The mechanisms that are missing."""
         there = {
-            Fence.LIMITS: self.limits,
-            Fence.LANDLOCK: bool(self.landlock),
-            Fence.SECCOMP: bool(self.seccomp),
+            Mechanism.LIMITS: self.limits,
+            Mechanism.LANDLOCK: bool(self.landlock),
+            Mechanism.SECCOMP: bool(self.seccomp),
         }
-        return tuple(fence for fence, present in there.items() if not present)
+        return tuple(mechanism for mechanism, present in there.items() if not present)
 
     @property
-    def barriers(self) -> tuple[Barrier, ...]:
-        """What they keep the worker from."""
-        stands = {
-            Barrier.MEMORY: self.limits,
-            Barrier.CPU: self.limits,
-            Barrier.FILE_SIZE: self.limits,
-            Barrier.OPEN_FILES: self.limits,
-            Barrier.FILES: bool(self.landlock),
-            Barrier.NETWORK: bool(self.seccomp),
-            Barrier.PROGRAMS: bool(self.landlock or self.seccomp),
-            Barrier.PROCESSES: bool(self.seccomp),
-            Barrier.SIGNALS: bool(self.seccomp) or self.landlock >= _SIGNALS_FROM,
-            Barrier.SPYING: bool(self.landlock),
+    def restrictions(self) -> tuple[Restriction, ...]:
+        """What the mechanisms keep the worker from doing."""
+        applies = {
+            Restriction.MEMORY: self.limits,
+            Restriction.CPU: self.limits,
+            Restriction.FILE_SIZE: self.limits,
+            Restriction.OPEN_FILES: self.limits,
+            Restriction.FILES: bool(self.landlock),
+            Restriction.NETWORK: bool(self.seccomp),
+            Restriction.PROGRAMS: bool(self.landlock or self.seccomp),
+            Restriction.PROCESSES: bool(self.seccomp),
+            Restriction.SIGNALS: bool(self.seccomp) or self.landlock >= _SIGNALS_FROM,
+            Restriction.SPYING: bool(self.landlock),
         }
-        return tuple(barrier for barrier, stand in stands.items() if stand)
+        return tuple(restriction for restriction, applied in applies.items() if applied)
 
 
 class ConfinementError(Exception):
-    """A fence that was required could not be put up."""
+    """A mechanism that is required could not be applied."""
 
 
 class StaleError(Exception):
     """A folder that the worker may use has been replaced, and it cannot use the new one."""
 
 
-Identity = tuple[int, int, str] | None
-"""Device, inode and true path of what lies at a path; None where nothing does."""
+Inode = tuple[int, int, str] | None
+"""Device, inode and real path of a file; None if there is no file at a path."""
 
 
 @dataclass(slots=True)
 class _Process:
-    """What this process is behind."""
+    """The sandbox of this process."""
 
     confinement: Confinement | None = None
-    in_force: InForce = InForce()
-    let_in: dict[Path, Identity] = field(default_factory=dict)
-    """What lay at the paths of the confinement when the fence was put up."""
+    sandbox_status: SandboxStatus = SandboxStatus()
+    let_in: dict[Path, Inode] = field(default_factory=dict)
+    """The files at the paths of the policy when the sandbox was applied."""
 
 
 _process = _Process()
 
 
-def available() -> InForce:
-    """The fences that this system has."""
+def available() -> SandboxStatus:
+    """The sandbox mechanisms that this system has."""
     linux = sys.platform == "linux"
-    return InForce(limits=linux, landlock=landlock.version(), seccomp=seccomp.version())
+    return SandboxStatus(limits=linux, landlock=landlock.version(), seccomp=seccomp.version())
 
 
 def confine(confinement: Confinement) -> Sequence[str]:
@@ -147,17 +147,17 @@ def confine(confinement: Confinement) -> Sequence[str]:
     required and missing, or if the process has more than one thread: the others would stay outside.
     """
     problems: list[str] = []
-    chosen = _possible(confinement.fences)
+    chosen = _possible(confinement.mechanisms)
     _process.confinement = confinement
     _process.let_in = {
         path: _identity(path) for path in (*confinement.readable, *confinement.writable)
     }
-    _process.in_force = InForce(
-        limits=Fence.LIMITS in chosen and _limited(confinement, problems),
-        landlock=_landlocked(confinement, problems) if Fence.LANDLOCK in chosen else 0,
-        seccomp=_filtered(problems) if Fence.SECCOMP in chosen else "",
+    _process.sandbox_status = SandboxStatus(
+        limits=Mechanism.LIMITS in chosen and _limited(confinement, problems),
+        landlock=_landlocked(confinement, problems) if Mechanism.LANDLOCK in chosen else 0,
+        seccomp=_filtered(problems) if Mechanism.SECCOMP in chosen else "",
     )
-    lacking = _process.in_force.lacking
+    lacking = _process.sandbox_status.lacking
     if confinement.required and lacking:
         reasons = "; ".join(problems) or "this system does not have it"
         raise ConfinementError(
@@ -166,9 +166,9 @@ def confine(confinement: Confinement) -> Sequence[str]:
     return problems
 
 
-def in_force() -> InForce:
-    """The fences that the process which runs this is behind."""
-    return _process.in_force
+def sandbox_status() -> SandboxStatus:
+    """The sandbox status of this process."""
+    return _process.sandbox_status
 
 
 def begin_job(paths: Iterable[Path]) -> None:
@@ -178,12 +178,12 @@ def begin_job(paths: Iterable[Path]) -> None:
     names later. Only the folders of the paths that the job names are looked at: the disk of another
     type may hang.
     """
-    confinement, in_force = _process.confinement, _process.in_force
+    confinement, sandbox_status = _process.confinement, _process.sandbox_status
     if confinement is None:
         return
-    if in_force.landlock and not all(map(_let_in, paths)):
+    if sandbox_status.landlock and not all(map(_let_in, paths)):
         raise StaleError
-    if in_force.limits:
+    if sandbox_status.limits:
         limits.allow_cpu(confinement.limits.cpu_seconds)
 
 
@@ -217,18 +217,18 @@ def _filtered(problems: list[str]) -> str:
         return ""
 
 
-def _possible(fences: frozenset[Fence]) -> frozenset[Fence]:
-    """Those of the fences that can be put up here; ConfinementError if threads run already."""
+def _possible(mechanisms: frozenset[Mechanism]) -> frozenset[Mechanism]:
+    """The mechanisms that this system can apply; ConfinementError if threads run already."""
     if sys.platform != "linux":
         return frozenset()
     threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
-    if threads > 1 and fences & {Fence.LANDLOCK, Fence.SECCOMP}:
+    if threads > 1 and mechanisms & {Mechanism.LANDLOCK, Mechanism.SECCOMP}:
         raise ConfinementError(
             f"The process has {threads} threads before its sandbox is applied, and the sandbox "
             "would not hold the others. A library that is imported early starts them (numpy does, "
             "without OPENBLAS_NUM_THREADS=1): import it later, or limit its threads to one."
         )
-    return fences
+    return mechanisms
 
 
 def _installation() -> Iterator[Path]:
@@ -260,7 +260,7 @@ def _let_in(path: Path) -> bool:
     )
 
 
-def _identity(path: Path) -> Identity:
+def _identity(path: Path) -> Inode:
     try:
         status = path.stat()
     except OSError:

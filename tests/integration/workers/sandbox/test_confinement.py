@@ -1,7 +1,7 @@
-"""Workers that try to get out: what is said to hold them back does, and nothing else is said.
+"""Workers that try to get out of the sandbox: the status names what holds them, and nothing else.
 
-Each escape is tried behind all fences, behind each one alone, and behind none: there it succeeds,
-or it would prove nothing.
+Each escape is tried with all mechanisms, with each one alone, and with none: there it succeeds, or
+it would prove nothing.
 """
 
 import os
@@ -32,7 +32,13 @@ from iiif_server.errors import (
 )
 from iiif_server.iiif.formats import Format
 from iiif_server.workers.pool import Setup, WorkerPool
-from iiif_server.workers.sandbox.confinement import Barrier, Confinement, Fence, InForce, available
+from iiif_server.workers.sandbox.confinement import (
+    Confinement,
+    Mechanism,
+    Restriction,
+    SandboxStatus,
+    available,
+)
 from iiif_server.workers.sandbox.limits import Limits, limits_for
 from support import escapes, jobs, pictures
 from support.rendering import derive, planned
@@ -43,25 +49,25 @@ LONG = 60.0
 TESTS = Path(escapes.__file__).parent.parent
 MB = 1 << 20
 SMALL = Limits(memory=200 * MB, address_space=1000 * MB, cpu_seconds=1, file_size=MB, open_files=64)
-ALL = frozenset(Fence)
+ALL = frozenset(Mechanism)
 COMBINATIONS = {
     "all": ALL,
-    "limits": frozenset({Fence.LIMITS}),
-    "landlock": frozenset({Fence.LANDLOCK}),
-    "seccomp": frozenset({Fence.SECCOMP}),
-    "none": frozenset[Fence](),
+    "limits": frozenset({Mechanism.LIMITS}),
+    "landlock": frozenset({Mechanism.LANDLOCK}),
+    "seccomp": frozenset({Mechanism.SECCOMP}),
+    "none": frozenset[Mechanism](),
 }
 ROOT = os.geteuid() == 0
 
 if sys.platform != "linux":
-    pytest.skip("there are no fences on this system", allow_module_level=True)
+    pytest.skip("there are no mechanisms on this system", allow_module_level=True)
 
 
 @dataclass(frozen=True)
 class Ground:
     """Where one worker lives."""
 
-    fences: frozenset[Fence]
+    mechanisms: frozenset[Mechanism]
     pool: WorkerPool
     source: Path
     """It may read what is here."""
@@ -71,8 +77,8 @@ class Ground:
     numbers: Iterator[int] = field(default_factory=count)
 
     @property
-    def in_force(self) -> InForce:
-        return self.pool.in_force
+    def sandbox_status(self) -> SandboxStatus:
+        return self.pool.sandbox_status
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class Scene:
     """What is there to be got at; of no use to other tests afterwards."""
 
     source: Path
-    """A folder that was made after the fences, with an `original` and a `link` to the secret."""
+    """A folder that was made after the sandbox, with an `original` and a `link` to the secret."""
     reserved: Path
     """A file that the worker is to write."""
     outside: Path
@@ -116,14 +122,14 @@ sys.stdin.read()
 
 @asynccontextmanager
 async def confined(
-    root: Path, fences: frozenset[Fence] = ALL, limits: Limits = SMALL, **setup: Any
+    root: Path, mechanisms: frozenset[Mechanism] = ALL, limits: Limits = SMALL, **setup: Any
 ) -> AsyncIterator[Ground]:
-    """A pool of one worker behind fences."""
+    """A pool of one worker behind mechanisms."""
     folders = [root / name for name in ("source", "incoming", "outside")]
     for folder in folders:
         folder.mkdir(exist_ok=True)
     source, incoming, outside = folders
-    confinement = Confinement((source, TESTS), (incoming,), limits, fences=fences)
+    confinement = Confinement((source, TESTS), (incoming,), limits, mechanisms=mechanisms)
     pool = WorkerPool(
         "test",
         1,
@@ -132,7 +138,7 @@ async def confined(
     )
     await pool.open()
     try:
-        yield Ground(fences, pool, source, incoming, outside)
+        yield Ground(mechanisms, pool, source, incoming, outside)
     finally:
         await pool.close()
 
@@ -141,10 +147,10 @@ async def confined(
 async def ground(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Ground]:
-    fences = COMBINATIONS[request.param]
-    if missing := fences & {*available().lacking}:
+    mechanisms = COMBINATIONS[request.param]
+    if missing := mechanisms & {*available().lacking}:
         pytest.skip(f"this system has no {', '.join(missing)}: what they hold back is not tested")
-    async with confined(tmp_path_factory.mktemp("ground"), fences) as ground:
+    async with confined(tmp_path_factory.mktemp("ground"), mechanisms) as ground:
         yield ground
 
 
@@ -187,126 +193,140 @@ def staged(ground: Ground) -> Iterator[Scene]:
         yield Scene(source, reserved, outside, tcp, udp, unix, abstract, victim, address)
 
 
-def by(*fences: Fence) -> Callable[[InForce], bool]:
+def by(*mechanisms: Mechanism) -> Callable[[SandboxStatus], bool]:
     """Any of these holds it back."""
-    return lambda found: bool({*fences} - {*found.lacking})
+    return lambda found: bool({*mechanisms} - {*found.lacking})
 
 
-def by_version(version: int) -> Callable[[InForce], bool]:
+def by_version(version: int) -> Callable[[SandboxStatus], bool]:
     """Seccomp, or Landlock from a version on, holds it back."""
     return lambda found: bool(found.seccomp) or found.landlock >= version
 
 
-LANDLOCK = by(Fence.LANDLOCK)
-SECCOMP = by(Fence.SECCOMP)
-EITHER = by(Fence.LANDLOCK, Fence.SECCOMP)
-LIMITS = by(Fence.LIMITS)
+LANDLOCK = by(Mechanism.LANDLOCK)
+SECCOMP = by(Mechanism.SECCOMP)
+EITHER = by(Mechanism.LANDLOCK, Mechanism.SECCOMP)
+LIMITS = by(Mechanism.LIMITS)
 
 
 @dataclass(frozen=True)
 class Escape:
     """One way out."""
 
-    barrier: Barrier
+    restriction: Restriction
     job: Callable[[Any], Any]
     argument: Callable[[Scene], Any]
-    held: Callable[[InForce], bool]
-    """Whether these fences hold it back."""
+    held: Callable[[SandboxStatus], bool]
+    """Whether these mechanisms hold it back."""
     doubtful: bool = False
     """Whether the system itself may hold back all but root, and root without its privileges."""
 
 
 ESCAPES = {
     "a TCP connection": Escape(
-        Barrier.NETWORK, escapes.connect_tcp, lambda s: s.tcp.getsockname()[1], by_version(4)
+        Restriction.NETWORK, escapes.connect_tcp, lambda s: s.tcp.getsockname()[1], by_version(4)
     ),
-    "a TCP listener": Escape(Barrier.NETWORK, escapes.listen_tcp, lambda _: None, by_version(4)),
+    "a TCP listener": Escape(
+        Restriction.NETWORK, escapes.listen_tcp, lambda _: None, by_version(4)
+    ),
     "a UDP packet": Escape(
-        Barrier.NETWORK, escapes.send_udp, lambda s: s.udp.getsockname()[1], SECCOMP
+        Restriction.NETWORK, escapes.send_udp, lambda s: s.udp.getsockname()[1], SECCOMP
     ),
     "a UNIX socket": Escape(
-        Barrier.NETWORK, escapes.connect_unix, lambda s: s.unix.getsockname(), SECCOMP
+        Restriction.NETWORK, escapes.connect_unix, lambda s: s.unix.getsockname(), SECCOMP
     ),
     "an abstract UNIX socket": Escape(
-        Barrier.NETWORK,
+        Restriction.NETWORK,
         escapes.connect_unix,
         lambda s: s.abstract.getsockname().decode(),
         by_version(6),
     ),
     "a netlink socket": Escape(
-        Barrier.NETWORK, escapes.open_socket, lambda _: socket.AF_NETLINK, SECCOMP
+        Restriction.NETWORK, escapes.open_socket, lambda _: socket.AF_NETLINK, SECCOMP
     ),
-    "the users": Escape(Barrier.FILES, escapes.read_file, lambda _: Path("/etc/passwd"), LANDLOCK),
-    "a secret": Escape(Barrier.FILES, escapes.read_file, lambda s: s.outside / "secret", LANDLOCK),
+    "the users": Escape(
+        Restriction.FILES, escapes.read_file, lambda _: Path("/etc/passwd"), LANDLOCK
+    ),
+    "a secret": Escape(
+        Restriction.FILES, escapes.read_file, lambda s: s.outside / "secret", LANDLOCK
+    ),
     "a secret behind a link": Escape(
-        Barrier.FILES, escapes.read_file, lambda s: s.source / "link", LANDLOCK
+        Restriction.FILES, escapes.read_file, lambda s: s.source / "link", LANDLOCK
     ),
     "a secret by another name": Escape(
-        Barrier.FILES,
+        Restriction.FILES,
         escapes.link,
         lambda s: (s.outside / "secret", s.source / "hard"),
         EITHER,
     ),
-    "a list of files": Escape(Barrier.FILES, escapes.list_folder, lambda s: s.outside, LANDLOCK),
+    "a list of files": Escape(
+        Restriction.FILES, escapes.list_folder, lambda s: s.outside, LANDLOCK
+    ),
     "a file outside": Escape(
-        Barrier.FILES, escapes.write_file, lambda s: s.outside / "new", LANDLOCK
+        Restriction.FILES, escapes.write_file, lambda s: s.outside / "new", LANDLOCK
     ),
     "a new original": Escape(
-        Barrier.FILES, escapes.write_file, lambda s: s.source / "new", LANDLOCK
+        Restriction.FILES, escapes.write_file, lambda s: s.source / "new", LANDLOCK
     ),
     "another original": Escape(
-        Barrier.FILES, escapes.write_file, lambda s: s.source / "original", LANDLOCK
+        Restriction.FILES, escapes.write_file, lambda s: s.source / "original", LANDLOCK
     ),
     "an empty original": Escape(
-        Barrier.FILES, escapes.truncate, lambda s: s.source / "original", by_version(3)
+        Restriction.FILES, escapes.truncate, lambda s: s.source / "original", by_version(3)
     ),
     "a file that was not reserved": Escape(
-        Barrier.FILES, escapes.write_file, lambda s: s.reserved.with_name("new"), LANDLOCK
+        Restriction.FILES, escapes.write_file, lambda s: s.reserved.with_name("new"), LANDLOCK
     ),
-    "no original": Escape(Barrier.FILES, escapes.remove, lambda s: s.source / "original", EITHER),
+    "no original": Escape(
+        Restriction.FILES, escapes.remove, lambda s: s.source / "original", EITHER
+    ),
     "a moved original": Escape(
-        Barrier.FILES, escapes.move, lambda s: (s.reserved, s.source / "original"), EITHER
+        Restriction.FILES, escapes.move, lambda s: (s.reserved, s.source / "original"), EITHER
     ),
-    "a folder": Escape(Barrier.FILES, escapes.make_folder, lambda s: s.source / "sub", EITHER),
-    "a mode": Escape(Barrier.FILES, escapes.change_mode, lambda s: s.source / "original", SECCOMP),
-    "a time": Escape(Barrier.FILES, escapes.change_time, lambda s: s.source / "original", SECCOMP),
-    "a program": Escape(Barrier.PROGRAMS, escapes.run_program, lambda _: None, EITHER),
-    "becoming a program": Escape(Barrier.PROGRAMS, escapes.execute, lambda _: None, EITHER),
-    "a process": Escape(Barrier.PROCESSES, escapes.fork, lambda _: None, SECCOMP),
-    "a signal": Escape(Barrier.SIGNALS, escapes.end, lambda s: s.victim.pid, by_version(6)),
+    "a folder": Escape(Restriction.FILES, escapes.make_folder, lambda s: s.source / "sub", EITHER),
+    "a mode": Escape(
+        Restriction.FILES, escapes.change_mode, lambda s: s.source / "original", SECCOMP
+    ),
+    "a time": Escape(
+        Restriction.FILES, escapes.change_time, lambda s: s.source / "original", SECCOMP
+    ),
+    "a program": Escape(Restriction.PROGRAMS, escapes.run_program, lambda _: None, EITHER),
+    "becoming a program": Escape(Restriction.PROGRAMS, escapes.execute, lambda _: None, EITHER),
+    "a process": Escape(Restriction.PROCESSES, escapes.fork, lambda _: None, SECCOMP),
+    "a signal": Escape(Restriction.SIGNALS, escapes.end, lambda s: s.victim.pid, by_version(6)),
     "a signal to this process": Escape(
-        Barrier.SIGNALS, escapes.call_out, lambda _: os.getpid(), by_version(6)
+        Restriction.SIGNALS, escapes.call_out, lambda _: os.getpid(), by_version(6)
     ),
     "a signal by the kernel": Escape(
-        Barrier.SIGNALS, escapes.end_by_a_pipe, lambda s: s.victim.pid, by_version(6)
+        Restriction.SIGNALS, escapes.end_by_a_pipe, lambda s: s.victim.pid, by_version(6)
     ),
     "the environment of another": Escape(
-        Barrier.SPYING,
+        Restriction.SPYING,
         escapes.read_file,
         lambda s: Path(f"/proc/{s.victim.pid}/environ"),
         LANDLOCK,
         doubtful=True,
     ),
     "tracing": Escape(
-        Barrier.SPYING, escapes.attach, lambda s: s.victim.pid, EITHER, doubtful=True
+        Restriction.SPYING, escapes.attach, lambda s: s.victim.pid, EITHER, doubtful=True
     ),
     "the memory of another": Escape(
-        Barrier.SPYING,
+        Restriction.SPYING,
         escapes.read_memory,
         lambda s: (s.victim.pid, s.address),
         EITHER,
         doubtful=True,
     ),
-    "memory": Escape(Barrier.MEMORY, escapes.eat_memory, lambda _: 300 * MB, LIMITS),
-    "processor time": Escape(Barrier.CPU, escapes.eat_cpu, lambda _: 4.0, LIMITS),
+    "memory": Escape(Restriction.MEMORY, escapes.eat_memory, lambda _: 300 * MB, LIMITS),
+    "processor time": Escape(Restriction.CPU, escapes.eat_cpu, lambda _: 4.0, LIMITS),
     "a large file": Escape(
-        Barrier.FILE_SIZE, escapes.write_much, lambda s: (s.reserved, 2 * MB), LIMITS
+        Restriction.FILE_SIZE, escapes.write_much, lambda s: (s.reserved, 2 * MB), LIMITS
     ),
     "many files": Escape(
-        Barrier.OPEN_FILES, escapes.open_many, lambda s: (s.source / "original", 100), LIMITS
+        Restriction.OPEN_FILES, escapes.open_many, lambda s: (s.source / "original", 100), LIMITS
     ),
     "more files than allowed": Escape(
-        Barrier.OPEN_FILES,
+        Restriction.OPEN_FILES,
         escapes.raise_the_limit,
         lambda _: (resource.RLIMIT_NOFILE, 100),
         LIMITS,
@@ -320,7 +340,7 @@ FILES_BEHIND_SECCOMP = {"a mode", "a time"}
 async def test_escapes_are_held_back_by_what_is_in_force_and_by_that_only(
     ground: Ground, name: str
 ) -> None:
-    escape, found = ESCAPES[name], ground.in_force
+    escape, found = ESCAPES[name], ground.sandbox_status
     with staged(ground) as scene:
         try:
             await ground.pool.run(escape.job, escape.argument(scene), timeout=LONG)
@@ -333,51 +353,51 @@ async def test_escapes_are_held_back_by_what_is_in_force_and_by_that_only(
             escaped = scene.killed
         if escape.held(found):
             assert not escaped
-        elif not escape.doubtful or (ROOT and not ground.fences):
+        elif not escape.doubtful or (ROOT and not ground.mechanisms):
             assert escaped
-        if escape.barrier in found.barriers and name not in FILES_BEHIND_SECCOMP:
+        if escape.restriction in found.restrictions and name not in FILES_BEHIND_SECCOMP:
             assert not escaped
-        if escape.barrier is Barrier.NETWORK and escape.job is not escapes.listen_tcp:
+        if escape.restriction is Restriction.NETWORK and escape.job is not escapes.listen_tcp:
             assert scene.heard is (escaped and escape.job is not escapes.open_socket)
         # Whatever was tried: the pool goes on.
         assert await ground.pool.run(jobs.echo, name, timeout=LONG) == name
 
 
-async def test_fences_that_were_asked_for_are_in_force(ground: Ground) -> None:
-    assert {*Fence} - {*ground.in_force.lacking} == ground.fences
-    assert ground.in_force.landlock in {0, available().landlock}
-    assert ground.in_force.seccomp in {"", available().seccomp}
+async def test_the_mechanisms_that_are_configured_are_applied(ground: Ground) -> None:
+    assert {*Mechanism} - {*ground.sandbox_status.lacking} == ground.mechanisms
+    assert ground.sandbox_status.landlock in {0, available().landlock}
+    assert ground.sandbox_status.seccomp in {"", available().seccomp}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def fenced(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
-    """A worker behind all the fences that this system has."""
-    async with confined(tmp_path_factory.mktemp("fenced")) as ground:
+async def sandboxed(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ground]:
+    """A worker behind all the mechanisms that this system has."""
+    async with confined(tmp_path_factory.mktemp("sandboxed")) as ground:
         yield ground
 
 
 # --- what workers must be able to do --------------------------------------------------------
 
 
-async def test_originals_that_come_later_can_be_read(fenced: Ground) -> None:
-    with staged(fenced) as scene:
+async def test_originals_that_come_later_can_be_read(sandboxed: Ground) -> None:
+    with staged(sandboxed) as scene:
         for path in (scene.source / "original", scene.source / "later"):
             path.write_bytes(b"pixels")
-            assert await fenced.pool.run(escapes.read_file, path, timeout=LONG) == b"pixels"
+            assert await sandboxed.pool.run(escapes.read_file, path, timeout=LONG) == b"pixels"
 
 
-async def test_what_was_reserved_can_be_written(fenced: Ground) -> None:
-    with staged(fenced) as scene:
-        await fenced.pool.run(escapes.write_file, scene.reserved, timeout=LONG)
+async def test_what_was_reserved_can_be_written(sandboxed: Ground) -> None:
+    with staged(sandboxed) as scene:
+        await sandboxed.pool.run(escapes.write_file, scene.reserved, timeout=LONG)
         assert scene.reserved.read_bytes() == escapes.MESSAGE
 
 
-async def test_threads_can_be_started(fenced: Ground) -> None:
-    assert await fenced.pool.run(escapes.start_threads, None, timeout=LONG) == 8
+async def test_threads_can_be_started(sandboxed: Ground) -> None:
+    assert await sandboxed.pool.run(escapes.start_threads, None, timeout=LONG) == 8
 
 
-async def test_modules_can_be_imported_when_they_are_needed(fenced: Ground) -> None:
-    assert await fenced.pool.run(jobs.import_module, "xml.dom.minidom", timeout=LONG)
+async def test_modules_can_be_imported_when_they_are_needed(sandboxed: Ground) -> None:
+    assert await sandboxed.pool.run(jobs.import_module, "xml.dom.minidom", timeout=LONG)
 
 
 async def test_every_format_is_read_and_made_as_it_is_outside(tmp_path: Path) -> None:
@@ -418,21 +438,21 @@ CALLS = {
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86-64")
 @pytest.mark.skipif(not available().seccomp, reason="this system has no seccomp")
 @pytest.mark.parametrize("name", CALLS)
-async def test_system_calls_that_no_image_needs_are_not_there(fenced: Ground, name: str) -> None:
+async def test_system_calls_that_no_image_needs_are_not_there(sandboxed: Ground, name: str) -> None:
     with pytest.raises(OSError, match="no such call"):
-        await fenced.pool.run(escapes.call, CALLS[name], timeout=LONG)
+        await sandboxed.pool.run(escapes.call, CALLS[name], timeout=LONG)
 
 
 @pytest.mark.skipif(not available().seccomp, reason="this system has no seccomp")
-async def test_shared_memory_does_not_get_around_the_limit(fenced: Ground) -> None:
+async def test_shared_memory_does_not_get_around_the_limit(sandboxed: Ground) -> None:
     with pytest.raises(OSError, match="Function not implemented"):
-        await fenced.pool.run(escapes.eat_shared_memory, MB, timeout=LONG)
+        await sandboxed.pool.run(escapes.eat_shared_memory, MB, timeout=LONG)
 
 
-async def test_worker_has_no_descriptors_but_its_own(fenced: Ground) -> None:
+async def test_worker_has_no_descriptors_but_its_own(sandboxed: Ground) -> None:
     """Not those of the server: its listener, its log; nor those of other workers."""
-    found = await fenced.pool.run(escapes.descriptors, None, timeout=LONG)
-    own = Path(f"/proc/{fenced.pool.pids[0]}/fd")
+    found = await sandboxed.pool.run(escapes.descriptors, None, timeout=LONG)
+    own = Path(f"/proc/{sandboxed.pool.pids[0]}/fd")
     # libffi 3.5, which ctypes and cffi are built on, keeps its own library open.
     found = {
         descriptor: mode
@@ -447,7 +467,7 @@ async def test_worker_has_no_descriptors_but_its_own(fenced: Ground) -> None:
         if stat.S_ISCHR(mode):
             assert leads_to == os.devnull
         if stat.S_ISREG(mode):
-            assert leads_to == f"/proc/{fenced.pool.pids[0]}/statm"
+            assert leads_to == f"/proc/{sandboxed.pool.pids[0]}/statm"
 
 
 # --- limits ---------------------------------------------------------------------------------
@@ -485,13 +505,13 @@ async def test_image_that_takes_too_much_memory_is_refused_with_the_reason(tmp_p
 
 @pytest.mark.parametrize("job", [escapes.send_trojan, escapes.raise_trojan])
 async def test_answers_of_a_worker_cannot_do_anything_in_the_server(
-    fenced: Ground, tmp_path: Path, job: Callable[[Path], object]
+    sandboxed: Ground, tmp_path: Path, job: Callable[[Path], object]
 ) -> None:
     """Objects cannot be sent at all, and of a foreign exception only the text can."""
     with pytest.raises((TypeError, WorkerFailedError)):
-        await fenced.pool.run(job, tmp_path / "made", timeout=LONG)
+        await sandboxed.pool.run(job, tmp_path / "made", timeout=LONG)
     assert os.listdir(tmp_path) == []
-    assert await fenced.pool.run(jobs.echo, "well", timeout=LONG) == "well"
+    assert await sandboxed.pool.run(jobs.echo, "well", timeout=LONG) == "well"
 
 
 @pytest.mark.parametrize("name", escapes.MESSAGES)
@@ -516,9 +536,9 @@ async def test_descriptors_that_a_worker_sends_are_not_taken(tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(not available().seccomp, reason="this system has no seccomp")
-async def test_a_worker_in_its_sandbox_sends_no_descriptors(fenced: Ground) -> None:
+async def test_a_worker_in_its_sandbox_sends_no_descriptors(sandboxed: Ground) -> None:
     with pytest.raises(OSError, match="Function not implemented"):
-        await fenced.pool.run(escapes.send_descriptors, None, timeout=LONG)
+        await sandboxed.pool.run(escapes.send_descriptors, None, timeout=LONG)
 
 
 # --- folders that are replaced --------------------------------------------------------------
@@ -565,11 +585,11 @@ async def test_folder_that_comes_later_as_a_link_is_let_in(tmp_path: Path) -> No
 # --- required -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("missing", Fence)
-async def test_worker_does_not_start_without_a_fence_that_is_required(
-    tmp_path: Path, missing: Fence
+@pytest.mark.parametrize("missing", Mechanism)
+async def test_worker_does_not_start_without_a_mechanism_that_is_required(
+    tmp_path: Path, missing: Mechanism
 ) -> None:
-    confinement = Confinement((TESTS,), (), SMALL, required=True, fences=ALL - {missing})
+    confinement = Confinement((TESTS,), (), SMALL, required=True, mechanisms=ALL - {missing})
     with pytest.raises(WorkerDiedError):
         async with confined(tmp_path, confinement=confinement):
             pytest.fail("it has started")

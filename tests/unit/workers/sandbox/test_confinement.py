@@ -1,27 +1,31 @@
-"""What is said of the fences around workers."""
+"""What is said of the mechanisms around workers."""
 
 import pytest
 
-from iiif_server.workers.sandbox.confinement import Barrier, Fence, InForce
+from iiif_server.workers.sandbox.confinement import Mechanism, Restriction, SandboxStatus
 
-USED_UP = {Barrier.MEMORY, Barrier.CPU, Barrier.FILE_SIZE, Barrier.OPEN_FILES}
-CALLS = {Barrier.NETWORK, Barrier.PROGRAMS, Barrier.PROCESSES, Barrier.SIGNALS}
-OPENED = {Barrier.FILES, Barrier.PROGRAMS, Barrier.SPYING}
+USED_UP = {Restriction.MEMORY, Restriction.CPU, Restriction.FILE_SIZE, Restriction.OPEN_FILES}
+CALLS = {Restriction.NETWORK, Restriction.PROGRAMS, Restriction.PROCESSES, Restriction.SIGNALS}
+OPENED = {Restriction.FILES, Restriction.PROGRAMS, Restriction.SPYING}
 
 
 @pytest.mark.parametrize(
     ("found", "barriers", "lacking"),
     [
-        (InForce(), set(), set(Fence)),
-        (InForce(limits=True), USED_UP, {Fence.LANDLOCK, Fence.SECCOMP}),
-        (InForce(seccomp="2.5.4"), CALLS, {Fence.LIMITS, Fence.LANDLOCK}),
-        (InForce(landlock=1), OPENED, {Fence.LIMITS, Fence.SECCOMP}),
-        (InForce(landlock=6), OPENED | {Barrier.SIGNALS}, {Fence.LIMITS, Fence.SECCOMP}),
-        (InForce(limits=True, landlock=7, seccomp="2.6.0"), set(Barrier), set()),
+        (SandboxStatus(), set(), set(Mechanism)),
+        (SandboxStatus(limits=True), USED_UP, {Mechanism.LANDLOCK, Mechanism.SECCOMP}),
+        (SandboxStatus(seccomp="2.5.4"), CALLS, {Mechanism.LIMITS, Mechanism.LANDLOCK}),
+        (SandboxStatus(landlock=1), OPENED, {Mechanism.LIMITS, Mechanism.SECCOMP}),
+        (
+            SandboxStatus(landlock=6),
+            OPENED | {Restriction.SIGNALS},
+            {Mechanism.LIMITS, Mechanism.SECCOMP},
+        ),
+        (SandboxStatus(limits=True, landlock=7, seccomp="2.6.0"), set(Restriction), set()),
     ],
 )
 def test_no_more_is_promised_than_the_fences_hold(
-    found: InForce, barriers: set[Barrier], lacking: set[Fence]
+    found: SandboxStatus, barriers: set[Restriction], lacking: set[Mechanism]
 ) -> None:
-    assert set(found.barriers) == barriers
+    assert set(found.restrictions) == barriers
     assert set(found.lacking) == lacking
