@@ -1,4 +1,4 @@
-"""`python -m iiif_server` is `iiif-server`."""
+"""`python -m iiif_server` runs the command line `iiif-server`."""
 
 from iiif_server.cli import main
 

@@ -1,10 +1,10 @@
-"""Exit codes of processes, in words for the log."""
+"""Exit codes of processes as text for the log."""
 
 import signal
 
 
 def exit_in_words(code: int) -> str:
-    """The cause of a process's end; a negative exit code is the signal that ended it."""
+    """Why a process ended; a negative exit code is the number of the signal."""
     if code >= 0:
         return f"exit code {code}"
     try:

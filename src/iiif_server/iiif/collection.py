@@ -9,7 +9,7 @@ from iiif_server.iiif.manifest import CONTEXT
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A collection or a manifest by its address."""
+    """A reference to a collection or a manifest."""
 
     id: str
     type: str
@@ -18,7 +18,7 @@ class Reference:
 
     @property
     def document(self) -> dict[str, Any]:
-        """As a collection names it: the rest is where it is."""
+        """The reference as an item of a collection."""
         return {"id": self.id, "type": self.type, "label": {"none": [self.label]}}
 
 
@@ -29,7 +29,7 @@ def collection(
     part_of: Reference | None = None,
     summary: str | None = None,
 ) -> dict[str, Any]:
-    """The collection of these, in this order."""
+    """The collection with these items, in this order."""
     return {
         "@context": CONTEXT,
         "id": id_,
@@ -42,7 +42,7 @@ def collection(
 
 
 def parts(id_: str, label: str, count: int, size: int, total: int) -> tuple[Reference, ...]:
-    """The collections into which one that is too large is divided, each by its address.
+    """References to the parts of a collection that is too large.
 
     Collections of Presentation API 3.0 have no pages: their parts are collections in them.
     """

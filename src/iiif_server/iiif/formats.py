@@ -25,13 +25,13 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FormatFacts:
-    """What holds of every file of a format."""
+    """Properties of a format."""
 
     media_type: str
     max_side: int
-    """The most pixels that a side can have in this format."""
+    """The largest width or height in pixels."""
     transparent: bool
-    """Whether the corners of a turned image can be left transparent."""
+    """Whether it can have transparent corners after a rotation."""
 
 
 FACTS: dict[Format, FormatFacts] = {
@@ -50,8 +50,8 @@ FACTS: dict[Format, FormatFacts] = {
 def parse_format(text: str) -> Format:
     """Read a format.
 
-    Raises MalformedParameterError for what can be none, UnsupportedFormatError for one that is not
-    made by this server, and nothing else.
+    Raises MalformedParameterError for text that cannot be a format, UnsupportedFormatError for a
+    format that this server does not encode, and nothing else.
     """
     if not _WELL_FORMED.fullmatch(text):
         raise MalformedParameterError("format", text, f"one of {', '.join(Format)}")
@@ -62,7 +62,7 @@ def parse_format(text: str) -> Format:
 
 
 def unsupported_format(text: str, supported: Collection[Format]) -> UnsupportedFormatError:
-    """The refusal of a format, with those that are supported."""
+    """The error for a format, which names those that are supported."""
     return UnsupportedFormatError(
         f'The format "{text}" is not supported here: use one of {", ".join(supported)}.'
     )

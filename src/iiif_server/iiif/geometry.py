@@ -28,7 +28,7 @@ class Dimensions:
         return self.width * self.height
 
     def turned(self) -> "Dimensions":
-        """Width and height exchanged, as by a quarter turn."""
+        """Width and height exchanged, as by a rotation of 90 degrees."""
         return Dimensions(self.height, self.width)
 
     def reduced(self, scale_factor: int) -> "Dimensions":
@@ -57,7 +57,7 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The largest image that is made; `None` is no limit (Image API 3.0, 5.3)."""
+    """The limits of the size of rendered images; `None`: no limit (Image API 3.0, 5.3)."""
 
     max_width: int | None = None
     max_height: int | None = None
@@ -79,7 +79,7 @@ class Limits:
         return {name: value for name, value in limits.items() if value is not None}
 
     def allow(self, size: Dimensions) -> bool:
-        """Whether an image of this size may be made."""
+        """Whether an image of this size may be rendered."""
         return (
             (self.max_width is None or size.width <= self.max_width)
             and (self.effective_max_height is None or size.height <= self.effective_max_height)
@@ -117,7 +117,7 @@ class Limits:
         return Dimensions(min(across, area // down) or 1, min(down, area) if across == 1 else down)
 
     def within(self, other: "Limits") -> "Limits":
-        """Both limits at once."""
+        """The stricter of both limits."""
         return Limits(
             _least(self.max_width, other.max_width),
             _least(self.effective_max_height, other.effective_max_height),
@@ -148,7 +148,7 @@ class OutputLimits:
 
 
 _PRECISION = 10**12
-"""To which part of a pixel the square root of an area is known."""
+"""Parts of a pixel to which the square root of an area is computed."""
 
 
 def _least(one: int | None, other: int | None) -> int | None:
@@ -161,7 +161,7 @@ def round_half_up(value: Fraction) -> int:
 
 
 def rounded_ratio(numerator: int, denominator: int) -> int:
-    """The same of a ratio of whole numbers, of which the second is positive."""
+    """A ratio of whole numbers rounded half up; the denominator is positive."""
     return (2 * numerator + denominator) // (2 * denominator)
 
 
@@ -175,7 +175,7 @@ def decimal_text(value: Fraction) -> str:
 
 
 def square(side: int) -> Dimensions:
-    """As wide as high."""
+    """A square of this side."""
     return Dimensions(side, side)
 
 

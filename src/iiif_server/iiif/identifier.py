@@ -1,4 +1,4 @@
-"""Identifiers: `type:name`, as they stand percent-encoded in a URL."""
+"""Identifiers `type:name`, and their percent-encoding in URLs."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote_to_bytes
 from iiif_server.errors import MalformedIdentifierError, UnknownTypeError, shown
 
 TYPE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
-"""What the name of a type may be: it becomes a folder, a metric label and a URL part."""
+"""The names of types, which are also names of folders, metric labels and parts of URLs."""
 
 MAX_CHARACTERS = 4096
 
@@ -57,9 +57,9 @@ def parse_identifier(text: str, default_type: str | None = None) -> Identifier:
 
 
 def parse_identifiers(lines: Iterable[str], default_type: str | None = None) -> list[Identifier]:
-    """Read identifiers that stand on a line each; empty lines do not count.
+    """Read identifiers, one a line; empty lines are ignored.
 
-    Raises what `parse_identifier` does, and says which line that is about.
+    Raises what `parse_identifier` raises, with the line in the message.
     """
     found = []
     for text in filter(None, map(str.strip, lines)):
@@ -71,7 +71,7 @@ def parse_identifiers(lines: Iterable[str], default_type: str | None = None) -> 
 
 
 def percent_decode(text: str) -> str:
-    """The text with every escape resolved once; raises MalformedIdentifierError for a bad one."""
+    """The percent-decoded text; raises MalformedIdentifierError for an invalid escape."""
     if _MALFORMED_ESCAPE.search(text):
         raise MalformedIdentifierError(
             "The URL holds a % that is not followed by two hexadecimal digits; "

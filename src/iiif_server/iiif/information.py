@@ -1,4 +1,4 @@
-"""Image information (info.json) as a function of the image and of what the server does."""
+"""Image information (info.json) of an image, as a pure function."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ class Service:
 
     limits: Limits
     formats: Sequence[Format]
-    """Those that this build can make."""
+    """The formats that can be encoded."""
     min_sizes_size: int
     tile: Dimensions = TILE
     """The extent of a full tile."""
@@ -58,7 +58,7 @@ class Service:
 def image_information(
     version: ImageApiVersion, id_: str, dimensions: Dimensions, service: Service
 ) -> dict[str, Any]:
-    """The document that describes one image (Image API 3.0, 5; 2.1.1, 5)."""
+    """The info.json of one image (Image API 3.0, 5; 2.1.1, 5)."""
     return _DOCUMENTS[version](id_, dimensions, service)
 
 

@@ -16,31 +16,31 @@ CONTEXT = "http://iiif.io/api/presentation/3/context.json"
 MEDIA_TYPE = f'application/ld+json;profile="{CONTEXT}"'
 
 _THUMBNAIL = ConfinedSize(400, 400, upscale=False)
-"""What a thumbnail is where no offered size is small: of an image that is very wide or high."""
+"""The thumbnail of a very wide or high image, which has no small size in info.json."""
 _LARGEST_THUMBNAIL = 1000
 _KNOWN_RIGHTS = ("creativecommons.org/", "rightsstatements.org/")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageService:
-    """A service of the Image API that an image has."""
+    """A service of the Image API for an image."""
 
     id: str
     """The image's base URI."""
     type: str
     """`ImageService3` or `ImageService2`."""
     profile: str
-    """In the words of its version."""
+    """The compliance level as its version writes it."""
 
     @property
     def document(self) -> dict[str, Any]:
-        """The reference to it (Presentation API 3.0, 4.7); the older version says `@id`."""
+        """The reference to the service (Presentation API 3.0, 4.7); version 2 has `@id`."""
         at = "@" if self.type == "ImageService2" else ""
         return {f"{at}id": self.id, f"{at}type": self.type, "profile": self.profile}
 
 
 def level_2(base_uri: str, base_uri_v2: str) -> tuple[ImageService, ...]:
-    """The services of an image that this server answers for."""
+    """The services of an image on this server."""
     return (
         ImageService(base_uri, "ImageService3", "level2"),
         ImageService(base_uri_v2, "ImageService2", "http://iiif.io/api/image/2/level2.json"),
@@ -49,27 +49,27 @@ def level_2(base_uri: str, base_uri_v2: str) -> tuple[ImageService, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image as a manifest tells of it."""
+    """An image in a manifest."""
 
     base_uri: str
-    """Where it can be asked for, as in `https://example.org/specimens:1.jpg`."""
+    """As in `https://example.org/specimens:1.jpg`."""
     services: Sequence[ImageService]
     """The preferred one first."""
     label: str
     dimensions: Dimensions
     limits: Limits
-    """On the images that may be asked for."""
+    """The limits of the size of its renditions."""
     min_sizes_size: int
     rights: str | None = None
     """The URI of a licence or rights statement."""
     only_offered: bool = False
-    """Whether no other sizes can be had than those that info.json offers."""
+    """Whether only the sizes in info.json are available."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """What the type says besides of its images: `attribution` or `requiredStatement` count."""
+    """Further properties of the type; `attribution` and `requiredStatement` are used."""
 
 
 def label_of(name: str) -> str:
-    """What an original is called for people: the last part of its name."""
+    """The label of an original: the last part of its name."""
     return name.rstrip("/").rpartition("/")[2] or name
 
 
@@ -89,9 +89,9 @@ def manifest(id_: str, label: str, pictures: Sequence[Picture]) -> dict[str, Any
 
 
 def _canvas(picture: Picture, shared: Mapping[str, Any]) -> dict[str, Any]:
-    """The canvas that is as large as the image, and has it painted on (5.3, 5.5).
+    """A canvas with the dimensions of the image, which is painted on it (5.3, 5.5).
 
-    It is the image's, whichever manifest it stands in, and the first: that of the first page.
+    Its id is the same in every manifest; it is the first, for the first page.
     """
     id_ = f"{picture.base_uri}/canvas/1"
     own = {name: value for name, value in _statements(picture).items() if name not in shared}
@@ -128,7 +128,7 @@ def _body(picture: Picture) -> dict[str, Any]:
     limits = picture.limits.within(Limits(side, side))
     largest = MaxSize(upscale=False).scale(picture.dimensions, limits)
     size = "full" if version_2 and largest == picture.dimensions else "max"
-    if largest != allowed:  # more than a JPEG can hold
+    if largest != allowed:  # more than JPEG allows
         size = f"{largest.width},{largest.height}"
     return {
         **_image(picture, size, largest),
@@ -152,9 +152,9 @@ def _thumbnail(picture: Picture) -> dict[str, Any]:
 
 
 def thumbnail_size(dimensions: Dimensions, smallest: Dimensions, limits: Limits) -> Dimensions:
-    """The smallest size that info.json offers, which is a level of the pyramid: it lies ready.
+    """The smallest size in info.json, which is a level of the pyramid and so cached.
 
-    Where that is large, because the image is very wide or high, one that fits into a square.
+    For a very wide or high image, whose smallest size is large, one that fits into a square.
     """
     if max(smallest.width, smallest.height) <= _LARGEST_THUMBNAIL:
         return smallest
@@ -172,7 +172,7 @@ def _image(picture: Picture, size: str, pixels: Dimensions) -> dict[str, Any]:
 
 
 def _shared(pictures: Sequence[Picture]) -> dict[str, Any]:
-    """What holds of all images, and so of the manifest."""
+    """The statements that all images share, which are those of the manifest."""
     first = _statements(pictures[0])
     return {
         name: value
@@ -182,7 +182,7 @@ def _shared(pictures: Sequence[Picture]) -> dict[str, Any]:
 
 
 def _statements(picture: Picture) -> dict[str, Any]:
-    """What is said of the rights in an image (Presentation API 3.0, 3.1)."""
+    """The statements on rights in an image (Presentation API 3.0, 3.1)."""
     found: dict[str, Any] = {}
     if required := _required_statement(picture.extra):
         found["requiredStatement"] = required
@@ -192,7 +192,7 @@ def _statements(picture: Picture) -> dict[str, Any]:
 
 
 def rights_uri(text: str | None) -> str | None:
-    """The URI as `rights` has to say it; None for what is no web address.
+    """The URI for `rights`; None for text that is no http or https URL.
 
     Creative Commons and RightsStatements.org name their statements with `http:` (3.1).
     """

@@ -1,4 +1,4 @@
-"""A request for an image: what the five parameters ask for, and what they mean for one image."""
+"""Image requests: the five parameters, and the pixels of one image that they select."""
 
 import re
 from contextlib import suppress
@@ -20,7 +20,7 @@ _PARAMETERS = re.compile(r"([^/]+)/([^/]+)/([^/]+)/([^/]+)\.([^/.]+)")
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """A request resolved to whole pixels of one image; equal for every spelling of it."""
+    """A request resolved to whole pixels of one image; equal for every spelling of a request."""
 
     region: Box
     """In pixels of the upright image."""
@@ -28,13 +28,13 @@ class Rendition:
     """After scaling, before rotation."""
     rotation: Rotation
     quality: Quality
-    """`default` where that is what the image has anyway."""
+    """`default` where that has the same pixels."""
     format: Format
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What resolving needs to know of an image."""
+    """The properties of an image that `ImageRequest.resolve` needs."""
 
     dimensions: Dimensions
     """Upright: after the orientation its metadata asks for."""
@@ -53,7 +53,7 @@ class ImageRequest:
     format: Format
 
     def resolve(self, image: ImageFacts, limits: Limits) -> Rendition:
-        """What is asked of this image (Image API 3.0, 4: region, then size, rotation, quality).
+        """The rendition of an image (Image API 3.0, 4: region, then size, rotation, quality).
 
         Raises OutOfBoundsError or SizeRefusedError.
         """
@@ -77,7 +77,7 @@ class ImageRequest:
 
 
 def parse_image_request(text: str, version: ImageApiVersion) -> ImageRequest | None:
-    """Read `region/size/rotation/quality.format`; None where these are not all of them.
+    """Parse `region/size/rotation/quality.format`; None if a part is missing.
 
     Raises what the parsers of the five raise.
     """
@@ -110,7 +110,7 @@ def parse_whole_request(text: str, version: ImageApiVersion) -> ImageRequest:
 
 
 def missing_format() -> MalformedParameterError:
-    """The refusal of a request that ends after the quality."""
+    """The error for a request without a format."""
     return MalformedParameterError("format", "", "one after the quality, as in default.jpg")
 
 

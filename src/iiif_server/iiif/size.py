@@ -34,7 +34,7 @@ def _expected(version: ImageApiVersion) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MaxSize:
-    """`max`: as large as the limits allow, larger than the region only if `upscale`."""
+    """`max`: the largest size within the limits, larger than the region only if `upscale`."""
 
     upscale: bool
 
@@ -150,7 +150,7 @@ class ConfinedSize:
         return f"!{self.width},{self.height}"
 
     def scale(self, region: Dimensions, limits: Limits) -> Dimensions:
-        """The best fit.
+        """The largest size that fits.
 
         "as large as possible but not larger than the extracted region, w or h, or server-imposed
         limits" (3.0, 4.2); with `^` the region does not count.
@@ -186,7 +186,7 @@ def size_text(size: Size, version: ImageApiVersion) -> str:
 
 
 def resolve_size(size: Size, region: Dimensions, limits: Limits) -> Dimensions:
-    """The whole pixels that a size asks for of a region; SizeRefusedError if they may not be."""
+    """The size of a region in whole pixels; SizeRefusedError if it is not allowed."""
     scaled = size.scale(region, limits)
     if not size.upscale and (scaled.width > region.width or scaled.height > region.height):
         raise SizeRefusedError(

@@ -1,4 +1,4 @@
-"""An image as files for any web server: compliance level 0, where only what is there can be asked.
+"""An image as static files for any web server (compliance level 0).
 
 The requests are those of the implementation notes (Image API 3.0, 12; 2.1.1, 11), which is how
 OpenSeadragon and others ask for tiles and sizes.
@@ -29,44 +29,44 @@ LEVEL_0 = {V3: "level0", V2: "http://iiif.io/api/image/2/level0.json"}
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 _LONGEST = 80
-"""Letters of a name in a folder's name: what is longer is told by its digest."""
+"""Characters of a name in a folder's name; longer names are cut and get a digest."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """One image request that is answered by a file."""
+    """A file that answers one image request."""
 
     path: str
-    """As it is asked for: `region/size/rotation/quality.format`."""
+    """The path: `region/size/rotation/quality.format`."""
     request: str
-    """What this server answers with the same: the path, unless no answer has that size."""
+    """The request to this server with the same answer: mostly the path itself."""
     pixels: int
     """Of the image in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaticImage:
-    """What there is of an image as files."""
+    """The static files of an image."""
 
     version: ImageApiVersion
     dimensions: Dimensions
     service: Service
-    """What the server offers for it, of which the files are a part."""
+    """What the server offers for the image; the files are a part of it."""
 
     @property
     def largest(self) -> Dimensions:
-        """The size of the whole image that `max` means: what fits into a JPEG, and the limits."""
+        """The size of `max` for the whole image: within the limits, and those of JPEG."""
         return MaxSize(upscale=False).scale(self.dimensions, self.limits)
 
     def files(self) -> Iterator[StaticFile]:
-        """All of them, each once: tiles from full resolution up, then sizes, the largest last."""
+        """All files, each once: tiles from full resolution on, then sizes, the largest last."""
         seen: dict[str, StaticFile] = {}
         for file in (*self._tiles(), *self._sizes(), self._whole()):
             seen.setdefault(file.path, file)
         yield from seen.values()
 
     def information(self, id_: str) -> dict[str, Any]:
-        """The info.json that announces what is there, and nothing else."""
+        """The info.json, which offers exactly these files."""
         limited = {} if self.largest == self.dimensions else _box(self.largest)
         sizes = [_sides(size) for size in self._offered]
         shared = {
@@ -89,7 +89,7 @@ class StaticImage:
 
     @property
     def limits(self) -> Limits:
-        """Those of the server, and that of the format."""
+        """The limits of the server and of the format."""
         side = FACTS[Format.JPG].max_side
         return self.service.limits.within(Limits(side, side))
 
@@ -103,7 +103,7 @@ class StaticImage:
 
     @property
     def _offered(self) -> list[Dimensions]:
-        """The sizes that are announced: not the full one, which is there as `max`, or `full`."""
+        """The sizes in info.json, without the full one, which is `max` or `full`."""
         sizes = offered_sizes(self.dimensions, self.service.min_sizes_size, self.limits)
         return [size for size in sizes if size != self.dimensions]
 
@@ -117,7 +117,7 @@ class StaticImage:
                     yield _file(f"{region}/{text}", size)
 
     def _tile_sizes(self, size: Dimensions, *, whole: bool) -> Iterator[str]:
-        """How a tile's size is written; in 2.1 viewers differ where it is as wide as the image."""
+        """The spellings of a tile's size; viewers of 2.1 differ for tiles as wide as the image."""
         if self.version is V3:
             yield V3.full_size if size == self.dimensions else f"{size.width},{size.height}"
             return
@@ -140,10 +140,9 @@ class StaticImage:
 
 
 def folder_of(identifier: Identifier) -> str:
-    """The folder of an image below that of all: `type/name`, as any server and store takes it.
+    """The folder of an image: `type/name` in characters that all servers and disks accept.
 
-    Letters that some would not take, or would decode, are replaced; a digest then tells such names
-    apart.
+    Other characters are replaced; a digest then distinguishes such names.
     """
     plain = _UNSAFE.sub("_", identifier.name).strip("._-")[:_LONGEST]
     if plain != identifier.name:

@@ -1,4 +1,4 @@
-"""What differs between Image API 2.1 and 3.0, as rows and not as branches."""
+"""The differences between Image API 2.1 and 3.0, as data."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,9 @@ class ImageApiVersion:
     """One version of the specification."""
 
     number: str
-    """As people write it."""
+    """As in `3.0`."""
     path: str
-    """The path under which this version always answers, whatever the default."""
+    """The path below which this version is served."""
     context: str
     """The JSON-LD context of its image information."""
     compliance: str

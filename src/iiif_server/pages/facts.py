@@ -1,4 +1,4 @@
-"""What a page tells of an image, in words: a function of its header and its info.json. Pure."""
+"""Facts about an image for its page, from its header and its info.json. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +28,7 @@ _LABELS = {
     "logo": "Logo",
     "provider": "Provider",
 }
-"""What a type may say of its images, by the property of info.json."""
+"""Labels of properties of info.json."""
 _COLOURS = {Colour.GRAY: "Gray", Colour.RGB: "Colour", Colour.OTHER: "CMYK or Lab"}
 _FORMATS = {"JPEG2000": "JPEG 2000"}
 _KILO = 1000
@@ -36,7 +36,7 @@ _KILO = 1000
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A text, and where it leads, if anywhere: to a web address only."""
+    """A text with an optional http or https link."""
 
     text: str
     link: str | None = None
@@ -44,7 +44,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One row of what is told."""
+    """One row of the facts."""
 
     label: str
     values: tuple[Words, ...]
@@ -53,7 +53,7 @@ class Fact:
 def facts(
     header: ImageHeader, size: int, modified: float, document: Mapping[str, Any]
 ) -> tuple[Fact, ...]:
-    """What is told of an image: rights and credits first, then the original as it is.
+    """The facts about an image: rights and credits first, then the original.
 
     `size` is the original's in bytes, `modified` in seconds since the epoch, `document` its
     info.json in version 3.
@@ -92,7 +92,7 @@ def _original(header: ImageHeader, size: int, modified: float) -> Iterator[Fact]
 
 
 def rights_name(uri: str) -> str:
-    """The name of a licence or rights statement, or its address where it has none that we know."""
+    """The name of a licence or rights statement, or its URI if the name is unknown."""
     plain = uri.replace("https://", "http://", 1)
     return _NAMED.get(plain if plain.endswith("/") else f"{plain}/", uri)
 
@@ -117,7 +117,7 @@ def _fact(label: str, text: str) -> Fact:
 
 
 def _words(value: Any) -> Iterator[Words]:
-    """The texts and links in a property, whichever way it is written."""
+    """The texts and links in a property, in all its forms."""
     if isinstance(value, str):
         yield Words(value, _web(value))
     elif isinstance(value, Mapping):
@@ -138,5 +138,5 @@ def _of_mapping(value: Mapping[str, Any]) -> Iterator[Words]:
 
 
 def _web(address: str) -> str | None:
-    """The address if it is one that may be followed."""
+    """The URL if it is http or https."""
     return address if address.startswith(("http://", "https://")) else None

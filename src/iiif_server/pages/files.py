@@ -1,4 +1,4 @@
-"""The scripts and styles of pages, those of others included, as they are sent."""
+"""Static files of the pages: scripts, styles and bundled packages, held in memory."""
 
 import gzip
 from dataclasses import dataclass
@@ -23,21 +23,21 @@ _OTHER = "text/plain; charset=utf-8"
 """Licences have no suffix."""
 
 
-@dataclass(frozen=True)  # without slots: it is compressed once
+@dataclass(frozen=True)  # without slots: `compressed` is cached
 class PageFile:
-    """A file that pages are made of."""
+    """A static file."""
 
     content: bytes
     media_type: str
 
     @cached_property
     def compressed(self) -> bytes:
-        """Its content as gzip has it."""
+        """The content, compressed with gzip."""
         return gzip.compress(self.content, 9, mtime=0)
 
 
 class PageFiles:
-    """All files that pages are made of, held in memory: some megabytes."""
+    """All static files, in memory: some megabytes."""
 
     def __init__(self, bundle: Path = BUNDLE, static: Path = STATIC) -> None:
         self._files = {**_read(static), **_read(bundle)}
@@ -46,7 +46,7 @@ class PageFiles:
         return f"<PageFiles {len(self._files)}>"
 
     def get(self, name: str) -> PageFile | None:
-        """The file of this name, as `viewer.js` or `openseadragon/openseadragon.min.js`."""
+        """The file with this name, as `viewer.js` or `openseadragon/openseadragon.min.js`."""
         return self._files.get(name)
 
     def has(self, package: str) -> bool:
@@ -54,13 +54,13 @@ class PageFiles:
         return any(name.startswith(f"{package}/") for name in self._files)
 
     def require(self, package: str) -> None:
-        """Raise NotBundledError if nothing of a bundled package is there."""
+        """Raise NotBundledError if a bundled package is missing."""
         if not self.has(package):
             raise NotBundledError(package)
 
     @cached_property
     def digest(self) -> str:
-        """A digest of them all: what is under it never changes."""
+        """A digest of all files, for URLs whose content never changes."""
         digest = blake2b(digest_size=8)
         for name, file in sorted(self._files.items()):
             digest.update(f"{name}\0{len(file.content)}\0".encode())
@@ -71,7 +71,7 @@ class PageFiles:
 def bundled(name: str, bundle: Path = BUNDLE) -> Path:
     """The folder of a bundled package, or a file in it: `openseadragon/openseadragon.min.js`.
 
-    Raises NotBundledError, which says what brings it.
+    Raises NotBundledError if it is missing.
     """
     path = bundle / name
     if not path.exists():

@@ -14,7 +14,7 @@ _ANCESTOR = re.compile(
 
 
 def _ancestor(text: str) -> str:
-    """One site that may frame pages; whatever else a policy could hold is refused."""
+    """One site that may frame pages; other values of the policy are refused."""
     plain = text.strip().lower().removesuffix("/")
     if plain == "'self'":
         plain = "self"
@@ -27,7 +27,7 @@ def _ancestor(text: str) -> str:
 
 
 def _sites(value: object) -> object:
-    """A single site may be written without the brackets of a list."""
+    """Accept a single site without the brackets of a list."""
     return (value,) if isinstance(value, str) else value
 
 
@@ -50,7 +50,7 @@ class PagesOptions(OptionsModel):
 
     @property
     def frame_sources(self) -> tuple[str, ...]:
-        """The same in the words of a Content Security Policy."""
+        """The sites as in a Content Security Policy."""
         return tuple("'self'" if text == "self" else text for text in self.frame_ancestors)
 
 

@@ -1,4 +1,4 @@
-"""Which part of a folder a page shows, and by which names. Pure."""
+"""Paging of folder listings, and URLs of images and folders. Pure."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -7,7 +7,7 @@ from iiif_server.iiif.identifier import Identifier
 from iiif_server.sources.listings import FolderListing
 
 PAGE_SIZE = 48
-"""Thumbnails on a page: they fill its rows of two, three, four, six or eight."""
+"""Thumbnails on a page; it fills rows of two, three, four, six or eight."""
 FIRST_ROWS = 12
 """Thumbnails of each type on the front page."""
 
@@ -32,13 +32,13 @@ class Page:
     """Counted from 1."""
     count: int
     total: int
-    """Images in the folder, over all pages."""
+    """Images in the folder, on all pages."""
     complete: bool
-    """Whether the folder has been read to its end."""
+    """Whether the listing of the folder is complete."""
 
     @property
     def nearby(self) -> tuple[int | None, ...]:
-        """The pages to be named: the first, the last and those around this; None for a gap."""
+        """The pages to link to: the first, the last and those around this one; None for a gap."""
         shown = sorted(
             {1, self.count}
             | set(range(max(1, self.number - 2), min(self.count, self.number + 2) + 1))
@@ -55,9 +55,9 @@ class Shown:
 
     name: str
     browsable: bool
-    """Whether its folders can be looked through."""
+    """Whether its folders can be listed."""
     page: Page | None
-    """Its first images; None where they are not shown, or cannot be read at the moment."""
+    """Its first images; None if they are not shown or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Place:
         )
 
     def below(self, name: str) -> str:
-        """What a name in this folder is called within the type."""
+        """The name within the type of a name in this folder."""
         return f"{self.folder}/{name}" if self.folder else name
 
     def __str__(self) -> str:
@@ -89,18 +89,18 @@ class Place:
 
 
 def parse_place(text: str) -> Place:
-    """The place that a gallery's address names; whether there is one is not looked at."""
+    """The place in a gallery URL; it need not exist."""
     type_, _, folder = text.partition(":")
     return Place(type_, folder)
 
 
 def place_of(identifier: Identifier) -> Place:
-    """The folder that an image lies in."""
+    """The folder of an image."""
     return Place(identifier.type, identifier.name.rpartition("/")[0])
 
 
 def page_of(listing: FolderListing, place: Place, number: int, size: int = PAGE_SIZE) -> Page:
-    """The page of this number, or the nearest that there is; folders come before images."""
+    """The page with this number, or the nearest one; folders come before images."""
     count = max(1, -(-len(listing) // size))
     number = min(max(1, number), count)
     first, behind = (number - 1) * size, number * size

@@ -13,7 +13,7 @@ from iiif_server.pages.paging import Item, Page, Place, Shown
 from iiif_server.sources.listings import MOST_ENTRIES
 
 STATIC_PREFIX = "/_:pages"
-"""Where scripts and styles are: no type can be called `_`, so no identifier begins like this."""
+"""URL path of static files; no type is named `_`, so no identifier begins like this."""
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -26,17 +26,17 @@ _templates = Environment(
 
 @dataclass(frozen=True, slots=True)
 class Viewed:
-    """What the viewer tells of an image."""
+    """The data of a viewer page."""
 
     identifier: str
     place: Place | None
-    """The folder that it can be found in; None where that is shown to nobody."""
+    """The folder of the image in the gallery; None if it is not shown there."""
     facts: tuple[Fact, ...]
     gray: bool
     expires: bool
-    """Whether its addresses are signed, and so end to work."""
+    """Whether its URLs are signed and expire."""
     frameable: bool
-    """Whether other sites may show it in a frame."""
+    """Whether other sites may show it in an iframe."""
 
     @property
     def label(self) -> str:
@@ -45,11 +45,11 @@ class Viewed:
 
 
 class Pages:
-    """Writes pages that belong to one state of their scripts and styles.
+    """Renders pages, whose URLs have the digest of the static files in them.
 
-    `root` is what leads from a page to the front page, as in `../`: all addresses in it are
-    relative, so that they hold wherever a proxy has put the server. Thumbnails are asked for in a
-    format that no tile of a pyramid has: so a page of them makes no pyramids (docs/viewer.md).
+    `root` is the relative URL of the front page, as in `../`: all URLs are relative, so that they
+    work behind any proxy. Thumbnails are requested in a format that no pyramid has, so that a page
+    of them builds no pyramids (docs/viewer.md).
     """
 
     def __init__(self, digest: str, thumbnail: Format, title: str) -> None:
@@ -61,7 +61,7 @@ class Pages:
         return f"<Pages {self._digest}>"
 
     def front(self, root: str, types: Sequence[Shown], *, gallery: bool) -> str:
-        """The front page: types by name, with their first images where those can be listed."""
+        """The front page: types by name, with the first images of those that can be listed."""
         return self._render("front.html", root, types=types, gallery=gallery)
 
     def folder(self, root: str, place: Place, page: Page) -> str:
@@ -72,17 +72,17 @@ class Pages:
         )
 
     def found(self, root: str, words: str, images: Sequence[Item]) -> str:
-        """Images whose names have these words in them."""
+        """The images found by a search for words in their names."""
         page = Page((), tuple(images), 1, 1, len(images), complete=True)
         return self._render("found.html", root, words=words, page=page)
 
     def viewer(self, root: str, viewed: Viewed, *, zooming: bool) -> str:
-        """The viewer of an image; a plain picture where the scripts for zooming are missing."""
+        """The viewer of an image, or a plain picture if the scripts for zooming are missing."""
         template = "viewer.html" if zooming else "picture.html"
         return self._render(template, root, viewed=viewed)
 
     def embedded(self, root: str, viewed: Viewed, *, zooming: bool) -> str:
-        """The same without anything around it, for an iframe."""
+        """The viewer alone, for an iframe."""
         return self._render("embed.html", root, viewed=viewed, zooming=zooming)
 
     def documentation(self, root: str, example: str) -> str:
@@ -90,7 +90,7 @@ class Pages:
         return self._render("docs.html", root, example=example)
 
     def problem(self, root: str, status: int, sentence: str) -> str:
-        """What a person sees of a refusal."""
+        """The page for an error."""
         return self._render("problem.html", root, status=status, sentence=sentence)
 
     def _render(self, template: str, root: str, **values: Any) -> str:

@@ -55,17 +55,17 @@ SCRIPT = "openseadragon.min.js"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the files go, and how they will be asked for."""
+    """The folder to write to, and its public URL."""
 
     folder: Path
     base_url: str
-    """The URL under which the folder will be found, without a slash at its end."""
+    """The public URL of the folder, without a slash at its end."""
     version: ImageApiVersion = V3
 
 
 @dataclass(slots=True)
 class Summary:
-    """What was done."""
+    """Counts of a run, and the images that failed."""
 
     images: int = 0
     written: int = 0
@@ -75,7 +75,7 @@ class Summary:
     failed: list[str] = field(default_factory=list)
     """Identifiers with the reasons."""
     without_page: str = ""
-    """Why there is no viewer beside the images; empty: there is one."""
+    """Why there is no viewer page; empty: there is one."""
 
     def __str__(self) -> str:
         return (
@@ -86,17 +86,17 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One image, and what is missing of it."""
+    """One image, and the number of its missing files."""
 
     identifier: Identifier
     image: StaticImage
     folder: Path
     state: str
-    """A digest of what its files are made of."""
+    """A digest of the original and the settings that its files depend on."""
     missing: int
-    """Files that have to be written."""
+    """Files to write."""
     needed: int
-    """About how many bytes of the disk they take."""
+    """Estimated bytes on disk."""
 
 
 @click.command()
@@ -158,10 +158,10 @@ async def export_images(
     signed: bool = False,
     bundle: Path = BUNDLE,
 ) -> Summary:
-    """Write images as files, byte for byte what the server answers.
+    """Write images as files with the same bytes as the answers of the server.
 
-    What is there and whole is left alone. `signed` says that images of signed types may be written
-    where everyone may see them. Raises ConfigurationError where the disk has too little space or
+    Complete files are left alone. `signed` permits to write images of signed types, which are then
+    open to everyone. Raises ConfigurationError where the disk has too little space or
     the folder cannot be written, and what `parse_identifiers` raises.
     """
     summary = Summary()
@@ -202,7 +202,7 @@ class _Exporter:
     async def jobs(
         self, chosen: Iterable[Identifier], advance: Advance, *, signed: bool
     ) -> list[_Job]:
-        """What is missing of each image, as far as there is one; the others have failed."""
+        """The jobs for all images that can be opened; the others are reported as failed."""
 
         async def look(identifier: Identifier) -> _Job | None:
             try:
@@ -242,7 +242,7 @@ class _Exporter:
         )
 
     async def write(self, job: _Job, script: str | None, advance: Advance) -> None:
-        """Write what is missing of an image; info.json comes last, when all else is there."""
+        """Write the missing files of an image; info.json last, when all others exist."""
         try:
             await asyncio.to_thread(begin, job.folder, job.state)
             files = await asyncio.to_thread(missing, job.folder, job.state, job.image)
@@ -260,14 +260,14 @@ class _Exporter:
             self._summary.present += sum(1 for _ in job.image.files()) - len(files)
 
     async def _prepare(self, identifier: Identifier) -> None:
-        """Have the pyramid made first: sizes are made of it, as for all who come later."""
+        """Build the pyramid first: sizes are rendered from it."""
         async with self._services.images.hold(identifier) as image:
             if image.pyramid is not None:
                 await self._services.pyramids.make(image.pyramid)
 
     async def _one(self, job: _Job, file: StaticFile, advance: Advance) -> None:
         request = parse_image_request(file.request, job.image.version)
-        if request is None:  # pragma: no cover - we wrote it
+        if request is None:  # pragma: no cover - `StaticImage` makes valid requests
             raise ValueError(file.request)
         derivatives = self._services.derivatives
         async with self._files, self._services.images.hold(job.identifier) as image:
@@ -304,14 +304,14 @@ class _Exporter:
 
 
 async def _all(jobs: Iterator[Coroutine[Any, Any, None]], at_once: int) -> None:
-    """Do all, some at a time, or none any more once one has failed, whose error is raised."""
+    """Run all, a bounded number at a time; the first error cancels the rest and is raised."""
     async with aclosing(completed(jobs, at_once)) as done:
         async for _ in done:
             pass
 
 
 def _bring_script(folder: Path, bundle: Path) -> str:
-    """What leads from the page of an image to OpenSeadragon, which is put into the folder."""
+    """Copy OpenSeadragon into the folder; its relative URL from the page of an image."""
     source = bundled(f"openseadragon/{SCRIPT}", bundle)
     write(folder / SCRIPT, source.read_bytes())
     return f"../../{SCRIPT}"

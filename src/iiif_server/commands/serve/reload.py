@@ -1,4 +1,4 @@
-"""Newer settings for a server that runs: the next application takes over, request by request."""
+"""Reload of settings on SIGHUP: a new application takes over, requests end where they began."""
 
 import asyncio
 import signal
@@ -23,10 +23,10 @@ from iiif_server.telemetry.events import (
 )
 
 _NEEDS_RESTART = ("http_host", "http_port", "http_connections", "http_processes")
-"""What is settled when the process begins to listen."""
+"""Settings that take effect only when the process starts."""
 _MOST_FORMER = 2
-"""Former applications that may still be answering. Each has worker processes of its own, and a
-client that reads slowly could keep any number of them."""
+"""Former applications that may finish their requests. Each has worker processes of its own, and
+slow clients could keep any number of them."""
 
 _ENDING = JSONResponse(  # not by `respond`: the application that would log it has ended
     {"error": "The server is being restarted; please ask again."},
@@ -41,7 +41,7 @@ _ENDING = JSONResponse(  # not by `respond`: the application that would log it h
 
 
 def changes(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
-    """The names of the settings that are other ones now, and of those that need a restart."""
+    """The names of changed settings: those that take effect, and those that need a restart."""
     changed = [name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)]
     return (
         [name for name in changed if name not in _NEEDS_RESTART],
@@ -62,7 +62,7 @@ class _Generation:
     task: "asyncio.Task[None] | None" = None
 
     async def live(self) -> None:
-        """Be open until `over`, and until the last request is answered."""
+        """Run the application's lifespan until `over` is set and the last request has ended."""
         async with self.app.router.lifespan_context(self.app):
             self.started.set()
             await self.over.wait()
@@ -70,12 +70,12 @@ class _Generation:
                 await self.idle.wait()
 
     async def start(self) -> None:
-        """Return when it may be asked; raises what keeps it from starting."""
+        """Start the application; raises what its lifespan raises."""
         self.task = asyncio.create_task(self.live())
         starting = asyncio.create_task(self.started.wait())
         try:
             await asyncio.wait({self.task, starting}, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:  # the server ends while newer settings are being tried
+        except asyncio.CancelledError:  # the server ends during a reload
             self.task.cancel()
             await asyncio.wait({self.task})
             raise
@@ -98,7 +98,7 @@ class _Generation:
         try:
             await self.app(scope, receive, sending)
         except asyncio.CancelledError:
-            # The server ends, or this application does: whoever asks again finds the next one.
+            # The server or this application ends; a client that tries again reaches the next one.
             if started or scope["type"] != "http":
                 raise
             await _ENDING(scope, receive, send)
@@ -108,17 +108,17 @@ class _Generation:
                 self.idle.set()
 
     def cut_off(self) -> int:
-        """End the requests that are still being answered; how many there were."""
+        """Cancel the requests that have not ended; how many there were."""
         for request in self.requests:
             request.cancel()
         return len(self.requests)
 
 
 class Reloading:
-    """An ASGI application that is made anew, with the settings of then, on SIGHUP.
+    """An ASGI application that builds a new one with the current settings on SIGHUP.
 
-    Requests that are under way end where they began; connections stay open. Settings that cannot
-    be, or with which the application does not start, are told of, and change nothing.
+    Running requests end in the application where they began; connections stay open. Invalid
+    settings, or those with which the application does not start, are logged and change nothing.
     """
 
     def __init__(
@@ -128,14 +128,14 @@ class Reloading:
         observer: Observer,
         apply: Callable[[Settings], None] = lambda _: None,
     ) -> None:
-        """`read` gives the settings as they are now, and `make` an application of them.
+        """`read` returns the current settings, and `make` an application with them.
 
-        `apply` has settings take effect outside the application (logging): the first ones at once,
-        later ones when their application has started. Raises ConfigurationError if the first ones
-        cannot be.
+        `apply` applies settings outside of the application (logging): the first ones at once, later
+        ones when their application has started. Raises ConfigurationError if the first ones are
+        invalid.
         """
         self._asked = False
-        with suppress(ValueError, AttributeError):  # not this thread's, or not on this system
+        with suppress(ValueError, AttributeError):  # not in the main thread, or not on this system
             signal.signal(signal.SIGHUP, self._ask)
         self._read = read
         settings = read()
@@ -153,7 +153,7 @@ class Reloading:
         return f"<Reloading {self._current.app!r}>"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or live as long as the server does."""
+        """Pass a request to the current application, or run the lifespan of the server."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
@@ -161,12 +161,12 @@ class Reloading:
 
     @property
     def settings(self) -> Settings:
-        """Those that are in effect."""
+        """The settings in effect."""
         return self._current.settings
 
     @property
     def retired(self) -> "frozenset[asyncio.Task[None]]":
-        """The former applications that are still ending."""
+        """The former applications that have not ended."""
         return self._tasks.running
 
     def direct(self, scope: Scope) -> Sequence[bytes] | None:
@@ -175,7 +175,7 @@ class Reloading:
         return answer
 
     async def reload(self) -> None:
-        """Have the settings as they are now take effect; what is wrong with them is told."""
+        """Read the settings and apply them; problems are logged."""
         async with self._reloading:
             try:
                 # In a thread: making an application takes long enough for requests to notice.
@@ -197,7 +197,7 @@ class Reloading:
             self._bound_former()
 
     def _bound_former(self) -> None:
-        """Cut off the requests of the oldest applications if too many are still answering."""
+        """Cancel the requests of the oldest applications if too many have not ended."""
         self._former = [one for one in self._former if one.task and not one.task.done()]
         for one in self._former[:-_MOST_FORMER]:
             if cut_off := one.cut_off():
@@ -222,10 +222,10 @@ class Reloading:
         if self._reloads is not None:
             self._reloads.cancel()
         for former in self._former:
-            former.idle.set()  # it ends by itself: cancelled, it would leave processes behind
+            former.idle.set()  # not cancelled: it would leave processes behind
         await self._tasks.wait()
         self._current.over.set()
-        self._current.idle.set()  # whoever is not answered by now will not be
+        self._current.idle.set()  # the time for open requests is over
         if self._current.task is not None:
             await self._current.task
         await send({"type": "lifespan.shutdown.complete"})
@@ -234,7 +234,7 @@ class Reloading:
         self._asked = True
 
     def _begin_reload(self) -> None:
-        """Reload soon: once for all signals that come before the settings are read."""
+        """Schedule one reload for all signals that come before the settings are read."""
         self._asked = True
         if self._reloads is None or self._reloads.done():
             self._reloads = self._tasks.start(self._reload_while_asked())

@@ -1,8 +1,8 @@
-"""Several server processes on one port: started, started again, told to reload, and ended together.
+"""Supervisor of several server processes on one port: start, restart, reload and shutdown.
 
-Each has a socket of its own on the port, among which the kernel spreads connections. They are
-opened here, so that a process that ends can have a successor; until that one listens, the others
-get all.
+Each process has a socket of its own on the port (SO_REUSEPORT); the kernel spreads connections
+among them. The supervisor opens the sockets, so that it can replace a process; until the new one
+listens, the others get all connections.
 """
 
 import ctypes
@@ -24,20 +24,20 @@ from iiif_server.telemetry.events import Observer, ServerProcessReplaced
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 _END_SECONDS = 15.0
-"""How long processes have to answer what they have begun, when they are to end."""
+"""Time for processes to finish their requests at shutdown."""
 _SHORT_LIFE = 10.0
-"""Seconds; a process that ends sooner is started again with a pause before."""
+"""Seconds; a process that ends sooner is restarted after a pause."""
 _PAUSE = 1.0
 _SET_PDEATHSIG = 1
 
 Command = Callable[[int, int], Sequence[str]]
-"""The command line of the process of a number, which listens on a file descriptor."""
+"""The command line of a process, by its number and the descriptor that it listens on."""
 
 
 def bind(host: str, port: int, sockets: int = 1) -> list[socket.socket]:
-    """Sockets that listen on one port, connections being spread among them.
+    """Sockets bound to one port, among which connections are spread.
 
-    Port 0 is one that is free. Raises ConfigurationError where the address is not to be had.
+    Port 0 is any free port. Raises ConfigurationError if the address cannot be used.
     """
     found: list[socket.socket] = []
     try:
@@ -72,7 +72,7 @@ def _bind(one: socket.socket, address: tuple[Any, ...], *, shared: bool) -> None
 
 
 def _another(former: socket.socket) -> socket.socket:
-    """A socket like one that nobody listens on any more, which is closed."""
+    """Close a socket and bind a new one to its address."""
     one = socket.socket(former.family, former.type, former.proto)
     _bind(one, former.getsockname(), shared=True)
     former.close()
@@ -87,7 +87,7 @@ class _Process:
 
 
 class Supervisor:
-    """Runs a process for each socket until it is told to end."""
+    """Runs a server process for each socket until it receives a signal to end."""
 
     def __init__(
         self,
@@ -100,20 +100,20 @@ class Supervisor:
         self._ended = ended
         self._sockets = list(sockets)
         self._succeeded: set[int] = set()
-        """The numbers whose first process has ended, so that successors are tried."""
+        """The numbers of processes that were replaced before."""
         self._command = command
         self._observe = observer
         self._processes: dict[int, _Process] = {}
         self._due: dict[int, float] = {}
-        """When the process of a number is started again, on the monotonic clock."""
+        """When a process is restarted, by its number, on the monotonic clock."""
 
     def __repr__(self) -> str:
         return f"<Supervisor of {len(self._sockets)} processes>"
 
     def run(self) -> int:
-        """Return the exit code when all processes have ended.
+        """Run until all processes have ended; the exit code.
 
-        SIGTERM and SIGINT end them, and so does one that cannot start; SIGHUP is passed on.
+        SIGTERM, SIGINT or a process that cannot start end them; SIGHUP is passed on.
         """
         with _Signals() as signals:
             try:
@@ -141,7 +141,7 @@ class Supervisor:
                     self._start(number)
 
     def _until_due(self) -> float | None:
-        """Seconds until the next process is to be started; None if none is."""
+        """Seconds until the next restart; None if there is none."""
         due = min(self._due.values(), default=None)
         return None if due is None else max(0.0, due - time.monotonic())
 
@@ -159,13 +159,13 @@ class Supervisor:
         self._processes[number] = _Process(number, popen, time.monotonic())
 
     def _replace(self, process: _Process, code: int) -> bool:
-        """Have another process started for one that has ended; not for one that said why."""
+        """Schedule the restart of a process; False if it reported that it cannot start."""
         del self._processes[process.number]
         self._ended(process.popen.pid)
         if code == CANNOT_START and process.number not in self._succeeded:
-            return False  # with what a successor stumbles over, the others go on
+            return False  # later on, the others go on with the settings they have
         self._succeeded.add(process.number)
-        # Whoever comes from now on goes to the others, until the successor listens.
+        # New connections go to the other processes until the new one listens.
         self._sockets[process.number] = _another(self._sockets[process.number])
         self._observe(ServerProcessReplaced(process.number, code, exit_in_words(code)))
         now = time.monotonic()
@@ -186,7 +186,7 @@ class Supervisor:
 
 
 class _Signals:
-    """Signals as data to wait for, with a timeout, on every Unix (macOS has no sigtimedwait)."""
+    """Waiting for signals with a timeout on every Unix (macOS has no sigtimedwait)."""
 
     def __enter__(self) -> Self:
         self._receiver, self._sender = socket.socketpair()
@@ -204,24 +204,24 @@ class _Signals:
         self._sender.close()
 
     def next(self, seconds: float | None) -> set[int]:
-        """The signals that have come, waiting so long for one; none if there was none."""
+        """The signals received within a time; None waits without a limit."""
         if not select.select([self._receiver], [], [], seconds)[0]:
             return set()
         return set(self._receiver.recv(4096))
 
 
 CANNOT_START = 3
-"""The exit code of a server process that could not start, and has said why."""
+"""Exit code of a server process that could not start and has reported why."""
 
 
 def _reap_orphans(own: set[int]) -> None:
-    """Reap what this process did not start: as process 1 of a container it inherits orphans."""
+    """Reap orphans that this process inherits if it is process 1 of a container."""
     if os.getpid() != 1:
         return
     with suppress(ChildProcessError):
         while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             if ended.si_pid in own:
-                return  # ended since it was looked at: its signal makes the supervisor look again
+                return  # it has just ended, and its signal wakes the supervisor
             os.waitpid(ended.si_pid, 0)
 
 
@@ -233,6 +233,6 @@ def become_supervised(supervisor: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        # Whether the supervisor ended before that. Its id is 1 where it is a container's process 1.
+        # The supervisor may have ended before that. (It may itself be process 1 of a container.)
         if os.getppid() != supervisor:
             sys.exit(0)
