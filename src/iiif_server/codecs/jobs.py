@@ -125,18 +125,15 @@ def render_original(
     Raises what `render` raises, and MemoryError.
     """
     with original.unchanged():
-        return _of_original(plan, original, stages)
-
-
-def _of_original(plan: RenderPlan, original: OpenOriginal, stages: Stages) -> tuple[Engine, bytes]:
-    if plan.engine is Engine.JPEGTRAN:
-        # What the header promised the data may not keep; pixels may still be had of it.
-        with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
-            return Engine.JPEGTRAN, _transform(plan.operations, original.bytes)
-    with stages.measure("decode"):
-        pixels = raster.pixels(original.descriptor, plan.header, plan.operations)
-    with stages.measure("encode"):
-        return Engine.RASTER, raster.encoded(pixels, plan.header, plan.operations, plan.encoding)
+        if plan.engine is Engine.JPEGTRAN:
+            # The data may not keep what the header promised; pixels may still be decoded.
+            with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
+                return Engine.JPEGTRAN, _transform(plan.operations, original.bytes)
+        with stages.measure("decode"):
+            pixels = raster.pixels(original.descriptor, plan.header, plan.operations)
+        with stages.measure("encode"):
+            data = raster.encoded(pixels, plan.header, plan.operations, plan.encoding)
+            return Engine.RASTER, data
 
 
 def _transform(operations: PixelOperations, jpeg: jpegtran.Buffer) -> bytes:

@@ -20,11 +20,16 @@ from iiif_server.errors import (
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.formats.inspection import inspect
 from iiif_server.iiif.geometry import Dimensions
-from iiif_server.plan.bounds import DEFAULT_BOUNDS, Bounds
 from iiif_server.plan.header import Colour, ImageHeader, Profile
 from iiif_server.plan.local_file import LocalFile, removed
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
-from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
+from iiif_server.plan.original_format import (
+    DEFAULT_BOUNDS,
+    SIGNATURE_BYTES,
+    Bounds,
+    OriginalFormat,
+    recognise,
+)
 
 
 def probe(path: Path, max_pixels: int, bounds: Bounds = DEFAULT_BOUNDS) -> ImageHeader:

@@ -11,9 +11,8 @@ from iiif_server.errors import (
     OriginalTooLargeError,
     UnsupportedOriginalError,
 )
-from iiif_server.plan.bounds import Bounds
 from iiif_server.plan.header import NO_NEEDS, JpegFacts, Needs
-from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.original_format import Bounds, OriginalFormat
 from iiif_server.plan.stored_tiles import StoredTiles
 
 _ANYTHING = Bounds()

@@ -6,8 +6,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from iiif_server.iiif.geometry import OutputLimits
 from iiif_server.options import ConflictError, Listed, OptionsModel
-from iiif_server.plan.bounds import Bounds
-from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.original_format import Bounds, OriginalFormat
 from iiif_server.units import Pixels, PositiveSeconds, PositiveSize, Seconds, show_size
 
 LEAST_MEMORY = 100_000_000

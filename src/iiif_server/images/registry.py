@@ -18,10 +18,10 @@ from iiif_server.iiif.request import ImageFacts
 from iiif_server.images.originals import Original, Originals, raise_if_changed
 from iiif_server.images.pyramids import Pyramid, Pyramids
 from iiif_server.images.quarantine import Quarantine
-from iiif_server.plan.bounds import Bounds
 from iiif_server.plan.header import Colour, ImageHeader
 from iiif_server.plan.jobs import READ_HEADER
 from iiif_server.plan.local_file import FileVersion
+from iiif_server.plan.original_format import Bounds
 from iiif_server.telemetry.stages import Stages
 from iiif_server.workers.pool import WorkerPool
 

@@ -1,6 +1,7 @@
-"""The formats that are read, by the first bytes of a file. Pure."""
+"""Formats of originals, by their signatures, and bounds on originals. Pure."""
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 
 SIGNATURE_BYTES = 32
@@ -38,3 +39,20 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], OriginalFormat], ...] = tuple(
         (rb"BM", OriginalFormat.BMP),
     )
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Bounds on originals; an original beyond them is refused before it is decoded."""
+
+    formats: frozenset[OriginalFormat] = frozenset(OriginalFormat)
+    file_bytes: int = 8_000_000_000
+    side: int = 500_000
+    """Pixels in a row or a column."""
+    frames: int = 10_000
+    """Frames of an animation, or pages of a TIFF."""
+    scans: int = 100
+    """Passes over a progressive JPEG; each costs as much as decoding it once."""
+
+
+DEFAULT_BOUNDS = Bounds()

@@ -16,8 +16,7 @@ from iiif_server.errors import (
     OriginalTooLargeError,
     UnsupportedOriginalError,
 )
-from iiif_server.plan.bounds import Bounds
-from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.original_format import Bounds, OriginalFormat
 from iiif_server.server.problems import status_of
 from support import hostile, pictures
 from support.pictures import BY_NAME, PICTURES, Picture, photograph

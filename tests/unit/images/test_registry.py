@@ -20,10 +20,9 @@ from iiif_server.images.originals import Originals
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.quarantine import Quarantine
 from iiif_server.images.registry import SECONDS_TRUSTED, ImageRegistry
-from iiif_server.plan.bounds import Bounds
 from iiif_server.plan.header import Colour, ImageHeader, Profile
 from iiif_server.plan.orientation import UPRIGHT
-from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.original_format import Bounds, OriginalFormat
 from iiif_server.sources.base import Source, SourceContext, TypeOptions
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.opening import OpenedFile, open_file

@@ -20,9 +20,9 @@ from iiif_server.errors import (
 )
 from iiif_server.iiif.formats import Format
 from iiif_server.iiif.geometry import Box, Dimensions
-from iiif_server.plan.bounds import Bounds
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.jobs import Rendered
+from iiif_server.plan.original_format import Bounds
 from iiif_server.plan.render_plan import Engine
 from iiif_server.workers import messages
 from iiif_server.workers.messages import Failure, Job, MessageError
