@@ -1,8 +1,10 @@
 """Thread-safe counters of the store: files and bytes on the disk, hits, misses, evictions."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class StoreCounts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._files = self._size = self._hits = self._misses = self._evicted = self._dropped = 0
+        self._files = self._size = 0
+        self._events: Counter[str] = Counter()
         self._committed: dict[str, int] | None = None
         """Name and length of each file committed during the scan under way; None without one."""
         self._removed: set[str] = set()
@@ -58,29 +61,12 @@ class StoreCounts:
     def totals(self) -> Totals:
         """All counters at one moment."""
         with self._lock:
-            return Totals(
-                self._files, self._size, self._hits, self._misses, self._evicted, self._dropped
-            )
+            return Totals(self._files, self._size, **self._events)
 
-    def hit(self) -> None:
-        """Count an entry that was found."""
+    def count(self, what: Literal["hits", "misses", "evicted", "dropped"], number: int = 1) -> None:
+        """Count lookups that found something or nothing, evicted entries, or damaged ones."""
         with self._lock:
-            self._hits += 1
-
-    def miss(self) -> None:
-        """Count an entry that was not found."""
-        with self._lock:
-            self._misses += 1
-
-    def drop(self) -> None:
-        """Count a damaged entry."""
-        with self._lock:
-            self._dropped += 1
-
-    def evict(self, number: int) -> None:
-        """Count evicted entries."""
-        with self._lock:
-            self._evicted += number
+            self._events[what] += number
 
     def commit(self, name: str, size: int) -> None:
         """Add a new file to files and bytes."""

@@ -179,7 +179,7 @@ class Evictor:
         return True
 
     def _report(self, gone: list[Candidate], now: float) -> None:
-        self.counts.evict(len(gone))
+        self.counts.count("evicted", len(gone))
         self._observe(Evicted(len(gone), sum(candidate.size for candidate in gone)))
         # The finer the time of use is known, the less of what is in use goes.
         reach = now - max(candidate.last_used for candidate in gone)

@@ -128,9 +128,9 @@ class Store:
             entry = self._checked(key, name)
         if entry is None:
             self._index.forget(key)
-            self._counts.miss()
+            self._counts.count("misses")
         else:
-            self._counts.hit()
+            self._counts.count("hits")
         return entry
 
     def read(self, entry: Entry, in_memory: int) -> bytes | BinaryIO | None:
@@ -168,7 +168,7 @@ class Store:
         data = read_nowait(entry.path, entry.length)
         if data is None or crc32(data) != entry.checksum:
             return None
-        self._counts.hit()
+        self._counts.count("hits")
         return data
 
     def check(self, entry: Entry) -> bool:
@@ -394,7 +394,7 @@ class Store:
 
     def _drop(self, path: Path, reason: str) -> None:
         self._index.set_verified(path.name, None)
-        self._counts.drop()
+        self._counts.count("dropped")
         if not self._evictor.unlink(path):
             self._index.set_spoilt(path)
         self._observe(EntryDropped(path.name, reason))

@@ -5,7 +5,17 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class Event:
+    """Event: something that happened, with its facts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem(Event):
+    """Event that those who run the server should look at; logged as a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched(Event):
     """An original came over HTTP and is kept."""
 
     identifier: str
@@ -14,7 +24,7 @@ class Fetched:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchFailed:
+class FetchFailed(Problem):
     """An original could not be fetched; `reason` may name the upstream, so it is for the log."""
 
     identifier: str
@@ -22,14 +32,14 @@ class FetchFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class OriginalDamaged:
+class OriginalDamaged(Problem):
     """A fetched original is not on disk as it was written, and is fetched again."""
 
     identifier: str
 
 
 @dataclass(frozen=True, slots=True)
-class SourceFailed:
+class SourceFailed(Problem):
     """An original that is there, or may be, could not be opened; for the log."""
 
     identifier: str
@@ -42,7 +52,7 @@ class SourceFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class ResponseIncomplete:
+class ResponseIncomplete(Problem):
     """A file ended, or could not be read, while it was sent; the connection was closed."""
 
     path: str
@@ -54,21 +64,21 @@ class ResponseIncomplete:
 
 
 @dataclass(frozen=True, slots=True)
-class StorageSilent:
+class StorageSilent(Problem):
     """The disk or mount of a type does not answer: its requests fail until it does."""
 
     type: str
 
 
 @dataclass(frozen=True, slots=True)
-class StorageAnswers:
+class StorageAnswers(Problem):
     """What `StorageSilent` told is over."""
 
     type: str
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class Rendered(Event):
     """A worker made a derivative."""
 
     identifier: str
@@ -78,7 +88,7 @@ class Rendered:
 
 
 @dataclass(frozen=True, slots=True)
-class RenderFailed:
+class RenderFailed(Problem):
     """A worker could not make a derivative; `reason` is for the log."""
 
     identifier: str
@@ -86,7 +96,7 @@ class RenderFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class PyramidMade:
+class PyramidMade(Event):
     """A part of a pyramid was made and is kept; `seconds` include waiting for a worker."""
 
     identifier: str
@@ -96,7 +106,7 @@ class PyramidMade:
 
 
 @dataclass(frozen=True, slots=True)
-class PyramidFailed:
+class PyramidFailed(Problem):
     """A part of a pyramid was not made, and is not tried again for a while; tiles do without."""
 
     identifier: str
@@ -105,14 +115,14 @@ class PyramidFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class ForwardedHeaderIgnored:
+class ForwardedHeaderIgnored(Problem):
     """A trusted proxy sent a forwarded header with a malformed value; logged once a header."""
 
     header: str
 
 
 @dataclass(frozen=True, slots=True)
-class SettingsReloaded:
+class SettingsReloaded(Event):
     """Newer settings have taken effect; `needs_restart` are those changed ones that have not."""
 
     changed: str
@@ -120,28 +130,28 @@ class SettingsReloaded:
 
 
 @dataclass(frozen=True, slots=True)
-class SettingsWarning:
+class SettingsWarning(Problem):
     """Settings can be used, but an operator should know this about them."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class SettingsRefused:
+class SettingsRefused(Problem):
     """Newer settings cannot be used, and those before them stay; `reason` says what to do."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class RequestsCutOff:
+class RequestsCutOff(Problem):
     """Requests under settings of two reloads ago took too long, and were ended."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
-class ServerProcessReplaced:
+class ServerProcessReplaced(Problem):
     """One of several server processes has ended by itself, and another takes its place."""
 
     number: int
@@ -152,7 +162,7 @@ class ServerProcessReplaced:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerReplaced:
+class WorkerReplaced(Problem):
     """A worker process died or was killed, and another takes its place."""
 
     pool: str
@@ -165,7 +175,7 @@ class WorkerReplaced:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerNotStarted:
+class WorkerNotStarted(Problem):
     """A worker process could not be started or set up; it is tried again after a while."""
 
     pool: str
@@ -175,7 +185,7 @@ class WorkerNotStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class SandboxIncomplete:
+class SandboxIncomplete(Problem):
     """A worker was started without a part of its sandbox; `problem` tells which, and why."""
 
     pool: str
@@ -183,7 +193,7 @@ class SandboxIncomplete:
 
 
 @dataclass(frozen=True, slots=True)
-class JobFailed:
+class JobFailed(Problem):
     """A job raised an exception that no job is expected to raise."""
 
     pool: str
@@ -193,7 +203,7 @@ class JobFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkerRenewed:
+class WorkerRenewed(Event):
     """A worker process that had served its time was followed by a fresh one; nothing failed."""
 
     pool: str
@@ -204,7 +214,7 @@ class WorkerRenewed:
 
 
 @dataclass(frozen=True, slots=True)
-class WorkRefused:
+class WorkRefused(Event):
     """A pool did not do a job, for want of room in its lane or of time; `reason` says which."""
 
     pool: str
@@ -213,7 +223,7 @@ class WorkRefused:
 
 
 @dataclass(frozen=True, slots=True)
-class Quarantined:
+class Quarantined(Problem):
     """An original over which a worker died or was killed is left alone for some seconds."""
 
     identifier: str
@@ -224,7 +234,7 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
-class Evicted:
+class Evicted(Event):
     """The derivative store made room."""
 
     files: int
@@ -232,7 +242,7 @@ class Evicted:
 
 
 @dataclass(frozen=True, slots=True)
-class EntryDropped:
+class EntryDropped(Problem):
     """A stored derivative failed its check and was removed."""
 
     name: str
@@ -240,7 +250,7 @@ class EntryDropped:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreFailed:
+class StoreFailed(Problem):
     """The store did not keep what was made; it was served all the same.
 
     Told once a minute for each reason, however often it happens.
@@ -250,14 +260,14 @@ class StoreFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class StoreRecovered:
+class StoreRecovered(Problem):
     """The store keeps again what is made; `reason` is what has been told before."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class BecameUnready:
+class BecameUnready(Problem):
     """The server cannot do its work as it should; told when that begins, and when reasons change.
 
     Reasons may name folders, so they are for the log.
@@ -267,7 +277,7 @@ class BecameUnready:
 
 
 @dataclass(frozen=True, slots=True)
-class BecameReady:
+class BecameReady(Problem):
     """What `BecameUnready` told is over."""
 
     seconds: float
@@ -275,46 +285,12 @@ class BecameReady:
 
 
 @dataclass(frozen=True, slots=True)
-class AccessRefused:
+class AccessRefused(Problem):
     """Somebody came to a door that is for those who run the server, and had not the token."""
 
     peer: str
     """The address of the client or of the proxy in front."""
 
-
-Event = (
-    AccessRefused
-    | BecameReady
-    | BecameUnready
-    | Fetched
-    | FetchFailed
-    | ForwardedHeaderIgnored
-    | Rendered
-    | RenderFailed
-    | PyramidFailed
-    | OriginalDamaged
-    | SourceFailed
-    | ResponseIncomplete
-    | StorageAnswers
-    | StorageSilent
-    | ServerProcessReplaced
-    | SettingsRefused
-    | RequestsCutOff
-    | SettingsReloaded
-    | SettingsWarning
-    | PyramidMade
-    | WorkerReplaced
-    | WorkerRenewed
-    | WorkerNotStarted
-    | SandboxIncomplete
-    | JobFailed
-    | WorkRefused
-    | Quarantined
-    | Evicted
-    | EntryDropped
-    | StoreFailed
-    | StoreRecovered
-)
 
 Observer = Callable[[Event], None]
 """Whoever is told; it must return quickly and never raise."""

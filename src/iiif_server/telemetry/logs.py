@@ -10,63 +10,11 @@ from types import TracebackType
 from typing import Any, Literal
 from urllib.parse import quote
 
-from iiif_server.telemetry.events import (
-    AccessRefused,
-    BecameReady,
-    BecameUnready,
-    EntryDropped,
-    Event,
-    FetchFailed,
-    ForwardedHeaderIgnored,
-    JobFailed,
-    OriginalDamaged,
-    PyramidFailed,
-    Quarantined,
-    RenderFailed,
-    RequestsCutOff,
-    ResponseIncomplete,
-    SandboxIncomplete,
-    ServerProcessReplaced,
-    SettingsRefused,
-    SettingsWarning,
-    SourceFailed,
-    StorageAnswers,
-    StorageSilent,
-    StoreFailed,
-    StoreRecovered,
-    WorkerNotStarted,
-    WorkerReplaced,
-)
+from iiif_server.telemetry.events import Event, Problem
 from iiif_server.telemetry.requests import CURRENT, IN_PATHS, Answered
 
 LogFormat = Literal["console", "json"]
 
-_WARNINGS = (
-    AccessRefused,
-    BecameReady,
-    BecameUnready,
-    EntryDropped,
-    FetchFailed,
-    ForwardedHeaderIgnored,
-    JobFailed,
-    OriginalDamaged,
-    PyramidFailed,
-    Quarantined,
-    RenderFailed,
-    SandboxIncomplete,
-    ServerProcessReplaced,
-    RequestsCutOff,
-    ResponseIncomplete,
-    SettingsRefused,
-    SettingsWarning,
-    SourceFailed,
-    StorageAnswers,
-    StorageSilent,
-    StoreFailed,
-    StoreRecovered,
-    WorkerNotStarted,
-    WorkerReplaced,
-)
 
 _VALUE = 500
 """Characters of a value in a line: more is for no reader."""
@@ -105,7 +53,7 @@ def log_event(event: Event) -> None:
 
     Values that are the default are left out, and so are tracebacks, which stand behind the line.
     """
-    level = logging.WARNING if isinstance(event, _WARNINGS) else logging.INFO
+    level = logging.WARNING if isinstance(event, Problem) else logging.INFO
     if logger.isEnabledFor(level):
         values = " ".join(
             f"{item.name}={_cut(_text(getattr(event, item.name)), _VALUE)}"

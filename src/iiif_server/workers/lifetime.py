@@ -26,19 +26,21 @@ FOR_EVER = Lifetime()
 
 
 def own_memory(process: int) -> int:
-    """The bytes of memory that a process holds for itself: no files, mapped or not; 0 if unknown.
-
-    From `/proc/PID/statm`, see proc(5).
-    """
+    """The bytes of memory that a process holds for itself, without mapped files; 0 if unknown."""
     try:
-        file = os.open(f"/proc/{process}/statm", os.O_RDONLY)  # after each job: no more than that
+        file = os.open(f"/proc/{process}/statm", os.O_RDONLY)
     except OSError:
         return 0
     try:
-        fields = os.read(file, 200).split()
-    except OSError:
-        return 0
+        return read_memory(file)
     finally:
         os.close(file)
-    _, resident, shared, *_ = map(int, fields)
+
+
+def read_memory(file: int) -> int:
+    """The bytes of `own_memory`, from an open `/proc/PID/statm` (see proc(5)); 0 if unknown."""
+    try:
+        _, resident, shared, *_ = map(int, os.pread(file, 200, 0).split())
+    except (OSError, ValueError):  # the process has ended
+        return 0
     return (resident - shared) * resource.getpagesize()

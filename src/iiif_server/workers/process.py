@@ -8,7 +8,6 @@ background worker runs at a low priority, and may be suspended by the server.
 import ctypes
 import faulthandler
 import os
-import resource
 import select
 import signal
 import socket
@@ -22,6 +21,7 @@ from msgspec import Raw
 
 from iiif_server.workers import messages
 from iiif_server.workers.environment import SIGNALS_OF_SERVER, release_threads
+from iiif_server.workers.lifetime import read_memory
 from iiif_server.workers.messages import (
     HEADER_BYTES,
     MOST_DESCRIPTORS,
@@ -82,13 +82,21 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
     try:
-        memory = _MemoryFile()  # before the sandbox closes
+        memory = _open_memory()  # before the sandbox closes
         _set_up(connection)
         while True:
             content, descriptors = connection.receive()
             connection.send(_answer(content, descriptors, memory))
     except (EOFError, ConnectionError, BrokenPipeError):
         os._exit(0)  # the server is gone
+
+
+def _open_memory() -> int:
+    """The file that tells how much memory this process holds; -1 where there is none."""
+    try:
+        return os.open("/proc/self/statm", os.O_RDONLY)
+    except OSError:
+        return -1
 
 
 def _step_back() -> None:
@@ -115,17 +123,17 @@ def _set_up(connection: Connection) -> None:
     connection.send(Ready(os.getpid(), sandbox_status(), tuple(problems), encoded))
 
 
-def _answer(content: bytes, descriptors: list[int], memory: "_MemoryFile") -> Answer:
+def _answer(content: bytes, descriptors: list[int], memory: int) -> Answer:
     try:
         result = Raw(messages.encode(_result(content, descriptors)))
     except StaleError:
         return Answer(stale=True)
     except Exception as error:  # noqa: BLE001 - whatever the job raised belongs to its caller
-        return Answer(failure=messages.describe(error), memory=memory.own())
+        return Answer(failure=messages.describe(error), memory=read_memory(memory))
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-    return Answer(result, memory=memory.own())
+    return Answer(result, memory=read_memory(memory))
 
 
 def _result(content: bytes, descriptors: list[int]) -> object:
@@ -160,26 +168,6 @@ def _decode_other(type_: Any, value: Any) -> Any:
     if isinstance(decoded, Path):
         _paths.append(decoded)
     return decoded
-
-
-class _MemoryFile:
-    """How much memory this process holds on to for itself; from `/proc/self/statm`, see proc(5).
-
-    Opened before the sandbox closes, and read as often as there are jobs.
-    """
-
-    def __init__(self) -> None:
-        try:
-            self._descriptor = os.open("/proc/self/statm", os.O_RDONLY)
-        except OSError:
-            self._descriptor = -1
-
-    def own(self) -> int:
-        """Bytes without those of files, mapped or not; 0 where the system does not tell."""
-        if self._descriptor < 0:
-            return 0
-        _, resident, shared, *_ = map(int, os.pread(self._descriptor, 200, 0).split())
-        return (resident - shared) * resource.getpagesize()
 
 
 def _end_with_server(descriptor: int) -> None:

@@ -73,10 +73,10 @@ def test_no_change_of_many_threads_is_lost() -> None:
     def change(thread: int) -> None:
         for number in range(2000):
             counts.commit(f"{thread}/{number}", 3)
-            counts.hit()
-            counts.miss()
-            counts.drop()
-            counts.evict(2)
+            counts.count("hits")
+            counts.count("misses")
+            counts.count("dropped")
+            counts.count("evicted", 2)
             if number % 2:
                 counts.remove(f"{thread}/{number}", 3)
 
