@@ -16,6 +16,7 @@ from PIL import Image
 from iiif_server.images import pyramids as pipeline
 from iiif_server.plan.grid import Part
 from iiif_server.telemetry.events import EntryDropped, Evicted, Rendered, WorkerReplaced
+from iiif_server.workers.admission import Lane
 from support import jobs, pictures
 from support.apps import (
     Server,
@@ -90,6 +91,27 @@ async def test_a_reduced_tile_is_answered_before_there_is_detail(
         assert builds.parts == [Part.REDUCED, Part.DETAIL]
 
 
+async def test_detail_is_made_in_the_background_until_somebody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_app(small(tmp_path)) as server:
+        builds = Builds(server, monkeypatch)
+        builds.gated = Part.DETAIL
+        builds.gate.clear()
+        path = server.put("disk", "pic.jpg", PHOTO)
+        await server.get(f"/{REDUCED}")
+        await until(lambda: builds.parts == [Part.REDUCED, Part.DETAIL])
+        assert builds.lanes == [Lane.BUILD, Lane.BACKGROUND]
+        await server.get(f"/{REDUCED}")
+        assert builds.promoted == []
+        waiting = [asyncio.create_task(server.get(f"/{DETAIL}")) for _ in range(3)]
+        await until(lambda: builds.promoted != [])
+        builds.gate.set()
+        assert {engine(await answer) for answer in waiting} == {"tile"}
+        assert builds.promoted == [str(path)]
+        assert builds.parts == [Part.REDUCED, Part.DETAIL]
+
+
 async def test_a_tile_of_full_resolution_needs_no_reduced_part(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +121,7 @@ async def test_a_tile_of_full_resolution_needs_no_reduced_part(
         answers = await asyncio.gather(*(server.get(f"/{DETAIL}") for _ in range(30)))
         assert len({answer.content for answer in answers}) == 1
         assert builds.parts == [Part.DETAIL]
+        assert builds.lanes == [Lane.BUILD]
 
 
 async def test_many_tiles_of_all_levels_at_once_cause_two_builds(
