@@ -167,3 +167,54 @@ def test_addresses_that_the_presentation_page_names_exist() -> None:
     assert named <= paths
     for path in named:
         assert f"| `{path}" in page
+
+
+def test_modules_that_pages_name_exist() -> None:
+    source = ROOT / "src/iiif_server"
+    packages = "|".join(path.parent.name for path in source.glob("*/__init__.py"))
+    named = 0
+    for page in (*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        # What was removed may be named in the first column of a table of what replaces it.
+        text = re.sub(r"(?m)^\| `(?:server|images)/\w+\.py`[^|]*\| (?!\|)", "", page.read_text())
+        for path in re.findall(rf"`((?:{packages})/[\w/]*(?:\.py)?)`", text):
+            assert (source / path).exists(), (page.name, path)
+            named += 1
+    assert named > 80
+
+
+def test_folders_and_files_for_contributors_exist() -> None:
+    places = (ROOT, ROOT / "src/iiif_server", ROOT / "tests")
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    paths = re.findall(r"`([a-z_]+/[\w/]*(?:\.(?:py|md))?)`", text)
+    assert len(paths) > 10
+    for path in paths:
+        assert any((place / path).exists() for place in places), path
+
+
+def test_names_in_the_glossary_exist() -> None:
+    page = (ROOT / "docs/glossary.md").read_text()
+    rows = re.findall(r"(?m)^\| `(\w+)` \| `([\w/]+\.py)` \|", page)
+    assert len(rows) > 40
+    for name, module in rows:
+        code = (ROOT / "src/iiif_server" / module).read_text()
+        assert re.search(rf"(?:def|class) {name}\b", code), (name, module)
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    pages = (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+    for page in pages:
+        for target, anchor in re.findall(
+            r"\]\((?!https?:)([^)#\s]*)(?:#([\w-]+))?\)", page.read_text()
+        ):
+            other = (page.parent / target) if target else page
+            assert other.exists(), (page.name, target)
+            if anchor:
+                headings = re.findall(r"(?m)^#+ (.*)$", other.read_text())
+                slugs = {re.sub(r"[^\w -]", "", one).lower().replace(" ", "-") for one in headings}
+                assert anchor in slugs, (page.name, target, anchor)
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    for page in ROOT.glob("docs/*.md"):
+        assert page.name == "README.md" or f"]({page.name})" in index, page.name
