@@ -586,6 +586,14 @@ class TestServe:
         assert result.exit_code == 1
         assert "did you mean http_port?" in result.output
 
+    def test_a_sample_that_cannot_be_written_is_an_error(self, tmp_path: Path) -> None:
+        config = configuration(tmp_path)
+        (tmp_path / "source" / "sample").write_text("a file where the folder would be")
+        result = run("serve", "--config", config, "--sample")
+        assert result.exit_code == 1
+        path = tmp_path / "source" / "sample" / "atlas.jpg"
+        assert f"The sample image cannot be written to {path}: File exists" in result.output
+
     def test_a_port_that_is_taken_is_an_error(self, tmp_path: Path) -> None:
         config = configuration(tmp_path)
         with running_process("--config", config) as process:

@@ -20,6 +20,7 @@ from iiif_server.commands.serve import supervision
 from iiif_server.commands.serve.reload import Reloading
 from iiif_server.composition import share_of
 from iiif_server.errors import ConfigurationError
+from iiif_server.exits import exit_in_words
 from iiif_server.server import protocol
 from iiif_server.settings import Loaded, Settings, load_settings
 from iiif_server.sources.registry import type_options
@@ -172,7 +173,7 @@ def _with_sample(settings: Settings) -> Settings:
         program = [sys.executable, "-m", "iiif_server.commands.sample", str(path)]
         done = subprocess.run(program, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603
         if done.returncode:
-            lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]
+            lines = done.stderr.splitlines() or [exit_in_words(done.returncode)]
             raise ConfigurationError(f"The sample image cannot be written to {path}: {lines[-1]}")
     return settings.model_copy(update={"types": {**settings.types, _SAMPLE_TYPE: options}})
 

@@ -170,7 +170,7 @@ class Reloading:
         return self._tasks.running
 
     def direct(self, scope: Scope) -> Sequence[bytes] | None:
-        """The answer to a request, if it is at hand; see `routes/hot.py`."""
+        """The answer to a request if the fast path has it; see `server/fast_path.py`."""
         answer: Sequence[bytes] | None = self._current.app.state.direct(scope)
         return answer
 
@@ -183,7 +183,7 @@ class Reloading:
                 changed, left = changes(self._current.settings, settings)
                 fresh = _Generation(settings, await asyncio.to_thread(self._make, settings))
                 await fresh.start()
-            except Exception as error:  # noqa: BLE001 - the server goes on as it is
+            except Exception as error:  # noqa: BLE001 - the former settings stay
                 known = isinstance(error, IiifServerError)
                 self._observe(SettingsRefused(str(error) if known else repr(error)))
                 return
@@ -207,7 +207,7 @@ class Reloading:
         await receive()
         try:
             await self._current.start()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the server does not start
+        except Exception as error:  # noqa: BLE001 - the server does not start then
             known = isinstance(error, ConfigurationError)
             message = str(error) if known else traceback.format_exc()
             await send({"type": "lifespan.startup.failed", "message": message})
