@@ -25,7 +25,7 @@ from iiif_server.images.tiled import TiledOriginals
 from iiif_server.pages.files import PageFiles
 from iiif_server.pages.rendering import Pages
 from iiif_server.plan.jobs import PREPARE_PROCESS, TURBOJPEG_AUTO, TURBOJPEG_OFF, WorkerReport
-from iiif_server.routes.metrics import taking_stock
+from iiif_server.routes.metrics import refreshing_gauges
 from iiif_server.server.access_log import AccessLog
 from iiif_server.server.addresses import Addressing
 from iiif_server.server.credentials import Credentials
@@ -38,7 +38,7 @@ from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.registry import build_sources
 from iiif_server.telemetry.events import Event, Observer
 from iiif_server.telemetry.logs import log_access
-from iiif_server.telemetry.metrics import Followed, Metrics
+from iiif_server.telemetry.metrics import CounterDeltas, Metrics
 from iiif_server.telemetry.traces import open_tracer
 from iiif_server.workers.admission import Capacity
 from iiif_server.workers.lifetime import Lifetime
@@ -161,7 +161,7 @@ async def open_context(
             observer=observer,
             access_log=AccessLog(addressing, readers, traced=tracer is not None),
             metrics=metrics,
-            followed=Followed(),
+            counter_deltas=CounterDeltas(),
             readiness=readiness,
             limits=settings.limits.output,
             min_sizes_size=settings.min_sizes_size,
@@ -180,7 +180,7 @@ async def open_context(
         )
         await _watch(stack, readiness)
         if metrics.instruments.shared:
-            await stack.enter_async_context(taking_stock(services))
+            await stack.enter_async_context(refreshing_gauges(services))
         yield services
 
 

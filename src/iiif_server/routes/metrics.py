@@ -104,7 +104,7 @@ def metrics_router(allowed: Scraping) -> APIRouter:
         peer = request.client.host if request.client else ""
         if not is_near(peer, request.headers.keys(), allowed.networks):
             demand(request, given, allowed.tokens, services.observer)
-        await take_stock(services)
+        await update_gauges(services)
         text = await asyncio.to_thread(services.metrics.instruments.text)
         return Answer(text, CONTENT_TYPE)
 
@@ -112,65 +112,65 @@ def metrics_router(allowed: Scraping) -> APIRouter:
 
 
 @asynccontextmanager
-async def taking_stock(services: Services) -> AsyncIterator[None]:
-    """While this is open, other processes can tell how things stand here."""
-    await take_stock(services)
+async def refreshing_gauges(services: Services) -> AsyncIterator[None]:
+    """While this is open, gauges are updated every few seconds, for the process that is scraped."""
+    await update_gauges(services)
     async with BackgroundTasks() as tasks:
-        tasks.repeat(REFRESH_SECONDS, partial(take_stock, services))
+        tasks.repeat(REFRESH_SECONDS, partial(update_gauges, services))
         yield
 
 
-async def take_stock(services: Services) -> None:
-    """Write down how things stand."""
+async def update_gauges(services: Services) -> None:
+    """Set all gauges to the values of now."""
     unready = await services.readiness.objections()
-    standing = services.metrics.standing
-    standing.ready.set(not unready)
-    standing.processes.set(1)
-    standing.build.labels(__version__).set(1)
-    standing.started.set(services.started)
-    standing.memory.labels("server").set(own_memory(os.getpid()))
-    standing.fetching.set(services.fetcher.active)
-    standing.quarantined.set(len(services.quarantine))
-    standing.headers.set(len(services.images))
-    _take_stock_of_caches(services)
-    _take_stock_of_workers(services)
+    gauges = services.metrics.gauges
+    gauges.ready.set(not unready)
+    gauges.processes.set(1)
+    gauges.build.labels(__version__).set(1)
+    gauges.started.set(services.started)
+    gauges.memory.labels("server").set(own_memory(os.getpid()))
+    gauges.fetching.set(services.fetcher.active)
+    gauges.quarantined.set(len(services.quarantine))
+    gauges.headers.set(len(services.images))
+    _update_cache_gauges(services)
+    _update_worker_gauges(services)
 
 
-def _take_stock_of_caches(services: Services) -> None:
-    standing, follow = services.metrics.standing, services.followed.follow
+def _update_cache_gauges(services: Services) -> None:
+    gauges, add = services.metrics.gauges.cache, services.counter_deltas.add
     memory, store, pyramids = services.responses.stats, services.store.stats, services.pyramids
-    follow(standing.hits, memory.hits, "memory")
-    follow(standing.misses, memory.misses, "memory")
-    follow(standing.evictions, memory.evicted, "memory")
-    standing.cached.labels("memory").set(memory.size)
-    standing.entries.labels("memory").set(memory.entries)
-    follow(standing.hits, store.hits, "disk")
-    follow(standing.misses, store.misses, "disk")
-    follow(standing.evictions, store.evicted, "disk")
-    standing.stored.set(store.size)
-    standing.files.set(store.files)
-    standing.refusing.set(store.refused is not None)
+    add(gauges.hits, memory.hits, "memory")
+    add(gauges.misses, memory.misses, "memory")
+    add(gauges.evictions, memory.evicted, "memory")
+    gauges.cached.labels("memory").set(memory.size)
+    gauges.entries.labels("memory").set(memory.entries)
+    add(gauges.hits, store.hits, "disk")
+    add(gauges.misses, store.misses, "disk")
+    add(gauges.evictions, store.evicted, "disk")
+    gauges.stored.set(store.size)
+    gauges.files.set(store.files)
+    gauges.refusing.set(store.refused is not None)
     if store.free is not None:
-        standing.free.set(store.free)
-    follow(standing.damaged, store.dropped)
-    follow(standing.failures, store.failures)
-    follow(standing.hits, services.derivatives.made_by.get(Engine.TILE, 0), "pyramid")
-    follow(standing.misses, pyramids.waited_for, "pyramid")
-    standing.cached.labels("pyramid").set(pyramids.open_bytes)
-    standing.entries.labels("pyramid").set(len(pyramids))
-    standing.building.set(pyramids.building)
+        gauges.free.set(store.free)
+    add(gauges.damaged, store.dropped)
+    add(gauges.failures, store.failures)
+    add(gauges.hits, services.derivatives.made_by.get(Engine.TILE, 0), "pyramid")
+    add(gauges.misses, pyramids.waited_for, "pyramid")
+    gauges.cached.labels("pyramid").set(pyramids.open_bytes)
+    gauges.entries.labels("pyramid").set(len(pyramids))
+    gauges.building.set(pyramids.building)
 
 
-def _take_stock_of_workers(services: Services) -> None:
-    standing, follow = services.metrics.standing, services.followed.follow
+def _update_worker_gauges(services: Services) -> None:
+    gauges, add = services.metrics.gauges, services.counter_deltas.add
     pools: dict[str, WorkerPool] = {"size": services.header_pool, "image": services.image_pool}
     for name, pool in pools.items():
         stats = pool.stats
-        standing.workers.labels(name, "busy").set(stats.busy)
-        standing.workers.labels(name, "idle").set(stats.workers - stats.busy)
-        follow(standing.jobs_done, stats.done, name)
-        standing.memory.labels(name).set(sum(map(own_memory, pool.pids)))
+        gauges.workers.labels(name, "busy").set(stats.busy)
+        gauges.workers.labels(name, "idle").set(stats.workers - stats.busy)
+        add(gauges.jobs_done, stats.done, name)
+        gauges.memory.labels(name).set(sum(map(own_memory, pool.pids)))
     for lane, jobs in services.image_pool.lanes.items():
-        standing.jobs.labels(str(lane), "running").set(jobs.running)
-        standing.jobs.labels(str(lane), "waiting").set(jobs.waiting)
-        standing.job_memory.labels(str(lane)).set(jobs.bytes)
+        gauges.jobs.labels(str(lane), "running").set(jobs.running)
+        gauges.jobs.labels(str(lane), "waiting").set(jobs.waiting)
+        gauges.job_memory.labels(str(lane)).set(jobs.bytes)

@@ -56,7 +56,7 @@ class EdgeMiddleware:
             await respond(inner, unexpected(scope[FAILED]), send)
             return
         try:
-            with context.services.metrics.standing.in_progress.track_inprogress():
+            with context.services.metrics.gauges.in_progress.track_inprogress():
                 await self._answer(context, inner, receive, send)
         except Exception as error:
             if context.status:

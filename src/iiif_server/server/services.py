@@ -33,7 +33,7 @@ from iiif_server.server.signing import SEGMENT, ExactRequest, Grant, Signatures,
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.telemetry.events import Observer
-from iiif_server.telemetry.metrics import Followed, Metrics
+from iiif_server.telemetry.metrics import CounterDeltas, Metrics
 from iiif_server.workers.pool import WorkerPool
 from iiif_server.workers.sandbox.confinement import SandboxStatus
 
@@ -82,7 +82,7 @@ class Services:
     """See `DeliveryOptions`."""
     access_log: AccessLog
     metrics: Metrics
-    followed: Followed
+    counter_deltas: CounterDeltas
     """What has been written down in them of what components count."""
     readiness: Readiness
     canonical_redirect: bool

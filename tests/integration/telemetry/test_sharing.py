@@ -12,13 +12,13 @@ from iiif_server.telemetry.metrics.sharing import VARIABLE
 PROCESS = """
 import sys
 from iiif_server.telemetry.events import Fetched
-from iiif_server.telemetry.metrics import Followed, Metrics
+from iiif_server.telemetry.metrics import CounterDeltas, Metrics
 from iiif_server.telemetry.requests import Answered
 from iiif_server.telemetry.stages import Stages
 
-metrics, followed = Metrics(), Followed()
+metrics, counter_deltas = Metrics(), CounterDeltas()
 answer = Answered("id", "-", "GET", "/", "1.1", 200, 100, 0.02, "/health", "", "")
-standing = metrics.standing
+gauges = metrics.gauges
 for line in sys.stdin:
     command, number = line.split()
     if command == "answer":
@@ -26,12 +26,12 @@ for line in sys.stdin:
             metrics.answered(answer)
             metrics.observe(Fetched("a:b", 1000, 0.2))
     elif command == "stand":
-        standing.processes.set(1)
-        standing.quarantined.set(int(number))
-        standing.stored.set(int(number))
-        standing.free.set(int(number))
-        standing.ready.set(int(number) > 1)
-        followed.follow(standing.hits, int(number), "disk")
+        gauges.processes.set(1)
+        gauges.quarantined.set(int(number))
+        gauges.cache.stored.set(int(number))
+        gauges.cache.free.set(int(number))
+        gauges.ready.set(int(number) > 1)
+        counter_deltas.add(gauges.cache.hits, int(number), "disk")
     else:
         sys.stdout.write(metrics.instruments.text().decode())
     print("END", flush=True)

@@ -23,7 +23,7 @@ from iiif_server.telemetry.events import (
     WorkerReplaced,
     WorkRefused,
 )
-from iiif_server.telemetry.metrics import Followed, Metrics
+from iiif_server.telemetry.metrics import CounterDeltas, Metrics
 from iiif_server.telemetry.requests import Answered
 from iiif_server.telemetry.stages import STAGES, Stages
 
@@ -130,12 +130,12 @@ def test_what_has_not_happened_yet_is_zero_where_alerts_look() -> None:
 
 
 def test_a_counter_follows_what_a_component_counts_and_never_falls() -> None:
-    metrics, followed = Metrics(), Followed()
-    standing = metrics.standing
+    metrics, counter_deltas = Metrics(), CounterDeltas()
+    gauges = metrics.gauges.cache
     for total, shows in ((3, 3), (3, 3), (8, 8), (2, 8), (9, 9)):
-        followed.follow(standing.hits, total, "disk")
+        counter_deltas.add(gauges.hits, total, "disk")
         assert shown(metrics)['iiif_cache_hits_total{tier="disk"}'] == shows
-    Followed().follow(standing.hits, 2, "disk")  # that of another application
+    CounterDeltas().add(gauges.hits, 2, "disk")  # that of another application
     assert shown(metrics)['iiif_cache_hits_total{tier="disk"}'] == 11
 
 

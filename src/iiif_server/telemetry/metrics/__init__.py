@@ -6,7 +6,7 @@ a process has counted stays there when it has ended, so that no sum ever falls.
 """
 
 from iiif_server.telemetry.metrics.counts import Metrics
+from iiif_server.telemetry.metrics.gauges import CounterDeltas
 from iiif_server.telemetry.metrics.sharing import folder, forget
-from iiif_server.telemetry.metrics.standing import Followed
 
-__all__ = ["Followed", "Metrics", "folder", "forget"]
+__all__ = ["CounterDeltas", "Metrics", "folder", "forget"]

@@ -22,8 +22,8 @@ from iiif_server.telemetry.events import (
     WorkerReplaced,
     WorkRefused,
 )
+from iiif_server.telemetry.metrics.gauges import Gauges
 from iiif_server.telemetry.metrics.instruments import SLOW, Instruments
-from iiif_server.telemetry.metrics.standing import Standing
 from iiif_server.telemetry.requests import Answered
 from iiif_server.telemetry.stages import STAGES
 
@@ -41,7 +41,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.instruments = Instruments()
-        self.standing = Standing(self.instruments)
+        self.gauges = Gauges(self.instruments)
         self._kinds: dict[tuple[str, str, int, str], _Kind] = {}
         make = self.instruments
         self._requests = make.counter(

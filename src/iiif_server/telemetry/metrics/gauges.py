@@ -1,12 +1,12 @@
-"""How things stand: numbers that components have, and that are written down now and then."""
+"""Gauges, and counters of what components count themselves; updated at each scrape."""
 
 from prometheus_client import Counter
 
 from iiif_server.telemetry.metrics.instruments import Instruments
 
 
-class Standing:
-    """The gauges, and the counters of what components count themselves.
+class Gauges:
+    """Gauges and counters of the server.
 
     Each serving process has a memory, pools and fetches of its own, whose numbers are added up. The
     disk is the same for all of them.
@@ -35,6 +35,16 @@ class Standing:
         )
         self.workers = make.gauge("workers", "Worker processes.", "pool", "state")
         self.jobs_done = make.counter("worker_jobs", "Jobs that workers have done.", "pool")
+        self.cache = CacheGauges(make)
+        self.fetching = make.gauge("fetches_in_progress", "Originals being fetched.")
+        self.quarantined = make.gauge("originals_quarantined", "Originals left alone for a while.")
+        self.headers = make.gauge("headers_known", "Headers of originals in memory.")
+
+
+class CacheGauges:
+    """Gauges and counters of the cache, in memory and on disk."""
+
+    def __init__(self, make: Instruments) -> None:
         self.hits = make.counter("cache_hits", "What was found in a tier of the cache.", "tier")
         self.misses = make.counter("cache_misses", "What was not found in a tier.", "tier")
         self.evictions = make.counter("cache_evictions", "What made room for others.", "tier")
@@ -55,25 +65,22 @@ class Standing:
         self.damaged = make.counter("store_damaged", "Files that were not as they were written.")
         self.failures = make.counter("store_failures", "Reads and writes that failed.")
         self.building = make.gauge("pyramid_parts_in_progress", "Parts of pyramids being made.")
-        self.fetching = make.gauge("fetches_in_progress", "Originals being fetched.")
-        self.quarantined = make.gauge("originals_quarantined", "Originals left alone for a while.")
-        self.headers = make.gauge("headers_known", "Headers of originals in memory.")
 
 
-class Followed:
-    """What counters have been told of the components of one application; they begin with nothing.
+class CounterDeltas:
+    """Increases of the totals of one application's components, for counters of the process.
 
-    The counters are the process's, and do not begin anew when its settings are reloaded.
+    The counters do not begin anew when settings are reloaded, while the components do.
     """
 
     def __init__(self) -> None:
         self._known: dict[tuple[Counter, tuple[str, ...]], float] = {}
 
     def __repr__(self) -> str:
-        return f"<Followed {len(self._known)}>"
+        return f"<CounterDeltas {len(self._known)}>"
 
-    def follow(self, counter: Counter, total: float, *labels: str) -> None:
-        """Have a counter show what a component has counted since it was made."""
+    def add(self, counter: Counter, total: float, *labels: str) -> None:
+        """Increase a counter by what a component has counted since the last call."""
         key = counter, labels
         known = self._known.get(key, 0.0)
         (counter.labels(*labels) if labels else counter).inc(max(0.0, total - known))
