@@ -44,7 +44,7 @@ def encode(pixels: Pixels, operations: PixelOperations, encoding: EncodingOption
     if format_ is Format.JPG and few and _is_plain(encoding):
         with suppress(turbojpeg.NotDoneError):
             buffer = pixels if isinstance(pixels, PixelBuffer) else PixelBuffer.of(pixels)
-            return buffer.as_jpeg(encoding.jpeg_quality)
+            return turbojpeg.encode(buffer, encoding.jpeg_quality)
     image = pixels.to_vips() if isinstance(pixels, PixelBuffer) else pixels
     if format_ not in _SAVERS:
         return _by_pillow(image, format_, encoding)

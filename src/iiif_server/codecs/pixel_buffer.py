@@ -13,8 +13,6 @@ from typing import Any, TypeAlias
 import pyvips
 from PIL import Image
 
-from iiif_server.codecs import turbojpeg
-from iiif_server.formats.jpeg import icc_segments_of, with_segments
 from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.plan.orientation import Orientation
 
@@ -29,8 +27,6 @@ ICC = "icc-profile-data"
 """The field of a `pyvips.Image` that holds its profile."""
 CAN_SCALE = _fir is not None
 """Whether buffers can be scaled here; else libvips does it, a little less exactly."""
-_FULL_CHROMA = 90
-"""JPEG quality from which chroma is not subsampled."""
 _MODES = {1: "L", 3: "RGB"}
 _CLOCKWISE: Mapping[int, Image.Transpose] = {
     1: Image.Transpose.ROTATE_270,
@@ -135,16 +131,3 @@ class PixelBuffer:
         for step in steps:
             image = image.transpose(step)
         return replace(self, pixels=image.tobytes(), width=image.width, height=image.height)
-
-    def as_jpeg(self, quality: int) -> bytes:
-        """The buffer as a baseline JPEG; raises `turbojpeg.NotDoneError`."""
-        data = turbojpeg.encode(
-            memoryview(self.pixels),
-            self.width,
-            self.bands,
-            quality,
-            full_chroma=quality >= _FULL_CHROMA,
-        )
-        if self.profile is not None:
-            return with_segments(data, b"".join(icc_segments_of(self.profile)))
-        return data

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TypeVar
@@ -66,22 +67,23 @@ def decode_tiles(tiles: Tiles, part: Box) -> PixelBuffer:
     """Decode a part of a level that the tiles cover. Raises what Pillow raises."""
     pieces = tiles.pieces(part)
     if turbojpeg.available():
-        try:
+        with suppress(turbojpeg.NotDoneError):  # Pillow names the error, or knows more kinds
             return _decoded_in_part(pieces, part)
-        except turbojpeg.NotDoneError:
-            pass  # whatever is wrong, Pillow says it, or knows better
     return _decoded_as_a_whole(pieces, part)
 
 
 def _decoded_in_part(pieces: Sequence[Piece], part: Box) -> PixelBuffer:
     first = pieces[0].jpeg
-    canvas = turbojpeg.Canvas.blank(part.width, part.height, turbojpeg.bands_of(first))
+    bands, (width, height) = turbojpeg.bands_of(first), (part.width, part.height)
+    target = PixelBuffer(
+        bytearray(width * height * bands), width, height, bands, icc_profile(first)
+    )
 
     def decode(piece: Piece) -> None:
-        turbojpeg.decode(piece.jpeg, piece.inside, canvas, piece.x, piece.y)
+        turbojpeg.decode(piece.jpeg, piece.inside, target, piece.x, piece.y)
 
     _each(decode, pieces, part)
-    return PixelBuffer(canvas.pixels, part.width, part.height, canvas.bands, icc_profile(first))
+    return target
 
 
 def _decoded_as_a_whole(pieces: Sequence[Piece], part: Box) -> PixelBuffer:

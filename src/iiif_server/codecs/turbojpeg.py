@@ -6,10 +6,11 @@ of this size as the codec does. Without the library, they do the same work.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from iiif_server.codecs.libturbojpeg import ffi, library
+from iiif_server.codecs.pixel_buffer import PixelBuffer
+from iiif_server.formats.jpeg import icc_segments_of, with_segments
 from iiif_server.iiif.geometry import Box
 
 _COMPRESS, _DECOMPRESS = 0, 1
@@ -19,6 +20,8 @@ _SAMPLED_444, _SAMPLED_420, _SAMPLED_GRAY = 0, 2, 3
 _PIXELS = {1: 6, 3: 0}
 """The pixel format of gray and of RGB, by the number of bands."""
 _MOST_SCANS = 500
+_FULL_CHROMA = 90
+"""JPEG quality from which chroma is not subsampled."""
 
 
 def available() -> bool:
@@ -29,20 +32,6 @@ def available() -> bool:
 
 class NotDoneError(Exception):
     """TurboJPEG cannot decode this JPEG; Pillow may, or names the error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Canvas:
-    """Pixels, gray or RGB, that parts of images are decoded into."""
-
-    pixels: bytearray
-    width: int
-    bands: int
-
-    @classmethod
-    def blank(cls, width: int, height: int, bands: int) -> "Canvas":
-        """An empty canvas."""
-        return cls(bytearray(width * height * bands), width, bands)
 
 
 class _Codec:
@@ -92,38 +81,46 @@ def bands_of(jpeg: bytes) -> int:
         return codec.bands
 
 
-def decode(jpeg: bytes, part: Box, canvas: Canvas, x: int, y: int) -> None:
-    """Decode a part of a JPEG into a canvas, its upper left corner at `x`, `y`.
+def decode(jpeg: bytes, part: Box, target: PixelBuffer, x: int, y: int) -> None:
+    """Decode a part of a JPEG into a buffer, its upper left corner at `x`, `y`.
 
     The part begins at a multiple of the width of its MCUs. Pixels at its edges may lack the chroma
-    of their neighbours beyond. Raises NotDoneError, whatever is on the canvas then.
+    of their neighbours beyond. Raises NotDoneError; the buffer may be partly written then.
     """
-    bands, pitch = canvas.bands, canvas.width * canvas.bands
-    start = y * pitch + x * bands
-    end = (y + part.height - 1) * pitch + (x + part.width) * bands
-    if x + part.width > canvas.width or end > len(canvas.pixels):
+    bands, pitch = target.bands, target.width * target.bands
+    rows = len(target.pixels) // pitch
+    if x + part.width > target.width or y + part.height > rows:
         raise NotDoneError
-    with _codec(_DECOMPRESS) as codec, ffi.from_buffer("unsigned char[]", canvas.pixels) as pixels:
+    with (
+        _codec(_DECOMPRESS) as codec,
+        ffi.from_buffer("unsigned char[]", target.pixels, require_writable=True) as pixels,
+    ):
         codec.call("tj3Set", _SCAN_LIMIT, _MOST_SCANS)
         codec.call("tj3DecompressHeader", jpeg, len(jpeg))
         right, bottom = part.x + part.width, part.y + part.height
         if right > codec.get(_WIDTH) or bottom > codec.get(_HEIGHT) or codec.bands != bands:
             raise NotDoneError
         codec.call("tj3SetCroppingRegion", (part.x, part.y, part.width, part.height))
-        target = pixels + start
-        codec.call("tj3Decompress8", jpeg, len(jpeg), target, pitch, _PIXELS[bands])
+        start = pixels + y * pitch + x * bands
+        codec.call("tj3Decompress8", jpeg, len(jpeg), start, pitch, _PIXELS[bands])
 
 
-def encode(pixels: memoryview, width: int, bands: int, quality: int, *, full_chroma: bool) -> bytes:
-    """Encode gray or RGB pixels as a baseline JPEG; chroma is 4:2:0 unless `full_chroma`."""
-    row, colour = width * bands, _SAMPLED_444 if full_chroma else _SAMPLED_420
+def encode(buffer: PixelBuffer, quality: int) -> bytes:
+    """Encode gray or RGB pixels, with their profile, as a baseline JPEG. Raises NotDoneError.
+
+    Chroma is 4:2:0 below quality 90.
+    """
+    bands, width = buffer.bands, buffer.width
+    colour = _SAMPLED_444 if quality >= _FULL_CHROMA else _SAMPLED_420
     jpeg, size = ffi.new("unsigned char **"), ffi.new("size_t *")
-    with _codec(_COMPRESS) as codec, ffi.from_buffer("unsigned char[]", pixels) as source:
+    with _codec(_COMPRESS) as codec, ffi.from_buffer("unsigned char[]", buffer.pixels) as source:
         codec.call("tj3Set", _QUALITY, quality)
         codec.call("tj3Set", _SUBSAMPLING, _SAMPLED_GRAY if bands == 1 else colour)
-        height = len(source) // row
+        format_, pitch = _PIXELS[bands], width * bands
+        height = len(source) // pitch
         try:
-            codec.call("tj3Compress8", source, width, row, height, _PIXELS[bands], jpeg, size)
-            return bytes(ffi.buffer(jpeg[0], size[0]))
+            codec.call("tj3Compress8", source, width, pitch, height, format_, jpeg, size)
+            data = bytes(ffi.buffer(jpeg[0], size[0]))
         finally:
             codec.functions.tj3Free(jpeg[0])
+    return with_segments(data, b"".join(icc_segments_of(buffer.profile or b"")))
