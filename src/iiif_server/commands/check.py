@@ -350,7 +350,7 @@ def _workers(trials: list[_Trial] | Exception, settings: Settings) -> Iterator[F
     """One worker of each pool, and its sandbox."""
     subject = "confinement"
     if settings.workers.confinement is ConfinementMode.OFF:
-        yield Finding(subject, "off: a file that takes a decoder over can do what the server can")
+        yield Finding(subject, "off: a file that exploits a decoder has the rights of the server")
     if isinstance(trials, Exception):
         refused = isinstance(trials, ConfigurationError)
         yield Finding(subject if refused else "workers", str(trials), fine=False)

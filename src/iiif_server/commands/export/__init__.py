@@ -131,7 +131,7 @@ def export(
     settings = read_settings(config).settings
     base = base_url or settings.base_url
     if base is None or not base.startswith(("http://", "https://")):
-        fail("Say where the folder will be found: --base-url https://images.example.org/static")
+        fail("Give the public URL of the folder: --base-url https://images.example.org/static")
     target = Target(folder, base.rstrip("/"), version)
     try:
         summary = asyncio.run(
@@ -220,7 +220,7 @@ class _Exporter:
     async def _job(self, identifier: Identifier, *, signed: bool) -> _Job:
         if self._services.types[identifier.type].access == "signed" and not signed:
             raise ConfigurationError(
-                "its type is signed, and what is exported is open to everyone: say "
+                "its type is signed, and exported images are open to everyone: say "
                 "--include-signed if that is meant"
             )
         found = await self._services.images.get(identifier)

@@ -60,12 +60,12 @@ def migrate(source: Path, target: Path | None, kind: str | None, *, force: bool)
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What was made of an old configuration."""
+    """The result of a migration."""
 
     settings: str
     """As TOML."""
     report: str
-    """What has no equivalent, which addresses differ, and what is to do, for people."""
+    """Settings without an equivalent, URLs that change, and what to do."""
 
 
 def convert(path: Path, kind: Kind | None = None) -> Moved:
@@ -93,8 +93,6 @@ def write(moved: Moved, target: Path, *, force: bool) -> None:
         with target.open("w" if force else "x", encoding="utf-8") as file:
             file.write(moved.settings)
     except FileExistsError as error:
-        raise ConfigurationError(
-            f"{target} is there already: remove it, or say --force."
-        ) from error
+        raise ConfigurationError(f"{target} exists already: remove it, or use --force.") from error
     except OSError as error:
         raise ConfigurationError(f"{target} cannot be written: {error.strerror}") from error

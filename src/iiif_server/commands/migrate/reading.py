@@ -1,4 +1,4 @@
-"""Old configurations as names and values, and which server's they are. Pure."""
+"""Parsing of old configurations, and detection of their server. Pure."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)")
 
 
 def kind_of(text: str) -> Kind:
-    """Whose configuration a text is; ConfigurationError where that cannot be told."""
+    """The server of a configuration; ConfigurationError if it is not recognised."""
     if re.search(r"(?m)^\s*\[(loris\.Loris|resolver|img\.ImageCache)\]", text):
         return Kind.LORIS
     if re.search(
@@ -36,7 +36,7 @@ def kind_of(text: str) -> Kind:
         if names & {"types", "source_path", "cache_path"}:
             return Kind.SEED
     raise ConfigurationError(
-        f"It cannot be told whose configuration this is: say --from {', '.join(Kind)}."
+        f"The server of this configuration is not recognised: use --from {', '.join(Kind)}."
     )
 
 
@@ -51,7 +51,7 @@ def values_of(text: str, kind: Kind) -> Mapping[str, Any]:
     except yaml.YAMLError:
         raise ConfigurationError("It cannot be parsed as YAML.") from None
     if not isinstance(content, dict):
-        raise ConfigurationError("It must hold names and values.")
+        raise ConfigurationError("It must have names and values.")
     return {str(name): value for name, value in content.items()}
 
 
@@ -106,7 +106,7 @@ def _sections(text: str) -> Iterator[tuple[str, Any]]:
 
 
 def _value(text: str) -> Any:
-    """A value as Python would write it, or as it stands; what follows # or ; is a comment."""
+    """A value as a Python literal, or as text; # or ; begins a comment."""
     for end in (len(text), *(match.start() for match in re.finditer(r"\s[#;]", text))):
         try:
             return ast.literal_eval(text[:end].strip())

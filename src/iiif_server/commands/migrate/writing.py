@@ -1,4 +1,4 @@
-"""Settings as a file that people read, and what moving in comes to as a text. Pure."""
+"""The new settings file with comments, and the report of a migration. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ _WIDTH = 50
 
 
 def settings_text(move: Move, source: str) -> str:
-    """The settings as TOML, each with a comment that says where it comes from."""
+    """The settings as TOML, each with a comment about its origin."""
     document = tomlkit.document()
     document.add(tomlkit.comment(f"Made of {source} by `iiif-server migrate`: docs/migrating.md"))
     document.add(tomlkit.comment("All other settings have their defaults: docs/settings.md"))
@@ -30,7 +30,7 @@ def settings_text(move: Move, source: str) -> str:
 
 
 def report(move: Move) -> str:
-    """What moving in comes to besides the settings."""
+    """The report: settings without an equivalent, URLs that change, what to do."""
     return "\n".join(_report(move))
 
 
@@ -68,7 +68,7 @@ def _in_order(move: Move) -> list[Setting]:
 
 
 def _table(document: tomlkit.TOMLDocument, path: tuple[str, ...]) -> Any:
-    """The table of this path, made with those that it is in."""
+    """The table at this path, created with its parents."""
     container: Any = document
     for index, name in enumerate(path):
         if name not in container:

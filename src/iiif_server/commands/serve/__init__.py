@@ -183,16 +183,16 @@ def _addresses(settings: Settings, host: str, port: int) -> list[str]:
     local = local_url(host, port)
     base = settings.base_url or f"{local}{settings.root_path}"
     lines = [
-        f"{base}/         what there is to see",
-        f"{base}/docs     what can be asked for",
-        f"{base}/status   what the server does",
+        f"{base}/         the gallery",
+        f"{base}/docs     the API documentation",
+        f"{base}/status   the status of the server",
     ]
     if _SAMPLE_TYPE in settings.types:
         image = f"{base}/{_SAMPLE_TYPE}:{_SAMPLE_NAME}"
         lines = [
-            f"{image}/view   to zoom into",
+            f"{image}/view   the viewer",
             f"{image}/info.json",
-            f"{image}/full/!1200,1200/0/default.jpg   the whole sheet",
+            f"{image}/full/!1200,1200/0/default.jpg   the whole image",
             f"{image}/4096,3072,512,512/max/0/default.jpg   a tile at full resolution",
             *lines,
         ]
