@@ -1,4 +1,4 @@
-"""The records that components hand to an observer. They hold facts, never log text."""
+"""Events that components report to an observer. They hold facts, never log text."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Problem(Event):
 
 @dataclass(frozen=True, slots=True)
 class Fetched(Event):
-    """An original came over HTTP and is kept."""
+    """An original was fetched over HTTP and stored."""
 
     identifier: str
     size: int
@@ -33,20 +33,20 @@ class FetchFailed(Problem):
 
 @dataclass(frozen=True, slots=True)
 class OriginalDamaged(Problem):
-    """A fetched original is not on disk as it was written, and is fetched again."""
+    """A fetched original was changed on disk, and is fetched again."""
 
     identifier: str
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFailed(Problem):
-    """An original that is there, or may be, could not be opened; for the log."""
+    """An original that exists, or may exist, could not be opened; for the log."""
 
     identifier: str
     reason: str
-    """The errno and its text, or what else was wrong."""
+    """The errno and its text, or another cause."""
     path: str | None
-    """What could not be opened, if that is known."""
+    """The path that could not be opened, if it is known."""
     user: str
     """The user that this server runs as."""
 
@@ -72,14 +72,14 @@ class StorageSilent(Problem):
 
 @dataclass(frozen=True, slots=True)
 class StorageAnswers(Problem):
-    """What `StorageSilent` told is over."""
+    """The disk or mount of a type answers again, after `StorageSilent`."""
 
     type: str
 
 
 @dataclass(frozen=True, slots=True)
 class Rendered(Event):
-    """A worker made a derivative."""
+    """A worker rendered a derivative."""
 
     identifier: str
     engine: str
@@ -89,7 +89,7 @@ class Rendered(Event):
 
 @dataclass(frozen=True, slots=True)
 class RenderFailed(Problem):
-    """A worker could not make a derivative; `reason` is for the log."""
+    """A worker could not render a derivative; `reason` is for the log."""
 
     identifier: str
     reason: str
@@ -97,7 +97,7 @@ class RenderFailed(Problem):
 
 @dataclass(frozen=True, slots=True)
 class PyramidMade(Event):
-    """A part of a pyramid was made and is kept; `seconds` include waiting for a worker."""
+    """A part of a pyramid was built and stored; `seconds` include waiting for a worker."""
 
     identifier: str
     part: str
@@ -107,7 +107,7 @@ class PyramidMade(Event):
 
 @dataclass(frozen=True, slots=True)
 class PyramidFailed(Problem):
-    """A part of a pyramid was not made, and is not tried again for a while; tiles do without."""
+    """A part of a pyramid could not be built, and is not tried again for some minutes."""
 
     identifier: str
     part: str
@@ -204,7 +204,7 @@ class JobFailed(Problem):
 
 @dataclass(frozen=True, slots=True)
 class WorkerRenewed(Event):
-    """A worker process that had served its time was followed by a fresh one; nothing failed."""
+    """A worker process ended as planned, and another takes its place when needed."""
 
     pool: str
     reason: str
@@ -215,7 +215,7 @@ class WorkerRenewed(Event):
 
 @dataclass(frozen=True, slots=True)
 class WorkRefused(Event):
-    """A pool did not do a job, for want of room in its lane or of time; `reason` says which."""
+    """A worker pool refused a job; `reason` is `busy`, `deadline` or `never` (too much memory)."""
 
     pool: str
     lane: str
@@ -235,7 +235,7 @@ class Quarantined(Problem):
 
 @dataclass(frozen=True, slots=True)
 class Evicted(Event):
-    """The derivative store made room."""
+    """The store evicted entries."""
 
     files: int
     size: int
@@ -251,9 +251,9 @@ class EntryDropped(Problem):
 
 @dataclass(frozen=True, slots=True)
 class StoreFailed(Problem):
-    """The store did not keep what was made; it was served all the same.
+    """The store could not write or read an entry; the image was served all the same.
 
-    Told once a minute for each reason, however often it happens.
+    Reported once a minute for each reason, however often it happens.
     """
 
     reason: str
@@ -261,14 +261,14 @@ class StoreFailed(Problem):
 
 @dataclass(frozen=True, slots=True)
 class StoreRecovered(Problem):
-    """The store keeps again what is made; `reason` is what has been told before."""
+    """The store can write again; `reason` is that of the `StoreFailed` before."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class BecameUnready(Problem):
-    """The server cannot do its work as it should; told when that begins, and when reasons change.
+    """The server is not ready; reported when that begins, and when reasons change.
 
     Reasons may name folders, so they are for the log.
     """
@@ -278,19 +278,19 @@ class BecameUnready(Problem):
 
 @dataclass(frozen=True, slots=True)
 class BecameReady(Problem):
-    """What `BecameUnready` told is over."""
+    """The server is ready again, after `BecameUnready`."""
 
     seconds: float
-    """For how long it was so."""
+    """For how long it was not ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessRefused(Problem):
-    """Somebody came to a door that is for those who run the server, and had not the token."""
+    """A request for an operators' page had no valid token."""
 
     peer: str
     """The address of the client or of the proxy in front."""
 
 
 Observer = Callable[[Event], None]
-"""Whoever is told; it must return quickly and never raise."""
+"""Function that receives events; it must return quickly and never raise."""

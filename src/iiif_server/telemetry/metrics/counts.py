@@ -1,4 +1,4 @@
-"""What is counted when it happens: answers, stages, events."""
+"""Counters and histograms of responses, their stages, and events."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -95,7 +95,7 @@ def _counts_of_events(make: Instruments) -> Mapping[type[Event], Callable[[Any],
         "workers_replaced", "Worker processes that died or were killed.", "pool", "reason"
     )
     renewed = make.counter(
-        "workers_renewed", "Worker processes that had served their time.", "pool", "reason"
+        "workers_renewed", "Worker processes that ended as planned.", "pool", "reason"
     )
     not_started = make.counter(
         "workers_not_started", "Worker processes that could not be started.", "pool"
@@ -110,9 +110,11 @@ def _counts_of_events(make: Instruments) -> Mapping[type[Event], Callable[[Any],
         "quarantines", "Originals left alone because worker processes died over them.", "lane"
     )
     evicted = make.counter("store_evicted_bytes", "Bytes of derivatives evicted from the disk.")
-    doors = make.counter("access_refused", "Wrong tokens at the doors of those who run the server.")
+    access_refused = make.counter(
+        "access_refused", "Requests for operators' pages without a valid token."
+    )
     return {
-        AccessRefused: lambda _: doors.inc(),
+        AccessRefused: lambda _: access_refused.inc(),
         Evicted: lambda event: evicted.inc(event.size),
         Quarantined: lambda event: quarantines.labels(event.lane).inc(),
         RenderFailed: lambda _: failures.inc(),

@@ -23,7 +23,7 @@ class Gauges:
             together="livemin",
         )
         self.ready = make.gauge(
-            "ready", "Whether /health/ready says so, as 1 or 0.", together="livemin"
+            "ready", "Whether /health/ready answers 200, as 1 or 0.", together="livemin"
         )
         self.in_progress = make.gauge("requests_in_progress", "Requests being answered.")
         self.memory = make.gauge(
@@ -45,9 +45,11 @@ class CacheGauges:
     """Gauges and counters of the cache, in memory and on disk."""
 
     def __init__(self, make: Instruments) -> None:
-        self.hits = make.counter("cache_hits", "What was found in a tier of the cache.", "tier")
-        self.misses = make.counter("cache_misses", "What was not found in a tier.", "tier")
-        self.evictions = make.counter("cache_evictions", "What made room for others.", "tier")
+        self.hits = make.counter(
+            "cache_hits", "Lookups in a tier of the cache that found an entry.", "tier"
+        )
+        self.misses = make.counter("cache_misses", "Lookups in a tier that found none.", "tier")
+        self.evictions = make.counter("cache_evictions", "Entries removed to make room.", "tier")
         self.cached = make.gauge("cache_bytes", "Bytes in a tier, over all processes.", "tier")
         self.entries = make.gauge("cache_entries", "Entries of a tier.", "tier")
         self.stored = make.gauge(
@@ -60,9 +62,11 @@ class CacheGauges:
             "store_free_bytes", "Bytes free on the disk of the cache.", together="livemin"
         )
         self.refusing = make.gauge(
-            "store_refusing", "Whether the disk keeps nothing, as 1 or 0.", together="livemax"
+            "store_refusing",
+            "Whether nothing can be written to the cache, as 1 or 0.",
+            together="livemax",
         )
-        self.damaged = make.counter("store_damaged", "Files that were not as they were written.")
+        self.damaged = make.counter("store_damaged", "Files with a wrong checksum or length.")
         self.failures = make.counter("store_failures", "Reads and writes that failed.")
         self.building = make.gauge("pyramid_parts_in_progress", "Parts of pyramids being made.")
 
