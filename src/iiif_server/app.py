@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from iiif_server.composition import open_context
+from iiif_server.composition.services import open_services
 from iiif_server.iiif.versions import V2, V3
 from iiif_server.routes import admin, operations, pages, presentation
 from iiif_server.routes.image_api import base_uri_router, image_api_router
@@ -83,57 +83,66 @@ def create_app(
     `metrics` are the process's, if it has had another application before.
     """
     chosen = settings or load_settings()
-    numbers = metrics or Metrics()
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await check_guard()
-        async with open_context(chosen, observer, numbers) as services:
-            app.state.services = services
-            yield
-
     closed = chosen.admin.token is None
     app = FastAPI(
         title="iiif-server",
         version="1",  # of this document; which version of the server it is, is not for everyone
         description=_DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=services_lifespan,
         redirect_slashes=False,
         openapi_tags=_GROUPS if closed else [*_GROUPS, _ADMINISTRATION],
-        default_response_class=JsonAnswer,
-        openapi_url=None,  # `pages` has these, so that they are sent as all else is
+        # `pages` has these, so that they are sent as all else is:
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        default_response_class=JsonAnswer,
         telemetry=_NO_TELEMETRY,
     )
+    app.state.composition = partial(open_services, chosen, observer, metrics or Metrics())
     problems.install(app)
-    app.include_router(pages.router)
-    app.include_router(operations.router)
-    administrative = []
-    if chosen.admin.token is not None:
-        administrative.append(admin.PREFIX)
-        app.include_router(admin.admin_router())
-    allowed = scraping(chosen.metrics, chosen.admin.token)
-    if allowed.possible:
-        administrative.append(METRICS_PATH)
-        app.include_router(metrics_router(allowed))
-    app.include_router(presentation.documents_router())
-    for version, prefix in ((V3, V3.path), (V2, V2.path), (V3, "")):
-        app.include_router(presentation.presentation_router(version, prefix))
-    for version in (V3, V2):
-        app.include_router(image_api_router(version, version.path))
-        app.include_router(pages.viewer_router(version, version.path))
-        app.include_router(base_uri_router(version, version.path))
-    app.include_router(image_api_router(V3, ""))
-    app.include_router(pages.viewer_router(V3, ""))
-    app.include_router(base_uri_router(V3, ""))
+    administrative = _include_routers(app, chosen)
     fast_path = FastPath(chosen.root_path)
     app.state.direct = partial(fast_path.direct, app)
     edge = partial(
         EdgeMiddleware,
         fast_path=fast_path,
         root_path=chosen.root_path,
-        administrative=tuple(administrative),
+        administrative=administrative,
     )
     app.add_middleware(edge)
     return app
+
+
+@asynccontextmanager
+async def services_lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """The lifespan of an application of `create_app`: its services are open in the context.
+
+    Who mounts the application in another one enters it there, for Starlette runs no lifespan of
+    mounted applications.
+    """
+    await check_guard()
+    async with app.state.composition() as services:
+        app.state.services = services
+        yield
+
+
+def _include_routers(app: FastAPI, settings: Settings) -> tuple[str, ...]:
+    """Add all routes, in the order in which they are tried; the administrative paths."""
+    app.include_router(pages.router)
+    app.include_router(operations.router)
+    administrative = []
+    if settings.admin.token is not None:
+        administrative.append(admin.PREFIX)
+        app.include_router(admin.admin_router())
+    allowed = scraping(settings.metrics, settings.admin.token)
+    if allowed.possible:
+        administrative.append(METRICS_PATH)
+        app.include_router(metrics_router(allowed))
+    app.include_router(presentation.documents)
+    for version, prefix in ((V3, V3.path), (V2, V2.path), (V3, "")):
+        app.include_router(presentation.presentation_router(version, prefix))
+    for version, prefix in ((V3, V3.path), (V2, V2.path), (V3, "")):
+        app.include_router(image_api_router(version, prefix))
+        app.include_router(pages.viewer_router(version, prefix))
+        app.include_router(base_uri_router(version, prefix))
+    return tuple(administrative)

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from iiif_server.images.registry import SECONDS_TRUSTED
 from support.apps import picture
 from support.hanging import HangingMount, hanging_mount
 from support.servers import ADMIN_TOKEN, ServerProcess
@@ -60,6 +61,7 @@ async def test_a_mount_that_hangs_costs_its_own_type_and_nothing_else(hanging: H
     (before,) = await hanging.get("/remote:pic.jpg/full/40,/0/default.jpg")
     assert before.status_code == 200
     hanging.mount.hang()
+    await asyncio.sleep(SECONDS_TRUSTED)  # what was read just now is answered until then
     remote = [
         "/remote:pic.jpg/full/41,/0/default.jpg",
         "/remote:other.jpg/info.json",

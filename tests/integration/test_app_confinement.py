@@ -112,7 +112,7 @@ SCRIPT = """
     import asyncio, os, sys
     from pathlib import Path
     from support import escapes
-    from iiif_server.composition import open_context
+    from iiif_server.composition import open_services
     from iiif_server.settings import Settings
 
     async def ask():
@@ -122,7 +122,7 @@ SCRIPT = """
             image_pool_size=1, size_pool_size=1,
             workers={"confinement": "off"},  # so that the jobs may look
         )
-        async with open_context(settings, print) as services:
+        async with open_services(settings, print) as services:
             for pool in (services.header_pool, services.image_pool):
                 variables = await pool.run(escapes.environment, None, timeout=60)
                 print(*sorted(variables), flush=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from iiif_server.commands.serve.reload import changes
-from iiif_server.composition import memory_for_images, share_of, threads_of
+from iiif_server.composition.sizing import memory_for_images, share_of, threads_of
 from iiif_server.settings import Settings
 from iiif_server.workers.machine import threads_for
 

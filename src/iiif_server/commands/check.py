@@ -16,15 +16,8 @@ from typing import IO, Any
 import click
 
 from iiif_server.commands.common import config_option, fail, read_settings
-from iiif_server.composition import (
-    Reach,
-    memory_for_images,
-    open_fetcher,
-    open_pool,
-    open_sources,
-    open_store,
-    threads_of,
-)
+from iiif_server.composition.parts import Reach, open_fetcher, open_pool, open_sources, open_store
+from iiif_server.composition.sizing import memory_for_images, threads_of
 from iiif_server.errors import (
     ConfigurationError,
     IiifServerError,

@@ -20,7 +20,8 @@ from iiif_server.commands.common import (
     read_settings,
     show_progress,
 )
-from iiif_server.composition import open_context, without_queue_timeout
+from iiif_server.composition.services import open_services
+from iiif_server.composition.sizing import without_queue_timeout
 from iiif_server.errors import IiifServerError
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.server.services import Services
@@ -67,7 +68,7 @@ async def _prepare_all(
     """How often there was each outcome. One original that fails does not stop the others."""
     counts: Counter[Outcome] = Counter()
     failures = []
-    async with open_context(without_queue_timeout(settings), lambda _: None) as services:
+    async with open_services(without_queue_timeout(settings), lambda _: None) as services:
         chosen = find_identifiers(settings, services.originals, type_, written)
         jobs = (_prepare_one(services, identifier) for identifier in chosen)
         with show_progress("Preparing originals", len(chosen)) as advance:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from iiif_server.errors import MalformedIdentifierError
-from iiif_server.iiif.identifier import parse_identifier
+from iiif_server.iiif.identifier import Identifier, parse_identifier
 from iiif_server.iiif.request import ImageRequest, canonical_parameters
 from iiif_server.iiif.size import size_text
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
@@ -116,23 +116,17 @@ def admin_router() -> APIRouter:
         found = parse_identifier(written, services.default_type)
         return Removed(removed=await _purge(services).one(found))
 
-    for version, prefix, parameters in (
-        (V3, V3.path, parameters_v3),
-        (V2, V2.path, parameters_v2),
-        (V3, "", parameters_v3),
-    ):
-        _add_explanation(router, version, prefix, parameters)
-
-    @router.api_route(
-        "/{rest:path}",
-        methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-        include_in_schema=False,
-    )
-    async def nothing() -> None:
-        """Nothing below `/admin/` is ever taken for an image."""
-        raise HTTPException(404)
-
+    _add_explanation(router, V3, V3.path, parameters_v3)
+    _add_explanation(router, V2, V2.path, parameters_v2)
+    _add_explanation(router, V3, "", parameters_v3)
+    methods = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    router.add_api_route("/{rest:path}", _nothing, methods=methods, include_in_schema=False)
     return router
+
+
+async def _nothing() -> None:
+    """Nothing below `/admin/` is ever taken for an image."""
+    raise HTTPException(404)
 
 
 def _add_explanation(
@@ -154,43 +148,49 @@ def _add_explanation(
         request: Request,
         services: CurrentServices,
         identifier: IdentifierPath,
-        asked: Annotated[ImageRequest, Depends(parameters)],
+        wanted: Annotated[ImageRequest, Depends(parameters)],
     ) -> Explanation:
         """How the image would be answered whose address follows `/admin/explain`; makes nothing."""
         written = identifier_in(request.scope, f"{PREFIX}{base}", 4, identifier)
         found = services.identifier(written)
         address = f"{services.addressing.base_of(request.scope, prefix)}/{found.encoded}"
-        stages = Stages()
-        async with services.images.hold(found, stages) as image:
-            resolved = services.derivatives.resolve(image, asked, stages)
-            outlook = await services.derivatives.outlook(resolved)
-        rendition, facts = resolved.rendition, image.facts
-        canonical = canonical_parameters(
-            rendition, facts, services.limits.of(facts.dimensions), version
-        )
-        return Explanation(
-            identifier=str(found),
-            version=version.number,
-            request={
-                "region": str(asked.region),
-                "size": size_text(asked.size, version),
-                "rotation": str(asked.rotation),
-                "quality": asked.quality,
-                "format": asked.format,
-            },
-            canonical=f"{address}/{canonical}",
-            original={
-                "format": resolved.header.format,
-                "bytes": resolved.original.file.size,
-                **asdict(facts.dimensions),
-            },
-            rendition={"region": asdict(rendition.region), "size": asdict(rendition.size)},
-            engine=resolved.engine,
-            level=outlook.level,
-            key=f"{resolved.key.group}/{resolved.key.digest}",
-            kept=outlook.kept,
-            seconds=dict(resolved.stages.seconds),
-        )
+        return await _explanation(services, version, found, wanted, address)
+
+
+async def _explanation(
+    services: Services,
+    version: ImageApiVersion,
+    identifier: Identifier,
+    wanted: ImageRequest,
+    address: str,
+) -> Explanation:
+    stages = Stages()
+    async with services.images.hold(identifier, stages) as image:
+        resolved = services.derivatives.resolve(image, wanted, stages)
+        now = await services.derivatives.explain(resolved)
+    rendition, facts = resolved.rendition, image.facts
+    limits = services.limits.of(facts.dimensions)
+    canonical = canonical_parameters(rendition, facts, limits, version)
+    size = resolved.original.file.size
+    return Explanation(
+        identifier=str(identifier),
+        version=version.number,
+        request={
+            "region": str(wanted.region),
+            "size": size_text(wanted.size, version),
+            "rotation": str(wanted.rotation),
+            "quality": wanted.quality,
+            "format": wanted.format,
+        },
+        canonical=f"{address}/{canonical}",
+        original={"format": resolved.header.format, "bytes": size, **asdict(facts.dimensions)},
+        rendition={"region": asdict(rendition.region), "size": asdict(rendition.size)},
+        engine=resolved.engine,
+        level=now.level,
+        key=f"{resolved.key.group}/{resolved.key.digest}",
+        kept=now.kept,
+        seconds=dict(resolved.stages.seconds),
+    )
 
 
 def _purge(services: Services) -> Purge:

@@ -97,79 +97,77 @@ def presentation_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     return router
 
 
-def documents_router() -> APIRouter:
-    """The manifest of several images, and collections; to be added before the images' routes."""
-    router = APIRouter(tags=["Presentation"], responses=DOCUMENTED)
+documents = APIRouter(tags=["Presentation"], responses=DOCUMENTED)
+"""The manifest of several images, and collections; to be added before the images' routes."""
 
-    @router.get(
-        f"/{MANIFEST}",
-        operation_id="manifest_of_several",
-        summary="Manifest of several images",
-        response_class=Response,
-        responses=schemas.MANIFEST,
-    )
-    async def of_several(
-        request: Request, services: CurrentServices, identifiers: Identifiers
-    ) -> Response:
-        """Images in the order in which they are named, each once."""
-        place = _Place(request, services, "")
-        written = list(
-            dict.fromkeys(part.strip() for text in identifiers for part in text.split(","))
+
+@documents.get(
+    f"/{MANIFEST}",
+    operation_id="manifest_of_several",
+    summary="Manifest of several images",
+    response_class=Response,
+    responses=schemas.MANIFEST,
+)
+async def of_several(
+    request: Request, services: CurrentServices, identifiers: Identifiers
+) -> Response:
+    """Images in the order in which they are named, each once."""
+    place = _Place(request, services, "")
+    written = list(dict.fromkeys(part.strip() for text in identifiers for part in text.split(",")))
+    most = services.presentation.max_images
+    if len(written) > most:
+        raise TooManyImagesError(
+            f"A manifest has at most {most} images here; this one would have {len(written)}."
         )
-        most = services.presentation.max_images
-        if len(written) > most:
-            raise TooManyImagesError(
-                f"A manifest has at most {most} images here; this one would have {len(written)}."
-            )
-        slots = asyncio.Semaphore(_AT_ONCE)
-        looked = await asyncio.gather(*(_look(place, part, slots) for part in written))
-        found: dict[Identifier, _Seen] = {}
-        for one in looked:
-            if isinstance(one, _Refused):
-                return refusal(one.error, about=one.about)
-            found.setdefault(one.permission.identifier, one)
-        seen = list(found.values())
-        named = ",".join(quote(one.written, safe="/:") for one in seen)
-        return _manifest(services, f"{place.base()}/{MANIFEST}?identifiers={named}", seen)
+    slots = asyncio.Semaphore(_AT_ONCE)
+    looked = await asyncio.gather(*(_look(place, part, slots) for part in written))
+    found: dict[Identifier, _Seen] = {}
+    for one in looked:
+        if isinstance(one, _Refused):
+            return refusal(one.error, about=one.about)
+        found.setdefault(one.permission.identifier, one)
+    seen = list(found.values())
+    named = ",".join(quote(one.written, safe="/:") for one in seen)
+    return _manifest(services, f"{place.base()}/{MANIFEST}?identifiers={named}", seen)
 
-    @router.get(
-        f"/{COLLECTION}",
-        operation_id="collection_of_all",
-        summary="Collection of all types",
-        response_class=Response,
-        responses=schemas.COLLECTION,
-    )
-    async def of_all(request: Request, services: CurrentServices) -> Response:
-        """The types whose folders everyone may look through."""
-        if not services.page_options.gallery:
-            raise FolderNotFoundError
-        base = services.addressing.base_of(request.scope)
-        items = [_folder(base, Place(name)) for name in services.browsable_types()]
-        document = collection(f"{base}/{COLLECTION}", services.page_options.title, items)
-        return _collection(document, _COLLECTION_SECONDS)
 
-    @router.get(
-        f"/{{place:path}}/{COLLECTION}",
-        operation_id="collection",
-        summary="Collection of a folder",
-        response_class=Response,
-        responses=schemas.COLLECTION,
-    )
-    async def of_folder(
-        request: Request, services: CurrentServices, place: PlacePath, page: PageNumber = None
-    ) -> Response:
-        """The folders and images in one folder; those of a large one by its parts."""
-        if not request.scope.get("raw_path", b"").endswith(f"/{COLLECTION}".encode()):
-            return base_uri_answer(request, services, "", f"{place}/{COLLECTION}")
-        written = identifier_in(request.scope, "", 1, place)
-        found = parse_place(percent_decode(written))
-        if not services.page_options.gallery or found.type not in services.browsable_types():
-            raise FolderNotFoundError
-        document = await _of_folder(request, services, found, page)
-        seconds = min(_COLLECTION_SECONDS, services.types[found.type].cache_for)
-        return _collection(document, seconds)
+@documents.get(
+    f"/{COLLECTION}",
+    operation_id="collection_of_all",
+    summary="Collection of all types",
+    response_class=Response,
+    responses=schemas.COLLECTION,
+)
+async def of_all(request: Request, services: CurrentServices) -> Response:
+    """The types whose folders everyone may look through."""
+    if not services.page_options.gallery:
+        raise FolderNotFoundError
+    base = services.addressing.base_of(request.scope)
+    items = [_folder(base, Place(name)) for name in services.browsable_types()]
+    document = collection(f"{base}/{COLLECTION}", services.page_options.title, items)
+    return _collection(document, _COLLECTION_SECONDS)
 
-    return router
+
+@documents.get(
+    f"/{{place:path}}/{COLLECTION}",
+    operation_id="collection",
+    summary="Collection of a folder",
+    response_class=Response,
+    responses=schemas.COLLECTION,
+)
+async def of_folder(
+    request: Request, services: CurrentServices, place: PlacePath, page: PageNumber = None
+) -> Response:
+    """The folders and images in one folder; those of a large one by its parts."""
+    if not request.scope.get("raw_path", b"").endswith(f"/{COLLECTION}".encode()):
+        return base_uri_answer(request, services, "", f"{place}/{COLLECTION}")
+    written = identifier_in(request.scope, "", 1, place)
+    found = parse_place(percent_decode(written))
+    if not services.page_options.gallery or found.type not in services.browsable_types():
+        raise FolderNotFoundError
+    document = await _of_folder(request, services, found, page)
+    seconds = min(_COLLECTION_SECONDS, services.types[found.type].cache_for)
+    return _collection(document, seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from iiif_server.iiif.formats import FACTS, Format
 from iiif_server.iiif.information import image_information
 from iiif_server.iiif.request import ImageRequest, canonical_parameters
 from iiif_server.images.body import Body
-from iiif_server.images.derivatives import Resolved
+from iiif_server.images.resolved import Resolved
 from iiif_server.server.call import ImageCall
 from iiif_server.server.conditions import is_not_modified
 from iiif_server.server.delivery import by_proxy

@@ -45,35 +45,23 @@ def objections(
     found = []
     wrong = {name: problems for name, problems in sources.items() if problems}
     if wrong:
-        details = "; ".join(
-            f"type {name}: {problem}" for name, problems in wrong.items() for problem in problems
+        text = (
+            f"The originals of {len(wrong)} of {len(sources)} types cannot be read: the log "
+            "and `iiif-server check` say which."
         )
-        found.append(
-            Objection(
-                f"The originals of {len(wrong)} of {len(sources)} types cannot be read: the log "
-                "and `iiif-server check` say which.",
-                details,
-            )
-        )
+        each = (f"type {name}: {one}" for name, problems in wrong.items() for one in problems)
+        found.append(Objection(text, "; ".join(each)))
     if sources and len(silent) == len(sources):
-        found.append(
-            Objection(
-                "The disks of the originals do not answer in time.",
-                f"no answer within {SECONDS_TO_LOOK:g} seconds: {', '.join(silent)}",
-            )
-        )
+        text = "The disks of the originals do not answer in time."
+        detail = f"no answer within {SECONDS_TO_LOOK:g} seconds: {', '.join(silent)}"
+        found.append(Objection(text, detail))
     if store:
-        found.append(
-            Objection("The cache cannot keep what is made: the log says why.", "; ".join(store))
-        )
+        text = "The cache cannot keep what is made: the log says why."
+        found.append(Objection(text, "; ".join(store)))
     missing = [name for name, number in workers.items() if not number]
     if missing:
-        found.append(
-            Objection(
-                "There are no processes that make images or read their headers.",
-                f"no worker in the pool {' and '.join(missing)}",
-            )
-        )
+        text = "There are no processes that make images or read their headers."
+        found.append(Objection(text, f"no worker in the pool {' and '.join(missing)}"))
     return tuple(found)
 
 

@@ -630,7 +630,7 @@ CONSOLE_SCRIPT = """
         import asyncio
         from pathlib import Path
         from support import jobs
-        from iiif_server.composition import open_context
+        from iiif_server.composition import open_services
         from iiif_server.settings import Settings
 
         async def ask():
@@ -640,7 +640,7 @@ CONSOLE_SCRIPT = """
                 image_pool_size=1, size_pool_size=1,
                 workers={{"confinement": "off"}},  # which the tests' own jobs lie outside of
             )
-            async with open_context(settings, print) as services:
+            async with open_services(settings, print) as services:
                 for pool in (services.header_pool, services.image_pool):
                     names = await pool.run(jobs.loaded_modules, None, timeout=60)
                     print(*sorted(names), flush=True)

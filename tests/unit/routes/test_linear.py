@@ -11,7 +11,7 @@ from iiif_server.routes import pages
 from iiif_server.routes.admin import admin_router
 from iiif_server.routes.image_api import base_uri_router, image_api_router
 from iiif_server.routes.pages import viewer_router
-from iiif_server.routes.presentation import documents_router, presentation_router
+from iiif_server.routes.presentation import documents, presentation_router
 from iiif_server.server.header_fields import split_outside_quotes
 from iiif_server.server.negotiation import MAX_ACCEPT, negotiate, prefers_page
 from iiif_server.server.request_limits import MAX_HEADER_BYTES
@@ -101,7 +101,7 @@ def patterns() -> list["re.Pattern[str]"]:
         image_api_router(V2, V2.path),
         presentation_router(V3, ""),
         viewer_router(V3, V3.path),
-        documents_router(),
+        documents,
         admin_router(),
         pages.router,
     ]

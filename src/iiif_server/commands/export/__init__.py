@@ -34,7 +34,8 @@ from iiif_server.commands.export.files import (
     write,
     write_body,
 )
-from iiif_server.composition import open_context, without_queue_timeout
+from iiif_server.composition.services import open_services
+from iiif_server.composition.sizing import without_queue_timeout
 from iiif_server.errors import ConfigurationError, IiifServerError, NotBundledError
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.manifest import ImageService, Picture, label_of, manifest, rights_uri
@@ -165,7 +166,7 @@ async def export_images(
     the folder cannot be written, and what `parse_identifiers` raises.
     """
     summary = Summary()
-    async with open_context(without_queue_timeout(settings), lambda _: None) as services:
+    async with open_services(without_queue_timeout(settings), lambda _: None) as services:
         exporter = _Exporter(settings, services, target, summary)
         found = find_identifiers(settings, services.originals, type_, written)
         chosen = list(dict.fromkeys(found))

@@ -1,0 +1,154 @@
+"""Parts of the services that commands open on their own: fetcher, sources, store, worker pools."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iiif_server.cache.store import Store
+from iiif_server.cache.threads import StorageThreads
+from iiif_server.composition.sizing import memory_for_images, threads_of
+from iiif_server.errors import ConfigurationError
+from iiif_server.plan.jobs import PREPARE_PROCESS, TURBOJPEG_AUTO, TURBOJPEG_OFF
+from iiif_server.settings import Settings
+from iiif_server.sources.base import Source, SourceContext
+from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.registry import build_sources
+from iiif_server.telemetry.events import Observer
+from iiif_server.workers.admission import Capacity
+from iiif_server.workers.lifetime import Lifetime
+from iiif_server.workers.machine import this_machine
+from iiif_server.workers.options import ConfinementMode
+from iiif_server.workers.pool import Setup, WorkerPool
+from iiif_server.workers.sandbox.confinement import Confinement, available
+from iiif_server.workers.sandbox.limits import limits_for
+
+INCOMING = ".incoming"
+"""Below `source_path`: originals being fetched. No type can have this name."""
+
+
+def open_fetcher(stack: AsyncExitStack, settings: Settings) -> Fetcher:
+    """The HTTP client for originals, closed with the stack."""
+    fetcher = Fetcher(
+        settings.fetch,
+        settings.max_http_fetches,
+        settings.source_path / INCOMING,
+        min_free=settings.cache.bounds.min_free,
+    )
+    stack.push_async_callback(fetcher.close)
+    return fetcher
+
+
+def open_sources(
+    settings: Settings, fetcher: Fetcher, observer: Observer
+) -> dict[str, Source[Any]]:
+    """The sources of all types, each with threads of its own for its storage."""
+    return build_sources(
+        settings.types,
+        lambda name: SourceContext(
+            name,
+            settings.source_path / name,
+            fetcher,
+            observer,
+            StorageThreads(f"the type {name}", timeout=settings.limits.storage_timeout),
+        ),
+    )
+
+
+def open_store(settings: Settings, observer: Observer) -> Store:
+    """The store of derivatives below `cache_path`, not yet looked into."""
+    return Store(
+        settings.cache_path / "derivatives",
+        settings.cache.bounds,
+        observer,
+        timeout=settings.limits.storage_timeout,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What the processes of a pool may open: no originals, as jobs come with those open."""
+
+    derivatives: Path | None = None
+    incoming: Path | None = None
+
+
+async def open_pool(
+    stack: AsyncExitStack,
+    settings: Settings,
+    observer: Observer,
+    name: str,
+    reach: Reach,
+    *,
+    workers: int | None = None,
+) -> WorkerPool:
+    """The pool of a name, `size` or `image`, closed with the stack; `workers` overrides its size.
+
+    Raises ConfigurationError or WorkerDiedError if workers cannot be started.
+    """
+    size = settings.image_pool_size if name == "image" else settings.size_pool_size
+    size = workers or size
+    remembers = settings.image_cache_size_per_process if name == "image" else 0
+    threads = threads_of(settings)
+    setup = Setup(
+        PREPARE_PROCESS,
+        (remembers, threads, settings.workers.turbojpeg),
+        _confinement(settings, reach, threads, remembers),
+        Lifetime(settings.workers.max_jobs, settings.workers.max_resident),
+    )
+    pool = WorkerPool(
+        name,
+        size,
+        setup,
+        observer,
+        remembers=remembers,
+        capacity=Capacity(
+            size,
+            memory_for_images(settings),
+            settings.limits.queue_length,
+            this_machine().cpus,
+        ),
+        queue_timeout=settings.limits.queue_timeout,
+    )
+    stack.push_async_callback(pool.close)
+    await pool.open()
+    return pool
+
+
+def _library_file(settings: Settings) -> tuple[Path, ...]:
+    """The configured libturbojpeg, which workers load inside their sandbox."""
+    chosen = settings.workers.turbojpeg
+    return () if chosen in {TURBOJPEG_AUTO, TURBOJPEG_OFF} else (Path(chosen),)
+
+
+def _confinement(
+    settings: Settings, reach: Reach, threads: int, originals: int
+) -> Confinement | None:
+    """What the processes of a pool may do; ConfigurationError if they cannot be held to it."""
+    wanted = settings.workers.confinement
+    if wanted is ConfinementMode.OFF:
+        return None
+    required = wanted is ConfinementMode.REQUIRED
+    if required and (lacking := available().lacking):
+        raise ConfigurationError(
+            'workers.confinement is "required", and this system has no '
+            f"{' and no '.join(lacking)}: see docs/operations.md"
+        )
+    limits = settings.limits
+    derivatives, incoming = reach.derivatives, reach.incoming
+    return Confinement(
+        readable=(
+            *((derivatives.absolute(),) if derivatives else ()),
+            *_library_file(settings),
+        ),
+        writable=(incoming.absolute(),) if incoming else (),
+        limits=limits_for(
+            read=limits.max_source_pixels,
+            made=limits.max_area,
+            threads=threads,
+            originals=originals,
+            deadline=max(limits.render_timeout, settings.pyramids.build_timeout),
+            memory=settings.workers.max_memory,
+        ),
+        required=required,
+    )

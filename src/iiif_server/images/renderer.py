@@ -1,0 +1,201 @@
+"""Renderer: plans the job that makes a derivative, and has a worker run it."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from iiif_server.cache.lru import Lru
+from iiif_server.cache.pending_files import PendingFile
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.errors import (
+    IiifServerError,
+    RenderFailedError,
+    too_much_memory,
+)
+from iiif_server.iiif.geometry import Box, Dimensions
+from iiif_server.images.originals import raise_if_changed
+from iiif_server.images.pyramids import Pyramids
+from iiif_server.images.quarantine import Quarantine
+from iiif_server.images.resolved import Resolved
+from iiif_server.images.tiled import NoSuchTileError, TiledOriginals
+from iiif_server.plan.build_plan import cuts_losslessly
+from iiif_server.plan.cost import cost_of_render
+from iiif_server.plan.encoding import EncodingOptions
+from iiif_server.plan.engine_choice import (
+    choose_engine,
+    level_answers,
+    levels_for,
+    spare_pixels,
+)
+from iiif_server.plan.jobs import RENDER, Rendered
+from iiif_server.plan.local_file import FileVersion
+from iiif_server.plan.own_tiles import StoredTile
+from iiif_server.plan.render_plan import (
+    Engine,
+    Level,
+    RenderPlan,
+    TileToCut,
+    operations_on_level,
+    plan_operations,
+)
+from iiif_server.telemetry.events import Observer, RenderFailed
+from iiif_server.telemetry.stages import Stages
+from iiif_server.workers.admission import Demand, lane_of
+from iiif_server.workers.pool import WorkerPool
+
+_SMALLER = 8
+"""By how much an original is reduced that is decoded to see whether it can be."""
+_DECODABLE = 100_000
+"""Originals that are remembered as decodable."""
+
+
+class Renderer:
+    """Renders resolved requests in workers; stores nothing."""
+
+    def __init__(
+        self,
+        pyramids: Pyramids,
+        pool: WorkerPool,
+        *,
+        tiled: TiledOriginals,
+        quarantine: Quarantine,
+        observer: Observer,
+        encoding: EncodingOptions,
+        render_timeout: float,
+        lossless: bool,
+    ) -> None:
+        """`render_timeout` is in seconds; `lossless` says whether jpegtran is available."""
+        self._pyramids = pyramids
+        self._tiled = tiled
+        self._pool = pool
+        self._quarantine = quarantine
+        self._observe = observer
+        self._encoding = encoding
+        self._render_timeout = render_timeout
+        self.lossless = lossless
+        self._decodable: Lru[tuple[str, FileVersion], None] = Lru(_DECODABLE)
+        """Originals that were decoded once, and so may be sent as they are."""
+        self._checks: SingleFlight[tuple[str, FileVersion], None] = SingleFlight()
+
+    def __repr__(self) -> str:
+        return f"<Renderer {self._pool}>"
+
+    async def close(self) -> None:
+        """Cancel the checks that are running."""
+        await self._checks.close()
+
+    async def plan(self, resolved: Resolved, target: PendingFile | None) -> RenderPlan:
+        """The cheapest plan for a request; its result goes to `target`, or back with the job."""
+        engine, tile, level = resolved.engine, None, None
+        if engine is Engine.TILE:  # one that cannot be had: the next best
+            engine = choose_engine(resolved.header, resolved.work, lossless=self.lossless)
+        if engine is Engine.JPEGTRAN:
+            tile = await self._tile_to_cut(resolved)
+            if tile is None and resolved.stored is not None:
+                engine = Engine.RASTER
+        if tile is None:
+            level = await self.level(resolved)
+        plan = RenderPlan(
+            original=resolved.original.file,
+            header=resolved.header,
+            engine=engine,
+            level=level,
+            operations=resolved.work,
+            encoding=self._encoding,
+            target=None if target is None else target.path,
+            tile=tile,
+        )
+        if engine is Engine.JPEGTRAN and cost_of_render(plan).bytes > self._pool.memory:
+            return replace(plan, engine=Engine.RASTER)  # which need not hold the whole image
+        return plan
+
+    async def run(
+        self, resolved: Resolved, plan: RenderPlan, begun: Callable[[], object] | None = None
+    ) -> Rendered:
+        """Run a plan in a worker; `begun` is called when the worker starts.
+
+        Raises RenderFailedError, NotNowError, ImageTooLargeError or OriginalRefusedError.
+        """
+        cost = cost_of_render(plan)
+        lane = lane_of(resolved.rendition.size.area, cost.bytes, cost.effort)
+        try:
+            with self._quarantine.guarding(resolved.original, lane):
+                async with resolved.original.for_worker() as descriptors:
+                    return await self._pool.run(
+                        RENDER,
+                        plan,
+                        timeout=self._render_timeout,
+                        subject=str(resolved.original.file.path),
+                        demand=Demand(lane, cost.bytes),
+                        begun=begun,
+                        descriptors=descriptors,
+                    )
+        except IiifServerError:
+            # A worker that dies of a file that was cut short under it cannot say so.
+            await raise_if_changed(resolved.original)
+            raise
+        except MemoryError as error:
+            raise too_much_memory() from error
+        except Exception as error:
+            # Whatever else a worker stumbles on: its words may hold a path, so they go to the log.
+            self._observe(RenderFailed(str(resolved.original.identifier), repr(error)))
+            await raise_if_changed(resolved.original)
+            raise RenderFailedError("The image could not be made.") from error
+
+    async def level(self, resolved: Resolved) -> Level | None:
+        """The level of a pyramid that is ready, and the cheapest way to the rendition."""
+        header, rendition, pyramid = resolved.header, resolved.rendition, resolved.pyramid
+        if pyramid is None or not level_answers(header, rendition, resolved.engine):
+            return None
+        levels = levels_for(pyramid.grid, rendition, spare=spare_pixels(header, rendition))
+        ready = await self._pyramids.ready_level(pyramid, levels)
+        if ready is None:
+            return None
+        factor, path = ready
+        return Level(path, pyramid.grid, operations_on_level(header, rendition, factor))
+
+    async def _tile_to_cut(self, resolved: Resolved) -> TileToCut | None:
+        """The tile that holds what jpegtran is to cut, if there is one; and not all of the file."""
+        work, pyramid = resolved.work, resolved.pyramid
+        if resolved.stored is not None:
+            with suppress(NoSuchTileError):
+                data = await self.stored_tile(resolved, resolved.stored)
+                box = Box(0, 0, work.size.width, work.size.height)
+                return TileToCut(data, replace(work, box=box))
+        elif pyramid is not None and cuts_losslessly(
+            resolved.header, pyramid.grid, pyramid.profile
+        ):
+            held = pyramid.grid.full_tile_around(work.box)
+            ready = await self._pyramids.ready_tile(pyramid, held[0]) if held is not None else None
+            if held is not None and ready is not None:
+                return TileToCut(ready, replace(work, box=held[1]))
+        return None
+
+    async def stored_tile(self, resolved: Resolved, tile: StoredTile) -> bytes:
+        """The JPEG of a tile that a tiled original holds itself; raises NoSuchTileError."""
+        return await self._tiled.tile(resolved.original, resolved.header, tile)
+
+    async def raise_if_damaged(self, resolved: Resolved) -> None:
+        """Raise DamagedOriginalError for an original that no decoder can read.
+
+        Before its bytes are passed on for the first time, it is decoded once, at a small size.
+        """
+        key = resolved.original.fingerprint, resolved.original.file.version
+        if key not in self._decodable:
+            await self._checks.run(key, lambda: self._decode(resolved))
+        self._decodable.put(key, None)
+
+    async def _decode(self, resolved: Resolved) -> None:
+        full = resolved.rendition.size
+        size = Dimensions(-(-full.width // _SMALLER), -(-full.height // _SMALLER))
+        rendition = replace(resolved.rendition, size=size)
+        small = replace(resolved, rendition=rendition, stages=Stages())
+        plan = RenderPlan(
+            original=resolved.original.file,
+            header=resolved.header,
+            engine=Engine.RASTER,
+            operations=plan_operations(resolved.header, rendition),
+            encoding=self._encoding,
+            target=None,
+        )
+        await self.run(small, plan)
