@@ -105,6 +105,11 @@ class ImageRegistry:
             return None
         return entry.image
 
+    def remembered(self, identifier: Identifier) -> Image | None:
+        """The image as it was found last, however long ago. Never waits."""
+        entry = self._images.get(identifier)
+        return None if entry is None else entry.image
+
     def is_fresh(self, image: Image) -> bool:
         """Whether `known` would return this very image. Never waits."""
         return self.known(image.original.identifier) is image

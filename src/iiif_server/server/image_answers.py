@@ -63,7 +63,7 @@ def image_answer(
         modified=resolved.original.modified,
         extra=extra,
         stages=resolved.stages,
-        depends_on=services.images.known(call.identifier) if repeatable else None,
+        depends_on=services.images.remembered(call.identifier) if repeatable else None,
     )
 
 
