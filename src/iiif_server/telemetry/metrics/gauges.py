@@ -29,9 +29,6 @@ class Gauges:
         self.memory = make.gauge(
             "process_memory_bytes", "Memory that processes hold for themselves.", "process"
         )
-        self.fetching = make.gauge("fetches_in_progress", "Originals being fetched.")
-        self.quarantined = make.gauge("originals_quarantined", "Originals left alone for a while.")
-        self.headers = make.gauge("headers_known", "Headers of originals in memory.")
         self.jobs = make.gauge("lane_jobs", "Jobs for image processes.", "lane", "state")
         self.job_memory = make.gauge(
             "lane_memory_bytes", "Memory that running jobs may take, as estimated.", "lane"
