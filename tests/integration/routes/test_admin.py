@@ -302,7 +302,7 @@ class TestExplain:
             assert (found["engine"], found["level"], found["kept"]) == ("tile", 2, True)
             scaled = "/disk:large.jpg/full/200,/0/gray.png"
             found = (await server.admin("GET", f"/explain{scaled}")).json()
-            assert (found["engine"], found["level"], found["kept"]) == ("raster", 2, False)
+            assert (found["engine"], found["level"], found["kept"]) == ("raster", 4, False)
 
     @pytest.mark.parametrize(
         ("path", "status"),
