@@ -93,6 +93,6 @@ def write(moved: Moved, target: Path, *, force: bool) -> None:
         with target.open("w" if force else "x", encoding="utf-8") as file:
             file.write(moved.settings)
     except FileExistsError as error:
-        raise ConfigurationError(f"{target} exists already: remove it, or use --force.") from error
+        raise ConfigurationError(f"{target} exists already: remove it, or say --force.") from error
     except OSError as error:
         raise ConfigurationError(f"{target} cannot be written: {error.strerror}") from error

@@ -36,7 +36,7 @@ def kind_of(text: str) -> Kind:
         if names & {"types", "source_path", "cache_path"}:
             return Kind.SEED
     raise ConfigurationError(
-        f"The server of this configuration is not recognised: use --from {', '.join(Kind)}."
+        f"The server of this configuration is not recognised: say --from {', '.join(Kind)}."
     )
 
 
