@@ -61,7 +61,7 @@ def stamp_of(status: os.stat_result) -> Stamp:
 
 
 def reason_of(error: OSError) -> str:
-    """What the operator is told of a refusal; no path."""
+    """Text of an OSError for the log, without a path."""
     return f"{type(error).__name__}: {error.strerror or 'no reason given'}"
 
 

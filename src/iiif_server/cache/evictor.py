@@ -25,7 +25,7 @@ _TOUCH_SHARE = 8
 _EVICT_AGAIN_AFTER = 60.0
 """Seconds until eviction is tried again after one that removed nothing."""
 _HELD_AGAIN_AFTER = 5.0
-"""The same where entries in use were in the way: they are released sooner or later."""
+"""The same if entries were in use: they are released sooner or later."""
 
 NO_ROOM = "there is less free space on the disk than is to be left free"
 FULL_STORE = "the cache has reached cache.max_bytes or cache.max_files, and nothing can be removed"
@@ -131,7 +131,7 @@ class Evictor:
             self._end_scan(self.scan())
 
     def evict(self) -> int:
-        """Remove what has to go, by what is on the disk now, whoever wrote it; how many went."""
+        """Evict entries, by the files on the disk, whoever wrote them; the number removed."""
         with self._scanning:
             self.counts.begin_scan()
             candidates = self.scan()

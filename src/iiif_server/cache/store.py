@@ -1,4 +1,4 @@
-"""Derivatives on disk: complete or absent, bounded, found again after a restart.
+"""Store of derivatives on disk: complete or absent, bounded, found again after a restart.
 
 Layout under the root, which is the truth; what is in memory only saves looking:
 
@@ -53,7 +53,7 @@ class Store:
     """Files by opaque key. All methods are thread-safe enough to be called by worker threads.
 
     Reading never fails because of the disk: what cannot be read is a miss. Writing that fails keeps
-    nothing, is told to the observer once in a while, and rests before it is tried again.
+    nothing, is reported to the observer now and then, and is not tried again at once.
     """
 
     def __init__(
@@ -309,7 +309,7 @@ class Store:
         await self._evictor.make_room(self.threads)
 
     def evict(self) -> int:
-        """Remove what has to go, by what is on the disk now, whoever wrote it; how many went."""
+        """Evict entries, by the files on the disk, whoever wrote them; the number removed."""
         return self._evictor.evict()
 
     def sweep(self) -> None:

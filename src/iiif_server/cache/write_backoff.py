@@ -4,8 +4,8 @@ import errno
 import time
 from collections.abc import Callable
 
-_TELL_AFTER = 60.0
-"""Seconds for which the same reason is not told again."""
+_REPORT_AFTER = 60.0
+"""Seconds for which the same reason is not reported again."""
 _FIRST_REST = 2.0
 _LONGEST_REST = 60.0
 _THIS_FILE_ONLY = {
@@ -32,15 +32,15 @@ class WriteBackoff:
 
     def __init__(
         self,
-        tell: Callable[[str], None],
-        tell_over: Callable[[str], None],
+        report: Callable[[str], None],
+        report_end: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._tell = tell
-        self._tell_over = tell_over
+        self._report = report
+        self._report_end = report_end
         self._clock = clock
-        self._told: dict[str, float] = {}
-        self._last_told: str | None = None
+        self._reported: dict[str, float] = {}
+        self._last_reported: str | None = None
         self._rest = self._until = 0.0
         self.reason: str | None = None
         """Why the last try was refused; None if it was not."""
@@ -51,14 +51,14 @@ class WriteBackoff:
         return f"<WriteBackoff {self.count}, now: {self.reason}>"
 
     def refused(self, reason: str, *, rest: bool) -> None:
-        """Count and perhaps tell a refusal; `rest` if trying again costs something or other."""
+        """Count and perhaps report a refusal; `rest` if trying again costs something or other."""
         self.count += 1
         self.reason = reason
         now = self._clock()
-        if now >= self._told.get(reason, now):
-            self._told[reason] = now + _TELL_AFTER
-            self._last_told = reason
-            self._tell(reason)
+        if now >= self._reported.get(reason, now):
+            self._reported[reason] = now + _REPORT_AFTER
+            self._last_reported = reason
+            self._report(reason)
         if rest and not self._rest:
             self._rest = _FIRST_REST
             self._until = now + _FIRST_REST
@@ -79,6 +79,6 @@ class WriteBackoff:
         """Forget the trouble: something was kept."""
         self._rest = 0.0
         self.reason = None
-        if self._last_told is not None:
-            told, self._last_told = self._last_told, None
-            self._tell_over(told)
+        if self._last_reported is not None:
+            reason, self._last_reported = self._last_reported, None
+            self._report_end(reason)

@@ -27,23 +27,23 @@ class Death(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class ScheduledJob:
-    """A job, and how it has fared."""
+    """Job in the scheduler: its demand, its deadline, and its tries."""
 
     payload: Any
     demand: Demand
     timeout: float
     """Seconds that it may run."""
     subject: str | None = None
-    """What it is about, for affinity."""
+    """Key of the original that it reads, for affinity."""
     expires: float = math.inf
-    """When it has waited too long."""
+    """When it is taken out of the queue."""
     overtaken: int = 0
-    """How many jobs that suited a worker better have begun before it."""
+    """How many later jobs have begun before it by affinity."""
     passed: int = 0
     """How many jobs of lower lanes have begun while it waited."""
     tries: int = 0
     alone: bool = False
-    """Whether it runs beside no expensive job: a worker was killed over it, perhaps for memory."""
+    """Whether it runs beside no expensive job, after a worker was killed, perhaps for memory."""
     given_up: bool = False
     """Whether nobody waits for it any more."""
     suspended: float = 0.0
@@ -57,7 +57,7 @@ class ScheduledJob:
 
 @dataclass(slots=True, eq=False)
 class ScheduledWorker:
-    """A worker, as far as it matters to jobs."""
+    """Worker process in the scheduler."""
 
     number: int
     memory: Memory
@@ -65,7 +65,7 @@ class ScheduledWorker:
     deadline: float = math.inf
     jobs: int = 0
     retiring: str = ""
-    """Why a successor is being started, if one is."""
+    """Why a successor is being started; empty: none is."""
     superseded: bool = False
     """Whether the successor has started, so that this one ends after its job."""
     background: bool = False
@@ -113,7 +113,7 @@ class Resume:
 
 @dataclass(frozen=True, slots=True)
 class SendJob:
-    """Have a worker do a job."""
+    """Send a job to a worker."""
 
     worker: int
     job: ScheduledJob
@@ -121,7 +121,7 @@ class SendJob:
 
 @dataclass(frozen=True, slots=True)
 class FailJob:
-    """Tell whoever waits for a job that it failed."""
+    """Fail a job with an error."""
 
     job: ScheduledJob
     error: IiifServerError
@@ -146,7 +146,7 @@ class ReportRenewed:
 
 @dataclass(frozen=True, slots=True)
 class ReportRefused:
-    """Report that a job was not done because it waited too long."""
+    """Report that a job was taken out of the queue because it waited too long."""
 
     job: ScheduledJob
     reason: str

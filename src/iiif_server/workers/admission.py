@@ -1,4 +1,4 @@
-"""Which work may begin, which waits, and which is refused. Pure.
+"""Admission control: which jobs may begin, which wait, and which are refused. Pure.
 
 Work goes in four lanes. *Tile*: tiles and small images, whatever they are cut from; one worker at
 least is never given to anything else. *Build*: the parts of pyramids, which the tiles of somebody
@@ -27,7 +27,7 @@ MOST_PASSED = 64
 
 
 class Lane(IntEnum):
-    """A kind of work; of what waits, the lower lane goes first."""
+    """Class of work; of the jobs that wait, those of the lower lane go first."""
 
     TILE = 1
     BUILD = 2
@@ -40,16 +40,16 @@ class Lane(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a job asks for."""
+    """Resources that a job needs."""
 
     lane: Lane = Lane.TILE
     bytes: int = 0
-    """The memory that it takes at its peak, as estimated."""
+    """Estimated peak memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What there is for jobs."""
+    """Resources for all jobs of a pool."""
 
     workers: int
     bytes: int = sys.maxsize
@@ -82,14 +82,14 @@ class Capacity:
 
 
 class Verdict(Enum):
-    """What becomes of a job that has just come."""
+    """Decision about a new job."""
 
     TAKEN = "taken"
-    """It runs now, or waits for its turn."""
+    """It runs now or waits."""
     BUSY = "busy"
     """Too many wait already."""
     NEVER = "never"
-    """It takes more memory than there is for all."""
+    """It needs more memory than all jobs may take."""
 
 
 def lane_of(pixels: int, bytes_: int, effort: int) -> Lane:
@@ -99,7 +99,7 @@ def lane_of(pixels: int, bytes_: int, effort: int) -> Lane:
 
 
 def admit(demand: Demand, waiting: Sequence[Demand], capacity: Capacity) -> Verdict:
-    """What becomes of a job, by what is waiting when it comes."""
+    """The decision about a new job, by the jobs that wait already."""
     if demand.lane is Lane.TILE:
         return Verdict.TAKEN
     if demand.bytes > capacity.bytes:

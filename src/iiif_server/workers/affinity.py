@@ -1,4 +1,4 @@
-"""Which waiting job goes to which idle worker. Pure."""
+"""Affinity: which waiting job goes to which idle worker. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ Memory = Lru[str, None]
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A job as the choice sees it."""
+    """Waiting job as `choose` sees it."""
 
     subject: str | None
-    """What it is about, if it matters."""
+    """Key of its original; None: it does not matter."""
     overtaken: int = 0
 
 

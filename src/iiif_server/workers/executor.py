@@ -115,7 +115,7 @@ class WorkerProcess(Executor):
         self.ended: asyncio.Future[Exit] = self._loop.create_future()
         """Resolved when the process has ended and was waited for."""
         self.on_end: Callable[[Exit], None] | None = None
-        """Called when it has ended without being told to."""
+        """Called when it has ended unexpectedly."""
         connection.setblocking(False)
         self._loop.add_reader(connection.fileno(), self._read)
 
@@ -319,7 +319,7 @@ class WorkerProcess(Executor):
         self._fail(found)
 
     def _fail(self, found: Exit) -> None:
-        """Tell whoever waits for an answer that there will be none."""
+        """Fail the job that waits for an answer."""
         future, self._answer = self._answer, None
         if future is not None:
             future.set_exception(WorkerGoneError(found, sent=self._sent))

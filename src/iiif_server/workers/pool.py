@@ -87,14 +87,14 @@ class Setup:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """What the scheduler does not need to know of a job."""
+    """The part of a job that the scheduler does not look at."""
 
     call: Call
     descriptors: Sequence[int]
     begun: Callable[[], object] | None
     result: asyncio.Future[Any]
     context: Context = field(default_factory=copy_context)
-    """That of whoever wants it, so that what is told of it is told of the right request."""
+    """The context of the caller, so that events are reported for the right request."""
 
 
 class WorkerPool:
@@ -287,7 +287,7 @@ class WorkerPool:
                 self._report(WorkerReplaced(self._name, reason, cause, exit_.output), job)
 
     def _report(self, event: Event, job: ScheduledJob | None) -> None:
-        """Tell of an event in the context of whoever wants the job."""
+        """Report an event in the context of the caller of the job."""
         if job is None:
             self._observe(event)
         else:
@@ -369,7 +369,7 @@ class WorkerPool:
         if isinstance(error, WorkerGoneError):
             if not error.sent:
                 self._apply(self._scheduler.died(number, Death.UNSENT, self._now))
-            return  # else `_died` is told
+            return  # else `_died` is called
         if isinstance(error, StaleWorkerError):
             self._apply(self._scheduler.stale(number, self._now))
             return

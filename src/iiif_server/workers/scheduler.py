@@ -94,7 +94,7 @@ class Scheduler:
         return self._out()
 
     def queue(self, job: ScheduledJob, now: float) -> Sequence[Action]:
-        """A job has come, and was admitted."""
+        """A job was submitted and admitted."""
         self._enqueue(job, len(self.waiting), now)
         self._dispatch(now)
         return self._out()
@@ -104,7 +104,7 @@ class Scheduler:
         job.given_up = True
         if job in self.waiting:
             self.waiting.remove(job)
-            self._dispatch(now)  # it may have stood in the way of others in its lane
+            self._dispatch(now)  # others in its lane may have waited for it
         return self._out()
 
     def promote(self, subject: str, now: float) -> Sequence[Action]:
@@ -162,9 +162,9 @@ class Scheduler:
         return self._out()
 
     def died(self, number: int, death: Death, now: float) -> Sequence[Action]:
-        """A worker that was not told to end is gone."""
+        """A worker has ended unexpectedly."""
         worker = self.workers.get(number)
-        if worker is None:  # it was told to, and nobody is interested any more
+        if worker is None:  # it was ended on purpose
             return self._out()
         job = self._end(worker)
         if job is not None:
@@ -299,7 +299,7 @@ class Scheduler:
         self._actions.append(ReportReplaced(worker.number, reason, job))
 
     def _dispatch(self, now: float) -> None:
-        """Begin what may begin, start the workers that are missing, and see who has to pause."""
+        """Begin jobs, start missing workers, and suspend or resume background jobs."""
         for background in (False, True):
             while not self.closing and self._begin_next(now, background=background):
                 pass
@@ -333,7 +333,7 @@ class Scheduler:
         return True
 
     def _allows(self, job: ScheduledJob, running: Sequence[ScheduledJob]) -> bool:
-        """Whether a job may begin as far as those are concerned that want to be alone.
+        """Whether a job may begin beside the jobs that have to run alone.
 
         A background job keeps no foreground job from beginning.
         """
