@@ -630,7 +630,7 @@ CONSOLE_SCRIPT = """
         import asyncio
         from pathlib import Path
         from support import jobs
-        from iiif_server.composition import open_services
+        from iiif_server.composition.services import open_services
         from iiif_server.settings import Settings
 
         async def ask():
