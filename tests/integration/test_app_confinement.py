@@ -112,7 +112,7 @@ SCRIPT = """
     import asyncio, os, sys
     from pathlib import Path
     from support import escapes
-    from iiif_server.composition import open_services
+    from iiif_server.composition.services import open_services
     from iiif_server.settings import Settings
 
     async def ask():

@@ -160,7 +160,7 @@ def test_a_process_in_a_real_control_group_knows_its_limits(
         "import os, sys\n"
         "for group in sys.argv[1:]:\n"
         "    open(group + '/cgroup.procs', 'w').write(str(os.getpid()))\n"
-        "from iiif_server.composition import memory_for_images\n"
+        "from iiif_server.composition.sizing import memory_for_images\n"
         "from iiif_server.settings import Settings\n"
         "from iiif_server.workers.machine import this_machine\n"
         "print(this_machine().cpus, this_machine().memory)\n"
