@@ -131,7 +131,7 @@ def test_the_gallery_shows_what_there_is_and_leads_to_it(
     page.get_by_role("link", name="Detail 60.jpg").click()
     settled(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("Detail 60.jpg")
-    page.get_by_role("navigation", name="Where this is").get_by_role("link", name="Details").click()
+    page.get_by_role("navigation", name="Breadcrumb").get_by_role("link", name="Details").click()
     expect(page.get_by_text("page 1 of 2")).to_be_visible()
     visit.assert_clean()
 
@@ -244,7 +244,7 @@ def test_turning_and_mirroring(collection: Server, visitor: Visitor) -> None:
     visit = _viewer(visitor, collection)
     page = visit.page
     before = _corner(visit, "turn-0")
-    page.get_by_role("button", name="Turn right").click()
+    page.get_by_role("button", name="Rotate right").click()
     settled(page)
     turned = _corner(visit, "turned")
     assert np.abs(turned - before).mean() > 1
@@ -254,12 +254,12 @@ def test_turning_and_mirroring(collection: Server, visitor: Visitor) -> None:
     expect(link).to_have_attribute("href", re.compile(r"/full/max/90/default\.jpg$"))
     page.get_by_role("button", name="Mirror").click()
     expect(link).to_have_attribute("href", re.compile(r"/full/max/!270/default\.jpg$"))
-    page.get_by_role("button", name="Turn left").click()
+    page.get_by_role("button", name="Rotate left").click()
     expect(link).to_have_attribute("href", re.compile(r"/full/max/!180/default\.jpg$"))
     page.get_by_role("button", name="Mirror").click()
     expect(link).to_have_attribute("href", re.compile(r"/full/max/180/default\.jpg$"))
-    page.get_by_role("button", name="Turn right").click()
-    page.get_by_role("button", name="Turn right").click()
+    page.get_by_role("button", name="Rotate right").click()
+    page.get_by_role("button", name="Rotate right").click()
     expect(link).to_have_attribute("href", re.compile(r"/full/max/0/default\.jpg$"))
     visit.assert_clean()
 
@@ -276,7 +276,7 @@ def test_what_is_shown_is_what_its_address_gives(collection: Server, visitor: Vi
     page = visit.page
     page.get_by_role("button", name="About this image").click()
     page.get_by_role("button", name="Mirror").click()
-    page.get_by_role("button", name="Turn right").click()
+    page.get_by_role("button", name="Rotate right").click()
     page.get_by_text("Gray", exact=True).click()
     page.keyboard.press("0")
     settled(page)
@@ -325,9 +325,9 @@ def test_the_address_of_a_region_gives_what_was_picked(
 ) -> None:
     visit = _viewer(visitor, collection, permissions=["clipboard-read", "clipboard-write"])
     page = visit.page
-    page.get_by_role("button", name="Pick a region").click()
+    page.get_by_role("button", name="Select a region").click()
     for _ in range(turns):
-        page.get_by_role("button", name="Turn right").click()
+        page.get_by_role("button", name="Rotate right").click()
         page.get_by_role("button", name="Mirror").click()
     settled(page)
     page.mouse.move(360, 330)
@@ -461,7 +461,7 @@ def test_everything_can_be_done_with_keys_alone(collection: Server, visitor: Vis
     page.get_by_role("button", name="Current view").focus()
     page.keyboard.press("Enter")
     address = page.get_by_label("URL", exact=True).input_value()
-    page.get_by_role("group", name="The region").focus()
+    page.get_by_role("group", name="Selected region").focus()
     page.keyboard.press("Shift+ArrowLeft")
     page.keyboard.press("ArrowRight")
     assert page.get_by_label("URL", exact=True).input_value() != address
@@ -577,7 +577,7 @@ def test_text_stands_out_from_its_ground(collection: Server, visitor: Visitor, s
     assert visit.page.evaluate(CONTRAST) == []
     visit.page.goto(f"{collection.url}/{ATLAS}/view")
     settled(visit.page)
-    for name in ("Pick a region", "Download", "Compare", "About this image"):
+    for name in ("Select a region", "Download", "Compare", "About this image"):
         visit.page.get_by_role("button", name=name).click()
         assert visit.page.evaluate(CONTRAST) == []
 
@@ -618,7 +618,7 @@ def test_the_viewer_fits_a_phone_and_obeys_fingers(collection: Server, visitor: 
     page.locator("#zoom-in").tap()
     settled(page)
     assert _views_of_one(page)[0] > before
-    page.get_by_role("button", name="Pick a region").tap()
+    page.get_by_role("button", name="Select a region").tap()
     visit.screenshot("phone-region")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     visit.assert_clean()

@@ -24,7 +24,7 @@ _LABELS = {
     "attribution": "Attribution",
     "partOf": "Part of",
     "seeAlso": "See also",
-    "homepage": "About it",
+    "homepage": "Homepage",
     "logo": "Logo",
     "provider": "Provider",
 }

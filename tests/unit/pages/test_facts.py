@@ -98,7 +98,7 @@ def test_rights_that_are_not_known_are_called_by_their_address(uri: str, name: s
             "See also",
             (Words("https://example.org/x", "https://example.org/x"),),
         ),
-        ({"homepage": {"id": "javascript:alert(1)"}}, "About it", (Words("javascript:alert(1)"),)),
+        ({"homepage": {"id": "javascript:alert(1)"}}, "Homepage", (Words("javascript:alert(1)"),)),
     ],
 )
 def test_what_a_type_says_of_its_images_is_told(

@@ -27,8 +27,8 @@ export class DownloadPanel {
     at("sizes").replaceChildren(...rows);
     at("download-note").textContent =
       most.width < image.width
-        ? `The original has ${image.width.toLocaleString("en")} × ${image.height.toLocaleString("en")} pixels; more than the largest above is given by regions only.`
-        : "The last one has every pixel of the original.";
+        ? `The original has ${image.width.toLocaleString("en")} × ${image.height.toLocaleString("en")} pixels. Sizes above the largest one here are available for regions only.`
+        : "The last size is the full resolution.";
   }
 
   #row(size, parameter) {

@@ -32,7 +32,7 @@ async function start() {
       f: actions.fill,
     },
   });
-  stage.addEventListener("failed", () => fail("Some of this image could not be loaded; moving it asks again."));
+  stage.addEventListener("failed", () => fail("Some tiles could not be loaded. Move the image to try again."));
   await stage.opened;
 }
 

@@ -5,7 +5,7 @@ import { image } from "./iiif.js";
 export async function load(address) {
   const answer = await fetch(`${address}/info.json`, { headers: { Accept: "application/json" } });
   const content = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(content.error ?? `The server has answered ${answer.status}.`);
+  if (!answer.ok) throw new Error(content.error ?? `The server answered with status ${answer.status}.`);
   return image(content, address);
 }
 

@@ -11,7 +11,7 @@ import { RegionPanel } from "./region.js";
 import { fillSharePanel } from "./sharing.js";
 import { Stage } from "./stage.js";
 
-const QUALITIES = { default: "As it is", color: "Colour", gray: "Gray", bitonal: "Black and white" };
+const QUALITIES = { default: "Original", color: "Colour", gray: "Gray", bitonal: "Black and white" };
 const WITH_PANEL = 720; // pixels of width from which a panel leaves room for the image
 
 const at = (id) => document.getElementById(id);
@@ -79,8 +79,8 @@ async function start() {
     "zoom-out": () => stage.zoomBy(1 / 1.5),
     whole: () => all((each) => each.whole()),
     full: () => stage.full(),
-    "turn-left": () => { all((each) => each.turn(-90)); changed(); announce(`Turned to ${stage.degrees} degrees`); },
-    "turn-right": () => { all((each) => each.turn(90)); changed(); announce(`Turned to ${stage.degrees} degrees`); },
+    "turn-left": () => { all((each) => each.turn(-90)); changed(); announce(`Rotated to ${stage.degrees} degrees`); },
+    "turn-right": () => { all((each) => each.turn(90)); changed(); announce(`Rotated to ${stage.degrees} degrees`); },
     mirror: () => {
       all((each) => each.mirror());
       at("mirror").setAttribute("aria-pressed", String(stage.mirrored));
@@ -131,7 +131,7 @@ async function start() {
     const percent = stage.scale * devicePixelRatio * 100;
     at("zoom").textContent = percent ? `${percent < 10 ? percent.toFixed(1) : Math.round(percent)} %` : "";
   });
-  stage.addEventListener("failed", () => fail("Some of this image could not be loaded; moving it asks again."));
+  stage.addEventListener("failed", () => fail("Some tiles could not be loaded. Move the image to try again."));
   await stage.opened;
   const name = new URLSearchParams(location.search).get("with");
   if (name) await compare(name, stages);

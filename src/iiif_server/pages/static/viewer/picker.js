@@ -17,7 +17,7 @@ export class Picker extends EventTarget {
     this.box.tabIndex = 0;
     this.box.hidden = true;
     this.box.setAttribute("role", "group");
-    this.box.setAttribute("aria-label", "The region: arrow keys move it, with Shift they change its size");
+    this.box.setAttribute("aria-label", "Selected region. Arrow keys move it; with Shift they resize it");
     for (const edge of EDGES) {
       const handle = document.createElement("span");
       handle.className = "handle";
