@@ -228,7 +228,7 @@ async def test_a_store_too_small_for_what_is_looked_at_does_not_build_for_ever(
     """Each part pushes out the one before; after a few times tiles are made one by one."""
     settings = small(tmp_path, cache={"max_files": 1, "low_water": 0.99})
     # Parts that were removed are noticed with each request, and not once a second.
-    monkeypatch.setattr("iiif_server.images.pyramids._LOOK_AFTER", 0.0)
+    monkeypatch.setattr("iiif_server.images.open_parts._LOOK_AFTER", 0.0)
     async with running_app(settings) as server:
         names = ["a.jpg", "b.jpg", "c.jpg"]
         for name in names:

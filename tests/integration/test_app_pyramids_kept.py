@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from iiif_server.images import open_parts
 from iiif_server.images import pyramids as pipeline
 from iiif_server.plan.grid import Part
 from iiif_server.telemetry.events import EntryDropped, Evicted, Rendered, WorkerReplaced
@@ -407,7 +408,7 @@ async def test_a_level_damaged_under_a_running_server_is_never_used(
 async def test_what_is_evicted_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "_CHECK_AFTER", 0.0)
+    monkeypatch.setattr(open_parts, "_CHECK_AFTER", 0.0)
     settings = small(tmp_path, cache={"max_files": 4, "low_water": 0.3})
     async with running_app(settings) as server:
         server.put("disk", "pic.jpg", PHOTO)

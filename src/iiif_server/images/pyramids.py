@@ -1,23 +1,21 @@
 """The pyramids of large originals: made on first touch, once for all who ask, and kept open."""
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from pydantic import Field, field_validator
 
 from iiif_server.background import BackgroundTasks
-from iiif_server.cache.entries import Entry, EntryKey
+from iiif_server.cache.entries import EntryKey
 from iiif_server.cache.failures import RecentFailures, Repetitions
 from iiif_server.cache.pending_files import PendingFile
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import Store
-from iiif_server.cache.threads import LONG, StorageThreads
+from iiif_server.cache.threads import LONG
 from iiif_server.errors import (
     IiifServerError,
     NotKeptError,
@@ -27,10 +25,11 @@ from iiif_server.errors import (
     RenderFailedError,
     SourceUnavailableError,
 )
-from iiif_server.formats.pyramid_file import LAYOUT, OpenPart
+from iiif_server.formats.pyramid_file import LAYOUT
 from iiif_server.iiif.geometry import square
 from iiif_server.iiif.request import Rendition
 from iiif_server.images.keys import digest
+from iiif_server.images.open_parts import OpenedPart, OpenParts
 from iiif_server.images.originals import Original, raise_if_changed
 from iiif_server.images.quarantine import Quarantine
 from iiif_server.options import OptionsModel
@@ -72,13 +71,6 @@ class PyramidOptions(OptionsModel):
 
 _FORMAT_VERSION = 2
 """To be raised when the same original gives another pyramid than before."""
-_KEPT_OPEN = 128
-"""Parts whose table of tiles and file stay open; 20 kB and a descriptor each."""
-_CHECK_AFTER = 10.0
-"""Seconds after which an open part is looked for in the store again, which tells the store that it
-is used."""
-_LOOK_AFTER = 1.0
-"""Seconds after which it is looked whether an open part was removed."""
 _READ_TRIES = 2
 """How often a tile is read: a part that was damaged while it was open is dropped and made again."""
 _FAILURE_SECONDS = 600.0
@@ -111,58 +103,6 @@ class Pyramid:
         return tile
 
 
-@dataclass(slots=True)
-class _Kept:
-    part: OpenPart
-    entry: Entry
-    checked: float
-    looked: float
-    """When it was last seen that the file has not been removed."""
-    threads: StorageThreads
-    readers: int = 0
-    """Threads that read from it."""
-    given_up: bool = False
-    closed: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    async def read(self, tile: Tile, grid: Grid) -> bytes:
-        """The JPEG of a tile, by a thread if the disk has to be waited for.
-
-        Raises KeyError or OSError.
-        """
-        data = self.part.read_nowait(tile, grid)
-        if data is not None:
-            return data
-        with self.lock:
-            self.readers += 1
-        # Whoever waits may leave: the thread still reads, and the part stays open until it ends.
-        return await self.threads.run(self.part.read, tile, grid, ended=self._read_ended)
-
-    async def is_gone(self) -> bool:
-        """Whether the file was removed; looked at in a thread."""
-        with self.lock:
-            if self.closed:
-                return True
-            self.readers += 1
-        return await self.threads.run(lambda: self.part.gone, ended=self._read_ended)
-
-    def give_up(self) -> None:
-        """Close the part, as soon as nobody reads from it."""
-        with self.lock:
-            self.given_up = True
-            if self.readers or self.closed:
-                return
-            self.closed = True
-        self.threads.begin(self.part.close)
-
-    def _read_ended(self) -> None:
-        with self.lock:
-            self.readers -= 1
-            last = self.given_up and not self.readers
-        if last:
-            self.give_up()
-
-
 class Pyramids:
     """Parts of pyramids by original; a part is made by one worker, once for all who wait for it."""
 
@@ -186,10 +126,8 @@ class Pyramids:
         self._lossless = lossless
         self._observe = observer
         self._clock = clock
-        self._kept: OrderedDict[EntryKey, _Kept] = OrderedDict()
+        self._open = OpenParts(store, clock)
         self._flights: SingleFlight[EntryKey, None] = SingleFlight()
-        self._openings: SingleFlight[EntryKey, None] = SingleFlight()
-        self._doubts: SingleFlight[Path, bool] = SingleFlight()
         self._failures: RecentFailures[EntryKey] = RecentFailures(_FAILURE_SECONDS, clock)
         self._builds: Repetitions[EntryKey] = Repetitions(_FAILURE_SECONDS, clock)
         self._background = BackgroundTasks()
@@ -199,15 +137,15 @@ class Pyramids:
         """How often a part was not there when it was asked for."""
 
     def __repr__(self) -> str:
-        return f"<Pyramids {len(self._kept)} parts open, {len(self._flights)} being made>"
+        return f"<Pyramids {len(self._open)} parts open, {len(self._flights)} being made>"
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._open)
 
     @property
     def open_bytes(self) -> int:
         """The bytes of the parts that are open."""
-        return sum(kept.entry.length for kept in self._kept.values())
+        return self._open.size
 
     @property
     def building(self) -> int:
@@ -251,27 +189,20 @@ class Pyramids:
             try:
                 return await opened.read(tile, pyramid.grid)
             except (KeyError, OSError):
-                self._forget(pyramid.keys[part])
-                await self._check(opened.entry)
+                self._open.close(pyramid.keys[part])
+                await self._open.check(opened.entry)
         raise RenderFailedError("The pyramid of this image is damaged.")
 
     def read_nowait(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
         """The JPEG of a tile, if its part is open and the tile in memory; never waits."""
         key = pyramid.keys[part_of(pyramid.header, tile.scale_factor)]
-        kept = self._kept.get(key)
-        if kept is None or self._clock() - kept.looked >= _LOOK_AFTER:
-            return None
-        self._kept.move_to_end(key)
-        try:
-            return kept.part.read_nowait(tile, pyramid.grid)
-        except (KeyError, OSError):
-            return None
+        return self._open.read_nowait(key, tile, pyramid.grid)
 
     async def ready_tile(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
         """The JPEG of a tile, if its part is there."""
         part = part_of(pyramid.header, tile.scale_factor)
         with suppress(IiifServerError, KeyError, OSError):
-            kept = await self._present(pyramid.keys[part])
+            kept = await self._open.find(pyramid.keys[part])
             if kept is not None:
                 return await kept.read(tile, pyramid.grid)
         return None
@@ -289,7 +220,7 @@ class Pyramids:
             if part not in pyramid.parts:
                 return None  # from here on the original's own levels are nearer
             with suppress(IiifServerError):
-                kept = await self._present(pyramid.keys[part])
+                kept = await self._open.find(pyramid.keys[part])
                 if kept is not None:
                     for other in missing:
                         self._make_ahead(pyramid, other)
@@ -299,16 +230,15 @@ class Pyramids:
 
     def doubt(self, path: Path) -> None:
         """Have a part checked that a worker could not read, if it is still there."""
-        for key, kept in self._kept.items():
-            if kept.entry.path == path:
-                self._forget(key)
-                self._background.start(self._check(kept.entry))
-                return
+        found = self._open.opened_at(path)
+        if found is not None:
+            self._open.close(found[0])
+            self._background.start(self._open.check(found[1]))
 
     async def make(self, pyramid: Pyramid) -> bool:
         """Make the parts that are not there; whether there were any. Raises what `tile` raises."""
         missing = [
-            part for part in pyramid.parts if await self._present(pyramid.keys[part]) is None
+            part for part in pyramid.parts if await self._open.find(pyramid.keys[part]) is None
         ]
         for part in missing:
             await self._opened(pyramid, part)
@@ -322,10 +252,9 @@ class Pyramids:
 
     def close_files(self) -> None:
         """Give all files back; what is in the store is opened again when it is asked for."""
-        while self._kept:
-            self._kept.popitem()[1].give_up()
+        self._open.close_all()
 
-    async def _opened(self, pyramid: Pyramid, part: Part) -> _Kept:
+    async def _opened(self, pyramid: Pyramid, part: Part) -> OpenedPart:
         """The part, open; whoever calls this waits for it."""
         key = pyramid.keys[part]
         if key in self._ahead:
@@ -333,10 +262,10 @@ class Pyramids:
             self._pool.promote(str(pyramid.original.file.path))
         return await self._made(pyramid, part)
 
-    async def _made(self, pyramid: Pyramid, part: Part) -> _Kept:
+    async def _made(self, pyramid: Pyramid, part: Part) -> OpenedPart:
         key = pyramid.keys[part]
         with self._store.hold(key):
-            kept = await self._present(key)
+            kept = await self._open.find(key)
             if kept is None:
                 self.waited_for += 1
                 self._failures.raise_recent(key)
@@ -344,47 +273,10 @@ class Pyramids:
                     await self._flights.run(key, lambda: self._build(pyramid, part, key))
                 finally:
                     self._background.start(self._store.make_room())
-                kept = await self._present(key)
+                kept = await self._open.find(key)
         if kept is None:
             raise RenderFailedError("The pyramid of this image was removed as soon as it was made.")
         return kept
-
-    async def _present(self, key: EntryKey) -> _Kept | None:
-        """The part if it is open or can be found; checked again now and then."""
-        kept = self._kept.get(key)
-        gone = kept is not None and await kept.is_gone()  # purged or evicted
-        if kept is not None and self._kept.get(key) is kept:  # not closed while this waited
-            if gone:
-                self._forget(key)
-            elif self._clock() - kept.checked < _CHECK_AFTER:
-                kept.looked = self._clock()
-                self._kept.move_to_end(key)
-                return kept
-        entry = await self._store.threads.run(self._store.find, key)
-        if entry is None:
-            self._forget(key)
-            return None
-        if key not in self._kept:
-            await self._openings.run(key, lambda: self._open(key, entry))
-        kept = self._kept.get(key)
-        if kept is None:
-            return None
-        kept.checked = kept.looked = self._clock()
-        return kept
-
-    async def _open(self, key: EntryKey, entry: Entry) -> None:
-        """Open a part and keep it so, if it is sound; once for all who ask for it."""
-        try:
-            part = await self._store.threads.run(OpenPart, entry.path, undo=OpenPart.close)
-        except FileNotFoundError:
-            return
-        except OSError:
-            await self._check(entry)
-            return
-        self._forget(key)
-        self._kept[key] = _Kept(part, entry, 0.0, 0.0, self._store.threads)
-        while len(self._kept) > _KEPT_OPEN:
-            self._kept.popitem(last=False)[1].give_up()
 
     async def _build(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
         try:
@@ -473,7 +365,7 @@ class Pyramids:
     def _make_ahead(self, pyramid: Pyramid, part: Part) -> None:
         """Make a part that will be asked for next, unless it is there or under way."""
         key = pyramid.keys[part]
-        if key in self._kept or key in self._ahead:
+        if key in self._open or key in self._ahead:
             return
         if not self._flights.is_under_way(key):
             self._ahead.add(key)
@@ -487,11 +379,6 @@ class Pyramids:
 
         self._background.start(make())
 
-    async def _check(self, entry: Entry) -> None:
-        """Have the store look at all bytes of a part, and remove it if they are wrong."""
-        check = partial(self._store.threads.run, self._store.check, entry, timeout=LONG)
-        await self._doubts.run(entry.path, check)
-
     def _key_of(self, original: Original, grid: Grid, part: Part) -> EntryKey:
         return EntryKey(
             original.group,
@@ -504,11 +391,6 @@ class Pyramids:
                 f"{grid.tile.width},{self.form}",
             ),
         )
-
-    def _forget(self, key: EntryKey) -> None:
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            kept.give_up()
 
 
 def _give_up(draft: PendingFile | None) -> None:

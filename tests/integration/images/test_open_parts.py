@@ -11,7 +11,7 @@ from iiif_server.cache.entries import Entry
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.formats.pyramid_file import OpenPart, write_part
 from iiif_server.iiif.geometry import Dimensions, square
-from iiif_server.images.pyramids import _Kept
+from iiif_server.images.open_parts import OpenedPart
 from iiif_server.plan.grid import Grid, Tile
 from support.apps import until
 
@@ -59,8 +59,8 @@ def part(tmp_path: Path) -> SlowPart:
     return SlowPart(path)
 
 
-def kept(part: SlowPart, threads: StorageThreads) -> _Kept:
-    return _Kept(part, Entry(Path("part.szi"), 0, 0), 0.0, 0.0, threads)
+def kept(part: SlowPart, threads: StorageThreads) -> OpenedPart:
+    return OpenedPart(part, Entry(Path("part.szi"), 0, 0), 0.0, 0.0, threads)
 
 
 async def settled(threads: StorageThreads) -> None:
@@ -68,11 +68,11 @@ async def settled(threads: StorageThreads) -> None:
     await threads.run(lambda: None)
 
 
-async def reading(kept: _Kept) -> object:
+async def reading(kept: OpenedPart) -> object:
     return await kept.read(TILE, GRID)
 
 
-async def looking(kept: _Kept) -> object:
+async def looking(kept: OpenedPart) -> object:
     return DATA if not await kept.is_gone() else None
 
 
@@ -81,7 +81,7 @@ READERS = pytest.mark.parametrize("use", [reading, looking])
 
 @READERS
 async def test_a_part_that_is_given_up_is_closed_when_its_last_reader_has_ended(
-    part: SlowPart, use: Callable[[_Kept], "asyncio.Future[object]"]
+    part: SlowPart, use: Callable[[OpenedPart], "asyncio.Future[object]"]
 ) -> None:
     threads = StorageThreads("a test", 3)
     one = kept(part, threads)
@@ -100,7 +100,7 @@ async def test_a_part_that_is_given_up_is_closed_when_its_last_reader_has_ended(
 
 @READERS
 async def test_a_reader_whose_caller_has_left_keeps_the_part_open(
-    part: SlowPart, use: Callable[[_Kept], "asyncio.Future[object]"]
+    part: SlowPart, use: Callable[[OpenedPart], "asyncio.Future[object]"]
 ) -> None:
     threads = StorageThreads("a test", 2)
     one = kept(part, threads)

@@ -1,0 +1,167 @@
+"""Open parts: the files of pyramids that are kept open, and checked now and then."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from iiif_server.cache.entries import Entry, EntryKey
+from iiif_server.cache.lru import Lru
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.cache.store import Store
+from iiif_server.cache.threads import LONG, StorageThreads
+from iiif_server.formats.pyramid_file import OpenPart
+from iiif_server.plan.grid import Grid, Tile
+
+_KEPT_OPEN = 128
+"""Parts whose table of tiles and file stay open; 20 kB and a descriptor each."""
+_CHECK_AFTER = 10.0
+"""Seconds after which an open part is looked for in the store again, which tells the store that it
+is used."""
+_LOOK_AFTER = 1.0
+"""Seconds after which it is looked whether an open part was removed."""
+
+
+@dataclass(slots=True, eq=False)
+class OpenedPart:
+    """A part of a pyramid that is open, with the entry of the store that it is."""
+
+    part: OpenPart
+    entry: Entry
+    checked: float
+    looked: float
+    """When it was last seen that the file has not been removed."""
+    threads: StorageThreads
+    readers: int = 0
+    """Threads that read from it."""
+    given_up: bool = False
+    closed: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    async def read(self, tile: Tile, grid: Grid) -> bytes:
+        """The JPEG of a tile, by a thread if the disk has to be waited for.
+
+        Raises KeyError or OSError.
+        """
+        data = self.part.read_nowait(tile, grid)
+        if data is not None:
+            return data
+        with self.lock:
+            self.readers += 1
+        # Whoever waits may leave: the thread still reads, and the part stays open until it ends.
+        return await self.threads.run(self.part.read, tile, grid, ended=self._read_ended)
+
+    async def is_gone(self) -> bool:
+        """Whether the file was removed; looked at in a thread."""
+        with self.lock:
+            if self.closed:
+                return True
+            self.readers += 1
+        return await self.threads.run(lambda: self.part.gone, ended=self._read_ended)
+
+    def give_up(self) -> None:
+        """Close the part, as soon as nobody reads from it."""
+        with self.lock:
+            self.given_up = True
+            if self.readers or self.closed:
+                return
+            self.closed = True
+        self.threads.begin(self.part.close)
+
+    def _read_ended(self) -> None:
+        with self.lock:
+            self.readers -= 1
+            last = self.given_up and not self.readers
+        if last:
+            self.give_up()
+
+
+class OpenParts:
+    """The parts of pyramids that were used last, open, by their key in the store."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._parts: Lru[EntryKey, OpenedPart] = Lru(_KEPT_OPEN, on_remove=OpenedPart.give_up)
+        self._openings: SingleFlight[EntryKey, None] = SingleFlight()
+        self._doubts: SingleFlight[Path, bool] = SingleFlight()
+
+    def __repr__(self) -> str:
+        return f"<OpenParts {len(self._parts)}>"
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __contains__(self, key: EntryKey) -> bool:
+        return key in self._parts
+
+    @property
+    def size(self) -> int:
+        """The bytes of the files that are open."""
+        return sum(part.entry.length for part in self._parts.values())
+
+    def read_nowait(self, key: EntryKey, tile: Tile, grid: Grid) -> bytes | None:
+        """The JPEG of a tile, if its part is open and the tile in the page cache; never waits."""
+        opened = self._parts.get(key)
+        if opened is None or self._clock() - opened.looked >= _LOOK_AFTER:
+            return None
+        try:
+            return opened.part.read_nowait(tile, grid)
+        except (KeyError, OSError):
+            return None
+
+    def opened_at(self, path: Path) -> tuple[EntryKey, Entry] | None:
+        """The key and the entry of the open part whose file has a path."""
+        for key in self._parts:
+            opened = self._parts.get(key)
+            if opened is not None and opened.entry.path == path:
+                return key, opened.entry
+        return None
+
+    def close(self, key: EntryKey) -> None:
+        """Close a part, as soon as nobody reads from it."""
+        self._parts.remove(key)
+
+    def close_all(self) -> None:
+        """Close all parts; they are opened again when they are asked for."""
+        self._parts.clear()
+
+    async def find(self, key: EntryKey) -> OpenedPart | None:
+        """The part if it is open or can be found; checked again now and then."""
+        kept = self._parts.get(key)
+        gone = kept is not None and await kept.is_gone()  # purged or evicted
+        if kept is not None and self._parts.get(key) is kept:  # not closed while this waited
+            if gone:
+                self._parts.remove(key)
+            elif self._clock() - kept.checked < _CHECK_AFTER:
+                kept.looked = self._clock()
+                return kept
+        entry = await self._store.threads.run(self._store.find, key)
+        if entry is None:
+            self._parts.remove(key)
+            return None
+        if key not in self._parts:
+            await self._openings.run(key, lambda: self._open(key, entry))
+        kept = self._parts.get(key)
+        if kept is None:
+            return None
+        kept.checked = kept.looked = self._clock()
+        return kept
+
+    async def _open(self, key: EntryKey, entry: Entry) -> None:
+        """Open a part and keep it so, if it is sound; once for all who ask for it."""
+        try:
+            part = await self._store.threads.run(OpenPart, entry.path, undo=OpenPart.close)
+        except FileNotFoundError:
+            return
+        except OSError:
+            await self.check(entry)
+            return
+        self._parts.put(key, OpenedPart(part, entry, 0.0, 0.0, self._store.threads))
+
+    async def check(self, entry: Entry) -> None:
+        """Have the store look at all bytes of a part, and remove it if they are wrong."""
+        check = partial(self._store.threads.run, self._store.check, entry, timeout=LONG)
+        await self._doubts.run(entry.path, check)
