@@ -6,12 +6,14 @@ from io import BytesIO
 from pathlib import Path
 
 import httpx
+import pytest
 from fastapi import FastAPI
 from PIL import Image
 
 from iiif_server.app import create_app, services_lifespan
 from support.apps import picture, settings_below
 
+PAGE = Path(__file__).parents[3] / "docs/library.md"
 TILE = "/images/disk:pic.jpg/0,0,100,100/50,50/0/default.jpg"
 
 
@@ -51,3 +53,24 @@ async def test_images_are_served_below_the_path_of_the_mount(tmp_path: Path) -> 
         assert version_2["@id"] == "http://museum.test/images/iiif/2/disk:pic.jpg"
         assert (await client.get("/images/disk:none.jpg/info.json")).status_code == 404
         assert (await client.get("/images/docs")).status_code in {200, 503}
+
+
+async def test_the_example_of_the_page_serves_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # the cache is there, as the example names none
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.jpg").write_bytes(picture())
+    part = PAGE.read_text().partition("## The server inside your own application")[2]
+    example = part.partition("```python\n")[2].partition("```")[0]
+    assert "/home/me" in example
+    made: dict[str, FastAPI] = {}
+    exec(example.replace("/home/me", str(tmp_path)), made)  # noqa: S102 - it is ours
+    app = made["app"]
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://museum.test") as client,
+    ):
+        information = (await client.get("/images/scans:a.jpg/info.json")).json()
+        assert information["id"] == "http://museum.test/images/scans:a.jpg"
