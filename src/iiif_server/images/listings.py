@@ -3,11 +3,12 @@
 import asyncio
 import re
 import time
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from heapq import merge
 
+from iiif_server.cache.lru import Lru
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.images.originals import Originals
 from iiif_server.sources.listings import FolderListing
@@ -22,6 +23,8 @@ _SECONDS = 60.0
 """For reading a folder: a large one on a network mount may take some."""
 _LONGER = 50
 """How many times as long as it took to read one that is large is remembered."""
+_FOLDER_WEIGHT = 100
+"""What a folder counts as besides its names, lest too many are remembered."""
 _RUN = 5_000
 """Names sorted in one go: some milliseconds."""
 _NUMBER = re.compile(r"[0-9]+")
@@ -45,9 +48,9 @@ class FolderListings:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._originals = originals
-        self._capacity = capacity
         self._clock = clock
-        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+        self._capacity = capacity
+        self._known: Lru[tuple[str, str], _Known] = Lru(capacity)
         self._flights: SingleFlight[tuple[str, str], FolderListing] = SingleFlight()
         self._slots: defaultdict[str, asyncio.Semaphore] = defaultdict(
             lambda: asyncio.Semaphore(_READING)
@@ -65,7 +68,6 @@ class FolderListings:
         key = type_, folder
         known = self._known.get(key)
         if known is not None and self._clock() < known.until:
-            self._known.move_to_end(key)
             return known.listing
         return await self._flights.run(key, lambda: self._read(key))
 
@@ -83,14 +85,10 @@ class FolderListings:
                 lambda: in_order(source.browse(folder)), timeout=_SECONDS
             )
             now = self._clock()
-        self._known[key] = _Known(listing, now + max(SECONDS_KNOWN, _LONGER * (now - started)))
-        while len(self._known) > 1 and self._names() > self._capacity:
-            self._known.popitem(last=False)
+        known = _Known(listing, now + max(SECONDS_KNOWN, _LONGER * (now - started)))
+        weight = min(len(listing) + _FOLDER_WEIGHT, self._capacity)  # a large one stays alone
+        self._known.put(key, known, weight)
         return listing
-
-    def _names(self) -> int:
-        """The names remembered; each folder counts as some more, that there be not too many."""
-        return sum(len(known.listing) + 100 for known in self._known.values())
 
 
 def in_order(listing: FolderListing) -> FolderListing:

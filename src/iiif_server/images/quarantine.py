@@ -1,12 +1,12 @@
 """Originals over which workers died: left alone for a while, so that one file burns few of them."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
 
+from iiif_server.cache.lru import Lru
 from iiif_server.errors import QuarantinedError, RenderTimedOutError, WorkerDiedError
 from iiif_server.images.originals import Original
 from iiif_server.telemetry.events import Observer, Quarantined
@@ -35,7 +35,7 @@ class Quarantine:
         self._seconds = seconds
         self._observe = observer
         self._clock = clock
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._entries: Lru[str, _Entry] = Lru(_REMEMBERED)
 
     def __repr__(self) -> str:
         return f"<Quarantine of {len(self)}>"
@@ -64,7 +64,7 @@ class Quarantine:
             return
         left = entry.until - self._clock()
         if left <= 0:
-            del self._entries[fingerprint]
+            self._entries.remove(fingerprint)
         elif _rank(lane) >= _rank(entry.lane):
             raise QuarantinedError(
                 "Making an image of this original failed badly a short while ago; it is left alone "
@@ -76,12 +76,10 @@ class Quarantine:
         if not self._seconds:
             return
         now, key = self._clock(), original.fingerprint
-        known = self._entries.pop(key, None)
+        known = self._entries.get(key)
         if known is not None and now < known.until and _rank(known.lane) < _rank(lane):
             lane = known.lane
-        self._entries[key] = _Entry(now + self._seconds, lane)
-        while len(self._entries) > _REMEMBERED:
-            self._entries.popitem(last=False)
+        self._entries.put(key, _Entry(now + self._seconds, lane))
         name = "header" if lane is None else str(lane)
         self._observe(Quarantined(str(original.identifier), name, self._seconds, reason))
 

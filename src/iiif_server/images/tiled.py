@@ -3,11 +3,11 @@
 import os
 import struct
 import weakref
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from iiif_server.cache.lru import Lru
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.formats.jpeg import frame
@@ -77,7 +77,7 @@ class TiledOriginals:
 
     def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool
-        self._open: OrderedDict[_Key, _OpenOriginal] = OrderedDict()
+        self._open: Lru[_Key, _OpenOriginal] = Lru(_KEPT_OPEN)
         self._flights: SingleFlight[_Key, None] = SingleFlight()
 
     def __repr__(self) -> str:
@@ -97,7 +97,6 @@ class TiledOriginals:
         opened = self._open.get(key)
         if opened is None or header.tiles is None:
             raise NoSuchTileError
-        self._open.move_to_end(key)
         return await opened.threads.run(opened.read, tile, header.tiles)
 
     def close(self) -> None:
@@ -120,11 +119,10 @@ class TiledOriginals:
         # Not here: closing a file of a network mount may take as long as opening one.
         weakref.finalize(opened, threads.begin, os.close, own).atexit = False
         # Lest a file that was removed keeps its place on the disk:
-        for key in await threads.run(_gone, threads, list(self._open.items())):
-            self._open.pop(key, None)
-        self._open[original.fingerprint, original.file.version] = opened
-        while len(self._open) > _KEPT_OPEN:
-            self._open.popitem(last=False)
+        items = list(zip(self._open, self._open.values(), strict=True))
+        for key in await threads.run(_gone, threads, items):
+            self._open.remove(key)
+        self._open.put((original.fingerprint, original.file.version), opened)
 
 
 def _gone(threads: StorageThreads, items: Sequence[tuple[_Key, _OpenOriginal]]) -> list[_Key]:
