@@ -67,6 +67,11 @@ class Server:
         """Where an original of a type is kept."""
         return self.settings.source_path / type_ / name
 
+    def remove(self, type_: str, name: str) -> None:
+        """Remove an original and what the server knows of it, as if a second had passed."""
+        self.original(type_, name).unlink()
+        self.services.images._images.clear()
+
     def put(self, type_: str, name: str, data: bytes) -> Path:
         """Keep an original, as an operator would."""
         path = self.original(type_, name)

@@ -233,4 +233,5 @@ async def test_a_folder_that_comes_later_is_found_without_a_restart(server: Serv
     server.put("absent", "pic.jpg", PICTURE)
     assert (await server.get("/absent:pic.jpg/info.json")).status_code == 200
     shutil.rmtree(server.original("absent", ""))
+    await no_longer_trusted()
     await assert_nothing_there(server, "absent:pic.jpg")

@@ -151,7 +151,7 @@ async def test_an_upstream_that_fails(  # noqa: PLR0917 - fixtures and parameter
     await assert_refused(server, code, words)
     upstream.replies["/x"] = send(PICTURE)
     assert (await server.get("/web:x/info.json")).status_code == 200  # nothing is broken for good
-    server.original("web", "x").unlink()
+    server.remove("web", "x")
 
 
 async def test_a_body_that_comes_in_pieces_in_time_is_whole(
@@ -160,7 +160,7 @@ async def test_a_body_that_comes_in_pieces_in_time_is_whole(
     upstream.replies["/pieces"] = dripping(PICTURE, 0.01)
     assert (await server.get("/web:pieces/info.json")).status_code == 200
     assert server.original("web", "pieces").read_bytes() == PICTURE
-    server.original("web", "pieces").unlink()
+    server.remove("web", "pieces")
 
 
 @pytest.mark.parametrize("type_", ["dead", "nowhere"])
@@ -174,7 +174,7 @@ async def test_a_redirect_is_followed(server: Server, upstream: Upstream) -> Non
     upstream.replies["/here"] = send(PICTURE)
     for name in ("moved", "moved-far"):
         assert (await server.get(f"/web:{name}/info.json")).status_code == 200
-        server.original("web", name).unlink()
+        server.remove("web", name)
 
 
 async def test_a_redirect_to_another_port_is_followed_where_no_regex_forbids_it(
@@ -185,7 +185,7 @@ async def test_a_redirect_to_another_port_is_followed_where_no_regex_forbids_it(
         upstream.replies["/other-port"] = redirect(f"{other.base}/here")
         assert (await server.get("/web:other-port/info.json")).status_code == 200
         assert other.count("/here") == 1
-    server.original("web", "other-port").unlink()
+    server.remove("web", "other-port")
 
 
 async def test_redirects_are_followed_as_often_as_configured(
@@ -195,7 +195,7 @@ async def test_redirects_are_followed_as_often_as_configured(
     upstream.replies["/1"] = redirect("/0")
     upstream.replies["/0"] = send(PICTURE)
     assert (await server.get("/web:2/info.json")).status_code == 200
-    server.original("web", "2").unlink()
+    server.remove("web", "2")
     upstream.replies["/x"] = redirect("/2")
     await assert_refused(server, 502, "too many times")
 
@@ -243,7 +243,7 @@ async def test_header_lines_of_an_upstream_do_not_reach_the_client(
     assert response.status_code == 200
     assert "x-powered-by" not in response.headers
     assert "set-cookie" not in response.headers
-    server.original("web", "headers").unlink()
+    server.remove("web", "headers")
 
 
 async def test_a_folder_that_takes_no_file_is_no_fault_of_the_client(
@@ -319,7 +319,7 @@ async def test_status_says_how_many_fetches_are_under_way(
     assert (await server.status())["fetching"] == 1
     assert (await asking).status_code == 200
     assert (await server.status())["fetching"] == 0
-    server.original("web", "watched").unlink()
+    server.remove("web", "watched")
 
 
 async def test_whoever_watches_is_told_of_every_fetch_and_why_it_failed(
@@ -335,7 +335,7 @@ async def test_whoever_watches_is_told_of_every_fetch_and_why_it_failed(
     failed = server.seen(FetchFailed)[-1:]
     assert [event.identifier for event in failed] == ["web:not-told"]
     assert "500" in failed[0].reason
-    server.original("web", "told").unlink()
+    server.remove("web", "told")
 
 
 @pytest.mark.parametrize("announced", [True, False], ids=["announced", "unannounced"])
@@ -349,4 +349,4 @@ async def test_the_largest_original_that_is_fetched_has_max_bytes_exactly(
     assert (await server.get("/web:exact/info.json")).status_code == code
     if code == 200:
         assert server.original("web", "exact").stat().st_size == MAX_BYTES
-        server.original("web", "exact").unlink()
+        server.remove("web", "exact")

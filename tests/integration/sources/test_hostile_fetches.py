@@ -119,7 +119,7 @@ async def test_what_says_that_it_is_not_encoded_is_taken(
 ) -> None:
     upstream.replies["/plain"] = send(PICTURE, Content_Encoding=coding)
     assert (await server.get("/web:plain/info.json")).status_code == 200
-    server.original("web", "plain").unlink()
+    server.remove("web", "plain")
 
 
 BOMB = compressed(bytes(100 * MEGABYTE))
@@ -207,7 +207,7 @@ async def test_others_are_served_while_an_upstream_pours_out_what_it_can(
         assert (await server.get("/web:fine/info.json")).status_code == 200
         for flood in floods:
             assert_problem(await flood, 502)
-    server.original("web", "fine").unlink()
+    server.remove("web", "fine")
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ async def test_what_is_only_odd_is_taken(server: Server, upstream: Upstream, rep
     upstream.replies["/odd"] = reply
     assert (await server.get("/web:odd/info.json")).status_code == 200
     assert server.original("web", "odd").read_bytes() == PICTURE
-    server.original("web", "odd").unlink()
+    server.remove("web", "odd")
 
 
 async def test_what_comes_beyond_the_end_is_not_the_start_of_the_next_answer(
@@ -393,7 +393,7 @@ async def test_what_comes_beyond_the_end_is_not_the_start_of_the_next_answer(
     upstream.replies["/second"] = send(PICTURE)
     for name in ("first", "second"):
         assert (await server.get(f"/web:{name}/info.json")).json()["width"] == 200
-        server.original("web", name).unlink()
+        server.remove("web", name)
 
 
 async def test_what_promises_less_than_an_image_is_is_no_image_to_anyone(
@@ -404,7 +404,7 @@ async def test_what_promises_less_than_an_image_is_is_no_image_to_anyone(
     response = await server.get("/web:half/full/100,/0/default.jpg")
     assert_problem(response, 422)
     assert server.original("web", "half").read_bytes() == PICTURE[:half]  # as was promised
-    server.original("web", "half").unlink()
+    server.remove("web", "half")
 
 
 async def test_what_speaks_no_tls_is_refused(server: Server) -> None:
