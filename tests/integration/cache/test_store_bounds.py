@@ -97,7 +97,7 @@ async def test_a_storm_of_writes_does_not_pass_a_bound(
     store = slow(opened)
     cached = await write_at_once(store, 1000, most)
     assert cached > store.stats.files
-    assert len(opened.events) > 2  # eviction went on helping
+    assert opened.events  # eviction helped, however many writes one run of it covers
     assert store.usage() == (store.stats.files, store.stats.size)
     assert not bounds.exceeded(store.stats.size, store.stats.files)
     assert not [event for event in opened.events if isinstance(event, StoreFailed)]
