@@ -101,13 +101,12 @@ def create_app(
     app.state.composition = partial(open_services, chosen, observer, metrics or Metrics())
     problems.install(app)
     administrative = _include_routers(app, chosen)
-    fast_path = FastPath(chosen.root_path)
+    fast_path = FastPath(chosen.root_path, administrative)
     app.state.direct = partial(fast_path.direct, app)
     edge = partial(
         EdgeMiddleware,
         fast_path=fast_path,
         root_path=chosen.root_path,
-        administrative=administrative,
     )
     app.add_middleware(edge)
     return app

@@ -274,6 +274,10 @@ class NotBundledError(IiifServerError):
         )
 
 
+class ClientDisconnectedError(OSError):
+    """The client has closed its connection: nothing more can be sent (ASGI 2.4)."""
+
+
 class ResponseIncompleteError(Exception):
     """A body ends before its announced length; the connection is closed, so that clients notice.
 

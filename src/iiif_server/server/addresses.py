@@ -140,8 +140,11 @@ def is_within(peer: str, networks: tuple[Network, ...]) -> bool:
 
 def route_path(scope: Scope) -> str:
     """The decoded path below `root_path`, by which routes are found."""
-    path: str = scope["path"]
-    root: str = scope.get("root_path", "")
+    return below(scope["path"], scope.get("root_path", ""))
+
+
+def below(path: str, root: str) -> str:
+    """What follows a root path, at whole segments, in a path; all of it if that has another."""
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
         return path[len(root) :]
     return path
@@ -154,7 +157,7 @@ def identifier_in(scope: Scope, prefix: str, segments_after: int, routed: str) -
     `segments_after` segments. Raises MalformedIdentifierError where encoded slashes make that
     another split than the one by which the route was found, which is what `routed` is.
     """
-    path = written_path(scope).removeprefix(scope.get("root_path", "")).removeprefix(prefix)
+    path = below(written_path(scope), scope.get("root_path", "")).removeprefix(prefix)
     parts = path.removeprefix("/").rsplit("/", segments_after)
     if len(parts) != segments_after + 1 or percent_decode(parts[0]) != routed:
         raise MalformedIdentifierError(

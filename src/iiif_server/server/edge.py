@@ -3,8 +3,6 @@
 It bounds requests, answers preflights and what is ready, and turns exceptions into responses.
 """
 
-from collections.abc import Collection
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from iiif_server.errors import IiifServerError
@@ -34,13 +32,10 @@ class EdgeMiddleware:
         app: ASGIApp,
         fast_path: FastPath,
         root_path: str = "",
-        administrative: Collection[str] = (),
     ) -> None:
-        """`administrative` are the paths at and below which no response is for other origins."""
         self._app = app
         self._fast_path = fast_path
         self._root_path = root_path
-        self._administrative = administrative
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -49,7 +44,7 @@ class EdgeMiddleware:
             return
         if self._root_path:
             scope = mounted(scope, self._root_path)
-        context = RequestContext.of(scope, self._administrative)
+        context = RequestContext.of(scope, self._fast_path.administrative)
         current = CURRENT.set(context.id)
         inner = dict(scope)
         if FAILED in scope:

@@ -4,7 +4,7 @@ Most of what an image server is asked for it has answered before, and most of th
 pyramids that are open. The protocol asks the fast path before it creates a task for a request.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -34,8 +34,10 @@ _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 class FastPath:
     """Ready responses: from the response cache, or tiles of open pyramids. Never waits."""
 
-    def __init__(self, root_path: str = "") -> None:
+    def __init__(self, root_path: str = "", administrative: Collection[str] = ()) -> None:
+        """`administrative` are the paths at and below which no response is for other origins."""
         self._root_path = root_path
+        self.administrative = administrative
         self._purged = 0
 
     def __repr__(self) -> str:
@@ -75,7 +77,7 @@ class FastPath:
         scope["app"] = app
         if self._root_path:
             scope.update(mounted(scope, self._root_path))
-        context = RequestContext.of(scope)
+        context = RequestContext.of(scope, self.administrative)
         context.tried = True
         response = self.ready(scope, context)
         if response is None or response.kind is None or not isinstance(response.body, bytes):

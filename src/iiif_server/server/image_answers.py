@@ -16,12 +16,9 @@ from iiif_server.server.delivery import by_proxy
 from iiif_server.server.disconnect import cancel_on_disconnect
 from iiif_server.server.headers import image_link, profile_link
 from iiif_server.server.negotiation import LD_JSON, Representation
-from iiif_server.server.respond import Answer
+from iiif_server.server.respond import CLIENT_CLOSED_REQUEST, Answer
 from iiif_server.server.services import Services
 from iiif_server.telemetry.stages import Stages
-
-_CLIENT_CLOSED_REQUEST = 499
-"""Stands for a response that nobody gets, in logs and metrics."""
 
 
 async def make(request: Request, services: Services, call: ImageCall) -> Answer:
@@ -42,7 +39,7 @@ async def make(request: Request, services: Services, call: ImageCall) -> Answer:
         async with cancel_on_disconnect(request):
             return await _image(request, services, call, call.request)
     except ClientDisconnect:
-        return Answer(status_code=_CLIENT_CLOSED_REQUEST)
+        return Answer(status_code=CLIENT_CLOSED_REQUEST)
 
 
 def image_answer(
@@ -53,7 +50,10 @@ def image_answer(
     extra = {"Link": image_link(call.base_uri, canonical, call.version)}
     if format_ is Format.PDF:
         extra["Content-Disposition"] = "attachment"  # viewers of PDF run scripts and forms
-    repeatable = services.may_repeat(call.permission)
+    # The registry may know a newer version by now, of which this is no image.
+    image = services.images.remembered(call.identifier)
+    current = image is not None and image.original == resolved.original
+    repeatable = current and services.may_repeat(call.permission)
     return Answer(
         body,
         FACTS[format_].media_type,
@@ -63,7 +63,7 @@ def image_answer(
         modified=resolved.original.modified,
         extra=extra,
         stages=resolved.stages,
-        depends_on=services.images.remembered(call.identifier) if repeatable else None,
+        depends_on=image if repeatable else None,
     )
 
 

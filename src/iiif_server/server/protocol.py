@@ -13,10 +13,10 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar, cast
 
-from starlette.types import Scope
+from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from iiif_server.errors import ResponseIncompleteError
+from iiif_server.errors import ClientDisconnectedError, ResponseIncompleteError
 
 KEEP_ALIVE_SECONDS = 15
 """A connection that has answered is closed when it has been quiet for so long."""
@@ -45,6 +45,9 @@ class Listener(HttpToolsProtocol):
     stalled_seconds: ClassVar[float] = 60.0
     """For a client to take something of what is sent: it may be slow, but not stand still."""
 
+    most_pipelined: ClassVar[int] = 100
+    """Requests that wait for the one before them; those that come after are not answered."""
+
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._most = self.limit_concurrency
@@ -56,6 +59,7 @@ class Listener(HttpToolsProtocol):
         self._first_line = b""
         self._probe: asyncio.TimerHandle | None = None
         self._starting = False
+        self._pipeline_full = False
         self._next: tuple[RequestResponseCycle, Any] | None = None
         """The request that waited behind the one that is being started."""
 
@@ -77,6 +81,8 @@ class Listener(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
+        if self._pipeline_full:
+            return
         self._first_line = data[:_METHOD_CHARACTERS]
         super().data_received(data)
         if self._in_head and not self.transport.is_closing():
@@ -127,7 +133,17 @@ class Listener(HttpToolsProtocol):
         """The head of a request is complete."""
         self._in_head = False
         self._stop_waiting()
+        if self._pipeline_full:
+            return
         super().on_headers_complete()
+        if len(self.pipeline) >= self.most_pipelined:
+            self._pipeline_full = True
+            self.cycle.keep_alive = False  # the connection ends with the last one that is answered
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of a request's content, unless the request is not answered."""
+        if not self._pipeline_full:
+            super().on_body(body)
 
     def _unsupported_upgrade_warning(self) -> None:
         """Log nothing: to ignore an upgrade is normal (RFC 9110, 7.8), and any client can ask."""
@@ -146,11 +162,19 @@ class Listener(HttpToolsProtocol):
         finally:
             self._starting = False
 
-    async def _run_app(self, cycle: RequestResponseCycle, app: Any, *connection: Any) -> None:
+    async def _run_app(
+        self, cycle: RequestResponseCycle, app: Any, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Ask the app; close the connection if its answer ends too soon, which has been logged."""
+
+        async def sending(message: Message) -> None:
+            if cycle.disconnected or self.transport.is_closing():
+                raise ClientDisconnectedError  # uvicorn would let the app send on to nobody
+            await send(message)
+
         try:
-            await app(*connection)
-        except ResponseIncompleteError:
+            await app(scope, receive, sending)
+        except (ClientDisconnectedError, ResponseIncompleteError):
             cycle.disconnected = True  # so that uvicorn does not log it once more
             self.transport.close()
 

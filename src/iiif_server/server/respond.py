@@ -13,6 +13,7 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from iiif_server.errors import ClientDisconnectedError
 from iiif_server.images.body import Body
 from iiif_server.images.registry import Image
 from iiif_server.server.access_log import Kind, kind_of
@@ -22,6 +23,8 @@ from iiif_server.server.headers import common_fields
 from iiif_server.server.request_context import RequestContext, ResponseKey
 from iiif_server.telemetry.stages import Stages
 
+CLIENT_CLOSED_REQUEST = 499
+"""Stands for a response that the client did not wait for, in logs and metrics."""
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
@@ -177,6 +180,9 @@ async def write(scope: Scope, context: RequestContext, response: Complete, send:
             await send({"type": "http.response.body", "body": response.body})
         else:
             await _send_body(context, response.body, send)
+    except ClientDisconnectedError:
+        context.status = CLIENT_CLOSED_REQUEST
+        raise
     finally:
         record(scope, context, response, response.kind or _kind(scope, context))
 

@@ -132,3 +132,18 @@ def test_a_disk_that_fails_ends_the_connection_and_is_logged_once(
         mount.abort()
         lines = log_after(process)
     assert_told(lines, folder / NAME, "does not answer" if fails == "hang" else "Errno")
+
+
+def test_a_client_that_leaves_is_sent_no_more_and_logged_as_gone(tmp_path: Path) -> None:
+    path = tmp_path / "source" / "disk" / NAME
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data())
+    with running_process(environment=environment(tmp_path)) as process:
+        with half_received(process):
+            pass
+        lines = log_after(process)
+    (line,) = (line for line in lines if f"GET /disk:{NAME}/full" in line)
+    status, size = line.partition('HTTP/1.1" ')[2].split()[:2]
+    assert status == "499"
+    assert int(size) < len(data())
+    assert not [line for line in lines if "ERROR" in line or "Traceback" in line]

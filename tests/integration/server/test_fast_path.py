@@ -27,6 +27,7 @@ from support.apps import (
     scope_of,
     settings_below,
 )
+from support.servers import ADMIN_TOKEN
 
 IMAGE = "/disk:pic.jpg/full/90,/0/default.jpg"
 TILE = "/disk:large.jpg/256,128,128,128/128,128/0/default.jpg"
@@ -469,3 +470,51 @@ async def test_an_image_is_known_by_its_own_name_only(written: str, tmp_path: Pa
         assert_problem(await server.get("/disk:a/full/40,/0/default.jpg"), 404)
         found = await server.get("/disk:a/b/c/d.jpg/full/40,/0/default.jpg")
         assert opened(found).width == 40
+
+
+async def test_an_image_that_is_replaced_while_it_is_rendered_is_not_kept_for_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/disk:pic.jpg/full/!60,60/0/default.png"
+    async with serving(tmp_path) as server:
+        derivatives = server.services.derivatives
+        make = derivatives.body
+
+        async def body(resolved: Any, *, by_path: bool = False) -> Body:
+            made = await make(resolved, by_path=by_path)
+            server.put("disk", "pic.jpg", picture(100, 300))
+            await no_longer_trusted()
+            document = (await server.get("/disk:pic.jpg/info.json")).json()
+            assert document["height"] == 300, "others see the new image meanwhile"
+            return made
+
+        with monkeypatch.context() as patched:
+            patched.setattr(derivatives, "body", body)
+            assert opened(await server.get(path)).size == (60, 45)
+        for _ in range(2):
+            assert opened(await server.get(path)).size == (20, 60)
+
+
+async def test_administrative_answers_are_protected_whichever_way_they_take(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server:
+        headers = [(b"host", b"test"), (b"authorization", f"Bearer {ADMIN_TOKEN}".encode())]
+        for path in ("/admin/status", "/metrics"):
+            scope = scope_of(path) | {"headers": headers}
+            assert server.app.state.direct(scope) is None
+            sent: list[dict[str, Any]] = []
+
+            async def send(message: Any, into: list[dict[str, Any]] = sent) -> None:
+                into.append(message)
+
+            await server.app(scope, None, send)  # type: ignore[arg-type]
+            assert sent[0]["status"] == 200
+            named = dict(sent[0]["headers"])
+            assert named[b"cache-control"] == b"no-store"
+            assert named[b"cross-origin-resource-policy"] == b"same-origin"
+            assert b"access-control-allow-origin" not in named
+
+
+async def test_a_path_that_only_begins_like_the_root_path_is_another(tmp_path: Path) -> None:
+    async with serving(tmp_path, root_path="/images") as server:
+        answer = await server.get_raw(b"/images2/disk:pic.jpg/info.json")
+        assert_problem(answer, 404, "images2/disk")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from iiif_server.errors import ClientDisconnectedError
 from iiif_server.server.protocol import Listener
 
 
@@ -50,9 +51,13 @@ async def test_a_client_that_takes_nothing_of_its_answer_is_given_up() -> None:
         length = 1 << 30
         headers = [(b"content-length", str(length).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
-        for _ in range(length >> 20):  # goes on only while somebody reads, or nobody is there
-            await send({"type": "http.response.body", "body": bytes(1 << 20), "more_body": True})
-        ended.set()
+        try:
+            for _ in range(length >> 20):  # goes on only while somebody reads
+                await send(
+                    {"type": "http.response.body", "body": bytes(1 << 20), "more_body": True}
+                )
+        finally:
+            ended.set()
 
     async with listening(endless) as port, asyncio.timeout(60):
         _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1)
@@ -146,7 +151,10 @@ async def test_answers_come_in_the_order_of_the_requests_whoever_gives_them() ->
     assert bodies == [*expected, b"app"]
 
 
-async def test_all_requests_that_wait_behind_a_slow_one_are_answered() -> None:
+async def test_all_requests_that_wait_behind_a_slow_one_are_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Impatient, "most_pipelined", 10_000)
     app = AtOnce()
     waiting = 2 * sys.getrecursionlimit()
     data = request("/slow") + waiting * request("/direct/1")
@@ -350,3 +358,51 @@ async def test_any_run_of_requests_in_any_pieces_is_answered_in_order() -> None:
             paths = re.findall(rb"\r\nx-path: (\S+)\r\n", answer)
             assert [path.decode() for path in paths] == [path for path, _ in asked], seed
             assert answer.count(b"HTTP/1.1 200 OK\r\n") == len(asked), seed
+
+
+async def test_the_requests_that_wait_on_one_connection_are_bounded() -> None:
+    go_on, asked = asyncio.Event(), 0
+
+    async def slow(_: Any, __: Any, send: Any) -> None:
+        nonlocal asked
+        asked += 1
+        await go_on.wait()
+        headers = [(b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    async with listening(slow) as port, asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request("/") * 5000)
+        while not asked:  # noqa: ASYNC110 - of the application
+            await asyncio.sleep(0.01)
+        go_on.set()
+        answer = await reader.read()
+        writer.close()
+    answered = Impatient.most_pipelined + 1
+    assert answer.count(b"HTTP/1.1 200 OK\r\n") == answered == asked
+    assert b"connection: close" in answer.lower().split(b"\r\n\r\n")[-2]
+
+
+async def test_an_application_is_told_that_its_client_has_left() -> None:
+    told: list[BaseException] = []
+
+    async def talkative(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        try:
+            while True:
+                body = {"type": "http.response.body", "body": bytes(1000), "more_body": True}
+                await send(body)
+                await asyncio.sleep(0.01)
+        except OSError as error:
+            told.append(error)
+            raise
+
+    async with listening(talkative) as port, asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(request("/"))
+        await reader.read(100)
+        writer.close()
+        while not told:  # noqa: ASYNC110 - of the application
+            await asyncio.sleep(0.01)
+    assert isinstance(told[0], ClientDisconnectedError)
