@@ -86,5 +86,9 @@ def test_the_examples_of_openapi_are_answered_by_a_fresh_installation(tmp_path: 
             assert answer.status_code == 200, (path, examples, answer.text)
             named += "sample:atlas.jpg" in {*examples.values(), *query.values()}
         assert named >= 10
-        (shown,) = re.findall('data-example="([^"]*)"', client.get("/docs").text)
+        page = client.get("/docs")
+        if page.status_code == 503:  # the scripts of pages are not bundled in a clean clone
+            assert "make assets" in page.text
+            return
+        (shown,) = re.findall('data-example="([^"]*)"', page.text)
         assert client.get(f"/{shown}/info.json").status_code == 200
