@@ -605,6 +605,13 @@ async def test_a_tile_is_a_whole_jpeg_with_its_length_told(tmp_path: Path) -> No
         assert answer.headers["content-type"] == "image/jpeg"
         assert answer.headers["content-length"] == str(len(answer.content))
         assert (answer.content[:2], answer.content[-2:]) == (b"\xff\xd8", b"\xff\xd9")
+
+
+@pytest.mark.needs_lossless
+async def test_a_tile_has_the_quantisation_of_its_original(tmp_path: Path) -> None:
+    async with running_app(small(tmp_path)) as server:
+        server.put("disk", "pic.jpg", PHOTO)
+        answer = await server.get(f"/{DETAIL}")
         original: Any = Image.open(io.BytesIO(PHOTO))
         tile: Any = Image.open(io.BytesIO(answer.content))
         assert tile.quantization == original.quantization

@@ -35,6 +35,7 @@ from iiif_server.workers.admission import Capacity, Demand, Lane
 from iiif_server.workers.affinity import MOST_OVERTAKEN
 from iiif_server.workers.pool import Setup, WorkerPool
 from support import jobs, pictures
+from support.apps import cutting_engine
 from support.pools import LONG, MODULES, Busy, all_gone, opened, until
 from support.rendering import planned
 
@@ -178,7 +179,7 @@ async def test_derivative_is_made_by_a_worker(tmp_path: Path) -> None:
     original.write_bytes(pictures.jpeg(pixels))
     async with opened(1, Setup(prepare_process, (4, 1))) as pool:
         for request, engine in (
-            ("64,64,64,64/max/0/default.jpg", Engine.JPEGTRAN),
+            ("64,64,64,64/max/0/default.jpg", Engine(cutting_engine())),
             ("60,60,64,64/max/0/default.png", Engine.RASTER),
         ):
             target.touch()
