@@ -1,8 +1,8 @@
 """Hops: distinct functions and modules of iiif_server that one tile request enters.
 
-`make hops` counts them with `sys.setprofile`, in the server process and in the worker, for an
-image that nobody has asked for, for a known image whose tile has to be rendered, and for a tile
-that was answered before.
+`make hops` counts them with `sys.setprofile`, in the server process and in the worker: for an
+image that was never requested, for a known image whose tile has to be rendered, and for a tile
+in the response cache.
 """
 
 import asyncio

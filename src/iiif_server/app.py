@@ -103,12 +103,7 @@ def create_app(
     administrative = _include_routers(app, chosen)
     fast_path = FastPath(chosen.root_path, administrative)
     app.state.direct = partial(fast_path.direct, app)
-    edge = partial(
-        EdgeMiddleware,
-        fast_path=fast_path,
-        root_path=chosen.root_path,
-    )
-    app.add_middleware(edge)
+    app.add_middleware(EdgeMiddleware, fast_path=fast_path)
     return app
 
 

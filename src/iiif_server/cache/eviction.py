@@ -61,7 +61,7 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A disk, whoever fills it; in bytes."""
+    """The size and the free space of a disk, in bytes; other programs may use it too."""
 
     total: int
     free: int

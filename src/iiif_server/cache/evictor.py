@@ -131,7 +131,7 @@ class Evictor:
             self._end_scan(self.scan())
 
     def evict(self) -> int:
-        """Evict entries, by the files on the disk, whoever wrote them; the number removed."""
+        """Evict entries of all processes, as the disk has them; returns the number removed."""
         with self._scanning:
             self.counts.begin_scan()
             candidates = self.scan()
@@ -153,7 +153,7 @@ class Evictor:
             return len(gone)
 
     def scan(self) -> list[Candidate]:
-        """The entries on the disk now, whoever wrote them."""
+        """The entries on the disk now, those of other processes too."""
         candidates = []
         for item in files_below(self.entries):
             with contextlib.suppress(OSError):  # gone since it was listed

@@ -22,7 +22,7 @@ class CacheOptions(OptionsModel):
     low_water: float = Field(default=0.9, gt=0, lt=1)
     """The share of a bound down to which eviction makes room once the bound is passed."""
     min_free: Size | None = None
-    """Bytes of the disk left free, whoever fills it: derivatives make room, or are not cached, and
+    """Free space to keep on the disk, in bytes: derivatives make room, or are not cached, and
     originals are not fetched; unset: 1 GB, or a twentieth of a disk smaller than 20 GB."""
 
     @property

@@ -309,7 +309,7 @@ class Store:
         await self._evictor.make_room(self.threads)
 
     def evict(self) -> int:
-        """Evict entries, by the files on the disk, whoever wrote them; the number removed."""
+        """Evict entries of all processes, as the disk has them; returns the number removed."""
         return self._evictor.evict()
 
     def sweep(self) -> None:
@@ -340,7 +340,7 @@ class Store:
         self.purged_at = now
 
     def usage(self) -> tuple[int, int]:
-        """The number of entries and of their bytes on the disk now, whoever wrote them."""
+        """Number of entries on the disk now, and of their bytes; those of other processes too."""
         candidates = self._evictor.scan()
         return len(candidates), sum(candidate.size for candidate in candidates)
 

@@ -272,7 +272,7 @@ class Derivatives:
                 if keep and small and isinstance(content, bytes):
                     suffix = resolved.rendition.format
                     await self._store.threads.run(self._store.keep, resolved.key, content, suffix)
-        except NotNowError:  # whoever refused has told
+        except NotNowError:  # already reported where it was raised
             raise
         except IiifServerError as error:
             self._observe(RenderFailed(str(resolved.original.identifier), str(error)))

@@ -125,7 +125,7 @@ class OpenParts:
         self._parts.remove(key)
 
     def close_all(self) -> None:
-        """Close all parts; they are opened again when they are asked for."""
+        """Close all parts; the next request for one opens it again."""
         self._parts.clear()
 
     async def find(self, key: EntryKey) -> OpenedPart | None:

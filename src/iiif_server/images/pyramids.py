@@ -255,7 +255,7 @@ class Pyramids:
         self._open.close_all()
 
     async def _opened(self, pyramid: Pyramid, part: Part) -> OpenedPart:
-        """The part, open; whoever calls this waits for it."""
+        """The open part. The caller waits for it, so its build is foreground work."""
         key = pyramid.keys[part]
         if key in self._ahead:
             self._ahead.discard(key)

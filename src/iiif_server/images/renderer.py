@@ -131,7 +131,7 @@ class Renderer:
                         descriptors=descriptors,
                     )
         except IiifServerError:
-            # A worker that dies of a file that was cut short under it cannot say so.
+            # A worker that died because the file became shorter cannot report the reason.
             await raise_if_changed(resolved.original)
             raise
         except MemoryError as error:

@@ -1,7 +1,6 @@
 """ImageCall: what a URL of the Image API asks for, parsed and permitted once, at the edge."""
 
 from dataclasses import dataclass
-from typing import Literal
 from urllib.parse import quote
 
 from starlette.convertors import PathConvertor, register_url_convertor
@@ -73,11 +72,6 @@ class ImageCall:
     """None: image information is requested."""
     representation: Representation | None = None
     """The negotiated form of the image information."""
-
-    @property
-    def kind(self) -> Literal["image", "information"]:
-        """What is requested."""
-        return "information" if self.request is None else "image"
 
     @property
     def identifier(self) -> Identifier:

@@ -45,28 +45,25 @@ def location_of(path: Path, services: Services) -> str:
 async def chunks(
     file: BinaryIO, threads: StorageThreads, length: int, observer: Observer
 ) -> AsyncIterator[bytes]:
-    """The first `length` bytes of a file, read in the threads of its storage; closes the file.
+    """The first `length` bytes of a file, read in the threads of its storage.
 
     Raises ResponseIncompleteError, which the observer is told, if they cannot all be read.
     """
     left = length
-    try:
-        reader = aiofiles.threadpool.wrap(file, executor=threads)
-        while left:
-            try:
-                chunk = await reader.read(min(_CHUNK, left))
-            except (OSError, StorageTimedOutError) as error:
-                raise _incomplete(file, length, left, str(error), observer) from error
-            if not chunk:
-                reason = (
-                    "the file became shorter while it was sent: replace originals by renaming a "
-                    "complete file over them"
-                )
-                raise _incomplete(file, length, left, reason, observer)
-            left -= len(chunk)
-            yield chunk
-    finally:
-        threads.begin(file.close)  # not awaited: whoever is cancelled has no other moment left
+    reader = aiofiles.threadpool.wrap(file, executor=threads)
+    while left:
+        try:
+            chunk = await reader.read(min(_CHUNK, left))
+        except (OSError, StorageTimedOutError) as error:
+            raise _incomplete(file, length, left, str(error), observer) from error
+        if not chunk:
+            reason = (
+                "the file became shorter while it was sent: replace originals by renaming a "
+                "complete file over them"
+            )
+            raise _incomplete(file, length, left, reason, observer)
+        left -= len(chunk)
+        yield chunk
 
 
 def _incomplete(

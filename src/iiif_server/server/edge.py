@@ -27,29 +27,20 @@ _PREFLIGHT = {
 class EdgeMiddleware:
     """Request limits, preflights, the fast path, HEAD as GET, and no exception without response."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        fast_path: FastPath,
-        root_path: str = "",
-    ) -> None:
+    def __init__(self, app: ASGIApp, fast_path: FastPath) -> None:
         self._app = app
         self._fast_path = fast_path
-        self._root_path = root_path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if self._root_path:
-            scope = mounted(scope, self._root_path)
+        if self._fast_path.root_path:
+            scope = mounted(scope, self._fast_path.root_path)
         context = RequestContext.of(scope, self._fast_path.administrative)
         current = CURRENT.set(context.id)
         inner = dict(scope)
-        if FAILED in scope:
-            await respond(inner, unexpected(scope[FAILED]), send)
-            return
         try:
             with context.services.metrics.gauges.in_progress.track_inprogress():
                 await self._answer(context, inner, receive, send)
@@ -63,6 +54,9 @@ class EdgeMiddleware:
     async def _answer(
         self, context: RequestContext, scope: Scope, receive: Receive, send: Send
     ) -> None:
+        if FAILED in scope:
+            await respond(scope, unexpected(scope[FAILED]), send)
+            return
         if scope["method"] not in _METHODS and not context.administrative:
             # No matter whether it has content: it is not read.
             await respond(scope, not_allowed(_ALLOWED), send)

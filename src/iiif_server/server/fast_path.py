@@ -36,7 +36,7 @@ class FastPath:
 
     def __init__(self, root_path: str = "", administrative: Collection[str] = ()) -> None:
         """`administrative` are the paths at and below which no response is for other origins."""
-        self._root_path = root_path
+        self.root_path = root_path
         self.administrative = administrative
         self._purged = 0
 
@@ -75,8 +75,8 @@ class FastPath:
 
     def _direct(self, app: FastAPI, scope: Scope) -> Sequence[bytes] | None:
         scope["app"] = app
-        if self._root_path:
-            scope.update(mounted(scope, self._root_path))
+        if self.root_path:
+            scope.update(mounted(scope, self.root_path))
         context = RequestContext.of(scope, self.administrative)
         context.tried = True
         response = self.ready(scope, context)

@@ -95,7 +95,7 @@ class RequestContext:
     def key(self, scope: Scope) -> ResponseKey | None:
         """The key of the response in the response cache; None for requests that are not in it."""
         services = self.services
-        if scope["query_string"] or self.administrative:
+        if scope["query_string"] or self.administrative or not scope.get("raw_path"):
             return None
         try:
             base = services.addressing.base_of(scope)

@@ -32,7 +32,14 @@ TEXT = "text/plain; charset=utf-8"
 _LARGEST_CACHED = 1 << 20
 """Bytes of a body above which a response is not kept in memory."""
 _ONLY_WITH_CONTENT = frozenset(
-    {"content-disposition", "content-encoding", "content-length", "content-type", "server-timing"}
+    {
+        "content-disposition",
+        "content-encoding",
+        "content-length",
+        "content-security-policy",
+        "content-type",
+        "server-timing",
+    }
 )
 """What a 304 does not repeat, lest it take the place of what the client has (RFC 9110, 15.4.5)."""
 _NO_CONTENT = frozenset({204, 304})
@@ -173,7 +180,6 @@ async def write(scope: Scope, context: RequestContext, response: Complete, send:
     try:
         await send(start)
         if context.head:
-            _close(response.body)
             await send({"type": "http.response.body", "body": b""})
         elif isinstance(response.body, bytes):
             context.size = len(response.body)
@@ -184,6 +190,7 @@ async def write(scope: Scope, context: RequestContext, response: Complete, send:
         context.status = CLIENT_CLOSED_REQUEST
         raise
     finally:
+        _close(response.body)
         record(scope, context, response, response.kind or _kind(scope, context))
 
 
@@ -236,8 +243,7 @@ def conditional(scope: Scope, response: Complete) -> Complete:
         Headers(scope=scope), response.tag, response.modified
     ):
         return response
-    left_out = {name.encode() for name in _ONLY_WITH_CONTENT} | {b"content-security-policy"}
-    fields = tuple(item for item in response.fields if item[0] not in left_out)
+    fields = tuple(item for item in response.fields if item[0].decode() not in _ONLY_WITH_CONTENT)
     return Complete(304, fields, b"", response.engine, response.kind)
 
 
@@ -252,6 +258,7 @@ def _matches(scope: Scope, answer: Answer) -> bool:
 
 
 def _close(body: bytes | Body) -> None:
+    """Close the file of a body, in a thread: a request that is cancelled cannot wait for it."""
     if isinstance(body, Body) and body.file is not None and body.threads is not None:
         body.threads.begin(body.file.close)
 

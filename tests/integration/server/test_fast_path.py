@@ -9,8 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from iiif_server.cache.options import CacheOptions
+from iiif_server.errors import ClientDisconnectedError
 from iiif_server.images.body import Body
 from iiif_server.images.pyramids import PyramidOptions
 from iiif_server.plan.local_file import LocalFile
@@ -26,6 +28,7 @@ from support.apps import (
     running_app,
     scope_of,
     settings_below,
+    until,
 )
 from support.servers import ADMIN_TOKEN
 
@@ -518,3 +521,47 @@ async def test_a_path_that_only_begins_like_the_root_path_is_another(tmp_path: P
     async with serving(tmp_path, root_path="/images") as server:
         answer = await server.get_raw(b"/images2/disk:pic.jpg/info.json")
         assert_problem(answer, 404, "images2/disk")
+
+
+async def test_servers_need_not_send_the_raw_path(tmp_path: Path) -> None:
+    """It is optional in ASGI."""
+    async with serving(tmp_path) as server:
+        for path in (IMAGE, "/disk:pic.jpg/info.json"):
+            scope = {name: value for name, value in scope_of(path).items() if name != "raw_path"}
+            for _ in range(2):
+                sent: list[dict[str, Any]] = []
+
+                async def send(message: Any, into: list[dict[str, Any]] = sent) -> None:
+                    into.append(message)
+
+                await server.app(dict(scope), never_gone, send)
+                assert sent[0]["status"] == 200
+
+
+async def never_gone() -> Any:
+    await asyncio.Event().wait()
+
+
+async def test_the_file_of_a_body_is_closed_when_its_client_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path) as server:
+        noise = Image.effect_noise((1800, 1400), 80).convert("RGB")  # larger than is read at once
+        noise.save(server.original("disk", "noise.jpg"), quality=95)
+        derivatives = server.services.derivatives
+        make, bodies = derivatives.body, []
+
+        async def body(resolved: Any, *, by_path: bool = False) -> Body:
+            bodies.append(await make(resolved, by_path=by_path))
+            return bodies[-1]
+
+        monkeypatch.setattr(derivatives, "body", body)
+
+        async def gone(_: Any) -> None:
+            raise ClientDisconnectedError
+
+        with pytest.raises(ClientDisconnectedError):
+            await server.app(scope_of("/disk:noise.jpg/full/max/0/default.jpg"), never_gone, gone)
+        file = bodies[0].file
+        assert file is not None
+        await until(lambda: file.closed)

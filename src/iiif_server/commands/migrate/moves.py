@@ -207,7 +207,7 @@ def put_disk_type(move: Move, folder: str, comment: str) -> str:
 def colon_difference(type_: str, prefix: str) -> tuple[str, str, str]:
     """The change for names that have a colon in them."""
     return (
-        "a name with a colon needs its type in front, as what stands before the first colon is one",
+        "a name with a colon needs its type in front: the first colon ends the type",
         f"{prefix}/ark:1234.jpg/info.json",
         f"/iiif/2/{type_}:ark:1234.jpg/info.json",
     )
