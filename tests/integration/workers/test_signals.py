@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -66,4 +67,21 @@ def test_a_service_whose_processes_are_all_told_to_end_replaces_none(
     assert "Replaced" not in log
     assert "WorkerNotStarted" not in log
     assert "WARNING" not in log
+    assert "Traceback" not in log
+
+
+def test_server_processes_end_gracefully_however_often_they_are_told(tmp_path: Path) -> None:
+    """As Ctrl-C does: it reaches the supervisor, which passes it on, and the others directly."""
+    environment = {
+        "IIIF_SOURCE_PATH": str(tmp_path / "source"),
+        "IIIF_CACHE_PATH": str(tmp_path / "cache"),
+        "IIIF_IMAGE_POOL_SIZE": "2",
+    }
+    serve = running_process("--workers", "2", environment=environment, own_group=True)
+    with serve as process:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
+            os.killpg(process.popen.pid, number)
+            time.sleep(0.05)  # uvicorn has to have taken the one before
+        _, log = process.popen.communicate(timeout=LONG)
+    assert log.count("Application shutdown complete") == 2
     assert "Traceback" not in log

@@ -228,9 +228,11 @@ def _reap_orphans(own: set[int]) -> None:
 def become_supervised(supervisor: int) -> None:
     """Prepare a server process that the Supervisor with this process id has started.
 
-    It receives signals, and on Linux it ends when its supervisor does.
+    It receives signals, and on Linux it ends when its supervisor does. SIGINT stays blocked: Ctrl-C
+    reaches the supervisor as well, which ends the processes by SIGTERM. uvicorn would take the two
+    for an order to end at once, without its requests.
     """
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS - {signal.SIGINT})
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         # The supervisor may have ended before that. (It may itself be process 1 of a container.)
