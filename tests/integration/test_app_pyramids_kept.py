@@ -529,6 +529,8 @@ async def test_a_build_that_takes_too_long_is_ended_and_tiles_are_served(tmp_pat
         for _ in range(2):
             answer = await server.get(f"/{DETAIL}")
             assert opened(answer).size == (128, 128)
+        # It is told when the worker has ended, which the answers do not wait for.
+        await until(lambda: bool(server.seen(WorkerReplaced)))
         assert [event.reason for event in server.seen(WorkerReplaced)] == ["deadline"]
         assert parts(server) == []
 
