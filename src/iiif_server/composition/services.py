@@ -127,7 +127,7 @@ async def _open_imaging(stack: AsyncExitStack, settings: Settings, observer: Obs
     """Raises ConfigurationError or WorkerDiedError if workers cannot be started."""
     store = await _open_store(stack, settings, observer)
     fetcher = open_fetcher(stack, settings)
-    fetcher.threads.begin(fetcher.remove_abandoned)
+    fetcher.incoming.threads.begin(fetcher.incoming.remove_abandoned)
     originals = Originals(open_sources(settings, fetcher, observer), observer)
     header_pool = await open_pool(stack, settings, observer, "size", Reach())
     reach = Reach(store.root, store.incoming)

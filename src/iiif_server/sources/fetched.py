@@ -33,6 +33,7 @@ from iiif_server.sources.stored_names import (
     is_entry,
     is_file_name,
 )
+from iiif_server.sources.upstreams import Upstream
 from iiif_server.telemetry.events import Fetched, FetchFailed, OriginalDamaged
 
 _VERIFIED = 100_000
@@ -40,15 +41,6 @@ _VERIFIED = 100_000
 _NOTHING = Provenance(size=0, mtime_ns=0, asked=0)
 
 Found = TypeVar("Found")
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """The URL of an original."""
-
-    url: str
-    trusts: Callable[[str], bool]
-    """Whether a redirect may be followed to a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +91,10 @@ class KeptOriginals:
         return f"<KeptOriginals {self._folder.name}>"
 
     @asynccontextmanager
-    async def hold(self, name: str, origin: Origin) -> AsyncIterator[OpenedFile]:
+    async def hold(self, name: str, upstream: Upstream) -> AsyncIterator[OpenedFile]:
         """The file of this name, open; it is fetched first if it is missing.
 
-        A damaged file is fetched again. Raises what Fetcher.fetch raises, and for some seconds
+        A damaged file is fetched again. Raises what Upstream.bring raises, and for some seconds
         again without a new try. An existing file is served even if the upstream fails, unless the
         upstream answers that the original is gone (OriginalNotFoundError).
         """
@@ -110,7 +102,7 @@ class KeptOriginals:
         if kept is None or kept.doubtful or kept.overdue:
             if kept is not None:
                 kept.opened.close()
-            await self._bring_up_to_date(name, origin, kept)
+            await self._bring_up_to_date(name, upstream, kept)
             kept = await self._open(name)
             if kept is None:
                 raise removed()
@@ -119,21 +111,21 @@ class KeptOriginals:
         finally:
             kept.opened.close()
 
-    async def _bring_up_to_date(self, name: str, origin: Origin, kept: "_Kept | None") -> None:
+    async def _bring_up_to_date(self, name: str, upstream: Upstream, kept: "_Kept | None") -> None:
         if kept is None:
-            await self._flights.run(name, lambda: self._fetch(name, origin))
+            await self._flights.run(name, lambda: self._fetch(name, upstream))
             return
         if kept.doubtful:
-            await self._flights.run(name, lambda: self._verify(name, origin))
-        if kept.overdue and not await self._is_still_there(name, origin, kept.overdue):
+            await self._flights.run(name, lambda: self._verify(name, upstream))
+        if kept.overdue and not await self._is_still_there(name, upstream, kept.overdue):
             raise OriginalNotFoundError("There is no image with this identifier.")
 
-    async def _verify(self, name: str, origin: Origin) -> None:
+    async def _verify(self, name: str, upstream: Upstream) -> None:
         """Verify the checksum of a file, and fetch it again if it is damaged."""
         if await self._on_disk(self._is_sound, name, timeout=LONG):
             return
         self._observe(OriginalDamaged(f"{self._type}:{name}"))
-        await self._fetch(name, origin)
+        await self._fetch(name, upstream)
 
     async def _open(self, name: str) -> "_Kept | None":
         kept = await self._on_disk(self._find, name, undo=_close)
@@ -141,21 +133,21 @@ class KeptOriginals:
             kept.opened.close_by = self._threads.begin
         return kept
 
-    async def _fetch(self, name: str, origin: Origin) -> None:
+    async def _fetch(self, name: str, upstream: Upstream) -> None:
         self._failures.raise_recent(name)
         async with AsyncExitStack() as stack:
             with suppress(OSError):  # writing the original reports what is wrong with the disk
-                lock = self._fetcher.incoming / f"{digest(f'{self._type}:{name}')}.lock"
-                await stack.enter_async_context(locked(lock, self._fetcher.threads))
+                lock = self._fetcher.incoming.folder / f"{digest(f'{self._type}:{name}')}.lock"
+                await stack.enter_async_context(locked(lock, self._fetcher.incoming.threads))
             # Another task may have fetched it before this one started, or another process while
             # this one waited for the lock.
             if not await self._on_disk(self._is_sound, name, timeout=LONG):
-                await self._fetched(name, origin)
+                await self._fetched(name, upstream)
 
-    async def _fetched(self, name: str, origin: Origin) -> None:
+    async def _fetched(self, name: str, upstream: Upstream) -> None:
         target = await self._on_disk(self._place, name)
         try:
-            found = await self._bring(name, origin, target, _NOTHING)
+            found = await self._bring(name, upstream, target, _NOTHING)
         except IiifServerError as error:
             if not isinstance(error, SourceBusyError):  # nothing was tried then
                 self._failures.remember(name, error)
@@ -164,7 +156,7 @@ class KeptOriginals:
         with suppress(SourceUnavailableError):  # the time of the file replaces the record
             await self._on_disk(self._note, name, found, target)
 
-    async def _is_still_there(self, name: str, origin: Origin, known: Provenance) -> bool:
+    async def _is_still_there(self, name: str, upstream: Upstream, known: Provenance) -> bool:
         """Whether to serve the original, by the upstream's answer if it comes in time."""
         try:
             self._failures.raise_recent(name)
@@ -175,7 +167,7 @@ class KeptOriginals:
         loop = asyncio.get_running_loop()
         refresh = self._refreshes.get(name)
         if refresh is None:
-            answer = self._fetcher.start(self._refresh(name, origin))
+            answer = self._fetcher.start(self._refresh(name, upstream))
             refresh = _Refresh(answer, loop.time() + self._fetcher.options.refresh_wait)
             self._refreshes[name] = refresh
             answer.add_done_callback(lambda _: self._refreshes.pop(name, None))
@@ -184,7 +176,7 @@ class KeptOriginals:
             return refresh.answer.result()
         return not known.gone
 
-    async def _refresh(self, name: str, origin: Origin) -> bool:
+    async def _refresh(self, name: str, upstream: Upstream) -> bool:
         # Another revalidation may have ended before this one started.
         kept = await self._open(name)
         if kept is None:
@@ -194,7 +186,7 @@ class KeptOriginals:
         if known is None:
             return True
         try:
-            found = await self._bring(name, origin, path, known)
+            found = await self._bring(name, upstream, path, known)
             await self._on_disk(self._note, name, found, path)
         except OriginalNotFoundError as error:
             self._failures.remember(name, error)
@@ -210,7 +202,7 @@ class KeptOriginals:
         return True
 
     async def _bring(
-        self, name: str, origin: Origin, target: Path, known: Provenance
+        self, name: str, upstream: Upstream, target: Path, known: Provenance
     ) -> Provenance:
         """Bring the target up to date with the upstream; its new provenance, to be recorded.
 
@@ -218,7 +210,7 @@ class KeptOriginals:
         without a record.
         """
         started = time.perf_counter()
-        arrival = await self._fetcher.fetch(origin.url, target, origin.trusts, known.validators)
+        arrival = await upstream.bring(target, known.validators)
         if arrival is not None:
             seconds = time.perf_counter() - started
             self._observe(Fetched(f"{self._type}:{name}", arrival.size, seconds))
@@ -300,7 +292,7 @@ class KeptOriginals:
 
     def _note(self, name: str, provenance: Provenance, path: Path) -> None:
         record = self._record(name)
-        temporary = self._fetcher.reserve()
+        temporary = self._fetcher.incoming.reserve()
         try:
             temporary.write_text(provenance.model_dump_json())
             record.parent.mkdir(parents=True, exist_ok=True)

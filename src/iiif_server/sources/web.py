@@ -9,7 +9,8 @@ from pydantic import field_validator
 from iiif_server.errors import OriginalNotFoundError
 from iiif_server.options import Expects
 from iiif_server.sources.base import Source, SourceContext, TypeOptions
-from iiif_server.sources.fetched import KeptOriginals, Origin
+from iiif_server.sources.fetched import KeptOriginals
+from iiif_server.sources.fetching import HttpUpstream
 from iiif_server.sources.opening import OpenedFile
 
 _PLACEHOLDER = "{name}"
@@ -56,7 +57,10 @@ class WebSource(FetchedSource[WebOptions]):
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
         """The kept original of this name, fetched first if it is missing."""
-        return self._kept.hold(name, Origin(complete(self.options.url, name), lambda _: True))
+        return self._kept.hold(
+            name,
+            HttpUpstream(self.context.fetcher, complete(self.options.url, name), lambda _: True),
+        )
 
 
 def complete(template: str, name: str) -> str:

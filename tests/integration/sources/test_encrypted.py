@@ -49,7 +49,7 @@ def fetcher_below(root: Path, *trusted: Path) -> Fetcher:
     trust = httpx.create_ssl_context()  # one of its own: all fetchers of a process share theirs
     for certificate in trusted:
         trust.load_verify_locations(certificate)
-    fetcher._client._transport._pool._ssl_context = trust  # type: ignore[attr-defined]
+    fetcher._client._client._transport._pool._ssl_context = trust  # type: ignore[attr-defined]
     return fetcher
 
 

@@ -17,7 +17,8 @@ from pydantic import ByteSize
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import OriginalChangedError, OriginalNotFoundError, SourceBusyError
 from iiif_server.sources.base import SourceContext
-from iiif_server.sources.fetching import Fetcher, _land
+from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.incoming import land
 from iiif_server.sources.web import WebOptions, WebSource
 from iiif_server.telemetry.events import Event, Fetched, FetchFailed
 from support.apps import fetching, picture, running_app, settings_below, until
@@ -333,7 +334,7 @@ async def test_two_processes_fetch_an_original_once(
     gate, threads = threading.Event(), WatchedThreads()
     upstream.replies[f"/{name}"] = gated(gate, send(OLD))
     async with museum(tmp_path, upstream) as one, museum(tmp_path, upstream) as other:
-        other.fetcher.threads = threads
+        other.fetcher.incoming.threads = threads
         first = asyncio.create_task(one.held(name))
         await until(lambda: upstream.count(f"/{name}") == 1)
         second = asyncio.create_task(other.held(name))
@@ -639,7 +640,7 @@ def test_the_fingerprint_of_a_file_changes_with_its_bytes(tmp_path: Path, *, sam
     after.write_bytes(b"one" if same else b"two")
     for path in (before, after):
         os.utime(path, ns=(5, 5))
-    landed = _land(after, before)
+    landed = land(after, before)
     status_ = before.stat()
     assert (landed.st_size, landed.st_mtime_ns) == (status_.st_size, status_.st_mtime_ns)
     assert (landed.st_mtime_ns == 5) is same

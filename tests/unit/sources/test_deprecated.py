@@ -32,7 +32,6 @@ def _source(kind: type[base.Source[Any]]) -> base.Source[Any]:
         (base, "Surroundings", base.SourceContext),
         (shelves, "Shelf", listings.FolderListing),
         (keeping, "KeptOriginals", fetched.KeptOriginals),
-        (keeping, "Origin", fetched.Origin),
     ],
 )
 def test_classes(module: ModuleType, old: str, new: type) -> None:

@@ -1,0 +1,177 @@
+"""Originals that are being fetched: checked while their bytes arrive, and moved when complete."""
+
+import contextlib
+import errno
+import filecmp
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from functools import partial
+from io import BufferedWriter
+from pathlib import Path
+
+from iiif_server.cache.space import disk_of
+from iiif_server.cache.threads import LONG, StorageThreads
+from iiif_server.errors import (
+    NoSpaceForOriginalError,
+    OriginalTooLargeError,
+    SourceUnavailableError,
+    UnsupportedOriginalError,
+)
+from iiif_server.plan.original_format import SIGNATURE_BYTES, recognise
+from iiif_server.sources.opening import new_checksum
+from iiif_server.sources.provenance import Validators
+from iiif_server.sources.upstreams import Arrival
+from iiif_server.sources.wholeness import END_BYTES, is_surely_whole
+from iiif_server.units import show_size
+
+_ABANDONED_AFTER = 3600.0
+"""Seconds without a byte after which a file below `incoming` counts as abandoned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The bytes of an original as an upstream sends them."""
+
+    chunks: AsyncIterator[bytes]
+    """The first is at least as long as a signature, or all there is."""
+    announced: int = 0
+    """The size that the upstream announced, in bytes; 0: none."""
+    is_framed: bool = True
+    """Whether the protocol shows that a body was truncated."""
+    validators: Validators = field(default_factory=Validators)
+
+
+class Incoming:
+    """The folder of originals that are being fetched, and the checks that each has to pass."""
+
+    def __init__(
+        self, folder: Path, threads: StorageThreads, max_bytes: int, min_free: int | None
+    ) -> None:
+        """`min_free`: bytes of the disk left free; None: by its size."""
+        self.folder = folder
+        self.threads = threads
+        """Where files below the folder are written."""
+        self._max_bytes = max_bytes
+        self._min_free = min_free
+
+    def __repr__(self) -> str:
+        return f"<Incoming {self.folder}>"
+
+    def reserve(self) -> Path:
+        """A new path below the folder, where files of killed processes are removed.
+
+        Raises OSError if the folder cannot be created.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / secrets.token_hex(16)
+
+    def remove_abandoned(self) -> None:
+        """Remove files that fetches of a killed process have left."""
+        with contextlib.suppress(
+            OSError
+        ):  # the folder does not exist yet, or its files belong to others
+            for path in self.folder.iterdir():
+                if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
+                    path.unlink()
+
+    async def receive(self, body: Body, target: Path) -> Arrival:
+        """Store the bytes in a file, which is complete afterwards or unchanged.
+
+        Raises OriginalTooLargeError, UnsupportedOriginalError, NoSpaceForOriginalError, or
+        SourceUnavailableError if the disk fails or the bytes may be truncated.
+        """
+        if body.announced > self._max_bytes:
+            raise self._too_large()
+        try:
+            temporary = await self.threads.run(self.reserve)
+            await self.threads.run(self.check_space, body.announced)
+            try:
+                checksum = await self._write(body, temporary)
+                status = await self.threads.run(land, temporary, target, timeout=LONG)
+            finally:
+                await self.threads.settle(partial(temporary.unlink, missing_ok=True))
+        except OSError as error:
+            raise SourceUnavailableError("The original could not be kept on disk.") from error
+        return Arrival(status.st_size, status.st_mtime_ns, checksum, body.validators)
+
+    def check_space(self, size: int = 0) -> None:
+        """Raise NoSpaceForOriginalError if so many bytes would leave too little free space."""
+        try:
+            disk = disk_of(self.folder)
+        except OSError:  # whoever writes the file reports the cause
+            return
+        shortage = disk.shortage(self._min_free, size)
+        if shortage:
+            told = f"{disk.free:,} bytes are free, {shortage:,} too few for cache.min_free"
+            raise NoSpaceForOriginalError(
+                "The server has too little free disk space to fetch this original."
+            ) from OSError(errno.ENOSPC, told)
+
+    async def _write(self, body: Body, path: Path) -> str:
+        """Write the body into a new file; its checksum.
+
+        Raises unless it is a complete image within the limits.
+        """
+        size, start, end = 0, b"", b""
+        checksum = new_checksum()
+        # If the caller has gone by the time the file is open, `undo` closes it.
+        file = await self.threads.run(path.open, "xb", undo=BufferedWriter.close)
+        try:
+            async for chunk in body.chunks:
+                start = start or chunk[:SIGNATURE_BYTES]
+                if recognise(start) is None:
+                    raise _no_image()
+                size += len(chunk)
+                if size > self._max_bytes:
+                    raise self._too_large()
+                end = (end + chunk)[-END_BYTES:]
+                await self.threads.run(self._append, file, chunk)
+                checksum.update(chunk)
+            await self.threads.run(file.close)  # writes what is buffered: the disk may refuse it
+        finally:
+            await self.threads.settle(file.close)
+        format_ = recognise(start)
+        if format_ is None:  # nothing came
+            raise _no_image()
+        if not body.is_framed and not is_surely_whole(format_, start, end, size):
+            raise SourceUnavailableError(
+                "The upstream server sends the original without its length, "
+                "and nothing shows that it was whole."
+            )
+        return checksum.hexdigest()
+
+    def _append(self, file: BufferedWriter, chunk: bytes) -> None:
+        self.check_space(len(chunk))
+        file.write(chunk)
+
+    def _too_large(self) -> OriginalTooLargeError:
+        limit = show_size(self._max_bytes)
+        return OriginalTooLargeError(f"The original is larger than the {limit} that are fetched.")
+
+
+def land(temporary: Path, target: Path) -> os.stat_result:
+    """Move a complete file to its place unless it has the same bytes; the file's status."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        if filecmp.cmp(temporary, target, shallow=False):
+            return target.stat()
+        before = target.stat()
+    except FileNotFoundError:
+        before = None
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())  # it is kept for good: a power cut must not leave it short
+    after = temporary.stat()
+    if before and (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
+        os.utime(temporary, ns=(after.st_atime_ns, after.st_mtime_ns + 1_000_000_000))
+        after = temporary.stat()
+    temporary.replace(target)
+    return after
+
+
+def _no_image() -> UnsupportedOriginalError:
+    return UnsupportedOriginalError(
+        "What is kept under this identifier is not an image of a format that is read here."
+    )
