@@ -24,7 +24,7 @@ from iiif_server.configuration.problems import nearest
 from iiif_server.configuration.sources import ContentSource, build
 from iiif_server.configuration.variables import CONFIG, NESTED, PREFIX
 from iiif_server.errors import ConfigurationError
-from iiif_server.iiif.identifier import TYPE_PATTERN
+from iiif_server.iiif.identifier import RESERVED_TYPES, TYPE_PATTERN
 from iiif_server.images.limits import LimitsOptions
 from iiif_server.images.pyramids import PyramidOptions
 from iiif_server.options import ConflictError, Expects, OptionsModel, UrlPath
@@ -74,6 +74,11 @@ def _type_name(name: str) -> str:
         raise ValueError(
             f"the type {name!r} must consist of letters, digits, dots, hyphens and "
             "underscores, and begin with a letter or digit"
+        )
+    if name.lower() in RESERVED_TYPES:
+        raise ValueError(
+            f"the type {name!r} cannot have this name: identifiers that begin with {name}: are "
+            "URLs and ARKs"
         )
     return name
 

@@ -10,6 +10,9 @@ from iiif_server.errors import MalformedIdentifierError, UnknownTypeError, shown
 TYPE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 """The names of types, which are also names of folders, metric labels and parts of URLs."""
 
+RESERVED_TYPES = frozenset({"http", "https", "ark"})
+"""Schemes of identifiers that are URLs or ARKs; no type has such a name."""
+
 MAX_CHARACTERS = 4096
 
 _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")

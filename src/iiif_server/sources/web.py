@@ -2,18 +2,16 @@
 
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import field_validator
 
-from iiif_server.errors import OriginalNotFoundError
 from iiif_server.options import Expects
 from iiif_server.sources.base import Source, SourceContext, TypeOptions
 from iiif_server.sources.fetched import KeptOriginals
 from iiif_server.sources.fetching import HttpUpstream
 from iiif_server.sources.opening import OpenedFile
-
-_PLACEHOLDER = "{name}"
+from iiif_server.sources.templates import Template, as_url
 
 Options = TypeVar("Options", bound=TypeOptions)
 
@@ -35,7 +33,8 @@ class WebOptions(TypeOptions):
     """Settings of a type whose originals are fetched from a URL made of their name."""
 
     url: Annotated[str, Expects('a URL such as "https://example.com/images/{name}.jpg"')]
-    """Where an original is; `{name}` in its path or query stands for the name, encoded."""
+    """Template of the URL of an original, with the name, percent-encoded, in its path or query:
+    `{name}`, `{name[0:2]}`, `{dir}`, `{stem}`, `{page}` (docs/sources/templates.md)."""
 
     @field_validator("url")
     @classmethod
@@ -43,10 +42,11 @@ class WebOptions(TypeOptions):
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError("the URL must begin with http:// or https:// and a host")
-        if _PLACEHOLDER in parts.netloc:
+        if "{" in parts.netloc:
             raise ValueError(
-                "{name} may stand in the path or the query of the URL, not in its host"
+                "fields may stand in the path or the query of the URL, not in its host"
             )
+        Template(url)
         return url
 
 
@@ -55,22 +55,17 @@ class WebSource(FetchedSource[WebOptions]):
 
     options_model = WebOptions
 
+    def __init__(self, context: SourceContext, options: WebOptions) -> None:
+        super().__init__(context, options)
+        self._template = Template(options.url)
+
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
         """The kept original of this name, fetched first if it is missing."""
         return self._kept.hold(
             name,
-            HttpUpstream(self.context.fetcher, complete(self.options.url, name), lambda _: True),
+            HttpUpstream(
+                self.context.fetcher,
+                self._template.expand(name, quote=as_url),
+                lambda _: True,
+            ),
         )
-
-
-def complete(template: str, name: str) -> str:
-    """The URL with the name in place of `{name}`, percent-encoded for where it stands.
-
-    In the path slashes stay slashes; a name that would climb out of its place there raises
-    OriginalNotFoundError.
-    """
-    before_query, question, query = template.partition("?")
-    if _PLACEHOLDER in before_query and any(part in {"", ".", ".."} for part in name.split("/")):
-        raise OriginalNotFoundError("There is no image with this identifier.")
-    path = before_query.replace(_PLACEHOLDER, quote(name, safe="/"))
-    return path + question + query.replace(_PLACEHOLDER, quote(name, safe=""))

@@ -1,0 +1,165 @@
+"""Templates of paths, URLs and keys, which say where the original of a name is."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import quote as percent_encode
+from urllib.parse import unquote
+
+from pydantic import AfterValidator
+
+from iiif_server.errors import OriginalNotFoundError
+from iiif_server.options import Expects
+
+FIELDS = ("name", "stem", "dir", "page")
+"""`{name}` is the name; `{dir}` its folders, `{stem}` its last part without the extension."""
+
+Quote = Callable[[str, bool], str]
+"""Encodes the value of a field; the flag says whether it stands behind a question mark."""
+
+_BRACES = re.compile(r"\{([^{}]*)\}((?<=\{dir\})/)?")
+_FIELD = re.compile(r"([^{}\[\]]*)(?:\[(-?[0-9]{1,4})?:(-?[0-9]{1,4})?\])?")
+_LAYERS = 8
+"""Layers of percent-encoding that a name may have."""
+
+
+def as_is(value: str, _: bool) -> str:  # noqa: FBT001 - as all of `Quote`
+    """The value of a field unchanged, for paths and keys."""
+    return value
+
+
+def as_url(value: str, in_query: bool) -> str:  # noqa: FBT001
+    """The value of a field percent-encoded; in the path of a URL slashes stay slashes."""
+    return percent_encode(value, safe="" if in_query else "/")
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    part: slice
+    slash: bool
+    """Whether it is `{dir}/`, which is empty for a name without folders."""
+    in_query: bool
+
+
+class Template:
+    """A path, URL or key with fields: `{name}`, `{stem}`, `{dir}`, `{page}`, `{name[0:2]}`."""
+
+    def __init__(self, text: str) -> None:
+        """Parse a template; ValueError names unknown fields, and the fields that exist."""
+        self.text = text
+        self._parts = tuple(_parse(text))
+        if _misleads("".join(part if isinstance(part, str) else "x" for part in self._parts)):
+            raise ValueError("a template must not have . or .. between its slashes")
+
+    def __repr__(self) -> str:
+        return f"<Template {self.text}>"
+
+    @property
+    def has_page(self) -> bool:
+        """Whether the number of a page stands in it."""
+        return any(isinstance(part, _Field) and part.name == "page" for part in self._parts)
+
+    def expand(self, name: str, page: int = 1, *, quote: Quote = as_is) -> str:
+        """The path, URL or key of a name.
+
+        The result is checked: OriginalNotFoundError if it has dot segments under either slash, or
+        control characters, or if the name has put empty segments into the path, also if these
+        appear only when the result is decoded several times.
+        """
+        folders, _, last = name.rpartition("/")
+        stem, _, extension = last.rpartition(".")
+        values = {
+            "name": name,
+            "dir": folders,
+            "stem": stem if stem and extension else last,
+            "page": str(page),
+        }
+        result = []
+        for part in self._parts:
+            if isinstance(part, str):
+                result.append(part)
+                continue
+            value = quote(values[part.name][part.part], part.in_query)
+            if value and part.slash:
+                value += "/"
+            elif not (part.in_query or part.slash) and any(map(_has_empty, _layers(value))):
+                raise _not_found()
+            result.append(value)
+        expanded = "".join(result)
+        if any(map(_misleads, _layers(expanded))):
+            raise _not_found()
+        return expanded
+
+
+def _template(text: str) -> str:
+    Template(text)
+    return text
+
+
+TemplateText = Annotated[
+    str, AfterValidator(_template), Expects('a template such as "{name[0:2]}/{name}.tif"')
+]
+"""A template as a setting."""
+
+
+def _parse(text: str) -> Iterator[str | _Field]:
+    position = 0
+    for match in _BRACES.finditer(text):
+        yield _literal(text[position : match.start()])
+        yield _field(match, in_query="?" in text[: match.start()])
+        position = match.end()
+    yield _literal(text[position:])
+
+
+def _literal(text: str) -> str:
+    if "{" in text or "}" in text:
+        raise ValueError("a brace of the template has no counterpart: a field is written {name}")
+    return text
+
+
+def _field(written: re.Match[str], *, in_query: bool) -> _Field:
+    match = _FIELD.fullmatch(written[1])
+    if match is None or (match[1] == "page" and written[1] != "page"):
+        raise ValueError(
+            f"{{{written[1]}}} is not a field: a part of one is written {{name[0:2]}}, and "
+            "{page} has no parts"
+        )
+    if match[1] not in FIELDS:
+        exist = ", ".join(f"{{{field}}}" for field in FIELDS)
+        near = difflib.get_close_matches(match[1], FIELDS, 1, cutoff=0.5)
+        hint = f"; did you mean {{{near[0]}}}?" if near else ""
+        raise ValueError(f"there is no field {{{match[1]}}}: there are {exist}{hint}")
+    start, stop = (int(number) if number else None for number in match.groups()[1:])
+    return _Field(match[1], slice(start, stop), bool(written[2]), in_query)
+
+
+def _layers(text: str) -> Iterator[str]:
+    """A text, and the text decoded again and again until nothing changes."""
+    for _ in range(_LAYERS):
+        yield text
+        decoded = unquote(text)
+        if decoded == text:
+            return
+        text = decoded
+    raise _not_found()
+
+
+def _has_empty(path: str) -> bool:
+    return not all(re.split(r"[/\\]", path))
+
+
+def _misleads(text: str) -> bool:
+    """Whether some server would take a part of a text for a dot segment, or end it early.
+
+    Parameters of a path and white space may follow the dots.
+    """
+    segments = (part.partition(";")[0].strip() for part in re.split(r"[/\\?&=]", text))
+    controls = any(character < " " or character == "\x7f" for character in text)
+    return controls or not {".", ".."}.isdisjoint(segments)
+
+
+def _not_found() -> OriginalNotFoundError:
+    return OriginalNotFoundError("There is no image with this identifier.")
