@@ -45,7 +45,13 @@ class Server:
 
 @contextmanager
 def ours(
-    source: Path, work: Path, cache: Path | None = None, settings: str = "", processes: int = 1
+    source: Path,
+    work: Path,
+    cache: Path | None = None,
+    settings: str = "",
+    processes: int = 1,
+    *,
+    log_level: str = "warning",
 ) -> Iterator[Server]:
     """This server on a folder of originals; its cache is a new folder unless one is given."""
     with tempfile.TemporaryDirectory(dir=work, prefix="ours-") as name:
@@ -54,7 +60,7 @@ def ours(
         file.write_text(
             f"{settings}\n"
             f'source_path = "{source}"\ncache_path = "{cache or folder / "cache"}"\n'
-            f'log_level = "warning"\nadmin.token = "{_TOKEN}"\n[types.bench]\nsource = "disk"\n'
+            f'log_level = "{log_level}"\nadmin.token = "{_TOKEN}"\n[types.bench]\nsource = "disk"\n'
         )
         program = Path(sys.executable).with_name("iiif-server")
         command = [str(program), "serve", "--config", str(file), "--port", str(port)]

@@ -3,13 +3,19 @@
 import json
 import logging
 import logging.config
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from io import StringIO
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis.strategies import sampled_from, text
 
 from iiif_server.telemetry.events import (
     AccessRefused,
@@ -30,8 +36,10 @@ from iiif_server.telemetry.events import (
     WorkRefused,
 )
 from iiif_server.telemetry.logs import (
+    AccessHandler,
     JsonFormatter,
     LineFormatter,
+    LogFormat,
     log_access,
     log_event,
     logger,
@@ -391,3 +399,58 @@ def test_values_are_written_as_a_reader_wants_them(caplog: pytest.LogCaptureFixt
     )
     document = json.loads(JsonFormatter().format(record))
     assert (document["engine"], document["seconds"]) == ("raster", 0.006568)
+
+
+@contextmanager
+def server_logging(format_: LogFormat) -> Iterator[tuple[AccessHandler, StringIO]]:
+    """The root logger as `serve` configures it, with a stream of its own."""
+    handler = AccessHandler(stream := StringIO())
+    configured = uvicorn_logging("info", format_)["formatters"]["line"]
+    handler.setFormatter(
+        JsonFormatter() if format_ == "json" else LineFormatter(configured["format"])
+    )
+    before, logging.root.handlers = logging.root.handlers, [handler]
+    level = logging.root.level
+    logging.root.setLevel("INFO")
+    try:
+        yield handler, stream
+    finally:
+        logging.root.handlers = before
+        logging.root.setLevel(level)
+
+
+def without_time(line: str) -> str:
+    return re.sub(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d[,.]\d{3}", "TIME", line, count=1)
+
+
+@pytest.mark.parametrize("format_", ["console", "json"])
+@given(
+    path=text(),
+    written=sampled_from(["", "/a%2Fb", "/a%2Fb\u00e9\x07"]),
+    engine=sampled_from(["", "memory"]),
+    stages=sampled_from([None, {"decode": 0.25}]),
+)
+def test_the_access_handler_writes_the_line_that_logging_would(
+    format_: LogFormat, path: str, written: str, engine: str, stages: dict[str, float] | None
+) -> None:
+    timed = Stages() if stages else None
+    if timed is not None and stages:
+        timed.add(stages)
+    told = answered(path=path, written=written, engine=engine, stages=timed)
+    with server_logging(format_) as (_, stream):
+        log_access(told)
+        logging.root.handlers.append(logging.NullHandler())  # no longer the only one
+        log_access(told)
+    own, by_logging, rest = map(without_time, stream.getvalue().split("\n"))
+    assert own == by_logging
+    assert "TIME" in own
+    assert not rest
+
+
+def test_a_log_that_cannot_be_written_ends_no_request(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with server_logging("console") as (_, stream):
+        stream.close()
+        log_access(answered())
+        assert "ValueError" in capsys.readouterr().err  # as logging reports it
