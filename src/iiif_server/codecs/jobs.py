@@ -12,12 +12,12 @@ from iiif_server.cache.lru import Lru
 from iiif_server.codecs import jpegtran, libturbojpeg, raster
 from iiif_server.codecs.encode import supported_formats
 from iiif_server.codecs.open_originals import OpenOriginal, OpenOriginals
-from iiif_server.codecs.probe import probe_file
+from iiif_server.codecs.probe import probe_file, probe_parts
 from iiif_server.codecs.pyramid_build import build
 from iiif_server.codecs.tiles import Tiles
 from iiif_server.errors import too_much_memory
 from iiif_server.formats.pyramid_file import OpenPart
-from iiif_server.formats.tiff import read_tile_tables
+from iiif_server.formats.tiff_tables import read_tile_tables, tile_tables_of_parts
 from iiif_server.iiif.geometry import Box
 from iiif_server.iiif.quality import Quality
 from iiif_server.plan.build_plan import BuildPlan
@@ -26,7 +26,15 @@ from iiif_server.plan.jobs import Rendered, WorkerReport
 from iiif_server.plan.render_plan import Engine, Level, PixelOperations, ProfileAction, RenderPlan
 from iiif_server.telemetry.stages import Stages
 
-__all__ = ["build_part", "prepare_process", "probe_file", "read_tile_tables", "render"]
+__all__ = [
+    "build_part",
+    "prepare_process",
+    "probe_file",
+    "probe_parts",
+    "read_tile_tables",
+    "render",
+    "tile_tables_of_parts",
+]
 
 _PARTS_OPEN = 16
 

@@ -2,10 +2,12 @@
 
 import os
 import stat
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import pyvips
 from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
@@ -19,7 +21,10 @@ from iiif_server.errors import (
 )
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.formats.inspection import inspect
+from iiif_server.formats.present_file import PresentFile
+from iiif_server.formats.tiff_tables import inspect_parts
 from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.extents import BytesMissingError, Extent, FromParts
 from iiif_server.plan.header import Colour, ImageHeader, Profile
 from iiif_server.plan.local_file import LocalFile, removed
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
@@ -54,18 +59,44 @@ def probe_file(
     above `max_pixels` or beyond the bounds, or OriginalChangedError if another version, or nothing,
     is at the path.
     """
-    Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
     with os.fdopen(_open_regular(original, descriptor), "rb") as file:
-        format_ = _recognised(file, bounds)
+        return _header(file, inspect, max_pixels, bounds)
+
+
+def probe_parts(
+    original: LocalFile,
+    present: Sequence[Extent],
+    descriptor: int | None = None,
+    *,
+    max_pixels: int,
+    bounds: Bounds = DEFAULT_BOUNDS,
+) -> FromParts[ImageHeader]:
+    """As `probe_file`, of a file of which these extents are present; or the bytes that it needs.
+
+    Only tiled TIFFs have headers that can be read without the whole file.
+    """
+    with PresentFile(_open_regular(original, descriptor), present) as file:
         try:
-            inspected = inspect(BoundedFile(file, format_, max_pixels, bounds))
-            file.seek(0)
-            return _checked(_read(file, format_, inspected), max_pixels)
-        except IiifServerError:
-            raise
-        except Exception as error:  # decoders of hostile data raise whatever they like
-            told = refusal(error, format_)
-            raise (_damaged(format_) if isinstance(told, DamagedOriginalError) else told) from error
+            stream = cast("BinaryIO", file)
+            return FromParts(_header(stream, partial(inspect_parts, file), max_pixels, bounds))
+        except BytesMissingError as error:
+            return FromParts(None, error.extents)
+
+
+def _header(
+    file: BinaryIO, inspect_: Callable[[BoundedFile], Inspection], max_pixels: int, bounds: Bounds
+) -> ImageHeader:
+    Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
+    format_ = _recognised(file, bounds)
+    try:
+        inspected = inspect_(BoundedFile(file, format_, max_pixels, bounds))
+        file.seek(0)
+        return _checked(_read(file, format_, inspected), max_pixels)
+    except (IiifServerError, BytesMissingError):
+        raise
+    except Exception as error:  # decoders of hostile data raise whatever they like
+        told = refusal(error, format_)
+        raise (_damaged(format_) if isinstance(told, DamagedOriginalError) else told) from error
 
 
 def _open_regular(original: LocalFile, descriptor: int | None) -> int:
@@ -198,6 +229,8 @@ def _orientation(image: Image.Image) -> Orientation:
     try:
         # Not the method of PNG images: it decodes them all, for what may stand behind the pixels.
         value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except BytesMissingError:
+        raise
     except Exception:  # noqa: BLE001 - a damaged EXIF block is no reason to refuse the image
         value = 1
     return FROM_EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT

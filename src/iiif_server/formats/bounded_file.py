@@ -3,6 +3,7 @@
 import os
 import struct
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -11,6 +12,8 @@ from iiif_server.errors import (
     OriginalTooLargeError,
     UnsupportedOriginalError,
 )
+from iiif_server.formats.present_file import PresentFile
+from iiif_server.plan.extents import Extent
 from iiif_server.plan.header import NO_NEEDS, JpegFacts, Needs
 from iiif_server.plan.original_format import Bounds, OriginalFormat
 from iiif_server.plan.stored_tiles import StoredTiles
@@ -41,7 +44,7 @@ class BoundedFile:
 
     def __init__(
         self,
-        file: BinaryIO,
+        file: BinaryIO | PresentFile,
         format_: OriginalFormat,
         max_pixels: int = sys.maxsize,
         bounds: Bounds = _ANYTHING,
@@ -60,13 +63,18 @@ class BoundedFile:
         if offset >= self.size:
             return b""
         self._file.seek(offset)
-        return self._file.read(min(length, self.size - offset))
+        return self._file.read(min(length, self.size - offset)) or b""
 
     def numbers(self, layout: str, offset: int) -> tuple[Any, ...] | None:
         """The numbers at an offset, by a format of `struct`; None where the file ends before."""
         size = struct.calcsize(layout)
         data = self.at(offset, size)
         return struct.unpack(layout, data) if len(data) == size else None
+
+    def expect(self, extents: Iterable[Extent]) -> None:
+        """Have a file that is present in parts report at once what is absent of these extents."""
+        if isinstance(self._file, PresentFile):
+            self._file.require(extents)
 
     # --- refusals ---------------------------------------------------------------------------
 

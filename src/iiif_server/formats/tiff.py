@@ -3,7 +3,6 @@
 Nothing is decoded. Tiles: TIFF 6.0, section 15; JPEG in TIFF: Technical Note 2.
 """
 
-import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,22 +10,22 @@ from enum import IntEnum
 from functools import cached_property
 from math import prod
 
-from iiif_server.errors import OriginalRefusedError
 from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile, Inspection
-from iiif_server.formats.jpeg import adobe_segment, icc_segments_of, jfif_segment
+from iiif_server.formats.jpeg import adobe_segment, jfif_segment
 from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.extents import Extent
 from iiif_server.plan.header import Needs
-from iiif_server.plan.local_file import LocalFile
-from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.stored_tiles import TILE_PLACE, StoredLevel, StoredTiles, TileTable
 
 _BIG = 43
 _MOST_TAGS = 4_096
+_USUAL_DIRECTORY = 1024
+"""Bytes; those of BigTIFF with twenty tags have 420."""
 _MOST_PIECES = 1 << 20
 """Strips or tiles."""
 _PIECE_BYTES = 32
 """Memory that a decoder holds for each strip or tile."""
-_MOST_READ = 64
+MOST_READ = 64
 """Directories that are read: of the main chain, and below the first."""
 _MOST_PIECE_BYTES = 256 << 20
 """Bytes of one tile, unpacked: decoders hold it whole."""
@@ -51,7 +50,9 @@ _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """BYTE, SHORT, LONG, IFD, and of BigTIFF LONG8 and IFD8."""
 
 
-class _Tag(IntEnum):
+class Tag(IntEnum):
+    """Tags that are read."""
+
     SUBFILE_TYPE = 254
     WIDTH = 256
     HEIGHT = 257
@@ -72,10 +73,10 @@ class _Tag(IntEnum):
     ICC_PROFILE = 34_675
 
 
-_TABLES = (_Tag.STRIPS, _Tag.STRIP_BYTES, _Tag.TILES, _Tag.TILE_BYTES)
-_BLOCKS = {700: "its XMP block", 33_723: "its IPTC block", _Tag.ICC_PROFILE: "its ICC profile"}
-_ALIKE = (_Tag.BITS, _Tag.COMPRESSION, _Tag.PHOTOMETRIC, _Tag.SAMPLES, _Tag.PLANES,
-          _Tag.TILE_WIDTH, _Tag.TILE_HEIGHT)  # fmt: skip
+TABLES = (Tag.STRIPS, Tag.STRIP_BYTES, Tag.TILES, Tag.TILE_BYTES)
+_BLOCKS = {700: "its XMP block", 33_723: "its IPTC block", Tag.ICC_PROFILE: "its ICC profile"}
+_ALIKE = (Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES, Tag.PLANES,
+          Tag.TILE_WIDTH, Tag.TILE_HEIGHT)  # fmt: skip
 """Tags that are equal in all levels of one image."""
 
 
@@ -156,6 +157,15 @@ class Directory:
         (offset,) = struct.unpack(self._layout.offset, entry.value)
         return self._file.at(offset, min(entry.length, most))
 
+    def extent(self, number: int, most: int = MOST_BLOCK) -> Extent | None:
+        """Where in the file `data` reads; None for a value in the directory itself."""
+        entry = self.tags.get(number)
+        if entry is None or entry.length <= len(entry.value):
+            return None
+        (offset,) = struct.unpack(self._layout.offset, entry.value)
+        stop = min(offset + min(entry.length, most), self._file.size)
+        return (offset, stop) if offset < stop else None
+
     def values(self, number: int, most: int = 64) -> tuple[int, ...]:
         """The whole numbers of a tag, at most so many; none if it is of another type or cut off."""
         entry = self.tags.get(number)
@@ -178,12 +188,12 @@ class Directory:
     @property
     def dimensions(self) -> Dimensions:
         """Width and height; 0 where the tag is missing."""
-        return Dimensions(self.value(_Tag.WIDTH), self.value(_Tag.HEIGHT))
+        return Dimensions(self.value(Tag.WIDTH), self.value(Tag.HEIGHT))
 
     @property
     def tile(self) -> Dimensions:
         """Width and height of a tile; 0 where the tag is missing."""
-        return Dimensions(self.value(_Tag.TILE_WIDTH), self.value(_Tag.TILE_HEIGHT))
+        return Dimensions(self.value(Tag.TILE_WIDTH), self.value(Tag.TILE_HEIGHT))
 
 
 def directories(file: BoundedFile) -> tuple[list[Directory], list[Directory]]:
@@ -200,9 +210,10 @@ def directories(file: BoundedFile) -> tuple[list[Directory], list[Directory]]:
     pages = list(chain.values())
     if not pages or not pages[0].tags:
         raise file.damaged("its first directory is empty or not in the file")
-    count = pages[0].count(_Tag.SUB_DIRECTORIES)
+    count = pages[0].count(Tag.SUB_DIRECTORIES)
     file.check_frames(count, "pages below the first")
-    offsets = pages[0].values(_Tag.SUB_DIRECTORIES, count)
+    offsets = pages[0].values(Tag.SUB_DIRECTORIES, count)
+    file.expect((at, at + _USUAL_DIRECTORY) for at in offsets)
     if len(set(offsets)) < len(offsets) or not chain.keys().isdisjoint(offsets):
         raise file.damaged("its directories form a loop")
     return pages, [Directory(file, layout, at) for at in offsets]
@@ -217,8 +228,8 @@ def inspect(file: BoundedFile) -> Inspection:
     first = pages[0]
     _check_samples(file, first)
     pieces = _check_pieces(file, first)
-    _check_tags(file, [*pages[:_MOST_READ], *below[:_MOST_READ]])
-    return Inspection(Needs(bytes=_PIECE_BYTES * pieces), tiles=_stored(_levels(pages, below)))
+    _check_tags(file, [*pages[:MOST_READ], *below[:MOST_READ]])
+    return Inspection(Needs(bytes=_PIECE_BYTES * pieces), tiles=_stored(levels_of(pages, below)))
 
 
 def _check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:
@@ -231,19 +242,19 @@ def _check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:
             total += entry.length
             if number in _BLOCKS:
                 file.check(entry.length, MOST_BLOCK, f"bytes in {_BLOCKS[number]}")
-        pieces += max(directory.count(table) for table in _TABLES)
+        pieces += max(directory.count(table) for table in TABLES)
     file.check(total, _MOST_TAG_BYTES, "bytes of metadata")
     file.check(pieces, 2 * _MOST_PIECES, "strips or tiles in all directories")
 
 
 def _check_samples(file: BoundedFile, directory: Directory) -> None:
     file.check_size(directory.dimensions.width, directory.dimensions.height)
-    compression = directory.value(_Tag.COMPRESSION, 1)
+    compression = directory.value(Tag.COMPRESSION, 1)
     if compression not in _COMPRESSIONS:
         raise file.unsupported(f"is compressed by method {compression}")
-    samples = directory.value(_Tag.SAMPLES, 1)
+    samples = directory.value(Tag.SAMPLES, 1)
     file.check(samples, _MOST_SAMPLES, "samples a pixel")
-    if samples < 1 or not 1 <= directory.value(_Tag.BITS, 1) <= _MOST_BITS:
+    if samples < 1 or not 1 <= directory.value(Tag.BITS, 1) <= _MOST_BITS:
         raise file.damaged("it has no samples")
 
 
@@ -253,22 +264,22 @@ def _check_pieces(file: BoundedFile, directory: Directory) -> int:
     The longest table tells it.
     """
     whole = directory.dimensions
-    samples, bits = directory.value(_Tag.SAMPLES, 1), directory.value(_Tag.BITS, 1)
-    separate = directory.value(_Tag.PLANES, 1) == _SEPARATE
-    tiled = _Tag.TILE_WIDTH in directory.tags or _Tag.TILES in directory.tags
+    samples, bits = directory.value(Tag.SAMPLES, 1), directory.value(Tag.BITS, 1)
+    separate = directory.value(Tag.PLANES, 1) == _SEPARATE
+    tiled = Tag.TILE_WIDTH in directory.tags or Tag.TILES in directory.tags
     if tiled:
         piece = directory.tile.width, directory.tile.height
     else:
-        piece = whole.width, min(directory.value(_Tag.ROWS, whole.height), whole.height)
+        piece = whole.width, min(directory.value(Tag.ROWS, whole.height), whole.height)
     if min(piece) < 1:
         raise file.damaged("its strips or tiles have no pixels")
     pieces = _number_of_tiles(whole, Dimensions(*piece)) * (samples if separate else 1)
-    most = max(pieces, *(directory.count(table) for table in _TABLES))
+    most = max(pieces, *(directory.count(table) for table in TABLES))
     file.check(most, _MOST_PIECES, "strips or tiles")
     if tiled:
         unpacked = prod(piece) * bits * (1 if separate else samples) // 8
         file.check(unpacked, _MOST_PIECE_BYTES, "bytes in one tile")
-    if directory.count(_Tag.TILES if tiled else _Tag.STRIPS) < pieces:
+    if directory.count(Tag.TILES if tiled else Tag.STRIPS) < pieces:
         raise file.damaged("its table of strips or tiles is too short")
     return most
 
@@ -280,26 +291,6 @@ def _number_of_tiles(whole: Dimensions, tile: Dimensions) -> int:
 # --- levels and their tile tables -----------------------------------------------------------
 
 
-def read_tile_tables(
-    original: LocalFile, descriptor: int | None = None, *, keep_profile: bool
-) -> Mapping[int, TileTable]:
-    """The tile tables of a tiled TIFF by scale factor; damaged ones are left out.
-
-    The file is read by a descriptor if one is given. Raises OriginalChangedError where another
-    version of the file, or none, is at the path.
-    """
-    with os.fdopen(original.open(descriptor), "rb") as opened:
-        file = BoundedFile(opened, OriginalFormat.TIFF)
-        try:
-            found = _levels(*directories(file))
-            profile = found[0][1].data(_Tag.ICC_PROFILE) if found and keep_profile else b""
-            icc = b"".join(icc_segments_of(profile))
-            tables = {level.scale_factor: _table(file, level, ifd, icc) for level, ifd in found}
-        except OriginalRefusedError:
-            return {}
-    return {factor: table for factor, table in tables.items() if table is not None}
-
-
 def _stored(levels: Sequence[tuple[StoredLevel, Directory]]) -> StoredTiles | None:
     if not levels:
         return None
@@ -307,7 +298,7 @@ def _stored(levels: Sequence[tuple[StoredLevel, Directory]]) -> StoredTiles | No
     return StoredTiles(base.tile, tuple(level for level, _ in levels), _jpeg_components(base))
 
 
-def _levels(
+def levels_of(
     pages: Sequence[Directory], below: Sequence[Directory]
 ) -> list[tuple[StoredLevel, Directory]]:
     """The levels of a tiled TIFF with their directories, each scale factor once, ascending.
@@ -334,10 +325,10 @@ def _candidates(
     pages: Sequence[Directory], below: Sequence[Directory]
 ) -> Iterator[tuple[int, int | None, Directory]]:
     """The directories that may be reduced levels, with their page and SubIFD."""
-    for number, ifd in enumerate(below[:_MOST_READ]):
+    for number, ifd in enumerate(below[:MOST_READ]):
         yield 0, number, ifd
-    for page, ifd in enumerate(pages[:_MOST_READ]):
-        if page and ifd.value(_Tag.SUBFILE_TYPE) & _REDUCED:
+    for page, ifd in enumerate(pages[:MOST_READ]):
+        if page and ifd.value(Tag.SUBFILE_TYPE) & _REDUCED:
             yield page, None, ifd
 
 
@@ -367,27 +358,29 @@ def _factor(whole: Dimensions, size: Dimensions) -> int | None:
 
 def _jpeg_components(ifd: Directory) -> int:
     """The number of components of tiles that are baseline JPEGs for all viewers; else 0."""
-    samples, bits = ifd.value(_Tag.SAMPLES, 1), set(ifd.values(_Tag.BITS))
-    joint = ifd.value(_Tag.PLANES, 1) == 1
-    if ifd.value(_Tag.COMPRESSION) != _JPEG or bits != {_EIGHT_BITS} or not joint:
+    samples, bits = ifd.value(Tag.SAMPLES, 1), set(ifd.values(Tag.BITS))
+    joint = ifd.value(Tag.PLANES, 1) == 1
+    if ifd.value(Tag.COMPRESSION) != _JPEG or bits != {_EIGHT_BITS} or not joint:
         return 0
     shown = {(_BLACK_IS_ZERO, 1), (_RGB, 3), (_YCBCR, 3)}
-    return samples if (ifd.value(_Tag.PHOTOMETRIC), samples) in shown else 0
+    return samples if (ifd.value(Tag.PHOTOMETRIC), samples) in shown else 0
 
 
-def _table(file: BoundedFile, level: StoredLevel, ifd: Directory, icc: bytes) -> TileTable | None:
+def tile_table(
+    file: BoundedFile, level: StoredLevel, ifd: Directory, icc: bytes
+) -> TileTable | None:
     """The tile table of a level; None if it is damaged."""
     expected = _number_of_tiles(level.dimensions, ifd.tile)
-    if not ifd.count(_Tag.TILES) == ifd.count(_Tag.TILE_BYTES) == expected <= _MOST_PIECES:
+    if not ifd.count(Tag.TILES) == ifd.count(Tag.TILE_BYTES) == expected <= _MOST_PIECES:
         return None
-    offsets, lengths = ifd.values(_Tag.TILES, expected), ifd.values(_Tag.TILE_BYTES, expected)
+    offsets, lengths = ifd.values(Tag.TILES, expected), ifd.values(Tag.TILE_BYTES, expected)
     if not len(offsets) == len(lengths) == expected or not all(
         length <= _MOST_BYTES_A_TILE and offset + length <= file.size
         for offset, length in zip(offsets, lengths, strict=True)
     ):
         return None
     # Without these, a viewer has to guess what the components of a JPEG mean.
-    meaning = adobe_segment() if ifd.value(_Tag.PHOTOMETRIC) == _RGB else jfif_segment()
-    tables = ifd.data(_Tag.JPEG_TABLES)[2:-2]  # between its own first and last marker
+    meaning = adobe_segment() if ifd.value(Tag.PHOTOMETRIC) == _RGB else jfif_segment()
+    tables = ifd.data(Tag.JPEG_TABLES)[2:-2]  # between its own first and last marker
     places = b"".join(map(TILE_PLACE.pack, offsets, lengths))
     return TileTable(places, b"\xff\xd8" + meaning + icc + tables)

@@ -24,7 +24,7 @@ from iiif_server.errors import (
 )
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.keys import digest, group_of
-from iiif_server.plan.local_file import FileVersion, LocalFile, removed, replaced
+from iiif_server.plan.local_file import LocalFile, removed, replaced
 from iiif_server.sources.base import Source
 from iiif_server.sources.opening import OpenedFile, open_file, refusal_of, user_name
 from iiif_server.telemetry.events import (
@@ -110,7 +110,7 @@ def _raise_if_changed(file: LocalFile) -> None:
         raise removed() from error
     except OSError:
         return  # its disk fails: whoever reads it says so
-    if FileVersion.of(status) != file.version:
+    if not file.version.matches(status):
         raise replaced()
 
 

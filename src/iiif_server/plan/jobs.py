@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 from iiif_server.iiif.formats import Format
+from iiif_server.plan.extents import FromParts
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.render_plan import Engine
 from iiif_server.plan.stored_tiles import TileTable
@@ -96,8 +97,14 @@ PREPARE_PROCESS: WorkerFunction[WorkerReport] = WorkerFunction(
 READ_HEADER: WorkerFunction[ImageHeader] = WorkerFunction(
     "iiif_server.codecs.probe:probe_file", ImageHeader
 )
+READ_HEADER_OF_PARTS: WorkerFunction[FromParts[ImageHeader]] = WorkerFunction(
+    "iiif_server.codecs.probe:probe_parts", FromParts[ImageHeader]
+)
+READ_TABLES_OF_PARTS: WorkerFunction[FromParts[Mapping[int, TileTable]]] = WorkerFunction(
+    "iiif_server.formats.tiff_tables:tile_tables_of_parts", FromParts[Mapping[int, TileTable]]
+)
 READ_TILE_TABLES: WorkerFunction[Mapping[int, TileTable]] = WorkerFunction(
-    "iiif_server.formats.tiff:read_tile_tables", Mapping[int, TileTable]
+    "iiif_server.formats.tiff_tables:read_tile_tables", Mapping[int, TileTable]
 )
 RENDER: WorkerFunction[Rendered] = WorkerFunction("iiif_server.codecs.jobs:render", Rendered)
 BUILD_PART: WorkerFunction[int] = WorkerFunction("iiif_server.codecs.jobs:build_part", int)

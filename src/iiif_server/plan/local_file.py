@@ -27,6 +27,9 @@ class FileVersion:
     """In seconds since the epoch, and nanoseconds. As one number the times that file systems can
     hold need more than the 64 bits of a message to a worker."""
     ctime: tuple[int, int]
+    partial: bool = False
+    """Whether bytes of it may still arrive (docs/sources-design.md, Ranges): each version is a file
+    of its own then, and writing it changes no byte that was read."""
 
     @classmethod
     def of(cls, status: os.stat_result) -> Self:
@@ -42,8 +45,17 @@ class FileVersion:
         it, which is how originals are replaced, changes the ctime and not the content.
         """
         status = os.fstat(descriptor)
+        if self.matches(status):
+            return True
         found = FileVersion.of(status)
-        return found == self or (not status.st_nlink and found == replace(self, ctime=found.ctime))
+        return not status.st_nlink and found == replace(self, ctime=found.ctime)
+
+    def matches(self, status: os.stat_result) -> bool:
+        """Whether a file with this status is this version."""
+        found = FileVersion.of(status)
+        if self.partial:
+            found = replace(found, mtime=self.mtime, ctime=self.ctime, partial=True)
+        return found == self
 
     @property
     def mtime_ns(self) -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from iiif_server.formats.tiff import read_tile_tables
+from iiif_server.formats.tiff_tables import read_tile_tables
 from iiif_server.plan.local_file import LocalFile
 from support.tiffs import IFD8, LONG, LONG8, SHORT, built
 

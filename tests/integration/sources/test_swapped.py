@@ -20,7 +20,7 @@ from iiif_server.errors import (
     SourceUnavailableError,
     TooManyOpenFilesError,
 )
-from iiif_server.formats.tiff import read_tile_tables
+from iiif_server.formats.tiff_tables import read_tile_tables
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.sources.opening import OpenedFile, open_file, open_in_folder, refusal_of
 from iiif_server.telemetry.events import SourceFailed

@@ -1,0 +1,118 @@
+"""Tile tables of tiled TIFFs, also of files of which only parts are present."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+from iiif_server.errors import OriginalRefusedError
+from iiif_server.formats.bounded_file import BoundedFile, Inspection
+from iiif_server.formats.inspection import inspect
+from iiif_server.formats.jpeg import icc_segments_of
+from iiif_server.formats.present_file import PresentFile
+from iiif_server.formats.tiff import (
+    MOST_READ,
+    TABLES,
+    Directory,
+    Tag,
+    directories,
+    levels_of,
+    tile_table,
+)
+from iiif_server.plan.extents import BytesMissingError, Extent, FromParts
+from iiif_server.plan.local_file import LocalFile
+from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.stored_tiles import TileTable
+
+_BASELINE = range(254, 400)
+"""Tags that tell what the pixels of a level are."""
+
+
+def read_tile_tables(
+    original: LocalFile, descriptor: int | None = None, *, keep_profile: bool
+) -> Mapping[int, TileTable]:
+    """The tile tables of a tiled TIFF by scale factor; damaged ones are left out.
+
+    The file is read by a descriptor if one is given. Raises OriginalChangedError where another
+    version of the file, or none, is at the path.
+    """
+    with os.fdopen(original.open(descriptor), "rb") as opened:
+        file = BoundedFile(opened, OriginalFormat.TIFF)
+        try:
+            found = levels_of(*directories(file))
+            profile = found[0][1].data(Tag.ICC_PROFILE) if found and keep_profile else b""
+            icc = b"".join(icc_segments_of(profile))
+            tables = {level.scale_factor: tile_table(file, level, ifd, icc) for level, ifd in found}
+        except OriginalRefusedError:
+            return {}
+    return {factor: table for factor, table in tables.items() if table is not None}
+
+
+def inspect_parts(file: PresentFile, bounded: BoundedFile) -> Inspection:
+    """As `tiff.inspect`, without the tile tables; the file can then be read for its header.
+
+    Raises BytesMissingError, for all of the file if it is not a tiled TIFF.
+    """
+    if bounded.format is OriginalFormat.TIFF:
+        pages, below = directories(bounded)
+        reduced = [*pages[1:MOST_READ], *below[:MOST_READ]]
+        alike = (extent for ifd in reduced for extent in _values(ifd, _BASELINE))
+        file.require([*_values(pages[0]), *alike])
+        inspected = inspect(bounded)
+        if inspected.tiles is not None:
+            file.ignore(_tables(pages[0]))
+            return inspected
+    file.require([(0, bounded.size)])
+    return inspect(bounded)
+
+
+def tile_tables_of_parts(
+    original: LocalFile,
+    present: Sequence[Extent],
+    scale_factor: int,
+    descriptor: int | None = None,
+    *,
+    keep_profile: bool,
+    decoder: bool,
+) -> FromParts[Mapping[int, TileTable]]:
+    """The tile table of one level of a tiled TIFF, if it is sound; or the bytes that it needs.
+
+    With `decoder`, all is present besides that a decoder reads before the first tile of that level.
+    Raises OriginalChangedError.
+    """
+    with PresentFile(original.open(descriptor), present) as file:
+        bounded = BoundedFile(file, OriginalFormat.TIFF)
+        try:
+            found = levels_of(*directories(bounded))
+            chosen = [pair for pair in found if pair[0].scale_factor == scale_factor]
+            if not chosen:
+                return FromParts({})
+            base, (level, ifd) = found[0][1], chosen[0]
+            file.require(_before_tiles(base, ifd, decoder=decoder))
+            profile = base.data(Tag.ICC_PROFILE) if keep_profile else b""
+            table = tile_table(bounded, level, ifd, b"".join(icc_segments_of(profile)))
+        except BytesMissingError as error:
+            return FromParts(None, error.extents)
+        except OriginalRefusedError:
+            return FromParts({})
+    return FromParts({} if table is None else {scale_factor: table})
+
+
+def _before_tiles(base: Directory, ifd: Directory, *, decoder: bool) -> Iterator[Extent]:
+    yield from _tables(ifd)
+    yield from _values(ifd)
+    if decoder:
+        yield from _values(base)
+        yield from _tables(base)
+
+
+def _tables(ifd: Directory) -> list[Extent]:
+    return [extent for tag in TABLES if (extent := ifd.extent(tag)) is not None]
+
+
+def _values(ifd: Directory, tags: range | None = None) -> list[Extent]:
+    """Where the values of a directory are but those of its tile tables, of these tags or all."""
+    return [
+        extent
+        for tag in ifd.tags
+        if tag not in TABLES and (tags is None or tag in tags)
+        if (extent := ifd.extent(tag)) is not None
+    ]

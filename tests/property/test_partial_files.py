@@ -1,0 +1,160 @@
+"""Tiled TIFFs read in parts: the same as of the whole file, and no byte that is absent."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from iiif_server.codecs.probe import probe_file, probe_parts
+from iiif_server.errors import IiifServerError
+from iiif_server.formats.tiff_tables import read_tile_tables, tile_tables_of_parts
+from iiif_server.plan.extents import joined, length_of, missing
+from iiif_server.plan.local_file import LocalFile
+from support import pictures, tiffs
+from support.partial import PartialFile
+
+MOST = 10**9
+SHAPES: dict[str, dict[str, Any]] = {
+    "pyramid in the chain": {},
+    "pyramid below": {"subifd": True},
+    "big": {"bigtiff": True},
+    "no pyramid": {"pyramid": False},
+    "deflate": {"compression": "deflate"},
+    "one level": {"compression": "none", "pyramid": False},
+}
+SMALL = st.integers(0, 60)
+EXTENTS = st.lists(st.tuples(SMALL, SMALL).map(lambda pair: (min(pair), max(pair))), max_size=8)
+
+
+@pytest.fixture(scope="module")
+def files() -> list[bytes]:
+    pixels = pictures.photograph(300, 200)
+    made = [tiffs.tiled(pixels, 64, **options) for options in SHAPES.values()]
+    return [
+        *made,
+        pictures.tiff(pictures.vips(pixels, "srgb")),  # strips
+        pictures.jpeg(pixels),
+        tiffs.built("MM", big=True),
+    ]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def bytes_in(extents: list[tuple[int, int]] | tuple[tuple[int, int], ...]) -> set[int]:
+    return {byte for start, stop in extents for byte in range(start, stop)}
+
+
+@given(EXTENTS, EXTENTS)
+def test_missing_bytes_are_the_difference(
+    present: list[tuple[int, int]], wanted: list[tuple[int, int]]
+) -> None:
+    found = missing(joined(present), wanted)
+    assert bytes_in(found) == bytes_in(wanted) - bytes_in(present)
+    assert length_of(found) == len(bytes_in(found))
+    assert list(found) == sorted(found)
+
+
+@given(EXTENTS, st.integers(0, 20))
+def test_joined_extents_have_the_same_bytes_and_small_gaps(
+    extents: list[tuple[int, int]], gap: int
+) -> None:
+    found = joined(extents, gap)
+    assert bytes_in(extents) <= bytes_in(found)
+    assert all(after[0] - before[1] > gap for before, after in pairwise(found))
+    # Nothing is added at either end, and nothing but gaps between.
+    ends = {start for start, stop in extents if start < stop}
+    assert all(start in ends for start, _ in found)
+
+
+def outcome(work: Callable[[], Any]) -> Any:
+    """What comes of it, refusals included."""
+    try:
+        return work()
+    except IiifServerError as error:
+        return type(error), str(error)
+
+
+def compare(data: bytes, present: list[tuple[int, int]], ahead: int) -> PartialFile:
+    """Read header and tables in parts and as a whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        (whole := Path(folder, "whole")).write_bytes(data)
+        parts = PartialFile(Path(folder, "parts"), data, tuple(present))
+        read = partial(probe_parts, max_pixels=MOST)
+        expected = outcome(lambda: probe_file(LocalFile.at(whole), max_pixels=MOST))
+        assert outcome(lambda: parts.run(read, ahead)) == expected
+        tiles = getattr(expected, "tiles", None)
+        if tiles is None:
+            return parts
+        tables = read_tile_tables(LocalFile.at(whole), keep_profile=True)
+        for factor in (*tiles.factors, 3):
+            for decoder in (False, True):
+                read_tables = partial(
+                    tile_tables_of_parts,
+                    scale_factor=factor,
+                    keep_profile=True,
+                    decoder=decoder,
+                )
+                found = parts.run(read_tables, ahead)
+                assert found == {key: value for key, value in tables.items() if key == factor}
+        return parts
+
+
+PRESENT = st.lists(
+    st.tuples(st.integers(0, 30_000), st.integers(1, 5_000)).map(lambda at: (at[0], sum(at))),
+    max_size=4,
+)
+
+
+@given(st.data(), PRESENT, st.sampled_from([0, 100, 4_096]))
+def test_parts_give_what_the_whole_file_gives(
+    files: list[bytes], data: st.DataObject, present: list[tuple[int, int]], ahead: int
+) -> None:
+    content = files[data.draw(st.integers(0, len(files) - 1))]
+    compare(content, [(a, min(b, len(content))) for a, b in present if a < len(content)], ahead)
+
+
+@given(st.data(), st.sampled_from([0, 4_096]))
+def test_damaged_and_hostile_files_are_refused_alike(
+    files: list[bytes], data: st.DataObject, ahead: int
+) -> None:
+    content = bytearray(files[data.draw(st.integers(0, len(files) - 1))])
+    # Where directories are; most of the rest of a file is pixels.
+    places = [at for at in range(len(content)) if at < 16 or content[at] in {0, 1, 3, 4}]
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.sampled_from(places))] = data.draw(st.integers(0, 255))
+    parts = compare(bytes(content), [], ahead)
+    assert length_of(parts.present) <= len(content)
+
+
+def test_a_header_needs_neither_tiles_nor_their_tables(folder: Path) -> None:
+    data = tiffs.tiled(pictures.photograph(1500, 1500), 64, bigtiff=True)
+    parts = PartialFile(folder / "parts", data)
+    parts.run(partial(probe_parts, max_pixels=MOST))
+    found = tiffs.levels(data)
+    tables = sum(len(level.tags[tag]) * 8 for level in found for tag in (tiffs.OFFSETS,))
+    assert length_of(parts.present) < tables
+    assert len(parts.brought) <= 3 * len(found) + 4
+
+
+def test_levels_below_the_first_directory_are_brought_together(folder: Path) -> None:
+    data = tiffs.tiled(pictures.photograph(1500, 1500), 64, subifd=True)
+    parts = PartialFile(folder / "parts", data)
+    parts.run(partial(probe_parts, max_pixels=MOST), ahead=4_096)
+    assert len(parts.brought) <= 5
+
+
+def test_whatever_is_no_tiled_tiff_is_needed_as_a_whole(folder: Path) -> None:
+    data = pictures.jpeg(pictures.photograph(300, 200))
+    parts = PartialFile(folder / "parts", data, ((0, 100),))
+    parts.run(partial(probe_parts, max_pixels=MOST))
+    assert parts.brought == [((100, len(data)),)]

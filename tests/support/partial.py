@@ -1,0 +1,61 @@
+"""Files of which parts are present; everything else in them is nonsense."""
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from iiif_server.plan.extents import Extent, FromParts, joined, missing
+from iiif_server.plan.local_file import LocalFile
+
+Result = TypeVar("Result")
+
+MOST_ROUNDS = 200
+
+
+@dataclass
+class PartialFile:
+    """A file that gets the bytes of its original as they are needed."""
+
+    path: Path
+    data: bytes
+    present: tuple[Extent, ...] = ()
+    brought: list[tuple[Extent, ...]] = field(default_factory=list)
+    """What was needed in each round."""
+
+    def __post_init__(self) -> None:
+        self.path.write_bytes(b"\xa5" * len(self.data))
+        first, self.present = self.present, ()
+        self.bring(first)
+
+    @property
+    def file(self) -> LocalFile:
+        whole = LocalFile.at(self.path)
+        return replace(whole, version=replace(whole.version, partial=True))
+
+    def bring(self, extents: Iterable[Extent], ahead: int = 0) -> None:
+        """Write the original's bytes into extents, and so many after them."""
+        wider = [(start, min(stop + ahead, len(self.data))) for start, stop in extents]
+        descriptor = os.open(self.path, os.O_WRONLY)
+        try:
+            for start, stop in wider:
+                os.pwrite(descriptor, self.data[start:stop], start)
+        finally:
+            os.close(descriptor)
+        self.present = joined([*self.present, *wider])
+
+    def run(
+        self, work: Callable[[LocalFile, tuple[Extent, ...]], FromParts[Result]], ahead: int = 0
+    ) -> Result:
+        """What a worker makes of the file, as it gets what it needs round by round."""
+        for _ in range(MOST_ROUNDS):
+            found = work(self.file, self.present)
+            if not found.needs:
+                assert found.result is not None
+                return found.result
+            assert all(0 <= start < stop <= len(self.data) for start, stop in found.needs)
+            assert missing(self.present, found.needs) == joined(found.needs)
+            self.brought.append(found.needs)
+            self.bring(found.needs, ahead)
+        raise AssertionError("it needs ever more")
