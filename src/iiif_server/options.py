@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 from pydantic import (
@@ -73,6 +74,31 @@ def listed(value: object) -> object:
 
 Listed = BeforeValidator(listed)
 """Lets a list be written as text in the environment."""
+
+
+def _folder(value: object) -> object:
+    if isinstance(value, str) and (not value.strip() or "\0" in value):
+        raise ValueError(f"must be {_FOLDER.expected}")
+    return value
+
+
+_FOLDER = Expects("the path of a folder")
+FolderPath = Annotated[Path, BeforeValidator(_folder), _FOLDER]
+
+
+def path_list(value: object) -> object:
+    """A list of folders from the path of one, or from a list as JSON; a list unchanged."""
+    if not isinstance(value, str | Path):
+        return value
+    return listed(value) if str(value).startswith("[") else [value]
+
+
+FolderPaths = Annotated[
+    tuple[FolderPath, ...],
+    BeforeValidator(path_list),
+    Expects("the path of a folder, or a list of them"),
+]
+"""Folders as a setting: one path, or a list."""
 
 
 def _url_path(path: str) -> str:

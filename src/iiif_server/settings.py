@@ -27,7 +27,7 @@ from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.identifier import RESERVED_TYPES, TYPE_PATTERN
 from iiif_server.images.limits import LimitsOptions
 from iiif_server.images.pyramids import PyramidOptions
-from iiif_server.options import ConflictError, Expects, OptionsModel, UrlPath
+from iiif_server.options import ConflictError, FolderPath, OptionsModel, UrlPath
 from iiif_server.pages.options import PagesOptions, PresentationOptions
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.routes.metrics import MetricsOptions
@@ -57,16 +57,6 @@ def _typed(raw: object) -> object:
 
 
 AnyTypeOptions = Annotated[SerializeAsAny[TypeOptions], BeforeValidator(_typed)]
-
-
-def _folder(value: object) -> object:
-    if isinstance(value, str) and (not value.strip() or "\0" in value):
-        raise ValueError(f"must be {_FOLDER.expected}")
-    return value
-
-
-_FOLDER = Expects("the path of a folder")
-FolderPath = Annotated[Path, BeforeValidator(_folder), _FOLDER]
 
 
 def _type_name(name: str) -> str:
@@ -201,14 +191,24 @@ class Settings(BaseSettings, OptionsModel):
             yield ("cache_path",), f"{cache} is the root of the file system; name another folder"
             return
         folders = [self.source_path, *(self.source_path / name for name in self.types)]
+        folders += (
+            path for options in self.types.values() for path in getattr(options, "path", None) or ()
+        )
         for folder in (folder.absolute() for folder in folders):
-            inside = cache.is_relative_to(folder) and folder != self.source_path.absolute()
+            inside = _is_visible(cache, folder) and folder != self.source_path.absolute()
             if cache == folder or inside or folder.is_relative_to(cache):
                 yield (
                     ("cache_path",),
                     f"{cache} and the folder of originals {folder} must not contain each other",
                 )
                 return
+
+
+def _is_visible(path: Path, folder: Path) -> bool:
+    """Whether a path is below a folder and not hidden there: hidden folders are not served."""
+    return path.is_relative_to(folder) and not any(
+        part.startswith(".") for part in path.relative_to(folder).parts
+    )
 
 
 @dataclass(frozen=True, slots=True)

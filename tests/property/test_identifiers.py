@@ -6,9 +6,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from iiif_server.errors import MalformedIdentifierError, UnknownTypeError
-from iiif_server.iiif.identifier import TYPE_PATTERN, Identifier, parse_identifier
+from iiif_server.iiif.identifier import RESERVED_TYPES, TYPE_PATTERN, Identifier, parse_identifier
 
-types = st.from_regex(re.compile(TYPE_PATTERN, re.ASCII), fullmatch=True)
+types = st.from_regex(re.compile(TYPE_PATTERN, re.ASCII), fullmatch=True).filter(
+    lambda name: name.lower() not in RESERVED_TYPES
+)
 names = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200)
 identifiers = st.builds(Identifier, types, names)
 

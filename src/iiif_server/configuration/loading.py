@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path as FilePath
@@ -24,6 +25,7 @@ from iiif_server.configuration.variables import (
     secrets_of_file,
 )
 from iiif_server.errors import ConfigurationError
+from iiif_server.options import path_list
 
 _NAME = re.compile(r"""\s*["']?([\w.-]+)["']?\s*[=:]""")
 
@@ -174,12 +176,24 @@ def _absolute(
 ) -> Any:
     """The value of a setting; relative paths are made absolute."""
     found, depth = models.find(root, path, content)
-    if isinstance(value, str) and value and depth == len(path) and models.is_path(found):
-        try:
-            return str(base / FilePath(value).expanduser())
-        except RuntimeError:  # "~name" without such a user
-            return value
+    if depth != len(path):
+        return value
+    if models.is_path(found):
+        return _below(base, value)
+    if models.is_paths(found):
+        with suppress(ValueError):
+            value = path_list(value)
+        return [_below(base, one) for one in value] if isinstance(value, list) else value
     return value
+
+
+def _below(base: FilePath, value: Any) -> Any:
+    if not isinstance(value, str) or not value.strip():
+        return value  # which is refused later
+    try:
+        return str(base / FilePath(value).expanduser())
+    except RuntimeError:  # "~name" without such a user
+        return value
 
 
 def _add_folders(

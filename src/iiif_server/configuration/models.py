@@ -124,6 +124,11 @@ def is_path(field: FieldInfo | None) -> bool:
     return field is not None and _bare(field.annotation) is FilePath
 
 
+def is_paths(field: FieldInfo | None) -> bool:
+    """Whether a setting is a list of paths of the file system."""
+    return field is not None and is_list(field) and FilePath in annotations(field.annotation)
+
+
 def from_file(root: Model, path: Path, raw: Mapping[str, Any]) -> FieldInfo | None:
     """The setting at a path if it may be read from a secret file: it has a secret in it."""
     field, depth = find(root, path, raw)

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from iiif_server.configuration import models
 from iiif_server.configuration.models import TYPES, Model
 from iiif_server.configuration.problems import Path, Problem, dotted, nearest
-from iiif_server.options import listed
+from iiif_server.options import listed, path_list
 
 PREFIX = "IIIF_"
 NESTED = "__"
@@ -221,7 +221,7 @@ def _value(text: str, field: FieldInfo | None) -> Any:
     """The value of a variable: text, or a list or table where the setting is one."""
     if field is not None and models.is_list(field) and text.strip():
         with suppress(ValueError):
-            return listed(text)
+            return path_list(text) if models.is_paths(field) else listed(text)
     if text.lstrip().startswith("{") and not models.is_text(field):
         with suppress(ValueError):
             return json.loads(text)

@@ -15,6 +15,8 @@ RESERVED_TYPES = frozenset({"http", "https", "ark"})
 
 MAX_CHARACTERS = 4096
 
+_PAGE = re.compile(r"(.+);([1-9][0-9]{0,5})", re.DOTALL)
+_ARK = re.compile(r"ark:/?", re.IGNORECASE)
 _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -37,8 +39,10 @@ class Identifier:
 def parse_identifier(text: str, default_type: str | None = None) -> Identifier:
     """Read the percent-encoded identifier of a URL; its type ends at the first colon.
 
-    Slashes may stand encoded or not. Raises MalformedIdentifierError, or UnknownTypeError where
-    there is no type and no `default_type`, and nothing else, whatever the text.
+    An ARK, with or without the slash behind `ark:`, is an original of the default type, with what
+    follows as its name. Slashes may stand encoded or not. Raises MalformedIdentifierError, or
+    UnknownTypeError where there is no type and no `default_type`, and nothing else, whatever the
+    text.
     """
     decoded = percent_decode(text)
     if not decoded or len(decoded) > MAX_CHARACTERS:
@@ -47,16 +51,27 @@ def parse_identifier(text: str, default_type: str | None = None) -> Identifier:
         )
     if any(ord(character) < ord(" ") or character == "\x7f" for character in decoded):
         raise MalformedIdentifierError("The identifier holds a control character.")
+    ark = _ARK.match(decoded)
     type_, colon, name = decoded.partition(":")
-    if not colon:
+    if ark or not colon:
+        name = decoded[ark.end() :] if ark else decoded
         if default_type is None:
             raise UnknownTypeError(
-                "The identifier has no type: it must have the form type:name, as in specimens:1."
+                "The identifier is an ARK, and this server has no default type, which ARKs are of."
+                if ark
+                else "The identifier has no type: it must have the form type:name, as in "
+                "specimens:1."
             )
-        return Identifier(default_type, decoded)
+        type_ = default_type
     if not name:
         raise MalformedIdentifierError("The identifier has no name after its type.")
     return Identifier(type_, name)
+
+
+def split_page(name: str) -> tuple[str, int | None]:
+    """The name of an original and the page in `name;N`; None for all other names."""
+    match = _PAGE.fullmatch(name)
+    return (match[1], int(match[2])) if match else (name, None)
 
 
 def parse_identifiers(lines: Iterable[str], default_type: str | None = None) -> list[Identifier]:

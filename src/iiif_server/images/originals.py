@@ -16,13 +16,15 @@ from iiif_server.errors import (
     ConfigurationError,
     IiifServerError,
     NotFoundError,
+    OriginalNotFoundError,
     OutsideFolderError,
     SourceUnavailableError,
     StorageTimedOutError,
     UnknownTypeError,
+    UntrustedUrlError,
     shown,
 )
-from iiif_server.iiif.identifier import Identifier
+from iiif_server.iiif.identifier import Identifier, split_page
 from iiif_server.images.keys import digest, group_of
 from iiif_server.plan.local_file import LocalFile, removed, replaced
 from iiif_server.sources.base import Source
@@ -189,7 +191,7 @@ class Originals:
         source = self.source(identifier.type)
         async with AsyncExitStack() as stack:
             try:
-                held = await stack.enter_async_context(source.hold(identifier.name))
+                held = await _enter(stack, source, identifier.name)
                 if isinstance(held, Path):
                     held = await stack.enter_async_context(_opened(source, held))
             except IiifServerError as error:
@@ -231,6 +233,17 @@ class Originals:
             reason = f"{errorcode.get(cause.errno, cause.errno)}: {cause.strerror}"
             path = os.fsdecode(cause.filename) if cause.filename else None
             observe(SourceFailed(str(identifier), reason, path, user_name()))
+
+
+async def _enter(stack: AsyncExitStack, source: Source[Any], name: str) -> OpenedFile | Path:
+    """The original of a name, held; or that of a page, if no original has the whole name."""
+    try:
+        return await stack.enter_async_context(source.hold(name))
+    except (OriginalNotFoundError, UntrustedUrlError):
+        whole, page = split_page(name)
+        if page is None:
+            raise
+        return await stack.enter_async_context(source.hold_page(whole, page))
 
 
 def _tell_nobody(_: Event) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Ty
 from pydantic import AfterValidator, Field, JsonValue
 
 from iiif_server.cache.threads import StorageThreads
-from iiif_server.errors import FolderNotFoundError
+from iiif_server.errors import FolderNotFoundError, OriginalNotFoundError
 from iiif_server.options import Expects, OptionsModel
 from iiif_server.sources.deprecated import renamed, warn_renamed
 from iiif_server.sources.fetching import Fetcher
@@ -26,6 +26,8 @@ _RIGHTS = Expects("the URI of a licence or rights statement")
 class TypeOptions(OptionsModel):
     """What every type may say, whatever its source."""
 
+    title: str = Field(default="", max_length=200)
+    """The name that people see in the gallery and in collections; unset: the name of the type."""
     source: str
     """Which source the originals come from: disk, web, trusted_web, or one from a plug-in."""
     rights: Annotated[str, AfterValidator(checked_rights), _RIGHTS] | None = None
@@ -43,6 +45,18 @@ class TypeOptions(OptionsModel):
 
 
 Options = TypeVar("Options", bound=TypeOptions)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the search for an original, for `iiif-server locate`."""
+
+    place: str
+    """Where it was looked for: a path, or a URL without its secrets."""
+    result: str
+    """What was there."""
+    found: bool = False
+    """Whether the original was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +113,35 @@ class Source(ABC, Generic[Options]):
         (or `OpenedFile.content`) tell one state of the original from another. Yielding a plain path
         is deprecated: the path may lead to another file by the time it is opened.
         """
+
+    def hold_page(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile | Path]:
+        """The original of a page, counted from 1, for identifiers that end in `;N`.
+
+        It is called if `hold` has no original of the whole name. Page 1 is the original itself.
+        """
+        if page == 1:
+            return self.hold(name)
+        raise OriginalNotFoundError(
+            f"This server has only the first page of an original: leave out ;{page}."
+        )
+
+    def locate(self, name: str, page: int = 1) -> Iterator[Step]:
+        """Where an original is looked for, and what is there; without fetching it.
+
+        A source that does not implement it has no steps: then only the result is shown.
+        """
+        del name, page
+        return iter(())
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders with the originals on this machine, for `check`."""
+        return (self.context.folder,)
+
+    @property
+    def links(self) -> tuple[Path, ...]:
+        """Folders elsewhere that links in these may lead to, for `check`."""
+        return ()
 
     @property
     def revalidates(self) -> bool:

@@ -1,78 +1,235 @@
-"""The source `disk`: originals are files below `{source_path}/{type}/`."""
+"""The source `disk`: originals are files in one folder or several."""
 
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import Annotated
 
-from iiif_server.errors import OriginalNotFoundError
-from iiif_server.sources.base import Source, TypeOptions
-from iiif_server.sources.listings import FolderListing, list_folder
-from iiif_server.sources.opening import OpenedFile, open_in_folder, user_name
+from pydantic import AfterValidator, Field, model_validator
+
+from iiif_server.errors import (
+    FolderNotFoundError,
+    IiifServerError,
+    OriginalNotFoundError,
+    OutsideFolderError,
+    SourceUnavailableError,
+)
+from iiif_server.options import ConflictError, Expects, FolderPaths, Listed
+from iiif_server.sources.base import Source, SourceContext, Step, TypeOptions
+from iiif_server.sources.layout import Layout, spelling
+from iiif_server.sources.listings import FolderListing, list_folder, merged, scan
+from iiif_server.sources.opening import OpenedFile, containing, open_in_folder, user_name
+from iiif_server.sources.templates import Template, TemplateText
 from iiif_server.sources.unreadable import check_can_enter
+
+_PLAIN = "{name}"
+
+
+def _extension(text: str) -> str:
+    bare = text.removeprefix(".")
+    if not bare or "/" in bare:
+        raise ValueError('must be an extension such as "tif"')
+    return bare
+
+
+def _below(text: str) -> str:
+    if text.startswith("/") or any(part.startswith(".") for part in text.split("/")):
+        raise ValueError(
+            "must be a path below the folder of the type, without hidden files or folders"
+        )
+    return text
 
 
 class DiskOptions(TypeOptions):
-    """Settings of a type whose originals are on disk; it has only the common ones."""
+    """Settings of a type whose originals are files."""
+
+    path: Annotated[FolderPaths, Field(min_length=1)] | None = None
+    """The folder of the originals, or a list of folders: the first that has a file of the name.
+    Unset: the folder in `source_path` that has the name of the type."""
+    prefix: Annotated[str, AfterValidator(_below)] = ""
+    """What is put before each name: `scans/` or `scans/p-`."""
+    suffix: str = ""
+    """What is put after each name: `.tif` or `/master.tif`."""
+    template: Annotated[TemplateText, AfterValidator(_below)] | None = None
+    """The path of a name below the folder, as `{name[0:2]}/{name}.tif`, instead of `prefix` and
+    `suffix` (docs/sources/templates.md)."""
+    extensions: Annotated[
+        tuple[Annotated[str, AfterValidator(_extension), Expects("text")], ...], Listed
+    ] = ()
+    """Extensions that names may leave out, the first first: with `["tif", "jpg"]` the name `1` is
+    `1.tif` if no file is called `1`."""
+    follow_links: FolderPaths = ()
+    """Folders elsewhere that links may lead to."""
+
+    @model_validator(mode="after")
+    def _check_template(self) -> "DiskOptions":
+        if self.template is not None and (self.prefix or self.suffix):
+            text = "cannot be used with prefix or suffix: write them into the template"
+            raise ConflictError([(("template",), text)])
+        try:
+            self.layout()
+        except ValueError as error:
+            setting = "template" if self.template else "prefix" if self.prefix else "suffix"
+            raise ConflictError([((setting,), str(error))]) from error
+        return self
+
+    def layout(self) -> Layout:
+        """How names become paths."""
+        text = self.template or f"{self.prefix}{_PLAIN}{self.suffix}"
+        return Layout(Template(text), self.extensions)
 
 
 class DiskSource(Source[DiskOptions]):
-    """Files at `{source_path}/{type}/{name}`; nothing outside of that folder is opened."""
+    """Files below the folders of the type; nothing outside of them is opened."""
 
     options_model = DiskOptions
 
-    @asynccontextmanager
-    async def hold(self, name: str) -> AsyncIterator[OpenedFile]:
+    def __init__(self, context: SourceContext, options: DiskOptions) -> None:
+        super().__init__(context, options)
+        self._layout = options.layout()
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The folders of the type, in the order in which they are searched."""
+        return self.options.path or (self.context.folder,)
+
+    @property
+    def links(self) -> tuple[Path, ...]:
+        """The folders that links may lead to."""
+        return self.options.follow_links
+
+    def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
         """The file of this name; links are followed as long as they stay inside the folder.
 
         Hidden files, and those in hidden folders, are not served, as they are not listed.
         """
-        if any(part.startswith(".") for part in name.split("/")):
-            raise OriginalNotFoundError("There is no image with this identifier.")
-        opened = await self.context.threads.run(
-            open_in_folder, self.context.folder, name, undo=OpenedFile.close
-        )
+        return self._hold(name, 1)
+
+    def hold_page(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile | Path]:
+        """The file of a page, if `{page}` is in the template."""
+        if not self._layout.template.has_page:
+            return super().hold_page(name, page)
+        return self._hold(name, page)
+
+    @asynccontextmanager
+    async def _hold(self, name: str, page: int) -> AsyncIterator[OpenedFile]:
+        opened = await self.context.threads.run(self._open, name, page, undo=OpenedFile.close)
         opened.close_by = self.context.threads.begin
         try:
             yield opened
         finally:
             opened.close()
 
-    @property
-    def revalidates(self) -> bool:
-        """False: an original changes only when its file does."""
-        return False
+    def _open(self, name: str, page: int) -> OpenedFile:
+        refused: OriginalNotFoundError | None = None
+        for folder, path in self._places(name, page):
+            try:
+                return open_in_folder(folder, path, self.links)
+            except OriginalNotFoundError as error:
+                if refused is None or isinstance(error, OutsideFolderError):
+                    refused = error
+        raise refused or OriginalNotFoundError("There is no image with this identifier.")
 
-    def names(self) -> Iterator[str]:
-        """The paths of all files below the folder, sorted, without hidden ones."""
-        root = self.context.folder
-        for folder, folders, files in os.walk(root):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            for name in sorted(files):
-                if not name.startswith("."):
-                    yield (Path(folder) / name).relative_to(root).as_posix()
+    def _places(self, name: str, page: int) -> Iterator[tuple[Path, str]]:
+        """Where a name is looked for, one after the other."""
+        for folder in self.folders:
+            for path in self._layout.paths(name, page):
+                yield folder, path
+                if other := spelling(folder, path):
+                    yield folder, other
+
+    def locate(self, name: str, page: int = 1) -> Iterator[Step]:
+        """Each path that is tried, until a file is found."""
+        for folder, path in self._places(name, page):
+            place = f"{folder}/{path}"
+            try:
+                open_in_folder(folder, path, self.links).close()
+            except OutsideFolderError as error:
+                yield Step(place, f"{error.detail}; follow_links can allow it")
+            except OriginalNotFoundError:
+                exists = Path(place).exists()
+                yield Step(place, "not a file" if exists else "no such file")
+            except IiifServerError as error:
+                yield Step(place, f"cannot be read: {error.__cause__ or error}")
+                return
+            else:
+                yield Step(place, "found", found=True)
+                return
+
+    def names(self) -> Iterator[str] | None:
+        """The names of all files, sorted, without hidden ones; None if a template hides them."""
+        return self._names() if self._layout.listable else None
+
+    def _names(self) -> Iterator[str]:
+        pending, followed = [""], set[str]()
+        while pending:
+            folder = pending.pop()
+            below = f"{folder}/" if folder else ""
+            listing = self._merged(folder, partial(_all_in, followed=followed))
+            yield from (below + name for name in sorted(listing.names))
+            pending.extend(below + name for name in sorted(listing.folders, reverse=True))
 
     @property
     def browsable(self) -> bool:
-        """True: folders can be listed."""
-        return True
+        """Whether names can be told from paths, so that folders can be listed."""
+        return self._layout.listable
 
     def browse(self, folder: str) -> FolderListing:
-        """The listing of a folder below the type's own."""
-        return list_folder(self.context.folder, folder)
+        """The listing of a folder of names."""
+        if not self._layout.listable:
+            raise FolderNotFoundError
+        return self._merged(folder, list_folder)
+
+    def _merged(self, folder: str, read: Callable[..., FolderListing]) -> FolderListing:
+        """What the folders of the type have in a folder of names, each name once."""
+        found = []
+        for root in self.folders:
+            path = self._layout.folder(folder)
+            with suppress(FolderNotFoundError):
+                listing = read(root, spelling(root, path) or path, self.links)
+                found.append(self._layout.named(folder, listing))
+        if not found:
+            raise FolderNotFoundError
+        return found[0] if len(found) == 1 else merged(found)
 
     def problems(self) -> list[str]:
-        """Why the folder of the type cannot be read."""
-        folder = self.context.folder
-        try:
-            with os.scandir(folder) as entries:
-                next(entries, None)
-            check_can_enter(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            return [f"the folder {folder} does not exist: create it and put the originals there"]
-        except PermissionError:
-            user = user_name()
-            return [f"the user {user} cannot read the folder {folder}: change its permissions"]
-        except OSError as error:
-            return [f"the folder {folder} cannot be read: {error.strerror}"]
-        return []
+        """Why folders of the type cannot be read."""
+        return [text for folder in self.folders for text in _problems(folder)]
+
+
+def _all_in(root: Path, folder: str, links: Sequence[Path], *, followed: set[str]) -> FolderListing:
+    """All files in a folder, and its folders: those that a link leads to only once.
+
+    Links to folders inside are left out, as these are listed where they are.
+    """
+    files, folders = [], []
+    inside = os.path.realpath(root)
+    with suppress(SourceUnavailableError):  # `check` reports folders that cannot be read
+        for entry in scan(root, folder, links):
+            if not entry.is_folder:
+                files.append(entry.name)
+            elif entry.leads_to is None:
+                folders.append(entry.name)
+            elif not containing(entry.leads_to, (inside,)) and entry.leads_to not in followed:
+                followed.add(entry.leads_to)
+                folders.append(entry.name)
+    return FolderListing(tuple(folders), tuple(files))
+
+
+def _problems(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            next(entries, None)
+        check_can_enter(folder)
+    except FileNotFoundError:
+        return [f"the folder {folder} does not exist: create it and put the originals there"]
+    except NotADirectoryError:
+        return [f"{folder} is not a folder: name the folder of the originals"]
+    except PermissionError:
+        user = user_name()
+        return [f"the user {user} cannot read the folder {folder}: change its permissions"]
+    except OSError as error:
+        return [f"the folder {folder} cannot be read: {error.strerror}"]
+    return []

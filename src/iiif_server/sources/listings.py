@@ -2,16 +2,18 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from iiif_server.errors import FolderNotFoundError
-from iiif_server.sources.opening import refusal_of
+from iiif_server.sources.opening import containing, refusal_of
 
-MOST_ENTRIES = 100_000
-"""Entries of one folder that are looked at: reading so many names takes a fifth of a second."""
+MOST_ENTRIES = 1_000_000
+"""Entries of one folder that are looked at."""
 MOST_LINKS = 1_000
 """Links in one folder that are followed: each costs as much as a hundred names."""
 
@@ -19,6 +21,12 @@ _IMAGE = re.compile(
     r"\.(jpe?g|jpe|jfif|png|p?tiff?|btf|webp|gif|jp2|jp[xf]|j2[kc]|avif|bmp|dib)", re.IGNORECASE
 )
 """Suffixes of the formats that are read."""
+_UNREAD = re.compile(
+    r"\.(hei[cf]s?|pdf|svgz?|jxl|jxr|psd|psb|dng|cr[23w]|nef|nrw|arw|orf|rw2|raf|pef|srw|x3f|eps"
+    r"|djvu?|ecw|sid|exr|hdr|tga|pcx|p[bgnp]m|dcm|svs|ndpi|mrxs|czi|vsi|scn|fits?|xcf)",
+    re.IGNORECASE,
+)
+"""Suffixes of images and documents in formats that are not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,71 +40,124 @@ class FolderListing:
     names: tuple[str, ...] = ()
     complete: bool = True
     """Whether these are all; otherwise a limit was reached."""
+    unread: tuple[tuple[str, int], ...] = ()
+    """Formats of images that are not read, with the number of files."""
 
     def __len__(self) -> int:
         return len(self.folders) + len(self.names)
 
 
+def merged(listings: Sequence[FolderListing]) -> FolderListing:
+    """What several folders have, each name once."""
+    unread = sum((Counter(dict(one.unread)) for one in listings), Counter[str]())
+    return FolderListing(
+        tuple(dict.fromkeys(name for one in listings for name in one.folders)),
+        tuple(dict.fromkeys(name for one in listings for name in one.names)),
+        all(one.complete for one in listings),
+        tuple(sorted(unread.items())),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file or folder in a folder."""
+
+    name: str
+    is_folder: bool
+    leads_to: str | None = None
+    """Where it leads, if it is a link."""
+
+
 def list_folder(
-    root: Path, folder: str, most_entries: int = MOST_ENTRIES, most_links: int = MOST_LINKS
+    root: Path,
+    folder: str,
+    links: Sequence[Path] = (),
+    most_entries: int = MOST_ENTRIES,
+    most_links: int = MOST_LINKS,
 ) -> FolderListing:
     """The listing of a folder such as `a/b` below a root; `` is the root itself.
 
-    Links are followed as long as they stay below the root; hidden files and folders are left out,
-    and so are names that no address can hold. Raises FolderNotFoundError, or
-    SourceUnavailableError where the disk does not answer.
+    Hidden files and folders are left out, and so are names that no address can hold. Links are
+    followed, and errors raised, as by `scan`.
+    """
+    folders, names, unread = [], [], Counter[str]()
+    found = _Limits(most_entries, most_links)
+    for entry in scan(root, folder, links, found):
+        if entry.is_folder:
+            folders.append(entry.name)
+            continue
+        suffix = os.path.splitext(entry.name)[1]  # noqa: PTH122 - of a million names
+        if not suffix or _IMAGE.fullmatch(suffix):
+            names.append(entry.name)
+        elif _UNREAD.fullmatch(suffix):
+            unread[suffix[1:].upper()] += 1
+    return FolderListing(
+        tuple(folders), tuple(names), found.complete, tuple(sorted(unread.items()))
+    )
+
+
+@dataclass(slots=True)
+class _Limits:
+    entries: int = MOST_ENTRIES
+    links: int = MOST_LINKS
+    complete: bool = True
+    """Whether none was reached."""
+
+
+def scan(
+    root: Path, folder: str, links: Sequence[Path] = (), limits: _Limits | None = None
+) -> Iterator[Entry]:
+    """The visible files and folders in a folder such as `a/b` below a root.
+
+    Links are followed as long as they stay below the root or one of `links`. Raises
+    FolderNotFoundError, or SourceUnavailableError where the disk does not answer.
     """
     parts = folder.split("/") if folder else []
     if any(not part or part.startswith(".") for part in parts):
         raise FolderNotFoundError
     try:
-        inside = root.resolve(strict=True)
-        path = inside.joinpath(*parts).resolve(strict=True)
-        if not path.is_relative_to(inside):
+        inside = (os.path.realpath(root, strict=True), *map(os.path.realpath, links))
+        path = os.path.realpath("/".join((inside[0], *parts)), strict=True)
+        if containing(path, inside) is None:
             raise FolderNotFoundError
         with os.scandir(path) as entries:
-            return _read(entries, inside, most_entries, most_links)
-    except (RuntimeError, ValueError) as error:
+            yield from _read(entries, inside, limits or _Limits())
+    except ValueError as error:
         raise FolderNotFoundError from error
     except OSError as error:
         raise refusal_of(error, FolderNotFoundError()) from error
 
 
 def _read(
-    entries: Iterable["os.DirEntry[str]"], inside: Path, most_entries: int, most_links: int
-) -> FolderListing:
-    folders, names = [], []
-    seen = links = 0
-    for entry in islice(entries, most_entries + 1):
-        seen += 1
-        if seen > most_entries:
-            break
+    entries: Iterator["os.DirEntry[str]"], inside: Sequence[str], limits: _Limits
+) -> Iterator[Entry]:
+    links = 0
+    for entry in islice(entries, limits.entries):
         if entry.name.startswith(".") or not _can_be_asked_for(entry.name):
             continue
+        leads_to = None
         if entry.is_symlink():
             links += 1
-            if links > most_links or not _stays(Path(entry.path), inside):
+            if links > limits.links:
+                limits.complete = False
+                continue
+            leads_to = _inside(entry.path, inside)
+            if leads_to is None:
                 continue
         if entry.is_dir():
-            folders.append(entry.name)
-        elif _may_be_an_image(entry.name) and entry.is_file():
-            names.append(entry.name)
-    complete = seen <= most_entries and links <= most_links
-    return FolderListing(tuple(folders), tuple(names), complete)
+            yield Entry(entry.name, is_folder=True, leads_to=leads_to)
+        elif entry.is_file():
+            yield Entry(entry.name, is_folder=False, leads_to=leads_to)
+    if next(entries, None) is not None:
+        limits.complete = False
 
 
-def _stays(link: Path, inside: Path) -> bool:
-    """Whether a link leads to something below the root."""
-    try:
-        return link.resolve(strict=True).is_relative_to(inside)
-    except (OSError, RuntimeError):
-        return False
-
-
-def _may_be_an_image(name: str) -> bool:
-    """Whether a file's name says that it is an image, or says nothing."""
-    suffix = os.path.splitext(name)[1]  # noqa: PTH122 - of a hundred thousand names
-    return not suffix or _IMAGE.fullmatch(suffix) is not None
+def _inside(link: str, inside: Sequence[str]) -> str | None:
+    """Where a link leads, if that is below one of the folders."""
+    with suppress(OSError):
+        path = os.path.realpath(link, strict=True)
+        return path if containing(path, inside) else None
+    return None
 
 
 def _can_be_asked_for(name: str) -> bool:

@@ -9,7 +9,7 @@ import os
 import pwd
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -91,27 +91,34 @@ def _close_here(close: Callable[[int], None], descriptor: int) -> None:
     close(descriptor)
 
 
-def open_in_folder(folder: Path, name: str) -> OpenedFile:
+def open_in_folder(folder: Path, name: str, links: Sequence[Path] = ()) -> OpenedFile:
     """The regular file of this name inside a folder, open.
 
-    Links are followed as long as they lead to something inside the folder. Raises
-    OriginalNotFoundError, OutsideFolderError, or what `refusal_of` makes of an OSError.
+    Links are followed as long as they lead to something inside the folder, or inside one of
+    `links`. Raises OriginalNotFoundError, OutsideFolderError, or what `refusal_of` makes of an
+    OSError.
     """
     if any(part in {"", ".", ".."} for part in name.split("/")):
         raise _not_found()
     try:
         root = _root(folder)
         path = os.path.realpath(f"{root}/{name}", strict=True)
-        if os.path.commonpath((root, path)) != root:
+        base = containing(path, (root, *map(os.path.realpath, links)))
+        if base is None:
             raise OutsideFolderError(
                 f"this is a link to {path}, outside of its folder", f"{folder}/{name}"
             )
-        descriptor = _open_below(root, os.path.relpath(path, root).split("/"))
+        descriptor = _open_below(base, os.path.relpath(path, base).split("/"))
     except OSError as error:
         raise refusal_of(error) from error
     except ValueError as error:  # a name that no file system can have
         raise _not_found() from error
     return _judged(Path(path), descriptor)
+
+
+def containing(path: str, folders: Sequence[str]) -> str | None:
+    """The first of some folders that a path without links is inside, or None."""
+    return next((one for one in folders if os.path.commonpath((one, path)) == one), None)
 
 
 def open_file(path: Path) -> OpenedFile:

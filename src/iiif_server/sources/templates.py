@@ -62,6 +62,14 @@ class Template:
         """Whether the number of a page stands in it."""
         return any(isinstance(part, _Field) and part.name == "page" for part in self._parts)
 
+    @property
+    def affixes(self) -> tuple[str, str] | None:
+        """What stands around the name, if it is the only field; None otherwise."""
+        match self._parts:
+            case (str(prefix), _Field(name="name", part=slice(start=None, stop=None)), str(suffix)):
+                return prefix, suffix
+        return None
+
     def expand(self, name: str, page: int = 1, *, quote: Quote = as_is) -> str:
         """The path, URL or key of a name.
 

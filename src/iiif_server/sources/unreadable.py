@@ -1,4 +1,4 @@
-"""Search below the folder of a type for files and folders that this process cannot read.
+"""Search below the folder of a type for files and links that are not served, and why.
 
 It opens each file, because only that takes access control lists, containers and failing disks into
 account. It is for `iiif-server check` alone, and bounded.
@@ -7,10 +7,13 @@ account. It is for `iiif-server check` alone, and bounded.
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from errno import ENOENT, ENOTDIR
 from pathlib import Path
+
+from iiif_server.sources.opening import containing
 
 _MOST_ENTRIES = 100_000
 _SECONDS = 8.0
@@ -34,6 +37,10 @@ class Survey:
     """Files and folders that were tried."""
     unreadable: dict[int, Unreadable] = field(default_factory=dict)
     """By errno."""
+    leaving: Unreadable | None = None
+    """Links that lead out of the folder."""
+    leads_to: str = ""
+    """Where the first of them leads."""
     is_complete: bool = True
     """Whether all were tried; otherwise a limit was reached."""
 
@@ -41,6 +48,15 @@ class Survey:
     def failures(self) -> int:
         """The number of files and folders that cannot be read."""
         return sum(found.number for found in self.unreadable.values())
+
+    def add_link(self, path: str, allowed: Sequence[str]) -> None:
+        """Count a link that leads out of some folders, unless it leads nowhere."""
+        with suppress(OSError):
+            target = os.path.realpath(path, strict=True)
+            if containing(target, allowed) is None:
+                if self.leaving is None:
+                    self.leaving, self.leads_to = Unreadable(Path(path)), target
+                self.leaving.number += 1
 
     def add(self, path: Path, error: OSError) -> None:
         """Count a file or folder that cannot be read, unless it no longer exists."""
@@ -55,16 +71,19 @@ def check_can_enter(folder: Path) -> None:
 
 def find_unreadable(
     folder: Path,
+    links: Sequence[Path] = (),
     most_entries: int = _MOST_ENTRIES,
     seconds: float = _SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Survey:
     """Try to read the files and folders below a folder, up to a number of entries and a time.
 
-    Hidden files are left out, as they are not served; so are links, as what they may lead to is
-    below the folder itself. Never raises OSError.
+    Hidden files are left out, as they are not served. Of links those are counted that lead to
+    neither the folder nor one of `links`; the files that the others lead to are not tried here.
+    Never raises OSError.
     """
     survey, end = Survey(), clock() + seconds
+    allowed = tuple(map(os.path.realpath, (folder, *links)))
     folders = deque([folder])
     while folders:
         at = folders.popleft()
@@ -74,6 +93,9 @@ def find_unreadable(
                 if survey.entries >= most_entries or clock() >= end:
                     survey.is_complete = False
                     return survey
+                if entry.is_symlink():
+                    survey.add_link(entry.path, allowed)
+                    continue
                 survey.entries += 1
                 if _is_folder(survey, entry):
                     folders.append(Path(entry.path))
@@ -85,7 +107,7 @@ def find_unreadable(
 def _visible(folder: Path) -> Iterator["os.DirEntry[str]"]:
     with os.scandir(folder) as entries:
         for entry in entries:
-            if not entry.name.startswith(".") and not entry.is_symlink():
+            if not entry.name.startswith("."):
                 yield entry
 
 

@@ -3,7 +3,13 @@
 import pytest
 
 from iiif_server.errors import MalformedIdentifierError, UnknownTypeError
-from iiif_server.iiif.identifier import MAX_CHARACTERS, Identifier, parse_identifier, percent_decode
+from iiif_server.iiif.identifier import (
+    MAX_CHARACTERS,
+    Identifier,
+    parse_identifier,
+    percent_decode,
+    split_page,
+)
 
 
 @pytest.mark.parametrize(
@@ -13,9 +19,7 @@ from iiif_server.iiif.identifier import MAX_CHARACTERS, Identifier, parse_identi
         ("specimens%3A1", Identifier("specimens", "1")),
         ("web:a%2Fb.jpg", Identifier("web", "a/b.jpg")),
         ("web:a/b.jpg", Identifier("web", "a/b.jpg")),
-        ("ark:/12025/654xz321", Identifier("ark", "/12025/654xz321")),
         # the examples of the specification, section 9
-        ("ark:%2F12025%2F654xz321", Identifier("ark", "/12025/654xz321")),
         (
             "urn:foo:a123,456",
             Identifier("urn", "foo:a123,456"),
@@ -42,6 +46,51 @@ def test_an_identifier_is_its_type_up_to_the_first_colon_and_its_name(
 def test_an_identifier_without_a_type_is_of_the_default_type() -> None:
     assert parse_identifier("a%2Fb", "specimens") == Identifier("specimens", "a/b")
     assert parse_identifier("web:a", "specimens") == Identifier("web", "a")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ark:/12148/btv1b8449691v",
+        "ark:12148/btv1b8449691v",
+        "ark:%2F12148%2Fbtv1b8449691v",
+        "ark%3A%2f12148/btv1b8449691v",
+        "ARK:/12148/btv1b8449691v",
+    ],
+)
+def test_an_ark_is_of_the_default_type_however_it_is_written(text: str) -> None:
+    assert parse_identifier(text, "books") == Identifier("books", "12148/btv1b8449691v")
+    with pytest.raises(UnknownTypeError, match="is an ARK, and this server has no default type"):
+        parse_identifier(text)
+
+
+def test_what_only_begins_like_an_ark_is_none() -> None:
+    assert parse_identifier("arkham:1", "books") == Identifier("arkham", "1")
+    assert parse_identifier("ark/1", "books") == Identifier("books", "ark/1")
+    assert parse_identifier("ark:/12148/a:b", "books") == Identifier("books", "12148/a:b")
+    assert parse_identifier("x:ark:/1/2", "books") == Identifier("x", "ark:/1/2")
+    for text in ("ark:", "ark:/"):
+        with pytest.raises(MalformedIdentifierError):
+            parse_identifier(text, "books")
+
+
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [
+        ("a;1", ("a", 1)),
+        ("a/b.tif;12", ("a/b.tif", 12)),
+        ("a;1;2", ("a;1", 2)),
+        ("a", ("a", None)),
+        ("a;0", ("a;0", None)),
+        ("a;01", ("a;01", None)),
+        ("a;-1", ("a;-1", None)),
+        ("a;1000000", ("a;1000000", None)),
+        ("a;\u0661", ("a;\u0661", None)),
+        (";1", (";1", None)),
+    ],
+)
+def test_a_number_behind_a_semicolon_is_a_page(name: str, page: tuple[str, int | None]) -> None:
+    assert split_page(name) == page
 
 
 def test_an_identifier_without_a_type_is_unknown_where_there_is_no_default() -> None:

@@ -1,7 +1,6 @@
 """`iiif-server check`: problems with the settings and the system, and their remedies."""
 
 import asyncio
-import errno
 import grp
 import os
 import tempfile
@@ -11,24 +10,24 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import click
 
+from iiif_server.commands.check.findings import Finding, check_writable
+from iiif_server.commands.check.types import check_types
 from iiif_server.commands.common import config_option, fail, read_settings
-from iiif_server.composition.parts import Reach, open_fetcher, open_pool, open_sources, open_store
+from iiif_server.composition.parts import Reach, open_pool, open_store
 from iiif_server.composition.sizing import memory_for_images, threads_of
 from iiif_server.errors import (
     ConfigurationError,
     IiifServerError,
     RenderFailedError,
-    StorageTimedOutError,
 )
 from iiif_server.iiif.formats import Format
 from iiif_server.iiif.geometry import Limits
 from iiif_server.iiif.request import ImageFacts, parse_whole_request
 from iiif_server.iiif.versions import V3
-from iiif_server.images.originals import Originals
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import (
     READ_HEADER,
@@ -40,40 +39,18 @@ from iiif_server.plan.jobs import (
 from iiif_server.plan.local_file import FileVersion, LocalFile
 from iiif_server.plan.render_plan import Engine, RenderPlan, plan_operations
 from iiif_server.settings import Loaded, Settings
-from iiif_server.sources.base import Source
-from iiif_server.sources.opening import user_name
-from iiif_server.sources.unreadable import find_unreadable
 from iiif_server.units import show_size
 from iiif_server.workers.machine import this_machine
 from iiif_server.workers.options import ConfinementMode
 from iiif_server.workers.pool import WorkerPool
 from iiif_server.workers.sandbox.confinement import SandboxStatus
 
-_SECONDS_TO_ANSWER = 10.0
-"""Timeout of the disk of a type."""
 _SECONDS_OF_JOB = 60.0
-_NOT_ANSWERING = f"its storage does not answer within {_SECONDS_TO_ANSWER:g} seconds"
 _TEST_IMAGE = b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAATUlEQVR42u3PQQkAAAgEsDuwf2Yj+BYGK7Ammc8qICAg"
     "ICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIHBZako/QThyVJcAAAAASUVORK5CYII="
 )
 """A PNG of 64 x 64 pixels, so that this process needs no codec."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check."""
-
-    subject: str
-    text: str
-    fine: bool = True
-    """False: a problem that has to be fixed."""
-    warning: bool = False
-
-    @property
-    def label(self) -> str:
-        """The word in front of its line."""
-        return "FAIL" if not self.fine else "WARN" if self.warning else "ok"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +90,9 @@ def _diagnose(loaded: Loaded) -> list[Finding]:
     return [
         Finding("settings", str(loaded.file.absolute()) if loaded.file else "no settings file"),
         *(Finding("settings", text, warning=True) for text in loaded.warnings),
-        _writable("cache_path", settings.cache_path),
+        check_writable("cache_path", settings.cache_path),
         *_accel(settings),
-        *asyncio.run(_types(settings)),
+        *asyncio.run(check_types(settings)),
         *_libraries(trials, settings),
         *_sizing(settings),
         *_workers(trials, settings),
@@ -155,70 +132,6 @@ def _group(number: int) -> str:
         return grp.getgrgid(number).gr_name
     except KeyError:
         return str(number)
-
-
-async def _types(settings: Settings) -> list[Finding]:
-    findings = []
-    if not settings.types:
-        findings.append(Finding("types", "none: add [types.NAME] with a source", fine=False))
-    async with AsyncExitStack() as stack:
-        sources = open_sources(settings, open_fetcher(stack, settings), lambda _: None)
-        originals = Originals(sources)
-        found = await originals.problems(_SECONDS_TO_ANSWER)
-        for name in originals.not_answering:
-            found[name] = [_NOT_ANSWERING]
-        usable = [sources[name] for name, problems in found.items() if not problems]
-        surveyed = await asyncio.gather(*(_survey(source) for source in usable))
-    of_folders = {
-        source.context.type: list_ for source, list_ in zip(usable, surveyed, strict=True)
-    }
-    for name, problems in found.items():
-        findings += [Finding(f"type {name}", problem, fine=False) for problem in problems]
-        findings += of_folders.get(name, [])
-    if any(options.source != "disk" for options in settings.types.values()):
-        findings.append(_writable("source_path", settings.source_path))
-    return findings
-
-
-async def _survey(source: Source[Any]) -> list[Finding]:
-    """Which files of a type can be read; the source itself reports a missing folder."""
-    context = source.context
-    subject, folder = f"type {context.type}", context.folder.absolute()
-    try:
-        survey = await context.threads.run(find_unreadable, folder, timeout=_SECONDS_TO_ANSWER)
-    except StorageTimedOutError:
-        return [Finding(subject, _NOT_ANSWERING, fine=False)]
-    user = f"{user_name()} (uid {os.geteuid()})"
-    tried = f"{survey.entries:,} files and folders"
-    if not survey.is_complete:
-        tried = f"the first {tried} (no more are tried)"
-    text = f"source {source.options.source}, folder {folder}"
-    if not survey.failures:
-        readable = f", {tried} can be read by the user {user}" if survey.entries else ""
-        return [Finding(subject, f"{text}{readable}")]
-    some = survey.failures < survey.entries
-    return [
-        Finding(
-            subject,
-            f"{text}: of {tried} the user {user} cannot read {found.number:,}, as {found.example}: "
-            f"{_advice(number)}",
-            fine=some,
-            warning=some,
-        )
-        for number, found in survey.unreadable.items()
-    ]
-
-
-def _advice(number: int) -> str:
-    """What an errno of a file or folder means, and what to do."""
-    reason = f"{os.strerror(number).lower()} ({errno.errorcode.get(number, number)})"
-    if number in {errno.EACCES, errno.EPERM}:
-        return (
-            f"{reason}; permit this user to read files and to enter folders (chmod -R u+rX, chown)"
-        )
-    if number in {errno.EIO, errno.ESTALE}:
-        return f"{reason}; check the disk or network file system, and mount it again"
-    return f"{reason}; the system's log may tell more"
 
 
 def _libraries(trials: list[_Trial] | Exception, settings: Settings) -> list[Finding]:
@@ -368,24 +281,3 @@ def _sandbox(found: SandboxStatus) -> str:
     if found.lacking:
         text += f"; this system has no {', no '.join(found.lacking)}"
     return f"{text}; held back: {', '.join(found.restrictions) or 'nothing'}"
-
-
-def _writable(subject: str, folder: Path) -> Finding:
-    """Whether the server can write to a folder or create it; it is not created here."""
-    folder = folder.absolute()
-    try:
-        if folder.exists():
-            with tempfile.TemporaryFile(dir=folder):
-                return Finding(subject, f"{folder} can be written")
-        parent = next(parent for parent in folder.parents if parent.exists())
-        if not parent.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        if not os.access(parent, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        text = (
-            f"{folder} cannot be written by the user {user_name()} ({error.strerror}): "
-            "change it or its owner"
-        )
-        return Finding(subject, text, fine=False)
-    return Finding(subject, f"{folder} does not exist yet; the server will create it")

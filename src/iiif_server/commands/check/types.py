@@ -1,0 +1,110 @@
+"""Checks of the types: their folders, and the files and links in them."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from iiif_server.commands.check.findings import Finding, check_writable
+from iiif_server.composition.parts import open_fetcher, open_sources
+from iiif_server.errors import StorageTimedOutError
+from iiif_server.images.originals import Originals
+from iiif_server.settings import Settings
+from iiif_server.sources.base import Source
+from iiif_server.sources.opening import user_name
+from iiif_server.sources.unreadable import Survey, find_unreadable
+
+_SECONDS_TO_ANSWER = 10.0
+"""Timeout of the disk of a type."""
+_NOT_ANSWERING = f"its storage does not answer within {_SECONDS_TO_ANSWER:g} seconds"
+
+
+async def check_types(settings: Settings) -> list[Finding]:
+    """Whether each type can serve, and what it could serve if its folders were different."""
+    findings = []
+    if not settings.types:
+        findings.append(Finding("types", "none: add [types.NAME] with a source", fine=False))
+    async with AsyncExitStack() as stack:
+        sources = open_sources(settings, open_fetcher(stack, settings), lambda _: None)
+        originals = Originals(sources)
+        found = await originals.problems(_SECONDS_TO_ANSWER)
+        for name in originals.not_answering:
+            found[name] = [_NOT_ANSWERING]
+        usable = [sources[name] for name, problems in found.items() if not problems]
+        surveyed = await asyncio.gather(*(_survey(source) for source in usable))
+    of_folders = {
+        source.context.type: list_ for source, list_ in zip(usable, surveyed, strict=True)
+    }
+    for name, problems in found.items():
+        findings += [Finding(f"type {name}", problem, fine=False) for problem in problems]
+        findings += of_folders.get(name, [])
+    if any(options.source != "disk" for options in settings.types.values()):
+        findings.append(check_writable("source_path", settings.source_path))
+    return findings
+
+
+async def _survey(source: Source[Any]) -> list[Finding]:
+    """Which files of a type can be read; the source itself reports a missing folder."""
+    threads, subject = source.context.threads, f"type {source.context.type}"
+    findings = [
+        Finding(subject, f"follow_links: there is no folder {folder}", warning=True)
+        for folder in source.links
+        if not folder.is_dir()
+    ]
+    for folder in source.folders:
+        try:
+            survey = await threads.run(
+                find_unreadable, folder, source.links, timeout=_SECONDS_TO_ANSWER
+            )
+        except StorageTimedOutError:
+            return [Finding(subject, _NOT_ANSWERING, fine=False)]
+        text = f"source {source.options.source}, folder {folder.absolute()}"
+        findings += _readable(subject, text, survey)
+        findings += _links(subject, text, survey)
+    return findings
+
+
+def _readable(subject: str, text: str, survey: Survey) -> Iterator[Finding]:
+    user = f"{user_name()} (uid {os.geteuid()})"
+    tried = f"{survey.entries:,} files and folders"
+    if not survey.is_complete:
+        tried = f"the first {tried} (no more are tried)"
+    if not survey.failures:
+        readable = f", {tried} can be read by the user {user}" if survey.entries else ""
+        yield Finding(subject, f"{text}{readable}")
+    some = survey.failures < survey.entries
+    for number, found in survey.unreadable.items():
+        yield Finding(
+            subject,
+            f"{text}: of {tried} the user {user} cannot read {found.number:,}, as {found.example}: "
+            f"{_advice(number)}",
+            fine=some,
+            warning=some,
+        )
+
+
+def _links(subject: str, text: str, survey: Survey) -> Iterator[Finding]:
+    if survey.leaving is not None:
+        number, folder = survey.leaving.number, Path(survey.leads_to).parent
+        lead = "link leads" if number == 1 else "links lead"
+        yield Finding(
+            subject,
+            f"{text}: {number:,} {lead} out of it, as {survey.leaving.example} to "
+            f'{survey.leads_to}; such links are followed with follow_links = ["{folder}"]',
+            warning=True,
+        )
+
+
+def _advice(number: int) -> str:
+    """What an errno of a file or folder means, and what to do."""
+    reason = f"{os.strerror(number).lower()} ({errno.errorcode.get(number, number)})"
+    if number in {errno.EACCES, errno.EPERM}:
+        return (
+            f"{reason}; permit this user to read files and to enter folders (chmod -R u+rX, chown)"
+        )
+    if number in {errno.EIO, errno.ESTALE}:
+        return f"{reason}; check the disk or network file system, and mount it again"
+    return f"{reason}; the system's log may tell more"
