@@ -54,7 +54,7 @@ def _imported() -> dict[str, set[str]]:
         for path in (ROOT / "src").rglob("*.py")
         for module in _imports(ast.parse(path.read_text()))
     }
-    foreign = modules - sys.stdlib_module_names - {"iiif_server"}
+    foreign = modules - sys.stdlib_module_names - {"iiif_server", "compression"}  # Python 3.14
     # One that this platform lacks counts by the name that its distribution is likely to have.
     return {
         module: {name.lower().replace("_", "-") for name in known.get(module, [module])}

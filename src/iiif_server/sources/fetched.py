@@ -151,7 +151,7 @@ class KeptOriginals:
         except IiifServerError as error:
             if not isinstance(error, SourceBusyError):  # nothing was tried then
                 self._failures.remember(name, error)
-            self._tell(name, error)
+            self._tell(name, upstream, error)
             raise
         with suppress(SourceUnavailableError):  # the time of the file replaces the record
             await self._on_disk(self._note, name, found, target)
@@ -190,14 +190,14 @@ class KeptOriginals:
             await self._on_disk(self._note, name, found, path)
         except OriginalNotFoundError as error:
             self._failures.remember(name, error)
-            self._tell(name, error, "; what is kept stays, but is not served")
+            self._tell(name, upstream, error, "; what is kept stays, but is not served")
             with suppress(SourceUnavailableError):
                 gone = known.model_copy(update={"gone": True})
                 await self._on_disk(self._note, name, gone, path)
             return False
         except IiifServerError as error:
             self._failures.remember(name, error)
-            self._tell(name, error, "; what is kept is served")
+            self._tell(name, upstream, error, "; what is kept is served")
             return not known.gone
         return True
 
@@ -223,9 +223,15 @@ class KeptOriginals:
             )
         return known.model_copy(update={"asked": time.time(), "gone": False})
 
-    def _tell(self, name: str, error: IiifServerError, outcome: str = "") -> None:
+    def _tell(
+        self, name: str, upstream: Upstream, error: IiifServerError, outcome: str = ""
+    ) -> None:
         """Report a failed fetch and its cause, for the log."""
-        cause = f" ({error.__cause__!r})" if error.__cause__ else ""
+        cause = (
+            f" ({upstream.shown}: {error.__cause__!r})"
+            if error.__cause__
+            else f" ({upstream.shown})"
+        )
         self._observe(FetchFailed(f"{self._type}:{name}", f"{error}{cause}{outcome}"))
 
     def _find(self, name: str) -> "_Kept | None":

@@ -14,8 +14,9 @@ from iiif_server.background import BackgroundTasks
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import SourceTimedOutError
 from iiif_server.options import OptionsModel
+from iiif_server.sources.access import NO_ACCESS, Access, Connecting, without_secrets
 from iiif_server.sources.addresses import Networks
-from iiif_server.sources.guard import GuardedNetwork, LookUp, Names
+from iiif_server.sources.guard import GuardedNetwork, LookUp, Names, ProxyNetwork
 from iiif_server.sources.http_client import HttpClient
 from iiif_server.sources.incoming import Incoming
 from iiif_server.sources.provenance import Validators
@@ -75,10 +76,9 @@ class Fetcher:
         self._background = BackgroundTasks()
         # Twice as many as fetches: look-ups that timed out may still block half of them.
         self._names = Names(2 * max_fetches)
-        network = GuardedNetwork(options.allow_networks, look_up or self._names.look_up)
-        self._client = HttpClient(
-            network, self.incoming, connections=max_fetches, timeout=options.connect_timeout
-        )
+        self._look_up = look_up or self._names.look_up
+        self._max_fetches = max_fetches
+        self._clients: dict[Connecting, HttpClient] = {}
 
     def __repr__(self) -> str:
         return f"<Fetcher {self.active} active>"
@@ -95,7 +95,8 @@ class Fetcher:
     async def close(self) -> None:
         """Cancel background tasks and close all connections."""
         await self._background.cancel()
-        await self._client.close()
+        for client in self._clients.values():
+            await client.close()
         self._names.close()
 
     @asynccontextmanager
@@ -112,12 +113,31 @@ class Fetcher:
             except TimeoutError as error:
                 raise SourceTimedOutError("The upstream server did not answer in time.") from error
 
+    def client(self, connecting: Connecting) -> HttpClient:
+        """The HTTP client for certificates and proxy; ConfigurationError if they cannot be used."""
+        if connecting not in self._clients:
+            self._clients[connecting] = HttpClient(
+                connecting,
+                self._network,
+                self.incoming,
+                connections=self._max_fetches,
+                timeout=self.options.connect_timeout,
+            )
+        return self._clients[connecting]
+
+    def _network(self, connecting: Connecting) -> GuardedNetwork:
+        allowed, resolves = self.options.allow_networks, connecting.proxy_resolves
+        if connecting.proxy is None:
+            return GuardedNetwork(allowed, self._look_up)
+        return ProxyNetwork(allowed, self._look_up, resolves=resolves)
+
     async def fetch(
         self,
         url: str,
         target: Path,
         trusts: Callable[[str], bool],
         validators: Validators | None = None,
+        access: Access = NO_ACCESS,
     ) -> Arrival | None:
         """What `Upstream.bring` promises, of a URL; `trusts` decides on that of each redirect."""
         validators = validators or Validators()
@@ -126,8 +146,13 @@ class Fetcher:
         ):  # a conditional request often finds that nothing has changed
             await self.incoming.threads.run(self.incoming.check_space)
         async with self.turn(_host_of(url)):
-            return await self._client.fetch(
-                url, target, trusts, validators, self.options.max_redirects
+            return await self.client(access.connecting).fetch(
+                url,
+                target,
+                trusts,
+                validators,
+                max_redirects=self.options.max_redirects,
+                secret=access.headers,
             )
 
 
@@ -139,10 +164,16 @@ class HttpUpstream:
     url: str
     trusts: Callable[[str], bool]
     """Whether a redirect may be followed to a URL."""
+    access: Access = NO_ACCESS
+
+    @property
+    def shown(self) -> str:
+        """The URL for logs, without its secrets."""
+        return without_secrets(self.url)
 
     async def bring(self, target: Path, known: Validators) -> Arrival | None:
         """Fetch the original, as `Upstream.bring` promises."""
-        return await self.fetcher.fetch(self.url, target, self.trusts, known)
+        return await self.fetcher.fetch(self.url, target, self.trusts, known, self.access)
 
 
 def _host_of(url: str) -> str:

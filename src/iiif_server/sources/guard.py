@@ -7,12 +7,14 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import httpcore
 import httpx
 
 from iiif_server.errors import ConfigurationError
+from iiif_server.sources.access import public_trust
 from iiif_server.sources.addresses import Network, may_connect
 
 _LAST_PORT = 65_535
@@ -169,10 +171,48 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         await self._network.sleep(seconds)
 
 
-@functools.cache
-def _trust() -> ssl.SSLContext:
-    """The trusted certificates, read once: that takes 40 ms."""
-    return httpx.create_ssl_context(trust_env=False)
+class ProxyNetwork(GuardedNetwork):
+    """A network backend that connects to an outbound proxy, wherever the operator has put it.
+
+    It checks the hosts behind the proxy: the proxy looks names up itself, so all addresses that a
+    name has here must be permitted. With `resolves`, only hosts that are written as addresses are
+    checked.
+    """
+
+    def __init__(self, allowed: Sequence[Network], look_up: LookUp, *, resolves: bool) -> None:
+        super().__init__(_ANY, look_up)
+        self._permitted = allowed
+        self._resolves = resolves
+
+    async def check(self, host: str) -> None:
+        """Raise AddressRefusedError if a host may not be requested through the proxy."""
+        literal = _literal(host)
+        if literal is None and self._resolves:
+            if host.rstrip(".").rpartition(".")[2].lower() == "localhost":
+                raise AddressRefusedError(f"{host} is this machine")
+            return
+        try:
+            found = [literal] if literal else await self._look_up(host, 0)
+        except httpcore.ConnectError as error:
+            raise httpcore.ConnectError(
+                f"{error}: the name {host} is looked up here although a proxy is set; "
+                "proxy_resolves = true leaves that to the proxy"
+            ) from error
+        if not found or not all(may_connect(address, self._permitted) for address in found):
+            raise AddressRefusedError(f"{host} has an address that is not permitted")
+
+
+_ANY: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
+
+
+def _literal(host: str) -> str | None:
+    """The address that a host is written as, also in the forms of C: 127.1, 0x7f000001."""
+    bare = host.strip("[]").rstrip(".")
+    with contextlib.suppress(ValueError):
+        return str(ip_address(bare.partition("%")[0]))
+    with contextlib.suppress(OSError, ValueError):
+        return socket.inet_ntoa(socket.inet_aton(bare))
+    return None
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
@@ -182,9 +222,18 @@ class GuardedTransport(httpx.AsyncBaseTransport):
     in the environment are ignored.
     """
 
-    def __init__(self, network: httpcore.AsyncNetworkBackend, connections: int) -> None:
+    def __init__(
+        self,
+        network: GuardedNetwork,
+        connections: int,
+        tls: ssl.SSLContext | None = None,
+        proxy: httpcore.Proxy | None = None,
+    ) -> None:
+        """`tls`: None for the public certificate authorities."""
+        self._network = network
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=_trust(),
+            ssl_context=tls or public_trust(),
+            proxy=proxy,
             max_connections=connections,
             # No connection is used twice: what an upstream sends beyond the end of one original
             # would be read as the start of the next one's answer, and a connection that is being
@@ -211,6 +260,8 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             extensions=request.extensions,
         )
         with _as_httpx():
+            if isinstance(self._network, ProxyNetwork):
+                await self._network.check(request.url.raw_host.decode("ascii"))
             response = await self._pool.handle_async_request(core)
         return httpx.Response(
             response.status,
@@ -244,7 +295,7 @@ _ERRORS = (
     *(httpcore.ConnectTimeout, httpcore.ReadTimeout, httpcore.WriteTimeout, httpcore.PoolTimeout),
     *(httpcore.TimeoutException, httpcore.ConnectError, httpcore.ReadError, httpcore.WriteError),
     *(httpcore.NetworkError, httpcore.LocalProtocolError, httpcore.RemoteProtocolError),
-    *(httpcore.ProtocolError, httpcore.UnsupportedProtocol),
+    *(httpcore.ProtocolError, httpcore.UnsupportedProtocol, httpcore.ProxyError),
 )
 """Exceptions of httpcore; httpx has one with the same name for each."""
 

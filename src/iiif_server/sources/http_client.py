@@ -1,11 +1,13 @@
 """HTTP client for originals: public addresses only, complete bodies, limits on size and time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
 
+import httpcore
 import httpx
 
 from iiif_server import __version__
@@ -14,6 +16,8 @@ from iiif_server.errors import (
     SourceTimedOutError,
     SourceUnavailableError,
 )
+from iiif_server.sources.access import Connecting, public_trust, tls_of
+from iiif_server.sources.content_coding import decoded, decoder_of
 from iiif_server.sources.guard import AddressRefusedError, GuardedNetwork, GuardedTransport
 from iiif_server.sources.incoming import Body, Incoming
 from iiif_server.sources.provenance import Validators, validators_of
@@ -24,7 +28,16 @@ _PIECES_AT_ONCE = 16
 """Pieces of a body after which the event loop runs others: all may have come in one packet."""
 _CRUMB, _CRUMBS = 64, 1000
 """A body of so many pieces with fewer bytes each on average is refused as an attack."""
-_CONDITIONS = ("If-None-Match", "If-Modified-Since")
+_HEADERS = {
+    "User-Agent": f"iiif-server/{__version__}",
+    "Accept": "image/*, */*;q=0.5",
+    "Accept-Encoding": "identity",
+}
+
+Headers = Sequence[tuple[str, str]]
+
+for _logger in ("httpx", "httpcore"):  # they log URLs and header fields, with the secrets in them
+    logging.getLogger(_logger).setLevel(logging.WARNING)
 
 
 class _NoCookies(CookieJar):
@@ -38,22 +51,40 @@ class HttpClient:
     """Fetches URLs, following redirects that are permitted."""
 
     def __init__(
-        self, network: GuardedNetwork, incoming: Incoming, *, connections: int, timeout: float
+        self,
+        connecting: Connecting,
+        network: Callable[[Connecting], GuardedNetwork],
+        incoming: Incoming,
+        *,
+        connections: int,
+        timeout: float,
     ) -> None:
-        """`timeout`: seconds for connecting, and for each wait for the next bytes."""
+        """`timeout`: seconds for connecting, and for each wait for the next bytes.
+
+        Raises ConfigurationError if a certificate cannot be used.
+        """
         self._incoming = incoming
-        self._client = httpx.AsyncClient(
-            transport=GuardedTransport(network, connections),
-            timeout=timeout,
-            headers={
-                "User-Agent": f"iiif-server/{__version__}",
-                "Accept": "image/*, */*;q=0.5",
-                "Accept-Encoding": "identity",
-            },
-            cookies=_NoCookies(),
-            trust_env=False,
-            follow_redirects=False,
-        )
+
+        def client(*, with_certificate: bool) -> httpx.AsyncClient:
+            transport = GuardedTransport(
+                network(connecting),
+                connections,
+                tls_of(connecting, with_certificate=with_certificate),
+                _proxy(connecting.proxy),
+            )
+            return httpx.AsyncClient(
+                transport=transport,
+                timeout=timeout,
+                headers=_HEADERS,
+                cookies=_NoCookies(),
+                trust_env=False,
+                follow_redirects=False,
+            )
+
+        self._elsewhere = client(with_certificate=False)
+        """For origins that get no credentials."""
+        has_certificate = connecting.client_certificate is not None
+        self._client = client(with_certificate=True) if has_certificate else self._elsewhere
 
     def __repr__(self) -> str:
         return "<HttpClient>"
@@ -61,6 +92,7 @@ class HttpClient:
     async def close(self) -> None:
         """Close all connections."""
         await self._client.aclose()
+        await self._elsewhere.aclose()
 
     async def fetch(
         self,
@@ -68,56 +100,50 @@ class HttpClient:
         target: Path,
         trusts: Callable[[str], bool],
         validators: Validators,
+        *,
         max_redirects: int,
+        secret: Headers = (),
     ) -> Arrival | None:
-        """What `Upstream.bring` promises, of a URL; `trusts` decides on that of each redirect."""
+        """What `Upstream.bring` promises, of a URL; `trusts` decides on that of each redirect.
+
+        Only the origin of the URL gets the header fields in `secret` and the client certificate,
+        and only until a redirect leads elsewhere: what is redirected from there is not ours.
+        """
         try:
-            request = self._client.build_request("GET", url)
-            return await self._follow(request, target, trusts, validators, max_redirects)
+            place, client = httpx.URL(url), self._client
+            origin = _origin(place)
+            for _ in range(max_redirects + 1):
+                conditions = validators.conditions(str(place))
+                request = client.build_request("GET", place, headers=[*secret, *conditions.items()])
+                response = await client.send(request, stream=True)
+                try:
+                    if conditions and response.status_code == httpx.codes.NOT_MODIFIED:
+                        return None
+                    if response.next_request is None:
+                        body = _body_of(response, self._incoming.max_bytes)
+                        return await self._incoming.receive(body, target)
+                finally:
+                    await response.aclose()
+                place = _followed(place, response.next_request.url, trusts)
+                if _origin(place) != origin:
+                    secret, client = (), self._elsewhere
         except httpx.TimeoutException as error:
             raise SourceTimedOutError("The upstream server did not answer in time.") from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise _unavailable(error) from error
-
-    async def _follow(
-        self,
-        request: httpx.Request,
-        target: Path,
-        trusts: Callable[[str], bool],
-        validators: Validators,
-        max_redirects: int,
-    ) -> Arrival | None:
-        """Follow redirects and store the original; None for 304."""
-        for _ in range(max_redirects + 1):
-            for name in _CONDITIONS:  # httpx would send them to the redirect's URL, too
-                request.headers.pop(name, None)
-            conditions = validators.conditions(str(request.url))
-            request.headers.update(conditions)
-            response = await self._client.send(request, stream=True)
-            try:
-                if conditions and response.status_code == httpx.codes.NOT_MODIFIED:
-                    return None
-                following = response.next_request
-                if following is None:
-                    return await self._incoming.receive(_body_of(response), target)
-            finally:
-                await response.aclose()
-            if not _may_follow(request.url, following.url, trusts):
-                raise SourceUnavailableError(
-                    "The upstream server redirects to a server that is not trusted."
-                )
-            request = following
         raise SourceUnavailableError("The upstream server redirects too many times.")
 
 
-def _body_of(response: httpx.Response) -> Body:
+def _body_of(response: httpx.Response, max_bytes: int) -> Body:
     """The body of a response that has an original."""
     _check_head(response)
+    decoder = decoder_of(response.headers.get("content-encoding", ""))
     response.extensions["network_stream"].expect_body()
+    pieces = _pieces(response)
     return Body(
-        _chunks(response),
-        _announced(response),
-        _says_its_length(response),
+        _chunks(decoded(pieces, decoder, max_bytes) if decoder else pieces),
+        0 if decoder else _announced(response),
+        decoder is not None or _says_its_length(response),
         validators_of(str(response.url), response.headers),
     )
 
@@ -129,36 +155,44 @@ def _check_head(response: httpx.Response) -> None:
         raise SourceUnavailableError(
             f"The upstream server answered with status {response.status_code}."
         )
-    if response.headers.get("content-encoding", "").lower() not in {"", "identity"}:
+
+
+def _followed(before: httpx.URL, after: httpx.URL, trusts: Callable[[str], bool]) -> httpx.URL:
+    """The URL of a redirect; SourceUnavailableError unless it may be followed.
+
+    It has to be http or https, trusted, and without new credentials.
+    """
+    logs_in = after.userinfo and after.copy_with(raw_path=before.raw_path) != before
+    if logs_in or after.scheme not in {"http", "https"} or not trusts(str(after)):
         raise SourceUnavailableError(
-            "The upstream server sends the original compressed, although asked not to."
+            "The upstream server redirects to a server that is not trusted."
         )
+    return after
 
 
-def _may_follow(before: httpx.URL, after: httpx.URL, trusts: Callable[[str], bool]) -> bool:
-    """Whether a redirect may be followed: http or https, trusted, without new credentials."""
-    if after.userinfo and after.copy_with(raw_path=before.raw_path) != before:
-        return False
-    return after.scheme in {"http", "https"} and trusts(str(after))
-
-
-async def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body in chunks of some 256 KiB."""
-    gathered, size = bytearray(), 0
-    pieces = 0
+async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The body as it arrives, unless it is an attack."""
+    size = pieces = 0
     async for piece in response.aiter_raw():
-        gathered += piece
+        yield piece
         size += len(piece)
         pieces += 1
-        if len(gathered) >= _CHUNK:
-            yield bytes(gathered)
-            gathered.clear()
         if pieces % _PIECES_AT_ONCE == 0:
             await asyncio.sleep(0)
         if pieces > _CRUMBS and size < pieces * _CRUMB:
             raise SourceUnavailableError(
                 "The upstream server sends the original in pieces of a few bytes each."
             )
+
+
+async def _chunks(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """A body in chunks of some 256 KiB."""
+    gathered = bytearray()
+    async for piece in pieces:
+        gathered += piece
+        if len(gathered) >= _CHUNK:
+            yield bytes(gathered)
+            gathered.clear()
     if gathered:
         yield bytes(gathered)
 
@@ -172,6 +206,24 @@ def _announced(response: httpx.Response) -> int:
 def _says_its_length(response: httpx.Response) -> bool:
     """Whether a truncated response would be noticed by its framing (RFC 9112, 8)."""
     return "content-length" in response.headers or "transfer-encoding" in response.headers
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Scheme, host and port (RFC 6454); httpx leaves out the port that a scheme implies."""
+    return url.scheme, url.host, url.port
+
+
+def _proxy(url: str | None) -> httpcore.Proxy | None:
+    if url is None:
+        return None
+    proxy = httpx.URL(url)
+    return httpcore.Proxy(
+        httpcore.URL(
+            scheme=proxy.raw_scheme, host=proxy.raw_host, port=proxy.port, target=proxy.raw_path
+        ),
+        auth=(proxy.username.encode(), proxy.password.encode()) if proxy.userinfo else None,
+        ssl_context=public_trust() if proxy.scheme == "https" else None,
+    )
 
 
 def _unavailable(error: Exception) -> SourceUnavailableError:

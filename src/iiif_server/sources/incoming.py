@@ -54,7 +54,7 @@ class Incoming:
         self.folder = folder
         self.threads = threads
         """Where files below the folder are written."""
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._min_free = min_free
 
     def __repr__(self) -> str:
@@ -83,7 +83,7 @@ class Incoming:
         Raises OriginalTooLargeError, UnsupportedOriginalError, NoSpaceForOriginalError, or
         SourceUnavailableError if the disk fails or the bytes may be truncated.
         """
-        if body.announced > self._max_bytes:
+        if body.announced > self.max_bytes:
             raise self._too_large()
         try:
             temporary = await self.threads.run(self.reserve)
@@ -125,7 +125,7 @@ class Incoming:
                 if recognise(start) is None:
                     raise _no_image()
                 size += len(chunk)
-                if size > self._max_bytes:
+                if size > self.max_bytes:
                     raise self._too_large()
                 end = (end + chunk)[-END_BYTES:]
                 await self.threads.run(self._append, file, chunk)
@@ -148,7 +148,7 @@ class Incoming:
         file.write(chunk)
 
     def _too_large(self) -> OriginalTooLargeError:
-        limit = show_size(self._max_bytes)
+        limit = show_size(self.max_bytes)
         return OriginalTooLargeError(f"The original is larger than the {limit} that are fetched.")
 
 

@@ -13,8 +13,8 @@ from pydantic import field_validator
 
 from iiif_server.errors import UntrustedUrlError
 from iiif_server.options import Expects
-from iiif_server.sources.base import SourceContext, TypeOptions
-from iiif_server.sources.fetching import HttpUpstream
+from iiif_server.sources.access_options import HttpAccessOptions
+from iiif_server.sources.base import SourceContext
 from iiif_server.sources.opening import OpenedFile
 from iiif_server.sources.web import FetchedSource
 
@@ -26,7 +26,7 @@ class UrlPattern(Protocol):
         """A match of the whole string, or None."""
 
 
-class TrustedWebOptions(TypeOptions):
+class TrustedWebOptions(HttpAccessOptions):
     """Settings of a type whose names are URLs in URL-safe base 64."""
 
     regex: Annotated[str, Expects("a regular expression that URLs must match in full")]
@@ -86,7 +86,7 @@ class TrustedWebSource(FetchedSource[TrustedWebOptions]):
         # One file however the name was padded: as Python's encoder, and the seed, write it.
         encoded = base64.urlsafe_b64encode(url.encode()).decode("ascii")
         trusts = lambda redirect: is_trusted(redirect, self._regex)  # noqa: E731
-        return self._kept.hold(encoded, HttpUpstream(self.context.fetcher, url, trusts))
+        return self._kept.hold(encoded, self.upstream(url, trusts))
 
 
 def decode_url(name: str) -> str:

@@ -23,6 +23,10 @@ class Arrival:
 class Upstream(Protocol):
     """One original on a web server or in an object store."""
 
+    @property
+    def shown(self) -> str:
+        """Where the original is, for logs: without secrets."""
+
     async def bring(self, target: Path, known: Validators) -> Arrival | None:
         """Fetch the original into a file, which is complete afterwards or unchanged.
 

@@ -1,19 +1,22 @@
 """The source `web`: originals whose URL is made of their name."""
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
-from iiif_server.options import Expects
-from iiif_server.sources.base import Source, SourceContext, TypeOptions
+from iiif_server.errors import ConfigurationError
+from iiif_server.options import ConflictError, Expects
+from iiif_server.sources.access_options import HttpAccessOptions, access_of
+from iiif_server.sources.base import Source, SourceContext
 from iiif_server.sources.fetched import KeptOriginals
 from iiif_server.sources.fetching import HttpUpstream
 from iiif_server.sources.opening import OpenedFile
 from iiif_server.sources.templates import Template, as_url
 
-Options = TypeVar("Options", bound=TypeOptions)
+Options = TypeVar("Options", bound=HttpAccessOptions)
 
 
 class FetchedSource(Source[Options]):
@@ -22,6 +25,15 @@ class FetchedSource(Source[Options]):
     def __init__(self, context: SourceContext, options: Options) -> None:
         super().__init__(context, options)
         self._kept = KeptOriginals(context)
+        self._access = access_of(options)
+        try:
+            context.fetcher.client(self._access.connecting)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"types.{context.type}.{error}") from error
+
+    def upstream(self, url: str, trusts: Callable[[str], bool]) -> HttpUpstream:
+        """The upstream behind a URL, reached as the settings of the type say."""
+        return HttpUpstream(self.context.fetcher, url, trusts, self._access)
 
     @property
     def revalidates(self) -> bool:
@@ -29,7 +41,7 @@ class FetchedSource(Source[Options]):
         return self.context.fetcher.options.refresh_after is not None
 
 
-class WebOptions(TypeOptions):
+class WebOptions(HttpAccessOptions):
     """Settings of a type whose originals are fetched from a URL made of their name."""
 
     url: Annotated[str, Expects('a URL such as "https://example.com/images/{name}.jpg"')]
@@ -49,6 +61,15 @@ class WebOptions(TypeOptions):
         Template(url)
         return url
 
+    @model_validator(mode="after")
+    def _check_credentials(self) -> Self:
+        if urlsplit(self.url).username is not None and any(
+            name.lower() == "authorization" for name, _ in access_of(self).headers
+        ):
+            text = "the URL has a user name; use username and password instead"
+            raise ConflictError([(("url",), text)])
+        return self
+
 
 class WebSource(FetchedSource[WebOptions]):
     """Originals fetched from `url` with the name in it, kept at `{source_path}/{type}/{name}`."""
@@ -63,9 +84,5 @@ class WebSource(FetchedSource[WebOptions]):
         """The kept original of this name, fetched first if it is missing."""
         return self._kept.hold(
             name,
-            HttpUpstream(
-                self.context.fetcher,
-                self._template.expand(name, quote=as_url),
-                lambda _: True,
-            ),
+            self.upstream(self._template.expand(name, quote=as_url), lambda _: True),
         )

@@ -26,7 +26,6 @@ from support.servers import free_port
 from support.upstream import (
     Reply,
     Upstream,
-    compressed,
     cut,
     gated,
     raw,
@@ -107,7 +106,7 @@ FAILURES: dict[str, tuple[Reply, int]] = {
     "words of its own": (raw(f"HTTP/1.1 500 {SECRET}\r\n\r\n{SECRET}".encode()), 502),
     "no HTTP": (raw(SECRET.encode()), 502),
     "cut": (cut(PICTURE), 502),
-    "compressed": (compressed(PICTURE), 502),
+    "compressed": (send(PICTURE, Content_Encoding="gzip"), 502),
     "without length": (raw(b"HTTP/1.0 200 OK\r\n\r\n" + PICTURE[:-1]), 502),
     "crumbs": (
         raw(

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from iiif_server.errors import SourceUnavailableError
+from iiif_server.sources.access import public_trust as _trust
 from iiif_server.sources.fetching import Fetcher
-from iiif_server.sources.guard import _trust
 from support.apps import fetching, picture
 from support.upstream import Upstream, endless, running_upstream, send
 

@@ -25,7 +25,6 @@ from support.apps import fetching, picture, running_app, settings_below, until
 from support.upstream import (
     Reply,
     Upstream,
-    compressed,
     cut,
     dripping,
     gated,
@@ -351,7 +350,7 @@ FAILURES: dict[str, Reply] = {
     "403": status(403),
     "page": page(),
     "empty": send(b""),
-    "compressed": compressed(NEW),
+    "compressed": send(NEW, Content_Encoding="gzip"),
     "cut": cut(NEW),
     "reset": reset(b"HTTP/1.1 200 OK\r\n"),
     "too large": send(NEW + bytes(200_000)),
