@@ -79,6 +79,7 @@ class Fetcher:
         self._look_up = look_up or self._names.look_up
         self._max_fetches = max_fetches
         self._clients: dict[Connecting, HttpClient] = {}
+        self._is_closed = False
 
     def __repr__(self) -> str:
         return f"<Fetcher {self.active} active>"
@@ -94,6 +95,7 @@ class Fetcher:
 
     async def close(self) -> None:
         """Cancel background tasks and close all connections."""
+        self._is_closed = True
         await self._background.cancel()
         for client in self._clients.values():
             await client.close()
@@ -115,6 +117,8 @@ class Fetcher:
 
     def client(self, connecting: Connecting) -> HttpClient:
         """The HTTP client for certificates and proxy; ConfigurationError if they cannot be used."""
+        if self._is_closed:
+            raise RuntimeError("the fetcher is closed")
         if connecting not in self._clients:
             self._clients[connecting] = HttpClient(
                 connecting,

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from iiif_server.errors import SourceUnavailableError
+from iiif_server.sources.access import Connecting
 from iiif_server.sources.access import public_trust as _trust
 from iiif_server.sources.fetching import Fetcher
 from support.apps import fetching, picture
@@ -49,7 +50,8 @@ def fetcher_below(root: Path, *trusted: Path) -> Fetcher:
     trust = httpx.create_ssl_context()  # one of its own: all fetchers of a process share theirs
     for certificate in trusted:
         trust.load_verify_locations(certificate)
-    fetcher._client._client._transport._pool._ssl_context = trust  # type: ignore[attr-defined]
+    client = fetcher.client(Connecting())
+    client._client._transport._pool._ssl_context = trust  # type: ignore[attr-defined]
     return fetcher
 
 

@@ -62,7 +62,7 @@ async def fetching_server(
     options = {"max_bytes": ByteSize(MAX_BYTES), "max_redirects": 2, **timeouts}
     types = {
         "web": {"source": "web", "url": f"{upstream.base}/{{name}}"},
-        "https": {"source": "web", "url": f"https://127.0.0.1:{upstream.port}/{{name}}"},
+        "secure": {"source": "web", "url": f"https://127.0.0.1:{upstream.port}/{{name}}"},
     }
     async with running_app(settings_below(root, fetch=fetching(**options), types=types)) as server:
         yield server
@@ -409,5 +409,5 @@ async def test_what_promises_less_than_an_image_is_is_no_image_to_anyone(
 
 async def test_what_speaks_no_tls_is_refused(server: Server) -> None:
     async with asyncio.timeout(AT_LAST):
-        assert_problem(await server.get("/https:x/info.json"), 502, "cannot be reached")
+        assert_problem(await server.get("/secure:x/info.json"), 502, "cannot be reached")
     assert left(server) == []

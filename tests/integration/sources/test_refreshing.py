@@ -19,6 +19,7 @@ from iiif_server.errors import OriginalChangedError, OriginalNotFoundError, Sour
 from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.incoming import land
+from iiif_server.sources.templates import Template
 from iiif_server.sources.web import WebOptions, WebSource
 from iiif_server.telemetry.events import Event, Fetched, FetchFailed
 from support.apps import fetching, picture, running_app, settings_below, until
@@ -392,9 +393,7 @@ async def test_an_upstream_that_is_not_there_fails_as_well(
     async with museum(tmp_path, upstream) as web:
         await web.held()
         web.age()
-        web.source.options = web.source.options.model_copy(
-            update={"url": "http://no-such-host.invalid/{name}"}
-        )
+        web.source._template = Template("http://no-such-host.invalid/{name}")
         assert await web.held() == OLD
         assert "cannot be reached" in web.failures()[0]
 
