@@ -37,6 +37,7 @@ from iiif_server.server.signing import SigningOptions
 from iiif_server.sources.addresses import Networks
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import FetchOptions
+from iiif_server.sources.identifiers import IdentifierReader
 from iiif_server.sources.registry import type_options
 from iiif_server.telemetry.logs import LogFormat
 from iiif_server.telemetry.traces import TracingOptions
@@ -156,6 +157,11 @@ class Settings(BaseSettings, OptionsModel):
         Without `load` only arguments count: `Settings()` reads no environment.
         """
         return init_settings, ContentSource(settings_cls)
+
+    @property
+    def identifiers(self) -> IdentifierReader:
+        """The reader of identifiers, which knows the default type and whom types trust."""
+        return IdentifierReader(self.default_type, self.types)
 
     @field_validator("base_url")
     @classmethod

@@ -7,7 +7,6 @@ import click
 from iiif_server.commands.common import config_option, fail, read_settings, show_progress
 from iiif_server.composition.parts import open_store
 from iiif_server.errors import IiifServerError
-from iiif_server.iiif.identifier import parse_identifier
 from iiif_server.images.keys import group_of
 
 
@@ -37,7 +36,7 @@ def purge(config: Path | None, identifier: str | None) -> None:
     group = None
     if identifier is not None:
         try:
-            group = group_of(parse_identifier(identifier, settings.default_type))
+            group = group_of(settings.identifiers.read(identifier))
         except IiifServerError as error:
             fail(str(error))
     paths = store.paths(group)

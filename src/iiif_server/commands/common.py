@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from iiif_server.errors import ConfigurationError
-from iiif_server.iiif.identifier import Identifier, parse_identifiers
+from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.images.originals import Originals
 from iiif_server.settings import Loaded, Settings, load
@@ -80,13 +80,13 @@ def find_identifiers(
     """The identifiers of a type's originals, or those that were written.
 
     Raises ConfigurationError if there are none or the type cannot list its originals, and what
-    `parse_identifiers` raises.
+    `IdentifierReader.read_all` raises.
     """
     if type_ is not None:
         found = list(originals.identifiers(type_))
         empty = f"There are no images in the type {type_}: its folder is empty."
     else:
-        found = parse_identifiers(written, settings.default_type)
+        found = settings.identifiers.read_all(written)
         empty = "No identifiers were given."
     if not found:
         raise ConfigurationError(empty)

@@ -17,7 +17,7 @@ from iiif_server.commands.common import (
 )
 from iiif_server.composition.parts import open_fetcher, open_sources
 from iiif_server.errors import IiifServerError, UnknownTypeError
-from iiif_server.iiif.identifier import Identifier, parse_identifier
+from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.request import parse_whole_request
 from iiif_server.iiif.versions import ImageApiVersion
 from iiif_server.server.addresses import with_version
@@ -70,7 +70,7 @@ def sign(
     if not settings.signing.keys:
         fail("There is no key to sign with: add [signing] keys.")
     try:
-        named = parse_identifier(identifier, settings.default_type)
+        named = settings.identifiers.read(identifier)
         if parameters is not None:
             parse_whole_request(parameters, version)
         for doubt in _doubts(settings, named):

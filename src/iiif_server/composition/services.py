@@ -234,7 +234,7 @@ def _configured(settings: Settings) -> dict[str, Any]:
     """The fields of `Services` that the settings decide."""
     return {
         "types": settings.types,
-        "default_type": settings.default_type,
+        "identifiers": settings.identifiers,
         "credentials": Credentials(settings.admin.token) if settings.admin.token else None,
         "signatures": Signatures(settings.signing.secrets) if settings.signing.keys else None,
         "limits": settings.limits.output,

@@ -1,11 +1,11 @@
 """Identifiers `type:name`, and their percent-encoding in URLs."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import quote, unquote_to_bytes
 
-from iiif_server.errors import MalformedIdentifierError, UnknownTypeError, shown
+from iiif_server.errors import MalformedIdentifierError, UnknownTypeError, UntrustedUrlError, shown
 
 TYPE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 """The names of types, which are also names of folders, metric labels and parts of URLs."""
@@ -17,6 +17,8 @@ MAX_CHARACTERS = 4096
 
 _PAGE = re.compile(r"(.+);([1-9][0-9]{0,5})", re.DOTALL)
 _ARK = re.compile(r"ark:/?", re.IGNORECASE)
+_URL = re.compile(r"(https?):/(?!/)", re.IGNORECASE)
+"""The begin of a URL of which a proxy has merged two slashes."""
 _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -36,13 +38,20 @@ class Identifier:
         return quote(str(self), safe=":")
 
 
-def parse_identifier(text: str, default_type: str | None = None) -> Identifier:
+OfUrl = Callable[[str], Identifier | None]
+"""The identifier of an original that is named by its URL; None where no type takes URLs."""
+
+
+def parse_identifier(
+    text: str, default_type: str | None = None, of_url: OfUrl | None = None
+) -> Identifier:
     """Read the percent-encoded identifier of a URL; its type ends at the first colon.
 
     An ARK, with or without the slash behind `ark:`, is an original of the default type, with what
-    follows as its name. Slashes may stand encoded or not. Raises MalformedIdentifierError, or
-    UnknownTypeError where there is no type and no `default_type`, and nothing else, whatever the
-    text.
+    follows as its name. A URL is what `of_url` finds for it; two slashes that a proxy has merged
+    behind `https:` are restored. Slashes may stand encoded or not. Raises
+    MalformedIdentifierError, or UnknownTypeError where there is no type and no `default_type`, and
+    nothing else but what `of_url` raises, whatever the text.
     """
     decoded = percent_decode(text)
     if not decoded or len(decoded) > MAX_CHARACTERS:
@@ -65,6 +74,10 @@ def parse_identifier(text: str, default_type: str | None = None) -> Identifier:
         type_ = default_type
     if not name:
         raise MalformedIdentifierError("The identifier has no name after its type.")
+    if colon and of_url is not None and type_.lower() in {"http", "https"}:
+        found = of_url(_URL.sub(r"\1://", decoded, count=1))
+        if found is not None:
+            return found
     return Identifier(type_, name)
 
 
@@ -74,7 +87,9 @@ def split_page(name: str) -> tuple[str, int | None]:
     return (match[1], int(match[2])) if match else (name, None)
 
 
-def parse_identifiers(lines: Iterable[str], default_type: str | None = None) -> list[Identifier]:
+def parse_identifiers(
+    lines: Iterable[str], default_type: str | None = None, of_url: OfUrl | None = None
+) -> list[Identifier]:
     """Read identifiers, one a line; empty lines are ignored.
 
     Raises what `parse_identifier` raises, with the line in the message.
@@ -82,8 +97,8 @@ def parse_identifiers(lines: Iterable[str], default_type: str | None = None) -> 
     found = []
     for text in filter(None, map(str.strip, lines)):
         try:
-            found.append(parse_identifier(text, default_type))
-        except (MalformedIdentifierError, UnknownTypeError) as error:
+            found.append(parse_identifier(text, default_type, of_url))
+        except (MalformedIdentifierError, UnknownTypeError, UntrustedUrlError) as error:
             raise type(error)(f"About {shown(text)}: {error}") from error
     return found
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from iiif_server.errors import MalformedIdentifierError
-from iiif_server.iiif.identifier import Identifier, parse_identifier
+from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.request import ImageRequest, canonical_parameters
 from iiif_server.iiif.size import size_text
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
@@ -113,7 +113,7 @@ def admin_router() -> APIRouter:
     ) -> Removed:
         """Removes the derivatives and pyramids of one original, which need not exist any more."""
         written = identifier_in(request.scope, f"{PREFIX}/cache", 0, identifier)
-        found = parse_identifier(written, services.default_type)
+        found = services.identifiers.read(written)
         return Removed(removed=await _purge(services).one(found))
 
     _add_explanation(router, V3, V3.path, parameters_v3)

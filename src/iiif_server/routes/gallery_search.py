@@ -87,7 +87,7 @@ async def opening(request: Request, services: Services, text: str) -> Answer | l
             return _redirect(f"{base}/{found[0].target}/view")
         if found:
             return found
-        if services.default_type is None and not {":", "/"} & set(text):
+        if services.identifiers.default_type is None and not {":", "/"} & set(text):
             raise NotFoundError(f"No image and no folder has a name with {shown(text)} in it.")
     return _redirect(f"{base}/{quote(text, safe=':/@')}/view")
 

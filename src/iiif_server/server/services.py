@@ -11,7 +11,7 @@ from iiif_server.cache.store import Store
 from iiif_server.errors import SignatureRefusedError
 from iiif_server.iiif.formats import Format
 from iiif_server.iiif.geometry import OutputLimits
-from iiif_server.iiif.identifier import Identifier, parse_identifier
+from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.information import Service
 from iiif_server.images.derivatives import Derivatives
 from iiif_server.images.listings import FolderListings
@@ -32,6 +32,7 @@ from iiif_server.server.readiness import Readiness
 from iiif_server.server.signing import SEGMENT, ExactRequest, Grant, Signatures, split
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import Fetcher
+from iiif_server.sources.identifiers import IdentifierReader
 from iiif_server.telemetry.events import Observer
 from iiif_server.telemetry.metrics import CounterDeltas, Metrics
 from iiif_server.workers.pool import WorkerPool
@@ -64,7 +65,7 @@ class Services:
     image_pool: WorkerPool
     quarantine: Quarantine
     types: Mapping[str, TypeOptions]
-    default_type: str | None
+    identifiers: IdentifierReader
     formats: tuple[Format, ...]
     """Those that this build can make."""
     lossless: bool
@@ -100,9 +101,10 @@ class Services:
     def identifier(self, written: str) -> Identifier:
         """The identifier that a URL holds.
 
-        Raises what `parse_identifier` does, and UnknownTypeError for a type that is not configured.
+        Raises what `IdentifierReader.read` does, and UnknownTypeError for a type that is not
+        configured.
         """
-        identifier = parse_identifier(written, self.default_type)
+        identifier = self.identifiers.read(written)
         self.originals.source(identifier.type)
         return identifier
 
@@ -117,7 +119,7 @@ class Services:
         signature, rest = split(written)
         if signature is not None and not rest:
             raise SignatureRefusedError
-        identifier = parse_identifier(rest, self.default_type)
+        identifier = self.identifiers.read(rest)
         if signature is not None:
             grant = self.signatures.check(signature, identifier, asked)
             self.originals.source(identifier.type)

@@ -43,6 +43,16 @@ class TypeOptions(OptionsModel):
     info: dict[str, JsonValue] = Field(default_factory=dict)
     """Further properties of each info.json: `service`, `partOf`, `seeAlso`, ..."""
 
+    @property
+    def takes_urls(self) -> bool:
+        """Whether originals may be named by their URLs."""
+        return False
+
+    def name_of_url(self, url: str) -> str | None:
+        """The name of the original behind a URL; None unless the type trusts it."""
+        del url
+        return None
+
 
 Options = TypeVar("Options", bound=TypeOptions)
 

@@ -1,22 +1,26 @@
-"""The source `trusted_web`: names are URLs in base 64, which a regular expression must match."""
+"""The source `trusted_web`: names are URLs that a regular expression or a prefix permits."""
 
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Annotated, Protocol
-from urllib.parse import unquote
+from functools import cached_property
+from typing import Annotated, Protocol, Self
+from urllib.parse import unquote, urlsplit
 
 import httpx
 import re2
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from iiif_server.errors import UntrustedUrlError
-from iiif_server.options import Expects
+from iiif_server.options import ConflictError, Expects, Listed
 from iiif_server.sources.access_options import HttpAccessOptions
-from iiif_server.sources.base import SourceContext
 from iiif_server.sources.opening import OpenedFile
 from iiif_server.sources.web import FetchedSource
+
+_LAYERS = 8
+"""Layers of percent-encoding that a URL may have."""
 
 
 class UrlPattern(Protocol):
@@ -27,17 +31,57 @@ class UrlPattern(Protocol):
 
 
 class TrustedWebOptions(HttpAccessOptions):
-    """Settings of a type whose names are URLs in URL-safe base 64."""
+    """Settings of a type whose names are URLs, in URL-safe base 64 or percent-encoded."""
 
-    regex: Annotated[str, Expects("a regular expression that URLs must match in full")]
+    regex: Annotated[str, Expects("a regular expression that URLs must match in full")] | None = (
+        None
+    )
     """What a URL, and every URL it redirects to, must match in full. It is matched in linear time
     (RE2): without lookaround (`(?=...)`, `(?!...)`), backreferences (`\\1`) and `\\Z`."""
+    prefixes: Annotated[
+        tuple[str, ...], Listed, Expects("a list of URLs that end with a slash")
+    ] = ()
+    """Or one of the URLs with which it must begin, as `https://images.example.org/`."""
 
     @field_validator("regex")
     @classmethod
-    def _check_regex(cls, regex: str) -> str:
-        compile_regex(regex)
+    def _check_regex(cls, regex: str | None) -> str | None:
+        if regex is not None:
+            compile_regex(regex)
         return regex
+
+    @field_validator("prefixes")
+    @classmethod
+    def _check_prefixes(cls, prefixes: tuple[str, ...]) -> tuple[str, ...]:
+        for prefix in prefixes:
+            parts = urlsplit(prefix)
+            if not parts.path or parts.query or parts.fragment or requested(prefix) is None:
+                raise ValueError(
+                    "a prefix is a URL without user name and query, whose host ends with a slash: "
+                    "https://images.example.org/"
+                )
+        return prefixes
+
+    @model_validator(mode="after")
+    def _check_trust(self) -> Self:
+        if self.regex is None and not self.prefixes:
+            raise ConflictError([(("prefixes",), "the type needs prefixes or regex")])
+        return self
+
+    @cached_property
+    def trust(self) -> "Trust":
+        """Which URLs the type trusts."""
+        return Trust(self.regex, self.prefixes)
+
+    @property
+    def takes_urls(self) -> bool:
+        """Whether originals may be named by their URLs."""
+        return True
+
+    def name_of_url(self, url: str) -> str | None:
+        """The name of the original behind a URL; None unless the type trusts it."""
+        url = url.partition("#")[0]
+        return encode_url(url) if self.trust.includes(url) else None
 
 
 def compile_regex(regex: str) -> UrlPattern:
@@ -73,20 +117,39 @@ class TrustedWebSource(FetchedSource[TrustedWebOptions]):
 
     options_model = TrustedWebOptions
 
-    def __init__(self, context: SourceContext, options: TrustedWebOptions) -> None:
-        super().__init__(context, options)
-        self._regex = compile_regex(options.regex)
-
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
         """The kept original of this name; UntrustedUrlError if its URL is not trusted."""
         # A fragment is never sent: URLs that differ in it only are one original.
         url = decode_url(name).partition("#")[0]
-        if not is_trusted(url, self._regex):
+        if not self.options.trust.includes(url):
             raise UntrustedUrlError("The URL in this identifier is not one that this type trusts.")
-        # One file however the name was padded: as Python's encoder, and the seed, write it.
-        encoded = base64.urlsafe_b64encode(url.encode()).decode("ascii")
-        trusts = lambda redirect: is_trusted(redirect, self._regex)  # noqa: E731
-        return self._kept.hold(encoded, self.upstream(url, trusts))
+        return self._kept.hold(encode_url(url), self.upstream(url, self.options.trust.includes))
+
+
+class Trust:
+    """The URLs that a type trusts: those that match its regular expression or have a prefix.
+
+    A URL has to match both as it is written and as it would be requested.
+    """
+
+    def __init__(self, regex: str | None, prefixes: Sequence[str] = ()) -> None:
+        self._regex = None if regex is None else compile_regex(regex)
+        self._prefixes = tuple(dict.fromkeys(str(requested(prefix)) for prefix in prefixes))
+
+    def includes(self, url: str) -> bool:
+        """Whether a URL is trusted."""
+        asked = requested(url)
+        if asked is None:
+            return False
+        if str(asked).startswith(self._prefixes):
+            return True
+        regex = self._regex
+        return bool(regex and regex.fullmatch(url) and regex.fullmatch(str(asked)))
+
+
+def encode_url(url: str) -> str:
+    """The name of a URL, padded: as Python's encoder, and the server of 2020, write it."""
+    return base64.urlsafe_b64encode(url.encode()).decode("ascii")
 
 
 def decode_url(name: str) -> str:
@@ -105,20 +168,25 @@ def _no_url() -> UntrustedUrlError:
     return UntrustedUrlError("The name in this identifier is not a URL in URL-safe base 64.")
 
 
-def is_trusted(url: str, regex: UrlPattern) -> bool:
-    """Whether a URL matches in full, both as it is written and as it would be requested.
+def requested(url: str) -> httpx.URL | None:
+    """The URL as it would be requested; None for one that could mislead.
 
-    URLs that could mislead (user names, dot segments, encoded or not, white space, backslashes)
-    are not trusted.
+    These have user names, white space, backslashes, or dot segments in their path, encoded or not,
+    once or several times.
     """
     if not url.isprintable() or any(character in url for character in " \\"):
-        return False
+        return None
     try:
         asked = httpx.URL(url)
     except (httpx.InvalidURL, UnicodeError):
-        return False
-    written_path = unquote(url.partition("?")[0].partition("#")[0])
-    climbs = any(part in {".", ".."} for part in written_path.split("/"))
-    if asked.scheme not in {"http", "https"} or not asked.host or asked.userinfo or climbs:
-        return False
-    return bool(regex.fullmatch(url)) and bool(regex.fullmatch(str(asked)))
+        return None
+    if asked.scheme not in {"http", "https"} or not asked.host or asked.userinfo:
+        return None
+    path = url.partition("?")[0].partition("#")[0]
+    for _ in range(_LAYERS):
+        if any(part in {".", ".."} for part in re.split(r"[/\\]", path)):
+            return None
+        path, before = unquote(path), path
+        if path == before:
+            return asked
+    return None

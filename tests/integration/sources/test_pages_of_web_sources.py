@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -43,3 +44,16 @@ async def test_web(upstream: Upstream, tmp_path: Path) -> None:
         response = await server.get("/photographs:2024%2Fbanana/info.json")
     assert response.status_code == 200
     assert upstream.asked[0].headers["Authorization"] == f"Bearer {TOKEN}"
+
+
+async def test_trusted_web(upstream: Upstream, tmp_path: Path) -> None:
+    settings = load_settings(configuration("trusted_web.md", upstream, tmp_path))
+    written = quote(f"{upstream.base}/masters/2024/banana.jpg", safe="")
+    async with running_app(settings) as server:
+        response = await server.get_raw(f"/{written}/info.json".encode())
+        assert response.status_code == 200
+        elsewhere = quote(f"{upstream.base}/elsewhere.jpg", safe="")
+        response = await server.get_raw(f"/{elsewhere}/info.json".encode())
+        assert response.status_code == 400
+    (asked,) = upstream.asked
+    assert asked.headers["Authorization"] == f"Bearer {TOKEN}"

@@ -2,12 +2,13 @@
 
 import re
 from base64 import urlsafe_b64encode
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
 from iiif_server.errors import UntrustedUrlError
-from iiif_server.sources.trusted_web import TrustedWebOptions, compile_regex, decode_url, is_trusted
+from iiif_server.sources.trusted_web import Trust, TrustedWebOptions, compile_regex, decode_url
 
 URL = "https://raw.githubusercontent.com/NaturalHistoryMuseum/tests/test.jpg"
 NAME = (
@@ -18,6 +19,10 @@ TRUSTED = compile_regex(r"https://example\.org/open/.+")
 
 def test_a_name_is_a_url_in_base_64() -> None:
     assert decode_url(NAME) == URL
+
+
+def is_trusted(url: str, pattern: Any) -> bool:
+    return Trust(pattern.pattern).includes(url)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +107,10 @@ def test_a_url_that_matches_in_full_is_trusted(url: str) -> None:
         "https://example.org/open/%2e%2e/closed/a.jpg",
         "https://example.org/open/%2E./closed/a.jpg",
         "https://example.org/open/x%2f..%2f..%2fclosed",
+        "https://example.org/open/%252e%252e/closed/a.jpg",
+        "https://example.org/open/%25252e./closed/a.jpg",
+        "https://example.org/open/..%5cclosed",
+        "https://example.org/open/%" + "25" * 9 + "41",
         "https://example.org/open/..?x",
         "https://example.org/open/..#x",
     ],
@@ -203,3 +212,69 @@ def test_an_expression_that_needs_backtracking_is_refused_with_the_reason(regex:
 def test_what_is_no_expression_in_python_is_refused(regex: str) -> None:
     with pytest.raises(ValidationError, match="not a regular expression"):
         TrustedWebOptions(source="trusted_web", regex=regex)
+
+
+# --- prefixes ----------------------------------------------------------------------------------
+
+
+PREFIXES = ["https://Example.org:443/open/", "http://other.org/"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/open/a.jpg",
+        "https://example.org/open/a.jpg?x=y",
+        "https://EXAMPLE.org:443/open/a",
+        "http://other.org/a",
+    ],
+)
+def test_a_url_with_a_prefix_is_trusted(url: str) -> None:
+    assert Trust(None, PREFIXES).includes(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/closed/a.jpg",
+        "https://example.org/open",
+        "https://example.org:444/open/a",
+        "http://example.org/open/a",
+        "https://other.org/a",
+        "http://other.org.evil.org/a",
+        "http://other.org@evil.org/a",
+        "http://u@other.org/a",
+        "https://example.org/open/../closed",
+        "https://example.org/open/%2e%2e%2fclosed",
+        "https://example.org/open/%252e%252e%252fclosed",
+        "https://example.org/open\\a",
+        "https://example.org/OPEN/a",
+    ],
+)
+def test_any_other_url_is_not(url: str) -> None:
+    assert not Trust(None, PREFIXES).includes(url)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [
+        "https://example.org",
+        "example.org/",
+        "ftp://example.org/",
+        "https://u:p@example.org/",
+        "https://example.org/?a=",
+        "https://example.org/#a",
+        "https://example.org/a/../",
+        "https:///a",
+        "https://example.org/a b/",
+        "",
+    ],
+)
+def test_a_prefix_that_is_no_whole_host_is_refused(prefix: str) -> None:
+    with pytest.raises(ValidationError, match="prefix is a URL"):
+        TrustedWebOptions(source="trusted_web", prefixes=(prefix,))
+
+
+def test_a_type_that_trusts_nobody_is_refused() -> None:
+    with pytest.raises(ValidationError, match="needs prefixes or regex"):
+        TrustedWebOptions(source="trusted_web")

@@ -163,7 +163,7 @@ async def export_images(
 
     Complete files are left alone. `signed` permits to write images of signed types, which are then
     open to everyone. Raises ConfigurationError where the disk has too little space or
-    the folder cannot be written, and what `parse_identifiers` raises.
+    the folder cannot be written, and what `IdentifierReader.read_all` raises.
     """
     summary = Summary()
     async with open_services(without_queue_timeout(settings), lambda _: None) as services:

@@ -1,0 +1,40 @@
+"""Reading of identifiers: `type:name`, or the URL of an original that a type trusts."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from iiif_server.errors import UntrustedUrlError
+from iiif_server.iiif.identifier import Identifier, parse_identifier, parse_identifiers
+from iiif_server.sources.base import TypeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifierReader:
+    """Reads the percent-encoded identifiers of URLs, lists and command lines."""
+
+    default_type: str | None
+    types: Mapping[str, TypeOptions]
+    """In the order of the settings."""
+
+    def read(self, text: str) -> Identifier:
+        """The identifier; that of a URL is the one of the first type that trusts it.
+
+        Raises what `parse_identifier` raises, and UntrustedUrlError for a URL that no type trusts.
+        """
+        return parse_identifier(text, self.default_type, self._of_url)
+
+    def read_all(self, lines: Iterable[str]) -> list[Identifier]:
+        """Identifiers, one per line; raises what `read` raises, with the line in the message."""
+        return parse_identifiers(lines, self.default_type, self._of_url)
+
+    def _of_url(self, url: str) -> Identifier | None:
+        takes_urls = False
+        for type_, options in self.types.items():
+            if options.takes_urls:
+                takes_urls = True
+                name = options.name_of_url(url)
+                if name is not None:
+                    return Identifier(type_, name)
+        if takes_urls:
+            raise UntrustedUrlError("The URL in this identifier is not one that a type trusts.")
+        return None
