@@ -272,7 +272,7 @@ def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.Monkey
             '[types.a]\nsource = "web"\nurl = "https://h/{nmae}.jpg"',
             'did you mean {name}?; found "https://h/{nmae}.jpg" (line 3)',
         ),
-        ('[types.a]\nsource = "trusted_web"', "types.a.regex: must be set: a regular expression"),
+        ('[types.a]\nsource = "trusted_web"', "types.a.prefixes: the type needs prefixes or regex"),
         ('[types.a]\nsource = "trusted_web"\nregex = "("', "types.a.regex: not a regular"),
         ('[types.a]\nsource = "disk"\ncache_for = -1', "types.a.cache_for:"),
         ('[types."a b"]\nsource = "disk"', "the type 'a b' must consist of"),
