@@ -2,10 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -237,9 +237,14 @@ def load_settings(config: Path | None = None) -> Settings:
     return load(config).settings
 
 
-def load(config: Path | None = None) -> Loaded:
-    """The settings as by `load_settings`, and warnings about where they come from."""
-    loaded = loading.load(Settings, config, os.environ, _service_folders(os.environ))
+def load(
+    config: Path | None = None, add: Callable[[dict[str, Any]], None] = lambda _: None
+) -> Loaded:
+    """The settings as by `load_settings`, and warnings about where they come from.
+
+    `add` may complete their content before it is checked.
+    """
+    loaded = loading.load(Settings, config, os.environ, _service_folders(os.environ), add)
     return Loaded(build(Settings, loaded.content), loaded.file, tuple(loaded.warnings))
 
 

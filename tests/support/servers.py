@@ -139,17 +139,33 @@ def running_server(
         f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n'
         f'http_port = {port}\n{settings}\n[types.pictures]\nsource = "disk"\n'
     )
-    log = folder / "log"
+    command = [*program, "serve", "--config", str(config), *arguments]
+    with started(command, port, folder / "log", environment, startup_seconds=startup_seconds) as pid:
+        yield Server(f"http://127.0.0.1:{port}", source, folder / "log", pid)
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str],
+    port: int,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    *,
+    startup_seconds: float = _STARTUP_SECONDS,
+    folder: Path | None = None,
+) -> Iterator[int]:
+    """The process of a server, in a working directory, until the context closes."""
     with log.open("w") as output:
         process = subprocess.Popen(
-            [*program, "serve", "--config", str(config), *arguments],
+            command,
             stdout=output,
             stderr=subprocess.STDOUT,
             env={**inherited(), **(environment or {})},
+            cwd=folder,
         )
         try:
             _wait_until_ready(f"http://127.0.0.1:{port}", process, log, startup_seconds)
-            yield Server(f"http://127.0.0.1:{port}", source, log, process.pid)
+            yield process.pid
         finally:
             process.send_signal(signal.SIGTERM)
             try:

@@ -129,17 +129,6 @@ def test_tests_named_in_the_security_page_exist() -> None:
         assert (ROOT / "tests" / path).exists(), path
 
 
-def test_the_settings_that_the_readme_writes_serve_the_folder(tmp_path: Path) -> None:
-    printed = re.findall(r"printf '(.*)' > settings\.toml", (ROOT / "README.md").read_text())
-    assert len(printed) == 1
-    file = tmp_path / "settings.toml"
-    file.write_text(printed[0].replace("\\n", "\n"))
-    settings = load_settings(file)
-    assert settings.source_path == Path("/home/me")
-    assert {name: one.source for name, one in settings.types.items()} == {"scans": "disk"}
-    assert settings.cache_path == tmp_path / "data/cache"
-
-
 def test_commands_that_the_readme_names_exist() -> None:
     named = set(re.findall(r"iiif-server ([a-z]+)\b", (ROOT / "README.md").read_text()))
     assert set(COMMANDS) - {"serve-share", "settings"} <= named <= set(COMMANDS)

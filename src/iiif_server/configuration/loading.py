@@ -46,11 +46,13 @@ def load(
     config: FilePath | None,
     environment: Mapping[str, str],
     folders: Mapping[Path, FilePath],
+    add: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Loaded:
     """The settings of a file, if one is named, overridden by the environment.
 
     Relative paths in the file are relative to the file's folder, all others to the working
-    directory; `folders` are defaults. Raises ConfigurationError that names all problems at once.
+    directory; `folders` are defaults, and `add` completes the content. Raises ConfigurationError
+    that names all problems at once.
     """
     if config is None and environment.get(CONFIG):
         config = FilePath(environment[CONFIG])
@@ -70,6 +72,7 @@ def load(
     )
     origins = _merge(root, loaded, sources, here)
     _make_absolute(root, loaded.content, here)
+    add(loaded.content)
     _add_folders(root, loaded.content, base, folders)
     problems = [problem for source in sources for problem in source.problems]
     known = {problem.path for problem in problems}

@@ -54,6 +54,7 @@ class Shown:
     """A type on the front page."""
 
     name: str
+    title: str
     browsable: bool
     """Whether its folders can be listed."""
     page: Page | None
@@ -67,13 +68,15 @@ class Place:
     type: str
     folder: str = ""
     """As in `a/b`; `` is the type's own."""
+    title: str = ""
+    """What people see instead of the name of the type."""
 
     @property
     def trail(self) -> tuple[Item, ...]:
         """The folders from the type down to this one."""
         parts = self.folder.split("/") if self.folder else []
         return (
-            _folder(self.type, Place(self.type)),
+            _folder(self.title or self.type, Place(self.type)),
             *(
                 _folder(part, Place(self.type, "/".join(parts[: index + 1])))
                 for index, part in enumerate(parts)

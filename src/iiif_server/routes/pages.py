@@ -238,7 +238,8 @@ async def _front(request: Request, services: Services) -> Response:
                 async with asyncio.timeout(FOLDER_SECONDS):
                     listing = await services.listings.of(type_)
                 page = page_of(listing, parse_place(type_), 1, FIRST_ROWS)
-        return Shown(type_, browsable=browsable, page=page)
+        title = services.types[type_].title or type_
+        return Shown(type_, title, browsable=browsable, page=page)
 
     types = await asyncio.gather(*(first(name, index) for index, name in enumerate(names)))
     html = services.pages.front(root_of(request), types, gallery=services.page_options.gallery)
@@ -250,7 +251,8 @@ async def _folder(request: Request, services: Services, folder: str, number: int
     if not services.page_options.gallery or place.type not in services.public_types():
         raise FolderNotFoundError
     listing = await services.listings.of(place.type, place.folder)
-    return _page(services.pages.folder(root_of(request), place, page_of(listing, place, number)))
+    page = page_of(listing, place, number)
+    return _page(services.pages.folder(root_of(request), services.titled(place), page))
 
 
 async def _example(services: Services) -> str:
@@ -276,7 +278,7 @@ async def _viewer(call: _Call, written: str) -> Response:
     ancestors = services.page_options.frame_sources
     viewed = Viewed(
         identifier=str(identifier),
-        place=place_of(identifier) if browsable else None,
+        place=services.titled(place_of(identifier)) if browsable else None,
         facts=facts(header, original.file.size, original.modified, document),
         gray=header.colour is Colour.GRAY,
         expires=permission.grant is not None,

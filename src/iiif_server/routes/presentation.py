@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Annotated, Any
 from urllib.parse import quote, unquote, urlsplit
@@ -143,7 +143,8 @@ async def of_all(request: Request, services: CurrentServices) -> Response:
     if not services.page_options.gallery:
         raise FolderNotFoundError
     base = services.addressing.base_of(request.scope)
-    items = [_folder(base, Place(name)) for name in services.browsable_types()]
+    places = (services.titled(Place(name)) for name in services.browsable_types())
+    items = [_folder(base, place) for place in places]
     document = collection(f"{base}/{COLLECTION}", services.page_options.title, items)
     return _collection(document, _COLLECTION_SECONDS)
 
@@ -165,7 +166,7 @@ async def of_folder(
     found = parse_place(percent_decode(written))
     if not services.page_options.gallery or found.type not in services.browsable_types():
         raise FolderNotFoundError
-    document = await _of_folder(request, services, found, page)
+    document = await _of_folder(request, services, services.titled(found), page)
     seconds = min(_COLLECTION_SECONDS, services.types[found.type].cache_for)
     return _collection(document, seconds)
 
@@ -296,7 +297,7 @@ def _above(base: str, place: Place, services: Services) -> Reference:
     """The collection that has the one of a folder in it."""
     if not place.folder:
         return Reference(f"{base}/{COLLECTION}", "Collection", services.page_options.title)
-    return _folder(base, Place(place.type, place.folder.rpartition("/")[0]))
+    return _folder(base, replace(place, folder=place.folder.rpartition("/")[0]))
 
 
 def _folder(base: str, place: Place) -> Reference:

@@ -1,7 +1,7 @@
 """What the routes work with: built once by the context, found through the app."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi import Request
@@ -21,6 +21,7 @@ from iiif_server.images.quarantine import Quarantine
 from iiif_server.images.registry import ImageRegistry
 from iiif_server.pages.files import PageFiles
 from iiif_server.pages.options import PagesOptions, PresentationOptions
+from iiif_server.pages.paging import Place
 from iiif_server.pages.rendering import Pages
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import LibraryReport
@@ -140,6 +141,10 @@ class Services:
         """Those of them whose folders everyone may look through."""
         public = self.public_types()
         return tuple(name for name in public if self.originals.source(name).browsable)
+
+    def titled(self, place: Place) -> Place:
+        """A place with the title of its type."""
+        return replace(place, title=self.types[place.type].title)
 
     def may_repeat(self, permission: Permission) -> bool:
         """Whether what is answered may be given to anyone again as long as the file is the same."""

@@ -6,8 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,14 +16,16 @@ import click
 import uvicorn
 
 from iiif_server.app import create_app
-from iiif_server.commands.common import config_option, fail, local_url, read_settings
+from iiif_server.commands.common import config_option, fail, local_url
 from iiif_server.commands.serve import supervision
+from iiif_server.commands.serve.folders import add_folders, checked_folders
 from iiif_server.commands.serve.reload import Reloading
 from iiif_server.composition.sizing import share_of
+from iiif_server.configuration.variables import CONFIG
 from iiif_server.errors import ConfigurationError
 from iiif_server.exits import exit_in_words
 from iiif_server.server import protocol
-from iiif_server.settings import Loaded, Settings, load_settings
+from iiif_server.settings import Loaded, Settings, load
 from iiif_server.sources.registry import type_options
 from iiif_server.telemetry import metrics
 from iiif_server.telemetry.events import SettingsWarning
@@ -33,7 +36,38 @@ _SAMPLE_TYPE = "sample"
 _SAMPLE_NAME = "atlas.jpg"
 
 
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where the settings come from, at the start and whenever they are read again."""
+
+    config: Path | None
+    folders: tuple[Path, ...] = ()
+    sample: bool = False
+
+    def load(self) -> Loaded:
+        """The settings, with a sample image if it is wanted or there is nothing else to serve.
+
+        Raises ConfigurationError.
+        """
+        alone = self.config is None and not os.environ.get(CONFIG)
+        add = partial(add_folders, folders=self.folders, alone=alone)
+        loaded = load(self.config, add)
+        if self.sample or (self.config is None and not loaded.settings.types):
+            return replace(loaded, settings=_with_sample(loaded.settings))
+        return loaded
+
+    @property
+    def options(self) -> list[str]:
+        """The same on the command line of a further server process."""
+        return [
+            *(["--config", str(self.config)] if self.config else []),
+            *(f"--folder={folder}" for folder in self.folders),
+            *(["--sample"] if self.sample else []),
+        ]
+
+
 @click.command()
+@click.argument("folders", nargs=-1)
 @config_option
 @click.option("--host", help="Address to listen on, instead of http_host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, instead of http_port.")
@@ -42,62 +76,72 @@ _SAMPLE_NAME = "atlas.jpg"
 )
 @click.option("--sample", is_flag=True, help="Also serve a sample image, made if it is missing.")
 def serve(
-    config: Path | None, host: str | None, port: int | None, workers: int | None, *, sample: bool
+    folders: tuple[str, ...],
+    config: Path | None,
+    host: str | None,
+    port: int | None,
+    workers: int | None,
+    *,
+    sample: bool,
 ) -> None:
-    """Serve images. Without any settings: a large sample image, made on the spot.
+    """Serve images: those in FOLDERS, and those of the settings.
 
-    On SIGHUP the settings are read again.
+    The first folder is the default type, and the cache is in ~/.cache/iiif-server. Without folders
+    and settings: a large sample image, made on the spot. On SIGHUP the settings are read again.
     """
     if workers is not None:
         os.environ["IIIF_HTTP_PROCESSES"] = str(workers)  # also when settings are read again
     try:
-        settings = _settings_to_serve(config, sample=sample)
+        source = _Source(config, checked_folders(folders), sample)
+        loaded = source.load()
+        settings = loaded.settings
         host, port = host or settings.http_host, settings.http_port if port is None else port
         sockets = supervision.bind(host, port, settings.http_processes)
     except ConfigurationError as error:
         fail(str(error))
-    _log_warnings(read_settings(config))
-    for line in _addresses(settings, host, sockets[0].getsockname()[1]):
+    _configure_logging(settings)
+    for text in loaded.warnings:
+        log_event(SettingsWarning(text))
+    for line in _addresses(settings, source.folders, host, sockets[0].getsockname()[1]):
         click.echo(line)
     if len(sockets) > 1:
-        sys.exit(_supervise(sockets, config, settings, sample=sample))
-    _run(sockets[0], lambda: _settings_to_serve(config, sample=sample))
+        sys.exit(_supervise(sockets, source, settings))
+    _run(sockets[0], source)
 
 
 @click.command(hidden=True)
 @config_option
+@click.option("--folder", "folders", multiple=True, type=click.Path(path_type=Path))
 @click.option("--sample", is_flag=True)
 @click.argument("share")
 @click.argument("descriptor", type=int)
 @click.argument("supervisor", type=int)
 def serve_share(
-    config: Path | None, share: str, descriptor: int, supervisor: int, *, sample: bool
+    config: Path | None,
+    folders: tuple[Path, ...],
+    share: str,
+    descriptor: int,
+    supervisor: int,
+    *,
+    sample: bool,
 ) -> None:
     """Serve as one of several processes (number/of) on an open socket, for a supervisor's id."""
     supervision.become_supervised(supervisor)
     number, _, of = share.partition("/")
+    source = _Source(config, folders, sample)
     try:
-        _run(
-            socket.socket(fileno=descriptor),
-            lambda: _settings_to_serve(config, sample=sample),
-            int(number),
-            int(of),
-        )
+        _run(socket.socket(fileno=descriptor), source, int(number), int(of))
     except ConfigurationError as error:  # the file has changed since the others were started
         click.echo(str(error), err=True)
         sys.exit(supervision.CANNOT_START)
 
 
-def _run(
-    listener: socket.socket, read: Callable[[], Settings], number: int = 0, of: int = 1
-) -> None:
-    """Serve on a socket until the process is told to end.
-
-    `read` returns the settings, at the start and whenever they are read again.
-    """
+def _run(listener: socket.socket, source: _Source, number: int = 0, of: int = 1) -> None:
+    """Serve on a socket until the process is told to end."""
 
     def share() -> Settings:
-        return share_of(read(), number, of) if of > 1 else read()
+        settings = source.load().settings
+        return share_of(settings, number, of) if of > 1 else settings
 
     protocol.allow_many_files()
     # uvicorn ends gracefully and then raises the signal again: being asked to end is no failure.
@@ -121,42 +165,21 @@ def _run(
         uvicorn.Server(config).run(sockets=[listener])
 
 
-def _supervise(
-    sockets: Sequence[socket.socket], config: Path | None, settings: Settings, *, sample: bool
-) -> int:
+def _supervise(sockets: Sequence[socket.socket], source: _Source, settings: Settings) -> int:
     """Run a server process on each socket; the exit code, when all have ended."""
     _configure_logging(settings)
 
     def command(number: int, descriptor: int) -> list[str]:
         share = f"{number}/{len(sockets)}"
-        named = [] if config is None else ["--config", str(config)]
-        named += ["--sample"] if sample else []
         program = [sys.executable, "-m", "iiif_server", "serve-share"]
-        return [*program, *named, share, str(descriptor), str(os.getpid())]
+        return [*program, *source.options, share, str(descriptor), str(os.getpid())]
 
     with metrics.folder():
         return supervision.Supervisor(sockets, command, log_event, metrics.forget).run()
 
 
-def _log_warnings(loaded: Loaded) -> None:
-    _configure_logging(loaded.settings)
-    for text in loaded.warnings:
-        log_event(SettingsWarning(text))
-
-
 def _configure_logging(settings: Settings) -> None:
     logging.config.dictConfig(uvicorn_logging(settings.log_level, settings.log_format))
-
-
-def _settings_to_serve(config: Path | None, *, sample: bool) -> Settings:
-    """The settings, with a sample image if it is wanted or there is nothing else to serve.
-
-    Raises ConfigurationError.
-    """
-    settings = load_settings(config)
-    if sample or (config is None and not settings.types):
-        return _with_sample(settings)
-    return settings
 
 
 def _with_sample(settings: Settings) -> Settings:
@@ -178,12 +201,13 @@ def _with_sample(settings: Settings) -> Settings:
     return settings.model_copy(update={"types": {**settings.types, _SAMPLE_TYPE: options}})
 
 
-def _addresses(settings: Settings, host: str, port: int) -> list[str]:
-    """The URLs to open once the server listens, one a line."""
+def _addresses(settings: Settings, folders: Sequence[Path], host: str, port: int) -> list[str]:
+    """The URLs to open once the server listens, and where the cache is, one a line."""
     local = local_url(host, port)
     base = settings.base_url or f"{local}{settings.root_path}"
     lines = [
         f"{base}/         the gallery",
+        *(f"{base}/?folder={name}   {folder}" for name, folder in _shown(settings, folders)),
         f"{base}/docs     the API documentation",
         f"{base}/status   the status of the server",
     ]
@@ -196,6 +220,16 @@ def _addresses(settings: Settings, host: str, port: int) -> list[str]:
             f"{image}/4096,3072,512,512/max/0/default.jpg   a tile at full resolution",
             *lines,
         ]
+    if folders:
+        lines.append(f"{settings.cache_path}   the cache")
     if settings.base_url is not None:
         lines.append(f"{local}   where this process listens")
     return ["", *(f"  {line}" for line in lines), ""]
+
+
+def _shown(settings: Settings, folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
+    """The types of the folders of the command line."""
+    for name, options in settings.types.items():
+        for folder in getattr(options, "path", None) or ():
+            if folder in folders:
+                yield name, folder
