@@ -7,6 +7,7 @@ import click
 COMMANDS = {
     "serve": "Serve images.",
     "check": "Check settings, folders, sources, codecs and the sandbox.",
+    "locate": "Show where the original of an identifier is looked for.",
     "settings": "Print the reference of all settings, in Markdown.",
     "prepare": "Make pyramids ahead of time.",
     "export": "Write images as files for any web server.",

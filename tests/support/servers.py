@@ -140,7 +140,9 @@ def running_server(
         f'http_port = {port}\n{settings}\n[types.pictures]\nsource = "disk"\n'
     )
     command = [*program, "serve", "--config", str(config), *arguments]
-    with started(command, port, folder / "log", environment, startup_seconds=startup_seconds) as pid:
+    with started(
+        command, port, folder / "log", environment, startup_seconds=startup_seconds
+    ) as pid:
         yield Server(f"http://127.0.0.1:{port}", source, folder / "log", pid)
 
 

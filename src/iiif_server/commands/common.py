@@ -93,10 +93,12 @@ def find_identifiers(
     return found
 
 
-def read_settings(config: Path | None) -> Loaded:
-    """The settings and warnings about them; ends the program if they are invalid."""
+def read_settings(
+    config: Path | None, add: Callable[[dict[str, Any]], None] = lambda _: None
+) -> Loaded:
+    """The settings, completed by `add`, and warnings; ends the program if they are invalid."""
     try:
-        return load(config)
+        return load(config, add)
     except ConfigurationError as error:
         fail(str(error))
 

@@ -79,11 +79,16 @@ def load(
     found = explaining.problems(root, loaded.content)
     found.sort(key=lambda problem: file.line(problem.path) or 0)
     problems += [_placed(one, origins, file) for one in found if one.path not in known]
+    _raise(problems, config)
+    return loaded
+
+
+def _raise(problems: list[Problem], config: FilePath | None) -> None:
+    """Raise ConfigurationError if there are problems."""
     if problems:
         where = f" in {config}" if config else ""
         lines = [f"The settings{where} cannot be used:", *(f"  {one}" for one in problems)]
         raise ConfigurationError("\n".join(lines))
-    return loaded
 
 
 def _merge(

@@ -142,7 +142,8 @@ class DiskSource(Source[DiskOptions]):
 
     def locate(self, name: str, page: int = 1) -> Iterator[Step]:
         """Each path that is tried, until a file is found."""
-        for folder, path in self._places(name, page):
+        pages = page == 1 or self._layout.template.has_page
+        for folder, path in self._places(name, page) if pages else ():
             place = f"{folder}/{path}"
             try:
                 open_in_folder(folder, path, self.links).close()

@@ -1,7 +1,8 @@
 """The source `web`: originals whose URL is made of their name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Annotated, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -9,8 +10,9 @@ from pydantic import field_validator, model_validator
 
 from iiif_server.errors import ConfigurationError
 from iiif_server.options import ConflictError, Expects
+from iiif_server.sources.access import without_secrets
 from iiif_server.sources.access_options import HttpAccessOptions, access_of
-from iiif_server.sources.base import Source, SourceContext
+from iiif_server.sources.base import Source, SourceContext, Step
 from iiif_server.sources.fetched import KeptOriginals
 from iiif_server.sources.fetching import HttpUpstream
 from iiif_server.sources.opening import OpenedFile
@@ -82,7 +84,20 @@ class WebSource(FetchedSource[WebOptions]):
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
         """The kept original of this name, fetched first if it is missing."""
-        return self._kept.hold(
-            name,
-            self.upstream(self._template.expand(name, quote=as_url), lambda _: True),
-        )
+        return self._hold(name, name, 1)
+
+    def hold_page(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile | Path]:
+        """The kept original of a page, if `{page}` is in the URL."""
+        if page == 1 or not self._template.has_page:
+            return super().hold_page(name, page)
+        return self._hold(f"{name};{page}", name, page)
+
+    def _hold(self, kept: str, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile]:
+        url = self._template.expand(name, page, quote=as_url)
+        return self._kept.hold(kept, self.upstream(url, lambda _: True))
+
+    def locate(self, name: str, page: int = 1) -> Iterator[Step]:
+        """The folder of fetched originals, and the URL."""
+        url = without_secrets(self._template.expand(name, page, quote=as_url))
+        yield Step(str(self.context.folder), "fetched originals are stored here")
+        yield Step(url, "it is fetched from here if it is not stored yet")

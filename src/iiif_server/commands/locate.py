@@ -1,0 +1,80 @@
+"""`iiif-server locate`: where an original is looked for, step by step."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from iiif_server.commands.common import config_option, fail, read_settings
+from iiif_server.commands.serve.folders import add_folders, checked_folders
+from iiif_server.composition.parts import open_fetcher, open_sources
+from iiif_server.errors import ConfigurationError, IiifServerError
+from iiif_server.iiif.identifier import parse_identifier, split_page
+from iiif_server.images.originals import Originals
+from iiif_server.settings import Settings
+from iiif_server.sources.base import Source, Step
+from iiif_server.telemetry.events import Event, Problem
+from iiif_server.units import show_size
+
+
+@click.command()
+@config_option
+@click.option(
+    "--folder", "folders", multiple=True, help="A folder that is served by `serve FOLDER`."
+)
+@click.argument("identifier")
+def locate(config: Path | None, folders: tuple[str, ...], identifier: str) -> None:
+    """Show where the original of an identifier is looked for, step by step.
+
+    The identifier is written as in a URL. An original on another server is fetched and stored, as
+    a request does. Exits with 1 if there is no original.
+    """
+    try:
+        add = partial(add_folders, folders=checked_folders(folders), alone=config is None)
+        settings = read_settings(config, add).settings
+        asyncio.run(_locate(settings, identifier))
+    except (ConfigurationError, IiifServerError) as error:
+        fail(f"Not found: {error}")
+
+
+async def _locate(settings: Settings, written: str) -> None:
+    identifier = parse_identifier(written, settings.default_type)
+    _show("identifier", str(identifier))
+    async with AsyncExitStack() as stack:
+        fetcher = open_fetcher(stack, settings)
+        originals = Originals(open_sources(settings, fetcher, _show_problem), _show_problem)
+        source = originals.source(identifier.type)
+        _show("type", f"{identifier.type}, source {source.options.source}")
+        _show("name", identifier.name)
+        steps = await source.context.threads.run(lambda: list(_steps(source, identifier.name)))
+        for step in steps:
+            _show("found" if step.found else "tried", f"{step.place}: {step.result}")
+        async with originals.hold(identifier) as original:
+            size = show_size(original.file.size)
+            _show("original", f"{original.file.path}, {size}")
+
+
+def _steps(source: Source[Any], name: str) -> Iterator[Step]:
+    """The steps for the whole name, and then those for the page that it may be."""
+    for step in source.locate(name):
+        yield step
+        if step.found:
+            return
+    whole, page = split_page(name)
+    if page is not None:
+        yield Step(whole, f"page {page} of this name")
+        yield from source.locate(whole, page)
+
+
+def _show(label: str, text: str) -> None:
+    click.echo(f"{label:10}  {text}")
+
+
+def _show_problem(event: Event) -> None:
+    """What the log of a server would have."""
+    if isinstance(event, Problem):
+        _show("problem", str(event))
