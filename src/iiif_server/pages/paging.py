@@ -35,6 +35,13 @@ class Page:
     """Images in the folder, on all pages."""
     complete: bool
     """Whether the listing of the folder is complete."""
+    unread: tuple[tuple[str, int], ...] = ()
+    """Formats that are not read, with the number of files."""
+
+    @property
+    def unread_files(self) -> int:
+        """Files of formats that are not read."""
+        return sum(number for _, number in self.unread)
 
     @property
     def nearby(self) -> tuple[int | None, ...]:
@@ -121,6 +128,7 @@ def page_of(listing: FolderListing, place: Place, number: int, size: int = PAGE_
         count=count,
         total=len(listing.names),
         complete=listing.complete,
+        unread=listing.unread,
     )
 
 

@@ -64,11 +64,17 @@ class Pages:
         """The front page: types by name, with the first images of those that can be listed."""
         return self._render("front.html", root, types=types, gallery=gallery)
 
-    def folder(self, root: str, place: Place, page: Page) -> str:
-        """One page of a folder."""
-        here = place.trail[-1]
+    def folder(self, root: str, place: Place, page: Page, words: str = "") -> str:
+        """One page of a folder, or of what has some words in its name."""
+        trail = place.trail
         return self._render(
-            "folder.html", root, place=place, trail=place.trail, here=here, page=page
+            "folder.html",
+            root,
+            folder=str(place),
+            trail=trail,
+            here=trail[-1],
+            page=page,
+            words=words,
         )
 
     def found(self, root: str, words: str, images: Sequence[Item]) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -35,10 +35,13 @@ _VERSION = re.compile(r"(?:/iiif)?/([23])(?=/)")
 _DOCUMENTS = ("/info.json", "/manifest.json", "/collection.json", "/view", "/embed")
 
 
-async def folders(services: Services, first: str = "") -> AsyncIterator[tuple[Place, list[str]]]:
+async def folders(
+    services: Services, first: str = "", words: Sequence[str] = ()
+) -> AsyncIterator[tuple[Place, Sequence[str]]]:
     """The folders that everyone may see and the images in them, breadth first and bounded.
 
-    Those of the type `first` come first. Folders that cannot be read in time are left out.
+    Of images, those that have all words in the names of their folders or in their own. Those
+    of the type `first` come first. Folders that cannot be read in time are left out.
     """
     names = sorted(services.browsable_types(), key=lambda name: name != first)
     places = deque(parse_place(name) for name in names)
@@ -49,21 +52,24 @@ async def folders(services: Services, first: str = "") -> AsyncIterator[tuple[Pl
         with suppress(*NO_FOLDER):
             async with asyncio.timeout(FOLDER_SECONDS):
                 listing = await services.listings.of(place.type, place.folder)
-            yield place, list(listing.names)
-            places.extend(Place(place.type, place.below(name)) for name in listing.folders)
+                other = tuple(word for word in words if word not in place.folder.casefold())
+                found = await services.listings.of(place.type, place.folder, other)
+            yield place, found.names
+            places.extend(
+                Place(place.type, place.below(name)) for name in listing.folders[:MOST_FOLDERS]
+            )
 
 
 async def search(services: Services, words: str) -> list[Item]:
     """The images whose names have all these words in them, in any case; MOST_FOUND at most."""
-    wanted = words.casefold().split()
+    wanted = words.casefold().replace("/", " ").split()
     found: list[Item] = []
-    async for place, names in folders(services):
-        for name in names:
+    async for place, names in folders(services, words=wanted):
+        for name in names[: MOST_FOUND - len(found)]:
             path = place.below(name)
-            if all(word in path.casefold() for word in wanted):
-                found.append(Item(path, Identifier(place.type, path).encoded))
-                if len(found) == MOST_FOUND:
-                    return found
+            found.append(Item(path, Identifier(place.type, path).encoded))
+        if len(found) == MOST_FOUND:
+            break
     return found
 
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Annotated
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.exceptions import HTTPException
@@ -19,9 +20,10 @@ from iiif_server.errors import (
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.information import image_information
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
+from iiif_server.images.listings import position
 from iiif_server.pages.facts import facts
 from iiif_server.pages.files import PageFile
-from iiif_server.pages.paging import FIRST_ROWS, Shown, page_of, parse_place, place_of
+from iiif_server.pages.paging import FIRST_ROWS, PAGE_SIZE, Shown, page_of, parse_place, place_of
 from iiif_server.pages.rendering import STATIC_PREFIX, Viewed
 from iiif_server.plan.header import Colour
 from iiif_server.routes.gallery_search import FOLDER_SECONDS, NO_FOLDER, folders, opening
@@ -43,6 +45,8 @@ EMBED = "embed"
 _FOREVER = "public, max-age=31536000, immutable"
 _ASK_FIRST = "no-cache"
 _KEPT_NOWHERE = "no-store"
+_LONGEST_WORDS = 200
+"""Characters of what names are filtered by."""
 _MOST_FOLDERS = 8
 """Types whose first images the front page shows."""
 _SAMPLE = "sample"
@@ -61,8 +65,11 @@ router = APIRouter(include_in_schema=False)
 async def front(
     request: Request,
     services: CurrentServices,
+    *,
     folder: Annotated[str | None, Query()] = None,
     page: Annotated[str, Query()] = "1",
+    words: Annotated[str, Query()] = "",
+    by: Annotated[str, Query()] = "",
     open_: Annotated[str | None, Query(alias="open")] = None,
 ) -> Response:
     """What this server shows; or the folder of it, or the image, that is asked for."""
@@ -74,9 +81,8 @@ async def front(
         return await for_people(request, services, lambda: _opening(request, services, open_))
     if folder is not None:
         number = int(page) if page.isascii() and page.isdecimal() and len(page) <= 9 else 1  # noqa: PLR2004 - digits
-        return await for_people(
-            request, services, lambda: _folder(request, services, folder, number)
-        )
+        asked = _FolderCall(folder, number, words[:_LONGEST_WORDS].strip(), jump=by == "jump")
+        return await for_people(request, services, lambda: _folder(request, services, asked))
     return await for_people(request, services, lambda: _front(request, services))
 
 
@@ -164,6 +170,18 @@ def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
 
 
 @dataclass(frozen=True, slots=True)
+class _FolderCall:
+    """A request for one page of a folder in the gallery."""
+
+    folder: str
+    number: int
+    words: str
+    """What names must have in them."""
+    jump: bool
+    """Whether the page is requested on which the first name is that begins like the words."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Call:
     """A request for a page of one image."""
 
@@ -246,13 +264,19 @@ async def _front(request: Request, services: Services) -> Response:
     return _page(html)
 
 
-async def _folder(request: Request, services: Services, folder: str, number: int) -> Response:
-    place = parse_place(folder)
+async def _folder(request: Request, services: Services, asked: _FolderCall) -> Response:
+    place = parse_place(asked.folder)
     if not services.page_options.gallery or place.type not in services.public_types():
         raise FolderNotFoundError
-    listing = await services.listings.of(place.type, place.folder)
-    page = page_of(listing, place, number)
-    return _page(services.pages.folder(root_of(request), services.titled(place), page))
+    words = () if asked.jump else tuple(asked.words.split())
+    listing = await services.listings.of(place.type, place.folder, words)
+    if asked.jump:
+        number = position(listing, asked.words) // PAGE_SIZE + 1
+        query = urlencode({"folder": str(place), "page": number})
+        location = f"{services.addressing.base_of(request.scope)}/?{query}"
+        return Answer(status_code=303, extra={"Location": location})
+    page = page_of(listing, place, asked.number)
+    return _page(services.pages.folder(root_of(request), services.titled(place), page, asked.words))
 
 
 async def _example(services: Services) -> str:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from iiif_server.errors import FolderNotFoundError
 from iiif_server.sources.opening import containing, refusal_of
@@ -18,15 +19,15 @@ MOST_LINKS = 1_000
 """Links in one folder that are followed: each costs as much as a hundred names."""
 
 _IMAGE = re.compile(
-    r"\.(jpe?g|jpe|jfif|png|p?tiff?|btf|webp|gif|jp2|jp[xf]|j2[kc]|avif|bmp|dib)", re.IGNORECASE
+    r"jpe?g|jpe|jfif|png|p?tiff?|btf|webp|gif|jp2|jp[xf]|j2[kc]|avif|bmp|dib", re.IGNORECASE
 )
-"""Suffixes of the formats that are read."""
+"""Extensions of the formats that are read."""
 _UNREAD = re.compile(
-    r"\.(hei[cf]s?|pdf|svgz?|jxl|jxr|psd|psb|dng|cr[23w]|nef|nrw|arw|orf|rw2|raf|pef|srw|x3f|eps"
-    r"|djvu?|ecw|sid|exr|hdr|tga|pcx|p[bgnp]m|dcm|svs|ndpi|mrxs|czi|vsi|scn|fits?|xcf)",
+    r"hei[cf]s?|hif|pdf|svgz?|jxl|jxr|psd|psb|dng|cr[23w]|ne[fw]|nrw|arw|orf|rw2|raf|pef|srw|x3f"
+    r"|eps|djvu?|ecw|sid|exr|hdr|tga|pcx|p[bgnp]m|dcm|svs|ndpi|mrxs|czi|vsi|scn|fits?|xcf",
     re.IGNORECASE,
 )
-"""Suffixes of images and documents in formats that are not read."""
+"""Extensions of images and documents in formats that are not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,7 @@ def merged(listings: Sequence[FolderListing]) -> FolderListing:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A file or folder in a folder."""
 
     name: str
@@ -86,11 +86,11 @@ def list_folder(
         if entry.is_folder:
             folders.append(entry.name)
             continue
-        suffix = os.path.splitext(entry.name)[1]  # noqa: PTH122 - of a million names
-        if not suffix or _IMAGE.fullmatch(suffix):
+        _, dot, extension = entry.name.rpartition(".")
+        if not dot or _IMAGE.fullmatch(extension):
             names.append(entry.name)
-        elif _UNREAD.fullmatch(suffix):
-            unread[suffix[1:].upper()] += 1
+        elif _UNREAD.fullmatch(extension):
+            unread[extension.upper()] += 1
     return FolderListing(
         tuple(folders), tuple(names), found.complete, tuple(sorted(unread.items()))
     )
@@ -162,6 +162,8 @@ def _inside(link: str, inside: Sequence[str]) -> str | None:
 
 def _can_be_asked_for(name: str) -> bool:
     """Whether an identifier can hold a file's name: as UTF-8, without control characters."""
+    if name.isascii():
+        return name.isprintable()
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

@@ -104,6 +104,43 @@ async def test_folders_are_paged_and_each_image_is_on_one_page(server: Server) -
     assert seen == [f"./plates:many%2F{number}.jpg/view" for number in range(2 * PAGE_SIZE + 1)]
 
 
+async def test_a_folder_can_be_filtered_by_words(server: Server) -> None:
+    params = {"folder": "plates:many", "words": " 9 "}
+    response = await server.client.get("/", params=params)
+    links = elements(response.text).all("a", "href")
+    shown = [link for link in links if link.endswith("/view")]
+    expected = [number for number in range(2 * PAGE_SIZE + 1) if "9" in str(number)]
+    assert shown == [f"./plates:many%2F{number}.jpg/view" for number in expected]
+    assert 'value="9"' in response.text
+    pages = await server.client.get("/", params={"folder": "plates:many", "words": "JPG"})
+    assert "?folder=plates:many&amp;page=2&amp;words=JPG" in pages.text
+    nothing = await server.client.get("/", params={"folder": "plates:many", "words": "9 x"})
+    assert "No name has this in it." in nothing.text
+    evil = await server.client.get("/", params={"folder": "plates:many", "words": '"><b>' * 99})
+    assert (evil.status_code, "<b>" in evil.text) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "page"), [("", 1), ("0", 1), ("47.jpg", 1), ("48", 2), ("95.x", 3), ("z", 3)]
+)
+async def test_a_jump_leads_to_the_page_of_a_name(server: Server, text: str, page: int) -> None:
+    params = {"folder": "plates:many", "words": text, "by": "jump"}
+    response = await server.client.get("/", params=params)
+    assert response.status_code == 303
+    target = response.headers["location"].removeprefix("http://test")
+    assert target == f"/?folder=plates%3Amany&page={page}"
+    assert f"page {page} of 3" in (await server.get(target)).text
+
+
+async def test_formats_that_are_not_read_are_counted_and_named(server: Server) -> None:
+    for name in ("a.heic", "b.HEIC", "c.pdf", "d.xml"):
+        server.put("plates", f"mixed/{name}", b"")
+    server.put("plates", "mixed/e.jpg", picture(40, 30))
+    page = (await server.get("/?folder=plates:mixed")).text
+    assert "3 files of formats that are not read: HEIC, PDF." in page
+    assert "formats that are not read" not in (await server.get("/?folder=plates:many")).text
+
+
 @pytest.mark.parametrize("page", ["0", "-1", "4", "99999999999999999999", "x", "", "\u0661"])
 async def test_a_page_that_is_none_is_the_nearest_that_is(server: Server, page: str) -> None:
     response = await server.client.get("/", params={"folder": "plates:many", "page": page})

@@ -11,7 +11,13 @@ from typing import Any, cast
 import pytest
 
 from iiif_server.errors import FolderNotFoundError, UnknownTypeError
-from iiif_server.images.listings import SECONDS_KNOWN, FolderListings, in_order
+from iiif_server.images.listings import (
+    SECONDS_KNOWN,
+    FolderListings,
+    in_order,
+    position,
+    with_words,
+)
 from iiif_server.images.originals import Originals
 from iiif_server.sources.base import Source, SourceContext, TypeOptions
 from iiif_server.sources.fetching import Fetcher
@@ -72,6 +78,35 @@ def test_names_that_look_alike_keep_one_order() -> None:
     one = in_order(FolderListing((), names)).names
     assert in_order(FolderListing((), tuple(reversed(names)))).names == one
     assert sorted(one) == sorted(names)
+
+
+def test_names_are_found_by_words_and_by_how_they_begin() -> None:
+    listing = in_order(FolderListing(("B2", "b10"), ("a1.jpg", "A10.jpg", "c3.jpg", "C20.tif")))
+    found = with_words(listing, ("1", "a"))
+    assert (found.folders, found.names) == ((), ("a1.jpg", "A10.jpg"))
+    assert with_words(listing, ("b",)).folders == ("B2", "b10")
+    at = {text: position(listing, text) for text in ("", "b", "b1", "b10", "a", "a2", "c1", "d")}
+    assert at == {"": 0, "b": 0, "b1": 4, "b10": 1, "a": 2, "a2": 3, "c1": 4, "d": 6}
+
+
+async def test_words_are_looked_for_in_what_was_read() -> None:
+    clock, source = _Clock(), _Listing(30)
+    listings = _listings(source, clock)
+    assert (await listings.of("t", "a", ("1", "2"))).names == ("12", "21")
+    assert (await listings.of("t", "a", ("9",))).names == ("9", "19", "29")
+    assert source.read == ["a"]
+    source.length = 10
+    clock.now += SECONDS_KNOWN
+    assert (await listings.of("t", "a", ("9",))).names == ("9",)
+
+
+async def test_a_folder_with_more_names_than_are_remembered_is_not_read_for_each_search() -> None:
+    source = _Listing(1500)
+    listings = _listings(source, _Clock(), capacity=1000)
+    for word in ("12", "99", "12"):
+        assert (await listings.of("t", "a", (word,))).names
+        assert len((await listings.of("t", "a")).names) == 1500
+    assert source.read == ["a"]
 
 
 async def test_a_folder_is_read_again_when_its_time_is_up() -> None:
