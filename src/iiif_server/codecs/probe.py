@@ -5,14 +5,14 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import pyvips
-from PIL import ExifTags, Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 
 from iiif_server.codecs.decoder_errors import refusal
+from iiif_server.codecs.profiles import classify_profile
 from iiif_server.errors import (
     DamagedOriginalError,
     IiifServerError,
@@ -25,7 +25,7 @@ from iiif_server.formats.present_file import PresentFile
 from iiif_server.formats.tiff_tables import inspect_parts
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.extents import BytesMissingError, Extent, FromParts
-from iiif_server.plan.header import Colour, ImageHeader, Profile
+from iiif_server.plan.header import Colour, ImageHeader
 from iiif_server.plan.local_file import LocalFile, removed
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
 from iiif_server.plan.original_format import (
@@ -174,7 +174,7 @@ def _read_with_pillow(
             orientation=orientation,
             colour=_colour(image.mode),
             transparent=image.mode in _ALPHA_MODES or "transparency" in image.info,
-            profile=classify_profile(icc, image.mode),
+            profile=classify_profile(icc, _colour(image.mode)),
             profile_bytes=len(icc),
             max_shrink=tiles.contiguous if tiles else _max_shrink(inspected),
             jpeg=inspected.jpeg,
@@ -204,7 +204,7 @@ def _read_tiff_with_vips(file: BinaryIO) -> ImageHeader:
         orientation=FROM_EXIF.get(orientation, UPRIGHT),
         colour=_colour(mode),
         transparent=bool(image.hasalpha()),
-        profile=classify_profile(bytes(icc), mode),
+        profile=classify_profile(bytes(icc), _colour(mode)),
         profile_bytes=len(icc),
         max_shrink=1,
         pixel_bytes=image.bands * (1 if image.format == "uchar" else 2),
@@ -222,7 +222,7 @@ def _pixel_bytes(image: Image.Image) -> int:
 def _colour(mode: str) -> Colour:
     if mode in _GRAY_MODES:
         return Colour.GRAY
-    return Colour.OTHER if mode in _PROFILE_SPACES else Colour.RGB
+    return Colour.OTHER if mode in {"CMYK", "LAB"} else Colour.RGB
 
 
 def _orientation(image: Image.Image) -> Orientation:
@@ -236,21 +236,6 @@ def _orientation(image: Image.Image) -> Orientation:
     return FROM_EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT
 
 
-def classify_profile(icc: bytes, mode: str) -> Profile:
-    """Kind of an ICC profile, for an image of a Pillow mode."""
-    if not icc:
-        return Profile.NONE
-    try:
-        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
-        space = profile.profile.xcolor_space.strip()
-        description = ImageCms.getProfileDescription(profile)
-    except Exception:  # noqa: BLE001 - lcms on hostile data; an unusable profile is no profile
-        return Profile.NONE
-    if space != _PROFILE_SPACES.get(mode, "RGB"):
-        return Profile.NONE
-    return Profile.SRGB if description.startswith("sRGB") else Profile.OTHER
-
-
 def _max_shrink(inspected: Inspection) -> int:
     return _JPEG_SHRINK if inspected.jpeg else 1 << min(inspected.needs.levels, 5)
 
@@ -260,5 +245,4 @@ _JPEG_SHRINK = 8
 _UNSUPPORTED_MODES = frozenset({"F", "I"})
 _GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
-_PROFILE_SPACES = dict.fromkeys(_GRAY_MODES, "GRAY") | {"CMYK": "CMYK", "LAB": "Lab"}
 _VIPS_MODES = {"b-w": "L", "grey16": "L", "cmyk": "CMYK", "lab": "LAB", "labs": "LAB"}

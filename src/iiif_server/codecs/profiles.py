@@ -1,0 +1,52 @@
+"""ICC profiles: what they do to colours decides what they are, never their names."""
+
+from functools import lru_cache
+from io import BytesIO
+
+from PIL import Image, ImageCms
+
+from iiif_server.plan.header import Colour, Profile
+
+_SAME = 2
+"""Levels of 8 bits by which a colour may differ from the one that sRGB gives it."""
+_STEPS = (0, 32, 64, 96, 128, 160, 192, 224, 255)
+_MODES = {b"RGB ": "RGB", b"GRAY": "L"}
+_SPACES = {Colour.RGB: {b"RGB "}, Colour.GRAY: {b"GRAY"}, Colour.OTHER: {b"CMYK", b"Lab "}}
+_LEAST = 132
+"""Bytes of a profile's header and the number of its tags (ICC.1, 7.2)."""
+
+
+def classify_profile(icc: bytes, colour: Colour) -> Profile:
+    """The kind of an ICC profile for samples of a colour space.
+
+    A profile that is damaged, or for another colour space, is none.
+    """
+    if len(icc) < _LEAST or icc[16:20] not in _SPACES[colour]:
+        return Profile.NONE
+    return _classified(icc)
+
+
+@lru_cache(maxsize=16)  # most originals of a collection have the same one
+def _classified(icc: bytes) -> Profile:
+    mode = _MODES.get(icc[16:20])
+    try:
+        profile = ImageCms.ImageCmsProfile(BytesIO(icc))
+        if mode is None:
+            return Profile.OTHER
+        transform = ImageCms.buildTransform(
+            profile, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.PERCEPTUAL
+        )
+        colours = _colours(mode)
+        converted = transform.apply(colours)
+    except Exception:  # noqa: BLE001 - lcms on hostile data; an unusable profile is no profile
+        return Profile.NONE
+    pairs = zip(colours.convert("RGB").tobytes(), converted.tobytes(), strict=True)
+    return Profile.SRGB if all(abs(a - b) <= _SAME for a, b in pairs) else Profile.OTHER
+
+
+def _colours(mode: str) -> Image.Image:
+    """Colours from all over the space, a pixel each."""
+    if mode == "L":
+        return Image.frombytes("L", (len(_STEPS), 1), bytes(_STEPS))
+    pixels = bytes(value for r in _STEPS for g in _STEPS for b in _STEPS for value in (r, g, b))
+    return Image.frombytes("RGB", (len(pixels) // 3, 1), pixels)
