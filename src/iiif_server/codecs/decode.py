@@ -6,14 +6,16 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pyvips
-from PIL import Image, ImageCms
+from PIL import Image
 
 from iiif_server.codecs.colour import ON_WHITE, displayable
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels
 from iiif_server.codecs.resample import turn
+from iiif_server.codecs.tiff_arrays import read_box
 from iiif_server.errors import DamagedOriginalError, IiifServerError
-from iiif_server.plan.header import Colour, ImageHeader
+from iiif_server.iiif.geometry import Box
+from iiif_server.plan.header import ImageHeader, Reader
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import FEW_PIXELS, ProfileAction
 
@@ -74,11 +76,21 @@ def decode_upright(
     return turn(image, header.orientation)
 
 
+def load_part(descriptor: int, header: ImageHeader, shrink: int, wanted: Box) -> tuple[Pixels, Box]:
+    """Pixels of the image reduced by `shrink` that hold a box, and which box of it they are."""
+    if header.reader is Reader.ARRAYS:
+        return read_box(descriptor, header, shrink, wanted), wanted
+    image = load(descriptor, header, shrink)
+    return image, Box(0, 0, image.width, image.height)
+
+
 def load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     """The stored pixels, reduced by `shrink`; decoded on demand, from top to bottom.
 
     Raises DamagedOriginalError where the decoder sees other dimensions than the header has.
     """
+    if header.reader is Reader.ARRAYS:
+        return read_box(descriptor, header, shrink, level_box(header, shrink))
     image = _loaded(descriptor, header, shrink)
     if _is_whole(image, header, shrink):
         return image
@@ -88,6 +100,14 @@ def load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         if _is_whole(image, header, shrink):
             return image
     raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
+
+
+def level_box(header: ImageHeader, shrink: int) -> Box:
+    """All of the image reduced by `shrink`."""
+    size = header.stored.reduced(shrink)
+    if header.tiles is not None:
+        size = header.tiles.level(shrink).dimensions
+    return Box(0, 0, size.width, size.height)
 
 
 def _is_whole(image: Pixels, header: ImageHeader, shrink: int) -> bool:
@@ -103,20 +123,26 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
     if header.format is OriginalFormat.JPEG:
         options["shrink"] = shrink
+    if header.format is OriginalFormat.TIFF:
+        options["page"] = header.page
     if header.tiles is not None:
         level = header.tiles.level(shrink)
         options |= {"access": "random", "page": level.page}
         if level.subdirectory is not None:
             options["subifd"] = level.subdirectory
     source = pyvips.Source.new_from_descriptor(descriptor)
-    try:
-        return pyvips.Operation.call(loader, source, **options)
-    except pyvips.Error:
-        if header.format is OriginalFormat.TIFF and header.colour is Colour.OTHER:
-            # Lab in 8 bits, which libvips announces and then refuses. Pillow turns it upright.
-            image = _load_with_pillow(descriptor, header.format, shrink)
-            return turn(image, header.orientation.inverse)
-        raise
+    image = pyvips.Operation.call(loader, source, **options)
+    return _of_bands(image, header)
+
+
+def _of_bands(image: Pixels, header: ImageHeader) -> Pixels:
+    """A TIFF without samples that are neither colour nor alpha: libvips takes any for alpha."""
+    if not header.bands or image.bands == len(header.bands):
+        return image
+    first = image.extract_band(header.bands[0], n=len(header.bands) - header.transparent)
+    if header.transparent:
+        first = first.bandjoin(image.extract_band(header.bands[-1]))
+    return first.copy(interpretation=image.interpretation)
 
 
 def _load_with_pillow(descriptor: int, format_: OriginalFormat, shrink: int) -> Pixels:
@@ -126,7 +152,7 @@ def _load_with_pillow(descriptor: int, format_: OriginalFormat, shrink: int) -> 
         if shrink > 1:
             _reduce(image, shrink)
         image.load()
-        profile = None if image.mode == "LAB" else image.info.get("icc_profile")
+        profile = image.info.get("icc_profile")
         plain = _plain(image)
     return PixelBuffer(plain.tobytes(), *plain.size, len(plain.getbands()), profile).to_vips()
 
@@ -142,9 +168,6 @@ def _reduce(image: Image.Image, shrink: int) -> None:
 
 def _plain(image: Image.Image) -> Image.Image:
     """The image as 8-bit gray or RGB, with or without alpha."""
-    if image.mode == "LAB":
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return ImageCms.buildTransform(lab, srgb, "LAB", "RGB").apply(image)
     if image.mode == "I;16":
         image = image.point(lambda value: value * (1 / 256))  # `convert` would cut off at 255
     return image.convert(_PILLOW_MODES.get(image.mode, image.mode))

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import pyvips
-from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image
 
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.profiles import classify_profile
@@ -140,12 +139,14 @@ def _checked(header: ImageHeader, max_pixels: int) -> ImageHeader:
 
 
 def _read(file: BinaryIO, format_: OriginalFormat, inspected: Inspection) -> ImageHeader:
-    try:
+    if inspected.header is None:
         return _read_with_pillow(file, format_, inspected)
-    except UnidentifiedImageError:
-        if format_ is not OriginalFormat.TIFF:
-            raise
-        return replace(_read_tiff_with_vips(file), needs=inspected.needs)
+    icc = inspected.profile
+    return replace(
+        inspected.header,
+        profile=classify_profile(icc, inspected.header.colour),
+        profile_bytes=len(icc),
+    )
 
 
 def _read_with_pillow(
@@ -161,13 +162,7 @@ def _read_with_pillow(
         if format_ is OriginalFormat.AVIF:
             # The decoder turns what the container's own transformation boxes ask for.
             stored, orientation = orientation.apply(stored), UPRIGHT
-        elif isinstance(image, TiffImagePlugin.TiffImageFile):
-            # Pillow gives the upright dimensions of a TIFF, as it turns it while it decodes.
-            tags = image.tag_v2
-            stored = Dimensions(tags[ExifTags.Base.ImageWidth], tags[ExifTags.Base.ImageLength])
         icc = image.info.get("icc_profile") or b""
-        # 8-bit Lab is decoded by Pillow, which knows no levels.
-        tiles = inspected.tiles if image.mode != "LAB" else None
         return ImageHeader(
             format=format_,
             stored=stored,
@@ -176,39 +171,12 @@ def _read_with_pillow(
             transparent=image.mode in _ALPHA_MODES or "transparency" in image.info,
             profile=classify_profile(icc, _colour(image.mode)),
             profile_bytes=len(icc),
-            max_shrink=tiles.contiguous if tiles else _max_shrink(inspected),
+            max_shrink=_max_shrink(inspected),
             jpeg=inspected.jpeg,
-            tiles=tiles,
             pixel_bytes=_pixel_bytes(image),
             needs=inspected.needs,
             interleaved=inspected.interleaved,
         )
-
-
-def _read_tiff_with_vips(file: BinaryIO) -> ImageHeader:
-    """The header of a TIFF whose sample layout Pillow does not know, by libvips."""
-    source = pyvips.Source.new_from_descriptor(file.fileno())
-    image = pyvips.Image.tiffload_source(source)
-    if image.format not in {"uchar", "ushort"} and image.interpretation != "labs":
-        raise UnsupportedOriginalError(
-            f"The samples of this TIFF are of the type {image.format}, which has no display range; "
-            "convert it to 8 or 16 bits."
-        )
-    fields = image.get_fields()
-    orientation = image.get("orientation") if "orientation" in fields else 1
-    icc = image.get("icc-profile-data") if "icc-profile-data" in fields else b""
-    mode = _VIPS_MODES.get(image.interpretation, "RGB")
-    return ImageHeader(
-        format=OriginalFormat.TIFF,
-        stored=Dimensions(image.width, image.height),
-        orientation=FROM_EXIF.get(orientation, UPRIGHT),
-        colour=_colour(mode),
-        transparent=bool(image.hasalpha()),
-        profile=classify_profile(bytes(icc), _colour(mode)),
-        profile_bytes=len(icc),
-        max_shrink=1,
-        pixel_bytes=image.bands * (1 if image.format == "uchar" else 2),
-    )
 
 
 def _pixel_bytes(image: Image.Image) -> int:
@@ -245,4 +213,3 @@ _JPEG_SHRINK = 8
 _UNSUPPORTED_MODES = frozenset({"F", "I"})
 _GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
 _ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
-_VIPS_MODES = {"b-w": "L", "grey16": "L", "cmyk": "CMYK", "lab": "LAB", "labs": "LAB"}

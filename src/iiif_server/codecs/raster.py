@@ -10,7 +10,7 @@ import PIL
 import pyvips
 
 from iiif_server.codecs.colour import flatten, in_quality
-from iiif_server.codecs.decode import decoding, load
+from iiif_server.codecs.decode import decoding, level_box, load_part
 from iiif_server.codecs.encode import encode
 from iiif_server.codecs.pixel_buffer import CAN_SCALE, FloatBox, PixelBuffer, Pixels
 from iiif_server.codecs.resample import rotate, scale, turn
@@ -31,9 +31,9 @@ def pixels(descriptor: int, header: ImageHeader, operations: PixelOperations) ->
     Raises DamagedOriginalError where the data cannot be decoded.
     """
     with decoding(header):
-        image = load(descriptor, header, operations.shrink)
-        whole = Box(0, 0, image.width, image.height)
-        return _finished(scale(image, operations, whole), operations)
+        wanted = _around(operations, level_box(header, operations.shrink))
+        image, at = load_part(descriptor, header, operations.shrink, wanted)
+        return _finished(scale(image, operations, at), operations)
 
 
 def pixels_of_tiles(tiles: Tiles, header: ImageHeader, operations: PixelOperations) -> Pixels:

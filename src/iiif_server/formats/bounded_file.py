@@ -14,7 +14,7 @@ from iiif_server.errors import (
 )
 from iiif_server.formats.present_file import PresentFile
 from iiif_server.plan.extents import Extent
-from iiif_server.plan.header import NO_NEEDS, JpegFacts, Needs
+from iiif_server.plan.header import NO_NEEDS, ImageHeader, JpegFacts, Needs
 from iiif_server.plan.original_format import Bounds, OriginalFormat
 from iiif_server.plan.stored_tiles import StoredTiles
 
@@ -37,6 +37,10 @@ class Inspection:
     tiles: StoredTiles | None = None
     interleaved: bool = False
     """Whether all has to be read before the first row is whole: progressive JPEG, Adam7 PNG."""
+    header: ImageHeader | None = None
+    """The whole header but for the ICC profile, where the structure tells it."""
+    profile: bytes = b""
+    """The ICC profile of such a header."""
 
 
 class BoundedFile:

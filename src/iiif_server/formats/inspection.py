@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from iiif_server.formats import avif, bmp, gif, jpeg, jpeg2000, png, tiff, webp
+from iiif_server.formats import avif, bmp, gif, jpeg, jpeg2000, png, tiff_inspection, webp
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.plan.original_format import OriginalFormat
 
@@ -19,7 +19,7 @@ def inspect(file: BoundedFile) -> Inspection:
 _INSPECTIONS: dict[OriginalFormat, Callable[[BoundedFile], Inspection]] = {
     OriginalFormat.JPEG: jpeg.inspect,
     OriginalFormat.PNG: png.inspect,
-    OriginalFormat.TIFF: tiff.inspect,
+    OriginalFormat.TIFF: tiff_inspection.inspect,
     OriginalFormat.WEBP: webp.inspect,
     OriginalFormat.GIF: gif.inspect,
     OriginalFormat.JPEG2000: jpeg2000.inspect,

@@ -8,37 +8,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from math import prod
 
-from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile
 from iiif_server.formats.jpeg import adobe_segment, jfif_segment
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.extents import Extent
-from iiif_server.plan.header import Needs
 from iiif_server.plan.stored_tiles import TILE_PLACE, StoredLevel, StoredTiles, TileTable
 
 _BIG = 43
 _MOST_TAGS = 4_096
 _USUAL_DIRECTORY = 1024
 """Bytes; those of BigTIFF with twenty tags have 420."""
-_MOST_PIECES = 1 << 20
+MOST_PIECES = 1 << 20
 """Strips or tiles."""
-_PIECE_BYTES = 32
-"""Memory that a decoder holds for each strip or tile."""
 MOST_READ = 64
 """Directories that are read: of the main chain, and below the first."""
-_MOST_PIECE_BYTES = 256 << 20
-"""Bytes of one tile, unpacked: decoders hold it whole."""
-_MOST_TAG_BYTES = 512 << 20
-"""Bytes of all values of the directories; programs keep whole documents in tags of their own."""
-_MOST_SAMPLES = 8
-_MOST_BITS = 64
 _MOST_BYTES_A_TILE = 64_000_000
 _MOST_TILE_SIDES = 8
-_COMPRESSIONS = frozenset({1, 2, 3, 4, 5, 7, 8, 32_773, 32_946, 50_001})
-"""None, CCITT (2, 3, 4), LZW, JPEG, deflate (two numbers), PackBits, WebP: those of which the
-decoders are safe."""
-_SEPARATE, _JPEG, _EIGHT_BITS = 2, 7, 8
+_JPEG, _EIGHT_BITS = 7, 8
 _BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
 _REDUCED = 1
 """NewSubfileType, bit 0: a reduced-resolution version of another image in this file."""
@@ -60,6 +47,7 @@ class Tag(IntEnum):
     COMPRESSION = 259
     PHOTOMETRIC = 262
     STRIPS = 273
+    ORIENTATION = 274
     SAMPLES = 277
     ROWS = 278
     STRIP_BYTES = 279
@@ -70,11 +58,12 @@ class Tag(IntEnum):
     TILE_BYTES = 325
     SUB_DIRECTORIES = 330
     JPEG_TABLES = 347
+    EXTRA_SAMPLES = 338
+    SAMPLE_FORMAT = 339
     ICC_PROFILE = 34_675
 
 
 TABLES = (Tag.STRIPS, Tag.STRIP_BYTES, Tag.TILES, Tag.TILE_BYTES)
-_BLOCKS = {700: "its XMP block", 33_723: "its IPTC block", Tag.ICC_PROFILE: "its ICC profile"}
 _ALIKE = (Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES, Tag.PLANES,
           Tag.TILE_WIDTH, Tag.TILE_HEIGHT)  # fmt: skip
 """Tags that are equal in all levels of one image."""
@@ -122,8 +111,10 @@ class _Entry:
 class Directory:
     """An image file directory. Of repeated tags the first counts, as in libtiff."""
 
-    def __init__(self, file: BoundedFile, layout: _Layout, offset: int) -> None:
+    def __init__(self, file: BoundedFile, layout: _Layout, offset: int, page: int) -> None:
+        """`page` is its index in the main chain; of a SubIFD, that of the directory above it."""
         self.offset = offset
+        self.page = page
         self._file = file
         self._layout = layout
         self._start = offset + struct.calcsize(layout.count)
@@ -197,101 +188,44 @@ class Directory:
 
 
 def directories(file: BoundedFile) -> tuple[list[Directory], list[Directory]]:
-    """The main chain of directories, and the SubIFDs of the first. Raises OriginalRefusedError."""
+    """The main chain of directories, and the SubIFDs of the first. Raises OriginalRefusedError.
+
+    The first is the one of the image: a thumbnail that stands before it comes last.
+    """
     layout = _Layout.of(file)
     (offset,) = file.numbers(layout.offset, layout.first) or (0,)
     chain: dict[int, Directory] = {}
     while offset:
         if offset in chain:
             raise file.damaged("its directories form a loop")
-        chain[offset] = Directory(file, layout, offset)
+        chain[offset] = Directory(file, layout, offset, len(chain))
         file.check_frames(len(chain), "pages")
         offset = chain[offset].next
     pages = list(chain.values())
     if not pages or not pages[0].tags:
         raise file.damaged("its first directory is empty or not in the file")
+    main = next((page for page in pages[:MOST_READ] if not _is_reduced(page)), pages[0])
+    pages.remove(main)
+    pages.insert(0, main)
     count = pages[0].count(Tag.SUB_DIRECTORIES)
     file.check_frames(count, "pages below the first")
     offsets = pages[0].values(Tag.SUB_DIRECTORIES, count)
     file.expect((at, at + _USUAL_DIRECTORY) for at in offsets)
     if len(set(offsets)) < len(offsets) or not chain.keys().isdisjoint(offsets):
         raise file.damaged("its directories form a loop")
-    return pages, [Directory(file, layout, at) for at in offsets]
-
-
-# --- inspection -----------------------------------------------------------------------------
-
-
-def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a TIFF with too many pixels, pages, strips, samples or tags; its tiled levels."""
-    pages, below = directories(file)
-    first = pages[0]
-    _check_samples(file, first)
-    pieces = _check_pieces(file, first)
-    _check_tags(file, [*pages[:MOST_READ], *below[:MOST_READ]])
-    return Inspection(Needs(bytes=_PIECE_BYTES * pieces), tiles=_stored(levels_of(pages, below)))
-
-
-def _check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:
-    """Refuse directories that together have more values than a header is read with."""
-    total = pieces = 0
-    for directory in read:
-        for number, entry in directory.tags.items():
-            if entry.length > file.size:
-                continue  # decoders notice that this is impossible
-            total += entry.length
-            if number in _BLOCKS:
-                file.check(entry.length, MOST_BLOCK, f"bytes in {_BLOCKS[number]}")
-        pieces += max(directory.count(table) for table in TABLES)
-    file.check(total, _MOST_TAG_BYTES, "bytes of metadata")
-    file.check(pieces, 2 * _MOST_PIECES, "strips or tiles in all directories")
-
-
-def _check_samples(file: BoundedFile, directory: Directory) -> None:
-    file.check_size(directory.dimensions.width, directory.dimensions.height)
-    compression = directory.value(Tag.COMPRESSION, 1)
-    if compression not in _COMPRESSIONS:
-        raise file.unsupported(f"is compressed by method {compression}")
-    samples = directory.value(Tag.SAMPLES, 1)
-    file.check(samples, _MOST_SAMPLES, "samples a pixel")
-    if samples < 1 or not 1 <= directory.value(Tag.BITS, 1) <= _MOST_BITS:
-        raise file.damaged("it has no samples")
-
-
-def _check_pieces(file: BoundedFile, directory: Directory) -> int:
-    """Refuse strips or tiles that are too many, too large, or without a table; their number.
-
-    The longest table tells it.
-    """
-    whole = directory.dimensions
-    samples, bits = directory.value(Tag.SAMPLES, 1), directory.value(Tag.BITS, 1)
-    separate = directory.value(Tag.PLANES, 1) == _SEPARATE
-    tiled = Tag.TILE_WIDTH in directory.tags or Tag.TILES in directory.tags
-    if tiled:
-        piece = directory.tile.width, directory.tile.height
-    else:
-        piece = whole.width, min(directory.value(Tag.ROWS, whole.height), whole.height)
-    if min(piece) < 1:
-        raise file.damaged("its strips or tiles have no pixels")
-    pieces = _number_of_tiles(whole, Dimensions(*piece)) * (samples if separate else 1)
-    most = max(pieces, *(directory.count(table) for table in TABLES))
-    file.check(most, _MOST_PIECES, "strips or tiles")
-    if tiled:
-        unpacked = prod(piece) * bits * (1 if separate else samples) // 8
-        file.check(unpacked, _MOST_PIECE_BYTES, "bytes in one tile")
-    if directory.count(Tag.TILES if tiled else Tag.STRIPS) < pieces:
-        raise file.damaged("its table of strips or tiles is too short")
-    return most
-
-
-def _number_of_tiles(whole: Dimensions, tile: Dimensions) -> int:
-    return -(-whole.width // tile.width) * -(-whole.height // tile.height)
+    return pages, [Directory(file, layout, at, main.page) for at in offsets]
 
 
 # --- levels and their tile tables -----------------------------------------------------------
 
 
-def _stored(levels: Sequence[tuple[StoredLevel, Directory]]) -> StoredTiles | None:
+def number_of_tiles(whole: Dimensions, tile: Dimensions) -> int:
+    """How many tiles an image has."""
+    return -(-whole.width // tile.width) * -(-whole.height // tile.height)
+
+
+def stored_tiles(levels: Sequence[tuple[StoredLevel, Directory]]) -> StoredTiles | None:
+    """The levels of a tiled TIFF, as its header has them; None for other TIFFs."""
     if not levels:
         return None
     base = levels[0][1]
@@ -310,13 +244,13 @@ def levels_of(
     whole, tile = base.dimensions, base.tile
     if min(tile.width, tile.height, whole.width, whole.height) < 1:
         return []
-    found = {1: (StoredLevel(1, whole, 0, None), base)}
+    found = {1: (StoredLevel(1, whole, base.page, None), base)}
     for page, number, ifd in _candidates(pages, below):
         size = ifd.dimensions
         if min(size.width, size.height) < 1 or not _is_alike(base, ifd):
             continue
         factor = _factor(whole, size)
-        if factor is not None and factor not in found and not _is_overgrown(tile, size):
+        if factor is not None and factor not in found and not is_overgrown(tile, size):
             found[factor] = (StoredLevel(factor, size, page, number), ifd)
     return [found[factor] for factor in sorted(found)]
 
@@ -326,18 +260,22 @@ def _candidates(
 ) -> Iterator[tuple[int, int | None, Directory]]:
     """The directories that may be reduced levels, with their page and SubIFD."""
     for number, ifd in enumerate(below[:MOST_READ]):
-        yield 0, number, ifd
-    for page, ifd in enumerate(pages[:MOST_READ]):
-        if page and ifd.value(Tag.SUBFILE_TYPE) & _REDUCED:
-            yield page, None, ifd
+        yield ifd.page, number, ifd
+    for ifd in pages[1:MOST_READ]:
+        if _is_reduced(ifd):
+            yield ifd.page, None, ifd
+
+
+def _is_reduced(ifd: Directory) -> bool:
+    return bool(ifd.value(Tag.SUBFILE_TYPE) & _REDUCED)
 
 
 def _is_alike(base: Directory, other: Directory) -> bool:
     return all(other.values(tag) == base.values(tag) for tag in _ALIKE)
 
 
-def _is_overgrown(tile: Dimensions, size: Dimensions) -> bool:
-    """Whether a level is so much smaller than its tiles that libvips refuses it."""
+def is_overgrown(tile: Dimensions, size: Dimensions) -> bool:
+    """Whether an image is so much smaller than its tiles that libvips refuses it."""
     return (
         tile.width > _MOST_TILE_SIDES * size.width or tile.height > _MOST_TILE_SIDES * size.height
     )
@@ -370,8 +308,8 @@ def tile_table(
     file: BoundedFile, level: StoredLevel, ifd: Directory, icc: bytes
 ) -> TileTable | None:
     """The tile table of a level; None if it is damaged."""
-    expected = _number_of_tiles(level.dimensions, ifd.tile)
-    if not ifd.count(Tag.TILES) == ifd.count(Tag.TILE_BYTES) == expected <= _MOST_PIECES:
+    expected = number_of_tiles(level.dimensions, ifd.tile)
+    if not ifd.count(Tag.TILES) == ifd.count(Tag.TILE_BYTES) == expected <= MOST_PIECES:
         return None
     offsets, lengths = ifd.values(Tag.TILES, expected), ifd.values(Tag.TILE_BYTES, expected)
     if not len(offsets) == len(lengths) == expected or not all(

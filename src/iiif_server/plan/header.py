@@ -42,6 +42,14 @@ class Colour(StrEnum):
     """CMYK or Lab: to be converted to sRGB."""
 
 
+class Reader(StrEnum):
+    """The library that decodes a TIFF."""
+
+    LIBVIPS = "libvips"
+    ARRAYS = "arrays"
+    """tifffile and imagecodecs: samples that libvips does not read, or not right."""
+
+
 @dataclass(frozen=True, slots=True)
 class JpegFacts:
     """Facts of a JPEG that lossless transforms depend on."""
@@ -80,6 +88,11 @@ class ImageHeader:
     """Memory and time of its decoder beside the pixels."""
     interleaved: bool = False
     """Whether all has to be read before the first row is whole: progressive JPEG, Adam7 PNG."""
+    page: int = 0
+    """Index of the directory of a TIFF."""
+    bands: tuple[int, ...] = ()
+    """Of a TIFF, the samples that are shown: those of the colour, then alpha."""
+    reader: Reader = Reader.LIBVIPS
 
     @property
     def dimensions(self) -> Dimensions:

@@ -211,20 +211,6 @@ def test_signature_before_nonsense_is_a_damaged_header(signature: bytes, tmp_pat
         probe(write(tmp_path, signature + b"\xa5" * 5000), LIMIT)
 
 
-@pytest.mark.parametrize("mode", ["F", "I"])
-def test_samples_without_display_range_are_unsupported(mode: str, tmp_path: Path) -> None:
-    image = Image.fromarray(photograph()).convert("L").convert(mode)
-    with pytest.raises(UnsupportedOriginalError, match="convert it to 8 or 16 bits"):
-        probe(write(tmp_path, pictures.saved(image, "TIFF")), LIMIT)
-
-
-@pytest.mark.parametrize("sample", ["float", "int", "short"])
-def test_samples_that_only_libvips_knows_are_unsupported(sample: str, tmp_path: Path) -> None:
-    data = pictures.tiff(pictures.vips(photograph(), "srgb").cast(sample))
-    with pytest.raises(UnsupportedOriginalError):
-        probe(write(tmp_path, data), LIMIT)
-
-
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)
 def test_pixels_are_limited(picture: Picture, tmp_path: Path) -> None:
     path = picture.write(tmp_path)

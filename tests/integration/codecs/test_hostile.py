@@ -153,8 +153,7 @@ def test_a_baseline_jpeg_of_one_scan_is_not_searched(tables: bytes, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "compression",
-    [6, 9, 10, 32_766, 32_809, 32_895, 32_909, 33_003, 34_661, 34_676, 34_712, 34_887, 34_925,
-     50_000, 50_002, 65_000],
+    [9, 10, 32_766, 32_809, 32_895, 32_909, 34_661, 34_676, 34_887, 50_002, 65_000],
 )  # fmt: skip
 def test_tiff_compressions_are_an_allow_list(compression: int, tmp_path: Path) -> None:
     data = hostile.tiff_of(hostile.tiff_tags(8, 8, compression=compression))

@@ -130,7 +130,6 @@ LOSSLESS = {
     "plain.tif",
     "tiled.tif",
     "16.tif",
-    "lab16.tif",
     "big.tif",
     "lossless.webp",
     "lossless.jp2",

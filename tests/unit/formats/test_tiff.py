@@ -8,7 +8,7 @@ import pytest
 
 from iiif_server.errors import OriginalRefusedError
 from iiif_server.formats.bounded_file import BoundedFile
-from iiif_server.formats.tiff import inspect
+from iiif_server.formats.tiff_inspection import inspect
 from iiif_server.iiif.geometry import Dimensions, square
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.stored_tiles import StoredTiles

@@ -1,0 +1,210 @@
+"""Colours of samples: what numbers of TIFF pixels mean, as pixels of libvips.
+
+Formulas: TIFF 6.0, sections 20 to 23; ICC.1, 6.3.4; ITU-T T.42; IEC 61966-2-1 (sRGB).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyvips
+from numpy.typing import NDArray
+
+from iiif_server.codecs.pixel_buffer import ICC, Pixels
+
+Array = NDArray[Any]
+
+_MIN_IS_WHITE, _PALETTE, _INKS, _YCBCR, _CIE_LAB, _ICC_LAB, _ITU_LAB = 0, 3, 5, 6, 8, 9, 10
+_LAB = frozenset({_CIE_LAB, _ICC_LAB, _ITU_LAB})
+_BYTE, _WORD = 255, 65_535
+_AT_ONCE = 1 << 20
+"""Pixels that are converted in floating point at a time."""
+_D50 = np.array((0.96422, 1.0, 0.82521))
+_D50_TO_SRGB = np.array(
+    (
+        (3.1338561, -1.6168667, -0.4906146),
+        (-0.9787684, 1.9161415, 0.0334540),
+        (0.0719453, -0.2289914, 1.4052427),
+    )
+)
+"""From XYZ under D50 to linear sRGB, adapted by Bradford's method."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """The samples of an image, and what they mean."""
+
+    values: Array
+    """Rows, columns, samples: those of the colour, then alpha."""
+    photometric: int
+    """PhotometricInterpretation."""
+    bits: int
+    """Of a sample."""
+    alpha: bool
+    premultiplied: bool
+    """Whether the colour is multiplied with alpha (associated alpha)."""
+    palette: Array | None
+    span: tuple[float, float] | None
+    """The least and the greatest sample by the file's own tags."""
+    coefficients: tuple[float, ...]
+    """Of luma: red, green, blue."""
+    reference: tuple[float, ...]
+    """Black and white of Y, Cb and Cr."""
+
+
+def to_pixels(samples: Samples, profile: bytes | None) -> Pixels:
+    """The samples as a `pyvips.Image` of 8 or 16 bits: gray, RGB or CMYK, with its profile.
+
+    Integers span their whole type. Floating point spans 0 to 1, or what the file's own tags
+    SMinSampleValue and SMaxSampleValue say; what is beyond is cut off, and NaN is the least value.
+    """
+    colour, alpha = samples.values, None
+    if samples.alpha:
+        colour, alpha = colour[:, :, :-1], _scaled(replace(samples, values=colour[:, :, -1:]))
+    colour = _colour(replace(samples, values=colour))
+    if alpha is not None:
+        alpha = _in_depth(alpha, colour.dtype)
+        if samples.premultiplied:
+            colour = _divided(colour, alpha)
+        colour = np.concatenate((colour, alpha), axis=2)
+    return _image(np.ascontiguousarray(colour), samples, profile)
+
+
+def _colour(samples: Samples) -> Array:
+    if samples.photometric in _LAB:
+        return _converted(samples, _lab_to_srgb)
+    if samples.photometric == _YCBCR:
+        return _converted(samples, _ycbcr_to_rgb)
+    if samples.photometric == _PALETTE and samples.palette is not None:
+        colours = samples.palette.T  # in 16 bits; old files have 8
+        colours = colours if colours.max(initial=0) <= _BYTE else colours >> 8
+        index = np.minimum(samples.values[:, :, 0], len(colours) - 1)
+        return colours[index].astype(np.uint8)
+    values = _scaled(samples)
+    return np.invert(values) if samples.photometric == _MIN_IS_WHITE else values
+
+
+def _converted(samples: Samples, convert: Any) -> Array:
+    height, width, _ = samples.values.shape
+    found = np.empty((height, width, 3), np.uint8)
+    for top, bottom in _pieces(height, width):
+        part = convert(replace(samples, values=samples.values[top:bottom]))
+        found[top:bottom] = np.clip(np.rint(part), 0, _BYTE)
+    return found
+
+
+def _pieces(height: int, width: int) -> Iterator[tuple[int, int]]:
+    step = max(1, _AT_ONCE // max(1, width))
+    for top in range(0, height, step):
+        yield top, min(height, top + step)
+
+
+def _scaled(samples: Samples) -> Array:
+    """Integers of 8 or 16 bits that span the range of the samples."""
+    values, kind = samples.values, samples.values.dtype.kind
+    if kind == "f":
+        return _from_floats(samples)
+    bits = samples.bits
+    if kind == "i":
+        values = values.astype(np.int64) + (1 << (bits - 1))
+    most = _BYTE if bits <= 8 else _WORD  # noqa: PLR2004 - bits of a byte
+    type_ = np.uint8 if most == _BYTE else np.uint16
+    if (1 << bits) - 1 == most:
+        return values.astype(type_, copy=False)
+    found = np.empty(values.shape, type_)
+    for top, bottom in _pieces(*values.shape[:2]):
+        part = values[top:bottom].astype(np.float64) * (most / ((1 << bits) - 1))
+        found[top:bottom] = np.clip(np.rint(part), 0, most)
+    return found
+
+
+def _from_floats(samples: Samples) -> Array:
+    low, high = samples.span or (0.0, 1.0)
+    values = samples.values
+    found = np.empty(values.shape, np.uint16)
+    for top, bottom in _pieces(*values.shape[:2]):
+        part = (values[top:bottom].astype(np.float64) - low) / (high - low)
+        part = np.nan_to_num(part, nan=0.0, posinf=1.0, neginf=0.0)
+        found[top:bottom] = np.rint(np.clip(part, 0, 1) * _WORD)
+    return found
+
+
+def _in_depth(values: Array, type_: Any) -> Array:
+    if values.dtype == type_:
+        return values
+    return (values >> 8).astype(type_) if type_ == np.uint8 else values.astype(type_) * 257
+
+
+def _divided(colour: Array, alpha: Array) -> Array:
+    """Colours that are no longer multiplied with alpha."""
+    most, found = np.iinfo(colour.dtype).max, np.empty_like(colour)
+    for top, bottom in _pieces(*colour.shape[:2]):
+        by = np.maximum(alpha[top:bottom].astype(np.float64), 1)
+        found[top:bottom] = np.clip(np.rint(colour[top:bottom] * (most / by)), 0, most)
+    return found
+
+
+def _lab_to_srgb(samples: Samples) -> Array:
+    """8-bit sRGB of Lab under D50; out of gamut it is cut off."""
+    light, red, yellow = _lab(samples)
+    y = (light + 16) / 116
+    f = np.stack((y + red / 500, y, y - yellow / 200), axis=-1)
+    xyz = np.where(f > 6 / 29, f**3, (f - 4 / 29) * (3 * (6 / 29) ** 2)) * _D50
+    linear = np.clip(xyz @ _D50_TO_SRGB.T, 0, 1)
+    curved = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)  # noqa: PLR2004 - sRGB
+    return curved * _BYTE  # type: ignore[no-any-return]
+
+
+def _lab(samples: Samples) -> tuple[Array, Array, Array]:
+    """L*, a* and b* by their encodings."""
+    values = samples.values
+    if values.dtype.kind == "f":
+        light, red, yellow = np.moveaxis(values.astype(np.float64), -1, 0)
+        return light, red, yellow
+    wide = values.dtype.itemsize > 1
+    step = 256.0 if wide else 1.0
+    values = values.view(np.uint16 if wide else np.uint8)
+    light, red, yellow = np.moveaxis(values.astype(np.float64), -1, 0)
+    if samples.photometric == _CIE_LAB:
+        # a* and b* are signed, whatever the type of the samples is.
+        half = step * 128
+        signed = [np.where(part >= half, part - 2 * half, part) / step for part in (red, yellow)]
+        return light * (100 / (_WORD if wide else _BYTE)), signed[0], signed[1]
+    light = light * (100 / (0xFF00 if wide else _BYTE))
+    if samples.photometric == _ICC_LAB:
+        return light, red / step - 128, yellow / step - 128
+    return light, (red / step - 128) * (170 / 255), (yellow / step - 96) * (200 / 255)
+
+
+def _ycbcr_to_rgb(samples: Samples) -> Array:
+    red_share, green_share, blue_share = samples.coefficients
+    black = samples.reference[::2]
+    spans = [high - low or 1 for low, high in zip(black, samples.reference[1::2], strict=True)]
+    most = (255, 127, 127)
+    luma, blue_less, red_less = (
+        (samples.values[:, :, at].astype(np.float64) - black[at]) * (most[at] / spans[at])
+        for at in range(3)
+    )
+    red = red_less * (2 - 2 * red_share) + luma
+    blue = blue_less * (2 - 2 * blue_share) + luma
+    green = (luma - blue_share * blue - red_share * red) / (green_share or 1)
+    return np.stack((red, green, blue), axis=-1)
+
+
+def _image(values: Array, samples: Samples, profile: bytes | None) -> Pixels:
+    height, width, bands = values.shape
+    wide = values.dtype == np.uint16
+    image = pyvips.Image.new_from_memory(
+        values.tobytes(), width, height, bands, "ushort" if wide else "uchar"
+    )
+    if samples.photometric == _INKS:
+        meaning = "cmyk"
+    elif bands - samples.alpha == 1:
+        meaning = "grey16" if wide else "b-w"
+    else:
+        meaning = "rgb16" if wide else "srgb"
+    image = image.copy(interpretation=meaning)
+    if profile and samples.photometric not in _LAB:
+        image.set_type(pyvips.GValue.blob_type, ICC, profile)
+    return image

@@ -1,0 +1,187 @@
+"""TIFF samples that libvips does not read: segments decoded by tifffile and imagecodecs.
+
+The file has been inspected: nothing here bounds what it asks for. Only the strips or tiles that a
+box touches are decoded.
+"""
+
+import os
+from collections.abc import Callable
+from math import ceil
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from iiif_server.codecs.pixel_buffer import Pixels
+from iiif_server.codecs.sample_colours import Samples, to_pixels
+from iiif_server.errors import DamagedOriginalError
+from iiif_server.iiif.geometry import Box
+from iiif_server.plan.header import ImageHeader, Profile
+
+Array = NDArray[Any]
+
+# imagecodecs loads its extension modules when they are first used. A sandboxed worker can load no
+# more, so they are loaded with this module.
+_LOADED = [
+    getattr(imagecodecs, f"{name}_decode")
+    for name in (
+        "ccittrle", "ccittfax3", "ccittfax4", "jpeg", "jpeg2k", "lzma", "lzw", "packbits",
+        "packints", "webp", "zlib", "zstd",
+    )
+]  # fmt: skip
+_JPEGS = frozenset({6, 7})
+_YCBCR = 6
+_JPEG_TABLES = 347
+_MIN_SAMPLE, _MAX_SAMPLE = 340, 341
+_COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 529, 530, 532
+
+
+def read_box(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pixels:
+    """The pixels in a box of the level reduced by `shrink`, with the ICC profile of the file.
+
+    Raises DamagedOriginalError, and whatever the libraries raise on hostile data.
+    """
+    with (
+        os.fdopen(os.dup(descriptor), "rb") as file,
+        tifffile.TiffFile(file, name="original", offset=0) as opened,
+    ):
+        page = _page(opened, header, shrink)
+        samples = _decoded(page, box)
+        profile = page.iccprofile if header.profile is not Profile.NONE else None
+        return to_pixels(_described(page, samples, header), profile)
+
+
+def _page(opened: tifffile.TiffFile, header: ImageHeader, shrink: int) -> tifffile.TiffPage:
+    number, below, size = header.page, None, header.stored
+    if header.tiles is not None:
+        level = header.tiles.level(shrink)
+        number, below, size = level.page, level.subdirectory, level.dimensions
+    page: Any = opened.pages[number]
+    if below is not None:
+        page = page.pages[below]
+    if (page.imagewidth, page.imagelength) != (size.width, size.height):
+        raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
+    return page  # type: ignore[no-any-return]
+
+
+def _decoded(page: tifffile.TiffPage, box: Box) -> Array:
+    """The samples in a box: rows, columns, samples."""
+    tall, wide = (
+        (page.tilelength, page.tilewidth)
+        if page.is_tiled
+        else (min(page.rowsperstrip, page.imagelength), page.imagewidth)
+    )
+    across, down = ceil(page.imagewidth / wide), ceil(page.imagelength / tall)
+    planes = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
+    joint = page.samplesperpixel // planes
+    decode = _decoder(page, wide)
+    found: Array = np.zeros((box.height, box.width, page.samplesperpixel), page.dtype)
+    for plane in range(planes):
+        for row in range(box.y // tall, ceil((box.y + box.height) / tall)):
+            for column in range(box.x // wide, ceil((box.x + box.width) / wide)):
+                index = (plane * down + row) * across + column
+                segment = decode(_bytes(page, index), index)
+                if segment is not None:
+                    target = found[:, :, plane * joint : (plane + 1) * joint]
+                    _paste(target, segment, column * wide - box.x, row * tall - box.y)
+    return found
+
+
+def _bytes(page: tifffile.TiffPage, index: int) -> bytes | None:
+    """The bytes of a segment; None where the file leaves it out."""
+    offset, length = page.dataoffsets[index], page.databytecounts[index]
+    if not length:
+        return None
+    handle = page.parent.filehandle
+    handle.seek(offset)
+    data = handle.read(length)
+    if len(data) < length:
+        raise DamagedOriginalError("The original is damaged: it ends before its pixels do.")
+    return bytes(data)
+
+
+def _paste(target: Array, segment: Array, x: int, y: int) -> None:
+    """Put a segment into an array, of which it may be partly outside."""
+    left, top = max(0, -x), max(0, -y)
+    part = segment[top : target.shape[0] - y, left : target.shape[1] - x]
+    target[y + top : y + top + part.shape[0], x + left : x + left + part.shape[1]] = part
+
+
+def _decoder(page: tifffile.TiffPage, wide: int) -> Callable[[bytes | None, int], Array | None]:
+    """The function that decodes a segment to rows, columns, samples; None: it is left out."""
+    if page.is_subsampled and page.compression not in _JPEGS:
+        return lambda data, _: None if data is None else _unpacked(page, data, wide)
+    options: dict[str, Any] = {}
+    if page.compression in _JPEGS:
+        options = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
+
+    def decode(data: bytes | None, index: int) -> Array | None:
+        if data is None:
+            return None
+        segment, _, shape = page.decode(data, index, **options)
+        found: Array = np.asarray(segment).reshape(shape)[0]
+        return found
+
+    return decode
+
+
+def _unpacked(page: tifffile.TiffPage, data: bytes, wide: int) -> Array:
+    """Subsampled YCbCr: units of some luma samples and one of each chroma (TIFF 6.0, section 21).
+
+    Every pixel gets the chroma of its unit.
+    """
+    across, down = page.tags[_SUBSAMPLING].value if _SUBSAMPLING in page.tags else (2, 2)
+    if page.compression != 1:
+        data = tifffile.TIFF.DECOMPRESSORS[page.compression](data)
+    unit = across * down + 2
+    columns = ceil(wide / across)
+    values = np.frombuffer(data, np.uint8)
+    rows = len(values) // (columns * unit)
+    units = values[: rows * columns * unit].reshape(rows, columns, unit)
+    luma = units[:, :, :-2].reshape(rows, columns, down, across).transpose(0, 2, 1, 3)
+    planes = [luma.reshape(rows * down, columns * across)]
+    planes += [units[:, :, at].repeat(down, 0).repeat(across, 1) for at in (-2, -1)]
+    return np.stack(planes, axis=-1)[:, :wide]
+
+
+def _described(page: tifffile.TiffPage, values: Array, header: ImageHeader) -> Samples:
+    tags = page.tags
+    # The decoder of JPEG has converted these to RGB.
+    converted = page.photometric == _YCBCR and page.compression in _JPEGS
+    alpha = header.bands[-1] if header.transparent else None
+    extra = page.extrasamples
+    colours = len(header.bands) - (alpha is not None)
+    return Samples(
+        values=values[:, :, list(header.bands)],
+        photometric=2 if converted else int(page.photometric),
+        bits=page.bitspersample,
+        alpha=alpha is not None,
+        premultiplied=alpha is not None and int(extra[alpha - colours]) == 1,
+        palette=page.colormap,
+        span=_span(page),
+        coefficients=_fractions(tags, _COEFFICIENTS, (0.299, 0.587, 0.114)),
+        reference=_fractions(tags, _REFERENCE, (0, 255, 128, 255, 128, 255)),
+    )
+
+
+def _span(page: tifffile.TiffPage) -> tuple[float, float] | None:
+    """The least and the greatest sample, where the file tells them."""
+    found = [page.tags[tag].value for tag in (_MIN_SAMPLE, _MAX_SAMPLE) if tag in page.tags]
+    if len(found) < 2:  # noqa: PLR2004 - one alone is no range
+        return None
+    low, high = (float(np.min(np.asarray(value))) for value in found)
+    return (low, high) if low < high else None
+
+
+def _fractions(tags: Any, number: int, default: tuple[float, ...]) -> tuple[float, ...]:
+    """The rational numbers of a tag, which tifffile gives one after the other."""
+    if number not in tags:
+        return default
+    values = np.asarray(tags[number].value, float).ravel()
+    if len(values) == 2 * len(default):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = values[::2] / values[1::2]
+    valid = len(values) == len(default) and bool(np.isfinite(values).all())
+    return tuple(map(float, values)) if valid else default

@@ -1,0 +1,97 @@
+"""Inspection of a TIFF: what is too much for a decoder is refused; nothing is decoded."""
+
+from collections.abc import Sequence
+from math import prod
+
+from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile, Inspection
+from iiif_server.formats.tiff import (
+    MOST_PIECES,
+    MOST_READ,
+    TABLES,
+    Directory,
+    Tag,
+    directories,
+    levels_of,
+    number_of_tiles,
+    stored_tiles,
+)
+from iiif_server.formats.tiff_samples import header_of
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.header import Needs
+
+_PIECE_BYTES = 32
+"""Memory that a decoder holds for each strip or tile."""
+_MOST_PIECE_BYTES = 256 << 20
+"""Bytes of one tile, unpacked: decoders hold it whole."""
+_MOST_TAG_BYTES = 512 << 20
+"""Bytes of all values of the directories; programs keep whole documents in tags of their own."""
+_MOST_SAMPLES = 8
+_MOST_BITS = 64
+_SEPARATE = 2
+_BLOCKS = {700: "its XMP block", 33_723: "its IPTC block", Tag.ICC_PROFILE: "its ICC profile"}
+
+
+def inspect(file: BoundedFile) -> Inspection:
+    """Refuse a TIFF with too many pixels, pages, strips, samples or tags; its tiled levels."""
+    pages, below = directories(file)
+    first = pages[0]
+    _check_samples(file, first)
+    pieces = _check_pieces(file, first)
+    _check_tags(file, [*pages[:MOST_READ], *below[:MOST_READ]])
+    tiles = stored_tiles(levels_of(pages, below))
+    needs = Needs(bytes=_PIECE_BYTES * pieces)
+    return Inspection(
+        needs,
+        tiles=tiles,
+        header=header_of(file, first, needs, tiles),
+        profile=first.data(Tag.ICC_PROFILE),
+    )
+
+
+def _check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:
+    """Refuse directories that together have more values than a header is read with."""
+    total = pieces = 0
+    for directory in read:
+        for number, entry in directory.tags.items():
+            if entry.length > file.size:
+                continue  # decoders notice that this is impossible
+            total += entry.length
+            if number in _BLOCKS:
+                file.check(entry.length, MOST_BLOCK, f"bytes in {_BLOCKS[number]}")
+        pieces += max(directory.count(table) for table in TABLES)
+    file.check(total, _MOST_TAG_BYTES, "bytes of metadata")
+    file.check(pieces, 2 * MOST_PIECES, "strips or tiles in all directories")
+
+
+def _check_samples(file: BoundedFile, directory: Directory) -> None:
+    file.check_size(directory.dimensions.width, directory.dimensions.height)
+    samples = directory.value(Tag.SAMPLES, 1)
+    file.check(samples, _MOST_SAMPLES, "samples a pixel")
+    if samples < 1 or not 1 <= directory.value(Tag.BITS, 1) <= _MOST_BITS:
+        raise file.damaged("it has no samples")
+
+
+def _check_pieces(file: BoundedFile, directory: Directory) -> int:
+    """Refuse strips or tiles that are too many, too large, or without a table; their number.
+
+    The longest table tells it.
+    """
+    whole = directory.dimensions
+    samples, bits = directory.value(Tag.SAMPLES, 1), directory.value(Tag.BITS, 1)
+    separate = directory.value(Tag.PLANES, 1) == _SEPARATE
+    tiled = Tag.TILE_WIDTH in directory.tags or Tag.TILES in directory.tags
+    if tiled:
+        piece = directory.tile.width, directory.tile.height
+    else:
+        piece = whole.width, min(directory.value(Tag.ROWS, whole.height), whole.height)
+    if min(piece) < 1:
+        raise file.damaged("its strips or tiles have no pixels")
+    pieces = number_of_tiles(whole, Dimensions(*piece)) * (samples if separate else 1)
+    most = max(pieces, *(directory.count(table) for table in TABLES))
+    file.check(most, MOST_PIECES, "strips or tiles")
+    if tiled:
+        unpacked = prod(piece) * bits * (1 if separate else samples) // 8
+        file.check(unpacked, _MOST_PIECE_BYTES, "bytes in one tile")
+    if directory.count(Tag.TILES if tiled else Tag.STRIPS) < pieces:
+        raise file.damaged("its table of strips or tiles is too short")
+    return most

@@ -1,0 +1,124 @@
+"""TIFF samples: what the numbers of a pixel mean, and which library reads them right.
+
+TIFF 6.0, sections 4 to 7, 16, 18 and 20 to 23; Adobe's TIFF Technical Notes; ICC.1, annex B.
+"""
+
+from dataclasses import replace
+
+from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.tiff import Directory, Tag, is_overgrown
+from iiif_server.plan.extents import BytesMissingError
+from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
+from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT
+from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.stored_tiles import StoredTiles
+
+_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _MASK, _INKS, _YCBCR = range(7)
+_CIE_LAB, _ICC_LAB, _ITU_LAB = 8, 9, 10
+_COLOURS = {
+    _MIN_IS_WHITE: 1, _MIN_IS_BLACK: 1, _RGB: 3, _PALETTE: 1, _MASK: 1, _INKS: 4, _YCBCR: 3,
+    _CIE_LAB: 3, _ICC_LAB: 3, _ITU_LAB: 3,
+}  # fmt: skip
+"""Samples of a pixel's colour, by PhotometricInterpretation."""
+_GRAY = frozenset({_MIN_IS_WHITE, _MIN_IS_BLACK, _MASK})
+_LAB = frozenset({_CIE_LAB, _ICC_LAB, _ITU_LAB})
+_ALPHA = frozenset({1, 2})
+"""ExtraSamples: associated and unassociated alpha. 0 is a sample of which nothing is known."""
+_JPEG, _NONE, _SEPARATE, _UNSIGNED = 7, 1, 2, 1
+_BY_LIBVIPS = frozenset({1, 2, 3, 4, 5, 7, 8, 32_773, 32_946, 50_001})
+"""Compressions that the libvips wheel decodes: none, CCITT (2, 3, 4), LZW, JPEG, deflate (two
+numbers), PackBits, WebP."""
+_BY_ARRAYS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32_773, 32_946, 50_001}) | frozenset(
+    {33_003, 33_005, 34_712, 34_925, 50_000}
+)
+"""Those that imagecodecs decodes besides: JPEG by the old method, JPEG 2000 (three numbers), LZMA,
+Zstandard."""
+_DEPTHS = {_RGB: {8, 16}, _INKS: {8, 16}, _YCBCR: {8}, _PALETTE: {1, 2, 4, 8}}
+_GRAY_DEPTHS = {1, 2, 4, 8, 16}
+_COPIES = 8
+"""Bytes of a pixel in memory besides its samples, while they are converted to colours."""
+_EFFORT = 12
+
+
+def header_of(
+    file: BoundedFile, ifd: Directory, needs: Needs, tiles: StoredTiles | None
+) -> ImageHeader:
+    """The header of the image in a directory, without its ICC profile.
+
+    Raises OriginalRefusedError with what is not supported.
+    """
+    photometric = ifd.value(Tag.PHOTOMETRIC, _MIN_IS_BLACK)
+    bits = ifd.values(Tag.BITS) or (1,)
+    bands, transparent = _shown(file, ifd, photometric)
+    pixel_bytes = ifd.value(Tag.SAMPLES, 1) * -(-max(bits) // 8)
+    reader = Reader.LIBVIPS if _is_for_libvips(ifd, photometric, bits) else Reader.ARRAYS
+    if reader is Reader.ARRAYS:
+        area = ifd.dimensions.area
+        held, effort = needs.bytes + area * (pixel_bytes + _COPIES), needs.effort + area * _EFFORT
+        needs = replace(needs, bytes=held, effort=effort)
+    return ImageHeader(
+        format=OriginalFormat.TIFF,
+        stored=ifd.dimensions,
+        orientation=FROM_EXIF.get(ifd.value(Tag.ORIENTATION, 1), UPRIGHT),
+        colour=_colour(photometric),
+        transparent=transparent,
+        profile=Profile.NONE,
+        profile_bytes=0,
+        max_shrink=tiles.contiguous if tiles else 1,
+        tiles=tiles,
+        pixel_bytes=pixel_bytes,
+        needs=needs,
+        page=ifd.page,
+        # libvips gives the colours of a palette and not its one sample.
+        bands=() if photometric == _PALETTE and reader is Reader.LIBVIPS else bands,
+        reader=reader,
+    )
+
+
+def _shown(file: BoundedFile, ifd: Directory, photometric: int) -> tuple[tuple[int, ...], bool]:
+    """The samples that are shown, and whether the last of them is alpha."""
+    if photometric not in _COLOURS:
+        raise file.unsupported(f"has samples of the photometric interpretation {photometric}")
+    compression = ifd.value(Tag.COMPRESSION, 1)
+    if compression not in _BY_ARRAYS:
+        raise file.unsupported(f"is compressed by method {compression}")
+    colours, samples = _COLOURS[photometric], ifd.value(Tag.SAMPLES, 1)
+    if samples < colours:
+        raise file.damaged("it has too few samples for its colours")
+    extra = ifd.values(Tag.EXTRA_SAMPLES, samples)[: samples - colours]
+    alpha = next((colours + at for at, kind in enumerate(extra) if kind in _ALPHA), None)
+    return (*range(colours), *(() if alpha is None else (alpha,))), alpha is not None
+
+
+def _colour(photometric: int) -> Colour:
+    if photometric in _GRAY:
+        return Colour.GRAY
+    return Colour.OTHER if photometric in _LAB | {_INKS} else Colour.RGB
+
+
+def _is_for_libvips(ifd: Directory, photometric: int, bits: tuple[int, ...]) -> bool:
+    """Whether libvips reads these samples, and reads them right."""
+    compression = ifd.value(Tag.COMPRESSION, 1)
+    depths = _DEPTHS.get(photometric, _GRAY_DEPTHS)
+    return (
+        compression in _BY_LIBVIPS
+        and photometric not in _LAB
+        and (photometric != _PALETTE or ifd.value(Tag.SAMPLES, 1) == 1)
+        and (photometric != _YCBCR or compression == _JPEG)
+        and len(set(bits)) == 1
+        and bits[0] in depths
+        and set(ifd.values(Tag.SAMPLE_FORMAT) or (_UNSIGNED,)) == {_UNSIGNED}
+        and ifd.value(Tag.PLANES, 1) != _SEPARATE
+        and not is_overgrown(ifd.tile, ifd.dimensions)
+        and not _is_sparse(ifd)
+    )
+
+
+def _is_sparse(ifd: Directory) -> bool:
+    """Whether the file leaves strips or tiles out, as GDAL writes them."""
+    try:
+        return any(
+            0 in ifd.values(table, ifd.count(table)) for table in (Tag.STRIP_BYTES, Tag.TILE_BYTES)
+        )
+    except BytesMissingError:  # of a file that is read in parts, not worth the bytes of its table
+        return False

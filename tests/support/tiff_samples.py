@@ -1,0 +1,137 @@
+"""TIFFs written by hand, of any kind of sample: no library of the server has a part in them."""
+
+import struct
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+_SIZES = {1: "B", 3: "H", 4: "I", 5: "II", 12: "d", 16: "Q"}
+
+
+@dataclass(frozen=True)
+class TiffFile:
+    """A TIFF of one image."""
+
+    values: Array
+    """Rows, columns, samples; signed and floating point as they are."""
+    photometric: int
+    bits: int = 8
+    extra: Sequence[int] = ()
+    """ExtraSamples."""
+    planar: bool = False
+    tile: tuple[int, int] | None = None
+    """Width and height."""
+    deflate: bool = False
+    big: bool = False
+    order: str = "<"
+    tags: Mapping[int, tuple[int, Sequence[float]]] = field(default_factory=dict)
+    """Further tags: their type and values."""
+    missing: Sequence[int] = ()
+    """Indexes of strips or tiles that are left out."""
+    pieces: Sequence[bytes] | None = None
+    """Strips or tiles as they are, instead of those of the values."""
+
+    def write(self, before: bytes = b"") -> bytes:
+        """The file, or the second image of a little-endian file with one image."""
+        start = len(before) or (16 if self.big else 8)
+        pieces = [
+            b"" if number in self.missing else piece
+            for number, piece in enumerate(self.pieces or self.encoded())
+        ]
+        body, offsets = b"", []
+        for piece in pieces:
+            offsets.append(start + len(body) if piece else 0)
+            body += piece + bytes(len(piece) % 2)
+        tags = self._tags(offsets, [len(piece) for piece in pieces])
+        directory = self._directory(tags, start + len(body))
+        if before:
+            return _following(before, start + len(body)) + body + directory
+        mark = b"II" if self.order == "<" else b"MM"
+        if self.big:
+            head = mark + struct.pack(f"{self.order}HHHQ", 43, 8, 0, start + len(body))
+        else:
+            head = mark + struct.pack(f"{self.order}HI", 42, start + len(body))
+        return head + body + directory
+
+    def encoded(self) -> list[bytes]:
+        """The strips or tiles."""
+        height, width, samples = self.values.shape
+        planes = range(samples) if self.planar else [slice(None)]
+        wide, tall = self.tile or (width, 7)
+        found = []
+        for plane in planes:
+            values = self.values[:, :, plane].reshape(height, width, -1)
+            for top in range(0, height, tall):
+                for left in range(0, width, wide):
+                    part = values[top : top + tall, left : left + wide]
+                    if self.tile:
+                        down, across = tall - part.shape[0], wide - part.shape[1]
+                        part = np.pad(part, ((0, down), (0, across), (0, 0)))
+                    found.append(self._packed(part))
+        return [zlib.compress(piece) for piece in found] if self.deflate else found
+
+    def _packed(self, part: Array) -> bytes:
+        rows = part.reshape(part.shape[0], -1)
+        if rows.dtype.kind == "f" or self.bits % 8 == 0:
+            code = {"f": "f", "i": "i"}.get(rows.dtype.kind, "u")
+            return rows.astype(f"{self.order}{code}{self.bits // 8}").tobytes()
+        shifts = np.arange(self.bits - 1, -1, -1)
+        bits = (rows.astype(np.uint64)[:, :, None] >> shifts.astype(np.uint64)) & 1
+        packed: Array = np.packbits(bits.reshape(rows.shape[0], -1).astype(np.uint8), axis=1)
+        return packed.tobytes()
+
+    def _tags(self, offsets: list[int], lengths: list[int]) -> dict[int, tuple[int, Sequence[Any]]]:
+        height, width, samples = self.values.shape
+        long_ = 16 if self.big else 4
+        kind = {"f": 3, "i": 2}.get(self.values.dtype.kind, 1)
+        tags: dict[int, tuple[int, Sequence[Any]]] = {
+            256: (4, [width]),
+            257: (4, [height]),
+            258: (3, [self.bits] * samples),
+            259: (3, [8 if self.deflate else 1]),
+            262: (3, [self.photometric]),
+            277: (3, [samples]),
+            284: (3, [2 if self.planar else 1]),
+            339: (3, [kind] * samples),
+        }
+        if self.tile:
+            tags |= {322: (4, [self.tile[0]]), 323: (4, [self.tile[1]])}
+            tags |= {324: (long_, offsets), 325: (long_, lengths)}
+        else:
+            tags |= {273: (long_, offsets), 278: (4, [7]), 279: (long_, lengths)}
+        if self.extra:
+            tags[338] = (3, self.extra)
+        return tags | dict(self.tags)
+
+    def _directory(self, tags: dict[int, tuple[int, Sequence[Any]]], at: int) -> bytes:
+        count, room, offset = ("Q", 8, "Q") if self.big else ("H", 4, "I")
+        size = struct.calcsize(f"{self.order}{count}")
+        entry = 4 + 2 * room if self.big else 4 + 4 + 4
+        behind = at + size + entry * len(tags) + room
+        table, values = struct.pack(f"{self.order}{count}", len(tags)), b""
+        for number, (type_, items) in sorted(tags.items()):
+            layout = _SIZES[type_] if type_ != 5 else "I"
+            data = struct.pack(f"{self.order}{len(items)}{layout}", *items)
+            amount = len(items) // 2 if type_ == 5 else len(items)
+            table += struct.pack(f"{self.order}HH{offset}", number, type_, amount)
+            if len(data) <= room:
+                table += data.ljust(room, b"\0")
+            else:
+                table += struct.pack(f"{self.order}{offset}", behind + len(values))
+                values += data + bytes(len(data) % 2)
+        return table + bytes(room) + values
+
+
+def _following(data: bytes, offset: int) -> bytes:
+    """A file of one directory with the offset of a second."""
+    (first,) = struct.unpack_from("<I", data, 4)
+    (count,) = struct.unpack_from("<H", data, first)
+    changed = bytearray(data)
+    struct.pack_into("<I", changed, first + 2 + 12 * count, offset)
+    return bytes(changed)
