@@ -206,6 +206,10 @@ def too_much_memory() -> TooMuchMemoryError:
     )
 
 
+class PartsMissingError(RenderFailedError):
+    """A decoder would need bytes of the original that were not brought, as it was not to run."""
+
+
 class OutOfRoomError(RenderFailedError):
     """The machine has not the memory or the disk for the image now; it may have later."""
 

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -11,13 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from iiif_server.codecs.jobs import render
 from iiif_server.codecs.probe import probe_file, probe_parts
 from iiif_server.errors import IiifServerError
 from iiif_server.formats.tiff_tables import read_tile_tables, tile_tables_of_parts
 from iiif_server.plan.extents import joined, length_of, missing
 from iiif_server.plan.local_file import LocalFile
+from iiif_server.plan.own_tiles import tiles_to_decode
+from iiif_server.plan.render_plan import Engine, RenderPlan
 from support import pictures, tiffs
 from support.partial import PartialFile
+from support.rendering import planned
 
 MOST = 10**9
 SHAPES: dict[str, dict[str, Any]] = {
@@ -158,3 +163,48 @@ def test_whatever_is_no_tiled_tiff_is_needed_as_a_whole(folder: Path) -> None:
     parts = PartialFile(folder / "parts", data, ((0, 100),))
     parts.run(partial(probe_parts, max_pixels=MOST))
     assert parts.brought == [((100, len(data)),)]
+
+
+def brought_for(parts: PartialFile, plan: RenderPlan) -> RenderPlan:
+    """The plan, with all present that the server brings for it."""
+    header = parts.run(partial(probe_parts, max_pixels=MOST))
+    factor = plan.operations.shrink
+    read = partial(tile_tables_of_parts, scale_factor=factor, keep_profile=False, decoder=True)
+    table = parts.run(read)[factor]
+    assert header.tiles is not None
+    places = map(table.place, tiles_to_decode(header.tiles, plan.operations))
+    parts.bring((offset, offset + length) for offset, length in places)
+    return replace(plan, original=parts.file)
+
+
+@pytest.mark.parametrize("number", range(len(SHAPES)), ids=SHAPES)
+def test_decoders_find_nothing_odd_in_pages_that_they_only_count(
+    files: list[bytes], folder: Path, number: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    (whole := folder / "whole").write_bytes(files[number])
+    plan = planned(whole, "10,10,200,100/50,25/0/default.png", engine=Engine.RASTER)
+    parts = PartialFile(folder / "parts", files[number])
+    assert render(brought_for(parts, plan)).data == render(plan).data
+    assert not [record for record in caplog.records if record.name == "pyvips"]
+
+
+@given(st.data())
+def test_decoders_touch_no_byte_that_was_not_brought(
+    files: list[bytes], data: st.DataObject
+) -> None:
+    content = files[data.draw(st.integers(0, len(SHAPES) - 1))]
+    x, y = data.draw(st.integers(0, 298)), data.draw(st.integers(0, 198))
+    width, height = data.draw(st.integers(1, 300 - x)), data.draw(st.integers(1, 200 - y))
+    across = data.draw(st.integers(1, width))
+    down = max(1, height * across // width)
+    last = data.draw(st.sampled_from(["0/default.png", "90/gray.png", "30/default.png"]))
+    with tempfile.TemporaryDirectory() as folder:
+        (whole := Path(folder, "whole")).write_bytes(content)
+        plan = planned(
+            whole,
+            f"{x},{y},{width},{height}/{across},{down}/{last}",
+            engine=Engine.RASTER,
+        )
+        expected = render(plan).data
+        parts = PartialFile(Path(folder, "parts"), content)
+        assert render(brought_for(parts, plan)).data == expected

@@ -45,12 +45,10 @@ class PartialFile:
             os.close(descriptor)
         self.present = joined([*self.present, *wider])
 
-    def run(
-        self, work: Callable[[LocalFile, tuple[Extent, ...]], FromParts[Result]], ahead: int = 0
-    ) -> Result:
+    def run(self, work: Callable[..., FromParts[Result]], ahead: int = 0) -> Result:
         """What a worker makes of the file, as it gets what it needs round by round."""
         for _ in range(MOST_ROUNDS):
-            found = work(self.file, self.present)
+            found = work(self.file, present=self.present)
             if not found.needs:
                 assert found.result is not None
                 return found.result

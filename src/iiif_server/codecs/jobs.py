@@ -15,7 +15,7 @@ from iiif_server.codecs.open_originals import OpenOriginal, OpenOriginals
 from iiif_server.codecs.probe import probe_file, probe_parts
 from iiif_server.codecs.pyramid_build import build
 from iiif_server.codecs.tiles import Tiles
-from iiif_server.errors import too_much_memory
+from iiif_server.errors import PartsMissingError, too_much_memory
 from iiif_server.formats.pyramid_file import OpenPart
 from iiif_server.formats.tiff_tables import read_tile_tables, tile_tables_of_parts
 from iiif_server.iiif.geometry import Box
@@ -120,6 +120,8 @@ def _made(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Eng
     if plan.tile is not None:
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
             return Engine.JPEGTRAN, _transform(plan.tile.operations, plan.tile.data)
+    if plan.original.version.partial and (plan.level or plan.tile):
+        raise PartsMissingError("The pixels of this image are not where they were planned to be.")
     with stages.measure("open"):
         original = _process.originals.get(plan.original, descriptor)
     return render_original(plan, original, stages)

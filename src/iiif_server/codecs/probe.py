@@ -64,9 +64,9 @@ def probe_file(
 
 def probe_parts(
     original: LocalFile,
-    present: Sequence[Extent],
     descriptor: int | None = None,
     *,
+    present: Sequence[Extent],
     max_pixels: int,
     bounds: Bounds = DEFAULT_BOUNDS,
 ) -> FromParts[ImageHeader]:

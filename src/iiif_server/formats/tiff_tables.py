@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from iiif_server.errors import OriginalRefusedError
-from iiif_server.formats.bounded_file import BoundedFile, Inspection
+from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile, Inspection
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.jpeg import icc_segments_of
 from iiif_server.formats.present_file import PresentFile
@@ -66,10 +66,10 @@ def inspect_parts(file: PresentFile, bounded: BoundedFile) -> Inspection:
 
 def tile_tables_of_parts(
     original: LocalFile,
-    present: Sequence[Extent],
-    scale_factor: int,
     descriptor: int | None = None,
     *,
+    present: Sequence[Extent],
+    scale_factor: int,
     keep_profile: bool,
     decoder: bool,
 ) -> FromParts[Mapping[int, TileTable]]:
@@ -81,12 +81,18 @@ def tile_tables_of_parts(
     with PresentFile(original.open(descriptor), present) as file:
         bounded = BoundedFile(file, OriginalFormat.TIFF)
         try:
-            found = levels_of(*directories(bounded))
+            pages, below = directories(bounded)
+            found = levels_of(pages, below)
             chosen = [pair for pair in found if pair[0].scale_factor == scale_factor]
             if not chosen:
                 return FromParts({})
             base, (level, ifd) = found[0][1], chosen[0]
-            file.require(_before_tiles(base, ifd, decoder=decoder))
+            # libvips reads all pages to count them, and libtiff the first tile of each: it compares
+            # the subsampling of its JPEG with the directory.
+            read = [ifd, *pages] if decoder else [ifd]
+            file.require(extent for one in read for extent in (*_tables(one), *_values(one)))
+            if decoder:
+                file.require(_first_tiles(read))
             profile = base.data(Tag.ICC_PROFILE) if keep_profile else b""
             table = tile_table(bounded, level, ifd, b"".join(icc_segments_of(profile)))
         except BytesMissingError as error:
@@ -96,12 +102,11 @@ def tile_tables_of_parts(
     return FromParts({} if table is None else {scale_factor: table})
 
 
-def _before_tiles(base: Directory, ifd: Directory, *, decoder: bool) -> Iterator[Extent]:
-    yield from _tables(ifd)
-    yield from _values(ifd)
-    if decoder:
-        yield from _values(base)
-        yield from _tables(base)
+def _first_tiles(read: Sequence[Directory]) -> Iterator[Extent]:
+    for ifd in read:
+        for places, lengths in ((Tag.TILES, Tag.TILE_BYTES), (Tag.STRIPS, Tag.STRIP_BYTES)):
+            for offset, length in zip(ifd.values(places, 1), ifd.values(lengths, 1), strict=False):
+                yield offset, offset + min(length, MOST_BLOCK)
 
 
 def _tables(ifd: Directory) -> list[Extent]:

@@ -28,8 +28,7 @@ from iiif_server.iiif.identifier import Identifier, split_page
 from iiif_server.images.keys import digest, group_of
 from iiif_server.plan.local_file import LocalFile, removed, replaced
 from iiif_server.sources.base import Source
-from iiif_server.sources.opening import OpenedFile, open_file, refusal_of, user_name
-from iiif_server.sources.terms import NO_TERMS, Terms
+from iiif_server.sources.opening import OpenedFile, Parts, open_file, refusal_of, user_name
 from iiif_server.telemetry.events import (
     Event,
     Observer,
@@ -47,8 +46,6 @@ class Original:
     file: LocalFile
     content: str | None = None
     """What tells its content from another on any machine, if its source knows: see OpenedFile."""
-    terms: Terms = NO_TERMS
-    """Its own rights and limits."""
     opened: OpenedFile | None = field(default=None, compare=False, repr=False)
     """The file itself, as long as it is held."""
     threads: StorageThreads | None = field(default=None, compare=False, repr=False)
@@ -68,6 +65,18 @@ class Original:
         if self.content is not None:
             return digest(str(self.identifier), self.content)
         return digest(str(self.identifier), str(self.file.size), str(self.file.mtime_ns))
+
+    @property
+    def parts(self) -> Parts | None:
+        """What brings absent bytes of the file, as long as it is held; None: it has all."""
+        return None if self.opened is None else self.opened.parts
+
+    async def bring_whole(self) -> None:
+        """Have all bytes of the file present; raises what its source raises."""
+        if self.parts is not None:
+            await self.parts.bring([(0, self.parts.size)])
+        elif self.file.version.partial:
+            raise removed()
 
     @property
     def modified(self) -> float:
@@ -135,10 +144,13 @@ class Originals:
     def __repr__(self) -> str:
         return f"<Originals {', '.join(sorted(self._sources))}>"
 
-    async def problems(self, seconds: float) -> dict[str, list[str]]:
-        """What an operator has to correct, by type; found within so many seconds each."""
+    async def problems(self, seconds: float, *, upstream: bool = False) -> dict[str, list[str]]:
+        """What an operator has to correct, by type; found within so many seconds each.
+
+        With `upstream`, servers that originals are fetched from are asked, too.
+        """
         found = await asyncio.gather(
-            *(_problems(source, seconds) for _, source in sorted(self._sources.items()))
+            *(_problems(source, seconds, upstream) for _, source in sorted(self._sources.items()))
         )
         return dict(zip(sorted(self._sources), found, strict=True))
 
@@ -212,8 +224,7 @@ class Originals:
             if identifier.type in self._silent:
                 self._silent.discard(identifier.type)
                 self._observe(StorageAnswers(identifier.type))
-            threads = source.context.threads
-            yield Original(identifier, held.file, held.content, held.terms, held, threads)
+            yield Original(identifier, held.file, held.content, held, source.context.threads)
 
     def _tell(
         self,
@@ -272,9 +283,12 @@ async def _opened(source: Source[Any], path: Path) -> AsyncIterator[OpenedFile]:
         opened.close()
 
 
-async def _problems(source: Source[Any], seconds: float) -> list[str]:
+async def _problems(source: Source[Any], seconds: float, upstream: bool) -> list[str]:  # noqa: FBT001
     try:
-        return await source.context.threads.run(source.problems, timeout=seconds)
+        found = await source.context.threads.run(source.problems, timeout=seconds)
+        if found or not upstream:
+            return found
+        return await source.context.threads.run(source.upstream_problems, timeout=seconds)
     except StorageTimedOutError:
         return []  # see `not_answering`
     except Exception as error:  # noqa: BLE001 - of a plug-in

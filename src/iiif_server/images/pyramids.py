@@ -313,6 +313,7 @@ class Pyramids:
             raise RenderFailedError("The pyramid of this image is larger than the whole store.")
         if self._builds.count(key) >= _MOST_BUILDS:
             raise RenderFailedError("The pyramid of this image was removed as often as made.")
+        await pyramid.original.bring_whole()
         await self._store.make_room()  # nothing is written while an eviction is under way
         target = await self._store.threads.run(self._store.reserve, expected, undo=_give_up)
         if target is None:

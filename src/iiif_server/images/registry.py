@@ -16,10 +16,11 @@ from iiif_server.errors import IiifServerError, RenderFailedError, RenderTimedOu
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.request import ImageFacts
 from iiif_server.images.originals import Original, Originals, raise_if_changed
+from iiif_server.images.parts import from_parts
 from iiif_server.images.pyramids import Pyramid, Pyramids
 from iiif_server.images.quarantine import Quarantine
 from iiif_server.plan.header import Colour, ImageHeader
-from iiif_server.plan.jobs import READ_HEADER
+from iiif_server.plan.jobs import READ_HEADER, READ_HEADER_OF_PARTS
 from iiif_server.plan.local_file import FileVersion
 from iiif_server.plan.original_format import Bounds
 from iiif_server.telemetry.stages import Stages
@@ -84,6 +85,7 @@ class ImageRegistry:
         self._pool = pool
         self._quarantine = quarantine
         self._read_header = partial(READ_HEADER, max_pixels=max_pixels, bounds=bounds)
+        self._read_from_parts = partial(READ_HEADER_OF_PARTS, max_pixels=max_pixels, bounds=bounds)
         self._clock = clock
         self._images: Lru[Identifier, _Entry] = Lru(capacity)
         self._reads: SingleFlight[tuple[str, FileVersion], Image] = SingleFlight()
@@ -172,13 +174,22 @@ class ImageRegistry:
     async def _header_of(self, original: Original) -> ImageHeader:
         try:
             with self._quarantine.guarding(original, None):
-                async with original.for_worker() as descriptors:
-                    header = await self._pool.run(
-                        self._read_header,
-                        original.file,
+                if original.parts is not None:
+                    header = await from_parts(
+                        self._pool,
+                        self._read_from_parts,
+                        original,
                         timeout=_HEADER_TIMEOUT,
-                        descriptors=descriptors,
+                        ahead=True,
                     )
+                else:
+                    async with original.for_worker() as descriptors:
+                        header = await self._pool.run(
+                            self._read_header,
+                            original.file,
+                            timeout=_HEADER_TIMEOUT,
+                            descriptors=descriptors,
+                        )
         except RenderTimedOutError as error:
             raise RenderTimedOutError(
                 f"Reading the header of the original takes longer than {_HEADER_TIMEOUT:g} seconds."

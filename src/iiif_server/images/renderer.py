@@ -9,6 +9,7 @@ from iiif_server.cache.pending_files import PendingFile
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.errors import (
     IiifServerError,
+    PartsMissingError,
     RenderFailedError,
     too_much_memory,
 )
@@ -114,8 +115,23 @@ class Renderer:
     ) -> Rendered:
         """Run a plan in a worker; `begun` is called when the worker starts.
 
-        Raises RenderFailedError, NotNowError, ImageTooLargeError or OriginalRefusedError.
+        Raises RenderFailedError, NotNowError, ImageTooLargeError or OriginalRefusedError, or what
+        the source of an original raises that is read in parts.
         """
+        if resolved.original.parts is None:
+            return await self._run(resolved, plan, begun)
+        if plan.level is None and plan.tile is None:
+            await self._tiled.bring_pixels(resolved.original, plan.header, plan.operations)
+            return await self._run(resolved, plan, begun)
+        try:
+            return await self._run(resolved, plan, begun)
+        except PartsMissingError:  # what was to replace the original was evicted, or is damaged
+            plain = replace(plan, engine=Engine.RASTER, level=None, tile=None)
+            return await self.run(resolved, plain, begun)
+
+    async def _run(
+        self, resolved: Resolved, plan: RenderPlan, begun: Callable[[], object] | None
+    ) -> Rendered:
         cost = cost_of_render(plan)
         lane = lane_of(resolved.rendition.size.area, cost.bytes, cost.effort)
         try:

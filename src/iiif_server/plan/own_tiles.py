@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from iiif_server.plan.grid import Grid, Tile
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.orientation import UPRIGHT
-from iiif_server.plan.render_plan import ProfileAction, tile_profile
+from iiif_server.plan.render_plan import PixelOperations, ProfileAction, tile_profile
 from iiif_server.plan.stored_tiles import StoredTiles
 
 LEAST_TILE, MOST_TILE = 64, 4096
 """The sides that a tile of an original may have to be announced: smaller ones are too many to ask
 for one by one, and larger ones too much at once."""
+_PIXELS_AROUND = 32
+"""Pixels of a result, and of a level, around a region that may have to be decoded with it."""
 NEAR = 4
 """By how much a level is reduced from another at most, when a request is made of it."""
 
@@ -49,6 +51,24 @@ def sends_tiles(header: ImageHeader) -> bool:
         and header.orientation == UPRIGHT
         and tile_profile(header) is not ProfileAction.CONVERT
     )
+
+
+def tiles_to_decode(tiles: StoredTiles, operations: PixelOperations) -> list[int]:
+    """The numbers of the tiles that a decoder touches at most for operations on a stored level.
+
+    That are those of the region, and of the pixels around it that scaling looks at or that are
+    made to be cropped again (`codecs/alignment.py`).
+    """
+    factor, box, size = operations.shrink, operations.box, operations.size
+    level, tile = tiles.level(factor).dimensions, tiles.tile
+    step = max(box.width / size.width, box.height / size.height) / factor
+    margin = _PIXELS_AROUND * (1 + int(step))
+    left, right = box.x // factor - margin, -(-(box.x + box.width) // factor) + margin
+    top, bottom = box.y // factor - margin, -(-(box.y + box.height) // factor) + margin
+    across, down = -(-level.width // tile.width), -(-level.height // tile.height)
+    columns = range(max(0, left // tile.width), min(across, -(-right // tile.width)))
+    rows = range(max(0, top // tile.height), min(down, -(-bottom // tile.height)))
+    return [row * across + column for row in rows for column in columns]
 
 
 @dataclass(frozen=True, slots=True)

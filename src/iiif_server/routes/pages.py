@@ -294,7 +294,9 @@ async def _viewer(call: _Call, written: str) -> Response:
     identifier = permission.identifier
     image = await services.images.get(identifier)
     original, header = image.original, image.header
-    document = image_information(V3, "", header.dimensions, services.service_description(image))
+    document = image_information(
+        V3, "", header.dimensions, services.service_description(identifier.type, header)
+    )
     listed = services.page_options.gallery and permission.grant is None
     browsable = listed and services.originals.source(identifier.type).browsable
     ancestors = services.page_options.frame_sources

@@ -1,7 +1,6 @@
 """Fetched originals on disk: fetched once, revalidated with the upstream after `refresh_after`."""
 
 import asyncio
-import errno
 import stat
 import threading
 import time
@@ -32,6 +31,7 @@ from iiif_server.sources.stored_names import (
     is_distinct,
     is_entry,
     is_file_name,
+    is_kind,
 )
 from iiif_server.sources.upstreams import Upstream
 from iiif_server.telemetry.events import Fetched, FetchFailed, OriginalDamaged
@@ -89,6 +89,12 @@ class KeptOriginals:
 
     def __repr__(self) -> str:
         return f"<KeptOriginals {self._folder.name}>"
+
+    async def has(self, name: str) -> bool:
+        """Whether there is a file of this name, whatever is to be done before it is served."""
+        kept = await self._open(name)
+        _close(kept)
+        return kept is not None
 
     @asynccontextmanager
     async def hold(self, name: str, upstream: Upstream) -> AsyncIterator[OpenedFile]:
@@ -348,12 +354,12 @@ class KeptOriginals:
         path = self._folder / name
         if (
             is_file_name(name)
-            and not _is(stat.S_ISDIR, path)
+            and not is_kind(stat.S_ISDIR, path)
             and is_entry(self._folder, name)
-            and (is_distinct(name) or _is(stat.S_ISREG, path) or not self._disk_folds_names())
+            and (is_distinct(name) or is_kind(stat.S_ISREG, path) or not self._disk_folds_names())
         ):
             between = path.relative_to(self._folder).parents
-            if not any(_is(stat.S_ISREG, self._folder / parent) for parent in between):
+            if not any(is_kind(stat.S_ISREG, self._folder / parent) for parent in between):
                 return path
         return self._hashed(name)  # only this class writes there
 
@@ -377,19 +383,6 @@ class KeptOriginals:
 
     def _hashed(self, name: str) -> Path:
         return self._folder / ".hashed" / digest(name)
-
-
-def _is(kind: Callable[[int], bool], path: Path) -> bool:
-    """Whether a path is of a kind; raises OSError if the disk fails.
-
-    `Path.is_file` and its like take any error for "no" from Python 3.14 on.
-    """
-    try:
-        return kind(path.stat().st_mode)
-    except OSError as error:
-        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
-            return False
-        raise
 
 
 def _close(kept: "_Kept | None") -> None:

@@ -1,8 +1,8 @@
 """Fetching of originals: turns for all types, and the HTTP client that `web` types use."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,10 +18,11 @@ from iiif_server.sources.access import NO_ACCESS, Access, Connecting, without_se
 from iiif_server.sources.addresses import Networks
 from iiif_server.sources.guard import GuardedNetwork, LookUp, Names, ProxyNetwork
 from iiif_server.sources.http_client import HttpClient
+from iiif_server.sources.http_ranges import fields_of, range_in, start_in
 from iiif_server.sources.incoming import Incoming
 from iiif_server.sources.provenance import Validators
 from iiif_server.sources.slots import Slots
-from iiif_server.sources.upstreams import Arrival
+from iiif_server.sources.upstreams import Arrival, Start
 from iiif_server.units import PositiveSeconds, PositiveSize, Seconds
 
 Result = TypeVar("Result")
@@ -44,6 +45,9 @@ class FetchOptions(OptionsModel):
     """Redirects followed; each is checked like the first URL."""
     failure_ttl: Seconds = 10
     """Time for which a failed fetch is remembered, so that viewers do not repeat it at once."""
+    max_ranges: int = Field(default=16, ge=1, le=1000)
+    """Requests at a time for parts of originals, over all types and in each process; those for
+    whole originals are limited by `max_http_fetches`."""
     refresh_after: PositiveSeconds | None = None
     """Time after which a kept original's upstream is asked whether it has changed; unset: never.
 
@@ -70,6 +74,7 @@ class Fetcher:
         """`min_free`: bytes of the disk left free; None: by its size."""
         self.options = options
         self._slots = Slots(max_fetches, options.queue_timeout)
+        self._range_slots = Slots(options.max_ranges, options.queue_timeout)
         threads = StorageThreads("originals being fetched", 2 * max_fetches)
         self.incoming = Incoming(incoming, threads, options.max_bytes, min_free)
         """Where the bytes of any upstream go."""
@@ -108,7 +113,18 @@ class Fetcher:
         Raises SourceBusyError if it does not come in time, and SourceTimedOutError if the fetch
         takes longer than `fetch.total_timeout`.
         """
-        async with self._slots.one(host):
+        async with self._turn(self._slots, host):
+            yield
+
+    @asynccontextmanager
+    async def range_turn(self, host: str) -> AsyncIterator[None]:
+        """A turn to fetch a part of an original; raises as `turn`."""
+        async with self._turn(self._range_slots, host):
+            yield
+
+    @asynccontextmanager
+    async def _turn(self, slots: Slots, host: str) -> AsyncIterator[None]:
+        async with slots.one(host):
             try:
                 async with asyncio.timeout(self.options.total_timeout):
                     yield
@@ -124,7 +140,7 @@ class Fetcher:
                 connecting,
                 self._network,
                 self.incoming,
-                connections=self._max_fetches,
+                connections=self._max_fetches + self.options.max_ranges,
                 timeout=self.options.connect_timeout,
             )
         return self._clients[connecting]
@@ -178,6 +194,36 @@ class HttpUpstream:
     async def bring(self, target: Path, known: Validators) -> Arrival | None:
         """Fetch the original, as `Upstream.bring` promises."""
         return await self.fetcher.fetch(self.url, target, self.trusts, known, self.access)
+
+    @property
+    def host(self) -> str:
+        """The host of the URL."""
+        return _host_of(self.url)
+
+    @property
+    def place(self) -> str:
+        """The URL."""
+        return self.url
+
+    async def start(self, length: int) -> Start | None:
+        """The first bytes, as `RangeUpstream.start` promises."""
+        async with self._response(fields_of(0, length)) as response:
+            return await start_in(response, length)
+
+    async def read(self, start: int, stop: int, tag: str) -> AsyncIterator[bytes]:
+        """The bytes of a range, as `RangeUpstream.read` promises."""
+        async with self._response(fields_of(start, stop, tag)) as response:
+            async for chunk in range_in(response, start, stop, tag):
+                yield chunk
+
+    def _response(self, fields: Mapping[str, str]) -> AbstractAsyncContextManager[httpx.Response]:
+        return self.fetcher.client(self.access.connecting).get(
+            self.url,
+            self.trusts,
+            lambda _: fields,
+            self.fetcher.options.max_redirects,
+            self.access.headers,
+        )
 
 
 def _host_of(url: str) -> str:

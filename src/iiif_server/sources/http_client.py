@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any
@@ -109,19 +110,38 @@ class HttpClient:
         Only the origin of the URL gets the header fields in `secret` and the client certificate,
         and only until a redirect leads elsewhere: what is redirected from there is not ours.
         """
+        conditions = validators.conditions
+        async with self.get(url, trusts, conditions, max_redirects, secret) as response:
+            conditional = bool(conditions(str(response.url)))
+            if conditional and response.status_code == httpx.codes.NOT_MODIFIED:
+                return None
+            body = _body_of(response, self._incoming.max_bytes)
+            return await self._incoming.receive(body, target)
+
+    @asynccontextmanager
+    async def get(
+        self,
+        url: str,
+        trusts: Callable[[str], bool],
+        fields: Callable[[str], Mapping[str, str]],
+        max_redirects: int,
+        secret: Headers,
+    ) -> AsyncIterator[httpx.Response]:
+        """The last response to a GET and the redirects after it; its body is still to be read.
+
+        `fields` are further header fields of the request for a URL; else as `fetch`.
+        """
         try:
             place, client = httpx.URL(url), self._client
             origin = _origin(place)
             for _ in range(max_redirects + 1):
-                conditions = validators.conditions(str(place))
-                request = client.build_request("GET", place, headers=[*secret, *conditions.items()])
+                headers = [*secret, *fields(str(place)).items()]
+                request = client.build_request("GET", place, headers=headers)
                 response = await client.send(request, stream=True)
                 try:
-                    if conditions and response.status_code == httpx.codes.NOT_MODIFIED:
-                        return None
                     if response.next_request is None:
-                        body = _body_of(response, self._incoming.max_bytes)
-                        return await self._incoming.receive(body, target)
+                        yield response
+                        return
                 finally:
                     await response.aclose()
                 place = _followed(place, response.next_request.url, trusts)
@@ -136,19 +156,20 @@ class HttpClient:
 
 def _body_of(response: httpx.Response, max_bytes: int) -> Body:
     """The body of a response that has an original."""
-    _check_head(response)
+    check_status(response)
     decoder = decoder_of(response.headers.get("content-encoding", ""))
     response.extensions["network_stream"].expect_body()
-    pieces = _pieces(response)
+    pieces = pieces_of(response)
     return Body(
-        _chunks(decoded(pieces, decoder, max_bytes) if decoder else pieces),
+        chunks_of(decoded(pieces, decoder, max_bytes) if decoder else pieces),
         0 if decoder else _announced(response),
         decoder is not None or _says_its_length(response),
         validators_of(str(response.url), response.headers),
     )
 
 
-def _check_head(response: httpx.Response) -> None:
+def check_status(response: httpx.Response) -> None:
+    """Raise OriginalNotFoundError for 404 and 410, SourceUnavailableError for all but 200."""
     if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
         raise OriginalNotFoundError("There is no image with this identifier.")
     if response.status_code != httpx.codes.OK:
@@ -170,7 +191,7 @@ def _followed(before: httpx.URL, after: httpx.URL, trusts: Callable[[str], bool]
     return after
 
 
-async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+async def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
     """The body as it arrives, unless it is an attack."""
     size = pieces = 0
     async for piece in response.aiter_raw():
@@ -185,7 +206,7 @@ async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
             )
 
 
-async def _chunks(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def chunks_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """A body in chunks of some 256 KiB."""
     gathered = bytearray()
     async for piece in pieces:

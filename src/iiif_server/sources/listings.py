@@ -160,6 +160,13 @@ def _inside(link: str, inside: Sequence[str]) -> str | None:
     return None
 
 
+def is_listed(name: str) -> bool:
+    """Whether a file or object of this name is listed as an image."""
+    suffix = os.path.splitext(name)[1]  # noqa: PTH122 - of a hundred thousand names
+    image = not suffix or _IMAGE.fullmatch(suffix) is not None
+    return image and not name.startswith(".") and _can_be_asked_for(name)
+
+
 def _can_be_asked_for(name: str) -> bool:
     """Whether an identifier can hold a file's name: as UTF-8, without control characters."""
     if name.isascii():

@@ -9,10 +9,11 @@ import os
 import pwd
 import stat
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 
 from iiif_server.errors import (
     IiifServerError,
@@ -22,8 +23,8 @@ from iiif_server.errors import (
     SourceUnavailableError,
     TooManyOpenFilesError,
 )
+from iiif_server.plan.extents import Extent
 from iiif_server.plan.local_file import FileVersion, LocalFile, removed
-from iiif_server.sources.terms import NO_TERMS
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -46,6 +47,21 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS}
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
+class Parts(Protocol):
+    """An original of which parts are present in its file; the rest of the file is nonsense."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole original."""
+
+    @property
+    def present(self) -> tuple[Extent, ...]:
+        """The extents that are present, ascending and apart."""
+
+    async def bring(self, extents: Iterable[Extent]) -> None:
+        """Have the bytes of these extents present; raises OriginalChangedError, or as `hold`."""
+
+
 class OpenedFile:
     """An original that is open for reading, and the version that was opened.
 
@@ -59,10 +75,10 @@ class OpenedFile:
         self.mode = status.st_mode
         self.file = LocalFile(path, FileVersion.of(status))
         self.content = content
-        self.terms = NO_TERMS
-        """Its own rights and limits."""
         self.close_by: Callable[[Callable[[int], None], int], object] = _close_here
         """Closes the descriptor: on a network mount that may block."""
+        self.parts: Parts | None = None
+        """What brings absent bytes, if the file may lack some."""
         self._users = 1
         self._lock = threading.Lock()
 

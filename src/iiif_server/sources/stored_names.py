@@ -4,8 +4,10 @@ On case-insensitive disks (macOS, Windows shares) `A.jpg` and `a.jpg` are one fi
 are the two Unicode forms of one letter (NFC, NFD). Some disks fold only these (ZFS, if told to).
 """
 
+import errno
 import os
 import string
+from collections.abc import Callable
 from pathlib import Path
 from unicodedata import normalize
 
@@ -67,3 +69,16 @@ def _is_same(one: Path, other: Path) -> bool:
         return one.samefile(other)
     except OSError:
         return False
+
+
+def is_kind(kind: Callable[[int], bool], path: Path) -> bool:
+    """Whether a path is of a kind; raises OSError if the disk fails.
+
+    `Path.is_file` and its like take any error for "no" from Python 3.14 on.
+    """
+    try:
+        return kind(path.stat().st_mode)
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            return False
+        raise

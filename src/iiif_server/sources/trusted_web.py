@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import Annotated, Protocol, Self
@@ -15,9 +15,8 @@ from pydantic import field_validator, model_validator
 
 from iiif_server.errors import UntrustedUrlError
 from iiif_server.options import ConflictError, Expects, Listed
-from iiif_server.sources.access_options import HttpAccessOptions
 from iiif_server.sources.opening import OpenedFile
-from iiif_server.sources.web import FetchedSource
+from iiif_server.sources.web import FetchedOptions, FetchedSource
 
 _LAYERS = 8
 """Layers of percent-encoding that a URL may have."""
@@ -30,7 +29,7 @@ class UrlPattern(Protocol):
         """A match of the whole string, or None."""
 
 
-class TrustedWebOptions(HttpAccessOptions):
+class TrustedWebOptions(FetchedOptions):
     """Settings of a type whose names are URLs, in URL-safe base 64 or percent-encoded."""
 
     regex: Annotated[str, Expects("a regular expression that URLs must match in full")] | None = (
@@ -119,25 +118,12 @@ class TrustedWebSource(FetchedSource[TrustedWebOptions]):
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
         """The kept original of this name; UntrustedUrlError if its URL is not trusted."""
-        return self._hold_url(decode_url(name), {})
-
-    def hold_at(
-        self, location: str, headers: Mapping[str, str]
-    ) -> AbstractAsyncContextManager[OpenedFile]:
-        """The kept original of a URL; UntrustedUrlError if that is not trusted."""
-        return self._hold_url(location, headers)
-
-    def _hold_url(
-        self, written: str, headers: Mapping[str, str]
-    ) -> AbstractAsyncContextManager[OpenedFile]:
         # A fragment is never sent: URLs that differ in it only are one original.
-        url = written.partition("#")[0]
+        url = decode_url(name).partition("#")[0]
         if not self.options.trust.includes(url):
             raise UntrustedUrlError("The URL in this identifier is not one that this type trusts.")
-        # What is fetched with credentials of its own has a name that no identifier has, so nobody
-        # gets it by its URL.
-        kept_as = f"with-headers/{encode_url(url)}" if headers else encode_url(url)
-        return self._kept.hold(kept_as, self.upstream(url, self.options.trust.includes, headers))
+        upstream = self.upstream(url, self.options.trust.includes)
+        return self.held(encode_url(url), upstream, url.partition("?")[0])
 
 
 class Trust:

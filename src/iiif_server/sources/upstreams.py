@@ -1,5 +1,6 @@
 """Upstreams: what `fetched` asks for the bytes of an original, whatever protocol it speaks."""
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -34,4 +35,42 @@ class Upstream(Protocol):
         same bytes stays as it is; otherwise its size or its time changes. Raises
         OriginalNotFoundError, OriginalTooLargeError, UnsupportedOriginalError, SourceBusyError,
         SourceTimedOutError, NoSpaceForOriginalError or SourceUnavailableError.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The first bytes of an original that can be read in parts."""
+
+    data: bytes
+    size: int
+    """Of the whole original."""
+    tag: str
+    """Its strong validator."""
+    modified: int
+    """When it was last changed, as far as is known, in seconds since the epoch."""
+
+
+class RangeUpstream(Protocol):
+    """One original of which an upstream sends parts."""
+
+    @property
+    def host(self) -> str:
+        """The host or bucket, for the limit on requests."""
+
+    @property
+    def place(self) -> str:
+        """What tells this original from all others: its URL."""
+
+    async def start(self, length: int) -> Start | None:
+        """The first bytes; None unless the upstream sends ranges and a strong validator.
+
+        Raises OriginalNotFoundError, SourceTimedOutError or SourceUnavailableError.
+        """
+
+    def read(self, start: int, stop: int, tag: str) -> AsyncIterator[bytes]:
+        """The bytes from `start` up to `stop`, in chunks.
+
+        Raises OriginalChangedError if the original has another validator than `tag`, and what
+        `start` raises.
         """

@@ -1,8 +1,7 @@
 """The source `web`: originals whose URL is made of their name."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
 from urllib.parse import urlsplit
@@ -13,46 +12,37 @@ from iiif_server.errors import ConfigurationError
 from iiif_server.options import ConflictError, Expects
 from iiif_server.sources.access import without_secrets
 from iiif_server.sources.access_options import HttpAccessOptions, access_of
-from iiif_server.sources.base import Source, SourceContext, Step
-from iiif_server.sources.fetched import KeptOriginals
+from iiif_server.sources.base import SourceContext, Step
 from iiif_server.sources.fetching import HttpUpstream
 from iiif_server.sources.opening import OpenedFile
+from iiif_server.sources.stored import StoredOptions, StoredSource
 from iiif_server.sources.templates import Template, as_url
 
-Options = TypeVar("Options", bound=HttpAccessOptions)
+
+class FetchedOptions(HttpAccessOptions, StoredOptions):
+    """Settings of a type whose originals are fetched over HTTP."""
 
 
-class FetchedSource(Source[Options]):
-    """A source whose originals are fetched once and kept on disk."""
+Options = TypeVar("Options", bound=FetchedOptions)
+
+
+class FetchedSource(StoredSource[Options]):
+    """A source whose originals are fetched over HTTP."""
 
     def __init__(self, context: SourceContext, options: Options) -> None:
         super().__init__(context, options)
-        self._kept = KeptOriginals(context)
         self._access = access_of(options)
         try:
             context.fetcher.client(self._access.connecting)
         except ConfigurationError as error:
             raise ConfigurationError(f"types.{context.type}.{error}") from error
 
-    def upstream(
-        self, url: str, trusts: Callable[[str], bool], headers: Mapping[str, str] | None = None
-    ) -> HttpUpstream:
-        """The upstream behind a URL, reached as the settings of the type say.
-
-        `headers` are further secret header fields, in place of those with the same name.
-        """
-        own = {name.lower(): value for name, value in (headers or {}).items()}
-        others = [item for item in self._access.headers if item[0].lower() not in own]
-        access = replace(self._access, headers=(*others, *own.items()))
-        return HttpUpstream(self.context.fetcher, url, trusts, access)
-
-    @property
-    def revalidates(self) -> bool:
-        """Whether kept originals are compared with those of the upstream server."""
-        return self.context.fetcher.options.refresh_after is not None
+    def upstream(self, url: str, trusts: Callable[[str], bool]) -> HttpUpstream:
+        """The upstream behind a URL, reached as the settings of the type say."""
+        return HttpUpstream(self.context.fetcher, url, trusts, self._access)
 
 
-class WebOptions(HttpAccessOptions):
+class WebOptions(FetchedOptions):
     """Settings of a type whose originals are fetched from a URL made of their name."""
 
     url: Annotated[str, Expects('a URL such as "https://example.com/images/{name}.jpg"')]
@@ -103,7 +93,8 @@ class WebSource(FetchedSource[WebOptions]):
 
     def _hold(self, kept: str, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile]:
         url = self._template.expand(name, page, quote=as_url)
-        return self._kept.hold(kept, self.upstream(url, lambda _: True))
+        upstream = self.upstream(url, lambda _: True)
+        return self.held(kept, upstream, url.partition("?")[0])
 
     def locate(self, name: str, page: int = 1) -> Iterator[Step]:
         """The folder of fetched originals, and the URL."""

@@ -327,7 +327,7 @@ async def test_a_file_removed_before_its_refresh_is_no_original_that_is_gone(
         assert await web.held() == OLD
 
 
-@pytest.mark.parametrize("name", ["x", "a/b.tif"])
+@pytest.mark.parametrize("name", ["x", "a/b.jpg"])
 async def test_two_processes_fetch_an_original_once(
     tmp_path: Path, upstream: Upstream, name: str
 ) -> None:

@@ -28,9 +28,9 @@ async def check_types(settings: Settings) -> list[Finding]:
     if not settings.types:
         findings.append(Finding("types", "none: add [types.NAME] with a source", fine=False))
     async with AsyncExitStack() as stack:
-        sources = open_sources(stack, settings, open_fetcher(stack, settings), lambda _: None)
+        sources = open_sources(settings, open_fetcher(stack, settings), lambda _: None)
         originals = Originals(sources)
-        found = await originals.problems(_SECONDS_TO_ANSWER)
+        found = await originals.problems(_SECONDS_TO_ANSWER, upstream=True)
         for name in originals.not_answering:
             found[name] = [_NOT_ANSWERING]
         usable = [sources[name] for name, problems in found.items() if not problems]

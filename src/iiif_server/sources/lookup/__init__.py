@@ -1,1 +1,0 @@
-"""The source `lookup`: a table, database or HTTP service says where an original is."""

@@ -1,0 +1,275 @@
+"""The source `objects`: originals in a bucket, under a key that is made of their name."""
+
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr, field_validator, model_validator
+
+from iiif_server.errors import (
+    ConfigurationError,
+    FolderNotFoundError,
+    IiifServerError,
+    OriginalNotFoundError,
+)
+from iiif_server.options import Expects
+from iiif_server.sources.base import SourceContext, Step
+from iiif_server.sources.listings import FolderListing, is_listed
+from iiif_server.sources.opening import OpenedFile
+from iiif_server.sources.stored import StoredOptions, StoredSource
+from iiif_server.sources.templates import Template
+
+_SCHEMES = ("s3", "gs", "az")
+_MOST_KEYS = 20_000
+"""Keys that are looked at for one listing of a folder: twenty requests."""
+_MOST_FOLDERS = 500
+"""Folders in one listing: each costs a request."""
+_LAST = "\U0010ffff"
+_CHECK_SECONDS = 5.0
+_PROBE = ".iiif-server-check"
+"""A key that no object has."""
+
+
+class ObjectsOptions(StoredOptions):
+    """Settings of a type whose originals are objects in a bucket."""
+
+    url: Annotated[str, Expects('a URL such as "s3://bucket/{name}.tif"')]
+    """Bucket and key of an original: `s3://`, `gs://` or `az://`, the bucket, and a template of the
+    key: `{name}`, `{name[0:2]}`, `{dir}`, `{stem}`, `{page}` (docs/sources/templates.md)."""
+    endpoint: Annotated[str, Expects('a URL such as "https://minio.example.org"')] | None = None
+    """URL of a compatible store; unset: the public one of Amazon, Google or Azure. It is connected
+    to whatever its address is."""
+    region: str | None = None
+    """Region of an S3 bucket."""
+    account: str | None = None
+    """Storage account of Azure; unset: as in `AZURE_STORAGE_ACCOUNT_NAME`."""
+    anonymous: bool = False
+    """Whether requests go without credentials, for public buckets."""
+    profile: str | None = None
+    """AWS profile with the credentials; it needs the package boto3."""
+    access_key_id: str | None = None
+    """Access key of S3; unset: as the environment says, or the role of the machine."""
+    secret_access_key: SecretStr | None = None
+    """Secret access key of S3."""
+    ca_file: Path | None = None
+    """File of certificate authorities (PEM) that are trusted besides the public ones."""
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        _bucket_and_key(url)
+        return url
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, endpoint: str | None) -> str | None:
+        parts = urlsplit(endpoint or "https://example.org")
+        if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+            raise ValueError("the endpoint must begin with http:// or https:// and a host")
+        return endpoint
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key need each other")
+        only_s3 = {
+            "region": self.region,
+            "profile": self.profile,
+            "access_key_id": self.access_key_id,
+        }
+        scheme = urlsplit(self.url).scheme
+        for name, value in only_s3.items():
+            if value is not None and scheme != "s3":
+                raise ValueError(f"{name} is for s3:// only")
+        if self.account is not None and scheme != "az":
+            raise ValueError("account is for az:// only")
+        return self
+
+    def config(self) -> dict[str, Any]:
+        """The settings of obstore."""
+        endpoint = "base_url" if self.url.startswith("gs:") else "endpoint"
+        secret = self.secret_access_key
+        found = {
+            endpoint: self.endpoint,
+            "region": self.region,
+            "account_name": self.account,
+            "skip_signature": self.anonymous or None,
+            "access_key_id": self.access_key_id,
+            "secret_access_key": secret.get_secret_value() if secret is not None else None,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _bucket_and_key(url: str) -> tuple[str, Template]:
+    """The URL of the bucket, and the template of the key; ValueError for what is none."""
+    scheme, separator, rest = url.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme not in _SCHEMES or not separator:
+        raise ValueError("the URL must begin with s3://, gs:// or az://")
+    if not bucket or set(bucket) & set("{}@:?#"):
+        raise ValueError("the URL must have a bucket, without fields, before its first slash")
+    template = Template(key)
+    if "{" not in key:
+        raise ValueError("the key must have a field: for example s3://bucket/{name}.tif")
+    return f"{scheme}://{bucket}", template
+
+
+class ObjectSource(StoredSource[ObjectsOptions]):
+    """Objects of a bucket, fetched once and kept; tiled TIFFs are read in parts."""
+
+    options_model = ObjectsOptions
+
+    def __init__(self, context: SourceContext, options: ObjectsOptions) -> None:
+        super().__init__(context, options)
+        self._bucket, self._template = _bucket_and_key(options.url)
+        before, field, after = self._template.text.partition("{name}")
+        self._around = (before, after) if field and "{" not in before + after else None
+        """Text of the key around `{name}`; None where keys do not tell names."""
+
+    def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
+        """The original of this name, or the parts of it that were fetched."""
+        return self._held(name, 1)
+
+    def hold_page(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile | Path]:
+        """The original of a page, if the key has its number."""
+        return self._held(name, page) if self._template.has_page else super().hold_page(name, page)
+
+    def _held(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile]:
+        key = self._key(name, page)
+        upstream = self._stores.ObjectUpstream(self._store, self.context.fetcher, self._bucket, key)
+        return self.held(name if page == 1 else f"{name};{page}", upstream, key)
+
+    def _key(self, name: str, page: int) -> str:
+        key = self._template.expand(name, page)
+        if not key.strip("/") or key != key.strip("/"):
+            raise OriginalNotFoundError("There is no image with this identifier.")
+        return key
+
+    def locate(self, name: str, page: int = 1) -> Iterator[Step]:
+        """The object, and what the store says of it."""
+        key = self._key(name, page)
+        try:
+            self._stores.head(self._open_store(_CHECK_SECONDS), key)
+        except IiifServerError as error:
+            missing = isinstance(error, OriginalNotFoundError)
+            yield Step(
+                f"{self._bucket}/{key}",
+                "no such object" if missing else str(error.__cause__ or error),
+            )
+        else:
+            yield Step(f"{self._bucket}/{key}", "an object", found=True)
+
+    @cached_property
+    def _stores(self) -> ModuleType:
+        """The module that loads obstore, when it is used for the first time."""
+        try:
+            from iiif_server.sources import object_store  # noqa: PLC0415
+        except ImportError as error:
+            raise ConfigurationError(
+                "object stores need obstore: pip install 'iiif-server[objects]'"
+            ) from error
+        return object_store
+
+    @cached_property
+    def _store(self) -> Any:
+        return self._open_store()
+
+    def _open_store(self, seconds: float | None = None) -> Any:
+        """The store; to check it, with so many seconds for each request, and no second try."""
+        limits = self.context.fetcher.options
+        settings = self._stores.StoreSettings(
+            self._bucket,
+            self.options.config(),
+            self.options.profile,
+            self.options.ca_file,
+            float(limits.connect_timeout),
+            float(limits.total_timeout),
+        )
+        if seconds is None:
+            return self._stores.open_store(settings)
+        short = replace(settings, connect_timeout=seconds, total_timeout=seconds)
+        return self._stores.open_store(short, retries=0)
+
+    def names(self) -> Iterator[str] | None:
+        """The names of all originals, in the order of their keys; None where keys tell no names."""
+        if self._around is None:
+            return None
+        before, after = self._around
+        keys = self._stores.listed(self._store, before.rpartition("/")[0])
+        return (
+            name
+            for key in keys
+            if (name := _between(key, before, after)) and is_listed(name.rpartition("/")[2] + after)
+        )
+
+    @property
+    def browsable(self) -> bool:
+        """Whether the keys tell the names."""
+        return self._around is not None
+
+    def browse(self, folder: str) -> FolderListing:
+        """The listing of the keys that begin with a folder, up to the next slash."""
+        if self._around is None or any(
+            not part or part.startswith(".") for part in folder.split("/") if folder
+        ):
+            raise FolderNotFoundError
+        before, after = self._around
+        start = before + (f"{folder}/" if folder else "")
+        found = self._read_folder(start, after)
+        if folder and not len(found):
+            raise FolderNotFoundError
+        return found
+
+    def _read_folder(self, start: str, after: str) -> FolderListing:
+        folders: list[str] = []
+        names: list[str] = []
+        seen, position = 0, ""
+        while True:
+            inner = None
+            for key in self._stores.listed(self._store, start.rpartition("/")[0], position):
+                seen += 1
+                if seen > _MOST_KEYS or len(folders) > _MOST_FOLDERS:
+                    return FolderListing(tuple(folders), tuple(names), complete=False)
+                rest = _between(key, start, "")
+                inner, slash, _ = rest.partition("/")
+                if slash:
+                    if not inner.startswith("."):
+                        folders.append(inner)
+                    position = f"{start}{inner}/{_LAST}"  # behind all of the folder
+                    break
+                name = _between(key, start, after)
+                if name and is_listed(name + after):
+                    names.append(name)
+                inner = None
+            if inner is None:
+                return FolderListing(tuple(folders), tuple(names))
+
+    def problems(self) -> list[str]:
+        """Why the bucket cannot be used, whatever its store answers."""
+        try:
+            self._open_store(_CHECK_SECONDS)
+        except ConfigurationError as error:
+            return [str(error)]
+        return []
+
+    def upstream_problems(self) -> list[str]:
+        """Why the bucket cannot be read."""
+        try:
+            self._stores.head(self._open_store(_CHECK_SECONDS), _PROBE)
+        except OriginalNotFoundError:
+            return []
+        except IiifServerError as error:
+            return [f"{self._bucket} cannot be read: {error.__cause__ or error}"]
+        return []
+
+
+def _between(key: str, before: str, after: str) -> str:
+    """What a key has between two texts; empty for another key."""
+    if not (key.startswith(before) and key.endswith(after)):
+        return ""
+    return key[len(before) : len(key) - len(after)]

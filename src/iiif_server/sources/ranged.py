@@ -1,0 +1,316 @@
+"""Originals that are read in parts: ranges of an upstream, stored in sparse files."""
+
+import asyncio
+import os
+import weakref
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from functools import partial
+
+from iiif_server.cache.failures import RecentFailures
+from iiif_server.cache.lru import Lru
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.cache.threads import LONG
+from iiif_server.errors import (
+    IiifServerError,
+    OriginalChangedError,
+    OriginalNotFoundError,
+    OriginalTooLargeError,
+    SourceBusyError,
+    SourceUnavailableError,
+)
+from iiif_server.plan.extents import Extent, joined, length_of, missing
+from iiif_server.plan.local_file import FileVersion, LocalFile, removed
+from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
+from iiif_server.sources.base import SourceContext
+from iiif_server.sources.opening import OpenedFile
+from iiif_server.sources.provenance import digest
+from iiif_server.sources.sparse_file import Identity, SparseFile
+from iiif_server.sources.upstreams import RangeUpstream
+from iiif_server.telemetry.events import Fetched, FetchFailed
+from iiif_server.units import show_size
+
+FOLDER = ".ranged"
+"""Below the folder of a type: its sparse files. No original can have this path."""
+FIRST_BYTES = 1 << 16
+"""Of the first request for an original."""
+_GAP = 1 << 14
+"""Bytes between two extents up to which they are one request."""
+_FEW_BYTES = 16 << 20
+"""More than these are a fetch of a whole original, for `max_http_fetches`."""
+_KEPT_OPEN = 256
+"""Sparse files that are open; two descriptors each."""
+_REMEMBERED = 10_000
+_WHOLE_SECONDS = 600.0
+"""For which it is remembered that an original cannot be read in parts."""
+
+
+class RangedOriginal:
+    """One version of an original, of which parts are present in a sparse file."""
+
+    def __init__(
+        self, name: str, file: SparseFile, upstream: RangeUpstream, context: SourceContext
+    ) -> None:
+        self._name = name
+        self._file = file
+        self.upstream = upstream
+        self._context = context
+        self._pending: dict[Extent, asyncio.Task[IiifServerError | None]] = {}
+        self._failures: RecentFailures[str] = RecentFailures(context.fetcher.options.failure_ttl)
+        self.checked = asyncio.get_running_loop().time()
+        """When the upstream last confirmed this version, by the clock of the event loop."""
+        begin = context.threads.begin
+        weakref.finalize(self, _close, begin, file.descriptors()).atexit = False
+
+    def __repr__(self) -> str:
+        return f"<RangedOriginal {self._name}>"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole original."""
+        return self._file.identity.size
+
+    @property
+    def present(self) -> tuple[Extent, ...]:
+        """The extents that are present, ascending and apart."""
+        return self._file.present
+
+    @property
+    def place(self) -> str:
+        """Digest of its URL."""
+        return self._file.identity.place
+
+    def is_gone(self) -> bool:
+        """Whether the sparse file was removed or replaced; blocks."""
+        return self._file.gone
+
+    def opened(self) -> OpenedFile:
+        """The sparse file as an original, which is the same version while bytes arrive."""
+        identity = self._file.identity
+        opened = OpenedFile(
+            self._file.path,
+            os.dup(self._file.descriptor),
+            digest(f"{identity.place} {identity.tag} {identity.size}"),
+        )
+        version = FileVersion.of(os.fstat(self._file.descriptor))
+        version = replace(version, mtime=(identity.modified, 0), ctime=(0, 0), partial=True)
+        opened.file = LocalFile(self._file.path, version)
+        opened.parts = self
+        opened.close_by = self._context.threads.begin
+        return opened
+
+    async def bring(self, extents: Iterable[Extent]) -> None:
+        """Fetch the bytes of extents that are absent; others wait for the same bytes with it.
+
+        Raises OriginalChangedError if the upstream has another version by now; that is fetched the
+        next time. Raises OriginalTooLargeError above `fetch.max_bytes`, or what
+        RangeUpstream.read raises.
+        """
+        wanted = joined((max(0, start), min(stop, self.size)) for start, stop in extents)
+        if missing(self.present, wanted):
+            await self._on_disk(self._file.reload)
+        while absent := missing(self.present, wanted):
+            self._check(length_of(absent))
+            underway = joined([*self.present, *self._pending])
+            for extent in joined(missing(underway, absent), _GAP):
+                task = self._context.fetcher.start(self._fetch(extent))
+                self._pending[extent] = task
+                task.add_done_callback(partial(self._ended, extent))
+            tasks = [
+                task
+                for (start, stop), task in self._pending.items()
+                if length_of(missing([(start, stop)], absent)) < length_of(absent)
+            ]
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if (error := task.result()) is not None:
+                    raise error
+
+    async def confirm(self) -> IiifServerError | None:
+        """Ask the upstream for one byte of this version; what `bring` would raise, or None."""
+        try:
+            await self._read((0, 1), keep=False)
+        except IiifServerError as error:
+            return error
+        self.checked = asyncio.get_running_loop().time()
+        return None
+
+    async def forget(self) -> None:
+        """Remove the sparse file: the upstream has no such version any more."""
+        with suppress(SourceUnavailableError):
+            await self._on_disk(self._file.remove)
+
+    def _ended(self, extent: Extent, _: object) -> None:
+        del self._pending[extent]
+
+    def _check(self, length: int) -> None:
+        most = self._context.fetcher.options.max_bytes
+        if length > most:
+            raise OriginalTooLargeError(
+                f"This needs more of the original than the {show_size(most)} that are fetched."
+            )
+
+    async def _fetch(self, extent: Extent) -> IiifServerError | None:
+        try:
+            self._failures.raise_recent(self._name)
+        except IiifServerError as error:
+            return error
+        began = asyncio.get_running_loop().time()
+        try:
+            await self._read(extent, keep=True)
+        except IiifServerError as error:
+            if not isinstance(error, SourceBusyError | OriginalChangedError):
+                self._failures.remember(self._name, error)
+            _tell(self._context, self._name, error)
+            return error
+        seconds = asyncio.get_running_loop().time() - began
+        identifier = f"{self._context.type}:{self._name}"
+        self._context.observer(Fetched(identifier, length_of([extent]), seconds))
+        return None
+
+    async def _read(self, extent: Extent, *, keep: bool) -> None:
+        fetcher, (at, stop) = self._context.fetcher, extent
+        turn = fetcher.turn if stop - at > _FEW_BYTES else fetcher.range_turn
+        try:
+            async with turn(self.upstream.host):
+                if keep:
+                    await fetcher.incoming.threads.run(fetcher.incoming.check_space, stop - at)
+                async for chunk in self.upstream.read(at, stop, self._file.identity.tag):
+                    wanted = chunk[: stop - at]
+                    if keep:
+                        await self._on_disk(self._file.write, at, wanted)
+                    at += len(wanted)
+        except (OriginalChangedError, OriginalNotFoundError):
+            await self.forget()
+            raise
+        if at < stop:
+            raise SourceUnavailableError("The upstream server sent less than it was asked for.")
+
+    async def _on_disk(self, work: Callable[..., None], *arguments: object) -> None:
+        try:
+            await self._context.threads.run(work, *arguments, timeout=LONG)
+        except OSError as error:
+            raise SourceUnavailableError(
+                "The disk on which the original is kept fails at the moment."
+            ) from error
+
+
+class RangedOriginals:
+    """The originals of one type that are read in parts."""
+
+    def __init__(self, context: SourceContext) -> None:
+        self._context = context
+        self._open: Lru[str, RangedOriginal] = Lru(_KEPT_OPEN)
+        self._whole: Lru[str, None] = Lru(_REMEMBERED, seconds=_WHOLE_SECONDS)
+        self._starts: SingleFlight[str, None] = SingleFlight()
+        self._checks: SingleFlight[str, IiifServerError | None] = SingleFlight()
+        self._failures: RecentFailures[str] = RecentFailures(context.fetcher.options.failure_ttl)
+
+    def __repr__(self) -> str:
+        return f"<RangedOriginals {self._context.type}>"
+
+    @asynccontextmanager
+    async def hold(self, name: str, upstream: RangeUpstream) -> AsyncIterator[OpenedFile | None]:
+        """The sparse file of this name, open; None if the original has to be fetched as a whole.
+
+        That is where the upstream sends no ranges, or no strong validator with them, and where the
+        original is no TIFF. Raises what RangeUpstream.start raises.
+        """
+        ranged = await self._find(name, upstream)
+        if ranged is not None and await self._has_changed(name, ranged):
+            ranged = await self._find(name, upstream)
+        if ranged is None:
+            yield None
+            return
+        opened = ranged.opened()
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+    async def _find(self, name: str, upstream: RangeUpstream) -> RangedOriginal | None:
+        ranged = self._open.get(name)
+        gone = ranged is not None and await self._context.threads.run(ranged.is_gone)
+        if ranged is None or gone or ranged.place != digest(upstream.place):
+            if ranged is not None:
+                self._open.remove(name)
+            if name in self._whole:
+                return None
+            await self._starts.run(name, lambda: self._start(name, upstream))
+            ranged = self._open.get(name)
+            if ranged is None and name not in self._whole:
+                raise removed()
+        elif ranged.upstream != upstream:
+            ranged.upstream = upstream  # with the credentials of now
+        return ranged
+
+    async def _start(self, name: str, upstream: RangeUpstream) -> None:
+        path = self._context.folder / FOLDER / digest(name)
+        try:
+            file = await self._context.threads.run(SparseFile.open, path, timeout=LONG)
+            if file is None or file.identity.place != digest(upstream.place):
+                file = await self._first(name, upstream)
+        except OSError as error:
+            raise SourceUnavailableError("The original could not be kept on disk.") from error
+        if file is None:
+            self._whole.put(name, None)
+        else:
+            self._open.put(name, RangedOriginal(name, file, upstream, self._context))
+
+    async def _first(self, name: str, upstream: RangeUpstream) -> SparseFile | None:
+        self._failures.raise_recent(name)
+        fetcher = self._context.fetcher
+        try:
+            async with fetcher.range_turn(upstream.host):
+                start = await upstream.start(FIRST_BYTES)
+        except IiifServerError as error:
+            if not isinstance(error, SourceBusyError):
+                self._failures.remember(name, error)
+            _tell(self._context, name, error)
+            raise
+        if start is None or recognise(start.data[:SIGNATURE_BYTES]) is not OriginalFormat.TIFF:
+            return None
+        if not 0 < len(start.data) <= start.size:
+            return None
+        identity = Identity(
+            place=digest(upstream.place), tag=start.tag, size=start.size, modified=start.modified
+        )
+        incoming = fetcher.incoming
+        await incoming.threads.run(incoming.check_space, len(start.data))
+
+        def create() -> SparseFile:
+            path = self._context.folder / FOLDER / digest(name)
+            file = SparseFile.create(path, identity, incoming.reserve())
+            file.write(0, start.data)
+            return file
+
+        return await self._context.threads.run(create, timeout=LONG)
+
+    async def _has_changed(self, name: str, ranged: RangedOriginal) -> bool:
+        """Whether the upstream has another version, if it is time to ask and it answers in time."""
+        options, loop = self._context.fetcher.options, asyncio.get_running_loop()
+        if options.refresh_after is None or loop.time() - ranged.checked < options.refresh_after:
+            return False
+        check = self._context.fetcher.start(self._checks.run(name, ranged.confirm))
+        await asyncio.wait({check}, timeout=options.refresh_wait)
+        if not check.done():
+            return False
+        error = check.result()
+        if isinstance(error, OriginalNotFoundError):
+            raise error
+        if error is not None and not isinstance(error, OriginalChangedError):
+            _tell(self._context, name, error, "; what is kept is served")
+            ranged.checked = loop.time() - options.refresh_after + options.failure_ttl
+        return isinstance(error, OriginalChangedError)
+
+
+def _tell(context: SourceContext, name: str, error: IiifServerError, outcome: str = "") -> None:
+    """Report a failed fetch and its cause, for the log."""
+    cause = f" ({error.__cause__!r})" if error.__cause__ else ""
+    context.observer(FetchFailed(f"{context.type}:{name}", f"{error}{cause}{outcome}"))
+
+
+def _close(begin: Callable[..., None], descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        begin(os.close, descriptor)

@@ -1,0 +1,186 @@
+"""Sparse files: local files of which some extents are present, with a record of these.
+
+A sparse file survives its process. The record has a checksum of each extent, so that an extent that
+was recorded and not written, or that the disk has lost, counts as absent.
+"""
+
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from iiif_server.digests import crc32
+from iiif_server.plan.extents import Extent, joined, missing
+
+RECORD = ".extents"
+"""Suffix of the record of a sparse file."""
+_CHUNK = 1 << 20
+_MOST_HEAD = 4096
+_OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Identity(BaseModel):
+    """Which version of which original a sparse file is of."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    place: str
+    """Digest of its URL."""
+    tag: str
+    """Its strong validator: the ETag, as it was sent."""
+    size: int
+    modified: int
+    """When it was last changed, in seconds since the epoch."""
+
+
+class _Head(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    identity: Identity
+    inode: int
+    """Of the file that the record is about."""
+
+
+class SparseFile:
+    """A file of the full length of its original, of which some extents are present.
+
+    All methods may block; any thread may call them. Several processes may use one file: all write
+    the same bytes.
+    """
+
+    def __init__(self, path: Path, descriptor: int, record: int, identity: Identity) -> None:
+        """Take over two descriptors, of the file and of its record; see `open` and `create`."""
+        self.path = path
+        self.descriptor = descriptor
+        self.identity = identity
+        self._record = record
+        self._read_to = 0
+        """Bytes of the record that were read."""
+        self._present: tuple[Extent, ...] = ()
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<SparseFile {self.path}>"
+
+    @property
+    def present(self) -> tuple[Extent, ...]:
+        """The extents that are present, ascending and apart."""
+        return self._present
+
+    @property
+    def gone(self) -> bool:
+        """Whether the file was removed or replaced."""
+        return not os.fstat(self.descriptor).st_nlink
+
+    @classmethod
+    def open(cls, path: Path) -> Self | None:
+        """The sparse file at a path with all extents that are sound; None if it is of no use."""
+        try:
+            descriptor = os.open(path, _OPEN)
+        except FileNotFoundError:
+            return None
+        try:
+            record = os.open(_record_of(path), _OPEN | os.O_APPEND)
+        except FileNotFoundError:
+            os.close(descriptor)
+            return None
+        head = _parse(os.pread(record, _MOST_HEAD, 0))
+        status = os.fstat(descriptor)
+        if head is None or (head.inode, head.identity.size) != (status.st_ino, status.st_size):
+            os.close(descriptor)
+            os.close(record)
+            return None
+        found = cls(path, descriptor, record, head.identity)
+        found.reload()
+        return found
+
+    @classmethod
+    def create(cls, path: Path, identity: Identity, temporary: Path) -> Self:
+        """A new file at a path, in place of any other; `temporary` is a free path on its disk."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, _OPEN | os.O_CREAT | os.O_EXCL, 0o666)
+        record = -1
+        try:
+            os.ftruncate(descriptor, identity.size)
+            temporary.replace(path)
+            record = os.open(temporary, _OPEN | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o666)
+            head = _Head(identity=identity, inode=os.fstat(descriptor).st_ino)
+            os.write(record, head.model_dump_json().encode() + b"\n")
+            temporary.replace(_record_of(path))
+        except BaseException:
+            for opened in (descriptor, record):
+                if opened >= 0:
+                    os.close(opened)
+            temporary.unlink(missing_ok=True)
+            raise
+        return cls(path, descriptor, record, identity)
+
+    def write(self, at: int, data: bytes) -> None:
+        """Write bytes of the original, and record them. Raises OSError."""
+        rest, offset = memoryview(data), at
+        while rest:
+            written = os.pwrite(self.descriptor, rest, offset)
+            rest, offset = rest[written:], offset + written
+        # In one call, so that lines of several processes do not mix.
+        os.write(self._record, f"{at} {at + len(data)} {crc32(data)}\n".encode())
+        self._add((at, at + len(data)))
+
+    def reload(self) -> None:
+        """Take note of what other processes have recorded since."""
+        with self._lock:
+            start = self._read_to
+            size = os.fstat(self._record).st_size
+            if size <= start:
+                return
+            new = os.pread(self._record, size - start, start)
+            new = new[: new.rfind(b"\n") + 1]
+            self._read_to = start + len(new)
+        for extent, checksum in _extents(new, self.identity.size):
+            if missing(self._present, [extent]) and self._checksum(extent) == checksum:
+                self._add(extent)
+
+    def remove(self) -> None:
+        """Remove the file, unless another has taken its place. Raises OSError."""
+        if not self.gone:
+            self.path.unlink(missing_ok=True)
+            _record_of(self.path).unlink(missing_ok=True)
+
+    def descriptors(self) -> Sequence[int]:
+        """The descriptors to be closed when nobody uses the file."""
+        return self.descriptor, self._record
+
+    def _add(self, extent: Extent) -> None:
+        with self._lock:
+            self._present = joined([*self._present, extent])
+
+    def _checksum(self, extent: Extent) -> int:
+        value, (at, stop) = 0, extent
+        while at < stop and (data := os.pread(self.descriptor, min(_CHUNK, stop - at), at)):
+            value = crc32(data, value)
+            at += len(data)
+        return value if at == stop else -1
+
+
+def _record_of(path: Path) -> Path:
+    return path.with_name(path.name + RECORD)
+
+
+def _parse(record: bytes) -> _Head | None:
+    line, end, _ = record.partition(b"\n")
+    try:
+        return _Head.model_validate_json(line) if end else None
+    except ValidationError:
+        return None
+
+
+def _extents(record: bytes, size: int) -> Iterator[tuple[Extent, int]]:
+    """The extents of the lines of a record with their checksums; other lines are left out."""
+    for line in record.splitlines():
+        fields = line.split()
+        if len(fields) == 3 and all(field.isdigit() and len(field) < 20 for field in fields):  # noqa: PLR2004
+            start, stop, checksum = map(int, fields)
+            if start < stop <= size:
+                yield (start, stop), checksum
