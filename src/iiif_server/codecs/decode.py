@@ -10,6 +10,7 @@ from PIL import Image
 
 from iiif_server.codecs.colour import ON_WHITE, displayable
 from iiif_server.codecs.decoder_errors import refusal
+from iiif_server.codecs.jpeg2000 import read_jpeg2000
 from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels
 from iiif_server.codecs.resample import turn
 from iiif_server.codecs.tiff_arrays import read_box
@@ -96,7 +97,7 @@ def load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         return image
     if header.format is OriginalFormat.GIF and header.stored.area <= FEW_PIXELS:
         # libvips takes some usual screens for those of the author, and leaves them out.
-        image = _load_with_pillow(descriptor, header.format, shrink)
+        image = _load_with_pillow(descriptor, header.format)
         if _is_whole(image, header, shrink):
             return image
     raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
@@ -117,9 +118,11 @@ def _is_whole(image: Pixels, header: ImageHeader, shrink: int) -> bool:
 
 
 def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
+    if header.format is OriginalFormat.JPEG2000:
+        return read_jpeg2000(descriptor, header, shrink)
     loader = _LOADERS.get(header.format)
     if loader is None:
-        return _load_with_pillow(descriptor, header.format, shrink)
+        return _load_with_pillow(descriptor, header.format)
     options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
     if header.format is OriginalFormat.JPEG:
         options["shrink"] = shrink
@@ -145,25 +148,14 @@ def _of_bands(image: Pixels, header: ImageHeader) -> Pixels:
     return first.copy(interpretation=image.interpretation)
 
 
-def _load_with_pillow(descriptor: int, format_: OriginalFormat, shrink: int) -> Pixels:
+def _load_with_pillow(descriptor: int, format_: OriginalFormat) -> Pixels:
     os.lseek(descriptor, 0, os.SEEK_SET)
     Image.MAX_IMAGE_PIXELS = None  # the header has been checked against the configured limit
     with os.fdopen(os.dup(descriptor), "rb") as file, Image.open(file, formats=[format_]) as image:
-        if shrink > 1:
-            _reduce(image, shrink)
         image.load()
         profile = image.info.get("icc_profile")
         plain = _plain(image)
     return PixelBuffer(plain.tobytes(), *plain.size, len(plain.getbands()), profile).to_vips()
-
-
-def _reduce(image: Image.Image, shrink: int) -> None:
-    """Have Pillow reduce a JPEG 2000 image while it decodes."""
-    image.reduce = shrink.bit_length() - 1  # type: ignore[method-assign, assignment]
-    # The codestream rounds reduced sides up (ISO 15444-1, B.5). Pillow rounds them to the nearest,
-    # and then refuses what does not fit; from these sides it comes to the same.
-    width, height = (-(-side // shrink) * shrink for side in image.size)
-    image._size = (width, height)  # noqa: SLF001
 
 
 def _plain(image: Image.Image) -> Image.Image:

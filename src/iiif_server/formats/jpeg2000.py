@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.formats.iso_boxes import boxes
-from iiif_server.plan.header import Needs
+from iiif_server.formats.jp2_boxes import Container, container, meaning
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.header import ImageHeader, Needs, Profile
+from iiif_server.plan.orientation import UPRIGHT
 
 _START = b"\xff\x4f\xff\x51"
 """SOC and SIZ."""
@@ -32,6 +35,8 @@ _MOST_TILE_PARTS = 65_536
 _MOST_COMPONENTS = 4
 _MOST_BITS = 16
 _MOST_LEVELS = 32
+_MOST_HALVINGS = 5
+"""By which the decoder reduces at most."""
 _MOST_PRECINCTS = 250_000
 """Each costs the decoder some hundred bytes, and a walk for each quality layer."""
 _MOST_PACKETS = 20_000_000
@@ -71,17 +76,11 @@ class _Style:
 
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a JPEG 2000 with too many pixels, tiles, components or precincts."""
-    announced, start = None, 0
-    if file.at(0, 4) != _START:
-        for box in boxes(file, 0, file.size):
-            if box.name == b"jp2h":
-                file.check(box.end - box.offset, _MOST_HEADER_BOX, "bytes in its header")
-                announced = announced or _announced(file, box.offset, box.end)
-            if box.name == b"jp2c":
-                start = box.offset
-                break
-        else:
-            return Inspection()  # there is none, as decoders will say
+    announced = _announced(file)
+    found = container(file)
+    if found is None:
+        return Inspection()  # there is no codestream, as decoders will say
+    start = found.start
     if announced is not None:
         file.check_size(*announced)
     size = _size(file, start)
@@ -98,15 +97,40 @@ def inspect(file: BoundedFile) -> Inspection:
     layers = max((style.layers for style in styles), default=1)
     for style in set(styles):
         _check_style(file, size, style, layers)
-    return Inspection(_needs(file, size, set(styles), layers))
+    needs = _needs(file, size, set(styles), layers)
+    return Inspection(needs, header=_header(file, size, needs, found), profile=found.profile)
 
 
-def _announced(file: BoundedFile, start: int, end: int) -> tuple[int, int] | None:
+def _header(file: BoundedFile, size: _Size, needs: Needs, found: Container) -> ImageHeader:
+    meant = meaning(found, size.components)
+    channels = len(found.palette.bits) if found.palette else size.components
+    return ImageHeader(
+        format=file.format,
+        stored=Dimensions(size.width, size.height),
+        orientation=UPRIGHT,
+        colour=meant.colour,
+        transparent=meant.alpha is not None,
+        profile=Profile.NONE,
+        profile_bytes=0,
+        max_shrink=1 << min(needs.levels, _MOST_HALVINGS),
+        pixel_bytes=channels * (1 if size.bits <= 8 else 2),  # noqa: PLR2004 - bits of a byte
+        needs=needs,
+    )
+
+
+def _announced(file: BoundedFile) -> tuple[int, int] | None:
     """Width and height by the image header box (I.5.3.1)."""
-    for box in boxes(file, start, end):
-        if box.name == b"ihdr":
-            numbers = file.numbers(">II", box.offset)
-            return None if numbers is None else (numbers[1], numbers[0])
+    if file.at(0, len(_START)) == _START:
+        return None
+    for box in boxes(file, 0, file.size):
+        if box.name == b"jp2h":
+            file.check(box.end - box.offset, _MOST_HEADER_BOX, "bytes in its header")
+            for inner in boxes(file, box.offset, box.end):
+                if inner.name == b"ihdr":
+                    numbers = file.numbers(">II", inner.offset)
+                    return None if numbers is None else (numbers[1], numbers[0])
+        if box.name == b"jp2c":
+            break
     return None
 
 

@@ -1,0 +1,130 @@
+"""JPEG 2000: the codestream is decoded by OpenJPEG; what its components mean, the boxes say.
+
+OpenJPEG is the one in Pillow, which gets the codestream without its boxes: it would give no ICC
+profile, drop palette entries, and refuse the colour spaces that it does not know.
+"""
+
+import os
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from iiif_server.codecs.pixel_buffer import Pixels
+from iiif_server.codecs.sample_colours import Samples, to_pixels
+from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.jp2_boxes import (
+    BLACK_IS_ONE,
+    CIE_LAB,
+    CMY,
+    CMYK,
+    YCC,
+    Component,
+    Container,
+    components,
+    container,
+    meaning,
+)
+from iiif_server.plan.header import Colour, ImageHeader, Profile
+from iiif_server.plan.original_format import OriginalFormat
+
+Array = NDArray[Any]
+
+_WHITE_IS_ZERO, _RGB, _INKS, _YCBCR, _ICC_LAB, _ITU_LAB = 0, 2, 5, 6, 9, 10
+"""PhotometricInterpretation of TIFF."""
+_PLAIN = Samples(
+    values=np.zeros((1, 1, 1)),
+    photometric=_RGB,
+    bits=8,
+    alpha=False,
+    premultiplied=False,
+    palette=None,
+    span=None,
+    coefficients=(0.299, 0.587, 0.114),
+    reference=(0, 255, 128, 255, 128, 255),
+)
+
+
+def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
+    """The pixels reduced by `shrink`, with the ICC profile; raises what Pillow raises."""
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        bounded = BoundedFile(file, OriginalFormat.JPEG2000)
+        found = container(bounded)
+        if found is None:
+            raise bounded.damaged("it has no codestream")
+        own = components(bounded, found.start)
+        data = bounded.at(found.start, found.end - found.start)
+    values = _decoded(data, shrink)
+    meant = meaning(found, len(own))
+    values = _channels(values, own, found)
+    chosen = [*meant.channels, *([] if meant.alpha is None else [meant.alpha])]
+    samples = replace(
+        _PLAIN,
+        values=np.ascontiguousarray(values[:, :, chosen]),
+        photometric=_photometric(found, own, meant.colour),
+        bits=8 * values.dtype.itemsize,
+        alpha=meant.alpha is not None,
+        premultiplied=found.premultiplied,
+    )
+    return to_pixels(samples, found.profile if header.profile is not Profile.NONE else None)
+
+
+def _decoded(data: bytes, shrink: int) -> Array:
+    """The components as Pillow gives them: in 8 bits, or one alone in up to 16."""
+    Image.MAX_IMAGE_PIXELS = None  # the header has been checked against the configured limit
+    with Image.open(BytesIO(data), formats=["JPEG2000"]) as image:
+        if shrink > 1:
+            image.reduce = shrink.bit_length() - 1  # type: ignore[method-assign, assignment]
+            # The codestream rounds reduced sides up (ISO 15444-1, B.5). Pillow rounds them to the
+            # nearest, and then refuses what does not fit; from these sides it comes to the same.
+            width, height = (-(-side // shrink) * shrink for side in image.size)
+            image._size = (width, height)  # noqa: SLF001
+        image.load()
+        values: Array = np.asarray(image)
+    return values if values.ndim > 2 else values[:, :, np.newaxis]  # noqa: PLR2004
+
+
+def _channels(values: Array, own: tuple[Component, ...], found: Container) -> Array:
+    """The channels, each over the whole range of its type; the colours of a palette."""
+    width = 8 * values.dtype.itemsize
+    if found.palette is not None:
+        index = values[:, :, 0] >> max(0, width - own[0].bits)
+        colours = np.array(
+            [
+                [
+                    round(value * 255 / ((1 << bits) - 1))
+                    for value, bits in zip(entry, found.palette.bits, strict=True)
+                ]
+                for entry in found.palette.entries
+            ],
+            np.uint8,
+        )
+        painted: Array = colours[np.minimum(index, len(colours) - 1)]
+        return painted
+    if all(component.bits >= width for component in own):
+        return values
+    # Pillow shifts the bits up: white is not white then.
+    spread = np.empty_like(values)
+    for number, component in enumerate(own):
+        bits = min(component.bits, width)
+        raw = values[:, :, number].astype(np.uint32) >> (width - bits)
+        spread[:, :, number] = (raw * ((1 << width) - 1) + ((1 << bits) - 1) // 2) // (
+            (1 << bits) - 1
+        )
+    return spread
+
+
+def _photometric(found: Container, own: tuple[Component, ...], colour: Colour) -> int:
+    """What the colours are, in the numbers of TIFF."""
+    if found.space == CMYK or found.profile[16:20] == b"CMYK":
+        return _INKS
+    if colour is Colour.OTHER:
+        return _ITU_LAB if found.space == CIE_LAB else _ICC_LAB
+    if found.space in {BLACK_IS_ONE, CMY}:
+        return _WHITE_IS_ZERO
+    # Pillow converts components of which some are subsampled.
+    sampled = any(component.across > 1 or component.down > 1 for component in own)
+    return _YCBCR if found.space in YCC and not sampled else _RGB

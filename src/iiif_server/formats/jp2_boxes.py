@@ -1,0 +1,186 @@
+"""JP2 boxes: what the components of a JPEG 2000 codestream mean (ISO 15444-1, annex I)."""
+
+import struct
+from dataclasses import dataclass
+
+from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile
+from iiif_server.formats.iso_boxes import boxes
+from iiif_server.plan.header import Colour
+
+_SOC = b"\xff\x4f\xff\x51"
+_ENUMERATED, _RESTRICTED_ICC, _ANY_ICC = 1, 2, 3
+_PREMULTIPLIED = 2
+_OPACITY = frozenset({1, _PREMULTIPLIED})
+_MOST_COMPONENTS = 16_384
+_MOST_ENTRIES, _MOST_COLUMNS = 1024, 4
+_BY_PALETTE = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """Palette: a colour for each value of the first component (I.5.3.4)."""
+
+    entries: tuple[tuple[int, ...], ...]
+    bits: tuple[int, ...]
+    """Of each column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Where the codestream of a JPEG 2000 file is, and what its components mean."""
+
+    start: int
+    end: int
+    space: int | None = None
+    """The enumerated colour space (EnumCS); None: there is none."""
+    profile: bytes = b""
+    """The ICC profile."""
+    palette: Palette | None = None
+    order: tuple[int, ...] = ()
+    """The channels of the colours; empty: as they stand."""
+    alpha: int | None = None
+    """The channel of opacity."""
+    premultiplied: bool = False
+    bare: bool = False
+    """Whether the file is a codestream without boxes, which tell what a further channel is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What the channels of an image are."""
+
+    colour: Colour
+    channels: tuple[int, ...]
+    """Those of the colour, in order."""
+    alpha: int | None
+
+
+def meaning(found: Container, components: int) -> Meaning:
+    """What the channels are, of which there are as many as components or columns of the palette."""
+    count = len(found.palette.bits) if found.palette else components
+    named = _BY_PROFILE.get(found.profile[16:20]) if found.profile else None
+    named = named or _BY_SPACE.get(found.space if found.space is not None else -1)
+    number, colour = named or ((1, Colour.GRAY) if count < 3 else (3, Colour.RGB))  # noqa: PLR2004
+    if number > count:  # as a gray codestream in a file that says sRGB
+        number, colour = (1, Colour.GRAY) if count < 3 else (3, Colour.RGB)  # noqa: PLR2004
+    alpha = found.alpha
+    if found.bare and count == number + 1:
+        alpha = number
+    channels = found.order if len(found.order) == number else tuple(range(number))
+    valid = all(channel < count for channel in (*channels, alpha or 0))
+    return Meaning(colour, *((channels, alpha) if valid else (tuple(range(number)), None)))
+
+
+_GRAY, _RGB = (1, Colour.GRAY), (3, Colour.RGB)
+_INKS, _LAB = (4, Colour.OTHER), (3, Colour.OTHER)
+_BY_PROFILE = {b"GRAY": _GRAY, b"RGB ": _RGB, b"CMYK": _INKS, b"Lab ": _LAB}
+YCC = frozenset({1, 3, 4, 18, 24})
+"""Enumerated colour spaces of luma and chroma: YCbCr (1, 3, 4), sYCC, e-sYCC."""
+BLACK_IS_ONE, CMY, CMYK, CIE_LAB = 0, 11, 12, 14
+_BY_SPACE = {
+    BLACK_IS_ONE: _GRAY, 15: _GRAY, 17: _GRAY, 16: _RGB, 20: _RGB, 21: _RGB, CMY: _RGB,
+    CMYK: _INKS, CIE_LAB: _LAB, **dict.fromkeys(YCC, _RGB),
+}  # fmt: skip
+"""Number of colours, by EnumCS (ISO 15444-1, I.5.3.3, and 15444-2, M.11.7.3.1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """Component of a codestream (SIZ, A.5.1)."""
+
+    bits: int
+    across: int
+    """Sampling: columns of the image for one of the component."""
+    down: int
+
+
+def components(file: BoundedFile, start: int) -> tuple[Component, ...]:
+    """The components of the codestream that starts there."""
+    (count,) = file.numbers(">H", start + 40) or (0,)
+    data = file.at(start + 42, 3 * min(count, _MOST_COMPONENTS))
+    triples = zip(data[::3], data[1::3], data[2::3], strict=False)
+    return tuple(Component((depth & 0x7F) + 1, across, down) for depth, across, down in triples)
+
+
+def container(file: BoundedFile) -> Container | None:
+    """The container of a file; None if it has no codestream."""
+    if file.at(0, len(_SOC)) == _SOC:
+        return Container(0, file.size, bare=True)
+    found: dict[bytes, tuple[int, int]] = {}
+    space, profile = None, b""
+    for box in boxes(file, 0, file.size):
+        if box.name == b"jp2h":
+            for inner in boxes(file, box.offset, box.end):
+                found.setdefault(inner.name, (inner.offset, inner.end))
+                if inner.name == b"colr" and space is None and not profile:
+                    space, profile = _colour(file, inner.offset, inner.end)
+        if box.name == b"jp2c":
+            palette = _palette(file, found)
+            channels = _channels(file, found)
+            return Container(box.offset, box.end, space, profile, palette, *channels)
+    return None
+
+
+def _colour(file: BoundedFile, start: int, end: int) -> tuple[int | None, bytes]:
+    """Enumerated colour space or ICC profile (I.5.3.3)."""
+    method = file.at(start, 1)[:1]
+    if method == bytes([_ENUMERATED]):
+        numbers = file.numbers(">I", start + 3)
+        return (None if numbers is None else numbers[0]), b""
+    if method and method[0] in {_RESTRICTED_ICC, _ANY_ICC}:
+        file.check_block(end - start, "its ICC profile")
+        return None, file.at(start + 3, min(end - start - 3, MOST_BLOCK))
+    return None, b""
+
+
+def _palette(file: BoundedFile, found: dict[bytes, tuple[int, int]]) -> Palette | None:
+    if b"pclr" not in found:
+        return None
+    start, end = found[b"pclr"]
+    head = file.numbers(">HB", start)
+    if head is None or not 1 <= head[0] <= _MOST_ENTRIES or not 1 <= head[1] <= _MOST_COLUMNS:
+        raise file.damaged("its palette is invalid")
+    count, columns = head
+    bits = tuple((depth & 0x7F) + 1 for depth in file.at(start + 3, columns))
+    if len(bits) < columns or max(bits) > 16:  # noqa: PLR2004 - the most that is read
+        raise file.damaged("its palette is invalid")
+    layout = ">" + "".join("B" if depth <= 8 else "H" for depth in bits)  # noqa: PLR2004
+    data = file.at(start + 3 + columns, end - start)
+    size = struct.calcsize(layout)
+    if len(data) < size * count:
+        raise file.damaged("its palette is cut short")
+    entries = tuple(struct.unpack_from(layout, data, size * at) for at in range(count))
+    return Palette(_mapped(file, found, entries), _mapped(file, found, (bits,))[0])
+
+
+def _mapped(
+    file: BoundedFile, found: dict[bytes, tuple[int, int]], rows: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[int, ...], ...]:
+    """The columns of a palette in the order of the component mapping (I.5.3.5)."""
+    if b"cmap" not in found:
+        return rows
+    start, end = found[b"cmap"]
+    data = file.at(start, end - start)
+    order = [data[at + 3] for at in range(0, len(data) - 3, 4) if data[at + 2] == _BY_PALETTE]
+    if not order or max(order) >= len(rows[0]):
+        return rows
+    return tuple(tuple(row[column] for column in order) for row in rows)
+
+
+def _channels(
+    file: BoundedFile, found: dict[bytes, tuple[int, int]]
+) -> tuple[tuple[int, ...], int | None, bool]:
+    """The channels of colour, that of opacity, and whether it is premultiplied (I.5.3.6)."""
+    if b"cdef" not in found:
+        return (), None, False
+    start, end = found[b"cdef"]
+    data = file.at(start + 2, min(end - start, 6 * 16))
+    colours: dict[int, int] = {}
+    alpha, premultiplied = None, False
+    for at in range(0, len(data) - 5, 6):
+        channel, kind, associated = struct.unpack_from(">HHH", data, at)
+        if kind == 0 and associated:
+            colours[associated] = channel
+        elif kind in _OPACITY and alpha is None:
+            alpha, premultiplied = channel, kind == _PREMULTIPLIED
+    return tuple(colours[number] for number in sorted(colours)), alpha, premultiplied
