@@ -287,3 +287,24 @@ def running_upstream(encryption: ssl.SSLContext | None = None) -> Iterator[Upstr
     """An upstream that answers while the context is open, over HTTPS if it is told how."""
     with Upstream(encryption).running() as upstream:
         yield upstream
+
+
+def ranged(data: bytes, tag: str = '"one"', **headers: str) -> Reply:
+    """The data or a range of it, of the version of a tag, as RFC 9110 has it."""
+
+    def reply(handler: Handler) -> None:
+        wanted = handler.headers["Range"]
+        if handler.headers["If-Match"] not in {None, tag}:
+            status(412)(handler)
+        elif wanted is None:
+            send(data, "image/tiff", 200, ETag=tag, **headers)(handler)
+        else:
+            first, _, last = wanted.removeprefix("bytes=").partition("-")
+            start, stop = int(first), min(int(last) + 1, len(data))
+            told = f"bytes {start}-{stop - 1}/{len(data)}"
+            part = send(
+                data[start:stop], "image/tiff", 206, ETag=tag, Content_Range=told, **headers
+            )
+            part(handler)
+
+    return reply
