@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iiif_server.errors import OriginalNotFoundError
-from iiif_server.sources.templates import Template, as_url
+from iiif_server.sources.templates import Template, as_url, may_be_a_name
 
 texts = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"]), max_size=60),
@@ -76,3 +76,13 @@ def test_a_plain_name_is_found_again(name: str) -> None:
     assert Template("a/{name}.tif").expand(name) == f"a/{name}.tif"
     url = Template("https://h/{name}").expand(name, quote=as_url)
     assert unquote(urlsplit(url).path) == f"/{name}"
+
+
+@given(texts.filter(lambda text: "/" not in text and not text.startswith(".")))
+def test_names_that_are_listed_can_be_expanded(name: str) -> None:
+    try:
+        Template("{name}").expand(name)
+    except OriginalNotFoundError:
+        assert not may_be_a_name(name)
+    else:
+        assert may_be_a_name(name)

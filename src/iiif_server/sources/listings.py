@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from iiif_server.errors import FolderNotFoundError
 from iiif_server.sources.opening import containing, refusal_of
+from iiif_server.sources.templates import may_be_a_name
 
 MOST_ENTRIES = 1_000_000
 """Entries of one folder that are looked at."""
@@ -168,11 +169,9 @@ def is_listed(name: str) -> bool:
 
 
 def _can_be_asked_for(name: str) -> bool:
-    """Whether an identifier can hold a file's name: as UTF-8, without control characters."""
-    if name.isascii():
-        return name.isprintable()
+    """Whether a file can be requested by its name: UTF-8 that looks like no path to any server."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:
         return False
-    return not any(character < " " or character == "\x7f" for character in name)
+    return may_be_a_name(name)

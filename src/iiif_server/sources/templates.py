@@ -21,6 +21,8 @@ Quote = Callable[[str, bool], str]
 
 _BRACES = re.compile(r"\{([^{}]*)\}((?<=\{dir\})/)?")
 _FIELD = re.compile(r"([^{}\[\]]*)(?:\[(-?[0-9]{1,4})?:(-?[0-9]{1,4})?\])?")
+_HARMLESS = re.compile(r"[^\s./\\%;?&=\x00-\x1f\x7f][^/\\%;?&=\x00-\x1f\x7f]*")
+"""Names that no server takes for anything else: most, so that listings are quick."""
 _LAYERS = 8
 """Layers of percent-encoding that a name may have."""
 
@@ -100,6 +102,17 @@ class Template:
         if any(map(_misleads, _layers(expanded))):
             raise _not_found()
         return expanded
+
+
+def may_be_a_name(name: str) -> bool:
+    """Whether the name of a file or folder is one of which `expand` makes a path."""
+    if _HARMLESS.fullmatch(name):
+        return True
+    try:
+        Template("{name}").expand(name)
+    except OriginalNotFoundError:
+        return False
+    return True
 
 
 def _template(text: str) -> str:

@@ -144,6 +144,17 @@ def test_names_that_lead_elsewhere_find_nothing(
     assert found(source(root, **options), name) is None
 
 
+def test_odd_names_that_are_listed_are_found(root: Path) -> None:
+    good = ["100%.jpg", "a%20b.jpg", "a%2Fb.jpg", "a;2", "a=b&c?d.jpg", "a\\b.jpg", "-x.jpg", "…"]
+    bad = ["a%00.jpg", "a%250a.jpg", "..%5cx", "x\\..", "a\\", "%2e%2e", "a%2f..%2fb.jpg", " .."]
+    put(root, *good, *bad, "%2e/in.jpg", "a b/in.jpg")
+    disk = source(root)
+    assert listed(disk) == ({"a b"}, set(good))
+    assert set(disk.names() or ()) == {*good, "a b/in.jpg"}
+    assert_each_listed_name_is_found(disk)
+    assert [found(disk, name) for name in bad] == [None] * len(bad)
+
+
 def test_extensions_may_be_left_out(root: Path) -> None:
     put(root, "1.tif", "2.jpg", "3.TIF", "4.tif", "4.jpg", "5", "5.tif", "6.png", "a/7.jpg")
     disk = source(root, extensions=[".tif", "jpg"])

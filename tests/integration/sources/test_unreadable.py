@@ -61,6 +61,26 @@ def test_what_can_be_read_is_counted(folder: Path) -> None:
     assert checked(folder) == (0, [f"ok    type disk: source disk, {said}"])
 
 
+def test_links_that_lead_out_of_the_folder_are_a_warning(folder: Path) -> None:
+    outside = folder.parents[1] / "nas"
+    outside.mkdir()
+    (outside / "5.jpg").write_bytes(picture())
+    (folder / "a/5.jpg").symlink_to(outside / "5.jpg")
+    (folder / "dangling.jpg").symlink_to(outside / "nothing")
+    code, lines = checked(folder)
+    assert (code, len(lines)) == (0, 2)
+    assert lines[1] == (
+        f"WARN  type disk: source disk, folder {folder}: 1 link leads out of it, as "
+        f"{folder}/a/5.jpg to {outside}/5.jpg; such links are followed with follow_links = "
+        f'["{outside}"]'
+    )
+    types = f"[types.disk]\nsource = 'disk'\nfollow_links = ['{outside}', '{outside}/no']\n"
+    code, lines = checked(folder, types)
+    assert (code, len(lines)) == (0, 2)
+    assert lines[0] == f"WARN  type disk: follow_links: there is no folder {outside}/no"
+    assert lines[1].startswith("ok    type disk: ")
+
+
 @pytest.mark.parametrize(
     "closed", ["2.jpg", "a/3.jpg", "a/deep/4.jpg", "a/deep"], ids=["file", "in", "deep", "folder"]
 )

@@ -99,7 +99,13 @@ def cache_of(folders: Sequence[Path]) -> Path:
     Each set of folders has its own: equal names of files in different folders stay apart.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
-    above = Path(base) if os.path.isabs(base) else Path.home() / ".cache"  # noqa: PTH117 - of text
+    if not os.path.isabs(base):  # noqa: PTH117 - of text
+        base = os.path.expanduser("~/.cache")  # noqa: PTH111
+    if not os.path.isabs(base):  # noqa: PTH117
+        raise ConfigurationError(
+            "This user has no home: set IIIF_CACHE_PATH, a folder to write to."
+        )
+    above = Path(base)
     of_these = digest(*map(os.fspath, folders))[:8]
     return above / "iiif-server" / f"{slug(folders[0].name)}-{of_these}"
 
