@@ -27,7 +27,7 @@ from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.identifier import RESERVED_TYPES, TYPE_PATTERN
 from iiif_server.images.limits import LimitsOptions
 from iiif_server.images.pyramids import PyramidOptions
-from iiif_server.options import ConflictError, FolderPath, OptionsModel, UrlPath
+from iiif_server.options import ConflictError, Expects, FolderPath, OptionsModel, UrlPath
 from iiif_server.pages.options import PagesOptions, PresentationOptions
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.routes.metrics import MetricsOptions
@@ -74,6 +74,7 @@ def _type_name(name: str) -> str:
     return name
 
 
+_SUBSTITUTE = Expects('1 to 8 characters such as "~~", without / % : ; and white space')
 _Conflict = tuple[tuple[str, ...], str]
 _TypeName = Annotated[str, AfterValidator(_type_name)]
 
@@ -120,6 +121,9 @@ class Settings(BaseSettings, OptionsModel):
     """Originals being fetched at once, over all types; from any one host, at most half as many."""
     default_type: str | None = None
     """Type of an identifier that names none."""
+    slash_substitute: Annotated[str, Field(pattern=r"^[^/%:;\s]{1,8}$"), _SUBSTITUTE] | None = None
+    """What stands for a slash in names, behind proxies that change `%2F`; then it cannot stand for
+    itself."""
     canonical_redirect: bool = False
     """Whether image requests in another than the canonical form are redirected to it."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -161,7 +165,7 @@ class Settings(BaseSettings, OptionsModel):
     @property
     def identifiers(self) -> IdentifierReader:
         """The reader of identifiers, which knows the default type and whom types trust."""
-        return IdentifierReader(self.default_type, self.types)
+        return IdentifierReader(self.default_type, self.types, self.slash_substitute)
 
     @field_validator("base_url")
     @classmethod

@@ -1,6 +1,8 @@
 """`iiif-server migrate`: what other servers were configured with, as settings of this one."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -9,6 +11,7 @@ from iiif_server.cli import main
 from iiif_server.commands.migrate import convert, write
 from iiif_server.settings import load_settings
 from support.apps import opened, picture, running_app
+from support.upstream import running_upstream, send
 
 SEED = """
 base_url: http://10.11.20.12/iiif_images
@@ -38,6 +41,7 @@ OTHERS = {
     "cantaloupe": "source.static = FilesystemSource\n"
     "FilesystemSource.BasicLookupStrategy.path_prefix = {root}/source/project1/\n"
     "FilesystemCache.pathname = {root}/cache\n",
+    "iipimage": "# systemd\nexport FILESYSTEM_PREFIX={root}/source/project1/\nMAX_CVT=5000\n",
     "loris": "[resolver]\nimpl = 'loris.resolver.SimpleFSResolver'\n"
     "src_img_root = '{root}/source/project1'\n[img.ImageCache]\ncache_dp = '{root}/cache'\n",
 }
@@ -76,7 +80,9 @@ def test_the_others_are_accepted_as_well(tmp_path: Path, kind: str) -> None:
         assert run("check", "--config", target).exit_code == 0
     settings = load_settings(target)
     assert settings.default_type == "project1"
-    assert settings.source_path == tmp_path / "source"
+    options: Any = settings.types["project1"]
+    folders = options.path or (settings.source_path / "project1",)
+    assert folders == (tmp_path / "source" / "project1",)
 
 
 def test_without_a_file_the_settings_are_printed_and_nothing_else(seed: Path) -> None:
@@ -144,16 +150,18 @@ class TestAddresses:
         old.write_text(OTHERS[kind].format(root=tmp_path) + more)
         write(convert(old), target, force=False)
         async with running_app(load_settings(target)) as server:
-            server.put("project1", "a/1.jpg", picture())
-            server.put("project1", "ark:1234.jpg", picture())
+            folder = tmp_path / "source" / "project1"
+            (folder / "a").mkdir(parents=True)
+            for name in ("a/1.jpg", "ms:1234.jpg"):
+                (folder / name).write_bytes(picture())
             for path in ("/iiif/2/a%2F1.jpg", "/iiif/3/a%2F1.jpg", "/iiif/2/a/1.jpg"):
                 information = await server.get_raw(f"{path}/info.json".encode())
                 document = information.json()
                 assert document.get("id", document.get("@id")) == f"http://test{path}"
             opened(await server.get("/iiif/2/a/1.jpg/full/pct:50/0/default.jpg"))
             for path, status in (
-                ("/iiif/2/ark:1234.jpg/info.json", 404),
-                ("/iiif/2/project1:ark:1234.jpg/info.json", 200),
+                ("/iiif/2/ms:1234.jpg/info.json", 404),
+                ("/iiif/2/project1:ms:1234.jpg/info.json", 200),
                 ("/iiif/2/a/1.jpg;2/info.json", 404),
                 ("/a/1.jpg/full/full/0/default.jpg", 400),
                 ("/a/1.jpg/full/max/0/default.jpg", 200),
@@ -193,3 +201,55 @@ class TestAddresses:
             "b": "web",
         }
         assert str(settings.fetch.allow_networks[0]) == "127.0.0.1/32"
+
+
+DELEGATE = """
+source.static = FilesystemSource
+source.delegate = true
+delegate_script.enabled = false
+slash_substitute = ~~
+FilesystemSource.lookup_strategy = ScriptLookupStrategy
+FilesystemSource.BasicLookupStrategy.path_prefix = {root}/scans/
+HttpSource.lookup_strategy = ScriptLookupStrategy
+HttpSource.BasicLookupStrategy.url_prefix = {upstream}/
+"""
+
+
+async def test_old_urls_of_a_delegate_with_files_and_urls_work(tmp_path: Path) -> None:
+    old, target = tmp_path / "cantaloupe.properties", tmp_path / "settings.toml"
+    (tmp_path / "scans" / "deep").mkdir(parents=True)
+    (tmp_path / "scans" / "deep" / "1.jpg").write_bytes(picture(90, 60))
+    with running_upstream() as upstream:
+        upstream.replies["/x/2.jpg"] = send(picture())
+        old.write_text(DELEGATE.format(root=tmp_path, upstream=upstream.base))
+        result = run("migrate", old, "--to", target)
+        assert result.exit_code == 0, result.output
+        rows = [
+            {"id": "ms/1", "type": "scans", "path": f"{tmp_path}/scans/deep/1.jpg"},
+            {"id": "ms/2", "type": "web", "url": f"{upstream.base}/x/2.jpg"},
+        ]
+        # What `migrate` says that is left to do: to port the delegate.
+        (tmp_path / "identifiers.jsonl").write_text("".join(f"{json.dumps(r)}\n" for r in rows))
+        target.write_text(target.read_text().replace("identifiers.csv", "identifiers.jsonl"))
+        async with running_app(load_settings(target)) as server:
+            for name, width in (("ms%2F1", 90), ("ms~~1", 90), ("ms/2", 200), ("ms~~2", 200)):
+                for version in ("2", "3"):
+                    url = f"/iiif/{version}/{name}"
+                    document = (await server.get_raw(f"{url}/info.json".encode())).json()
+                    assert document.get("width") == width, (url, document)
+                    assert document.get("id", document.get("@id")) == f"http://test{url}"
+                opened(await server.get(f"/iiif/2/{name}/full/!50,50/0/default.jpg"))
+            for name in ("ms%2F3", "scans:deep/1.jpg", "deep%2F1.jpg"):
+                missing = await server.get_raw(f"/iiif/3/{name}/info.json".encode())
+                assert missing.status_code == 404
+
+
+def test_the_exit_status_tells_whether_something_was_lost(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    text = (
+        "source.static = FilesystemSource\nFilesystemSource.BasicLookupStrategy.path_prefix = /a/\n"
+    )
+    old.write_text(text)
+    assert run("migrate", old).exit_code == 0
+    old.write_text(f"{text}max_scale = 1.0\n")
+    assert run("migrate", old).exit_code == 3

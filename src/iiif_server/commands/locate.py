@@ -13,7 +13,7 @@ from iiif_server.commands.common import config_option, fail, read_settings
 from iiif_server.commands.serve.folders import add_folders, checked_folders
 from iiif_server.composition.parts import open_fetcher, open_sources
 from iiif_server.errors import ConfigurationError, IiifServerError
-from iiif_server.iiif.identifier import parse_identifier, split_page
+from iiif_server.iiif.identifier import split_page
 from iiif_server.images.originals import Originals
 from iiif_server.settings import Settings
 from iiif_server.sources.base import Source, Step
@@ -42,7 +42,7 @@ def locate(config: Path | None, folders: tuple[str, ...], identifier: str) -> No
 
 
 async def _locate(settings: Settings, written: str) -> None:
-    identifier = parse_identifier(written, settings.default_type)
+    identifier = settings.identifiers.read(written)
     _show("identifier", str(identifier))
     async with AsyncExitStack() as stack:
         fetcher = open_fetcher(stack, settings)

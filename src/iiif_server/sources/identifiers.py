@@ -15,17 +15,26 @@ class IdentifierReader:
     default_type: str | None
     types: Mapping[str, TypeOptions]
     """In the order of the settings."""
+    slash_substitute: str | None = None
+    """What stands for a slash in names, except in those that are URLs."""
 
     def read(self, text: str) -> Identifier:
         """The identifier; that of a URL is the one of the first type that trusts it.
 
         Raises what `parse_identifier` raises, and UntrustedUrlError for a URL that no type trusts.
         """
-        return parse_identifier(text, self.default_type, self._of_url)
+        return self._with_slashes(parse_identifier(text, self.default_type, self._of_url))
 
     def read_all(self, lines: Iterable[str]) -> list[Identifier]:
         """Identifiers, one per line; raises what `read` raises, with the line in the message."""
-        return parse_identifiers(lines, self.default_type, self._of_url)
+        found = parse_identifiers(lines, self.default_type, self._of_url)
+        return [self._with_slashes(identifier) for identifier in found]
+
+    def _with_slashes(self, identifier: Identifier) -> Identifier:
+        options = self.types.get(identifier.type)
+        if self.slash_substitute is None or (options is not None and options.takes_urls):
+            return identifier
+        return Identifier(identifier.type, identifier.name.replace(self.slash_substitute, "/"))
 
     def _of_url(self, url: str) -> Identifier | None:
         takes_urls = False

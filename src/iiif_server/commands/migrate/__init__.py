@@ -1,5 +1,6 @@
 """`iiif-server migrate`: settings from the configuration of another image server."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import click
 
 from iiif_server.commands.common import fail, read_settings
 from iiif_server.commands.migrate.cantaloupe import from_cantaloupe
+from iiif_server.commands.migrate.iipimage import from_iipimage
 from iiif_server.commands.migrate.loris import from_loris
 from iiif_server.commands.migrate.moves import Kind
 from iiif_server.commands.migrate.nhm import from_nhm, from_seed
@@ -14,11 +16,14 @@ from iiif_server.commands.migrate.reading import kind_of, values_of
 from iiif_server.commands.migrate.writing import report, settings_text
 from iiif_server.errors import ConfigurationError
 
+INCOMPLETE = 3
+"""Exit status if settings were written, but some old ones have no equivalent."""
 _MOVES = {
     Kind.SEED: from_seed,
     Kind.NHM: from_nhm,
     Kind.CANTALOUPE: from_cantaloupe,
     Kind.LORIS: from_loris,
+    Kind.IIPIMAGE: from_iipimage,
 }
 
 
@@ -40,8 +45,9 @@ _MOVES = {
 def migrate(source: Path, target: Path | None, kind: str | None, *, force: bool) -> None:
     """Convert the configuration of another image server to settings of this one.
 
-    It may be that of the Natural History Museum's servers, Cantaloupe's or Loris's. Settings
-    without an equivalent are listed, and URLs that would change.
+    It may be that of the Natural History Museum's servers, Cantaloupe's or Loris's, or the
+    environment of IIPImage. Settings without an equivalent are listed, and URLs that would change.
+    Exits with 3 if something has no equivalent.
     """
     try:
         moved = convert(source, Kind(kind) if kind else None)
@@ -52,10 +58,12 @@ def migrate(source: Path, target: Path | None, kind: str | None, *, force: bool)
     if target is None:
         click.echo(moved.settings, nl=False)
         click.echo(moved.report, err=True)
-        return
-    click.echo(moved.report)
-    read_settings(target)  # reports invalid settings now instead of when the server starts
-    click.echo(f"\n{target} is written. Now: iiif-server check --config {target}")
+    else:
+        click.echo(moved.report)
+        read_settings(target)  # reports invalid settings now instead of when the server starts
+        click.echo(f"\n{target} is written. Now: iiif-server check --config {target}")
+    if moved.is_partial:
+        sys.exit(INCOMPLETE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,8 @@ class Moved:
     """As TOML."""
     report: str
     """Settings without an equivalent, URLs that change, and what to do."""
+    is_partial: bool
+    """Whether settings have no equivalent."""
 
 
 def convert(path: Path, kind: Kind | None = None) -> Moved:
@@ -84,7 +94,7 @@ def convert(path: Path, kind: Kind | None = None) -> Moved:
         move = _MOVES[found](values_of(text, found))
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: {error}") from error
-    return Moved(settings_text(move, path.name), report(move))
+    return Moved(settings_text(move, path.name), report(move), bool(move.without))
 
 
 def write(moved: Moved, target: Path, *, force: bool) -> None:

@@ -4,14 +4,13 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from iiif_server.commands.migrate.cantaloupe_sources import put_sources
 from iiif_server.commands.migrate.moves import (
     Kind,
     Move,
     colon_difference,
     is_true,
     number,
-    put_disk_type,
-    put_web_type,
 )
 
 _RENAMED = (
@@ -33,11 +32,10 @@ _INSTEAD = {
     "https.": "let a proxy speak TLS: docs/operations.md",
     "http.auth.basic": "let a proxy ask for the password, or use signed types: docs/security.md",
     "http.": "see http_connections",
-    "delegate_script.": "there are no scripts; sources can be plug-ins: docs/plugins.md",
-    "S3Source.": "there is no source for object stores: use their public or gateway URL as a type "
-    "`web`, or copy them to disk",
-    "AzureStorageSource.": "use the container's URL as a type `web`, or copy it to disk",
-    "JdbcSource.": "write a source as a plug-in: docs/plugins.md",
+    "delegate_script.": "there are no scripts: see docs/sources/lookup.md",
+    "S3Source.": "nothing to set: docs/sources/objects.md",
+    "AzureStorageSource.": "nothing to set: docs/sources/objects.md",
+    "JdbcSource.": "see docs/sources/lookup.md",
     "HttpSource.": "nothing to set: originals are fetched once and kept",
     "FilesystemSource.": "see types in docs/settings.md",
     "processor.": "what does least to the pixels is chosen for each request",
@@ -52,7 +50,7 @@ _INSTEAD = {
     "endpoint.admin.": "see [admin] token: docs/security.md",
     "endpoint.api.": "see [admin] token: docs/security.md",
     "endpoint.": "nothing to set",
-    "meta_identifier.": "identifiers have no page and no scale",
+    "meta_identifier.": "a page is always written name;2",
     "temp_pathname": "nothing to set: parts are written beside what they become",
     "print_stack_trace": "errors never tell of the inside",
     "log_error_responses": "see log_level",
@@ -67,6 +65,7 @@ _SELECTIONS = (
     "cache.server.info.implementation",
 )
 """Where it is said which of the sources and caches is used."""
+_LONGEST_SUBSTITUTE = 8
 _SILENT = re.compile(
     r"(enabled|http\.host|source\.delegate|lookup_strategy|chunking\..*|selection_strategy|"
     r"ManualSelectionStrategy\..*|_retrieval_strategy|imageio\..*|ConsoleAppender\..*|"
@@ -84,12 +83,13 @@ def from_cantaloupe(values: Mapping[str, Any]) -> Move:
     move.copy_base_url("base_uri")
     move.copy({"http.host": "http_host"})
     move.copy_numbers({"http.port": "http_port", "endpoint.iiif.min_size": "min_sizes_size"})
-    type_ = _source(move)
+    type_ = put_sources(move)
     if type_ is not None:
         move.put("default_type", type_, "so that identifiers stay as they are")
     move.copy_cache_path("FilesystemCache.pathname", "Cantaloupe")
     for name, path in {
         "cache.server.derivative.ttl_seconds": "cache.ttl",
+        "cache.server.source.ttl_seconds": "fetch.refresh_after",
         "max_pixels": "limits.max_area",
     }.items():
         if whole := number(move.take(name)):
@@ -97,7 +97,7 @@ def from_cantaloupe(values: Mapping[str, Any]) -> Move:
     age = number(move.take("cache.client.max_age"))
     if age is not None and type_ is not None:
         move.put(("types", type_, "cache_for"), age, "cache.client.max_age")
-    _quality(move)
+    _encoding(move)
     move.copy_level("log.application.level", _LEVELS)
     _differences(move, type_ or "images")
     move.lack_rest("Cantaloupe", _INSTEAD, [*_rest(move)])
@@ -110,61 +110,20 @@ def _today(name: str) -> str:
     return name
 
 
-def _source(move: Move) -> str | None:
-    """The type that replaces the source; None where none can."""
-    source = str(move.take("source.static", ""))
-    if is_true(move.take("source.delegate")):
-        move.lack("source.delegate", "give each source a type of its own; identifiers name it")
-    if "ScriptLookupStrategy" in str(move.take(f"{source}.lookup_strategy", "")):
-        move.lack(
-            f"{source}.lookup_strategy",
-            "names are looked up as they are; write a source as a plug-in: docs/plugins.md",
-        )
-    elif source == "FilesystemSource":
-        return _files(move)
-    elif source == "HttpSource":
-        return _web(move)
-    elif source:
-        instead = next((text for key, text in _INSTEAD.items() if source.startswith(key[:-1])), "")
-        move.lack(f"source.static = {source}", instead or "write a source as a plug-in")
-    return None
-
-
-def _files(move: Move) -> str | None:
-    basic = "FilesystemSource.BasicLookupStrategy"
-    prefix, suffix = str(move.take(f"{basic}.path_prefix", "")), move.take(f"{basic}.path_suffix")
-    if not prefix:
-        move.lack(f"{basic}.path_prefix", "identifiers cannot be whole paths: name a folder")
-        return None
-    if suffix:
-        what = "names are whole names of files"
-        move.lack(f"{basic}.path_suffix", what)
-        move.differ((what, "/iiif/2/1/info.json", f"/iiif/2/1{suffix}/info.json"))
-    return put_disk_type(move, prefix, f"{basic}.path_prefix")
-
-
-def _web(move: Move) -> str | None:
-    basic = "HttpSource.BasicLookupStrategy"
-    prefix, suffix = move.take(f"{basic}.url_prefix"), move.take(f"{basic}.url_suffix", "")
-    if not prefix:
-        move.lack(f"{basic}.url_prefix", "identifiers cannot be whole URLs; see trusted_web")
-        return None
-    put_web_type(move, "web", f"{prefix}{{name}}{suffix}", f"{basic}.url_prefix, url_suffix")
-    if move.below(f"{basic}.auth"):
-        move.lack(f"{basic}.auth", "no password is sent upstream: docs/plugins.md")
-    move.copy_numbers({"HttpSource.request_timeout": "fetch.total_timeout"})
-    if is_true(move.take("HttpSource.allow_insecure")):
-        move.lack("HttpSource.allow_insecure", "certificates are always checked")
-    return "web"
-
-
-def _quality(move: Move) -> None:
+def _encoding(move: Move) -> None:
     """The quality of JPEGs: a percentage, or a fraction in earlier versions."""
     name = "processor.jpg.quality"
     text = str(move.take(name, "")).rstrip("f")
     value = float(text) if re.fullmatch(r"\d+(\.\d*)?|\.\d+", text, re.ASCII) else 0
     if whole := round(value * 100 if value <= 1 else value):
         move.put("encoding.jpeg_quality", whole, name)
+    if (progressive := move.take("processor.jpg.progressive")) is not None:
+        move.put("encoding.jpeg_progressive", is_true(progressive), "processor.jpg.progressive")
+    compression = str(move.take("processor.tif.compression", "")).lower()
+    if compression in {"deflate", "lzw", "jpeg"}:
+        move.put("encoding.tiff_compression", compression, "processor.tif.compression")
+    elif compression:
+        move.lack("processor.tif.compression", "deflate, lzw, jpeg or none")
 
 
 def _differences(move: Move, type_: str) -> None:
@@ -172,18 +131,20 @@ def _differences(move: Move, type_: str) -> None:
         row = "there is no Image API 1", "/iiif/1/1.jpg/info.json", "/iiif/2/1.jpg/info.json"
         move.differ(row)
     if substitute := move.take("slash_substitute"):
-        move.lack("slash_substitute", "slashes may stand as they are, or as %2F")
-        before = f"/iiif/2/a{substitute}1.jpg/info.json"
-        now = "/iiif/2/a/1.jpg/info.json or /iiif/2/a%2F1.jpg/info.json"
-        move.differ(("slashes are written as slashes", before, now))
+        if re.search(r"[/%:;\s]", substitute) or len(substitute) > _LONGEST_SUBSTITUTE:
+            move.lack("slash_substitute", "up to 8 characters without / % : ; and white space")
+        else:
+            move.put("slash_substitute", substitute, "slash_substitute")
+    delimiter = "meta_identifier.transformer.StandardMetaIdentifierTransformer.delimiter"
+    if move.take(delimiter, ";") != ";":
+        move.lack(delimiter, "a page is always written name;2")
     if is_true(move.take("endpoint.iiif.restrict_to_sizes")):
         instead = "signed URLs allow single requests: docs/security.md"
         move.lack("endpoint.iiif.restrict_to_sizes", instead)
     move.differ(
         colon_difference(type_, "/iiif/2"),
-        ("identifiers have no page and no scale",
-         "/iiif/2/1.tif;2/info.json, /iiif/2/1.jpg;1:2/info.json",
-         "/iiif/2/1.tif/info.json, /iiif/2/1.jpg/info.json: the first page, whole"),
+        ("identifiers have no scale; pages above the first are 404",
+         "/iiif/2/1.jpg;1:2/info.json", "/iiif/2/1.jpg/info.json: the whole image"),
         ("`max` is as large as the limits allow and no longer refused",
          "/iiif/3/1.jpg/full/max/0/default.jpg: 403", "the largest size allowed"),
     )  # fmt: skip
@@ -192,6 +153,7 @@ def _differences(move: Move, type_: str) -> None:
 def _rest(move: Move) -> Iterator[str]:
     """The settings that count and were not taken; those of processors and caches by one name."""
     used = {str(move.take(name, "")) for name in _SELECTIONS}
+    move.needless += [name for name in _SELECTIONS[1:] if move.take(name)]
     rest = list(move.rest())
     off = tuple(
         name.removesuffix("enabled")
@@ -201,10 +163,12 @@ def _rest(move: Move) -> Iterator[str]:
     for name in rest:
         part = name.partition(".")[0]
         if _SILENT.search(name) or name.startswith(off):
-            continue
-        if part.endswith("Processor"):
+            move.needless.append(name)
+        elif part.endswith("Processor"):
             yield f"processor.{name}"
         elif not part.endswith(("Source", "Cache")):
             yield name
         elif part in used:  # the sample file has the settings of all, used or not
             yield f"cache.server.{name}" if part.endswith("Cache") else name
+        else:
+            move.needless.append(name)

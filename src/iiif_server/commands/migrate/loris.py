@@ -1,6 +1,7 @@
 """Loris, 2 and 3. Pure."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from iiif_server.commands.migrate.moves import (
@@ -55,10 +56,23 @@ def _files(move: Move) -> list[str]:
     if not roots:
         move.lack("resolver.src_img_root", "name the folder of the originals: source_path")
         return []
-    for root in roots[1:]:
-        instead = "give it a type of its own: a folder, or a link to it, in source_path"
-        move.lack(f"resolver.src_img_roots: {root}", instead)
-    return [put_disk_type(move, roots[0], "resolver.src_img_root")]
+    name = put_disk_type(move, roots[0], "resolver.src_img_root")
+    if roots[1:]:
+        move.settings[-1] = replace(move.settings[-1], value=roots)
+    if move.take("resolver.extension_map"):
+        move.lack("resolver.extension_map", "see extensions of the type: docs/sources/disk.md")
+    return [name]
+
+
+def _copied(move: Move) -> list[str]:
+    """Originals on a slow disk, which Loris copies to a fast one."""
+    root = move.take("resolver.source_root")
+    if move.take("resolver.cache_root"):
+        move.to_do.append("Originals are read where they are: the copies can be deleted.")
+    if not root:
+        move.lack("resolver.source_root", "name the folder of the originals: path of the type")
+        return []
+    return [put_disk_type(move, str(root), "resolver.source_root")]
 
 
 def _web(move: Move) -> list[str]:
@@ -78,6 +92,7 @@ def _web(move: Move) -> list[str]:
     if not prefix:
         return []
     put_web_type(move, "web", f"{prefix}{{name}}{suffix}", "resolver.source_prefix, source_suffix")
+    _access(move, "web", "resolver")
     return ["web"]
 
 
@@ -88,11 +103,12 @@ def _templates(move: Move) -> list[str]:
         move.lack("resolver.delimiter", "a URL has one {name} in it")
     for name in _listed(move.take("resolver.templates")):
         url = move.take(f"resolver.{name}.url") or move.take(f"resolver.{name}")
-        move.below(f"resolver.{name}.")
         if not isinstance(url, str) or url.count("%s") != 1:
             move.lack(f"resolver.templates: {name}", "a URL needs one %s, and nothing else")
             continue
         put_web_type(move, name, url.replace("%s", "{name}"), f"resolver.templates: {name}")
+        own = any(f"resolver.{name}.{key}" in move.old for key in ("user", "cert"))
+        _access(move, name, f"resolver.{name}" if own else "resolver")
         types.append(name)
     return types
 
@@ -108,20 +124,37 @@ def _other(move: Move) -> list[str]:
 
 _RESOLVERS = {
     "SimpleFSResolver": _files,
+    "ExtensionNormalizingFSResolver": _files,
+    "SourceImageCachingResolver": _copied,
     "SimpleHTTPResolver": _web,
     "TemplateHTTPResolver": _templates,
 }
 
 
 def _fetched(move: Move) -> None:
-    if any([move.take(f"resolver.{name}") for name in ("user", "pw", "cert", "key")]):  # noqa: C419
-        instead = "nothing secret is sent upstream: docs/plugins.md"
-        move.lack("resolver.user, pw, cert, key", instead)
     if move.take("resolver.cache_root"):
         move.to_do.append("Originals are fetched again, into source_path; none is lost.")
-    for name in ("head_resolvable", "default_format", "ident_regex", "ssl_check"):
+    if move.take("resolver.ssl_check", default=True) in {False, "False"}:
+        move.lack("resolver.ssl_check", "certificates are always checked; see ca_file of the type")
+    for name in ("head_resolvable", "default_format", "ident_regex"):
         if move.take(f"resolver.{name}") is not None:
             move.lack(f"resolver.{name}", "nothing to set")
+
+
+def _access(move: Move, type_: str, section: str) -> None:
+    """Add the certificate that is shown upstream; passwords are not copied."""
+    move.copy(
+        {
+            f"{section}.cert": f"types.{type_}.client_certificate",
+            f"{section}.key": f"types.{type_}.client_key",
+        }
+    )
+    if user := move.take(f"{section}.user"):
+        move.take(f"{section}.pw")
+        move.to_do.append(
+            f'Add to [types.{type_}]: username = "{user}" and password_file = "FILE", a file with '
+            f"{section}.pw in it. Passwords are not copied."
+        )
 
 
 def _differences(move: Move, type_: str, *, templated: bool) -> None:

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from iiif_server.iiif.identifier import TYPE_PATTERN
+from iiif_server.iiif.identifier import RESERVED_TYPES, TYPE_PATTERN
 
 
 class Kind(StrEnum):
@@ -20,6 +20,7 @@ class Kind(StrEnum):
     """The Natural History Museum's later server, 1.0 or later."""
     CANTALOUPE = "cantaloupe"
     LORIS = "loris"
+    IIPIMAGE = "iipimage"
 
 
 NAMES = {
@@ -27,6 +28,7 @@ NAMES = {
     Kind.NHM: "the configuration of the Natural History Museum's server, 1.0 or later",
     Kind.CANTALOUPE: "a configuration of Cantaloupe",
     Kind.LORIS: "a configuration of Loris",
+    Kind.IIPIMAGE: "the environment of IIPImage",
 }
 
 
@@ -61,6 +63,8 @@ class Move:
     without: list[tuple[str, str]] = field(default_factory=list)
     """Old settings that have no equivalent, and what to do instead."""
     differences: list[Difference] = field(default_factory=list)
+    needless: list[str] = field(default_factory=list)
+    """Old settings that say nothing here: switched off, unused, or of how that server works."""
     to_do: list[str] = field(default_factory=list)
     hosts: dict[str, None] = field(default_factory=dict)
     """Hosts that originals are fetched from, whose addresses are unknown."""
@@ -84,6 +88,10 @@ class Move:
         """Add a setting: `cache.max_bytes`, or a tuple where names have dots in them."""
         parts = tuple(path.split(".")) if isinstance(path, str) else path
         self.settings.append(Setting(parts, value, "" if comment == ".".join(parts) else comment))
+
+    def has(self, path: tuple[str, ...]) -> bool:
+        """Whether a setting was added."""
+        return any(setting.path == path for setting in self.settings)
 
     def copy(self, names: Mapping[str, str]) -> None:
         """Take over texts, by their old and their new name."""
@@ -138,13 +146,14 @@ class Move:
         self, server: str, instead: Mapping[str, str], names: Iterable[str] | None = None
     ) -> None:
         """Report what was not taken; `instead` has advice by how names begin, the first counts."""
-        told = set()
+        told: set[str] = set()
         for name in self.rest() if names is None else names:
             start = next((start for start in instead if name.startswith(start)), None)
             if start is None:
                 self.lack(name, f"this is not a known setting of {server}")
             elif start not in told:
                 told.add(start)
+                # One line for all of them.
                 self.lack(name if start == name else f"{start}*", instead[start])
 
 
@@ -188,26 +197,23 @@ def allow_private(move: Move, url: str) -> None:
         move.put("fetch.allow_networks", networks, "private addresses that types fetch from")
 
 
-def put_disk_type(move: Move, folder: str, comment: str) -> str:
+def put_disk_type(move: Move, folder: str, comment: str, prefix: str = "", suffix: str = "") -> str:
     """Add a type for all files in a folder, which stays where it is; the name of the type."""
-    parent, _, last = folder.rstrip("/").rpartition("/")
-    if parent and re.fullmatch(TYPE_PATTERN, last):
-        move.put("source_path", parent, comment)
-        move.put(("types", last, "source"), "disk", f"{folder}: source_path and this name")
-        return last
-    move.put("source_path", "./data/source", "the default")
-    move.put("types.images.source", "disk", comment)
-    move.to_do.append(
-        f"Let ./data/source/images lead to the originals: "
-        f"mkdir -p data/source && ln -s '{folder.rstrip('/') or '/'}' data/source/images"
-    )
-    return "images"
+    last = folder.rstrip("/").rpartition("/")[2]
+    usable = re.fullmatch(TYPE_PATTERN, last) and last not in RESERVED_TYPES
+    name = last if usable and not move.has(("types", last, "source")) else "images"
+    move.put(("types", name, "source"), "disk", comment)
+    move.put(("types", name, "path"), folder, "the originals stay where they are")
+    for key, text in (("prefix", prefix), ("suffix", suffix)):
+        if text:
+            move.put(("types", name, key), text, "")
+    return name
 
 
 def colon_difference(type_: str, prefix: str) -> tuple[str, str, str]:
     """The change for names that have a colon in them."""
     return (
-        "a name with a colon needs its type in front: the first colon ends the type",
-        f"{prefix}/ark:1234.jpg/info.json",
-        f"/iiif/2/{type_}:ark:1234.jpg/info.json",
+        "a name with a colon needs its type in front, unless it is an ARK or a URL",
+        f"{prefix}/ms:1234.jpg/info.json",
+        f"/iiif/2/{type_}:ms:1234.jpg/info.json",
     )

@@ -25,6 +25,8 @@ def kind_of(text: str) -> Kind:
         r"(?m)^\s*#?\s*((Filesystem|Http)(Source|Resolver)|source|endpoint\.iiif)\.", text
     ):
         return Kind.CANTALOUPE
+    if re.search(r"(?m)^\s*(export\s+)?(FILESYSTEM_PREFIX|MAX_CVT|MAX_IMAGE_CACHE_SIZE)=", text):
+        return Kind.IIPIMAGE
     try:
         content = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -46,6 +48,8 @@ def values_of(text: str, kind: Kind) -> Mapping[str, Any]:
         return dict(_properties(text))
     if kind is Kind.LORIS:
         return dict(_sections(text))
+    if kind is Kind.IIPIMAGE:
+        return dict(_variables(text))
     try:
         content = yaml.safe_load(text) or {}
     except yaml.YAMLError:
@@ -103,6 +107,12 @@ def _sections(text: str) -> Iterator[tuple[str, Any]]:
         if not equals:
             raise ConfigurationError(f"It cannot be parsed: line {number} has no value.")
         yield ".".join([*place, name.strip()]), _value(value.strip())
+
+
+def _variables(text: str) -> Iterator[tuple[str, str]]:
+    """Environment variables as an environment file or a shell script sets them."""
+    for match in re.finditer(r"(?m)^\s*(?:export\s+)?([A-Za-z_]\w*)=(.*)$", text):
+        yield match[1], match[2].strip().strip("\"'")
 
 
 def _value(text: str) -> Any:

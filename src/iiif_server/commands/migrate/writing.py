@@ -1,5 +1,6 @@
 """The new settings file with comments, and the report of a migration. Pure."""
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,15 @@ def _report(move: Move) -> Iterator[str]:
             yield f"  - {difference.what}"
             yield f"      before  {difference.before}"
             yield f"      now     {difference.now}"
+    if move.needless:
+        yield "\nNothing to set, because it is unused, switched off, or has no meaning here:"
+        yield from textwrap.wrap(
+            ", ".join(move.needless),
+            100,
+            initial_indent="  ",
+            subsequent_indent="  ",
+            break_on_hyphens=False,
+        )
     to_do = [*move.to_do, *_about_hosts(move)]
     if to_do:
         yield "\nTo do:"

@@ -192,24 +192,105 @@ class TestCantaloupe:
             "http_port": 8182,
             "base_url": "https://iiif.example.org",
             "min_sizes_size": 64,
-            "source_path": "/home/myself",
             "default_type": "images",
             "cache_path": "/var/cache/cantaloupe/iiif-server",
             "log_level": "warning",
-            "types": {"images": {"source": "disk", "cache_for": 3600}},
+            "types": {
+                "images": {"source": "disk", "path": "/home/myself/images", "cache_for": 3600}
+            },
             "limits": {"max_area": 10_000_000},
             "encoding": {"jpeg_quality": 80},
             "cache": {"ttl": 2_592_000},
         }
         assert not move.without
 
-    @pytest.mark.parametrize("folder", ["/images/", "/srv/my images/"])
-    def test_a_folder_that_can_be_no_type_is_led_to_by_a_link(self, folder: str) -> None:
+    @pytest.mark.parametrize(
+        ("prefix", "suffix", "type_"),
+        [
+            ("/images/", "", {"path": "/images"}),
+            ("/srv/my images/", ".tif", {"path": "/srv/my images", "suffix": ".tif"}),
+            ("/srv/images/scan-", "/m.tif", {"path": "/srv/images", "prefix": "scan-",
+                                             "suffix": "/m.tif"}),
+            ("/", "", {"path": "/"}),
+        ],
+    )  # fmt: skip
+    def test_prefix_and_suffix_are_those_of_the_type(
+        self, prefix: str, suffix: str, type_: dict[str, str]
+    ) -> None:
+        values = {f"{FILES}.path_prefix": prefix, f"{FILES}.path_suffix": suffix}
+        move = from_cantaloupe({"source.static": "FilesystemSource", **values})
+        assert settings(move)["types"] == {"images": {"source": "disk", **type_}}
+        assert not move.without
+
+    def test_buckets_and_containers_become_types(self) -> None:
+        bucket = "S3Source.BasicLookupStrategy"
         move = from_cantaloupe(
-            {"source.static": "FilesystemSource", f"{FILES}.path_prefix": folder}
+            {
+                "source.static": "S3Source",
+                "S3Source.endpoint": "https://minio.example.org",
+                "S3Source.region": "eu-central-1",
+                "S3Source.access_key_id": "AKIA",
+                "S3Source.secret_key": "S3CRET",
+                f"{bucket}.bucket.name": "scans",
+                f"{bucket}.path_prefix": "a/",
+                f"{bucket}.path_suffix": ".tif",
+            }
         )
-        assert settings(move)["types"] == {"images": {"source": "disk"}}
-        assert f"ln -s '{folder.rstrip('/')}' data/source/images" in report(move)
+        assert settings(move)["types"]["s3"] == {
+            "source": "objects",
+            "url": "s3://scans/a/{name}.tif",
+            "endpoint": "https://minio.example.org",
+            "region": "eu-central-1",
+            "access_key_id": "AKIA",
+        }
+        assert "S3CRET" not in report(move) + settings_text(move, "old")
+        assert "secret_access_key_file" in report(move)
+        assert not move.without
+        azure = from_cantaloupe(
+            {
+                "source.static": "AzureStorageSource",
+                "AzureStorageSource.account_name": "museum",
+                "AzureStorageSource.container_name": "scans",
+            }
+        )
+        assert settings(azure)["types"]["azure"] == {
+            "source": "objects",
+            "url": "az://scans/{name}",
+            "account": "museum",
+        }
+
+    def test_a_delegate_becomes_a_lookup_over_all_sources(self) -> None:
+        move = from_cantaloupe(
+            {
+                "source.static": "FilesystemSource",
+                "source.delegate": "true",
+                f"{FILES}.path_prefix": "/srv/scans/",
+                f"{HTTP}.url_prefix": "https://example.org/images/x-",
+                "S3Source.BasicLookupStrategy.bucket.name": "scans",
+            }
+        )
+        found = settings(move)
+        assert found["default_type"] == "lookup"
+        assert found["types"]["lookup"] == {
+            "source": "lookup",
+            "types": ["scans", "web", "s3"],
+            "table": "identifiers.csv",
+        }
+        assert {found["types"][name]["access"] for name in ("scans", "web", "s3")} == {"internal"}
+        assert found["types"]["web"]["prefixes"] == ["https://example.org/images/"]
+        assert "Port what the delegate script returns" in report(move)
+        assert not move.without
+
+    def test_a_script_that_looks_up_files_becomes_a_lookup(self) -> None:
+        move = from_cantaloupe(
+            {
+                "source.static": "FilesystemSource",
+                "FilesystemSource.lookup_strategy": "ScriptLookupStrategy",
+                f"{FILES}.path_prefix": "/srv/scans/",
+            }
+        )
+        assert settings(move)["default_type"] == "lookup"
+        assert not move.without
 
     def test_http_sources_become_a_type_web(self) -> None:
         move = from_cantaloupe(
@@ -217,6 +298,7 @@ class TestCantaloupe:
                 "source.static": "HttpSource",
                 f"{HTTP}.url_prefix": "http://localhost/images/",
                 f"{HTTP}.url_suffix": ".tif",
+                f"{HTTP}.auth.basic.username": "myself",
                 f"{HTTP}.auth.basic.secret": "S3CRET",
                 "HttpSource.request_timeout": "30",
             }
@@ -231,7 +313,7 @@ class TestCantaloupe:
             "allow_networks": ["127.0.0.0/8", "::1/128"],
             "total_timeout": 30,
         }
-        assert f"{HTTP}.auth" in lacking(move)
+        assert "S3CRET" not in report(move) + settings_text(move, "old")
 
     def test_earlier_versions_called_things_otherwise(self) -> None:
         move = from_cantaloupe(
@@ -243,26 +325,20 @@ class TestCantaloupe:
             }
         )
         found = settings(move)
-        assert found["source_path"] == "/home/myself"
+        assert found["types"]["images"]["path"] == "/home/myself/images"
         assert found["cache"] == {"ttl": 60}
         assert found["encoding"] == {"jpeg_quality": 70}
 
     @pytest.mark.parametrize(
         ("values", "named"),
         [
-            ({"source.static": "S3Source"}, "source.static = S3Source"),
+            ({"source.static": "S3Source"}, "S3Source.BasicLookupStrategy.bucket.name"),
+            ({"source.static": "MineSource"}, "source.static = MineSource"),
             ({"source.static": "JdbcSource"}, "source.static = JdbcSource"),
             ({"source.delegate": "true"}, "source.delegate"),
-            (
-                {
-                    "source.static": "FilesystemSource",
-                    "FilesystemSource.lookup_strategy": "ScriptLookupStrategy",
-                },
-                "FilesystemSource.lookup_strategy",
-            ),
             ({"source.static": "FilesystemSource"}, f"{FILES}.path_prefix"),
             ({"source.static": "HttpSource"}, f"{HTTP}.url_prefix"),
-            ({"slash_substitute": "~"}, "slash_substitute"),
+            ({"slash_substitute": ":"}, "slash_substitute"),
             ({"endpoint.iiif.restrict_to_sizes": "true"}, "endpoint.iiif.restrict_to_sizes"),
             ({"overlays.BasicStrategy.image": "x.png"}, "overlays.*"),
             ({"https.key_store_password": "S3CRET"}, "https.*"),
@@ -314,19 +390,9 @@ class TestCantaloupe:
     @pytest.mark.parametrize(
         ("values", "before", "now"),
         [
-            ({"slash_substitute": "~"}, "/iiif/2/a~1.jpg/info.json", "/iiif/2/a/1.jpg/info.json"),
             ({"endpoint.iiif.1.enabled": "true"}, "/iiif/1/1.jpg", "/iiif/2/1.jpg"),
-            (
-                {
-                    "source.static": "FilesystemSource",
-                    f"{FILES}.path_prefix": "/a/pics/",
-                    f"{FILES}.path_suffix": ".jp2",
-                },
-                "/iiif/2/1/info.json",
-                "/iiif/2/1.jp2/info.json",
-            ),
-            ({}, "/iiif/2/1.tif;2/info.json", "/iiif/2/1.tif/info.json"),
-            ({}, "/iiif/2/ark:1234.jpg", "/iiif/2/images:ark:1234.jpg"),
+            ({}, "/iiif/2/1.jpg;1:2/info.json", "/iiif/2/1.jpg/info.json"),
+            ({}, "/iiif/2/ms:1234.jpg", "/iiif/2/images:ms:1234.jpg"),
         ],
     )
     def test_addresses_that_differ_have_examples(
@@ -350,20 +416,20 @@ class TestLoris:
             }
         )
         assert settings(move) == {
-            "source_path": "/usr/local/share",
             "default_type": "images",
             "cache_path": "/var/cache/loris/iiif-server",
             "canonical_redirect": True,
             "log_level": "warning",
-            "types": {"images": {"source": "disk"}},
+            "types": {"images": {"source": "disk", "path": "/usr/local/share/images"}},
         }
 
-    def test_several_folders_need_several_types(self) -> None:
+    def test_several_folders_are_one_type(self) -> None:
         move = from_loris(
             {"resolver.impl": "SimpleFSResolver", "resolver.src_img_roots": "/a/one, /b/two"}
         )
         assert settings(move)["default_type"] == "one"
-        assert "resolver.src_img_roots: /b/two" in lacking(move)
+        assert settings(move)["types"]["one"]["path"] == ["/a/one", "/b/two"]
+        assert not move.without
 
     def test_http_resolvers_become_a_type_web(self) -> None:
         move = from_loris(
@@ -372,12 +438,16 @@ class TestLoris:
                 "resolver.source_prefix": "https://example.org/objects/",
                 "resolver.source_suffix": "/content",
                 "resolver.uri_resolvable": True,
+                "resolver.user": "loris",
                 "resolver.pw": "S3CRET",
+                "resolver.cert": "/etc/client.pem",
+                "resolver.key": "/etc/client.key",
             }
         )
         found = settings(move)
         assert found["types"]["web"]["url"] == "https://example.org/objects/{name}/content"
-        assert {"resolver.uri_resolvable", "resolver.user, pw, cert, key"} <= set(lacking(move))
+        assert found["types"]["web"]["client_certificate"] == "/etc/client.pem"
+        assert set(lacking(move)) == {"resolver.uri_resolvable"}
         assert "S3CRET" not in report(move) + settings_text(move, "loris.conf")
 
     def test_templates_become_types_with_the_same_identifiers(self) -> None:

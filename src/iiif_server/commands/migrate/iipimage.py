@@ -1,0 +1,82 @@
+"""IIPImage, which is configured by environment variables. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from iiif_server.commands.migrate.moves import Kind, Move, colon_difference, number, put_disk_type
+
+_INSTEAD = {
+    "IIIF_VERSION": "2.1 is at /iiif/2, 3.0 at /iiif/3 and at the top level",
+    "IIIF_EXTRA_INFO": "see info of the type",
+    "IIIF_DELIMITER": "a page is always written name;2",
+    "CORS": "every origin may read images: nothing to set",
+    "FILENAME_PATTERN": "see template of the type: docs/sources/templates.md",
+    "COPYRIGHT": "see rights of the type",
+    "WATERMARK": "nothing is drawn over images",
+    "LOGFILE": "logs go to standard error",
+    "MEMCACHED": "see [cache]: derivatives are cached on disk",
+    "MAX_LAYERS": "JPEG 2000 is decoded in full quality",
+    "KAKADU": "JPEG 2000 is decoded by OpenJPEG",
+    "OPENJPEG": "nothing to set",
+    "INTERPOLATION": "images are scaled by Lanczos",
+    "URI_MAP": "IIIF is at the top level: let the proxy map other paths",
+    "EMBED_ICC": "profiles are kept where they count",
+    "MAX_ICC": "profiles are kept where they are small",
+    "ALLOW_UPSCALING": "see limits.max_upscale_area",
+    "MAX_METADATA": "metadata is left out of images",
+    "DECODER": "nothing to set",
+    "CODEC": "what does least to the pixels is chosen for each request",
+    "OUTPUT": "nothing to set",
+    "KEEPALIVE": "nothing to set",
+    "PREFORK": "see http_processes",
+    "BASE_URL": "see base_url",
+}
+"""What to do instead of variables that begin like this; the first that fits counts."""
+
+
+def from_iipimage(values: Mapping[str, Any]) -> Move:
+    """The migration from IIPImage."""
+    move = Move(Kind.IIPIMAGE, {name.upper(): value for name, value in values.items()})
+    move.copy_base_url("BASE_URL")
+    prefix, suffix = (
+        str(move.take("FILESYSTEM_PREFIX", "")),
+        str(move.take("FILESYSTEM_SUFFIX", "")),
+    )
+    folder, slash, rest = prefix.rpartition("/")
+    if slash:
+        type_ = put_disk_type(move, folder or "/", "FILESYSTEM_PREFIX", rest, suffix)
+        move.put("default_type", type_, "so that identifiers stay as they are")
+        control = str(move.take("CACHE_CONTROL", ""))
+        age = number(control.partition("max-age=")[2].partition(",")[0])
+        if age is not None:
+            move.put(("types", type_, "cache_for"), age, "CACHE_CONTROL")
+    else:
+        type_ = "images"
+        move.lack("FILESYSTEM_PREFIX", "identifiers cannot be whole paths: name a folder")
+    if side := number(move.take("MAX_CVT")):
+        move.put("limits.max_width", side, "MAX_CVT")
+    move.copy_numbers(
+        {
+            "JPEG_QUALITY": "encoding.jpeg_quality",
+            "PNG_COMPRESSION": "encoding.png_level",
+            "WEBP_QUALITY": "encoding.webp_quality",
+        }
+    )
+    if megabytes := number(move.take("MAX_IMAGE_CACHE_SIZE")):
+        move.put("cache.memory_bytes", megabytes * 1_000_000, "MAX_IMAGE_CACHE_SIZE")
+    if (verbosity := number(move.take("VERBOSITY"))) is not None:
+        level = "error" if verbosity == 0 else "info" if verbosity < _DEBUG else "debug"
+        move.put("log_level", level, "VERBOSITY")
+    move.differ(
+        colon_difference(type_, "/iiif/2"),
+        ("IIIF is at the top level, not in a query: let the proxy rewrite it",
+         "/fcgi-bin/iipsrv.fcgi?IIIF=1.tif/info.json", "/iiif/3/1.tif/info.json"),
+        ("the protocols IIP, Zoomify and DeepZoom are not spoken",
+         "/fcgi-bin/iipsrv.fcgi?DeepZoom=1.tif.dzi", "/iiif/3/1.tif/info.json"),
+    )  # fmt: skip
+    move.lack_rest("IIPImage", _INSTEAD)
+    return move
+
+
+_DEBUG = 5
+"""From which verbosity on its log is that of developers."""
