@@ -67,16 +67,16 @@ def from_iipimage(values: Mapping[str, Any]) -> Move:
     if (verbosity := number(move.take("VERBOSITY"))) is not None:
         level = "error" if verbosity == 0 else "info" if verbosity < _DEBUG else "debug"
         move.put("log_level", level, "VERBOSITY")
-    move.differ(
-        colon_difference(type_, "/iiif/2"),
-        ("IIIF is at the top level, not in a query: let the proxy rewrite it",
-         "/fcgi-bin/iipsrv.fcgi?IIIF=1.tif/info.json", "/iiif/3/1.tif/info.json"),
-        ("the protocols IIP, Zoomify and DeepZoom are not spoken",
-         "/fcgi-bin/iipsrv.fcgi?DeepZoom=1.tif.dzi", "/iiif/3/1.tif/info.json"),
-    )  # fmt: skip
+    move.differ(colon_difference(type_, "/iiif/2"), *_DIFFERENCES)
     move.lack_rest("IIPImage", _INSTEAD)
     return move
 
 
+_DIFFERENCES = (
+    ("IIIF is at the top level, not in a query: let the proxy rewrite it",
+     "/fcgi-bin/iipsrv.fcgi?IIIF=1.tif/info.json", "/iiif/3/1.tif/info.json"),
+    ("the protocols IIP, Zoomify and DeepZoom are not spoken",
+     "/fcgi-bin/iipsrv.fcgi?DeepZoom=1.tif.dzi", "/iiif/3/1.tif/info.json"),
+)  # fmt: skip
 _DEBUG = 5
 """From which verbosity on its log is that of developers."""
