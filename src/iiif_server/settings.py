@@ -38,6 +38,7 @@ from iiif_server.sources.addresses import Networks
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import FetchOptions
 from iiif_server.sources.identifiers import IdentifierReader
+from iiif_server.sources.lookup.options import lookup_conflicts
 from iiif_server.sources.registry import type_options
 from iiif_server.telemetry.logs import LogFormat
 from iiif_server.telemetry.traces import TracingOptions
@@ -193,6 +194,9 @@ class Settings(BaseSettings, OptionsModel):
         if signed and not self.signing.keys:
             path = ("types", signed[0], "access")
             yield path, f"the type {signed[0]!r} is signed: that needs [signing] keys"
+        if self.default_type in self.types and self.types[self.default_type].access == "internal":
+            yield ("default_type",), f"{self.default_type!r} is internal: nobody gets its images"
+        yield from lookup_conflicts(self.types)
         yield from self._folder_conflicts()
 
     def _folder_conflicts(self) -> Iterator[_Conflict]:

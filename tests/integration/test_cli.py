@@ -108,7 +108,7 @@ class TestCheck:
         settings = settings_below(tmp_path, types={"disk": {"source": "disk"}})
         async with AsyncExitStack() as stack:
             fetcher = open_fetcher(stack, settings)
-            sources = open_sources(settings, fetcher, lambda _: None)
+            sources = open_sources(stack, settings, fetcher, lambda _: None)
             assert sources["disk"].context.fetcher is fetcher
         with pytest.raises(RuntimeError, match="closed"):
             await fetcher.fetch("https://upstream.invalid/1.jpg", tmp_path / "1.jpg", bool)

@@ -46,7 +46,7 @@ async def _locate(settings: Settings, written: str) -> None:
     _show("identifier", str(identifier))
     async with AsyncExitStack() as stack:
         fetcher = open_fetcher(stack, settings)
-        originals = Originals(open_sources(settings, fetcher, _show_problem), _show_problem)
+        originals = Originals(open_sources(stack, settings, fetcher, _show_problem), _show_problem)
         source = originals.source(identifier.type)
         _show("type", f"{identifier.type}, source {source.options.source}")
         _show("name", identifier.name)

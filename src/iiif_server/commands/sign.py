@@ -108,5 +108,5 @@ def _doubts(settings: Settings, identifier: Identifier) -> Iterator[str]:
 async def _open(settings: Settings, identifier: Identifier) -> None:
     """Open an original once; raises what the source raises."""
     async with AsyncExitStack() as stack:
-        sources = open_sources(settings, open_fetcher(stack, settings), lambda _: None)
+        sources = open_sources(stack, settings, open_fetcher(stack, settings), lambda _: None)
         await stack.enter_async_context(sources[identifier.type].hold(identifier.name))

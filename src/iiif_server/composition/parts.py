@@ -1,5 +1,6 @@
 """Parts of the services that commands open on their own: fetcher, sources, store, worker pools."""
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,10 +41,10 @@ def open_fetcher(stack: AsyncExitStack, settings: Settings) -> Fetcher:
 
 
 def open_sources(
-    settings: Settings, fetcher: Fetcher, observer: Observer
+    stack: AsyncExitStack, settings: Settings, fetcher: Fetcher, observer: Observer
 ) -> dict[str, Source[Any]]:
-    """The sources of all types, each with threads of its own for its storage."""
-    return build_sources(
+    """The sources of all types, closed with the stack; each has threads for its storage."""
+    sources = build_sources(
         settings.types,
         lambda name: SourceContext(
             name,
@@ -53,6 +54,14 @@ def open_sources(
             StorageThreads(f"the type {name}", timeout=settings.limits.storage_timeout),
         ),
     )
+    for source in sources.values():
+        stack.push_async_callback(source.close)
+    return sources
+
+
+def addressable(sources: Mapping[str, Source[Any]]) -> dict[str, Source[Any]]:
+    """The sources that identifiers can name."""
+    return {name: one for name, one in sources.items() if one.options.access != "internal"}
 
 
 def open_store(settings: Settings, observer: Observer) -> Store:

@@ -12,7 +12,14 @@ from iiif_server.background import BackgroundTasks
 from iiif_server.cache.lru import Lru
 from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG
-from iiif_server.composition.parts import Reach, open_fetcher, open_pool, open_sources, open_store
+from iiif_server.composition.parts import (
+    Reach,
+    addressable,
+    open_fetcher,
+    open_pool,
+    open_sources,
+    open_store,
+)
 from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.formats import Format
 from iiif_server.images.derivatives import Derivatives
@@ -128,7 +135,7 @@ async def _open_imaging(stack: AsyncExitStack, settings: Settings, observer: Obs
     store = await _open_store(stack, settings, observer)
     fetcher = open_fetcher(stack, settings)
     fetcher.incoming.threads.begin(fetcher.incoming.remove_abandoned)
-    originals = Originals(open_sources(settings, fetcher, observer), observer)
+    originals = Originals(addressable(open_sources(stack, settings, fetcher, observer)), observer)
     header_pool = await open_pool(stack, settings, observer, "size", Reach())
     reach = Reach(store.root, store.incoming)
     image_pool = await open_pool(stack, settings, observer, "image", reach)

@@ -139,12 +139,15 @@ class OutputLimits:
     max_area: int | None = None
     max_upscale_area: int | None = None
 
-    def of(self, image: Dimensions) -> Limits:
-        """The limits that an image of these dimensions publishes, and that hold for it."""
+    def of(self, image: Dimensions, own: Limits = Limits()) -> Limits:
+        """The limits that an image of these dimensions publishes, and that hold for it.
+
+        `own` are those of the image itself, which can only be stricter.
+        """
         area = self.max_area
         if self.max_upscale_area is not None:
             area = _least(area, max(self.max_upscale_area, image.area))
-        return Limits(self.max_width, self.max_height, area)
+        return Limits(self.max_width, self.max_height, area).within(own)
 
 
 _PRECISION = 10**12

@@ -114,7 +114,9 @@ class Derivatives:
         Raises what `ImageRequest.resolve` refuses. No pixel is touched.
         """
         original, header, pyramid = image.original, image.header, image.pyramid
-        rendition = request.resolve(image.facts, self._limits.of(header.dimensions))
+        rendition = request.resolve(
+            image.facts, self._limits.of(header.dimensions, original.terms.limits)
+        )
         work = plan_operations(header, rendition)
         tile = stored = None
         if is_plain_jpeg(rendition):

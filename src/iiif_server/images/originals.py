@@ -29,6 +29,7 @@ from iiif_server.images.keys import digest, group_of
 from iiif_server.plan.local_file import LocalFile, removed, replaced
 from iiif_server.sources.base import Source
 from iiif_server.sources.opening import OpenedFile, Parts, open_file, refusal_of, user_name
+from iiif_server.sources.terms import NO_TERMS, Terms
 from iiif_server.telemetry.events import (
     Event,
     Observer,
@@ -46,6 +47,8 @@ class Original:
     file: LocalFile
     content: str | None = None
     """What tells its content from another on any machine, if its source knows: see OpenedFile."""
+    terms: Terms = NO_TERMS
+    """Its own rights and limits."""
     opened: OpenedFile | None = field(default=None, compare=False, repr=False)
     """The file itself, as long as it is held."""
     threads: StorageThreads | None = field(default=None, compare=False, repr=False)
@@ -224,7 +227,8 @@ class Originals:
             if identifier.type in self._silent:
                 self._silent.discard(identifier.type)
                 self._observe(StorageAnswers(identifier.type))
-            yield Original(identifier, held.file, held.content, held, source.context.threads)
+            threads = source.context.threads
+            yield Original(identifier, held.file, held.content, held.terms, held, threads)
 
     def _tell(
         self,

@@ -169,7 +169,7 @@ async def _explanation(
         resolved = services.derivatives.resolve(image, wanted, stages)
         now = await services.derivatives.explain(resolved)
     rendition, facts = resolved.rendition, image.facts
-    limits = services.limits.of(facts.dimensions)
+    limits = services.limits_of(image)
     canonical = canonical_parameters(rendition, facts, limits, version)
     size = resolved.original.file.size
     return Explanation(

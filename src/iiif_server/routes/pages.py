@@ -294,9 +294,7 @@ async def _viewer(call: _Call, written: str) -> Response:
     identifier = permission.identifier
     image = await services.images.get(identifier)
     original, header = image.original, image.header
-    document = image_information(
-        V3, "", header.dimensions, services.service_description(identifier.type, header)
-    )
+    document = image_information(V3, "", header.dimensions, services.service_description(image))
     listed = services.page_options.gallery and permission.grant is None
     browsable = listed and services.originals.source(identifier.type).browsable
     ancestors = services.page_options.frame_sources

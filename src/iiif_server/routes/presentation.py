@@ -212,7 +212,7 @@ async def _see(place: _Place, written: str) -> _Seen:
     identifier = permission.identifier
     image = await services.images.get(identifier)
     uri = base_uri(place.base(V3.path if place.prefix else ""), written)
-    offered = services.service_description(identifier.type, image.header)
+    offered = services.service_description(image)
     picture = Picture(
         base_uri=uri,
         services=level_2(uri, base_uri(place.base(V2.path), written)),

@@ -109,7 +109,7 @@ def _is_canonical(services: Services, call: ImageCall, resolved: Resolved) -> bo
 def canonical_of(services: Services, call: ImageCall, resolved: Resolved) -> str:
     """The canonical parameters of a call (Image API 3.0, 4.7)."""
     facts = resolved.image.facts
-    limits = services.limits.of(facts.dimensions)
+    limits = services.limits_of(resolved.image)
     return canonical_parameters(resolved.rendition, facts, limits, call.version)
 
 
@@ -120,7 +120,7 @@ async def _information(services: Services, call: ImageCall) -> Answer:
         chosen.version,
         call.base_uri,
         image.header.dimensions,
-        services.service_description(call.identifier.type, image.header),
+        services.service_description(image),
     )
     content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     return Answer(

@@ -10,7 +10,7 @@ from iiif_server.cache.lru import Lru
 from iiif_server.cache.store import Store
 from iiif_server.errors import SignatureRefusedError
 from iiif_server.iiif.formats import Format
-from iiif_server.iiif.geometry import OutputLimits
+from iiif_server.iiif.geometry import Limits, OutputLimits
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.information import Service
 from iiif_server.images.derivatives import Derivatives
@@ -18,12 +18,11 @@ from iiif_server.images.listings import FolderListings
 from iiif_server.images.originals import Originals
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.quarantine import Quarantine
-from iiif_server.images.registry import ImageRegistry
+from iiif_server.images.registry import Image, ImageRegistry
 from iiif_server.pages.files import PageFiles
 from iiif_server.pages.options import PagesOptions, PresentationOptions
 from iiif_server.pages.paging import Place
 from iiif_server.pages.rendering import Pages
-from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import LibraryReport
 from iiif_server.server.access_log import AccessLog
 from iiif_server.server.addresses import Addressing
@@ -164,15 +163,20 @@ class Services:
         left = self.signatures.seconds_left(permission.grant)
         return Caching(min(public.seconds, left), private=True)
 
-    def service_description(self, type_: str, header: ImageHeader) -> Service:
-        """What image information says of the service for an image of a type."""
-        options = self.types[type_]
+    def limits_of(self, image: Image) -> Limits:
+        """The limits that an image publishes, and that hold for it."""
+        return self.limits.of(image.facts.dimensions, image.original.terms.limits)
+
+    def service_description(self, image: Image) -> Service:
+        """What image information says of the service for an image."""
+        original, header = image.original, image.header
+        options = self.types[original.identifier.type]
         return Service(
-            limits=self.limits.of(header.dimensions),
+            limits=self.limits_of(image),
             formats=self.formats,
             min_sizes_size=self.min_sizes_size,
             tile=self.pyramids.grid(header).tile,
-            rights=options.rights,
+            rights=original.terms.rights or options.rights,
             extra=dict(options.info),
         )
 

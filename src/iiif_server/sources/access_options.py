@@ -45,6 +45,20 @@ _HEADERS = Expects('header fields such as { Authorization = "Bearer ..." }, or "
 Headers = Annotated[dict[str, SecretStr], BeforeValidator(_header_lines), _HEADERS]
 
 
+def checked_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    """Header fields for an upstream; ValueError names one that cannot be sent."""
+    names = [name.lower() for name in headers]
+    for name, value in headers.items():
+        if not _NAME.fullmatch(name):
+            raise ValueError("the name of a header field has letters, digits and hyphens only")
+        if name.lower() in _OWN:
+            raise ValueError(f"the header field {name} is set by the server itself")
+        if names.count(name.lower()) > 1:
+            raise ValueError(f"the header field {name} is given twice")
+        _check_value(value, f"the header field {name}")
+    return headers
+
+
 class HttpAccessOptions(TypeOptions):
     """How a type may use HTTP. Secrets go to the origin of its URL only (scheme, host, port)."""
 
@@ -74,16 +88,7 @@ class HttpAccessOptions(TypeOptions):
     @field_validator("headers")
     @classmethod
     def _check_headers(cls, headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-        names = [name.lower() for name in headers]
-        for name, value in headers.items():
-            if not _NAME.fullmatch(name):
-                raise ValueError("the name of a header field has letters, digits and hyphens only")
-            if name.lower() in _OWN:
-                raise ValueError(f"the header field {name} is set by the server itself")
-            if names.count(name.lower()) > 1:
-                raise ValueError(f"the header field {name} is given twice")
-            _check_value(value, f"the header field {name}")
-        return headers
+        return checked_headers(headers)
 
     @field_validator("bearer_token")
     @classmethod

@@ -1,7 +1,7 @@
 """The interface of sources, which find originals by name; plug-ins implement it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, Ty
 from pydantic import AfterValidator, Field, JsonValue
 
 from iiif_server.cache.threads import StorageThreads
-from iiif_server.errors import FolderNotFoundError, OriginalNotFoundError
+from iiif_server.errors import (
+    FolderNotFoundError,
+    OriginalNotFoundError,
+    SourceUnavailableError,
+)
 from iiif_server.options import Expects, OptionsModel
 from iiif_server.sources.deprecated import renamed, warn_renamed
 from iiif_server.sources.fetching import Fetcher
@@ -29,12 +33,13 @@ class TypeOptions(OptionsModel):
     title: str = Field(default="", max_length=200)
     """The name that people see in the gallery and in collections; unset: the name of the type."""
     source: str
-    """Which source the originals come from: disk, web, trusted_web, or one from a plug-in."""
+    """Where the originals come from: disk, web, trusted_web, lookup, or the source of a plug-in."""
     rights: Annotated[str, AfterValidator(checked_rights), _RIGHTS] | None = None
     """URI of a licence (creativecommons.org) or rights statement (rightsstatements.org), repeated
     in each info.json of the type."""
-    access: Literal["public", "signed"] = "public"
-    """Who gets its images: everyone, or those with a signed, expiring URL (docs/security.md)."""
+    access: Literal["public", "signed", "internal"] = "public"
+    """Who gets its images: everyone, those with a signed, expiring URL (docs/security.md), or, if
+    it is internal, nobody: it only serves what types with the source `lookup` find."""
     cache_for: WholeSeconds = 86_400
     """Time for which clients may keep images and info.json (`Cache-Control: max-age`)."""
     immutable: bool = False
@@ -82,6 +87,8 @@ class SourceContext:
     """Receives events for the log and the metrics."""
     threads: StorageThreads = field(default_factory=lambda: StorageThreads("this type"))
     """Executor for blocking calls; each type has its own, so that no type waits for another."""
+    others: Mapping[str, "Source[Any]"] = field(default_factory=dict, repr=False)
+    """The sources of all types, for those that have others serve what they find."""
 
 
 class Source(ABC, Generic[Options]):
@@ -153,6 +160,17 @@ class Source(ABC, Generic[Options]):
         """Folders elsewhere that links in these may lead to, for `check`."""
         return ()
 
+    def hold_at(
+        self, location: str, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[OpenedFile | Path]:
+        """The original at a path or URL that a lookup has found, as `hold` yields it.
+
+        It is checked like a name: the path must be in the folder of the type, the URL one that it
+        trusts. `headers` are for the request. Raises what `hold` raises.
+        """
+        del location, headers
+        raise SourceUnavailableError("The source of this original serves no paths and URLs.")
+
     @property
     def revalidates(self) -> bool:
         """Whether `hold` may find that an original has changed though its file has not.
@@ -178,6 +196,9 @@ class Source(ABC, Generic[Options]):
         """
         del folder
         raise FolderNotFoundError
+
+    async def close(self) -> None:
+        """Give back what the source holds; nothing is requested from it any more."""
 
     def problems(self) -> list[str]:
         """What an operator has to fix before this type can serve, a sentence each; for `check`."""

@@ -1,7 +1,7 @@
 """The source `disk`: originals are files in one folder or several."""
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -105,17 +105,24 @@ class DiskSource(Source[DiskOptions]):
 
         Hidden files, and those in hidden folders, are not served, as they are not listed.
         """
-        return self._hold(name, 1)
+        return self._hold(partial(self._open, name, 1))
 
     def hold_page(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile | Path]:
         """The file of a page, if `{page}` is in the template."""
         if not self._layout.template.has_page:
             return super().hold_page(name, page)
-        return self._hold(name, page)
+        return self._hold(partial(self._open, name, page))
+
+    def hold_at(
+        self, location: str, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[OpenedFile]:
+        """The file at a path, absolute or below one of the folders, as it is written."""
+        del headers
+        return self._hold(partial(self._open_at, location))
 
     @asynccontextmanager
-    async def _hold(self, name: str, page: int) -> AsyncIterator[OpenedFile]:
-        opened = await self.context.threads.run(self._open, name, page, undo=OpenedFile.close)
+    async def _hold(self, open_: Callable[[], OpenedFile]) -> AsyncIterator[OpenedFile]:
+        opened = await self.context.threads.run(open_, undo=OpenedFile.close)
         opened.close_by = self.context.threads.begin
         try:
             yield opened
@@ -123,8 +130,23 @@ class DiskSource(Source[DiskOptions]):
             opened.close()
 
     def _open(self, name: str, page: int) -> OpenedFile:
+        return self._first(self._places(name, page))
+
+    def _open_at(self, path: str) -> OpenedFile:
+        places = [
+            (folder, path.removeprefix(f"{root}/"))
+            for folder in self.folders
+            for root in dict.fromkeys((str(folder.absolute()), os.path.realpath(folder)))
+            if not path.startswith("/") or path.startswith(f"{root}/")
+        ]
+        if not places:
+            raise OutsideFolderError(f"a lookup has found {path}, outside of the folder", path)
+        return self._first(place for place in places if self._layout.covers(place[1]))
+
+    def _first(self, places: Iterable[tuple[Path, str]]) -> OpenedFile:
+        """The file at the first of the places that has one."""
         refused: OriginalNotFoundError | None = None
-        for folder, path in self._places(name, page):
+        for folder, path in places:
             try:
                 return open_in_folder(folder, path, self.links)
             except OriginalNotFoundError as error:

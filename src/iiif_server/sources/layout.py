@@ -42,6 +42,14 @@ class Layout:
         for ending in self.endings:
             yield path + ending
 
+    def covers(self, path: str) -> bool:
+        """Whether some name may lead to a path; False if a template hides that."""
+        if self.template.affixes is None or any(part.startswith(".") for part in path.split("/")):
+            return False
+        prefix, suffix = self.template.affixes
+        ends = ("", *self.endings)
+        return path.startswith(prefix) and any(path.endswith(suffix + end) for end in ends)
+
     def folder(self, folder: str) -> str:
         """The path of a folder of names."""
         prefix, _ = self.template.affixes or ("", "")

@@ -1,6 +1,6 @@
 """The source `objects`: originals in a bucket, under a key that is made of their name."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from functools import cached_property
@@ -130,6 +130,18 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         before, field, after = self._template.text.partition("{name}")
         self._around = (before, after) if field and "{" not in before + after else None
         """Text of the key around `{name}`; None where keys do not tell names."""
+
+    def hold_at(
+        self, location: str, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[OpenedFile]:
+        """The object at a URL that a name may lead to; OriginalNotFoundError for others."""
+        del headers
+        before, after = self._around or ("", "")
+        start = f"{self._bucket}/{before}"
+        name = location.removeprefix(start).removesuffix(after)
+        if self._around is None or not name or location != f"{start}{name}{after}":
+            raise OriginalNotFoundError("There is no image with this identifier.")
+        return self.hold(name)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
         """The original of this name, or the parts of it that were fetched."""

@@ -25,6 +25,7 @@ from iiif_server.errors import (
 )
 from iiif_server.plan.extents import Extent
 from iiif_server.plan.local_file import FileVersion, LocalFile, removed
+from iiif_server.sources.terms import NO_TERMS
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -75,6 +76,8 @@ class OpenedFile:
         self.mode = status.st_mode
         self.file = LocalFile(path, FileVersion.of(status))
         self.content = content
+        self.terms = NO_TERMS
+        """Its own rights and limits."""
         self.close_by: Callable[[Callable[[int], None], int], object] = _close_here
         """Closes the descriptor: on a network mount that may block."""
         self.parts: Parts | None = None

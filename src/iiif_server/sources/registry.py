@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -53,8 +54,9 @@ def type_options(raw: Mapping[str, Any]) -> TypeOptions:
 def build_sources(
     types: Mapping[str, TypeOptions], context: Callable[[str], SourceContext]
 ) -> dict[str, Source[Any]]:
-    """The source of each type."""
-    return {
-        name: source_class(options.source)(context(name), options)
-        for name, options in types.items()
-    }
+    """The source of each type. Raises ConfigurationError."""
+    built: dict[str, Source[Any]] = {}
+    for name, options in types.items():
+        source = source_class(options.source)
+        built[name] = source(replace(context(name), others=built), options)
+    return built

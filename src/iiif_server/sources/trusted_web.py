@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import Annotated, Protocol, Self
@@ -118,12 +118,26 @@ class TrustedWebSource(FetchedSource[TrustedWebOptions]):
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
         """The kept original of this name; UntrustedUrlError if its URL is not trusted."""
+        return self._hold_url(decode_url(name), {})
+
+    def hold_at(
+        self, location: str, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[OpenedFile]:
+        """The kept original of a URL; UntrustedUrlError if that is not trusted."""
+        return self._hold_url(location, headers)
+
+    def _hold_url(
+        self, written: str, headers: Mapping[str, str]
+    ) -> AbstractAsyncContextManager[OpenedFile]:
         # A fragment is never sent: URLs that differ in it only are one original.
-        url = decode_url(name).partition("#")[0]
+        url = written.partition("#")[0]
         if not self.options.trust.includes(url):
             raise UntrustedUrlError("The URL in this identifier is not one that this type trusts.")
-        upstream = self.upstream(url, self.options.trust.includes)
-        return self.held(encode_url(url), upstream, url.partition("?")[0])
+        # What is fetched with credentials of its own has a name that no identifier has, so nobody
+        # gets it by its URL.
+        kept_as = f"with-headers/{encode_url(url)}" if headers else encode_url(url)
+        upstream = self.upstream(url, self.options.trust.includes, headers)
+        return self.held(kept_as, upstream, url.partition("?")[0])
 
 
 class Trust:

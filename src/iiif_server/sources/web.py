@@ -1,7 +1,8 @@
 """The source `web`: originals whose URL is made of their name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
 from urllib.parse import urlsplit
@@ -37,9 +38,17 @@ class FetchedSource(StoredSource[Options]):
         except ConfigurationError as error:
             raise ConfigurationError(f"types.{context.type}.{error}") from error
 
-    def upstream(self, url: str, trusts: Callable[[str], bool]) -> HttpUpstream:
-        """The upstream behind a URL, reached as the settings of the type say."""
-        return HttpUpstream(self.context.fetcher, url, trusts, self._access)
+    def upstream(
+        self, url: str, trusts: Callable[[str], bool], headers: Mapping[str, str] | None = None
+    ) -> HttpUpstream:
+        """The upstream behind a URL, reached as the settings of the type say.
+
+        `headers` are further secret header fields, in place of those with the same name.
+        """
+        own = {name.lower(): value for name, value in (headers or {}).items()}
+        others = [item for item in self._access.headers if item[0].lower() not in own]
+        access = replace(self._access, headers=(*others, *own.items()))
+        return HttpUpstream(self.context.fetcher, url, trusts, access)
 
 
 class WebOptions(FetchedOptions):

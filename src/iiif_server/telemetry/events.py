@@ -52,6 +52,39 @@ class SourceFailed(Problem):
 
 
 @dataclass(frozen=True, slots=True)
+class LookupFailed(Problem):
+    """A lookup service or database failed; `reason` may name it, so it is for the log."""
+
+    identifier: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookupTableRead(Event):
+    """The table of a lookup was read, at first or after it changed."""
+
+    path: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class LookupRowsMalformed(Problem):
+    """Rows of a lookup table are left out; `examples` has the first with their lines."""
+
+    path: str
+    number: int
+    examples: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookupTableKept(Problem):
+    """A lookup table cannot be read as it is; if it was read before, its old rows are used."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ResponseIncomplete(Problem):
     """A file ended, or could not be read, while it was sent; the connection was closed."""
 

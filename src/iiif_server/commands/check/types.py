@@ -28,7 +28,7 @@ async def check_types(settings: Settings) -> list[Finding]:
     if not settings.types:
         findings.append(Finding("types", "none: add [types.NAME] with a source", fine=False))
     async with AsyncExitStack() as stack:
-        sources = open_sources(settings, open_fetcher(stack, settings), lambda _: None)
+        sources = open_sources(stack, settings, open_fetcher(stack, settings), lambda _: None)
         originals = Originals(sources)
         found = await originals.problems(_SECONDS_TO_ANSWER, upstream=True)
         for name in originals.not_answering:

@@ -219,14 +219,14 @@ class _Exporter:
             return [job async for job in found if job is not None]
 
     async def _job(self, identifier: Identifier, *, signed: bool) -> _Job:
-        if self._services.types[identifier.type].access == "signed" and not signed:
+        if self._services.types[identifier.type].access != "public" and not signed:
             raise ConfigurationError(
                 "its type is signed, and exported images are open to everyone: say "
                 "--include-signed if that is meant"
             )
         found = await self._services.images.get(identifier)
         original, header = found.original, found.header
-        offered = self._services.service_description(identifier.type, header)
+        offered = self._services.service_description(found)
         image = StaticImage(self._target.version, header.dimensions, offered)
         folder = self._target.folder / folder_of(identifier)
         state = self._state(original, image)

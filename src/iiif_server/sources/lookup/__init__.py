@@ -1,0 +1,1 @@
+"""The source `lookup`: a table, database or HTTP service says where an original is."""

@@ -1,0 +1,87 @@
+"""Lookup by an HTTP service that answers with JSON."""
+
+import asyncio
+import json
+from urllib.parse import quote
+
+import httpx
+
+from iiif_server import __version__
+from iiif_server.errors import SourceTimedOutError, SourceUnavailableError
+from iiif_server.sources.access import Access, tls_of
+from iiif_server.sources.lookup.answers import Answer, parse_answer
+from iiif_server.sources.templates import Template
+
+_LONGEST = 1 << 16
+"""Bytes of an answer."""
+_CONNECTIONS = 20
+
+
+class ServiceLookup:
+    """Answers of an HTTP service: 200 with an object in JSON, or 404 or 410.
+
+    Its URL comes from the settings, and a name fills only path or query of it, so it may be in any
+    network. No redirect is followed.
+    """
+
+    remembered = True
+
+    def __init__(self, url: str, access: Access, timeout: float) -> None:
+        self._template = Template(url)
+        self._timeout = timeout
+        headers = {"User-Agent": f"iiif-server/{__version__}", "Accept": "application/json"}
+        self._client = httpx.AsyncClient(
+            headers=[*headers.items(), *access.headers],
+            verify=tls_of(access.connecting, with_certificate=True),
+            proxy=access.connecting.proxy,
+            timeout=timeout,
+            limits=httpx.Limits(max_connections=_CONNECTIONS),
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    def __repr__(self) -> str:
+        return "<ServiceLookup>"
+
+    async def find(self, name: str) -> Answer | None:
+        """The answer for a name; None if the service has none.
+
+        Raises SourceTimedOutError or SourceUnavailableError, whose causes are for the log, or
+        OriginalNotFoundError for a name that would lead elsewhere.
+        """
+        try:
+            async with (
+                asyncio.timeout(self._timeout),
+                self._client.stream("GET", self._template.expand(name, quote=_encoded)) as response,
+            ):
+                if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
+                    return None
+                return parse_answer(json.loads(await _body(response)))
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise SourceTimedOutError("The lookup of this image took too long.") from error
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, RecursionError) as error:
+            raise SourceUnavailableError("The lookup of this image has failed.") from error
+
+    def problems(self) -> list[str]:
+        """None: whether the service answers shows with each request."""
+        return []
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.aclose()
+
+
+async def _body(response: httpx.Response) -> bytes:
+    if response.status_code != httpx.codes.OK:
+        raise ValueError(f"status {response.status_code}")
+    content = b""
+    async for part in response.aiter_bytes(_LONGEST):
+        content += part
+        if len(content) > _LONGEST:
+            raise ValueError(f"an answer of more than {_LONGEST} bytes")
+    return content
+
+
+def _encoded(value: str, _: bool) -> str:  # noqa: FBT001 - as all of `Quote`
+    """The name with its slashes encoded, so that services see it as one segment."""
+    return quote(value, safe="")

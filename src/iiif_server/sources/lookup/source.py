@@ -1,0 +1,194 @@
+"""The source `lookup`: finds where an original is, and has another type serve it by its rules."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from iiif_server.cache.failures import RecentFailures
+from iiif_server.cache.lru import Lru
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.cache.threads import StorageThreads
+from iiif_server.errors import (
+    ConfigurationError,
+    OriginalNotFoundError,
+    SourceTimedOutError,
+    SourceUnavailableError,
+    StorageTimedOutError,
+)
+from iiif_server.sources.access_options import access_of
+from iiif_server.sources.base import Source, SourceContext
+from iiif_server.sources.lookup.answers import Answer
+from iiif_server.sources.lookup.options import LookupOptions
+from iiif_server.sources.lookup.service import ServiceLookup
+from iiif_server.sources.lookup.tables import TableLookup
+from iiif_server.sources.opening import OpenedFile, open_file
+from iiif_server.sources.terms import Terms
+from iiif_server.telemetry.events import LookupFailed
+
+_MEMORY = 16_000_000
+"""Bytes of remembered answers, roughly."""
+_OVERHEAD = 1000
+"""Bytes of one, besides its text."""
+
+
+class Lookup(Protocol):
+    """Finds answers by name."""
+
+    @property
+    def remembered(self) -> bool:
+        """Whether answers are remembered for a while, because each costs a request."""
+
+    async def find(self, name: str) -> Answer | None:
+        """The answer for a name, or None; raises SourceUnavailableError with its cause."""
+
+    def problems(self) -> list[str]:
+        """What an operator has to correct."""
+
+    async def close(self) -> None:
+        """Give back what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Remembered:
+    answer: Answer | None
+    until: float
+
+
+class LookupSource(Source[LookupOptions]):
+    """Originals of other types, under names that a table, database or service resolves.
+
+    What it finds is held by a type of `types`, which checks it as it does its own names. So nothing
+    is served that these types would not serve.
+    """
+
+    options_model = LookupOptions
+
+    def __init__(self, context: SourceContext, options: LookupOptions) -> None:
+        super().__init__(context, options)
+        # Not those of the type, which read the files that are found.
+        self._threads = StorageThreads(
+            f"the lookup of {context.type}", timeout=options.lookup_timeout
+        )
+        try:
+            self._lookup = _lookup(context, options, self._threads)
+        except ConfigurationError as error:
+            raise ConfigurationError(f"types.{context.type}.{error}") from error
+        self._answers: Lru[str, _Remembered] = Lru(_MEMORY)
+        self._flights: SingleFlight[str, Answer | None] = SingleFlight()
+        self._failures: RecentFailures[str] = RecentFailures(options.failure_ttl)
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[OpenedFile]:
+        """The original that the name is resolved to, with the terms of the answer.
+
+        Raises OriginalNotFoundError without an answer, SourceUnavailableError or
+        SourceTimedOutError where the lookup fails, and what the other type raises.
+        """
+        answer = await self._find(name)
+        if answer is None:
+            raise OriginalNotFoundError("There is no image with this identifier.")
+        target = self._target(name, answer)
+        async with _held(target, answer) as held:
+            opened = held
+            if isinstance(opened, Path):  # of an older plug-in
+                opened = await target.context.threads.run(open_file, opened, undo=OpenedFile.close)
+            own = Terms(self.options.rights or target.options.rights)
+            opened.terms = answer.terms.within(opened.terms).within(own)
+            # Another file of the same size and time is another content.
+            state = opened.content or f"{opened.file.size} {opened.file.mtime_ns}"
+            place = answer.name or answer.path or answer.url
+            opened.content = f"{target.context.type} {place} {state}"
+            try:
+                yield opened
+            finally:
+                if opened is not held:
+                    opened.close()
+
+    @property
+    def revalidates(self) -> bool:
+        """Whether a type that serves what is found has to be asked before each cached answer."""
+        return any(self._source(name).revalidates for name in self.options.types)
+
+    def names(self) -> Iterator[str] | None:
+        """The ids of a table; None for databases and services."""
+        return self._lookup.names() if isinstance(self._lookup, TableLookup) else None
+
+    def problems(self) -> list[str]:
+        """What has to be corrected before the lookup works; other types have their own."""
+        return self._lookup.problems()
+
+    async def close(self) -> None:
+        """Close the connections or the table."""
+        await self._flights.close()
+        await self._lookup.close()
+
+    async def _find(self, name: str) -> Answer | None:
+        if not self._lookup.remembered:
+            return await self._ask(name)
+        known = self._answers.get(name)
+        if known is not None and time.monotonic() < known.until:
+            return known.answer
+        return await self._flights.run(name, lambda: self._ask_once(name))
+
+    async def _ask_once(self, name: str) -> Answer | None:
+        """Ask the database or service, unless it failed just now, and remember the answer."""
+        self._failures.raise_recent(name)
+        try:
+            answer = await self._ask(name)
+        except SourceUnavailableError as error:
+            self._failures.remember(name, error)
+            raise
+        seconds = self.options.missing_ttl
+        if answer is not None:
+            ttl = self.options.found_ttl
+            seconds = ttl if answer.cache_for is None else answer.cache_for
+        weight = _OVERHEAD + len(name) + (0 if answer is None else len(repr(answer)))
+        self._answers.put(name, _Remembered(answer, time.monotonic() + seconds), weight)
+        return answer
+
+    async def _ask(self, name: str) -> Answer | None:
+        try:
+            return await self._lookup.find(name)
+        except StorageTimedOutError as error:
+            self._tell(name, "no answer in time")
+            raise SourceTimedOutError("The lookup of this image took too long.") from error
+        except SourceUnavailableError as error:
+            cause = error.__cause__
+            self._tell(name, f"{type(cause).__name__}: {cause}")
+            raise
+
+    def _target(self, name: str, answer: Answer) -> Source[Any]:
+        """The source of the type that serves an answer, which has to be one of `types`."""
+        type_ = answer.type or self.options.types[0]
+        if type_ not in self.options.types:
+            self._tell(name, f"the answer names the type {type_!r}, which is not one of `types`")
+            raise SourceUnavailableError("The lookup of this image has failed.")
+        return self._source(type_)
+
+    def _source(self, type_: str) -> Source[Any]:
+        return self.context.others[type_]
+
+    def _tell(self, name: str, reason: str) -> None:
+        self.context.observer(LookupFailed(f"{self.context.type}:{name}", reason))
+
+
+def _held(target: Source[Any], answer: Answer) -> AbstractAsyncContextManager[OpenedFile | Path]:
+    if answer.name is not None:
+        return target.hold(answer.name)
+    headers = {name: value.get_secret_value() for name, value in answer.headers.items()}
+    return target.hold_at(str(answer.path or answer.url), headers)
+
+
+def _lookup(context: SourceContext, options: LookupOptions, threads: StorageThreads) -> Lookup:
+    if options.table is not None:
+        return TableLookup(options.table, threads, context.observer)
+    if options.url is not None:
+        return ServiceLookup(options.url, access_of(options), options.lookup_timeout)
+    from iiif_server.sources.lookup.database import DatabaseLookup  # noqa: PLC0415 - an extra
+
+    assert options.sql is not None  # noqa: S101 - the options see to it
+    assert options.database is not None  # noqa: S101
+    return DatabaseLookup(options.database, options.sql, threads)

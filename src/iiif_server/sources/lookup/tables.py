@@ -1,0 +1,160 @@
+"""Lookup in a file of rows, which is read again when it changes."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from iiif_server.background import BackgroundTasks
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.cache.threads import LONG, StorageThreads
+from iiif_server.errors import SourceUnavailableError
+from iiif_server.plan.local_file import FileVersion
+from iiif_server.sources.lookup.answers import Answer
+from iiif_server.sources.lookup.table import (
+    Rows,
+    TableError,
+    header_problem,
+    read_table,
+    version_of,
+)
+from iiif_server.telemetry.events import (
+    LookupRowsMalformed,
+    LookupTableKept,
+    LookupTableRead,
+    Observer,
+)
+
+_SECONDS_TRUSTED = 1.0
+"""How long a file counts as unchanged, and how long it must be unchanged to be read again."""
+_SECONDS_WAITED = 1.0
+"""How long a request waits for a changed table; then the old rows answer."""
+
+
+class TableLookup:
+    """Answers from a file. The old rows stay until the file is complete and was read again.
+
+    A file counts as complete if it has rows, its last line ends, and it did not change for a
+    second.
+    """
+
+    remembered = False
+
+    def __init__(
+        self,
+        path: Path,
+        threads: StorageThreads,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = path
+        self._threads = threads
+        self._observe = observer
+        self._clock = clock
+        self._rows: Rows | None = None
+        self._lock = threading.Lock()
+        """Held while rows are used, so that none are closed meanwhile."""
+        self._checked = 0.0
+        self._seen: FileVersion | None = None
+        """The version at the last check, if it is not that of the rows."""
+        self._refused: FileVersion | None = None
+        """The version that was last tried in place of the rows."""
+        self._is_closed = False
+        self._told = ""
+        """Why the old rows are kept, as last reported."""
+        self._flights: SingleFlight[str, None] = SingleFlight()
+        self._background = BackgroundTasks()
+
+    def __repr__(self) -> str:
+        return f"<TableLookup {self._path}>"
+
+    async def find(self, name: str) -> Answer | None:
+        """The answer in the row of this name; None if there is none.
+
+        Raises SourceUnavailableError while no version of the file could be read.
+        """
+        if self._rows is None:
+            await self._flights.run("", lambda: self._threads.run(self._load, timeout=LONG))
+        elif self._clock() - self._checked >= _SECONDS_TRUSTED:
+            self._checked = self._clock()
+            check = self._background.start(self._flights.run("", self._reload))
+            await asyncio.wait({check}, timeout=_SECONDS_WAITED)
+        return await self._threads.run(self._get, name)
+
+    def names(self) -> Iterator[str]:
+        """The ids of all rows, sorted. Raises SourceUnavailableError."""
+        if self._rows is None:
+            self._load()
+        last = ""
+        while page := self._ids_after(last):
+            yield from page
+            last = page[-1]
+
+    def problems(self) -> list[str]:
+        """Why the file cannot be used."""
+        problem = header_problem(self._path)
+        return [f"the table {self._path} cannot be used: {problem}"] if problem else []
+
+    async def close(self) -> None:
+        """End reading, and close the rows."""
+        await self._background.cancel()
+        await self._flights.close()
+        with self._lock:
+            self._is_closed = True
+            if self._rows is not None:
+                self._rows.database.close()
+                self._rows = None
+
+    def _get(self, name: str) -> Answer | None:
+        with self._lock:
+            if self._rows is None:
+                raise SourceUnavailableError("The lookup of this image is not ready.")
+            return self._rows.get(name)
+
+    def _ids_after(self, last: str) -> list[str]:
+        with self._lock:
+            return [] if self._rows is None else self._rows.ids_after(last)
+
+    def _load(self) -> None:
+        """Read the file, which takes seconds for millions of rows, and use its rows."""
+        replaces = self._rows is not None
+        try:
+            rows = read_table(self._path, replaces=replaces)
+        except (OSError, TableError) as error:
+            self._keep(error)
+            if not replaces:
+                raise SourceUnavailableError("The table of this type cannot be read.") from error
+            return
+        with self._lock:
+            old, self._rows = (rows, None) if self._is_closed else (self._rows, rows)
+            if old is not None:
+                old.database.close()
+        self._seen, self._told = None, ""
+        self._checked = self._clock()
+        self._observe(LookupTableRead(str(self._path), rows.number))
+        if rows.malformed:
+            examples = "; ".join(rows.examples)
+            self._observe(LookupRowsMalformed(str(self._path), rows.malformed, examples))
+
+    async def _reload(self) -> None:
+        """Read the file if it is another version than the rows', and looks finished."""
+        try:
+            version = await self._threads.run(version_of, self._path)
+        except OSError as error:
+            self._keep(error)
+            return
+        if self._rows is None or version == self._rows.version:
+            self._seen = None
+            return
+        is_old = time.time() - version.mtime_ns / 1e9 >= _SECONDS_TRUSTED
+        settled, self._seen = is_old or version == self._seen, version
+        if settled and version != self._refused:
+            self._refused = version
+            await self._threads.run(self._load, timeout=LONG)
+
+    def _keep(self, error: OSError | TableError) -> None:
+        reason = str(error.strerror if isinstance(error, OSError) else error)
+        if reason != self._told:
+            self._told = reason
+            self._observe(LookupTableKept(str(self._path), reason))
