@@ -134,8 +134,8 @@ async def _open_imaging(stack: AsyncExitStack, settings: Settings, observer: Obs
     """Raises ConfigurationError or WorkerDiedError if workers cannot be started."""
     store = await _open_store(stack, settings, observer)
     fetcher = open_fetcher(stack, settings)
-    fetcher.incoming.threads.begin(fetcher.incoming.remove_abandoned)
     originals = Originals(addressable(open_sources(stack, settings, fetcher, observer)), observer)
+    fetcher.open()
     header_pool = await open_pool(stack, settings, observer, "size", Reach())
     reach = Reach(store.root, store.incoming)
     image_pool = await open_pool(stack, settings, observer, "image", reach)

@@ -130,6 +130,11 @@ async def update_gauges(services: Services) -> None:
     gauges.started.set(services.started)
     gauges.memory.labels("server").set(own_memory(os.getpid()))
     gauges.fetching.set(services.fetcher.active)
+    if services.fetcher.store is not None:
+        stats = services.fetcher.store.stats
+        gauges.fetched_files.set(stats.files)
+        gauges.fetched_bytes.set(stats.size)
+        services.counter_deltas.add(gauges.fetched_evicted, stats.evicted)
     gauges.quarantined.set(len(services.quarantine))
     gauges.headers.set(len(services.images))
     _update_cache_gauges(services)

@@ -86,6 +86,9 @@ class Status(BaseModel):
     """Headers of originals remembered."""
     fetching: int
     """Originals being fetched now."""
+    fetched: dict[str, int] | None
+    """Fetched originals that are stored, their bytes, and how many this process has evicted; null
+    without `fetch.keep_bytes` and `fetch.keep_files`."""
     pyramids: dict[str, int]
     """Parts of pyramids that are open, and being made."""
     made_by: dict[str, int]
@@ -146,6 +149,7 @@ def detailed(services: Services) -> Status:
         cache=asdict(services.store.stats),
         headers=len(services.images),
         fetching=services.fetcher.active,
+        fetched=asdict(services.fetcher.store.stats) if services.fetcher.store else None,
         pyramids={"open": len(services.pyramids), "building": services.pyramids.building},
         made_by={str(engine): count for engine, count in services.derivatives.made_by.items()},
         pools={

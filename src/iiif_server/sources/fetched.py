@@ -1,7 +1,6 @@
 """Fetched originals on disk: fetched once, revalidated with the upstream after `refresh_after`."""
 
 import asyncio
-import stat
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -23,21 +22,17 @@ from iiif_server.errors import (
 )
 from iiif_server.plan.local_file import FileVersion, removed
 from iiif_server.sources.base import SourceContext
+from iiif_server.sources.fetched_store import lock_for_use
 from iiif_server.sources.opening import OpenedFile, checksum_of, open_in_folder
 from iiif_server.sources.provenance import MOST_BYTES, Provenance, digest, is_due
-from iiif_server.sources.stored_names import (
-    PROBE,
-    has_another_name,
-    is_distinct,
-    is_entry,
-    is_file_name,
-    is_kind,
-)
+from iiif_server.sources.stored_names import Places, is_entry
 from iiif_server.sources.upstreams import Upstream
 from iiif_server.telemetry.events import Fetched, FetchFailed, OriginalDamaged
 
 _VERIFIED = 100_000
 """Entries of the cache of verified checksums; 300 bytes each."""
+_TRIES = 3
+"""How often an original is fetched that others evict before it is open."""
 _NOTHING = Provenance(size=0, mtime_ns=0, asked=0)
 
 Found = TypeVar("Found")
@@ -46,6 +41,8 @@ Found = TypeVar("Found")
 @dataclass(frozen=True, slots=True)
 class _Kept:
     opened: OpenedFile
+    place: Path
+    """Where its file is, without following links."""
     overdue: Provenance | None
     """Its provenance if it is due for revalidation."""
     doubtful: bool
@@ -78,7 +75,11 @@ class KeptOriginals:
     def __init__(self, context: SourceContext) -> None:
         self._type = context.type
         self._folder = context.folder
+        self._places = Places(context.folder)
         self._fetcher = context.fetcher
+        self._store = context.fetcher.store
+        if self._store is not None:
+            self._store.register(context.folder)
         self._observe = context.observer
         self._threads = context.threads
         self._flights: SingleFlight[str, None] = SingleFlight()
@@ -105,13 +106,19 @@ class KeptOriginals:
         upstream answers that the original is gone (OriginalNotFoundError).
         """
         kept = await self._open(name)
-        if kept is None or kept.doubtful or kept.overdue:
+        for _ in range(_TRIES):  # what was brought may be evicted before it is open
+            if kept is not None and not (kept.doubtful or kept.overdue):
+                break
             if kept is not None:
                 kept.opened.close()
             await self._bring_up_to_date(name, upstream, kept)
             kept = await self._open(name)
-            if kept is None:
-                raise removed()
+            if kept is not None:
+                break
+        if kept is None:
+            raise removed()
+        if self._store is not None:
+            self._store.touch(kept.place)
         try:
             yield kept.opened
         finally:
@@ -151,7 +158,7 @@ class KeptOriginals:
                 await self._fetched(name, upstream)
 
     async def _fetched(self, name: str, upstream: Upstream) -> None:
-        target = await self._on_disk(self._place, name)
+        target = await self._on_disk(self._places.new, name)
         try:
             found = await self._bring(name, upstream, target, _NOTHING)
         except IiifServerError as error:
@@ -241,13 +248,16 @@ class KeptOriginals:
         self._observe(FetchFailed(f"{self._type}:{name}", f"{error}{cause}{outcome}"))
 
     def _find(self, name: str) -> "_Kept | None":
-        for path in self._places(name):
+        for path in self._places.all(name):
             try:
                 opened = open_in_folder(self._folder, path.relative_to(self._folder).as_posix())
             except OriginalNotFoundError:
                 continue
-            if path == self._hashed(name) or self._is_of(name, opened.file.version):
-                return self._judge(name, opened)
+            if self._store is not None and not lock_for_use(opened.descriptor):
+                opened.close()
+                continue
+            if path == self._places.hashed(name) or self._is_of(name, opened.file.version):
+                return self._judge(name, opened, path)
             opened.close()
         return None
 
@@ -256,7 +266,7 @@ class KeptOriginals:
         verified = self._last_verified(name)
         return (verified and verified.version) == version or is_entry(self._folder, name)
 
-    def _judge(self, name: str, opened: OpenedFile) -> "_Kept":
+    def _judge(self, name: str, opened: OpenedFile, place: Path) -> "_Kept":
         """The file with what has to be done before it is served."""
         file, refresh_after = opened.file, self._fetcher.options.refresh_after
         verified = self._last_verified(name)
@@ -274,7 +284,7 @@ class KeptOriginals:
                 known = Provenance(size=file.size, mtime_ns=file.mtime_ns, asked=asked)
             if known.gone or is_due(known.asked, time.time(), refresh_after):
                 overdue = known
-        return _Kept(opened, overdue, doubtful)
+        return _Kept(opened, place, overdue, doubtful)
 
     def _is_sound(self, name: str) -> bool:
         """Whether the file exists and its checksum, if it is known, is right.
@@ -297,13 +307,13 @@ class KeptOriginals:
 
     def _read_record(self, name: str) -> Provenance | None:
         try:
-            with self._record(name).open("rb") as file:
+            with self._places.record(name).open("rb") as file:
                 return Provenance.parse(file.read(MOST_BYTES))
         except OSError:
             return None
 
     def _note(self, name: str, provenance: Provenance, path: Path) -> None:
-        record = self._record(name)
+        record = self._places.record(name)
         temporary = self._fetcher.incoming.reserve()
         try:
             temporary.write_text(provenance.model_dump_json())
@@ -340,49 +350,6 @@ class KeptOriginals:
             raise SourceUnavailableError(
                 "The disk on which the original is kept fails at the moment."
             ) from error
-
-    def _record(self, name: str) -> Path:
-        """The file of the provenance; no original can have its path."""
-        return self._folder / ".provenance" / f"{digest(name)}.json"
-
-    def _place(self, name: str) -> Path:
-        """The path for a new file of this name.
-
-        It is the name itself unless another name could be the same file on this disk, or a file
-        has the name of one of its folders. An existing file is replaced where it is.
-        """
-        path = self._folder / name
-        if (
-            is_file_name(name)
-            and not is_kind(stat.S_ISDIR, path)
-            and is_entry(self._folder, name)
-            and (is_distinct(name) or is_kind(stat.S_ISREG, path) or not self._disk_folds_names())
-        ):
-            between = path.relative_to(self._folder).parents
-            if not any(is_kind(stat.S_ISREG, self._folder / parent) for parent in between):
-                return path
-        return self._hashed(name)  # only this class writes there
-
-    def _places(self, name: str) -> list[Path]:
-        """The paths at which an original may be.
-
-        Operators, and former versions of this server, use any name as the path.
-        """
-        hashed = self._hashed(name)
-        return [self._folder / name, hashed] if is_file_name(name) else [hashed]
-
-    def _disk_folds_names(self) -> bool:
-        """Whether names that differ in case or Unicode form are one file on this disk.
-
-        Some disks fold only one of the two, so the name of the probe has another spelling in both.
-        """
-        probe = self._folder / PROBE
-        with suppress(OSError):
-            probe.mkdir(parents=True, exist_ok=True)
-        return has_another_name(probe.parent, probe.name)
-
-    def _hashed(self, name: str) -> Path:
-        return self._folder / ".hashed" / digest(name)
 
 
 def _close(kept: "_Kept | None") -> None:

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from iiif_server.background import BackgroundTasks
 from iiif_server.cache.threads import StorageThreads
@@ -16,6 +17,7 @@ from iiif_server.errors import SourceTimedOutError
 from iiif_server.options import OptionsModel
 from iiif_server.sources.access import NO_ACCESS, Access, Connecting, without_secrets
 from iiif_server.sources.addresses import Networks
+from iiif_server.sources.fetched_store import FLUSH_SECONDS, FetchedStore, Keep
 from iiif_server.sources.guard import GuardedNetwork, LookUp, Names, ProxyNetwork
 from iiif_server.sources.http_client import HttpClient
 from iiif_server.sources.http_ranges import fields_of, range_in, start_in
@@ -35,6 +37,11 @@ class FetchOptions(OptionsModel):
     """Networks (CIDR) that are fetched from although they are not public."""
     max_bytes: PositiveSize = 2_000_000_000
     """Largest original fetched."""
+    keep_bytes: PositiveSize | None = None
+    """Most bytes of fetched originals that are kept, over all types: the least recently used are
+    removed to make room for others. Unset: no limit; nothing is removed."""
+    keep_files: PositiveInt | None = None
+    """Most fetched originals that are kept; unset: no limit."""
     connect_timeout: PositiveSeconds = 10
     """Time for connecting, and for each wait for the next bytes."""
     total_timeout: PositiveSeconds = 120
@@ -76,7 +83,11 @@ class Fetcher:
         self._slots = Slots(max_fetches, options.queue_timeout)
         self._range_slots = Slots(options.max_ranges, options.queue_timeout)
         threads = StorageThreads("originals being fetched", 2 * max_fetches)
-        self.incoming = Incoming(incoming, threads, options.max_bytes, min_free)
+        keep = Keep(options.keep_bytes, options.keep_files, min_free)
+        has_limit = keep.max_bytes is not None or keep.max_files is not None
+        self.store = FetchedStore(incoming.parent, keep) if has_limit else None
+        """What keeps fetched originals within limits; None: there are none."""
+        self.incoming = Incoming(incoming, threads, options.max_bytes, min_free, self.store)
         """Where the bytes of any upstream go."""
         self._background = BackgroundTasks()
         # Twice as many as fetches: look-ups that timed out may still block half of them.
@@ -94,6 +105,17 @@ class Fetcher:
         """The number of fetches under way."""
         return self._slots.taken
 
+    def open(self) -> None:
+        """Remove what killed processes left, and keep the index of fetched originals up to date.
+
+        For servers, after the sources of all types are built.
+        """
+        threads, store = self.incoming.threads, self.store
+        threads.begin(self.incoming.remove_abandoned)
+        if store is not None:
+            threads.begin(store.import_existing)
+            self._background.repeat(FLUSH_SECONDS, partial(threads.run, store.flush))
+
     def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         """Start a background task, which `close` ends."""
         return self._background.start(work)
@@ -105,6 +127,8 @@ class Fetcher:
         for client in self._clients.values():
             await client.close()
         self._names.close()
+        if self.store is not None:
+            await self.incoming.threads.settle(self.store.close)
 
     @asynccontextmanager
     async def turn(self, host: str) -> AsyncIterator[None]:

@@ -21,6 +21,7 @@ from iiif_server.errors import (
     UnsupportedOriginalError,
 )
 from iiif_server.plan.original_format import SIGNATURE_BYTES, recognise
+from iiif_server.sources.fetched_store import FetchedStore, Room
 from iiif_server.sources.opening import new_checksum
 from iiif_server.sources.provenance import Validators
 from iiif_server.sources.upstreams import Arrival
@@ -48,9 +49,15 @@ class Incoming:
     """The folder of originals that are being fetched, and the checks that each has to pass."""
 
     def __init__(
-        self, folder: Path, threads: StorageThreads, max_bytes: int, min_free: int | None
+        self,
+        folder: Path,
+        threads: StorageThreads,
+        max_bytes: int,
+        min_free: int | None,
+        store: FetchedStore | None = None,
     ) -> None:
         """`min_free`: bytes of the disk left free; None: by its size."""
+        self._store = store
         self.folder = folder
         self.threads = threads
         """Where files below the folder are written."""
@@ -85,16 +92,20 @@ class Incoming:
         """
         if body.announced > self.max_bytes:
             raise self._too_large()
+        room = self._store.begin() if self._store else None
         try:
             temporary = await self.threads.run(self.reserve)
-            await self.threads.run(self.check_space, body.announced)
+            await self.threads.run(self._take_room, room, body.announced, timeout=LONG)
             try:
-                checksum = await self._write(body, temporary)
-                status = await self.threads.run(land, temporary, target, timeout=LONG)
+                checksum = await self._write(body, temporary, room)
+                status = await self.threads.run(_land, temporary, target, room, timeout=LONG)
             finally:
                 await self.threads.settle(partial(temporary.unlink, missing_ok=True))
         except OSError as error:
             raise SourceUnavailableError("The original could not be kept on disk.") from error
+        finally:
+            if room is not None:
+                room.close()
         return Arrival(status.st_size, status.st_mtime_ns, checksum, body.validators)
 
     def check_space(self, size: int = 0) -> None:
@@ -110,7 +121,7 @@ class Incoming:
                 "The server has too little free disk space to fetch this original."
             ) from OSError(errno.ENOSPC, told)
 
-    async def _write(self, body: Body, path: Path) -> str:
+    async def _write(self, body: Body, path: Path, room: Room | None) -> str:
         """Write the body into a new file; its checksum.
 
         Raises unless it is a complete image within the limits.
@@ -128,7 +139,7 @@ class Incoming:
                 if size > self.max_bytes:
                     raise self._too_large()
                 end = (end + chunk)[-END_BYTES:]
-                await self.threads.run(self._append, file, chunk)
+                await self.threads.run(self._append, file, chunk, room)
                 checksum.update(chunk)
             await self.threads.run(file.close)  # writes what is buffered: the disk may refuse it
         finally:
@@ -143,13 +154,27 @@ class Incoming:
             )
         return checksum.hexdigest()
 
-    def _append(self, file: BufferedWriter, chunk: bytes) -> None:
+    def _take_room(self, room: Room | None, announced: int) -> None:
+        if room is not None:
+            room.announce(announced)
+        self.check_space(announced)
+
+    def _append(self, file: BufferedWriter, chunk: bytes, room: Room | None) -> None:
+        if room is not None:
+            room.grow(len(chunk))
         self.check_space(len(chunk))
         file.write(chunk)
 
     def _too_large(self) -> OriginalTooLargeError:
         limit = show_size(self.max_bytes)
         return OriginalTooLargeError(f"The original is larger than the {limit} that are fetched.")
+
+
+def _land(temporary: Path, target: Path, room: Room | None) -> os.stat_result:
+    status = land(temporary, target)
+    if room is not None:
+        room.store(target, status)
+    return status
 
 
 def land(temporary: Path, target: Path) -> os.stat_result:

@@ -124,12 +124,12 @@ def test_what_such_a_disk_could_confuse_is_kept_under_its_hash(
     with hanging_mount(tmp_path / "mount", FOLDING, folds=folds) as mount:
         kept = source_of(mount.folder, upstream)._kept
         for name in same + ([] if folding else [*other, "scan.jpg"]):
-            assert kept._place(name) == mount.folder / name
-        hashed = [kept._place(name) for name in other if folding]
+            assert kept._places.new(name) == mount.folder / name
+        hashed = [kept._places.new(name) for name in other if folding]
         assert len(set(hashed)) == len(hashed)
         assert {path.parent.name for path in hashed} <= {".hashed"}
         if folds in {"both", "case"}:
-            assert kept._place("scan.jpg").parent.name == ".hashed"
+            assert kept._places.new("scan.jpg").parent.name == ".hashed"
 
 
 async def test_both_unicode_forms_fetched_at_once_are_two_originals(

@@ -37,6 +37,13 @@ class Gauges:
         self.jobs_done = make.counter("worker_jobs", "Jobs that workers have done.", "pool")
         self.cache = CacheGauges(make)
         self.fetching = make.gauge("fetches_in_progress", "Originals being fetched.")
+        self.fetched_files = make.gauge(
+            "fetched_files", "Fetched originals stored, if limited.", together="livemax"
+        )
+        self.fetched_bytes = make.gauge(
+            "fetched_stored_bytes", "Bytes of them.", together="livemax"
+        )
+        self.fetched_evicted = make.counter("fetched_evictions", "Originals removed to make room.")
         self.quarantined = make.gauge("originals_quarantined", "Originals left alone for a while.")
         self.headers = make.gauge("headers_known", "Headers of originals in memory.")
 

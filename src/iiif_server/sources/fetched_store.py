@@ -1,0 +1,373 @@
+"""The bounded store of fetched originals: an index of sizes and last use, and eviction by it."""
+
+import errno
+import fcntl
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from iiif_server.cache.space import disk_of
+from iiif_server.errors import NoSpaceForOriginalError, OriginalTooLargeError
+from iiif_server.sources.provenance import MOST_BYTES, Provenance
+from iiif_server.sources.stored_names import RECORDS, record_of
+from iiif_server.units import show_size
+
+INDEX = ".fetched"
+"""Below `source_path`: the folder of the index. No type can have this name."""
+FLUSH_SECONDS = 30.0
+"""How often last uses are written to the index."""
+_BUSY_SECONDS = 8.0
+"""How long one process waits until another has written."""
+_AT_ONCE = 64
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS originals(
+    path TEXT PRIMARY KEY, size INTEGER, mtime_ns INTEGER, used REAL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_use ON originals(used, path);
+CREATE TABLE IF NOT EXISTS totals(one INTEGER PRIMARY KEY, files INTEGER, bytes INTEGER);
+INSERT OR IGNORE INTO totals VALUES(1, 0, 0);
+CREATE TRIGGER IF NOT EXISTS added AFTER INSERT ON originals BEGIN
+    UPDATE totals SET files = files + 1, bytes = bytes + new.size; END;
+CREATE TRIGGER IF NOT EXISTS removed AFTER DELETE ON originals BEGIN
+    UPDATE totals SET files = files - 1, bytes = bytes - old.size; END;
+CREATE TRIGGER IF NOT EXISTS changed AFTER UPDATE OF size ON originals BEGIN
+    UPDATE totals SET bytes = bytes + new.size - old.size; END;
+"""
+_ADD = """INSERT INTO originals VALUES(?, ?, ?, ?) ON CONFLICT(path) DO UPDATE
+    SET size = excluded.size, mtime_ns = excluded.mtime_ns, used = max(used, excluded.used)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How much is kept of all fetched originals; None is no limit."""
+
+    max_bytes: int | None = None
+    max_files: int | None = None
+    min_free: int | None = None
+    """Bytes of the disk left free; None: by its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStats:
+    """Fetched originals that are stored, as far as the index knows."""
+
+    files: int = 0
+    size: int = 0
+    """In bytes."""
+    evicted: int = 0
+    """Originals that this process has removed to make room."""
+
+
+class FetchedStore:
+    """Keeps fetched originals within limits: the least recently used are removed first.
+
+    Only files that a fetch has stored, and that nobody has changed since, are removed, and none
+    that any process on this machine has locked (`lock_for_use`). The index is an SQLite database,
+    shared by all server processes. All methods block, apart from `touch`, and are thread-safe.
+    They raise OSError if the disk or the index fails.
+    """
+
+    def __init__(self, root: Path, keep: Keep, clock: Callable[[], float] = time.time) -> None:
+        """`root` is the folder that the folders of all types are below."""
+        self._root = root
+        self._keep = keep
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._database: sqlite3.Connection | None = None
+        self._folders: set[Path] = set()
+        self._used: dict[str, float] = {}
+        """Uses that are not in the index yet."""
+        self._arriving = self._arriving_files = 0
+        """What this process is fetching: bytes and files."""
+        self._stats = KeptStats()
+
+    def __repr__(self) -> str:
+        return f"<FetchedStore {self._root}>"
+
+    @property
+    def stats(self) -> KeptStats:
+        """The counts, as of the last look at the index."""
+        return self._stats
+
+    def register(self, folder: Path) -> None:
+        """Add the folder of a type whose originals are fetched."""
+        self._folders.add(folder)
+
+    def touch(self, path: Path) -> None:
+        """Remember that an original was used; never waits for the disk."""
+        self._used[self._name(path)] = self._clock()
+
+    def flush(self) -> None:
+        """Write the last uses to the index."""
+        with self._transaction() as database:
+            self._write_uses(database)
+
+    def close(self) -> None:
+        """Write the last uses, and close the index."""
+        with self._lock:
+            if self._database is not None:
+                with suppress(OSError):
+                    self.flush()
+                self._database.close()
+                self._database = None
+
+    def begin(self) -> "Room":
+        """Room for one original that is being fetched, to be closed when it is stored or not."""
+        with self._lock:
+            self._arriving_files += 1
+        return Room(self)
+
+    def take(self, size: int) -> None:
+        """Take room for so many bytes more of originals that are being fetched.
+
+        Evicts others. Raises NoSpaceForOriginalError, and takes nothing then.
+        """
+        made = False
+        with self._transaction() as database:
+            self._write_uses(database)
+            self._arriving += size
+            try:
+                made = self._evict(database, wanted=size)
+            finally:
+                if not made:
+                    self._arriving -= size
+        if not made:
+            cause = OSError(
+                errno.ENOSPC, "what fetch.keep_bytes and fetch.keep_files allow is in use"
+            )
+            raise NoSpaceForOriginalError(
+                "The server has too little space to fetch this original."
+            ) from cause
+
+    def check_size(self, size: int) -> None:
+        """Raise OriginalTooLargeError for an original that is larger than all that is kept."""
+        if self._keep.max_bytes is not None and size > self._keep.max_bytes:
+            limit = show_size(self._keep.max_bytes)
+            raise OriginalTooLargeError(f"The original is larger than the {limit} that are kept.")
+
+    def add(self, path: Path, status: os.stat_result, taken: int) -> None:
+        """Add an original that has been stored; it no longer counts as one being fetched."""
+        row = (self._name(path), status.st_size, status.st_mtime_ns, self._clock())
+        with self._lock:
+            self.release(taken)
+            with self._transaction() as database:
+                database.execute(_ADD, row)
+                self._evict(database, but=row[0])  # for what other processes have stored meanwhile
+
+    def release(self, taken: int) -> None:
+        """Give room back."""
+        with self._lock:
+            self._arriving -= taken
+            self._arriving_files -= 1
+
+    def import_existing(self) -> None:
+        """Add originals that were fetched while there were no limits, or just before a crash.
+
+        It reads the folders of all types, so it is for the start of a server only.
+        """
+        with self._transaction() as database:
+            names = [name for (name,) in database.execute("SELECT path FROM originals")]
+        missing = [(name,) for name in names if not os.path.lexists(self._root / name)]
+        found = (row for folder in tuple(self._folders) for row in _fetched_below(folder))
+        with self._transaction() as database:
+            database.executemany("DELETE FROM originals WHERE path = ?", missing)
+        while rows := list(islice(found, _AT_ONCE)):
+            with self._transaction() as database:
+                database.executemany(_ADD, [(self._name(path), *row) for path, *row in rows])
+        with self._transaction() as database:
+            self._evict(database)
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._root).as_posix()
+
+    def _write_uses(self, database: sqlite3.Connection) -> None:
+        uses = [(self._used.pop(name), name) for name in list(self._used)]
+        database.executemany("UPDATE originals SET used = max(used, ?) WHERE path = ?", uses)
+
+    def _evict(self, database: sqlite3.Connection, but: str | None = None, wanted: int = 0) -> bool:
+        """Remove originals until the rest, and what is being fetched, is within the limits.
+
+        False if what is left is in use. Nothing is removed if removing all would not be enough.
+        """
+        skipped = {but}
+        while self._excess(database, wanted):
+            if self._arrives_too_much():
+                return False
+            rows = database.execute(
+                "SELECT path, size, mtime_ns FROM originals ORDER BY used, path LIMIT ?",
+                (_AT_ONCE + len(skipped),),
+            )
+            rest = [row for row in rows.fetchall() if row[0] not in skipped]
+            if not rest:
+                return False
+            for name, size, mtime_ns in rest:
+                if not self._remove(database, name, (size, mtime_ns)):
+                    skipped.add(name)
+                elif not self._excess(database, wanted):
+                    break
+        return True
+
+    def _arrives_too_much(self) -> bool:
+        keep = self._keep
+        return (keep.max_bytes is not None and self._arriving > keep.max_bytes) or (
+            keep.max_files is not None and self._arriving_files > keep.max_files
+        )
+
+    def _excess(self, database: sqlite3.Connection, wanted: int) -> bool:
+        """Whether originals have to be removed, also for the free space of the disk.
+
+        A shortage that is not ended by removing all of them is somebody else's.
+        """
+        files, size = map(int, database.execute("SELECT files, bytes FROM totals").fetchone())
+        self._stats = KeptStats(files, size, self._stats.evicted)
+        keep = self._keep
+        return (
+            (keep.max_bytes is not None and size + self._arriving > keep.max_bytes)
+            or (keep.max_files is not None and files + self._arriving_files > keep.max_files)
+            or bool(0 < disk_of(self._root).shortage(keep.min_free, wanted) <= size)
+        )
+
+    def _remove(self, database: sqlite3.Connection, name: str, version: tuple[int, int]) -> bool:
+        """Remove an original from the index, and its file if it is ours; False if it is in use."""
+        path = self._root / name
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            descriptor = None
+        except OSError:
+            return False
+        if descriptor is not None:
+            try:
+                status = os.fstat(descriptor)
+                if (status.st_size, status.st_mtime_ns) == version and stat.S_ISREG(status.st_mode):
+                    if not _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                        return False
+                    path.unlink(missing_ok=True)
+                    self._record_of(name).unlink(missing_ok=True)
+                    stats = self._stats
+                    self._stats = KeptStats(stats.files, stats.size, stats.evicted + 1)
+            finally:
+                os.close(descriptor)
+        database.execute("DELETE FROM originals WHERE path = ?", (name,))
+        return True
+
+    def _record_of(self, name: str) -> Path:
+        type_, _, below = name.partition("/")
+        return record_of(self._root / type_, below)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """The index, written to by nobody else; OSError if it fails."""
+        with self._lock:
+            try:
+                database = self._open()
+                database.execute("BEGIN IMMEDIATE")
+                try:
+                    yield database
+                finally:  # what was removed is removed, also if something else has failed
+                    database.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise OSError(errno.EIO, f"the index of fetched originals: {error}") from error
+
+    def _open(self) -> sqlite3.Connection:
+        if self._database is None:
+            path = self._root / INDEX / "index.sqlite"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                self._database = _connect(path)
+            except sqlite3.OperationalError:  # locked, or the disk fails
+                raise
+            except sqlite3.DatabaseError:  # no database: `import_existing` finds everything again
+                path.unlink()
+                self._database = _connect(path)
+        return self._database
+
+
+class Room:
+    """Room for one original that is being fetched."""
+
+    def __init__(self, store: FetchedStore) -> None:
+        self._store = store
+        self._arrived = self._taken = 0
+        self._is_open = True
+
+    def __repr__(self) -> str:
+        return f"<Room {self._arrived} of {self._taken}>"
+
+    def announce(self, size: int) -> None:
+        """Take room for so many bytes more; raises what `FetchedStore.take` raises."""
+        self._store.check_size(self._taken + size)
+        self._store.take(size)
+        self._taken += size
+
+    def grow(self, size: int) -> None:
+        """Count bytes that have arrived; raises what `FetchedStore.take` raises."""
+        self._arrived += size
+        if self._arrived > self._taken:
+            self.announce(self._arrived - self._taken)
+
+    def store(self, path: Path, status: os.stat_result) -> None:
+        """Add the original, which is complete now, to the index."""
+        self._is_open = False
+        self._store.add(path, status, self._taken)
+
+    def close(self) -> None:
+        """Give the room back, unless the original is stored."""
+        if self._is_open:
+            self._is_open = False
+            self._store.release(self._taken)
+
+
+def lock_for_use(descriptor: int) -> bool:
+    """Lock an open original until it is closed, so that it is not evicted; False if it was."""
+    _lock(descriptor, fcntl.LOCK_SH)
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def _lock(descriptor: int, how: int) -> bool:
+    """Whether a file is locked; also where the file system has no locks."""
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    try:
+        database.executescript(f"PRAGMA synchronous = NORMAL; {_SCHEMA}")
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _fetched_below(folder: Path) -> Iterator[tuple[Path, int, int, float]]:
+    """The files below the folder of a type that have a record which is about them.
+
+    With size, modification time, and when they were last requested from the upstream.
+    """
+    for parent, folders, files in os.walk(folder):
+        place = Path(parent)
+        if place == folder:
+            folders[:] = [name for name in folders if name != RECORDS]
+        for path in map(place.joinpath, files):
+            with suppress(OSError, ValueError):  # no record: somebody else's file
+                record = record_of(folder, path.relative_to(folder).as_posix())
+                with record.open("rb") as file:
+                    known = Provenance.parse(file.read(MOST_BYTES))
+                status = path.stat(follow_symlinks=False)
+                if known is not None and known.is_about(status.st_size, status.st_mtime_ns):
+                    yield path, status.st_size, status.st_mtime_ns, known.asked
