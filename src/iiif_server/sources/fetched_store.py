@@ -112,9 +112,10 @@ class FetchedStore:
     def close(self) -> None:
         """Write the last uses, and close the index."""
         with self._lock:
-            if self._database is not None:
+            if self._used:
                 with suppress(OSError):
                     self.flush()
+            if self._database is not None:
                 self._database.close()
                 self._database = None
 
