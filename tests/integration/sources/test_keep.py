@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
+from iiif_server.errors import OriginalChangedError
+from iiif_server.sources.fetched import KeptOriginals
 from iiif_server.sources.fetched_store import FetchedStore, Keep
+from iiif_server.sources.fetching import HttpUpstream
+from iiif_server.sources.provenance import Validators
+from iiif_server.sources.upstreams import Arrival
 from iiif_server.telemetry.events import FetchFailed, Rendered
 from support.apps import (
     Server,
@@ -175,6 +180,26 @@ async def test_what_is_held_here_is_not_evicted(upstream: Upstream, tmp_path: Pa
             assert_problem(await server.get("/web:1/info.json"), 503, "space")
             assert stored(server) == ["0"]
         assert await view(server, 1) == 200
+
+
+async def test_an_original_that_is_evicted_again_and_again_is_not_fetched_for_ever(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    async with running_app(settings(tmp_path, upstream, keep_files=1)) as server:
+        source = server.services.originals.source("web")
+        bring = HttpUpstream.bring
+
+        class Vanishing(HttpUpstream):
+            async def bring(self, target: Path, known: Validators) -> Arrival | None:
+                arrival = await bring(self, target, known)
+                target.unlink()  # noqa: ASYNC240 - of this test
+                return arrival
+
+        gone = Vanishing(server.services.fetcher, f"{upstream.base}/0", bool)
+        with pytest.raises(OriginalChangedError):
+            async with KeptOriginals(source.context).hold("0", gone):
+                pass
+        assert upstream.count("/0") == 3
 
 
 async def test_originals_being_fetched_count(upstream: Upstream, tmp_path: Path) -> None:
