@@ -1,16 +1,22 @@
 """Originals in an object store: a real server, and moto's S3 with IAM over HTTP."""
 
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
 
+from iiif_server.settings import load_settings
 from support import pictures, tiffs
+from support.apps import running_app
 from support.gigapixel import SIDE, TILE, gigapixel
 from support.moto_store import BUCKET, Keys, Store, running_store
 from support.relay import Relay
-from support.servers import TRUST, Server, running_server
+from support.servers import TRUST, Server, inherited, running_server
 
 pytestmark = pytest.mark.e2e
 
@@ -19,6 +25,9 @@ MOST_REQUESTS, MOST_BYTES = 8, 1_000_000
 
 def get(server: Server, path: str) -> httpx.Response:
     return httpx.get(f"{server.url}/{path}", trust_env=False, verify=TRUST, timeout=60)
+
+
+PAGE = Path(__file__).parents[2] / "docs/sources/objects.md"
 
 
 @dataclass(frozen=True)
@@ -30,6 +39,8 @@ class Site:
     relay: Relay
     tiles: dict[str, bytes]
     good: Keys
+    environment: dict[str, str]
+    settings: Path
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +91,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "AWS_SHARED_CREDENTIALS_FILE": str(folder / "aws"),
         }
         with running_server(folder, settings, environment) as server:
-            yield Site(server, store, relay, tiles, good)
+            config = folder / "settings.toml"
+            yield Site(server, store, relay, tiles, good, environment, config)
 
 
 @pytest.mark.parametrize("name", ["classic", "big"])
@@ -146,3 +158,49 @@ def test_missing_keys_are_404(site: Site, name: str) -> None:
     answer = get(site.server, f"good:{name}/info.json")
     assert answer.status_code == 404
     assert BUCKET not in answer.text
+
+
+def test_check_says_what_is_wrong_with_each_type(site: Site) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "iiif_server", "check", "--config", str(site.settings)],
+        env={**inherited(), **site.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode != 0
+    told = " ".join((done.stdout + done.stderr).split())
+    for expected in (
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+        "InvalidToken",
+        "s3:GetObject",
+        "NoSuchBucket",
+        "error sending request",
+    ):
+        assert expected in told
+    for secret in (site.good.secret, "x" * 20):
+        assert secret not in told
+
+
+def test_a_bucket_is_listed(site: Site) -> None:
+    page = get(site.server, "?folder=good:")
+    assert page.status_code == 200, page.text
+    assert "photo.jpg" in page.text
+    assert "Ordner" in page.text
+    assert "ein #1 Bild%20.jpg" in get(site.server, "?folder=good:Ordner").text
+
+
+async def test_the_configuration_of_the_page_runs(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in site.environment.items():
+        monkeypatch.setenv(name, value)
+    (printed,) = re.findall(r"```toml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "settings.toml").write_text(
+        'source_path = "source"\ncache_path = "cache"\n'
+        + printed.replace("https://minio.example.org", site.relay.url)
+    )
+    async with running_app(load_settings(tmp_path / "settings.toml")) as server:
+        assert (await server.get("/scans:pyramid/info.json")).json()["width"] == 900

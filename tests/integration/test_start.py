@@ -60,6 +60,7 @@ def test_the_sample_is_served_with_its_viewer_and_a_tile(tmp_path: Path) -> None
     assert {"iiif_server.app", "fastapi", "uvicorn"} <= modules
     packages = {name.partition(".")[0] for name in modules}
     assert packages.isdisjoint(CODECS)
+    assert packages.isdisjoint({"obstore", "boto3"})  # only for types in object stores
     assert not [name for name in modules if name.startswith("iiif_server.codecs")]
 
 

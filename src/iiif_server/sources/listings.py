@@ -164,7 +164,7 @@ def _inside(link: str, inside: Sequence[str]) -> str | None:
 def is_listed(name: str) -> bool:
     """Whether a file or object of this name is listed as an image."""
     suffix = os.path.splitext(name)[1]  # noqa: PTH122 - of a hundred thousand names
-    image = not suffix or _IMAGE.fullmatch(suffix) is not None
+    image = not suffix or _IMAGE.fullmatch(suffix[1:]) is not None
     return image and not name.startswith(".") and _can_be_asked_for(name)
 
 

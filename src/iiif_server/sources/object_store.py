@@ -213,7 +213,7 @@ def listed(store: Any, prefix: str, after: str = "") -> Iterator[str]:
 def head(store: Any, key: str) -> None:
     """Look for an object; blocks. Raises as `ObjectUpstream.bring`."""
     try:
-        obstore.head(store, key)
+        obstore.get(store, key)  # and not `head`: an error without a body has no code
     except _ERRORS as error:
         raise refusal(error) from problem_of(error)
 

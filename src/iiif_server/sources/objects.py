@@ -1,9 +1,10 @@
 """The source `objects`: originals in a bucket, under a key that is made of their name."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, Self
@@ -16,6 +17,7 @@ from iiif_server.errors import (
     FolderNotFoundError,
     IiifServerError,
     OriginalNotFoundError,
+    SourceUnavailableError,
 )
 from iiif_server.options import Expects
 from iiif_server.sources.base import SourceContext, Step
@@ -23,6 +25,7 @@ from iiif_server.sources.listings import FolderListing, is_listed
 from iiif_server.sources.opening import OpenedFile
 from iiif_server.sources.stored import StoredOptions, StoredSource
 from iiif_server.sources.templates import Template
+from iiif_server.telemetry.events import FetchFailed
 
 _SCHEMES = ("s3", "gs", "az")
 _MOST_KEYS = 20_000
@@ -126,6 +129,11 @@ class ObjectSource(StoredSource[ObjectsOptions]):
 
     def __init__(self, context: SourceContext, options: ObjectsOptions) -> None:
         super().__init__(context, options)
+        if find_spec("obstore") is None:
+            raise ConfigurationError(
+                f"types.{context.type}: object stores need obstore: "
+                "pip install 'iiif-server[objects]'"
+            )
         self._bucket, self._template = _bucket_and_key(options.url)
         before, field, after = self._template.text.partition("{name}")
         self._around = (before, after) if field and "{" not in before + after else None
@@ -151,10 +159,22 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         """The original of a page, if the key has its number."""
         return self._held(name, page) if self._template.has_page else super().hold_page(name, page)
 
-    def _held(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile]:
+    @asynccontextmanager
+    async def _held(self, name: str, page: int) -> AsyncIterator[OpenedFile]:
         key = self._key(name, page)
-        upstream = self._stores.ObjectUpstream(self._store, self.context.fetcher, self._bucket, key)
-        return self.held(name if page == 1 else f"{name};{page}", upstream, key)
+        upstream = await self.context.threads.run(self._upstream, key)
+        async with self.held(name if page == 1 else f"{name};{page}", upstream, key) as opened:
+            yield opened
+
+    def _upstream(self, key: str) -> Any:
+        """The object of a key; reads files of credentials, the first time."""
+        try:
+            return self._stores.ObjectUpstream(self._store, self.context.fetcher, self._bucket, key)
+        except ConfigurationError as error:
+            self.context.observer(FetchFailed(f"{self.context.type}:{key}", str(error)))
+            raise SourceUnavailableError(
+                "The original cannot be read from its object store."
+            ) from error
 
     def _key(self, name: str, page: int) -> str:
         key = self._template.expand(name, page)
@@ -179,12 +199,8 @@ class ObjectSource(StoredSource[ObjectsOptions]):
     @cached_property
     def _stores(self) -> ModuleType:
         """The module that loads obstore, when it is used for the first time."""
-        try:
-            from iiif_server.sources import object_store  # noqa: PLC0415
-        except ImportError as error:
-            raise ConfigurationError(
-                "object stores need obstore: pip install 'iiif-server[objects]'"
-            ) from error
+        from iiif_server.sources import object_store  # noqa: PLC0415
+
         return object_store
 
     @cached_property
@@ -241,25 +257,24 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         folders: list[str] = []
         names: list[str] = []
         seen, position = 0, ""
-        while True:
-            inner = None
+        is_complete = False
+        while not is_complete:
             for key in self._stores.listed(self._store, start.rpartition("/")[0], position):
                 seen += 1
-                if seen > _MOST_KEYS or len(folders) > _MOST_FOLDERS:
+                if seen > _MOST_KEYS or len(folders) >= _MOST_FOLDERS:
                     return FolderListing(tuple(folders), tuple(names), complete=False)
-                rest = _between(key, start, "")
-                inner, slash, _ = rest.partition("/")
-                if slash:
+                inner, slash, _ = _between(key, start, "").partition("/")
+                if slash and inner:
                     if not inner.startswith("."):
                         folders.append(inner)
                     position = f"{start}{inner}/{_LAST}"  # behind all of the folder
                     break
                 name = _between(key, start, after)
-                if name and is_listed(name + after):
+                if name and not slash and is_listed(name + after):
                     names.append(name)
-                inner = None
-            if inner is None:
-                return FolderListing(tuple(folders), tuple(names))
+            else:
+                is_complete = True
+        return FolderListing(tuple(folders), tuple(names))
 
     def problems(self) -> list[str]:
         """Why the bucket cannot be used, whatever its store answers."""
