@@ -72,8 +72,8 @@ def test_the_secret_is_not_shown() -> None:
 def answer(status: int, code: str) -> str:
     return (
         f"Error performing GET http://secret-host/secret-bucket/key in 1ms - Server returned "
-        f"non-2xx status code: {status} X: <Error><Code>{code}</Code><Key>secret-key</Key></Error>\n\n"
-        "Debug source: secret"
+        f"non-2xx status code: {status} X: "
+        f"<Error><Code>{code}</Code><Key>secret-key</Key></Error>\n\nDebug source: secret"
     )
 
 
