@@ -162,6 +162,10 @@ class UnsupportedOriginalError(OriginalRefusedError):
     """No image, or an image of a format or sample type that this server does not read."""
 
 
+class NotAnImageError(UnsupportedOriginalError):
+    """A file that is no image of a known format, such as a text beside the images."""
+
+
 class DamagedOriginalError(OriginalRefusedError):
     """An image of a known format whose data is truncated or corrupt."""
 

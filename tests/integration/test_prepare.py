@@ -1,6 +1,7 @@
 """`iiif-server prepare`: pyramids ahead of time."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from iiif_server.cli import main
+from iiif_server.commands.common import ProgressLines
 from iiif_server.settings import load_settings
 from support.apps import running_app
 from support.servers import ADMIN_TOKEN
@@ -23,7 +25,9 @@ def config(tmp_path: Path) -> Path:
     (folder / "below").mkdir(parents=True)
     for name, size in (("a.jpg", LARGE), ("below/b.png", LARGE), ("small.jpg", SMALL)):
         Image.linear_gradient("L").resize(size).convert("RGB").save(folder / name)
-    (folder / "notes.txt").write_text("no image")
+    for name in ("notes.txt", "a.jpg.md5", "below/b.xml", "Thumbs.db", "README"):
+        (folder / name).write_text("no image")
+    (folder / "broken.tif").write_text("called an image")
     (folder / ".hidden").write_text("not listed")
     path = tmp_path / "settings.toml"
     path.write_text(
@@ -42,8 +46,10 @@ def prepare(config: Path, *arguments: str, input_: str | None = None) -> Result:
 
 def test_all_of_a_type_are_prepared_and_what_fails_is_named(config: Path) -> None:
     result = prepare(config, "--type", "disk")
-    assert "2 made, 0 there already, 1 too small to need one, 1 failed." in result.output
-    assert "disk:notes.txt: The original is not an image" in result.output
+    counted = "2 made, 0 there already, 1 too small to need one, 1 failed, 5 no images."
+    assert counted in result.output
+    assert "disk:broken.tif: The original is not an image" in result.output
+    assert "Listing the originals of disk" in result.output
     assert ".hidden" not in result.output
     assert result.exit_code == 1
 
@@ -91,3 +97,64 @@ def test_what_cannot_be_prepared_is_said(
     result = prepare(config, *arguments)
     assert said in result.output
     assert result.exit_code != 0
+
+
+def test_files_that_are_no_images_are_no_failures(config: Path) -> None:
+    result = prepare(config, "disk:notes.txt", "disk:a.jpg")
+    assert (
+        "1 made, 0 there already, 0 too small to need one, 0 failed, 1 no images." in result.output
+    )
+    assert result.exit_code == 0
+
+
+def test_shards_are_parts_of_all(config: Path) -> None:
+    made = [
+        int(
+            prepare(config, "--type", "disk", "--shard", f"{n}/3")
+            .output.split(" made")[0]
+            .split()[-1]
+        )
+        for n in (1, 2, 3)
+    ]
+    assert sum(made) == 2
+    assert "0 made, 2 there already" in prepare(config, "--type", "disk").output
+
+
+@pytest.mark.parametrize("shard", ["0/2", "3/2", "2", "1/0", "a/b", "1/2/3"])
+def test_shards_that_cannot_be_are_refused(config: Path, shard: str) -> None:
+    result = prepare(config, "--type", "disk", "--shard", shard)
+    assert result.exit_code == 2
+    assert "the second of four parts" in result.output
+
+
+def test_small_originals_are_read_once_until_they_change(config: Path, tmp_path: Path) -> None:
+    """A repeated run asks no worker for them: even one that would fail is not read."""
+    small = tmp_path / "source" / "disk" / "small.jpg"
+    assert "1 too small" in prepare(config, "disk:small.jpg").output
+    status = small.stat()
+    small.write_bytes(bytes(status.st_size))
+    os.utime(small, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert "1 too small" in prepare(config, "disk:small.jpg").output
+    os.utime(small)
+    assert "1 failed" in prepare(config, "disk:small.jpg").output
+    config.write_text(config.read_text().replace("100000", "1000"))
+    os.utime(small, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert "1 failed" in prepare(config, "disk:small.jpg").output
+
+
+def test_a_cache_of_what_is_small_that_cannot_be_used_is_done_without(
+    config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "prepared.sqlite").write_text("no database" * 100)
+    assert "1 too small" in prepare(config, "disk:small.jpg").output
+
+
+def test_progress_is_told_in_lines_with_rate_and_remaining_time() -> None:
+    now, lines = [0.0], list[str]()
+    progress = ProgressLines("Preparing", 1000, lines.append, lambda: now[0])
+    for _ in range(1000):
+        now[0] += 0.1
+        progress.advance()
+    assert lines[0] == "Preparing: 30 of 1,000 (3 %), 10.0 per second, 0:01:37 left"
+    assert 5 < len(lines) < 40

@@ -15,6 +15,7 @@ from iiif_server.codecs.profiles import classify_profile
 from iiif_server.errors import (
     DamagedOriginalError,
     IiifServerError,
+    NotAnImageError,
     OriginalTooLargeError,
     UnsupportedOriginalError,
 )
@@ -113,7 +114,7 @@ def _recognised(file: BinaryIO, bounds: Bounds) -> OriginalFormat:
     format_ = recognise(file.read(SIGNATURE_BYTES))
     if format_ is None or format_ not in bounds.formats:
         read = ", ".join(format_ for format_ in OriginalFormat if format_ in bounds.formats)
-        raise UnsupportedOriginalError(
+        raise NotAnImageError(
             f"The original is not an image of a format that is read here: {read}."
         )
     if size > bounds.file_bytes:

@@ -1,14 +1,16 @@
 """What several commands need: their options, the settings, and output for people."""
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import MofNCompleteColumn, Progress
 
 from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.identifier import Identifier
@@ -103,14 +105,58 @@ def read_settings(
         fail(str(error))
 
 
+class ProgressLines:
+    """Progress as lines for a log: how many are done, how fast, and how long it takes yet."""
+
+    def __init__(
+        self,
+        description: str,
+        total: int,
+        write: Callable[[str], object] = lambda text: click.echo(text, err=True),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._description = description
+        self._total = total
+        self._write = write
+        self._clock = clock
+        self._done = 0
+        self._began = clock()
+        self._next = self._began + _FIRST_LINE
+
+    def advance(self) -> None:
+        """Count one, and write a line if the last one was a while ago."""
+        self._done += 1
+        now = self._clock()
+        if now < self._next or self._done >= self._total:
+            return
+        self._next = now + min(_RARELY, max(_FIRST_LINE, (now - self._began) / 10))
+        rate = self._done / (now - self._began)
+        left = timedelta(seconds=round((self._total - self._done) / rate))
+        self._write(
+            f"{self._description}: {self._done:,} of {self._total:,} "
+            f"({self._done * 100 // self._total} %), {rate:.1f} per second, {left} left"
+        )
+
+
+_FIRST_LINE = 3.0
+"""Seconds until the first line about progress."""
+_RARELY = 60.0
+"""Seconds between two lines, at most."""
+
+
 @contextmanager
 def show_progress(description: str, total: int) -> Iterator[Advance]:
-    """A progress bar on a terminal, one plain line elsewhere; yields what advances it."""
+    """A progress bar on a terminal, lines with rate and remaining time elsewhere.
+
+    Yields what advances it.
+    """
     if not sys.stderr.isatty():
-        click.echo(f"{description}: {total}", err=True)
-        yield lambda: None
+        click.echo(f"{description}: {total:,}", err=True)
+        lines = ProgressLines(description, total)
+        yield lines.advance
         return
-    with Progress(console=Console(stderr=True)) as bar:
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(description, total=total)
         yield lambda: bar.advance(task)
 

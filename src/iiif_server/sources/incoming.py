@@ -16,9 +16,9 @@ from iiif_server.cache.space import disk_of
 from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.errors import (
     NoSpaceForOriginalError,
+    NotAnImageError,
     OriginalTooLargeError,
     SourceUnavailableError,
-    UnsupportedOriginalError,
 )
 from iiif_server.plan.original_format import SIGNATURE_BYTES, recognise
 from iiif_server.sources.fetched_store import FetchedStore, Room
@@ -196,7 +196,7 @@ def land(temporary: Path, target: Path) -> os.stat_result:
     return after
 
 
-def _no_image() -> UnsupportedOriginalError:
-    return UnsupportedOriginalError(
+def _no_image() -> NotAnImageError:
+    return NotAnImageError(
         "What is kept under this identifier is not an image of a format that is read here."
     )
