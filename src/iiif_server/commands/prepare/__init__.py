@@ -21,7 +21,7 @@ from iiif_server.commands.common import (
     read_settings,
     show_progress,
 )
-from iiif_server.commands.prepared import Prepared, in_shard
+from iiif_server.commands.prepare.resuming import Prepared, in_shard
 from iiif_server.composition.services import open_services
 from iiif_server.composition.sizing import without_queue_timeout
 from iiif_server.errors import IiifServerError, NotAnImageError
