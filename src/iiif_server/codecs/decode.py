@@ -11,10 +11,11 @@ from PIL import Image
 from iiif_server.codecs.colour import ON_WHITE, displayable
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.jpeg2000 import read_jpeg2000
-from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels
+from iiif_server.codecs.pixel_buffer import ICC, PixelBuffer, Pixels
 from iiif_server.codecs.resample import turn
 from iiif_server.codecs.tiff_arrays import read_box
 from iiif_server.errors import DamagedOriginalError, IiifServerError
+from iiif_server.formats.jpeg import END_OF_IMAGE
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader, Reader
 from iiif_server.plan.original_format import OriginalFormat
@@ -124,8 +125,11 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     if loader is None:
         return _load_with_pillow(descriptor, header.format)
     options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
-    if header.format is OriginalFormat.JPEG:
+    if header.jpeg is not None:
         options["shrink"] = shrink
+        if not header.jpeg.complete:
+            options["fail_on"] = "warning"
+            return pyvips.Image.jpegload_buffer(_with_end(descriptor), **options)
     if header.format is OriginalFormat.TIFF:
         options["page"] = header.page
     if header.tiles is not None:
@@ -135,7 +139,17 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
             options["subifd"] = level.subdirectory
     source = pyvips.Source.new_from_descriptor(descriptor)
     image = pyvips.Operation.call(loader, source, **options)
+    if header.made_profile:
+        image = image.copy()
+        image.set_type(pyvips.GValue.blob_type, ICC, header.made_profile)
     return _of_bands(image, header)
+
+
+def _with_end(descriptor: int) -> bytes:
+    """A JPEG without its last marker, with one. If pixels are missing, the decoder still warns."""
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        return file.read() + END_OF_IMAGE
 
 
 def _of_bands(image: Pixels, header: ImageHeader) -> Pixels:

@@ -10,6 +10,7 @@ from typing import BinaryIO, cast
 
 from PIL import ExifTags, Image
 
+from iiif_server.codecs.colour_tags import profile_of
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.profiles import classify_profile
 from iiif_server.errors import (
@@ -159,11 +160,13 @@ def _read_with_pillow(
                 "The samples of this image are 32-bit numbers, which have no display range; "
                 "convert it to 8 or 16 bits."
             )
-        stored, orientation = Dimensions(*image.size), _orientation(image)
+        stored, orientation = Dimensions(*image.size), _orientation(image, inspected.exif)
         if format_ is OriginalFormat.AVIF:
             # The decoder turns what the container's own transformation boxes ask for.
             stored, orientation = orientation.apply(stored), UPRIGHT
-        icc = image.info.get("icc_profile") or b""
+        gray = _colour(image.mode) is Colour.GRAY
+        made = profile_of(inspected.colours, gray=gray) if inspected.colours else b""
+        icc = made or image.info.get("icc_profile") or b""
         return ImageHeader(
             format=format_,
             stored=stored,
@@ -177,6 +180,7 @@ def _read_with_pillow(
             pixel_bytes=_pixel_bytes(image),
             needs=inspected.needs,
             interleaved=inspected.interleaved,
+            made_profile=made,
         )
 
 
@@ -194,12 +198,12 @@ def _colour(mode: str) -> Colour:
     return Colour.OTHER if mode in {"CMYK", "LAB"} else Colour.RGB
 
 
-def _orientation(image: Image.Image) -> Orientation:
+def _orientation(image: Image.Image, late: bytes) -> Orientation:
+    """By EXIF alone: XMP may say something else, which no browser looks at."""
     try:
-        # Not the method of PNG images: it decodes them all, for what may stand behind the pixels.
-        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-    except BytesMissingError:
-        raise
+        exif = Image.Exif()
+        exif.load(image.info.get("exif") or (b"Exif\0\0" + late if late else b""))
+        value = exif.get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - a damaged EXIF block is no reason to refuse the image
         value = 1
     return FROM_EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT

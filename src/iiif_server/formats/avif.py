@@ -1,6 +1,9 @@
 """AVIF: items and sequences, by their boxes (ISO 23008-12); nothing is decoded."""
 
+from collections.abc import Iterator
+
 from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
+from iiif_server.formats.colour_tags import UNSPECIFIED, ColourTags
 from iiif_server.formats.iso_boxes import Box, boxes
 from iiif_server.plan.header import Needs
 
@@ -14,23 +17,28 @@ _DEEPEST = 8
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse an AVIF with too many pixels, items or frames, or too much metadata."""
     file.check_read_whole()
+    colours: list[ColourTags | None] = []
     for box in boxes(file, 0, file.size):
         if box.name == b"meta":
             file.check(box.end - box.offset, MOST_METADATA, "bytes of metadata")
-            _look_into(file, Box(box.name, box.offset + _FULL, box.end), 1)
+            _look_into(file, Box(box.name, box.offset + _FULL, box.end), 1, colours)
         elif box.name == b"moov":
             file.check(box.end - box.offset, MOST_METADATA, "bytes of metadata")
-            _look_into(file, box, 1)
-    return Inspection(Needs(bytes=file.size))  # the decoder takes it whole
+            _look_into(file, box, 1, colours)
+    # Of an ICC profile and code points the profile counts (ISO 23000-22, 7.3.6.4).
+    tags = None if None in colours else next(iter(colours), None)
+    return Inspection(Needs(bytes=file.size), colours=tags)  # the decoder takes it whole
 
 
-def _look_into(file: BoundedFile, parent: Box, depth: int) -> None:
-    """Check the boxes inside a box, recursively."""
+def _look_into(
+    file: BoundedFile, parent: Box, depth: int, colours: list[ColourTags | None]
+) -> None:
+    """Check the boxes inside a box, recursively, and collect colour tags; None: a profile."""
     if depth > _DEEPEST:
         raise file.damaged("its boxes are nested too deeply")
     for box in boxes(file, parent.offset, parent.end):
         if box.name in _NESTED:
-            _look_into(file, box, depth + 1)
+            _look_into(file, box, depth + 1, colours)
         elif box.name == b"ispe":
             numbers = file.numbers(">II", box.offset + _FULL)
             if numbers is not None:
@@ -43,6 +51,19 @@ def _look_into(file: BoundedFile, parent: Box, depth: int) -> None:
                 file.check_frames(numbers[1])
         elif box.name == b"colr":
             file.check_block(box.end - box.offset, "its ICC profile")
+            colours.extend(_colours(file, box))
+
+
+def _colours(file: BoundedFile, box: Box) -> Iterator[ColourTags | None]:
+    """The code points in a box, or None for an ICC profile; nothing where they are unspecified."""
+    numbers = file.numbers(">4sHH", box.offset)
+    if numbers is None:
+        return
+    kind, *points = numbers
+    if kind != b"nclx":
+        yield None
+    elif UNSPECIFIED not in points:
+        yield ColourTags(*points)
 
 
 def _check_items(file: BoundedFile, box: Box) -> None:

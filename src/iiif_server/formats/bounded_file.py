@@ -12,6 +12,7 @@ from iiif_server.errors import (
     OriginalTooLargeError,
     UnsupportedOriginalError,
 )
+from iiif_server.formats.colour_tags import ColourTags
 from iiif_server.formats.present_file import PresentFile
 from iiif_server.plan.extents import Extent
 from iiif_server.plan.header import NO_NEEDS, ImageHeader, JpegFacts, Needs
@@ -41,6 +42,10 @@ class Inspection:
     """The whole header but for the ICC profile, where the structure tells it."""
     profile: bytes = b""
     """The ICC profile of such a header."""
+    colours: ColourTags | None = None
+    """What else than an ICC profile says of the colours; it goes before one."""
+    exif: bytes = b""
+    """EXIF that the decoder does not find."""
 
 
 class BoundedFile:

@@ -24,7 +24,8 @@ _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 _MARKER_IN_SCAN = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a segment: TEM, the restarts, SOI."""
-_EOI, _SOS, _APP0, _APP2, _APP14 = 0xD9, 0xDA, 0xE0, 0xE2, 0xEE
+_SOI, _EOI, _SOS, _APP0, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE2, 0xEE
+END_OF_IMAGE = b"\xff\xd9"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DCT = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 _PROGRESSIVE = frozenset({0xC2, 0xCA})
@@ -113,7 +114,7 @@ def _facts(file: BoundedFile, frame: _Frame, adobe: bytes, data: int) -> JpegFac
     return JpegFacts(
         plain=components == 1 or (components == 3 and not stored_as_rgb),  # noqa: PLR2004 - YCbCr
         mcu=_mcu(frame.sampling),
-        complete=b"\xff\xd9" in end,
+        complete=END_OF_IMAGE in end,
         coefficient_bytes=-(-2 * samples // whole),
     )
 
@@ -194,6 +195,8 @@ def segments(file: BoundedFile) -> Iterator[Segment]:
         if found is None:
             return
         marker, position = found
+        if marker == _SOI and not end:
+            raise file.damaged("it starts twice")
         if marker in _ALONE:
             continue
         segment = _segment_at(file, marker, position)

@@ -1,10 +1,12 @@
 """PNG (ISO 15948): the chunks before the pixels; nothing is decoded."""
 
+import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import MOST_BLOCK, MOST_METADATA, BoundedFile, Inspection
+from iiif_server.formats.colour_tags import UNSPECIFIED, ColourTags
 from iiif_server.plan.header import Needs
 
 _FIRST = 8
@@ -13,6 +15,9 @@ _MOST_UNPACKED = 1 << 20
 """Bytes that a compressed chunk may unpack to; Pillow has the same limit."""
 _MOST_RATIO = 1032
 """Best compression ratio of deflate (by zlib)."""
+_TOLD = frozenset({b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"})
+_TAIL = 1 << 17
+"""Bytes at the end of a file in which EXIF is looked for behind the pixels."""
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {
     0: frozenset({1, 2, 4, 8, 16}),
@@ -33,6 +38,7 @@ class _Chunk:
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a PNG with too many pixels, or too much metadata, packed or unpacked."""
     metadata, interlaced = 0, False
+    told: dict[bytes, bytes] = {}
     for index, chunk in enumerate(_chunks(file)):
         if chunk.name == b"IDAT":
             break
@@ -44,7 +50,47 @@ def inspect(file: BoundedFile) -> Inspection:
         metadata += chunk.length
         file.check(metadata, MOST_METADATA, "bytes of metadata")
         _check_unpacked(file, chunk)
-    return Inspection(Needs(bytes=metadata), interleaved=interlaced)
+        if chunk.name in _TOLD:
+            told.setdefault(chunk.name, file.at(chunk.offset, min(chunk.length, MOST_BLOCK)))
+    return Inspection(
+        Needs(bytes=metadata),
+        interleaved=interlaced,
+        colours=_colours(told),
+        exif=told.get(b"eXIf") or _exif_at_end(file),
+    )
+
+
+def _colours(told: Mapping[bytes, bytes]) -> ColourTags | None:
+    """The colour tags that count: cICP before iCCP, sRGB, and gAMA with cHRM (W3C PNG, 4.3)."""
+    points = told.get(b"cICP", b"")
+    if len(points) == 4 and points[2] == 0 and UNSPECIFIED not in points[:2]:  # noqa: PLR2004 - RGB
+        return ColourTags(points[0], points[1])
+    if b"iCCP" in told or b"sRGB" in told or len(told.get(b"gAMA", b"")) != 4:  # noqa: PLR2004
+        return None
+    (gamma,) = struct.unpack(">I", told[b"gAMA"])
+    chromaticities: tuple[float, ...] = ()
+    if len(told.get(b"cHRM", b"")) == 32:  # noqa: PLR2004 - eight numbers
+        chromaticities = tuple(value / 100_000 for value in struct.unpack(">8I", told[b"cHRM"]))
+    if not gamma or not all(chromaticities[1::2] or (1,)):
+        return None
+    return ColourTags(gamma=gamma / 100_000, chromaticities=chromaticities)
+
+
+def _exif_at_end(file: BoundedFile) -> bytes:
+    """An eXIf chunk behind the pixels, near the end of the file; empty: there is none.
+
+    It is known by its checksum: the chunks of the pixels, which may be a million, are not walked.
+    """
+    start = max(0, file.size - _TAIL)
+    tail = file.at(start, _TAIL)
+    at = tail.find(b"eXIf")
+    while at >= 4:  # noqa: PLR2004 - its length stands before its name
+        length = int.from_bytes(tail[at - 4 : at], "big")
+        end = at + 4 + length
+        if zlib.crc32(tail[at:end]).to_bytes(4, "big") == tail[end : end + 4]:
+            return tail[at + 4 : end]
+        at = tail.find(b"eXIf", at + 1)
+    return b""
 
 
 def _chunks(file: BoundedFile) -> Iterator[_Chunk]:

@@ -93,6 +93,8 @@ class ImageHeader:
     bands: tuple[int, ...] = ()
     """Of a TIFF, the samples that are shown: those of the colour, then alpha."""
     reader: Reader = Reader.LIBVIPS
+    made_profile: bytes = b""
+    """ICC profile that was made of colour tags; it takes the place of any in the file."""
 
     @property
     def dimensions(self) -> Dimensions:

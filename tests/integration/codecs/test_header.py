@@ -135,17 +135,10 @@ def test_damaged_exif_is_no_reason_to_refuse(tmp_path: Path) -> None:
 
 
 def test_no_pixel_of_a_png_is_decoded(tmp_path: Path) -> None:
-    """Shown by what stands behind the pixels, where the specification has no EXIF stand."""
     data = pictures.saved(Image.fromarray(photograph()), "PNG", exif=pictures.exif(6))
-    start = data.index(b"eXIf") - 4
-    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
-    trailer = data.index(b"IEND") - 4
-    moved = data[:start] + data[end:trailer] + data[start:end] + data[trailer:]
-    with Image.open(io.BytesIO(moved)) as image:
-        image.load()
-        assert image.getexif()[pictures.ORIENTATION_TAG] == 6
-    assert probe(write(tmp_path, data), LIMIT).dimensions == Dimensions(HEIGHT, WIDTH)
-    assert probe(write(tmp_path, moved), LIMIT).dimensions == Dimensions(WIDTH, HEIGHT)
+    at = data.index(b"IDAT") + 4
+    damaged = data[:at] + bytes(len(data) - at)
+    assert probe(write(tmp_path, damaged), LIMIT) == probe(write(tmp_path, data), LIMIT)
 
 
 # --- profiles -------------------------------------------------------------------------------

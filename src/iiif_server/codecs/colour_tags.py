@@ -1,0 +1,133 @@
+"""ICC profiles of colour tags: gAMA and cHRM of PNG, and code points (ITU-T H.273) of PNG and AVIF.
+
+Matrix profiles: ICC.1, 8.3 and 8.4; their connection space is XYZ under D50.
+"""
+
+import struct
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iiif_server.formats.colour_tags import ColourTags
+
+Matrix = NDArray[np.float64]
+
+_D50 = np.array((0.9642, 1.0, 0.8249))
+_BRADFORD = np.array(
+    ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296))
+)
+_SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)
+_D65, _C = (0.3127, 0.3290), (0.310, 0.316)
+_PRIMARIES: dict[int, tuple[float, ...]] = {
+    1: _SRGB,
+    4: (*_C, 0.67, 0.33, 0.21, 0.71, 0.14, 0.08),
+    5: (*_D65, 0.64, 0.33, 0.29, 0.60, 0.15, 0.06),
+    6: (*_D65, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070),
+    7: (*_D65, 0.630, 0.340, 0.310, 0.595, 0.155, 0.070),
+    8: (*_C, 0.681, 0.319, 0.243, 0.692, 0.145, 0.049),
+    9: (*_D65, 0.708, 0.292, 0.170, 0.797, 0.131, 0.046),
+    11: (0.314, 0.351, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
+    12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
+    22: (*_D65, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077),
+}
+"""x and y of white, red, green, blue, by ColourPrimaries."""
+_NEAR = 0.002
+"""By how much chromaticities may be off and still be those of sRGB: writers round them."""
+_GAMMA_OF_SRGB, _NEAR_GAMMA = 1 / 0.45455, 0.03
+"""PNGs that say this gamma, and no other primaries, mean sRGB (W3C PNG, 11.3.2.5)."""
+_ENTRIES = 1024
+
+
+def _of_video(value: Matrix) -> Matrix:
+    return np.where(value < 0.081, value / 4.5, ((value + 0.099) / 1.099) ** (1 / 0.45))  # noqa: PLR2004
+
+
+def _of_srgb(value: Matrix) -> Matrix:
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)  # noqa: PLR2004
+
+
+_TRANSFERS: dict[int, Callable[[Matrix], Matrix]] = {
+    1: _of_video,
+    4: lambda value: value**2.2,
+    5: lambda value: value**2.8,
+    6: _of_video,
+    8: lambda value: value,
+    13: _of_srgb,
+    14: _of_video,
+    15: _of_video,
+}
+"""From values to light, by TransferCharacteristics."""
+
+
+def profile_of(tags: ColourTags, *, gray: bool) -> bytes:
+    """The ICC profile that colour tags describe; empty for sRGB and for what is not known."""
+    primaries = tags.chromaticities or _PRIMARIES.get(tags.primaries)
+    if tags.gamma:
+        exponent = 1 / tags.gamma
+        near = abs(exponent - _GAMMA_OF_SRGB) < _NEAR_GAMMA
+        curve = _of_srgb if near else lambda value: value**exponent
+    else:
+        curve = _TRANSFERS.get(tags.transfer)  # type: ignore[assignment]
+        near = tags.transfer == 13  # noqa: PLR2004 - sRGB
+    if primaries is None or curve is None:
+        return b""
+    if near and (gray or np.allclose(primaries, _SRGB, atol=_NEAR)):
+        return b""
+    matrix = None if gray else _to_d50(primaries)
+    if matrix is not None and not np.isfinite(matrix).all():
+        return b""
+    return _profile(matrix, curve(np.linspace(0, 1, _ENTRIES)))
+
+
+def _to_d50(primaries: tuple[float, ...]) -> Matrix | None:
+    """From linear RGB to XYZ under D50, adapted by Bradford's method."""
+    points = np.array(primaries).reshape(4, 2)
+    with np.errstate(all="ignore"):
+        white, *colours = (np.array((x / y, 1, (1 - x - y) / y)) for x, y in points)
+        basis = np.array(colours).T
+        try:
+            own = basis * np.linalg.solve(basis, white)
+        except np.linalg.LinAlgError:
+            return np.full((3, 3), np.nan)
+        cones = (_BRADFORD @ _D50) / (_BRADFORD @ white)
+        adapted: Matrix = np.linalg.inv(_BRADFORD) @ np.diag(cones) @ _BRADFORD @ own
+    return adapted
+
+
+def _profile(matrix: Matrix | None, curve: Matrix) -> bytes:
+    """A profile of version 2.4 with these colorants and one curve for all."""
+    table = np.rint(np.clip(curve, 0, 1) * 65_535).astype(">u2").tobytes()
+    trc = struct.pack(">4s4xI", b"curv", len(curve)) + table
+    tags = {b"cprt": b"text\0\0\0\0No copyright\0", b"desc": _described(b"Colour tags")}
+    tags[b"wtpt"] = _xyz(_D50)
+    if matrix is None:
+        tags[b"kTRC"] = trc
+    else:
+        for number, name in enumerate((b"rXYZ", b"gXYZ", b"bXYZ")):
+            tags[name] = _xyz(matrix[:, number])
+        tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), trc)
+    head, body, places = 128 + 4 + 12 * len(tags), b"", {}
+    directory = struct.pack(">I", len(tags))
+    for name, data in tags.items():
+        if data not in places:
+            places[data] = head + len(body)
+            body += data + bytes(-len(data) % 4)
+        directory += struct.pack(">4sII", name, places[data], len(data))
+    space = b"GRAY" if matrix is None else b"RGB "
+    header = struct.pack(">I4xI4s4s4s", head + len(body), 0x0240_0000, b"mntr", space, b"XYZ ")
+    header += bytes(12) + b"acsp" + bytes(28) + _numbers(_D50)
+    return header.ljust(128, b"\0") + directory + body
+
+
+def _described(text: bytes) -> bytes:
+    return struct.pack(">4s4xI", b"desc", len(text) + 1) + text + bytes(1 + 12 + 67)
+
+
+def _xyz(values: Matrix) -> bytes:
+    return b"XYZ \0\0\0\0" + _numbers(values)
+
+
+def _numbers(values: Matrix) -> bytes:
+    """As s15Fixed16Number."""
+    return struct.pack(">3i", *(round(float(value) * 65_536) for value in values))
