@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from iiif_server.errors import ConfigurationError
+from iiif_server.sources.access import public_trust
 from iiif_server.telemetry.events import FetchFailed
 from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
 from support.proxy import Proxy, running_proxy
@@ -158,6 +159,26 @@ async def test_a_private_authority_is_trusted_by_the_type_that_names_it(
             assert (await server.get("/private:1/info.json")).status_code == 200
             assert_problem(await server.get("/t:1/info.json"), 502, "cannot be reached")
             assert "CERTIFICATE_VERIFY_FAILED" in server.seen(FetchFailed)[-1].reason
+
+
+async def test_authorities_of_the_environment_replace_the_public_ones(
+    authority: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    public_trust.cache_clear()
+    try:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority / "ca.pem"))
+        with running_upstream(encrypted(authority, demands=False)) as upstream:
+            upstream.otherwise = send(PICTURE)
+            web = {"source": "web", "url": f"https://localhost:{upstream.port}/{{name}}"}
+            async with serving(tmp_path, t=web) as server:
+                assert (await server.get("/t:1/info.json")).status_code == 200
+        public_trust.cache_clear()
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority / "missing.pem"))
+        with pytest.raises(ConfigurationError, match=r"SSL_CERT_FILE: .*missing\.pem"):
+            async with serving(tmp_path, t=web):
+                pass
+    finally:
+        public_trust.cache_clear()
 
 
 async def test_a_client_certificate_is_shown_to_the_origin_of_the_type_only(

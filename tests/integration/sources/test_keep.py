@@ -92,6 +92,20 @@ async def test_the_least_recently_used_go_first_also_after_a_restart(
         assert status["fetched"] == {"files": 3, "size": 3 * SIZE, "evicted": 2}
 
 
+async def test_what_is_stored_and_evicted_is_in_the_metrics(
+    upstream: Upstream, tmp_path: Path
+) -> None:
+    chosen = settings(tmp_path, upstream, keep_files=2)
+    allowed = chosen.metrics.model_validate({"allow_networks": ["127.0.0.0/8"]})
+    async with running_app(chosen.model_copy(update={"metrics": allowed})) as server:
+        for name in range(3):
+            assert await view(server, name) == 200
+        lines = (await server.get("/metrics")).text.splitlines()
+    assert "iiif_fetched_files 2.0" in lines
+    assert f"iiif_fetched_stored_bytes {2.0 * SIZE}" in lines
+    assert "iiif_fetched_evictions_total 1.0" in lines
+
+
 async def test_without_limits_nothing_is_removed_and_there_is_no_index(
     upstream: Upstream, tmp_path: Path
 ) -> None:
