@@ -262,7 +262,7 @@ def test_variables_of_others_are_none_of_our_business(monkeypatch: pytest.Monkey
         ("[types.a]\nrights = 'x'", "types.a: a type needs a source"),
         ("[types.a]\nsource = 1", "types.a: a type needs a source"),
         ('[types.a]\nsource = "disc"', "did you mean disk?"),
-        ('[types.a]\nsource = "disc"', "there are disk, lookup, trusted_web, web"),
+        ('[types.a]\nsource = "disc"', "there are disk, lookup, objects, trusted_web, web"),
         ('[types.a]\nsource = "web"', "types.a.url: must be set: a URL such as"),
         ('[types.a]\nsource = "web"\nurl = "ftp://x/{name}"', "types.a.url: the URL must begin"),
         ('[types.a]\nsource = "web"\nurl = "http:///{name}"', "types.a.url: the URL must begin"),

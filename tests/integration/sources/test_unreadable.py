@@ -81,6 +81,18 @@ def test_links_that_lead_out_of_the_folder_are_a_warning(folder: Path) -> None:
     assert lines[1].startswith("ok    type disk: ")
 
 
+def test_of_several_folders_each_is_told_of(folder: Path) -> None:
+    types = f"[types.disk]\nsource = 'disk'\npath = ['{folder}/gone', '{folder}/a']\n"
+    code, lines = checked(folder, types)
+    assert code == 1
+    gone = f"the folder {folder}/gone does not exist: create it and put the originals there"
+    readable = f"3 files and folders can be read by the user {USER}"
+    assert lines == [
+        f"FAIL  type disk: {gone}",
+        f"ok    type disk: source disk, folder {folder}/a, {readable}",
+    ]
+
+
 @pytest.mark.parametrize(
     "closed", ["2.jpg", "a/3.jpg", "a/deep/4.jpg", "a/deep"], ids=["file", "in", "deep", "folder"]
 )

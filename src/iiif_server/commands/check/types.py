@@ -3,8 +3,9 @@
 import asyncio
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,11 @@ async def check_types(settings: Settings) -> list[Finding]:
         found = await originals.problems(_SECONDS_TO_ANSWER, upstream=True)
         for name in originals.not_answering:
             found[name] = [_NOT_ANSWERING]
-        usable = [sources[name] for name, problems in found.items() if not problems]
+        usable = [
+            sources[name]
+            for name, problems in found.items()
+            if not problems or (len(sources[name].folders) > 1 and problems != [_NOT_ANSWERING])
+        ]
         surveyed = await asyncio.gather(*(_survey(source) for source in usable))
     of_folders = {
         source.context.type: list_ for source, list_ in zip(usable, surveyed, strict=True)
@@ -48,23 +53,27 @@ async def check_types(settings: Settings) -> list[Finding]:
 
 async def _survey(source: Source[Any]) -> list[Finding]:
     """Which files of a type can be read; the source itself reports a missing folder."""
-    threads, subject = source.context.threads, f"type {source.context.type}"
-    findings = [
-        Finding(subject, f"follow_links: there is no folder {folder}", warning=True)
-        for folder in source.links
-        if not folder.is_dir()
-    ]
-    for folder in source.folders:
-        try:
-            survey = await threads.run(
-                find_unreadable, folder, source.links, timeout=_SECONDS_TO_ANSWER
-            )
-        except StorageTimedOutError:
-            return [Finding(subject, _NOT_ANSWERING, fine=False)]
-        text = f"source {source.options.source}, folder {folder.absolute()}"
-        findings += _readable(subject, text, survey)
-        findings += _links(subject, text, survey)
+    subject, findings = f"type {source.context.type}", list[Finding]()
+    run = partial(source.context.threads.run, timeout=_SECONDS_TO_ANSWER)
+    try:
+        for folder in await run(_missing, source.links):
+            text = f"follow_links: there is no folder {folder}"
+            findings.append(Finding(subject, text, warning=True))
+        missing = await run(_missing, source.folders) if len(source.folders) > 1 else ()
+        for folder in source.folders:
+            if folder in missing:
+                continue  # the source reports it
+            survey = await run(find_unreadable, folder, source.links)
+            text = f"source {source.options.source}, folder {folder.absolute()}"
+            findings += _readable(subject, text, survey)
+            findings += _links(subject, text, survey)
+    except StorageTimedOutError:
+        return [Finding(subject, _NOT_ANSWERING, fine=False)]
     return findings
+
+
+def _missing(folders: Sequence[Path]) -> list[Path]:
+    return [folder for folder in folders if not folder.is_dir()]
 
 
 def _readable(subject: str, text: str, survey: Survey) -> Iterator[Finding]:
