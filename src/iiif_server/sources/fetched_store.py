@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from iiif_server.cache.space import disk_of
 from iiif_server.errors import NoSpaceForOriginalError, OriginalTooLargeError
 from iiif_server.sources.provenance import MOST_BYTES, Provenance
+from iiif_server.sources.sparse_file import FOLDER, PARTS, RECORD, sparse_files
 from iiif_server.sources.stored_names import RECORDS, record_of
 from iiif_server.units import show_size
 
@@ -162,6 +163,23 @@ class FetchedStore:
                 database.execute(_ADD, row)
                 self._evict(database, but=row[0])  # for what other processes have stored meanwhile
 
+    def add_parts(self, path: Path, size: int, taken: int) -> None:
+        """Add a sparse file, of which so many bytes are present; `taken` of them arrived just now.
+
+        Room for these was taken, but none for a file.
+        """
+        row = (self._name(path), size, PARTS, self._clock())
+        with self._lock:
+            self._arriving -= taken
+            with self._transaction() as database:
+                database.execute(_ADD, row)
+                self._evict(database, but=row[0])
+
+    def give_back(self, taken: int) -> None:
+        """Give room back that was taken for bytes of a sparse file."""
+        with self._lock:
+            self._arriving -= taken
+
     def release(self, taken: int) -> None:
         """Give room back."""
         with self._lock:
@@ -176,7 +194,9 @@ class FetchedStore:
         with self._transaction() as database:
             names = [name for (name,) in database.execute("SELECT path FROM originals")]
         missing = [(name,) for name in names if not os.path.lexists(self._root / name)]
-        found = (row for folder in tuple(self._folders) for row in _fetched_below(folder))
+        found = chain.from_iterable(
+            chain(_fetched_below(folder), sparse_files(folder)) for folder in tuple(self._folders)
+        )
         with self._transaction() as database:
             database.executemany("DELETE FROM originals WHERE path = ?", missing)
         while rows := list(islice(found, _AT_ONCE)):
@@ -247,7 +267,8 @@ class FetchedStore:
         if descriptor is not None:
             try:
                 status = os.fstat(descriptor)
-                if (status.st_size, status.st_mtime_ns) == version and stat.S_ISREG(status.st_mode):
+                ours = (status.st_size, status.st_mtime_ns) == version or version[1] == PARTS
+                if ours and stat.S_ISREG(status.st_mode):
                     if not _lock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB):
                         return False
                     path.unlink(missing_ok=True)
@@ -261,6 +282,8 @@ class FetchedStore:
 
     def _record_of(self, name: str) -> Path:
         type_, _, below = name.partition("/")
+        if below.startswith(f"{FOLDER}/"):
+            return self._root / f"{name}{RECORD}"
         return record_of(self._root / type_, below)
 
     @contextmanager

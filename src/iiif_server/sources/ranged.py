@@ -21,18 +21,17 @@ from iiif_server.errors import (
     SourceUnavailableError,
 )
 from iiif_server.plan.extents import Extent, joined, length_of, missing
-from iiif_server.plan.local_file import FileVersion, LocalFile, removed
+from iiif_server.plan.local_file import READ_ONLY, FileVersion, LocalFile, removed
 from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
 from iiif_server.sources.base import SourceContext
+from iiif_server.sources.fetched_store import lock_for_use
 from iiif_server.sources.opening import OpenedFile
 from iiif_server.sources.provenance import digest
-from iiif_server.sources.sparse_file import Identity, SparseFile
+from iiif_server.sources.sparse_file import FOLDER, Identity, SparseFile
 from iiif_server.sources.upstreams import RangeUpstream
 from iiif_server.telemetry.events import Fetched, FetchFailed
 from iiif_server.units import show_size
 
-FOLDER = ".ranged"
-"""Below the folder of a type: its sparse files. No original can have this path."""
 FIRST_BYTES = 1 << 16
 """Of the first request for an original."""
 _GAP = 1 << 14
@@ -41,6 +40,8 @@ _FEW_BYTES = 16 << 20
 """More than these are a fetch of a whole original, for `max_http_fetches`."""
 _KEPT_OPEN = 256
 """Sparse files that are open; two descriptors each."""
+_TRIES = 3
+"""How often a sparse file is opened that is evicted meanwhile."""
 _REMEMBERED = 10_000
 _WHOLE_SECONDS = 600.0
 """For which it is remembered that an original cannot be read in parts."""
@@ -60,6 +61,7 @@ class RangedOriginal:
         self._failures: RecentFailures[str] = RecentFailures(context.fetcher.options.failure_ttl)
         self.checked = asyncio.get_running_loop().time()
         """When the upstream last confirmed this version, by the clock of the event loop."""
+        self._store = context.fetcher.store
         begin = context.threads.begin
         weakref.finalize(self, _close, begin, file.descriptors()).atexit = False
 
@@ -86,14 +88,21 @@ class RangedOriginal:
         return self._file.gone
 
     def opened(self) -> OpenedFile:
-        """The sparse file as an original, which is the same version while bytes arrive."""
+        """The sparse file as an original, which is the same version while bytes arrive; blocks.
+
+        It is not evicted until it is closed. Raises OriginalChangedError if it was before.
+        """
         identity = self._file.identity
-        opened = OpenedFile(
-            self._file.path,
-            os.dup(self._file.descriptor),
-            digest(f"{identity.place} {identity.tag} {identity.size}"),
-        )
+        content = digest(f"{identity.place} {identity.tag} {identity.size}")
+        try:
+            opened = OpenedFile(self._file.path, os.open(self._file.path, READ_ONLY), content)
+        except FileNotFoundError as error:
+            raise removed() from error
+        in_use = self._store is None or lock_for_use(opened.descriptor)
         version = FileVersion.of(os.fstat(self._file.descriptor))
+        if not in_use or version.inode != opened.file.version.inode:
+            opened.close()
+            raise removed()
         version = replace(version, mtime=(identity.modified, 0), ctime=(0, 0), partial=True)
         opened.file = LocalFile(self._file.path, version)
         opened.parts = self
@@ -158,7 +167,7 @@ class RangedOriginal:
             return error
         began = asyncio.get_running_loop().time()
         try:
-            await self._read(extent, keep=True)
+            await self._store_range(extent)
         except IiifServerError as error:
             if not isinstance(error, SourceBusyError | OriginalChangedError):
                 self._failures.remember(self._name, error)
@@ -169,13 +178,30 @@ class RangedOriginal:
         self._context.observer(Fetched(identifier, length_of([extent]), seconds))
         return None
 
+    async def _store_range(self, extent: Extent) -> None:
+        """Read an extent into the file, if there is room for it."""
+        length, store, threads = length_of([extent]), self._store, self._context.threads
+        await threads.run(self._context.fetcher.incoming.check_space, length)
+        if store is None:
+            await self._read(extent, keep=True)
+            return
+        store.check_size(length_of(self.present) + length)
+        await self._on_disk(store.take, length)
+        try:
+            await self._read(extent, keep=True)
+        except BaseException:
+            if self._file.gone:
+                threads.begin(store.give_back, length)
+            else:  # what has arrived is there
+                threads.begin(store.add_parts, self._file.path, length_of(self.present), length)
+            raise
+        await self._on_disk(store.add_parts, self._file.path, length_of(self.present), length)
+
     async def _read(self, extent: Extent, *, keep: bool) -> None:
         fetcher, (at, stop) = self._context.fetcher, extent
         turn = fetcher.turn if stop - at > _FEW_BYTES else fetcher.range_turn
         try:
             async with turn(self.upstream.host):
-                if keep:
-                    await fetcher.incoming.threads.run(fetcher.incoming.check_space, stop - at)
                 async for chunk in self.upstream.read(at, stop, self._file.identity.tag):
                     wanted = chunk[: stop - at]
                     if keep:
@@ -217,17 +243,27 @@ class RangedOriginals:
         That is where the upstream sends no ranges, or no strong validator with them, and where the
         original is no TIFF. Raises what RangeUpstream.start raises.
         """
-        ranged = await self._find(name, upstream)
-        if ranged is not None and await self._has_changed(name, ranged):
+        opened = None
+        for tries_left in reversed(range(_TRIES)):
             ranged = await self._find(name, upstream)
-        if ranged is None:
-            yield None
-            return
-        opened = ranged.opened()
+            if ranged is not None and await self._has_changed(name, ranged):
+                ranged = await self._find(name, upstream)
+            if ranged is None:
+                break
+            try:
+                opened = await self._context.threads.run(ranged.opened, undo=OpenedFile.close)
+                break
+            except OriginalChangedError:  # evicted just now
+                if not tries_left:
+                    raise
+        store = self._context.fetcher.store
+        if opened is not None and store is not None:
+            store.touch(opened.file.path)
         try:
             yield opened
         finally:
-            opened.close()
+            if opened is not None:
+                opened.close()
 
     async def _find(self, name: str, upstream: RangeUpstream) -> RangedOriginal | None:
         ranged = self._open.get(name)
@@ -255,8 +291,12 @@ class RangedOriginals:
             raise SourceUnavailableError("The original could not be kept on disk.") from error
         if file is None:
             self._whole.put(name, None)
-        else:
-            self._open.put(name, RangedOriginal(name, file, upstream, self._context))
+            return
+        store = self._context.fetcher.store
+        if store is not None:
+            present = length_of(file.present)
+            await self._context.threads.run(store.add_parts, path, present, 0, timeout=LONG)
+        self._open.put(name, RangedOriginal(name, file, upstream, self._context))
 
     async def _first(self, name: str, upstream: RangeUpstream) -> SparseFile | None:
         self._failures.raise_recent(name)

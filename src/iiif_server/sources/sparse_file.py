@@ -7,6 +7,7 @@ was recorded and not written, or that the disk has lost, counts as absent.
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -15,8 +16,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from iiif_server.digests import crc32
 from iiif_server.plan.extents import Extent, joined, missing
 
+FOLDER = ".ranged"
+"""Below the folder of a type: its sparse files. No original can have this path."""
 RECORD = ".extents"
 """Suffix of the record of a sparse file."""
+PARTS = -1
+"""Modification time, in the index of fetched originals, of sparse files: the true one changes while
+they are read."""
 _CHUNK = 1 << 20
 _MOST_HEAD = 4096
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -162,6 +168,15 @@ class SparseFile:
             value = crc32(data, value)
             at += len(data)
         return value if at == stop else -1
+
+
+def sparse_files(folder: Path) -> Iterator[tuple[Path, int, int, float]]:
+    """Rows of the index for the sparse files of a type: path, bytes, PARTS, last use."""
+    for path in (folder / FOLDER).glob("*"):
+        with suppress(OSError):
+            status = path.stat(follow_symlinks=False)
+            if not path.name.endswith(RECORD):
+                yield path, 512 * status.st_blocks, PARTS, status.st_mtime
 
 
 def _record_of(path: Path) -> Path:

@@ -20,8 +20,8 @@ from iiif_server.plan.extents import length_of
 from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.opening import OpenedFile, Parts
-from iiif_server.sources.ranged import FIRST_BYTES, FOLDER
-from iiif_server.sources.sparse_file import RECORD
+from iiif_server.sources.ranged import FIRST_BYTES
+from iiif_server.sources.sparse_file import FOLDER, RECORD
 from iiif_server.sources.web import WebOptions, WebSource
 from iiif_server.telemetry.events import Event
 from support import pictures
@@ -70,9 +70,13 @@ class Type:
             assert opened.file.version.is_of(opened.descriptor)
             return os.pread(opened.descriptor, stop - start, start)
 
+    def stored(self) -> list[Path]:
+        """All sparse files."""
+        return [path for path in (self.folder / FOLDER).iterdir() if path.suffix != RECORD]
+
     @property
     def file(self) -> Path:
-        (found,) = (path for path in (self.folder / FOLDER).iterdir() if path.suffix != RECORD)
+        (found,) = self.stored()
         return found
 
     @property
@@ -342,3 +346,59 @@ async def test_a_file_of_the_operator_is_served_without_asking(
     async with web(tmp_path, upstream) as type_, type_.source.hold("x.tif") as opened:
         assert opened.parts is None
     assert not upstream.asked
+
+
+@pytest.mark.parametrize("limit", [{"keep_bytes": 200_000}, {"keep_files": 1}], ids=str)
+async def test_parts_count_as_fetched_originals_and_are_evicted(
+    tmp_path: Path, upstream: Upstream, limit: dict[str, int]
+) -> None:
+    upstream.replies["/y.tif"] = ranged(OTHER)
+    async with web(tmp_path, upstream, **limit) as type_:
+        await type_.read(0, 150_000)
+        (first,) = type_.stored()
+        async with type_.source.hold("y.tif") as opened:
+            assert opened.parts is not None
+            await opened.parts.bring([(0, 150_000)])
+            (second,) = type_.stored()
+            assert second != first
+            # What is held stays, and the other does not fit beside it.
+            with pytest.raises(IiifServerError):
+                await type_.read(0, 150_000)
+            assert second in type_.stored()
+        assert await type_.read(0, 150_000) == DATA[:150_000]
+        assert second not in type_.stored()
+
+
+async def test_parts_are_counted_again_when_the_index_is_lost(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with web(tmp_path, upstream) as type_:  # without limits there is no index
+        await type_.read(0, 150_000)
+        (first,) = type_.stored()
+    upstream.replies["/y.tif"] = ranged(OTHER)
+    async with web(tmp_path, upstream, keep_bytes=250_000) as type_:
+        store = type_.source.context.fetcher.store
+        assert store is not None
+        store.import_existing()
+        assert 150_000 <= store.stats.size <= 170_000
+        async with type_.source.hold("y.tif") as opened:
+            assert opened.parts is not None
+            await opened.parts.bring([(0, 150_000)])
+        assert first not in type_.stored()
+
+
+async def test_an_original_in_use_grows_within_the_number_of_files(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with web(tmp_path, upstream, keep_files=1) as type_:
+        assert await type_.read(*PART) == DATA[slice(*PART)]
+        assert await type_.read(0, SIZE) == DATA
+
+
+async def test_an_original_larger_than_all_that_is_kept_is_still_read_in_parts(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with web(tmp_path, upstream, keep_bytes=200_000) as type_:
+        assert await type_.read(*PART) == DATA[slice(*PART)]
+        with pytest.raises(OriginalTooLargeError):
+            await type_.read(0, SIZE)
