@@ -14,6 +14,7 @@ COMMANDS = {
     "pyramid": "Write pyramidal tiled TIFFs of images, for use elsewhere.",
     "sign": "Print a signed URL that expires.",
     "migrate": "Convert the configuration of another image server.",
+    "compare": "Compare the images of two IIIF servers.",
     "cache": "Show the size of the cache of derivatives, or empty it.",
 }
 """The commands with their summaries, so that `--help` imports none of them."""
