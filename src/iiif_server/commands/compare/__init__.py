@@ -47,7 +47,7 @@ _CANNOT = 2
 def compare(
     old: str, new: str, listed: TextIO, tolerance: float, parallel: int, *, as_json: bool
 ) -> None:
-    """Compare the images of two servers by their URLs, as https://example.org/iiif/2.
+    """Compare the images of two IIIF servers, given as https://example.org/iiif/2.
 
     For each identifier it compares info.json (status, width, height), the whole image in at most
     400 pixels, and up to three tiles. Sizes may differ by one pixel, as servers round differently.
