@@ -122,16 +122,43 @@ def _resampled(
     alpha, band_format = bool(image.hasalpha()), image.format
     if alpha:
         image = image.premultiply()
-    width, height = image.width * across, image.height * down
-    image = image.resize(across, vscale=down, kernel="lanczos3")
-    # libvips rounds the sides, and puts half of what that adds or takes at each end.
-    x, y = offset[0] + (image.width - width) / 2, offset[1] + (image.height - height) / 2
     size = ops.size
-    if (image.width, image.height) != (size.width, size.height) or max(abs(x), abs(y)) > _SEEN:
-        image = shift(image, -x, -y, size)
+    less_across, less_down = min(1.0, across), min(1.0, down)
+    width, height = image.width * less_across, image.height * less_down
+    if min(less_across, less_down) < 1:
+        image = image.resize(less_across, vscale=less_down, kernel="lanczos3")
+    # libvips rounds the sides, and puts half of what that adds or takes at each end.
+    x, y = (image.width - width) / 2, (image.height - height) / 2
+    if max(across, down) > 1:
+        more = across / less_across, down / less_down
+        image = _enlarged(image, more, (offset[0] + x * more[0], offset[1] + y * more[1]), size)
+    else:
+        x, y = offset[0] + x, offset[1] + y
+        if (image.width, image.height) != (size.width, size.height) or max(abs(x), abs(y)) > _SEEN:
+            image = shift(image, -x, -y, size)
     if alpha:
         image = image.unpremultiply().rint()  # `cast` cuts off
     return image.cast(band_format)
+
+
+def _enlarged(
+    image: Pixels, factors: tuple[float, float], offset: tuple[float, float], size: Dimensions
+) -> Pixels:
+    """The image enlarged, from an offset in pixels of the result.
+
+    Pixels are squares: their edges stay where they are. (`resize` of libvips keeps the middle of
+    the first pixel in its place, which moves everything by half a pixel of the result.)
+    """
+    return image.affine(
+        [factors[0], 0, 0, factors[1]],
+        idx=0.5,
+        idy=0.5,
+        odx=-0.5 - offset[0],
+        ody=-0.5 - offset[1],
+        oarea=[0, 0, size.width, size.height],
+        interpolate=pyvips.Interpolate.new("bicubic"),
+        extend="copy",
+    )
 
 
 def shift(image: Pixels, x: float, y: float, size: Dimensions) -> Pixels:
