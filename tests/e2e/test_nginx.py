@@ -385,3 +385,14 @@ class TestAccel:
 
 def _host(site: Behind) -> str:
     return site.url.removeprefix("http://")
+
+
+def test_urls_of_cantaloupe_stay(tmp_path: Path) -> None:
+    with behind(tmp_path, "from-cantaloupe.conf") as site:
+        for path in ("/iiif/2/pictures:a.jpg", "/iiif/3/pictures:a.jpg"):
+            document = site.get(f"{path}/info.json").json()
+            assert document.get("id", document.get("@id")) == f"{site.url}{path}"
+            assert site.get(f"{path}/full/50,/0/default.jpg").status_code == 200
+        first = site.get("/iiif/1/a%2Fb.jpg/info.json")
+        assert first.status_code == 301
+        assert first.headers["location"].endswith("/iiif/2/a%2Fb.jpg/info.json")

@@ -106,13 +106,13 @@ def _s3(move: Move) -> str | None:
         move.lack(_USED["S3Source"], "name the bucket")
         return None
     _objects(move, "s3", f"s3://{bucket}/{prefix}{{name}}{suffix}", _USED["S3Source"])
-    move.copy(
-        {f"S3Source.{name}": f"types.s3.{name}" for name in ("endpoint", "region", "access_key_id")}
-    )
-    if move.take("S3Source.access_key_id"):
+    move.copy({f"S3Source.{name}": f"types.s3.{name}" for name in ("endpoint", "region")})
+    if key := move.take("S3Source.access_key_id"):
         move.take("S3Source.secret_key")
-        key = 'secret_access_key_file = "FILE"'
-        move.to_do.append(f"Add to [types.s3]: {key}, a file with S3Source.secret_key in it.")
+        move.to_do.append(
+            f'Add to [types.s3]: access_key_id = "{key}" and secret_access_key_file = "FILE", a '
+            "file with S3Source.secret_key in it. Secret keys are not copied."
+        )
     return "s3"
 
 

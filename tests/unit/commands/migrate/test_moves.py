@@ -241,7 +241,6 @@ class TestCantaloupe:
             "url": "s3://scans/a/{name}.tif",
             "endpoint": "https://minio.example.org",
             "region": "eu-central-1",
-            "access_key_id": "AKIA",
         }
         assert "S3CRET" not in report(move) + settings_text(move, "old")
         assert "secret_access_key_file" in report(move)
