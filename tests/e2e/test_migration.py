@@ -71,7 +71,11 @@ def test_old_urls_work_whatever_the_delegate_chose(tmp_path: Path) -> None:
                         document = got.json()
                         assert (document["width"], document["height"]) == size
                         assert document.get("id", document.get("@id")) == url
-                tile = httpx.get(f"{url}/full/20,/0/default.jpg", trust_env=False, timeout=30)
+                tile = httpx.get(
+                    f"{process.base}/iiif/2/{name.format('~~')}/full/20,/0/default.jpg",
+                    trust_env=False,
+                    timeout=30,
+                )
                 assert tile.status_code == 200
             listed = tmp_path / "listed"
             listed.write_text("ms%2F1\nms~~2\nms%2F3\nms%2F4\n")
