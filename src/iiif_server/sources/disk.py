@@ -181,6 +181,11 @@ class DiskSource(Source[DiskOptions]):
                 yield Step(place, "found", found=True)
                 return
 
+    @property
+    def revalidates(self) -> bool:
+        """False: an original changes only when its file does."""
+        return False
+
     def names(self) -> Iterator[str] | None:
         """The names of all files, sorted, without hidden ones; None if a template hides them."""
         return self._names() if self._layout.listable else None
