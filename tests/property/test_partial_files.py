@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from iiif_server.codecs.jobs import render
 from iiif_server.codecs.probe import probe_file, probe_parts
-from iiif_server.errors import IiifServerError
+from iiif_server.errors import IiifServerError, PartsMissingError
 from iiif_server.formats.tiff_tables import read_tile_tables, tile_tables_of_parts
 from iiif_server.plan.extents import joined, length_of, missing
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.own_tiles import tiles_to_decode
-from iiif_server.plan.render_plan import Engine, RenderPlan
+from iiif_server.plan.render_plan import Engine, RenderPlan, TileToCut
 from support import pictures, tiffs
 from support.partial import PartialFile
 from support.rendering import planned
@@ -208,3 +208,15 @@ def test_decoders_touch_no_byte_that_was_not_brought(
         expected = render(plan).data
         parts = PartialFile(Path(folder, "parts"), content)
         assert render(brought_for(parts, plan)).data == expected
+
+
+def test_a_worker_does_not_fall_back_to_a_file_that_may_lack_bytes(
+    files: list[bytes], folder: Path
+) -> None:
+    (whole := folder / "whole").write_bytes(files[0])
+    plan = planned(whole, "0,0,64,64/64,64/0/default.jpg", engine=Engine.JPEGTRAN)
+    plan = replace(plan, tile=TileToCut(b"no JPEG", plan.operations))
+    parts = PartialFile(folder / "parts", files[0])
+    with pytest.raises(PartsMissingError):
+        render(replace(plan, original=parts.file))
+    assert render(plan).data  # of a whole file it does
