@@ -150,12 +150,12 @@ class TiledOriginals:
         self._open.clear()
 
     async def _open_original(self, original: Original, header: ImageHeader, key: _Key) -> None:
-        threads, opened_file = original.threads, original.opened
-        if threads is None or opened_file is None:
+        threads = original.threads
+        if threads is None or original.opened is None:
             raise removed()
-        with opened_file.kept_open() as descriptor:
-            tables = await self._tables(original, header, key[2:])
-            own = os.dup(descriptor)
+        tables = await self._tables(original, header, key[2:])
+        # Opened again: the lock that keeps a fetched original from being evicted is not shared.
+        own = await threads.run(original.file.open, undo=os.close)
         opened = _OpenOriginal(own, original.file.version, threads, tables)
         # Not here: closing a file of a network mount may take as long as opening one.
         weakref.finalize(opened, threads.begin, os.close, own).atexit = False
