@@ -354,7 +354,6 @@ STRANGERS: dict[str, bytes] = {
     "fits": b"SIMPLE  =                    T" + b" " * 2850,
     "psd": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 9, 9, 8, 3) + bytes(12),
     "mp4": struct.pack(">I", 24) + b"ftypisom\0\0\2\0isommp41",
-    "heic": struct.pack(">I", 24) + b"ftypheic\0\0\0\0mif1heic",
     "webm": b"\x1a\x45\xdf\xa3" + bytes(60),
     "avi": b"RIFF\x40\0\0\0AVI LIST" + bytes(60),
     "wav": b"RIFF\x40\0\0\0WAVEfmt " + bytes(60),

@@ -123,7 +123,7 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         return read_jpeg2000(descriptor, header, shrink)
     loader = _LOADERS.get(header.format)
     if loader is None:
-        return _load_with_pillow(descriptor, header.format)
+        return _load_with_pillow(descriptor, header.format, header.made_profile)
     options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
     if header.jpeg is not None:
         options["shrink"] = shrink
@@ -162,13 +162,16 @@ def _of_bands(image: Pixels, header: ImageHeader) -> Pixels:
     return first.copy(interpretation=image.interpretation)
 
 
-def _load_with_pillow(descriptor: int, format_: OriginalFormat) -> Pixels:
+def _load_with_pillow(
+    descriptor: int, format_: OriginalFormat, made_profile: bytes = b""
+) -> Pixels:
     os.lseek(descriptor, 0, os.SEEK_SET)
     Image.MAX_IMAGE_PIXELS = None  # the header has been checked against the configured limit
     with os.fdopen(os.dup(descriptor), "rb") as file, Image.open(file, formats=[format_]) as image:
         image.load()
         profile = image.info.get("icc_profile")
         plain = _plain(image)
+    profile = made_profile or profile
     return PixelBuffer(plain.tobytes(), *plain.size, len(plain.getbands()), profile).to_vips()
 
 

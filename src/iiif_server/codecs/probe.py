@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from pi_heif import register_heif_opener
 from PIL import ExifTags, Image
 
 from iiif_server.codecs.colour_tags import profile_of
@@ -36,6 +37,8 @@ from iiif_server.plan.original_format import (
     OriginalFormat,
     recognise,
 )
+
+register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
 
 def probe(path: Path, max_pixels: int, bounds: Bounds = DEFAULT_BOUNDS) -> ImageHeader:

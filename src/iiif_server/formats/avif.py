@@ -1,4 +1,4 @@
-"""AVIF: items and sequences, by their boxes (ISO 23008-12); nothing is decoded."""
+"""AVIF and HEIF: items and sequences, by their boxes (ISO 23008-12); nothing is decoded."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ _DEEPEST = 8
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse an AVIF with too many pixels, items or frames, or too much metadata."""
+    """Refuse an AVIF or HEIF with too many pixels, items or frames, or too much metadata."""
     file.check_read_whole()
     colours: list[ColourTags | None] = []
     for box in boxes(file, 0, file.size):

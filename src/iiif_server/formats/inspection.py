@@ -24,5 +24,6 @@ _INSPECTIONS: dict[OriginalFormat, Callable[[BoundedFile], Inspection]] = {
     OriginalFormat.GIF: gif.inspect,
     OriginalFormat.JPEG2000: jpeg2000.inspect,
     OriginalFormat.AVIF: avif.inspect,
+    OriginalFormat.HEIF: avif.inspect,
     OriginalFormat.BMP: bmp.inspect,
 }

@@ -60,6 +60,7 @@ _DECODERS: dict[OriginalFormat, _Rate] = {
     OriginalFormat.GIF: _Rate(6, 4),
     OriginalFormat.JPEG2000: _Rate(20, 150),
     OriginalFormat.AVIF: _Rate(17, 6),
+    OriginalFormat.HEIF: _Rate(17, 10),
     OriginalFormat.BMP: _Rate(15, 2),
 }
 """For those that are decoded as a whole, the bytes of a pixel while they are."""

@@ -13,7 +13,7 @@ from iiif_server.plan.render_plan import Engine, PixelOperations, ProfileAction
 MOST_PIXELS_CUT = 32_000_000
 """An original above this is not read as a whole for one region that its pyramid can answer."""
 _LOSSLESS_FORMATS = frozenset({Format.PNG, Format.TIF})
-_LOSSY_ORIGINALS = frozenset({OriginalFormat.WEBP, OriginalFormat.AVIF})
+_LOSSY_ORIGINALS = frozenset({OriginalFormat.WEBP, OriginalFormat.AVIF, OriginalFormat.HEIF})
 """Besides JPEG; the header of a JPEG 2000 or a TIFF does not tell for sure."""
 
 

@@ -18,6 +18,8 @@ class OriginalFormat(StrEnum):
     GIF = "GIF"
     JPEG2000 = "JPEG2000"
     AVIF = "AVIF"
+    HEIF = "HEIF"
+    """HEIC and its kin: HEVC, the photographs of many phones."""
     BMP = "BMP"
 
 
@@ -35,7 +37,8 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], OriginalFormat], ...] = tuple(
         (rb"RIFF....WEBP", OriginalFormat.WEBP),
         (rb"GIF8[79]a", OriginalFormat.GIF),
         (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", OriginalFormat.JPEG2000),
-        (rb"....ftypavi[fs]", OriginalFormat.AVIF),
+        (rb"....ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,3}avif)", OriginalFormat.AVIF),
+        (rb"....ftyp(?:hei[cmsx]|hev[cmsx]|m[is]f1)", OriginalFormat.HEIF),
         (rb"BM", OriginalFormat.BMP),
     )
 )

@@ -20,12 +20,13 @@ MOST_LINKS = 1_000
 """Links in one folder that are followed: each costs as much as a hundred names."""
 
 _IMAGE = re.compile(
-    r"jpe?g|jpe|jfif|png|p?tiff?|btf|webp|gif|jp2|jp[xf]|j2[kc]|avif|bmp|dib", re.IGNORECASE
+    r"jpe?g|jpe|jfif|png|p?tiff?|btf|svs|webp|gif|jp2|jp[xf]|j2[kc]|avif|hei[cf]s?|hif|bmp|dib",
+    re.IGNORECASE,
 )
 """Extensions of the formats that are read."""
 _UNREAD = re.compile(
-    r"hei[cf]s?|hif|pdf|svgz?|jxl|jxr|psd|psb|dng|cr[23w]|ne[fw]|nrw|arw|orf|rw2|raf|pef|srw|x3f"
-    r"|eps|djvu?|ecw|sid|exr|hdr|tga|pcx|p[bgnp]m|dcm|svs|ndpi|mrxs|czi|vsi|scn|fits?|xcf",
+    r"pdf|svgz?|jxl|jxr|psd|psb|dng|cr[23w]|ne[fw]|nrw|arw|orf|rw2|raf|pef|srw|x3f"
+    r"|eps|djvu?|ecw|sid|exr|hdr|tga|pcx|p[bgnp]m|dcm|ndpi|mrxs|czi|vsi|scn|fits?|xcf",
     re.IGNORECASE,
 )
 """Extensions of images and documents in formats that are not read."""

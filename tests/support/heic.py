@@ -1,0 +1,17 @@
+"""A HEIC of 48 x 24 pixels, as x265 wrote it: no encoder of HEVC is a dependency of the tests."""
+
+import base64
+
+LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
+
+HALVES = base64.b85decode(
+    "0000SW^{RQXk}?*00000ZE0pPXk}?*ZE0a<00054ZDn*}000000000XXk=`10000000000aA{+7000000000"
+    "000000000004sdC7Z2$lO00062000naWMOmw00000FaQ_;001~?Y;R)$0000)KmY;&0RR9100001(EtGe000"
+    "00002h-0ssL3000000003100000000O8001~?X>Mi!000000ssI26=`l}WdZ;I0RRC20BCk&F#rGn02OI&W@"
+    "Q2Z00002003ulX=DHZ007u&aB^?}006dWaAR)(004Gqc4I>U18@KU000000000U@BsY%`1k+-4+9_o0RR|40"
+    "Sp2E{{wIU00RJ!0009300RIXx&lBU0096hLID8-Z~y=U0FVFx0{{R603M(qfd!W8uA1iHKtRBN00093fB*mk"
+    "0E8j{0RRR>0l{;@i2wiq6lrsCWdHyG00000KmY&$KmY&$6lrsCWdHyG00000FaQ7m7ytkO5O8UDX#fBK00Rg"
+    "J2mk;88fkECVE_OC000000ssL5fdT*m0t18q000_ka%E-!00000000hTX>Df!0ssL30RR91Pi<sjbN~PVLnr"
+    "~S3CL-N8aX3ZfB(;GAO9$4q5H(6ly{&cI8V}l0*c_0KJwrG?9j@7hbrlM;F7dkwj24^0f1u|&_JK!y<BXh"
+)
+"""The left half (200, 40, 40), the right half (40, 60, 200)."""
