@@ -78,10 +78,13 @@ def _path_without_npm(folder: Path) -> str:
 
 
 def _constraints(folder: Path) -> Path:
-    """The versions of the lock, without hashes: what is needed is resolved from the metadata."""
+    """The versions of the lock with their markers, without hashes.
+
+    What is needed is resolved from the metadata.
+    """
     lock = (ROOT / "requirements.lock").read_text()
     file = folder / "constraints.txt"
-    file.write_text("\n".join(re.findall(r"^([a-z][^\s=]*==\S+)", lock, re.MULTILINE)))
+    file.write_text("\n".join(re.findall(r"^([a-z][^\s=]*==[^\\\n]+)", lock, re.MULTILINE)))
     return file
 
 
