@@ -72,6 +72,7 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         summary="Image",
         response_class=Response,
         responses=schemas.IMAGE,
+        openapi_extra=schemas.DOWNLOAD,
     )
     async def image(request: Request, services: CurrentServices) -> Response:
         """A region of an image, scaled, rotated, in a quality and a format."""

@@ -3,11 +3,10 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Annotated, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from starlette.responses import Response
@@ -16,7 +15,6 @@ from iiif_server.errors import (
     FolderNotFoundError,
     IiifServerError,
     TooManyImagesError,
-    UntrustedUrlError,
 )
 from iiif_server.iiif.collection import Reference, collection, parts
 from iiif_server.iiif.identifier import Identifier, percent_decode
@@ -35,7 +33,6 @@ from iiif_server.server.respond import Answer
 from iiif_server.server.services import Permission, Services, get_services
 from iiif_server.server.signing import split
 from iiif_server.sources.listings import MOST_ENTRIES
-from iiif_server.sources.trusted_web import decode_url
 
 CurrentServices = Annotated[Services, Depends(get_services)]
 
@@ -216,7 +213,7 @@ async def _see(place: _Place, written: str) -> _Seen:
     picture = Picture(
         base_uri=uri,
         services=level_2(uri, base_uri(place.base(V2.path), written)),
-        label=_label(services, identifier),
+        label=label_of(services.readable_name(identifier)),
         dimensions=image.header.dimensions,
         limits=offered.limits,
         min_sizes_size=offered.min_sizes_size,
@@ -224,15 +221,6 @@ async def _see(place: _Place, written: str) -> _Seen:
         extra=offered.extra,
     )
     return _Seen(written, permission, picture, image)
-
-
-def _label(services: Services, identifier: Identifier) -> str:
-    """What an image is called for people; of one whose name is a URL, the end of that."""
-    name = identifier.name
-    if services.types[identifier.type].source == "trusted_web":
-        with suppress(UntrustedUrlError):
-            name = unquote(urlsplit(decode_url(name)).path)
-    return label_of(name)
 
 
 async def _look(place: _Place, written: str, slots: asyncio.Semaphore) -> _Seen | _Refused:

@@ -128,6 +128,29 @@ IMAGE: dict[int | str, dict[str, Any]] = {
 }
 
 
+DOWNLOAD: dict[str, Any] = {
+    "parameters": [
+        {
+            "name": "download",
+            "in": "query",
+            "required": False,
+            "description": "with it, the image is an attachment, which browsers save",
+            "schema": {"type": "string"},
+            "allowEmptyValue": True,
+            "examples": {"save": {"value": ""}},
+        },
+        {
+            "name": "response-content-disposition",
+            "in": "query",
+            "required": False,
+            "description": "the same, as Cantaloupe has it; only its type is read",
+            "schema": {"type": "string", "pattern": "^(inline|attachment)$"},
+            "examples": {"save": {"value": "attachment"}},
+        },
+    ]
+}
+
+
 def information(versions: tuple[ImageApiVersion, ...]) -> dict[int | str, dict[str, Any]]:
     """The response that is an info.json in one of these versions, the default first."""
     schemas = [_INFORMATION[version] for version in versions]

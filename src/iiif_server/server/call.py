@@ -12,6 +12,7 @@ from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.request import ImageRequest, parse_image_request
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.server.addresses import IMAGE_SEGMENTS, identifier_in, route_path
+from iiif_server.server.file_names import wants_attachment
 from iiif_server.server.negotiation import (
     NEGOTIABLE,
     Representation,
@@ -72,6 +73,8 @@ class ImageCall:
     """None: image information is requested."""
     representation: Representation | None = None
     """The negotiated form of the image information."""
+    attachment: bool = False
+    """Whether browsers are to save the image instead of showing it."""
 
     @property
     def identifier(self) -> Identifier:
@@ -126,7 +129,10 @@ def _image_call(
     written = identifier_in(scope, prefix, IMAGE_SEGMENTS, routed)
     permission = services.permit(written, ExactRequest(version.number, parameters))
     base = services.addressing.base_of(scope, prefix)
-    return ImageCall(version, prefix, written, permission, base, parameters, request)
+    attachment = wants_attachment(scope["query_string"])
+    return ImageCall(
+        version, prefix, written, permission, base, parameters, request, attachment=attachment
+    )
 
 
 def _information_call(scope: Scope, services: Services, prefix: str, routed: str) -> ImageCall:

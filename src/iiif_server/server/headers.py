@@ -5,7 +5,10 @@ from functools import cache
 
 from iiif_server.iiif.versions import ImageApiVersion
 
-_EXPOSED = "Link, ETag, Last-Modified, Retry-After, Content-Length, Server-Timing, X-Request-Id"
+_EXPOSED = (
+    "Link, ETag, Last-Modified, Retry-After, Content-Length, Content-Disposition, Server-Timing, "
+    "X-Request-Id"
+)
 
 _EVERYWHERE = {
     "X-Content-Type-Options": "nosniff",

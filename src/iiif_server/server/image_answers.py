@@ -14,6 +14,7 @@ from iiif_server.server.call import ImageCall
 from iiif_server.server.conditions import is_not_modified
 from iiif_server.server.delivery import by_proxy
 from iiif_server.server.disconnect import cancel_on_disconnect
+from iiif_server.server.file_names import content_disposition, name_of_image
 from iiif_server.server.headers import image_link, profile_link
 from iiif_server.server.negotiation import LD_JSON, Representation
 from iiif_server.server.respond import CLIENT_CLOSED_REQUEST, Answer
@@ -47,9 +48,10 @@ def image_answer(
 ) -> Answer:
     """The answer that is an image; its body may be empty if the client has the image (304)."""
     format_, canonical = resolved.rendition.format, canonical_of(services, call, resolved)
-    extra = {"Link": image_link(call.base_uri, canonical, call.version)}
-    if format_ is Format.PDF:
-        extra["Content-Disposition"] = "attachment"  # viewers of PDF run scripts and forms
+    extra = {
+        "Link": image_link(call.base_uri, canonical, call.version),
+        "Content-Disposition": _disposition(services, call, resolved),
+    }
     # The registry may know a newer version by now, of which this is no image.
     image = services.images.remembered(call.identifier)
     current = image is not None and image.original == resolved.original
@@ -65,6 +67,15 @@ def image_answer(
         stages=resolved.stages,
         depends_on=image if repeatable else None,
     )
+
+
+def _disposition(services: Services, call: ImageCall, resolved: Resolved) -> str:
+    rendition = resolved.rendition
+    whole = rendition.region.covers(resolved.header.dimensions)
+    name = name_of_image(services.readable_name(call.identifier), rendition, whole=whole)
+    # Viewers of PDF run scripts and forms.
+    attachment = call.attachment or rendition.format is Format.PDF
+    return content_disposition(name, attachment=attachment)
 
 
 async def _image(
@@ -86,7 +97,8 @@ def _without_body(
     """The answer that needs no body, if it is one: a redirect, or that nothing was modified."""
     if services.canonical_redirect and not _is_canonical(services, call, resolved):
         link = image_link(call.base_uri, canonical_of(services, call, resolved), call.version)
-        location = f"{call.base_uri}/{canonical_of(services, call, resolved)}"
+        query = "?download" if call.attachment else ""
+        location = f"{call.base_uri}/{canonical_of(services, call, resolved)}{query}"
         caching = str(services.caching(call.permission))
         return Answer(
             status_code=303, cache_control=caching, extra={"Link": link, "Location": location}

@@ -1,14 +1,16 @@
 """What the routes work with: built once by the context, found through the app."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from fastapi import Request
 
 from iiif_server.cache.lru import Lru
 from iiif_server.cache.store import Store
-from iiif_server.errors import SignatureRefusedError
+from iiif_server.errors import SignatureRefusedError, UntrustedUrlError
 from iiif_server.iiif.formats import Format
 from iiif_server.iiif.geometry import Limits, OutputLimits
 from iiif_server.iiif.identifier import Identifier
@@ -33,6 +35,7 @@ from iiif_server.server.signing import SEGMENT, ExactRequest, Grant, Signatures,
 from iiif_server.sources.base import TypeOptions
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.identifiers import IdentifierReader
+from iiif_server.sources.trusted_web import decode_url
 from iiif_server.telemetry.events import Observer
 from iiif_server.telemetry.metrics import CounterDeltas, Metrics
 from iiif_server.workers.pool import WorkerPool
@@ -130,6 +133,13 @@ class Services:
         if self.types[identifier.type].access == "signed":
             raise SignatureRefusedError
         return Permission(identifier)
+
+    def readable_name(self, identifier: Identifier) -> str:
+        """The name of an original for people: of one that is a URL, the path of that."""
+        if self.types[identifier.type].source == "trusted_web":
+            with suppress(UntrustedUrlError):
+                return unquote(urlsplit(decode_url(identifier.name)).path).lstrip("/")
+        return identifier.name
 
     def public_types(self) -> tuple[str, ...]:
         """The types, sorted, whose images everyone may see."""

@@ -56,7 +56,7 @@ async def test_images_are_embedded_anywhere_and_run_nothing(server: Server) -> N
     headers = (await server.get(f"{IMAGE}.jpg")).headers
     assert headers["cross-origin-resource-policy"] == "cross-origin"
     assert "sandbox" in headers["content-security-policy"]
-    assert "content-disposition" not in headers
+    assert headers["content-disposition"] == 'inline; filename="pic_full_50x38.jpg"'
     unchanged = await server.get(f"{IMAGE}.jpg", If_None_Match=headers["etag"])
     assert unchanged.status_code == 304
     assert "content-security-policy" not in unchanged.headers
@@ -65,7 +65,7 @@ async def test_images_are_embedded_anywhere_and_run_nothing(server: Server) -> N
 async def test_a_pdf_is_not_opened_where_it_is(server: Server) -> None:
     headers = (await server.get(f"{IMAGE}.pdf")).headers
     assert headers["content-type"] == "application/pdf"
-    assert headers["content-disposition"] == "attachment"
+    assert headers["content-disposition"] == 'attachment; filename="pic_full_50x38.pdf"'
 
 
 async def test_there_is_no_svg(server: Server) -> None:

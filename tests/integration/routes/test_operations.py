@@ -135,6 +135,7 @@ async def test_openapi_describes_every_route(server: Server) -> None:
     image = document["paths"][f"/{parameters}"]["get"]
     assert {item["name"] for item in image["parameters"]} == {
         "identifier", "region", "size", "rotation", "quality", "format",
+        "download", "response-content-disposition",
     }  # fmt: skip
     assert all(item["description"] for item in image["parameters"])
     assert "image/jpeg" in image["responses"]["200"]["content"]

@@ -1,0 +1,123 @@
+"""File names of downloads, and `Content-Disposition` (RFC 6266). Pure."""
+
+import re
+import unicodedata
+from functools import lru_cache
+from pathlib import PurePosixPath
+from urllib.parse import parse_qsl, quote
+
+from iiif_server.errors import MalformedParameterError
+from iiif_server.iiif.request import Rendition
+from iiif_server.plan.original_format import OriginalFormat
+
+_MOST_BYTES = 200
+"""Of a name in UTF-8: file systems take 255, encrypted ones fewer."""
+_FORBIDDEN = frozenset('/\\:*?"<>|%;')
+"""File systems and shells refuse these; browsers decode `%` in a quoted name, and split at `;`."""
+_EDGES = ". -~_"
+_DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)")
+"""Names of devices on Windows, whatever extension follows."""
+_NO = frozenset({"0", "false", "no", "off"})
+
+EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
+    OriginalFormat.JPEG: (".jpg", ".jpeg", ".jpe", ".jfif"),
+    OriginalFormat.PNG: (".png", ".apng"),
+    OriginalFormat.TIFF: (".tif", ".tiff", ".btf", ".svs", ".dng"),
+    OriginalFormat.WEBP: (".webp",),
+    OriginalFormat.GIF: (".gif",),
+    OriginalFormat.JPEG2000: (".jp2", ".jpx", ".jpf", ".j2k", ".j2c", ".jpc", ".jph", ".jhc"),
+    OriginalFormat.AVIF: (".avif",),
+    OriginalFormat.BMP: (".bmp", ".dib"),
+}
+"""Extensions of files of a format, the usual one first."""
+_ALL_EXTENSIONS = frozenset(extension for some in EXTENSIONS.values() for extension in some)
+
+
+def file_name(stem: str, suffix: str) -> str:
+    """A file name that is one on every system: no path, no device, nothing invisible.
+
+    `suffix` is appended as it is.
+    """
+    return _safe(stem, _MOST_BYTES - len(suffix.encode())) + suffix
+
+
+def name_of_image(name: str, rendition: Rendition, *, whole: bool) -> str:
+    """The file name of an image: name of the original, region, size, and what else differs."""
+    box, size, rotation = rendition.region, rendition.size, rendition.rotation
+    region = "full" if whole else f"{box.x},{box.y},{box.width},{box.height}"
+    parts = ["", region, f"{size.width}x{size.height}"]
+    if rotation.mirror:
+        parts.append("mirrored")
+    if rotation.degrees:
+        parts.append(f"{float(rotation.degrees):.5g}")
+    if rendition.quality != "default":
+        parts.append(rendition.quality)
+    return file_name(_stem(name), f"{'_'.join(parts)}.{rendition.format}")
+
+
+def name_of_original(name: str, format_: OriginalFormat) -> str:
+    """The file name of an original; its extension is one of its format, whatever its name says."""
+    extension, stem = PurePosixPath(name).suffix.lower(), _stem(name)
+    known = EXTENSIONS[format_]
+    return file_name(stem, extension if extension in known else known[0])
+
+
+def content_disposition(name: str, *, attachment: bool) -> str:
+    """The value of `Content-Disposition`, with the name in ASCII and, if it has more, in UTF-8."""
+    kind = "attachment" if attachment else "inline"
+    ascii_name = _ascii(name)
+    value = f'{kind}; filename="{ascii_name}"'
+    return value if ascii_name == name else f"{value}; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def wants_attachment(query: bytes) -> bool:
+    """Whether a query asks for a download: `download`, or Cantaloupe's parameter.
+
+    Of `response-content-disposition` only the type is read, and nothing is repeated. Raises
+    MalformedParameterError for other types than `attachment` and `inline`.
+    """
+    if not query:
+        return False
+    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    if "download" in given:
+        return given["download"].strip().lower() not in _NO
+    value = given.get("response-content-disposition")
+    if value is None:
+        return False
+    kind = value.partition(";")[0].strip().lower()
+    if kind not in {"attachment", "inline"}:
+        raise MalformedParameterError("response-content-disposition", kind, "attachment or inline")
+    return kind == "attachment"
+
+
+def _stem(name: str) -> str:
+    """The name of an original without an extension of an image."""
+    path = PurePosixPath(name)
+    known = path.suffix.lower() in _ALL_EXTENSIONS
+    return name[: -len(path.suffix)] if known and name.endswith(path.suffix) else name
+
+
+@lru_cache(4096)  # tiles of the same images
+def _safe(text: str, most_bytes: int) -> str:
+    kept = "".join(_allowed(character) for character in unicodedata.normalize("NFC", text))
+    kept = re.sub(r"[_\s]*_[_\s]*", "_", kept).strip(_EDGES)
+    kept = kept.encode()[:most_bytes].decode(errors="ignore").rstrip(_EDGES) or "image"
+    return f"_{kept}" if _DEVICES.match(kept) else kept
+
+
+def _allowed(character: str) -> str:
+    if character in _FORBIDDEN:
+        return "_"
+    category = unicodedata.category(character)
+    if category[0] == "Z":
+        return " "
+    # Control, format (invisible, or turning the direction of what follows), private, unassigned.
+    return "" if category[0] == "C" else character
+
+
+@lru_cache(4096)
+def _ascii(name: str) -> str:
+    """A name with all that is not ASCII replaced."""
+    plain = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+    text = "".join(c if " " <= c <= "~" and c not in _FORBIDDEN else "_" for c in plain)
+    return text if re.search(r"[A-Za-z0-9]", text) else f"image{text}"
