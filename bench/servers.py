@@ -52,6 +52,7 @@ def ours(
     processes: int = 1,
     *,
     log_level: str = "warning",
+    types: str = "",
 ) -> Iterator[Server]:
     """This server on a folder of originals; its cache is a new folder unless one is given."""
     with tempfile.TemporaryDirectory(dir=work, prefix="ours-") as name:
@@ -61,6 +62,7 @@ def ours(
             f"{settings}\n"
             f'source_path = "{source}"\ncache_path = "{cache or folder / "cache"}"\n'
             f'log_level = "{log_level}"\nadmin.token = "{_TOKEN}"\n[types.bench]\nsource = "disk"\n'
+            f"{types}"
         )
         program = Path(sys.executable).with_name("iiif-server")
         command = [str(program), "serve", "--config", str(file), "--port", str(port)]
