@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from iiif_server.composition.services import open_services
 from iiif_server.iiif.versions import V2, V3
 from iiif_server.routes import admin, operations, pages, presentation
+from iiif_server.routes.downloads import downloads_router
 from iiif_server.routes.image_api import base_uri_router, image_api_router
 from iiif_server.routes.metrics import PATH as METRICS_PATH
 from iiif_server.routes.metrics import metrics_router, scraping
@@ -47,6 +48,11 @@ _GROUPS = [
         "name": "Presentation",
         "description": "Manifests and collections, for Mirador, Universal Viewer and the like: "
         "of one image, of several, and of folders (Presentation API 3.0).",
+    },
+    {
+        "name": "Downloads",
+        "description": "Originals as they are, where their type offers them; thumbnails and "
+        "previews.",
     },
     {
         "name": "Pages",
@@ -135,6 +141,7 @@ def _include_routers(app: FastAPI, settings: Settings) -> tuple[str, ...]:
     app.include_router(presentation.documents)
     for version, prefix in ((V3, V3.path), (V2, V2.path), (V3, "")):
         app.include_router(presentation.presentation_router(version, prefix))
+        app.include_router(downloads_router(version, prefix))
     for version, prefix in ((V3, V3.path), (V2, V2.path), (V3, "")):
         app.include_router(image_api_router(version, prefix))
         app.include_router(pages.viewer_router(version, prefix))

@@ -98,6 +98,10 @@ class SignatureRefusedError(IiifServerError):
 # --- finding the original -------------------------------------------------------------------
 
 
+class DownloadRefusedError(IiifServerError):
+    """The original is not offered for download: its type does not, or its own limits forbid it."""
+
+
 class NotFoundError(IiifServerError):
     """There is nothing under this identifier."""
 

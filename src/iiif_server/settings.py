@@ -33,6 +33,7 @@ from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.routes.metrics import MetricsOptions
 from iiif_server.server.credentials import AdminOptions
 from iiif_server.server.delivery import DeliveryOptions
+from iiif_server.server.download_options import DownloadOptions
 from iiif_server.server.signing import SigningOptions
 from iiif_server.sources.addresses import Networks
 from iiif_server.sources.base import TypeOptions
@@ -141,6 +142,7 @@ class Settings(BaseSettings, OptionsModel):
     admin: AdminOptions = AdminOptions()
     signing: SigningOptions = SigningOptions()
     delivery: DeliveryOptions = DeliveryOptions()
+    downloads: DownloadOptions = DownloadOptions()
     workers: WorkerOptions = WorkerOptions()
     pages: PagesOptions = PagesOptions()
     metrics: MetricsOptions = MetricsOptions()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from iiif_server.cache.threads import StorageThreads
+from iiif_server.plan.extents import Extent
 
 IN_MEMORY = 1 << 20
 """Bytes up to which a body is read at once."""
@@ -14,7 +15,7 @@ IN_MEMORY = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Exactly `length` bytes: here, or in a file that is open and at its start, or can be opened.
+    """Exactly `length` bytes: here, or in a file that can be opened, or is open where they begin.
 
     Whoever gets a body with a file closes it.
     """
@@ -28,28 +29,35 @@ class Body:
     """The file by its name instead, for somebody else to open; that nobody closes."""
 
 
-def body_of(descriptor: int, path: Path, threads: StorageThreads | None) -> Body:
-    """The body that an open file holds now; the descriptor stays its owner's. Raises OSError.
+def body_of(
+    descriptor: int,
+    path: Path,
+    threads: StorageThreads | None,
+    extent: Extent | None = None,
+) -> Body:
+    """The body that an open file, or an extent of it, holds now. Raises OSError.
 
-    `path` is the file's name for the log; nothing is opened by it.
+    The descriptor stays its owner's. `path` is the file's name for the log; nothing is opened by
+    it.
     """
-    length = os.fstat(descriptor).st_size
-    reader = _Reader(os.dup(descriptor), path)
+    begin, end = extent or (0, os.fstat(descriptor).st_size)
+    length = end - begin
+    reader = _Reader(os.dup(descriptor), path, begin)
     if length > IN_MEMORY:
         return Body(length, file=io.BufferedReader(reader), threads=threads)
     with reader:
-        data = reader.readall()
+        data = io.BufferedReader(reader).read(length)
     return Body(len(data), data)
 
 
 class _Reader(io.RawIOBase):
-    """An open file from its start, whatever others read by the same descriptor."""
+    """An open file from an offset on, whatever others read by the same descriptor."""
 
-    def __init__(self, descriptor: int, path: Path) -> None:
+    def __init__(self, descriptor: int, path: Path, offset: int) -> None:
         super().__init__()
         self.name = str(path)
         self._descriptor = descriptor
-        self._offset = 0
+        self._offset = offset
 
     def readable(self) -> bool:
         """Whether there are bytes to be had."""

@@ -23,8 +23,9 @@ from iiif_server.errors import (
 )
 from iiif_server.iiif.geometry import OutputLimits
 from iiif_server.iiif.request import ImageRequest, Rendition
-from iiif_server.images.body import IN_MEMORY, Body, body_of
+from iiif_server.images.body import IN_MEMORY, Body
 from iiif_server.images.keys import derivative_key, encoding_text
+from iiif_server.images.original_body import close, original_body
 from iiif_server.images.originals import Original
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.registry import Image
@@ -39,13 +40,11 @@ from iiif_server.plan.engine_choice import (
 )
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import Rendered
-from iiif_server.plan.local_file import removed, replaced
 from iiif_server.plan.own_tiles import StoredTile, own_grid, stored_tile
 from iiif_server.plan.render_plan import (
     Engine,
     plan_operations,
 )
-from iiif_server.sources.opening import OpenedFile
 from iiif_server.telemetry.events import Observer, RenderFailed
 from iiif_server.telemetry.events import Rendered as RenderedEvent
 from iiif_server.telemetry.stages import Stages
@@ -158,7 +157,8 @@ class Derivatives:
         """
         if resolved.engine is Engine.ORIGINAL:
             self._count(resolved, Engine.ORIGINAL)
-            return await self._original_body(resolved)
+            await self._renderer.raise_if_damaged(resolved)
+            return await original_body(resolved.original)
         if resolved.stored is not None and resolved.stored.whole:
             with suppress(NoSuchTileError):  # not what the directory says: it can yet be decoded
                 with resolved.stages.measure("tile"):
@@ -174,13 +174,6 @@ class Derivatives:
                 return Body(len(data), data)
         with self._store.hold(resolved.key):
             return await self._stored_or_made(resolved, by_path=by_path)
-
-    async def _original_body(self, resolved: Resolved) -> Body:
-        original = resolved.original
-        if original.opened is None or original.threads is None:
-            raise removed()
-        await self._renderer.raise_if_damaged(resolved)
-        return await original.threads.run(_body_of_original, original, original.opened, undo=_close)
 
     async def explain(self, resolved: Resolved) -> Explanation:
         """How the request would be answered now; nothing is made."""
@@ -207,7 +200,7 @@ class Derivatives:
         for tries_left in reversed(range(_READ_TRIES)):
             landed = self._flights.landed
             with resolved.stages.measure("cache"):
-                stored = await self._store.threads.run(find, resolved.key, undo=_close)
+                stored = await self._store.threads.run(find, resolved.key, undo=close)
             if stored is not None:
                 resolved.stages.engine = "cache"
                 return stored
@@ -221,7 +214,7 @@ class Derivatives:
             resolved.stages.engine = made.engine
             if isinstance(made.content, bytes):
                 return Body(len(made.content), made.content)
-            body = await self._store.threads.run(self._read, made.content, undo=_close)
+            body = await self._store.threads.run(self._read, made.content, undo=close)
             if body is not None:
                 return body
         raise RenderFailedError("The image was removed as fast as it was made; please ask again.")
@@ -329,26 +322,7 @@ class Derivatives:
         self._housekeeping.start(self._store.make_room())
 
 
-def _close(body: Body | None) -> None:
-    """Close the file of a body that nobody takes."""
-    if body is not None and body.file is not None:
-        body.file.close()
-
-
 def _give_up(draft: PendingFile | None) -> None:
     """Close a draft that nobody takes."""
     if draft is not None:
         draft.close()
-
-
-def _body_of_original(original: Original, opened: OpenedFile) -> Body:
-    """The original's own bytes, if it is still the version whose header was read."""
-    try:
-        with opened.kept_open() as descriptor:
-            body = body_of(descriptor, original.file.path, original.threads)
-            if original.file.version.is_of(descriptor):
-                return body
-    except OSError as error:
-        raise removed() from error
-    _close(body)
-    raise replaced()

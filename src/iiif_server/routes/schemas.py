@@ -128,6 +128,12 @@ IMAGE: dict[int | str, dict[str, Any]] = {
 }
 
 
+JPEG: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The image",
+        "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 DOWNLOAD: dict[str, Any] = {
     "parameters": [
         {

@@ -30,6 +30,28 @@ def _http_date(seconds: int) -> str | None:
         return None
 
 
+def is_failed(headers: Mapping[str, str], tag: str, modified: float | None) -> bool:
+    """Whether a client wants the state that it has, and there is another by now: then 412.
+
+    `If-Unmodified-Since` counts only where there is no `If-Match` (RFC 9110, 13.1.4).
+    """
+    if (wanted := headers.get("if-match")) is not None:
+        tags = {item.strip() for item in wanted.split(",")}
+        return "*" not in tags and f'"{tag}"' not in tags
+    date = _seconds_of(headers.get("if-unmodified-since"))
+    return modified is not None and date is not None and math.floor(modified) > date
+
+
+def _seconds_of(date: str | None) -> int | None:
+    if date is None or len(date) > _LONGEST_DATE:
+        return None
+    try:
+        # Only asctime's form names no zone, and all forms are GMT (RFC 9110, 5.6.7).
+        return calendar.timegm(parsedate_to_datetime(date).utctimetuple())
+    except (ValueError, OverflowError):
+        return None
+
+
 def is_not_modified(headers: Mapping[str, str], tag: str, modified: float | None) -> bool:
     """Whether a client that sends these headers has the current state: then it gets a 304.
 
@@ -38,12 +60,5 @@ def is_not_modified(headers: Mapping[str, str], tag: str, modified: float | None
     if (wanted := headers.get("if-none-match")) is not None:
         tags = {item.strip().removeprefix("W/") for item in wanted.split(",")}
         return "*" in tags or f'"{tag}"' in tags
-    since = headers.get("if-modified-since")
-    if modified is not None and since is not None and len(since) <= _LONGEST_DATE:
-        try:
-            # Only asctime's form names no zone, and all forms are GMT (RFC 9110, 5.6.7).
-            date = calendar.timegm(parsedate_to_datetime(since).utctimetuple())
-        except (ValueError, OverflowError):
-            return False
-        return math.floor(modified) <= date
-    return False
+    since = _seconds_of(headers.get("if-modified-since"))
+    return modified is not None and since is not None and math.floor(modified) <= since

@@ -25,19 +25,26 @@ class DeliveryOptions(OptionsModel):
     accel_redirect: UrlPath | None = None
     """Internal location of nginx for `{cache_path}/derivatives/entries/`, as `/_derivatives`: nginx
     sends what is there itself, where it asks for that (docs/nginx.md). Unset: it gets all bytes."""
+    accel_originals: UrlPath | None = None
+    """The same for `{source_path}/`, as `/_originals`: originals that are downloaded."""
 
 
-def by_proxy(scope: Scope, services: Services) -> bool:
-    """Whether the proxy that a request came through sends files itself."""
+def by_proxy(scope: Scope, services: Services, *, originals: bool = False) -> bool:
+    """Whether the proxy that a request came through sends files of the store, or originals."""
+    location = services.accel_originals if originals else services.accel_redirect
     return (
-        services.accel_redirect is not None
+        location is not None
         and _ASKED in scope["headers"]
         and services.addressing.is_from_proxy(scope)
     )
 
 
 def location_of(path: Path, services: Services) -> str:
-    """The internal location of nginx for a file of the store."""
+    """The internal location of nginx for a file of the store, or for an original."""
+    if path.is_relative_to(services.source_path):
+        return (
+            f"{services.accel_originals}/{quote(path.relative_to(services.source_path).as_posix())}"
+        )
     below = path.relative_to(services.store.entries).as_posix()
     return f"{services.accel_redirect}/{quote(below)}"
 

@@ -6,8 +6,8 @@ from functools import cache
 from iiif_server.iiif.versions import ImageApiVersion
 
 _EXPOSED = (
-    "Link, ETag, Last-Modified, Retry-After, Content-Length, Content-Disposition, Server-Timing, "
-    "X-Request-Id"
+    "Link, ETag, Last-Modified, Retry-After, Content-Length, Content-Disposition, Accept-Ranges, "
+    "Content-Range, Server-Timing, X-Request-Id"
 )
 
 _EVERYWHERE = {

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -30,6 +31,7 @@ from iiif_server.server.access_log import AccessLog
 from iiif_server.server.addresses import Addressing
 from iiif_server.server.caching import Caching
 from iiif_server.server.credentials import Credentials
+from iiif_server.server.download_options import DownloadOptions
 from iiif_server.server.readiness import Readiness
 from iiif_server.server.signing import SEGMENT, ExactRequest, Grant, Signatures, split
 from iiif_server.sources.base import TypeOptions
@@ -83,7 +85,11 @@ class Services:
     """None: there are no keys, and so no signed types."""
     observer: Observer
     accel_redirect: str | None
+    accel_originals: str | None
     """See `DeliveryOptions`."""
+    source_path: Path
+    """The folder of originals, without links in its path."""
+    downloads: DownloadOptions
     access_log: AccessLog
     metrics: Metrics
     counter_deltas: CounterDeltas

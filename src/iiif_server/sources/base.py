@@ -40,6 +40,9 @@ class TypeOptions(OptionsModel):
     access: Literal["public", "signed", "internal"] = "public"
     """Who gets its images: everyone, those with a signed, expiring URL (docs/security.md), or, if
     it is internal, nobody: it only serves what types with the source `lookup` find."""
+    original: Literal["no", "download"] = "no"
+    """Whether originals are offered as they are, at `/{identifier}/original` and in
+    `/originals.zip` (docs/downloads.md)."""
     cache_for: WholeSeconds = 86_400
     """Time for which clients may keep images and info.json (`Cache-Control: max-age`)."""
     immutable: bool = False

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from iiif_server.server.conditions import is_not_modified, validators
+from iiif_server.server.conditions import is_failed, is_not_modified, validators
 
 TAG = "33a64df5"
 CHANGED = 784_111_777.25
@@ -134,3 +134,25 @@ def test_if_modified_since_does_not_count_beside_if_none_match(
 ) -> None:
     headers = {"if-none-match": tag, "if-modified-since": since}
     assert is_not_modified(headers, TAG, CHANGED) is not_modified
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, False),
+        ({"if-match": "*"}, False),
+        ({"if-match": '"x", "tag"'}, False),
+        ({"if-match": '"x"'}, True),
+        ({"if-match": 'W/"tag"'}, True),
+        ({"if-match": '"tag"', "if-unmodified-since": "Thu, 01 Jan 1970 00:00:01 GMT"}, False),
+        ({"if-unmodified-since": "Thu, 01 Jan 1970 00:00:01 GMT"}, True),
+        ({"if-unmodified-since": "Thu, 01 Jan 1970 00:00:02 GMT"}, False),
+        ({"if-unmodified-since": "no date"}, False),
+        ({"if-unmodified-since": "9" * 10_000}, False),
+    ],
+)
+def test_conditions_on_the_state_that_a_client_has(
+    headers: dict[str, str],
+    expected: bool,  # noqa: FBT001
+) -> None:
+    assert is_failed(headers, "tag", 2.9) is expected

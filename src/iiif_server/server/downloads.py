@@ -1,0 +1,141 @@
+"""Answers to downloads: originals as they are, thumbnails and previews."""
+
+from dataclasses import replace
+
+from starlette.requests import ClientDisconnect, Request
+
+from iiif_server.errors import DownloadRefusedError
+from iiif_server.iiif.formats import Format
+from iiif_server.iiif.quality import Quality
+from iiif_server.iiif.region import FullRegion
+from iiif_server.iiif.request import ImageRequest
+from iiif_server.iiif.rotation import parse_rotation
+from iiif_server.iiif.size import ConfinedSize
+from iiif_server.images.body import Body
+from iiif_server.images.original_body import original_body
+from iiif_server.images.registry import Image
+from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.server.call import ImageCall
+from iiif_server.server.conditions import is_failed, is_not_modified
+from iiif_server.server.delivery import by_proxy
+from iiif_server.server.disconnect import cancel_on_disconnect
+from iiif_server.server.file_names import content_disposition, name_of_original
+from iiif_server.server.image_answers import canonical_of, make
+from iiif_server.server.problems import problem
+from iiif_server.server.ranges import UnsatisfiableRangeError, wanted_extent
+from iiif_server.server.request_context import RequestContext
+from iiif_server.server.respond import CLIENT_CLOSED_REQUEST, Answer
+from iiif_server.server.services import Permission, Services
+from iiif_server.telemetry.stages import Stages
+
+_TALLEST = 65_500
+"""Pixels in the height of a JPEG."""
+
+MEDIA_TYPES = {
+    OriginalFormat.JPEG: "image/jpeg",
+    OriginalFormat.PNG: "image/png",
+    OriginalFormat.TIFF: "image/tiff",
+    OriginalFormat.WEBP: "image/webp",
+    OriginalFormat.GIF: "image/gif",
+    OriginalFormat.JPEG2000: "image/jp2",
+    OriginalFormat.AVIF: "image/avif",
+    OriginalFormat.HEIF: "image/heic",
+    OriginalFormat.BMP: "image/bmp",
+}
+
+
+async def original_answer(request: Request, services: Services, permission: Permission) -> Answer:
+    """An original as it is, or the range of it that the request wants.
+
+    Raises DownloadRefusedError, or whatever refuses the image itself: what is no image that this
+    server reads is not sent.
+    """
+    check_offered(services, permission)
+    try:
+        async with (
+            cancel_on_disconnect(request),
+            services.images.hold(permission.identifier) as image,
+        ):
+            check_unlimited(image)
+            return await _original(request, services, permission, image)
+    except ClientDisconnect:
+        return Answer(status_code=CLIENT_CLOSED_REQUEST)
+
+
+def check_offered(services: Services, permission: Permission) -> None:
+    """Raise DownloadRefusedError unless the type of an original offers it."""
+    type_ = permission.identifier.type
+    if services.types[type_].original != "download":
+        raise DownloadRefusedError(
+            f"Originals of the type {type_} are not offered for download; images of them are, as "
+            "in full/max/0/default.jpg?download."
+        )
+
+
+def check_unlimited(image: Image) -> None:
+    """Raise DownloadRefusedError for an original that may not be seen in full size."""
+    if not image.original.terms.limits.allow(image.facts.dimensions):
+        raise DownloadRefusedError(
+            "This original is not offered for download: its image has a limited size."
+        )
+
+
+async def _original(
+    request: Request, services: Services, permission: Permission, image: Image
+) -> Answer:
+    original, headers = image.original, request.headers
+    size, tag, modified = original.file.size, original.fingerprint, original.modified
+    name = name_of_original(services.readable_name(permission.identifier), image.header.format)
+    answer = Answer(
+        b"",
+        MEDIA_TYPES[image.header.format],
+        cache_control=str(services.caching(permission)),
+        tag=tag,
+        modified=modified,
+        extra={
+            "Content-Disposition": content_disposition(name, attachment=True),
+            "Accept-Ranges": "bytes",
+        },
+    )
+    if is_failed(headers, tag, modified):
+        return problem(412, "The original is not in the state that the request wants.")
+    if is_not_modified(headers, tag, modified):
+        return answer  # `respond` makes it a 304
+    path = original.file.path
+    accel = by_proxy(request.scope, services, originals=True) and "if-range" not in headers
+    if accel and original.parts is None and path.is_relative_to(services.source_path):
+        answer.body = Body(size, path=path)
+        return answer
+    try:
+        head = RequestContext.of(request.scope).head
+        extent = None if head else wanted_extent(headers, size, tag, modified)
+    except UnsatisfiableRangeError:
+        unsatisfied = {"Content-Range": f"bytes */{size}"}
+        return problem(416, f"The original has {size} bytes.", unsatisfied)
+    body = await original_body(original, extent)
+    answer.body = body if body.data is None else body.data
+    if extent is not None:
+        answer.status_code = 206
+        begin, end = extent
+        answer.extra = {**answer.extra, "Content-Range": f"bytes {begin}-{end - 1}/{size}"}
+    return answer
+
+
+async def scaled_answer(
+    request: Request, services: Services, call: ImageCall, width: int
+) -> Answer:
+    """The whole image at a width, or at its own if that is less, as a JPEG."""
+    image = await services.images.get(call.identifier)
+    wanted = ImageRequest(
+        FullRegion(),
+        ConfinedSize(width, _TALLEST, upscale=False),
+        parse_rotation("0"),
+        Quality.DEFAULT,
+        Format.JPG,
+    )
+    call = replace(call, request=wanted)
+    # Canonical, lest it be redirected.
+    resolved = services.derivatives.resolve(image, wanted, Stages())
+    return await make(
+        request, services, replace(call, parameters=canonical_of(services, call, resolved))
+    )
