@@ -37,6 +37,7 @@ from iiif_server.routes.metrics import refreshing_gauges
 from iiif_server.server.access_log import AccessLog
 from iiif_server.server.addresses import Addressing
 from iiif_server.server.credentials import Credentials
+from iiif_server.server.download_options import ArchiveSlots
 from iiif_server.server.readiness import Readiness
 from iiif_server.server.services import Services
 from iiif_server.server.signing import Signatures
@@ -250,6 +251,7 @@ def _configured(settings: Settings) -> dict[str, Any]:
         "accel_originals": settings.delivery.accel_originals,
         "source_path": settings.source_path.resolve(),
         "downloads": settings.downloads,
+        "archive_slots": ArchiveSlots(settings.downloads.archives_at_once),
         "canonical_redirect": settings.canonical_redirect,
         "page_options": settings.pages,
         "presentation": settings.presentation,

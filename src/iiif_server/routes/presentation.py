@@ -66,6 +66,11 @@ PageNumber = Annotated[
 ]
 
 
+def split_identifiers(texts: Sequence[str]) -> list[str]:
+    """The identifiers that a query names, each once, as they are written."""
+    return list(dict.fromkeys(part.strip() for text in texts for part in text.split(",")))
+
+
 def presentation_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     """The manifest of each image under a path prefix; to be added before the images' routes."""
     router = APIRouter(prefix=prefix, tags=["Presentation"], responses=DOCUMENTED)
@@ -110,7 +115,7 @@ async def of_several(
 ) -> Response:
     """Images in the order in which they are named, each once."""
     place = _Place(request, services, "")
-    written = list(dict.fromkeys(part.strip() for text in identifiers for part in text.split(",")))
+    written = split_identifiers(identifiers)
     most = services.presentation.max_images
     if len(written) > most:
         raise TooManyImagesError(

@@ -4,7 +4,7 @@
 body unless the request is a HEAD, and has the response logged and counted.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
@@ -47,6 +47,17 @@ _NO_CONTENT = frozenset({204, 304})
 Fields = tuple[tuple[bytes, bytes], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A body that is made while it is sent, so that nobody knows its length: its begin, the rest.
+
+    Whoever gets it ends the rest with `aclose`.
+    """
+
+    begin: bytes
+    rest: AsyncGenerator[bytes]
+
+
 @dataclass(eq=False)
 class Answer(Response):
     """What a route answers, before it is HTTP.
@@ -54,7 +65,7 @@ class Answer(Response):
     It is a Starlette Response, so that FastAPI's routes can return it; `respond` sends it.
     """
 
-    body: bytes | Body = b""  # type: ignore[assignment]
+    body: bytes | Body | Stream = b""  # type: ignore[assignment]
     media_type: str = ""
     status_code: int = 200
     cache_control: str = ""
@@ -103,7 +114,7 @@ class Complete:
 
     status: int
     fields: Fields
-    body: bytes | Body
+    body: bytes | Body | Stream
     engine: str = ""
     """What made the image, or `cache`, `memory`; empty: there was none."""
     kind: Kind | None = None
@@ -135,7 +146,7 @@ def complete(scope: Scope, context: RequestContext, answer: Answer) -> Complete:
         if isinstance(body, Body) and body.path is not None:
             named[ACCEL] = location_of(body.path, context.services)
             body = b""
-        named["content-length"] = str(body.length if isinstance(body, Body) else len(body))
+        named |= _length(body)
         if answer.media_type:
             named["content-type"] = answer.media_type
         if engine and stages is not None:
@@ -156,6 +167,12 @@ def complete(scope: Scope, context: RequestContext, answer: Answer) -> Complete:
         image=answer.depends_on,
         stages=stages,
     )
+
+
+def _length(body: bytes | Body | Stream) -> dict[str, str]:
+    if isinstance(body, Stream):
+        return {}
+    return {"content-length": str(body.length if isinstance(body, Body) else len(body))}
 
 
 async def respond(scope: Scope, answer: Answer, send: Send) -> None:
@@ -184,14 +201,27 @@ async def write(scope: Scope, context: RequestContext, response: Complete, send:
         elif isinstance(response.body, bytes):
             context.size = len(response.body)
             await send({"type": "http.response.body", "body": response.body})
+        elif isinstance(response.body, Stream):
+            await _send_stream(context, response.body, send)
         else:
             await _send_body(context, response.body, send)
     except ClientDisconnectedError:
         context.status = CLIENT_CLOSED_REQUEST
         raise
     finally:
+        if isinstance(response.body, Stream):
+            await response.body.rest.aclose()
         _close(response.body)
         record(scope, context, response, response.kind or _kind(scope, context))
+
+
+async def _send_stream(context: RequestContext, body: Stream, send: Send) -> None:
+    context.size = len(body.begin)
+    await send({"type": "http.response.body", "body": body.begin, "more_body": True})
+    async for chunk in body.rest:
+        context.size += len(chunk)
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _send_body(context: RequestContext, body: Body, send: Send) -> None:
@@ -257,7 +287,7 @@ def _matches(scope: Scope, answer: Answer) -> bool:
     return is_not_modified(Headers(scope=scope), answer.tag, answer.modified)
 
 
-def _close(body: bytes | Body) -> None:
+def _close(body: bytes | Body | Stream) -> None:
     """Close the file of a body, in a thread: a request that is cancelled cannot wait for it."""
     if isinstance(body, Body) and body.file is not None and body.threads is not None:
         body.threads.begin(body.file.close)

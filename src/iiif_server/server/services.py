@@ -31,7 +31,7 @@ from iiif_server.server.access_log import AccessLog
 from iiif_server.server.addresses import Addressing
 from iiif_server.server.caching import Caching
 from iiif_server.server.credentials import Credentials
-from iiif_server.server.download_options import DownloadOptions
+from iiif_server.server.download_options import ArchiveSlots, DownloadOptions
 from iiif_server.server.readiness import Readiness
 from iiif_server.server.signing import SEGMENT, ExactRequest, Grant, Signatures, split
 from iiif_server.sources.base import TypeOptions
@@ -90,6 +90,7 @@ class Services:
     source_path: Path
     """The folder of originals, without links in its path."""
     downloads: DownloadOptions
+    archive_slots: ArchiveSlots
     access_log: AccessLog
     metrics: Metrics
     counter_deltas: CounterDeltas

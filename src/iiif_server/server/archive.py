@@ -1,0 +1,189 @@
+"""Archives of originals: ZIP files that are written while they are sent."""
+
+import asyncio
+import csv
+import io
+import time
+import zipfile
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import PurePosixPath
+
+from iiif_server.errors import IiifServerError, OriginalNotFoundError
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.images.body import Body
+from iiif_server.images.original_body import original_body
+from iiif_server.images.registry import Image
+from iiif_server.server.delivery import chunks
+from iiif_server.server.downloads import MEDIA_TYPES, check_unlimited
+from iiif_server.server.file_names import file_name, name_of_original
+from iiif_server.server.services import Services
+
+MANIFEST, MISSING = "manifest.csv", "missing.csv"
+_FIRST, _LAST = time.gmtime(315_532_800), time.gmtime(4_354_819_198)
+"""The times that a ZIP file can say: the years 1980 to 2107."""
+_MODE = 0o644 << 16
+
+
+class UniqueNames:
+    """Names of files in one folder that no file system takes for the same."""
+
+    def __init__(self) -> None:
+        self._taken = {MANIFEST, MISSING}
+
+    def of(self, name: str) -> str:
+        """The name, or if it is taken, one with a number."""
+        path, number, unique = PurePosixPath(name), 1, name
+        while unique.casefold() in self._taken:
+            number += 1
+            unique = file_name(path.stem, f"-{number}{path.suffix}")
+        self._taken.add(unique.casefold())
+        return unique
+
+
+class _Output:
+    """Where a ZIP file is written, without a way back; it is taken from there and sent."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        """Take what is written."""
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing: all is there."""
+
+    def close(self) -> None:
+        """Do nothing: what was written is yet to be taken."""
+
+    def taken(self) -> bytes:
+        """All that was written since this was called last."""
+        data, self._parts = b"".join(self._parts), []
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A line of the manifest."""
+
+    file: str
+    identifier: str
+    bytes: int
+    sha256: str
+    media_type: str
+
+
+class _Archive:
+    """One archive that is being written."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._output = _Output()
+        self._zip = zipfile.ZipFile(self._output, "w", zipfile.ZIP_STORED)
+        self._names = UniqueNames()
+        self.rows: list[_Row] = []
+        self.missing: list[tuple[str, str]] = []
+
+    async def add(self, identifier: Identifier) -> AsyncGenerator[bytes]:
+        """Add an original, or its name to the missing ones; yields what is to be sent."""
+        async with AsyncExitStack() as stack:
+            try:
+                held = self._services.images.hold(identifier)
+                image = await stack.enter_async_context(held)
+                check_unlimited(image)
+                body = await original_body(image.original)
+            except IiifServerError as error:
+                self.missing.append((str(identifier), str(error)))
+                return
+            entry = await stack.enter_async_context(aclosing(self._entry(image, body)))
+            async for chunk in entry:
+                yield chunk
+
+    async def _entry(self, image: Image, body: Body) -> AsyncGenerator[bytes]:
+        identifier, format_ = image.original.identifier, image.header.format
+        readable = self._services.readable_name(identifier)
+        name = self._names.of(name_of_original(readable, format_))
+        info = zipfile.ZipInfo(name, _date(image.original.modified))
+        info.file_size, info.external_attr = body.length, _MODE  # the size decides about ZIP64
+        checksum = sha256()
+        async with aclosing(self._chunks(body)) as read:
+            with self._zip.open(info, "w") as entry:
+                async for chunk in read:
+                    entry.write(chunk)
+                    checksum.update(chunk)
+                    yield self._output.taken()
+        media_type = MEDIA_TYPES[format_]
+        row = _Row(name, str(identifier), body.length, checksum.hexdigest(), media_type)
+        self.rows.append(row)
+
+    async def _chunks(self, body: Body) -> AsyncGenerator[bytes]:
+        if body.file is None or body.threads is None:
+            yield body.data or b""
+            return
+        try:
+            observer = self._services.observer
+            async for chunk in chunks(body.file, body.threads, body.length, observer):
+                yield chunk
+        finally:
+            body.threads.begin(body.file.close)
+
+    def end(self) -> bytes:
+        """Write the manifest, the missing ones, and the directory of the archive."""
+        rows = [
+            (row.file, row.identifier, row.bytes, row.sha256, row.media_type) for row in self.rows
+        ]
+        header = ("file", "identifier", "bytes", "sha256", "media_type")
+        self._write(MANIFEST, [header, *rows])
+        if self.missing:
+            self._write(MISSING, [("identifier", "reason"), *self.missing])
+        self._zip.close()
+        return self._output.taken()
+
+    def _write(self, name: str, rows: Sequence[Sequence[object]]) -> None:
+        text = io.StringIO()
+        csv.writer(text).writerows(rows)
+        info = zipfile.ZipInfo(name, _date(time.time()))
+        info.external_attr = _MODE
+        self._zip.writestr(info, text.getvalue())
+
+
+async def archive(services: Services, identifiers: Sequence[Identifier]) -> AsyncGenerator[bytes]:
+    """A ZIP file of originals, stored as they are, that ends with their checksums.
+
+    Those that cannot be had are listed in it with the reason; an original that fails when it has
+    been begun ends the archive with ResponseIncompleteError. Raises BusyError, or
+    OriginalNotFoundError if there is none, before the first bytes.
+    """
+    services.archive_slots.take()
+    try:
+        made, began, sent = _Archive(services), time.monotonic(), 0
+        for identifier in identifiers:
+            async with aclosing(made.add(identifier)) as added:
+                async for data in added:
+                    yield data
+                    sent += len(data)
+                    await _slow_down(services, sent, time.monotonic() - began)
+        if not made.rows:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in made.missing[:3])
+            raise OriginalNotFoundError(f"None of these originals can be downloaded. {reasons}")
+        yield made.end()
+    finally:
+        services.archive_slots.give_back()
+
+
+async def _slow_down(services: Services, sent: int, seconds: float) -> None:
+    rate = services.downloads.archive_rate
+    if rate is not None:
+        await asyncio.sleep(max(0.0, sent / rate - seconds))
+
+
+def _date(modified: float) -> tuple[int, int, int, int, int, int]:
+    try:
+        at = max(_FIRST, min(time.gmtime(modified), _LAST))
+    except (OverflowError, OSError, ValueError):
+        at = _FIRST
+    return at.tm_year, at.tm_mon, at.tm_mday, at.tm_hour, at.tm_min, at.tm_sec
