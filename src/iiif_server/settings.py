@@ -25,7 +25,7 @@ from iiif_server.configuration.sources import ContentSource, build
 from iiif_server.configuration.variables import CONFIG, NESTED, PREFIX
 from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.identifier import RESERVED_TYPES, TYPE_PATTERN
-from iiif_server.images.limits import LimitsOptions
+from iiif_server.images.limits import LimitsOptions, PdfOptions
 from iiif_server.images.pyramids import PyramidOptions
 from iiif_server.options import ConflictError, Expects, FolderPath, OptionsModel, UrlPath
 from iiif_server.pages.options import PagesOptions, PresentationOptions
@@ -138,6 +138,7 @@ class Settings(BaseSettings, OptionsModel):
     cache: CacheOptions = CacheOptions()
     pyramids: PyramidOptions = PyramidOptions()
     limits: LimitsOptions = LimitsOptions()
+    pdf: PdfOptions = PdfOptions()
     encoding: EncodingOptions = EncodingOptions()
     admin: AdminOptions = AdminOptions()
     signing: SigningOptions = SigningOptions()

@@ -344,7 +344,6 @@ _EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(r) file\nshowpage\n"
 _MVG = b"push graphic-context\nviewbox 0 0 9 9\nimage over 0,0 0,0 '/etc/passwd'\n"
 
 STRANGERS: dict[str, bytes] = {
-    "pdf": _PDF,
     "svg": _SVG,
     "svg declared": b'<?xml version="1.0"?>' + _SVG,
     "svgz": zlib.compress(_SVG),

@@ -11,6 +11,7 @@ from PIL import Image
 from iiif_server.codecs.colour import ON_WHITE, displayable
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.jpeg2000 import read_jpeg2000
+from iiif_server.codecs.pdf import render_page
 from iiif_server.codecs.pixel_buffer import ICC, PixelBuffer, Pixels
 from iiif_server.codecs.resample import turn
 from iiif_server.codecs.tiff_arrays import read_box
@@ -30,6 +31,8 @@ _LOADERS: dict[OriginalFormat, str] = {
     OriginalFormat.AVIF: "heifload_source",
 }
 _PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "I;16": "L", "CMYK": "RGB", "YCbCr": "RGB"}
+_PART_READERS = {Reader.ARRAYS: read_box, Reader.PDFIUM: render_page}
+"""Those that read a part without what is around it."""
 
 Item = TypeVar("Item")
 
@@ -80,8 +83,9 @@ def decode_upright(
 
 def load_part(descriptor: int, header: ImageHeader, shrink: int, wanted: Box) -> tuple[Pixels, Box]:
     """Pixels of the image reduced by `shrink` that hold a box, and which box of it they are."""
-    if header.reader is Reader.ARRAYS:
-        return read_box(descriptor, header, shrink, wanted), wanted
+    read = _PART_READERS.get(header.reader)
+    if read is not None:
+        return read(descriptor, header, shrink, wanted), wanted
     image = load(descriptor, header, shrink)
     return image, Box(0, 0, image.width, image.height)
 
@@ -91,8 +95,9 @@ def load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
 
     Raises DamagedOriginalError where the decoder sees other dimensions than the header has.
     """
-    if header.reader is Reader.ARRAYS:
-        return read_box(descriptor, header, shrink, level_box(header, shrink))
+    read = _PART_READERS.get(header.reader)
+    if read is not None:
+        return read(descriptor, header, shrink, level_box(header, shrink))
     image = _loaded(descriptor, header, shrink)
     if _is_whole(image, header, shrink):
         return image

@@ -13,6 +13,7 @@ from PIL import ExifTags, Image
 
 from iiif_server.codecs.colour_tags import profile_of
 from iiif_server.codecs.decoder_errors import refusal
+from iiif_server.codecs.pdf import pdf_header
 from iiif_server.codecs.profiles import classify_profile
 from iiif_server.errors import (
     DamagedOriginalError,
@@ -93,7 +94,10 @@ def _header(
     Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
     format_ = _recognised(file, bounds)
     try:
-        inspected = inspect_(BoundedFile(file, format_, max_pixels, bounds))
+        bounded = BoundedFile(file, format_, max_pixels, bounds)
+        inspected = inspect_(bounded)
+        if format_ is OriginalFormat.PDF:
+            return pdf_header(bounded, file, 0)
         file.seek(0)
         return _checked(_read(file, format_, inspected), max_pixels)
     except (IiifServerError, BytesMissingError):

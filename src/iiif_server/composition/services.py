@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any
 
@@ -187,7 +187,7 @@ def _image_registry(
         quarantine,
         capacity=settings.info_cache_size,
         max_pixels=settings.limits.max_source_pixels,
-        bounds=settings.limits.source,
+        bounds=replace(settings.limits.source, pdf_dpi=settings.pdf.dpi),
     )
 
 

@@ -26,4 +26,5 @@ _INSPECTIONS: dict[OriginalFormat, Callable[[BoundedFile], Inspection]] = {
     OriginalFormat.AVIF: avif.inspect,
     OriginalFormat.HEIF: avif.inspect,
     OriginalFormat.BMP: bmp.inspect,
+    OriginalFormat.PDF: lambda _: Inspection(),  # nothing but PDFium reads its structure
 }

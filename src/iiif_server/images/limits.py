@@ -13,6 +13,13 @@ LEAST_MEMORY = 100_000_000
 """Bytes, measured: with less, images of 6 megapixels are refused in full size."""
 
 
+class PdfOptions(OptionsModel):
+    """How PDFs become images."""
+
+    dpi: int = Field(default=150, ge=10, le=2400)
+    """Pixels of an inch of a page. After a change, purge what was cached of PDFs."""
+
+
 class LimitsOptions(OptionsModel):
     """What is read and made at most."""
 

@@ -43,11 +43,12 @@ class Colour(StrEnum):
 
 
 class Reader(StrEnum):
-    """The library that decodes a TIFF."""
+    """The library that decodes an original; of most formats, there is one only."""
 
     LIBVIPS = "libvips"
     ARRAYS = "arrays"
-    """tifffile and imagecodecs: samples that libvips does not read, or not right."""
+    """tifffile and imagecodecs: TIFF samples that libvips does not read, or not right."""
+    PDFIUM = "pdfium"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class ImageHeader:
     interleaved: bool = False
     """Whether all has to be read before the first row is whole: progressive JPEG, Adam7 PNG."""
     page: int = 0
-    """Index of the directory of a TIFF."""
+    """Index of the directory of a TIFF, or of the page of a PDF."""
     bands: tuple[int, ...] = ()
     """Of a TIFF, the samples that are shown: those of the colour, then alpha."""
     reader: Reader = Reader.LIBVIPS

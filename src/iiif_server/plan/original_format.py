@@ -21,6 +21,7 @@ class OriginalFormat(StrEnum):
     HEIF = "HEIF"
     """HEIC and its kin: HEVC, the photographs of many phones."""
     BMP = "BMP"
+    PDF = "PDF"
 
 
 def recognise(start: bytes) -> OriginalFormat | None:
@@ -40,6 +41,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], OriginalFormat], ...] = tuple(
         (rb"....ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,3}avif)", OriginalFormat.AVIF),
         (rb"....ftyp(?:hei[cmsx]|hev[cmsx]|m[is]f1)", OriginalFormat.HEIF),
         (rb"BM", OriginalFormat.BMP),
+        (rb"%PDF-", OriginalFormat.PDF),
     )
 )
 
@@ -56,6 +58,8 @@ class Bounds:
     """Frames of an animation, or pages of a TIFF."""
     scans: int = 100
     """Passes over a progressive JPEG; each costs as much as decoding it once."""
+    pdf_dpi: int = 150
+    """Pixels of an inch of a PDF page."""
 
 
 DEFAULT_BOUNDS = Bounds()

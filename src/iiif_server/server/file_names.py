@@ -28,6 +28,7 @@ EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
     OriginalFormat.JPEG2000: (".jp2", ".jpx", ".jpf", ".j2k", ".j2c", ".jpc", ".jph", ".jhc"),
     OriginalFormat.AVIF: (".avif",),
     OriginalFormat.HEIF: (".heic", ".heif", ".hif"),
+    OriginalFormat.PDF: (".pdf",),
     OriginalFormat.BMP: (".bmp", ".dib"),
 }
 """Extensions of files of a format, the usual one first."""

@@ -20,12 +20,12 @@ MOST_LINKS = 1_000
 """Links in one folder that are followed: each costs as much as a hundred names."""
 
 _IMAGE = re.compile(
-    r"jpe?g|jpe|jfif|png|p?tiff?|btf|svs|webp|gif|jp2|jp[xf]|j2[kc]|avif|hei[cf]s?|hif|bmp|dib",
+    r"jpe?g|jpe|jfif|png|p?tiff?|btf|svs|webp|gif|jp2|jp[xf]|j2[kc]|avif|hei[cf]s?|hif|bmp|dib|pdf",
     re.IGNORECASE,
 )
 """Extensions of the formats that are read."""
 _UNREAD = re.compile(
-    r"pdf|svgz?|jxl|jxr|psd|psb|dng|cr[23w]|ne[fw]|nrw|arw|orf|rw2|raf|pef|srw|x3f"
+    r"svgz?|jxl|jxr|psd|psb|dng|cr[23w]|ne[fw]|nrw|arw|orf|rw2|raf|pef|srw|x3f"
     r"|eps|djvu?|ecw|sid|exr|hdr|tga|pcx|p[bgnp]m|dcm|ndpi|mrxs|czi|vsi|scn|fits?|xcf",
     re.IGNORECASE,
 )

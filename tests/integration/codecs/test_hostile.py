@@ -70,7 +70,7 @@ def test_what_begins_like_an_image_is_taken_for_nothing_else(name: str, tmp_path
 
 
 def test_an_image_that_ends_as_something_else_is_the_image(tmp_path: Path) -> None:
-    data = BY_NAME["palette.gif"].encode(photograph()) + hostile.STRANGERS["pdf"]
+    data = BY_NAME["palette.gif"].encode(photograph()) + hostile.STRANGERS["eps"]
     path = write(tmp_path, data, "picture.pdf")
     assert probe(path, LIMIT).format is OriginalFormat.GIF
     assert derive(path, "full/20,/0/default.jpg").image.size == (20, 15)

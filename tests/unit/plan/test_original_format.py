@@ -27,6 +27,7 @@ from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, re
         (b"\0\0\0\x20ftypmif1\0\0\0\0mif1avifmiaf", OriginalFormat.AVIF),
         (b"\0\0\0\x20ftypmif1\0\0\0\0mif1heic", OriginalFormat.HEIF),
         (b"\0\0\0\x20ftypheic\0\0\0\0", OriginalFormat.HEIF),
+        (b"%PDF-1.7\n", OriginalFormat.PDF),
         (b"BM\x46\0\0\0\0\0\0\0", OriginalFormat.BMP),
     ],
 )
@@ -50,7 +51,6 @@ def test_a_format_is_recognised_by_its_signature(start: bytes, format_: Original
         b"RIFF\x24\0\0\0WAVEfmt ",
         b"RIFX\x24\0\0\0WEBPVP8 ",
         b"\0\0\0\x20ftypisom",
-        b"%PDF-1.7",
         b"%!PS-Adobe-3.0 EPSF-3.0",
         b"<svg xmlns=",
         b"<?xml version=",

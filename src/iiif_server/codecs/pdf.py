@@ -1,0 +1,94 @@
+"""PDF: pages as images, by PDFium. A region is rendered from the page, at the size it needs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import ceil
+from typing import BinaryIO
+
+import pypdfium2
+import pypdfium2.raw as pdfium
+
+from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels
+from iiif_server.errors import DamagedOriginalError, UnsupportedOriginalError
+from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.iiif.geometry import Box, Dimensions
+from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
+from iiif_server.plan.orientation import UPRIGHT
+from iiif_server.plan.original_format import OriginalFormat
+
+_POINTS = 72
+"""Points of an inch."""
+_MOST_SHRINK = 32
+_HELD = 200 << 20
+"""Memory for fonts and images of a page, beside the pixels that are made."""
+_PIXEL_BYTES = 8
+"""Of a pixel that is made: in PDFium's bitmap, and as RGB."""
+_EFFORT = 30
+
+
+def pdf_header(bounded: BoundedFile, file: BinaryIO, page: int) -> ImageHeader:
+    """The header of a page, at the resolution of the bounds.
+
+    CropBox and /Rotate are applied; PDFium has no function for UserUnit. Raises
+    OriginalRefusedError.
+    """
+    with _opened(file.fileno(), page) as opened:
+        width, height = (
+            max(1, ceil(side * bounded.bounds.pdf_dpi / _POINTS - 1e-6))
+            for side in opened.get_size()
+        )
+    bounded.check_size(width, height)
+    return ImageHeader(
+        format=OriginalFormat.PDF,
+        stored=Dimensions(width, height),
+        orientation=UPRIGHT,
+        colour=Colour.RGB,
+        transparent=False,
+        profile=Profile.NONE,
+        profile_bytes=0,
+        max_shrink=_MOST_SHRINK,
+        pixel_bytes=_PIXEL_BYTES,
+        needs=Needs(bytes=_HELD + _PIXEL_BYTES * width * height, effort=_EFFORT * width * height),
+        page=page,
+        reader=Reader.PDFIUM,
+    )
+
+
+def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pixels:
+    """A box of the page as it is at `shrink`, on white."""
+    whole = header.stored.reduced(shrink)
+    with _opened(descriptor, header.page) as page:
+        bitmap = pypdfium2.PdfBitmap.new_native(box.width, box.height, pdfium.FPDFBitmap_BGR)
+        bitmap.fill_rect((255, 255, 255, 255), 0, 0, box.width, box.height)
+        flags = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
+        pdfium.FPDF_RenderPageBitmap(
+            bitmap.raw, page.raw, -box.x, -box.y, whole.width, whole.height, 0, flags
+        )
+        rows = bytes(bitmap.buffer)
+        row = 3 * box.width
+        if bitmap.stride != row:
+            stride = bitmap.stride
+            rows = b"".join(rows[at : at + row] for at in range(0, stride * box.height, stride))
+        bitmap.close()
+    return PixelBuffer(rows[: row * box.height], box.width, box.height, 3).to_vips()
+
+
+@contextmanager
+def _opened(descriptor: int, number: int) -> Iterator[pypdfium2.PdfPage]:
+    """A page of a document; forms are shown as they were saved."""
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        try:
+            document = pypdfium2.PdfDocument(file)
+        except pypdfium2.PdfiumError as error:
+            if "password" in str(error).lower():
+                raise UnsupportedOriginalError("This PDF needs a password.") from error
+            raise DamagedOriginalError("The original is damaged: it is no PDF.") from error
+        try:
+            yield document[number]
+        except (pypdfium2.PdfiumError, IndexError) as error:
+            raise DamagedOriginalError(
+                "The original is damaged: its page cannot be read."
+            ) from error
+        finally:
+            document.close()

@@ -1,0 +1,37 @@
+"""PDFs written by hand."""
+
+LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
+
+
+def pdf(
+    *,
+    media: tuple[int, ...] = (0, 0, 144, 72),
+    extra: str = "",
+    content: str | None = None,
+    trailer: str = "",
+) -> bytes:
+    """A PDF of one page: the left half of the MediaBox in one colour, the right one in another."""
+    x, y, right, top = media
+    half = (right - x) / 2
+    if content is None:
+        colours = [" ".join(f"{value / 255:.4f}" for value in c) for c in (LEFT, RIGHT)]
+        content = (
+            f"{colours[0]} rg {x} {y} {half} {top - y} re f "
+            f"{colours[1]} rg {x + half} {y} {half} {top - y} re f"
+        )
+    box = " ".join(map(str, media))
+    objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>",
+        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        f"<< /Type /Page /Parent 2 0 R /MediaBox [{box}] /Contents 4 0 R {extra} >>",
+        f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
+    ]
+    data, offsets = "%PDF-1.7\n", []
+    for number, text in enumerate(objects, 1):
+        offsets.append(len(data))
+        data += f"{number} 0 obj\n{text}\nendobj\n"
+    table = "".join(f"{offset:010d} 00000 n \n" for offset in offsets)
+    end = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}"
+    end += f"trailer << /Size {len(objects) + 1} /Root 1 0 R {trailer} >>\n"
+    end += f"startxref\n{len(data)}\n%%EOF"
+    return (data + end).encode("latin-1")
