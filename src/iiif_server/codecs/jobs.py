@@ -14,6 +14,7 @@ from iiif_server.codecs.encode import supported_formats
 from iiif_server.codecs.open_originals import OpenOriginal, OpenOriginals
 from iiif_server.codecs.probe import probe_file, probe_parts
 from iiif_server.codecs.pyramid_build import build
+from iiif_server.codecs.resolution import Pieces, without_resolution
 from iiif_server.codecs.tiles import Tiles
 from iiif_server.errors import PartsMissingError, too_much_memory
 from iiif_server.formats.pyramid_file import OpenPart
@@ -87,10 +88,13 @@ def render(plan: RenderPlan, descriptor: int | None = None) -> Rendered:
     stages = Stages()
     with within_memory():
         engine, data = _made(plan, descriptor, stages)
+    pieces = without_resolution(data, plan.operations.format)
+    length = sum(map(len, pieces))
     if plan.target is None:
-        return Rendered(engine, data, None, len(data), stages.seconds)
-    refusal = _write(data, plan.target)
-    return Rendered(engine, data if refusal else None, refusal, len(data), stages.seconds)
+        return Rendered(engine, b"".join(pieces), None, length, stages.seconds)
+    refusal = _write(pieces, plan.target)
+    kept = b"".join(pieces) if refusal else None
+    return Rendered(engine, kept, refusal, length, stages.seconds)
 
 
 def build_part(plan: BuildPlan, descriptor: int | None = None) -> int:
@@ -183,15 +187,16 @@ def _tiles(level: Level, part: OpenPart) -> Tiles:
     )
 
 
-def _write(data: bytes, target: Path) -> OSError | None:
-    """Write to an existing file; the error of the disk, or None."""
+def _write(pieces: Pieces, target: Path) -> OSError | None:
+    """Write pieces one after the other to an existing file; the error of the disk, or None."""
     try:
         # Not made here: its owner may have given it up, and would leave it lying.
         with target.open("r+b", buffering=0) as file:
             file.truncate()
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) :]
+            for piece in pieces:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[file.write(rest) :]
     except OSError as error:
         return OSError(error.errno, error.strerror)
     return None

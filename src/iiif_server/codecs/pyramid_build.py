@@ -11,8 +11,10 @@ from iiif_server.codecs.encode import encode_tiles
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.resample import shift, shrink_by_two
+from iiif_server.codecs.resolution import without_resolution
 from iiif_server.errors import NotKeptError
 from iiif_server.formats.pyramid_file import write_part
+from iiif_server.iiif.formats import Format
 from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.plan.build_plan import BuildPlan, cuts_losslessly, first_reduced, passes
 from iiif_server.plan.grid import Part, Tile
@@ -30,11 +32,17 @@ def build(plan: BuildPlan, original: OpenOriginal) -> int:
     """
     levels = _reduced_levels if plan.part is Part.REDUCED else _detail_levels
     try:
-        write_part(plan.target, decoded(plan.header, levels(plan, original)), plan.grid)
+        tiles = _without_resolution(levels(plan, original))
+        write_part(plan.target, decoded(plan.header, tiles), plan.grid)
         return plan.target.stat().st_size
     except OSError as error:
         refusal = OSError(error.errno, error.strerror)  # without a path
         raise NotKeptError("The pyramid of this image could not be kept.", refusal) from error
+
+
+def _without_resolution(tiles: Iterator[tuple[Tile, bytes]]) -> Iterator[tuple[Tile, bytes]]:
+    for tile, data in tiles:
+        yield tile, b"".join(without_resolution(data, Format.JPG))
 
 
 def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:

@@ -240,3 +240,16 @@ def test_what_is_encoded_thoroughly_is_smaller_and_nearer_than_what_is_as_small(
     assert len(best) < len(tile(quality, thorough=False))
     assert error(best) < error(as_small)
     assert b"\xff\xc0" in best  # baseline: progressive ones are decoded at half the speed
+
+
+@pytest.mark.parametrize("part", Part)
+@pytest.mark.parametrize("format_", ["JPEG", "PNG"])
+def test_tiles_state_no_resolution(part: Part, format_: str, tmp_path: Path) -> None:
+    path, target = tmp_path / "original", tmp_path / "part"
+    Image.new("RGB", (WIDTH, HEIGHT), "teal").save(path, format_, dpi=(600, 600))
+    grid = make(path, part, target)
+    factor = grid.scale_factors[-1] if part is Part.REDUCED else 1
+    with OpenPart(target) as opened:
+        data = opened.read(Tile(factor, 0, 0), grid)
+    with Image.open(io.BytesIO(data)) as image:
+        assert "dpi" not in image.info
