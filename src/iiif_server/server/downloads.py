@@ -41,6 +41,7 @@ MEDIA_TYPES = {
     OriginalFormat.AVIF: "image/avif",
     OriginalFormat.HEIF: "image/heic",
     OriginalFormat.BMP: "image/bmp",
+    OriginalFormat.PDF: "application/pdf",
 }
 
 

@@ -11,6 +11,7 @@ from iiif_server.iiif.quality import Quality
 from iiif_server.iiif.request import Rendition
 from iiif_server.iiif.rotation import Rotation
 from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.server.downloads import MEDIA_TYPES
 from iiif_server.server.file_names import (
     EXTENSIONS,
     content_disposition,
@@ -103,8 +104,8 @@ def test_the_extension_of_an_original_is_that_of_its_format(
     assert name_of_original(name, format_) == expected
 
 
-def test_every_format_has_an_extension() -> None:
-    assert set(EXTENSIONS) == set(OriginalFormat)
+def test_every_format_has_an_extension_and_a_media_type() -> None:
+    assert set(EXTENSIONS) == set(MEDIA_TYPES) == set(OriginalFormat)
 
 
 def test_a_name_outside_of_ascii_is_given_twice() -> None:
