@@ -14,6 +14,7 @@ from iiif_server.app import create_app
 from iiif_server.cli import COMMANDS, main
 from iiif_server.commands.migrate.moves import Kind
 from iiif_server.commands.settings import settings_page
+from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.routes.presentation import COLLECTION, MANIFEST
 from iiif_server.server.problems import DESCRIPTIONS, STATUS, status_of
 from iiif_server.settings import Settings, load_settings
@@ -230,3 +231,10 @@ def test_every_page_is_in_the_index() -> None:
     for page in (ROOT / "docs").rglob("*.md"):
         path = page.relative_to(ROOT / "docs").as_posix()
         assert path == "README.md" or f"]({path})" in index, path
+
+
+def test_the_page_of_formats_has_a_row_for_each() -> None:
+    rows = re.findall(
+        r"^\| ([A-Z0-9]+) \|", (ROOT / "docs" / "formats.md").read_text(), re.MULTILINE
+    )
+    assert rows == list(OriginalFormat)
