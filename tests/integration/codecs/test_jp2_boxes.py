@@ -5,6 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -203,3 +204,13 @@ def test_a_broken_palette_is_damage(broken: bytes, tmp_path: Path) -> None:
     path.write_bytes(jp2(INDEXES, enumerated(16), broken, count=1))
     with pytest.raises(DamagedOriginalError, match="palette"):
         probe(path, 10**9)
+
+
+def test_high_throughput_jpeg_2000_is_read(tmp_path: Path) -> None:
+    """Written by OpenJPH, read by OpenJPEG."""
+    path = tmp_path / "original.jp2"
+    path.write_bytes(jp2(bytes(imagecodecs.htj2k_encode(halves(LEFT, RIGHT))), enumerated(16)))
+    with open_image(path) as image:
+        made = opened(image.render(format="png"))
+    assert np.abs(made[1, 1] - LEFT).max() <= 2
+    assert np.abs(made[1, -2] - RIGHT).max() <= 2

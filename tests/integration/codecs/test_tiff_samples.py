@@ -1,5 +1,8 @@
 """TIFFs of every kind of sample: the right colours in full views, parts, reduced and in JPEG."""
 
+import lzma
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -14,6 +17,7 @@ from iiif_server import open_image
 from iiif_server.codecs.probe import probe
 from iiif_server.errors import DamagedOriginalError, UnsupportedOriginalError
 from iiif_server.plan.header import Reader
+from iiif_server.sources.content_coding import zstd
 from support.tiff_samples import TiffFile
 
 SIDE = 48
@@ -256,3 +260,47 @@ def test_arrays_cost_the_memory_that_they_take(tmp_path: Path) -> None:
     planar = probe(written(TiffFile(RGB, 2, planar=True), tmp_path), 10**9)
     assert (plain.reader, planar.reader) == (Reader.LIBVIPS, Reader.ARRAYS)
     assert planar.needs.bytes - plain.needs.bytes >= SIDE * SIDE * 3
+
+
+def codestream(values: NDArray[Any]) -> bytes:
+    buffer = BytesIO()
+    Image.fromarray(values).save(buffer, "JPEG2000", no_jp2=True, irreversible=False)
+    return buffer.getvalue()
+
+
+def packbits(data: bytes) -> bytes:
+    pieces = [data[at : at + 128] for at in range(0, len(data), 128)]
+    return b"".join(bytes([len(piece) - 1]) + piece for piece in pieces)
+
+
+COMPRESSIONS: dict[str, tuple[int, Callable[[NDArray[Any]], bytes]]] = {
+    "PackBits": (32_773, lambda v: packbits(v.tobytes())),
+    "deflate, by its old number": (32_946, lambda v: zlib.compress(v.tobytes())),
+    "LZMA": (34_925, lambda v: lzma.compress(v.tobytes())),
+    "Zstandard": (50_000, lambda v: zstd.compress(v.tobytes())),
+    "JPEG 2000": (34_712, codestream),
+    "JPEG 2000 of Aperio": (33_005, codestream),
+}
+
+
+@pytest.mark.parametrize("name", COMPRESSIONS)
+def test_compressions_are_read(name: str, tmp_path: Path) -> None:
+    number, compress = COMPRESSIONS[name]
+    kind = TiffFile(RGB, 2, pieces=[compress(RGB)], tags={259: (SHORT, [number]), **WHOLE_STRIP})
+    with open_image(written(kind, tmp_path)) as image:
+        made = np.asarray(opened(image.render(format="png")).convert("RGB")).astype(int)
+        part = np.asarray(opened(image.render(region="30,30,10,10", format="png")).convert("RGB"))
+    assert np.abs(made[1, 1] - LEFT).max() <= 2
+    assert np.abs(made[1, -2] - RIGHT).max() <= 2
+    assert np.abs(part.astype(int)[5, 5] - RIGHT).max() <= 2
+
+
+@pytest.mark.parametrize("name", [*COMPRESSIONS])
+def test_compressed_data_that_are_cut_short_are_damage(name: str, tmp_path: Path) -> None:
+    number, compress = COMPRESSIONS[name]
+    piece = compress(RGB)
+    kind = TiffFile(
+        RGB, 2, pieces=[piece[: len(piece) // 2]], tags={259: (SHORT, [number]), **WHOLE_STRIP}
+    )
+    with pytest.raises(DamagedOriginalError), open_image(written(kind, tmp_path)) as image:
+        image.render(format="png")
