@@ -18,7 +18,7 @@ Array = NDArray[Any]
 _MIN_IS_WHITE, _PALETTE, _INKS, _YCBCR, _CIE_LAB, _ICC_LAB, _ITU_LAB = 0, 3, 5, 6, 8, 9, 10
 _LAB = frozenset({_CIE_LAB, _ICC_LAB, _ITU_LAB})
 _BYTE, _WORD = 255, 65_535
-_AT_ONCE = 1 << 20
+_AT_ONCE = 1 << 16
 """Pixels that are converted in floating point at a time."""
 _D50 = np.array((0.96422, 1.0, 0.82521))
 _D50_TO_SRGB = np.array(

@@ -5,7 +5,8 @@ box touches are decoded.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from math import ceil
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Samples, to_pixels
+from iiif_server.codecs.tiff_segments import JPEGS, check_lengths, check_page, check_segment
 from iiif_server.errors import DamagedOriginalError
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader, Profile
@@ -31,9 +33,8 @@ _LOADED = [
         "packints", "webp", "zlib", "zstd",
     )
 ]  # fmt: skip
-_JPEGS = frozenset({6, 7})
 _YCBCR = 6
-_JPEG_TABLES = 347
+
 _MIN_SAMPLE, _MAX_SAMPLE = 340, 341
 _COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 529, 530, 532
 
@@ -63,6 +64,7 @@ def _page(opened: tifffile.TiffFile, header: ImageHeader, shrink: int) -> tifffi
         page = page.pages[below]
     if (page.imagewidth, page.imagelength) != (size.width, size.height):
         raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
+    check_page(page, header)
     return page  # type: ignore[no-any-return]
 
 
@@ -76,16 +78,22 @@ def _decoded(page: tifffile.TiffPage, box: Box) -> Array:
     across, down = ceil(page.imagewidth / wide), ceil(page.imagelength / tall)
     planes = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
     joint = page.samplesperpixel // planes
-    decode = _decoder(page, wide)
+    rows = range(box.y // tall, ceil((box.y + box.height) / tall))
+    columns = range(box.x // wide, ceil((box.x + box.width) / wide))
+
+    def places() -> Iterator[tuple[int, int, int, int]]:
+        for plane, row, column in product(range(planes), rows, columns):
+            yield (plane * down + row) * across + column, plane, row, column
+
+    unpacked = wide * tall * joint * np.dtype(page.dtype).itemsize
+    check_lengths(page, (index for index, *_ in places()), unpacked)
+    decode = _decoder(page, wide, tall)
     found: Array = np.zeros((box.height, box.width, page.samplesperpixel), page.dtype)
-    for plane in range(planes):
-        for row in range(box.y // tall, ceil((box.y + box.height) / tall)):
-            for column in range(box.x // wide, ceil((box.x + box.width) / wide)):
-                index = (plane * down + row) * across + column
-                segment = decode(_bytes(page, index), index)
-                if segment is not None:
-                    target = found[:, :, plane * joint : (plane + 1) * joint]
-                    _paste(target, segment, column * wide - box.x, row * tall - box.y)
+    for index, plane, row, column in places():
+        segment = decode(_bytes(page, index), index)
+        if segment is not None:
+            target = found[:, :, plane * joint : (plane + 1) * joint]
+            _paste(target, segment, column * wide - box.x, row * tall - box.y)
     return found
 
 
@@ -109,17 +117,20 @@ def _paste(target: Array, segment: Array, x: int, y: int) -> None:
     target[y + top : y + top + part.shape[0], x + left : x + left + part.shape[1]] = part
 
 
-def _decoder(page: tifffile.TiffPage, wide: int) -> Callable[[bytes | None, int], Array | None]:
+def _decoder(
+    page: tifffile.TiffPage, wide: int, tall: int
+) -> Callable[[bytes | None, int], Array | None]:
     """The function that decodes a segment to rows, columns, samples; None: it is left out."""
-    if page.is_subsampled and page.compression not in _JPEGS:
-        return lambda data, _: None if data is None else _unpacked(page, data, wide)
+    if page.is_subsampled and page.compression not in JPEGS:
+        return lambda data, _: None if data is None else _unpacked(page, data, wide, tall)
     options: dict[str, Any] = {}
-    if page.compression in _JPEGS:
+    if page.compression in JPEGS:
         options = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
 
     def decode(data: bytes | None, index: int) -> Array | None:
         if data is None:
             return None
+        check_segment((page.jpegheader or b"") + data, page.compression, wide, tall)
         segment, _, shape = page.decode(data, index, **options)
         found: Array = np.asarray(segment).reshape(shape)[0]
         return found
@@ -127,17 +138,18 @@ def _decoder(page: tifffile.TiffPage, wide: int) -> Callable[[bytes | None, int]
     return decode
 
 
-def _unpacked(page: tifffile.TiffPage, data: bytes, wide: int) -> Array:
+def _unpacked(page: tifffile.TiffPage, data: bytes, wide: int, tall: int) -> Array:
     """Subsampled YCbCr: units of some luma samples and one of each chroma (TIFF 6.0, section 21).
 
     Every pixel gets the chroma of its unit.
     """
     across, down = page.tags[_SUBSAMPLING].value if _SUBSAMPLING in page.tags else (2, 2)
-    if page.compression != 1:
-        data = tifffile.TIFF.DECOMPRESSORS[page.compression](data)
     unit = across * down + 2
     columns = ceil(wide / across)
-    values = np.frombuffer(data, np.uint8)
+    most = ceil(tall / down) * columns * unit
+    if page.compression != 1:
+        data = tifffile.TIFF.DECOMPRESSORS[page.compression](data, out=most)
+    values = np.frombuffer(data, np.uint8)[:most]
     rows = len(values) // (columns * unit)
     units = values[: rows * columns * unit].reshape(rows, columns, unit)
     luma = units[:, :, :-2].reshape(rows, columns, down, across).transpose(0, 2, 1, 3)
@@ -149,7 +161,7 @@ def _unpacked(page: tifffile.TiffPage, data: bytes, wide: int) -> Array:
 def _described(page: tifffile.TiffPage, values: Array, header: ImageHeader) -> Samples:
     tags = page.tags
     # The decoder of JPEG has converted these to RGB.
-    converted = page.photometric == _YCBCR and page.compression in _JPEGS
+    converted = page.photometric == _YCBCR and page.compression in JPEGS
     alpha = header.bands[-1] if header.transparent else None
     extra = page.extrasamples
     colours = len(header.bands) - (alpha is not None)

@@ -268,6 +268,16 @@ def frame(start: bytes) -> tuple[Dimensions, int] | None:
     return None
 
 
+def frame_sizes(start: bytes) -> list[Dimensions]:
+    """The dimensions in the frame headers before the first scan, in samples of any kind."""
+    return [
+        Dimensions(width, height)
+        for marker, payload in _payloads(start)
+        if marker in _FRAMES and len(payload) >= _FRAME_HEADER
+        for height, width in [struct.unpack_from(">HH", payload, 1)]
+    ]
+
+
 def icc_profile(start: bytes) -> bytes | None:
     """The ICC profile, joined from its segments (ICC.1:2022, B.4); None if there is none."""
     if _ICC not in start:

@@ -271,7 +271,10 @@ def _is_reduced(ifd: Directory) -> bool:
 
 
 def _is_alike(base: Directory, other: Directory) -> bool:
-    return all(other.values(tag) == base.values(tag) for tag in _ALIKE)
+    return all(
+        (tag in other.tags) == (tag in base.tags) and other.values(tag) == base.values(tag)
+        for tag in _ALIKE
+    )
 
 
 def is_overgrown(tile: Dimensions, size: Dimensions) -> bool:

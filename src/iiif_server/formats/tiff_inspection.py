@@ -28,6 +28,9 @@ _MOST_TAG_BYTES = 512 << 20
 _MOST_SAMPLES = 8
 _MOST_BITS = 64
 _SEPARATE = 2
+_WHOLE = (Tag.WIDTH, Tag.HEIGHT, Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES,
+          Tag.ROWS, Tag.PLANES, Tag.TILE_WIDTH, Tag.TILE_HEIGHT, Tag.SAMPLE_FORMAT)  # fmt: skip
+"""Tags whose values are whole numbers in every file."""
 _BLOCKS = {700: "its XMP block", 33_723: "its IPTC block", Tag.ICC_PROFILE: "its ICC profile"}
 
 
@@ -65,6 +68,10 @@ def _check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:
 
 def _check_samples(file: BoundedFile, directory: Directory) -> None:
     file.check_size(directory.dimensions.width, directory.dimensions.height)
+    for tag in _WHOLE:
+        # Decoders take numbers of other types, too, and would see another image.
+        if tag in directory.tags and not directory.values(tag, 1):
+            raise file.damaged("its size or its samples are not told in whole numbers")
     samples = directory.value(Tag.SAMPLES, 1)
     file.check(samples, _MOST_SAMPLES, "samples a pixel")
     if samples < 1 or not 1 <= directory.value(Tag.BITS, 1) <= _MOST_BITS:

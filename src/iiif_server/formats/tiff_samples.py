@@ -6,7 +6,7 @@ TIFF 6.0, sections 4 to 7, 16, 18 and 20 to 23; Adobe's TIFF Technical Notes; IC
 from dataclasses import replace
 
 from iiif_server.formats.bounded_file import BoundedFile
-from iiif_server.formats.tiff import Directory, Tag, is_overgrown
+from iiif_server.formats.tiff import TABLES, Directory, Tag, is_overgrown
 from iiif_server.plan.extents import BytesMissingError
 from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT
@@ -38,6 +38,8 @@ _GRAY_DEPTHS = {1, 2, 4, 8, 16}
 _COPIES = 8
 """Bytes of a pixel in memory besides its samples, while they are converted to colours."""
 _EFFORT = 12
+_EFFORT_A_PIECE = 1500
+"""Pixels that a JPEG decoder could decode while a strip or tile is read: 6 us."""
 
 
 def header_of(
@@ -53,8 +55,10 @@ def header_of(
     pixel_bytes = ifd.value(Tag.SAMPLES, 1) * -(-max(bits) // 8)
     reader = Reader.LIBVIPS if _is_for_libvips(ifd, photometric, bits) else Reader.ARRAYS
     if reader is Reader.ARRAYS:
-        area = ifd.dimensions.area
-        held, effort = needs.bytes + area * (pixel_bytes + _COPIES), needs.effort + area * _EFFORT
+        area, pieces = ifd.dimensions.area, max(ifd.count(table) for table in TABLES)
+        # What has alpha is split, and joined again.
+        held = needs.bytes + area * (pixel_bytes * (1 + transparent) + _COPIES)
+        effort = needs.effort + area * _EFFORT + pieces * _EFFORT_A_PIECE
         needs = replace(needs, bytes=held, effort=effort)
     return ImageHeader(
         format=OriginalFormat.TIFF,

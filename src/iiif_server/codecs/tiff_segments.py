@@ -1,0 +1,77 @@
+"""Bounds of TIFF segments: what the data of a strip or tile may make its decoder allocate.
+
+tifffile hands each to a decoder that believes what the data say of themselves.
+"""
+
+from collections.abc import Iterable
+from io import BytesIO
+
+import tifffile
+
+from iiif_server.errors import DamagedOriginalError, OriginalTooLargeError
+from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.inspection import inspect
+from iiif_server.formats.jpeg import frame_sizes
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.original_format import OriginalFormat
+
+JPEGS = frozenset({6, 7})
+_JPEG2000 = frozenset({33_003, 33_005, 34_712})
+_WEBP = 50_001
+_PADDING = 64
+"""Pixels by which an image may exceed a side of its segment: encoders fill their blocks."""
+_MOST_NEEDS = 64 << 20
+"""Bytes beside its pixels that the decoder of a JPEG 2000 segment may take."""
+_TABLES = 1 << 16
+"""Bytes of a segment that are not pixels: its own tables and profile."""
+_COMMON = 16 << 20
+_GROWTH = 2
+"""How much longer than its pixels compressed data may be: LZW takes up to 1.5 times as much."""
+_WIDENED = 4
+"""Bytes of a sample of 3 bytes in memory."""
+
+
+def check_page(page: tifffile.TiffPage, header: ImageHeader) -> None:
+    """Raise DamagedOriginalError where tifffile sees larger pixels than the header has."""
+    size = page.samplesperpixel * (page.dtype.itemsize if page.dtype else 0)
+    if not 0 < size <= -(-header.pixel_bytes // 3) * _WIDENED:
+        raise DamagedOriginalError("The original is damaged: its samples are not its header's.")
+    if (page.imagedepth, page.tiledepth) != (1, 1):
+        raise DamagedOriginalError("The original is damaged: its strips or tiles have depth.")
+
+
+def check_lengths(page: tifffile.TiffPage, indices: Iterable[int], unpacked: int) -> None:
+    """Raise DamagedOriginalError where segments are much longer than their pixels."""
+    most = _GROWTH * unpacked + _TABLES
+    if sum(page.databytecounts[index] - most for index in indices) > _COMMON:
+        raise DamagedOriginalError(
+            "The original is damaged: its strips or tiles are longer than their pixels."
+        )
+
+
+def check_segment(data: bytes, compression: int, wide: int, tall: int) -> None:
+    """Raise DamagedOriginalError for the data of an image larger than its segment."""
+    most = (wide + _PADDING) * (tall + _PADDING)
+    if compression in JPEGS:
+        sizes = frame_sizes(data)
+        valid = bool(sizes) and all(size.area <= most for size in sizes)
+    elif compression in _JPEG2000:
+        valid = _is_small(data, OriginalFormat.JPEG2000, most)
+    elif compression == _WEBP:
+        valid = data.startswith(b"RIFF") and _is_small(data, OriginalFormat.WEBP, most)
+    else:
+        valid = True
+    if not valid:
+        raise DamagedOriginalError(
+            "The original is damaged: one of its strips or tiles is not of its own size."
+        )
+
+
+def _is_small(data: bytes, format_: OriginalFormat, most: int) -> bool:
+    try:
+        inspected = inspect(BoundedFile(BytesIO(data), format_, most))
+    except OriginalTooLargeError:
+        return False
+    if format_ is OriginalFormat.JPEG2000 and inspected.header is None:
+        return False
+    return inspected.needs.bytes <= max(_MOST_NEEDS, len(data))
