@@ -41,6 +41,8 @@ class Survey:
     """Links that lead out of the folder."""
     leads_to: str = ""
     """Where the first of them leads."""
+    folder_to_follow: str = ""
+    """The smallest folder that has it: the target itself, if that is a folder."""
     is_complete: bool = True
     """Whether all were tried; otherwise a limit was reached."""
 
@@ -56,6 +58,8 @@ class Survey:
             if containing(target, allowed) is None:
                 if self.leaving is None:
                     self.leaving, self.leads_to = Unreadable(Path(path)), target
+                    led_to = Path(target)
+                    self.folder_to_follow = str(led_to if led_to.is_dir() else led_to.parent)
                 self.leaving.number += 1
 
     def add(self, path: Path, error: OSError) -> None:

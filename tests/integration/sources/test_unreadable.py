@@ -81,6 +81,18 @@ def test_links_that_lead_out_of_the_folder_are_a_warning(folder: Path) -> None:
     assert lines[1].startswith("ok    type disk: ")
 
 
+def test_a_link_to_a_folder_is_followed_by_naming_that_folder_and_no_larger_one(
+    folder: Path,
+) -> None:
+    outside = folder.parents[1] / "nas"
+    outside.mkdir()
+    (folder / "nas").symlink_to(outside)
+    _, lines = checked(folder)
+    assert lines[1].endswith(
+        f' to {outside}; such links are followed with follow_links = ["{outside}"]'
+    )
+
+
 def test_of_several_folders_each_is_told_of(folder: Path) -> None:
     types = f"[types.disk]\nsource = 'disk'\npath = ['{folder}/gone', '{folder}/a']\n"
     code, lines = checked(folder, types)

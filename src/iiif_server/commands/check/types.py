@@ -97,12 +97,13 @@ def _readable(subject: str, text: str, survey: Survey) -> Iterator[Finding]:
 
 def _links(subject: str, text: str, survey: Survey) -> Iterator[Finding]:
     if survey.leaving is not None:
-        number, folder = survey.leaving.number, Path(survey.leads_to).parent
+        number = survey.leaving.number
         lead = "link leads" if number == 1 else "links lead"
         yield Finding(
             subject,
             f"{text}: {number:,} {lead} out of it, as {survey.leaving.example} to "
-            f'{survey.leads_to}; such links are followed with follow_links = ["{folder}"]',
+            f"{survey.leads_to}; such links are followed with follow_links = "
+            f'["{survey.folder_to_follow}"]',
             warning=True,
         )
 
