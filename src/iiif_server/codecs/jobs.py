@@ -11,6 +11,7 @@ from pathlib import Path
 from iiif_server.cache.lru import Lru
 from iiif_server.codecs import jpegtran, libturbojpeg, raster
 from iiif_server.codecs.encode import supported_formats
+from iiif_server.codecs.metadata import read_metadata
 from iiif_server.codecs.open_originals import OpenOriginal, OpenOriginals
 from iiif_server.codecs.probe import probe_file, probe_parts
 from iiif_server.codecs.pyramid_build import build
@@ -32,6 +33,7 @@ __all__ = [
     "prepare_process",
     "probe_file",
     "probe_parts",
+    "read_metadata",
     "read_tile_tables",
     "render",
     "tile_tables_of_parts",

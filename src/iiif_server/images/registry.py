@@ -4,11 +4,13 @@ The registry is the one place that knows what an identifier stands for at the mo
 original, reading its header in a worker and deriving its pyramid happen here, once for all who ask.
 """
 
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from iiif_server.cache.lru import Lru
 from iiif_server.cache.single_flight import SingleFlight
@@ -20,7 +22,7 @@ from iiif_server.images.parts import from_parts
 from iiif_server.images.pyramids import Pyramid, Pyramids
 from iiif_server.images.quarantine import Quarantine
 from iiif_server.plan.header import Colour, ImageHeader
-from iiif_server.plan.jobs import READ_HEADER, READ_HEADER_OF_PARTS
+from iiif_server.plan.jobs import READ_HEADER, READ_HEADER_OF_PARTS, READ_METADATA
 from iiif_server.plan.local_file import FileVersion
 from iiif_server.plan.original_format import Bounds
 from iiif_server.telemetry.stages import Stages
@@ -85,6 +87,7 @@ class ImageRegistry:
         self._pool = pool
         self._quarantine = quarantine
         self._read_header = partial(READ_HEADER, max_pixels=max_pixels, bounds=bounds)
+        self._read_metadata = partial(READ_METADATA, max_pixels=max_pixels, bounds=bounds)
         self._read_from_parts = partial(READ_HEADER_OF_PARTS, max_pixels=max_pixels, bounds=bounds)
         self._clock = clock
         self._images: Lru[Identifier, _Entry] = Lru(capacity)
@@ -202,6 +205,30 @@ class ImageRegistry:
             raise RenderFailedError("The header of this image could not be read.") from error
         await raise_if_changed(original)
         return header
+
+    async def metadata(self, image: Image, *, location: bool) -> dict[str, Any]:
+        """What the file of a held image says besides its header; see `codecs.metadata`.
+
+        Nothing of an original of which only parts are present. Raises what `hold` raises.
+        """
+        original = image.original
+        if original.parts is not None:
+            return {}
+        read = partial(self._read_metadata, location=location)
+        try:
+            with self._quarantine.guarding(original, None):
+                async with original.for_worker() as descriptors:
+                    found = await self._pool.run(
+                        read, original.file, timeout=_HEADER_TIMEOUT, descriptors=descriptors
+                    )
+            document: dict[str, Any] = json.loads(found)
+        except IiifServerError:
+            await raise_if_changed(original)
+            raise
+        except Exception as error:
+            await raise_if_changed(original)
+            raise RenderFailedError("The metadata of this image could not be read.") from error
+        return document
 
     async def _is_current(self, image: Image) -> bool:
         try:

@@ -97,6 +97,9 @@ PREPARE_PROCESS: WorkerFunction[WorkerReport] = WorkerFunction(
 READ_HEADER: WorkerFunction[ImageHeader] = WorkerFunction(
     "iiif_server.codecs.probe:probe_file", ImageHeader
 )
+READ_METADATA: WorkerFunction[bytes] = WorkerFunction(
+    "iiif_server.codecs.metadata:read_metadata", bytes
+)
 READ_HEADER_OF_PARTS: WorkerFunction[FromParts[ImageHeader]] = WorkerFunction(
     "iiif_server.codecs.probe:probe_parts", FromParts[ImageHeader]
 )

@@ -14,12 +14,17 @@ from iiif_server.server.addresses import identifier_in, written_path
 from iiif_server.server.call import ImageCall
 from iiif_server.server.downloads import MEDIA_TYPES, original_answer, scaled_answer
 from iiif_server.server.file_names import wants_attachment
+from iiif_server.server.metadata import metadata_answer
 from iiif_server.server.problems import DOCUMENTED
 from iiif_server.server.services import Services, get_services
 
 CurrentServices = Annotated[Services, Depends(get_services)]
 
+_Answering = Callable[[Request, Services, str], Awaitable[Response]]
+"""What answers, with the identifier as it is written."""
+
 ORIGINAL, THUMBNAIL, PREVIEW = "original", "thumbnail", "preview"
+METADATA = "metadata.json"
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _CONTENT = dict.fromkeys(MEDIA_TYPES.values(), _BINARY)
@@ -29,54 +34,77 @@ _ORIGINAL: dict[int | str, dict[str, Any]] = {
 }
 
 
+_DOCUMENTED: dict[str, dict[str, Any]] = {
+    ORIGINAL: {
+        "description": "The original as it is, where its type offers it.",
+        "responses": _ORIGINAL,
+    },
+    METADATA: {
+        "description": "What is known of the original: format, colours, resolution, EXIF, XMP.",
+        "responses": schemas.METADATA,
+    },
+    **{
+        function: {
+            "description": f"The whole image, `downloads.{function}_width` pixels wide at most.",
+            "responses": schemas.JPEG,
+            "openapi_extra": schemas.DOWNLOAD,
+        }
+        for function in (THUMBNAIL, PREVIEW)
+    },
+}
+
+
 def downloads_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     """The downloads of each image under a path prefix; to be added before the images' routes."""
     router = APIRouter(prefix=prefix, tags=["Downloads"], responses=DOCUMENTED)
     named = f"v{version.number[0]}" if prefix else "default"
-
-    @router.get(
-        f"/{{identifier:path}}/{ORIGINAL}",
-        operation_id=f"original_{named}",
-        summary="Original",
-        response_class=Response,
-        responses=_ORIGINAL,
-        include_in_schema=prefix == "",
-    )
-    async def original(
-        request: Request, identifier: IdentifierPath, services: CurrentServices
-    ) -> Response:
-        """The original as it is, where its type offers it."""
-        if not _is_function(request, ORIGINAL):
-            return base_uri_answer(request, services, prefix, f"{identifier}/{ORIGINAL}")
-        written = identifier_in(request.scope, prefix, 1, identifier)
-        return await original_answer(request, services, services.permit(written))
-
-    for function in (THUMBNAIL, PREVIEW):
+    answers = {
+        ORIGINAL: _original,
+        METADATA: _metadata,
+        THUMBNAIL: _scaled(THUMBNAIL, version, prefix),
+        PREVIEW: _scaled(PREVIEW, version, prefix),
+    }
+    for function, answer in answers.items():
+        word = function.partition(".")[0]
         router.add_api_route(
             f"/{{identifier:path}}/{function}",
-            _scaled(function, version, prefix),
-            operation_id=f"{function}_{named}",
-            summary=function.capitalize(),
-            description=f"The whole image, `downloads.{function}_width` pixels wide at most.",
+            _route(function, prefix, answer),
+            operation_id=f"{word}_{named}",
+            summary=word.capitalize(),
             response_class=Response,
-            responses=schemas.JPEG,
-            openapi_extra=schemas.DOWNLOAD,
             include_in_schema=prefix == "",
+            **_DOCUMENTED[function],
         )
     return router
 
 
-def _scaled(
-    function: str, version: ImageApiVersion, prefix: str
-) -> Callable[..., Awaitable[Response]]:
-    """The route of the whole image at the width that is configured for a function."""
+def _route(function: str, prefix: str, answer: _Answering) -> Callable[..., Awaitable[Response]]:
+    """The route of a function, which is the last segment of the URL behind an identifier."""
 
-    async def scaled(
+    async def route(
         request: Request, identifier: IdentifierPath, services: CurrentServices
     ) -> Response:
-        if not _is_function(request, function):
+        if not written_path(request.scope).endswith(f"/{function}"):
+            # An encoded slash: the function is the end of a name.
             return base_uri_answer(request, services, prefix, f"{identifier}/{function}")
         written = identifier_in(request.scope, prefix, 1, identifier)
+        return await answer(request, services, written)
+
+    return route
+
+
+async def _original(request: Request, services: Services, written: str) -> Response:
+    return await original_answer(request, services, services.permit(written))
+
+
+async def _metadata(_: Request, services: Services, written: str) -> Response:
+    return await metadata_answer(services, services.permit(written))
+
+
+def _scaled(function: str, version: ImageApiVersion, prefix: str) -> _Answering:
+    """The answer that is the whole image at the width that is configured for a function."""
+
+    async def answer(request: Request, services: Services, written: str) -> Response:
         call = ImageCall(
             version,
             prefix,
@@ -89,9 +117,4 @@ def _scaled(
         width = widths.thumbnail_width if function == THUMBNAIL else widths.preview_width
         return await scaled_answer(request, services, call, width)
 
-    return scaled
-
-
-def _is_function(request: Request, name: str) -> bool:
-    """Whether the last segment of the URL is this one, and not the end of an identifier."""
-    return written_path(request.scope).endswith(f"/{name}")
+    return answer

@@ -128,6 +128,34 @@ IMAGE: dict[int | str, dict[str, Any]] = {
 }
 
 
+METADATA: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The metadata",
+        "content": {
+            JSON: {
+                "schema": _object(
+                    "Metadata",
+                    {
+                        "format": _TEXT,
+                        "mediaType": _TEXT,
+                        "bytes": {"type": "integer"},
+                        "width": _PIXELS,
+                        "height": _PIXELS,
+                        "colourSpace": _TEXT,
+                    },
+                    bitDepth={"type": "integer"},
+                    pages={"type": "integer"},
+                    profile=_TEXT,
+                    resolution={"type": "object"},
+                    physicalSize={"type": "object"},
+                    exif={"type": "object"},
+                    iptc={"type": "object"},
+                    xmp={"type": "object"},
+                )
+            }
+        },
+    }
+}
 JPEG: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The image",

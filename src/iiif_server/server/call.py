@@ -51,7 +51,7 @@ INFORMATION = "/info.json"
 INFORMATION_PATH = "/{identifier:path}/info.json"
 _IMAGE = compile_path(IMAGE_PATH)[0]
 _VERSIONS = ((V3.path, V3), (V2.path, V2))
-_DOCUMENTS = ("/manifest.json", "/collection.json")
+_DOCUMENTS = ("/manifest.json", "/collection.json", "/metadata.json")
 """The ends of paths that are routed to other documents, though an image could have such a name."""
 
 

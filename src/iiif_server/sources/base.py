@@ -43,6 +43,8 @@ class TypeOptions(OptionsModel):
     original: Literal["no", "download"] = "no"
     """Whether originals are offered as they are, at `/{identifier}/original` and in
     `/originals.zip` (docs/downloads.md)."""
+    show_location: bool = False
+    """Whether `/{identifier}/metadata.json` says where a photograph was taken."""
     cache_for: WholeSeconds = 86_400
     """Time for which clients may keep images and info.json (`Cache-Control: max-age`)."""
     immutable: bool = False

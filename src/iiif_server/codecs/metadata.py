@@ -1,0 +1,227 @@
+"""Metadata of originals for public answers: EXIF, IPTC, XMP, resolution, profile, bit depth.
+
+Only known properties are repeated, as bounded text and numbers: whatever else is in a file may be
+private, large, or harmful to whoever reads it.
+"""
+
+import io
+import json
+import math
+import os
+import struct
+import unicodedata
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from PIL import Image, ImageCms, TiffImagePlugin
+
+from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile
+from iiif_server.formats.inspection import inspect
+from iiif_server.formats.iptc import iptc_properties
+from iiif_server.formats.tiff import Tag, directories
+from iiif_server.formats.xmp import xmp_properties
+from iiif_server.plan.local_file import LocalFile
+from iiif_server.plan.original_format import (
+    DEFAULT_BOUNDS,
+    SIGNATURE_BYTES,
+    Bounds,
+    OriginalFormat,
+    recognise,
+)
+
+_MOST_CHARACTERS, _MOST_ITEMS = 2_000, 50
+_XMP_TAG, _IPTC_TAG, _EXIF_IFD, _GPS_IFD = 700, 33_723, 34_665, 34_853
+_X_RESOLUTION, _Y_RESOLUTION, _UNIT = 282, 283, 296
+_BIG_TIFF = 43
+_MOST_DPI = 100_000
+_INCHES = {2: 1.0, 3: 2.54}
+_IPTC_RESOURCE = 0x0404
+_TAGS = {
+    270: "ImageDescription", 271: "Make", 272: "Model", 274: "Orientation", 305: "Software",
+    306: "DateTime", 315: "Artist", 33_432: "Copyright",
+}  # fmt: skip
+_EXIF_TAGS = {
+    33_434: "ExposureTime", 33_437: "FNumber", 34_850: "ExposureProgram",
+    34_855: "PhotographicSensitivity", 36_867: "DateTimeOriginal", 36_868: "DateTimeDigitized",
+    36_881: "OffsetTimeOriginal", 37_380: "ExposureBiasValue", 37_383: "MeteringMode",
+    37_385: "Flash", 37_386: "FocalLength", 41_987: "WhiteBalance", 41_989: "FocalLengthIn35mmFilm",
+    42_035: "LensMake", 42_036: "LensModel",
+}  # fmt: skip
+_GPS_TAGS = {1: "GPSLatitudeRef", 2: "GPSLatitude", 3: "GPSLongitudeRef", 4: "GPSLongitude",
+             5: "GPSAltitudeRef", 6: "GPSAltitude"}  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Blocks:
+    """What a file has in the way of metadata, not yet looked into."""
+
+    tags: Mapping[int, Any] = field(default_factory=dict)
+    exif: Mapping[int, Any] = field(default_factory=dict)
+    gps: Mapping[int, Any] = field(default_factory=dict)
+    xmp: bytes = b""
+    iptc: bytes = b""
+    profile: bytes = b""
+    dpi: tuple[float, float] | None = None
+    bits: int | None = None
+    pages: int | None = None
+
+
+def read_metadata(
+    original: LocalFile,
+    descriptor: int | None = None,
+    *,
+    location: bool,
+    max_pixels: int,
+    bounds: Bounds = DEFAULT_BOUNDS,
+) -> bytes:
+    """The metadata of an original as a JSON object; what cannot be read is left out of it.
+
+    With `location`, also where something is. Raises what inspecting the file raises.
+    """
+    with os.fdopen(original.open(descriptor), "rb") as file:
+        format_ = recognise(file.read(SIGNATURE_BYTES))
+        if format_ is None:
+            return b"{}"
+        bounded = BoundedFile(file, format_, max_pixels, bounds)
+        inspected = inspect(bounded)
+        read = _of_tiff if format_ is OriginalFormat.TIFF else _of_others
+        blocks = _Blocks()
+        with suppress(Exception):  # parsers of hostile data raise whatever they like
+            blocks = read(file, bounded)
+        blocks.profile = blocks.profile or inspected.profile
+    return json.dumps(_document(blocks, location=location)).encode()
+
+
+def _of_tiff(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
+    pages, _ = directories(bounded)
+    main = pages[0]
+    if sum(entry.length for entry in main.tags.values()) > MOST_METADATA:
+        return _Blocks()
+    # Reduced pages are no pages of their own.
+    blocks = _of_directory(file, bounded.at(0, 16), main.offset)
+    blocks.bits = main.value(Tag.BITS, 1)
+    blocks.pages = sum(not page.value(Tag.SUBFILE_TYPE) & 1 for page in pages)
+    return blocks
+
+
+def _of_others(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
+    file.seek(0)
+    with Image.open(file, formats=[bounded.format]) as image:
+        info, blocks = image.info, _Blocks()
+        exif = info.get("exif") or b""
+        with suppress(Exception):
+            tiff = exif.removeprefix(b"Exif\0\0")
+            order = "<I" if tiff[:2] == b"II" else ">I"
+            (first,) = struct.unpack_from(order, tiff, 4)
+            blocks = _of_directory(io.BytesIO(tiff), tiff[:8], first)
+        xmp = info.get("xmp") or b""
+        blocks.xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
+        blocks.profile = info.get("icc_profile") or b""
+        photoshop = info.get("photoshop")
+        if isinstance(photoshop, dict):
+            blocks.iptc = photoshop.get(_IPTC_RESOURCE) or b""
+        blocks.dpi = _stated_dpi(info, bounded.format) or blocks.dpi
+        if bounded.format is OriginalFormat.PNG:
+            blocks.bits = bounded.at(24, 1)[0]
+        elif bounded.format is OriginalFormat.JPEG:
+            blocks.bits = getattr(image, "bits", None)
+        return blocks
+
+
+def _stated_dpi(info: Mapping[Any, Any], format_: OriginalFormat) -> Any:
+    """The resolution that a file states outside of EXIF; Pillow makes one up for some JPEGs."""
+    if format_ is not OriginalFormat.JPEG:
+        return info.get("dpi")
+    scale = {1: 1.0, 2: 2.54}.get(info.get("jfif_unit", 0))
+    return tuple(scale * one for one in info["jfif_density"]) if scale else None
+
+
+def _of_directory(file: BinaryIO | io.BytesIO, head: bytes, offset: int) -> _Blocks:
+    """The metadata in a directory of a TIFF, or of EXIF, which has the structure of one."""
+    big = _BIG_TIFF in head[2:4]
+    head = head[: 16 if big else 8]
+
+    def directory(at: object) -> TiffImagePlugin.ImageFileDirectory_v2:
+        found = TiffImagePlugin.ImageFileDirectory_v2(head)
+        if isinstance(at, int) and at:
+            file.seek(at)
+            found.load(file)
+        return found
+
+    tags = directory(offset)
+    raw = tags._tagdata  # noqa: SLF001 - IPTC is often declared as numbers
+    inches = _INCHES.get(tags.get(_UNIT, 2))
+    dpi = None
+    if inches and _X_RESOLUTION in tags and _Y_RESOLUTION in tags:
+        dpi = float(tags[_X_RESOLUTION]) * inches, float(tags[_Y_RESOLUTION]) * inches
+    blocks = _Blocks(tags, xmp=raw.get(_XMP_TAG, b""), iptc=raw.get(_IPTC_TAG, b""), dpi=dpi)
+    with suppress(Exception):
+        blocks.exif = directory(tags.get(_EXIF_IFD))
+    with suppress(Exception):
+        blocks.gps = directory(tags.get(_GPS_IFD))
+    return blocks
+
+
+def _document(blocks: _Blocks, *, location: bool) -> dict[str, Any]:
+    exif = _named(blocks.tags, _TAGS) | _named(blocks.exif, _EXIF_TAGS)
+    if location:
+        exif |= _named(blocks.gps, _GPS_TAGS)
+    iptc = iptc_properties(blocks.iptc, location=location)
+    xmp = xmp_properties(blocks.xmp, location=location)
+    found = {
+        "bitDepth": blocks.bits,
+        "pages": blocks.pages,
+        "profile": _profile_name(blocks.profile),
+        "resolution": _resolution(blocks.dpi),
+        "exif": exif,
+        "iptc": {name: _plain(value) for name, value in iptc.items()},
+        "xmp": {name: _plain(value) for name, value in xmp.items()},
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _named(tags: Mapping[int, Any], names: Mapping[int, str]) -> dict[str, Any]:
+    found = {}
+    for number, name in names.items():
+        with suppress(Exception):
+            value = _plain(tags[number])
+            if value not in (None, "", []):
+                found[name] = value
+    return found
+
+
+def _plain(value: object) -> Any:
+    """A value as bounded text, finite numbers, or a list of these; None for all else."""
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        return value if abs(value) < 1 << 53 else None
+    if isinstance(value, Iterable) and not isinstance(value, bytes):
+        items = [_plain(item) for item, _ in zip(value, range(_MOST_ITEMS), strict=False)]
+        return [item for item in items if item not in (None, "")]
+    number = float(value)  # type: ignore[arg-type]  # a rational, or what is refused here
+    return round(number, 6) if math.isfinite(number) else None
+
+
+def _text(text: str) -> str:
+    """A text without control characters, and without those that turn its direction."""
+    shown = (c for c in text[:_MOST_CHARACTERS] if c == "\n" or unicodedata.category(c)[0] != "C")
+    return "".join(shown).strip()
+
+
+def _profile_name(icc: bytes) -> str | None:
+    if not icc:
+        return None
+    with suppress(Exception):
+        return _text(ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc))))
+    return None
+
+
+def _resolution(dpi: tuple[float, float] | None) -> list[float] | None:
+    try:
+        x, y = (round(float(value), 3) for value in dpi or ())
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
+        return None
+    return [x, y] if min(x, y) >= 1 and max(x, y) <= _MOST_DPI else None

@@ -1,0 +1,96 @@
+"""XMP (ISO 16684-1): the properties of a packet that a public answer may repeat."""
+
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from xml.parsers import expat
+
+_MOST_BYTES = 1 << 20
+_MOST_DEPTH = 64
+_MOST_ELEMENTS = 10_000
+_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_ARRAYS = frozenset({f"{_RDF}Bag", f"{_RDF}Seq", f"{_RDF}Alt"})
+_DC, _XMP = "http://purl.org/dc/elements/1.1/", "http://ns.adobe.com/xap/1.0/"
+_RIGHTS, _PHOTOSHOP = f"{_XMP}rights/", "http://ns.adobe.com/photoshop/1.0/"
+_IPTC = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"
+_DUBLIN_CORE = (
+    "title creator contributor rights description subject date source identifier publisher type "
+    "language relation"
+)
+_SHOWN: dict[str, tuple[str, str]] = {
+    _DC: ("dc", _DUBLIN_CORE),
+    _XMP: ("xmp", "CreateDate ModifyDate CreatorTool Rating"),
+    _RIGHTS: ("xmpRights", "Marked Owner UsageTerms WebStatement"),
+    _PHOTOSHOP: ("photoshop", "Headline Credit Source DateCreated AuthorsPosition"),
+}  # fmt: skip
+_LOCATION = {
+    _DC: ("dc", "coverage"),
+    _PHOTOSHOP: ("photoshop", "City State Country"),
+    _IPTC: ("Iptc4xmpCore", "Location CountryCode"),
+    "http://ns.adobe.com/exif/1.0/": ("exif", "GPSLatitude GPSLongitude GPSAltitude"),
+}
+
+Value = str | list[str]
+
+
+class _RefusedError(Exception):
+    """The packet is not one that is read: it declares a document type, or is too large."""
+
+
+def xmp_properties(packet: bytes, *, location: bool) -> dict[str, Value]:
+    """The known properties of a packet, as `dc:title`; none of one that is damaged or hostile.
+
+    With `location`, also those that say where something is.
+    """
+    names = {
+        f"{{{space}}}{name}": f"{prefix}:{name}"
+        for table in ((_SHOWN, _LOCATION) if location else (_SHOWN,))
+        for space, (prefix, words) in table.items()
+        for name in words.split()
+    }
+    try:
+        _check(packet)
+        root = ET.fromstring(packet)  # noqa: S314 - without a document type there are no entities
+    except (_RefusedError, expat.ExpatError, ET.ParseError, ValueError, LookupError):
+        return {}
+    found: dict[str, Value] = {}
+    for description in root.iter(f"{_RDF}Description"):
+        for tag, value in _properties(description):
+            if tag in names and value:
+                found.setdefault(names[tag], value)
+    return found
+
+
+def _check(packet: bytes) -> None:
+    if len(packet) > _MOST_BYTES:
+        raise _RefusedError
+    depth = elements = 0
+
+    def start(_: str, __: object) -> None:
+        nonlocal depth, elements
+        depth, elements = depth + 1, elements + 1
+        if depth > _MOST_DEPTH or elements > _MOST_ELEMENTS:
+            raise _RefusedError
+
+    def end(_: str) -> None:
+        nonlocal depth
+        depth -= 1
+
+    def refuse(*_: object) -> None:
+        raise _RefusedError
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.StartDoctypeDeclHandler = refuse
+    parser.Parse(packet, True)
+
+
+def _properties(description: ET.Element) -> Iterator[tuple[str, Value]]:
+    yield from description.attrib.items()
+    for element in description:
+        array = next((child for child in element if child.tag in _ARRAYS), None)
+        if array is None:
+            yield element.tag, element.text or ""
+            continue
+        items = [item.text for item in array if item.text]
+        # Alternatives are one text in several languages, the default first.
+        yield element.tag, items[0] if array.tag == f"{_RDF}Alt" and items else items

@@ -1,0 +1,60 @@
+"""Answers about what is known of an original besides its pixels."""
+
+import json
+from hashlib import blake2b
+from typing import Any
+
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.images.registry import Image
+from iiif_server.server.downloads import MEDIA_TYPES
+from iiif_server.server.respond import JSON, Answer
+from iiif_server.server.services import Permission, Services
+
+
+async def metadata_answer(services: Services, permission: Permission) -> Answer:
+    """Format, dimensions, colour, resolution, and the EXIF, IPTC and XMP that may be shown."""
+    identifier = permission.identifier
+    location = services.types[identifier.type].show_location
+    async with services.images.hold(identifier) as image:
+        found = await services.images.metadata(image, location=location)
+    content = json.dumps(_document(image, found), ensure_ascii=False, separators=(",", ":"))
+    data = content.encode("utf-8", "replace")
+    known = services.images.remembered(identifier)
+    current = known is not None and known.original == image.original
+    return Answer(
+        data,
+        JSON,
+        cache_control=str(services.caching(permission)),
+        tag=blake2b(data, digest_size=16).hexdigest(),
+        modified=image.original.modified,
+        depends_on=known if current and services.may_repeat(permission) else None,
+    )
+
+
+def _document(image: Image, found: dict[str, Any]) -> dict[str, Any]:
+    header, size = image.header, image.header.dimensions
+    document: dict[str, Any] = {
+        "format": header.format.value,
+        "mediaType": MEDIA_TYPES[header.format],
+        "bytes": image.original.file.size,
+        "width": size.width,
+        "height": size.height,
+        "colourSpace": header.colour.value,
+    }
+    resolution = found.pop("resolution", None)
+    if resolution:
+        x, y = _upright(image, resolution)
+        document["resolution"] = {"x": x, "y": y, "unit": "dpi"}
+        document["physicalSize"] = {
+            "width": round(size.width / x, 4),
+            "height": round(size.height / y, 4),
+            "unit": "in",
+        }
+    return document | found
+
+
+def _upright(image: Image, resolution: list[float]) -> tuple[float, float]:
+    """The resolution of the image after its orientation was applied."""
+    turned = image.header.orientation.apply(Dimensions(1, 2)) != Dimensions(1, 2)
+    x, y = resolution
+    return (y, x) if turned else (x, y)
