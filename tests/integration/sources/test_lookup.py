@@ -24,7 +24,7 @@ from iiif_server.telemetry.events import (
     SourceFailed,
 )
 from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
-from support.upstream import delayed, redirect, running_upstream, send, status
+from support.upstream import compressed, delayed, redirect, running_upstream, send, status
 
 MINE = {"authorization": "Bearer mine"}
 CC0 = "https://creativecommons.org/publicdomain/zero/1.0/"
@@ -373,6 +373,7 @@ class TestService:
             (send(b"<html>"), 502, "JSONDecodeError"),
             (send(b"[" * 50_000), 502, "Recursion"),
             (send(b" " * 100_000), 502, "more than"),
+            (compressed(b'{"path": "a.jpg"}'), 502, "compressed"),
             (answered(), 502, "none of path, url, name"),
             (answered(path="a.jpg", url="http://x/"), 502, "of which one is needed"),
             (answered(path="a.jpg", rights="CC0"), 502, "rights"),

@@ -30,6 +30,8 @@ class ServiceLookup:
         self._template = Template(url)
         self._timeout = timeout
         headers = {"User-Agent": f"iiif-server/{__version__}", "Accept": "application/json"}
+        # Nothing is unpacked: a few bytes may mean gigabytes.
+        headers["Accept-Encoding"] = "identity"
         self._client = httpx.AsyncClient(
             headers=[*headers.items(), *access.headers],
             verify=tls_of(access.connecting, with_certificate=True),
@@ -74,8 +76,10 @@ class ServiceLookup:
 async def _body(response: httpx.Response) -> bytes:
     if response.status_code != httpx.codes.OK:
         raise ValueError(f"status {response.status_code}")
+    if response.headers.get("content-encoding", "identity").lower() != "identity":
+        raise ValueError("a compressed answer, although asked not to compress it")
     content = b""
-    async for part in response.aiter_bytes(_LONGEST):
+    async for part in response.aiter_raw(_LONGEST):
         content += part
         if len(content) > _LONGEST:
             raise ValueError(f"an answer of more than {_LONGEST} bytes")
