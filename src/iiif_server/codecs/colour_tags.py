@@ -37,6 +37,8 @@ _NEAR = 0.002
 _GAMMA_OF_SRGB, _NEAR_GAMMA = 1 / 0.45455, 0.03
 """PNGs that say this gamma, and no other primaries, mean sRGB (W3C PNG, 11.3.2.5)."""
 _ENTRIES = 1024
+_MOST = 32_767
+"""What a number of a profile can be (s15Fixed16Number)."""
 
 
 def _of_video(value: Matrix) -> Matrix:
@@ -75,7 +77,7 @@ def profile_of(tags: ColourTags, *, gray: bool) -> bytes:
     if near and (gray or np.allclose(primaries, _SRGB, atol=_NEAR)):
         return b""
     matrix = None if gray else _to_d50(primaries)
-    if matrix is not None and not np.isfinite(matrix).all():
+    if matrix is not None and not (np.abs(matrix) < _MOST).all():  # or not a number
         return b""
     return _profile(matrix, curve(np.linspace(0, 1, _ENTRIES)))
 

@@ -101,6 +101,20 @@ def test_png_is_shown_as_its_tags_say(name: str, tmp_path: Path) -> None:
         assert probe(path, 10**9).profile is Profile.NONE
 
 
+@pytest.mark.parametrize(
+    "points",
+    [
+        (1, 0.3127, 1e-5, 1e-5, 0.45632, 42949.67295, 1e-5, 42949.67295),
+        (0.01377, 0.34758, 42949.67295, 42949.67295, 0, 42949.67295, 0, 42949.67295),
+        (0,) * 8,
+    ],
+)
+def test_points_of_no_colour_space_are_ignored(points: tuple[float, ...], tmp_path: Path) -> None:
+    path = tmp_path / "original"
+    path.write_bytes(png(gamma(0.45455), chromaticities(*points)))
+    assert probe(path, 10**6).profile is Profile.NONE
+
+
 def test_made_profiles_go_with_the_image(tmp_path: Path) -> None:
     path = tmp_path / "original.png"
     path.write_bytes(KINDS["cICP: Display P3"][0])
