@@ -8,8 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
+import imagecodecs
+import numpy as np
 from fastapi import FastAPI
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -35,6 +38,7 @@ from support import pictures
 from support.apps import routes_of
 from support.pictures import PICTURES, photograph
 from support.rendering import derive
+from support.tiff_samples import TiffFile
 
 MOST_PIXELS = 4_000_000
 
@@ -150,7 +154,35 @@ def _decode(data: bytes) -> None:
 
 @cache
 def _originals() -> Sequence[bytes]:
-    return [picture.encode(photograph(60, 44)) for picture in PICTURES]
+    return [*(picture.encode(photograph(60, 44)) for picture in PICTURES), *_arrays()]
+
+
+def _arrays() -> Sequence[bytes]:
+    """TIFFs of samples that tifffile decodes."""
+    values = photograph(60, 44)
+    gray = values[:, :, :1]
+    pieces: dict[int, Callable[..., Any]] = {
+        7: imagecodecs.jpeg_encode,
+        34_712: imagecodecs.jpeg2k_encode,
+        50_001: imagecodecs.webp_encode,
+        5: imagecodecs.lzw_encode,
+        34_925: imagecodecs.lzma_encode,
+        50_000: imagecodecs.zstd_encode,
+    }
+    return [
+        TiffFile(values, 2, planar=True, deflate=True).write(),
+        TiffFile(values, 8, tile=(32, 32)).write(),
+        TiffFile(values, 6, tags={530: (3, [1, 1])}).write(),
+        TiffFile(gray.astype("f4") / 255, 1, bits=32, big=True, order=">").write(),
+        TiffFile(gray >> 5, 1, bits=3).write(),
+        *(
+            TiffFile(
+                values, 8, tile=(64, 64), pieces=[bytes(encode(pad))], tags={259: (3, [number])}
+            ).write()
+            for pad in [np.zeros((64, 64, 3), np.uint8)]
+            for number, encode in pieces.items()
+        ),
+    ]
 
 
 # --- pyramids -------------------------------------------------------------------------------

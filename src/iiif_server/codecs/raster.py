@@ -64,7 +64,8 @@ def prepare_process(threads: int) -> None:
     Their warnings are dropped: they hold paths, and come as often as the author of a file likes.
     """
     warnings.simplefilter("ignore")
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)
+    for name in ("PIL", "tifffile"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     pyvips.cache_set_max(0)
     pyvips.block_untrusted_set(True)
     pyvips.vips_lib.vips_concurrency_set(threads)

@@ -1,6 +1,9 @@
 """Strips and tiles of TIFFs that say more of themselves than their file, for their decoders."""
 
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -152,3 +155,23 @@ def render_refused(plan: RenderPlan) -> None:
         render(plan)
     except DamagedOriginalError:
         return
+
+
+def test_what_tifffile_thinks_of_a_file_is_not_printed(tmp_path: Path) -> None:
+    """Its words come as often as the author of a file likes."""
+    data = of_compression(8, zlib.compress(bytes(SIDE * SIDE)), {317: (3, [77] * 3)})
+    broken = data.replace(struct.pack("<HHI", 317, 3, 3), struct.pack("<HHI", 317, 99, 3))
+    written(tmp_path, broken)
+    script = (
+        "import sys; from pathlib import Path; "
+        "from iiif_server.codecs.jobs import prepare_process, render; "
+        "from support.rendering import planned; prepare_process(1, 1); "
+        "render(planned(Path(sys.argv[1]), 'full/!40,40/0/default.png'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "original")],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.stderr == b""
