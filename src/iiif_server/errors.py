@@ -4,6 +4,8 @@ Every message is a sentence for the person who made the request. It names what t
 would work; it never holds a path, the URL of an upstream, or the text of a foreign exception.
 """
 
+from typing import Self
+
 
 class IiifServerError(Exception):
     """The root of every refusal; its text may be shown to anyone."""
@@ -112,6 +114,16 @@ class UnknownTypeError(NotFoundError):
 
 class OriginalNotFoundError(NotFoundError):
     """The source has no original of this name."""
+
+
+class PageNotFoundError(NotFoundError):
+    """The original has fewer pages."""
+
+    @classmethod
+    def of(cls, page: int, count: int) -> Self:
+        """The error for a page beyond the last."""
+        there = "one page" if count == 1 else f"{count:,} pages"
+        return cls(f"This original has {there}; there is no page {page:,}.")
 
 
 class OutsideFolderError(OriginalNotFoundError):

@@ -38,7 +38,7 @@ class TiffFile:
     """Strips or tiles as they are, instead of those of the values."""
 
     def write(self, before: bytes = b"") -> bytes:
-        """The file, or the second image of a little-endian file with one image."""
+        """The file, or the next image of a little-endian file of others."""
         start = len(before) or (16 if self.big else 8)
         pieces = [
             b"" if number in self.missing else piece
@@ -129,9 +129,9 @@ class TiffFile:
 
 
 def _following(data: bytes, offset: int) -> bytes:
-    """A file of one directory with the offset of a second."""
-    (first,) = struct.unpack_from("<I", data, 4)
-    (count,) = struct.unpack_from("<H", data, first)
-    changed = bytearray(data)
-    struct.pack_into("<I", changed, first + 2 + 12 * count, offset)
+    """A file with the offset of another directory behind its last."""
+    place, changed = 4, bytearray(data)
+    while directory := struct.unpack_from("<I", data, place)[0]:
+        place = directory + 2 + 12 * struct.unpack_from("<H", data, directory)[0]
+    struct.pack_into("<I", changed, place, offset)
     return bytes(changed)

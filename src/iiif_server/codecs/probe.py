@@ -20,6 +20,7 @@ from iiif_server.errors import (
     IiifServerError,
     NotAnImageError,
     OriginalTooLargeError,
+    PageNotFoundError,
     UnsupportedOriginalError,
 )
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
@@ -57,15 +58,16 @@ def probe_file(
     *,
     max_pixels: int,
     bounds: Bounds = DEFAULT_BOUNDS,
+    page: int = 1,
 ) -> ImageHeader:
-    """The header of one version of an original, by a descriptor if one is given.
+    """The header of a page of one version of an original, by a descriptor if one is given.
 
-    Nothing is decoded. Raises UnsupportedOriginalError, DamagedOriginalError, OriginalTooLargeError
-    above `max_pixels` or beyond the bounds, or OriginalChangedError if another version, or nothing,
-    is at the path.
+    Nothing is decoded. Raises PageNotFoundError, UnsupportedOriginalError, DamagedOriginalError,
+    OriginalTooLargeError above `max_pixels` or beyond the bounds, or OriginalChangedError if
+    another version, or nothing, is at the path.
     """
     with os.fdopen(_open_regular(original, descriptor), "rb") as file:
-        return _header(file, inspect, max_pixels, bounds)
+        return _header(file, inspect, max_pixels, bounds, page)
 
 
 def probe_parts(
@@ -75,6 +77,7 @@ def probe_parts(
     present: Sequence[Extent],
     max_pixels: int,
     bounds: Bounds = DEFAULT_BOUNDS,
+    page: int = 1,
 ) -> FromParts[ImageHeader]:
     """As `probe_file`, of a file of which these extents are present; or the bytes that it needs.
 
@@ -83,18 +86,28 @@ def probe_parts(
     with PresentFile(_open_regular(original, descriptor), present) as file:
         try:
             stream = cast("BinaryIO", file)
-            return FromParts(_header(stream, partial(inspect_parts, file), max_pixels, bounds))
+            inspect_ = partial(inspect_parts, file)
+            return FromParts(_header(stream, inspect_, max_pixels, bounds, page))
         except BytesMissingError as error:
             return FromParts(None, error.extents)
 
 
 def _header(
-    file: BinaryIO, inspect_: Callable[[BoundedFile], Inspection], max_pixels: int, bounds: Bounds
+    file: BinaryIO,
+    inspect_: Callable[[BoundedFile], Inspection],
+    max_pixels: int,
+    bounds: Bounds,
+    page: int,
 ) -> ImageHeader:
     Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
     format_ = _recognised(file, bounds)
+    if page > 1 and format_ is not OriginalFormat.TIFF:
+        raise PageNotFoundError(
+            f"Of an original of the format {format_}, this server shows only the first page: leave "
+            f"out ;{page}."
+        )
     try:
-        bounded = BoundedFile(file, format_, max_pixels, bounds)
+        bounded = BoundedFile(file, format_, max_pixels, bounds, page)
         inspected = inspect_(bounded)
         if format_ is OriginalFormat.PDF:
             return pdf_header(bounded, file, 0)

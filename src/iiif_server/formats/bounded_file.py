@@ -57,11 +57,14 @@ class BoundedFile:
         format_: OriginalFormat,
         max_pixels: int = sys.maxsize,
         bounds: Bounds = _ANYTHING,
+        page: int = 1,
     ) -> None:
+        """`page` is the one that is read of a file of several, counted from 1."""
         self._file = file
         self._max_pixels = max_pixels
         self.format = format_
         self.bounds = bounds
+        self.page = page
         self.size = file.seek(0, os.SEEK_END)
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 
+from iiif_server.errors import PageNotFoundError
 from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile
 from iiif_server.formats.jpeg import adobe_segment, jfif_segment
 from iiif_server.iiif.geometry import Dimensions
@@ -27,8 +28,11 @@ _MOST_BYTES_A_TILE = 64_000_000
 _MOST_TILE_SIDES = 8
 _JPEG, _EIGHT_BITS = 7, 8
 _BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
-_REDUCED = 1
-"""NewSubfileType, bit 0: a reduced-resolution version of another image in this file."""
+_REDUCED, _MASK = 1, 4
+"""NewSubfileType, bits 0 and 2: a reduced-resolution version of another image in this file, and a
+transparency mask of one."""
+_EARLY_ENTRIES = 64
+"""Entries of a directory that are looked through for its kind and dimensions, which come first."""
 _TYPE_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
     16: 8, 17: 8, 18: 8,
@@ -126,6 +130,24 @@ class Directory:
         end = self._start + self._length * struct.calcsize(self._layout.entry)
         return int((self._file.numbers(self._layout.offset, end) or (0,))[0])
 
+    def early(self, *numbers: int) -> list[int]:
+        """The first whole number of each of these tags, 0 without it, where they stand early.
+
+        Unlike `tags`, it keeps nothing: a chain may have thousands of directories.
+        """
+        layout = self._layout
+        size = struct.calcsize(layout.entry)
+        table = self._file.at(self._start, min(self._length, _EARLY_ENTRIES) * size)
+        found: dict[int, int] = {}
+        for at in range(0, len(table) - size + 1, size):
+            number, *rest = struct.unpack_from(layout.entry, table, at)
+            entry = _Entry(*rest)
+            if number in numbers and number not in found and entry.type in _WHOLE_NUMBERS:
+                kind = f"{layout.order}{_WHOLE_NUMBERS[entry.type]}"
+                fits = entry.count and struct.calcsize(kind) <= len(entry.value)
+                found[number] = struct.unpack_from(kind, entry.value)[0] if fits else 0
+        return [found.get(number, 0) for number in numbers]
+
     @cached_property
     def tags(self) -> Mapping[int, _Entry]:
         """The entries by the number of their tag."""
@@ -187,12 +209,59 @@ class Directory:
         return Dimensions(self.value(Tag.TILE_WIDTH), self.value(Tag.TILE_HEIGHT))
 
 
-def directories(file: BoundedFile) -> tuple[list[Directory], list[Directory]]:
-    """The main chain of directories, and the SubIFDs of the first. Raises OriginalRefusedError.
+@dataclass(frozen=True, slots=True)
+class Directories:
+    """The directories of one page of a file."""
 
-    The first is the one of the image: a thumbnail that stands before it comes last.
+    main: Directory
+    """That of the image itself."""
+    reduced: Sequence[Directory]
+    """Those of the main chain between it and the next page: reduced versions of it, and masks."""
+    below: Sequence[Directory]
+    """Its SubIFDs."""
+    chain: Sequence[Directory]
+    """All of the main chain, in its order."""
+    pages: Sequence[Directory]
+    """Those that are pages."""
+
+    @property
+    def read(self) -> list[Directory]:
+        """Those that a decoder may read for this page, each once."""
+        known = (self.main, *self.reduced[:MOST_READ], *self.below[:MOST_READ])
+        return list({ifd.offset: ifd for ifd in (*known, *self.chain[:MOST_READ])}.values())
+
+
+def directories(file: BoundedFile, page: int = 1) -> Directories:
+    """The directories of a page, counted from 1. Raises OriginalRefusedError or PageNotFoundError.
+
+    No page: thumbnails, reduced versions and masks, which belong to the page before them, or to the
+    first; unless there is nothing else.
     """
     layout = _Layout.of(file)
+    chain = _chain(file, layout)
+    if not chain or not chain[0].tags:
+        raise file.damaged("its first directory is empty or not in the file")
+    pages = [ifd for ifd in chain if not ifd.early(Tag.SUBFILE_TYPE)[0] & (_REDUCED | _MASK)]
+    pages = pages or chain[:1]
+    if page > len(pages):
+        raise PageNotFoundError.of(page, len(pages))
+    main = pages[page - 1]
+    stop = pages[page].page if page < len(pages) else len(chain)
+    reduced = chain[main.page + 1 : stop]
+    if page == 1:
+        reduced = [*chain[: main.page], *reduced]
+    count = main.count(Tag.SUB_DIRECTORIES)
+    file.check_frames(count, "pages below the first")
+    offsets = main.values(Tag.SUB_DIRECTORIES, count)
+    file.expect((at, at + _USUAL_DIRECTORY) for at in offsets)
+    known = {ifd.offset for ifd in chain}
+    if len(set(offsets)) < len(offsets) or not known.isdisjoint(offsets):
+        raise file.damaged("its directories form a loop")
+    below = [Directory(file, layout, at, main.page) for at in offsets]
+    return Directories(main, reduced, below, chain, pages)
+
+
+def _chain(file: BoundedFile, layout: _Layout) -> list[Directory]:
     (offset,) = file.numbers(layout.offset, layout.first) or (0,)
     chain: dict[int, Directory] = {}
     while offset:
@@ -201,19 +270,7 @@ def directories(file: BoundedFile) -> tuple[list[Directory], list[Directory]]:
         chain[offset] = Directory(file, layout, offset, len(chain))
         file.check_frames(len(chain), "pages")
         offset = chain[offset].next
-    pages = list(chain.values())
-    if not pages or not pages[0].tags:
-        raise file.damaged("its first directory is empty or not in the file")
-    main = next((page for page in pages[:MOST_READ] if not _is_reduced(page)), pages[0])
-    pages.remove(main)
-    pages.insert(0, main)
-    count = pages[0].count(Tag.SUB_DIRECTORIES)
-    file.check_frames(count, "pages below the first")
-    offsets = pages[0].values(Tag.SUB_DIRECTORIES, count)
-    file.expect((at, at + _USUAL_DIRECTORY) for at in offsets)
-    if len(set(offsets)) < len(offsets) or not chain.keys().isdisjoint(offsets):
-        raise file.damaged("its directories form a loop")
-    return pages, [Directory(file, layout, at, main.page) for at in offsets]
+    return list(chain.values())
 
 
 # --- levels and their tile tables -----------------------------------------------------------
@@ -232,36 +289,32 @@ def stored_tiles(levels: Sequence[tuple[StoredLevel, Directory]]) -> StoredTiles
     return StoredTiles(base.tile, tuple(level for level, _ in levels), _jpeg_components(base))
 
 
-def levels_of(
-    pages: Sequence[Directory], below: Sequence[Directory]
-) -> list[tuple[StoredLevel, Directory]]:
+def levels_of(page: Directories) -> list[tuple[StoredLevel, Directory]]:
     """The levels of a tiled TIFF with their directories, each scale factor once, ascending.
 
-    A directory counts as a level if it is marked as reduced (or is a SubIFD of the first), stores
-    its samples alike, and has 1/2, 1/4, ... of the sides, rounded either way.
+    A directory counts as a level if it is marked as reduced (or is a SubIFD), stores its samples
+    alike, and has 1/2, 1/4, ... of the sides, rounded either way.
     """
-    base = pages[0]
+    base = page.main
     whole, tile = base.dimensions, base.tile
     if min(tile.width, tile.height, whole.width, whole.height) < 1:
         return []
     found = {1: (StoredLevel(1, whole, base.page, None), base)}
-    for page, number, ifd in _candidates(pages, below):
+    for index, number, ifd in _candidates(page):
         size = ifd.dimensions
         if min(size.width, size.height) < 1 or not _is_alike(base, ifd):
             continue
         factor = _factor(whole, size)
         if factor is not None and factor not in found and not is_overgrown(tile, size):
-            found[factor] = (StoredLevel(factor, size, page, number), ifd)
+            found[factor] = (StoredLevel(factor, size, index, number), ifd)
     return [found[factor] for factor in sorted(found)]
 
 
-def _candidates(
-    pages: Sequence[Directory], below: Sequence[Directory]
-) -> Iterator[tuple[int, int | None, Directory]]:
-    """The directories that may be reduced levels, with their page and SubIFD."""
-    for number, ifd in enumerate(below[:MOST_READ]):
+def _candidates(page: Directories) -> Iterator[tuple[int, int | None, Directory]]:
+    """The directories that may be reduced levels, with their index and SubIFD."""
+    for number, ifd in enumerate(page.below[:MOST_READ]):
         yield ifd.page, number, ifd
-    for ifd in pages[1:MOST_READ]:
+    for ifd in page.reduced[:MOST_READ]:
         if _is_reduced(ifd):
             yield ifd.page, None, ifd
 

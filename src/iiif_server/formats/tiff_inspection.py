@@ -1,12 +1,12 @@
 """Inspection of a TIFF: what is too much for a decoder is refused; nothing is decoded."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile, Inspection
 from iiif_server.formats.tiff import (
     MOST_PIECES,
-    MOST_READ,
     TABLES,
     Directory,
     Tag,
@@ -36,17 +36,17 @@ _BLOCKS = {700: "its XMP block", 33_723: "its IPTC block", Tag.ICC_PROFILE: "its
 
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a TIFF with too many pixels, pages, strips, samples or tags; its tiled levels."""
-    pages, below = directories(file)
-    first = pages[0]
+    page = directories(file, file.page)
+    first = page.main
     _check_samples(file, first)
     pieces = _check_pieces(file, first)
-    _check_tags(file, [*pages[:MOST_READ], *below[:MOST_READ]])
-    tiles = stored_tiles(levels_of(pages, below))
+    _check_tags(file, page.read)
+    tiles = stored_tiles(levels_of(page))
     needs = Needs(bytes=_PIECE_BYTES * pieces)
     return Inspection(
         needs,
         tiles=tiles,
-        header=header_of(file, first, needs, tiles),
+        header=replace(header_of(file, first, needs, tiles), pages=len(page.pages)),
         profile=first.data(Tag.ICC_PROFILE),
     )
 

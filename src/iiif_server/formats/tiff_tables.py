@@ -3,13 +3,12 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 
-from iiif_server.errors import OriginalRefusedError
+from iiif_server.errors import OriginalRefusedError, PageNotFoundError
 from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile, Inspection
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.jpeg import icc_segments_of
 from iiif_server.formats.present_file import PresentFile
 from iiif_server.formats.tiff import (
-    MOST_READ,
     TABLES,
     Directory,
     Tag,
@@ -27,9 +26,9 @@ _BASELINE = range(254, 400)
 
 
 def read_tile_tables(
-    original: LocalFile, descriptor: int | None = None, *, keep_profile: bool
+    original: LocalFile, descriptor: int | None = None, *, keep_profile: bool, page: int = 1
 ) -> Mapping[int, TileTable]:
-    """The tile tables of a tiled TIFF by scale factor; damaged ones are left out.
+    """The tile tables of a page of a tiled TIFF by scale factor; damaged ones are left out.
 
     The file is read by a descriptor if one is given. Raises OriginalChangedError where another
     version of the file, or none, is at the path.
@@ -37,11 +36,11 @@ def read_tile_tables(
     with os.fdopen(original.open(descriptor), "rb") as opened:
         file = BoundedFile(opened, OriginalFormat.TIFF)
         try:
-            found = levels_of(*directories(file))
+            found = levels_of(directories(file, page))
             profile = found[0][1].data(Tag.ICC_PROFILE) if found and keep_profile else b""
             icc = b"".join(icc_segments_of(profile))
             tables = {level.scale_factor: tile_table(file, level, ifd, icc) for level, ifd in found}
-        except OriginalRefusedError:
+        except (OriginalRefusedError, PageNotFoundError):
             return {}
     return {factor: table for factor, table in tables.items() if table is not None}
 
@@ -52,13 +51,12 @@ def inspect_parts(file: PresentFile, bounded: BoundedFile) -> Inspection:
     Raises BytesMissingError, for all of the file if it is not a tiled TIFF.
     """
     if bounded.format is OriginalFormat.TIFF:
-        pages, below = directories(bounded)
-        reduced = [*pages[1:MOST_READ], *below[:MOST_READ]]
-        alike = (extent for ifd in reduced for extent in _values(ifd, _BASELINE))
-        file.require([*_values(pages[0]), *alike])
+        page = directories(bounded, bounded.page)
+        alike = (extent for ifd in page.read[1:] for extent in _values(ifd, _BASELINE))
+        file.require([*_values(page.main), *alike])
         inspected = inspect(bounded)
         if inspected.tiles is not None:
-            file.ignore(_tables(pages[0]))
+            file.ignore(_tables(page.main))
             return inspected
     file.require([(0, bounded.size)])
     return inspect(bounded)
@@ -72,6 +70,7 @@ def tile_tables_of_parts(
     scale_factor: int,
     keep_profile: bool,
     decoder: bool,
+    page: int = 1,
 ) -> FromParts[Mapping[int, TileTable]]:
     """The tile table of one level of a tiled TIFF, if it is sound; or the bytes that it needs.
 
@@ -81,15 +80,15 @@ def tile_tables_of_parts(
     with PresentFile(original.open(descriptor), present) as file:
         bounded = BoundedFile(file, OriginalFormat.TIFF)
         try:
-            pages, below = directories(bounded)
-            found = levels_of(pages, below)
+            found_page = directories(bounded, page)
+            found = levels_of(found_page)
             chosen = [pair for pair in found if pair[0].scale_factor == scale_factor]
             if not chosen:
                 return FromParts({})
             base, (level, ifd) = found[0][1], chosen[0]
             # libvips reads all pages to count them, and libtiff the first tile of each: it compares
             # the subsampling of its JPEG with the directory.
-            read = [ifd, *pages] if decoder else [ifd]
+            read = [ifd, *found_page.chain] if decoder else [ifd]
             file.require(extent for one in read for extent in (*_tables(one), *_values(one)))
             if decoder:
                 file.require(_first_tiles(read))
@@ -97,7 +96,7 @@ def tile_tables_of_parts(
             table = tile_table(bounded, level, ifd, b"".join(icc_segments_of(profile)))
         except BytesMissingError as error:
             return FromParts(None, error.extents)
-        except OriginalRefusedError:
+        except (OriginalRefusedError, PageNotFoundError):
             return FromParts({})
     return FromParts({} if table is None else {scale_factor: table})
 

@@ -1,9 +1,10 @@
 """What a derivative is kept under: a digest of all that decides its bytes."""
 
+from dataclasses import replace
 from hashlib import blake2b
 
 from iiif_server.cache.entries import EntryKey
-from iiif_server.iiif.identifier import Identifier
+from iiif_server.iiif.identifier import Identifier, split_page
 from iiif_server.iiif.request import Rendition
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.render_plan import Engine
@@ -20,8 +21,8 @@ def digest(*parts: str) -> str:
 
 
 def group_of(identifier: Identifier) -> str:
-    """The group of all that is made of an identifier's original."""
-    return digest(str(identifier))
+    """The group of all that is made of an identifier's original, whichever its page."""
+    return digest(str(replace(identifier, name=split_page(identifier.name)[0])))
 
 
 def derivative_key(

@@ -47,6 +47,9 @@ class Original:
     file: LocalFile
     content: str | None = None
     """What tells its content from another on any machine, if its source knows: see OpenedFile."""
+    page: int | None = None
+    """The page of the file that the identifier names, counted from 1; None: the identifier names
+    the file, of which the first page is shown."""
     terms: Terms = NO_TERMS
     """Its own rights and limits."""
     opened: OpenedFile | None = field(default=None, compare=False, repr=False)
@@ -65,9 +68,10 @@ class Original:
 
         It is portable: the same original has the same one on another machine.
         """
+        page = () if self.page is None else (f"page {self.page}",)
         if self.content is not None:
-            return digest(str(self.identifier), self.content)
-        return digest(str(self.identifier), str(self.file.size), str(self.file.mtime_ns))
+            return digest(str(self.identifier), self.content, *page)
+        return digest(str(self.identifier), str(self.file.size), str(self.file.mtime_ns), *page)
 
     @property
     def parts(self) -> Parts | None:
@@ -228,7 +232,8 @@ class Originals:
                 self._silent.discard(identifier.type)
                 self._observe(StorageAnswers(identifier.type))
             threads = source.context.threads
-            yield Original(identifier, held.file, held.content, held.terms, held, threads)
+            file, content, page = held.file, held.content, held.page
+            yield Original(identifier, file, content, page, held.terms, held, threads)
 
     def _tell(
         self,

@@ -175,12 +175,13 @@ class ImageRegistry:
         return Image(closed, header, facts, self._pyramids.of(closed, header))
 
     async def _header_of(self, original: Original) -> ImageHeader:
+        page = original.page or 1
         try:
             with self._quarantine.guarding(original, None):
                 if original.parts is not None:
                     header = await from_parts(
                         self._pool,
-                        self._read_from_parts,
+                        partial(self._read_from_parts, page=page),
                         original,
                         timeout=_HEADER_TIMEOUT,
                         ahead=True,
@@ -188,7 +189,7 @@ class ImageRegistry:
                 else:
                     async with original.for_worker() as descriptors:
                         header = await self._pool.run(
-                            self._read_header,
+                            partial(self._read_header, page=page),
                             original.file,
                             timeout=_HEADER_TIMEOUT,
                             descriptors=descriptors,

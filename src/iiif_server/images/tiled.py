@@ -169,16 +169,18 @@ class TiledOriginals:
         self, original: Original, header: ImageHeader, part: tuple[int, bool]
     ) -> Mapping[int, TileTable]:
         keep_profile = tile_profile(header) is ProfileAction.KEEP
+        page = original.page or 1
         factor, decoder = part
         if factor:
             read_parts = partial(
                 READ_TABLES_OF_PARTS,
+                page=page,
                 scale_factor=factor,
                 keep_profile=keep_profile,
                 decoder=decoder,
             )
             return await from_parts(self._pool, read_parts, original, timeout=_TIMEOUT)
-        read = partial(READ_TILE_TABLES, keep_profile=keep_profile)
+        read = partial(READ_TILE_TABLES, page=page, keep_profile=keep_profile)
         async with original.for_worker() as descriptors:
             return await self._pool.run(
                 read, original.file, timeout=_TIMEOUT, descriptors=descriptors

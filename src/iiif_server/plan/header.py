@@ -91,6 +91,8 @@ class ImageHeader:
     """Whether all has to be read before the first row is whole: progressive JPEG, Adam7 PNG."""
     page: int = 0
     """Index of the directory of a TIFF, or of the page of a PDF."""
+    pages: int = 1
+    """How many pages the file has."""
     bands: tuple[int, ...] = ()
     """Of a TIFF, the samples that are shown: those of the colour, then alpha."""
     reader: Reader = Reader.LIBVIPS

@@ -1,8 +1,8 @@
 """The interface of sources, which find originals by name; plug-ins implement it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, JsonValue
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import (
     FolderNotFoundError,
-    OriginalNotFoundError,
+    PageNotFoundError,
     SourceUnavailableError,
 )
 from iiif_server.options import Expects, OptionsModel
@@ -139,13 +139,19 @@ class Source(ABC, Generic[Options]):
     def hold_page(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile | Path]:
         """The original of a page, counted from 1, for identifiers that end in `;N`.
 
-        It is called if `hold` has no original of the whole name. Page 1 is the original itself.
+        It is called if `hold` has no original of the whole name. A source that has a file for each
+        page yields that; else it is the file with all pages, of which `OpenedFile.page` is shown.
         """
-        if page == 1:
-            return self.hold(name)
-        raise OriginalNotFoundError(
-            f"This server has only the first page of an original: leave out ;{page}."
-        )
+        return self._hold_page(name, page)
+
+    @asynccontextmanager
+    async def _hold_page(self, name: str, page: int) -> AsyncIterator[OpenedFile | Path]:
+        async with self.hold(name) as held:
+            if isinstance(held, OpenedFile):
+                held.page = page
+            elif page > 1:
+                raise PageNotFoundError.of(page, 1)
+            yield held
 
     def locate(self, name: str, page: int = 1) -> Iterator[Step]:
         """Where an original is looked for, and what is there; without fetching it.

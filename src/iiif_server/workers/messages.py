@@ -32,6 +32,7 @@ MOST_DESCRIPTORS = 8
 
 _ERRORS_OF_JOBS = (
     errors.OriginalRefusedError,
+    errors.PageNotFoundError,
     errors.OriginalChangedError,
     errors.RenderFailedError,
 )

@@ -57,12 +57,16 @@ def test_what_is_not_found_ends_with_1(config: Path) -> None:
         ("nothing:1", "Not found: This server has no type"),
         ("scans:%zz", "Not found: The URL holds a % that"),
         ("scans:../x", "Not found: There is no image with this identifier."),
-        ("1;2", "Not found: This server has only the first page of an original"),
     ],
 )
 def test_what_is_no_identifier_is_told(config: Path, identifier: str, said: str) -> None:
     done = located(config, identifier)
     assert (done.exit_code, done.output.splitlines()[-1].startswith(said)) == (1, True)
+
+
+def test_the_file_of_a_page_is_located(config: Path) -> None:
+    done = located(config, "1;2")
+    assert (done.exit_code, "page 2 of this name" in done.output) == (0, True)
 
 
 def test_a_page_is_looked_for_as_a_name_first(config: Path) -> None:

@@ -100,3 +100,9 @@ def test_the_same_rendition_has_the_same_key() -> None:
 )
 def test_all_that_decides_the_bytes_decides_the_key(other: EntryKey) -> None:
     assert other.digest != key().digest
+
+
+def test_all_pages_of_an_original_are_of_one_group() -> None:
+    first = group_of(Identifier("t", "a.tif"))
+    assert group_of(Identifier("t", "a.tif;2")) == first
+    assert group_of(Identifier("t", "a.tif;x")) != first

@@ -1,0 +1,121 @@
+"""Pages of a TIFF, as images of their own: `name;N`."""
+
+import io
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from support.apps import Server, assert_problem, picture, running_app, settings_below
+from support.hostile import tiff_chain
+from support.tiff_samples import TiffFile
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+THUMBNAIL, MASK = 1, 4
+
+
+def one(width: int, height: int, gray: int, kind: int = 0) -> TiffFile:
+    """An image of one gray; `kind` is its NewSubfileType."""
+    values = np.full((height, width, 1), gray, np.uint8)
+    return TiffFile(values, photometric=1, tags={254: (4, [kind])})
+
+
+def chained(*images: TiffFile) -> bytes:
+    """A file of these images, in this order."""
+    data = b""
+    for image in images:
+        data = image.write(before=data)
+    return data
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    settings = settings_below(
+        tmp_path_factory.mktemp("pages"), types={"scans": {"source": "disk", "cache_for": 100}}
+    )
+    async with running_app(settings) as server:
+        book = chained(
+            one(20, 10, 10, THUMBNAIL),
+            one(60, 40, 60),
+            one(30, 20, 30, THUMBNAIL),
+            one(70, 50, 120, MASK),
+            one(80, 64, 180),
+            one(100, 90, 250),
+        )
+        server.put("scans", "book.tif", book)
+        server.put("scans", "one.jpg", picture())
+        server.put("scans", "many.tif", tiff_chain(10_000))
+        server.put("scans", "too-many.tif", tiff_chain(10_001))
+        server.put("scans", "loop.tif", tiff_chain(30, loop=True))
+        yield server
+
+
+async def info(server: Server, name: str) -> dict[str, object]:
+    answer = await server.get(f"/scans:{name}/info.json")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, object] = answer.json()
+    return found
+
+
+async def gray(server: Server, name: str, region: str = "full") -> int:
+    answer = await server.get(f"/scans:{name}/{region}/max/0/gray.png")
+    assert answer.status_code == 200, answer.text
+    with Image.open(io.BytesIO(answer.content)) as image:
+        low, high = image.convert("L").getextrema()
+    assert low == high
+    return int(low)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "value"),
+    [
+        ("book.tif", (60, 40), 60),
+        ("book.tif;1", (60, 40), 60),
+        ("book.tif;2", (80, 64), 180),
+        ("book.tif%3B3", (100, 90), 250),
+    ],
+)
+async def test_each_page_is_an_image(
+    server: Server, name: str, size: tuple[int, int], value: int
+) -> None:
+    found = await info(server, name)
+    assert (found["width"], found["height"]) == size
+    assert str(found["id"]).endswith(f"/scans:{name}")
+    assert await gray(server, name) == value
+    assert await gray(server, name, "5,5,10,10") == value
+
+
+async def test_pages_of_one_file_are_told_apart_by_their_tags(server: Server) -> None:
+    tags = {
+        (await server.get(f"/scans:book.tif{page}/0,0,20,20/max/0/default.jpg")).headers["etag"]
+        for page in ("", ";2", ";3")
+    }
+    assert len(tags) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("book.tif;4", "This original has 3 pages; there is no page 4."),
+        ("many.tif;10001", "This original has 10,000 pages; there is no page 10,001."),
+        ("one.jpg;2", "shows only the first page"),
+    ],
+)
+async def test_a_page_beyond_the_last_is_not_found(server: Server, name: str, said: str) -> None:
+    assert_problem(await server.get(f"/scans:{name}/info.json"), 404, said)
+
+
+async def test_a_page_far_behind_opens(server: Server) -> None:
+    assert (await info(server, "many.tif;5000"))["width"] == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("too-many.tif;2", "pages"), ("loop.tif;2", "form a loop")]
+)
+async def test_hostile_chains_are_refused(server: Server, name: str, said: str) -> None:
+    answer = await server.get(f"/scans:{name}/info.json")
+    assert answer.status_code in {413, 415, 422, 500}
+    assert said in answer.text
