@@ -95,14 +95,13 @@ def read_metadata(
 
 
 def _of_tiff(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
-    pages, _ = directories(bounded)
-    main = pages[0]
+    found = directories(bounded)
+    main = found.main
     if sum(entry.length for entry in main.tags.values()) > MOST_METADATA:
         return _Blocks()
-    # Reduced pages are no pages of their own.
     blocks = _of_directory(file, bounded.at(0, 16), main.offset)
     blocks.bits = main.value(Tag.BITS, 1)
-    blocks.pages = sum(not page.value(Tag.SUBFILE_TYPE) & 1 for page in pages)
+    blocks.pages = len(found.pages)
     return blocks
 
 
