@@ -1,7 +1,7 @@
 """`iiif-server locate`: where an original is looked for, step by step."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -50,24 +50,24 @@ async def _locate(settings: Settings, written: str) -> None:
         source = originals.source(identifier.type)
         _show("type", f"{identifier.type}, source {source.options.source}")
         _show("name", identifier.name)
-        steps = await source.context.threads.run(lambda: list(_steps(source, identifier.name)))
-        for step in steps:
+        async for step in _steps(source, identifier.name):
             _show("found" if step.found else "tried", f"{step.place}: {step.result}")
         async with originals.hold(identifier) as original:
             size = show_size(original.file.size)
             _show("original", f"{original.file.path}, {size}")
 
 
-def _steps(source: Source[Any], name: str) -> Iterator[Step]:
+async def _steps(source: Source[Any], name: str) -> AsyncIterator[Step]:
     """The steps for the whole name, and then those for the page that it may be."""
-    for step in source.locate(name):
+    for step in await source.steps(name):
         yield step
         if step.found:
             return
     whole, page = split_page(name)
     if page is not None:
         yield Step(whole, f"page {page} of this name")
-        yield from source.locate(whole, page)
+        for step in await source.steps(whole, page):
+            yield step
 
 
 def _show(label: str, text: str) -> None:

@@ -161,6 +161,10 @@ class Source(ABC, Generic[Options]):
         del name, page
         return iter(())
 
+    async def steps(self, name: str, page: int = 1) -> list[Step]:
+        """The steps of `locate`, for sources that have to ask somebody first."""
+        return await self.context.threads.run(lambda: list(self.locate(name, page)))
+
     @property
     def folders(self) -> tuple[Path, ...]:
         """The folders with the originals on this machine, for `check`."""

@@ -90,3 +90,19 @@ def test_a_folder_of_serve(config: Path) -> None:
     done = located(None, "--folder", str(folder), "1.jpg")
     assert done.exit_code == 0
     assert f"found       {folder}/1.jpg: found" in done.output
+
+
+def test_a_lookup_shows_its_answer_and_where_that_is_looked_for(config: Path) -> None:
+    table = config.parent / "table.csv"
+    table.write_text("id,name,path\na,1,\nb,9,\nc,,two/1.jpg\n")
+    with config.open("a") as file:
+        file.write('[types.catalogue]\nsource = "lookup"\ntable = "table.csv"\ntypes = ["scans"]\n')
+    found, lost, unknown = (located(config, f"catalogue:{name}") for name in ("a", "b", "z"))
+    assert "tried       lookup: 1, to be served by the type scans\n" in found.output
+    assert f"found       {config.parent}/two/1.jpg: found\n" in found.output
+    assert found.exit_code == 0
+    assert "tried       lookup: 9, to be served by the type scans\n" in lost.output
+    assert f"{config.parent}/two/9.jpg: no such file\n" in lost.output
+    assert lost.exit_code == 1
+    assert "tried       lookup: it has no row or answer for this name\n" in unknown.output
+    assert unknown.exit_code == 1

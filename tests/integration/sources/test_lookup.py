@@ -467,6 +467,15 @@ class TestDatabase:
             assert_problem(await server.get("/t:1/info.json"), 504)
             gate.set()
 
+    async def test_a_query_that_is_refused_is_a_problem_before_anybody_asks(
+        self, tmp_path: Path, database: str
+    ) -> None:
+        sql = "SELECT path FROM imagse WHERE id = :name"
+        async with serving(tmp_path, sql=sql, database=database) as server:
+            (problem,) = (await server.services.originals.problems(5))["t"]
+            assert "refuses the query" in problem
+            assert "imagse" in problem
+
     async def test_a_database_that_is_missing_is_a_problem(self, tmp_path: Path) -> None:
         database = f"sqlite:///{tmp_path}/no/such.db"
         async with serving(tmp_path, sql=self.SQL, database=database) as server:

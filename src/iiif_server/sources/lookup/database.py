@@ -11,6 +11,8 @@ from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import ConfigurationError, SourceUnavailableError
 from iiif_server.sources.lookup.answers import Answer, parse_answer
 
+_NOBODY = "a name that no original has"
+
 
 class DatabaseLookup:
     """Answers in the first row of a query with the bound parameter `:name`.
@@ -47,13 +49,16 @@ class DatabaseLookup:
             raise SourceUnavailableError("The lookup of this image has failed.") from error
 
     def problems(self) -> list[str]:
-        """Why the database cannot be reached."""
+        """Why the database cannot be reached, or refuses the query."""
+        trouble = "the database cannot be reached"
         try:
-            with self._engine.connect():
-                return []
+            with self._engine.connect() as connection:
+                trouble = "the database refuses the query of `sql`"
+                connection.execute(self._statement, {"name": _NOBODY}).first()
         except Exception as error:  # noqa: BLE001 - drivers raise anything
             cause = getattr(error, "orig", None) or error
-            return [f"the database cannot be reached: {type(cause).__name__}: {cause}"]
+            return [f"{trouble}: {type(cause).__name__}: {cause}"]
+        return []
 
     async def close(self) -> None:
         """Close the connections that are not in use."""

@@ -19,7 +19,7 @@ from iiif_server.errors import (
     StorageTimedOutError,
 )
 from iiif_server.sources.access_options import access_of
-from iiif_server.sources.base import Source, SourceContext
+from iiif_server.sources.base import Source, SourceContext, Step
 from iiif_server.sources.lookup.answers import Answer
 from iiif_server.sources.lookup.options import LookupOptions
 from iiif_server.sources.lookup.service import ServiceLookup
@@ -115,6 +115,17 @@ class LookupSource(Source[LookupOptions]):
     def names(self) -> Iterator[str] | None:
         """The ids of a table; None for databases and services."""
         return self._lookup.names() if isinstance(self._lookup, TableLookup) else None
+
+    async def steps(self, name: str, page: int = 1) -> list[Step]:
+        """What the lookup answers, and where the type that serves it looks for that."""
+        del page
+        answer = await self._find(name)
+        if answer is None:
+            return [Step("lookup", "it has no row or answer for this name")]
+        target = self._target(name, answer)
+        place = answer.name or answer.path or answer.url
+        found = Step("lookup", f"{place}, to be served by the type {target.context.type}")
+        return [found] if answer.name is None else [found, *await target.steps(answer.name)]
 
     def problems(self) -> list[str]:
         """What has to be corrected before the lookup works; other types have their own."""
