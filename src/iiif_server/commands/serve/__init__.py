@@ -184,7 +184,8 @@ def _configure_logging(settings: Settings) -> None:
 
 def _with_sample(settings: Settings) -> Settings:
     """The settings and a type with one large image, which is made if it is missing."""
-    options = settings.types.get(_SAMPLE_TYPE) or type_options({"source": "disk"})
+    sample = {"source": "disk", "original": "download"}
+    options = settings.types.get(_SAMPLE_TYPE) or type_options(sample)
     if options.source != "disk":
         raise ConfigurationError(
             f"There is a type {_SAMPLE_TYPE} already, and it is not on disk: leave out --sample."
