@@ -194,7 +194,7 @@ async def test_a_removed_original_is_gone_though_its_derivatives_are_kept(server
         (b"", 415),
         (b"hello", 415),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415),
-        (b"%PDF-1.7 " * 100, 415),
+        (b"%PDF-1.7 " * 100, 422),
         (b"\xff\xd8\xff\xe0" + b"junk" * 100, 422),
         (b"\x89PNG\r\n\x1a\n" + b"junk" * 100, 422),
         (PICTURE[:300], 422),
