@@ -11,7 +11,7 @@ from support.servers import running_server
 
 def test_the_first_execute_of_each_operation_is_answered(tmp_path: Path, visitor: Visitor) -> None:
     """Its example is an image of this server, wherever in its folders that is."""
-    settings = '[types.maps]\nsource = "disk"\n[types.aa]\nsource = "disk"'
+    settings = '[types.maps]\nsource = "disk"\noriginal = "download"\n[types.aa]\nsource = "disk"'
     with running_server(tmp_path, settings) as server:
         path = server.source.parent / "maps" / "1901 & on" / "plan.jpg"
         path.parent.mkdir(parents=True)
