@@ -36,7 +36,5 @@ def test_the_first_execute_of_each_operation_is_answered(tmp_path: Path, visitor
             if number == 0:
                 visit.screenshot("docs-first")
         assert len(answered) > 10
-        # Swagger UI shows an image, or offers it as a file where it has a file name.
-        shown = page.locator(".live-responses-table").locator("img, a[download]")
-        expect(shown.first).to_be_attached()
+        assert page.locator(".live-responses-table img").count() >= 1  # images are shown
         visit.assert_clean()

@@ -171,7 +171,7 @@ DOWNLOAD: dict[str, Any] = {
             "description": "with it, the image is an attachment, which browsers save",
             "schema": {"type": "string"},
             "allowEmptyValue": True,
-            "examples": {"save": {"value": ""}},
+            # Without an example: the API page would fill it in, and save the image unseen.
         },
         {
             "name": "response-content-disposition",
@@ -179,7 +179,6 @@ DOWNLOAD: dict[str, Any] = {
             "required": False,
             "description": "the same, as Cantaloupe has it; only its type is read",
             "schema": {"type": "string", "pattern": "^(inline|attachment)$"},
-            "examples": {"save": {"value": "attachment"}},
         },
     ]
 }
