@@ -1,5 +1,6 @@
 """HTTP access of types: secrets go to one origin, certificates and proxies are used as set."""
 
+import re
 import ssl
 import subprocess
 from base64 import urlsafe_b64encode
@@ -7,10 +8,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from iiif_server.errors import ConfigurationError
+from iiif_server.settings import load_settings
 from iiif_server.sources.access import public_trust
 from iiif_server.telemetry.events import FetchFailed
 from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
@@ -304,3 +307,32 @@ async def test_a_proxy_that_refuses_is_a_failure_of_the_upstream(
     async with serving(tmp_path, t=web) as server:
         assert_problem(await server.get("/t:1/info.json"), 502)
         assert "407" in server.seen(FetchFailed)[-1].reason
+
+
+@pytest.mark.parametrize(
+    ("page", "identifier"),
+    [
+        ("web.md", "photographs:2024/banana"),
+        ("trusted_web.md", "http%3A%2F%2F{host}%2Fmasters%2F2024%2Fbanana.jpg"),
+    ],
+)
+async def test_the_configuration_in_the_documentation(
+    page: str, identifier: str, upstream: Upstream, tmp_path: Path
+) -> None:
+    """As it is printed, but for the host of the example."""
+    text = (Path(__file__).parents[3] / "docs/sources" / page).read_text()
+    printed = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    written = "\n".join(printed).replace("https://images.example.org", upstream.base)
+    network = 'allow_networks = ["127.0.0.1"]'
+    both = "[fetch]" in written
+    written = written.replace("[fetch]", f"[fetch]\n{network}") if both else written
+    (tmp_path / "s.toml").write_text(written if both else f"{written}\n[fetch]\n{network}")
+    for name in ("photographs.token", "partner.token"):
+        (tmp_path / name).write_text(f"{SECRET}\n")
+    host = quote(upstream.base.removeprefix("http://"), safe="")
+    async with running_app(load_settings(tmp_path / "s.toml")) as server:
+        response = await server.get(f"/{identifier.format(host=host)}/info.json")
+        assert response.status_code == 200, response.text
+    (asked,) = upstream.asked
+    assert asked.target == "/masters/2024/banana.jpg"
+    assert asked.headers["Authorization"] == f"Bearer {SECRET}"
