@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 from iiif_server.errors import IiifServerError, OriginalNotFoundError
 from iiif_server.iiif.identifier import Identifier
@@ -66,6 +67,20 @@ class _Output:
         return data
 
 
+class _HashedFile(io.BufferedReader):
+    """A file whose checksum is computed by the thread that reads it, not by the event loop."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__(file)  # type: ignore[arg-type]  # it has readinto, as all files
+        self.checksum = sha256()
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read up to `size` bytes, which count for the checksum."""
+        data = super().read(size)
+        self.checksum.update(data)
+        return data
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """A line of the manifest."""
@@ -109,27 +124,18 @@ class _Archive:
         name = self._names.of(name_of_original(readable, format_))
         info = zipfile.ZipInfo(name, _date(image.original.modified))
         info.file_size, info.external_attr = body.length, _MODE  # the size decides about ZIP64
-        checksum = sha256()
-        async with aclosing(self._chunks(body)) as read:
-            with self._zip.open(info, "w") as entry:
-                async for chunk in read:
-                    entry.write(chunk)
-                    checksum.update(chunk)
-                    yield self._output.taken()
-        media_type = MEDIA_TYPES[format_]
-        row = _Row(name, str(identifier), body.length, checksum.hexdigest(), media_type)
-        self.rows.append(row)
-
-    async def _chunks(self, body: Body) -> AsyncGenerator[bytes]:
-        if body.file is None or body.threads is None:
-            yield body.data or b""
-            return
+        file = _HashedFile(body.file or io.BytesIO(body.data or b""))
+        threads = self._services.originals.source(identifier.type).context.threads
+        observer = self._services.observer
         try:
-            observer = self._services.observer
-            async for chunk in chunks(body.file, body.threads, body.length, observer):
-                yield chunk
+            with self._zip.open(info, "w") as entry:
+                async for chunk in chunks(file, threads, body.length, observer):
+                    entry.write(chunk)
+                    yield self._output.taken()
         finally:
-            body.threads.begin(body.file.close)
+            threads.begin(file.close)
+        checksum, media_type = file.checksum.hexdigest(), MEDIA_TYPES[format_]
+        self.rows.append(_Row(name, str(identifier), body.length, checksum, media_type))
 
     def end(self) -> bytes:
         """Write the manifest, the missing ones, and the directory of the archive."""
