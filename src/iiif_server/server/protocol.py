@@ -170,6 +170,10 @@ class Listener(HttpToolsProtocol):
         async def sending(message: Message) -> None:
             if cycle.disconnected or self.transport.is_closing():
                 raise ClientDisconnectedError  # uvicorn would let the app send on to nobody
+            if cycle.scope["http_version"] == "1.0":
+                # Content ends with the connection: HTTP/1.0 knows no chunks (RFC 9112, 6.1).
+                cycle.chunked_encoding = False
+                cycle.expected_content_length = len(message.get("body", b""))
             await send(message)
 
         try:

@@ -88,6 +88,24 @@ async def test_a_slow_answer_is_not_cut_by_what_the_client_begins_behind_it() ->
     assert answer.endswith(b"\r\n\r\nok")
 
 
+@pytest.mark.parametrize(
+    ("version", "content"), [(b"1.0", b"one two"), (b"1.1", b"4\r\none \r\n3\r\ntwo\r\n0\r\n\r\n")]
+)
+async def test_content_of_unknown_length_is_chunked_for_those_who_know_chunks(
+    version: bytes, content: bytes
+) -> None:
+    async def stream(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"one ", "more_body": True})
+        await send({"type": "http.response.body", "body": b"two"})
+
+    async with listening(stream) as port, asyncio.timeout(60):
+        head = b"GET / HTTP/%b\r\nHost: a\r\nConnection: close\r\n\r\n" % version
+        fields, _, body = (await exchange(port, head)).partition(b"\r\n\r\n")
+    assert body == content
+    assert (b"transfer-encoding" in fields) == (version == b"1.1")
+
+
 class AtOnce:
     """An application that has the answers to some requests at hand."""
 
