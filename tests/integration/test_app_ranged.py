@@ -26,8 +26,8 @@ def upstream() -> Iterator[Upstream]:
         yield upstream
 
 
-def settings(root: Path, upstream: Upstream, **options: Any) -> Any:
-    types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}}
+def settings(root: Path, upstream: Upstream, *, original: str = "no", **options: Any) -> Any:
+    types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}", "original": original}}
     return settings_below(root, fetch=fetching(**options), types=types)
 
 
@@ -55,6 +55,28 @@ async def test_a_replaced_original_is_503_once_and_then_the_new_one(
         response = await server.get("/web:a.tif/full/max/0/default.png")
         assert response.status_code == 200
         assert (await server.get("/web:a.tif/info.json")).json()["width"] == 640
+
+
+async def test_of_an_original_that_is_downloaded_only_what_is_sent_is_fetched(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    data = tiffs.tiled(PIXELS, compression="none")
+    upstream.replies["/a.tif"] = ranged(data)
+    async with running_app(settings(tmp_path, upstream, original="download")) as server:
+        assert (await server.get("/web:a.tif/info.json")).status_code == 200
+        asked = len(upstream.asked)
+        head = await server.client.head("/web:a.tif/original")
+        assert head.headers["content-length"] == str(len(data))
+        assert len(upstream.asked) == asked
+        begin = len(data) // 2
+        wanted = f"bytes={begin}-{begin + 9}"
+        assert (await server.get("/web:a.tif/original", Range=wanted)).content == (
+            data[begin : begin + 10]
+        )
+        (fetched,) = upstream.asked[asked:]
+        first, _, last = fetched.headers["Range"].removeprefix("bytes=").partition("-")
+        assert int(last) - int(first) < len(data) // 4
+        assert (await server.get("/web:a.tif/original")).content == data
 
 
 def scattered(directories: int) -> bytes:

@@ -107,14 +107,15 @@ async def _original(
     if accel and original.parts is None and path.is_relative_to(services.source_path):
         answer.body = Body(size, path=path)
         return answer
+    if RequestContext.of(request.scope).head:
+        answer.body = Body(size)  # its length is all that is sent: nothing is fetched or read
+        return answer
     try:
-        head = RequestContext.of(request.scope).head
-        extent = None if head else wanted_extent(headers, size, tag, modified)
+        extent = wanted_extent(headers, size, tag, modified)
     except UnsatisfiableRangeError:
         unsatisfied = {"Content-Range": f"bytes */{size}"}
         return problem(416, f"The original has {size} bytes.", unsatisfied)
-    body = await original_body(original, extent)
-    answer.body = body if body.data is None else body.data
+    answer.body = await original_body(original, extent)
     if extent is not None:
         answer.status_code = 206
         begin, end = extent
