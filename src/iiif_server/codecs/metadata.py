@@ -75,8 +75,9 @@ def read_metadata(
     location: bool,
     max_pixels: int,
     bounds: Bounds = DEFAULT_BOUNDS,
+    page: int = 1,
 ) -> bytes:
-    """The metadata of an original as a JSON object; what cannot be read is left out of it.
+    """The metadata of a page of an original as a JSON object, without what cannot be read.
 
     With `location`, also where something is. Raises what inspecting the file raises.
     """
@@ -84,7 +85,7 @@ def read_metadata(
         format_ = recognise(file.read(SIGNATURE_BYTES))
         if format_ is None:
             return b"{}"
-        bounded = BoundedFile(file, format_, max_pixels, bounds)
+        bounded = BoundedFile(file, format_, max_pixels, bounds, page)
         inspected = inspect(bounded)
         read = _of_tiff if format_ is OriginalFormat.TIFF else _of_others
         blocks = _Blocks()
@@ -95,7 +96,7 @@ def read_metadata(
 
 
 def _of_tiff(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
-    found = directories(bounded)
+    found = directories(bounded, bounded.page)
     main = found.main
     if sum(entry.length for entry in main.tags.values()) > MOST_METADATA:
         return _Blocks()

@@ -215,7 +215,7 @@ class ImageRegistry:
         original = image.original
         if original.parts is not None:
             return {}
-        read = partial(self._read_metadata, location=location)
+        read = partial(self._read_metadata, page=original.page or 1, location=location)
         try:
             with self._quarantine.guarding(original, None):
                 async with original.for_worker() as descriptors:

@@ -108,6 +108,17 @@ async def test_a_tiff_of_several_pages_with_blocks(server: Server) -> None:
     assert found["iptc"] == {"byline": ["Bo"]}
 
 
+async def test_each_page_of_a_tiff_has_its_own_metadata(server: Server) -> None:
+    file, second = io.BytesIO(), Image.new("RGB", (60, 40))
+    second.encoderinfo = {"dpi": (200, 200)}
+    first = Image.new("L", (30, 20))
+    first.save(file, "TIFF", save_all=True, append_images=[second], dpi=(400, 400))
+    server.put("disk", "book.tif", file.getvalue())
+    for page, size, dpi in (("", 30, 400.0), (";2", 60, 200.0)):
+        found = await document(server, f"disk:book.tif{page}")
+        assert (found["width"], found["resolution"]["x"], found["pages"]) == (size, dpi, 2)
+
+
 async def test_the_name_of_a_profile(server: Server) -> None:
     server.put("disk", "p.png", picture(20, 20, "PNG", icc_profile=wide_profile()))
     found = await document(server, "disk:p.png")
