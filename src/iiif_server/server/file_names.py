@@ -17,6 +17,8 @@ _FORBIDDEN = frozenset('/\\:*?"<>|%;')
 _EDGES = ". -~_"
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)")
 """Names of devices on Windows, whatever extension follows."""
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ,._-]*")
+"""Names that need no second look: those of most tiles."""
 _NO = frozenset({"0", "false", "no", "off"})
 
 EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
@@ -67,7 +69,7 @@ def name_of_original(name: str, format_: OriginalFormat) -> str:
 def content_disposition(name: str, *, attachment: bool) -> str:
     """The value of `Content-Disposition`, with the name in ASCII and, if it has more, in UTF-8."""
     kind = "attachment" if attachment else "inline"
-    ascii_name = _ascii(name)
+    ascii_name = name if _PLAIN.fullmatch(name) else _ascii(name)
     value = f'{kind}; filename="{ascii_name}"'
     return value if ascii_name == name else f"{value}; filename*=UTF-8''{quote(name, safe='')}"
 
@@ -117,7 +119,6 @@ def _allowed(character: str) -> str:
     return "" if category[0] == "C" else character
 
 
-@lru_cache(4096)
 def _ascii(name: str) -> str:
     """A name with all that is not ASCII replaced."""
     plain = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
