@@ -69,9 +69,18 @@ class Original:
         It is portable: the same original has the same one on another machine.
         """
         page = () if self.page is None else (f"page {self.page}",)
+        return digest(str(self.identifier), *self._state, *page)
+
+    @cached_property
+    def file_fingerprint(self) -> str:
+        """The same of the file, for all of its pages."""
+        return digest(self.group, *self._state)
+
+    @property
+    def _state(self) -> Sequence[str]:
         if self.content is not None:
-            return digest(str(self.identifier), self.content, *page)
-        return digest(str(self.identifier), str(self.file.size), str(self.file.mtime_ns), *page)
+            return (self.content,)
+        return str(self.file.size), str(self.file.mtime_ns)
 
     @property
     def parts(self) -> Parts | None:

@@ -22,7 +22,9 @@ class _Entry:
 
 
 class Quarantine:
-    """What is left alone, by the state of the original: one that is replaced is not.
+    """What is left alone, by the state of the file: one that is replaced is not.
+
+    All pages of a file are left alone: there may be thousands, any of which may harm a worker.
 
     Work that is stopped by its deadline or by a death closes its own lane to the original, and
     those above it. That a full-size image takes too long says nothing of a tile's; that a tile
@@ -51,7 +53,7 @@ class Quarantine:
         Raises QuarantinedError if it is left alone. Work that ends with a RenderTimedOutError or a
         WorkerDiedError has it left alone from then on.
         """
-        self._check(original.fingerprint, lane)
+        self._check(original.file_fingerprint, lane)
         try:
             yield
         except (RenderTimedOutError, WorkerDiedError) as error:
@@ -75,7 +77,7 @@ class Quarantine:
     def _isolate(self, original: Original, lane: Lane | None, reason: str) -> None:
         if not self._seconds:
             return
-        now, key = self._clock(), original.fingerprint
+        now, key = self._clock(), original.file_fingerprint
         known = self._entries.get(key)
         if known is not None and now < known.until and _rank(known.lane) < _rank(lane):
             lane = known.lane

@@ -32,9 +32,10 @@ class Clock:
         return self.now
 
 
-def original(name: str = "a", mtime_ns: int = 1) -> Original:
+def original(name: str = "a", mtime_ns: int = 1, page: int | None = None) -> Original:
     file = LocalFile(Path(name), FileVersion(1, 1, 10, (0, mtime_ns), (0, 1)))
-    return Original(Identifier("disk", name), file)
+    written = name if page is None else f"{name};{page}"
+    return Original(Identifier("disk", written), file, page=page)
 
 
 def suffer(
@@ -113,6 +114,14 @@ def test_an_original_that_is_replaced_is_another() -> None:
     suffer(quarantine, None)
     assert closed(quarantine, original(mtime_ns=2)) == []
     assert closed(quarantine, original("b")) == []
+
+
+def test_all_pages_of_a_file_are_left_alone_together() -> None:
+    quarantine = Quarantine(300, lambda _: None)
+    suffer(quarantine, Lane.TILE, subject=original(page=7))
+    for page in (None, 1, 7, 8):
+        assert closed(quarantine, original(page=page)) == [Lane.TILE, Lane.BUILD, Lane.FULL]
+    assert closed(quarantine, original(mtime_ns=2, page=7)) == []
 
 
 def test_an_error_that_costs_no_worker_is_no_reason() -> None:
