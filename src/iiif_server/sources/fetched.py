@@ -26,8 +26,8 @@ from iiif_server.sources.fetched_store import lock_for_use
 from iiif_server.sources.opening import OpenedFile, checksum_of, open_in_folder
 from iiif_server.sources.provenance import MOST_BYTES, Provenance, digest, is_due
 from iiif_server.sources.stored_names import Places, is_entry
-from iiif_server.sources.upstreams import Upstream
-from iiif_server.telemetry.events import Fetched, FetchFailed, OriginalDamaged
+from iiif_server.sources.upstreams import Upstream, failure, first_failure
+from iiif_server.telemetry.events import Fetched, OriginalDamaged
 
 _VERIFIED = 100_000
 """Entries of the cache of verified checksums; 300 bytes each."""
@@ -92,7 +92,7 @@ class KeptOriginals:
         return f"<KeptOriginals {self._folder.name}>"
 
     async def has(self, name: str) -> bool:
-        """Whether there is a file of this name, whatever is to be done before it is served."""
+        """Whether a file of this name is stored, even if it is to be verified or revalidated."""
         kept = await self._open(name)
         _close(kept)
         return kept is not None
@@ -164,7 +164,7 @@ class KeptOriginals:
         except IiifServerError as error:
             if not isinstance(error, SourceBusyError):  # nothing was tried then
                 self._failures.remember(name, error)
-            self._tell(name, upstream, error)
+            self._observe(first_failure(f"{self._type}:{name}", upstream, error))
             raise
         with suppress(SourceUnavailableError):  # the time of the file replaces the record
             await self._on_disk(self._note, name, found, target)
@@ -203,14 +203,16 @@ class KeptOriginals:
             await self._on_disk(self._note, name, found, path)
         except OriginalNotFoundError as error:
             self._failures.remember(name, error)
-            self._tell(name, upstream, error, "; what is kept stays, but is not served")
+            outcome = "; what is kept stays, but is not served"
+            self._observe(failure(f"{self._type}:{name}", upstream, error, outcome))
             with suppress(SourceUnavailableError):
                 gone = known.model_copy(update={"gone": True})
                 await self._on_disk(self._note, name, gone, path)
             return False
         except IiifServerError as error:
             self._failures.remember(name, error)
-            self._tell(name, upstream, error, "; what is kept is served")
+            outcome = "; what is kept is served"
+            self._observe(failure(f"{self._type}:{name}", upstream, error, outcome))
             return not known.gone
         return True
 
@@ -236,17 +238,6 @@ class KeptOriginals:
             )
         return known.model_copy(update={"asked": time.time(), "gone": False})
 
-    def _tell(
-        self, name: str, upstream: Upstream, error: IiifServerError, outcome: str = ""
-    ) -> None:
-        """Report a failed fetch and its cause, for the log."""
-        cause = (
-            f" ({upstream.shown}: {error.__cause__!r})"
-            if error.__cause__
-            else f" ({upstream.shown})"
-        )
-        self._observe(FetchFailed(f"{self._type}:{name}", f"{error}{cause}{outcome}"))
-
     def _find(self, name: str) -> "_Kept | None":
         for path in self._places.all(name):
             try:
@@ -267,7 +258,7 @@ class KeptOriginals:
         return (verified and verified.version) == version or is_entry(self._folder, name)
 
     def _judge(self, name: str, opened: OpenedFile, place: Path) -> "_Kept":
-        """The file with what has to be done before it is served."""
+        """The file, and whether it has to be verified or revalidated before it is served."""
         file, refresh_after = opened.file, self._fetcher.options.refresh_after
         verified = self._last_verified(name)
         doubtful = verified is None or verified.version != file.version

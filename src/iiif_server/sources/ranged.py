@@ -28,8 +28,8 @@ from iiif_server.sources.fetched_store import lock_for_use
 from iiif_server.sources.opening import OpenedFile
 from iiif_server.sources.provenance import digest
 from iiif_server.sources.sparse_file import FOLDER, Identity, SparseFile
-from iiif_server.sources.upstreams import RangeUpstream
-from iiif_server.telemetry.events import Fetched, FetchFailed
+from iiif_server.sources.upstreams import RangeUpstream, failure, first_failure
+from iiif_server.telemetry.events import Fetched
 from iiif_server.units import show_size
 
 FIRST_BYTES = 1 << 16
@@ -165,16 +165,16 @@ class RangedOriginal:
             self._failures.raise_recent(self._name)
         except IiifServerError as error:
             return error
+        identifier = f"{self._context.type}:{self._name}"
         began = asyncio.get_running_loop().time()
         try:
             await self._store_range(extent)
         except IiifServerError as error:
             if not isinstance(error, SourceBusyError | OriginalChangedError):
                 self._failures.remember(self._name, error)
-            _tell(self._context, self._name, error)
+            self._context.observer(failure(identifier, self.upstream, error))
             return error
         seconds = asyncio.get_running_loop().time() - began
-        identifier = f"{self._context.type}:{self._name}"
         self._context.observer(Fetched(identifier, length_of([extent]), seconds))
         return None
 
@@ -211,7 +211,9 @@ class RangedOriginal:
             await self.forget()
             raise
         if at < stop:
-            raise SourceUnavailableError("The upstream server sent less than it was asked for.")
+            raise SourceUnavailableError(
+                "The upstream server sent fewer bytes than were requested."
+            )
 
     async def _on_disk(self, work: Callable[..., None], *arguments: object) -> None:
         try:
@@ -307,7 +309,7 @@ class RangedOriginals:
         except IiifServerError as error:
             if not isinstance(error, SourceBusyError):
                 self._failures.remember(name, error)
-            _tell(self._context, name, error)
+            self._context.observer(first_failure(f"{self._context.type}:{name}", upstream, error))
             raise
         if start is None or recognise(start.data[:SIGNATURE_BYTES]) is not OriginalFormat.TIFF:
             return None
@@ -340,15 +342,10 @@ class RangedOriginals:
         if isinstance(error, OriginalNotFoundError):
             raise error
         if error is not None and not isinstance(error, OriginalChangedError):
-            _tell(self._context, name, error, "; what is kept is served")
+            identifier, outcome = f"{self._context.type}:{name}", "; what is kept is served"
+            self._context.observer(failure(identifier, ranged.upstream, error, outcome))
             ranged.checked = loop.time() - options.refresh_after + options.failure_ttl
         return isinstance(error, OriginalChangedError)
-
-
-def _tell(context: SourceContext, name: str, error: IiifServerError, outcome: str = "") -> None:
-    """Report a failed fetch and its cause, for the log."""
-    cause = f" ({error.__cause__!r})" if error.__cause__ else ""
-    context.observer(FetchFailed(f"{context.type}:{name}", f"{error}{cause}{outcome}"))
 
 
 def _close(begin: Callable[..., None], descriptors: Iterable[int]) -> None:

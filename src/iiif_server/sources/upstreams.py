@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from iiif_server.errors import IiifServerError, OriginalNotFoundError
 from iiif_server.sources.provenance import Validators
+from iiif_server.telemetry.events import FetchFailed, OriginalMissing
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,10 @@ class RangeUpstream(Protocol):
     """One original of which an upstream sends parts."""
 
     @property
+    def shown(self) -> str:
+        """Where the original is, for logs: without secrets."""
+
+    @property
     def host(self) -> str:
         """The host or bucket, for the limit on requests."""
 
@@ -74,3 +80,21 @@ class RangeUpstream(Protocol):
         Raises OriginalChangedError if the original has another validator than `tag`, and what
         `start` raises.
         """
+
+
+def failure(
+    identifier: str, upstream: Upstream | RangeUpstream, error: IiifServerError, outcome: str = ""
+) -> FetchFailed:
+    """The event of a failed fetch, with URL and cause; `outcome` says what is served instead."""
+    cause = f": {error.__cause__!r}" if error.__cause__ else ""
+    return FetchFailed(identifier, f"{error} ({upstream.shown}{cause}){outcome}")
+
+
+def first_failure(
+    identifier: str, upstream: Upstream | RangeUpstream, error: IiifServerError
+) -> FetchFailed | OriginalMissing:
+    """The event of a failed fetch of an original that is not stored, which may never have been."""
+    failed = failure(identifier, upstream, error)
+    if isinstance(error, OriginalNotFoundError):
+        return OriginalMissing(failed.identifier, failed.reason)
+    return failed

@@ -32,6 +32,14 @@ class FetchFailed(Problem):
 
 
 @dataclass(frozen=True, slots=True)
+class OriginalMissing(Event):
+    """An upstream has no such original, as it answers to any guessed name; for the log."""
+
+    identifier: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class OriginalDamaged(Problem):
     """A fetched original was changed on disk, and is fetched again."""
 

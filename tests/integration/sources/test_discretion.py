@@ -12,7 +12,7 @@ import pytest_asyncio
 from pydantic import ByteSize
 
 from iiif_server.settings import Settings
-from iiif_server.telemetry.events import FetchFailed
+from iiif_server.telemetry.events import FetchFailed, OriginalMissing
 from support.apps import (
     Server,
     assert_problem,
@@ -136,7 +136,8 @@ async def test_an_answer_does_not_say_where_it_went_wrong(
     url = base64.urlsafe_b64encode(f"{upstream.base}/{SECRET}/x".encode()).decode()
     for identifier in ("web:x", f"trusted:{url}"):
         assert_discreet(await server.get(f"/{identifier}/info.json"), code)
-        assert server.seen(FetchFailed)[-1].identifier == identifier
+        event: type[OriginalMissing | FetchFailed] = OriginalMissing if code == 404 else FetchFailed
+        assert server.seen(event)[-1].identifier == identifier
 
 
 @pytest.mark.parametrize("type_", ["dead", "nowhere", "private", "tls"])

@@ -25,6 +25,7 @@ from iiif_server.telemetry.events import (
     Fetched,
     FetchFailed,
     JobFailed,
+    OriginalMissing,
     PyramidFailed,
     Quarantined,
     Rendered,
@@ -50,6 +51,7 @@ from iiif_server.telemetry.stages import Stages
 
 EVENTS: list[tuple[Event, int, str]] = [
     (Fetched("a:b", 10, 0.5), logging.INFO, "Fetched identifier='a:b' size=10 seconds=0.5"),
+    (OriginalMissing("a:b", "no"), logging.INFO, "OriginalMissing identifier='a:b' reason='no'"),
     (FetchFailed("a:b", "no"), logging.WARNING, "FetchFailed identifier='a:b' reason='no'"),
     (
         Rendered("a:b", "raster", 10, 0.5),
