@@ -99,9 +99,20 @@ class Template:
                 raise _not_found()
             result.append(value)
         expanded = "".join(result)
-        if any(map(_misleads, _layers(expanded))):
+        if misleads(expanded):
             raise _not_found()
         return expanded
+
+
+def misleads(path: str) -> bool:
+    """Whether a path has dot segments or control characters, decoded several times or not at all.
+
+    True also for more than eight layers of percent-encoding.
+    """
+    try:
+        return any(map(_misleads, _layers(path)))
+    except OriginalNotFoundError:
+        return True
 
 
 def may_be_a_name(name: str) -> bool:

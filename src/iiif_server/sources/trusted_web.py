@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import cached_property
 from typing import Annotated, Protocol, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import httpx
 import re2
@@ -16,10 +16,8 @@ from pydantic import field_validator, model_validator
 from iiif_server.errors import UntrustedUrlError
 from iiif_server.options import ConflictError, Expects, Listed
 from iiif_server.sources.opening import OpenedFile
+from iiif_server.sources.templates import misleads
 from iiif_server.sources.web import FetchedOptions, FetchedSource
-
-_LAYERS = 8
-"""Layers of percent-encoding that a URL may have."""
 
 
 class UrlPattern(Protocol):
@@ -185,8 +183,7 @@ def _no_url() -> UntrustedUrlError:
 def requested(url: str) -> httpx.URL | None:
     """The URL as it would be requested; None for one that could mislead.
 
-    These have user names, white space, backslashes, or dot segments in their path, encoded or not,
-    once or several times.
+    These have user names, white space, backslashes, or a path that `misleads`.
     """
     if not url.isprintable() or any(character in url for character in " \\"):
         return None
@@ -197,10 +194,4 @@ def requested(url: str) -> httpx.URL | None:
     if asked.scheme not in {"http", "https"} or not asked.host or asked.userinfo:
         return None
     path = url.partition("?")[0].partition("#")[0]
-    for _ in range(_LAYERS):
-        if any(part in {".", ".."} for part in re.split(r"[/\\]", path)):
-            return None
-        path, before = unquote(path), path
-        if path == before:
-            return asked
-    return None
+    return None if misleads(path) else asked

@@ -113,6 +113,10 @@ def test_a_url_that_matches_in_full_is_trusted(url: str) -> None:
         "https://example.org/open/%" + "25" * 9 + "41",
         "https://example.org/open/..?x",
         "https://example.org/open/..#x",
+        # servers that take what is behind a semicolon for parameters of a segment
+        "https://example.org/open/..;/closed/a.jpg",
+        "https://example.org/open/..%3bx=1/closed/a.jpg",
+        "https://example.org/open/a%00.jpg",
     ],
 )
 def test_a_url_that_does_not_match_or_climbs_is_not_trusted(url: str) -> None:
