@@ -26,7 +26,7 @@ from iiif_server.errors import (
 from iiif_server.plan.local_file import replaced
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.incoming import Body
-from iiif_server.sources.provenance import Validators, digest
+from iiif_server.sources.provenance import Validators, validators_of
 from iiif_server.sources.upstreams import Arrival, Start
 
 _CHUNK = 1 << 18
@@ -46,8 +46,8 @@ _ADVICE: Mapping[str, str] = {
     "RequestTimeTooSkewed": "the clock of this machine is wrong: correct it",
     "PermanentRedirect": "the bucket is in another region: set region",
     "AuthorizationHeaderMalformed": "the bucket is in another region: set region",
-    "AccessDenied": "permission to read objects is missing (s3:GetObject); or the object is, and "
-    "permission to list the bucket, without which stores do not say so (s3:ListBucket)",
+    "AccessDenied": "permission to read objects is missing (s3:GetObject); or the object does not "
+    "exist, which stores answer with 404 only if listing is permitted (s3:ListBucket)",
     "NoSuchBucket": "the bucket does not exist at this endpoint: correct url or endpoint",
     "ContainerNotFound": "the container does not exist in this account: correct url or account",
 }
@@ -95,7 +95,7 @@ def open_store(settings: StoreSettings, retries: int = 3) -> Any:
             },
             credential_provider=_credentials(settings),
         )
-    except (exceptions.BaseError, ValueError, OSError) as error:
+    except _ERRORS as error:
         reason = str(error).partition("\n")[0]
         raise ConfigurationError(f"{settings.url} cannot be used: {reason}") from error
 
@@ -160,7 +160,7 @@ class ObjectUpstream:
             body = Body(
                 _whole(_chunks(found), size),
                 announced=size,
-                validators=Validators(place=digest(self.place), etag=tag),
+                validators=validators_of(self.place, {"etag": tag} if tag else {}),
             )
             return await incoming.receive(body, target)
 

@@ -135,19 +135,16 @@ class ObjectSource(StoredSource[ObjectsOptions]):
                 "pip install 'iiif-server[objects]'"
             )
         self._bucket, self._template = _bucket_and_key(options.url)
-        before, field, after = self._template.text.partition("{name}")
-        self._around = (before, after) if field and "{" not in before + after else None
-        """Text of the key around `{name}`; None where keys do not tell names."""
 
     def hold_at(
         self, location: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[OpenedFile]:
         """The object at a URL that a name may lead to; OriginalNotFoundError for others."""
         del headers
-        before, after = self._around or ("", "")
+        before, after = self._template.affixes or ("", "")
         start = f"{self._bucket}/{before}"
         name = location.removeprefix(start).removesuffix(after)
-        if self._around is None or not name or location != f"{start}{name}{after}":
+        if self._template.affixes is None or not name or location != f"{start}{name}{after}":
             raise OriginalNotFoundError("There is no image with this identifier.")
         return self.hold(name)
 
@@ -225,9 +222,9 @@ class ObjectSource(StoredSource[ObjectsOptions]):
 
     def names(self) -> Iterator[str] | None:
         """The names of all originals, in the order of their keys; None where keys tell no names."""
-        if self._around is None:
+        if self._template.affixes is None:
             return None
-        before, after = self._around
+        before, after = self._template.affixes
         keys = self._stores.listed(self._store, before.rpartition("/")[0])
         return (
             name
@@ -238,15 +235,15 @@ class ObjectSource(StoredSource[ObjectsOptions]):
     @property
     def browsable(self) -> bool:
         """Whether the keys tell the names."""
-        return self._around is not None
+        return self._template.affixes is not None
 
     def browse(self, folder: str) -> FolderListing:
         """The listing of the keys that begin with a folder, up to the next slash."""
-        if self._around is None or any(
+        if self._template.affixes is None or any(
             not part or part.startswith(".") for part in folder.split("/") if folder
         ):
             raise FolderNotFoundError
-        before, after = self._around
+        before, after = self._template.affixes
         start = before + (f"{folder}/" if folder else "")
         found = self._read_folder(start, after)
         if folder and not len(found):
