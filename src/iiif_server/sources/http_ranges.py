@@ -46,21 +46,21 @@ async def range_in(
 ) -> AsyncIterator[bytes]:
     """The bytes of a range in a response, in chunks.
 
-    Raises OriginalChangedError if the original has another entity tag, OriginalNotFoundError, or
-    SourceUnavailableError.
+    Raises OriginalChangedError if the original has another entity tag, or is no longer sent in
+    ranges; OriginalNotFoundError; or SourceUnavailableError.
     """
     changed = {httpx.codes.PRECONDITION_FAILED, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}
     if response.status_code in changed:
         raise replaced()
-    if response.status_code != httpx.codes.OK and not response.is_success:
+    if not response.is_success:
         check_status(response)
     if response.headers.get("etag") != tag:  # of a server that ignores If-Match
         raise replaced()
     extent = _extent_in(response)
     if response.status_code != httpx.codes.PARTIAL_CONTENT or extent is None:
-        raise SourceUnavailableError("The upstream server has stopped to send parts of originals.")
+        raise replaced()  # it sends no ranges any more: the next request fetches the whole original
     if extent[:2] != (start, stop):
-        raise SourceUnavailableError("The upstream server sends another part than was asked for.")
+        raise SourceUnavailableError("The upstream server sent another range than was requested.")
     async for chunk in _body(response, stop - start):
         yield chunk
 

@@ -7,7 +7,7 @@ was recorded and not written, or that the disk has lost, counts as absent.
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -84,24 +84,22 @@ class SparseFile:
     @classmethod
     def open(cls, path: Path) -> Self | None:
         """The sparse file at a path with all extents that are sound; None if it is of no use."""
-        try:
-            descriptor = os.open(path, _OPEN)
-        except FileNotFoundError:
-            return None
-        try:
-            record = os.open(_record_of(path), _OPEN | os.O_APPEND)
-        except FileNotFoundError:
-            os.close(descriptor)
-            return None
-        head = _parse(os.pread(record, _MOST_HEAD, 0))
-        status = os.fstat(descriptor)
-        if head is None or (head.inode, head.identity.size) != (status.st_ino, status.st_size):
-            os.close(descriptor)
-            os.close(record)
-            return None
-        found = cls(path, descriptor, record, head.identity)
-        found.reload()
-        return found
+        with ExitStack() as stack:
+            try:
+                descriptor = os.open(path, _OPEN)
+                stack.callback(os.close, descriptor)
+                record = os.open(_record_of(path), _OPEN | os.O_APPEND)
+                stack.callback(os.close, record)
+            except FileNotFoundError:
+                return None
+            head = _parse(os.pread(record, _MOST_HEAD, 0))
+            status = os.fstat(descriptor)
+            if head is None or (head.inode, head.identity.size) != (status.st_ino, status.st_size):
+                return None
+            found = cls(path, descriptor, record, head.identity)
+            found.reload()
+            stack.pop_all()
+            return found
 
     @classmethod
     def create(cls, path: Path, identity: Identity, temporary: Path) -> Self:

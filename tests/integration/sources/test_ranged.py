@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,9 +21,9 @@ from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.opening import OpenedFile, Parts
 from iiif_server.sources.ranged import FIRST_BYTES
-from iiif_server.sources.sparse_file import FOLDER, RECORD
+from iiif_server.sources.sparse_file import FOLDER, RECORD, SparseFile
 from iiif_server.sources.web import WebOptions, WebSource
-from iiif_server.telemetry.events import Event
+from iiif_server.telemetry.events import Event, FetchFailed, OriginalMissing
 from support import pictures
 from support.apps import fetching
 from support.upstream import (
@@ -274,6 +274,50 @@ async def test_a_failed_range_leaves_nothing_that_is_believed(
             await type_.read(*PART)
         upstream.replies[PATH] = ranged(DATA)
         assert await type_.read(*PART) == DATA[slice(*PART)]
+
+
+async def test_where_no_ranges_are_sent_any_more_the_whole_original_is_fetched(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with web(tmp_path, upstream) as type_:
+        await type_.read(0, 10)
+        upstream.replies[PATH] = send(DATA, "image/tiff", ETag='"one"')
+        with pytest.raises(OriginalChangedError):
+            await type_.read(*PART)
+        async with type_.source.hold("x.tif") as opened:
+            assert opened.parts is None
+            assert os.pread(opened.descriptor, SIZE, 0) == DATA
+
+
+async def test_the_log_names_the_url_of_a_failed_range(tmp_path: Path, upstream: Upstream) -> None:
+    async with web(tmp_path, upstream, failure_ttl=0) as type_:
+        for reply, event in ((status(404), OriginalMissing), (status(500), FetchFailed)):
+            upstream.replies[PATH] = reply
+            with pytest.raises(IiifServerError):
+                await type_.read(0, 10)
+            assert isinstance(type_.events[-1], event)
+            assert f"({upstream.base}{PATH})" in type_.events[-1].reason
+        upstream.replies[PATH] = ranged(DATA)
+        await type_.read(0, 10)
+        upstream.replies[PATH] = status(500)
+        with pytest.raises(SourceUnavailableError):
+            await type_.read(*PART)
+        assert isinstance(type_.events[-1], FetchFailed)
+        assert f"({upstream.base}{PATH})" in type_.events[-1].reason
+
+
+@pytest.mark.parametrize("record", ["folder", "damaged"])
+async def test_a_record_that_cannot_be_used_leaves_no_descriptor_open(
+    tmp_path: Path, upstream: Upstream, record: str
+) -> None:
+    async with web(tmp_path, upstream) as type_:
+        await type_.read(0, 10)
+        type_.record.unlink()
+        type_.record.mkdir() if record == "folder" else type_.record.write_text("no record\n")
+        before = len(os.listdir("/dev/fd"))
+        with suppress(OSError):
+            assert SparseFile.open(type_.file) is None
+        assert len(os.listdir("/dev/fd")) == before
 
 
 async def test_a_failure_is_remembered_for_a_while(tmp_path: Path, upstream: Upstream) -> None:
