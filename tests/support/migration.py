@@ -1,7 +1,7 @@
 """Keys of the sample configurations of other servers, each with a value of our own.
 
-Behind the arrow is what stands in the settings or in the list of things to do, if there is an
-equivalent.
+After the arrow: text that the new settings, or the "To do" list of the report, must contain. A
+value without an arrow has no equivalent.
 """
 
 CANTALOUPE = {

@@ -1,7 +1,7 @@
 """Metadata of originals for public answers: EXIF, IPTC, XMP, resolution, profile, bit depth.
 
-Only known properties are repeated, as bounded text and numbers: whatever else is in a file may be
-private, large, or harmful to whoever reads it.
+Only listed properties are copied, as text and numbers of limited size. Other metadata may be
+private or large, or attack the program that parses it.
 """
 
 import io

@@ -33,7 +33,8 @@ class TypeOptions(OptionsModel):
     title: str = Field(default="", max_length=200)
     """The name that people see in the gallery and in collections; unset: the name of the type."""
     source: str
-    """Where the originals come from: disk, web, trusted_web, lookup, or the source of a plug-in."""
+    """Where the originals come from: disk, web, trusted_web, objects, lookup, or the source of a
+    plug-in."""
     rights: Annotated[str, AfterValidator(checked_rights), _RIGHTS] | None = None
     """URI of a licence (creativecommons.org) or rights statement (rightsstatements.org), repeated
     in each info.json of the type."""

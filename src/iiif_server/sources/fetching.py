@@ -185,9 +185,8 @@ class Fetcher:
     ) -> Arrival | None:
         """What `Upstream.bring` promises, of a URL; `trusts` decides on that of each redirect."""
         validators = validators or Validators()
-        if not validators.conditions(
-            url
-        ):  # a conditional request often finds that nothing has changed
+        # A conditional request often finds that nothing has changed.
+        if not validators.conditions(url):
             await self.incoming.threads.run(self.incoming.check_space)
         async with self.turn(_host_of(url)):
             return await self.client(access.connecting).fetch(

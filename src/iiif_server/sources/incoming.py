@@ -77,9 +77,8 @@ class Incoming:
 
     def remove_abandoned(self) -> None:
         """Remove files that fetches of a killed process have left."""
-        with contextlib.suppress(
-            OSError
-        ):  # the folder does not exist yet, or its files belong to others
+        # The folder may not exist yet, and files in it may belong to others.
+        with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
                     path.unlink()
@@ -112,7 +111,7 @@ class Incoming:
         """Raise NoSpaceForOriginalError if so many bytes would leave too little free space."""
         try:
             disk = disk_of(self.folder)
-        except OSError:  # whoever writes the file reports the cause
+        except OSError:  # writing the file fails as well, and its error has the cause
             return
         shortage = disk.shortage(self._min_free, size)
         if shortage:

@@ -77,7 +77,7 @@ class OpenedFile:
         self.file = LocalFile(path, FileVersion.of(status))
         self.content = content
         self.page: int | None = None
-        """The page that was asked for, counted from 1, if the file may have several."""
+        """The requested page, from 1, if the file may have several."""
         self.terms = NO_TERMS
         """Its own rights and limits."""
         self.close_by: Callable[[Callable[[int], None], int], object] = _close_here

@@ -143,7 +143,7 @@ def _differences(move: Move, type_: str) -> None:
         move.lack("endpoint.iiif.restrict_to_sizes", instead)
     move.differ(
         colon_difference(type_, "/iiif/2"),
-        ("identifiers have no scale; pages above the first are 404",
+        ("identifiers have no scale",
          "/iiif/2/1.jpg;1:2/info.json", "/iiif/2/1.jpg/info.json: the whole image"),
         ("`max` is as large as the limits allow and no longer refused",
          "/iiif/3/1.jpg/full/max/0/default.jpg: 403", "the largest size allowed"),
