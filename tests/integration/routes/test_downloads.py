@@ -154,7 +154,7 @@ async def test_originals_are_offered_only_by_types_that_say_so(server: Server) -
     assert refused.status_code == 403
     assert "full/max/0/default.jpg?download" in refused.json()["error"]
     nowhere = await server.get("/disk:nothing.jpg/original")
-    assert nowhere.json() == refused.json(), "it does not say what there is"
+    assert nowhere.json() == refused.json(), "whether the original exists stays unknown"
     assert (await server.get("/open:nothing.jpg/original")).status_code == 404
     assert (await server.get("/other:pic.jpg/original")).status_code == 404
 
