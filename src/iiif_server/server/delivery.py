@@ -41,12 +41,10 @@ def by_proxy(scope: Scope, services: Services, *, originals: bool = False) -> bo
 
 def location_of(path: Path, services: Services) -> str:
     """The internal location of nginx for a file of the store, or for an original."""
-    if path.is_relative_to(services.source_path):
-        return (
-            f"{services.accel_originals}/{quote(path.relative_to(services.source_path).as_posix())}"
-        )
-    below = path.relative_to(services.store.entries).as_posix()
-    return f"{services.accel_redirect}/{quote(below)}"
+    location, folder = services.accel_redirect, services.store.entries
+    if not path.is_relative_to(folder):  # asked first: the cache may be below the originals
+        location, folder = services.accel_originals, services.source_path
+    return f"{location}/{quote(path.relative_to(folder).as_posix())}"
 
 
 async def chunks(

@@ -47,6 +47,22 @@ async def test_the_file_that_is_named_holds_the_image(tmp_path: Path) -> None:
             assert file_of(server, answer).read_bytes().endswith(plain.content)
 
 
+async def test_the_cache_may_be_below_the_folder_of_originals(tmp_path: Path) -> None:
+    settings = settings_below(
+        tmp_path,
+        cache_path=tmp_path / "source" / "cache",
+        types={"disk": {"source": "disk", "original": "download"}},
+        delivery={"accel_redirect": "/_derivatives", "accel_originals": "/_originals"},
+        trusted_proxies=LOOPBACK,
+    )
+    async with running_app(settings) as server:
+        server.put("disk", "pic.jpg", picture())
+        await server.get_raw(IMAGE, NAMED)
+        assert file_of(server, await server.get_raw(IMAGE, NAMED)).exists()
+        original = await server.get_raw(b"/disk:pic.jpg/original", NAMED)
+        assert original.headers["x-accel-redirect"] == "/_originals/disk/pic.jpg"
+
+
 async def test_a_head_names_the_file_too(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         await server.get_raw(IMAGE)
