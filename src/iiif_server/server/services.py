@@ -14,7 +14,7 @@ from iiif_server.cache.store import Store
 from iiif_server.errors import SignatureRefusedError, UntrustedUrlError
 from iiif_server.iiif.formats import Format
 from iiif_server.iiif.geometry import Limits, OutputLimits
-from iiif_server.iiif.identifier import Identifier
+from iiif_server.iiif.identifier import Identifier, split_page
 from iiif_server.iiif.information import Service
 from iiif_server.images.derivatives import Derivatives
 from iiif_server.images.listings import FolderListings
@@ -142,10 +142,14 @@ class Services:
         return Permission(identifier)
 
     def readable_name(self, identifier: Identifier) -> str:
-        """The name of an original for people: of one that is a URL, the path of that."""
-        if self.types[identifier.type].source == "trusted_web":
-            with suppress(UntrustedUrlError):
-                return unquote(urlsplit(decode_url(identifier.name)).path).lstrip("/")
+        """The name of an original for people: of one that is a URL, its path, or else its host."""
+        if not self.types[identifier.type].takes_urls:
+            return identifier.name
+        name, page = split_page(identifier.name)
+        with suppress(UntrustedUrlError):
+            url = urlsplit(decode_url(name))
+            readable = unquote(url.path).lstrip("/") or url.netloc
+            return readable if page is None else f"{readable};{page}"
         return identifier.name
 
     def public_types(self) -> tuple[str, ...]:

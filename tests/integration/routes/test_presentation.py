@@ -122,10 +122,15 @@ class TestOneImage:
     async def test_an_image_whose_name_is_a_url_is_called_by_the_end_of_that(
         self, server: Server
     ) -> None:
-        name = urlsafe_b64encode(b"https://upstream.invalid/a/two%20words.jpg?size=large").decode()
-        server.put("elsewhere", name, picture())
-        content = await document(server, f"/elsewhere:{name}/manifest.json")
-        assert content["label"] == {"none": ["two words.jpg"]}
+        for url, page, label in (
+            (b"https://upstream.invalid/a/two%20words.jpg?size=large", "", "two words.jpg"),
+            (b"https://upstream.invalid/a/two%20words.jpg?size=large", ";1", "two words.jpg;1"),
+            (b"https://upstream.invalid/?picture=1", "", "upstream.invalid"),
+        ):
+            name = urlsafe_b64encode(url).decode()
+            server.put("elsewhere", name, picture())
+            content = await document(server, f"/elsewhere:{name}{page}/manifest.json")
+            assert content["label"] == {"none": [label]}
 
     @pytest.mark.parametrize("prefix", ["", "/iiif/3"])
     @pytest.mark.parametrize("slash", ["/", "%2F"])
