@@ -449,7 +449,9 @@ class TestSign:
         [
             ("public", "1.jpg", "Warning: the type 'disk' is public"),
             ("signed", "2.jpg", "Warning: the original of disk:2.jpg cannot be opened"),
+            ("internal", "1.jpg", "Warning: the type 'disk' is internal"),
             ("signed", "1.jpg", ""),
+            ("signed", "1.jpg;1", ""),
         ],
     )
     def test_an_address_that_may_be_of_no_use_is_printed_with_a_warning(

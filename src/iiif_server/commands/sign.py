@@ -20,6 +20,7 @@ from iiif_server.errors import IiifServerError, UnknownTypeError
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.request import parse_whole_request
 from iiif_server.iiif.versions import ImageApiVersion
+from iiif_server.images.originals import Originals
 from iiif_server.server.addresses import with_version
 from iiif_server.server.signing import ExactRequest, Signatures
 from iiif_server.settings import Settings
@@ -96,8 +97,10 @@ def _doubts(settings: Settings, identifier: Identifier) -> Iterator[str]:
             f"There is no type {identifier.type!r} in the settings: "
             f"they have {', '.join(sorted(settings.types)) or 'none'}."
         )
-    if options.access != "signed":
+    if options.access == "public":
         yield f"the type {identifier.type!r} is public: its URLs need no signature."
+    if options.access == "internal":
+        yield f"the type {identifier.type!r} is internal: only lookups serve its images."
     if options.source == "disk":
         try:
             asyncio.run(_open(settings, identifier))
@@ -109,4 +112,4 @@ async def _open(settings: Settings, identifier: Identifier) -> None:
     """Open an original once; raises what the source raises."""
     async with AsyncExitStack() as stack:
         sources = open_sources(stack, settings, open_fetcher(stack, settings), lambda _: None)
-        await stack.enter_async_context(sources[identifier.type].hold(identifier.name))
+        await stack.enter_async_context(Originals(sources).hold(identifier))
