@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -195,6 +196,18 @@ async def no_longer_trusted() -> None:
 def fetching(**options: Any) -> FetchOptions:
     """Options under which the upstream may be fetched from, and failures are soon forgotten."""
     return FetchOptions(**{"allow_networks": LOOPBACK, "failure_ttl": 0.0, **options})
+
+
+def web_settings(root: Path, base: str, **options: Any) -> Settings:
+    """Settings with a type `web`, whose originals are below a URL, and options of `fetch`."""
+    types = {"web": {"source": "web", "url": f"{base}/{{name}}"}}
+    return settings_below(root, types=types, fetch=fetching(**options))
+
+
+def encoded(url: str | bytes) -> str:
+    """The name of a URL in base 64, padded, as Python's encoder gives it."""
+    data = url if isinstance(url, bytes) else url.encode()
+    return urlsafe_b64encode(data).decode("ascii")
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -15,6 +14,7 @@ from iiif_server.cli import main
 from support.apps import (
     Server,
     assert_problem,
+    encoded,
     fetching,
     opened,
     picture,
@@ -63,10 +63,6 @@ async def server(
 
 def everything(url: str) -> str:
     return quote(url, safe="")
-
-
-def encoded(url: str) -> str:
-    return urlsafe_b64encode(url.encode()).decode()
 
 
 async def test_all_forms_are_one_original(server: Server, upstream: Upstream) -> None:

@@ -3,7 +3,6 @@
 import re
 import ssl
 import subprocess
-from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +15,15 @@ from iiif_server.errors import ConfigurationError
 from iiif_server.settings import load_settings
 from iiif_server.sources.access import public_trust
 from iiif_server.telemetry.events import FetchFailed
-from support.apps import Server, assert_problem, fetching, picture, running_app, settings_below
+from support.apps import (
+    Server,
+    assert_problem,
+    encoded,
+    fetching,
+    picture,
+    running_app,
+    settings_below,
+)
 from support.proxy import Proxy, running_proxy
 from support.upstream import Upstream, compressed, redirect, running_upstream, send, status
 
@@ -92,10 +99,6 @@ async def test_secrets_go_to_the_origin_of_the_type_and_nowhere_else(
     assert {"/moved", "/here", "/away", "/back"} == set(upstream.targets())
     assert SECRET not in str([item.headers for item in other.asked])
     assert other.asked[0].headers["Authorization"] is None
-
-
-def encoded(url: str) -> str:
-    return urlsafe_b64encode(url.encode()).decode()
 
 
 async def test_a_failed_fetch_names_its_url_without_secrets(

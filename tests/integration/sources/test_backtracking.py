@@ -1,20 +1,14 @@
 """Regular expressions that backtrack: with RE2 they cost no more than others."""
 
-import base64
 import signal
 from pathlib import Path
 
 import httpx
 
-from support.apps import running_process
+from support.apps import encoded, running_process
 
 EXPRESSIONS = ["http://(a+)+/x", "http://([a-z]+)*", "http://(.*a){25}b"]
 """Each takes Python's own engine longer than anybody waits, and it cannot be interrupted."""
-
-
-def encoded(url: str) -> str:
-    """The name that stands for a URL."""
-    return base64.urlsafe_b64encode(url.encode()).decode("ascii")
 
 
 def test_a_url_on_which_an_expression_backtracks_stops_no_process(tmp_path: Path) -> None:

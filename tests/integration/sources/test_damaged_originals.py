@@ -10,11 +10,10 @@ from iiif_server.telemetry.events import OriginalDamaged
 from support.apps import (
     Server,
     assert_problem,
-    fetching,
     no_longer_trusted,
     picture,
     running_app,
-    settings_below,
+    web_settings,
 )
 from support.upstream import Upstream, running_upstream, send, status
 
@@ -61,8 +60,7 @@ async def whole(server: Server) -> bytes:
 async def test_what_the_disk_has_damaged_is_fetched_again(
     tmp_path: Path, upstream: Upstream, how: Callable[[bytes], bytes], *, restarted: bool
 ) -> None:
-    types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}}
-    settings = settings_below(tmp_path, types=types, fetch=fetching())
+    settings = web_settings(tmp_path, upstream.base)
     async with running_app(settings) as server:
         assert await whole(server) == GOOD
         kept = server.original("web", "x")
@@ -82,8 +80,7 @@ async def test_what_the_disk_has_damaged_is_fetched_again(
 async def test_damage_is_not_served_while_the_upstream_fails(
     tmp_path: Path, upstream: Upstream
 ) -> None:
-    types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}}
-    settings = settings_below(tmp_path, types=types, fetch=fetching())
+    settings = web_settings(tmp_path, upstream.base)
     async with running_app(settings) as server:
         assert await whole(server) == GOOD
         damage(server.original("web", "x"), flip_a_bit)
@@ -97,10 +94,9 @@ async def test_damage_is_not_served_while_the_upstream_fails(
 async def test_the_same_content_has_the_same_tag_on_another_machine(
     tmp_path: Path, upstream: Upstream
 ) -> None:
-    types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}}
     tags = set()
     for machine in ("one", "two"):
-        settings = settings_below(tmp_path / machine, types=types, fetch=fetching())
+        settings = web_settings(tmp_path / machine, upstream.base)
         async with running_app(settings) as server:
             answer = await server.get("/web:x/full/20,/0/default.jpg")
             tags.add(answer.headers["etag"])

@@ -18,6 +18,7 @@ from support.apps import (
     running_app,
     settings_below,
     until,
+    web_settings,
 )
 from support.servers import free_port
 from support.upstream import (
@@ -250,19 +251,15 @@ async def test_a_folder_that_takes_no_file_is_no_fault_of_the_client(
 ) -> None:
     root = tmp_path_factory.mktemp("unwritable")
     (root / "source").write_bytes(b"a file where a folder should be")
-    types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}}
     upstream.replies["/kept"] = send(PICTURE)
-    async with running_app(settings_below(root, types=types, fetch=fetching())) as server:
+    async with running_app(web_settings(root, upstream.base)) as server:
         assert_problem(await server.get("/web:kept/info.json"), 502, "kept on disk")
 
 
 async def test_a_failure_is_remembered_for_some_seconds_and_then_forgotten(
     upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}}
-    settings = settings_below(
-        tmp_path_factory.mktemp("ttl"), types=types, fetch=fetching(failure_ttl=0.6)
-    )
+    settings = web_settings(tmp_path_factory.mktemp("ttl"), upstream.base, failure_ttl=0.6)
     upstream.replies["/flaky"] = delayed(0.05, status(500))
     async with running_app(settings) as server:
         crowd = await asyncio.gather(*(server.get("/web:flaky/info.json") for _ in range(10)))
@@ -299,10 +296,7 @@ async def test_waiting_for_a_turn_is_not_counted_as_waiting_for_the_upstream(
 async def test_an_original_that_an_operator_puts_there_is_served_despite_the_failure(
     upstream: Upstream, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}}
-    settings = settings_below(
-        tmp_path_factory.mktemp("mended"), types=types, fetch=fetching(failure_ttl=60)
-    )
+    settings = web_settings(tmp_path_factory.mktemp("mended"), upstream.base, failure_ttl=60)
     async with running_app(settings) as server:
         assert_problem(await server.get("/web:mended/info.json"), 404)
         server.put("web", "mended", PICTURE)

@@ -5,7 +5,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,6 +24,7 @@ from support.apps import (
     running_app,
     settings_below,
     until,
+    web_settings,
 )
 from support.disks import small_disk
 from support.upstream import Upstream, running_upstream, send, unbounded
@@ -52,11 +52,6 @@ def upstream() -> Iterator[Upstream]:
         yield upstream
 
 
-def settings(root: Path, upstream: Upstream, **options: Any) -> Any:
-    types = {"web": {"source": "web", "url": f"{upstream.base}/{{name}}"}}
-    return settings_below(root, fetch=fetching(**options), types=types)
-
-
 async def view(server: Server, name: object) -> int:
     # What was found within the last second is not looked for again.
     server.services.images._images.clear()
@@ -75,7 +70,7 @@ def stored(server: Server) -> list[str]:
 async def test_the_least_recently_used_go_first_also_after_a_restart(
     upstream: Upstream, tmp_path: Path, options: dict[str, int]
 ) -> None:
-    chosen = settings(tmp_path, upstream, **options)
+    chosen = web_settings(tmp_path, upstream.base, **options)
     async with running_app(chosen) as server:
         for name in (0, 1, 2, 0):
             assert await view(server, name) == 200
@@ -95,7 +90,7 @@ async def test_the_least_recently_used_go_first_also_after_a_restart(
 async def test_what_is_stored_and_evicted_is_in_the_metrics(
     upstream: Upstream, tmp_path: Path
 ) -> None:
-    chosen = settings(tmp_path, upstream, keep_files=2)
+    chosen = web_settings(tmp_path, upstream.base, keep_files=2)
     allowed = chosen.metrics.model_validate({"allow_networks": ["127.0.0.0/8"]})
     async with running_app(chosen.model_copy(update={"metrics": allowed})) as server:
         for name in range(3):
@@ -109,7 +104,7 @@ async def test_what_is_stored_and_evicted_is_in_the_metrics(
 async def test_without_limits_nothing_is_removed_and_there_is_no_index(
     upstream: Upstream, tmp_path: Path
 ) -> None:
-    async with running_app(settings(tmp_path, upstream)) as server:
+    async with running_app(web_settings(tmp_path, upstream.base)) as server:
         for name in range(10):
             assert await view(server, name) == 200
         assert len(stored(server)) == 10
@@ -120,16 +115,16 @@ async def test_without_limits_nothing_is_removed_and_there_is_no_index(
 async def test_originals_of_before_there_were_limits_count(
     upstream: Upstream, tmp_path: Path
 ) -> None:
-    async with running_app(settings(tmp_path, upstream)) as server:
+    async with running_app(web_settings(tmp_path, upstream.base)) as server:
         for name in range(6):
             assert await view(server, name) == 200
-    async with running_app(settings(tmp_path, upstream, keep_files=2)) as server:
+    async with running_app(web_settings(tmp_path, upstream.base, keep_files=2)) as server:
         await until(lambda: len(stored(server)) == 2)
         assert stored(server) == ["4", "5"]
 
 
 async def test_files_of_an_operator_are_never_removed(upstream: Upstream, tmp_path: Path) -> None:
-    async with running_app(settings(tmp_path, upstream, keep_files=1)) as server:
+    async with running_app(web_settings(tmp_path, upstream.base, keep_files=1)) as server:
         server.put("web", "own", padded(8))
         server.put("web", "own2", padded(9, 10 * SIZE))
         assert await view(server, "own") == 200
@@ -141,7 +136,7 @@ async def test_files_of_an_operator_are_never_removed(upstream: Upstream, tmp_pa
 async def test_an_original_that_an_operator_has_replaced_is_theirs(
     upstream: Upstream, tmp_path: Path
 ) -> None:
-    async with running_app(settings(tmp_path, upstream, keep_files=1)) as server:
+    async with running_app(web_settings(tmp_path, upstream.base, keep_files=1)) as server:
         assert await view(server, 0) == 200
         theirs = server.put("web", "0", picture(90, 90))
         assert await view(server, 1) == 200
@@ -158,7 +153,7 @@ async def test_what_is_larger_than_all_that_is_kept_is_refused_and_displaces_not
 ) -> None:
     large = padded(1, 4 * SIZE)
     upstream.replies["/large"] = send(large) if announced else unbounded(large, 3_000_000)
-    async with running_app(settings(tmp_path, upstream, keep_bytes=3 * SIZE)) as server:
+    async with running_app(web_settings(tmp_path, upstream.base, keep_bytes=3 * SIZE)) as server:
         assert await view(server, 0) == 200
         assert_problem(await server.get("/web:large/info.json"), 413, "60 kB")
         assert stored(server) == ["0"]
@@ -170,7 +165,7 @@ async def test_what_is_larger_than_all_that_is_kept_is_refused_and_displaces_not
 async def test_what_is_in_use_is_not_evicted_by_another_process_either(
     upstream: Upstream, tmp_path: Path
 ) -> None:
-    async with running_app(settings(tmp_path, upstream, keep_bytes=SIZE)) as server:
+    async with running_app(web_settings(tmp_path, upstream.base, keep_bytes=SIZE)) as server:
         assert await view(server, 0) == 200
         with subprocess.Popen(  # noqa: ASYNC220 - it answers at once
             [sys.executable, "-c", HOLD, str(server.original("web", "0"))],
@@ -188,7 +183,7 @@ async def test_what_is_in_use_is_not_evicted_by_another_process_either(
 
 
 async def test_what_is_held_here_is_not_evicted(upstream: Upstream, tmp_path: Path) -> None:
-    async with running_app(settings(tmp_path, upstream, keep_files=1)) as server:
+    async with running_app(web_settings(tmp_path, upstream.base, keep_files=1)) as server:
         identifier = server.services.identifiers.read("web:0")
         async with server.services.originals.hold(identifier):
             assert_problem(await server.get("/web:1/info.json"), 503, "space")
@@ -199,7 +194,7 @@ async def test_what_is_held_here_is_not_evicted(upstream: Upstream, tmp_path: Pa
 async def test_an_original_that_is_evicted_again_and_again_is_not_fetched_for_ever(
     upstream: Upstream, tmp_path: Path
 ) -> None:
-    async with running_app(settings(tmp_path, upstream, keep_files=1)) as server:
+    async with running_app(web_settings(tmp_path, upstream.base, keep_files=1)) as server:
         source = server.services.originals.source("web")
         bring = HttpUpstream.bring
 
@@ -218,7 +213,7 @@ async def test_an_original_that_is_evicted_again_and_again_is_not_fetched_for_ev
 
 async def test_originals_being_fetched_count(upstream: Upstream, tmp_path: Path) -> None:
     upstream.replies["/slow"] = send(padded(1, 2 * SIZE))
-    async with running_app(settings(tmp_path, upstream, keep_bytes=3 * SIZE)) as server:
+    async with running_app(web_settings(tmp_path, upstream.base, keep_bytes=3 * SIZE)) as server:
         store = server.services.fetcher.store
         assert store is not None
         room = store.begin()
@@ -232,7 +227,7 @@ async def test_originals_being_fetched_count(upstream: Upstream, tmp_path: Path)
 async def test_derivatives_of_an_evicted_original_are_valid_when_it_is_back(
     upstream: Upstream, tmp_path: Path
 ) -> None:
-    async with running_app(settings(tmp_path, upstream, keep_files=1)) as server:
+    async with running_app(web_settings(tmp_path, upstream.base, keep_files=1)) as server:
         path = "/web:0/full/30,/0/default.jpg"
         first = await server.get(path)
         assert await view(server, 1) == 200
@@ -247,7 +242,7 @@ async def test_derivatives_of_an_evicted_original_are_valid_when_it_is_back(
 
 
 async def test_an_index_that_is_damaged_is_made_again(upstream: Upstream, tmp_path: Path) -> None:
-    chosen = settings(tmp_path, upstream, keep_files=2)
+    chosen = web_settings(tmp_path, upstream.base, keep_files=2)
     async with running_app(chosen) as server:
         for name in (0, 1):
             assert await view(server, name) == 200

@@ -1,7 +1,6 @@
 """`trusted_web`: originals whose URL is their name, in base 64, if a regular expression matches."""
 
 import asyncio
-import base64
 from collections.abc import AsyncIterator, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +12,7 @@ from iiif_server.settings import load_settings
 from support.apps import (
     Server,
     assert_problem,
+    encoded,
     fetching,
     picture,
     running_app,
@@ -48,12 +48,6 @@ async def server(
     )
     async with running_app(settings) as server:
         yield server
-
-
-def encoded(url: str | bytes) -> str:
-    """The name that stands for a URL, as Python's encoder gives it."""
-    data = url if isinstance(url, bytes) else url.encode()
-    return base64.urlsafe_b64encode(data).decode("ascii")
 
 
 async def test_an_original_is_fetched_once_and_kept_under_its_encoded_name(
