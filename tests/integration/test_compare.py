@@ -105,7 +105,12 @@ def test_pixels_are_compared_within_a_tolerance(
 
 @pytest.mark.parametrize(
     "reply",
-    [send(b"<html>", "text/html"), send(b'{"width": 1}'), send(b'{"width": 0, "height": 0}')],
+    [
+        send(b"<html>", "text/html"),
+        send(b'{"width": 1}'),
+        send(b'{"width": 0, "height": 0}'),
+        send(b'{"width": Infinity, "height": 1}'),
+    ],
 )
 def test_what_cannot_be_compared_is_told(
     servers: tuple[Upstream, Upstream], tmp_path: Path, reply: Reply
@@ -136,3 +141,22 @@ def test_a_server_that_is_down_is_told(tmp_path: Path) -> None:
     empty = CliRunner().invoke(main, ["compare", *urls, "--identifiers", "-"], input="\n")
     assert empty.exit_code == 2
     assert "no identifiers" in empty.output
+
+
+@pytest.mark.parametrize(
+    ("url", "identifiers", "said"),
+    [
+        ("http://[::1", b"1", "is not a URL"),
+        ("http://", b"1", "and a host"),
+        ("ftp://example.org/iiif/2", b"1", "must begin with http"),
+        ("http://127.0.0.1:9/iiif/2", b"\xff\xfe", "not text in UTF-8"),
+    ],
+)
+def test_what_was_written_wrongly_is_told(
+    tmp_path: Path, url: str, identifiers: bytes, said: str
+) -> None:
+    file = tmp_path / "identifiers"
+    file.write_bytes(identifiers)
+    result = CliRunner().invoke(main, ["compare", url, url, "--identifiers", str(file)])
+    assert result.exit_code == 2
+    assert said in result.output

@@ -99,6 +99,13 @@ def test_what_cannot_be_prepared_is_said(
     assert result.exit_code != 0
 
 
+def test_a_list_that_is_no_text_is_said(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "listed").write_bytes(b"\xff\xfe")
+    result = prepare(config, "--identifiers", str(tmp_path / "listed"))
+    assert "not text in UTF-8" in result.output
+    assert result.exit_code == 2
+
+
 def test_files_that_are_no_images_are_no_failures(config: Path) -> None:
     result = prepare(config, "disk:notes.txt", "disk:a.jpg")
     assert (

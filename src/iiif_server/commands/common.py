@@ -73,7 +73,15 @@ def choose(
     """The identifiers that were given as arguments or in a file; a usage error for several ways."""
     if sum((type_ is not None, listed is not None, bool(identifiers))) != 1:
         raise click.UsageError("Give identifiers, or --identifiers FILE, or --type NAME.")
-    return [*(listed or ()), *identifiers]
+    return [*lines_of(listed or ()), *identifiers]
+
+
+def lines_of(listed: Iterable[str]) -> list[str]:
+    """The lines of a file of identifiers; a usage error if it is not UTF-8."""
+    try:
+        return list(listed)
+    except UnicodeDecodeError as error:
+        raise click.UsageError("The file of identifiers is not text in UTF-8.") from error
 
 
 def find_identifiers(

@@ -12,7 +12,7 @@ import click
 import httpx
 
 from iiif_server.cache.window import completed
-from iiif_server.commands.common import show_progress
+from iiif_server.commands.common import lines_of, show_progress
 from iiif_server.commands.compare.images import Comparison, Outcome, Server, compare_image
 
 _CANNOT = 2
@@ -53,10 +53,9 @@ def compare(
     400 pixels, and up to three tiles. Sizes may differ by one pixel, as servers round differently.
     Exits with 0 if all are equal, 1 if some differ, and 2 if some could not be compared.
     """
-    identifiers = [line.strip() for line in listed if line.strip()]
+    identifiers = [line.strip() for line in lines_of(listed) if line.strip()]
     for url in (old, new):
-        if httpx.URL(url).scheme not in {"http", "https"}:
-            raise click.UsageError(f"{url} must begin with http:// or https://")
+        _check_url(url)
     if not identifiers:
         raise click.UsageError("The file has no identifiers.")
     counts = asyncio.run(_compare_all(old, new, identifiers, tolerance, parallel, as_json=as_json))
@@ -66,6 +65,15 @@ def compare(
         err=as_json,
     )
     sys.exit(_CANNOT if counts[Outcome.FAILED] else 1 if counts[Outcome.DIFFERENT] else 0)
+
+
+def _check_url(text: str) -> None:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise click.UsageError(f"{text} is not a URL: {error}") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise click.UsageError(f"{text} must begin with http:// or https:// and a host")
 
 
 async def _compare_all(

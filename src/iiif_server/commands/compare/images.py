@@ -109,7 +109,7 @@ def _dimensions(server: Server, body: bytes) -> tuple[int, int]:
     try:
         document: Any = json.loads(body)
         width, height = int(document["width"]), int(document["height"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise FailedError(f"{server.url} sends an info.json without width and height") from error
     if min(width, height) < 1:
         raise FailedError(f"{server.url} sends an info.json with {width}x{height}")
