@@ -8,9 +8,13 @@ def pdf(
     media: tuple[int, ...] = (0, 0, 144, 72),
     extra: str = "",
     content: str | None = None,
+    packed: str = "",
     trailer: str = "",
 ) -> bytes:
-    """A PDF of one page: the left half of the MediaBox in one colour, the right one in another."""
+    """A PDF of one page: the left half of the MediaBox in one colour, the right one in another.
+
+    `packed` is an entry of the dictionary of the content, which tells its filter.
+    """
     x, y, right, top = media
     half = (right - x) / 2
     if content is None:
@@ -24,7 +28,7 @@ def pdf(
         "<< /Type /Catalog /Pages 2 0 R >>",
         "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
         f"<< /Type /Page /Parent 2 0 R /MediaBox [{box}] /Contents 4 0 R {extra} >>",
-        f"<< /Length {len(content)} >>\nstream\n{content}\nendstream",
+        f"<< /Length {len(content)} {packed} >>\nstream\n{content}\nendstream",
     ]
     data, offsets = "%PDF-1.7\n", []
     for number, text in enumerate(objects, 1):

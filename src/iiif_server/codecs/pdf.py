@@ -33,10 +33,11 @@ def pdf_header(bounded: BoundedFile, file: BinaryIO, page: int) -> ImageHeader:
     CropBox and /Rotate are applied; PDFium has no function for UserUnit. Raises
     OriginalRefusedError.
     """
-    with _opened(file.fileno(), page) as opened:
+    with _opened(file.fileno()) as document:
+        # A page that is loaded is parsed, all that its streams unpack to: this loads none.
         width, height = (
             max(1, ceil(side * bounded.bounds.pdf_dpi / _POINTS - 1e-6))
-            for side in opened.get_size()
+            for side in document.get_page_size(page)
         )
     bounded.check_size(width, height)
     return ImageHeader(
@@ -58,7 +59,8 @@ def pdf_header(bounded: BoundedFile, file: BinaryIO, page: int) -> ImageHeader:
 def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pixels:
     """A box of the page as it is at `shrink`, on white."""
     whole = header.stored.reduced(shrink)
-    with _opened(descriptor, header.page) as page:
+    with _opened(descriptor) as document:
+        page = document[header.page]
         bitmap = pypdfium2.PdfBitmap.new_native(box.width, box.height, pdfium.FPDFBitmap_BGR)
         bitmap.fill_rect((255, 255, 255, 255), 0, 0, box.width, box.height)
         flags = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
@@ -75,8 +77,8 @@ def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> 
 
 
 @contextmanager
-def _opened(descriptor: int, number: int) -> Iterator[pypdfium2.PdfPage]:
-    """A page of a document; forms are shown as they were saved."""
+def _opened(descriptor: int) -> Iterator[pypdfium2.PdfDocument]:
+    """A document; forms are shown as they were saved."""
     with os.fdopen(os.dup(descriptor), "rb") as file:
         try:
             document = pypdfium2.PdfDocument(file)
@@ -85,7 +87,7 @@ def _opened(descriptor: int, number: int) -> Iterator[pypdfium2.PdfPage]:
                 raise UnsupportedOriginalError("This PDF needs a password.") from error
             raise DamagedOriginalError("The original is damaged: it is no PDF.") from error
         try:
-            yield document[number]
+            yield document
         except (pypdfium2.PdfiumError, IndexError) as error:
             raise DamagedOriginalError(
                 "The original is damaged: its page cannot be read."

@@ -1,5 +1,6 @@
 """PDF pages as images."""
 
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from iiif_server.errors import (
 )
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.original_format import Bounds, OriginalFormat
+from support.growth import growth
 from support.pdfs import LEFT, RIGHT, pdf
 
 WHITE = (255, 255, 255)
@@ -88,6 +90,16 @@ def test_pages_beyond_the_limits_are_refused_before_anything_is_made(tmp_path: P
     path = written(tmp_path, pdf(media=(0, 0, 14_400, 14_400)))
     with pytest.raises(OriginalTooLargeError, match="900,000,000 pixels"):
         probe(path, 10**8)
+
+
+def header_of(path: Path) -> None:
+    probe(path, 10**9)
+
+
+def test_what_a_page_unpacks_to_does_not_count_before_it_is_rendered(tmp_path: Path) -> None:
+    content = zlib.compress(b"0 0 9 9 re f\n" * 2_000_000).decode("latin-1")
+    path = written(tmp_path, pdf(content=content, packed="/Filter /FlateDecode"))
+    assert growth(header_of, path) < 16_000_000
 
 
 @pytest.mark.parametrize("length", [8, 100, 400])
