@@ -1,16 +1,19 @@
 """From `region/size/rotation/quality.format` to a derivative, without server or pool."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyvips
 from PIL import Image
 
 from iiif_server.codecs import jpegtran
-from iiif_server.codecs.jobs import render
+from iiif_server.codecs.jobs import prepare_process, render
 from iiif_server.codecs.probe import probe
 from iiif_server.iiif.formats import Format, parse_format
 from iiif_server.iiif.geometry import Limits
@@ -28,6 +31,16 @@ from iiif_server.plan.render_plan import Engine, RenderPlan, plan_operations
 
 MAX_PIXELS = 100_000_000
 BEST = EncodingOptions(jpeg_quality=100, webp_quality=100, avif_quality=95, jp2_ratio=1)
+
+
+@contextmanager
+def as_worker() -> Iterator[None]:
+    """This process is set up as a worker is; afterwards libvips reads SVG again."""
+    prepare_process(4, 2)
+    try:
+        yield
+    finally:
+        pyvips.block_untrusted_set(False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ import pytest
 from PIL import Image, ImageCms
 
 from iiif_server.codecs import jpegtran
-from iiif_server.codecs.jobs import prepare_process
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.probe import probe
 from iiif_server.codecs.pyramid_build import build
@@ -29,7 +28,7 @@ from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.render_plan import tile_profile
 from support import pictures
 from support.pictures import Floats, Pixels, detailed, photograph
-from support.rendering import MAX_PIXELS, psnr, shift
+from support.rendering import MAX_PIXELS, as_worker, psnr, shift
 
 WIDTH, HEIGHT = 700, 500
 """Multiples of no MCU and of no tile."""
@@ -38,8 +37,7 @@ WIDTH, HEIGHT = 700, 500
 @pytest.fixture(scope="module", autouse=True)
 def _worker() -> Iterator[None]:
     """This process is set up as a worker is; small pictures are built as large ones are."""
-    prepare_process(4, 2)
-    with pytest.MonkeyPatch.context() as patch:
+    with as_worker(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(build_plan, "_DECODED_WHOLE", 0)
         yield
 

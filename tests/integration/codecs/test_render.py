@@ -4,6 +4,7 @@ import io
 import math
 import os
 import re
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -32,16 +33,26 @@ from iiif_server.plan.orientation import Orientation
 from iiif_server.plan.render_plan import Engine, PixelOperations, ProfileAction
 from support import pictures
 from support.pictures import BY_NAME, HEIGHT, PICTURES, WIDTH, Floats, Picture, photograph
-from support.rendering import BEST, MAX_PIXELS, decoded_size, derive, planned, psnr, shift
+from support.rendering import (
+    BEST,
+    MAX_PIXELS,
+    as_worker,
+    decoded_size,
+    derive,
+    planned,
+    psnr,
+    shift,
+)
 
 ROTATIONS = [f"{mirror}{degrees}" for mirror in ("", "!") for degrees in (0, 90, 180, 270)]
 ENGINES = [pytest.param(Engine.JPEGTRAN, marks=pytest.mark.needs_lossless), Engine.RASTER]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _worker() -> None:
+def _worker() -> Iterator[None]:
     """This process is set up as a worker is."""
-    prepare_process(4, 2)
+    with as_worker():
+        yield
 
 
 @pytest.fixture(scope="module")
