@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
+from typing import Literal
 
 from iiif_server.errors import PageNotFoundError
 from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile
@@ -37,7 +38,9 @@ _TYPE_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
     16: 8, 17: 8, 18: 8,
 }  # fmt: skip
-_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
+_WHOLE_NUMBERS: dict[int, Literal["B", "H", "I", "Q"]] = {
+    1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q",
+}  # fmt: skip
 """BYTE, SHORT, LONG, IFD, and of BigTIFF LONG8 and IFD8."""
 
 
@@ -192,6 +195,15 @@ class Directory:
     def value(self, number: int, default: int = 0) -> int:
         """The first whole number of a tag."""
         return next(iter(self.values(number, 1)), default)
+
+    def has_zero(self, number: int) -> bool:
+        """Whether one of the whole numbers of a tag is 0; there may be a million of them."""
+        entry = self.tags.get(number)
+        if entry is None or entry.type not in _WHOLE_NUMBERS:
+            return False
+        data, kind = self.data(number), _WHOLE_NUMBERS[entry.type]
+        whole = len(data) - len(data) % struct.calcsize(kind)
+        return 0 in memoryview(data)[:whole].cast(kind)  # in either byte order
 
     def count(self, number: int) -> int:
         """How many values a tag has."""

@@ -121,8 +121,6 @@ def _is_for_libvips(ifd: Directory, photometric: int, bits: tuple[int, ...]) -> 
 def _is_sparse(ifd: Directory) -> bool:
     """Whether the file leaves strips or tiles out, as GDAL writes them."""
     try:
-        return any(
-            0 in ifd.values(table, ifd.count(table)) for table in (Tag.STRIP_BYTES, Tag.TILE_BYTES)
-        )
+        return any(ifd.has_zero(table) for table in (Tag.STRIP_BYTES, Tag.TILE_BYTES))
     except BytesMissingError:  # of a file that is read in parts, not worth the bytes of its table
         return False
