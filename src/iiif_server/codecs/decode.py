@@ -12,7 +12,7 @@ from iiif_server.codecs.colour import ON_WHITE, displayable
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.jpeg2000 import read_jpeg2000
 from iiif_server.codecs.pdf import render_page
-from iiif_server.codecs.pixel_buffer import ICC, PixelBuffer, Pixels
+from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels, with_profile
 from iiif_server.codecs.resample import turn
 from iiif_server.codecs.tiff_arrays import read_box
 from iiif_server.errors import DamagedOriginalError, IiifServerError
@@ -30,7 +30,6 @@ _LOADERS: dict[OriginalFormat, str] = {
     OriginalFormat.GIF: "gifload_source",
     OriginalFormat.AVIF: "heifload_source",
 }
-_PILLOW_MODES = {"1": "L", "P": "RGB", "PA": "RGBA", "I;16": "L", "CMYK": "RGB", "YCbCr": "RGB"}
 _PART_READERS = {Reader.ARRAYS: read_box, Reader.PDFIUM: render_page}
 """Those that read a part without what is around it."""
 
@@ -98,7 +97,7 @@ def load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     read = _PART_READERS.get(header.reader)
     if read is not None:
         return read(descriptor, header, shrink, level_box(header, shrink))
-    image = _loaded(descriptor, header, shrink)
+    image = with_profile(_loaded(descriptor, header, shrink), header.made_profile)
     if _is_whole(image, header, shrink):
         return image
     if header.format is OriginalFormat.GIF and header.stored.area <= FEW_PIXELS:
@@ -128,7 +127,7 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         return read_jpeg2000(descriptor, header, shrink)
     loader = _LOADERS.get(header.format)
     if loader is None:
-        return _load_with_pillow(descriptor, header.format, header.made_profile)
+        return _load_with_pillow(descriptor, header.format)
     options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
     if header.jpeg is not None:
         options["shrink"] = shrink
@@ -144,9 +143,6 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
             options["subifd"] = level.subdirectory
     source = pyvips.Source.new_from_descriptor(descriptor)
     image = pyvips.Operation.call(loader, source, **options)
-    if header.made_profile:
-        image = image.copy()
-        image.set_type(pyvips.GValue.blob_type, ICC, header.made_profile)
     return _of_bands(image, header)
 
 
@@ -167,16 +163,13 @@ def _of_bands(image: Pixels, header: ImageHeader) -> Pixels:
     return first.copy(interpretation=image.interpretation)
 
 
-def _load_with_pillow(
-    descriptor: int, format_: OriginalFormat, made_profile: bytes = b""
-) -> Pixels:
+def _load_with_pillow(descriptor: int, format_: OriginalFormat) -> Pixels:
     os.lseek(descriptor, 0, os.SEEK_SET)
     Image.MAX_IMAGE_PIXELS = None  # the header has been checked against the configured limit
     with os.fdopen(os.dup(descriptor), "rb") as file, Image.open(file, formats=[format_]) as image:
         image.load()
         profile = image.info.get("icc_profile")
         plain = _plain(image)
-    profile = made_profile or profile
     return PixelBuffer(plain.tobytes(), *plain.size, len(plain.getbands()), profile).to_vips()
 
 
@@ -184,4 +177,5 @@ def _plain(image: Image.Image) -> Image.Image:
     """The image as 8-bit gray or RGB, with or without alpha."""
     if image.mode == "I;16":
         image = image.point(lambda value: value * (1 / 256))  # `convert` would cut off at 255
-    return image.convert(_PILLOW_MODES.get(image.mode, image.mode))
+    colours = "L" if image.mode in {"1", "L", "LA", "La", "I;16"} else "RGB"
+    return image.convert(f"{colours}A" if image.has_transparency_data else colours)

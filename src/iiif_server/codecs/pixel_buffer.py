@@ -35,6 +35,14 @@ _CLOCKWISE: Mapping[int, Image.Transpose] = {
 }
 
 
+def with_profile(image: Pixels, profile: bytes | None) -> Pixels:
+    """A `pyvips.Image` with this ICC profile instead of its own; as it is where there is none."""
+    if profile:
+        image = image.copy()
+        image.set_type(pyvips.GValue.blob_type, ICC, profile)
+    return image
+
+
 @dataclass(frozen=True, slots=True)
 class FloatBox:
     """Box in fractions of pixels: a region as seen in a reduced image."""
@@ -80,10 +88,7 @@ class PixelBuffer:
             self.pixels, self.width, self.height, self.bands, "uchar"
         )
         gray = self.bands <= 2  # noqa: PLR2004 - and alpha
-        image = image.copy(interpretation="b-w" if gray else "srgb")
-        if self.profile:
-            image.set_type(pyvips.GValue.blob_type, ICC, self.profile)
-        return image
+        return with_profile(image.copy(interpretation="b-w" if gray else "srgb"), self.profile)
 
     def scaled(self, extent: FloatBox, size: Dimensions) -> "PixelBuffer":
         """A box of the buffer scaled to a size, by Lanczos-3. Pixels around it count."""

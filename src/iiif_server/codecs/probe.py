@@ -175,27 +175,23 @@ def _read_with_pillow(
     file: BinaryIO, format_: OriginalFormat, inspected: Inspection
 ) -> ImageHeader:
     with Image.open(file, formats=[format_]) as image:
-        if image.mode in _UNSUPPORTED_MODES:
-            raise UnsupportedOriginalError(
-                "The samples of this image are 32-bit numbers, which have no display range; "
-                "convert it to 8 or 16 bits."
-            )
         stored, orientation = Dimensions(*image.size), _orientation(image, inspected.exif)
         if format_ is OriginalFormat.AVIF:
             # The decoder turns what the container's own transformation boxes ask for.
             stored, orientation = orientation.apply(stored), UPRIGHT
-        gray = _colour(image.mode) is Colour.GRAY
+        colour = _colour(image.mode)
+        gray = colour is Colour.GRAY
         made = profile_of(inspected.colours, gray=gray) if inspected.colours else b""
         icc = made or image.info.get("icc_profile") or b""
         return ImageHeader(
             format=format_,
             stored=stored,
             orientation=orientation,
-            colour=_colour(image.mode),
-            transparent=image.mode in _ALPHA_MODES or "transparency" in image.info,
-            profile=classify_profile(icc, _colour(image.mode)),
+            colour=colour,
+            transparent=image.has_transparency_data,
+            profile=classify_profile(icc, colour),
             profile_bytes=len(icc),
-            max_shrink=_max_shrink(inspected),
+            max_shrink=_JPEG_SHRINK if inspected.jpeg else 1,
             jpeg=inspected.jpeg,
             pixel_bytes=_pixel_bytes(image),
             needs=inspected.needs,
@@ -206,7 +202,7 @@ def _read_with_pillow(
 
 def _pixel_bytes(image: Image.Image) -> int:
     """Bytes of a decoded pixel, at least one for each of its samples."""
-    bands = 4 if image.mode in {"P", "PA"} else len(image.getbands())
+    bands = 4 if image.mode == "P" else len(image.getbands())
     # Pillow reduces most images of 16 bits to 8, and says it in the name of its decoder's mode.
     decoders = [tile[3] for tile in getattr(image, "tile", [])[:1]]
     return bands * (2 if ";16" in f"{image.mode} {decoders}" else 1)
@@ -215,7 +211,7 @@ def _pixel_bytes(image: Image.Image) -> int:
 def _colour(mode: str) -> Colour:
     if mode in _GRAY_MODES:
         return Colour.GRAY
-    return Colour.OTHER if mode in {"CMYK", "LAB"} else Colour.RGB
+    return Colour.OTHER if mode == "CMYK" else Colour.RGB
 
 
 def _orientation(image: Image.Image, late: bytes) -> Orientation:
@@ -229,12 +225,6 @@ def _orientation(image: Image.Image, late: bytes) -> Orientation:
     return FROM_EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT
 
 
-def _max_shrink(inspected: Inspection) -> int:
-    return _JPEG_SHRINK if inspected.jpeg else 1 << min(inspected.needs.levels, 5)
-
-
 _JPEG_SHRINK = 8
 """Largest reduction of JPEG decoders."""
-_UNSUPPORTED_MODES = frozenset({"F", "I"})
-_GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16B", "I;16L", "I;16N"})
-_ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+_GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16"})

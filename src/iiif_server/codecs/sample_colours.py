@@ -11,7 +11,7 @@ import numpy as np
 import pyvips
 from numpy.typing import NDArray
 
-from iiif_server.codecs.pixel_buffer import ICC, Pixels
+from iiif_server.codecs.pixel_buffer import Pixels, with_profile
 
 Array = NDArray[Any]
 
@@ -205,6 +205,4 @@ def _image(values: Array, samples: Samples, profile: bytes | None) -> Pixels:
     else:
         meaning = "rgb16" if wide else "srgb"
     image = image.copy(interpretation=meaning)
-    if profile and samples.photometric not in _LAB:
-        image.set_type(pyvips.GValue.blob_type, ICC, profile)
-    return image
+    return image if samples.photometric in _LAB else with_profile(image, profile)

@@ -17,7 +17,6 @@ from iiif_server.formats.present_file import PresentFile
 from iiif_server.plan.extents import Extent
 from iiif_server.plan.header import NO_NEEDS, ImageHeader, JpegFacts, Needs
 from iiif_server.plan.original_format import Bounds, OriginalFormat
-from iiif_server.plan.stored_tiles import StoredTiles
 
 _ANYTHING = Bounds()
 
@@ -35,7 +34,6 @@ class Inspection:
 
     needs: Needs = NO_NEEDS
     jpeg: JpegFacts | None = None
-    tiles: StoredTiles | None = None
     interleaved: bool = False
     """Whether all has to be read before the first row is whole: progressive JPEG, Adam7 PNG."""
     header: ImageHeader | None = None

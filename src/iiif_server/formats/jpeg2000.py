@@ -79,13 +79,13 @@ def inspect(file: BoundedFile) -> Inspection:
     announced = _announced(file)
     found = container(file)
     if found is None:
-        return Inspection()  # there is no codestream, as decoders will say
+        raise file.damaged("it has no codestream")
     start = found.start
     if announced is not None:
         file.check_size(*announced)
     size = _size(file, start)
     if size is None:
-        return Inspection()
+        raise file.damaged("its codestream is cut short")
     if announced is not None and announced != (size.width, size.height):
         raise file.damaged("its codestream has other dimensions")
     end = start + 2
@@ -98,10 +98,14 @@ def inspect(file: BoundedFile) -> Inspection:
     for style in set(styles):
         _check_style(file, size, style, layers)
     needs = _needs(file, size, set(styles), layers)
-    return Inspection(needs, header=_header(file, size, needs, found), profile=found.profile)
+    halvings = min((style.levels for style in styles), default=0)
+    header = _header(file, size, needs, found, min(halvings, _MOST_HALVINGS))
+    return Inspection(needs, header=header, profile=found.profile)
 
 
-def _header(file: BoundedFile, size: _Size, needs: Needs, found: Container) -> ImageHeader:
+def _header(
+    file: BoundedFile, size: _Size, needs: Needs, found: Container, halvings: int
+) -> ImageHeader:
     meant = meaning(found, size.components)
     channels = len(found.palette.bits) if found.palette else size.components
     return ImageHeader(
@@ -112,7 +116,7 @@ def _header(file: BoundedFile, size: _Size, needs: Needs, found: Container) -> I
         transparent=meant.alpha is not None,
         profile=Profile.NONE,
         profile_bytes=0,
-        max_shrink=1 << min(needs.levels, _MOST_HALVINGS),
+        max_shrink=1 << halvings,
         pixel_bytes=channels * (1 if size.bits <= 8 else 2),  # noqa: PLR2004 - bits of a byte
         needs=needs,
     )
@@ -243,7 +247,6 @@ def _needs(file: BoundedFile, size: _Size, styles: set[_Style], layers: int) -> 
     return Needs(
         bytes=held + size.tiles * _TILE_BYTES + beyond,
         effort=_BLOCK_EFFORT * most_blocks * size.tiles,
-        levels=min((style.levels for style in styles), default=0),
     )
 
 

@@ -45,7 +45,6 @@ def inspect(file: BoundedFile) -> Inspection:
     needs = Needs(bytes=_PIECE_BYTES * pieces)
     return Inspection(
         needs,
-        tiles=tiles,
         header=replace(header_of(file, first, needs, tiles), pages=len(page.pages)),
         profile=first.data(Tag.ICC_PROFILE),
     )

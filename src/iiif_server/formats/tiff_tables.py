@@ -55,7 +55,7 @@ def inspect_parts(file: PresentFile, bounded: BoundedFile) -> Inspection:
         alike = (extent for ifd in page.read[1:] for extent in _values(ifd, _BASELINE))
         file.require([*_values(page.main), *alike])
         inspected = inspect(bounded)
-        if inspected.tiles is not None:
+        if inspected.header is not None and inspected.header.tiles is not None:
             file.ignore(_tables(page.main))
             return inspected
     file.require([(0, bounded.size)])

@@ -17,8 +17,6 @@ class Needs:
     """Memory that is allocated whatever part of the image is decoded."""
     effort: int = 0
     """Time beside the pixels', as the number of pixels of a JPEG decoded meanwhile: 4 ns each."""
-    levels: int = 0
-    """How often the decoder can halve a JPEG 2000."""
 
 
 NO_NEEDS = Needs()

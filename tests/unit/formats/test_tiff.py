@@ -16,7 +16,8 @@ from support.tiffs import IFD, IFD8, LONG, LONG8, SHORT, built
 
 
 def tiles_in(file: io.BytesIO) -> StoredTiles | None:
-    return inspect(BoundedFile(file, OriginalFormat.TIFF)).tiles
+    header = inspect(BoundedFile(file, OriginalFormat.TIFF)).header
+    return None if header is None else header.tiles
 
 
 FORMS = [
