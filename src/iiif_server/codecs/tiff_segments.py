@@ -8,14 +8,20 @@ from io import BytesIO
 
 import tifffile
 
-from iiif_server.errors import DamagedOriginalError, OriginalTooLargeError
+from iiif_server.errors import (
+    DamagedOriginalError,
+    OriginalTooLargeError,
+    UnsupportedOriginalError,
+)
 from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.jpeg import frame_sizes
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.original_format import OriginalFormat
 
-JPEGS = frozenset({6, 7})
+_OLD_JPEG = 6
+JPEGS = frozenset({_OLD_JPEG, 7})
+_START_OF_IMAGE = b"\xff\xd8"
 _JPEG2000 = frozenset({33_003, 33_005, 34_712})
 _WEBP = 50_001
 _PADDING = 64
@@ -50,7 +56,15 @@ def check_lengths(page: tifffile.TiffPage, indices: Iterable[int], unpacked: int
 
 
 def check_segment(data: bytes, compression: int, wide: int, tall: int) -> None:
-    """Raise DamagedOriginalError for the data of an image larger than its segment."""
+    """Raise DamagedOriginalError for the data of an image larger than its segment.
+
+    UnsupportedOriginalError for scans of JPEG whose tables are elsewhere in the file.
+    """
+    if compression == _OLD_JPEG and not data.startswith(_START_OF_IMAGE):
+        raise UnsupportedOriginalError(
+            "The strips or tiles of this TIFF image are parts of a JPEG (compression 6), which are "
+            "not read here; only whole JPEGs are."
+        )
     most = (wide + _PADDING) * (tall + _PADDING)
     if compression in JPEGS:
         sizes = frame_sizes(data)
@@ -71,7 +85,5 @@ def _is_small(data: bytes, format_: OriginalFormat, most: int) -> bool:
     try:
         inspected = inspect(BoundedFile(BytesIO(data), format_, most))
     except OriginalTooLargeError:
-        return False
-    if format_ is OriginalFormat.JPEG2000 and inspected.header is None:
         return False
     return inspected.needs.bytes <= max(_MOST_NEEDS, len(data))
