@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+from iiif_server.telemetry.events import JobFailed
 from support.apps import Server, assert_problem, picture, running_app, settings_below
 from support.hostile import tiff_chain
 from support.tiff_samples import TiffFile
@@ -106,6 +107,7 @@ async def test_pages_of_one_file_are_told_apart_by_their_tags(server: Server) ->
 )
 async def test_a_page_beyond_the_last_is_not_found(server: Server, name: str, said: str) -> None:
     assert_problem(await server.get(f"/scans:{name}/info.json"), 404, said)
+    assert not server.seen(JobFailed), "clients cannot fill the log"
 
 
 async def test_a_page_far_behind_opens(server: Server) -> None:

@@ -30,7 +30,7 @@ HEADER_BYTES = 4
 MOST_DESCRIPTORS = 8
 """Open files that one job is given at most."""
 
-_ERRORS_OF_JOBS = (
+ERRORS_OF_JOBS = (
     errors.OriginalRefusedError,
     errors.PageNotFoundError,
     errors.OriginalChangedError,
@@ -222,7 +222,7 @@ def restore(failure: Failure) -> Exception:
     module, _, name = failure.name.partition(":")
     found = getattr({errors.__name__: errors, "builtins": builtins}.get(module), name, None)
     error: Exception
-    if isinstance(found, type) and issubclass(found, _ERRORS_OF_JOBS):
+    if isinstance(found, type) and issubclass(found, ERRORS_OF_JOBS):
         error = found.__new__(found)
         error.args = failure.arguments
         if isinstance(error, errors.NotKeptError):

@@ -13,9 +13,6 @@ from iiif_server.background import BackgroundTasks
 from iiif_server.errors import (
     BusyError,
     ImageTooLargeError,
-    OriginalChangedError,
-    OriginalRefusedError,
-    RenderFailedError,
     WorkerDiedError,
     WorkerFailedError,
 )
@@ -53,7 +50,7 @@ from iiif_server.workers.executor import (
     start_call,
 )
 from iiif_server.workers.lifetime import FOR_EVER, Lifetime
-from iiif_server.workers.messages import Call
+from iiif_server.workers.messages import ERRORS_OF_JOBS, Call
 from iiif_server.workers.sandbox.confinement import Confinement, SandboxStatus
 from iiif_server.workers.scheduler import Scheduler
 from iiif_server.workers.stats import LaneStats, PoolStats, lane_stats, pool_stats
@@ -65,7 +62,7 @@ _NEVER = (
     "(limits.memory); ask for a smaller size or region, or for jpg."
 )
 _BUSY = "As many as {waiting} large images are waiting to be made already; please ask again later."
-_EXPECTED = (OriginalRefusedError, OriginalChangedError, RenderFailedError, OSError, MemoryError)
+_EXPECTED = (*ERRORS_OF_JOBS, OSError, MemoryError)
 """What jobs raise without anybody having to look into it."""
 _LITTLE = Demand()
 _CLOSE_SECONDS = 5.0
