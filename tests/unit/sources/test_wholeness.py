@@ -8,7 +8,7 @@ from PIL import Image
 from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
 from iiif_server.sources.wholeness import END_BYTES, is_surely_whole
 
-TELLING = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "JPEG2000"]
+TELLING = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "JPEG2000", "PDF"]
 
 
 def encoded(format_: str) -> bytes:
