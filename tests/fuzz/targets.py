@@ -1,6 +1,7 @@
 """What is fuzzed: functions that take any bytes, and promise something whatever these are."""
 
 import os
+import struct
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from urllib.parse import unquote
 import imagecodecs
 import numpy as np
 from fastapi import FastAPI
+from PIL import Image, ImageCms
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.routing import Match
@@ -34,8 +36,11 @@ from iiif_server.plan.header import ImageHeader
 from iiif_server.routes.parameters import ImageParametersV2, ImageParametersV3
 from iiif_server.server.addresses import identifier_in
 from iiif_server.settings import Settings
-from support import pictures
+from support import hostile, pictures
 from support.apps import routes_of
+from support.heic import with_code_points
+from support.jp2 import box, channels, enumerated, jp2, mapping, palette
+from support.pdfs import pdf
 from support.pictures import PICTURES, photograph
 from support.rendering import derive
 from support.tiff_samples import TiffFile
@@ -154,7 +159,36 @@ def _decode(data: bytes) -> None:
 
 @cache
 def _originals() -> Sequence[bytes]:
-    return [*(picture.encode(photograph(60, 44)) for picture in PICTURES), *_arrays()]
+    return [
+        *(picture.encode(photograph(60, 44)) for picture in PICTURES),
+        *_arrays(),
+        *_boxed(),
+        with_code_points(12, 13),
+        pdf(extra="/Rotate 90"),
+    ]
+
+
+def _boxed() -> Sequence[bytes]:
+    """JPEG 2000 files and PNGs whose colours are in boxes and chunks of their own."""
+    stream = pictures.saved(Image.new("L", (32, 32), 2), "JPEG2000", no_jp2=True)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    points = struct.pack(">8I", 31_270, 32_900, 68_000, 32_000, 26_500, 69_000, 15_000, 6_000)
+    tags = {b"cICP": b"\x0c\x0d\0\1", b"gAMA": struct.pack(">I", 45_455), b"cHRM": points}
+    return [
+        jp2(
+            stream,
+            enumerated(16),
+            palette(*[(at, 9, 99) for at in range(4)]),
+            mapping(2, 1, 0),
+            channels((0, 0, 1), (1, 0, 2), (2, 0, 3)),
+            count=1,
+        ),
+        jp2(stream, box(b"colr", b"\2\0\0" + profile), count=1),
+        *(hostile.png_with(hostile.png_chunk(*tag)) for tag in tags.items()),
+        hostile.png_with(
+            b"".join(hostile.png_chunk(name, tags[name]) for name in (b"gAMA", b"cHRM"))
+        ),
+    ]
 
 
 def _arrays() -> Sequence[bytes]:

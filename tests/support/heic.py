@@ -1,6 +1,7 @@
 """A HEIC of 48 x 24 pixels, as x265 wrote it: no encoder of HEVC is a dependency of the tests."""
 
 import base64
+import struct
 
 LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
 
@@ -15,3 +16,23 @@ HALVES = base64.b85decode(
     "~S3CL-N8aX3ZfB(;GAO9$4q5H(6ly{&cI8V}l0*c_0KJwrG?9j@7hbrlM;F7dkwj24^0f1u|&_JK!y<BXh"
 )
 """The left half (200, 40, 40), the right half (40, 60, 200)."""
+
+
+def with_code_points(primaries: int, transfer: int) -> bytes:
+    """The same pixels, and a colr box with these code points (nclx) for both of its items."""
+    box = struct.pack(">I4s4sHHHB", 19, b"colr", b"nclx", primaries, transfer, 6, 0x80)
+    properties, uses = HALVES.index(b"ipco") - 4, HALVES.index(b"ipma") - 4
+    old = HALVES[uses : HALVES.index(b"iref") - 4]
+    new = struct.pack(">I4sII", len(old) + 2, b"ipma", 0, 2)
+    new += b"\0\1\3\x81\x02\x05" + b"\0\2\3\x03\x84\x05"
+    data = bytearray(HALVES[:uses] + box + new + HALVES[uses + len(old) :])
+    growth = len(box) + len(new) - len(old)
+    grown = {
+        HALVES.index(b"meta") - 4: growth,
+        HALVES.index(b"iprp") - 4: growth,
+        properties: len(box),
+        HALVES.index(b"\0\0\x01\xd1"): growth,  # where the pixels are
+    }
+    for at, by in grown.items():
+        struct.pack_into(">I", data, at, struct.unpack_from(">I", data, at)[0] + by)
+    return bytes(data)

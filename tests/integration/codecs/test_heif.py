@@ -16,7 +16,7 @@ from iiif_server.errors import (
 )
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.original_format import Bounds, OriginalFormat
-from support.heic import HALVES, LEFT, RIGHT
+from support.heic import HALVES, LEFT, RIGHT, with_code_points
 
 
 def written(folder: Path, data: bytes) -> Path:
@@ -38,6 +38,16 @@ def test_colours_are_right_in_every_view(
     made = np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(int)
     assert np.abs(made[2, 1] - LEFT).max() <= 6
     assert np.abs(made[2, -2] - RIGHT).max() <= 6
+
+
+@pytest.mark.parametrize(
+    ("points", "red"), [((12, 13), (219, 0, 26)), ((1, 13), LEFT), ((2, 2), LEFT)]
+)
+def test_code_points_count(points: tuple[int, int], red: tuple[int, ...], tmp_path: Path) -> None:
+    """Display P3, sRGB, unspecified."""
+    with open_image(written(tmp_path, with_code_points(*points))) as image:
+        made = Image.open(BytesIO(image.render(format="gif"))).convert("RGB")
+    assert np.abs(np.asarray(made).astype(int)[2, 2] - red).max() <= 6
 
 
 def test_more_pixels_than_are_read_are_refused_before_they_are_decoded(tmp_path: Path) -> None:

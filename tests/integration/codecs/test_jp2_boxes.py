@@ -15,8 +15,8 @@ from iiif_server import open_image
 from iiif_server.codecs.probe import probe
 from iiif_server.errors import DamagedOriginalError
 from iiif_server.plan.header import Colour, Profile
+from support.jp2 import SIDE, box, channels, enumerated, jp2, mapping, palette
 
-SIDE = 32
 LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
 HALF = (LEFT, RIGHT)
 
@@ -37,40 +37,10 @@ def codestream(values: NDArray[Any], bits: int = 8) -> bytes:
     return bytes(data)
 
 
-def box(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I4s", 8 + len(content), name) + content
-
-
-def jp2(stream: bytes, *inner: bytes, count: int = 3) -> bytes:
-    signature = box(b"jP  ", b"\r\n\x87\n")
-    kind = box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
-    header = box(b"ihdr", struct.pack(">IIHBBBB", SIDE, SIDE, count, 7, 7, 0, 0))
-    return signature + kind + box(b"jp2h", header + b"".join(inner)) + box(b"jp2c", stream)
-
-
-def enumerated(space: int) -> bytes:
-    return box(b"colr", struct.pack(">BBBI", 1, 0, 0, space))
-
-
 def ycc(rgb: tuple[int, ...]) -> tuple[int, ...]:
     r, g, b = rgb
     y = 0.299 * r + 0.587 * g + 0.114 * b
     return round(y), round((b - y) / 1.772 + 128), round((r - y) / 1.402 + 128)
-
-
-def palette(*entries: tuple[int, ...]) -> bytes:
-    table = b"".join(bytes(entry) for entry in entries)
-    columns = len(entries[0])
-    return box(b"pclr", struct.pack(">HB", len(entries), columns) + b"\7" * columns + table)
-
-
-def mapping(*columns: int) -> bytes:
-    return box(b"cmap", b"".join(struct.pack(">HBB", 0, 1, column) for column in columns))
-
-
-def channels(*definitions: tuple[int, int, int]) -> bytes:
-    content = b"".join(struct.pack(">HHH", *definition) for definition in definitions)
-    return box(b"cdef", struct.pack(">H", len(definitions)) + content)
 
 
 RGB = codestream(halves(LEFT, RIGHT))
