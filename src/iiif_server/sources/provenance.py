@@ -54,12 +54,6 @@ class Provenance(BaseModel):
     validators: Validators = Validators()
 
     @classmethod
-    def read(cls, text: bytes, size: int, mtime_ns: int) -> Self | None:
-        """The record; None if it is invalid or about a file of another size or time."""
-        record = cls.parse(text)
-        return record if record is not None and record.is_about(size, mtime_ns) else None
-
-    @classmethod
     def parse(cls, text: bytes) -> Self | None:
         """The record; None if it is invalid."""
         try:

@@ -96,15 +96,18 @@ def test_where_nothing_is_known_nothing_is_asked_by() -> None:
 
 
 def test_a_record_is_read_as_it_was_written() -> None:
-    record = Provenance.read(RECORD.encode(), 10, 5)
+    record = Provenance.parse(RECORD.encode())
     assert record is not None
+    assert record.is_about(10, 5)
     assert (record.asked, record.gone) == (1.5, False)
     assert record.validators.conditions(URL) == {"If-None-Match": '"a"'}
 
 
 @pytest.mark.parametrize(("size", "mtime_ns"), [(11, 5), (10, 6), (0, 0)])
-def test_a_record_of_another_file_is_none(size: int, mtime_ns: int) -> None:
-    assert Provenance.read(RECORD.encode(), size, mtime_ns) is None
+def test_a_record_of_another_file_is_not_about_it(size: int, mtime_ns: int) -> None:
+    record = Provenance.parse(RECORD.encode())
+    assert record is not None
+    assert not record.is_about(size, mtime_ns)
 
 
 @pytest.mark.parametrize(
@@ -127,8 +130,8 @@ def test_a_record_of_another_file_is_none(size: int, mtime_ns: int) -> None:
     ],
 )
 def test_a_damaged_record_is_none(text: bytes) -> None:
-    assert Provenance.read(RECORD.encode(), 10, 5) is not None
-    assert Provenance.read(text, 10, 5) is None
+    assert Provenance.parse(RECORD.encode()) is not None
+    assert Provenance.parse(text) is None
 
 
 def test_no_record_is_longer_than_what_is_read_of_it() -> None:
