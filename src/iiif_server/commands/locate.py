@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
 from iiif_server.commands.common import config_option, fail, read_settings
-from iiif_server.commands.serve.folders import add_folders, checked_folders
+from iiif_server.commands.serve.folders import adding, checked_folders
 from iiif_server.composition.parts import open_fetcher, open_sources
 from iiif_server.errors import ConfigurationError, IiifServerError
 from iiif_server.iiif.identifier import split_page
@@ -34,7 +33,7 @@ def locate(config: Path | None, folders: tuple[str, ...], identifier: str) -> No
     a request does. Exits with 1 if there is no original.
     """
     try:
-        add = partial(add_folders, folders=checked_folders(folders), alone=config is None)
+        add = adding(checked_folders(folders), config)
         settings = read_settings(config, add).settings
         asyncio.run(_locate(settings, identifier))
     except (ConfigurationError, IiifServerError) as error:

@@ -18,10 +18,9 @@ import uvicorn
 from iiif_server.app import create_app
 from iiif_server.commands.common import config_option, fail, local_url
 from iiif_server.commands.serve import supervision
-from iiif_server.commands.serve.folders import add_folders, checked_folders
+from iiif_server.commands.serve.folders import adding, checked_folders
 from iiif_server.commands.serve.reload import Reloading
 from iiif_server.composition.sizing import share_of
-from iiif_server.configuration.variables import CONFIG
 from iiif_server.errors import ConfigurationError
 from iiif_server.exits import exit_in_words
 from iiif_server.server import protocol
@@ -49,9 +48,7 @@ class _Source:
 
         Raises ConfigurationError.
         """
-        alone = self.config is None and not os.environ.get(CONFIG)
-        add = partial(add_folders, folders=self.folders, alone=alone)
-        loaded = load(self.config, add)
+        loaded = load(self.config, adding(self.folders, self.config))
         if self.sample or (self.config is None and not loaded.settings.types):
             return replace(loaded, settings=_with_sample(loaded.settings))
         return loaded

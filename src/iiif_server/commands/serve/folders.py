@@ -3,12 +3,14 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+from iiif_server.configuration.variables import CONFIG
 from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.identifier import RESERVED_TYPES
 from iiif_server.images.keys import digest
@@ -108,6 +110,12 @@ def cache_of(folders: Sequence[Path]) -> Path:
     above = Path(base)
     of_these = digest(*map(os.fspath, folders))[:8]
     return above / "iiif-server" / f"{slug(folders[0].name)}-{of_these}"
+
+
+def adding(folders: Sequence[Path], config: Path | None) -> Callable[[dict[str, Any]], None]:
+    """The function that adds the types of folders to the content of a settings file, if any."""
+    alone = config is None and not os.environ.get(CONFIG)
+    return partial(add_folders, folders=folders, alone=alone)
 
 
 def add_folders(content: dict[str, Any], folders: Sequence[Path], *, alone: bool) -> None:
