@@ -203,8 +203,9 @@ class KeptOriginals:
             await self._on_disk(self._note, name, found, path)
         except OriginalNotFoundError as error:
             self._failures.remember(name, error)
-            outcome = "; what is kept stays, but is not served"
-            self._observe(failure(f"{self._type}:{name}", upstream, error, outcome))
+            if not known.gone:  # it is reported once, not for each request
+                outcome = "; what is kept stays, but is not served"
+                self._observe(failure(f"{self._type}:{name}", upstream, error, outcome))
             with suppress(SourceUnavailableError):
                 gone = known.model_copy(update={"gone": True})
                 await self._on_disk(self._note, name, gone, path)

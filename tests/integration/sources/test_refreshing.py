@@ -425,6 +425,20 @@ async def test_what_the_upstream_says_is_gone_is_not_found_and_not_removed(
         assert len(web.failures()) == 1
 
 
+async def test_that_an_original_is_gone_is_reported_once(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with museum(tmp_path, upstream, failure_ttl=0) as web:
+        await web.held()
+        web.age()
+        upstream.replies["/x"] = status(404)
+        for _ in range(3):
+            with pytest.raises(OriginalNotFoundError):
+                await web.held()
+        assert upstream.count("/x") == 4
+        assert len(web.failures()) == 1
+
+
 async def test_what_was_gone_is_served_when_the_upstream_has_it_again(
     tmp_path: Path, upstream: Upstream
 ) -> None:
