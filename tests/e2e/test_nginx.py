@@ -46,7 +46,7 @@ class Behind:
 
 
 @contextlib.contextmanager
-def behind(folder: Path, config: str, settings: str = "") -> Iterator[Behind]:
+def behind(folder: Path, config: str, settings: str = "", locations: str = "") -> Iterator[Behind]:
     (folder / "source" / "pictures").mkdir(parents=True)
     (folder / "source" / "pictures" / "a.jpg").write_bytes(PICTURE)
     server = ServerProcess(
@@ -55,11 +55,11 @@ def behind(folder: Path, config: str, settings: str = "") -> Iterator[Behind]:
         'root_path = "/iiif"\ntrusted_proxies = ["127.0.0.1", "::1"]\n'
         # What the proxies keep in front is what these tests are about.
         "cache.memory_bytes = 0\nimage_pool_size = 2\nsize_pool_size = 1\n"
-        '[types.pictures]\nsource = "disk"\ncache_for = 1\n',
+        '[types.pictures]\nsource = "disk"\noriginal = "download"\ncache_for = 1\n',
     )
     server.start()
     try:
-        with nginx(folder / "nginx", config, server, folder / "cache") as url:
+        with nginx(folder / "nginx", config, server, folder / "cache", locations) as url:
             yield Behind(server, url, folder)
         server.end()
     finally:
@@ -68,8 +68,10 @@ def behind(folder: Path, config: str, settings: str = "") -> Iterator[Behind]:
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, config: str, server: ServerProcess, cache: Path) -> Iterator[str]:
-    """Nginx with a configuration of ours, on this machine's ports and folders."""
+def nginx(
+    folder: Path, config: str, server: ServerProcess, cache: Path, locations: str = ""
+) -> Iterator[str]:
+    """Nginx with a configuration of ours and more locations, with ports and folders of the test."""
     (folder / "kept").mkdir(parents=True)
     port = free_port()
     text = (DEPLOY / config).read_text()
@@ -78,6 +80,7 @@ def nginx(folder: Path, config: str, server: ServerProcess, cache: Path) -> Iter
         r"listen 80;": f"listen 127.0.0.1:{port};",
         r"(proxy_cache_path) \S+": rf"\1 {folder}/kept",
         r"/var/cache/iiif-server/": f"{cache}/",
+        r"(?=    location /_derivatives/)": locations,
     }.items():
         text = re.sub(pattern, value, text)
     temporary = "".join(
@@ -396,3 +399,29 @@ def test_urls_of_cantaloupe_stay(tmp_path: Path) -> None:
         first = site.get("/iiif/1/a%2Fb.jpg/info.json")
         assert first.status_code == 301
         assert first.headers["location"].endswith("/iiif/2/a%2Fb.jpg/info.json")
+
+
+def test_originals_are_sent_by_nginx_as_the_page_has_it(tmp_path: Path) -> None:
+    page = (DEPLOY.parents[1] / "docs" / "downloads.md").read_text()
+    (printed,) = re.findall(
+        r"^      location /_originals/ \{$.*?^      \}$", page, re.MULTILINE | re.DOTALL
+    )
+    locations = printed.replace("/var/lib/iiif-server/source/", f"{tmp_path}/source/") + "\n"
+    assert locations != f"{printed}\n"
+    settings = (
+        'delivery.accel_redirect = "/_derivatives"\ndelivery.accel_originals = "/_originals"\n'
+    )
+    with behind(tmp_path, "iiif-server-accel.conf", settings, locations) as site:
+        path = "/iiif/pictures:a.jpg/original"
+        own = httpx.get(f"{site.server.url}{path}", trust_env=False)
+        named = httpx.get(f"{site.server.url}{path}", trust_env=False, headers={"X-Accel": "on"})
+        assert named.headers["x-accel-redirect"] == "/_originals/pictures/a.jpg"
+        answer = site.get(path)
+        assert (answer.status_code, answer.content) == (200, PICTURE)
+        for name in ("etag", "last-modified", "content-disposition", "content-type"):
+            assert answer.headers[name] == own.headers[name]
+        part = site.get(path, Range="bytes=2-5")
+        assert (part.status_code, part.content) == (206, PICTURE[2:6])
+        assert site.get(path, If_None_Match=answer.headers["etag"]).status_code == 304
+        assert site.get(path, "HEAD").headers["content-length"] == str(len(PICTURE))
+        assert site.get("/_originals/pictures/a.jpg").status_code == 404
