@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import pyvips
 from pi_heif import register_heif_opener
 from PIL import ExifTags, Image
 
@@ -177,8 +178,10 @@ def _read_with_pillow(
     with Image.open(file, formats=[format_]) as image:
         stored, orientation = Dimensions(*image.size), _orientation(image, inspected.exif)
         if format_ is OriginalFormat.AVIF:
-            # The decoder turns what the container's own transformation boxes ask for.
-            stored, orientation = orientation.apply(stored), UPRIGHT
+            # Its decoder crops and turns as the transformation boxes say; Pillow only turns.
+            source = pyvips.Source.new_from_descriptor(file.fileno())
+            decoded = pyvips.Image.heifload_source(source)
+            stored, orientation = Dimensions(decoded.width, decoded.height), UPRIGHT
         colour = _colour(image.mode)
         gray = colour is Colour.GRAY
         made = profile_of(inspected.colours, gray=gray) if inspected.colours else b""

@@ -132,6 +132,48 @@ def test_colours_are_right_in_every_view(name: str, tmp_path: Path) -> None:
                 assert np.abs(pixels[1, -2] - right).max() <= near, (format_, region, size)
 
 
+def transformed(*boxes: bytes) -> bytes:
+    """An AVIF with further properties of its item, which are to be applied in this order."""
+    plain = saved(Image.fromarray(RGB), "AVIF", quality=95, speed=10)
+    uses, pixels = plain.index(b"ipma") - 4, plain.index(b"mdat") + 4
+    old = plain[uses : pixels - 8]
+    known = old[18]  # properties of the one item
+    more = bytes(0x80 | known + 1 + number for number in range(len(boxes)))
+    new = struct.pack(">I", len(old) + len(more)) + old[4:18] + bytes([known + len(more)])
+    inserted = b"".join(boxes)
+    data = bytearray(plain[:uses] + inserted + new + old[19:] + more + plain[pixels - 8 :])
+    growth = len(inserted) + len(more)
+    grown = {plain.index(name) - 4: growth for name in (b"meta", b"iprp")}
+    grown[plain.index(b"ipco") - 4] = len(inserted)
+    grown[plain.index(struct.pack(">I", pixels))] = growth
+    for at, by in grown.items():
+        struct.pack_into(">I", data, at, struct.unpack_from(">I", plain, at)[0] + by)
+    return bytes(data)
+
+
+CROPPED = struct.pack(">I4s8i", 40, b"clap", 24, 1, 40, 1, 12, 1, 0, 1)
+TURNED = struct.pack(">I4sB", 9, b"irot", 1)
+
+
+@pytest.mark.parametrize(
+    ("boxes", "size", "colour"),
+    [
+        ((), (48, 48), LEFT),
+        ((CROPPED,), (24, 40), RIGHT),
+        ((TURNED,), (48, 48), RIGHT),
+        ((CROPPED, TURNED), (40, 24), RIGHT),
+    ],
+    ids=["plain", "cropped", "turned", "cropped and turned"],
+)
+def test_avif_is_cropped_and_turned_as_its_boxes_say(
+    boxes: tuple[bytes, ...], size: tuple[int, int], colour: Any, tmp_path: Path
+) -> None:
+    with open_image(written(tmp_path, transformed(*boxes))) as image:
+        assert (image.info.width, image.info.height) == size
+        made = np.asarray(Image.open(BytesIO(image.render(format="png"))).convert("RGB"))
+    assert np.abs(made.astype(int)[2, 2] - colour).max() <= 6
+
+
 def test_arithmetic_coding_is_not_passed_on(tmp_path: Path) -> None:
     """Browsers do not read it."""
     with open_image(written(tmp_path, ARITHMETIC)) as image:
