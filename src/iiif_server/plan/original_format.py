@@ -24,6 +24,22 @@ class OriginalFormat(StrEnum):
     PDF = "PDF"
 
 
+EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
+    OriginalFormat.JPEG: (".jpg", ".jpeg", ".jpe", ".jfif"),
+    OriginalFormat.PNG: (".png", ".apng"),
+    OriginalFormat.TIFF: (".tif", ".tiff", ".ptif", ".ptiff", ".btf", ".svs"),
+    OriginalFormat.WEBP: (".webp",),
+    OriginalFormat.GIF: (".gif",),
+    OriginalFormat.JPEG2000: (".jp2", ".jpx", ".jpf", ".j2k", ".j2c", ".jpc", ".jph", ".jhc"),
+    OriginalFormat.AVIF: (".avif",),
+    OriginalFormat.HEIF: (".heic", ".heif", ".heics", ".heifs", ".hif"),
+    OriginalFormat.PDF: (".pdf",),
+    OriginalFormat.BMP: (".bmp", ".dib"),
+}
+"""Extensions of files of a format, the usual one first."""
+ALL_EXTENSIONS = frozenset(extension for some in EXTENSIONS.values() for extension in some)
+
+
 def recognise(start: bytes) -> OriginalFormat | None:
     """The format that the first `SIGNATURE_BYTES` of a file announce, or None."""
     return next((format_ for signature, format_ in _SIGNATURES if signature.match(start)), None)

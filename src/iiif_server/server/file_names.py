@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, quote
 
 from iiif_server.errors import MalformedParameterError
 from iiif_server.iiif.request import Rendition
-from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.original_format import ALL_EXTENSIONS, EXTENSIONS, OriginalFormat
 
 _MOST_BYTES = 200
 """Of a name in UTF-8: file systems take 255, encrypted ones fewer."""
@@ -20,21 +20,6 @@ _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²�
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ,._-]*")
 """Names that need no second look: those of most tiles."""
 _NO = frozenset({"0", "false", "no", "off"})
-
-EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
-    OriginalFormat.JPEG: (".jpg", ".jpeg", ".jpe", ".jfif"),
-    OriginalFormat.PNG: (".png", ".apng"),
-    OriginalFormat.TIFF: (".tif", ".tiff", ".btf", ".svs", ".dng"),
-    OriginalFormat.WEBP: (".webp",),
-    OriginalFormat.GIF: (".gif",),
-    OriginalFormat.JPEG2000: (".jp2", ".jpx", ".jpf", ".j2k", ".j2c", ".jpc", ".jph", ".jhc"),
-    OriginalFormat.AVIF: (".avif",),
-    OriginalFormat.HEIF: (".heic", ".heif", ".hif"),
-    OriginalFormat.PDF: (".pdf",),
-    OriginalFormat.BMP: (".bmp", ".dib"),
-}
-"""Extensions of files of a format, the usual one first."""
-_ALL_EXTENSIONS = frozenset(extension for some in EXTENSIONS.values() for extension in some)
 
 
 def file_name(stem: str, suffix: str) -> str:
@@ -97,7 +82,7 @@ def wants_attachment(query: bytes) -> bool:
 def _stem(name: str) -> str:
     """The name of an original without an extension of an image."""
     path = PurePosixPath(name)
-    known = path.suffix.lower() in _ALL_EXTENSIONS
+    known = path.suffix.lower() in ALL_EXTENSIONS
     return name[: -len(path.suffix)] if known and name.endswith(path.suffix) else name
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from iiif_server.errors import FolderNotFoundError
+from iiif_server.plan.original_format import ALL_EXTENSIONS
 from iiif_server.sources.opening import containing, refusal_of
 from iiif_server.sources.templates import may_be_a_name
 
@@ -19,11 +20,6 @@ MOST_ENTRIES = 1_000_000
 MOST_LINKS = 1_000
 """Links in one folder that are followed: each costs as much as a hundred names."""
 
-_IMAGE = re.compile(
-    r"jpe?g|jpe|jfif|png|p?tiff?|btf|svs|webp|gif|jp2|jp[xf]|j2[kc]|avif|hei[cf]s?|hif|bmp|dib|pdf",
-    re.IGNORECASE,
-)
-"""Extensions of the formats that are read."""
 _UNREAD = re.compile(
     r"svgz?|jxl|jxr|psd|psb|dng|cr[23w]|ne[fw]|nrw|arw|orf|rw2|raf|pef|srw|x3f"
     r"|eps|djvu?|ecw|sid|exr|hdr|tga|pcx|p[bgnp]m|dcm|ndpi|mrxs|czi|vsi|scn|fits?|xcf",
@@ -89,7 +85,7 @@ def list_folder(
             folders.append(entry.name)
             continue
         _, dot, extension = entry.name.rpartition(".")
-        if not dot or _IMAGE.fullmatch(extension):
+        if not dot or f".{extension.lower()}" in ALL_EXTENSIONS:
             names.append(entry.name)
         elif _UNREAD.fullmatch(extension):
             unread[extension.upper()] += 1
@@ -165,7 +161,7 @@ def _inside(link: str, inside: Sequence[str]) -> str | None:
 def is_listed(name: str) -> bool:
     """Whether a file or object of this name is listed as an image."""
     suffix = os.path.splitext(name)[1]  # noqa: PTH122 - of a hundred thousand names
-    image = not suffix or _IMAGE.fullmatch(suffix[1:]) is not None
+    image = not suffix or suffix.lower() in ALL_EXTENSIONS
     return image and not name.startswith(".") and _can_be_asked_for(name)
 
 
