@@ -116,8 +116,13 @@ class DiskSource(Source[DiskOptions]):
     def hold_at(
         self, location: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[OpenedFile]:
-        """The file at a path, absolute or below one of the folders, as it is written."""
+        """The file at a path, absolute or below one of the folders, as it is written.
+
+        Raises OutsideFolderError for a URL.
+        """
         del headers
+        if "://" in location:
+            raise OutsideFolderError("a lookup gives this URL to a type on disk", location)
         return self._hold(partial(self._open_at, location))
 
     @asynccontextmanager

@@ -226,6 +226,15 @@ class TestContainment:
             assert_problem(await server.get("/t:1/info.json"), 404)
             assert not path.startswith("/etc") or server.seen(SourceFailed)
 
+    async def test_a_url_for_a_type_on_disk_is_told(self, tmp_path: Path) -> None:
+        table = tmp_path / "t.csv"
+        table.write_text("id,url\n1,https://example.org/a.jpg\n")
+        async with serving(tmp_path, table=table) as server:
+            assert_problem(await server.get("/t:1/info.json"), 404)
+            (event,) = server.seen(SourceFailed)
+            assert event.reason == "a lookup gives this URL to a type on disk"
+            assert event.path == "https://example.org/a.jpg"
+
     async def test_urls_have_to_be_trusted(self, tmp_path: Path) -> None:
         with running_upstream() as upstream:
             upstream.otherwise = send(picture())
