@@ -13,6 +13,7 @@ from iiif_server.plan.grid import Grid
 from iiif_server.plan.header import Colour, ImageHeader, Profile
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.orientation import UPRIGHT, Orientation
+from iiif_server.plan.stored_tiles import StoredLevel
 
 MOST_PROFILE_BYTES = 32_768
 """A larger ICC profile is applied and not repeated in every tile."""
@@ -138,13 +139,28 @@ def _shrink(header: ImageHeader, box: Box, size: Dimensions) -> int:
     """Factor by which to reduce while decoding: what the decoder can, or a stored level."""
     if header.tiles is None:
         return choose_shrink(box, size, header.max_shrink)
-    reduced = {factor: box.dimensions.reduced(factor) for factor in header.tiles.factors}
-    # Rounded up, so that the last tiles of a level come from where their neighbours do.
     return max(
-        factor
-        for factor, found in reduced.items()
-        if factor == 1 or (found.width >= size.width and found.height >= size.height)
+        level.scale_factor
+        for level in header.tiles.levels
+        if level.scale_factor == 1 or _suffices(level, header.stored, box, size)
     )
+
+
+def _suffices(level: StoredLevel, stored: Dimensions, box: Box, size: Dimensions) -> bool:
+    """Whether a stored level has enough pixels of a box for a size."""
+    factor, held = level.scale_factor, level.dimensions
+    sides = (
+        (box.x, box.width, size.width, stored.width, held.width),
+        (box.y, box.height, size.height, stored.height, held.height),
+    )
+    for start, length, target, end, held_length in sides:
+        if start // factor >= held_length:
+            return False  # where a level's sides were rounded down
+        # The last tiles of a level come from where their neighbours do: they are rounded up.
+        last = start % factor == 0 and start + length == end
+        if target > (-(-length // factor) if last else length // factor):
+            return False
+    return True
 
 
 def choose_shrink(box: Box, size: Dimensions, max_shrink: int) -> int:

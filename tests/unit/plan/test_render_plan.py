@@ -22,6 +22,7 @@ from iiif_server.plan.render_plan import (
     choose_shrink,
     plan_operations,
 )
+from iiif_server.plan.stored_tiles import StoredLevel, StoredTiles
 
 STORED = Dimensions(1000, 600)
 MCU = Dimensions(16, 16)
@@ -328,3 +329,41 @@ def test_decoding_reduces_by_the_largest_power_of_two_that_does_no_harm(
 def test_a_plan_says_how_far_to_reduce() -> None:
     assert plan_operations(JPEG, replace(RENDITION, size=Dimensions(250, 150))).shrink == 2
     assert plan_operations(TIFF, replace(RENDITION, size=Dimensions(250, 150))).shrink == 1
+
+
+LEVELS = StoredTiles(
+    tile=Dimensions(64, 64),
+    levels=tuple(
+        StoredLevel(factor, Dimensions(300 // factor, -(-200 // factor)), number, None)
+        for number, factor in enumerate((1, 2, 8))
+    ),
+    components=3,
+)
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "factor"),
+    [
+        (Box(0, 0, 300, 200), Dimensions(38, 25), 8),
+        (Box(0, 0, 300, 200), Dimensions(39, 25), 2),
+        # a tile within the level, exact and with one pixel less than it needs
+        (Box(64, 64, 64, 64), Dimensions(8, 8), 8),
+        (Box(64, 64, 63, 64), Dimensions(8, 8), 2),
+        # the last tile of a level is rounded up; a region beside the edge is not
+        (Box(256, 0, 44, 64), Dimensions(6, 8), 8),
+        (Box(255, 0, 44, 64), Dimensions(6, 8), 2),
+        (Box(257, 0, 43, 64), Dimensions(6, 8), 2),
+        # one pixel as it is
+        (Box(17, 9, 1, 1), Dimensions(1, 1), 1),
+        (Box(16, 8, 1, 1), Dimensions(1, 1), 1),
+        # beyond the last pixel of a level whose width was rounded down
+        (Box(296, 0, 4, 64), Dimensions(1, 8), 2),
+        (Box(296, 0, 1, 1), Dimensions(1, 1), 1),
+    ],
+)
+def test_a_stored_level_is_read_if_it_has_enough_pixels(
+    box: Box, size: Dimensions, factor: int
+) -> None:
+    header = replace(TIFF, stored=Dimensions(300, 200), tiles=LEVELS)
+    rendition = replace(RENDITION, region=box, size=size)
+    assert plan_operations(header, rendition).shrink == factor
