@@ -38,21 +38,36 @@ def supported_formats() -> tuple[Format, ...]:
     )
 
 
-def encode(pixels: Pixels, operations: PixelOperations, encoding: EncodingOptions) -> bytes:
-    """The pixels as a file of the format of the operations; to be used within `decoding`."""
+def encode(
+    pixels: Pixels,
+    operations: PixelOperations,
+    encoding: EncodingOptions,
+    *,
+    full_chroma: bool = False,
+) -> bytes:
+    """The pixels as a file of the format of the operations; to be used within `decoding`.
+
+    `full_chroma`: a JPEG has chroma for each pixel (4:4:4), whatever its quality.
+    """
     format_, few = operations.format, pixels.width * pixels.height <= FEW_PIXELS
     if format_ is Format.JPG and few and _is_plain(encoding):
         with suppress(turbojpeg.NotDoneError):
             buffer = pixels if isinstance(pixels, PixelBuffer) else PixelBuffer.of(pixels)
-            return turbojpeg.encode(buffer, encoding.jpeg_quality)
+            return turbojpeg.encode(buffer, encoding.jpeg_quality, full_chroma=full_chroma)
     image = pixels.to_vips() if isinstance(pixels, PixelBuffer) else pixels
     if format_ not in _SAVERS:
         return _by_pillow(image, format_, encoding)
     if format_ is Format.GIF:
         image = image.colourspace("srgb")
     options = _options(image, operations, encoding)
+    if format_ is Format.JPG:
+        options["subsample_mode"] = _chroma(full_chroma)
     data: bytes = getattr(image, _SAVERS[format_])(**options)
     return data
+
+
+def _chroma(full: bool) -> str:  # noqa: FBT001
+    return "off" if full else "auto"
 
 
 def _is_plain(encoding: EncodingOptions) -> bool:
@@ -117,10 +132,11 @@ def quantises_by_trellis() -> bool:
 
 
 def encode_tiles(
-    pixels: Pixels, side: int, quality: int, *, thorough: bool = False
+    pixels: Pixels, side: int, quality: int, *, full_chroma: bool = False, thorough: bool = False
 ) -> zipfile.ZipFile:
     """The JPEGs of all square tiles, `{column}_{row}.jpg`; pixels are read once, in order.
 
+    `full_chroma`: they have chroma for each pixel (4:4:4), whatever their quality.
     `thorough` takes five times as long: about 3 % fewer bytes that are nearer to the pixels than
     those of `quality`, where the encoder knows how.
     """
@@ -128,6 +144,7 @@ def encode_tiles(
     if thorough and quantises_by_trellis():
         # By itself trellis takes 10 % off, and too much of the picture: finer steps give it back.
         coding = f"Q={min(quality + 2, 100)},optimize_coding,trellis_quant"
+    coding += f",subsample_mode={_chroma(full_chroma)}"
     tiles = pixels.dzsave_buffer(
         basename="tiles",
         container="zip",

@@ -100,7 +100,8 @@ def _lossless_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
 def _encoded_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
     """The full-resolution tiles, encoded from pixels."""
     pixels = _decode(plan, original, 1)
-    return _unpacked(plan, 1, encode_tiles(pixels, plan.grid.tile.width, plan.full_quality))
+    side, chroma = plan.grid.tile.width, plan.header.full_chroma
+    return _unpacked(plan, 1, encode_tiles(pixels, side, plan.full_quality, full_chroma=chroma))
 
 
 def _half(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:
@@ -159,7 +160,8 @@ def _lossless_crops(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
 def _encode_level(plan: BuildPlan, scale_factor: int, level: Pixels) -> zipfile.ZipFile:
     """The tiles of one reduced level, encoded."""
     side, thorough = plan.grid.tile.width, scale_factor >= _THOROUGH_FROM
-    return encode_tiles(level, side, plan.reduced_quality, thorough=thorough)
+    chroma = plan.header.full_chroma
+    return encode_tiles(level, side, plan.reduced_quality, full_chroma=chroma, thorough=thorough)
 
 
 def _unpacked(

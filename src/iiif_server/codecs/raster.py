@@ -55,7 +55,7 @@ def encoded(
 ) -> bytes:
     """The pixels as a file of the format of the operations; raises DamagedOriginalError."""
     with decoding(header):
-        return encode(pixels, operations, encoding)
+        return encode(pixels, operations, encoding, full_chroma=header.full_chroma)
 
 
 def prepare_process(threads: int) -> None:

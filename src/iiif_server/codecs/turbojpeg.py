@@ -105,13 +105,13 @@ def decode(jpeg: bytes, part: Box, target: PixelBuffer, x: int, y: int) -> None:
         codec.call("tj3Decompress8", jpeg, len(jpeg), start, pitch, _PIXELS[bands])
 
 
-def encode(buffer: PixelBuffer, quality: int) -> bytes:
+def encode(buffer: PixelBuffer, quality: int, *, full_chroma: bool = False) -> bytes:
     """Encode gray or RGB pixels, with their profile, as a baseline JPEG. Raises NotDoneError.
 
-    Chroma is 4:2:0 below quality 90.
+    Chroma is 4:2:0 below quality 90, unless `full_chroma` makes it 4:4:4.
     """
     bands, width = buffer.bands, buffer.width
-    colour = _SAMPLED_444 if quality >= _FULL_CHROMA else _SAMPLED_420
+    colour = _SAMPLED_444 if full_chroma or quality >= _FULL_CHROMA else _SAMPLED_420
     jpeg, size = ffi.new("unsigned char **"), ffi.new("size_t *")
     with _codec(_COMPRESS) as codec, ffi.from_buffer("unsigned char[]", buffer.pixels) as source:
         codec.call("tj3Set", _QUALITY, quality)

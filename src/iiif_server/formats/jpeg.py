@@ -116,6 +116,7 @@ def _facts(file: BoundedFile, frame: _Frame, adobe: bytes, data: int) -> JpegFac
         mcu=_mcu(frame.sampling),
         complete=END_OF_IMAGE in end,
         coefficient_bytes=-(-2 * samples // whole),
+        full_chroma=components == 3 and len(set(frame.sampling)) == 1,  # noqa: PLR2004 - YCbCr
     )
 
 

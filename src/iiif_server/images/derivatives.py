@@ -43,6 +43,7 @@ from iiif_server.plan.jobs import Rendered
 from iiif_server.plan.own_tiles import StoredTile, own_grid, stored_tile
 from iiif_server.plan.render_plan import (
     Engine,
+    PixelOperations,
     plan_operations,
 )
 from iiif_server.telemetry.events import Observer, RenderFailed
@@ -128,7 +129,7 @@ class Derivatives:
             tile=tile is not None or (stored is not None and stored.whole),
             cut=stored is not None,
         )
-        key = self.key(original, rendition, engine)
+        key = self.key(original, rendition, engine, work)
         return Resolved(image, rendition, engine, work, key, tile, stored, stages)
 
     async def ready(self, resolved: Resolved) -> bytes | None:
@@ -140,11 +141,12 @@ class Derivatives:
             resolved.stages.engine = "cache"
         return data
 
-    def key(self, original: Original, rendition: Rendition, engine: Engine) -> EntryKey:
+    def key(
+        self, original: Original, rendition: Rendition, engine: Engine, work: PixelOperations
+    ) -> EntryKey:
         """What the answer is kept under, and clients know it by."""
-        return derivative_key(
-            original.group, original.fingerprint, rendition, engine, self._encoding_text
-        )
+        text = f"{self._encoding_text} {work.profile}"
+        return derivative_key(original.group, original.fingerprint, rendition, engine, text)
 
     def count(self, engine: Engine) -> None:
         """Take note of an answer that an engine has made."""

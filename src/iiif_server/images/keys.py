@@ -9,7 +9,7 @@ from iiif_server.iiif.request import Rendition
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.render_plan import Engine
 
-_FORMAT_VERSION = 3
+_FORMAT_VERSION = 4
 """To be raised when the same request gives other bytes than before."""
 
 
@@ -34,7 +34,7 @@ def derivative_key(
 ) -> EntryKey:
     """The key of a derivative; every spelling of a request, in any version, has the same.
 
-    `encoding` is what `encoding_text` says of the settings.
+    `encoding` is what `encoding_text` says of the settings, and what else decides its bytes.
     """
     box, size = rendition.region, rendition.size
     return EntryKey(

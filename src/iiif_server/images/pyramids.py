@@ -69,7 +69,7 @@ class PyramidOptions(OptionsModel):
         return size
 
 
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
 """To be raised when the same original gives another pyramid than before."""
 _READ_TRIES = 2
 """How often a tile is read: a part that was damaged while it was open is dropped and made again."""
@@ -168,8 +168,10 @@ class Pyramids:
                 return None
             parts = (Part.REDUCED,)
         grid = self.grid(header)
-        keys = {part: self._key_of(original, grid, part) for part in parts}
-        return Pyramid(original, header, grid, tile_profile(header), parts, keys)
+        profile = tile_profile(header)
+        form = f"{profile},{grid.tile.width},{self.form}"
+        keys = {part: _key_of(original, part, form) for part in parts}
+        return Pyramid(original, header, grid, profile, parts, keys)
 
     def grid(self, header: ImageHeader) -> Grid:
         """The tiles that info.json announces: the original's own where those are served as such."""
@@ -380,18 +382,10 @@ class Pyramids:
 
         self._background.start(make())
 
-    def _key_of(self, original: Original, grid: Grid, part: Part) -> EntryKey:
-        return EntryKey(
-            original.group,
-            digest(
-                "pyramid",
-                str(_FORMAT_VERSION),
-                str(LAYOUT),
-                original.fingerprint,
-                part,
-                f"{grid.tile.width},{self.form}",
-            ),
-        )
+
+def _key_of(original: Original, part: Part, form: str) -> EntryKey:
+    made_as = str(_FORMAT_VERSION), str(LAYOUT), original.fingerprint, part, form
+    return EntryKey(original.group, digest("pyramid", *made_as))
 
 
 def _give_up(draft: PendingFile | None) -> None:

@@ -148,7 +148,9 @@ def _of_level(operations: PixelOperations, plan: RenderPlan) -> Cost:
     held = (1 + _RGB) * touched
     if max(touched, made) <= FEW_PIXELS:
         held += _COPIES * _RGB * (touched + made)
-    return Cost(_ALWAYS + held, 2 * touched) + _working(operations, plan.encoding, _RGB)
+    return Cost(_ALWAYS + held, 2 * touched) + _working(
+        plan.header, operations, plan.encoding, _RGB
+    )
 
 
 def _of_raster(header: ImageHeader, operations: PixelOperations, encoding: EncodingOptions) -> Cost:
@@ -156,7 +158,7 @@ def _of_raster(header: ImageHeader, operations: PixelOperations, encoding: Encod
         decoding = _tiled(header, operations)
     else:
         decoding = _decoding(header, operations.shrink, operations.box.y + operations.box.height)
-    working = _working(operations, encoding, _bands(header))
+    working = _working(header, operations, encoding, _bands(header))
     return Cost(_ALWAYS, 0) + _needs(header) + decoding + working
 
 
@@ -191,27 +193,32 @@ def _rows(header: ImageHeader, stored: Dimensions, shrink: int) -> int:
     return min(_ROWS, stored.height) * stored.width // shrink * header.pixel_bytes
 
 
-def _working(operations: PixelOperations, encoding: EncodingOptions, bands: int) -> Cost:
+def _working(
+    header: ImageHeader, operations: PixelOperations, encoding: EncodingOptions, bands: int
+) -> Cost:
     """Scaling, turning, rotating and encoding."""
     pixels = operations.size.area
     turned = bands * pixels if operations.turn != UPRIGHT else 0
     rotated, made = 0, pixels
     if operations.degrees:
         rotated, made = _RGBA * pixels, 2 * pixels  # at 45 degrees, the most
-    rate, each = _ENCODERS[operations.format], _encoded_bytes(operations, encoding, made)
+    rate, each = _ENCODERS[operations.format], _encoded_bytes(header, operations, encoding, made)
     scaling = _ROWS * max(operations.size.width, 1) * bands
     effort = (rate.effort + (8 if operations.degrees else 1)) * made
     return Cost(int(turned + rotated + each * made + scaling), int(effort))
 
 
-def _encoded_bytes(operations: PixelOperations, encoding: EncodingOptions, pixels: int) -> float:
+def _encoded_bytes(
+    header: ImageHeader, operations: PixelOperations, encoding: EncodingOptions, pixels: int
+) -> float:
     """Bytes of a pixel while so many of them are encoded."""
     each = _ENCODERS[operations.format].bytes
     if operations.format is Format.JPG:
         optimised = encoding.jpeg_optimize and pixels <= MOST_OPTIMISED
         if not (optimised or encoding.jpeg_progressive):
             each = _STREAMED_JPEG
-        return each * (2 if encoding.jpeg_quality >= _FINE_CHROMA else 1)
+        fine = encoding.jpeg_quality >= _FINE_CHROMA or header.full_chroma
+        return each * (2 if fine else 1)
     if operations.format is Format.TIF and encoding.tiff_compression == "none":
         each = 7
     if operations.quality is Quality.BITONAL and operations.format in {Format.PNG, Format.TIF}:

@@ -50,6 +50,17 @@ class Reader(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Treatment:
+    """How the images of a type are made, whatever a request says: settings of `[types.NAME]`."""
+
+    to_srgb: bool = False
+    """Whether colours with a profile are converted to sRGB, instead of keeping it."""
+
+
+PLAIN = Treatment()
+
+
+@dataclass(frozen=True, slots=True)
 class JpegFacts:
     """Facts of a JPEG that lossless transforms depend on."""
 
@@ -61,6 +72,8 @@ class JpegFacts:
     """Whether an end-of-image marker stands near the end of the file."""
     coefficient_bytes: int = 6
     """Bytes in memory of the coefficients of a pixel, rounded up: 3 for 4:2:0, 6 for 4:4:4."""
+    full_chroma: bool = False
+    """Whether chroma has a sample for each pixel (4:4:4): then that of derivatives has, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +109,14 @@ class ImageHeader:
     reader: Reader = Reader.LIBVIPS
     made_profile: bytes = b""
     """ICC profile that was made of colour tags; it takes the place of any in the file."""
+    treatment: Treatment = PLAIN
 
     @property
     def dimensions(self) -> Dimensions:
         """The dimensions of the upright image."""
         return self.orientation.apply(self.stored)
+
+    @property
+    def full_chroma(self) -> bool:
+        """Whether it is a JPEG of which no derivative is to have less chroma than luma."""
+        return self.jpeg is not None and self.jpeg.full_chroma

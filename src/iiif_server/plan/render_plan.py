@@ -186,9 +186,8 @@ def tile_profile(header: ImageHeader) -> ProfileAction:
     if header.profile is not Profile.OTHER:
         return ProfileAction.DROP
     small = header.profile_bytes <= MOST_PROFILE_BYTES
-    return (
-        ProfileAction.KEEP if small and header.colour is not Colour.OTHER else ProfileAction.CONVERT
-    )
+    kept = small and header.colour is not Colour.OTHER and not header.treatment.to_srgb
+    return ProfileAction.KEEP if kept else ProfileAction.CONVERT
 
 
 def _profile_action(header: ImageHeader, rendition: Rendition) -> ProfileAction:

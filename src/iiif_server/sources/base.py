@@ -16,6 +16,7 @@ from iiif_server.errors import (
     SourceUnavailableError,
 )
 from iiif_server.options import Expects, OptionsModel
+from iiif_server.plan.header import Treatment
 from iiif_server.sources.deprecated import renamed, warn_renamed
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.listings import FolderListing
@@ -44,6 +45,9 @@ class TypeOptions(OptionsModel):
     original: Literal["no", "download"] = "no"
     """Whether originals are offered as they are, at `/{identifier}/original` and in
     `/originals.zip` (docs/downloads.md)."""
+    colour: Literal["keep", "srgb"] = "keep"
+    """Colours of derivatives: `keep` those of the original, with its ICC profile where that is
+    small and the format has a place for it, or convert everything to `srgb`, also tiles."""
     show_location: bool = False
     """Whether `/{identifier}/metadata.json` says where a photograph was taken."""
     cache_for: WholeSeconds = 86_400
@@ -53,6 +57,11 @@ class TypeOptions(OptionsModel):
     `cache_for` even when they reload (`Cache-Control: immutable`)."""
     info: dict[str, JsonValue] = Field(default_factory=dict)
     """Further properties of each info.json: `service`, `partOf`, `seeAlso`, ..."""
+
+    @property
+    def treatment(self) -> Treatment:
+        """How images of the type are made."""
+        return Treatment(to_srgb=self.colour == "srgb")
 
     @property
     def takes_urls(self) -> bool:
