@@ -15,6 +15,7 @@ COMMANDS = {
     "sign": "Print a signed URL that expires.",
     "migrate": "Convert the configuration of another image server.",
     "compare": "Compare the images of two IIIF servers.",
+    "replay": "Send the requests of an access log to a server.",
     "cache": "Show the size of the cache of derivatives, or empty it.",
 }
 """The commands with their summaries, so that `--help` imports none of them."""

@@ -223,7 +223,7 @@ def test_without_a_base_url_that_of_the_settings_counts(config: Path, target: Pa
 
 
 @contextmanager
-def silently(_: str, __: int) -> Iterator[Callable[[], None]]:
+def silently(_: str, __: int | None) -> Iterator[Callable[[], None]]:
     """Progress that nobody sees."""
     yield lambda: None
 

@@ -96,6 +96,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.upstream.answer(self)
 
+    do_HEAD = do_GET  # noqa: N815 - http.server's name; `command` tells which it is
+
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
         """Say nothing."""
 

@@ -1,14 +1,15 @@
 """Many jobs, a bounded number of them at once."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterable
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 
 async def completed(
-    jobs: Iterable[Coroutine[Any, Any, Result]], at_once: int
+    jobs: Iterable[Coroutine[Any, Any, Result]] | AsyncIterable[Coroutine[Any, Any, Result]],
+    at_once: int,
 ) -> AsyncGenerator[Result, None]:
     """The results of jobs in the order in which they end, with at most `at_once` under way.
 
@@ -17,7 +18,7 @@ async def completed(
     """
     waiting: set[asyncio.Task[Result]] = set()
     try:
-        for job in jobs:
+        async for job in jobs if isinstance(jobs, AsyncIterable) else _each(jobs):
             waiting.add(asyncio.create_task(job))
             if len(waiting) >= at_once:
                 done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -31,3 +32,8 @@ async def completed(
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def _each(jobs: Iterable[Result]) -> AsyncIterator[Result]:
+    for job in jobs:
+        yield job

@@ -21,8 +21,8 @@ from iiif_server.settings import Loaded, Settings, load
 Command = Callable[..., Any]
 Advance = Callable[[], None]
 """Moves a progress bar by one step."""
-ShowProgress = Callable[[str, int], AbstractContextManager[Advance]]
-"""Opens a progress bar with a description and a number of steps."""
+ShowProgress = Callable[[str, int | None], AbstractContextManager[Advance]]
+"""Opens a progress bar with a description and a number of steps, if that is known."""
 
 config_option = click.option(
     "--config",
@@ -119,7 +119,7 @@ class ProgressLines:
     def __init__(
         self,
         description: str,
-        total: int,
+        total: int | None,
         write: Callable[[str], object] = lambda text: click.echo(text, err=True),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -135,14 +135,19 @@ class ProgressLines:
         """Count one, and write a line if the last one was a while ago."""
         self._done += 1
         now = self._clock()
-        if now < self._next or self._done >= self._total:
+        if now < self._next or self._done == self._total:
             return
         self._next = now + min(_RARELY, max(_FIRST_LINE, (now - self._began) / 10))
         rate = self._done / (now - self._began)
+        self._write(f"{self._description}: {self._text(rate)}")
+
+    def _text(self, rate: float) -> str:
+        if self._total is None:
+            return f"{self._done:,}, {rate:.1f} per second"
         left = timedelta(seconds=round((self._total - self._done) / rate))
-        self._write(
-            f"{self._description}: {self._done:,} of {self._total:,} "
-            f"({self._done * 100 // self._total} %), {rate:.1f} per second, {left} left"
+        return (
+            f"{self._done:,} of {self._total:,} ({self._done * 100 // self._total} %), "
+            f"{rate:.1f} per second, {left} left"
         )
 
 
@@ -153,13 +158,13 @@ _RARELY = 60.0
 
 
 @contextmanager
-def show_progress(description: str, total: int) -> Iterator[Advance]:
+def show_progress(description: str, total: int | None) -> Iterator[Advance]:
     """A progress bar on a terminal, lines with rate and remaining time elsewhere.
 
     Yields what advances it.
     """
     if not sys.stderr.isatty():
-        click.echo(f"{description}: {total:,}", err=True)
+        click.echo(description if total is None else f"{description}: {total:,}", err=True)
         lines = ProgressLines(description, total)
         yield lines.advance
         return

@@ -14,6 +14,7 @@ import httpx
 from iiif_server.cache.window import completed
 from iiif_server.commands.common import lines_of, show_progress
 from iiif_server.commands.compare.images import Comparison, Outcome, Server, compare_image
+from iiif_server.commands.urls import check_url
 
 _CANNOT = 2
 """Exit status if images could not be compared."""
@@ -55,7 +56,7 @@ def compare(
     """
     identifiers = [line.strip() for line in lines_of(listed) if line.strip()]
     for url in (old, new):
-        _check_url(url)
+        check_url(url)
     if not identifiers:
         raise click.UsageError("The file has no identifiers.")
     counts = asyncio.run(_compare_all(old, new, identifiers, tolerance, parallel, as_json=as_json))
@@ -65,15 +66,6 @@ def compare(
         err=as_json,
     )
     sys.exit(_CANNOT if counts[Outcome.FAILED] else 1 if counts[Outcome.DIFFERENT] else 0)
-
-
-def _check_url(text: str) -> None:
-    try:
-        url = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise click.UsageError(f"{text} is not a URL: {error}") from error
-    if url.scheme not in {"http", "https"} or not url.host:
-        raise click.UsageError(f"{text} must begin with http:// or https:// and a host")
 
 
 async def _compare_all(

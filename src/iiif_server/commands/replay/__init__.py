@@ -1,0 +1,113 @@
+"""`iiif-server replay`: the traffic of an access log, sent again to a server."""
+
+import asyncio
+import json
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import aclosing
+from typing import Any, BinaryIO
+
+import click
+import httpx
+
+from iiif_server.cache.window import completed
+from iiif_server.commands.common import show_progress
+from iiif_server.commands.replay.log_lines import Logged, Skipped, read_log
+from iiif_server.commands.replay.pacing import FixedRate, OriginalTiming
+from iiif_server.commands.replay.report import Report
+from iiif_server.commands.urls import check_url
+
+_TIMEOUT = 120.0
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.argument("log", type=click.File("rb"), metavar="ACCESS_LOG")
+@click.option("--against", "url", required=True, help="URL of the server that gets the requests.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Requests per second at most, `inf` for as many as possible; default: as in the log.",
+)
+@click.option(
+    "--parallel",
+    default=32,
+    show_default=True,
+    type=click.IntRange(1, 1000),
+    help="Requests at the same time, at most.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write the report as JSON.")
+def replay(log: BinaryIO, url: str, rate: float | None, parallel: int, *, as_json: bool) -> None:
+    """Send the requests of an access log to a server, and report how it answered.
+
+    Only GET and HEAD are sent. The log is common, combined, or one that this server writes; - is
+    standard input. Requests are sent at the times of the log, whose pauses are shortened to a
+    minute, or at a rate. Exits with 1 if nothing was sent, or a request was not answered or with
+    500 or more.
+    """
+    check_url(url)
+    report = Report()
+    status = 0
+    try:
+        asyncio.run(_Replay(url, report, parallel).run(log, rate))
+    except KeyboardInterrupt:
+        status = _INTERRUPTED
+    click.echo(json.dumps(report.document()) if as_json else str(report))
+    sys.exit(status or int(report.failed))
+
+
+class _Replay:
+    """Sends requests to one server, and counts its answers."""
+
+    def __init__(self, url: str, report: Report, parallel: int) -> None:
+        self._url = httpx.URL(url)
+        self._prefix = self._url.raw_path.partition(b"?")[0].rstrip(b"/")
+        self._report = report
+        self._parallel = parallel
+        self._began = 0.0
+
+    async def run(self, log: BinaryIO, rate: float | None) -> None:
+        """Send all requests of a log."""
+        limits = httpx.Limits(max_connections=self._parallel)
+        self._began = time.perf_counter()
+        async with httpx.AsyncClient(timeout=_TIMEOUT, limits=limits) as client:
+            with show_progress("Replaying", None) as advance:
+                jobs = self._jobs(client, log, rate)
+                async with aclosing(completed(jobs, self._parallel)) as done:
+                    async for _ in done:
+                        self._report.seconds = time.perf_counter() - self._began
+                        advance()
+
+    async def _jobs(
+        self, client: httpx.AsyncClient, log: BinaryIO, rate: float | None
+    ) -> AsyncIterator[Coroutine[Any, Any, None]]:
+        pace = OriginalTiming() if rate is None else FixedRate(rate)
+        lines = read_log(log)
+        # In a thread: a pipe has the next line when it likes, and answers are to be noticed.
+        while (line := await asyncio.to_thread(next, lines, None)) is not None:
+            if isinstance(line, Skipped):
+                self._report.skipped[line] += 1
+            else:
+                yield self._send(client, line, pace.due(line.time))
+
+    async def _send(self, client: httpx.AsyncClient, line: Logged, due: float) -> None:
+        early = due - (time.perf_counter() - self._began)
+        if early > 0:
+            await asyncio.sleep(early)
+        began = time.perf_counter()
+        if due:  # or else as soon as possible
+            self._report.late = max(self._report.late, began - self._began - due)
+        # The path goes out as it was logged, which no URL does: it would be normalized.
+        target = {"target": self._prefix + line.target.encode("ascii")}
+        size = 0
+        try:
+            async with client.stream(line.method, self._url, extensions=target) as response:
+                async for part in response.aiter_raw():
+                    size += len(part)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            self._report.failure(type(error).__name__)
+            return
+        seconds = time.perf_counter() - began
+        timing = response.headers.get("server-timing", "")
+        self._report.answered(response.status_code, size, seconds, timing)

@@ -1,0 +1,95 @@
+"""Lines of access logs: common, combined, and both formats of this server."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from typing import BinaryIO, NamedTuple
+
+_LONGEST = 16_384
+"""Bytes of a line that are read."""
+_CUT = 1000
+"""This server cuts longer paths in its log, and writes three dots behind them."""
+_REQUEST = re.compile(
+    rb'(?P<method>[A-Z]{1,20}) (?P<target>[^ "]+) HTTP/(?:1\.[01]|[23](?:\.0)?)" [0-9]{3} '
+)
+_COMMON = re.compile(rb'[^\[]*\[(?P<time>[^\]]{1,40})\] "' + _REQUEST.pattern)
+_CONSOLE = re.compile(
+    rb'(?P<time>[0-9-]{10} [0-9:]{8},[0-9]{3}) INFO iiif_server\.access [^"]*"' + _REQUEST.pattern
+)
+_PATH = re.compile(r"/(?!/)[!-~]*")
+_NEVER_IN_PATHS = frozenset('#\\"')
+"""What no client sends in a path: servers escape other characters with a backslash."""
+_HIDDEN = "***"
+"""What this server writes instead of a signature."""
+
+
+class Skipped(StrEnum):
+    """Why a line is not replayed."""
+
+    NO_REQUEST = "no request"
+    """Another line of a log, or one that cannot be read."""
+    METHOD = "not GET or HEAD"
+    NO_PATH = "not a path"
+    """An absolute URL, or characters that no path has."""
+    SIGNED = "signature hidden"
+    TOO_LONG = "too long"
+
+
+class Logged(NamedTuple):
+    """One request of a log."""
+
+    method: str
+    target: str
+    """Path and query, letter by letter."""
+    time: float
+    """Seconds since the epoch."""
+
+
+def read_log(file: BinaryIO) -> Iterator[Logged | Skipped]:
+    """The requests of a log, line by line; it takes the memory of one line."""
+    while line := file.readline(_LONGEST):
+        if line.endswith(b"\n") or len(line) < _LONGEST:
+            yield parse_line(line)
+            continue
+        while (rest := file.readline(_LONGEST)) and not rest.endswith(b"\n"):
+            pass
+        yield Skipped.TOO_LONG
+
+
+def parse_line(line: bytes) -> Logged | Skipped:
+    """The request of a line. Never raises, whatever the line."""
+    try:
+        method, target, time = _json(line) if line.startswith(b"{") else _text(line)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return Skipped.NO_REQUEST
+    if method not in {"GET", "HEAD"}:
+        return Skipped.METHOD
+    if _HIDDEN in target:
+        return Skipped.SIGNED
+    if len(target) >= _CUT and target.endswith("..."):
+        return Skipped.TOO_LONG
+    if not _PATH.fullmatch(target) or not _NEVER_IN_PATHS.isdisjoint(target):
+        return Skipped.NO_PATH
+    return Logged(method, target, time)
+
+
+def _json(line: bytes) -> tuple[str, str, float]:
+    found = json.loads(line)
+    method, path = found["method"], found["path"]
+    if not isinstance(method, str) or not isinstance(path, str):
+        raise TypeError(line)
+    return method, path, datetime.fromisoformat(found["time"]).timestamp()
+
+
+def _text(line: bytes) -> tuple[str, str, float]:
+    match = _CONSOLE.match(line) or _COMMON.match(line)
+    if match is None:
+        raise ValueError(line)
+    method, target, time = (match[name].decode("latin-1") for name in ("method", "target", "time"))
+    if "," in time:
+        at = datetime.strptime(time, "%Y-%m-%d %H:%M:%S,%f").astimezone()
+    else:
+        at = datetime.strptime(time, "%d/%b/%Y:%H:%M:%S %z")
+    return method, target, at.timestamp()

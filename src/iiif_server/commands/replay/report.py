@@ -1,0 +1,154 @@
+"""Report of a replay: counts and latencies, in bounded memory."""
+
+import math
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+_STEP = math.log(1.01)
+"""Latencies are counted in steps of one percent."""
+_SHORTEST = 1e-6
+_ENGINE = re.compile(r'engine;desc="([a-z0-9_-]{1,20})"')
+_MOST = 20
+"""Engines and kinds of failures that are told apart: what a server sends does not take memory."""
+_RENDERED = frozenset({"jpegtran", "raster", "level"})
+"""Engines that render an image; the others send what exists."""
+
+
+class Latencies:
+    """Histogram of latencies; percentiles are exact to one percent."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+        self.longest = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many were counted."""
+        return self._counts.total()
+
+    def add(self, seconds: float) -> None:
+        """Count a latency."""
+        self._counts[math.ceil(math.log(max(seconds, _SHORTEST)) / _STEP)] += 1
+        self.longest = max(self.longest, seconds)
+
+    def percentile(self, percent: float) -> float:
+        """Seconds that this share of all requests took at most; 0 without any."""
+        left = self.count * percent / 100
+        for step, count in sorted(self._counts.items()):
+            left -= count
+            if left <= 0:
+                return min(math.exp(step * _STEP), self.longest)
+        return self.longest
+
+    def document(self) -> dict[str, float]:
+        """Percentiles in milliseconds."""
+        times = {f"p{percent}": self.percentile(percent) for percent in (50, 95, 99)}
+        return {name: round(s * 1000, 2) for name, s in (times | {"max": self.longest}).items()}
+
+
+@dataclass(slots=True)
+class Report:
+    """Counts of a replay."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    """Requests without a complete answer, by reason."""
+    skipped: Counter[str] = field(default_factory=Counter)
+    """Lines that were not replayed, by reason."""
+    bytes: int = 0
+    """Of all bodies."""
+    seconds: float = 0.0
+    """From the first request to the last answer."""
+    late: float = 0.0
+    """How many seconds later than due a request was sent, at most."""
+    latencies: Latencies = field(default_factory=Latencies)
+    engines: dict[str, Latencies] = field(default_factory=dict)
+    """Of images, by what made them."""
+
+    @property
+    def images(self) -> Counter[str]:
+        """The number of images, by what made them."""
+        return Counter({engine: times.count for engine, times in self.engines.items()})
+
+    @property
+    def requests(self) -> int:
+        """All requests that were sent."""
+        return self.statuses.total() + self.failures.total()
+
+    @property
+    def hit_rate(self) -> float | None:
+        """The share of images of which nothing was rendered; None: the server does not tell."""
+        images = self.images
+        rendered = sum(images[engine] for engine in _RENDERED)
+        return 1 - rendered / images.total() if images else None
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing was replayed, or a request was not answered or with 500 or more."""
+        return not self.requests or bool(self.failures) or any(s >= 500 for s in self.statuses)  # noqa: PLR2004
+
+    def answered(self, status: int, size: int, seconds: float, server_timing: str) -> None:
+        """Count an answer."""
+        self.statuses[status] += 1
+        self.bytes += size
+        self.latencies.add(seconds)
+        found = _ENGINE.search(server_timing)
+        if found is not None:
+            engine = found[1] if found[1] in self.engines or len(self.engines) < _MOST else "other"
+            self.engines.setdefault(engine, Latencies()).add(seconds)
+
+    def failure(self, reason: str) -> None:
+        """Count a request without a complete answer."""
+        known = reason in self.failures or len(self.failures) < _MOST
+        self.failures[reason if known else "other"] += 1
+
+    def document(self) -> dict[str, Any]:
+        """The report as JSON."""
+        rate = self.hit_rate
+        return {
+            "requests": self.requests,
+            "seconds": round(self.seconds, 3),
+            "requests_per_second": round(self.requests / self.seconds, 2) if self.seconds else 0,
+            "late_seconds": round(self.late, 3),
+            "statuses": {str(status): count for status, count in sorted(self.statuses.items())},
+            "failures": dict(self.failures.most_common()),
+            "bytes": self.bytes,
+            "hit_rate": None if rate is None else round(rate, 4),
+            "latency_ms": self.latencies.document(),
+            "engines": {
+                engine: {"requests": count, **self.engines[engine].document()}
+                for engine, count in self.images.most_common()
+            },
+            "skipped": dict(self.skipped.most_common()),
+        }
+
+    def __str__(self) -> str:
+        told = self.document()
+        pace = f"{told['requests_per_second']} per second, at most {self.late:.1f} s late"
+        lines = [
+            f"requests    {self.requests:,} in {self.seconds:.1f} s, {pace}",
+            f"bytes       {self.bytes:,}",
+            f"statuses    {_counts(told['statuses'])}",
+            f"latency     {_times(told['latency_ms'])}",
+            f"hit rate    {_share(self.hit_rate)}",
+        ]
+        for engine, times in told["engines"].items():
+            share = _share(times.pop("requests") / self.images.total())
+            lines.append(f"  {engine:9} {share:>6}  {_times(times)}")
+        lines.append(f"failures    {_counts(told['failures'])}")
+        lines.append(f"skipped     {_counts(told['skipped'])}")
+        return "\n".join(lines)
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name}: {count:,}" for name, count in counts.items()) or "none"
+
+
+def _times(times: dict[str, float]) -> str:
+    return ", ".join(f"{name} {milliseconds:g} ms" for name, milliseconds in times.items())
+
+
+def _share(share: float | None) -> str:
+    return "unknown: no Server-Timing" if share is None else f"{share * 100:.1f} %"
