@@ -117,8 +117,8 @@ def test_files_are_refused_as_by_the_server(
 
 
 def test_a_truncated_image_opens_and_is_not_rendered(tmp_path: Path) -> None:
-    path = tmp_path / "short.png"
-    data = next(each for each in PICTURES if each.name == "8.png").encode(photograph())
+    path = tmp_path / "short.jpg"
+    data = next(each for each in PICTURES if each.name == "420.jpg").encode(photograph())
     path.write_bytes(data[: len(data) // 2])
     with open_image(path) as image, pytest.raises(DamagedOriginalError):
         image.render()

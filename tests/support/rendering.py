@@ -27,6 +27,7 @@ from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.engine_choice import choose_engine
 from iiif_server.plan.header import Colour
 from iiif_server.plan.local_file import LocalFile
+from iiif_server.plan.original_format import DEFAULT_BOUNDS, Bounds
 from iiif_server.plan.render_plan import Engine, RenderPlan, plan_operations
 
 MAX_PIXELS = 100_000_000
@@ -70,6 +71,7 @@ def planned(
     encoding: EncodingOptions = BEST,
     target: Path | None = None,
     max_pixels: int = MAX_PIXELS,
+    bounds: Bounds = DEFAULT_BOUNDS,
 ) -> RenderPlan:
     """The plan for a request such as `0,0,64,64/max/90/gray.jpg`; `engine` overrules the choice."""
     region, size, rotation, last = request.split("/")
@@ -81,7 +83,7 @@ def planned(
         parse_quality(quality),
         parse_format(format_),
     )
-    header = probe(path, max_pixels)
+    header = probe(path, max_pixels, bounds)
     facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
     operations = plan_operations(header, parsed.resolve(facts, Limits()))
     chosen = engine or choose_engine(header, operations, lossless=jpegtran.available())
@@ -95,9 +97,12 @@ def derive(
     engine: Engine | None = None,
     encoding: EncodingOptions = BEST,
     max_pixels: int = MAX_PIXELS,
+    bounds: Bounds = DEFAULT_BOUNDS,
 ) -> Derived:
     """The derivative of a request; the engine is the one that would be chosen, or the one given."""
-    plan = planned(path, request, engine=engine, encoding=encoding, max_pixels=max_pixels)
+    plan = planned(
+        path, request, engine=engine, encoding=encoding, max_pixels=max_pixels, bounds=bounds
+    )
     if plan.engine is Engine.ORIGINAL:
         return Derived(path.read_bytes(), plan.engine, plan.engine)
     made = render(plan)

@@ -36,6 +36,10 @@ class TiffFile:
     """Indexes of strips or tiles that are left out."""
     pieces: Sequence[bytes] | None = None
     """Strips or tiles as they are, instead of those of the values."""
+    rows: int = 7
+    """Of a strip."""
+    in_front: bool = False
+    """Whether the directory stands before the strips or tiles."""
 
     def write(self, before: bytes = b"") -> bytes:
         """The file, or the next image of a little-endian file of others."""
@@ -48,8 +52,12 @@ class TiffFile:
         for piece in pieces:
             offsets.append(start + len(body) if piece else 0)
             body += piece + bytes(len(piece) % 2)
-        tags = self._tags(offsets, [len(piece) for piece in pieces])
-        directory = self._directory(tags, start + len(body))
+        lengths = [len(piece) for piece in pieces]
+        directory = self._directory(self._tags(offsets, lengths), start + len(body))
+        if self.in_front:
+            moved = [offset + len(directory) for offset in offsets]
+            directory = self._directory(self._tags(moved, lengths), start)
+            return b"II" + struct.pack("<HI", 42, start) + directory + body
         if before:
             return _following(before, start + len(body)) + body + directory
         mark = b"II" if self.order == "<" else b"MM"
@@ -63,7 +71,7 @@ class TiffFile:
         """The strips or tiles."""
         height, width, samples = self.values.shape
         planes = range(samples) if self.planar else [slice(None)]
-        wide, tall = self.tile or (width, 7)
+        wide, tall = self.tile or (width, self.rows)
         found = []
         for plane in planes:
             values = self.values[:, :, plane].reshape(height, width, -1)
@@ -104,7 +112,7 @@ class TiffFile:
             tags |= {322: (4, [self.tile[0]]), 323: (4, [self.tile[1]])}
             tags |= {324: (long_, offsets), 325: (long_, lengths)}
         else:
-            tags |= {273: (long_, offsets), 278: (4, [7]), 279: (long_, lengths)}
+            tags |= {273: (long_, offsets), 278: (4, [self.rows]), 279: (long_, lengths)}
         if self.extra:
             tags[338] = (3, self.extra)
         return tags | dict(self.tags)

@@ -6,16 +6,18 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pyvips
-from PIL import Image
+from PIL import Image, ImageFile
 
 from iiif_server.codecs.colour import ON_WHITE, displayable
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.jpeg2000 import read_jpeg2000
+from iiif_server.codecs.jpeg_samples import read_jpeg_samples
 from iiif_server.codecs.pdf import render_page
 from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels, with_profile
 from iiif_server.codecs.resample import turn
 from iiif_server.codecs.tiff_arrays import read_box
 from iiif_server.errors import DamagedOriginalError, IiifServerError
+from iiif_server.formats.bounded_file import truncated
 from iiif_server.formats.jpeg import END_OF_IMAGE
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader, Reader
@@ -30,8 +32,6 @@ _LOADERS: dict[OriginalFormat, str] = {
     OriginalFormat.GIF: "gifload_source",
     OriginalFormat.AVIF: "heifload_source",
 }
-_PART_READERS = {Reader.ARRAYS: read_box, Reader.PDFIUM: render_page}
-"""Those that read a part without what is around it."""
 
 Item = TypeVar("Item")
 
@@ -47,7 +47,10 @@ def decoding(header: ImageHeader) -> Iterator[None]:
     except IiifServerError:
         raise
     except Exception as error:
-        raise refusal(error, header.format) from error
+        told = refusal(error, header.format)
+        if isinstance(told, DamagedOriginalError) and header.jpeg and not header.jpeg.complete:
+            told = truncated(header.format)
+        raise told from error
 
 
 def decoded(header: ImageHeader, items: Iterable[Item]) -> Iterator[Item]:
@@ -102,7 +105,7 @@ def load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         return image
     if header.format is OriginalFormat.GIF and header.stored.area <= FEW_PIXELS:
         # libvips takes some usual screens for those of the author, and leaves them out.
-        image = _load_with_pillow(descriptor, header.format)
+        image = _read_with_pillow(descriptor, header)
         if _is_whole(image, header, shrink):
             return image
     raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
@@ -123,15 +126,14 @@ def _is_whole(image: Pixels, header: ImageHeader, shrink: int) -> bool:
 
 
 def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
-    if header.format is OriginalFormat.JPEG2000:
-        return read_jpeg2000(descriptor, header, shrink)
-    loader = _LOADERS.get(header.format)
-    if loader is None:
-        return _load_with_pillow(descriptor, header.format)
-    options: dict[str, Any] = {"access": "sequential", "fail_on": "error"}
+    read = _WHOLE_READERS.get(header.reader)
+    if read is not None:
+        return read(descriptor, header, shrink)
+    strictness = "none" if header.partial else "error"
+    options: dict[str, Any] = {"access": "sequential", "fail_on": strictness}
     if header.jpeg is not None:
         options["shrink"] = shrink
-        if not header.jpeg.complete:
+        if not header.jpeg.complete and not header.partial:
             options["fail_on"] = "warning"
             return pyvips.Image.jpegload_buffer(_with_end(descriptor), **options)
     if header.format is OriginalFormat.TIFF:
@@ -142,7 +144,7 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         if level.subdirectory is not None:
             options["subifd"] = level.subdirectory
     source = pyvips.Source.new_from_descriptor(descriptor)
-    image = pyvips.Operation.call(loader, source, **options)
+    image = pyvips.Operation.call(_LOADERS[header.format], source, **options)
     return _of_bands(image, header)
 
 
@@ -163,14 +165,27 @@ def _of_bands(image: Pixels, header: ImageHeader) -> Pixels:
     return first.copy(interpretation=image.interpretation)
 
 
-def _load_with_pillow(descriptor: int, format_: OriginalFormat) -> Pixels:
+def _read_with_pillow(descriptor: int, header: ImageHeader, _: int = 1) -> Pixels:
     os.lseek(descriptor, 0, os.SEEK_SET)
     Image.MAX_IMAGE_PIXELS = None  # the header has been checked against the configured limit
-    with os.fdopen(os.dup(descriptor), "rb") as file, Image.open(file, formats=[format_]) as image:
+    with (
+        os.fdopen(os.dup(descriptor), "rb") as file,
+        Image.open(file, formats=[header.format]) as image,
+        _truncated_images(allowed=header.partial),
+    ):
         image.load()
         profile = image.info.get("icc_profile")
         plain = _plain(image)
     return PixelBuffer(plain.tobytes(), *plain.size, len(plain.getbands()), profile).to_vips()
+
+
+@contextmanager
+def _truncated_images(*, allowed: bool) -> Iterator[None]:
+    ImageFile.LOAD_TRUNCATED_IMAGES = allowed
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -179,3 +194,12 @@ def _plain(image: Image.Image) -> Image.Image:
         image = image.point(lambda value: value * (1 / 256))  # `convert` would cut off at 255
     colours = "L" if image.mode in {"1", "L", "LA", "La", "I;16"} else "RGB"
     return image.convert(f"{colours}A" if image.has_transparency_data else colours)
+
+
+_PART_READERS = {Reader.ARRAYS: read_box, Reader.PDFIUM: render_page}
+"""Those that read a part without what is around it."""
+_WHOLE_READERS = {
+    Reader.OPENJPEG: read_jpeg2000,
+    Reader.JPEG_SAMPLES: read_jpeg_samples,
+    Reader.PILLOW: _read_with_pillow,
+}

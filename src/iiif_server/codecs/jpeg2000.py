@@ -5,7 +5,6 @@ profile, drop palette entries, and refuse the colour spaces that it does not kno
 """
 
 import os
-from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iiif_server.codecs.pixel_buffer import Pixels
-from iiif_server.codecs.sample_colours import Samples, to_pixels
+from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
 from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.jp2_boxes import (
     BLACK_IS_ONE,
@@ -33,20 +32,6 @@ from iiif_server.plan.original_format import OriginalFormat
 
 Array = NDArray[Any]
 
-_WHITE_IS_ZERO, _RGB, _INKS, _YCBCR, _ICC_LAB, _ITU_LAB = 0, 2, 5, 6, 9, 10
-"""PhotometricInterpretation of TIFF."""
-_PLAIN = Samples(
-    values=np.zeros((1, 1, 1)),
-    photometric=_RGB,
-    bits=8,
-    alpha=False,
-    premultiplied=False,
-    palette=None,
-    span=None,
-    coefficients=(0.299, 0.587, 0.114),
-    reference=(0, 255, 128, 255, 128, 255),
-)
-
 
 def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     """The pixels reduced by `shrink`, with the ICC profile; raises what Pillow raises."""
@@ -61,8 +46,7 @@ def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     meant = meaning(found, len(own))
     values = _channels(values, own, found)
     chosen = [*meant.channels, *([] if meant.alpha is None else [meant.alpha])]
-    samples = replace(
-        _PLAIN,
+    samples = Samples(
         values=np.ascontiguousarray(values[:, :, chosen]),
         photometric=_photometric(found, own, meant.colour),
         bits=8 * values.dtype.itemsize,
@@ -117,14 +101,14 @@ def _channels(values: Array, own: tuple[Component, ...], found: Container) -> Ar
     return spread
 
 
-def _photometric(found: Container, own: tuple[Component, ...], colour: Colour) -> int:
-    """What the colours are, in the numbers of TIFF."""
+def _photometric(found: Container, own: tuple[Component, ...], colour: Colour) -> Photometric:
+    """What the colours are."""
     if found.space == CMYK or found.profile[16:20] == b"CMYK":
-        return _INKS
+        return Photometric.INKS
     if colour is Colour.OTHER:
-        return _ITU_LAB if found.space == CIE_LAB else _ICC_LAB
+        return Photometric.ITU_LAB if found.space == CIE_LAB else Photometric.ICC_LAB
     if found.space in {BLACK_IS_ONE, CMY}:
-        return _WHITE_IS_ZERO
+        return Photometric.MIN_IS_WHITE
     # Pillow converts components of which some are subsampled.
     sampled = any(component.across > 1 or component.down > 1 for component in own)
-    return _YCBCR if found.space in YCC and not sampled else _RGB
+    return Photometric.YCBCR if found.space in YCC and not sampled else Photometric.RGB

@@ -30,7 +30,7 @@ from iiif_server.formats.present_file import PresentFile
 from iiif_server.formats.tiff_tables import inspect_parts
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.extents import BytesMissingError, Extent, FromParts
-from iiif_server.plan.header import Colour, ImageHeader
+from iiif_server.plan.header import Colour, ImageHeader, Reader
 from iiif_server.plan.local_file import LocalFile, removed
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
 from iiif_server.plan.original_format import (
@@ -164,10 +164,12 @@ def _checked(header: ImageHeader, max_pixels: int) -> ImageHeader:
 def _read(file: BinaryIO, format_: OriginalFormat, inspected: Inspection) -> ImageHeader:
     if inspected.header is None:
         return _read_with_pillow(file, format_, inspected)
-    icc = inspected.profile
+    icc, found = inspected.profile, inspected.header
     return replace(
-        inspected.header,
-        profile=classify_profile(icc, inspected.header.colour),
+        found,
+        partial=inspected.partial,
+        orientation=_orientation(inspected.exif) if inspected.exif else found.orientation,
+        profile=classify_profile(icc, found.colour),
         profile_bytes=len(icc),
     )
 
@@ -176,7 +178,8 @@ def _read_with_pillow(
     file: BinaryIO, format_: OriginalFormat, inspected: Inspection
 ) -> ImageHeader:
     with Image.open(file, formats=[format_]) as image:
-        stored, orientation = Dimensions(*image.size), _orientation(image, inspected.exif)
+        exif = image.info.get("exif") or inspected.exif
+        stored, orientation = Dimensions(*image.size), _orientation(exif)
         if format_ is OriginalFormat.AVIF:
             # Its decoder crops and turns as the transformation boxes say; Pillow only turns.
             source = pyvips.Source.new_from_descriptor(file.fileno())
@@ -200,6 +203,8 @@ def _read_with_pillow(
             needs=inspected.needs,
             interleaved=inspected.interleaved,
             made_profile=made,
+            reader=_READERS.get(format_, Reader.LIBVIPS),
+            partial=inspected.partial,
         )
 
 
@@ -217,17 +222,21 @@ def _colour(mode: str) -> Colour:
     return Colour.OTHER if mode == "CMYK" else Colour.RGB
 
 
-def _orientation(image: Image.Image, late: bytes) -> Orientation:
+def _orientation(data: bytes) -> Orientation:
     """By EXIF alone: XMP may say something else, which no browser looks at."""
     try:
         exif = Image.Exif()
-        exif.load(image.info.get("exif") or (b"Exif\0\0" + late if late else b""))
+        exif.load(data if data.startswith(b"Exif") else b"Exif\0\0" + data)
         value = exif.get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 - a damaged EXIF block is no reason to refuse the image
         value = 1
     return FROM_EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT
 
 
+_READERS = {
+    OriginalFormat.HEIF: Reader.PILLOW,
+    OriginalFormat.BMP: Reader.PILLOW,
+}
 _JPEG_SHRINK = 8
 """Largest reduction of JPEG decoders."""
 _GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16"})

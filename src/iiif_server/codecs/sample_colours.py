@@ -5,6 +5,7 @@ Formulas: TIFF 6.0, sections 20 to 23; ICC.1, 6.3.4; ITU-T T.42; IEC 61966-2-1 (
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,22 @@ from iiif_server.codecs.pixel_buffer import Pixels, with_profile
 
 Array = NDArray[Any]
 
-_MIN_IS_WHITE, _PALETTE, _INKS, _YCBCR, _CIE_LAB, _ICC_LAB, _ITU_LAB = 0, 3, 5, 6, 8, 9, 10
-_LAB = frozenset({_CIE_LAB, _ICC_LAB, _ITU_LAB})
+
+class Photometric(IntEnum):
+    """PhotometricInterpretation of TIFF, and of what is decoded like it."""
+
+    MIN_IS_WHITE = 0
+    MIN_IS_BLACK = 1
+    RGB = 2
+    PALETTE = 3
+    INKS = 5
+    YCBCR = 6
+    CIE_LAB = 8
+    ICC_LAB = 9
+    ITU_LAB = 10
+
+
+_LAB = frozenset({Photometric.CIE_LAB, Photometric.ICC_LAB, Photometric.ITU_LAB})
 _BYTE, _WORD = 255, 65_535
 _AT_ONCE = 1 << 16
 """Pixels that are converted in floating point at a time."""
@@ -38,18 +53,18 @@ class Samples:
     values: Array
     """Rows, columns, samples: those of the colour, then alpha."""
     photometric: int
-    """PhotometricInterpretation."""
+    """A `Photometric`."""
     bits: int
     """Of a sample."""
-    alpha: bool
-    premultiplied: bool
+    alpha: bool = False
+    premultiplied: bool = False
     """Whether the colour is multiplied with alpha (associated alpha)."""
-    palette: Array | None
-    span: tuple[float, float] | None
+    palette: Array | None = None
+    span: tuple[float, float] | None = None
     """The least and the greatest sample by the file's own tags."""
-    coefficients: tuple[float, ...]
+    coefficients: tuple[float, ...] = (0.299, 0.587, 0.114)
     """Of luma: red, green, blue."""
-    reference: tuple[float, ...]
+    reference: tuple[float, ...] = (0, 255, 128, 255, 128, 255)
     """Black and white of Y, Cb and Cr."""
 
 
@@ -74,15 +89,15 @@ def to_pixels(samples: Samples, profile: bytes | None) -> Pixels:
 def _colour(samples: Samples) -> Array:
     if samples.photometric in _LAB:
         return _converted(samples, _lab_to_srgb)
-    if samples.photometric == _YCBCR:
+    if samples.photometric == Photometric.YCBCR:
         return _converted(samples, _ycbcr_to_rgb)
-    if samples.photometric == _PALETTE and samples.palette is not None:
+    if samples.photometric == Photometric.PALETTE and samples.palette is not None:
         colours = samples.palette.T  # in 16 bits; old files have 8
         colours = colours if colours.max(initial=0) <= _BYTE else colours >> 8
         index = np.minimum(samples.values[:, :, 0], len(colours) - 1)
         return colours[index].astype(np.uint8)
     values = _scaled(samples)
-    return np.invert(values) if samples.photometric == _MIN_IS_WHITE else values
+    return np.invert(values) if samples.photometric == Photometric.MIN_IS_WHITE else values
 
 
 def _converted(samples: Samples, convert: Any) -> Array:
@@ -166,13 +181,13 @@ def _lab(samples: Samples) -> tuple[Array, Array, Array]:
     step = 256.0 if wide else 1.0
     values = values.view(np.uint16 if wide else np.uint8)
     light, red, yellow = np.moveaxis(values.astype(np.float64), -1, 0)
-    if samples.photometric == _CIE_LAB:
+    if samples.photometric == Photometric.CIE_LAB:
         # a* and b* are signed, whatever the type of the samples is.
         half = step * 128
         signed = [np.where(part >= half, part - 2 * half, part) / step for part in (red, yellow)]
         return light * (100 / (_WORD if wide else _BYTE)), signed[0], signed[1]
     light = light * (100 / (0xFF00 if wide else _BYTE))
-    if samples.photometric == _ICC_LAB:
+    if samples.photometric == Photometric.ICC_LAB:
         return light, red / step - 128, yellow / step - 128
     return light, (red / step - 128) * (170 / 255), (yellow / step - 96) * (200 / 255)
 
@@ -198,7 +213,7 @@ def _image(values: Array, samples: Samples, profile: bytes | None) -> Pixels:
     image = pyvips.Image.new_from_memory(
         values.tobytes(), width, height, bands, "ushort" if wide else "uchar"
     )
-    if samples.photometric == _INKS:
+    if samples.photometric == Photometric.INKS:
         meaning = "cmyk"
     elif bands - samples.alpha == 1:
         meaning = "grey16" if wide else "b-w"

@@ -16,7 +16,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from iiif_server.codecs.pixel_buffer import Pixels
-from iiif_server.codecs.sample_colours import Samples, to_pixels
+from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
 from iiif_server.codecs.tiff_segments import JPEGS, check_lengths, check_page, check_segment
 from iiif_server.errors import DamagedOriginalError
 from iiif_server.iiif.geometry import Box
@@ -29,12 +29,10 @@ Array = NDArray[Any]
 _LOADED = [
     getattr(imagecodecs, f"{name}_decode")
     for name in (
-        "ccittrle", "ccittfax3", "ccittfax4", "jpeg", "jpeg2k", "lzma", "lzw", "packbits",
+        "ccittrle", "ccittfax3", "ccittfax4", "jpeg", "ljpeg", "jpeg2k", "lzma", "lzw", "packbits",
         "packints", "webp", "zlib", "zstd",
     )
 ]  # fmt: skip
-_YCBCR = 6
-
 _MIN_SAMPLE, _MAX_SAMPLE = 340, 341
 _COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 529, 530, 532
 
@@ -49,7 +47,7 @@ def read_box(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pix
         tifffile.TiffFile(file, name="original", offset=0) as opened,
     ):
         page = _page(opened, header, shrink)
-        samples = _decoded(page, box)
+        samples = _decoded(page, box, partial=header.partial)
         profile = page.iccprofile if header.profile is not Profile.NONE else None
         return to_pixels(_described(page, samples, header), profile)
 
@@ -68,8 +66,8 @@ def _page(opened: tifffile.TiffFile, header: ImageHeader, shrink: int) -> tifffi
     return page  # type: ignore[no-any-return]
 
 
-def _decoded(page: tifffile.TiffPage, box: Box) -> Array:
-    """The samples in a box: rows, columns, samples."""
+def _decoded(page: tifffile.TiffPage, box: Box, *, partial: bool) -> Array:
+    """The samples in a box: rows, columns, samples; 0 where `partial` files have ended."""
     tall, wide = (
         (page.tilelength, page.tilewidth)
         if page.is_tiled
@@ -90,21 +88,23 @@ def _decoded(page: tifffile.TiffPage, box: Box) -> Array:
     decode = _decoder(page, wide, tall)
     found: Array = np.zeros((box.height, box.width, page.samplesperpixel), page.dtype)
     for index, plane, row, column in places():
-        segment = decode(_bytes(page, index), index)
+        segment = decode(_bytes(page, index, partial=partial), index)
         if segment is not None:
             target = found[:, :, plane * joint : (plane + 1) * joint]
             _paste(target, segment, column * wide - box.x, row * tall - box.y)
     return found
 
 
-def _bytes(page: tifffile.TiffPage, index: int) -> bytes | None:
-    """The bytes of a segment; None where the file leaves it out."""
+def _bytes(page: tifffile.TiffPage, index: int, *, partial: bool) -> bytes | None:
+    """The bytes of a segment; None where the file leaves it out, or may end before it does."""
     offset, length = page.dataoffsets[index], page.databytecounts[index]
     if not length:
         return None
     handle = page.parent.filehandle
     handle.seek(offset)
     data = handle.read(length)
+    if len(data) < length and partial:
+        return bytes(data).ljust(length, b"\0") if data and page.compression == 1 else None
     if len(data) < length:
         raise DamagedOriginalError("The original is damaged: it ends before its pixels do.")
     return bytes(data)
@@ -161,13 +161,13 @@ def _unpacked(page: tifffile.TiffPage, data: bytes, wide: int, tall: int) -> Arr
 def _described(page: tifffile.TiffPage, values: Array, header: ImageHeader) -> Samples:
     tags = page.tags
     # The decoder of JPEG has converted these to RGB.
-    converted = page.photometric == _YCBCR and page.compression in JPEGS
+    converted = page.photometric == Photometric.YCBCR and page.compression in JPEGS
     alpha = header.bands[-1] if header.transparent else None
     extra = page.extrasamples
     colours = len(header.bands) - (alpha is not None)
     return Samples(
         values=values[:, :, list(header.bands)],
-        photometric=2 if converted else int(page.photometric),
+        photometric=Photometric.RGB if converted else int(page.photometric),
         bits=page.bitspersample,
         alpha=alpha is not None,
         premultiplied=alpha is not None and int(extra[alpha - colours]) == 1,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection, truncated
 from iiif_server.formats.colour_tags import UNSPECIFIED, ColourTags
 from iiif_server.formats.iso_boxes import Box, boxes
 from iiif_server.plan.header import Needs
@@ -19,6 +19,8 @@ def inspect(file: BoundedFile) -> Inspection:
     file.check_read_whole()
     colours: list[ColourTags | None] = []
     for box in boxes(file, 0, file.size):
+        if box.truncated:
+            raise truncated(file.format, "its boxes do")
         if box.name == b"meta":
             file.check(box.end - box.offset, MOST_METADATA, "bytes of metadata")
             _look_into(file, Box(box.name, box.offset + _FULL, box.end), 1, colours)

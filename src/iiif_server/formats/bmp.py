@@ -34,13 +34,13 @@ def inspect(file: BoundedFile) -> Inspection:
         _check_colours(file)
     if compression in _RUN_LENGTHS:
         file.check(width * height, _MOST_RUN_LENGTH_PIXELS, "run-length encoded pixels")
-    elif compression in {_RAW, _BIT_FIELDS}:
+        return Inspection()
+    if compression in {_RAW, _BIT_FIELDS}:
         row = (width * bits + 31) // 32 * 4
         # Some writers leave out the padding of the last row.
-        file.check_long_enough(offset + (height - 1) * row + -(-width * bits // 8))
-    else:
-        raise file.unsupported("is compressed by an unknown method")
-    return Inspection()
+        end = offset + (height - 1) * row + -(-width * bits // 8)
+        return Inspection(partial=file.size < end and file.truncated())
+    raise file.unsupported("is compressed by an unknown method")
 
 
 def _check_colours(file: BoundedFile) -> None:

@@ -20,6 +20,14 @@ from iiif_server.plan.original_format import Bounds, OriginalFormat
 
 _ANYTHING = Bounds()
 
+
+def truncated(format_: OriginalFormat, what: str = "its image does") -> DamagedOriginalError:
+    """The error for an original that ends too early."""
+    return DamagedOriginalError(
+        f"The original is damaged: this {format_} file is truncated, it ends before {what}."
+    )
+
+
 MOST_BLOCK = 16 << 20
 """Bytes of one block of metadata: an ICC profile, EXIF, XMP."""
 MOST_METADATA = 64 << 20
@@ -44,6 +52,8 @@ class Inspection:
     """What else than an ICC profile says of the colours; it goes before one."""
     exif: bytes = b""
     """EXIF that the decoder does not find."""
+    partial: bool = False
+    """Whether the file is truncated, and to be shown as far as it goes."""
 
 
 class BoundedFile:
@@ -117,7 +127,13 @@ class BoundedFile:
     def check_long_enough(self, least: int) -> None:
         """Raise DamagedOriginalError if the file is shorter than its pixels need."""
         if self.size < least:
-            raise self.damaged("its file is too short for its dimensions")
+            raise truncated(self.format)
+
+    def truncated(self, what: str = "its image does") -> bool:
+        """True where truncated originals are shown; raises DamagedOriginalError where not."""
+        if self.bounds.show_truncated:
+            return True
+        raise truncated(self.format, what)
 
     def damaged(self, reason: str) -> DamagedOriginalError:
         """The error for a damaged header, with the reason."""

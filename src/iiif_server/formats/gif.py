@@ -38,14 +38,15 @@ def inspect(file: BoundedFile) -> Inspection:
             file.check_frames(frames)
             position = blocks.end(_frame(file, position + 1, (width, height), first=frames == 1))
         else:  # the trailer, the file's end, or what nobody reads on from
-            return Inspection(Needs(bytes=file.size))  # the decoder takes it whole
+            partial = position > file.size and file.truncated("its frames do")
+            return Inspection(Needs(bytes=file.size), partial=partial)  # the decoder takes it whole
 
 
 def _frame(file: BoundedFile, position: int, screen: tuple[int, int], *, first: bool) -> int:
     """Offset of the data of a frame; decoders enlarge the screen for a frame that is larger."""
     numbers = file.numbers("<HHHHB", position)
     if numbers is None:
-        return file.size
+        return file.size + 1
     x, y, width, height, flags = numbers
     fills = width >= screen[0] and height >= screen[1]
     if first and not fills and prod(screen) > _MOST_UNFILLED:
@@ -68,7 +69,7 @@ class _Blocks:
         self._seen = 0
 
     def end(self, position: int) -> int:
-        """Offset after the chain that begins at a position."""
+        """Offset after the chain that begins at a position; beyond the file where it ends early."""
         file = self._subject
         while True:
             window = file.at(position, _WINDOW)
@@ -79,7 +80,7 @@ class _Blocks:
             self._seen += seen
             file.check(self._seen, _MOST_BLOCKS, "blocks")
             if not window:
-                return file.size
+                return file.size + 1
             if at < len(window):
                 return position + at + 1
             position += at

@@ -18,6 +18,8 @@ class Box:
     offset: int
     """Offset of its content."""
     end: int
+    truncated: bool = False
+    """Whether it is longer than what holds it."""
 
 
 def boxes(file: BoundedFile, start: int, end: int) -> Iterator[Box]:
@@ -40,6 +42,7 @@ def boxes(file: BoundedFile, start: int, end: int) -> Iterator[Box]:
             length = end - position
         if length < header:
             raise file.damaged("one of its boxes has no length")
-        yield Box(name, position + header, min(position + length, end))
-        position += length
+        after = position + length
+        yield Box(name, position + header, min(after, end), truncated=after > end)
+        position = after
     file.check(_MOST_BOXES + 1, _MOST_BOXES, "boxes")

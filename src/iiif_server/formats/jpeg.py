@@ -11,7 +11,8 @@ from itertools import takewhile
 from iiif_server.errors import OriginalRefusedError
 from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
 from iiif_server.iiif.geometry import Dimensions
-from iiif_server.plan.header import JpegFacts, Needs
+from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Needs, Profile, Reader
+from iiif_server.plan.orientation import UPRIGHT
 from iiif_server.plan.original_format import OriginalFormat
 
 _MOST_SEGMENTS = 5_000
@@ -24,15 +25,23 @@ _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 _MARKER_IN_SCAN = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a segment: TEM, the restarts, SOI."""
-_SOI, _EOI, _SOS, _APP0, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE2, 0xEE
+_SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 END_OF_IMAGE = b"\xff\xd9"
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_LOSSLESS, _LOSSLESS_ARITHMETIC, _JPEG_LS = 0xC3, 0xCB, 0xF7
+_FRAMES = frozenset({*range(0xC0, 0xD0), _JPEG_LS}) - {0xC4, 0xC8, 0xCC}
 _DCT = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 _PROGRESSIVE = frozenset({0xC2, 0xCA})
-_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
+_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2, 0xC3})
 _SAMPLE_BITS = 8
-_COMPONENTS = frozenset({1, 3, 4})
+_BITS = {**dict.fromkeys(_DCT, frozenset({8, 12})), _LOSSLESS: frozenset(range(2, 17))}
+"""Bits of samples, by the process of coding."""
+_NOT_READ = {_LOSSLESS_ARITHMETIC: "is lossless in arithmetic coding", _JPEG_LS: "is JPEG-LS"}
+_COMPONENTS = {1: Colour.GRAY, 3: Colour.RGB, 4: Colour.OTHER}
 _MOST_SAMPLING = 4
+_COPIES = 3
+"""How often the samples of 12 bits, or of a lossless JPEG, are in memory."""
+_NUMBER_BYTES = 2
+_SAMPLE_EFFORT = 6
 _BLOCK = 8
 _FRAME_HEADER = 6
 """Bytes of a frame header before its components (B.2.2)."""
@@ -42,6 +51,7 @@ _END_SEARCHED = 65_536
 """Bytes at the end of the file in which the end marker is searched: cameras append a little."""
 _ADOBE, _ADOBE_TRANSFORM = b"Adobe", 11
 """Identifier of Adobe's segment, and the offset of its colour transform (Technical Note 5116)."""
+_EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
 MOST_ICC_BYTES = 65_535 - 2 - len(_ICC) - 2
 """Bytes of an ICC profile that fit into one segment."""
@@ -65,13 +75,24 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
+    marker: int
+    bits: int
     dimensions: Dimensions
     identifiers: bytes
     """Of the components."""
     sampling: Sequence[tuple[int, int]]
-    progressive: bool
     least: int
     """Bytes of one scan at least, if it holds all of the image."""
+
+    @property
+    def progressive(self) -> bool:
+        """Whether its scans refine each other."""
+        return self.marker in _PROGRESSIVE
+
+    @property
+    def has_samples(self) -> bool:
+        """Whether decoders of 8-bit DCT do not read it."""
+        return self.bits != _SAMPLE_BITS or self.marker == _LOSSLESS
 
 
 # --- inspection -----------------------------------------------------------------------------
@@ -96,10 +117,47 @@ def inspect(file: BoundedFile) -> Inspection:
         file.check(metadata, MOST_METADATA, "bytes of metadata")
     if frame is None:
         raise file.damaged("it has no frame header")
-    return Inspection(
+    needs, facts = (
         Needs(effort=(scans - 1) * frame.dimensions.area),
-        jpeg=_facts(file, frame, adobe, data),
-        interleaved=frame.progressive,
+        _facts(file, frame, adobe, data),
+    )
+    # Without the marker of its end, a JPEG may still have all of its pixels.
+    partial = not facts.complete and file.bounds.show_truncated
+    if not frame.has_samples:
+        return Inspection(needs, jpeg=facts, interleaved=frame.progressive, partial=partial)
+    if not facts.complete:
+        file.truncated()  # its decoder would not notice
+    header = _header_of_samples(file, frame, needs)
+    start = file.at(0, data)
+    exif = (payload for marker, payload in _payloads(start) if marker == _APP1)
+    return Inspection(
+        header.needs,
+        header=header,
+        profile=icc_profile(start) or b"",
+        exif=next((payload for payload in exif if payload.startswith(_EXIF)), b""),
+        partial=partial,
+    )
+
+
+def _header_of_samples(file: BoundedFile, frame: _Frame, needs: Needs) -> ImageHeader:
+    """The header, but for profile and orientation, of what is decoded to samples of any depth."""
+    file.check_read_whole()
+    area, components = frame.dimensions.area, len(frame.sampling)
+    pixel_bytes = components * (1 if frame.bits <= _SAMPLE_BITS else 2)
+    # All of its scans are held as numbers before the first row comes of them.
+    held = file.size + area * _COPIES * pixel_bytes + area * components * _NUMBER_BYTES
+    return ImageHeader(
+        format=file.format,
+        stored=frame.dimensions,
+        orientation=UPRIGHT,
+        colour=_COMPONENTS[components],
+        transparent=False,
+        profile=Profile.NONE,
+        profile_bytes=0,
+        max_shrink=1,
+        pixel_bytes=pixel_bytes,
+        needs=Needs(needs.bytes + held, needs.effort + _SAMPLE_EFFORT * components * area),
+        reader=Reader.JPEG_SAMPLES,
     )
 
 
@@ -135,9 +193,9 @@ def _frame(file: BoundedFile, segment: Segment) -> _Frame | None:
     if len(data) < _FRAME_HEADER or len(data) < _FRAME_HEADER + 3 * data[5]:
         return None
     bits, height, width, components = struct.unpack_from(">BHHB", data)
-    if segment.marker not in _DCT:
-        raise file.unsupported("is lossless or hierarchical")
-    if bits != _SAMPLE_BITS:
+    if segment.marker not in _BITS:
+        raise file.unsupported(_NOT_READ.get(segment.marker, "is hierarchical"))
+    if bits not in _BITS[segment.marker]:
         raise file.unsupported(f"has samples of {bits} bits")
     if components not in _COMPONENTS:
         raise file.unsupported(f"has {components} components")
@@ -149,12 +207,13 @@ def _frame(file: BoundedFile, segment: Segment) -> _Frame | None:
     least = 0
     if segment.marker in _HUFFMAN:
         # Each unit begins with a code of at least one bit.
-        across = max(horizontal for horizontal, _ in sampling) * _BLOCK
-        down = max(vertical for _, vertical in sampling) * _BLOCK
+        unit = 1 if segment.marker == _LOSSLESS else _BLOCK
+        across = max(horizontal for horizontal, _ in sampling) * unit
+        down = max(vertical for _, vertical in sampling) * unit
         least = -(-width // across) * -(-height // down) // 8
         file.check_long_enough(least)
-    progressive = segment.marker in _PROGRESSIVE
-    return _Frame(Dimensions(width, height), described[::3], sampling, progressive, least)
+    dimensions = Dimensions(width, height)
+    return _Frame(segment.marker, bits, dimensions, described[::3], sampling, least)
 
 
 def _check_scans(
@@ -267,6 +326,16 @@ def frame(start: bytes) -> tuple[Dimensions, int] | None:
                 return None
             return Dimensions(width, height), components
     return None
+
+
+def samples_of(start: bytes) -> tuple[int, bool]:
+    """The bits of a sample, and whether inks are stored inverted, as Adobe's programs do."""
+    bits, adobe = _SAMPLE_BITS, False
+    for marker, payload in _payloads(start):
+        if marker in _FRAMES and payload:
+            bits = payload[0]
+        adobe = adobe or (marker == _APP14 and payload.startswith(_ADOBE))
+    return bits, adobe
 
 
 def frame_sizes(start: bytes) -> list[Dimensions]:

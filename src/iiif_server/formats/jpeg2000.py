@@ -7,7 +7,7 @@ from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.formats.iso_boxes import boxes
 from iiif_server.formats.jp2_boxes import Container, container, meaning
 from iiif_server.iiif.geometry import Dimensions
-from iiif_server.plan.header import ImageHeader, Needs, Profile
+from iiif_server.plan.header import ImageHeader, Needs, Profile, Reader
 from iiif_server.plan.orientation import UPRIGHT
 
 _START = b"\xff\x4f\xff\x51"
@@ -119,6 +119,7 @@ def _header(
         max_shrink=1 << halvings,
         pixel_bytes=channels * (1 if size.bits <= 8 else 2),  # noqa: PLR2004 - bits of a byte
         needs=needs,
+        reader=Reader.OPENJPEG,
     )
 
 

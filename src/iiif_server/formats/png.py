@@ -4,6 +4,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from iiif_server.formats.bounded_file import MOST_BLOCK, MOST_METADATA, BoundedFile, Inspection
 from iiif_server.formats.colour_tags import UNSPECIFIED, ColourTags
@@ -11,13 +12,15 @@ from iiif_server.plan.header import Needs
 
 _FIRST = 8
 _MOST_CHUNKS = 2_000
+_MOST_WALKED = 200_000
+"""Chunks among which the last one is looked for."""
 _MOST_UNPACKED = 1 << 20
 """Bytes that a compressed chunk may unpack to; Pillow has the same limit."""
 _MOST_RATIO = 1032
 """Best compression ratio of deflate (by zlib)."""
 _TOLD = frozenset({b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"})
 _TAIL = 1 << 17
-"""Bytes at the end of a file in which EXIF is looked for behind the pixels."""
+"""Bytes at the end of a file in which IEND, and EXIF behind the pixels, are looked for."""
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {
     0: frozenset({1, 2, 4, 8, 16}),
@@ -52,11 +55,13 @@ def inspect(file: BoundedFile) -> Inspection:
         _check_unpacked(file, chunk)
         if chunk.name in _TOLD:
             told.setdefault(chunk.name, file.at(chunk.offset, min(chunk.length, MOST_BLOCK)))
+    tail = file.at(max(0, file.size - _TAIL), _TAIL)
     return Inspection(
         Needs(bytes=metadata),
         interleaved=interlaced,
+        partial=b"IEND" not in tail and _ends_early(file) and file.truncated(),
         colours=_colours(told),
-        exif=told.get(b"eXIf") or _exif_at_end(file),
+        exif=told.get(b"eXIf") or _exif_in(tail),
     )
 
 
@@ -76,13 +81,17 @@ def _colours(told: Mapping[bytes, bytes]) -> ColourTags | None:
     return ColourTags(gamma=gamma / 100_000, chromaticities=chromaticities)
 
 
-def _exif_at_end(file: BoundedFile) -> bytes:
+def _ends_early(file: BoundedFile) -> bool:
+    """Whether the file, at whose end there is no IEND, has none before: something is appended."""
+    chunks = islice(_chunks(file, _MOST_WALKED), _MOST_WALKED)
+    return all(chunk.name != b"IEND" for chunk in chunks)
+
+
+def _exif_in(tail: bytes) -> bytes:
     """An eXIf chunk behind the pixels, near the end of the file; empty: there is none.
 
     It is known by its checksum: the chunks of the pixels, which may be a million, are not walked.
     """
-    start = max(0, file.size - _TAIL)
-    tail = file.at(start, _TAIL)
     at = tail.find(b"eXIf")
     while at >= 4:  # noqa: PLR2004 - its length stands before its name
         length = int.from_bytes(tail[at - 4 : at], "big")
@@ -93,16 +102,16 @@ def _exif_at_end(file: BoundedFile) -> bytes:
     return b""
 
 
-def _chunks(file: BoundedFile) -> Iterator[_Chunk]:
+def _chunks(file: BoundedFile, most: int = _MOST_CHUNKS) -> Iterator[_Chunk]:
     position = _FIRST
-    for _ in range(_MOST_CHUNKS):
+    for _ in range(most):
         numbers = file.numbers(">I4s", position)
         if numbers is None:
             return
         length, name = numbers
         yield _Chunk(name, position + 8, length)
         position += 12 + length
-    file.check(_MOST_CHUNKS + 1, _MOST_CHUNKS, "chunks of metadata")
+    file.check(most + 1, most, "chunks of metadata")
 
 
 def _check_header(file: BoundedFile, chunk: _Chunk) -> bool:

@@ -4,6 +4,8 @@ Nothing is decoded. Tiles: TIFF 6.0, section 15; JPEG in TIFF: Technical Note 2.
 """
 
 import struct
+import sys
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -197,13 +199,19 @@ class Directory:
         return next(iter(self.values(number, 1)), default)
 
     def has_zero(self, number: int) -> bool:
-        """Whether one of the whole numbers of a tag is 0; there may be a million of them."""
+        """Whether one of the whole numbers of a tag is 0."""
+        return 0 in self.table(number)
+
+    def table(self, number: int) -> "array[int]":
+        """The whole numbers of a tag, of which there may be a million."""
         entry = self.tags.get(number)
         if entry is None or entry.type not in _WHOLE_NUMBERS:
-            return False
-        data, kind = self.data(number), _WHOLE_NUMBERS[entry.type]
-        whole = len(data) - len(data) % struct.calcsize(kind)
-        return 0 in memoryview(data)[:whole].cast(kind)  # in either byte order
+            return array("B")
+        data, found = self.data(number), array(_WHOLE_NUMBERS[entry.type])
+        found.frombytes(data[: len(data) - len(data) % found.itemsize])
+        if (self._layout.order == "<") is not (sys.byteorder == "little"):
+            found.byteswap()
+        return found
 
     def count(self, number: int) -> int:
         """How many values a tag has."""
@@ -252,7 +260,7 @@ def directories(file: BoundedFile, page: int = 1) -> Directories:
     layout = _Layout.of(file)
     chain = _chain(file, layout)
     if not chain or not chain[0].tags:
-        raise file.damaged("its first directory is empty or not in the file")
+        raise file.damaged("its first directory is empty, or the file is truncated before it")
     pages = [ifd for ifd in chain if not ifd.early(Tag.SUBFILE_TYPE)[0] & (_REDUCED | _MASK)]
     pages = pages or chain[:1]
     if page > len(pages):

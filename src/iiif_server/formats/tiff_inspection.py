@@ -17,6 +17,7 @@ from iiif_server.formats.tiff import (
 )
 from iiif_server.formats.tiff_samples import header_of
 from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.extents import BytesMissingError
 from iiif_server.plan.header import Needs
 
 _PIECE_BYTES = 32
@@ -43,11 +44,28 @@ def inspect(file: BoundedFile) -> Inspection:
     _check_tags(file, page.read)
     tiles = stored_tiles(levels_of(page))
     needs = Needs(bytes=_PIECE_BYTES * pieces)
+    partial = _is_truncated(file, first) and file.truncated("its strips or tiles do")
+    header = header_of(file, first, needs, tiles, partial=partial)
     return Inspection(
         needs,
-        header=replace(header_of(file, first, needs, tiles), pages=len(page.pages)),
+        header=replace(header, pages=len(page.pages)),
         profile=first.data(Tag.ICC_PROFILE),
+        partial=partial,
     )
+
+
+def _is_truncated(file: BoundedFile, directory: Directory) -> bool:
+    """Whether the file ends before one of the strips or tiles of a directory does."""
+    tiled = Tag.TILES in directory.tags
+    try:
+        offsets = directory.table(Tag.TILES if tiled else Tag.STRIPS)
+        lengths = directory.table(Tag.TILE_BYTES if tiled else Tag.STRIP_BYTES)
+    except BytesMissingError:  # of a file that is read in parts, not worth the bytes of its tables
+        return False
+    if max(offsets, default=0) + max(lengths, default=0) <= file.size:
+        return False
+    pairs = zip(offsets, lengths, strict=False)
+    return any(length and offset + length > file.size for offset, length in pairs)
 
 
 def _check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:

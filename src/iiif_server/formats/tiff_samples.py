@@ -43,7 +43,7 @@ _EFFORT_A_PIECE = 1500
 
 
 def header_of(
-    file: BoundedFile, ifd: Directory, needs: Needs, tiles: StoredTiles | None
+    file: BoundedFile, ifd: Directory, needs: Needs, tiles: StoredTiles | None, *, partial: bool
 ) -> ImageHeader:
     """The header of the image in a directory, without its ICC profile.
 
@@ -53,7 +53,8 @@ def header_of(
     bits = ifd.values(Tag.BITS) or (1,)
     bands, transparent = _shown(file, ifd, photometric)
     pixel_bytes = ifd.value(Tag.SAMPLES, 1) * -(-max(bits) // 8)
-    reader = Reader.LIBVIPS if _is_for_libvips(ifd, photometric, bits) else Reader.ARRAYS
+    by_libvips = not partial and _is_for_libvips(ifd, photometric, bits)
+    reader = Reader.LIBVIPS if by_libvips else Reader.ARRAYS
     if reader is Reader.ARRAYS:
         area, pieces = ifd.dimensions.area, max(ifd.count(table) for table in TABLES)
         # What has alpha is split, and joined again.

@@ -1,8 +1,9 @@
 """WebP: the RIFF chunks; nothing is decoded."""
 
-from iiif_server.formats.bounded_file import BoundedFile, Inspection
+from iiif_server.formats.bounded_file import BoundedFile, Inspection, truncated
 from iiif_server.plan.header import Needs
 
+_RIFF_HEADER = 8
 _FIRST = 12
 _MOST_OTHER_CHUNKS = 1_000
 _CANVAS = b"VP8X"
@@ -15,6 +16,9 @@ _SIDE_BITS = 14
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a WebP with too many pixels or frames, or too much metadata."""
     file.check_read_whole()
+    (length,) = file.numbers("<4xI", 0) or (0,)
+    if _RIFF_HEADER + length > file.size:
+        raise truncated(file.format)
     position, frames, others = _FIRST, 0, 0
     while True:
         numbers = file.numbers("<4sI", position)

@@ -1,6 +1,6 @@
 """What is read and made at most."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
@@ -46,6 +46,9 @@ class LimitsOptions(OptionsModel):
         OriginalFormat
     )
     """Formats of originals that are read, by their content; no others are ever decoded."""
+    truncated: Literal["refuse", "show"] = "refuse"
+    """Truncated originals, as after a broken transfer: `refuse`, or `show` JPEG, PNG, TIFF, GIF and
+    BMP as far as they go. What is damaged otherwise is refused in any case."""
     render_timeout: PositiveSeconds = 60
     """Time that rendering one image may take before its process is killed."""
     storage_timeout: PositiveSeconds = 10
@@ -89,4 +92,5 @@ class LimitsOptions(OptionsModel):
             side=self.max_source_side,
             frames=self.max_source_frames,
             scans=self.max_source_scans,
+            show_truncated=self.truncated == "show",
         )

@@ -46,6 +46,11 @@ class Reader(StrEnum):
     LIBVIPS = "libvips"
     ARRAYS = "arrays"
     """tifffile and imagecodecs: TIFF samples that libvips does not read, or not right."""
+    JPEG_SAMPLES = "jpeg samples"
+    """libjpeg-turbo in imagecodecs: JPEGs of other than 8 bits, and lossless ones."""
+    OPENJPEG = "openjpeg"
+    """In Pillow."""
+    PILLOW = "pillow"
     PDFIUM = "pdfium"
 
 
@@ -110,6 +115,8 @@ class ImageHeader:
     made_profile: bytes = b""
     """ICC profile that was made of colour tags; it takes the place of any in the file."""
     treatment: Treatment = PLAIN
+    partial: bool = False
+    """Whether the file is truncated, and shown as far as it goes."""
 
     @property
     def dimensions(self) -> Dimensions:

@@ -76,6 +76,8 @@ class Bounds:
     """Passes over a progressive JPEG; each costs as much as decoding it once."""
     pdf_dpi: int = 150
     """Pixels of an inch of a PDF page."""
+    show_truncated: bool = False
+    """Whether truncated originals are shown as far as they go, instead of refused."""
 
 
 DEFAULT_BOUNDS = Bounds()

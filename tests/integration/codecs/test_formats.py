@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iiif_server import open_image
-from iiif_server.errors import UnsupportedOriginalError
-from support.pictures import saved
+from iiif_server.errors import DamagedOriginalError, UnsupportedOriginalError
+from support import jpegs
+from support.pictures import exif, saved, wide_profile
 from support.tiff_samples import TiffFile
 
 SIDE = 48
 LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 HALF = (LEFT, RIGHT)
+KEY = (12, 0, 19)
+"""Black ink alone, by the press profile of libvips."""
 SHORT, LONG = 3, 4
 ARITHMETIC = base64.b85decode(
     "|JeWF01!$>Nk#wx0RR9200961|JwjV00RO70s;a90s;a90|NsD1_T5I1Ox~M1_cHQ2nq@b2nh)a3=a$n3l0kj2@"
@@ -32,8 +35,8 @@ ARITHMETIC = base64.b85decode(
 """A JPEG of 32 x 16 pixels; Pillow writes none in arithmetic coding."""
 
 
-def halves(left: Any, right: Any) -> NDArray[np.uint8]:
-    values = np.empty((SIDE, SIDE, len(left)), np.uint8)
+def halves(left: Any, right: Any, type_: Any = np.uint8) -> NDArray[Any]:
+    values = np.empty((SIDE, SIDE, len(left)), type_)
     values[:, : SIDE // 2], values[:, SIDE // 2 :] = left, right
     return values
 
@@ -86,9 +89,32 @@ def frames(format_: str, **options: Any) -> bytes:
     return saved(first, format_, save_all=True, append_images=[second], **options)
 
 
+DEEP = RGB.astype(int) * 16 + 8
+GRAY = RGB[:, :, :1].astype(int)
+GRAYS = ((LEFT[0],) * 3, (RIGHT[0],) * 3)
 JPEG = bytes(imagecodecs.jpeg_encode(RGB, level=95, subsampling="444"))
 KINDS: dict[str, tuple[bytes, Any]] = {
     "JPEG, arithmetic coding": (ARITHMETIC, HALF),
+    "JPEG of 12 bits": (jpegs.dct(DEEP, 12, before=jpegs.RGB), HALF),
+    "JPEG of 12 bits, gray": (jpegs.dct(GRAY * 16 + 8, 12), GRAYS),
+    "JPEG of 12 bits, inks": (
+        jpegs.dct(halves([4095] * 3 + [0], [4095] * 4, np.uint16), 12, before=jpegs.RGB),
+        (KEY, WHITE),
+    ),
+    "JPEG, lossless": (jpegs.lossless(RGB, 8, before=jpegs.RGB), HALF),
+    "JPEG, lossless, 16 bits": (jpegs.lossless(RGB.astype(int) * 257, 16, before=jpegs.RGB), HALF),
+    "JPEG, lossless, 10 bits, gray": (jpegs.lossless(GRAY * 4 + 2, 10), GRAYS),
+    "JPEG, lossless, 2 bits, gray": (jpegs.lossless(GRAY // 64, 2), ((255,) * 3, BLACK)),
+    "TIFF, lossless JPEG": (
+        TiffFile(
+            RGB,
+            2,
+            rows=SIDE,
+            pieces=[jpegs.lossless(RGB, 8, before=jpegs.RGB)],
+            tags={259: (SHORT, [7])},
+        ).write(),
+        HALF,
+    ),
     "TIFF, JPEG by the old method": (old_jpeg(JPEG), HALF),
     "TIFF, modified Huffman": (fax("tiff_ccitt", planar=False), (WHITE, BLACK)),
     "TIFF, group 3": (fax("group3", planar=False), (WHITE, BLACK)),
@@ -180,6 +206,37 @@ def test_arithmetic_coding_is_not_passed_on(tmp_path: Path) -> None:
         for region, rotation in (("full", "0"), ("0,0,16,16", "0"), ("full", "90")):
             data = image.render(region=region, rotation=rotation)
             assert b"\xff\xc0" in data
+
+
+@pytest.mark.parametrize(
+    "data", [jpegs.dct(DEEP, 12, before=jpegs.RGB), jpegs.lossless(RGB, 8, before=jpegs.RGB)]
+)
+def test_jpegs_of_samples_are_not_passed_on(data: bytes, tmp_path: Path) -> None:
+    """Browsers do not read them."""
+    with open_image(written(tmp_path, data)) as image:
+        for region, rotation in (("full", "0"), ("0,0,16,16", "0"), ("full", "90")):
+            assert b"\xff\xc0" in image.render(region=region, rotation=rotation)
+
+
+def test_jpegs_of_samples_have_profile_and_orientation(tmp_path: Path) -> None:
+    profile = wide_profile()
+    metadata = jpegs.segment(0xE1, exif(6))
+    metadata += jpegs.segment(0xE2, b"ICC_PROFILE\0\1\1" + profile)
+    wide = np.repeat(DEEP, 2, axis=1)
+    data = jpegs.dct(wide, 12, before=jpegs.RGB + metadata)
+    with open_image(written(tmp_path, data)) as image:
+        assert (image.info.width, image.info.height) == (SIDE, 2 * SIDE)
+        made = Image.open(BytesIO(image.render(format="png")))
+    assert made.info["icc_profile"] == profile
+    assert made.getpixel((2, 2)) == LEFT
+    assert made.getpixel((2, 2 * SIDE - 3)) == RIGHT
+
+
+@pytest.mark.parametrize("write", [jpegs.dct, jpegs.lossless])
+def test_jpegs_of_samples_that_end_early_are_refused(write: Any, tmp_path: Path) -> None:
+    """Their decoder would fill up what is missing."""
+    with pytest.raises(DamagedOriginalError, match="truncated"):
+        open_image(written(tmp_path, write(DEEP, 12, end=False)))
 
 
 @pytest.mark.parametrize("planar", [False, True])

@@ -1,0 +1,38 @@
+"""JPEGs of 12 bits, and lossless ones of any depth: decoded whole by libjpeg-turbo of imagecodecs.
+
+The file has been inspected: the decoder allocates what its frame header says.
+"""
+
+import os
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from iiif_server.codecs.pixel_buffer import Pixels
+from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
+from iiif_server.errors import DamagedOriginalError
+from iiif_server.formats.jpeg import icc_profile, samples_of
+from iiif_server.plan.header import Colour, ImageHeader, Profile
+
+_decode = imagecodecs.jpeg8_decode  # loaded here: a sandboxed worker can load no more
+_PHOTOMETRIC = {
+    Colour.GRAY: Photometric.MIN_IS_BLACK,
+    Colour.RGB: Photometric.RGB,
+    Colour.OTHER: Photometric.INKS,
+}
+
+
+def read_jpeg_samples(descriptor: int, header: ImageHeader, _: int) -> Pixels:
+    """The pixels, with the ICC profile; raises what imagecodecs raises."""
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        file.seek(0)
+        data = file.read()
+    values: NDArray[np.uint8 | np.uint16] = _decode(data)
+    if values.shape[:2] != (header.stored.height, header.stored.width):
+        raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
+    bits, inverted = samples_of(data)
+    if header.colour is Colour.OTHER and inverted:
+        values = values.dtype.type((1 << bits) - 1) - values
+    samples = Samples(values.reshape(*values.shape[:2], -1), _PHOTOMETRIC[header.colour], bits)
+    return to_pixels(samples, icc_profile(data) if header.profile is not Profile.NONE else None)

@@ -1,0 +1,127 @@
+"""Truncated originals: refused with the reason, or shown as far as they go."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from iiif_server.codecs.probe import probe
+from iiif_server.errors import DamagedOriginalError, OriginalRefusedError
+from iiif_server.plan.original_format import Bounds
+from support import jpegs
+from support.pictures import BY_NAME, HEIGHT, WIDTH, photograph, saved
+from support.rendering import derive
+from support.tiff_samples import TiffFile
+
+SHOWN = Bounds(show_truncated=True)
+PNG = "full/max/0/default.png"
+SHOWABLE = (
+    "420.jpg", "444.jpg", "gray.jpg", "cmyk.jpg", "8.png", "16.png", "gray16.png", "alpha.png",
+    "jpeg.tif", "palette.gif", "plain.bmp",
+)  # fmt: skip
+WHOLE_ONLY = ("lossy.webp", "lossless.webp", "photo.avif", "lossless.jp2", "stream.j2k")
+
+
+def written(folder: Path, data: bytes) -> Path:
+    path = folder / "original"
+    path.write_bytes(data)
+    return path
+
+
+def striped() -> bytes:
+    return TiffFile(photograph(), 2, in_front=True).write()
+
+
+def one_strip() -> bytes:
+    return TiffFile(photograph(), 2, rows=HEIGHT, in_front=True).write()
+
+
+def tiled() -> bytes:
+    return TiffFile(photograph(), 2, tile=(32, 32), deflate=True, in_front=True).write()
+
+
+TIFFS: dict[str, Callable[[], bytes]] = {
+    "strips": striped,
+    "one strip": one_strip,
+    "tiles": tiled,
+}
+
+
+def whole_of(name: str) -> bytes:
+    if name == "palette.gif":
+        return saved(Image.fromarray(photograph()).quantize(16), "GIF", interlace=0)
+    return TIFFS[name]() if name in TIFFS else BY_NAME[name].encode(photograph())
+
+
+@pytest.mark.parametrize("name", [name for name in SHOWABLE if name != "jpeg.tif"] + [*TIFFS])
+def test_a_truncated_original_is_shown_as_far_as_it_goes(name: str, tmp_path: Path) -> None:
+    whole = whole_of(name)
+    expected = derive(written(tmp_path, whole), PNG).pixels
+    path = written(tmp_path, whole[: int(len(whole) * 0.6)])
+    with pytest.raises(DamagedOriginalError, match="truncated"):
+        derive(path, PNG)
+    made = derive(path, PNG, bounds=SHOWN)
+    assert made.pixels.shape == (HEIGHT, WIDTH, 3)
+    # A BMP stands upside down.
+    rows = slice(-40, None) if name.endswith("bmp") else slice(0, 40)
+    assert np.array_equal(made.pixels[rows], expected[rows])
+    assert not np.array_equal(made.pixels, expected)
+    tile = derive(path, "0,100,64,49/max/0/default.jpg", bounds=SHOWN)
+    assert tile.image.size == (64, 49)
+
+
+@pytest.mark.parametrize("name", [*SHOWABLE, *TIFFS])
+@pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
+def test_any_length_is_shown_or_refused(name: str, share: float, tmp_path: Path) -> None:
+    whole = whole_of(name)
+    path = written(tmp_path, whole[: int(len(whole) * share)])
+    with pytest.raises(OriginalRefusedError):
+        derive(path, PNG)
+    try:
+        made = derive(path, PNG, bounds=SHOWN)
+    except OriginalRefusedError:
+        assert share < 0.1 or name == "jpeg.tif", "its tables and directory are at its end"
+    else:
+        assert made.image.size == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("name", WHOLE_ONLY)
+def test_decoders_of_whole_files_are_given_no_truncated_ones(name: str, tmp_path: Path) -> None:
+    whole = whole_of(name)
+    path = written(tmp_path, whole[: int(len(whole) * 0.6)])
+    for bounds in (Bounds(), SHOWN):
+        with pytest.raises(DamagedOriginalError, match="truncated"):
+            probe(path, 10**9, bounds)
+
+
+@pytest.mark.parametrize("name", ["8.png", "16.png", "palette.gif"])
+def test_what_is_damaged_otherwise_is_refused_in_any_case(name: str, tmp_path: Path) -> None:
+    data = bytearray(whole_of(name))
+    middle = len(data) // 2
+    data[middle : middle + 400] = b"\xa5" * 400
+    with pytest.raises(DamagedOriginalError) as refusal:
+        derive(written(tmp_path, bytes(data)), PNG, bounds=SHOWN)
+    assert "truncated" not in str(refusal.value)
+
+
+def test_the_rest_of_a_truncated_tiff_is_black(tmp_path: Path) -> None:
+    data = striped()
+    made = derive(written(tmp_path, data[:-9000]), PNG, bounds=SHOWN).pixels
+    assert not made[-12:].any()
+    assert made[:-20].all(axis=-1).any()
+
+
+def test_jpegs_of_samples_are_shown_as_far_as_they_go(tmp_path: Path) -> None:
+    values = photograph(64, 64).astype(int) * 16
+    data = jpegs.dct(values, 12, before=jpegs.RGB)
+    made = derive(written(tmp_path, data[: len(data) * 2 // 3]), PNG, bounds=SHOWN).pixels
+    assert np.abs(made[:24] - photograph(64, 64)[:24]).max() <= 2
+    assert np.abs(made[-8:] - photograph(64, 64)[-8:]).max() > 20
+
+
+def test_what_follows_the_end_of_a_png_makes_it_no_truncated_one(tmp_path: Path) -> None:
+    data = whole_of("8.png")
+    path = written(tmp_path, data + b"\xa5" * 300_000)
+    assert np.array_equal(derive(path, PNG).pixels, photograph())
