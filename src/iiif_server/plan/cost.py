@@ -62,6 +62,7 @@ _DECODERS: dict[OriginalFormat, _Rate] = {
     OriginalFormat.AVIF: _Rate(17, 6),
     OriginalFormat.HEIF: _Rate(17, 10),
     OriginalFormat.BMP: _Rate(15, 2),
+    OriginalFormat.PSD: _Rate(0, 2),
     OriginalFormat.PDF: _Rate(0, 2),
 }
 """For those that are decoded as a whole, the bytes of a pixel while they are."""
