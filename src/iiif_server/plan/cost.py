@@ -95,6 +95,9 @@ def cost_of_render(plan: RenderPlan) -> Cost:
         return Cost(_ALWAYS, 2 * plan.tile.operations.box.dimensions.area)
     if plan.level is not None:
         return _of_level(plan.level.operations, plan)
+    if plan.engine is Engine.REWRITTEN:
+        held = 2 * plan.original.size if plan.target is None else 0
+        return Cost(_ALWAYS + held, plan.original.size)
     if plan.engine is Engine.JPEGTRAN:
         return _of_jpegtran(plan.header, plan.operations)
     return _of_raster(plan.header, plan.operations, plan.encoding)
