@@ -1,13 +1,15 @@
 """JPEG 2000: the codestream is decoded by OpenJPEG; what its components mean, the boxes say.
 
-OpenJPEG is the one in Pillow, which gets the codestream without its boxes: it would give no ICC
-profile, drop palette entries, and refuse the colour spaces that it does not know.
+OpenJPEG is the one in Pillow, or in imagecodecs where Pillow gives wrong samples. They get the
+codestream without its boxes: Pillow would give no ICC profile, drop palette entries, and refuse the
+colour spaces that it does not know.
 """
 
 import os
 from io import BytesIO
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -25,6 +27,8 @@ from iiif_server.formats.jp2_boxes import (
     Container,
     components,
     container,
+    is_decoded_whole,
+    is_subsampled,
     meaning,
 )
 from iiif_server.plan.header import Colour, ImageHeader, Profile
@@ -34,7 +38,7 @@ Array = NDArray[Any]
 
 
 def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
-    """The pixels reduced by `shrink`, with the ICC profile; raises what Pillow raises."""
+    """The pixels reduced by `shrink`, with the ICC profile; raises what the libraries raise."""
     with os.fdopen(os.dup(descriptor), "rb") as file:
         bounded = BoundedFile(file, OriginalFormat.JPEG2000)
         found = container(bounded)
@@ -42,13 +46,17 @@ def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
             raise bounded.damaged("it has no codestream")
         own = components(bounded, found.start)
         data = bounded.at(found.start, found.end - found.start)
-    values = _decoded(data, shrink)
+    whole = is_decoded_whole(own)
+    values = _decoded_whole(data, own) if whole else _decoded(data, shrink)
     meant = meaning(found, len(own))
     values = _channels(values, own, found)
+    photometric = _photometric(found, own, meant.colour)
+    if photometric == Photometric.YCBCR and values.dtype != np.uint8:
+        values = (values >> 8).astype(np.uint8)
     chosen = [*meant.channels, *([] if meant.alpha is None else [meant.alpha])]
     samples = Samples(
         values=np.ascontiguousarray(values[:, :, chosen]),
-        photometric=_photometric(found, own, meant.colour),
+        photometric=photometric,
         bits=8 * values.dtype.itemsize,
         alpha=meant.alpha is not None,
         premultiplied=found.premultiplied,
@@ -69,6 +77,14 @@ def _decoded(data: bytes, shrink: int) -> Array:
         image.load()
         values: Array = np.asarray(image)
     return values if values.ndim > 2 else values[:, :, np.newaxis]  # noqa: PLR2004
+
+
+def _decoded_whole(data: bytes, own: tuple[Component, ...]) -> Array:
+    """The components, shifted up to 8 or 16 bits as Pillow does."""
+    values: Array = imagecodecs.jpeg2k_decode(data, numthreads=1)
+    width = 8 * values.dtype.itemsize
+    values <<= np.array([width - part.bits for part in own], values.dtype)
+    return values
 
 
 def _channels(values: Array, own: tuple[Component, ...], found: Container) -> Array:
@@ -109,6 +125,6 @@ def _photometric(found: Container, own: tuple[Component, ...], colour: Colour) -
         return Photometric.ITU_LAB if found.space == CIE_LAB else Photometric.ICC_LAB
     if found.space in {BLACK_IS_ONE, CMY}:
         return Photometric.MIN_IS_WHITE
-    # Pillow converts components of which some are subsampled.
-    sampled = any(component.across > 1 or component.down > 1 for component in own)
-    return Photometric.YCBCR if found.space in YCC and not sampled else Photometric.RGB
+    # Both libraries convert components of which some are subsampled.
+    ycc = found.space in YCC and not is_subsampled(own)
+    return Photometric.YCBCR if ycc else Photometric.RGB

@@ -94,6 +94,23 @@ class Component:
     down: int
 
 
+def is_decoded_whole(own: tuple[Component, ...]) -> bool:
+    """Whether these components are decoded by imagecodecs, which reduces nothing while decoding.
+
+    Of several components of more than 8 bits, Pillow turns white into black; and it displaces
+    subsampled components where the sides of the image are no multiples of the sampling.
+    """
+    sampled = {(part.across, part.down) for part in own[1:]}
+    if own[0].across == own[0].down == 1 and len(own) == 3 and sampled in ({(2, 1)}, {(2, 2)}):  # noqa: PLR2004 - luma and chroma
+        return True
+    return len(own) > 1 and not is_subsampled(own) and min(part.bits for part in own) > 8  # noqa: PLR2004 - bits of a byte
+
+
+def is_subsampled(own: tuple[Component, ...]) -> bool:
+    """Whether a component has fewer samples than the image has pixels."""
+    return any(part.across > 1 or part.down > 1 for part in own)
+
+
 def components(file: BoundedFile, start: int) -> tuple[Component, ...]:
     """The components of the codestream that starts there."""
     (count,) = file.numbers(">H", start + 40) or (0,)

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.formats.iso_boxes import boxes
-from iiif_server.formats.jp2_boxes import Container, container, meaning
+from iiif_server.formats.jp2_boxes import (
+    Component,
+    Container,
+    components,
+    container,
+    is_decoded_whole,
+    meaning,
+)
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import ImageHeader, Needs, Profile, Reader
 from iiif_server.plan.orientation import UPRIGHT
@@ -98,7 +105,11 @@ def inspect(file: BoundedFile) -> Inspection:
     for style in set(styles):
         _check_style(file, size, style, layers)
     needs = _needs(file, size, set(styles), layers)
-    halvings = min((style.levels for style in styles), default=0)
+    own = components(file, start)
+    whole = is_decoded_whole(own)
+    if not whole:
+        _check_components(file, size, own)
+    halvings = 0 if whole else min((style.levels for style in styles), default=0)
     header = _header(file, size, needs, found, min(halvings, _MOST_HALVINGS))
     return Inspection(needs, header=header, profile=found.profile)
 
@@ -121,6 +132,14 @@ def _header(
         needs=needs,
         reader=Reader.OPENJPEG,
     )
+
+
+def _check_components(file: BoundedFile, size: _Size, own: tuple[Component, ...]) -> None:
+    """Refuse sampling and depths that no decoder here shows right."""
+    if any(size.width % part.across or size.height % part.down for part in own):
+        raise file.unsupported("has components that are subsampled in an unusual way")
+    if len(own) > 1 and max(part.bits for part in own) > 8:  # noqa: PLR2004 - bits of a byte
+        raise file.unsupported("has components of different depths")
 
 
 def _announced(file: BoundedFile) -> tuple[int, int] | None:
