@@ -131,11 +131,20 @@ def _decoder(
         if data is None:
             return None
         check_segment((page.jpegheader or b"") + data, page.compression, wide, tall)
+        if _is_plane_of_jpegs(page):  # tifffile takes the gray JPEG of a plane for all colours
+            plane: Array = imagecodecs.jpeg_decode(
+                data, tables=page.jpegtables, header=page.jpegheader
+            )
+            return plane[:, :, np.newaxis]
         segment, _, shape = page.decode(data, index, **options)
         found: Array = np.asarray(segment).reshape(shape)[0]
         return found
 
     return decode
+
+
+def _is_plane_of_jpegs(page: tifffile.TiffPage) -> bool:
+    return page.compression in JPEGS and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
 
 
 def _unpacked(page: tifffile.TiffPage, data: bytes, wide: int, tall: int) -> Array:
@@ -161,7 +170,8 @@ def _unpacked(page: tifffile.TiffPage, data: bytes, wide: int, tall: int) -> Arr
 def _described(page: tifffile.TiffPage, values: Array, header: ImageHeader) -> Samples:
     tags = page.tags
     # The decoder of JPEG has converted these to RGB.
-    converted = page.photometric == Photometric.YCBCR and page.compression in JPEGS
+    joint_jpegs = page.compression in JPEGS and not _is_plane_of_jpegs(page)
+    converted = page.photometric == Photometric.YCBCR and joint_jpegs
     alpha = header.bands[-1] if header.transparent else None
     extra = page.extrasamples
     colours = len(header.bands) - (alpha is not None)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
+from sys import maxsize
 
 from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile, Inspection
 from iiif_server.formats.tiff import (
@@ -65,7 +66,26 @@ def _is_truncated(file: BoundedFile, directory: Directory) -> bool:
     if max(offsets, default=0) + max(lengths, default=0) <= file.size:
         return False
     pairs = zip(offsets, lengths, strict=False)
-    return any(length and offset + length > file.size for offset, length in pairs)
+    return any(
+        length and offset + min(length, _most_bytes(directory, index)) > file.size
+        for index, (offset, length) in enumerate(pairs)
+    )
+
+
+def _most_bytes(directory: Directory, index: int) -> int:
+    """Bytes that a strip or tile needs, whatever length the file tells; of tiles, no more is known.
+
+    Uncompressed strips of some writers are told longer than they are, up to beyond the file.
+    """
+    if directory.value(Tag.COMPRESSION, 1) != 1 or Tag.TILES in directory.tags:
+        return maxsize
+    size = directory.dimensions
+    rows = max(1, min(directory.value(Tag.ROWS, size.height), size.height))
+    top = index % -(-size.height // rows) * rows
+    separate = directory.value(Tag.PLANES, 1) == _SEPARATE
+    samples = 1 if separate else directory.value(Tag.SAMPLES, 1)
+    bits = size.width * samples * directory.value(Tag.BITS, 1)
+    return -(-bits // 8) * min(rows, size.height - top)
 
 
 def _check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:

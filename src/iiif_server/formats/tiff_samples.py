@@ -35,6 +35,8 @@ _BY_ARRAYS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32_773, 32_946, 50_001}) | froze
 Zstandard."""
 _DEPTHS = {_RGB: {8, 16}, _INKS: {8, 16}, _YCBCR: {8}, _PALETTE: {1, 2, 4, 8}}
 _GRAY_DEPTHS = {1, 2, 4, 8, 16}
+_TILE_UNIT = 16
+"""Sides of tiles are multiples of it (TIFF 6.0, section 15); libvips insists."""
 _COPIES = 8
 """Bytes of a pixel in memory besides its samples, while they are converted to colours."""
 _EFFORT = 12
@@ -110,18 +112,24 @@ def _is_for_libvips(ifd: Directory, photometric: int, bits: tuple[int, ...]) -> 
         and photometric not in _LAB
         and (photometric != _PALETTE or ifd.value(Tag.SAMPLES, 1) == 1)
         and (photometric != _YCBCR or compression == _JPEG)
+        and (compression != _JPEG or bits[0] == 8)  # noqa: PLR2004 - more are lossless
         and len(set(bits)) == 1
         and bits[0] in depths
         and set(ifd.values(Tag.SAMPLE_FORMAT) or (_UNSIGNED,)) == {_UNSIGNED}
         and ifd.value(Tag.PLANES, 1) != _SEPARATE
+        and ifd.value(Tag.ORIENTATION, 1) in FROM_EXIF
+        and ifd.tile.width % _TILE_UNIT == ifd.tile.height % _TILE_UNIT == 0
         and not is_overgrown(ifd.tile, ifd.dimensions)
         and not _is_sparse(ifd)
     )
 
 
 def _is_sparse(ifd: Directory) -> bool:
-    """Whether the file leaves strips or tiles out, as GDAL writes them."""
+    """Whether the file leaves strips or tiles out, as GDAL writes them.
+
+    Some writers tell no lengths, which libtiff computes; what has no offset is left out.
+    """
     try:
-        return any(ifd.has_zero(table) for table in (Tag.STRIP_BYTES, Tag.TILE_BYTES))
+        return any(ifd.has_zero(table) for table in (Tag.STRIPS, Tag.TILES))
     except BytesMissingError:  # of a file that is read in parts, not worth the bytes of its table
         return False

@@ -42,8 +42,7 @@ class Resolved:
         """
         if self.engine is Engine.TILE:
             return self.stages.engine in {"", Engine.TILE}
-        same = {Engine.ORIGINAL, Engine.REWRITTEN}
-        return self.pyramid is None or self.engine in same
+        return self.pyramid is None or self.engine is Engine.ORIGINAL
 
     @property
     def original(self) -> Original:

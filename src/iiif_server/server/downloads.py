@@ -41,7 +41,6 @@ MEDIA_TYPES = {
     OriginalFormat.AVIF: "image/avif",
     OriginalFormat.HEIF: "image/heic",
     OriginalFormat.BMP: "image/bmp",
-    OriginalFormat.PSD: "image/vnd.adobe.photoshop",
     OriginalFormat.PDF: "application/pdf",
 }
 
