@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-_SIZES = {1: "B", 3: "H", 4: "I", 5: "II", 12: "d", 16: "Q"}
+_SIZES = {1: "B", 3: "H", 4: "I", 5: "II", 7: "B", 12: "d", 13: "I", 16: "Q"}
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,16 @@ class TiffFile:
     tile: tuple[int, int] | None = None
     """Width and height."""
     deflate: bool = False
+    compression: int = 1
+    pack: Callable[[bytes], bytes] | None = None
+    """Compresses the bytes of a strip or tile."""
+    encode: Callable[[Array], bytes] | None = None
+    """Compresses the samples of a strip or tile."""
+    predictor: int = 1
     big: bool = False
     order: str = "<"
     tags: Mapping[int, tuple[int, Sequence[float]]] = field(default_factory=dict)
-    """Further tags: their type and values."""
+    """Further tags: their type and values; without values, a tag is left out."""
     missing: Sequence[int] = ()
     """Indexes of strips or tiles that are left out."""
     pieces: Sequence[bytes] | None = None
@@ -80,13 +86,23 @@ class TiffFile:
                     part = values[top : top + tall, left : left + wide]
                     if self.tile:
                         down, across = tall - part.shape[0], wide - part.shape[1]
-                        part = np.pad(part, ((0, down), (0, across), (0, 0)))
-                    found.append(self._packed(part))
-        return [zlib.compress(piece) for piece in found] if self.deflate else found
+                        part = np.pad(part, ((0, down), (0, across), (0, 0)), mode=self._edge)
+                    found.append(self.encode(part) if self.encode else self._packed(part))
+        pack = self.pack or (zlib.compress if self.deflate else bytes)
+        return [pack(piece) for piece in found]
+
+    @property
+    def _edge(self) -> Any:
+        """What fills tiles beyond the image: what encoders with losses do not ring at."""
+        return "edge" if self.encode else "constant"
 
     def _packed(self, part: Array) -> bytes:
+        if self.predictor == 2:
+            part = np.diff(part, axis=1, prepend=np.zeros_like(part[:, :1]))
         rows = part.reshape(part.shape[0], -1)
-        if rows.dtype.kind == "f" or self.bits % 8 == 0:
+        if self.predictor == 3:
+            return _float_predicted(rows, part.shape[2], self.bits // 8)
+        if rows.dtype.kind == "f" or self.bits in {8, 16, 32, 64}:
             code = {"f": "f", "i": "i"}.get(rows.dtype.kind, "u")
             return rows.astype(f"{self.order}{code}{self.bits // 8}").tobytes()
         shifts = np.arange(self.bits - 1, -1, -1)
@@ -102,7 +118,7 @@ class TiffFile:
             256: (4, [width]),
             257: (4, [height]),
             258: (3, [self.bits] * samples),
-            259: (3, [8 if self.deflate else 1]),
+            259: (3, [8 if self.deflate else self.compression]),
             262: (3, [self.photometric]),
             277: (3, [samples]),
             284: (3, [2 if self.planar else 1]),
@@ -115,7 +131,9 @@ class TiffFile:
             tags |= {273: (long_, offsets), 278: (4, [self.rows]), 279: (long_, lengths)}
         if self.extra:
             tags[338] = (3, self.extra)
-        return tags | dict(self.tags)
+        if self.predictor > 1:
+            tags[317] = (3, [self.predictor])
+        return {tag: entry for tag, entry in (tags | dict(self.tags)).items() if entry[1]}
 
     def _directory(self, tags: dict[int, tuple[int, Sequence[Any]]], at: int) -> bytes:
         count, room, offset = ("Q", 8, "Q") if self.big else ("H", 4, "I")
@@ -143,3 +161,12 @@ def _following(data: bytes, offset: int) -> bytes:
         place = directory + 2 + 12 * struct.unpack_from("<H", data, directory)[0]
     struct.pack_into("<I", changed, place, offset)
     return bytes(changed)
+
+
+def _float_predicted(rows: Array, samples: int, size: int) -> bytes:
+    """Bytes of floating point, the most significant of a row first, as differences (TN 3)."""
+    raw = rows.astype(f">f{size}").view(np.uint8).reshape(len(rows), -1, size)
+    planes = raw.transpose(0, 2, 1).reshape(len(rows), -1)
+    found: Array = planes.copy()
+    found[:, samples:] -= planes[:, :-samples]
+    return found.tobytes()
