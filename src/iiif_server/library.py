@@ -15,7 +15,6 @@ from iiif_server.codecs.encode import supported_formats
 from iiif_server.codecs.jobs import render_original, within_memory
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.probe import probe_file
-from iiif_server.codecs.resolution import without_resolution
 from iiif_server.iiif.formats import parse_format, unsupported_format
 from iiif_server.iiif.geometry import OutputLimits
 from iiif_server.iiif.information import Service, image_information
@@ -136,8 +135,7 @@ class OpenImage:
                     return bytes(self._original.bytes)
             file = self._original.file
             plan = RenderPlan(file, header, engine, operations, self._encoding, target=None)
-            data = render_original(plan, self._original, Stages())[1]
-            return b"".join(without_resolution(data, request.format))
+            return b"".join(render_original(plan, self._original, Stages())[1])
 
     def close(self) -> None:
         """Close the file, once nothing is rendered from it."""

@@ -351,7 +351,6 @@ STRANGERS: dict[str, bytes] = {
     "dos eps": b"\xc5\xd0\xd3\xc6" + bytes(28) + _EPS,
     "mvg": _MVG,
     "fits": b"SIMPLE  =                    T" + b" " * 2850,
-    "psd": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 9, 9, 8, 3) + bytes(12),
     "mp4": struct.pack(">I", 24) + b"ftypisom\0\0\2\0isommp41",
     "webm": b"\x1a\x45\xdf\xa3" + bytes(60),
     "avi": b"RIFF\x40\0\0\0AVI LIST" + bytes(60),

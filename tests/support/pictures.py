@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pyvips
 from PIL import Image, ImageCms
 
+from support import psds
+
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -352,5 +354,6 @@ PICTURES: tuple[Picture, ...] = (
     Picture("photo.avif", _picture(_rgb, "AVIF", quality=90, speed=10), "AVIF"),
     Picture("plain.bmp", _picture(_rgb, "BMP"), "BMP"),
     Picture("palette.bmp", _picture(_palette, "BMP"), "BMP"),
+    Picture("merged.psd", lambda p: psds.psd(p, psds.RGB, packed=True), "PSD"),
 )
 BY_NAME: dict[str, Picture] = {picture.name: picture for picture in PICTURES}

@@ -36,7 +36,7 @@ _NEAR = 0.002
 """By how much chromaticities may be off and still be those of sRGB: writers round them."""
 _GAMMA_OF_SRGB, _NEAR_GAMMA = 1 / 0.45455, 0.03
 """PNGs that say this gamma, and no other primaries, mean sRGB (W3C PNG, 11.3.2.5)."""
-_ENTRIES = 1024
+_ENTRIES, _WORD = 1024, 65_535
 _MOST = 32_767
 """What a number of a profile can be (s15Fixed16Number)."""
 
@@ -49,28 +49,32 @@ def _of_srgb(value: Matrix) -> Matrix:
     return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)  # noqa: PLR2004
 
 
-_TRANSFERS: dict[int, Callable[[Matrix], Matrix]] = {
+Curve = Callable[[Matrix], Matrix] | float
+"""From values to light: a function, or an exponent."""
+
+_TRANSFERS: dict[int, Curve] = {
     1: _of_video,
-    4: lambda value: value**2.2,
-    5: lambda value: value**2.8,
+    4: 2.2,
+    5: 2.8,
     6: _of_video,
-    8: lambda value: value,
+    8: 1.0,
     13: _of_srgb,
     14: _of_video,
     15: _of_video,
 }
-"""From values to light, by TransferCharacteristics."""
+"""By TransferCharacteristics."""
 
 
 def profile_of(tags: ColourTags, *, gray: bool) -> bytes:
     """The ICC profile that colour tags describe; empty for sRGB and for what is not known."""
     primaries = tags.chromaticities or _PRIMARIES.get(tags.primaries)
+    curve: Curve | None
     if tags.gamma:
         exponent = 1 / tags.gamma
         near = abs(exponent - _GAMMA_OF_SRGB) < _NEAR_GAMMA
-        curve = _of_srgb if near else lambda value: value**exponent
+        curve = _of_srgb if near else exponent
     else:
-        curve = _TRANSFERS.get(tags.transfer)  # type: ignore[assignment]
+        curve = _TRANSFERS.get(tags.transfer)
         near = tags.transfer == 13  # noqa: PLR2004 - sRGB
     if primaries is None or curve is None:
         return b""
@@ -79,7 +83,7 @@ def profile_of(tags: ColourTags, *, gray: bool) -> bytes:
     matrix = None if gray else _to_d50(primaries)
     if matrix is not None and not (np.abs(matrix) < _MOST).all():  # or not a number
         return b""
-    return _profile(matrix, curve(np.linspace(0, 1, _ENTRIES)))
+    return _profile(matrix, _written(curve))
 
 
 def _to_d50(primaries: tuple[float, ...]) -> Matrix | None:
@@ -97,10 +101,18 @@ def _to_d50(primaries: tuple[float, ...]) -> Matrix | None:
     return adapted
 
 
-def _profile(matrix: Matrix | None, curve: Matrix) -> bytes:
+def _written(curve: Curve) -> bytes:
+    """The curve as curveType (ICC.1, 10.6): an exponent is a u8Fixed8Number."""
+    if callable(curve):
+        light = np.clip(curve(np.linspace(0, 1, _ENTRIES)), 0, 1)
+        numbers = np.rint(light * _WORD).astype(">u2")
+    else:
+        numbers = np.array([min(round(curve * 256), _WORD)], ">u2")
+    return struct.pack(">4s4xI", b"curv", len(numbers)) + numbers.tobytes()
+
+
+def _profile(matrix: Matrix | None, trc: bytes) -> bytes:
     """A profile of version 2.4 with these colorants and one curve for all."""
-    table = np.rint(np.clip(curve, 0, 1) * 65_535).astype(">u2").tobytes()
-    trc = struct.pack(">4s4xI", b"curv", len(curve)) + table
     tags = {b"cprt": b"text\0\0\0\0No copyright\0", b"desc": _described(b"Colour tags")}
     tags[b"wtpt"] = _xyz(_D50)
     if matrix is None:

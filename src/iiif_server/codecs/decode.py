@@ -14,6 +14,7 @@ from iiif_server.codecs.jpeg2000 import read_jpeg2000
 from iiif_server.codecs.jpeg_samples import read_jpeg_samples
 from iiif_server.codecs.pdf import render_page
 from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels, with_profile
+from iiif_server.codecs.psd import read_psd
 from iiif_server.codecs.resample import turn
 from iiif_server.codecs.tiff_arrays import read_box
 from iiif_server.errors import DamagedOriginalError, IiifServerError
@@ -196,7 +197,7 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.convert(f"{colours}A" if image.has_transparency_data else colours)
 
 
-_PART_READERS = {Reader.ARRAYS: read_box, Reader.PDFIUM: render_page}
+_PART_READERS = {Reader.ARRAYS: read_box, Reader.PDFIUM: render_page, Reader.PSD: read_psd}
 """Those that read a part without what is around it."""
 _WHOLE_READERS = {
     Reader.OPENJPEG: read_jpeg2000,

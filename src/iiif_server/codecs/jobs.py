@@ -3,6 +3,7 @@
 All that they need is imported here: a worker imports this module before it enters its sandbox.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,9 @@ from iiif_server.codecs.probe import probe_file, probe_parts
 from iiif_server.codecs.pyramid_build import build
 from iiif_server.codecs.resolution import Pieces, without_resolution
 from iiif_server.codecs.tiles import Tiles
-from iiif_server.errors import PartsMissingError, too_much_memory
+from iiif_server.errors import OriginalRefusedError, PartsMissingError, too_much_memory
+from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.jpeg_rewriting import Rewriting, rewritten
 from iiif_server.formats.pyramid_file import OpenPart
 from iiif_server.formats.tiff_tables import read_tile_tables, tile_tables_of_parts
 from iiif_server.iiif.geometry import Box
@@ -89,8 +92,7 @@ def render(plan: RenderPlan, descriptor: int | None = None) -> Rendered:
     """
     stages = Stages()
     with within_memory():
-        engine, data = _made(plan, descriptor, stages)
-    pieces = without_resolution(data, plan.operations.format)
+        engine, pieces = _made(plan, descriptor, stages)
     length = sum(map(len, pieces))
     if plan.target is None:
         return Rendered(engine, b"".join(pieces), None, length, stages.seconds)
@@ -119,13 +121,14 @@ def within_memory() -> Iterator[None]:
         raise too_much_memory() from error
 
 
-def _made(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Engine, bytes]:
+def _made(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Engine, Pieces]:
     if plan.level is not None:
         with suppress(OSError, KeyError):  # evicted since it was planned: the original will do
-            return Engine.LEVEL, _of_level(plan, plan.level, stages)
+            return Engine.LEVEL, _finished(plan, _of_level(plan, plan.level, stages))
     if plan.tile is not None:
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
-            return Engine.JPEGTRAN, _transform(plan.tile.operations, plan.tile.data)
+            data = _transform(plan, plan.tile.operations, plan.tile.data)
+            return Engine.JPEGTRAN, _finished(plan, data)
     if plan.original.version.partial and (plan.level or plan.tile):
         raise PartsMissingError("The pixels of this image are not where they were planned to be.")
     with stages.measure("open"):
@@ -135,8 +138,8 @@ def _made(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Eng
 
 def render_original(
     plan: RenderPlan, original: OpenOriginal, stages: Stages
-) -> tuple[Engine, bytes]:
-    """Make the derivative of a plan from the original itself, with the engine that made it.
+) -> tuple[Engine, Pieces]:
+    """The derivative of a plan from the original itself, in pieces, and the engine that made it.
 
     Raises what `render` raises, and MemoryError.
     """
@@ -144,21 +147,42 @@ def render_original(
         if plan.engine is Engine.JPEGTRAN:
             # The data may not keep what the header promised; pixels may still be decoded.
             with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
-                return Engine.JPEGTRAN, _transform(plan.operations, original.bytes)
+                data = _transform(plan, plan.operations, original.bytes)
+                return Engine.JPEGTRAN, _finished(plan, data)
+        if plan.engine is Engine.REWRITTEN:
+            with suppress(OriginalRefusedError), stages.measure("decode"):
+                return Engine.REWRITTEN, _rewritten(plan, original)
         with stages.measure("decode"):
             pixels = raster.pixels(original.descriptor, plan.header, plan.operations)
         with stages.measure("encode"):
             data = raster.encoded(pixels, plan.header, plan.operations, plan.encoding)
-            return Engine.RASTER, data
+            return Engine.RASTER, _finished(plan, data)
 
 
-def _transform(operations: PixelOperations, jpeg: jpegtran.Buffer) -> bytes:
+def _finished(plan: RenderPlan, data: bytes) -> Pieces:
+    return without_resolution(data, plan.operations.format)
+
+
+def _rewritten(plan: RenderPlan, original: OpenOriginal) -> Pieces:
+    header = plan.header
+    wanted = Rewriting(
+        location=header.treatment.strip_location,
+        gain_map=header.jpeg is not None and header.jpeg.gain_map,
+        profile=header.made_profile,
+    )
+    with os.fdopen(os.dup(original.descriptor), "rb") as file:
+        bounded = BoundedFile(file, header.format)
+        return rewritten(bounded, memoryview(original.bytes), wanted)
+
+
+def _transform(plan: RenderPlan, operations: PixelOperations, jpeg: jpegtran.Buffer) -> bytes:
     return jpegtran.transform(
         jpeg,
         operations.box,
         operations.turn,
         gray=operations.quality is Quality.GRAY,
         keep_profile=operations.profile is ProfileAction.KEEP,
+        made_profile=plan.header.made_profile,
     )
 
 

@@ -12,7 +12,7 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 from iiif_server.codecs.libturbojpeg import ffi, library
-from iiif_server.formats.jpeg import icc_segments, with_segments
+from iiif_server.formats.jpeg import icc_segments, icc_segments_of, with_segments
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.orientation import UPRIGHT, Orientation
 
@@ -58,28 +58,36 @@ class _Transform:
 
 
 def transform(
-    jpeg: Buffer, box: Box, turn: Orientation, *, gray: bool, keep_profile: bool
+    jpeg: Buffer,
+    box: Box,
+    turn: Orientation,
+    *,
+    gray: bool,
+    keep_profile: bool,
+    made_profile: bytes = b"",
 ) -> bytes:
     """A JPEG of the coefficients inside the box, turned, and without chroma if gray.
 
-    The box begins on the MCU grid, and its sides that the turn reverses are whole MCUs. Raises
-    LosslessFailedError.
+    `made_profile` is kept instead of that of the file, unless it is empty. The box begins on the
+    MCU grid, and its sides that the turn reverses are whole MCUs. Raises LosslessFailedError.
     """
     # The crop of tjTransform is in coordinates after the turn, on the grid after the turn: cutting
     # first keeps both simple, and makes the turn work on what is cut only.
     result = _one(jpeg, _Transform(box=box, gray=gray))
     if turn != UPRIGHT:
         result = _one(result, _Transform(turn=turn))
-    return with_segments(result, _profile(jpeg)) if keep_profile else result
+    return with_segments(result, _profile(jpeg, made_profile)) if keep_profile else result
 
 
-def split(jpeg: Buffer, boxes: Sequence[Box], *, keep_profile: bool) -> Iterator[bytes]:
+def split(
+    jpeg: Buffer, boxes: Sequence[Box], *, keep_profile: bool, made_profile: bytes = b""
+) -> Iterator[bytes]:
     """JPEGs of the coefficients inside each of the boxes, by reading the original once.
 
     Takes 3 bytes of memory for each pixel of the original (at 4:2:0) and for each pixel inside the
     boxes. The boxes begin on the MCU grid. Raises LosslessFailedError, before the first.
     """
-    profile = _profile(jpeg) if keep_profile else b""
+    profile = _profile(jpeg, made_profile) if keep_profile else b""
     with _transformed(jpeg, [_Transform(box=box) for box in boxes]) as results:
         for result in results:
             yield with_segments(bytes(result), profile)
@@ -144,6 +152,8 @@ def _describe(option: Any, wanted: _Transform) -> None:
         option.r = (wanted.box.x, wanted.box.y, wanted.box.width, wanted.box.height)
 
 
-def _profile(jpeg: Buffer) -> bytes:
-    """The segments of a JPEG that hold its ICC profile."""
+def _profile(jpeg: Buffer, made: bytes) -> bytes:
+    """The segments that hold the ICC profile of a JPEG, or the one that was made of its tags."""
+    if made:
+        return b"".join(icc_segments_of(made))
     return b"".join(icc_segments(bytes(jpeg[:_MARKERS_FIRST])))

@@ -25,6 +25,7 @@ from iiif_server.errors import (
     UnsupportedOriginalError,
 )
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
+from iiif_server.formats.colour_tags import ADOBE_RGB, ColourTags
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.present_file import PresentFile
 from iiif_server.formats.tiff_tables import inspect_parts
@@ -187,8 +188,12 @@ def _read_with_pillow(
             stored, orientation = Dimensions(decoded.width, decoded.height), UPRIGHT
         colour = _colour(image.mode)
         gray = colour is Colour.GRAY
-        made = profile_of(inspected.colours, gray=gray) if inspected.colours else b""
-        icc = made or image.info.get("icc_profile") or b""
+        icc = image.info.get("icc_profile") or b""
+        tags = inspected.colours
+        if format_ is OriginalFormat.JPEG and colour is Colour.RGB and not icc:
+            tags = _colours_of_dcf(image)
+        made = profile_of(tags, gray=gray) if tags else b""
+        icc = made or icc
         return ImageHeader(
             format=format_,
             stored=stored,
@@ -222,6 +227,17 @@ def _colour(mode: str) -> Colour:
     return Colour.OTHER if mode == "CMYK" else Colour.RGB
 
 
+def _colours_of_dcf(image: Image.Image) -> ColourTags | None:
+    """Adobe RGB (1998) where EXIF says that it is DCF's optional colour space (DCF 2.0, 5.1.3)."""
+    try:
+        exif = image.getexif()
+        space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
+        index = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
+    except Exception:  # noqa: BLE001 - a damaged EXIF block is no reason to refuse the image
+        return None
+    return ADOBE_RGB if (space, index) == (_UNCALIBRATED, "R03") else None
+
+
 def _orientation(data: bytes) -> Orientation:
     """By EXIF alone: XMP may say something else, which no browser looks at."""
     try:
@@ -239,4 +255,6 @@ _READERS = {
 }
 _JPEG_SHRINK = 8
 """Largest reduction of JPEG decoders."""
+_UNCALIBRATED = 0xFFFF
+"""EXIF ColorSpace of everything but sRGB."""
 _GRAY_MODES = frozenset({"1", "L", "LA", "La", "I;16"})

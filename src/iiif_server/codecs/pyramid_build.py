@@ -152,7 +152,9 @@ def _lossless_crops(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
     for start in range(0, len(tiles), batch):
         chosen = tiles[start : start + batch]
         boxes = [box for _, box in chosen]
-        pieces = jpegtran.split(original.bytes, boxes, keep_profile=keep_profile)
+        pieces = jpegtran.split(
+            original.bytes, boxes, keep_profile=keep_profile, made_profile=plan.header.made_profile
+        )
         for (tile, _), data in zip(chosen, pieces, strict=True):
             yield tile, data
 

@@ -18,3 +18,9 @@ class ColourTags:
     """x and y of white, red, green, blue, instead of `primaries`; empty: there are none."""
     gamma: float = 0.0
     """The exponent of encoding, such as 0.45455, instead of `transfer`; 0: there is none."""
+
+
+ADOBE_RGB = ColourTags(
+    transfer=4, chromaticities=(0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+)
+"""Adobe RGB (1998), whose gamma is 2.2 to within a thousandth."""

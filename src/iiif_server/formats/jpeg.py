@@ -4,12 +4,13 @@ import re
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import takewhile
 
 from iiif_server.errors import OriginalRefusedError
 from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
+from iiif_server.formats.gain_maps import is_gain_map
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Needs, Profile, Reader
 from iiif_server.plan.orientation import UPRIGHT
@@ -19,13 +20,14 @@ _MOST_SEGMENTS = 5_000
 _MOST_JUNK = 4_096
 """Bytes of junk between two segments; decoders skip any number, no encoder writes them."""
 _WINDOW = 1 << 16
-_MOST_SEARCHED = 1 << 30
+MOST_SEARCHED = 1 << 30
 """Bytes of scans that are searched for their number."""
 _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 _MARKER_IN_SCAN = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a segment: TEM, the restarts, SOI."""
 _SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
+_METADATA = frozenset({_APP1, _APP2})
 END_OF_IMAGE = b"\xff\xd9"
 _LOSSLESS, _LOSSLESS_ARITHMETIC, _JPEG_LS = 0xC3, 0xCB, 0xF7
 _FRAMES = frozenset({*range(0xC0, 0xD0), _JPEG_LS}) - {0xC4, 0xC8, 0xCC}
@@ -101,7 +103,7 @@ class _Frame:
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a JPEG with too many pixels, too much metadata or too many scans; its facts."""
     frame, adobe, scans, data = None, b"", 1, file.size
-    metadata, walk = 0, segments(file)
+    metadata, gain_map, walk = 0, False, segments(file)
     for segment in walk:
         if segment.marker == _SOS:
             scans, data = _check_scans(file, frame, segment, walk), segment.end
@@ -110,6 +112,8 @@ def inspect(file: BoundedFile) -> Inspection:
             if frame is not None:
                 raise file.damaged("it has two frame headers")
             frame = _frame(file, segment)
+        elif segment.marker in _METADATA and not gain_map:
+            gain_map = is_gain_map(file, segment.offset, segment.length)
         elif segment.marker == _APP14:
             payload = file.at(segment.offset, segment.length)
             adobe = payload if payload.startswith(_ADOBE) else adobe
@@ -117,10 +121,8 @@ def inspect(file: BoundedFile) -> Inspection:
         file.check(metadata, MOST_METADATA, "bytes of metadata")
     if frame is None:
         raise file.damaged("it has no frame header")
-    needs, facts = (
-        Needs(effort=(scans - 1) * frame.dimensions.area),
-        _facts(file, frame, adobe, data),
-    )
+    needs = Needs(effort=(scans - 1) * frame.dimensions.area)
+    facts = replace(_facts(file, frame, adobe, data), gain_map=gain_map)
     # Without the marker of its end, a JPEG may still have all of its pixels.
     partial = not facts.complete and file.bounds.show_truncated
     if not frame.has_samples:
@@ -267,7 +269,7 @@ def segments(file: BoundedFile) -> Iterator[Segment]:
             return
         position = segment.end
         if marker == _SOS and not end:
-            end, count, what = position + _MOST_SEARCHED, 0, "segments between its scans"
+            end, count, what = position + MOST_SEARCHED, 0, "segments between its scans"
 
 
 def _marker(file: BoundedFile, position: int) -> tuple[int, int] | None:

@@ -1,5 +1,6 @@
 """XMP (ISO 16684-1): the properties of a packet that a public answer may repeat."""
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from xml.parsers import expat
@@ -29,6 +30,16 @@ _LOCATION = {
     "http://ns.adobe.com/exif/1.0/": ("exif", "GPSLatitude GPSLongitude GPSAltitude"),
 }
 
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
+"""What a JPEG's segment with XMP begins with."""
+_PREFIXES = {
+    "x": "adobe:ns:meta/", "rdf": _RDF[1:-1], "dc": _DC, "xmp": _XMP, "xmpRights": _RIGHTS,
+    "photoshop": _PHOTOSHOP, "Iptc4xmpCore": _IPTC,
+}  # fmt: skip
+for _prefix, _space in _PREFIXES.items():  # some readers know no others
+    ET.register_namespace(_prefix, _space)
+_PACKET = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>%s<?xpacket end="w"?>'
+
 Value = str | list[str]
 
 
@@ -47,10 +58,8 @@ def xmp_properties(packet: bytes, *, location: bool) -> dict[str, Value]:
         for space, (prefix, words) in table.items()
         for name in words.split()
     }
-    try:
-        _check(packet)
-        root = ET.fromstring(packet)  # noqa: S314 - without a document type there are no entities
-    except (_RefusedError, expat.ExpatError, ET.ParseError, ValueError, LookupError):
+    root = _parsed(packet)
+    if root is None:
         return {}
     found: dict[str, Value] = {}
     for description in root.iter(f"{_RDF}Description"):
@@ -58,6 +67,35 @@ def xmp_properties(packet: bytes, *, location: bool) -> dict[str, Value]:
             if tag in names and value:
                 found.setdefault(names[tag], value)
     return found
+
+
+def without_properties(packet: bytes, unwanted: re.Pattern[str]) -> bytes:
+    """The packet without the properties in whose names, `{namespace}name`, a pattern is found.
+
+    Those inside of others count, too. Empty for a packet that is damaged or hostile.
+    """
+    root = _parsed(packet)
+    if root is None or unwanted.search(root.tag):
+        return b""
+    for element in list(root.iter()):
+        for name in [name for name in element.attrib if unwanted.search(name)]:
+            del element.attrib[name]
+        for child in [child for child in element if unwanted.search(child.tag)]:
+            element.remove(child)
+    return _packet(root)
+
+
+def _packet(root: ET.Element) -> bytes:
+    text: bytes = ET.tostring(root, "utf-8")
+    return _PACKET % text
+
+
+def _parsed(packet: bytes) -> ET.Element | None:
+    try:
+        _check(packet)
+        return ET.fromstring(packet)  # noqa: S314 - without a document type there are no entities
+    except (_RefusedError, expat.ExpatError, ET.ParseError, ValueError, LookupError):
+        return None
 
 
 def _check(packet: bytes) -> None:

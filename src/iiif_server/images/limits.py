@@ -47,8 +47,8 @@ class LimitsOptions(OptionsModel):
     )
     """Formats of originals that are read, by their content; no others are ever decoded."""
     truncated: Literal["refuse", "show"] = "refuse"
-    """Truncated originals, as after a broken transfer: `refuse`, or `show` JPEG, PNG, TIFF, GIF and
-    BMP as far as they go. What is damaged otherwise is refused in any case."""
+    """Truncated originals, as after a broken transfer: `refuse`, or `show` JPEG, PNG, TIFF, GIF,
+    BMP and PSD as far as they go. What is damaged otherwise is refused in any case."""
     render_timeout: PositiveSeconds = 60
     """Time that rendering one image may take before its process is killed."""
     storage_timeout: PositiveSeconds = 10

@@ -86,8 +86,13 @@ class Renderer:
         await self._checks.close()
 
     async def plan(self, resolved: Resolved, target: PendingFile | None) -> RenderPlan:
-        """The cheapest plan for a request; its result goes to `target`, or back with the job."""
+        """The cheapest plan for a request; its result goes to `target`, or back with the job.
+
+        Raises what `raise_if_damaged` raises where bytes of the original are passed on.
+        """
         engine, tile, level = resolved.engine, None, None
+        if engine is Engine.REWRITTEN:
+            await self.raise_if_damaged(resolved)
         if engine is Engine.TILE:  # one that cannot be had: the next best
             engine = choose_engine(resolved.header, resolved.work, lossless=self.lossless)
         if engine is Engine.JPEGTRAN:

@@ -42,7 +42,8 @@ class Resolved:
         """
         if self.engine is Engine.TILE:
             return self.stages.engine in {"", Engine.TILE}
-        return self.pyramid is None or self.engine is Engine.ORIGINAL
+        same = {Engine.ORIGINAL, Engine.REWRITTEN}
+        return self.pyramid is None or self.engine in same
 
     @property
     def original(self) -> Original:

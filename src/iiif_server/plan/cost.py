@@ -62,6 +62,7 @@ _DECODERS: dict[OriginalFormat, _Rate] = {
     OriginalFormat.AVIF: _Rate(17, 6),
     OriginalFormat.HEIF: _Rate(17, 10),
     OriginalFormat.BMP: _Rate(15, 2),
+    OriginalFormat.PSD: _Rate(0, 2),
     OriginalFormat.PDF: _Rate(0, 2),
 }
 """For those that are decoded as a whole, the bytes of a pixel while they are."""
@@ -94,6 +95,9 @@ def cost_of_render(plan: RenderPlan) -> Cost:
         return Cost(_ALWAYS, 2 * plan.tile.operations.box.dimensions.area)
     if plan.level is not None:
         return _of_level(plan.level.operations, plan)
+    if plan.engine is Engine.REWRITTEN:
+        held = 2 * plan.original.size if plan.target is None else 0
+        return Cost(_ALWAYS + held, plan.original.size)
     if plan.engine is Engine.JPEGTRAN:
         return _of_jpegtran(plan.header, plan.operations)
     return _of_raster(plan.header, plan.operations, plan.encoding)

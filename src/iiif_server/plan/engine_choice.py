@@ -85,7 +85,7 @@ def choose_engine(
     # With an EXIF orientation, whoever opens the file turns it: then it is not the rendition.
     as_it_is = header.orientation == UPRIGHT and operations.turn == UPRIGHT
     if as_it_is and operations.box.covers(header.stored) and operations.quality == Quality.DEFAULT:
-        return Engine.ORIGINAL
+        return Engine.REWRITTEN if header.rewritten else Engine.ORIGINAL
     if lossless and _on_mcu_grid(header, operations):
         return Engine.JPEGTRAN
     return Engine.RASTER

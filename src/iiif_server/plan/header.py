@@ -51,6 +51,8 @@ class Reader(StrEnum):
     OPENJPEG = "openjpeg"
     """In Pillow."""
     PILLOW = "pillow"
+    PSD = "psd"
+    """This package itself; imagecodecs unpacks run lengths."""
     PDFIUM = "pdfium"
 
 
@@ -60,6 +62,8 @@ class Treatment:
 
     to_srgb: bool = False
     """Whether colours with a profile are converted to sRGB, instead of keeping it."""
+    strip_location: bool = False
+    """Whether no bytes of originals are sent that say where a photograph was taken."""
 
 
 PLAIN = Treatment()
@@ -79,6 +83,8 @@ class JpegFacts:
     """Bytes in memory of the coefficients of a pixel, rounded up: 3 for 4:2:0, 6 for 4:4:4."""
     full_chroma: bool = False
     """Whether chroma has a sample for each pixel (4:4:4): then that of derivatives has, too."""
+    gain_map: bool = False
+    """Whether the file also says how to show it on bright screens (ISO 21496-1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +128,14 @@ class ImageHeader:
     def dimensions(self) -> Dimensions:
         """The dimensions of the upright image."""
         return self.orientation.apply(self.stored)
+
+    @property
+    def rewritten(self) -> bool:
+        """Whether its bytes are not sent as they are, though they could be."""
+        jpeg = self.jpeg
+        return jpeg is not None and (
+            jpeg.gain_map or bool(self.made_profile) or self.treatment.strip_location
+        )
 
     @property
     def full_chroma(self) -> bool:

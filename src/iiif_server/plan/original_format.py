@@ -21,6 +21,8 @@ class OriginalFormat(StrEnum):
     HEIF = "HEIF"
     """HEIC and its kin: HEVC, the photographs of many phones."""
     BMP = "BMP"
+    PSD = "PSD"
+    """And PSB, its kin for large images: Adobe Photoshop."""
     PDF = "PDF"
 
 
@@ -35,6 +37,7 @@ EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
     OriginalFormat.HEIF: (".heic", ".heif", ".heics", ".heifs", ".hif"),
     OriginalFormat.PDF: (".pdf",),
     OriginalFormat.BMP: (".bmp", ".dib"),
+    OriginalFormat.PSD: (".psd", ".psb"),
 }
 """Extensions of files of a format, the usual one first."""
 ALL_EXTENSIONS = frozenset(extension for some in EXTENSIONS.values() for extension in some)
@@ -57,6 +60,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], OriginalFormat], ...] = tuple(
         (rb"....ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,3}avif)", OriginalFormat.AVIF),
         (rb"....ftyp(?:hei[cmsx]|hev[cmsx]|m[is]f1)", OriginalFormat.HEIF),
         (rb"BM", OriginalFormat.BMP),
+        (rb"8BPS\0[\1\2]", OriginalFormat.PSD),
         (rb"%PDF-", OriginalFormat.PDF),
     )
 )

@@ -29,6 +29,8 @@ class Engine(StrEnum):
 
     ORIGINAL = "original"
     """Nothing: the original's own bytes are sent."""
+    REWRITTEN = "rewritten"
+    """The original's own bytes with other metadata: no location, no gain map, or a profile."""
     JPEGTRAN = "jpegtran"
     """Lossless transform: the original's own DCT coefficients, cropped and turned."""
     RASTER = "raster"

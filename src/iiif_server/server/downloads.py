@@ -41,6 +41,7 @@ MEDIA_TYPES = {
     OriginalFormat.AVIF: "image/avif",
     OriginalFormat.HEIF: "image/heic",
     OriginalFormat.BMP: "image/bmp",
+    OriginalFormat.PSD: "image/vnd.adobe.photoshop",
     OriginalFormat.PDF: "application/pdf",
 }
 

@@ -55,7 +55,7 @@ def test_a_format_is_recognised_by_its_signature(start: bytes, format_: Original
         b"<svg xmlns=",
         b"<?xml version=",
         b"\0\0\x01\0",
-        b"8BPS\0\x01",
+        b"8BPS\0\x03",
         b"push graphic-context",
         b"P6 1 1 255",
         b" \xff\xd8\xff",

@@ -1,0 +1,97 @@
+"""PSD and PSB: rows of the merged image, unpacked by imagecodecs. Only those of a box are read."""
+
+import os
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from iiif_server.codecs.pixel_buffer import Pixels
+from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
+from iiif_server.errors import DamagedOriginalError
+from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.psd import Composite, Mode, composite, profile_of
+from iiif_server.iiif.geometry import Box
+from iiif_server.plan.header import ImageHeader, Profile
+
+_Array = NDArray[np.uint8 | np.uint16]
+_unpack = imagecodecs.packbits_decode  # loaded here: a sandboxed worker can load no more
+_PHOTOMETRIC = {
+    Mode.BITMAP: Photometric.MIN_IS_WHITE,
+    Mode.GRAY: Photometric.MIN_IS_BLACK,
+    Mode.INDEXED: Photometric.PALETTE,
+    Mode.RGB: Photometric.RGB,
+    Mode.CMYK: Photometric.INKS,
+    Mode.DUOTONE: Photometric.MIN_IS_BLACK,
+    Mode.LAB: Photometric.CIE_LAB,
+}
+_AT_ONCE = 64
+"""Rows of which the white is taken out at a time."""
+
+
+def read_psd(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels:
+    """The pixels in a box, with the ICC profile. Raises DamagedOriginalError."""
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        bounded = BoundedFile(file, header.format)
+        found = composite(bounded)
+        if found.dimensions != header.stored:
+            raise DamagedOriginalError("The original is damaged: its size is not its header's.")
+        values = _values(bounded, found, box, partial=header.partial)
+        profile = profile_of(bounded) if header.profile is not Profile.NONE else None
+    most = values.dtype.type((1 << found.bits) - 1)
+    if found.alpha:
+        _take_white_out(values, found.mode, int(most))
+    colours = values[:, :, : found.channels - found.alpha]
+    if found.mode is Mode.CMYK:
+        np.subtract(most, colours, out=colours)  # stored as what the inks leave of white
+    if found.mode is Mode.LAB:
+        colours[:, :, 1:] ^= (int(most) + 1) // 2  # a* and b* begin in the middle
+    samples = Samples(values, _PHOTOMETRIC[found.mode], found.bits, found.alpha)
+    if found.mode is Mode.INDEXED:
+        samples = Samples(values, Photometric.PALETTE, 8, palette=_palette(found))
+    return to_pixels(samples, profile)
+
+
+def _palette(found: Composite) -> _Array:
+    return np.frombuffer(found.palette, np.uint8).reshape(3, 256).astype(np.uint16)
+
+
+def _values(file: BoundedFile, found: Composite, box: Box, *, partial: bool) -> _Array:
+    """The samples in a box: rows, columns, channels."""
+    type_ = np.uint16 if found.bits > 8 else np.uint8  # noqa: PLR2004 - bits of a byte
+    values: _Array = np.empty((box.height, box.width, found.channels), type_)
+    ends = None if found.lengths is None else np.cumsum(found.lengths, dtype=np.int64)
+    for channel in range(found.channels):
+        for row in range(box.height):
+            number = channel * found.dimensions.height + box.y + row
+            if ends is None or found.lengths is None:
+                length, offset = found.row_bytes, number * found.row_bytes
+            else:
+                length = found.lengths[number]
+                offset = int(ends[number]) - length
+            data = file.at(found.start + offset, length)
+            if len(data) < length and not partial:
+                raise DamagedOriginalError("The original is damaged: it ends before its pixels do.")
+            if ends is not None:
+                data = bytes(_unpack(data)) if len(data) == length else b""
+            whole = data[: found.row_bytes].ljust(found.row_bytes, b"\0")
+            values[row, :, channel] = _row(whole, found, box)
+    return values
+
+
+def _row(data: bytes, found: Composite, box: Box) -> _Array:
+    if found.bits == 1:
+        bits = np.unpackbits(np.frombuffer(data, np.uint8))
+        return bits[box.x : box.x + box.width]
+    row = np.frombuffer(data, ">u2" if found.bits > 8 else np.uint8)  # noqa: PLR2004
+    return row[box.x : box.x + box.width]
+
+
+def _take_white_out(values: _Array, mode: Mode, most: int) -> None:
+    """Undo the blending of the merged image with white."""
+    white = np.array((most, *[(most + 1) // 2] * 2) if mode is Mode.LAB else most, np.float64)
+    for top in range(0, len(values), _AT_ONCE):
+        part = values[top : top + _AT_ONCE]
+        opacity = np.maximum(part[:, :, -1:], 1) / most
+        pure = white + (part[:, :, :-1] - white) / opacity
+        part[:, :, :-1] = np.clip(np.rint(pure), 0, most)

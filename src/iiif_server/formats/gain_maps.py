@@ -1,0 +1,53 @@
+"""Gain maps of JPEGs (ISO 21496-1, Ultra HDR, Apple): whether a file has one. Pure.
+
+They turn one image into another on bright screens, which parts of it would not do.
+"""
+
+import re
+import struct
+
+from iiif_server.formats.bounded_file import BoundedFile
+
+ISO, MPF = b"urn:iso:std:iso:ts:21496:-1\0", b"MPF\0"
+XMP_GAIN_MAP = re.compile(
+    r"ns\.adobe\.com/hdr-gain-map/|ns\.apple\.com/HDRGainMap/|ns\.google\.com/photos/1\.0/container",
+    re.IGNORECASE,
+)
+"""In the names of properties of XMP: those of gain maps, and of lists of the images of a file."""
+_IN_HEADER = re.compile(rb"hdr-gain-map/|HDRGainMap|urn:iso:std:iso:ts:21496:-1")
+_ENTRIES, _ENTRY, _MOST = 0xB002, 16, 16
+_HEADER = 1 << 16
+"""Bytes of a further image that are searched for what says that it is a gain map."""
+_START = 1024
+
+
+def is_gain_map(file: BoundedFile, offset: int, length: int) -> bool:
+    """Whether a segment APP1 or APP2 says that the file has a gain map (CIPA DC-007 for MPF)."""
+    start = file.at(offset, min(length, _START))
+    if start.startswith(ISO):
+        return True
+    if not start.startswith(MPF):
+        payload = file.at(offset, length)
+        return payload.startswith(b"http://ns.adobe.com/xap/") and bool(_IN_HEADER.search(payload))
+    base = offset + len(MPF)
+    try:
+        places = _places(file.at(base, length))
+    except struct.error:
+        return False
+    return any(_IN_HEADER.search(file.at(base + place, _HEADER)) for place in places)
+
+
+def _places(index: bytes) -> list[int]:
+    """Offsets of the further images in a multi-picture index; raises struct.error."""
+    order = "<" if index[:2] == b"II" else ">"
+    (at,) = struct.unpack_from(f"{order}I", index, 4)
+    (count,) = struct.unpack_from(f"{order}H", index, at)
+    for number in range(min(count, _MOST)):
+        tag, _, length, offset = struct.unpack_from(f"{order}HHII", index, at + 2 + 12 * number)
+        if tag == _ENTRIES:
+            places = (
+                struct.unpack_from(f"{order}I", index, place + 8)[0]
+                for place in range(offset, offset + min(length, _MOST * _ENTRY), _ENTRY)
+            )
+            return [place for place in places if place]
+    return []

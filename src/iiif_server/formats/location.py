@@ -1,0 +1,117 @@
+"""Location in metadata: EXIF, IPTC and Photoshop resources without what says where. Pure.
+
+Whatever is not understood is left out. EXIF is CIPA DC-008, IPTC is IIM 4.2.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+
+_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+"""Bytes of a value, by its type."""
+_INLINE = 4
+_DIRECTORIES = frozenset({34_665, 40_965})
+"""Exif and Interoperability."""
+_UNWANTED = frozenset({330, 700, 33_723, 34_377, 34_853, 37_500, 50_740, 59_932})
+"""SubIFDs, XMP, IPTC, Photoshop, GPS, the notes of makers (which hold anything), padding."""
+_DEPTH = 2
+
+_IPTC_LOCATION = frozenset({26, 27, 90, 92, 95, 100, 101})
+_RECORD, _LONG = 2, 0x8000
+_IPTC, _REPEATED = 1028, frozenset({1058, 1059, 1060, 1061})
+"""Resources of Photoshop: IPTC; EXIF twice, XMP, and a digest of IPTC."""
+_SIGNATURES = frozenset({b"8BIM", b"MeSa", b"PHUT", b"AgHg", b"DCSR"})
+XMP_LOCATION = re.compile(
+    r"gps|location|l(?:at|ong)itude|altitude|coverage|geotag|wgs84|HasExtendedXMP|"
+    r"\}(?:City|State|Country|CountryCode|CountryName|ProvinceState|WorldRegion)$",
+    re.IGNORECASE,
+)
+"""Names of properties, with their namespaces, that say where something is."""
+
+
+def exif_without_location(tiff: bytes) -> bytes:
+    """EXIF written anew without GPS, notes of the maker, and the thumbnail; empty if damaged."""
+    order = _ORDERS.get(tiff[:4])
+    try:
+        if order is None:
+            return b""
+        (first,) = struct.unpack_from(f"{order}I", tiff, 4)
+        return tiff[:4] + struct.pack(f"{order}I", 8) + _directory(tiff, order, first, 8, 0)
+    except (struct.error, ValueError):
+        return b""
+
+
+def _directory(tiff: bytes, order: str, at: int, start: int, depth: int) -> bytes:
+    """A directory and its values, laid out from an offset on, without the next directory."""
+    kept = list(_entries(tiff, order, at))
+    if sum(len(value) for *_, value in kept) > len(tiff):
+        raise ValueError("values that overlap")
+    body_at, entries, body = start + 2 + 12 * len(kept) + 4, b"", b""
+    for tag, kind, count, value in kept:
+        inside = value
+        if tag in _DIRECTORIES:
+            if depth >= _DEPTH:
+                raise ValueError("directories in each other")
+            (below,) = struct.unpack_from(f"{order}I", value)
+            inside = _directory(tiff, order, below, body_at + len(body), depth + 1)
+        entries += struct.pack(f"{order}HHI", tag, kind, count)
+        if len(inside) <= _INLINE:
+            entries += inside.ljust(_INLINE, b"\0")
+        else:
+            entries += struct.pack(f"{order}I", body_at + len(body))
+            body += inside + bytes(len(inside) % 2)
+    return struct.pack(f"{order}H", len(kept)) + entries + bytes(4) + body
+
+
+def _entries(tiff: bytes, order: str, at: int) -> Iterator[tuple[int, int, int, bytes]]:
+    """Tag, type, count and value of the wanted entries of a directory."""
+    (count,) = struct.unpack_from(f"{order}H", tiff, at)
+    for place in range(at + 2, at + 2 + 12 * count, 12):
+        tag, kind, number = struct.unpack_from(f"{order}HHI", tiff, place)
+        length = number * _SIZES.get(kind, 0)
+        if tag in _UNWANTED or not length:
+            continue
+        offset = place + 8
+        if length > _INLINE:
+            (offset,) = struct.unpack_from(f"{order}I", tiff, offset)
+        value = tiff[offset : offset + length]
+        if len(value) == length:
+            yield tag, kind, number, value
+
+
+def iptc_without_location(data: bytes) -> bytes:
+    """The datasets without those that say where something is, up to the first that is damaged."""
+    kept, at = b"", 0
+    while at + 5 <= len(data) and data[at] == 0x1C:  # noqa: PLR2004 - tag marker
+        length = int.from_bytes(data[at + 3 : at + 5])
+        end = at + 5 + length
+        if length & _LONG or end > len(data):
+            break
+        if data[at + 1] != _RECORD or data[at + 2] not in _IPTC_LOCATION:
+            kept += data[at:end]
+        at = end
+    return kept
+
+
+def resources_without_location(data: bytes) -> bytes:
+    """Image resources of Photoshop without location; empty if damaged."""
+    kept, at = b"", 0
+    while at < len(data):
+        head = data[at : at + 7]
+        name_end = at + 7 + (head[6] | 1) if len(head) == 7 else len(data)  # noqa: PLR2004
+        size = data[name_end : name_end + 4]
+        if head[:4] not in _SIGNATURES or len(size) < 4:  # noqa: PLR2004 - bytes of a length
+            return b""
+        start, length = name_end + 4, int.from_bytes(size)
+        value = data[start : start + length]
+        if len(value) < length:
+            return b""
+        number = int.from_bytes(head[4:6])
+        if number == _IPTC:
+            value = iptc_without_location(value)
+        if number not in _REPEATED:
+            kept += data[at:name_end] + struct.pack(">I", len(value)) + value
+            kept += bytes(len(value) % 2)
+        at = start + length + length % 2
+    return kept

@@ -1,0 +1,240 @@
+"""PSD and PSB (Adobe Photoshop File Formats Specification): where the merged image is."""
+
+import sys
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
+from iiif_server.plan.orientation import UPRIGHT
+
+_HEADER = 26
+_MOST_CHANNELS = 56
+_MOST_BLOCKS = 4_000
+_BIG = 2
+_RAW, _RUN_LENGTHS = 0, 1
+_PROFILE, _VERSION, _EXIF = 1039, 1057, 1058
+"""Image resources."""
+_LAYERS = frozenset({b"Layr", b"Lr16", b"Lr32"})
+_LONG_KEYS = _LAYERS | {
+    b"LMsk", b"Mt16", b"Mt32", b"Mtrn", b"Alph", b"FMsk", b"lnk2", b"FEid", b"FXid", b"PxSD"
+}  # fmt: skip
+"""Blocks of layer information whose length has 8 bytes in a PSB."""
+_PALETTE_BYTES = 768
+_SLACK = 128
+"""Bytes by which the run lengths of a row may exceed twice its pixels."""
+_COPIES = 10
+"""Bytes of a pixel in memory besides its samples, while they are converted to colours."""
+_EFFORT = 12
+
+
+class Mode(IntEnum):
+    """Colour mode."""
+
+    BITMAP = 0
+    GRAY = 1
+    INDEXED = 2
+    RGB = 3
+    CMYK = 4
+    DUOTONE = 8
+    """The inks are known to Photoshop alone; everybody else reads it as gray."""
+    LAB = 9
+
+
+_MODES: dict[int, tuple[int, Colour, frozenset[int]]] = {
+    Mode.BITMAP: (1, Colour.GRAY, frozenset({1})),
+    Mode.GRAY: (1, Colour.GRAY, frozenset({8, 16})),
+    Mode.INDEXED: (1, Colour.RGB, frozenset({8})),
+    Mode.RGB: (3, Colour.RGB, frozenset({8, 16})),
+    Mode.CMYK: (4, Colour.OTHER, frozenset({8, 16})),
+    Mode.DUOTONE: (1, Colour.GRAY, frozenset({8, 16})),
+    Mode.LAB: (3, Colour.OTHER, frozenset({8, 16})),
+}
+"""Channels of the colour, what they become, and bits of a sample."""
+_NOT_READ = {7: "has multichannel mode"}
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """The merged image of all layers: channels one after the other, each row by row."""
+
+    dimensions: Dimensions
+    mode: Mode
+    bits: int
+    channels: int
+    """How many are shown: those of the colour, then alpha."""
+    alpha: bool
+    """Whether the colours are blended with white by the last of them."""
+    palette: bytes
+    """Of 256 colours, all red values first."""
+    row_bytes: int
+    start: int
+    """Offset of the rows."""
+    lengths: "array[int] | None"
+    """Bytes of each row in run lengths; None: they are not compressed."""
+
+
+def profile_of(file: BoundedFile) -> bytes:
+    """The ICC profile."""
+    return _resource(file, dict(_resources(file, _sections(file))), _PROFILE)
+
+
+def inspect(file: BoundedFile) -> Inspection:
+    """Refuse a PSD with too many pixels, or without a merged image that can be shown."""
+    resources = dict(_resources(file, _sections(file)))
+    if _resource(file, resources, _VERSION)[4:5] == b"\0":
+        raise file.unsupported(
+            "was saved without its merged image (Photoshop: maximise compatibility)"
+        )
+    found = composite(file)
+    rows = found.channels * found.dimensions.height
+    stored = sum(found.lengths) if found.lengths else rows * found.row_bytes
+    partial = found.start + stored > file.size and file.truncated()
+    area, pixel_bytes = found.dimensions.area, found.channels * -(-found.bits // 8)
+    header = ImageHeader(
+        format=file.format,
+        stored=found.dimensions,
+        orientation=UPRIGHT,
+        colour=_MODES[found.mode][1],
+        transparent=found.alpha,
+        profile=Profile.NONE,
+        profile_bytes=0,
+        max_shrink=1,
+        pixel_bytes=pixel_bytes,
+        needs=Needs(area * (pixel_bytes * (1 + found.alpha) + _COPIES), area * _EFFORT),
+        reader=Reader.PSD,
+    )
+    return Inspection(
+        header.needs,
+        header=header,
+        profile=_resource(file, resources, _PROFILE),
+        exif=_resource(file, resources, _EXIF),
+        partial=partial,
+    )
+
+
+def composite(file: BoundedFile) -> Composite:
+    """Where the merged image is, and what its channels are. Raises OriginalRefusedError."""
+    sections = _sections(file)
+    channels, height, width, bits, number = sections.head
+    file.check_size(width, height)
+    if number not in _MODES:
+        raise file.unsupported(_NOT_READ.get(number, "has an unknown colour mode"))
+    colours, _, depths = _MODES[number]
+    if bits not in depths:
+        raise file.unsupported(f"has samples of {bits} bits")
+    if not colours <= channels <= _MOST_CHANNELS:
+        raise file.damaged("its number of channels is invalid")
+    alpha = channels > colours and _merged_has_alpha(file, sections)
+    palette = file.at(_HEADER + 4, _PALETTE_BYTES) if number == Mode.INDEXED else b""
+    if number == Mode.INDEXED and len(palette) < _PALETTE_BYTES:
+        raise file.damaged("it has no palette")
+    (method,) = file.numbers(">H", sections.image) or (None,)
+    if method is None:
+        raise file.unsupported("has no merged image")
+    if method not in {_RAW, _RUN_LENGTHS}:
+        raise file.unsupported("has a merged image that is compressed by ZIP")
+    start, lengths, shown = sections.image + 2, None, colours + alpha
+    row_bytes = -(-width * bits // 8)
+    if method == _RUN_LENGTHS:
+        lengths = _lengths(file, start, height * shown, big=sections.big)
+        if max(lengths) > 2 * row_bytes + _SLACK:
+            raise file.damaged("its rows are longer than their pixels")
+        start += lengths.itemsize * height * channels
+    size = Dimensions(width, height)
+    return Composite(size, Mode(number), bits, shown, alpha, palette, row_bytes, start, lengths)
+
+
+def _lengths(file: BoundedFile, start: int, count: int, *, big: bool) -> "array[int]":
+    """Bytes of each row."""
+    lengths = array("I" if big else "H")
+    table = file.at(start, lengths.itemsize * count)
+    if len(table) < lengths.itemsize * count:
+        raise file.damaged("its table of rows is truncated")
+    lengths.frombytes(table)
+    if sys.byteorder == "little":
+        lengths.byteswap()
+    return lengths
+
+
+@dataclass(frozen=True, slots=True)
+class _Sections:
+    """Where the sections of a file are."""
+
+    big: bool
+    head: tuple[int, int, int, int, int]
+    """Channels, height, width, bits, mode."""
+    resources: tuple[int, int]
+    layers: tuple[int, int]
+    image: int
+
+
+def _sections(file: BoundedFile) -> _Sections:
+    numbers = file.numbers(">4xH6xHIIHH", 0)
+    if numbers is None:
+        raise file.damaged("it ends in its header")
+    version, *head = numbers
+    big, position, spans = version == _BIG, _HEADER, []
+    for layout, size in ((">I", 4), (">I", 4), (">Q", 8) if big else (">I", 4)):
+        length = file.numbers(layout, position)
+        if length is None:
+            raise file.damaged("it is truncated before its image")
+        spans.append((position + size, position + size + length[0]))
+        position = spans[-1][1]
+    channels, height, width, bits, mode = head
+    return _Sections(big, (channels, height, width, bits, mode), spans[1], spans[2], position)
+
+
+def _resources(file: BoundedFile, sections: _Sections) -> Iterator[tuple[int, tuple[int, int]]]:
+    """The image resources: number, offset and length."""
+    position, end = sections.resources
+    file.check(end - position, MOST_METADATA, "bytes of metadata")
+    for _ in range(_MOST_BLOCKS):
+        numbers = file.numbers(">4sHB", position)
+        if numbers is None or position >= end or numbers[0] != b"8BIM":
+            return
+        position += 6 + (numbers[2] + 2) // 2 * 2  # the name, and the byte of its length
+        (length,) = file.numbers(">I", position) or (0,)
+        yield numbers[1], (position + 4, length)
+        position += 4 + length + length % 2
+    file.check(_MOST_BLOCKS + 1, _MOST_BLOCKS, "image resources")
+
+
+def _resource(file: BoundedFile, resources: dict[int, tuple[int, int]], number: int) -> bytes:
+    offset, length = resources.get(number, (0, 0))
+    file.check_block(length, f"its image resource {number}")
+    return file.at(offset, length)
+
+
+def _merged_has_alpha(file: BoundedFile, sections: _Sections) -> bool:
+    """Whether the first further channel is the opacity of the merged image: a negative count."""
+    position, end = sections.layers
+    layout, size = (">Q", 8) if sections.big else (">I", 4)
+    if end - position < size:
+        return False
+    (length,) = file.numbers(layout, position) or (0,)
+    if length:
+        return _is_negative(file, position + size)
+    # 16 bits: the layers are in a block behind the global mask.
+    position += size
+    (mask,) = file.numbers(">I", position) or (0,)
+    position += 4 + mask
+    for _ in range(_MOST_BLOCKS):
+        numbers = file.numbers(">4s4s", position)
+        if numbers is None or position >= end or numbers[0] not in {b"8BIM", b"8B64"}:
+            return False
+        long_ = sections.big and numbers[1] in _LONG_KEYS
+        (length,) = file.numbers(">Q" if long_ else ">I", position + 8) or (0,)
+        position += 16 if long_ else 12
+        if numbers[1] in _LAYERS:
+            return _is_negative(file, position)
+        position += -(-length // 4) * 4
+    return False
+
+
+def _is_negative(file: BoundedFile, position: int) -> bool:
+    (count,) = file.numbers(">h", position) or (0,)
+    return bool(count < 0)
