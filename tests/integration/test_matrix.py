@@ -11,17 +11,29 @@ import pytest
 import pytest_asyncio
 
 from support.apps import Server
-from support.matrix import jp2_kinds, jpeg_kinds, png_kinds, small_kinds, tiff_kinds
+from support.matrix import (
+    heif_kinds,
+    jp2_kinds,
+    jpeg_kinds,
+    png_kinds,
+    psd_kinds,
+    small_kinds,
+    tiff_kinds,
+)
 from support.matrix.chart import Kind, joined
 from support.matrix.colours import delta_e
 from support.matrix.views import faults, servers
 
-KINDS = joined(
-    *(
-        list(module.kinds())
-        for module in (tiff_kinds, jpeg_kinds, png_kinds, jp2_kinds, small_kinds)
-    )
+_PARTS = (
+    tiff_kinds,
+    jpeg_kinds,
+    png_kinds,
+    jp2_kinds,
+    heif_kinds,
+    psd_kinds,
+    small_kinds,
 )
+KINDS = joined(*(list(part.kinds()) for part in _PARTS))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

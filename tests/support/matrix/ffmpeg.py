@@ -1,5 +1,6 @@
 """Codestreams as FFmpeg writes them: its encoders have nothing in common with our decoders."""
 
+import os
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -9,6 +10,11 @@ import numpy as np
 
 from support.matrix.chart import Array
 
+os.environ.setdefault("SVT_LOG", "0")  # SVT-AV1 prints its settings
+
+
+LOSSLESS_J2K = {"format": "j2k", "pred": "dwt53"}
+
 
 def encoded(
     codec: str,
@@ -17,7 +23,7 @@ def encoded(
     *,
     width: int = 0,
     colour: Mapping[str, int] | None = None,
-    **options: str,
+    options: Mapping[str, str],
 ) -> bytes:
     """One frame of planes in a pixel format of FFmpeg.
 
@@ -27,7 +33,7 @@ def encoded(
     context: Any = av.CodecContext.create(codec, "w")
     context.height, context.width = planes[0].shape[0], width or planes[0].shape[1]
     context.pix_fmt, context.time_base = format_, Fraction(1, 25)
-    context.options, context.thread_count = options, 1
+    context.options, context.thread_count = dict(options), 1
     frame: Any = av.VideoFrame(context.width, context.height, format_)
     for name, value in (colour or {}).items():
         setattr(context, name, value)
@@ -51,4 +57,4 @@ def jpeg2000(values: Array, *, transform: bool = True) -> bytes:
     else:
         format_ = f"gray{deep}" if count == 1 else f"yuv444p{deep}"
         planes = [values[:, :, at] for at in range(count)]
-    return encoded("jpeg2000", format_, planes, width=width, format="j2k", pred="dwt53")
+    return encoded("jpeg2000", format_, planes, width=width, options=LOSSLESS_J2K)

@@ -22,7 +22,7 @@ from support.matrix.chart import (
     painted,
 )
 from support.matrix.colours import ADOBE, full_range, light_of_lab, ycbcr
-from support.matrix.ffmpeg import encoded, jpeg2000
+from support.matrix.ffmpeg import LOSSLESS_J2K, encoded, jpeg2000
 from support.matrix.inks import DEFAULT_INKS, DEFAULT_LAB
 
 _SRGB, _GRAY, _SYCC, _ESYCC, _CMYK, _CMY, _LAB = 16, 17, 18, 24, 12, 11, 14
@@ -44,7 +44,7 @@ def _icc(profile: bytes, method: int = 2) -> bytes:
 
 def _planes(values: Array, format_: str) -> bytes:
     planes = [np.ascontiguousarray(values[:, :, at]) for at in range(values.shape[2])]
-    return encoded("jpeg2000", format_, planes, format="j2k", pred="dwt53")
+    return encoded("jpeg2000", format_, planes, options=LOSSLESS_J2K)
 
 
 def _shallow(values: Array, bits: int) -> bytes:
@@ -68,7 +68,7 @@ def _halved(values: Array, across: int, down: int, format_: str, type_: type = n
         np.ascontiguousarray(values[:, :, 0]),
         *(np.ascontiguousarray(chroma[:, :, at]) for at in (1, 2)),
     ]
-    return encoded("jpeg2000", format_, planes, format="j2k", pred="dwt53")
+    return encoded("jpeg2000", format_, planes, options=LOSSLESS_J2K)
 
 
 def _of_gray(stream: Callable[[], bytes], bits: int) -> bytes:
@@ -274,12 +274,7 @@ def _four(values: Array) -> bytes:
     pixels = painted(values)
     height, width, _ = pixels.shape
     return encoded(
-        "jpeg2000",
-        "rgba",
-        [pixels.reshape(height, width * 4)],
-        width=width,
-        format="j2k",
-        pred="dwt53",
+        "jpeg2000", "rgba", [pixels.reshape(height, width * 4)], width=width, options=LOSSLESS_J2K
     )
 
 
@@ -313,8 +308,7 @@ def _channels() -> Iterator[Kind]:
                     "ya8",
                     [painted(pair).reshape(HEIGHT, WIDTH * 2)],
                     width=WIDTH,
-                    format="j2k",
-                    pred="dwt53",
+                    options=LOSSLESS_J2K,
                 ),
                 enumerated(_GRAY),
                 channels((0, 0, 1), (1, 1, 0)),

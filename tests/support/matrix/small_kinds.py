@@ -226,7 +226,9 @@ def _key_frame(pixels: Array) -> bytes:
     padded = np.pad(ycc, ((0, ycc.shape[0] % 2), (0, ycc.shape[1] % 2), (0, 0)), mode="edge")
     chroma = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2, 3).mean(axis=(1, 3))
     planes = [ycc[:, :, 0], *(np.rint(chroma[:, :, at]).astype(np.uint8) for at in (1, 2))]
-    return encoded("libvpx", "yuv420p", planes, qmin="0", qmax="2", crf="1", b="90M")
+    return encoded(
+        "libvpx", "yuv420p", planes, options={"qmin": "0", "qmax": "2", "crf": "1", "b": "90M"}
+    )
 
 
 def _webps() -> Iterator[Kind]:
