@@ -359,8 +359,6 @@ STRANGERS: dict[str, bytes] = {
     "pfm": b"PF\n1 1\n-1.0\n" + bytes(12),
     "hdr": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 1 +X 1\nabcd",
     "exr": b"v/1\x01" + bytes(60),
-    "jxl": b"\xff\x0a" + bytes(60),
-    "jxl boxed": b"\0\0\0\x0cJXL \r\n\x87\n" + bytes(60),
     "ico": b"\0\0\1\0\1\0" + bytes(60),
     "tga": bytes((0, 0, 2)) + bytes(60),
     "pcx": b"\x0a\x05\x01\x08" + bytes(124),

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import imagecodecs
 import numpy as np
 import numpy.typing as npt
 import pyvips
@@ -354,6 +355,7 @@ PICTURES: tuple[Picture, ...] = (
     Picture("photo.avif", _picture(_rgb, "AVIF", quality=90, speed=10), "AVIF"),
     Picture("plain.bmp", _picture(_rgb, "BMP"), "BMP"),
     Picture("palette.bmp", _picture(_palette, "BMP"), "BMP"),
+    Picture("lossless.jxl", lambda p: bytes(imagecodecs.jpegxl_encode(p, lossless=True)), "JPEGXL"),
     Picture("merged.psd", lambda p: psds.psd(p, psds.RGB, packed=True), "PSD"),
 )
 BY_NAME: dict[str, Picture] = {picture.name: picture for picture in PICTURES}

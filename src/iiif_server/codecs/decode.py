@@ -12,6 +12,7 @@ from iiif_server.codecs.colour import ON_WHITE, displayable
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.jpeg2000 import read_jpeg2000
 from iiif_server.codecs.jpeg_samples import read_jpeg_samples
+from iiif_server.codecs.jpegxl import read_jpegxl
 from iiif_server.codecs.pdf import render_page
 from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels, with_profile
 from iiif_server.codecs.psd import read_psd
@@ -202,5 +203,6 @@ _PART_READERS = {Reader.ARRAYS: read_box, Reader.PDFIUM: render_page, Reader.PSD
 _WHOLE_READERS = {
     Reader.OPENJPEG: read_jpeg2000,
     Reader.JPEG_SAMPLES: read_jpeg_samples,
+    Reader.LIBJXL: read_jpegxl,
     Reader.PILLOW: _read_with_pillow,
 }

@@ -12,6 +12,7 @@ import pyvips
 from pi_heif import register_heif_opener
 from PIL import ExifTags, Image
 
+from iiif_server.codecs import jpegxl
 from iiif_server.codecs.colour_tags import profile_of
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.pdf import pdf_header
@@ -113,6 +114,8 @@ def _header(
         inspected = inspect_(bounded)
         if format_ is OriginalFormat.PDF:
             return pdf_header(bounded, file, 0)
+        if format_ is OriginalFormat.JPEGXL:
+            inspected = replace(inspected, profile=jpegxl.profile_of(file.fileno()))
         file.seek(0)
         return _checked(_read(file, format_, inspected), max_pixels)
     except (IiifServerError, BytesMissingError):

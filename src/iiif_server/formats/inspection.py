@@ -2,7 +2,18 @@
 
 from collections.abc import Callable
 
-from iiif_server.formats import avif, bmp, gif, jpeg, jpeg2000, png, psd, tiff_inspection, webp
+from iiif_server.formats import (
+    avif,
+    bmp,
+    gif,
+    jpeg,
+    jpeg2000,
+    jpegxl,
+    png,
+    psd,
+    tiff_inspection,
+    webp,
+)
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.plan.original_format import OriginalFormat
 
@@ -25,6 +36,7 @@ _INSPECTIONS: dict[OriginalFormat, Callable[[BoundedFile], Inspection]] = {
     OriginalFormat.JPEG2000: jpeg2000.inspect,
     OriginalFormat.AVIF: avif.inspect,
     OriginalFormat.HEIF: avif.inspect,
+    OriginalFormat.JPEGXL: jpegxl.inspect,
     OriginalFormat.BMP: bmp.inspect,
     OriginalFormat.PSD: psd.inspect,
     OriginalFormat.PDF: lambda _: Inspection(),  # nothing but PDFium reads its structure

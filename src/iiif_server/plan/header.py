@@ -51,6 +51,8 @@ class Reader(StrEnum):
     OPENJPEG = "openjpeg"
     """In Pillow."""
     PILLOW = "pillow"
+    LIBJXL = "libjxl"
+    """In imagecodecs."""
     PSD = "psd"
     """This package itself; imagecodecs unpacks run lengths."""
     PDFIUM = "pdfium"

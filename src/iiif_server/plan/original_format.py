@@ -20,6 +20,7 @@ class OriginalFormat(StrEnum):
     AVIF = "AVIF"
     HEIF = "HEIF"
     """HEIC and its kin: HEVC, the photographs of many phones."""
+    JPEGXL = "JPEGXL"
     BMP = "BMP"
     PSD = "PSD"
     """And PSB, its kin for large images: Adobe Photoshop."""
@@ -36,6 +37,7 @@ EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
     OriginalFormat.AVIF: (".avif",),
     OriginalFormat.HEIF: (".heic", ".heif", ".heics", ".heifs", ".hif"),
     OriginalFormat.PDF: (".pdf",),
+    OriginalFormat.JPEGXL: (".jxl",),
     OriginalFormat.BMP: (".bmp", ".dib"),
     OriginalFormat.PSD: (".psd", ".psb"),
 }
@@ -59,6 +61,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], OriginalFormat], ...] = tuple(
         (rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", OriginalFormat.JPEG2000),
         (rb"....ftyp(?:avi[fs]|m[is]f1.{4}(?:.{4}){0,3}avif)", OriginalFormat.AVIF),
         (rb"....ftyp(?:hei[cmsx]|hev[cmsx]|m[is]f1)", OriginalFormat.HEIF),
+        (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", OriginalFormat.JPEGXL),
         (rb"BM", OriginalFormat.BMP),
         (rb"8BPS\0[\1\2]", OriginalFormat.PSD),
         (rb"%PDF-", OriginalFormat.PDF),

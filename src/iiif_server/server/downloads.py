@@ -40,6 +40,7 @@ MEDIA_TYPES = {
     OriginalFormat.JPEG2000: "image/jp2",
     OriginalFormat.AVIF: "image/avif",
     OriginalFormat.HEIF: "image/heic",
+    OriginalFormat.JPEGXL: "image/jxl",
     OriginalFormat.BMP: "image/bmp",
     OriginalFormat.PSD: "image/vnd.adobe.photoshop",
     OriginalFormat.PDF: "application/pdf",

@@ -1,0 +1,232 @@
+"""JPEG XL (ISO 18181): container, image size and metadata of the codestream; nothing is decoded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection, truncated
+from iiif_server.formats.iso_boxes import boxes
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
+from iiif_server.plan.orientation import UPRIGHT
+
+_CODESTREAM = b"\xff\x0a"
+_HEADER_BYTES = 1 << 15
+"""Bytes of the codestream that hold all that is read of it."""
+_MOST_EXTRA = 8
+"""Channels besides those of the colour; each is decoded whole."""
+_ALPHA, _SPOT, _BLACK, _CFA = 0, 2, 4, 5
+"""Types of extra channels."""
+_GRAY = 1
+_TURNED = 5
+"""The orientation from which on width and height are exchanged."""
+_CHANNEL_BYTES = 12
+"""Memory of a pixel for each channel while it is decoded."""
+_PIXEL_BYTES = 12
+"""Memory of a pixel besides, while its samples are converted."""
+_EFFORT = 40
+_SIZE = ((9, 1), (13, 1), (18, 1), (30, 1))
+_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+_ENUM = ((0, 0), (0, 1), (4, 2), (6, 18))
+_INTEGERS, _FLOATS = ((0, 8), (0, 10), (0, 12), (6, 1)), ((0, 32), (0, 16), (0, 24), (6, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """Image metadata of a codestream."""
+
+    dimensions: Dimensions
+    """Upright: decoders apply the orientation."""
+    gray: bool
+    bits: int
+    floating: bool
+    extra: int
+    """Number of extra channels."""
+    alpha: bool
+    premultiplied: bool
+    black: bool
+    """Whether an extra channel is the black of CMYK."""
+    converted: bool
+    """Whether its colours are XYB, from which decoders convert to any profile."""
+
+    @property
+    def channels(self) -> int:
+        """Those that are shown: of the colour, and alpha."""
+        return (1 if self.gray else 3) + self.alpha
+
+
+def inspect(file: BoundedFile) -> Inspection:
+    """Refuse a JPEG XL with too many pixels or channels, and one of inks; its header."""
+    file.check_read_whole()
+    found = metadata(file)
+    file.check(found.extra, _MOST_EXTRA, "extra channels")
+    if found.black:
+        raise file.unsupported("has inks (CMYK)")
+    area = found.dimensions.area
+    held = _CHANNEL_BYTES * (3 + found.extra) + _PIXEL_BYTES
+    header = ImageHeader(
+        format=file.format,
+        stored=found.dimensions,
+        orientation=UPRIGHT,
+        colour=Colour.GRAY if found.gray else Colour.RGB,
+        transparent=found.alpha,
+        profile=Profile.NONE,
+        profile_bytes=0,
+        max_shrink=1,
+        pixel_bytes=found.channels * (1 if found.bits <= 8 else 2),  # noqa: PLR2004 - of a byte
+        needs=Needs(file.size + held * area, _EFFORT * area),
+        reader=Reader.LIBJXL,
+    )
+    return Inspection(header.needs, header=header)
+
+
+def metadata(file: BoundedFile) -> Metadata:
+    """Size and metadata. Raises OriginalTooLargeError, DamagedOriginalError."""
+    bits = _Bits(file, _start(file))
+    width, height = bits.size()
+    file.check_size(width, height)
+    if bits.take(1):  # all default: an opaque image of 8 bits in XYB, shown in sRGB
+        return _metadata(width, height, orientation=1, depth=(8, False))
+    orientation = 1
+    if bits.take(1):
+        orientation = 1 + bits.take(3)
+        if bits.take(1):
+            bits.size()  # intrinsic
+        if bits.take(1):
+            bits.preview()
+        if bits.take(1):
+            bits.animation()
+    depth = bits.depth()
+    bits.take(1)  # whether 16 bits suffice
+    extra = bits.number((0, 0), (0, 1), (4, 2), (12, 1))
+    file.check(extra, _MOST_EXTRA, "extra channels")
+    kinds = [bits.channel() for _ in range(extra)]
+    converted = bool(bits.take(1))
+    gray = False
+    if not bits.take(1):  # the colour encoding is not sRGB
+        bits.take(1)  # ICC profile
+        gray = bits.number(*_ENUM) == _GRAY
+    found = _metadata(width, height, orientation, depth)
+    alpha = next((premultiplied for kind, premultiplied in kinds if kind == _ALPHA), None)
+    return Metadata(
+        dimensions=found.dimensions,
+        gray=gray,
+        bits=depth[0],
+        floating=depth[1],
+        extra=extra,
+        alpha=alpha is not None,
+        premultiplied=bool(alpha),
+        black=any(kind == _BLACK for kind, _ in kinds),
+        converted=converted,
+    )
+
+
+def _metadata(width: int, height: int, orientation: int, depth: tuple[int, bool]) -> Metadata:
+    size = (height, width) if orientation >= _TURNED else (width, height)
+    return Metadata(
+        dimensions=Dimensions(*size),
+        gray=False,
+        bits=depth[0],
+        floating=depth[1],
+        extra=0,
+        alpha=False,
+        premultiplied=False,
+        black=False,
+        converted=True,
+    )
+
+
+def _start(file: BoundedFile) -> bytes:
+    """The first bytes of the codestream, which may be in several boxes."""
+    if file.at(0, 2) == _CODESTREAM:
+        return file.at(0, _HEADER_BYTES)
+    start, other = b"", 0
+    for box in boxes(file, 0, file.size):
+        if box.truncated:
+            raise truncated(file.format, "its boxes do")
+        if box.name in {b"jxlc", b"jxlp"}:
+            offset = box.offset + (4 if box.name == b"jxlp" else 0)  # the number of the part
+            if len(start) < _HEADER_BYTES:
+                start += file.at(offset, max(0, min(box.end - offset, _HEADER_BYTES)))
+        else:
+            other += box.end - box.offset
+            file.check(other, MOST_METADATA, "bytes of metadata")
+    if not start.startswith(_CODESTREAM):
+        raise file.damaged("it has no codestream")
+    return start
+
+
+class _Bits:
+    """Reader of bits, the least significant first (ISO 18181-1, 9.2)."""
+
+    def __init__(self, file: BoundedFile, data: bytes) -> None:
+        self._file = file
+        self._bits = int.from_bytes(data, "little") >> 8 * len(_CODESTREAM)
+        self._left = 8 * (len(data) - len(_CODESTREAM))
+
+    def take(self, count: int) -> int:
+        """The next bits as a number."""
+        if count > self._left:
+            raise self._file.damaged("it is truncated in its header")
+        value = self._bits & ((1 << count) - 1)
+        self._bits >>= count
+        self._left -= count
+        return value
+
+    def number(self, *ways: tuple[int, int]) -> int:
+        """A number in one of four ways: so many bits, to which an offset is added."""
+        count, offset = ways[self.take(2)]
+        return self.take(count) + offset
+
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        small = self.take(1)
+        height = 8 * (1 + self.take(5)) if small else self.number(*_SIZE)
+        return self._width(height, lambda: 8 * (1 + self.take(5)) if small else self.number(*_SIZE))
+
+    def _width(self, height: int, given: Callable[[], int]) -> tuple[int, int]:
+        ratio = self.take(3)
+        if not ratio:
+            return given(), height
+        across, down = _RATIOS[ratio - 1]
+        return height * across // down, height
+
+    def preview(self) -> None:
+        """The size of a preview, which is not shown."""
+        small = self.take(1)
+        ways = (
+            ((0, 16), (0, 32), (5, 1), (9, 33))
+            if small
+            else ((6, 1), (8, 65), (10, 321), (12, 1345))
+        )
+        self._width(self.number(*ways), lambda: self.number(*ways))
+
+    def animation(self) -> None:
+        """The time base and the loops of an animation, of which the first frame is shown."""
+        self.number((0, 100), (0, 1000), (10, 1), (30, 1))
+        self.number((0, 1), (0, 1001), (8, 1), (10, 1))
+        self.number((0, 0), (3, 0), (16, 0), (32, 0))
+        self.take(1)
+
+    def depth(self) -> tuple[int, bool]:
+        """Bits of a sample, and whether it is floating point."""
+        floating = bool(self.take(1))
+        bits = self.number(*(_FLOATS if floating else _INTEGERS))
+        if floating:
+            self.take(4)
+        return bits, floating
+
+    def channel(self) -> tuple[int, bool]:
+        """The type of an extra channel, and whether colours are multiplied with it."""
+        if self.take(1):
+            return _ALPHA, False
+        kind = self.number(*_ENUM)
+        self.depth()
+        self.number((0, 0), (0, 3), (0, 4), (3, 1))
+        self.take(8 * self.number((0, 0), (4, 0), (5, 16), (10, 48)))  # its name
+        if kind == _ALPHA:
+            return kind, bool(self.take(1))
+        if kind == _SPOT:
+            self.take(4 * 16)
+        if kind == _CFA:
+            self.number((0, 1), (2, 0), (4, 3), (8, 19))
+        return kind, False
