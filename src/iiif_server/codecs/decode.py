@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import pyvips
 from PIL import Image, ImageFile
 
+from iiif_server.codecs.bmp import read_bmp
 from iiif_server.codecs.colour import ON_WHITE, displayable
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.jpeg2000 import read_jpeg2000
@@ -198,7 +199,12 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.convert(f"{colours}A" if image.has_transparency_data else colours)
 
 
-_PART_READERS = {Reader.ARRAYS: read_box, Reader.PDFIUM: render_page, Reader.PSD: read_psd}
+_PART_READERS = {
+    Reader.ARRAYS: read_box,
+    Reader.BMP: read_bmp,
+    Reader.PDFIUM: render_page,
+    Reader.PSD: read_psd,
+}
 """Those that read a part without what is around it."""
 _WHOLE_READERS = {
     Reader.OPENJPEG: read_jpeg2000,

@@ -82,8 +82,14 @@ def _decoded(data: bytes, shrink: int) -> Array:
 def _decoded_whole(data: bytes, own: tuple[Component, ...]) -> Array:
     """The components, shifted up to 8 or 16 bits as Pillow does."""
     values: Array = imagecodecs.jpeg2k_decode(data, numthreads=1)
+    values = values if values.ndim > 2 else values[:, :, np.newaxis]  # noqa: PLR2004 - of gray
+    bits = np.array([part.bits for part in own])
+    if values.dtype.kind == "i":
+        values = values.astype(np.int64) + (1 << (bits - 1))
+    if values.dtype.itemsize > 2:  # noqa: PLR2004 - more than 16 bits
+        values = (values >> np.maximum(bits - 16, 0)).astype(np.uint16)
     width = 8 * values.dtype.itemsize
-    values <<= np.array([width - part.bits for part in own], values.dtype)
+    values <<= np.maximum(width - bits, 0).astype(values.dtype)
     return values
 
 

@@ -254,7 +254,6 @@ def _orientation(data: bytes) -> Orientation:
 
 _READERS = {
     OriginalFormat.HEIF: Reader.PILLOW,
-    OriginalFormat.BMP: Reader.PILLOW,
 }
 _JPEG_SHRINK = 8
 """Largest reduction of JPEG decoders."""

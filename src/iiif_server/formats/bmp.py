@@ -1,49 +1,171 @@
-"""BMP: the header of any version; nothing is decoded."""
+"""BMP: the header of any version, of Windows and OS/2, and where its rows are."""
+
+from dataclasses import dataclass
 
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
+from iiif_server.plan.orientation import UPRIGHT
 
-_HEADER = 14
-_CORE = 12
-_HEADERS = frozenset({12, 40, 52, 56, 64, 108, 124})
-_DEPTHS = frozenset({1, 4, 8, 16, 24, 32})
-_RAW, _BIT_FIELDS = 0, 3
-_RUN_LENGTHS = frozenset({1, 2})
+_FILE_HEADER = 14
+_CORE, _INFO, _V2, _V3, _V4, _V5 = 12, 40, 52, 56, 108, 124
+_OS2 = frozenset(range(16, 68, 4)) - {_INFO, _V2, _V3}
+"""The header of OS/2 2.x may end after any of its fields."""
+_HEADERS = _OS2 | {_CORE, _INFO, _V2, _V3, _V4, _V5}
+_DEPTHS = frozenset({1, 2, 4, 8, 16, 24, 32})
+_RAW, RUNS_OF_8, RUNS_OF_4, _BIT_FIELDS, _JPEG, _PNG, _ALPHA_BIT_FIELDS = range(7)
+_RUN_LENGTHS = {RUNS_OF_8: 8, RUNS_OF_4: 4}
+_MASKED = {16: (0x7C00, 0x03E0, 0x001F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
+"""Masks of red, green, blue and alpha where the file has none."""
 _MOST_RUN_LENGTH_PIXELS = 16_000_000
 """Pixels of a run-length encoded BMP, which is decoded step by step in Python."""
-_MOST_COLOURS = 256
+_MOST_PALETTE_BITS, _MOST_COLOURS = 8, 256
+_EMBEDDED = b"DEBM"
+_PIXEL_BYTES = 14
+"""Memory of a pixel, while its samples are converted."""
+_RUN_BYTES = 3
+_EFFORT, _RUN_EFFORT = 3, 60
+
+
+@dataclass(frozen=True, slots=True)
+class Bitmap:
+    """Rows of a BMP, and what their bits mean."""
+
+    dimensions: Dimensions
+    from_top: bool
+    bits: int
+    """Of a pixel."""
+    runs: bool
+    """Whether its rows are run lengths."""
+    masks: tuple[int, int, int, int]
+    """Bits of red, green, blue and alpha, where there is no palette; 0: there is no alpha."""
+    palette: bytes
+    colour_bytes: int
+    """Of a colour of the palette: blue, green, red, and sometimes one more."""
+    start: int
+    """Offset of the rows."""
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row, with its padding."""
+        return (self.dimensions.width * self.bits + 31) // 32 * 4
 
 
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a BMP with too many pixels, or too many to decode step by step."""
+    found = bitmap(file)
+    width, height, area = found.dimensions.width, found.dimensions.height, found.dimensions.area
+    # Some writers leave out the padding of the last row.
+    end = found.start + (height - 1) * found.row_bytes + -(-width * found.bits // 8)
+    partial = not found.runs and file.size < end and file.truncated()
+    if found.runs:
+        file.check(area, _MOST_RUN_LENGTH_PIXELS, "run-length encoded pixels")
+        file.check_read_whole()
+    held = area * (_PIXEL_BYTES + found.runs * _RUN_BYTES) + (file.size if found.runs else 0)
+    needs = Needs(held, area * (_RUN_EFFORT if found.runs else _EFFORT))
+    header = ImageHeader(
+        format=file.format,
+        stored=found.dimensions,
+        orientation=UPRIGHT,
+        colour=Colour.RGB,
+        transparent=bool(found.masks[3]),
+        profile=Profile.NONE,
+        profile_bytes=0,
+        max_shrink=1,
+        pixel_bytes=4 if found.masks[3] else 3,
+        needs=needs,
+        reader=Reader.BMP,
+    )
+    return Inspection(needs, header=header, profile=profile_of(file), partial=partial)
+
+
+def bitmap(file: BoundedFile) -> Bitmap:
+    """Where the rows are, and what they mean. Raises OriginalRefusedError."""
     start = file.numbers("<II", 10)
     if start is None:
-        return Inspection()
-    offset, header = start
-    if header not in _HEADERS:
+        raise file.damaged("it ends in its header")
+    offset, size = start
+    if size not in _HEADERS:
         raise file.damaged("its header has an unknown length")
-    numbers = file.numbers("<HHHH" if header == _CORE else "<iiHHI", _HEADER + 4)
-    if numbers is None:
-        return Inspection()
-    width, height, _, bits = numbers[:4]
-    compression = _RAW if header == _CORE else numbers[4]
-    height = abs(height)  # negative: its rows go down
-    file.check_size(width, height)
+    header = file.at(_FILE_HEADER, size).ljust(_V5, b"\0")
+    if size == _CORE:
+        width, height, bits = _number(header, 4, 2), _number(header, 6, 2), _number(header, 10, 2)
+    else:
+        width, height, bits = _number(header, 4), _number(header, 8), _number(header, 14, 2)
+    compression = _number(header, 16) if size != _CORE else _RAW
+    from_top = height >= 1 << 31
+    height = (1 << 32) - height if from_top else height
+    file.check_size(0 if width >= 1 << 31 else width, height)
+    _check(file, size, bits, compression)
+    palette = b""
+    if bits <= _MOST_PALETTE_BITS:
+        palette = _palette(file, header, size, bits, offset)
+    return Bitmap(
+        dimensions=Dimensions(width, height),
+        from_top=from_top,
+        bits=bits,
+        runs=compression in _RUN_LENGTHS,
+        masks=_masks(file, header, size, bits, compression),
+        palette=palette,
+        colour_bytes=3 if size == _CORE else 4,
+        start=offset,
+    )
+
+
+def profile_of(file: BoundedFile) -> bytes:
+    """The ICC profile that is embedded by a header of version 5; empty: there is none."""
+    header = file.at(_FILE_HEADER, _V5)
+    if len(header) < _V5 or _number(header, 0) != _V5 or header[56:60] != _EMBEDDED:
+        return b""
+    length = _number(header, 116)
+    file.check_block(length, "its ICC profile")
+    return file.at(_FILE_HEADER + _number(header, 112), length)
+
+
+def _check(file: BoundedFile, size: int, bits: int, compression: int) -> None:
+    """Refuse depths and methods of compression that are not read."""
+    if compression in {_JPEG, _PNG} and size not in _OS2:
+        raise file.unsupported(f"contains a {'JPEG' if compression == _JPEG else 'PNG'}")
     if bits not in _DEPTHS:
         raise file.unsupported(f"has {bits} bits a pixel")
-    if header != _CORE:
-        _check_colours(file)
-    if compression in _RUN_LENGTHS:
-        file.check(width * height, _MOST_RUN_LENGTH_PIXELS, "run-length encoded pixels")
-        return Inspection()
-    if compression in {_RAW, _BIT_FIELDS}:
-        row = (width * bits + 31) // 32 * 4
-        # Some writers leave out the padding of the last row.
-        end = offset + (height - 1) * row + -(-width * bits // 8)
-        return Inspection(partial=file.size < end and file.truncated())
-    raise file.unsupported("is compressed by an unknown method")
+    known = {_RAW, RUNS_OF_8, RUNS_OF_4}
+    if size not in _OS2:  # there, these numbers are other methods
+        known |= {_BIT_FIELDS, _ALPHA_BIT_FIELDS}
+    if compression not in known:
+        raise file.unsupported("is compressed by an unknown method")
+    if _RUN_LENGTHS.get(compression, bits) != bits:
+        raise file.damaged("its run lengths are for another depth")
+    if compression in {_BIT_FIELDS, _ALPHA_BIT_FIELDS} and bits not in _MASKED:
+        raise file.damaged("it has bit fields for another depth")
 
 
-def _check_colours(file: BoundedFile) -> None:
-    numbers = file.numbers("<I", _HEADER + 32)
-    if numbers is not None and numbers[0] > _MOST_COLOURS:
+def _palette(file: BoundedFile, header: bytes, size: int, bits: int, offset: int) -> bytes:
+    each, start = 3 if size == _CORE else 4, _FILE_HEADER + size
+    count = _number(header, 32) if size != _CORE else 0
+    if count > _MOST_COLOURS:
         raise file.damaged("its palette has more than 256 colours")
+    count = count or 1 << bits
+    between = offset - start
+    return file.at(start, min(each * count, between if between > 0 else each * count))
+
+
+def _masks(
+    file: BoundedFile, header: bytes, size: int, bits: int, compression: int
+) -> tuple[int, int, int, int]:
+    if compression not in {_BIT_FIELDS, _ALPHA_BIT_FIELDS}:
+        return _MASKED.get(bits, (0, 0, 0, 0))
+    if size == _INFO:  # they stand behind it
+        header += file.at(_FILE_HEADER + _INFO, 16)[: 16 if compression != _BIT_FIELDS else 12]
+        header = header[:_INFO] + header[_V5:].ljust(16, b"\0")
+    red, green, blue, alpha = (_number(header, _INFO + at) for at in (0, 4, 8, 12))
+    if size == _V2:
+        alpha = 0
+    for mask in (red, green, blue, alpha):
+        shifted = mask >> max(0, (mask & -mask).bit_length() - 1)
+        if shifted & (shifted + 1) or mask >> bits:
+            raise file.damaged("its bit fields are invalid")
+    return red, green, blue, alpha
+
+
+def _number(header: bytes, at: int, size: int = 4) -> int:
+    return int.from_bytes(header[at : at + size], "little")

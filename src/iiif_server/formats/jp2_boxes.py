@@ -14,6 +14,8 @@ _OPACITY = frozenset({1, _PREMULTIPLIED})
 _MOST_COMPONENTS = 16_384
 _MOST_ENTRIES, _MOST_COLUMNS = 1024, 4
 _BY_PALETTE = 1
+_MOST_OF_PILLOW = 4
+"""Components."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,11 @@ def is_decoded_whole(own: tuple[Component, ...]) -> bool:
     """Whether these components are decoded by imagecodecs, which reduces nothing while decoding.
 
     Of several components of more than 8 bits, Pillow turns white into black; and it displaces
-    subsampled components where the sides of the image are no multiples of the sampling.
+    subsampled components where the sides of the image are no multiples of the sampling. It reads
+    neither more than 4 components nor more than 16 bits.
     """
+    if len(own) > _MOST_OF_PILLOW or max(part.bits for part in own) > 16:  # noqa: PLR2004 - bits
+        return True
     sampled = {(part.across, part.down) for part in own[1:]}
     if own[0].across == own[0].down == 1 and len(own) == 3 and sampled in ({(2, 1)}, {(2, 2)}):  # noqa: PLR2004 - luma and chroma
         return True

@@ -11,6 +11,7 @@ from iiif_server.formats.jp2_boxes import (
     components,
     container,
     is_decoded_whole,
+    is_subsampled,
     meaning,
 )
 from iiif_server.iiif.geometry import Dimensions
@@ -39,8 +40,10 @@ _SEGMENT_BYTES = 40
 _SEGMENTS_OF_THEIR_OWN = 0x05
 """Code block styles with such segments: arithmetic coding bypass, termination (A.6.1)."""
 _MOST_TILE_PARTS = 65_536
-_MOST_COMPONENTS = 4
-_MOST_BITS = 16
+_MOST_COMPONENTS = 16
+_MOST_BITS = 31
+_PILLOW_COMPONENTS, _WIDE_BYTES = 4, 8
+"""Components that the estimate of decoding includes; memory of a pixel for each further one."""
 _MOST_LEVELS = 32
 _MOST_HALVINGS = 5
 """By which the decoder reduces at most."""
@@ -107,8 +110,8 @@ def inspect(file: BoundedFile) -> Inspection:
     needs = _needs(file, size, set(styles), layers)
     own = components(file, start)
     whole = is_decoded_whole(own)
-    if not whole:
-        _check_components(file, size, own)
+    if not whole or size.components > _PILLOW_COMPONENTS or size.bits > 16:  # noqa: PLR2004
+        _check_components(file, size, own, whole=whole)
     halvings = 0 if whole else min((style.levels for style in styles), default=0)
     header = _header(file, size, needs, found, min(halvings, _MOST_HALVINGS))
     return Inspection(needs, header=header, profile=found.profile)
@@ -134,8 +137,14 @@ def _header(
     )
 
 
-def _check_components(file: BoundedFile, size: _Size, own: tuple[Component, ...]) -> None:
+def _check_components(
+    file: BoundedFile, size: _Size, own: tuple[Component, ...], *, whole: bool
+) -> None:
     """Refuse sampling and depths that no decoder here shows right."""
+    if whole and is_subsampled(own):
+        raise file.unsupported("has subsampled components, and more than 4 of them or 16 bits")
+    if whole:
+        return
     if any(size.width % part.across or size.height % part.down for part in own):
         raise file.unsupported("has components that are subsampled in an unusual way")
     if len(own) > 1 and max(part.bits for part in own) > 8:  # noqa: PLR2004 - bits of a byte
@@ -176,7 +185,7 @@ def _size(file: BoundedFile, start: int) -> _Size | None:
     for depth, across, down in zip(samples[::3], samples[1::3], samples[2::3], strict=False):
         bits = max(bits, (depth & 0x7F) + 1)
         if bits > _MOST_BITS:
-            raise file.unsupported("has samples of more than 16 bits")
+            raise file.unsupported(f"has samples of more than {_MOST_BITS} bits")
         if not across or not down:
             raise file.damaged("its sampling factors are invalid")
     tile_width, tile_height = min(tile_width, width), min(tile_height, height)
@@ -263,7 +272,9 @@ def _needs(file: BoundedFile, size: _Size, styles: set[_Style], layers: int) -> 
         each = _BLOCK_BYTES + (_SEGMENT_BYTES * passes if style.segmented else 0)
         bytes_ = blocks * each + precincts * _PRECINCT_BYTES + widest * layers * _PACKET_BYTES
         held, most_blocks = max(held, bytes_), max(most_blocks, blocks)
-    beyond = max(0, file.size - _PIXEL_BYTES * size.width * size.height)
+    area = size.width * size.height
+    wide = size.components if size.bits > 16 else max(0, size.components - _PILLOW_COMPONENTS)  # noqa: PLR2004
+    beyond = max(0, file.size - _PIXEL_BYTES * area) + _WIDE_BYTES * wide * area
     return Needs(
         bytes=held + size.tiles * _TILE_BYTES + beyond,
         effort=_BLOCK_EFFORT * most_blocks * size.tiles,

@@ -166,7 +166,7 @@ class _Bits:
     def take(self, count: int) -> int:
         """The next bits as a number."""
         if count > self._left:
-            raise self._file.damaged("it is truncated in its header")
+            raise truncated(self._file.format, "its header does")
         value = self._bits & ((1 << count) - 1)
         self._bits >>= count
         self._left -= count

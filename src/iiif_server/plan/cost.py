@@ -62,7 +62,7 @@ _DECODERS: dict[OriginalFormat, _Rate] = {
     OriginalFormat.AVIF: _Rate(17, 6),
     OriginalFormat.HEIF: _Rate(17, 10),
     OriginalFormat.JPEGXL: _Rate(0, 1),
-    OriginalFormat.BMP: _Rate(15, 2),
+    OriginalFormat.BMP: _Rate(0, 1),
     OriginalFormat.PSD: _Rate(0, 2),
     OriginalFormat.PDF: _Rate(0, 2),
 }

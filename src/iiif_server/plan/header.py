@@ -53,6 +53,8 @@ class Reader(StrEnum):
     PILLOW = "pillow"
     LIBJXL = "libjxl"
     """In imagecodecs."""
+    BMP = "bmp"
+    """This package itself."""
     PSD = "psd"
     """This package itself; imagecodecs unpacks run lengths."""
     PDFIUM = "pdfium"

@@ -193,7 +193,8 @@ def test_what_is_no_image_is_unsupported(data: bytes, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)
 def test_signature_alone_is_a_damaged_header(picture: Picture, tmp_path: Path) -> None:
-    data = picture.encode(photograph())[:12]
+    # 12 bytes hold the header of a codestream of JPEG XL.
+    data = picture.encode(photograph())[: 3 if picture.format == "JPEGXL" else 12]
     with pytest.raises(DamagedOriginalError, match=f"this {picture.format} "):
         probe(write(tmp_path, data), LIMIT)
 

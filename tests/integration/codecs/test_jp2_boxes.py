@@ -15,7 +15,17 @@ from iiif_server import open_image
 from iiif_server.codecs.probe import probe
 from iiif_server.errors import DamagedOriginalError
 from iiif_server.plan.header import Colour, Profile
-from support.jp2 import SIDE, box, channels, enumerated, jp2, mapping, palette
+from support.jp2 import (
+    FIVE_COMPONENTS,
+    FIVE_OF_12_BITS,
+    SIDE,
+    box,
+    channels,
+    enumerated,
+    jp2,
+    mapping,
+    palette,
+)
 
 LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
 HALF = (LEFT, RIGHT)
@@ -48,6 +58,34 @@ INDEXES = codestream(halves([2], [3]))
 KINDS: dict[str, tuple[bytes, tuple[Any, Any]]] = {
     "sRGB": (jp2(RGB, enumerated(16)), HALF),
     "a bare codestream": (RGB, HALF),
+    "five components, bare": (FIVE_COMPONENTS, HALF),
+    "five components, sRGB": (jp2(FIVE_COMPONENTS, enumerated(16), count=5), HALF),
+    "five components of 12 bits": (jp2(FIVE_OF_12_BITS, enumerated(16), count=5), HALF),
+    "five components, others are the colours": (
+        jp2(
+            FIVE_COMPONENTS,
+            enumerated(16),
+            channels((0, 0, 3), (1, 0, 2), (2, 0, 1), (3, 2**16 - 1, 2**16 - 1)),
+            count=5,
+        ),
+        (LEFT[::-1], RIGHT[::-1]),
+    ),
+    "five components, gray": (
+        jp2(FIVE_COMPONENTS, enumerated(17), count=5),
+        ((200,) * 3, (40,) * 3),
+    ),
+    "24 bits": (
+        bytes(
+            imagecodecs.jpeg2k_encode(
+                halves([200], [40]).squeeze().astype(np.uint32) << 16,
+                level=0,
+                reversible=True,
+                codecformat="J2K",
+                bitspersample=24,
+            )
+        ),
+        ((200,) * 3, (40,) * 3),
+    ),
     "sYCC": (jp2(codestream(halves(ycc(LEFT), ycc(RIGHT))), enumerated(18)), HALF),
     "e-sYCC": (jp2(codestream(halves(ycc(LEFT), ycc(RIGHT))), enumerated(24)), HALF),
     "CMY": (

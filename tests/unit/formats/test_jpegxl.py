@@ -136,7 +136,7 @@ def test_a_codestream_may_be_in_parts() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"\xff\x0a\x01", "truncated in its header"),
+        (b"\xff\x0a\x01", "ends before its header does"),
         (boxed(), "no codestream"),
         (boxed(box(b"jxlc", b"other")), "no codestream"),
         (boxed(box(b"jxlc", stream(*SMALL, DEFAULT)))[:-1], "truncated"),

@@ -1,0 +1,127 @@
+"""BMP: rows of any depth, bit fields and run lengths, as pixels."""
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iiif_server.codecs.pixel_buffer import Pixels
+from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
+from iiif_server.errors import DamagedOriginalError
+from iiif_server.formats.bmp import Bitmap, bitmap, profile_of
+from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.iiif.geometry import Box
+from iiif_server.plan.header import ImageHeader, Profile
+
+_Array = NDArray[Any]
+_END_OF_LINE, _END, _DELTA = 0, 1, 2
+_AT_ONCE = 64
+"""Rows that are converted at a time."""
+
+
+def read_bmp(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels:
+    """The pixels in a box, with the ICC profile. Raises DamagedOriginalError."""
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        bounded = BoundedFile(file, header.format)
+        found = bitmap(bounded)
+        if found.dimensions != header.stored:
+            raise DamagedOriginalError("The original is damaged: its size is not its header's.")
+        profile = profile_of(bounded) if header.profile is not Profile.NONE else None
+        indices = _unpacked(bounded, found) if found.runs else None
+        values = np.empty((box.height, box.width, 4 if found.masks[3] else 3), np.uint8)
+        for top in range(0, box.height, _AT_ONCE):
+            for row in range(top, min(top + _AT_ONCE, box.height)):
+                y = box.y + row
+                y = y if found.from_top else found.dimensions.height - 1 - y
+                if indices is not None:
+                    numbers = indices[y]
+                else:
+                    numbers = _numbers(bounded, found, y, partial=header.partial)
+                values[row] = _colours(numbers[box.x : box.x + box.width], found)
+    samples = Samples(values, Photometric.RGB, 8, alpha=bool(found.masks[3]))
+    return to_pixels(samples, profile)
+
+
+def _numbers(file: BoundedFile, found: Bitmap, row: int, *, partial: bool) -> _Array:
+    """The pixels of a row as numbers; three bytes each where they have 24 bits."""
+    width = found.dimensions.width
+    data = file.at(found.start + row * found.row_bytes, found.row_bytes)
+    if len(data) < -(-width * found.bits // 8) and not partial:
+        raise DamagedOriginalError("The original is damaged: it ends before its pixels do.")
+    row_ = np.frombuffer(data.ljust(found.row_bytes, b"\0"), np.uint8)
+    if found.bits < 8:  # noqa: PLR2004 - several pixels in a byte
+        each = 8 // found.bits
+        shifts = np.arange(each - 1, -1, -1, dtype=np.uint8) * found.bits
+        return (row_[:, np.newaxis] >> shifts & ((1 << found.bits) - 1)).ravel()[:width]
+    if found.bits == 24:  # noqa: PLR2004 - blue, green, red
+        return row_[: 3 * width].reshape(-1, 3)
+    type_ = {8: "u1", 16: "<u2", 32: "<u4"}[found.bits]
+    return row_.view(type_)[:width].astype(np.uint32)
+
+
+def _colours(numbers: _Array, found: Bitmap) -> _Array:
+    """Red, green, blue, and alpha if there is a mask for it."""
+    if found.bits == 24:  # noqa: PLR2004 - blue, green, red
+        reversed_: _Array = numbers[:, ::-1]
+        return reversed_
+    if found.bits <= 8:  # noqa: PLR2004 - a palette
+        count = len(found.palette) // found.colour_bytes
+        colours = np.zeros((256, 3), np.uint8)
+        entries = np.frombuffer(found.palette, np.uint8)[: count * found.colour_bytes]
+        colours[:count] = entries.reshape(count, -1)[:, 2::-1]
+        chosen: _Array = colours[numbers]
+        return chosen
+    masks = found.masks if found.masks[3] else found.masks[:3]
+    return np.stack([_field(numbers, mask) for mask in masks], axis=-1)
+
+
+def _field(numbers: _Array, mask: int) -> _Array:
+    """The bits of a mask, over the range of a byte."""
+    if not mask:
+        return np.zeros(numbers.shape, np.uint8)
+    shift = (mask & -mask).bit_length() - 1
+    most = mask >> shift
+    field: _Array = (numbers & np.uint32(mask)) >> np.uint32(shift)
+    scaled: _Array = np.rint(field * (255 / most)).astype(np.uint8)
+    return scaled
+
+
+def _unpacked(file: BoundedFile, found: Bitmap) -> _Array:
+    """The indices of run lengths, as rows; 0 where nothing is said."""
+    width, height = found.dimensions.width, found.dimensions.height
+    indices = np.zeros((height, width), np.uint8)
+    data = file.at(found.start, file.size)
+    at = x = y = 0
+    while y < height:
+        pair = data[at : at + 2]
+        if len(pair) < 2:  # noqa: PLR2004 - a count and a value
+            raise DamagedOriginalError("The original is damaged: it ends before its pixels do.")
+        at += 2
+        count, value = pair
+        if count:
+            indices[y, x : x + count] = _run(count, value, found.bits)[: max(0, width - x)]
+            x += count
+        elif value == _END_OF_LINE:
+            x, y = 0, y + 1
+        elif value == _END and y >= height - 1:
+            break
+        elif value == _END:
+            raise DamagedOriginalError("The original is damaged: it ends before its pixels do.")
+        elif value == _DELTA:
+            move = data[at : at + 2].ljust(2, b"\0")
+            x, y, at = x + move[0], y + move[1], at + 2
+        else:
+            size = -(-value * found.bits // 8)
+            literal = np.frombuffer(data[at : at + size].ljust(size, b"\0"), np.uint8)
+            if found.bits == 4:  # noqa: PLR2004 - two pixels in a byte
+                literal = np.stack((literal >> 4, literal & 15), axis=-1).ravel()[:value]
+            indices[y, x : x + value] = literal[: max(0, width - x)]
+            x, at = x + value, at + size + size % 2
+    return indices
+
+
+def _run(count: int, value: int, bits: int) -> _Array:
+    if bits == 4:  # noqa: PLR2004 - two alternate
+        return np.resize(np.array((value >> 4, value & 15), np.uint8), count)
+    return np.full(count, value, np.uint8)
