@@ -65,8 +65,8 @@ _TRANSFERS: dict[int, Curve] = {
 """By TransferCharacteristics."""
 
 
-def profile_of(tags: ColourTags, *, gray: bool) -> bytes:
-    """The ICC profile that colour tags describe; empty for sRGB and for what is not known."""
+def profile_of(tags: ColourTags, *, gray: bool) -> bytes | None:
+    """The ICC profile that colour tags describe; empty for sRGB, None for what is not known."""
     primaries = tags.chromaticities or _PRIMARIES.get(tags.primaries)
     curve: Curve | None
     if tags.gamma:
@@ -77,12 +77,12 @@ def profile_of(tags: ColourTags, *, gray: bool) -> bytes:
         curve = _TRANSFERS.get(tags.transfer)
         near = tags.transfer == 13  # noqa: PLR2004 - sRGB
     if primaries is None or curve is None:
-        return b""
+        return None
     if near and (gray or np.allclose(primaries, _SRGB, atol=_NEAR)):
         return b""
     matrix = None if gray else _to_d50(primaries)
     if matrix is not None and not (np.abs(matrix) < _MOST).all():  # or not a number
-        return b""
+        return None
     return _profile(matrix, _written(curve))
 
 

@@ -195,8 +195,8 @@ def _read_with_pillow(
         tags = inspected.colours
         if format_ is OriginalFormat.JPEG and colour is Colour.RGB and not icc:
             tags = _colours_of_dcf(image)
-        made = profile_of(tags, gray=gray) if tags else b""
-        icc = made or icc
+        made = profile_of(tags, gray=gray) if tags else None
+        icc = icc if made is None else made  # sRGB needs none
         return ImageHeader(
             format=format_,
             stored=stored,
@@ -210,7 +210,7 @@ def _read_with_pillow(
             pixel_bytes=_pixel_bytes(image),
             needs=inspected.needs,
             interleaved=inspected.interleaved,
-            made_profile=made,
+            made_profile=made or b"",
             reader=_READERS.get(format_, Reader.LIBVIPS),
             partial=inspected.partial,
         )

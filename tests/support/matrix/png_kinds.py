@@ -228,6 +228,8 @@ def _colours() -> Iterator[Kind]:
         ("cICP Display P3", p3, [cicp(12, 13, 0, 1)]),
         ("cICP before iCCP", p3, [cicp(12, 13, 0, 1), iccp(profiles.ADOBE_RGB)]),
         ("cICP before sRGB and gAMA", p3, [cicp(12, 13, 0, 1), gama(1), srgb]),
+        ("cICP sRGB before iCCP", RGB, [cicp(1, 13, 0, 1), iccp(profiles.ADOBE_RGB)]),
+        ("cICP unknown before iCCP", adobe, [cicp(77, 77, 0, 1), iccp(profiles.ADOBE_RGB)]),
         ("broken iCCP", RGB, [iccp(profiles.ADOBE_RGB[:200])]),
         ("iCCP that is no zlib stream", RGB, [chunk(b"iCCP", b"p\0\0not zlib")]),
         ("iCCP for gray", RGB, [iccp(profiles.gray())]),
