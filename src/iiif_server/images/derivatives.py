@@ -21,12 +21,14 @@ from iiif_server.errors import (
     QuarantinedError,
     RenderFailedError,
 )
-from iiif_server.iiif.geometry import OutputLimits
+from iiif_server.iiif.formats import Format
+from iiif_server.iiif.geometry import Box, OutputLimits
+from iiif_server.iiif.quality import Quality
 from iiif_server.iiif.request import ImageRequest, Rendition
+from iiif_server.iiif.rotation import parse_rotation
 from iiif_server.images.body import IN_MEMORY, Body
 from iiif_server.images.keys import derivative_key, encoding_text
 from iiif_server.images.original_body import close, original_body
-from iiif_server.images.originals import Original
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.registry import Image
 from iiif_server.images.renderer import Renderer
@@ -129,8 +131,17 @@ class Derivatives:
             tile=tile is not None or (stored is not None and stored.whole),
             cut=stored is not None,
         )
-        key = self.key(original, rendition, engine, work)
+        key = self.key(image, rendition, engine, work)
         return Resolved(image, rendition, engine, work, key, tile, stored, stages)
+
+    def rewritten(self, image: Image, stages: Stages) -> Resolved:
+        """The bytes of a JPEG original with the metadata that may be sent, for a download."""
+        header, size = image.header, image.header.dimensions
+        whole = Box(0, 0, size.width, size.height)
+        rendition = Rendition(whole, size, parse_rotation("0"), Quality.DEFAULT, Format.JPG)
+        work = plan_operations(header, rendition)
+        key = self.key(image, rendition, Engine.REWRITTEN, work)
+        return Resolved(image, rendition, Engine.REWRITTEN, work, key, None, None, stages)
 
     async def ready(self, resolved: Resolved) -> bytes | None:
         """The bytes of the answer if they are in the store, and in memory."""
@@ -142,10 +153,11 @@ class Derivatives:
         return data
 
     def key(
-        self, original: Original, rendition: Rendition, engine: Engine, work: PixelOperations
+        self, image: Image, rendition: Rendition, engine: Engine, work: PixelOperations
     ) -> EntryKey:
         """What the answer is kept under, and clients know it by."""
-        text = f"{self._encoding_text} {work.profile}"
+        original, treatment = image.original, image.header.treatment
+        text = f"{self._encoding_text} {work.profile} {treatment.strip_location}"
         return derivative_key(original.group, original.fingerprint, rendition, engine, text)
 
     def count(self, engine: Engine) -> None:

@@ -169,7 +169,7 @@ class ImageRegistry:
         return await self._reads.run(key, lambda: self._read(original))
 
     async def _read(self, original: Original) -> Image:
-        treatment = self._originals.source(original.identifier.type).options.treatment
+        treatment = self._originals.source(original.identifier.type).treatment
         header = replace(await self._header_of(original), treatment=treatment)
         closed = original.without_file()
         facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)

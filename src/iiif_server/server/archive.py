@@ -15,10 +15,9 @@ from typing import BinaryIO
 from iiif_server.errors import IiifServerError, OriginalNotFoundError
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.body import Body
-from iiif_server.images.original_body import original_body
 from iiif_server.images.registry import Image
 from iiif_server.server.delivery import chunks
-from iiif_server.server.downloads import MEDIA_TYPES, check_unlimited
+from iiif_server.server.downloads import MEDIA_TYPES, body_of_original, check_image
 from iiif_server.server.file_names import file_name, name_of_original
 from iiif_server.server.services import Services
 
@@ -109,8 +108,8 @@ class _Archive:
             try:
                 held = self._services.images.hold(identifier)
                 image = await stack.enter_async_context(held)
-                check_unlimited(image)
-                body = await original_body(image.original)
+                check_image(image)
+                body = await body_of_original(self._services, image)
             except IiifServerError as error:
                 self.missing.append((str(identifier), str(error)))
                 return
@@ -125,7 +124,8 @@ class _Archive:
         info = zipfile.ZipInfo(name, _date(image.original.modified))
         info.file_size, info.external_attr = body.length, _MODE  # the size decides about ZIP64
         file = _HashedFile(body.file or io.BytesIO(body.data or b""))
-        threads = self._services.originals.source(identifier.type).context.threads
+        own = self._services.originals.source(identifier.type).context.threads
+        threads = body.threads or own
         observer = self._services.observer
         try:
             with self._zip.open(info, "w") as entry:

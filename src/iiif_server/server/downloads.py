@@ -14,6 +14,7 @@ from iiif_server.iiif.size import ConfinedSize
 from iiif_server.images.body import Body
 from iiif_server.images.original_body import original_body
 from iiif_server.images.registry import Image
+from iiif_server.plan.extents import Extent
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.server.call import ImageCall
 from iiif_server.server.conditions import is_failed, is_not_modified
@@ -59,7 +60,9 @@ async def original_answer(request: Request, services: Services, permission: Perm
             cancel_on_disconnect(request),
             services.images.hold(permission.identifier) as image,
         ):
-            check_unlimited(image)
+            check_image(image)
+            if image.header.treatment.strip_location:
+                return await _stripped(services, permission, image)
             return await _original(request, services, permission, image)
     except ClientDisconnect:
         return Answer(status_code=CLIENT_CLOSED_REQUEST)
@@ -75,12 +78,32 @@ def check_offered(services: Services, permission: Permission) -> None:
         )
 
 
-def check_unlimited(image: Image) -> None:
-    """Raise DownloadRefusedError for an original that may not be seen in full size."""
+def check_image(image: Image) -> None:
+    """Raise DownloadRefusedError for an original that may not be seen in full size.
+
+    Also for one of which no bytes may say where it was taken, unless it is a JPEG.
+    """
     if not image.original.terms.limits.allow(image.facts.dimensions):
         raise DownloadRefusedError(
             "This original is not offered for download: its image has a limited size."
         )
+    format_ = image.header.format
+    if image.header.treatment.strip_location and format_ is not OriginalFormat.JPEG:
+        raise DownloadRefusedError(
+            f"This original is not offered for download: it is a {format_}, and only JPEGs can be "
+            "sent without what they say of places. Images of it are, as in "
+            "full/max/0/default.jpg?download."
+        )
+
+
+async def body_of_original(services: Services, image: Image, extent: Extent | None = None) -> Body:
+    """The bytes of a held original, or an extent of them; without location where the type says so.
+
+    What is rewritten has no extents.
+    """
+    if image.header.treatment.strip_location:
+        return await services.derivatives.body(services.derivatives.rewritten(image, Stages()))
+    return await original_body(image.original, extent)
 
 
 async def _original(
@@ -117,12 +140,27 @@ async def _original(
     except UnsatisfiableRangeError:
         unsatisfied = {"Content-Range": f"bytes */{size}"}
         return problem(416, f"The original has {size} bytes.", unsatisfied)
-    answer.body = await original_body(original, extent)
+    answer.body = await body_of_original(services, image, extent)
     if extent is not None:
         answer.status_code = 206
         begin, end = extent
         answer.extra = {**answer.extra, "Content-Range": f"bytes {begin}-{end - 1}/{size}"}
     return answer
+
+
+async def _stripped(services: Services, permission: Permission, image: Image) -> Answer:
+    """A JPEG without location, which is made and cached like an image; it has no ranges."""
+    resolved = services.derivatives.rewritten(image, Stages())
+    name = name_of_original(services.readable_name(permission.identifier), image.header.format)
+    return Answer(
+        await services.derivatives.body(resolved),
+        MEDIA_TYPES[image.header.format],
+        cache_control=str(services.caching(permission)),
+        tag=resolved.key.digest,
+        modified=image.original.modified,
+        extra={"Content-Disposition": content_disposition(name, attachment=True)},
+        stages=resolved.stages,
+    )
 
 
 async def scaled_answer(

@@ -14,8 +14,9 @@ from iiif_server.server.services import Permission, Services
 async def metadata_answer(services: Services, permission: Permission) -> Answer:
     """Format, dimensions, colour, resolution, and the EXIF, IPTC and XMP that may be shown."""
     identifier = permission.identifier
-    location = services.types[identifier.type].show_location
     async with services.images.hold(identifier) as image:
+        stripped = image.header.treatment.strip_location
+        location = services.types[identifier.type].show_location and not stripped
         found = await services.images.metadata(image, location=location)
     content = json.dumps(_document(image, found), ensure_ascii=False, separators=(",", ":"))
     data = content.encode("utf-8", "replace")

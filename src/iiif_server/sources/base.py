@@ -48,6 +48,10 @@ class TypeOptions(OptionsModel):
     colour: Literal["keep", "srgb"] = "keep"
     """Colours of derivatives: `keep` those of the original, with its ICC profile where that is
     small and the format has a place for it, or convert everything to `srgb`, also tiles."""
+    strip: Literal["nothing", "location"] = "nothing"
+    """What is left out of originals that are sent as they are: with `location`, all that says where
+    a photograph was taken. JPEGs are then rewritten without loss; other originals are not offered
+    for download (docs/formats.md)."""
     show_location: bool = False
     """Whether `/{identifier}/metadata.json` says where a photograph was taken."""
     cache_for: WholeSeconds = 86_400
@@ -61,7 +65,7 @@ class TypeOptions(OptionsModel):
     @property
     def treatment(self) -> Treatment:
         """How images of the type are made."""
-        return Treatment(to_srgb=self.colour == "srgb")
+        return Treatment(self.colour == "srgb", self.strip == "location")
 
     @property
     def takes_urls(self) -> bool:
@@ -179,6 +183,11 @@ class Source(ABC, Generic[Options]):
     def folders(self) -> tuple[Path, ...]:
         """The folders with the originals on this machine, for `check`."""
         return (self.context.folder,)
+
+    @property
+    def treatment(self) -> Treatment:
+        """How images of the type are made."""
+        return self.options.treatment
 
     @property
     def links(self) -> tuple[Path, ...]:

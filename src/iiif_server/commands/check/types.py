@@ -23,6 +23,12 @@ _SECONDS_TO_ANSWER = 10.0
 _NOT_ANSWERING = f"its storage does not answer within {_SECONDS_TO_ANSWER:g} seconds"
 
 
+_STRIPPED = (
+    "strip: only JPEGs are offered for download, without what they say of places; originals of "
+    "other formats are not"
+)
+
+
 async def check_types(settings: Settings) -> list[Finding]:
     """Whether each type can serve, and what it could serve if its folders were different."""
     findings = []
@@ -46,6 +52,11 @@ async def check_types(settings: Settings) -> list[Finding]:
     for name, problems in found.items():
         findings += [Finding(f"type {name}", problem, fine=False) for problem in problems]
         findings += of_folders.get(name, [])
+    findings += [
+        Finding(f"type {name}", _STRIPPED)
+        for name, options in settings.types.items()
+        if sources[name].treatment.strip_location and options.original == "download"
+    ]
     if any(options.source != "disk" for options in settings.types.values()):
         findings.append(check_writable("source_path", settings.source_path))
     return findings

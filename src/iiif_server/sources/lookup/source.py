@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from iiif_server.errors import (
     SourceUnavailableError,
     StorageTimedOutError,
 )
+from iiif_server.plan.header import Treatment
 from iiif_server.sources.access_options import access_of
 from iiif_server.sources.base import Source, SourceContext, Step
 from iiif_server.sources.lookup.answers import Answer
@@ -111,6 +112,13 @@ class LookupSource(Source[LookupOptions]):
     def revalidates(self) -> bool:
         """Whether a type that serves what is found has to be asked before each cached answer."""
         return any(self._source(name).revalidates for name in self.options.types)
+
+    @property
+    def treatment(self) -> Treatment:
+        """How images of the type are made; location is left out if one of its types does so."""
+        types = [self.options, *(self._source(name).options for name in self.options.types)]
+        strip = any(options.treatment.strip_location for options in types)
+        return replace(self.options.treatment, strip_location=strip)
 
     def names(self) -> Iterator[str] | None:
         """The ids of a table; None for databases and services."""
