@@ -4,15 +4,21 @@ import argparse
 import multiprocessing
 import multiprocessing.connection
 import os
+import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
+import numpy as np
 import pyvips
+import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 
 from bench import memory
@@ -88,8 +94,22 @@ _REQUESTS: dict[str, tuple[str, ...]] = {
     "photo.jp2": (_TILE, "full/400,/0/default.jpg"),
     "photo.avif": (_TILE, "full/400,/0/default.jpg"),
     "photo.bmp": (_TILE, "full/400,/0/default.jpg"),
+    "12.jpg": (_TILE, "full/400,/0/default.jpg"),
+    "lossless.jpg": (_TILE, "full/400,/0/default.jpg"),
+    "planar.tif": (_TILE, "full/400,/0/default.jpg"),
+    "float.tif": (_TILE, "full/400,/0/default.jpg"),
+    "16.jp2": (_TILE, "full/400,/0/default.jpg"),
+    "5.jp2": (_TILE, "full/400,/0/default.jpg"),
+    "lossy.jxl": (_TILE, "full/400,/0/default.jpg"),
+    "16.jxl": (_TILE, "full/400,/0/default.jpg"),
+    "photo.psd": (_TILE, "full/400,/0/default.jpg"),
+    "16.psd": (_TILE, "full/400,/0/default.jpg"),
+    "photo.pdf": (_TILE, "full/400,/0/default.jpg"),
 }
-_BUILDS = ("420.jpg", "444.jpg", "progressive.jpg", "turned.jpg", "8.png", "16.tif", "photo.jp2")
+_BUILDS = (
+    "420.jpg", "444.jpg", "progressive.jpg", "turned.jpg", "8.png", "16.tif", "photo.jp2",
+    "12.jpg", "planar.tif", "lossy.jxl", "photo.psd", "photo.bmp",
+)  # fmt: skip
 _LEVELS = ("full/max/0/default.png", "full/pct:40/0/default.jpg")
 
 
@@ -231,6 +251,8 @@ def _on_level(path: Path, request: str) -> tuple[int, PixelOperations]:
 
 
 def _build(path: Path, part: Part) -> BuildPlan:
+    target = path.with_suffix(f".{part}")
+    target.touch()  # a worker opens it, and creates none
     header = probe(path, _MOST_PIXELS)
     return BuildPlan(
         original=LocalFile.at(path),
@@ -241,7 +263,7 @@ def _build(path: Path, part: Part) -> BuildPlan:
         lossless=jpegtran.available(),
         reduced_quality=80,
         full_quality=85,
-        target=path.with_suffix(f".{part}"),
+        target=target,
     )
 
 
@@ -289,6 +311,33 @@ def _by_pillow(image: pyvips.Image, path: str) -> None:
     Image.frombuffer("RGB", size, image.write_to_memory()).save(path)
 
 
+def _samples(
+    write: Callable[[NDArray[Any]], bytes], *, deep: bool = False
+) -> Callable[[pyvips.Image, str], None]:
+    """A flavour that a function writes from an array."""
+
+    def flavour(image: pyvips.Image, path: str) -> None:
+        values = np.ndarray(
+            (image.height, image.width, image.bands), np.uint8, image.write_to_memory()
+        )
+        Path(path).write_bytes(write(values.astype(np.uint16) * 257 if deep else values))
+
+    return flavour
+
+
+def _psd(values: NDArray[Any]) -> bytes:
+    height, width, channels = values.shape
+    bits = 8 * values.itemsize
+    head = struct.pack(">4sH6xHIIHH12xH", b"8BPS", 1, channels, height, width, bits, 3, 0)
+    return head + values.transpose(2, 0, 1).astype(f">u{bits // 8}").tobytes()
+
+
+def _tiff(values: NDArray[Any], **options: Any) -> bytes:
+    file = BytesIO()
+    tifffile.imwrite(file, values, photometric="rgb", **options)
+    return file.getvalue()
+
+
 _FLAVOURS: dict[str, Callable[[pyvips.Image, str], None]] = {
     "420.jpg": lambda image, path: image.jpegsave(path, Q=88, subsample_mode="on"),
     "444.jpg": lambda image, path: image.jpegsave(path, Q=88, subsample_mode="off"),
@@ -303,6 +352,44 @@ _FLAVOURS: dict[str, Callable[[pyvips.Image, str], None]] = {
     "16.tif": lambda image, path: _deep(image).tiffsave(path, compression="deflate"),
     "photo.jp2": _by_pillow,
     "photo.bmp": _by_pillow,
+    "photo.pdf": _by_pillow,
+    "12.jpg": _samples(
+        lambda values: bytes(imagecodecs.jpeg8_encode(values >> 4, 95, bitspersample=12)),
+        deep=True,
+    ),
+    "lossless.jpg": _samples(
+        lambda values: bytes(imagecodecs.jpeg8_encode(values, lossless=True)),
+    ),
+    "planar.tif": _samples(
+        lambda values: _tiff(
+            np.ascontiguousarray(values.transpose(2, 0, 1)),
+            planarconfig="separate",
+            compression="zlib",
+            rowsperstrip=64,
+        )
+    ),
+    "float.tif": _samples(
+        lambda values: _tiff(values.astype(np.float32) / 255, rowsperstrip=64),
+    ),
+    "16.jp2": _samples(
+        lambda values: bytes(imagecodecs.jpeg2k_encode(values, level=40)), deep=True
+    ),
+    "5.jp2": _samples(
+        lambda values: bytes(
+            imagecodecs.jpeg2k_encode(
+                np.dstack((values, values[:, :, :2])), level=40, codecformat="J2K", mct=False
+            )
+        )
+    ),
+    "lossy.jxl": _samples(
+        lambda values: bytes(imagecodecs.jpegxl_encode(values, distance=1.0, effort=3))
+    ),
+    "16.jxl": _samples(
+        lambda values: bytes(imagecodecs.jpegxl_encode(values, lossless=True, effort=1)),
+        deep=True,
+    ),
+    "photo.psd": _samples(_psd),
+    "16.psd": _samples(_psd, deep=True),
 }
 
 

@@ -36,10 +36,11 @@ from iiif_server.plan.header import ImageHeader
 from iiif_server.routes.parameters import ImageParametersV2, ImageParametersV3
 from iiif_server.server.addresses import identifier_in
 from iiif_server.settings import Settings
-from support import hostile, pictures
+from support import hostile, jpegs, pictures, psds
 from support.apps import routes_of
 from support.heic import with_code_points
 from support.jp2 import box, channels, enumerated, jp2, mapping, palette
+from support.jxls import JXLS
 from support.pdfs import pdf
 from support.pictures import PICTURES, photograph
 from support.rendering import derive
@@ -164,8 +165,28 @@ def _originals() -> Sequence[bytes]:
         *_arrays(),
         *_boxed(),
         with_code_points(12, 13),
+        *JXLS.values(),
+        *_by_hand(),
         pdf(extra="/Rotate 90"),
     ]
+
+
+def _by_hand() -> Sequence[bytes]:
+    """JPEGs of 12 bits and lossless ones, PSDs, and BMPs of bit fields and run lengths."""
+    values = photograph(32, 24)
+    gray = values[:, :, :1]
+    fields = struct.pack("<IiiHHIIiiII3I", 40, 32, 24, 1, 16, 3, 0, 0, 0, 0, 0, 0xF800, 0x7E0, 31)
+    runs = struct.pack("<IiiHHIIiiII2I", 40, 32, 24, 1, 8, 1, 0, 0, 0, 2, 0, 0, 0xFFFFFF)
+    heads = ((fields, bytes(32 * 24 * 2)), (runs, b"\x20\1\0\0" * 24 + b"\0\1"))
+    return [
+        jpegs.dct(values.astype(int) * 16, 12, before=jpegs.RGB),
+        jpegs.lossless(values, 8, before=jpegs.RGB),
+        psds.psd(values.astype(int) * 257, psds.RGB, bits=16, big=True, packed=True),
+        psds.psd(np.dstack((values, gray)), psds.RGB, layers=psds.layers(-1)),
+        psds.psd(values, psds.LAB),
+        *(b"BM" + struct.pack("<I4xI", 14 + len(head) + len(data), 14 + len(head)) + head + data
+          for head, data in heads),
+    ]  # fmt: skip
 
 
 def _boxed() -> Sequence[bytes]:

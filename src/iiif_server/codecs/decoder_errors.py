@@ -22,8 +22,11 @@ _NO_MEMORY = re.compile(
 _NO_ROOM = re.compile(
     r"no space left|disk quota|too many open files|read-only file system", re.IGNORECASE
 )
-_ITS_OWN = re.compile(r"bad image dimensions|out of memory reading of", re.IGNORECASE)
-"""What is the original's fault, though libvips and libtiff call it a lack of memory."""
+_ITS_OWN = re.compile(
+    r"bad image dimensions|invalid image size|out of memory reading of|\(0 elements of",
+    re.IGNORECASE,
+)
+"""What is the original's fault, though libvips, libtiff and libheif call it a lack of memory."""
 _TOO_MUCH = re.compile(r"security limit|too many scans|exceeded limit", re.IGNORECASE)
 _NO_DISK = re.compile(r"input/output error|stale file handle", re.IGNORECASE)
 _NO_ROOM_CODES = frozenset(

@@ -40,7 +40,7 @@ _BITS = {**dict.fromkeys(_DCT, frozenset({8, 12})), _LOSSLESS: frozenset(range(2
 _NOT_READ = {_LOSSLESS_ARITHMETIC: "is lossless in arithmetic coding", _JPEG_LS: "is JPEG-LS"}
 _COMPONENTS = {1: Colour.GRAY, 3: Colour.RGB, 4: Colour.OTHER}
 _MOST_SAMPLING = 4
-_COPIES = 3
+_COPIES = 2
 """How often the samples of 12 bits, or of a lossless JPEG, are in memory."""
 _NUMBER_BYTES = 2
 _SAMPLE_EFFORT = 6

@@ -19,9 +19,9 @@ _ALPHA, _SPOT, _BLACK, _CFA = 0, 2, 4, 5
 _GRAY = 1
 _TURNED = 5
 """The orientation from which on width and height are exchanged."""
-_CHANNEL_BYTES = 12
+_CHANNEL_BYTES = 8
 """Memory of a pixel for each channel while it is decoded."""
-_PIXEL_BYTES = 12
+_PIXEL_BYTES = 8
 """Memory of a pixel besides, while its samples are converted."""
 _EFFORT = 40
 _SIZE = ((9, 1), (13, 1), (18, 1), (30, 1))

@@ -37,8 +37,6 @@ _DEPTHS = {_RGB: {8, 16}, _INKS: {8, 16}, _YCBCR: {8}, _PALETTE: {1, 2, 4, 8}}
 _GRAY_DEPTHS = {1, 2, 4, 8, 16}
 _TILE_UNIT = 16
 """Sides of tiles are multiples of it (TIFF 6.0, section 15); libvips insists."""
-_COPIES = 8
-"""Bytes of a pixel in memory besides its samples, while they are converted to colours."""
 _EFFORT = 12
 _EFFORT_A_PIECE = 1500
 """Pixels that a JPEG decoder could decode while a strip or tile is read: 6 us."""
@@ -59,8 +57,9 @@ def header_of(
     reader = Reader.LIBVIPS if by_libvips else Reader.ARRAYS
     if reader is Reader.ARRAYS:
         area, pieces = ifd.dimensions.area, max(ifd.count(table) for table in TABLES)
-        # What has alpha is split, and joined again.
-        held = needs.bytes + area * (pixel_bytes * (1 + transparent) + _COPIES)
+        # Samples are there as decoded, as chosen, and twice as colours; alpha is split and joined.
+        colours = 2 * len(bands) * (1 if max(bits) <= 8 else 2)  # noqa: PLR2004 - bits of a byte
+        held = needs.bytes + area * (pixel_bytes * (2 + transparent) + colours)
         effort = needs.effort + area * _EFFORT + pieces * _EFFORT_A_PIECE
         needs = replace(needs, bytes=held, effort=effort)
     return ImageHeader(
