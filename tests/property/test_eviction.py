@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iiif_server.cache.eviction import Bounds, Candidate, victims
+from iiif_server.cache.eviction import Bounds, Candidate
+from support.evictions import victims
 
 NOW = 1_000_000.0
 

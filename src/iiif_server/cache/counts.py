@@ -2,9 +2,10 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from iiif_server.cache.shared_totals import SharedTotals, TotalsFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,73 +40,49 @@ class StoreStats:
 
 
 class StoreCounts:
-    """Counters that several threads change; no lock is held during disk access.
+    """Counters that several threads change; files and bytes are those of all processes."""
 
-    Files and bytes follow each commit and removal of this process. A scan of the disk replaces
-    them: what this process committed or removed during the scan is counted once, whether the scan
-    saw it or not.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, shared: TotalsFile) -> None:
+        self._shared = shared
         self._lock = threading.Lock()
-        self._files = self._size = 0
         self._events: Counter[str] = Counter()
-        self._committed: dict[str, int] | None = None
-        """Name and length of each file committed during the scan under way; None without one."""
-        self._removed: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<StoreCounts {self.totals}>"
 
     @property
     def totals(self) -> Totals:
-        """All counters at one moment."""
+        """All counters, as this process knows them; waits for no disk."""
+        latest = self._shared.latest
         with self._lock:
-            return Totals(self._files, self._size, **self._events)
+            return Totals(latest.files, latest.size, **self._events)
+
+    @property
+    def reach(self) -> float:
+        """Seconds since the last use of the youngest entry that was last evicted; 0: not known."""
+        return self._shared.latest.reach
 
     def count(self, what: Literal["hits", "misses", "evicted", "dropped"], number: int = 1) -> None:
         """Count lookups that found something or nothing, evicted entries, or damaged ones."""
         with self._lock:
             self._events[what] += number
 
-    def commit(self, name: str, size: int) -> None:
+    def refresh(self) -> SharedTotals:
+        """See what all processes have counted."""
+        return self._shared.refresh()
+
+    def commit(self, size: int) -> None:
         """Add a new file to files and bytes."""
-        with self._lock:
-            self._files += 1
-            self._size += size
-            if self._committed is not None:
-                self._committed[name] = size
-                self._removed.discard(name)
+        self._shared.change(lambda totals: totals.added(size))
 
-    def remove(self, name: str, size: int) -> None:
+    def remove(self, size: int) -> None:
         """Take a removed file off files and bytes."""
-        with self._lock:
-            self._files = max(0, self._files - 1)
-            self._size = max(0, self._size - size)
-            if self._committed is not None:
-                self._committed.pop(name, None)
-                self._removed.add(name)
+        self._shared.change(lambda totals: totals.removed(size))
 
-    def begin_scan(self) -> None:
-        """Note commits and removals from now on, until `end_scan`. One scan at a time."""
-        with self._lock:
-            self._committed = {}
-            self._removed.clear()
+    def end_scan(self, before: SharedTotals, files: int, size: int, now: float) -> None:
+        """Correct files and bytes by a scan that found so much; `before` are those at its start."""
+        self._shared.change(lambda totals: totals.corrected(before, files, size, now))
 
-    def end_scan(self, found: Iterable[tuple[str, int]]) -> set[str]:
-        """Replace files and bytes by the names and sizes that a scan found; the names now counted.
-
-        Includes what was committed meanwhile, and leaves out what was removed meanwhile.
-        """
-        sizes = dict(found)
-        total = sum(sizes.values())  # of perhaps a million files: not while others wait
-        with self._lock:
-            for name, size in (self._committed or {}).items():
-                total += size - sizes.get(name, 0)
-                sizes[name] = size
-            for name in self._removed:
-                total -= sizes.pop(name, 0)
-            self._committed = None
-            self._removed.clear()
-            self._files, self._size = len(sizes), total
-        return set(sizes)
+    def set_reach(self, seconds: float) -> None:
+        """Tell all processes how long ago was used what had to be evicted."""
+        self._shared.change(lambda totals: replace(totals, reach=seconds))

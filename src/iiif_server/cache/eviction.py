@@ -1,11 +1,15 @@
 """Which entries have to go. Pure: no clock, no disk."""
 
-from collections.abc import Sequence
+import heapq
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 AHEAD = 3600.0
 """Seconds by which a time of use may be ahead of the clock. More is no difference between two
 machines: the clock was wrong, then or now, and when the entry was used is unknown."""
+MOST_AT_ONCE = 100_000
+"""Entries that one scan chooses, so that they take no more than 30 MB; another scan follows."""
 _LEFT_FREE = 1_000_000_000
 """Bytes that are left free for others unless something else is said,"""
 _LEFT_FREE_SHARE = 20
@@ -44,6 +48,16 @@ class Bounds:
             self.max_files is not None and total_files > self.max_files
         )
 
+    def excess(self, total_bytes: int, total_files: int) -> tuple[int, int]:
+        """Bytes and files that have to go: those above the low-water mark of each bound exceeded.
+
+        Not positive where a bound is not exceeded.
+        """
+        return (
+            _excess(total_bytes, self.max_bytes, self.low_water),
+            _excess(total_files, self.max_files, self.low_water),
+        )
+
     def holds(self, size: int) -> bool:
         """Whether an entry of so many bytes can stay when room is made."""
         mark = _mark(self.max_bytes, self.low_water)
@@ -80,42 +94,114 @@ def is_ahead(last_used: float, now: float) -> bool:
     return last_used > now + AHEAD
 
 
-def victims(entries: Sequence[Candidate], bounds: Bounds, now: float) -> list[Candidate]:
-    """The entries to remove, least recently used first.
+class Selection:
+    """Chooses what to evict while a scan goes on. Its memory is for what goes, not for all entries.
 
-    All that are older than `ttl`; and if what then remains exceeds a bound, as many more as bring
-    it to the low-water mark of that bound. Held entries are never among them. Of those whose time
-    of use cannot be true the worst is supposed: it would keep them for ever.
+    All that are older than `ttl` go; and if what then remains exceeds a bound, as many of the least
+    recently used as bring it to the low-water mark of that bound. Held entries are never among
+    them. Of those whose time of use cannot be true the worst is supposed: it would keep them for
+    ever.
     """
-    oldest_first = sorted(
-        (entry for entry in entries if not entry.held),
-        key=lambda entry: (not is_ahead(entry.last_used, now), entry.last_used),
-    )
-    expired = [
-        entry
-        for entry in oldest_first
-        if bounds.ttl is not None
-        and (now - entry.last_used > bounds.ttl or is_ahead(entry.last_used, now))
-    ]
-    remaining_bytes = sum(entry.size for entry in entries) - sum(entry.size for entry in expired)
-    remaining_files = len(entries) - len(expired)
-    if not bounds.exceeded(remaining_bytes, remaining_files):
-        return expired
-    chosen = list(expired)
-    too_many_bytes = Bounds(max_bytes=bounds.max_bytes).exceeded(remaining_bytes, 0)
-    too_many_files = Bounds(max_files=bounds.max_files).exceeded(0, remaining_files)
-    marks = Bounds(
-        max_bytes=_mark(bounds.max_bytes, bounds.low_water) if too_many_bytes else None,
-        max_files=_mark(bounds.max_files, bounds.low_water) if too_many_files else None,
-    )
-    for entry in oldest_first[len(expired) :]:
-        if not marks.exceeded(remaining_bytes, remaining_files):
-            break
-        chosen.append(entry)
-        remaining_bytes -= entry.size
-        remaining_files -= 1
-    return chosen
+
+    def __init__(
+        self,
+        bounds: Bounds,
+        now: float,
+        expected: tuple[int, int],
+        *,
+        shortage: int = 0,
+        most: int = MOST_AT_ONCE,
+    ) -> None:
+        """`expected` are the bytes and files that the scan will probably find.
+
+        `shortage` is in bytes of the disk; `most` bounds what is chosen.
+        """
+        self._bounds = bounds
+        self._now = now
+        self._shortage = shortage
+        self._most = most
+        self._need = bounds.tightened(expected[0], shortage).excess(*expected)
+        self.size = self.files = 0
+        """Bytes and files that were found."""
+        self._expired: list[Candidate] = []
+        self._expired_size = 0
+        self._oldest: list[tuple[float, str, int]] = []
+        """A heap, the most recently used first: those that cover what has to go."""
+        self._oldest_size = 0
+        self._left_out = self._expired_left_out = False
+        """Whether there are others that could be evicted, and that have expired."""
+
+    def __repr__(self) -> str:
+        return f"<Selection {len(self._expired) + len(self._oldest)} of {self.files}>"
+
+    def add(self, found: Candidate) -> None:
+        """Take an entry into account."""
+        self.size += found.size
+        self.files += 1
+        if found.held:
+            return
+        ahead = is_ahead(found.last_used, self._now)
+        ttl = self._bounds.ttl
+        if ttl is not None and (ahead or self._now - found.last_used > ttl):
+            if len(self._expired) == self._most:
+                self._expired_left_out = True
+                return
+            self._expired.append(found)
+            self._expired_size += found.size
+            return
+        use = math.inf if ahead else -found.last_used
+        if self._is_covered() and (not self._oldest or use <= self._oldest[0][0]):
+            self._left_out = True
+            return
+        heapq.heappush(self._oldest, (use, found.name, found.size))
+        self._oldest_size += found.size
+        self._trim()
+
+    def victims(self) -> Iterator[Candidate]:
+        """The entries to evict, by what was found, in no order."""
+        self._need = self._found_bounds.excess(*self._left)
+        self._trim()
+        yield from self._expired
+        for use, name, size in self._oldest:
+            yield Candidate(name, size, -use)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a bound is exceeded also without `victims`, and another scan would find more."""
+        size, files = self._left
+        size, files = size - self._oldest_size, files - len(self._oldest)
+        return self._expired_left_out or (
+            self._left_out and self._found_bounds.exceeded(size, files)
+        )
+
+    @property
+    def _found_bounds(self) -> Bounds:
+        return self._bounds.tightened(self.size, self._shortage)
+
+    @property
+    def _left(self) -> tuple[int, int]:
+        """Bytes and files that have not expired."""
+        return self.size - self._expired_size, self.files - len(self._expired)
+
+    def _trim(self) -> None:
+        while self._oldest and (
+            len(self._oldest) > self._most or self._is_covered(without=self._oldest[0][2])
+        ):
+            _, _, size = heapq.heappop(self._oldest)
+            self._oldest_size -= size
+            self._left_out = True
+
+    def _is_covered(self, without: int | None = None) -> bool:
+        """Whether the oldest are enough, or would be without one of this size."""
+        one, size = (0, 0) if without is None else (1, without)
+        return (
+            self._oldest_size - size >= self._need[0] and len(self._oldest) - one >= self._need[1]
+        )
 
 
 def _mark(bound: int | None, low_water: float) -> int | None:
     return None if bound is None else int(bound * low_water)
+
+
+def _excess(total: int, bound: int | None, low_water: float) -> int:
+    return 0 if bound is None or total <= bound else total - int(bound * low_water)

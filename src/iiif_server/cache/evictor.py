@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
+import math
 import os
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +12,10 @@ from pathlib import Path
 
 from iiif_server.cache.counts import StoreCounts
 from iiif_server.cache.entries import EntryKey, digest_of, files_below, parse_name
-from iiif_server.cache.eviction import Bounds, Candidate, Disk, victims
+from iiif_server.cache.eviction import Bounds, Candidate, Disk, Selection
 from iiif_server.cache.index import EntryIndex
+from iiif_server.cache.pending_files import locked_in_thread
+from iiif_server.cache.shared_totals import TotalsFile
 from iiif_server.cache.space import disk_of
 from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.telemetry.events import Evicted, Observer
@@ -26,6 +29,10 @@ _EVICT_AGAIN_AFTER = 60.0
 """Seconds until eviction is tried again after one that removed nothing."""
 _HELD_AGAIN_AFTER = 5.0
 """The same if entries were in use: they are released sooner or later."""
+_SCAN_AFTER = 3600.0
+"""Seconds after which the store is scanned by one process, though no bound is passed: for what has
+outlived its time, and for files that somebody else has removed or that were not counted."""
+_SCAN_AT_LEAST = 300.0
 
 NO_ROOM = "there is less free space on the disk than is to be left free"
 FULL_STORE = "the cache has reached cache.max_bytes or cache.max_files, and nothing can be removed"
@@ -47,7 +54,7 @@ class Evictor:
         """The folder that all entries are below."""
         self.incoming = root / "incoming"
         """The folder of files that are being written."""
-        self.counts = StoreCounts()
+        self.counts = StoreCounts(TotalsFile(root / "totals"))
         self.index = EntryIndex(self.entries)
         self._bounds = bounds
         self._observe = observer
@@ -56,8 +63,6 @@ class Evictor:
         self._touch_at_most = (
             _TOUCH_AFTER if bounds.ttl is None else min(_TOUCH_AFTER, bounds.ttl / _TOUCH_SHARE)
         )
-        self.touch_after = self._touch_at_most
-        """Seconds after which a hit writes the time of use of its entry."""
         self.free: int | None = None
         """Bytes free on the disk when it was last looked at; None if it could not be."""
         self.disk_is_full = False
@@ -66,7 +71,12 @@ class Evictor:
         self._wanted: int | None = None
         self._evict_again = self._free_again = 0.0
         self._evicting = asyncio.Lock()
-        self._scanning = threading.Lock()
+        self._scan_lock = self.incoming / "scan.lock"
+        self._scan_seconds = (
+            _SCAN_AFTER
+            if bounds.ttl is None
+            else min(_SCAN_AFTER, max(_SCAN_AT_LEAST, bounds.ttl / _TOUCH_SHARE))
+        )
 
     def __repr__(self) -> str:
         return f"<Evictor of {self.entries}>"
@@ -120,51 +130,86 @@ class Evictor:
         async with self._evicting:
             # Again for what was committed during the last eviction.
             while self._is_too_full() and self._monotonic() >= self._evict_again:
-                if not await threads.run(self.evict, timeout=LONG) and self._is_too_full():
+                gone = await threads.run(self._evict_if_needed, timeout=LONG)
+                if not gone and self._is_too_full():
                     rest = _HELD_AGAIN_AFTER if self._held else _EVICT_AGAIN_AFTER
                     self._evict_again = self._monotonic() + rest
 
-    def recount(self) -> None:
-        """Count what is on the disk."""
-        with self._scanning:
-            self.counts.begin_scan()
-            self._end_scan(self.scan())
-
     def evict(self) -> int:
-        """Evict entries of all processes, as the disk has them; returns the number removed."""
-        with self._scanning:
-            self.counts.begin_scan()
-            candidates = self.scan()
-            total = sum(candidate.size for candidate in candidates)
-            wanted, self._wanted = self._wanted, None
-            is_full, self.disk_is_full = self.disk_is_full, False
-            shortage = max(self._shortage(wanted), int(is_full))
-            now = self._clock()
-            gone = [
-                candidate
-                for candidate in victims(candidates, self._bounds.tightened(total, shortage), now)
-                if not self._is_held(candidate.name) and self.unlink(Path(candidate.name))
-            ]
-            self._end_scan(candidates)
-            if gone:
-                self._report(gone, now)
-            if wanted is not None and self._shortage(wanted):
-                self._free_again = self._monotonic() + _EVICT_AGAIN_AFTER
-            return len(gone)
+        """Scan the store, and evict entries of all processes; returns the number removed."""
+        with locked_in_thread(self._scan_lock):
+            return self._evict()
 
-    def scan(self) -> list[Candidate]:
-        """The entries on the disk now, those of other processes too."""
-        candidates = []
+    def evict_if_due(self) -> None:
+        """The same if no process has done it for a while, and none is doing it."""
+        with locked_in_thread(self._scan_lock, wait=False) as is_ours:
+            age = self._clock() - self.counts.refresh().scanned_at
+            if is_ours and not 0 <= age < self._scan_seconds:
+                self._evict()
+
+    def _evict_if_needed(self) -> int:
+        """The same unless another process has made room meanwhile."""
+        with locked_in_thread(self._scan_lock):
+            self.counts.refresh()
+            return self._evict() if self._is_too_full() else 0
+
+    def _evict(self) -> int:
+        wanted, self._wanted = self._wanted, None
+        is_full, self.disk_is_full = self.disk_is_full, False
+        total = 0
+        for scan in itertools.count():
+            selection = self._scan(max(self._shortage(wanted), int(is_full and not scan)))
+            gone = self._remove(selection)
+            total += gone
+            if not selection.is_partial or (scan and not gone):
+                break
+        if wanted is not None and self._shortage(wanted):
+            self._free_again = self._monotonic() + _EVICT_AGAIN_AFTER
+        return total
+
+    def _remove(self, selection: Selection) -> int:
+        gone, size, last_used = 0, 0, -math.inf
+        for victim in selection.victims():
+            if not self._is_held(victim.name) and self.unlink(Path(victim.name), victim.size):
+                gone, size = gone + 1, size + victim.size
+                last_used = max(last_used, victim.last_used)
+        if gone:
+            self.counts.count("evicted", gone)
+            self._observe(Evicted(gone, size))
+            self.counts.set_reach(self._clock() - last_used)
+        return gone
+
+    def _scan(self, shortage: int) -> Selection:
+        """Correct the counts by what is on the disk, and select what has to go."""
+        now, before = self._clock(), self.counts.refresh()
+        expected = before.size, before.files
+        selection = Selection(self._bounds, now, expected, shortage=shortage)
+        for candidate in self.candidates():
+            selection.add(candidate)
+        self.counts.end_scan(before, selection.files, selection.size, now)
+        return selection
+
+    def candidates(self) -> Iterator[Candidate]:
+        """The entries on the disk, those of other processes too."""
         for item in files_below(self.entries):
             with contextlib.suppress(OSError):  # gone since it was listed
                 status = item.stat(follow_symlinks=False)
-                candidates.append(
-                    Candidate(item.path, status.st_size, status.st_mtime, self._is_held(item.path))
+                yield Candidate(
+                    item.path, status.st_size, status.st_mtime, self._is_held(item.path)
                 )
-        return candidates
 
-    def unlink(self, path: Path) -> bool:
-        """Remove an entry's file, and its folder if it is empty then; whether the file is gone."""
+    def usage(self) -> tuple[int, int]:
+        """Number of entries on the disk, and of their bytes."""
+        files = size = 0
+        for candidate in self.candidates():
+            files, size = files + 1, size + candidate.size
+        return files, size
+
+    def unlink(self, path: Path, size: int | None = None) -> bool:
+        """Remove an entry's file, and its folder if it is empty then; whether the file is gone.
+
+        `size` is what it has on the disk, if that is known: else its name tells.
+        """
         try:
             path.unlink()
         except FileNotFoundError:
@@ -173,21 +218,20 @@ class Evictor:
             return False
         else:
             length, _ = parse_name(path.name) or (0, 0)
-            self.counts.remove(str(path), length)
+            self.counts.remove(length if size is None else size)
         with contextlib.suppress(OSError):
             path.parent.rmdir()
         return True
 
-    def _report(self, gone: list[Candidate], now: float) -> None:
-        self.counts.count("evicted", len(gone))
-        self._observe(Evicted(len(gone), sum(candidate.size for candidate in gone)))
-        # The finer the time of use is known, the less of what is in use goes.
-        reach = now - max(candidate.last_used for candidate in gone)
-        self.touch_after = min(self._touch_at_most, max(1.0, reach / _TOUCH_SHARE))
+    @property
+    def touch_after(self) -> float:
+        """Seconds after which a hit writes the time of use of its entry.
 
-    def _end_scan(self, candidates: list[Candidate]) -> None:
-        counted = self.counts.end_scan((item.name, item.size) for item in candidates)
-        self.index.prune({os.path.basename(path) for path in counted})  # noqa: PTH119 - for all files
+        The finer the time of use is known, the less of what is in use goes.
+        """
+        reach = self.counts.reach
+        wanted = max(1.0, reach / _TOUCH_SHARE) if reach else math.inf
+        return min(self._touch_at_most, wanted)
 
     def _shortage(self, wanted: int | None) -> int:
         """The bytes that have to go for the disk's sake; none where it does not say."""

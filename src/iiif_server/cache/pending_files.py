@@ -11,6 +11,7 @@ import fcntl
 import os
 import secrets
 import stat
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -101,6 +102,24 @@ async def locked(path: Path, threads: StorageThreads | None = None) -> AsyncIter
         yield
     finally:
         await chosen.settle(_release, path, descriptor)
+
+
+@contextlib.contextmanager
+def locked_in_thread(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """The same for a thread, which may block: whether the lock is held.
+
+    It is not if another process has it and `wait` is false. Where no file can be made there is no
+    lock to wait for.
+    """
+    descriptor, is_held = None, True
+    with contextlib.suppress(OSError):
+        while (descriptor := _try_to_acquire(path)) is None and (is_held := wait):
+            time.sleep(_LOCK_POLL)
+    try:
+        yield is_held
+    finally:
+        if descriptor is not None:
+            _release(path, descriptor)
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -5,6 +5,7 @@ Layout under the root, which is the truth; what is in memory only saves looking:
     entries/ab/<group>/<key>.<length>.<crc32>.<suffix>    one file an entry, in no wrapping at all
     incoming/<random>                                     being written
     incoming/<key>.lock                                   being made by one of several processes
+    totals                                                files and bytes, counted by all processes
 
 A file's name says how long it must be and what its checksum is, so no entry needs a second file
 or a database, any number of processes may share the folder, and a web server can send the files as
@@ -110,14 +111,14 @@ class Store:
         )
 
     def open(self) -> None:
-        """Find what is there, and remove what earlier processes left unfinished."""
+        """Make the folders, and remove what earlier processes left unfinished."""
         for folder in (self.entries, self.incoming):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 self.refused(error)
         remove_abandoned(self.incoming)
-        self._evictor.recount()
+        self._counts.refresh()
 
     # --- reading ------------------------------------------------------------------------------
 
@@ -259,7 +260,7 @@ class Store:
         if former is not None:  # made with another version of a library
             self._evictor.unlink(path.with_name(former))
         if not existed:
-            self._counts.commit(str(path), length)
+            self._counts.commit(length)
         self._writing.worked()
         return Entry(path, length, value)
 
@@ -313,9 +314,9 @@ class Store:
         return self._evictor.evict()
 
     def sweep(self) -> None:
-        """Evict what has outlived its time or was written by others, and what they left behind."""
+        """Remove what others left unfinished; scan the store if no process has done so lately."""
         remove_abandoned(self.incoming)
-        self.evict()
+        self._evictor.evict_if_due()
 
     def paths(self, group: str | None = None) -> list[Path]:
         """The files of a group, or all, on the disk now."""
@@ -327,7 +328,8 @@ class Store:
         self._evictor.unlink(path)
 
     def look_for_purges(self) -> None:
-        """See whether another process has called `mark_purged`."""
+        """See whether another process has called `mark_purged`, and what it has added."""
+        self._counts.refresh()
         with contextlib.suppress(OSError):
             self.purged_at = self._purged.stat().st_mtime_ns
 
@@ -341,8 +343,7 @@ class Store:
 
     def usage(self) -> tuple[int, int]:
         """Number of entries on the disk now, and of their bytes; those of other processes too."""
-        candidates = self._evictor.scan()
-        return len(candidates), sum(candidate.size for candidate in candidates)
+        return self._evictor.usage()
 
     # --- one file -----------------------------------------------------------------------------
 
@@ -364,7 +365,7 @@ class Store:
         if self._index.is_spoilt(name, status):
             return None
         if parsed is None or not stat.S_ISREG(status.st_mode) or status.st_size != parsed[0]:
-            self._drop(path, "wrong length")
+            self._drop(path, "wrong length", status.st_size)
             return None
         now = self._clock()
         age = now - status.st_mtime
@@ -374,7 +375,6 @@ class Store:
         if age > self._evictor.touch_after or is_ahead(status.st_mtime, now):
             with contextlib.suppress(OSError):  # a read-only store still serves
                 os.utime(path, (now, now))
-        self._index.add(key, name)
         return Entry(path, *parsed)
 
     def _is_right(self, entry: Entry, descriptor: int) -> bool:
@@ -392,9 +392,9 @@ class Store:
         else:
             self._reading.refused(reason_of(error), rest=False)
 
-    def _drop(self, path: Path, reason: str) -> None:
+    def _drop(self, path: Path, reason: str, size: int | None = None) -> None:
         self._index.set_verified(path.name, None)
         self._counts.count("dropped")
-        if not self._evictor.unlink(path):
+        if not self._evictor.unlink(path, size):
             self._index.set_spoilt(path)
         self._observe(EntryDropped(path.name, reason))

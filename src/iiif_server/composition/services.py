@@ -216,8 +216,9 @@ async def _open_store(stack: AsyncExitStack, settings: Settings, observer: Obser
     store = open_store(settings, observer)
     await store.threads.run(store.open, timeout=LONG)
     background = await stack.enter_async_context(BackgroundTasks())
-    # For what has outlived its time, and for what other processes wrote:
-    background.repeat(_SWEEP_SECONDS, partial(store.threads.run, store.sweep, timeout=LONG))
+    sweep = partial(store.threads.run, store.sweep, timeout=LONG)
+    background.start(sweep())  # a folder of millions of files does not delay the start
+    background.repeat(_SWEEP_SECONDS, sweep)
     background.repeat(_PURGE_SECONDS, partial(store.threads.run, store.look_for_purges))
     return store
 

@@ -65,7 +65,6 @@ class Purge:
             for path in self._store.paths(group):
                 self._store.remove(path)
                 removed += 1
-        self._store.evict()  # counts anew what is there
         return removed
 
 

@@ -485,7 +485,7 @@ def test_removed_root_is_made_again(opened: Opened) -> None:
 
 def _empty_out(folder: Path) -> None:
     for item in folder.iterdir():
-        item.rmdir()
+        item.rmdir() if item.is_dir() else item.unlink()
     folder.rmdir()
 
 

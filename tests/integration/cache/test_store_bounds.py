@@ -2,14 +2,16 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from iiif_server.cache.entries import Entry
-from iiif_server.cache.eviction import Bounds, Candidate
+from iiif_server.cache.eviction import Bounds, Candidate, Selection
+from iiif_server.cache.pending_files import locked_in_thread
 from iiif_server.cache.store import Store
-from iiif_server.telemetry.events import StoreFailed, StoreRecovered
+from iiif_server.telemetry.events import Evicted, StoreFailed, StoreRecovered
 from support.stores import Opened, content, key
 
 LENGTH = 1000
@@ -27,18 +29,18 @@ class SlowScan(Store):
     def __init__(self, opened: Opened) -> None:
         super().__init__(opened.root, opened.bounds, opened.events.append)
         self.scanned = threading.Event()
-        self._scan = self._evictor.scan
-        self._evictor.scan = self._slow_scan  # type: ignore[method-assign]
+        self._scan = self._evictor.candidates
+        self._evictor.candidates = self._slow_scan  # type: ignore[method-assign]
 
-    def _slow_scan(self) -> list[Candidate]:
-        found = self._scan()
+    def _slow_scan(self) -> Iterator[Candidate]:
+        found = list(self._scan())
         enough, still = self.attempts + self.pause, threading.Event()
         self.scanned.set()
         for _ in range(2000):
             if self.attempts >= enough:
                 break
             still.wait(0.001)
-        return found
+        return iter(found)
 
 
 def slow(opened: Opened) -> SlowScan:
@@ -218,3 +220,113 @@ def test_entries_of_another_process_are_found_after_ones_own_commit(
     other.put("new")
     one.put("and mine")
     assert one.get("new") == content("new")
+
+
+class Counting(Opened):
+    """A process's store, which says when it scans."""
+
+    scans = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        candidates = self.store._evictor.candidates
+
+        def counted() -> Iterator[Candidate]:
+            self.scans += 1
+            return candidates()
+
+        self.store._evictor.candidates = counted  # type: ignore[method-assign]
+
+
+async def test_bounds_hold_for_what_all_processes_write(tmp_path: Path) -> None:
+    bounds = Bounds(max_files=40, low_water=0.5)
+    processes = [Counting(tmp_path, bounds) for _ in range(4)]
+    for number in range(400):
+        one = processes[number % 4]
+        await asyncio.to_thread(one.store.keep, key(f"{number}"), bytes(LENGTH), "jpg")
+        await one.store.make_room()
+        assert one.store.usage()[0] <= 41
+        one.scans -= 1  # that of `usage`
+    assert 10 < sum(one.scans for one in processes) < 30, "one scan for 20 files, not four"
+    for one in processes:
+        one.store.look_for_purges()
+        assert one.store.usage() == (one.store.stats.files, one.store.stats.size)
+
+
+def test_one_process_scans_for_all_and_not_again_for_an_hour(tmp_path: Path) -> None:
+    writer = Opened(tmp_path)
+    for name in "abc":
+        writer.put(name)
+    (tmp_path / "totals").unlink()
+    processes = [Counting(tmp_path) for _ in range(3)]
+    for one in [*processes, *processes]:
+        one.store.sweep()
+        assert (one.store.stats.files, one.store.stats.size) == (3, 3 * LENGTH)
+    assert [one.scans for one in processes] == [1, 0, 0]
+    processes[2].ahead = 3599
+    processes[2].store.sweep()
+    assert processes[2].scans == 0
+    processes[2].ahead = 3601
+    processes[2].store.sweep()
+    assert processes[2].scans == 1
+    processes[1].store.sweep()  # its clock is an hour behind: no reason to wait for it
+    assert processes[1].scans == 1
+
+
+def test_nobody_waits_for_a_scan_that_is_only_due(tmp_path: Path) -> None:
+    one, other = Counting(tmp_path), Counting(tmp_path)
+    with locked_in_thread(tmp_path / "incoming" / "scan.lock") as held:
+        assert held
+        one.store.sweep()
+    assert one.scans == 0
+    other.store.sweep()
+    assert other.scans == 1
+
+
+async def test_who_waited_for_another_process_to_make_room_does_not_scan(tmp_path: Path) -> None:
+    bounds = Bounds(max_files=3, low_water=0.5)
+    one, other = Counting(tmp_path, bounds), Counting(tmp_path, bounds)
+    for name in "abcd":
+        other.put(name)
+    with locked_in_thread(tmp_path / "incoming" / "scan.lock"):
+        waiting = asyncio.create_task(other.store.make_room())
+        while other.store.reserve() is not None:  # noqa: ASYNC110 - until it waits
+            await asyncio.sleep(0)
+        for path in one.store.paths():
+            one.store.remove(path)
+    await waiting
+    assert other.scans == 0
+    assert other.store.stats.files == 0
+
+
+def test_a_store_that_scans_often_for_its_ttl_does_so_within_an_eighth_of_it(
+    tmp_path: Path,
+) -> None:
+    opened = Counting(tmp_path, Bounds(ttl=8 * 600))
+    opened.store.sweep()
+    opened.ahead = 599
+    opened.store.sweep()
+    assert opened.scans == 1
+    opened.ahead = 601
+    opened.store.sweep()
+    assert opened.scans == 2
+
+
+def test_files_that_somebody_else_has_removed_are_noticed_by_a_scan(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    opened.put("a")
+    opened.put("b").path.unlink()
+    assert opened.store.stats.files == 2
+    opened.store.evict()
+    assert (opened.store.stats.files, opened.store.stats.size) == (1, LENGTH)
+
+
+def test_more_goes_than_one_scan_selects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Selection.__init__, "__kwdefaults__", {"shortage": 0, "most": 10})
+    opened = Counting(tmp_path, Bounds(max_files=40, low_water=0.5))
+    for number in range(55):
+        opened.put(f"{number}")
+    assert opened.store.evict() == 20
+    assert opened.scans == 2
+    (event,) = {type(event) for event in opened.events}
+    assert event is Evicted

@@ -4,7 +4,8 @@ from string import ascii_lowercase
 
 import pytest
 
-from iiif_server.cache.eviction import Bounds, Candidate, Disk, victims
+from iiif_server.cache.eviction import Bounds, Candidate, Disk, Selection
+from support.evictions import victims
 
 NOW = 1000.0
 
@@ -186,3 +187,43 @@ def test_bounds_are_tightened_if_that_ends_the_shortage(
     bounds: Bounds, total: int, shortage: int, max_bytes: int | None
 ) -> None:
     assert bounds.tightened(total, shortage).max_bytes == max_bytes
+
+
+def selected(
+    entries: list[Candidate], bounds: Bounds, expected: tuple[int, int], most: int = 100
+) -> Selection:
+    selection = Selection(bounds, NOW, expected, most=most)
+    for entry in entries:
+        selection.add(entry)
+    return selection
+
+
+def test_a_scan_that_finds_more_than_was_expected_is_to_be_repeated() -> None:
+    bounds = Bounds(max_bytes=50, low_water=0.5)
+    found = entries(*[10] * 10)
+    first = selected(found, bounds, expected=(60, 6))
+    assert sorted(names(list(first.victims()))) == list("abcd")
+    assert first.is_partial
+    again = selected(found[4:], bounds, expected=(first.size - 40, first.files - 4))
+    assert sorted(names(list(again.victims()))) == list("efgh")
+    assert not again.is_partial
+
+
+def test_a_scan_that_finds_less_than_was_expected_takes_no_more_than_has_to_go() -> None:
+    selection = selected(entries(10, 10, 10), Bounds(max_bytes=25, low_water=0.8), (1000, 100))
+    assert names(list(selection.victims())) == "a"
+    assert not selection.is_partial
+
+
+@pytest.mark.parametrize("bounds", [Bounds(max_files=1, low_water=1.0), Bounds(ttl=10)])
+def test_no_more_are_selected_at_once_than_memory_is_meant_for(bounds: Bounds) -> None:
+    found = entries(*[1] * 10)
+    selection = selected(found, bounds, (10, 10), most=4)
+    assert len(list(selection.victims())) == 4
+    assert selection.is_partial
+
+
+def test_what_is_held_is_no_reason_to_look_again() -> None:
+    selection = selected(entries(10, 10, held="ab"), Bounds(max_files=1), (20, 2))
+    assert list(selection.victims()) == []
+    assert not selection.is_partial
