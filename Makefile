@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install assets run test check static format lint types floors workflows platforms container wheels e2e fuzz bench load hops costs docs \
+.PHONY: help install assets run test check static format lint types floors workflows platforms container wheels e2e fuzz bench load hops costs cached-files docs \
 	pictures lock clean
 
 help: ## Show this list
@@ -102,6 +102,9 @@ hops: install ## Count the functions and modules that one tile request enters
 
 costs: install ## Compare what jobs take at their peak with what is estimated before (20 minutes)
 	$(BIN)/python -m bench.costs $(COSTS)
+
+cached-files: install ## What a cache of a million files costs a process (2 minutes, a million inodes)
+	$(BIN)/python -m bench.cached_files
 
 pictures: install assets ## Take the picture of the README anew (needs Debian's chromium)
 	PYTHONPATH=$(CURDIR)/tests $(BIN)/python -m e2e.pictures
