@@ -102,7 +102,7 @@ async def test_pages_of_one_file_are_told_apart_by_their_tags(server: Server) ->
     [
         ("book.tif;4", "This original has 3 pages; there is no page 4."),
         ("many.tif;10001", "This original has 10,000 pages; there is no page 10,001."),
-        ("one.jpg;2", "shows only the first page"),
+        ("one.jpg;2", "This original has one page; there is no page 2."),
     ],
 )
 async def test_a_page_beyond_the_last_is_not_found(server: Server, name: str, said: str) -> None:

@@ -18,6 +18,14 @@ HALVES = base64.b85decode(
 """The left half (200, 40, 40), the right half (40, 60, 200)."""
 
 
+def of_two(*, primary: int) -> bytes:
+    """The two items as images of their own: 1 is the 64 x 64 pixels that 2 is a part of."""
+    data = bytearray(HALVES)
+    data[data.index(b"infe") + 7] = 0  # no longer hidden
+    data[data.index(b"pitm") + 9] = primary
+    return bytes(data)
+
+
 def with_code_points(primaries: int, transfer: int) -> bytes:
     """The same pixels, and a colr box with these code points (nclx) for both of its items."""
     box = struct.pack(">I4s4sHHHB", 19, b"colr", b"nclx", primaries, transfer, 6, 0x80)

@@ -10,10 +10,12 @@ def pdf(
     content: str | None = None,
     packed: str = "",
     trailer: str = "",
+    pages: int = 1,
 ) -> bytes:
     """A PDF of one page: the left half of the MediaBox in one colour, the right one in another.
 
-    `packed` is an entry of the dictionary of the content, which tells its filter.
+    `packed` is an entry of the dictionary of the content, which tells its filter. Of several
+    `pages`, those behind the first are as wide as their number in points, and 72 high.
     """
     x, y, right, top = media
     half = (right - x) / 2
@@ -24,11 +26,16 @@ def pdf(
             f"{colours[1]} rg {x + half} {y} {half} {top - y} re f"
         )
     box = " ".join(map(str, media))
+    kids = ["3 0 R", *(f"{number} 0 R" for number in range(5, pages + 4))]
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",
-        "<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {pages} >>",
         f"<< /Type /Page /Parent 2 0 R /MediaBox [{box}] /Contents 4 0 R {extra} >>",
         f"<< /Length {len(content)} {packed} >>\nstream\n{content}\nendstream",
+    ]
+    objects += [
+        f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 {number} 72] /Contents 4 0 R >>"
+        for number in range(2, pages + 1)
     ]
     data, offsets = "%PDF-1.7\n", []
     for number, text in enumerate(objects, 1):

@@ -72,6 +72,7 @@ def planned(
     target: Path | None = None,
     max_pixels: int = MAX_PIXELS,
     bounds: Bounds = DEFAULT_BOUNDS,
+    page: int = 1,
 ) -> RenderPlan:
     """The plan for a request such as `0,0,64,64/max/90/gray.jpg`; `engine` overrules the choice."""
     region, size, rotation, last = request.split("/")
@@ -83,7 +84,7 @@ def planned(
         parse_quality(quality),
         parse_format(format_),
     )
-    header = probe(path, max_pixels, bounds)
+    header = probe(path, max_pixels, bounds, page)
     facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
     operations = plan_operations(header, parsed.resolve(facts, Limits()))
     chosen = engine or choose_engine(header, operations, lossless=jpegtran.available())
@@ -98,10 +99,17 @@ def derive(
     encoding: EncodingOptions = BEST,
     max_pixels: int = MAX_PIXELS,
     bounds: Bounds = DEFAULT_BOUNDS,
+    page: int = 1,
 ) -> Derived:
     """The derivative of a request; the engine is the one that would be chosen, or the one given."""
     plan = planned(
-        path, request, engine=engine, encoding=encoding, max_pixels=max_pixels, bounds=bounds
+        path,
+        request,
+        engine=engine,
+        encoding=encoding,
+        max_pixels=max_pixels,
+        bounds=bounds,
+        page=page,
     )
     if plan.engine is Engine.ORIGINAL:
         return Derived(path.read_bytes(), plan.engine, plan.engine)

@@ -22,6 +22,7 @@ from iiif_server.codecs.tiff_arrays import read_box
 from iiif_server.errors import DamagedOriginalError, IiifServerError
 from iiif_server.formats.bounded_file import truncated
 from iiif_server.formats.jpeg import END_OF_IMAGE
+from iiif_server.formats.tiff_pages import SingleDirectory
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader, Reader
 from iiif_server.plan.original_format import OriginalFormat
@@ -139,16 +140,27 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         if not header.jpeg.complete and not header.partial:
             options["fail_on"] = "warning"
             return pyvips.Image.jpegload_buffer(_with_end(descriptor), **options)
-    if header.format is OriginalFormat.TIFF:
+    if header.pages > 1 and header.format is not OriginalFormat.TIFF:
         options["page"] = header.page
     if header.tiles is not None:
-        level = header.tiles.level(shrink)
-        options |= {"access": "random", "page": level.page}
-        if level.subdirectory is not None:
-            options["subifd"] = level.subdirectory
-    source = pyvips.Source.new_from_descriptor(descriptor)
+        options["access"] = "random"
+    source = _source(descriptor, header, shrink)
     image = pyvips.Operation.call(_LOADERS[header.format], source, **options)
+    image._references.append(source)  # noqa: SLF001 - as new_from_source: it has Python callbacks
     return _of_bands(image, header)
+
+
+def _source(descriptor: int, header: ImageHeader, shrink: int) -> pyvips.Source:
+    if header.format is OriginalFormat.TIFF:
+        level = None if header.tiles is None else header.tiles.level(shrink)
+        file = SingleDirectory(descriptor, level.directory if level else header.directory)
+        if not file.is_whole_file:
+            source = pyvips.SourceCustom()
+            # Not on_read: this fills the buffer of libtiff, whatever length a file has it ask for.
+            source.signal_connect("read", file.readinto)
+            source.on_seek(file.seek)
+            return source
+    return pyvips.Source.new_from_descriptor(descriptor)
 
 
 def _with_end(descriptor: int) -> bytes:
@@ -176,6 +188,8 @@ def _read_with_pillow(descriptor: int, header: ImageHeader, _: int = 1) -> Pixel
         Image.open(file, formats=[header.format]) as image,
         _truncated_images(allowed=header.partial),
     ):
+        if header.pages > 1:
+            image.seek(header.page)
         image.load()
         profile = image.info.get("icc_profile")
         plain = _plain(image)

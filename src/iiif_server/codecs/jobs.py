@@ -14,6 +14,7 @@ from iiif_server.codecs import jpegtran, libturbojpeg, raster
 from iiif_server.codecs.encode import supported_formats
 from iiif_server.codecs.metadata import read_metadata
 from iiif_server.codecs.open_originals import OpenOriginal, OpenOriginals
+from iiif_server.codecs.page_list import list_pages
 from iiif_server.codecs.probe import probe_file, probe_parts
 from iiif_server.codecs.pyramid_build import build
 from iiif_server.codecs.resolution import Pieces, without_resolution
@@ -33,6 +34,7 @@ from iiif_server.telemetry.stages import Stages
 
 __all__ = [
     "build_part",
+    "list_pages",
     "prepare_process",
     "probe_file",
     "probe_parts",

@@ -20,7 +20,8 @@ from PIL import Image, ImageCms, TiffImagePlugin
 from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.iptc import iptc_properties
-from iiif_server.formats.tiff import Tag, directories
+from iiif_server.formats.tiff import Tag
+from iiif_server.formats.tiff_pages import directories
 from iiif_server.formats.xmp import xmp_properties
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.original_format import (
@@ -65,7 +66,6 @@ class _Blocks:
     profile: bytes = b""
     dpi: tuple[float, float] | None = None
     bits: int | None = None
-    pages: int | None = None
 
 
 def read_metadata(
@@ -96,13 +96,11 @@ def read_metadata(
 
 
 def _of_tiff(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
-    found = directories(bounded, bounded.page)
-    main = found.main
+    main = directories(bounded, bounded.page).main
     if sum(entry.length for entry in main.tags.values()) > MOST_METADATA:
         return _Blocks()
     blocks = _of_directory(file, bounded.at(0, 16), main.offset)
     blocks.bits = main.value(Tag.BITS, 1)
-    blocks.pages = len(found.pages)
     return blocks
 
 
@@ -172,7 +170,6 @@ def _document(blocks: _Blocks, *, location: bool) -> dict[str, Any]:
     xmp = xmp_properties(blocks.xmp, location=location)
     found = {
         "bitDepth": blocks.bits,
-        "pages": blocks.pages,
         "profile": _profile_name(blocks.profile),
         "resolution": _resolution(blocks.dpi),
         "exif": exif,

@@ -27,18 +27,18 @@ _PIXEL_BYTES = 8
 _EFFORT = 30
 
 
-def pdf_header(bounded: BoundedFile, file: BinaryIO, page: int) -> ImageHeader:
-    """The header of a page, at the resolution of the bounds.
+def pdf_header(bounded: BoundedFile, file: BinaryIO) -> ImageHeader:
+    """The header of the page that is read, at the resolution of the bounds.
 
     CropBox and /Rotate are applied; PDFium has no function for UserUnit. Raises
-    OriginalRefusedError.
+    OriginalRefusedError or PageNotFoundError.
     """
+    page = bounded.page - 1
     with _opened(file.fileno()) as document:
-        # A page that is loaded is parsed, all that its streams unpack to: this loads none.
-        width, height = (
-            max(1, ceil(side * bounded.bounds.pdf_dpi / _POINTS - 1e-6))
-            for side in document.get_page_size(page)
-        )
+        pages = len(document)
+        bounded.check_frames(pages, "pages")
+        bounded.check_page(pages)
+        width, height = _page_size(document, page, bounded.bounds.pdf_dpi)
     bounded.check_size(width, height)
     return ImageHeader(
         format=OriginalFormat.PDF,
@@ -52,8 +52,25 @@ def pdf_header(bounded: BoundedFile, file: BinaryIO, page: int) -> ImageHeader:
         pixel_bytes=_PIXEL_BYTES,
         needs=Needs(bytes=_HELD + _PIXEL_BYTES * width * height, effort=_EFFORT * width * height),
         page=page,
+        pages=pages,
         reader=Reader.PDFIUM,
     )
+
+
+def page_sizes(bounded: BoundedFile, file: BinaryIO) -> tuple[Dimensions, ...]:
+    """The dimensions of all pages as `pdf_header` has them."""
+    with _opened(file.fileno()) as document:
+        pages = len(document)
+        bounded.check_frames(pages, "pages")
+        sizes = (_page_size(document, page, bounded.bounds.pdf_dpi) for page in range(pages))
+        return tuple(Dimensions(*size) for size in sizes)
+
+
+def _page_size(document: pypdfium2.PdfDocument, page: int, dpi: int) -> tuple[int, int]:
+    # A page that is loaded is parsed, all that its streams unpack to: this loads none.
+    width, height = document.get_page_size(page)
+    width, height = (max(1, ceil(side * dpi / _POINTS - 1e-6)) for side in (width, height))
+    return width, height
 
 
 def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pixels:

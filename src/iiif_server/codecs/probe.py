@@ -2,19 +2,20 @@
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import pyvips
 from pi_heif import register_heif_opener
 from PIL import ExifTags, Image
 
 from iiif_server.codecs import jpegxl
 from iiif_server.codecs.colour_tags import profile_of
 from iiif_server.codecs.decoder_errors import refusal
+from iiif_server.codecs.image_items import avif_item, items_of_avif, items_of_heif
 from iiif_server.codecs.pdf import pdf_header
 from iiif_server.codecs.profiles import classify_profile
 from iiif_server.errors import (
@@ -22,7 +23,6 @@ from iiif_server.errors import (
     IiifServerError,
     NotAnImageError,
     OriginalTooLargeError,
-    PageNotFoundError,
     UnsupportedOriginalError,
 )
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
@@ -46,13 +46,15 @@ from iiif_server.plan.original_format import (
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
 
 
-def probe(path: Path, max_pixels: int, bounds: Bounds = DEFAULT_BOUNDS) -> ImageHeader:
-    """The header of the image at a path, as `probe_file` reads it."""
+def probe(
+    path: Path, max_pixels: int, bounds: Bounds = DEFAULT_BOUNDS, page: int = 1
+) -> ImageHeader:
+    """The header of a page of the image at a path, as `probe_file` reads it."""
     try:
         file = LocalFile.at(path)
     except FileNotFoundError as error:
         raise removed() from error
-    return probe_file(file, max_pixels=max_pixels, bounds=bounds)
+    return probe_file(file, max_pixels=max_pixels, bounds=bounds, page=page)
 
 
 def probe_file(
@@ -69,7 +71,7 @@ def probe_file(
     OriginalTooLargeError above `max_pixels` or beyond the bounds, or OriginalChangedError if
     another version, or nothing, is at the path.
     """
-    with os.fdopen(_open_regular(original, descriptor), "rb") as file:
+    with os.fdopen(open_regular(original, descriptor), "rb") as file:
         return _header(file, inspect, max_pixels, bounds, page)
 
 
@@ -86,7 +88,7 @@ def probe_parts(
 
     Only tiled TIFFs have headers that can be read without the whole file.
     """
-    with PresentFile(_open_regular(original, descriptor), present) as file:
+    with PresentFile(open_regular(original, descriptor), present) as file:
         try:
             stream = cast("BinaryIO", file)
             inspect_ = partial(inspect_parts, file)
@@ -104,28 +106,31 @@ def _header(
 ) -> ImageHeader:
     Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
     format_ = _recognised(file, bounds)
-    if page > 1 and format_ is not OriginalFormat.TIFF:
-        raise PageNotFoundError(
-            f"Of an original of the format {format_}, this server shows only the first page: leave "
-            f"out ;{page}."
-        )
-    try:
+    with translated(format_):
         bounded = BoundedFile(file, format_, max_pixels, bounds, page)
         inspected = inspect_(bounded)
         if format_ is OriginalFormat.PDF:
-            return pdf_header(bounded, file, 0)
+            return pdf_header(bounded, file)
         if format_ is OriginalFormat.JPEGXL:
             inspected = replace(inspected, profile=jpegxl.profile_of(file.fileno()))
         file.seek(0)
-        return _checked(_read(file, format_, inspected), max_pixels)
+        return _checked(_read(bounded, file, inspected), max_pixels)
+
+
+@contextmanager
+def translated(format_: OriginalFormat) -> Iterator[None]:
+    """Translate what decoders of hostile data raise inside: whatever they like."""
+    try:
+        yield
     except (IiifServerError, BytesMissingError):
         raise
-    except Exception as error:  # decoders of hostile data raise whatever they like
+    except Exception as error:
         told = refusal(error, format_)
         raise (_damaged(format_) if isinstance(told, DamagedOriginalError) else told) from error
 
 
-def _open_regular(original: LocalFile, descriptor: int | None) -> int:
+def open_regular(original: LocalFile, descriptor: int | None) -> int:
+    """A descriptor of this version of an original; raises UnsupportedOriginalError for a folder."""
     opened = original.open(descriptor)
     if stat.S_ISREG(os.fstat(opened).st_mode):
         return opened
@@ -165,10 +170,11 @@ def _checked(header: ImageHeader, max_pixels: int) -> ImageHeader:
     return header
 
 
-def _read(file: BinaryIO, format_: OriginalFormat, inspected: Inspection) -> ImageHeader:
+def _read(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> ImageHeader:
     if inspected.header is None:
-        return _read_with_pillow(file, format_, inspected)
+        return _read_with_pillow(bounded, file, inspected)
     icc, found = inspected.profile, inspected.header
+    bounded.check_page(found.pages)
     return replace(
         found,
         partial=inspected.partial,
@@ -178,31 +184,33 @@ def _read(file: BinaryIO, format_: OriginalFormat, inspected: Inspection) -> Ima
     )
 
 
-def _read_with_pillow(
-    file: BinaryIO, format_: OriginalFormat, inspected: Inspection
-) -> ImageHeader:
-    with Image.open(file, formats=[format_]) as image:
+def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> ImageHeader:
+    with Image.open(file, formats=[bounded.format]) as image:
+        page, pages = _page(bounded, file, image, inspected)
         exif = image.info.get("exif") or inspected.exif
         stored, orientation = Dimensions(*image.size), _orientation(exif)
-        if format_ is OriginalFormat.AVIF:
+        colour, transparent = _colour(image.mode), image.has_transparency_data
+        if bounded.format is OriginalFormat.AVIF:
             # Its decoder crops and turns as the transformation boxes say; Pillow only turns.
-            source = pyvips.Source.new_from_descriptor(file.fileno())
-            decoded = pyvips.Image.heifload_source(source)
+            decoded = avif_item(file, page)
             stored, orientation = Dimensions(decoded.width, decoded.height), UPRIGHT
-        colour = _colour(image.mode)
+            transparent = bool(decoded.hasalpha())
+        elif bounded.format is OriginalFormat.GIF and page:
+            # Only the first frame has been read: each may have colours of its own, or none.
+            colour, transparent = Colour.RGB, True
         gray = colour is Colour.GRAY
         icc = image.info.get("icc_profile") or b""
         tags = inspected.colours
-        if format_ is OriginalFormat.JPEG and colour is Colour.RGB and not icc:
+        if bounded.format is OriginalFormat.JPEG and colour is Colour.RGB and not icc:
             tags = _colours_of_dcf(image)
         made = profile_of(tags, gray=gray) if tags else None
         icc = icc if made is None else made  # sRGB needs none
         return ImageHeader(
-            format=format_,
+            format=bounded.format,
             stored=stored,
             orientation=orientation,
             colour=colour,
-            transparent=image.has_transparency_data,
+            transparent=transparent,
             profile=classify_profile(icc, colour),
             profile_bytes=len(icc),
             max_shrink=_JPEG_SHRINK if inspected.jpeg else 1,
@@ -210,10 +218,28 @@ def _read_with_pillow(
             pixel_bytes=_pixel_bytes(image),
             needs=inspected.needs,
             interleaved=inspected.interleaved,
+            page=page,
+            pages=pages,
             made_profile=made or b"",
-            reader=_READERS.get(format_, Reader.LIBVIPS),
+            reader=_READERS.get(bounded.format, Reader.LIBVIPS),
             partial=inspected.partial,
         )
+
+
+def _page(
+    bounded: BoundedFile, file: BinaryIO, image: Image.Image, inspected: Inspection
+) -> tuple[int, int]:
+    """What its decoder calls the page that is read, and how many there are."""
+    if bounded.format not in {OriginalFormat.HEIF, OriginalFormat.AVIF}:
+        bounded.check_page(inspected.pages)
+        return bounded.page - 1, inspected.pages
+    heif = bounded.format is OriginalFormat.HEIF
+    items = items_of_heif(bounded, image) if heif else items_of_avif(bounded, file)
+    bounded.check_page(len(items))
+    page = items[bounded.page - 1]
+    if heif:
+        image.seek(page)
+    return page, len(items)
 
 
 def _pixel_bytes(image: Image.Image) -> int:

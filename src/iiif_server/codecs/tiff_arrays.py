@@ -4,8 +4,8 @@ The file has been inspected: nothing here bounds what it asks for. Only the stri
 box touches are decoded.
 """
 
-import os
 from collections.abc import Callable, Iterator
+from io import BufferedReader
 from itertools import product
 from math import ceil
 from typing import Any
@@ -19,6 +19,7 @@ from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
 from iiif_server.codecs.tiff_segments import JPEGS, check_lengths, check_page, check_segment
 from iiif_server.errors import DamagedOriginalError
+from iiif_server.formats.tiff_pages import SingleDirectory
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader, Profile
 
@@ -42,28 +43,23 @@ def read_box(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pix
 
     Raises DamagedOriginalError, and whatever the libraries raise on hostile data.
     """
+    number, size = header.directory, header.stored
+    if header.tiles is not None:
+        level = header.tiles.level(shrink)
+        number, size = level.directory, level.dimensions
     with (
-        os.fdopen(os.dup(descriptor), "rb") as file,
+        BufferedReader(SingleDirectory(descriptor, number)) as file,
         tifffile.TiffFile(file, name="original", offset=0) as opened,
     ):
-        page = _page(opened, header, shrink)
+        page: Any = opened.pages[0]
+        if (page.imagewidth, page.imagelength) != (size.width, size.height):
+            raise DamagedOriginalError(
+                "The original is damaged: its dimensions are not its header's."
+            )
+        check_page(page, header)
         samples = _decoded(page, box, partial=header.partial)
         profile = page.iccprofile if header.profile is not Profile.NONE else None
         return to_pixels(_described(page, samples, header), profile)
-
-
-def _page(opened: tifffile.TiffFile, header: ImageHeader, shrink: int) -> tifffile.TiffPage:
-    number, below, size = header.page, None, header.stored
-    if header.tiles is not None:
-        level = header.tiles.level(shrink)
-        number, below, size = level.page, level.subdirectory, level.dimensions
-    page: Any = opened.pages[number]
-    if below is not None:
-        page = page.pages[below]
-    if (page.imagewidth, page.imagelength) != (size.width, size.height):
-        raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
-    check_page(page, header)
-    return page  # type: ignore[no-any-return]
 
 
 def _decoded(page: tifffile.TiffPage, box: Box, *, partial: bool) -> Array:

@@ -4,18 +4,21 @@ import os
 import struct
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from iiif_server.errors import (
     DamagedOriginalError,
     OriginalTooLargeError,
+    PageNotFoundError,
     UnsupportedOriginalError,
 )
 from iiif_server.formats.colour_tags import ColourTags
 from iiif_server.formats.present_file import PresentFile
 from iiif_server.plan.extents import Extent
 from iiif_server.plan.header import NO_NEEDS, ImageHeader, JpegFacts, Needs
+from iiif_server.plan.local_file import FileVersion
 from iiif_server.plan.original_format import Bounds, OriginalFormat
 
 _ANYTHING = Bounds()
@@ -32,6 +35,8 @@ MOST_BLOCK = 16 << 20
 """Bytes of one block of metadata: an ICC profile, EXIF, XMP."""
 MOST_METADATA = 64 << 20
 """Bytes of everything before the first pixel."""
+_MOST_DRAWN = 1_000_000_000
+"""Pixels of the frames of an animation that are drawn to show a later one."""
 MOST_READ_WHOLE = 512 << 20
 """Bytes of a file whose decoder takes it whole."""
 
@@ -50,6 +55,8 @@ class Inspection:
     """The ICC profile of such a header."""
     colours: ColourTags | None = None
     """What else than an ICC profile says of the colours; it goes before one."""
+    pages: int = 1
+    """How many pages the file has, where its structure tells it: frames of an animation."""
     exif: bytes = b""
     """EXIF that the decoder does not find."""
     partial: bool = False
@@ -77,6 +84,15 @@ class BoundedFile:
 
     def __repr__(self) -> str:
         return f"<BoundedFile {self.format}, {self.size} bytes>"
+
+    @property
+    def version(self) -> FileVersion | None:
+        """The version of the file, if it is one that a parser may read again as a whole."""
+        if isinstance(self._file, PresentFile):
+            return None
+        with suppress(OSError):  # a file in memory
+            return FileVersion.of(os.fstat(self._file.fileno()))
+        return None
 
     def at(self, offset: int, length: int) -> bytes:
         """The bytes at an offset; fewer than `length` at the end of the file."""
@@ -115,6 +131,20 @@ class BoundedFile:
     def check_frames(self, count: int, what: str = "frames") -> None:
         """Raise OriginalTooLargeError if there are more frames than are read."""
         self.check(count, self.bounds.frames, what)
+
+    def check_page(self, count: int) -> None:
+        """Raise PageNotFoundError if the page that is read is beyond the last of so many."""
+        if self.page > count:
+            raise PageNotFoundError.of(self.page, count)
+
+    def effort_before(self, width: int, height: int) -> int:
+        """Pixels of the frames before the one that is read, each of which is drawn upon the last.
+
+        Raises OriginalTooLargeError if they are too many.
+        """
+        before = (self.page - 1) * width * height
+        self.check(before, _MOST_DRAWN, f"pixels in the frames before frame {self.page}")
+        return before
 
     def check_block(self, length: int, what: str) -> None:
         """Raise OriginalTooLargeError if a block of metadata is larger than 16 MiB."""

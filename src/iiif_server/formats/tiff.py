@@ -12,7 +12,6 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Literal
 
-from iiif_server.errors import PageNotFoundError
 from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile
 from iiif_server.formats.jpeg import adobe_segment, jfif_segment
 from iiif_server.iiif.geometry import Dimensions
@@ -21,17 +20,15 @@ from iiif_server.plan.stored_tiles import TILE_PLACE, StoredLevel, StoredTiles, 
 
 _BIG = 43
 _MOST_TAGS = 4_096
-_USUAL_DIRECTORY = 1024
-"""Bytes; those of BigTIFF with twenty tags have 420."""
 MOST_PIECES = 1 << 20
 """Strips or tiles."""
 MOST_READ = 64
-"""Directories that are read: of the main chain, and below the first."""
+"""Directories of a page that are read besides its own: of reduced versions, and below it."""
 _MOST_BYTES_A_TILE = 64_000_000
 _MOST_TILE_SIDES = 8
 _JPEG, _EIGHT_BITS = 7, 8
 _BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
-_REDUCED, _MASK = 1, 4
+REDUCED, MASK = 1, 4
 """NewSubfileType, bits 0 and 2: a reduced-resolution version of another image in this file, and a
 transparency mask of one."""
 _EARLY_ENTRIES = 64
@@ -61,6 +58,7 @@ class Tag(IntEnum):
     ROWS = 278
     STRIP_BYTES = 279
     PLANES = 284
+    PAGE_NAME = 285
     TILE_WIDTH = 322
     TILE_HEIGHT = 323
     TILES = 324
@@ -82,7 +80,7 @@ _ALIKE = (Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES, Tag.PLANES,
 
 
 @dataclass(frozen=True, slots=True)
-class _Layout:
+class Layout:
     """Byte order and number sizes, as formats of `struct`."""
 
     order: str
@@ -91,7 +89,7 @@ class _Layout:
     offset: str
 
     @classmethod
-    def of(cls, file: BoundedFile) -> "_Layout":
+    def of(cls, file: BoundedFile) -> "Layout":
         """The layout by the header of the file."""
         order = "<" if file.at(0, 2) == b"II" else ">"
         if file.numbers(f"{order}H", 2) == (_BIG,):
@@ -120,45 +118,41 @@ class _Entry:
 class Directory:
     """An image file directory. Of repeated tags the first counts, as in libtiff."""
 
-    def __init__(self, file: BoundedFile, layout: _Layout, offset: int, page: int) -> None:
-        """`page` is its index in the main chain; of a SubIFD, that of the directory above it."""
+    def __init__(
+        self, file: BoundedFile, layout: Layout, offset: int, most: int = sys.maxsize
+    ) -> None:
+        """`most` is the number of entries that are looked at, if the file has more of them."""
         self.offset = offset
-        self.page = page
         self._file = file
         self._layout = layout
         self._start = offset + struct.calcsize(layout.count)
-        self._length = (file.numbers(layout.count, offset) or (0,))[0]
+        self._length: int = (file.numbers(layout.count, offset) or (0,))[0]
+        self._most = most
+
+    @property
+    def end(self) -> int:
+        """Position of the offset of the next directory."""
+        return self._start + self._length * struct.calcsize(self._layout.entry)
 
     @property
     def next(self) -> int:
         """Offset of the next directory of the chain; 0 after the last."""
-        end = self._start + self._length * struct.calcsize(self._layout.entry)
-        return int((self._file.numbers(self._layout.offset, end) or (0,))[0])
+        return int((self._file.numbers(self._layout.offset, self.end) or (0,))[0])
 
-    def early(self, *numbers: int) -> list[int]:
-        """The first whole number of each of these tags, 0 without it, where they stand early.
+    def early(self) -> "Directory":
+        """The directory with its first entries only, among which are its kind and dimensions.
 
-        Unlike `tags`, it keeps nothing: a chain may have thousands of directories.
+        A chain may have thousands of directories, each with thousands of tags.
         """
-        layout = self._layout
-        size = struct.calcsize(layout.entry)
-        table = self._file.at(self._start, min(self._length, _EARLY_ENTRIES) * size)
-        found: dict[int, int] = {}
-        for at in range(0, len(table) - size + 1, size):
-            number, *rest = struct.unpack_from(layout.entry, table, at)
-            entry = _Entry(*rest)
-            if number in numbers and number not in found and entry.type in _WHOLE_NUMBERS:
-                kind = f"{layout.order}{_WHOLE_NUMBERS[entry.type]}"
-                fits = entry.count and struct.calcsize(kind) <= len(entry.value)
-                found[number] = struct.unpack_from(kind, entry.value)[0] if fits else 0
-        return [found.get(number, 0) for number in numbers]
+        return Directory(self._file, self._layout, self.offset, _EARLY_ENTRIES)
 
     @cached_property
     def tags(self) -> Mapping[int, _Entry]:
         """The entries by the number of their tag."""
-        self._file.check(self._length, _MOST_TAGS, "tags in a directory")
+        length = min(self._length, self._most)
+        self._file.check(length, _MOST_TAGS, "tags in a directory")
         size = struct.calcsize(self._layout.entry)
-        table = self._file.at(self._start, self._length * size)
+        table = self._file.at(self._start, length * size)
         found: dict[int, _Entry] = {}
         for at in range(0, len(table) - size + 1, size):
             number, *rest = struct.unpack_from(self._layout.entry, table, at)
@@ -239,58 +233,14 @@ class Directories:
     """Those of the main chain between it and the next page: reduced versions of it, and masks."""
     below: Sequence[Directory]
     """Its SubIFDs."""
-    chain: Sequence[Directory]
-    """All of the main chain, in its order."""
-    pages: Sequence[Directory]
-    """Those that are pages."""
+    pages: int
+    """How many pages the file has."""
 
     @property
     def read(self) -> list[Directory]:
-        """Those that a decoder may read for this page, each once."""
-        known = (self.main, *self.reduced[:MOST_READ], *self.below[:MOST_READ])
-        return list({ifd.offset: ifd for ifd in (*known, *self.chain[:MOST_READ])}.values())
-
-
-def directories(file: BoundedFile, page: int = 1) -> Directories:
-    """The directories of a page, counted from 1. Raises OriginalRefusedError or PageNotFoundError.
-
-    No page: thumbnails, reduced versions and masks, which belong to the page before them, or to the
-    first; unless there is nothing else.
-    """
-    layout = _Layout.of(file)
-    chain = _chain(file, layout)
-    if not chain or not chain[0].tags:
-        raise file.damaged("its first directory is empty, or the file is truncated before it")
-    pages = [ifd for ifd in chain if not ifd.early(Tag.SUBFILE_TYPE)[0] & (_REDUCED | _MASK)]
-    pages = pages or chain[:1]
-    if page > len(pages):
-        raise PageNotFoundError.of(page, len(pages))
-    main = pages[page - 1]
-    stop = pages[page].page if page < len(pages) else len(chain)
-    reduced = chain[main.page + 1 : stop]
-    if page == 1:
-        reduced = [*chain[: main.page], *reduced]
-    count = main.count(Tag.SUB_DIRECTORIES)
-    file.check_frames(count, "pages below the first")
-    offsets = main.values(Tag.SUB_DIRECTORIES, count)
-    file.expect((at, at + _USUAL_DIRECTORY) for at in offsets)
-    known = {ifd.offset for ifd in chain}
-    if len(set(offsets)) < len(offsets) or not known.isdisjoint(offsets):
-        raise file.damaged("its directories form a loop")
-    below = [Directory(file, layout, at, main.page) for at in offsets]
-    return Directories(main, reduced, below, chain, pages)
-
-
-def _chain(file: BoundedFile, layout: _Layout) -> list[Directory]:
-    (offset,) = file.numbers(layout.offset, layout.first) or (0,)
-    chain: dict[int, Directory] = {}
-    while offset:
-        if offset in chain:
-            raise file.damaged("its directories form a loop")
-        chain[offset] = Directory(file, layout, offset, len(chain))
-        file.check_frames(len(chain), "pages")
-        offset = chain[offset].next
-    return list(chain.values())
+        """Those that decoders may read for this page, each once; they see no others."""
+        known = (self.main, *self.reduced, *self.below[:MOST_READ])
+        return list({ifd.offset: ifd for ifd in known}.values())
 
 
 # --- levels and their tile tables -----------------------------------------------------------
@@ -319,28 +269,25 @@ def levels_of(page: Directories) -> list[tuple[StoredLevel, Directory]]:
     whole, tile = base.dimensions, base.tile
     if min(tile.width, tile.height, whole.width, whole.height) < 1:
         return []
-    found = {1: (StoredLevel(1, whole, base.page, None), base)}
-    for index, number, ifd in _candidates(page):
+    found = {1: (StoredLevel(1, whole, base.offset), base)}
+    for ifd in _candidates(page):
         size = ifd.dimensions
         if min(size.width, size.height) < 1 or not _is_alike(base, ifd):
             continue
         factor = _factor(whole, size)
         if factor is not None and factor not in found and not is_overgrown(tile, size):
-            found[factor] = (StoredLevel(factor, size, index, number), ifd)
+            found[factor] = (StoredLevel(factor, size, ifd.offset), ifd)
     return [found[factor] for factor in sorted(found)]
 
 
-def _candidates(page: Directories) -> Iterator[tuple[int, int | None, Directory]]:
-    """The directories that may be reduced levels, with their index and SubIFD."""
-    for number, ifd in enumerate(page.below[:MOST_READ]):
-        yield ifd.page, number, ifd
-    for ifd in page.reduced[:MOST_READ]:
-        if _is_reduced(ifd):
-            yield ifd.page, None, ifd
+def _candidates(page: Directories) -> Iterator[Directory]:
+    """The directories that may be reduced levels."""
+    yield from page.below[:MOST_READ]
+    yield from filter(_is_reduced, page.reduced)
 
 
 def _is_reduced(ifd: Directory) -> bool:
-    return bool(ifd.value(Tag.SUBFILE_TYPE) & _REDUCED)
+    return bool(ifd.value(Tag.SUBFILE_TYPE) & REDUCED)
 
 
 def _is_alike(base: Directory, other: Directory) -> bool:

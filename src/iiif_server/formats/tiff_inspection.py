@@ -11,11 +11,11 @@ from iiif_server.formats.tiff import (
     TABLES,
     Directory,
     Tag,
-    directories,
     levels_of,
     number_of_tiles,
     stored_tiles,
 )
+from iiif_server.formats.tiff_pages import directories
 from iiif_server.formats.tiff_samples import header_of
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.extents import BytesMissingError
@@ -49,7 +49,7 @@ def inspect(file: BoundedFile) -> Inspection:
     header = header_of(file, first, needs, tiles, partial=partial)
     return Inspection(
         needs,
-        header=replace(header, pages=len(page.pages)),
+        header=replace(header, pages=page.pages),
         profile=first.data(Tag.ICC_PROFILE),
         partial=partial,
     )

@@ -74,7 +74,7 @@ def header_of(
         tiles=tiles,
         pixel_bytes=pixel_bytes,
         needs=needs,
-        page=ifd.page,
+        directory=ifd.offset,
         # libvips gives the colours of a palette and not its one sample.
         bands=() if photometric == _PALETTE and reader is Reader.LIBVIPS else bands,
         reader=reader,

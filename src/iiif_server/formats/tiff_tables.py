@@ -12,10 +12,10 @@ from iiif_server.formats.tiff import (
     TABLES,
     Directory,
     Tag,
-    directories,
     levels_of,
     tile_table,
 )
+from iiif_server.formats.tiff_pages import directories
 from iiif_server.plan.extents import BytesMissingError, Extent, FromParts
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.original_format import OriginalFormat
@@ -80,18 +80,15 @@ def tile_tables_of_parts(
     with PresentFile(original.open(descriptor), present) as file:
         bounded = BoundedFile(file, OriginalFormat.TIFF)
         try:
-            found_page = directories(bounded, page)
-            found = levels_of(found_page)
+            found = levels_of(directories(bounded, page))
             chosen = [pair for pair in found if pair[0].scale_factor == scale_factor]
             if not chosen:
                 return FromParts({})
             base, (level, ifd) = found[0][1], chosen[0]
-            # libvips reads all pages to count them, and libtiff the first tile of each: it compares
-            # the subsampling of its JPEG with the directory.
-            read = [ifd, *found_page.chain] if decoder else [ifd]
-            file.require(extent for one in read for extent in (*_tables(one), *_values(one)))
+            file.require((*_tables(ifd), *_values(ifd)))
             if decoder:
-                file.require(_first_tiles(read))
+                # libtiff compares the subsampling of the first JPEG with the directory.
+                file.require(_first_tile(ifd))
             profile = base.data(Tag.ICC_PROFILE) if keep_profile else b""
             table = tile_table(bounded, level, ifd, b"".join(icc_segments_of(profile)))
         except BytesMissingError as error:
@@ -101,11 +98,11 @@ def tile_tables_of_parts(
     return FromParts({} if table is None else {scale_factor: table})
 
 
-def _first_tiles(read: Sequence[Directory]) -> Iterator[Extent]:
-    for ifd in read:
-        for places, lengths in ((Tag.TILES, Tag.TILE_BYTES), (Tag.STRIPS, Tag.STRIP_BYTES)):
-            for offset, length in zip(ifd.values(places, 1), ifd.values(lengths, 1), strict=False):
-                yield offset, offset + min(length, MOST_BLOCK)
+def _first_tile(ifd: Directory) -> Iterator[Extent]:
+    for offset, length in zip(
+        ifd.values(Tag.TILES, 1), ifd.values(Tag.TILE_BYTES, 1), strict=False
+    ):
+        yield offset, offset + min(length, MOST_BLOCK)
 
 
 def _tables(ifd: Directory) -> list[Extent]:

@@ -5,6 +5,8 @@ from iiif_server.plan.header import Needs
 
 _RIFF_HEADER = 8
 _FIRST = 12
+_EFFORT = 4
+"""Of a pixel that is drawn."""
 _MOST_OTHER_CHUNKS = 1_000
 _CANVAS = b"VP8X"
 _LOSSY, _LOSSLESS = b"VP8 ", b"VP8L"
@@ -19,11 +21,14 @@ def inspect(file: BoundedFile) -> Inspection:
     (length,) = file.numbers("<4xI", 0) or (0,)
     if _RIFF_HEADER + length > file.size:
         raise truncated(file.format)
-    position, frames, others = _FIRST, 0, 0
+    position, frames, others, canvas = _FIRST, 0, 0, (1, 1)
     while True:
         numbers = file.numbers("<4sI", position)
         if numbers is None:
-            return Inspection(Needs(bytes=file.size))  # the decoder takes it whole
+            file.check_page(max(frames, 1))
+            effort = _EFFORT * file.effort_before(*canvas)
+            # The decoder takes it whole.
+            return Inspection(Needs(bytes=file.size, effort=effort), pages=max(frames, 1))
         name, length = numbers
         if name == _FRAME:
             frames += 1
@@ -31,16 +36,18 @@ def inspect(file: BoundedFile) -> Inspection:
         else:
             others += 1
             file.check(others, _MOST_OTHER_CHUNKS, "chunks")
-            _check(file, name, position + 8, length)
+            canvas = _check(file, name, position + 8, length) or canvas
         position += 8 + length + length % 2
 
 
-def _check(file: BoundedFile, name: bytes, offset: int, length: int) -> None:
+def _check(file: BoundedFile, name: bytes, offset: int, length: int) -> tuple[int, int] | None:
+    """Refuse a chunk that is too large; the width and height in it."""
     if name in _METADATA:
         file.check_block(length, f"its {name.decode().strip()} chunk")
     size = _size(file, name, offset)
     if size is not None:
         file.check_size(*size)
+    return size
 
 
 def _size(file: BoundedFile, name: bytes, offset: int) -> tuple[int, int] | None:

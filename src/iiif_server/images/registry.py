@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from iiif_server.cache.lru import Lru
 from iiif_server.cache.single_flight import SingleFlight
@@ -21,12 +21,16 @@ from iiif_server.images.originals import Original, Originals, raise_if_changed
 from iiif_server.images.parts import from_parts
 from iiif_server.images.pyramids import Pyramid, Pyramids
 from iiif_server.images.quarantine import Quarantine
+from iiif_server.plan.extents import FromParts
 from iiif_server.plan.header import Colour, ImageHeader
-from iiif_server.plan.jobs import READ_HEADER, READ_HEADER_OF_PARTS, READ_METADATA
+from iiif_server.plan.jobs import LIST_PAGES, READ_HEADER, READ_HEADER_OF_PARTS, READ_METADATA
 from iiif_server.plan.local_file import FileVersion
 from iiif_server.plan.original_format import Bounds
+from iiif_server.plan.page_list import PageList
 from iiif_server.telemetry.stages import Stages
 from iiif_server.workers.pool import WorkerPool
+
+Result = TypeVar("Result")
 
 SECONDS_TRUSTED = 1.0
 """How long an original counts as unchanged after it was opened."""
@@ -89,6 +93,7 @@ class ImageRegistry:
         self._read_header = partial(READ_HEADER, max_pixels=max_pixels, bounds=bounds)
         self._read_metadata = partial(READ_METADATA, max_pixels=max_pixels, bounds=bounds)
         self._read_from_parts = partial(READ_HEADER_OF_PARTS, max_pixels=max_pixels, bounds=bounds)
+        self._list_pages = partial(LIST_PAGES, bounds=bounds)
         self._clock = clock
         self._images: Lru[Identifier, _Entry] = Lru(capacity)
         self._reads: SingleFlight[tuple[str, FileVersion], Image] = SingleFlight()
@@ -177,34 +182,13 @@ class ImageRegistry:
 
     async def _header_of(self, original: Original) -> ImageHeader:
         page = original.page or 1
-        try:
-            with self._quarantine.guarding(original, None):
-                if original.parts is not None:
-                    header = await from_parts(
-                        self._pool,
-                        partial(self._read_from_parts, page=page),
-                        original,
-                        timeout=_HEADER_TIMEOUT,
-                        ahead=True,
-                    )
-                else:
-                    async with original.for_worker() as descriptors:
-                        header = await self._pool.run(
-                            partial(self._read_header, page=page),
-                            original.file,
-                            timeout=_HEADER_TIMEOUT,
-                            descriptors=descriptors,
-                        )
-        except RenderTimedOutError as error:
-            raise RenderTimedOutError(
-                f"Reading the header of the original takes longer than {_HEADER_TIMEOUT:g} seconds."
-            ) from error
-        except IiifServerError:
-            await raise_if_changed(original)  # it was not this one that could not be read
-            raise
-        except Exception as error:  # whatever else a worker stumbles on may hold a path
-            await raise_if_changed(original)
-            raise RenderFailedError("The header of this image could not be read.") from error
+        if original.parts is not None:
+            of_parts = partial(self._read_from_parts, page=page)
+            header = await self._read_parts(original, of_parts, "header", ahead=True)
+        else:
+            header = await self._read_file(
+                original, partial(self._read_header, page=page), "header"
+            )
         await raise_if_changed(original)
         return header
 
@@ -217,20 +201,58 @@ class ImageRegistry:
         if original.parts is not None:
             return {}
         read = partial(self._read_metadata, page=original.page or 1, location=location)
+        document: dict[str, Any] = json.loads(await self._read_file(original, read, "metadata"))
+        return document
+
+    async def pages(self, image: Image) -> PageList:
+        """The pages of the file of a held image. Raises what `hold` raises."""
+        original, read = image.original, partial(self._list_pages, header=image.header)
+        if original.parts is not None:
+            return await self._read_parts(original, read, "pages")
+        found = await self._read_file(original, read, "pages")
+        if found.result is None:
+            raise RenderFailedError("The pages of this image could not be read.")
+        return found.result
+
+    async def _read_parts(
+        self,
+        original: Original,
+        read: Callable[..., FromParts[Result]],
+        what: str,
+        *,
+        ahead: bool = False,
+    ) -> Result:
+        """What a worker reads of an original that has parts, which are brought for it."""
+        async with self._reading(original, what):
+            return await from_parts(
+                self._pool, read, original, timeout=_HEADER_TIMEOUT, ahead=ahead
+            )
+
+    async def _read_file(
+        self, original: Original, read: Callable[..., Result], what: str
+    ) -> Result:
+        """What a worker reads of an original that is whole."""
+        async with self._reading(original, what), original.for_worker() as descriptors:
+            return await self._pool.run(
+                read, original.file, timeout=_HEADER_TIMEOUT, descriptors=descriptors
+            )
+
+    @asynccontextmanager
+    async def _reading(self, original: Original, what: str) -> AsyncIterator[None]:
+        """A context for a worker's reading, whose errors are those of this version of the file."""
         try:
             with self._quarantine.guarding(original, None):
-                async with original.for_worker() as descriptors:
-                    found = await self._pool.run(
-                        read, original.file, timeout=_HEADER_TIMEOUT, descriptors=descriptors
-                    )
-            document: dict[str, Any] = json.loads(found)
+                yield
+        except RenderTimedOutError as error:
+            raise RenderTimedOutError(
+                f"Reading the {what} of the original takes longer than {_HEADER_TIMEOUT:g} seconds."
+            ) from error
         except IiifServerError:
-            await raise_if_changed(original)
+            await raise_if_changed(original)  # it was not this one that could not be read
             raise
-        except Exception as error:
+        except Exception as error:  # whatever else a worker stumbles on may hold a path
             await raise_if_changed(original)
-            raise RenderFailedError("The metadata of this image could not be read.") from error
-        return document
+            raise RenderFailedError(f"The {what} of this image could not be read.") from error
 
     async def _is_current(self, image: Image) -> bool:
         try:

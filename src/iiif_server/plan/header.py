@@ -115,8 +115,10 @@ class ImageHeader:
     """Memory and time of its decoder beside the pixels."""
     interleaved: bool = False
     """Whether all has to be read before the first row is whole: progressive JPEG, Adam7 PNG."""
+    directory: int = 0
+    """Of a TIFF, the offset of the directory of the page in the file."""
     page: int = 0
-    """Index of the directory of a TIFF, or of the page of a PDF."""
+    """Of another file of several pages, what its decoder calls the page: an index from 0."""
     pages: int = 1
     """How many pages the file has."""
     bands: tuple[int, ...] = ()

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from iiif_server.iiif.formats import Format
 from iiif_server.plan.extents import FromParts
 from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.page_list import PageList
 from iiif_server.plan.render_plan import Engine
 from iiif_server.plan.stored_tiles import TileTable
 
@@ -96,6 +97,9 @@ PREPARE_PROCESS: WorkerFunction[WorkerReport] = WorkerFunction(
 )
 READ_HEADER: WorkerFunction[ImageHeader] = WorkerFunction(
     "iiif_server.codecs.probe:probe_file", ImageHeader
+)
+LIST_PAGES: WorkerFunction[FromParts[PageList]] = WorkerFunction(
+    "iiif_server.codecs.page_list:list_pages", FromParts[PageList]
 )
 READ_METADATA: WorkerFunction[bytes] = WorkerFunction(
     "iiif_server.codecs.metadata:read_metadata", bytes

@@ -14,9 +14,8 @@ class StoredLevel:
 
     scale_factor: int
     dimensions: Dimensions
-    page: int
-    subdirectory: int | None
-    """Which SubIFD of the page it is; None: the page itself."""
+    directory: int
+    """Offset of its directory in the file."""
 
 
 @dataclass(frozen=True, slots=True)

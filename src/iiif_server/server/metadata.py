@@ -40,6 +40,7 @@ def _document(image: Image, found: dict[str, Any]) -> dict[str, Any]:
         "bytes": image.original.file.size,
         "width": size.width,
         "height": size.height,
+        "pages": header.pages,
         "colourSpace": header.colour.value,
     }
     resolution = found.pop("resolution", None)

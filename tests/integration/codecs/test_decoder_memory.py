@@ -18,7 +18,7 @@ from iiif_server.workers.admission import Lane, lane_of
 from support import hostile
 from support.growth import growth
 from support.hostile import jp2_of_blocks, jp2_segment, jp2_style
-from support.rendering import planned
+from support.rendering import derive, planned
 
 SIDE = 1024
 ALWAYS = 48_000_000
@@ -139,7 +139,11 @@ def test_absurd_styles_in_the_header_of_a_tile_are_refused(tmp_path: Path) -> No
 
 
 def tiff_of_pages(later: dict[int, hostile.TiffTag], filler: int, *, below: bool) -> bytes:
-    """A TIFF whose second directory has these tags: in the chain, or below the first."""
+    """A TIFF whose second directory has these tags: in the chain, or below the first.
+
+    In the chain, it is that of a reduced version of the first, unless it says something else.
+    """
+    later = {254: (254, 4, 1, 1)} | later
     first = hostile.tiff_tags(8, 8)
     if below:
         first[330] = (330, 4, 1, 0)
@@ -152,7 +156,7 @@ def tiff_of_pages(later: dict[int, hostile.TiffTag], filler: int, *, below: bool
     return data + hostile.tiff_directory([*later.values()]) + bytes(filler)
 
 
-@pytest.mark.parametrize("below", [False, True], ids=["next page", "below the first"])
+@pytest.mark.parametrize("below", [False, True], ids=["reduced", "below the first"])
 @pytest.mark.parametrize(
     ("tag", "filler", "words"),
     [
@@ -170,8 +174,8 @@ def test_later_directories_are_inspected_too(
 
 
 def test_the_metadata_of_all_directories_together_are_bounded(tmp_path: Path) -> None:
-    """Each of 60 pages says that it has the same 9 MB of notes."""
-    tags = {**hostile.tiff_tags(8, 8), 50_000: (50_000, 7, 9 << 20, 8)}
+    """Each of 60 reduced versions says that it has the same 9 MB of notes."""
+    tags = {254: (254, 4, 1, 1), **hostile.tiff_tags(8, 8), 50_000: (50_000, 7, 9 << 20, 8)}
     size = len(hostile.tiff_directory([*tags.values()]))
     pages = [
         hostile.tiff_directory([*tags.values()], 72 + (n + 1) * size if n < 59 else 0)
@@ -184,4 +188,7 @@ def test_the_metadata_of_all_directories_together_are_bounded(tmp_path: Path) ->
 
 def test_pages_that_are_read_by_nobody_may_be_what_they_like(tmp_path: Path) -> None:
     later = hostile.tiff_tags(60_000, 60_000, compression=34_712, samples=300)
-    assert header_of(tmp_path, tiff_of_pages(later, 100, below=False)).stored.width == 8
+    later |= {254: (254, 4, 1, 0), 34_675: (34_675, 7, 17 << 20, 0)}
+    assert header_of(tmp_path, tiff_of_pages(later, 18 << 20, below=False)).stored.width == 8
+    made = derive(tmp_path / "original", "full/max/0/default.png", max_pixels=1_000)
+    assert made.image.size == (8, 8), "no decoder has seen the other page"

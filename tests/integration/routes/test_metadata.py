@@ -62,6 +62,7 @@ async def test_a_photograph(server: Server) -> None:
         "bytes": path.stat().st_size,
         "width": 150,
         "height": 300,
+        "pages": 1,
         "colourSpace": "rgb",
         "bitDepth": 8,
         "resolution": {"x": 150.0, "y": 300.0, "unit": "dpi"},

@@ -8,6 +8,7 @@ import pytest
 
 from iiif_server.errors import OriginalRefusedError
 from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.tiff import Directory, Layout
 from iiif_server.formats.tiff_inspection import inspect
 from iiif_server.iiif.geometry import Dimensions, square
 from iiif_server.plan.original_format import OriginalFormat
@@ -18,6 +19,14 @@ from support.tiffs import IFD, IFD8, LONG, LONG8, SHORT, built
 def tiles_in(file: io.BytesIO) -> StoredTiles | None:
     header = inspect(BoundedFile(file, OriginalFormat.TIFF)).header
     return None if header is None else header.tiles
+
+
+def assert_directories_of_levels(data: io.BytesIO, tiles: StoredTiles) -> None:
+    """The offsets of the levels are those of directories with their dimensions."""
+    file = BoundedFile(data, OriginalFormat.TIFF)
+    for level in tiles.levels:
+        ifd = Directory(file, Layout.of(file), level.directory)
+        assert ifd.dimensions == level.dimensions
 
 
 FORMS = [
@@ -31,7 +40,8 @@ FORMS = [
 def test_levels_below_the_first_directory_are_found_in_every_form(
     order: str, sub: int, levels: int, *, big: bool
 ) -> None:
-    tiles = tiles_in(io.BytesIO(built(order, big=big, sub=sub, levels=levels)))
+    file = io.BytesIO(built(order, big=big, sub=sub, levels=levels))
+    tiles = tiles_in(file)
     assert tiles is not None
     assert (tiles.tile, tiles.components) == (square(64), 1)
     assert [(level.scale_factor, level.dimensions) for level in tiles.levels] == [
@@ -39,29 +49,25 @@ def test_levels_below_the_first_directory_are_found_in_every_form(
         (2, Dimensions(128, 96)),
         (4, Dimensions(64, 48)),
     ][:levels]
-    assert [level.subdirectory for level in tiles.levels] == [None, 0, 1][:levels]
+    assert_directories_of_levels(file, tiles)
 
 
 @pytest.mark.parametrize("order", ["II", "MM"])
 @pytest.mark.parametrize("big", [False, True])
-def test_levels_in_the_main_chain_count_by_their_page(order: str, *, big: bool) -> None:
-    tiles = tiles_in(io.BytesIO(built(order, big=big, chained=2)))
+def test_levels_in_the_main_chain_are_found(order: str, *, big: bool) -> None:
+    file = io.BytesIO(built(order, big=big, chained=2))
+    tiles = tiles_in(file)
     assert tiles is not None
-    assert [(level.page, level.subdirectory) for level in tiles.levels] == [
-        (0, None),
-        (1, None),
-        (2, None),
-    ]
+    assert tiles.factors == (1, 2, 4)
+    assert_directories_of_levels(file, tiles)
 
 
 def test_levels_in_both_places_are_joined() -> None:
-    tiles = tiles_in(io.BytesIO(built("II", big=False, chained=1)))
+    file = io.BytesIO(built("II", big=False, chained=1))
+    tiles = tiles_in(file)
     assert tiles is not None
-    assert [(level.page, level.subdirectory) for level in tiles.levels] == [
-        (0, None),
-        (0, 0),
-        (1, None),
-    ]
+    assert tiles.factors == (1, 2, 4)
+    assert_directories_of_levels(file, tiles)
 
 
 def test_subdirectories_of_a_type_that_holds_no_offset_are_no_levels() -> None:

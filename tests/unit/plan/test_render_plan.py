@@ -334,7 +334,7 @@ def test_a_plan_says_how_far_to_reduce() -> None:
 LEVELS = StoredTiles(
     tile=Dimensions(64, 64),
     levels=tuple(
-        StoredLevel(factor, Dimensions(300 // factor, -(-200 // factor)), number, None)
+        StoredLevel(factor, Dimensions(300 // factor, -(-200 // factor)), number)
         for number, factor in enumerate((1, 2, 8))
     ),
     components=3,

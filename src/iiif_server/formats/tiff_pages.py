@@ -1,0 +1,174 @@
+"""Pages of a TIFF: its chain of directories, walked once; and a file that has one of them only."""
+
+import io
+import os
+import struct
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from iiif_server.errors import OriginalRefusedError, PageNotFoundError
+from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.tiff import MASK, MOST_READ, REDUCED, Directories, Directory, Layout, Tag
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.local_file import FileVersion
+from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT
+from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.page_list import NO_SIZE, PageList
+
+_USUAL_DIRECTORY = 1024
+"""Bytes; those of BigTIFF with twenty tags have 420."""
+_LONG = 64
+"""Directories of a chain that is worth remembering: to walk ten thousand takes 0.1 s."""
+_REMEMBERED = 8
+_MOST_NAME_BYTES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """The main chain of directories."""
+
+    offsets: Sequence[int]
+    pages: Sequence[int]
+    """The indices of those that are pages."""
+
+
+class _Walked:
+    """The long chains of the files that this process read last."""
+
+    chains: tuple[tuple[FileVersion, _Chain], ...] = ()
+
+
+def directories(file: BoundedFile, page: int = 1) -> Directories:
+    """The directories of a page, counted from 1. Raises OriginalRefusedError or PageNotFoundError.
+
+    No page: thumbnails, reduced versions and masks, which belong to the page before them, or to the
+    first; unless there is nothing else.
+    """
+    layout = Layout.of(file)
+    chain = _chain(file, layout)
+    if page > len(chain.pages):
+        raise PageNotFoundError.of(page, len(chain.pages))
+    index = chain.pages[page - 1]
+    stop = chain.pages[page] if page < len(chain.pages) else len(chain.offsets)
+    beside = [*range(index + 1, min(stop, index + 1 + MOST_READ))]
+    if page == 1:
+        beside = [*range(index), *beside][:MOST_READ]
+    main, *reduced = (Directory(file, layout, chain.offsets[at]) for at in (index, *beside))
+    count = main.count(Tag.SUB_DIRECTORIES)
+    file.check_frames(count, "pages below the first")
+    offsets = main.values(Tag.SUB_DIRECTORIES, count)
+    file.expect((at, at + _USUAL_DIRECTORY) for at in offsets)
+    if len(set(offsets)) < len(offsets) or not set(chain.offsets).isdisjoint(offsets):
+        raise file.damaged("its directories form a loop")
+    below = [Directory(file, layout, at) for at in offsets]
+    return Directories(main, reduced, below, len(chain.pages))
+
+
+def list_pages(file: BoundedFile) -> PageList:
+    """The dimensions and names of all pages, which the start of their directories tells."""
+    layout = Layout.of(file)
+    chain = _chain(file, layout)
+    found = [_facts(Directory(file, layout, chain.offsets[at]).early()) for at in chain.pages]
+    return PageList(tuple(size for size, _ in found), tuple(name for _, name in found))
+
+
+def _facts(ifd: Directory) -> tuple[Dimensions, str]:
+    """The dimensions of the upright page, none where they cannot be read, and its PageName."""
+    try:
+        turn = FROM_EXIF.get(ifd.value(Tag.ORIENTATION, 1), UPRIGHT)
+        name = ifd.data(Tag.PAGE_NAME, _MOST_NAME_BYTES).partition(b"\0")[0]
+        return turn.apply(ifd.dimensions), name.decode("utf-8", "replace").strip()
+    except OriginalRefusedError:
+        return NO_SIZE, ""
+
+
+def _chain(file: BoundedFile, layout: Layout) -> _Chain:
+    version = file.version
+    for known, chain in _Walked.chains:
+        if known == version:
+            file.check_frames(len(chain.offsets), "pages")
+            return chain
+    chain = _walk(file, layout)
+    if version is not None and len(chain.offsets) >= _LONG:
+        # Assigned at once: threads of the library may walk, too.
+        _Walked.chains = ((version, chain), *_Walked.chains)[:_REMEMBERED]
+    return chain
+
+
+def _walk(file: BoundedFile, layout: Layout) -> _Chain:
+    (offset,) = file.numbers(layout.offset, layout.first) or (0,)
+    offsets: dict[int, None] = {}
+    pages = []
+    while offset:
+        if offset in offsets:
+            raise file.damaged("its directories form a loop")
+        ifd = Directory(file, layout, offset)
+        early = ifd.early()
+        if not offsets and not early.tags:
+            break
+        if not early.value(Tag.SUBFILE_TYPE) & (REDUCED | MASK):
+            pages.append(len(offsets))
+        offsets[offset] = None
+        file.check_frames(len(offsets), "pages")
+        offset = ifd.next
+    if not offsets:
+        raise file.damaged("its first directory is empty, or the file is truncated before it")
+    return _Chain(array("Q", offsets), array("L", pages or [0]))
+
+
+class SingleDirectory(io.RawIOBase):
+    """A TIFF as if it had only the directory at an offset.
+
+    Decoders walk the whole chain, to count it or to reach a page: 0.25 s for ten thousand.
+    """
+
+    def __init__(self, descriptor: int, offset: int) -> None:
+        """The descriptor stays open."""
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            bounded = BoundedFile(file, OriginalFormat.TIFF)
+            layout = Layout.of(bounded)
+            ifd = Directory(bounded, layout, offset)
+            (first,) = bounded.numbers(layout.offset, layout.first) or (0,)
+            self.is_whole_file = first == offset and not ifd.next
+            """Whether it is the only one in the chain indeed."""
+        self._changed = (
+            (layout.first, struct.pack(layout.offset, offset)),
+            (ifd.end, bytes(struct.calcsize(layout.offset))),
+        )
+        self._descriptor = descriptor
+        self._size = bounded.size
+        self._at = 0
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move to an offset."""
+        if whence == os.SEEK_SET:
+            self._at = max(0, offset)
+        else:
+            start = self._at if whence == os.SEEK_CUR else self._size
+            self._at = max(0, start + offset)
+        return self._at
+
+    def tell(self) -> int:
+        """The offset of the next read."""
+        return self._at
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read into a buffer."""
+        at = self._at
+        count = os.preadv(self._descriptor, [buffer], at)
+        self._at = at + count
+        for position, content in self._changed:
+            start, stop = max(position, at), min(position + len(content), at + count)
+            if start < stop:
+                buffer[start - at : stop - at] = content[start - position : stop - position]
+        return count
