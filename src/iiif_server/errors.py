@@ -69,6 +69,11 @@ class UnlistedTypeError(RequestRefusedError):
 class ImageTooLargeError(RequestRefusedError):
     """Making the image would take more memory than there is for all of them."""
 
+    def __init__(self, text: str, needed: int = 0) -> None:
+        super().__init__(text)
+        self.needed = needed
+        """Bytes that it would take, as estimated."""
+
 
 class NotAcceptableError(IiifServerError):
     """The Accept header rules out everything that there is."""

@@ -13,7 +13,7 @@ from iiif_server.cli import COMMANDS, main
 
 def test_every_command_module_is_a_command() -> None:
     modules = {module.name for module in pkgutil.iter_modules(commands.__path__)}
-    assert modules - {"common", "sample", "urls"} == set(COMMANDS)
+    assert modules - {"bulk", "common", "sample", "urls"} == set(COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

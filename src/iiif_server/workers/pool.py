@@ -227,7 +227,8 @@ class WorkerPool:
         verdict = admit(demand, waiting, self._capacity)
         if verdict is Verdict.NEVER:
             self._refuse(demand.lane, verdict.value)
-            raise ImageTooLargeError(_NEVER.format(needed=demand.bytes, there=self._capacity.bytes))
+            text = _NEVER.format(needed=demand.bytes, there=self._capacity.bytes)
+            raise ImageTooLargeError(text, demand.bytes)
         if verdict is Verdict.BUSY:
             self._refuse(demand.lane, verdict.value)
             raise BusyError(_BUSY.format(waiting=self._capacity.queue))

@@ -1,0 +1,102 @@
+"""Executor of bulk work on a Dask cluster: one task of Dask for each identifier."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from iiif_server.commands.bulk.tasks import Outcome, Result, Task
+from iiif_server.composition.parts import addressable, open_fetcher, open_sources
+from iiif_server.errors import ConfigurationError
+from iiif_server.images.originals import Originals
+from iiif_server.settings import Settings
+from iiif_server.workers.admission import TILE_BYTES
+
+try:
+    from distributed import Client, KilledWorker
+    from distributed.scheduler import NoValidWorkerError
+
+    from iiif_server.commands.bulk.dask_worker import MEMORY, ServicesPlugin, perform_here
+except ModuleNotFoundError as error:  # pragma: no cover - the extra is installed where tests run
+    raise ConfigurationError(
+        "--scheduler needs Dask: pip install 'iiif-server[dask]', here and on the workers."
+    ) from error
+
+_CONNECT_SECONDS = 30
+_WORKERS_SECONDS = 60
+_LEAST = 256
+"""Tasks that wait at the scheduler at the same time, so that no worker waits for this process."""
+_PER_THREAD = 4
+_RETRIES = 2
+"""How often Dask repeats a task that raised what no task should raise."""
+
+
+class ClusterExecutor:
+    """Executor on a Dask cluster."""
+
+    def __init__(self, client: "Client", originals: Originals) -> None:
+        self._client = client
+        self.originals = originals
+
+    @property
+    def at_once(self) -> int:
+        """The number of tasks that the cluster is given at the same time."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        threads = sum(int(worker["nthreads"]) for worker in workers)
+        return max(_LEAST, _PER_THREAD * threads)
+
+    async def run(self, task: Task) -> Result:
+        """The result of a task; if its memory is more than a worker has, on one that has more."""
+        result = await self._run(task, TILE_BYTES)
+        if result.needed and result.needed <= self._largest():
+            result = await self._run(task, result.needed)
+        return result
+
+    def _largest(self) -> float:
+        """The most memory for images that a worker has."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return max((worker["resources"].get(MEMORY, 0) for worker in workers), default=0)
+
+    async def _run(self, task: Task, memory: int) -> Result:
+        resources = {MEMORY: min(memory, self._largest() or memory)}
+        future = self._client.submit(
+            perform_here, task, pure=False, retries=_RETRIES, resources=resources
+        )
+        try:
+            found: Result = await future.result()
+        except (KilledWorker, NoValidWorkerError) as error:
+            return Result(Outcome.FAILED, f"{task.identifier}: {error}")
+        except asyncio.CancelledError:
+            if self._client.status == "running":
+                raise
+            raise ConfigurationError("The scheduler of the cluster is gone.") from None
+        except Exception as error:  # noqa: BLE001 - one task does not stop the others
+            return Result(Outcome.FAILED, f"{task.identifier}: {type(error).__name__}: {error}")
+        return found
+
+
+@asynccontextmanager
+async def open_cluster(settings: Settings, scheduler: str) -> AsyncIterator[ClusterExecutor]:
+    """The executor on the cluster of a scheduler, whose workers open their services now.
+
+    Raises ConfigurationError if there is no scheduler, there are no workers, or they cannot be
+    used.
+    """
+    if not scheduler.startswith(("tcp://", "tls://")):
+        raise ConfigurationError("--scheduler is written as tcp://HOST:PORT or tls://HOST:PORT.")
+    async with AsyncExitStack() as stack:
+        fetcher = open_fetcher(stack, settings)
+        sources = addressable(open_sources(stack, settings, fetcher, lambda _: None))
+        try:
+            opening = Client(scheduler, asynchronous=True, timeout=_CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+            client = await stack.enter_async_context(opening)
+        except (OSError, TimeoutError, ValueError) as error:
+            raise ConfigurationError(f"No Dask scheduler at {scheduler}: {error}") from error
+        try:
+            await client.wait_for_workers(1, timeout=_WORKERS_SECONDS)
+        except TimeoutError as error:
+            raise ConfigurationError(f"The cluster at {scheduler} has no workers.") from error
+        try:
+            await client.register_plugin(ServicesPlugin())
+        except Exception as error:
+            raise ConfigurationError(f"A Dask worker cannot be used: {error}") from error
+        yield ClusterExecutor(client, Originals(sources))

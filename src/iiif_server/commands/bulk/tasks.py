@@ -1,0 +1,119 @@
+"""Tasks of bulk work, and what they are done with."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from iiif_server.commands.bulk.resuming import Prepared
+from iiif_server.composition.services import open_services
+from iiif_server.composition.sizing import without_queue_timeout
+from iiif_server.errors import (
+    IiifServerError,
+    ImageTooLargeError,
+    NotAnImageError,
+    NotKeptError,
+    NotNowError,
+    OriginalChangedError,
+    OutOfRoomError,
+    SourceUnavailableError,
+    WorkerDiedError,
+)
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.server.services import Services
+from iiif_server.settings import Settings
+from iiif_server.sources.listings import is_listed
+
+_PASSING = (
+    NotKeptError,
+    NotNowError,
+    OriginalChangedError,
+    OutOfRoomError,
+    SourceUnavailableError,
+    WorkerDiedError,
+)
+"""Errors that may not come again."""
+
+
+class Outcome(StrEnum):
+    """What was done for one original."""
+
+    MADE = "made"
+    PRESENT = "present"
+    """Nothing: everything existed."""
+    SMALL = "small"
+    """Nothing: it needs no pyramid."""
+    SKIPPED = "skipped"
+    """Nothing: it is no image that is read."""
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The result of one task."""
+
+    outcome: Outcome
+    failure: str = ""
+    """Identifier and reason, if it failed."""
+    passing: bool = False
+    """Whether trying again may help."""
+    needed: int = 0
+    """Bytes of memory that it would take, where it failed for want of them."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """What else was counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What tasks work with; it lives as long as the process that runs them."""
+
+    settings: Settings
+    services: Services
+    prepared: Prepared
+
+
+Work = Callable[[Bench, Identifier, Any], Awaitable[Result]]
+"""What is done for one identifier, with options: a function of a module, as it goes by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One task: what is done for one identifier. It contains no settings and no secrets."""
+
+    work: Work
+    identifier: Identifier
+    options: Any = None
+
+
+@asynccontextmanager
+async def open_bench(settings: Settings) -> AsyncIterator[Bench]:
+    """The services of a server, without a deadline for what waits; raises what they raise."""
+    async with open_services(without_queue_timeout(settings), lambda _: None) as services:
+        conditions = settings.pyramids.model_dump_json()
+        prepared = Prepared(settings.cache_path / "prepared.sqlite", conditions)
+        try:
+            yield Bench(settings, services, prepared)
+        finally:
+            prepared.close()
+
+
+async def perform(bench: Bench, task: Task) -> Result:
+    """The result of a task; errors of ours are failures in it."""
+    identifier = task.identifier
+    try:
+        return await task.work(bench, identifier, task.options)
+    except NotAnImageError as error:
+        last = identifier.name.rpartition("/")[2]
+        if "." not in last or not is_listed(last):
+            return Result(Outcome.SKIPPED)
+        return failure(identifier, error)  # it is called an image
+    except IiifServerError as error:
+        return failure(identifier, error)
+
+
+def failure(identifier: Identifier, error: IiifServerError | OSError) -> Result:
+    """The result of a task that failed."""
+    needed = error.needed if isinstance(error, ImageTooLargeError) else 0
+    passing = isinstance(error, _PASSING)
+    return Result(Outcome.FAILED, f"{identifier}: {error}", passing, needed)
