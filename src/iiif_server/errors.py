@@ -266,6 +266,13 @@ class NotNowError(IiifServerError):
         """In how many seconds asking again may help."""
 
 
+class SharedCacheUnavailableError(NotNowError):
+    """The bucket of the shared cache did not do what has to be done there."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or "The shared cache does not answer; the server's log says why.")
+
+
 class BusyError(NotNowError):
     """So much expensive work is waiting that no more of it is taken on."""
 

@@ -26,7 +26,7 @@ from iiif_server.configuration.variables import CONFIG, NESTED, PREFIX
 from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.identifier import RESERVED_TYPES, TYPE_PATTERN
 from iiif_server.images.limits import LimitsOptions, PdfOptions
-from iiif_server.images.pyramids import PyramidOptions
+from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.options import ConflictError, Expects, FolderPath, OptionsModel, UrlPath
 from iiif_server.pages.options import PagesOptions, PresentationOptions
 from iiif_server.plan.encoding import EncodingOptions

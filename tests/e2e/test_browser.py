@@ -378,7 +378,7 @@ def test_downloads_are_the_sizes_that_there_are(collection: Server, visitor: Vis
     visit.screenshot("download")
     with page.expect_download() as download:
         links.first.click()
-    assert download.value.suggested_filename == "atlas-300x225.jpg"
+    assert download.value.suggested_filename == "atlas_full_300x225.jpg"
     assert Image.open(io.BytesIO(download.value.path().read_bytes())).size == (300, 225)
     page.locator("#download-format").select_option("png")
     with page.expect_download() as download:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iiif_server.images.pyramids import PyramidOptions
+from iiif_server.images.pyramid_options import PyramidOptions
 from support import pictures
 from support.apps import (
     Server,

@@ -13,7 +13,7 @@ import pytest
 import pyvips
 from PIL import Image
 
-from iiif_server.images.pyramids import PyramidOptions
+from iiif_server.images.pyramid_options import PyramidOptions
 from support import pictures, tiffs
 from support.apps import Server, assert_problem, opened, running_app, settings_below
 from support.pictures import Pixels

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from iiif_server.cache.options import CacheOptions
-from iiif_server.images.pyramids import PyramidOptions
+from iiif_server.images.pyramid_options import PyramidOptions
 from support import pictures
 from support.apps import Server, running_app, settings_below
 

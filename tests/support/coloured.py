@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from iiif_server.images.pyramids import PyramidOptions
+from iiif_server.images.pyramid_options import PyramidOptions
 from support import pictures
 from support.apps import Server, opened, running_app, settings_below
 

@@ -1,8 +1,12 @@
 """The settings of the cache on disk and in memory."""
 
-from pydantic import Field, PositiveInt
+from typing import Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from iiif_server.cache.eviction import Bounds
+from iiif_server.object_stores.options import SCHEMES, BucketOptions
 from iiif_server.options import OptionsModel
 from iiif_server.units import PositiveSeconds, Size
 
@@ -24,6 +28,31 @@ class CacheOptions(OptionsModel):
     min_free: Size | None = None
     """Free space to keep on the disk, in bytes: derivatives make room, or are not cached, and
     originals are not fetched; unset: 1 GB, or a twentieth of a disk smaller than 20 GB."""
+
+    shared: str | None = None
+    """Bucket and prefix of a cache that several machines share (`s3://bucket/prefix`, `gs://`,
+    `az://`), below which nothing else may lie; unset: each machine makes its own images."""
+    shared_timeout: PositiveSeconds = 1
+    """Time that an image waits for the shared cache before it is made here."""
+    bucket: BucketOptions = BucketOptions()
+    """How the bucket of the shared cache is reached."""
+
+    @field_validator("shared")
+    @classmethod
+    def _check_shared(cls, url: str | None) -> str | None:
+        if url is not None:
+            parts = urlsplit(url)
+            if parts.scheme not in SCHEMES or not parts.hostname or parts.query or parts.fragment:
+                raise ValueError("must be a URL such as s3://bucket/prefix, gs:// or az://")
+            if set(parts.netloc) & set("@:"):
+                raise ValueError("credentials and endpoint belong into [cache.bucket]")
+        return url
+
+    @model_validator(mode="after")
+    def _check_bucket(self) -> Self:
+        if self.shared is not None:
+            self.bucket.check_scheme(urlsplit(self.shared).scheme)
+        return self
 
     @property
     def bounds(self) -> Bounds:

@@ -87,6 +87,12 @@ class PendingFile:
         _release(self.path, self._descriptor)
 
 
+def discard(pending: PendingFile | None) -> None:
+    """Close a file that nobody takes, if there is one."""
+    if pending is not None:
+        pending.close()
+
+
 @asynccontextmanager
 async def locked(path: Path, threads: StorageThreads | None = None) -> AsyncIterator[None]:
     """Held by one of all processes that use this path; it dies with its holder.

@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from iiif_server.background import BackgroundTasks
 from iiif_server.cache.lru import Lru
@@ -20,11 +20,13 @@ from iiif_server.composition.parts import (
     open_sources,
     open_store,
 )
+from iiif_server.composition.sharing import open_purge, open_shared_cache, shared_images
 from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.formats import Format
 from iiif_server.images.derivatives import Derivatives
 from iiif_server.images.listings import FolderListings
 from iiif_server.images.originals import Originals
+from iiif_server.images.purge import Purge
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.quarantine import Quarantine
 from iiif_server.images.registry import ImageRegistry
@@ -48,6 +50,9 @@ from iiif_server.telemetry.logs import log_access
 from iiif_server.telemetry.metrics import CounterDeltas, Metrics
 from iiif_server.telemetry.traces import open_tracer
 from iiif_server.workers.pool import WorkerPool
+
+if TYPE_CHECKING:
+    from iiif_server.sharing.shared_cache import SharedCache
 
 _LARGEST_SHARE = 16
 """One response takes no more of the response cache than one part of so many."""
@@ -108,6 +113,8 @@ class _Imaging:
     pyramids: Pyramids
     images: ImageRegistry
     derivatives: Derivatives
+    purge: Purge
+    shared: "SharedCache | None"
 
     @property
     def report(self) -> WorkerReport:
@@ -134,14 +141,11 @@ class _Imaging:
 async def _open_imaging(stack: AsyncExitStack, settings: Settings, observer: Observer) -> _Imaging:
     """Raises ConfigurationError or WorkerDiedError if workers cannot be started."""
     store = await _open_store(stack, settings, observer)
+    shared = await open_shared_cache(stack, settings, store, observer)
     fetcher = open_fetcher(stack, settings)
     originals = Originals(addressable(open_sources(stack, settings, fetcher, observer)), observer)
     fetcher.open()
-    header_pool = await open_pool(stack, settings, observer, "size", Reach())
-    reach = Reach(store.root, store.incoming)
-    image_pool = await open_pool(stack, settings, observer, "image", reach)
-    if image_pool.report.turbojpeg.problem:
-        raise ConfigurationError(image_pool.report.turbojpeg.problem)
+    header_pool, image_pool = await _open_pools(stack, settings, observer, store)
     quarantine = Quarantine(settings.limits.quarantine, observer)
     pyramids = Pyramids(
         store,
@@ -151,15 +155,16 @@ async def _open_imaging(stack: AsyncExitStack, settings: Settings, observer: Obs
         full_quality=settings.encoding.jpeg_quality,
         lossless=image_pool.report.turbojpeg.lossless,
         observer=observer,
+        shared=shared,
     )
     stack.push_async_callback(pyramids.close)
-    tiled = TiledOriginals(header_pool)
-    stack.callback(tiled.close)
+    tiled = stack.enter_context(closing(TiledOriginals(header_pool)))
     renderer = _renderer(settings, observer, pyramids, image_pool, tiled=tiled, guard=quarantine)
     limits, encoding = settings.limits.output, settings.encoding
-    derivatives = Derivatives(store, pyramids, renderer, observer, limits, encoding)
+    derivatives = Derivatives(store, pyramids, renderer, observer, limits, encoding, shared)
     stack.push_async_callback(derivatives.close)
-    images = _image_registry(settings, originals, pyramids, header_pool, quarantine)
+    images = _image_registry(settings, originals, pyramids, header_pool, quarantine, shared=shared)
+    purge = await open_purge(stack, settings, Purge(store, pyramids, originals), shared, observer)
     return _Imaging(
         store,
         fetcher,
@@ -170,7 +175,21 @@ async def _open_imaging(stack: AsyncExitStack, settings: Settings, observer: Obs
         pyramids,
         images,
         derivatives,
+        purge,
+        shared,
     )
+
+
+async def _open_pools(
+    stack: AsyncExitStack, settings: Settings, observer: Observer, store: Store
+) -> tuple[WorkerPool, WorkerPool]:
+    """The pools that read headers and that make images."""
+    header_pool = await open_pool(stack, settings, observer, "size", Reach())
+    reach = Reach(store.root, store.incoming)
+    image_pool = await open_pool(stack, settings, observer, "image", reach)
+    if image_pool.report.turbojpeg.problem:
+        raise ConfigurationError(image_pool.report.turbojpeg.problem)
+    return header_pool, image_pool
 
 
 def _image_registry(
@@ -179,7 +198,10 @@ def _image_registry(
     pyramids: Pyramids,
     pool: WorkerPool,
     quarantine: Quarantine,
+    *,
+    shared: "SharedCache | None",
 ) -> ImageRegistry:
+    bounds = replace(settings.limits.source, pdf_dpi=settings.pdf.dpi)
     return ImageRegistry(
         originals,
         pyramids,
@@ -187,7 +209,8 @@ def _image_registry(
         quarantine,
         capacity=settings.info_cache_size,
         max_pixels=settings.limits.max_source_pixels,
-        bounds=replace(settings.limits.source, pdf_dpi=settings.pdf.dpi),
+        bounds=bounds,
+        shared=shared_images(settings, shared, originals, bounds),
     )
 
 

@@ -8,15 +8,17 @@ A part can be checked piece by piece, so that nobody has to read 100 MB before t
 zip has a CRC-32 of each tile, and its comment is the CRC-32 of the table that says where they lie.
 """
 
+import io
 import os
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self, cast
 
 from iiif_server.digests import crc32
+from iiif_server.plan.extents import BytesMissingError
 from iiif_server.plan.grid import Grid, Tile
 
 _LOCAL_HEADER = 30
@@ -39,17 +41,87 @@ def write_part(target: Path, tiles: Iterable[tuple[Tile, bytes]], grid: Grid) ->
 
 
 @dataclass(frozen=True, slots=True)
-class _Entry:
-    """Place of the data of a zip entry, and their checksum."""
+class PartEntry:
+    """Place of a tile in its part, and its checksum."""
 
     offset: int
     length: int
     checksum: int
 
+    def is_of(self, data: bytes) -> bool:
+        """Whether these are the bytes of the tile."""
+        return len(data) == self.length and crc32(data) == self.checksum
+
     def checked(self, data: bytes) -> bytes:
-        """The bytes; raises OSError if their checksum is not that of the entry."""
-        if len(data) != self.length or crc32(data) != self.checksum:
+        """The bytes; raises OSError if they are not those of the tile."""
+        if not self.is_of(data):
             raise OSError(_DAMAGED)
+        return data
+
+
+class PartTable:
+    """Table of a part: which tiles it has, and where they lie."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Raises OSError if the table is damaged."""
+        try:
+            with zipfile.ZipFile(file) as container:
+                self._entries, comment = _table(container), container.comment
+        except BytesMissingError:
+            raise
+        except Exception as error:  # `zipfile` on a garbled table raises whatever Python has
+            raise OSError(_DAMAGED) from error
+        if _checksum(self._entries) != comment:
+            raise OSError(_DAMAGED)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def entry(self, tile: Tile, grid: Grid) -> PartEntry | None:
+        """The place of a tile; None if the part does not have it."""
+        return self._entries.get(_name(tile, grid))
+
+    @classmethod
+    def of_end(cls, end: bytes, size: int) -> Self:
+        """The table of a part of `size` bytes, by its last bytes.
+
+        Raises BytesMissingError if more of them are needed, or OSError if the table is damaged.
+        """
+        with _EndOfFile(end, size) as file:
+            return cls(cast("BinaryIO", file))
+
+
+class _EndOfFile(io.RawIOBase):
+    """The last bytes of a file, as a file of its whole size."""
+
+    def __init__(self, end: bytes, size: int) -> None:
+        self._end = end
+        self._size = size
+        self._at = 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise OSError(_DAMAGED)
+        self._at = base + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        first = self._size - len(self._end)
+        if self._at < first:
+            raise BytesMissingError((self._at, first))
+        start = self._at - first
+        data = self._end[start:] if size < 0 else self._end[start : start + size]
+        self._at += len(data)
         return data
 
 
@@ -62,13 +134,14 @@ class OpenPart:
         self._tells = hasattr(os, "RWF_NOWAIT")
         """Whether the system has non-blocking reads (RWF_NOWAIT)."""
         try:
-            self._entries: Mapping[str, _Entry] = _read_table(self._descriptor)
+            with os.fdopen(self._descriptor, "rb", closefd=False) as file:
+                self._table = PartTable(file)
         except BaseException:
             self.close()
             raise
 
     def __repr__(self) -> str:
-        return f"<OpenPart {len(self._entries)} entries>"
+        return f"<OpenPart {len(self._table)} entries>"
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +164,7 @@ class OpenPart:
 
     def read(self, tile: Tile, grid: Grid) -> bytes:
         """The JPEG of a tile; KeyError if the part does not have it, OSError if it is damaged."""
-        entry = self._entries[_name(tile, grid)]
+        entry = self._entry(tile, grid)
         return entry.checked(os.pread(self._descriptor, entry.length, entry.offset))
 
     def read_nowait(self, tile: Tile, grid: Grid) -> bytes | None:
@@ -99,7 +172,7 @@ class OpenPart:
 
         Where the system cannot tell, the disk is read.
         """
-        entry = self._entries[_name(tile, grid)]
+        entry = self._entry(tile, grid)
         if not self._tells:
             return self.read(tile, grid)
         data = bytearray(entry.length)
@@ -116,32 +189,23 @@ class OpenPart:
         """Close the file."""
         os.close(self._descriptor)
 
-
-def _read_table(descriptor: int) -> dict[str, _Entry]:
-    """The entries of a part; raises OSError if its table is damaged."""
-    try:
-        with (
-            os.fdopen(descriptor, "rb", closefd=False) as file,
-            zipfile.ZipFile(file) as container,
-        ):
-            table, comment = _table(container), container.comment
-    except Exception as error:  # `zipfile` on a garbled table raises whatever Python has
-        raise OSError(_DAMAGED) from error
-    if _checksum(table) != comment:
-        raise OSError(_DAMAGED)
-    return table
+    def _entry(self, tile: Tile, grid: Grid) -> PartEntry:
+        entry = self._table.entry(tile, grid)
+        if entry is None:
+            raise KeyError(tile)
+        return entry
 
 
-def _table(container: zipfile.ZipFile) -> dict[str, _Entry]:
+def _table(container: zipfile.ZipFile) -> dict[str, PartEntry]:
     return {
-        info.filename: _Entry(
+        info.filename: PartEntry(
             info.header_offset + _LOCAL_HEADER + len(info.filename), info.file_size, info.CRC
         )
         for info in container.infolist()
     }
 
 
-def _checksum(table: Mapping[str, _Entry]) -> bytes:
+def _checksum(table: Mapping[str, PartEntry]) -> bytes:
     """The CRC-32 of a table, as written in the comment of the zip."""
     value = 0
     for name, entry in table.items():

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from iiif_server.background import BackgroundTasks
 from iiif_server.cache.entries import Entry, EntryKey
-from iiif_server.cache.pending_files import PendingFile
+from iiif_server.cache.pending_files import PendingFile, discard
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG
@@ -52,6 +52,9 @@ from iiif_server.telemetry.events import Observer, RenderFailed
 from iiif_server.telemetry.events import Rendered as RenderedEvent
 from iiif_server.telemetry.stages import Stages
 
+if TYPE_CHECKING:
+    from iiif_server.sharing.shared_cache import SharedCache
+
 _SMALL_PIXELS = 1_000_000
 _WORTH_A_LOCK = 25_000_000
 """The effort (pixels of a JPEG to be decoded) from which on two processes do not make the same."""
@@ -76,7 +79,7 @@ class _Made:
 
     content: bytes | Entry
     """The bytes, or the entry that has them."""
-    engine: Engine | Literal["cache"]
+    engine: Engine | Literal["cache", "shared"]
     stages: Mapping[str, float]
 
 
@@ -91,8 +94,10 @@ class Derivatives:
         observer: Observer,
         limits: OutputLimits,
         encoding: EncodingOptions,
+        shared: "SharedCache | None" = None,
     ) -> None:
         self._store = store
+        self._shared = shared
         self._pyramids = pyramids
         self._renderer = renderer
         self._observe = observer
@@ -189,6 +194,28 @@ class Derivatives:
         with self._store.hold(resolved.key):
             return await self._stored_or_made(resolved, by_path=by_path)
 
+    async def without_original(self, resolved: Resolved) -> Body | None:
+        """The bytes of the answer, if they are here or in the shared cache.
+
+        The original need not be open, nor be on this machine.
+        """
+        if resolved.engine is Engine.ORIGINAL or resolved.stored is not None:
+            return None
+        if resolved.pyramid is not None and resolved.tile is not None:
+            data = await self._pyramids.ready_tile(resolved.pyramid, resolved.tile)
+            if data is None:
+                return None
+            self._count(resolved, Engine.TILE)
+            return Body(len(data), data)
+        body = await self._store.threads.run(self._find, resolved.key, undo=close)
+        if body is None:
+            entry = await self._fetch(resolved)
+            if entry is not None:
+                body = await self._store.threads.run(self._read, entry, undo=close)
+        if body is not None:
+            resolved.stages.engine = "cache"
+        return body
+
     async def explain(self, resolved: Resolved) -> Explanation:
         """How the request would be answered now; nothing is made."""
         if resolved.engine is Engine.ORIGINAL:
@@ -221,7 +248,7 @@ class Derivatives:
             keep = tries_left > 0
             # A flight that ended during this look may have stored it after this looked.
             look_again = keep and self._flights.landed != landed
-            make = self._find_or_make if look_again else partial(self._make, keep=keep)
+            make = self._find_or_make if look_again else partial(self._fetch_or_make, keep=keep)
             made = await self._flights.run(resolved.key, partial(make, resolved))
             self._tidy_up()
             resolved.stages.add(made.stages)
@@ -254,7 +281,20 @@ class Derivatives:
         entry = await self._store.threads.run(self._store.find, resolved.key)
         if entry is not None:
             return _Made(entry, "cache", {})
-        return await self._make(resolved, keep=True)
+        return await self._fetch_or_make(resolved, keep=True)
+
+    async def _fetch_or_make(self, resolved: Resolved, *, keep: bool) -> _Made:
+        """The answer from the shared cache, or made and written there."""
+        if self._shared is None or not keep:
+            return await self._make(resolved, keep=keep)
+        started = time.perf_counter()
+        entry = await self._fetch(resolved)
+        if entry is not None:
+            return _Made(entry, "shared", {"shared": time.perf_counter() - started})
+        made = await self._make(resolved, keep=True)
+        if made.engine != "cache":
+            self._shared.offer(resolved.key, made.content)
+        return made
 
     async def _make(self, resolved: Resolved, *, keep: bool) -> _Made:
         started = time.perf_counter()
@@ -262,7 +302,7 @@ class Derivatives:
         small = resolved.rendition.size.area <= _SMALL_PIXELS
         target = None
         if keep and not small:
-            target = await self._store.threads.run(self._store.reserve, undo=_give_up)
+            target = await self._store.threads.run(self._store.reserve, undo=discard)
         try:
             plan = await self._renderer.plan(resolved, target)
             async with AsyncExitStack() as stack:
@@ -302,6 +342,13 @@ class Derivatives:
         self._observe(RenderedEvent(identifier, rendered.engine, rendered.length, seconds))
         return _Made(content, rendered.engine, {"queue": queued, **rendered.stages})
 
+    async def _fetch(self, resolved: Resolved) -> Entry | None:
+        """The answer as another machine has made it."""
+        if self._shared is None:
+            return None
+        seconds = self._shared.bucket.timeout
+        return await self._shared.fetch(resolved.key, resolved.rendition.format, seconds=seconds)
+
     async def _made_elsewhere(self, key: EntryKey, stack: AsyncExitStack) -> Entry | None:
         """What another process has just made; else none makes it while the stack is open."""
         with suppress(NotKeptError):
@@ -334,9 +381,3 @@ class Derivatives:
 
     def _tidy_up(self) -> None:
         self._housekeeping.start(self._store.make_room())
-
-
-def _give_up(draft: PendingFile | None) -> None:
-    """Close a draft that nobody takes."""
-    if draft is not None:
-        draft.close()

@@ -56,6 +56,8 @@ class Original:
     """The file itself, as long as it is held."""
     threads: StorageThreads | None = field(default=None, compare=False, repr=False)
     """Those of its storage."""
+    absent: bool = False
+    """Whether it is not on this machine: what is known of it was read from the shared cache."""
 
     @cached_property
     def group(self) -> str:

@@ -1,7 +1,8 @@
 """Removing what was made of originals: of all, of one, or of those of a type."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG
@@ -10,6 +11,9 @@ from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.keys import group_of
 from iiif_server.images.originals import Originals
 from iiif_server.images.pyramids import Pyramids
+
+if TYPE_CHECKING:
+    from iiif_server.sharing.purges import SharedPurges
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +29,21 @@ class Purge:
 
     def __init__(self, store: Store, pyramids: Pyramids, originals: Originals) -> None:
         self._store = store
+        self.shared: SharedPurges | None = None
+        """What purges other replicas; None: there are none."""
         self._pyramids = pyramids
         self._originals = originals
 
     async def all(self) -> int:
-        """Remove everything; the number of files that were there."""
-        return await self._run(iter([None]))
+        """Remove everything; the number of files that were there.
+
+        Like the others, it raises SharedCacheUnavailableError if other replicas cannot be told.
+        """
+        return await self._run(None)
 
     async def one(self, identifier: Identifier) -> int:
         """Remove what was made of one original, whether it is still there or not."""
-        return await self._run(iter([group_of(identifier)]))
+        return await self._run([group_of(identifier)])
 
     async def named(self, names: Names) -> int:
         """Remove what was made of the originals with these names.
@@ -48,20 +57,29 @@ class Purge:
                 "The originals of this type cannot be listed: purge them one by one, or everything."
             )
         return await self._run(
-            group_of(Identifier(names.type, name))
-            for name in listed
-            if name.startswith(names.prefix)
+            [
+                group_of(Identifier(names.type, name))
+                for name in listed
+                if name.startswith(names.prefix)
+            ]
         )
 
-    async def _run(self, groups: Iterator[str | None]) -> int:
+    async def here(self, groups: Sequence[str] | None) -> int:
+        """Remove groups, or all (None), from this machine."""
         removed = await self._store.threads.run(self._remove, groups, timeout=LONG)
         self._store.mark_purged()
         self._pyramids.close_files()
         return removed
 
-    def _remove(self, groups: Iterator[str | None]) -> int:
+    async def _run(self, groups: Sequence[str] | None) -> int:
+        removed = await self.here(groups)
+        if self.shared is not None:
+            await self.shared.purge(groups)
+        return removed
+
+    def _remove(self, groups: Sequence[str] | None) -> int:
         removed = 0
-        for group in groups:
+        for group in [None] if groups is None else groups:
             for path in self._store.paths(group):
                 self._store.remove(path)
                 removed += 1

@@ -6,13 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-
-from pydantic import Field, field_validator
+from typing import TYPE_CHECKING
 
 from iiif_server.background import BackgroundTasks
 from iiif_server.cache.entries import EntryKey
 from iiif_server.cache.failures import RecentFailures, Repetitions
-from iiif_server.cache.pending_files import PendingFile
+from iiif_server.cache.pending_files import discard
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG
@@ -31,8 +30,8 @@ from iiif_server.iiif.request import Rendition
 from iiif_server.images.keys import digest
 from iiif_server.images.open_parts import OpenedPart, OpenParts
 from iiif_server.images.originals import Original, raise_if_changed
+from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.images.quarantine import Quarantine
-from iiif_server.options import OptionsModel
 from iiif_server.plan.build_plan import BuildPlan, expected_length, part_of
 from iiif_server.plan.cost import cost_of_build
 from iiif_server.plan.grid import Grid, Part, Tile
@@ -41,32 +40,11 @@ from iiif_server.plan.jobs import BUILD_PART
 from iiif_server.plan.own_tiles import has_all_levels, own_grid
 from iiif_server.plan.render_plan import ProfileAction, tile_profile
 from iiif_server.telemetry.events import Observer, PyramidFailed, PyramidMade
-from iiif_server.units import Pixels, PositiveSeconds
 from iiif_server.workers.admission import Demand, Lane
 from iiif_server.workers.pool import WorkerPool
 
-
-class PyramidOptions(OptionsModel):
-    """Pyramids: tiled copies of large originals, made on the first request for a tile."""
-
-    enabled: bool = True
-    """Whether pyramids are made."""
-    min_pixels: Pixels = 4_000_000
-    """Pixels from which on an original gets a pyramid; smaller ones are quick without."""
-    build_timeout: PositiveSeconds = 300
-    """Time that building one part of a pyramid may take before its process is killed."""
-    tile_size: int = Field(default=512, ge=128, le=4096)
-    """Side of the tiles, a power of two; also what info.json announces."""
-    quality: int = Field(default=80, ge=1, le=100)
-    """JPEG quality of the reduced levels (from 1/8 down, in fewer bytes); full-resolution tiles of
-    JPEGs are the original's."""
-
-    @field_validator("tile_size")
-    @classmethod
-    def _check_tile_size(cls, size: int) -> int:
-        if size & (size - 1):
-            raise ValueError("must be a power of two")
-        return size
+if TYPE_CHECKING:
+    from iiif_server.sharing.shared_cache import SharedCache
 
 
 _FORMAT_VERSION = 3
@@ -116,6 +94,7 @@ class Pyramids:
         full_quality: int,
         lossless: bool,
         observer: Observer,
+        shared: "SharedCache | None" = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
@@ -125,6 +104,7 @@ class Pyramids:
         self._full_quality = full_quality
         self._lossless = lossless
         self._observe = observer
+        self._shared = shared
         self._clock = clock
         self._open = OpenParts(store, clock)
         self._flights: SingleFlight[EntryKey, None] = SingleFlight()
@@ -183,6 +163,9 @@ class Pyramids:
         Raises DamagedOriginalError, NotNowError, RenderFailedError where a part cannot be made or
         kept, or ImageTooLargeError where that would take too much memory.
         """
+        data = await self._shared_tile(pyramid, tile)
+        if data is not None:
+            return data
         part = part_of(pyramid.header, tile.scale_factor)
         for _ in range(_READ_TRIES):
             opened = await self._opened(pyramid, part)
@@ -201,13 +184,13 @@ class Pyramids:
         return self._open.read_nowait(key, tile, pyramid.grid)
 
     async def ready_tile(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
-        """The JPEG of a tile, if its part is there."""
+        """The JPEG of a tile, if its part is there, or in the shared cache."""
         part = part_of(pyramid.header, tile.scale_factor)
         with suppress(IiifServerError, KeyError, OSError):
             kept = await self._open.find(pyramid.keys[part])
             if kept is not None:
                 return await kept.read(tile, pyramid.grid)
-        return None
+        return await self._shared_tile(pyramid, tile)
 
     async def ready_level(
         self, pyramid: Pyramid, scale_factors: Sequence[int]
@@ -222,7 +205,7 @@ class Pyramids:
             if part not in pyramid.parts:
                 return None  # from here on the original's own levels are nearer
             with suppress(IiifServerError):
-                kept = await self._open.find(pyramid.keys[part])
+                kept = await self._find(pyramid, part)
                 if kept is not None:
                     for other in missing:
                         self._make_ahead(pyramid, other)
@@ -256,6 +239,22 @@ class Pyramids:
         """Give all files back; what is in the store is opened again when it is asked for."""
         self._open.close_all()
 
+    async def _shared_tile(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
+        """The JPEG of a tile whose part is in the shared cache, and not on this machine."""
+        key = pyramid.keys[part_of(pyramid.header, tile.scale_factor)]
+        if self._shared is None or await self._open.find(key) is not None:
+            return None
+        return await self._shared.parts.tile(key, tile, pyramid.grid)
+
+    async def _find(self, pyramid: Pyramid, part: Part) -> OpenedPart | None:
+        """The open part, if it is there; reduced levels, which are small, are fetched."""
+        key = pyramid.keys[part]
+        kept = await self._open.find(key)
+        if kept is None and part is Part.REDUCED and self._shared is not None:
+            await self._shared.parts.bring(key)
+            kept = await self._open.find(key)
+        return kept
+
     async def _opened(self, pyramid: Pyramid, part: Part) -> OpenedPart:
         """The open part. The caller waits for it, so its build is foreground work."""
         key = pyramid.keys[part]
@@ -284,8 +283,14 @@ class Pyramids:
         try:
             async with self._store.lock(key):
                 # Another process may have made it while this one waited for the lock.
-                if await self._store.threads.run(self._store.find, key) is None:
-                    await self._make_part(pyramid, part, key)
+                if await self._store.threads.run(self._store.find, key) is not None:
+                    return
+                if self._shared is None or not await self._shared.parts.bring(key):
+                    started = time.perf_counter()
+                    length = await self._make_part(pyramid, part, key)
+                    seconds = time.perf_counter() - started
+                    identifier = str(pyramid.original.identifier)
+                    self._observe(PyramidMade(identifier, part, length, seconds))
         except NotKeptError as error:
             if error.refusal is not None:  # after all the work, and not before it
                 self._store.refused(error.refusal)
@@ -309,7 +314,8 @@ class Pyramids:
             self._failures.remember(key, failure)
             raise failure from error
 
-    async def _make_part(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
+    async def _make_part(self, pyramid: Pyramid, part: Part, key: EntryKey) -> int:
+        """Make a part and keep it; its bytes."""
         expected = expected_length(pyramid.header, part, pyramid.original.file.size)
         if not self._store.holds(expected):
             raise RenderFailedError("The pyramid of this image is larger than the whole store.")
@@ -317,11 +323,10 @@ class Pyramids:
             raise RenderFailedError("The pyramid of this image was removed as often as made.")
         await pyramid.original.bring_whole()
         await self._store.make_room()  # nothing is written while an eviction is under way
-        target = await self._store.threads.run(self._store.reserve, expected, undo=_give_up)
+        target = await self._store.threads.run(self._store.reserve, expected, undo=discard)
         if target is None:
             raise NotKeptError("Nothing can be kept at the moment.")
         self._builds.add(key)
-        started = time.perf_counter()
         try:
             plan = self._plan(pyramid, part, target.path)
             with self._quarantine.guarding(pyramid.original, Lane.BUILD):
@@ -341,12 +346,14 @@ class Pyramids:
                     )
             whole = target.status.st_size == length
             commit = partial(self._store.commit, key, target, "szi")
-            if not whole or await self._store.threads.run(commit, timeout=LONG) is None:
+            entry = await self._store.threads.run(commit, timeout=LONG) if whole else None
+            if entry is None:
                 raise RenderFailedError("The pyramid of this image could not be kept.")
         finally:
             await self._store.threads.settle(target.close)
-        seconds = time.perf_counter() - started
-        self._observe(PyramidMade(str(pyramid.original.identifier), part, length, seconds))
+        if self._shared is not None:
+            self._shared.offer(key, entry)
+        return length
 
     def _plan(self, pyramid: Pyramid, part: Part, target: Path) -> BuildPlan:
         plan = BuildPlan(
@@ -386,9 +393,3 @@ class Pyramids:
 def _key_of(original: Original, part: Part, form: str) -> EntryKey:
     made_as = str(_FORMAT_VERSION), str(LAYOUT), original.fingerprint, part, form
     return EntryKey(original.group, digest("pyramid", *made_as))
-
-
-def _give_up(draft: PendingFile | None) -> None:
-    """Close a draft that nobody takes."""
-    if draft is not None:
-        draft.close()

@@ -21,6 +21,7 @@ from iiif_server.images.originals import Original, Originals, raise_if_changed
 from iiif_server.images.parts import from_parts
 from iiif_server.images.pyramids import Pyramid, Pyramids
 from iiif_server.images.quarantine import Quarantine
+from iiif_server.images.shared_images import SharedImages
 from iiif_server.plan.extents import FromParts
 from iiif_server.plan.header import Colour, ImageHeader
 from iiif_server.plan.jobs import LIST_PAGES, READ_HEADER, READ_HEADER_OF_PARTS, READ_METADATA
@@ -80,6 +81,7 @@ class ImageRegistry:
         capacity: int,
         max_pixels: int,
         bounds: Bounds,
+        shared: SharedImages | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`capacity` is the number of images remembered; `max_pixels` and `bounds` limit originals.
@@ -94,6 +96,7 @@ class ImageRegistry:
         self._read_metadata = partial(READ_METADATA, max_pixels=max_pixels, bounds=bounds)
         self._read_from_parts = partial(READ_HEADER_OF_PARTS, max_pixels=max_pixels, bounds=bounds)
         self._list_pages = partial(LIST_PAGES, bounds=bounds)
+        self._shared = shared
         self._clock = clock
         self._images: Lru[Identifier, _Entry] = Lru(capacity)
         self._reads: SingleFlight[tuple[str, FileVersion], Image] = SingleFlight()
@@ -136,12 +139,26 @@ class ImageRegistry:
 
     async def get(self, identifier: Identifier) -> Image:
         """The image with its original closed; raises what `hold` raises."""
-        known = self.known(identifier)
+        known = self.known(identifier) or await self.absent(identifier)
         if known is not None:
             return known
         async with self.hold(identifier) as image:
             entry = self._images.get(identifier)
             return image.closed() if entry is None else entry.image
+
+    async def absent(self, identifier: Identifier) -> Image | None:
+        """The image as another replica knows it, if its original was not fetched here."""
+        if self._shared is None:
+            return None
+        began = self._clock()
+        found = await self._shared.find(identifier)
+        if found is None:
+            return None
+        remembered = self.remembered(identifier)
+        if remembered is None or remembered.original != found[0]:
+            remembered = self._image(*found)
+        self._remember(remembered, began)
+        return remembered
 
     @asynccontextmanager
     async def hold(
@@ -174,9 +191,14 @@ class ImageRegistry:
         return await self._reads.run(key, lambda: self._read(original))
 
     async def _read(self, original: Original) -> Image:
-        treatment = self._originals.source(original.identifier.type).treatment
-        header = replace(await self._header_of(original), treatment=treatment)
-        closed = original.without_file()
+        header = await self._header_of(original)
+        if self._shared is not None:
+            self._shared.offer(original, header)
+        return self._image(original.without_file(), header)
+
+    def _image(self, closed: Original, header: ImageHeader) -> Image:
+        treatment = self._originals.source(closed.identifier.type).treatment
+        header = replace(header, treatment=treatment)
         facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
         return Image(closed, header, facts, self._pyramids.of(closed, header))
 
@@ -255,6 +277,8 @@ class ImageRegistry:
             raise RenderFailedError(f"The {what} of this image could not be read.") from error
 
     async def _is_current(self, image: Image) -> bool:
+        if image.original.absent:
+            return await self.absent(image.original.identifier) is image
         try:
             # A request whose original is another one opens it again, and that is reported.
             async with self.hold(image.original.identifier, report=False):

@@ -14,7 +14,7 @@ from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.request import ImageRequest, canonical_parameters
 from iiif_server.iiif.size import size_text
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
-from iiif_server.images.purge import Names, Purge
+from iiif_server.images.purge import Names
 from iiif_server.routes.operations import Status, detailed
 from iiif_server.routes.parameters import IdentifierPath, parameters_v2, parameters_v3
 from iiif_server.server.addresses import identifier_in
@@ -102,10 +102,10 @@ def admin_router() -> APIRouter:
         """Removes all derivatives and pyramids, or a type's; what is asked for is made again."""
         if selection.type is not None:
             names = Names(selection.type, selection.prefix or "")
-            return Removed(removed=await _purge(services).named(names))
+            return Removed(removed=await services.purge.named(names))
         if selection.prefix is not None:
             raise MalformedIdentifierError("A prefix of names needs the type that they are of.")
-        return Removed(removed=await _purge(services).all())
+        return Removed(removed=await services.purge.all())
 
     @router.delete("/cache/{identifier:path}", summary="Purge one original's")
     async def purge_one(
@@ -114,7 +114,7 @@ def admin_router() -> APIRouter:
         """Removes the derivatives and pyramids of one original, which need not exist any more."""
         written = identifier_in(request.scope, f"{PREFIX}/cache", 0, identifier)
         found = services.identifiers.read(written)
-        return Removed(removed=await _purge(services).one(found))
+        return Removed(removed=await services.purge.one(found))
 
     _add_explanation(router, V3, V3.path, parameters_v3)
     _add_explanation(router, V2, V2.path, parameters_v2)
@@ -191,7 +191,3 @@ async def _explanation(
         kept=now.kept,
         seconds=dict(resolved.stages.seconds),
     )
-
-
-def _purge(services: Services) -> Purge:
-    return Purge(services.store, services.pyramids, services.originals)

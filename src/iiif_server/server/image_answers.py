@@ -26,14 +26,13 @@ async def make(request: Request, services: Services, call: ImageCall) -> Answer:
     """The answer to an image call; raises what refuses it."""
     if call.request is None:
         return await _information(services, call)
-    known = services.images.known(call.identifier)
+    known = services.images.known(call.identifier) or await services.images.absent(call.identifier)
     if known is not None:
         # Without its original: unless it has to be rendered, nobody needs that.
         resolved = services.derivatives.resolve(known, call.request, Stages())
         answer = _without_body(request, services, call, resolved)
-        if answer is None and not by_proxy(request.scope, services):
-            data = await services.derivatives.ready(resolved)
-            answer = None if data is None else image_answer(services, call, resolved, data)
+        if answer is None:
+            answer = await _without_original(request, services, call, resolved)
         if answer is not None:
             return answer
     try:
@@ -106,6 +105,19 @@ def _without_body(
     if is_not_modified(request.headers, resolved.key.digest, resolved.original.modified):
         return image_answer(services, call, resolved, b"")
     return None
+
+
+async def _without_original(
+    request: Request, services: Services, call: ImageCall, resolved: Resolved
+) -> Answer | None:
+    """The answer that needs no original, if it is one."""
+    if resolved.original.absent:
+        body = await services.derivatives.without_original(resolved)
+        return None if body is None else image_answer(services, call, resolved, body.data or body)
+    if by_proxy(request.scope, services):
+        return None
+    data = await services.derivatives.ready(resolved)
+    return None if data is None else image_answer(services, call, resolved, data)
 
 
 def _is_canonical(services: Services, call: ImageCall, resolved: Resolved) -> bool:

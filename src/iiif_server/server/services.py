@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from fastapi import Request
@@ -19,6 +19,7 @@ from iiif_server.iiif.information import Service
 from iiif_server.images.derivatives import Derivatives
 from iiif_server.images.listings import FolderListings
 from iiif_server.images.originals import Originals
+from iiif_server.images.purge import Purge
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.quarantine import Quarantine
 from iiif_server.images.registry import Image, ImageRegistry
@@ -43,6 +44,9 @@ from iiif_server.telemetry.metrics import CounterDeltas, Metrics
 from iiif_server.workers.pool import WorkerPool
 from iiif_server.workers.sandbox.confinement import SandboxStatus
 
+if TYPE_CHECKING:
+    from iiif_server.sharing.shared_cache import SharedCache
+
 
 @dataclass(frozen=True, slots=True)
 class Permission:
@@ -65,6 +69,9 @@ class Services:
     responses: Lru[Any, Any]
     """The response cache: `Complete` by `ResponseKey`."""
     store: Store
+    shared: "SharedCache | None"
+    """The cache that several machines share; None: there is none."""
+    purge: Purge
     fetcher: Fetcher
     header_pool: WorkerPool
     image_pool: WorkerPool

@@ -213,6 +213,19 @@ class Source(ABC, Generic[Options]):
         """
         return True
 
+    @property
+    def shares(self) -> bool:
+        """Whether other replicas' headers of its originals may stand for fetching them.
+
+        That is so where everybody who asks for a name gets the same original.
+        """
+        return False
+
+    async def is_here(self, name: str) -> bool:
+        """Whether the original of a name need not be fetched, or must not be served at all."""
+        del name
+        return True
+
     def names(self) -> Iterator[str] | None:
         """The names of all originals, sorted; None where the source cannot list them."""
         return None

@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from iiif_server.errors import (
     ConfigurationError,
@@ -19,6 +19,7 @@ from iiif_server.errors import (
     OriginalNotFoundError,
     SourceUnavailableError,
 )
+from iiif_server.object_stores.options import SCHEMES, BucketOptions
 from iiif_server.options import Expects
 from iiif_server.sources.base import SourceContext, Step
 from iiif_server.sources.listings import FolderListing, is_listed
@@ -27,7 +28,6 @@ from iiif_server.sources.stored import StoredOptions, StoredSource
 from iiif_server.sources.templates import Template
 from iiif_server.telemetry.events import FetchFailed
 
-_SCHEMES = ("s3", "gs", "az")
 _MOST_KEYS = 20_000
 """Keys that are looked at for one listing of a folder: twenty requests."""
 _MOST_FOLDERS = 500
@@ -38,29 +38,12 @@ _PROBE = ".iiif-server-check"
 """A key that no object has."""
 
 
-class ObjectsOptions(StoredOptions):
+class ObjectsOptions(BucketOptions, StoredOptions):
     """Settings of a type whose originals are objects in a bucket."""
 
     url: Annotated[str, Expects('a URL such as "s3://bucket/{name}.tif"')]
     """Bucket and key of an original: `s3://`, `gs://` or `az://`, the bucket, and a template of the
     key: `{name}`, `{name[0:2]}`, `{dir}`, `{stem}`, `{page}` (docs/sources/templates.md)."""
-    endpoint: Annotated[str, Expects('a URL such as "https://minio.example.org"')] | None = None
-    """URL of a compatible store; unset: the public one of Amazon, Google or Azure. It is connected
-    to whatever its address is."""
-    region: str | None = None
-    """Region of an S3 bucket."""
-    account: str | None = None
-    """Storage account of Azure; unset: as in `AZURE_STORAGE_ACCOUNT_NAME`."""
-    anonymous: bool = False
-    """Whether requests go without credentials, for public buckets."""
-    profile: str | None = None
-    """AWS profile with the credentials; it needs the package boto3."""
-    access_key_id: str | None = None
-    """Access key of S3; unset: as the environment says, or the role of the machine."""
-    secret_access_key: SecretStr | None = None
-    """Secret access key of S3."""
-    ca_file: Path | None = None
-    """File of certificate authorities (PEM) that are trusted besides the public ones."""
 
     @field_validator("url")
     @classmethod
@@ -68,51 +51,17 @@ class ObjectsOptions(StoredOptions):
         _bucket_and_key(url)
         return url
 
-    @field_validator("endpoint")
-    @classmethod
-    def _check_endpoint(cls, endpoint: str | None) -> str | None:
-        parts = urlsplit(endpoint or "https://example.org")
-        if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
-            raise ValueError("the endpoint must begin with http:// or https:// and a host")
-        return endpoint
-
     @model_validator(mode="after")
     def _check_together(self) -> Self:
-        if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("access_key_id and secret_access_key need each other")
-        only_s3 = {
-            "region": self.region,
-            "profile": self.profile,
-            "access_key_id": self.access_key_id,
-        }
-        scheme = urlsplit(self.url).scheme
-        for name, value in only_s3.items():
-            if value is not None and scheme != "s3":
-                raise ValueError(f"{name} is for s3:// only")
-        if self.account is not None and scheme != "az":
-            raise ValueError("account is for az:// only")
+        self.check_scheme(urlsplit(self.url).scheme)
         return self
-
-    def config(self) -> dict[str, Any]:
-        """The settings of obstore."""
-        endpoint = "base_url" if self.url.startswith("gs:") else "endpoint"
-        secret = self.secret_access_key
-        found = {
-            endpoint: self.endpoint,
-            "region": self.region,
-            "account_name": self.account,
-            "skip_signature": self.anonymous or None,
-            "access_key_id": self.access_key_id,
-            "secret_access_key": secret.get_secret_value() if secret is not None else None,
-        }
-        return {name: value for name, value in found.items() if value is not None}
 
 
 def _bucket_and_key(url: str) -> tuple[str, Template]:
     """The URL of the bucket, and the template of the key; ValueError for what is none."""
     scheme, separator, rest = url.partition("://")
     bucket, _, key = rest.partition("/")
-    if scheme not in _SCHEMES or not separator:
+    if scheme not in SCHEMES or not separator:
         raise ValueError("the URL must begin with s3://, gs:// or az://")
     if not bucket or set(bucket) & set("{}@:?#"):
         raise ValueError("the URL must have a bucket, without fields, before its first slash")
@@ -201,24 +150,30 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         return object_store
 
     @cached_property
+    def _client(self) -> ModuleType:
+        from iiif_server.object_stores import client  # noqa: PLC0415
+
+        return client
+
+    @cached_property
     def _store(self) -> Any:
         return self._open_store()
 
     def _open_store(self, seconds: float | None = None) -> Any:
         """The store; to check it, with so many seconds for each request, and no second try."""
         limits = self.context.fetcher.options
-        settings = self._stores.StoreSettings(
+        settings = self._client.StoreSettings(
             self._bucket,
-            self.options.config(),
+            self.options.config(urlsplit(self._bucket).scheme),
             self.options.profile,
             self.options.ca_file,
             float(limits.connect_timeout),
             float(limits.total_timeout),
         )
         if seconds is None:
-            return self._stores.open_store(settings)
+            return self._client.open_store(settings)
         short = replace(settings, connect_timeout=seconds, total_timeout=seconds)
-        return self._stores.open_store(short, retries=0)
+        return self._client.open_store(short, retries=0)
 
     def names(self) -> Iterator[str] | None:
         """The names of all originals, in the order of their keys; None where keys tell no names."""

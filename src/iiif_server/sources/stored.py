@@ -41,6 +41,15 @@ class StoredSource(Source[Options]):
         """Whether kept originals are compared with those of the upstream server."""
         return self.context.fetcher.options.refresh_after is not None
 
+    @property
+    def shares(self) -> bool:
+        """Its originals are the same for everybody."""
+        return True
+
+    async def is_here(self, name: str) -> bool:
+        """Whether an original was fetched as a whole."""
+        return await self._kept.has(name)
+
     @asynccontextmanager
     async def held(self, name: str, upstream: _Upstream, path: str) -> AsyncIterator[OpenedFile]:
         """The kept original of this name, whose upstream has a path that may end like a TIFF's.

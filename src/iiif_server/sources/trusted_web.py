@@ -118,6 +118,11 @@ class TrustedWebSource(FetchedSource[TrustedWebOptions]):
         """The kept original of this name; UntrustedUrlError if its URL is not trusted."""
         return self._hold_url(decode_url(name), {})
 
+    async def is_here(self, name: str) -> bool:
+        """Whether an original was fetched, or its URL is not trusted any more."""
+        url = decode_url(name).partition("#")[0]
+        return not self.options.trust.includes(url) or await super().is_here(encode_url(url))
+
     def hold_at(
         self, location: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[OpenedFile]:

@@ -301,6 +301,36 @@ class StoreFailed(Problem):
 
 
 @dataclass(frozen=True, slots=True)
+class SharedCacheFailed(Problem):
+    """The bucket of the shared cache keeps failing, and is left alone for some seconds.
+
+    Images are served all the same.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCacheRecovered(Problem):
+    """The bucket of the shared cache answers again, after `SharedCacheFailed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedEntryDropped(Problem):
+    """An object of the shared cache is not what was written; it was removed."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SharedPurgeSeen(Event):
+    """Another replica has purged the cache, and this one has done the same."""
+
+    files: int
+    """Files that were removed here."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoreRecovered(Problem):
     """The store can write again; `reason` is that of the `StoreFailed` before."""
 

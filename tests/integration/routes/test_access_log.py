@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from iiif_server.cache.options import CacheOptions
-from iiif_server.images.pyramids import PyramidOptions
+from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.telemetry.events import Event, Rendered
 from iiif_server.telemetry.logs import JsonFormatter, LineFormatter
 from iiif_server.telemetry.requests import CURRENT

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from iiif_server import __version__
 from iiif_server.cache.options import CacheOptions
-from iiif_server.images.pyramids import PyramidOptions
+from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.server.access_log import IMAGE
 from iiif_server.telemetry.events import AccessRefused
 from support.apps import PEER, Server, lasting, picture, running_app, settings_below

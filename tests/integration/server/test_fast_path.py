@@ -14,7 +14,7 @@ from PIL import Image
 from iiif_server.cache.options import CacheOptions
 from iiif_server.errors import ClientDisconnectedError
 from iiif_server.images.body import Body
-from iiif_server.images.pyramids import PyramidOptions
+from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.sources.fetching import FetchOptions
 from support.apps import (

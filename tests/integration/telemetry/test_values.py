@@ -13,7 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from iiif_server.images.pyramids import PyramidOptions
+from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.telemetry.events import PyramidMade, Rendered, WorkerRenewed
 from iiif_server.workers.options import WorkerOptions
 from iiif_server.workers.pool import WorkerPool

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from iiif_server.images.pyramids import PyramidOptions
+from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.plan.encoding import EncodingOptions
 from support.apps import Server, opened, running_app, settings_below
 from support.matrix.chart import HEIGHT, WIDTH, Kind, measured

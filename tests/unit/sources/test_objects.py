@@ -12,7 +12,8 @@ from iiif_server.errors import (
     SourceTimedOutError,
     SourceUnavailableError,
 )
-from iiif_server.sources.object_store import problem_of, refusal
+from iiif_server.object_stores.client import problem_of
+from iiif_server.sources.object_store import refusal
 from iiif_server.sources.objects import ObjectsOptions
 
 
@@ -62,7 +63,8 @@ def test_settings_that_cannot_be_are_refused(settings: dict[str, str]) -> None:
     ids=str,
 )
 def test_settings_become_those_of_obstore(settings: Any, config: dict[str, Any]) -> None:
-    assert options(**settings).config() == config
+    found = options(**settings)
+    assert found.config(found.url.partition(":")[0]) == config
 
 
 def test_the_secret_is_not_shown() -> None:

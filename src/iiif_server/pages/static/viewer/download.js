@@ -4,9 +4,8 @@ import { imageAddress, largest } from "./iiif.js";
 const at = (id) => document.getElementById(id);
 
 export class DownloadPanel {
-  constructor(stage, label) {
+  constructor(stage) {
     this.stage = stage;
-    this.name = label.replace(/\.[^.]*$/, "") || label;
     at("download-format").replaceChildren(
       ...stage.image.formats.map((name) => new Option(name.toUpperCase(), name)),
     );
@@ -36,7 +35,7 @@ export class DownloadPanel {
     const shown = at("download-turned").checked ? this.stage.shown : {};
     const link = document.createElement("a");
     link.href = imageAddress(this.stage.image.address, { ...shown, size: parameter, format });
-    link.download = `${this.name}-${size.width}x${size.height}.${format}`;
+    link.download = ""; // the server names the file
     const extent = `${size.width.toLocaleString("en")} × ${size.height.toLocaleString("en")}`;
     link.textContent = parameter === "max" ? `${extent}, the largest` : extent;
     const row = document.createElement("li");

@@ -66,7 +66,7 @@ async function start() {
   const panels = new Panels();
   const picker = new Picker(stage);
   const region = new RegionPanel(stage, picker, announce);
-  const download = new DownloadPanel(stage, at("about-title").textContent);
+  const download = new DownloadPanel(stage);
   enableCopying(announce);
 
   const all = (action) => stages.forEach(action);

@@ -1,0 +1,106 @@
+"""The shared cache of a process, if one is configured: bucket, entries, images, purges.
+
+obstore starts threads of its own, for which a server without a bucket has no use: so it is imported
+here when it is needed.
+"""
+
+from contextlib import AsyncExitStack
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from iiif_server.background import BackgroundTasks
+from iiif_server.cache.store import Store
+from iiif_server.errors import ConfigurationError
+from iiif_server.images.originals import Originals
+from iiif_server.images.purge import Purge
+from iiif_server.images.shared_images import SharedImages
+from iiif_server.plan.original_format import Bounds
+from iiif_server.settings import Settings
+from iiif_server.telemetry.events import Observer
+
+if TYPE_CHECKING:
+    from iiif_server.sharing.bucket import Bucket
+    from iiif_server.sharing.purges import SharedPurges
+    from iiif_server.sharing.shared_cache import SharedCache
+
+_PURGE_SECONDS = 5.0
+"""How often it is looked whether another machine has purged the shared cache."""
+
+
+async def open_shared_cache(
+    stack: AsyncExitStack, settings: Settings, store: Store, observer: Observer
+) -> "SharedCache | None":
+    """The cache that several machines share, closed with the stack; None: there is none.
+
+    Raises ConfigurationError.
+    """
+    if settings.cache.shared is None:
+        return None
+    from iiif_server.sharing.shared_cache import SharedCache  # noqa: PLC0415
+
+    bucket = await store.threads.run(open_bucket, settings, settings.cache.shared, observer)
+    shared = SharedCache(bucket, store, observer)
+    await stack.enter_async_context(shared.open())
+    return shared
+
+
+def open_bucket(settings: Settings, url: str, observer: Observer) -> "Bucket":
+    """The bucket of the shared cache; nothing is requested yet. Raises ConfigurationError."""
+    if find_spec("obstore") is None:
+        raise ConfigurationError("cache.shared needs obstore: pip install 'iiif-server[objects]'")
+    from iiif_server.object_stores.client import StoreSettings, open_store  # noqa: PLC0415
+    from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket  # noqa: PLC0415
+
+    options = settings.cache.bucket
+    parts = urlsplit(url)
+    reached = StoreSettings(
+        f"{parts.scheme}://{parts.netloc}",
+        options.config(parts.scheme),
+        options.profile,
+        options.ca_file,
+        float(settings.fetch.connect_timeout),
+        BUCKET_SECONDS,
+    )
+    client = open_store(reached, retries=1)
+    timeout = float(settings.cache.shared_timeout)
+    return Bucket(client, parts.path.strip("/"), observer, timeout=timeout)
+
+
+def open_shared_purges(settings: Settings, bucket: "Bucket", observer: Observer) -> "SharedPurges":
+    """The purges that replicas tell each other by a bucket."""
+    from iiif_server.sharing.purges import SharedPurges  # noqa: PLC0415
+
+    return SharedPurges(bucket, settings.cache_path / "shared-purges.json", observer)
+
+
+def shared_images(
+    settings: Settings, shared: "SharedCache | None", originals: Originals, bounds: Bounds
+) -> SharedImages | None:
+    """The images that replicas know of each other."""
+    if shared is None:
+        return None
+    return SharedImages(
+        shared,
+        originals,
+        max_pixels=settings.limits.max_source_pixels,
+        bounds=bounds,
+        refresh_after=settings.fetch.refresh_after,
+    )
+
+
+async def open_purge(
+    stack: AsyncExitStack,
+    settings: Settings,
+    purge: Purge,
+    shared: "SharedCache | None",
+    observer: Observer,
+) -> Purge:
+    """Have it purge what other replicas purge, and they what is purged here."""
+    if shared is None:
+        return purge
+    purge.shared = open_shared_purges(settings, shared.bucket, observer)
+    background = await stack.enter_async_context(BackgroundTasks())
+    background.repeat(_PURGE_SECONDS, partial(purge.shared.look, purge.here))
+    return purge

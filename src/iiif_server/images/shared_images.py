@@ -1,0 +1,147 @@
+"""Shared images: headers of fetched originals in the shared cache.
+
+With them, a replica serves what another one has made without fetching the original.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from iiif_server import __version__
+from iiif_server.cache.lru import Lru
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.images.keys import digest, group_of
+from iiif_server.images.originals import Original, Originals
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.local_file import FileVersion, LocalFile
+from iiif_server.plan.original_format import Bounds
+from iiif_server.sharing.names import record_of
+from iiif_server.sources.provenance import is_due
+
+if TYPE_CHECKING:
+    from iiif_server.sharing.shared_cache import SharedCache
+
+_FORM = 1
+"""To be raised when records are written differently."""
+_KNOWN = 10_000
+_SECONDS = 30.0
+"""For which a record is believed before it is read again."""
+_ABSENT = Path("/nonexistent/not fetched here")
+
+
+class SharedImage(BaseModel):
+    """Record of an image: the header of its original, and which version of that it is of."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, ser_json_bytes="base64", val_json_bytes="base64"
+    )
+
+    form: int = _FORM
+    release: str = __version__
+    """Of the server that has read the header; others read it themselves."""
+    identifier: str
+    content: str = Field(min_length=1, max_length=200)
+    """What tells its content from another on any machine: see `OpenedFile.content`."""
+    size: int = Field(ge=0)
+    """Bytes of the original."""
+    mtime: tuple[int, int]
+    page: int | None
+    asked: float = Field(allow_inf_nan=False)
+    """When it was last known that the upstream has this version, in seconds since the epoch."""
+    header: ImageHeader
+
+
+class SharedImages:
+    """The images that replicas know of each other; only of originals that were fetched."""
+
+    def __init__(
+        self,
+        shared: "SharedCache",
+        originals: Originals,
+        *,
+        max_pixels: int,
+        bounds: Bounds,
+        refresh_after: float | None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._shared = shared
+        self._originals = originals
+        self._max_pixels = max_pixels
+        self._bounds = bounds
+        self._refresh_after = refresh_after
+        self._clock = clock
+        self._known: Lru[Identifier, SharedImage] = Lru(_KNOWN, seconds=_SECONDS)
+        self._reads: SingleFlight[Identifier, SharedImage | None] = SingleFlight()
+        self._purged_at = shared.purged_at
+
+    def __repr__(self) -> str:
+        return f"<SharedImages {len(self._known)}>"
+
+    def offer(self, original: Original, header: ImageHeader) -> None:
+        """Have other replicas know the header of a fetched original; nobody waits for it."""
+        if original.content is None or not self._originals.source(original.identifier.type).shares:
+            return
+        record = SharedImage(
+            identifier=str(original.identifier),
+            content=original.content,
+            size=original.file.size,
+            mtime=original.file.version.mtime,
+            page=original.page,
+            asked=self._clock(),
+            header=header,
+        )
+        name = _name_of(original.identifier)
+        self._shared.offer_record(name, record.model_dump_json().encode())
+
+    async def find(self, identifier: Identifier) -> tuple[Original, ImageHeader] | None:
+        """An original that was not fetched here, with its header; None: it has to be fetched."""
+        source = self._originals.source(identifier.type)
+        if not source.shares or await source.is_here(identifier.name):
+            return None
+        if self._purged_at != self._shared.purged_at:
+            self._purged_at = self._shared.purged_at
+            self._known.clear()
+        record = self._known.get(identifier)
+        if record is None:
+            record = await self._reads.run(identifier, lambda: self._read(identifier))
+        if record is None or self._is_due(record):
+            return None
+        version = FileVersion(0, 0, record.size, record.mtime, (0, 0))
+        original = Original(
+            identifier,
+            LocalFile(_ABSENT, version),
+            record.content,
+            record.page,
+            absent=True,
+        )
+        return original, record.header
+
+    async def _read(self, identifier: Identifier) -> SharedImage | None:
+        content = await self._shared.read(_name_of(identifier))
+        try:
+            record = SharedImage.model_validate_json(content or b"")
+        except ValidationError:
+            return None
+        header = record.header
+        if (
+            (record.form, record.release) != (_FORM, __version__)
+            or record.identifier != str(identifier)
+            or header.format not in self._bounds.formats
+            or header.stored.area > self._max_pixels
+        ):
+            return None
+        self._known.put(identifier, record)
+        return record
+
+    def _is_due(self, record: SharedImage) -> bool:
+        after = self._refresh_after
+        return after is not None and is_due(record.asked, self._clock(), after)
+
+
+def _name_of(identifier: Identifier) -> str:
+    """The object of an image's record."""
+    return record_of(group_of(identifier), digest(str(identifier)))

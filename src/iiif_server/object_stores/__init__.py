@@ -1,0 +1,1 @@
+"""Object stores: how a bucket is reached."""

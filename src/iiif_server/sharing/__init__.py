@@ -1,0 +1,1 @@
+"""Shared cache: object storage as a second tier, which all replicas of a server read and write."""

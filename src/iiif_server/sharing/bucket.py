@@ -1,0 +1,287 @@
+"""Bucket of the shared cache: requests with a deadline, behind a circuit breaker."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import obstore
+from obstore import exceptions
+
+from iiif_server.errors import SharedCacheUnavailableError
+from iiif_server.object_stores.client import (
+    CONTAINER_MISSING,
+    ERRORS,
+    code_of,
+    problem_of,
+    status_of,
+)
+from iiif_server.sharing.breaker import CircuitBreaker
+from iiif_server.telemetry.events import Observer, SharedCacheFailed, SharedCacheRecovered
+
+BUCKET_SECONDS = 60.0
+"""Seconds for a request that transfers a whole pyramid, or lists objects."""
+_CHUNK = 1 << 20
+_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a request for an object, or for a range of it, has found."""
+
+    data: bytes
+    size: int
+    """Of the whole object."""
+    tag: str
+    """Its ETag; empty: the store gives none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object in a listing."""
+
+    name: str
+    modified: float
+    """Seconds since the epoch, by the clock of the store."""
+
+
+@dataclass(slots=True)
+class BucketCounts:
+    """Requests since the start."""
+
+    hits: int = 0
+    misses: int = 0
+    failures: int = 0
+    writes: int = 0
+    bytes_read: int = 0
+
+
+class Bucket:
+    """Objects below a prefix of a bucket.
+
+    Reading and writing never raise because of the store: what cannot be read is not there, and the
+    observer is told when the store begins and ends to fail.
+    """
+
+    def __init__(
+        self,
+        store: Any,
+        prefix: str,
+        observer: Observer,
+        *,
+        timeout: float,
+        breaker: CircuitBreaker | None = None,
+    ) -> None:
+        """`store` is one of obstore; `timeout`: seconds that a request may take."""
+        self._store = store
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._observe = observer
+        self.timeout = timeout
+        """Seconds for which an image waits."""
+        self.breaker = breaker or CircuitBreaker()
+        self.counts = BucketCounts()
+
+    def __repr__(self) -> str:
+        return f"<Bucket {self._prefix} {self.breaker.state}>"
+
+    async def get(
+        self,
+        name: str,
+        part: tuple[int, int] | int | None = None,
+        *,
+        tag: str = "",
+        timeout: float | None = None,  # noqa: ASYNC109 - of the request
+    ) -> Found | None:
+        """An object, a range of it (start, stop), or so many bytes from its end; None: not there.
+
+        With a `tag`, only of the version that has this ETag.
+        """
+        options: dict[str, Any] = {}
+        if part is not None:
+            options["range"] = part if isinstance(part, tuple) else {"suffix": part}
+        if tag:
+            options["if_match"] = tag
+        found: Found | None = None
+        async with self._calling(timeout) as allowed:
+            if not allowed:
+                return None
+            try:
+                found = await self._read(name, options)
+            except exceptions.PreconditionError:
+                found = None
+            except FileNotFoundError as error:
+                if not _is_absent(error):
+                    raise
+        if found is None or (tag and found.tag != tag):  # of a store that ignores If-Match
+            self.counts.misses += 1
+            return None
+        self.counts.hits += 1
+        self.counts.bytes_read += len(found.data)
+        return found
+
+    async def _read(self, name: str, options: dict[str, Any]) -> Found:
+        path = self._prefix + name
+        try:
+            result = await obstore.get_async(self._store, path, options=options or None)  # type: ignore[arg-type]
+        except exceptions.NotSupportedError:
+            if not isinstance(options.get("range"), dict):
+                raise
+            # Azure has no ranges that count from the end.
+            size = (await obstore.head_async(self._store, path))["size"]
+            start = max(0, size - options["range"]["suffix"])
+            changed: Any = {**options, "range": (start, size)}
+            result = await obstore.get_async(self._store, path, options=changed)
+        data = bytes(await result.bytes_async())
+        return Found(data, result.meta["size"], result.meta["e_tag"] or "")
+
+    async def chunks(self, name: str, seconds: float) -> AsyncGenerator[bytes]:
+        """An object in pieces of a megabyte, within so many seconds.
+
+        It ends early where it is not there, or the store fails.
+        """
+        if not self.breaker.allows():
+            return
+        end = asyncio.get_running_loop().time() + seconds
+        try:
+            async with asyncio.timeout_at(end):
+                result = await obstore.get_async(self._store, self._prefix + name)
+            stream = aiter(result.stream(min_chunk_size=_CHUNK))
+            while True:
+                async with asyncio.timeout_at(end):  # not around `yield`: others run there
+                    chunk = await anext(stream, None)
+                if chunk is None:
+                    break
+                self.counts.bytes_read += len(chunk)
+                yield bytes(chunk)
+        except (*ERRORS, TimeoutError) as error:
+            if not _is_absent(error):
+                self._failed(error)
+                return
+            self.counts.misses += 1
+        else:
+            self.counts.hits += 1
+        self._worked()
+
+    async def put(
+        self, name: str, data: bytes | AsyncIterator[bytes], *, replace: bool = False
+    ) -> None:
+        """Write an object, unless there is one, or the store fails."""
+        async with self._calling(BUCKET_SECONDS) as allowed:
+            if allowed:
+                await self._write(self._prefix + name, data, replace=replace)
+                self.counts.writes += 1
+
+    async def _write(self, path: str, data: bytes | AsyncIterator[bytes], *, replace: bool) -> None:
+        if replace or not isinstance(data, bytes):
+            # An upload in parts cannot be conditional; equal names have equal bytes.
+            await obstore.put_async(self._store, path, data)
+            return
+        try:
+            await obstore.put_async(self._store, path, data, mode="create", use_multipart=False)
+        except exceptions.AlreadyExistsError:
+            return
+        except ERRORS as error:
+            unsupported = isinstance(error, NotImplementedError | exceptions.NotSupportedError)
+            if not unsupported and status_of(error) not in {"400", "501"}:
+                raise
+            await obstore.put_async(self._store, path, data)
+
+    async def has(self, name: str) -> bool:
+        """Whether an object is there."""
+        found = False
+        async with self._calling() as allowed:
+            if not allowed:
+                return False
+            with suppress(FileNotFoundError):
+                await obstore.head_async(self._store, self._prefix + name)
+                found = True
+        return found
+
+    async def discard(self, name: str) -> None:
+        """Remove an object that is not what was written."""
+        with suppress(SharedCacheUnavailableError):
+            await self.remove([name])
+
+    # --- what has to succeed --------------------------------------------------------------------
+
+    async def listed(self, prefix: str) -> list[Listed]:
+        """The objects below a prefix of whole segments; raises SharedCacheUnavailableError."""
+        found: list[Listed] = []
+        async with self._required():
+            pages = obstore.list(self._store, self._prefix + prefix, chunk_size=_PAGE)
+            async for page in pages:
+                found += [
+                    Listed(item["path"].removeprefix(self._prefix), _seconds(item)) for item in page
+                ]
+        return found
+
+    async def remove(self, names: Iterable[str]) -> None:
+        """Remove objects, also those that are not there; raises SharedCacheUnavailableError."""
+        async with self._required():
+            paths = [self._prefix + name for name in names]
+            for start in range(0, len(paths), _PAGE):
+                with suppress(FileNotFoundError):
+                    await obstore.delete_async(self._store, paths[start : start + _PAGE])
+
+    async def remove_below(self, prefix: str) -> int:
+        """Remove all objects below a prefix, and count them; SharedCacheUnavailableError."""
+        removed = 0
+        async with self._required():
+            pages = obstore.list(self._store, (self._prefix + prefix) or None, chunk_size=_PAGE)
+            async for page in pages:
+                paths = [item["path"] for item in page]
+                with suppress(FileNotFoundError):
+                    await obstore.delete_async(self._store, paths)
+                removed += len(paths)
+        return removed
+
+    async def write(self, name: str, data: bytes) -> None:
+        """Write an object in place of any other; raises SharedCacheUnavailableError."""
+        async with self._required():
+            await obstore.put_async(self._store, self._prefix + name, data)
+
+    @asynccontextmanager
+    async def _required(self) -> AsyncIterator[None]:
+        """A call whose failure the caller has to know, whatever the breaker's state."""
+        try:
+            async with asyncio.timeout(BUCKET_SECONDS):
+                yield
+        except (*ERRORS, TimeoutError) as error:
+            self._failed(error)
+            raise SharedCacheUnavailableError from error
+        self._worked()
+
+    @asynccontextmanager
+    async def _calling(self, timeout: float | None = None) -> AsyncIterator[bool]:  # noqa: ASYNC109
+        """A call whose failure is a miss; False: the breaker does not allow it."""
+        if not self.breaker.allows():
+            yield False
+            return
+        try:
+            async with asyncio.timeout(timeout or self.timeout):
+                yield True
+        except (*ERRORS, TimeoutError) as error:
+            self._failed(error)
+        else:
+            self._worked()
+
+    def _failed(self, error: BaseException) -> None:
+        self.counts.failures += 1
+        if self.breaker.failed():
+            timed_out = isinstance(error, TimeoutError)
+            reason = "no answer in time" if timed_out else str(problem_of(error))  # type: ignore[arg-type]
+            self._observe(SharedCacheFailed(reason))
+
+    def _worked(self) -> None:
+        if self.breaker.worked():
+            self._observe(SharedCacheRecovered())
+
+
+def _seconds(item: Any) -> float:
+    return float(item["last_modified"].timestamp())
+
+
+def _is_absent(error: BaseException) -> bool:
+    """Whether an error says that an object is not there, in a bucket that is."""
+    return isinstance(error, FileNotFoundError) and code_of(str(error)) not in CONTAINER_MISSING

@@ -1,0 +1,148 @@
+"""Purges of the shared cache: markers in the bucket, which every replica looks for."""
+
+import json
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from iiif_server.sharing.bucket import Bucket, Listed
+from iiif_server.sharing.names import ENTRIES, PURGES, folder_of
+from iiif_server.telemetry.events import Observer, SharedPurgeSeen
+
+_AGAIN = 60.0
+"""Seconds after which a purge is repeated in the bucket: by then, what was being made or written
+when it was purged has arrived there."""
+_RECENT = 600.0
+"""Seconds for which a marker makes replicas purge the bucket, too; later it is for their disks."""
+_KEPT = 30 * 86_400.0
+"""Seconds for which a marker is kept, for replicas that were away."""
+_MOST_GROUPS = 10_000
+"""Originals in one marker."""
+ALL = "all"
+
+PurgeHere = Callable[[Sequence[str] | None], Awaitable[int]]
+"""Removes groups, or all (None), from one machine; the number of files that were there."""
+
+
+@dataclass(slots=True)
+class _Seen:
+    """A marker that this machine has seen."""
+
+    at: float
+    """When, in seconds since the epoch."""
+    repeated: bool = False
+
+
+@dataclass(slots=True)
+class _State:
+    """The markers that were seen, in a file beside the cache."""
+
+    path: Path
+    seen: dict[str, _Seen] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, path: Path) -> "_State | None":
+        """The state; None if there is none yet."""
+        try:
+            content = json.loads(path.read_bytes())
+            return cls(path, {name: _Seen(*value) for name, value in content.items()})
+        except (OSError, ValueError, TypeError, AttributeError):
+            return None
+
+    def write(self) -> None:
+        temporary = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}")
+        content = {name: (seen.at, seen.repeated) for name, seen in self.seen.items()}
+        temporary.write_text(json.dumps(content))
+        temporary.replace(self.path)
+
+
+class SharedPurges:
+    """Purges in the bucket and on the disk of every replica."""
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        state: Path,
+        observer: Observer,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`state` is the file, on this machine, of the markers that it has seen."""
+        self._bucket = bucket
+        self._state = state
+        self._observe = observer
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"<SharedPurges {self._bucket!r}>"
+
+    async def purge(self, groups: Sequence[str] | None) -> None:
+        """Purge groups, or all (None), in the bucket, and have all replicas do so on their disks.
+
+        Raises SharedCacheUnavailableError: then it has to be tried again.
+        """
+        chunks: list[Sequence[str]] = (
+            [[ALL]]
+            if groups is None
+            else [groups[at : at + _MOST_GROUPS] for at in range(0, len(groups), _MOST_GROUPS)]
+        )
+        for chunk in chunks:
+            name = f"{PURGES}/{time.time_ns():x}-{secrets.token_hex(8)}"
+            # First the marker: if the rest fails, every replica does it.
+            await self._bucket.write(name, "\n".join(chunk).encode())
+            await self._remove(chunk)
+
+    async def look(self, purge_here: PurgeHere) -> None:
+        """Do what the markers of other replicas ask for; to be called every few seconds.
+
+        `purge_here` removes groups, or all (None), from the disk and memory of this machine. Raises
+        SharedCacheUnavailableError.
+        """
+        markers = await self._bucket.listed(PURGES)
+        state, now = _State.read(self._state), self._clock()
+        if state is None:  # a new machine: its disk has nothing that was purged before
+            state = _State(self._state, {marker.name: _Seen(now, True) for marker in markers})
+            state.write()
+            return
+        changed = False
+        for marker in markers:
+            seen = state.seen.get(marker.name)
+            if seen is None:
+                await self._obey(marker, now, purge_here)
+                state.seen[marker.name] = _Seen(now)
+                changed = True
+            elif not seen.repeated and now - seen.at >= _AGAIN:
+                await self._obey(marker, now, purge_here)
+                seen.repeated = changed = True
+        expired = [marker.name for marker in markers if now - marker.modified > _KEPT]
+        if expired:
+            await self._bucket.remove(expired)
+        current = {marker.name for marker in markers}
+        forgotten = state.seen.keys() - current
+        for name in forgotten:
+            del state.seen[name]
+        if changed or forgotten:
+            with suppress(OSError):  # then it is done again
+                state.write()
+
+    async def _obey(self, marker: Listed, now: float, purge_here: PurgeHere) -> None:
+        found = await self._bucket.get(marker.name)
+        if found is None:
+            return
+        groups = found.data.decode("ascii", "replace").split()
+        everything = groups == [ALL]
+        chosen = [group for group in groups if _is_group(group)]
+        files = await purge_here(None if everything else chosen)
+        self._observe(SharedPurgeSeen(files))
+        if abs(now - marker.modified) < _RECENT:
+            await self._remove([ALL] if everything else chosen)
+
+    async def _remove(self, groups: Sequence[str]) -> None:
+        for group in groups:
+            await self._bucket.remove_below(ENTRIES if group == ALL else folder_of(group))
+
+
+def _is_group(text: str) -> bool:
+    return len(text) == 32 and all(character in "0123456789abcdef" for character in text)  # noqa: PLR2004

@@ -1,0 +1,132 @@
+"""Parts of pyramids in the shared cache: a tile is one range request."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from iiif_server.background import BackgroundTasks
+from iiif_server.cache.entries import Entry, EntryKey
+from iiif_server.cache.lru import Lru
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.formats.pyramid_file import PartTable
+from iiif_server.plan.extents import BytesMissingError
+from iiif_server.plan.grid import Grid, Tile
+from iiif_server.sharing import envelope
+from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket, Found
+from iiif_server.sharing.names import name_of
+
+_TAIL = 128 << 10
+"""Bytes from the end of a part that are read first: its table, unless it has thousands of tiles."""
+_MOST_TABLE = 64 << 20
+_KNOWN = 256
+"""Tables that are remembered."""
+_ABSENT_SECONDS = 2.0
+"""For which it is remembered that a part is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePart:
+    """A part of a pyramid in the bucket: its table, and the version that the table is of."""
+
+    table: PartTable
+    tag: str
+
+
+class RemoteParts:
+    """Parts of pyramids in the shared cache, whose tables were read."""
+
+    def __init__(
+        self, bucket: Bucket, fetch: Callable[[EntryKey, float], Awaitable[Entry | None]]
+    ) -> None:
+        """`fetch` brings a whole part into the store on disk, within so many seconds."""
+        self._bucket = bucket
+        self._fetch = fetch
+        self._known: Lru[EntryKey, RemotePart] = Lru(_KNOWN)
+        self._absent: Lru[EntryKey, None] = Lru(10_000, seconds=_ABSENT_SECONDS)
+        self._openings: SingleFlight[EntryKey, RemotePart | None] = SingleFlight()
+        self._fetching: set[EntryKey] = set()
+        self._background = BackgroundTasks()
+        self._turns = asyncio.Semaphore(2)
+
+    def __repr__(self) -> str:
+        return f"<RemoteParts {len(self._known)}>"
+
+    async def tile(self, key: EntryKey, tile: Tile, grid: Grid) -> bytes | None:
+        """The JPEG of a tile; None: it cannot be had from the bucket now.
+
+        The whole part is fetched in the background, so that further tiles come from the disk.
+        """
+        part = self._known.get(key)
+        if part is None:
+            if key in self._absent:
+                return None
+            part = await self._openings.run(key, lambda: self._open(key))
+        if part is None:
+            return None
+        entry = part.table.entry(tile, grid)
+        if entry is None:
+            return None
+        start = envelope.SIZE + entry.offset
+        found = await self._bucket.get(name_of(key), (start, start + entry.length), tag=part.tag)
+        if found is None or not entry.is_of(found.data):
+            self._known.remove(key)
+            return None
+        self._fetch_ahead(key)
+        return found.data
+
+    async def bring(self, key: EntryKey) -> bool:
+        """Fetch a whole part into the store, for which somebody waits; whether it is there."""
+        if key in self._absent:
+            return False
+        if await self._fetch(key, self._bucket.timeout) is None:
+            self._absent.put(key, None)
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Fetch nothing more."""
+        await self._background.cancel()
+        await self._openings.close()
+
+    async def _open(self, key: EntryKey) -> RemotePart | None:
+        name = name_of(key)
+        tail = await self._bucket.get(name, _TAIL)
+        if tail is not None and tail.tag:
+            try:
+                table = await self._table(name, tail)
+            except OSError:
+                await self._bucket.discard(name)
+                table = None
+            if table is not None:
+                part = RemotePart(table, tail.tag)
+                self._known.put(key, part)
+                return part
+        self._absent.put(key, None)
+        return None
+
+    async def _table(self, name: str, tail: Found) -> PartTable | None:
+        """The table in the last bytes of an object, or in so many more as it takes."""
+        length = tail.size - envelope.SIZE
+        try:
+            return PartTable.of_end(tail.data, length)
+        except BytesMissingError as error:
+            ((start, stop),) = error.extents
+        if stop - start > _MOST_TABLE:
+            return None
+        place = envelope.SIZE + start, envelope.SIZE + stop
+        more = await self._bucket.get(name, place, tag=tail.tag)
+        return None if more is None else PartTable.of_end(more.data + tail.data, length)
+
+    def _fetch_ahead(self, key: EntryKey) -> None:
+        if key in self._fetching:
+            return
+        self._fetching.add(key)
+
+        async def fetch() -> None:
+            try:
+                async with self._turns:
+                    await self._fetch(key, BUCKET_SECONDS)
+            finally:
+                self._fetching.discard(key)
+
+        self._background.start(fetch())

@@ -1,0 +1,222 @@
+"""Shared cache: entries of the store that replicas take from each other through a bucket."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO, Literal
+
+from iiif_server.background import BackgroundTasks
+from iiif_server.cache.entries import Entry, EntryKey
+from iiif_server.cache.pending_files import PendingFile, discard
+from iiif_server.cache.store import Store
+from iiif_server.cache.threads import LONG
+from iiif_server.digests import crc32
+from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket, BucketCounts
+from iiif_server.sharing.envelope import SIZE, Envelope, unwrapped, wrapped
+from iiif_server.sharing.names import name_of
+from iiif_server.sharing.remote_parts import RemoteParts
+from iiif_server.telemetry.events import Observer, SharedEntryDropped
+
+_QUEUE = 2_000
+"""Objects that wait to be written; more are not."""
+_WRITERS = 4
+_LAST_SECONDS = 5.0
+"""For which the end of a process waits for what is still to be written."""
+_IN_MEMORY = 8 << 20
+"""Bytes up to which an entry is in memory while it is written."""
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class SharedStats:
+    """The shared cache as it is now."""
+
+    state: Literal["closed", "open", "half-open"]
+    """Of the circuit breaker."""
+    counts: BucketCounts
+    waiting: int
+    """Objects that are still to be written."""
+    dropped: int
+    """Objects that were not written, because too many waited."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    name: str
+    content: Entry | bytes
+    replace: bool
+    purged_at: int
+
+
+class SharedCache:
+    """Entries of the store in a bucket: read before anything is made, written behind.
+
+    Whatever goes wrong there, images are made here.
+    """
+
+    def __init__(self, bucket: Bucket, store: Store, observer: Observer) -> None:
+        self.bucket = bucket
+        self._store = store
+        self._observe = observer
+        self._queue: asyncio.Queue[_Write] = asyncio.Queue(_QUEUE)
+        self._dropped = 0
+        self._writers = BackgroundTasks()
+        self.parts = RemoteParts(bucket, self._fetch_part)
+        """Parts of pyramids, of which single tiles can be had."""
+
+    def __repr__(self) -> str:
+        return f"<SharedCache {self.bucket!r}>"
+
+    @property
+    def stats(self) -> SharedStats:
+        """The counts as they are now."""
+        bucket = self.bucket
+        return SharedStats(bucket.breaker.state, bucket.counts, self._queue.qsize(), self._dropped)
+
+    @property
+    def purged_at(self) -> int:
+        """A number that changes when the cache was purged, by whichever replica."""
+        return self._store.purged_at
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """While this is open, what is offered is written."""
+        for _ in range(_WRITERS):
+            self._writers.start(self._write_all())
+        try:
+            yield
+        finally:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LAST_SECONDS):
+                    await self._queue.join()
+            await self._writers.cancel()
+            await self.parts.close()
+
+    async def fetch(
+        self, key: EntryKey, suffix: str, *, seconds: float = BUCKET_SECONDS
+    ) -> Entry | None:
+        """Bring an entry into the store on disk; None: it is not there, or cannot be kept.
+
+        `seconds` are those that the bucket may take.
+        """
+        purged_at, name = self._store.purged_at, name_of(key)
+        async with aclosing(self.bucket.chunks(name, seconds)) as chunks:
+            first = await anext(chunks, b"")
+            envelope = Envelope.read(first)
+            if envelope is None and first:
+                await self._drop(name)
+            if envelope is None or not self._store.holds(envelope.length):
+                return None
+            async with self._pending(envelope.length) as pending:
+                if pending is not None:
+                    found = await self._receive(pending, first[SIZE:], chunks, envelope.length)
+                    if found == envelope and self._store.purged_at == purged_at:
+                        commit = partial(self._store.commit, key, pending, suffix)
+                        return await self._store.threads.run(commit, timeout=LONG)
+                    if found != envelope and found.length >= envelope.length:
+                        await self._drop(name)
+        return None
+
+    async def _fetch_part(self, key: EntryKey, seconds: float) -> Entry | None:
+        return await self.fetch(key, "szi", seconds=seconds)
+
+    async def _receive(
+        self, pending: PendingFile, first: bytes, chunks: AsyncIterator[bytes], most: int
+    ) -> Envelope:
+        """Write the content of an object into a file; what was written."""
+        length = value = 0
+        chunk = first
+        while chunk:
+            await self._store.threads.run(pending.write, chunk)
+            length, value = length + len(chunk), crc32(chunk, value)
+            chunk = await anext(chunks, b"") if length <= most else b""
+        return Envelope(length, value)
+
+    @asynccontextmanager
+    async def _pending(self, length: int) -> AsyncIterator[PendingFile | None]:
+        """A new file of the store; None if nothing is to be written now."""
+        threads = self._store.threads
+        pending = await threads.run(self._store.reserve, length, undo=discard)
+        try:
+            yield pending
+        except OSError as error:
+            self._store.refused(error)
+        finally:
+            if pending is not None:
+                await threads.settle(pending.close)
+
+    async def read(self, name: str) -> bytes | None:
+        """The content of a small object; None: it is not there, or is not what was written."""
+        found = await self.bucket.get(name)
+        if found is None:
+            return None
+        content = unwrapped(found.data)
+        if content is None:
+            await self._drop(name)
+        return content
+
+    def offer(self, key: EntryKey, content: Entry | bytes) -> None:
+        """Have an entry written to the bucket, unless it is there; nobody waits for it."""
+        self._put(name_of(key), content, replace=False)
+
+    def offer_record(self, name: str, content: bytes) -> None:
+        """Have a small object written to the bucket in place of any other."""
+        self._put(name, content, replace=True)
+
+    def _put(self, name: str, content: Entry | bytes, *, replace: bool) -> None:
+        if self.bucket.breaker.state == "open":
+            self._dropped += 1
+            return
+        try:
+            self._queue.put_nowait(_Write(name, content, replace, self._store.purged_at))
+        except asyncio.QueueFull:
+            self._dropped += 1
+
+    async def _write_all(self) -> None:
+        while True:
+            write = await self._queue.get()
+            try:
+                await self._write(write)
+            except Exception:  # noqa: BLE001 - of the disk, which others report
+                self._dropped += 1
+            finally:
+                self._queue.task_done()
+
+    async def _write(self, write: _Write) -> None:
+        """Write an object, unless something was purged since it was offered."""
+        if write.purged_at != self._store.purged_at:
+            return
+        if isinstance(write.content, bytes):
+            await self.bucket.put(write.name, wrapped(write.content), replace=write.replace)
+        elif not await self.bucket.has(write.name):
+            await self._write_entry(write.name, write.content)
+        if write.purged_at != self._store.purged_at:
+            await self.bucket.discard(write.name)
+
+    async def _write_entry(self, name: str, entry: Entry) -> None:
+        read = partial(self._store.read, entry, _IN_MEMORY)
+        found = await self._store.threads.run(read, timeout=LONG, undo=_close)
+        if isinstance(found, bytes):
+            await self.bucket.put(name, wrapped(found))
+        elif found is not None:
+            try:
+                begin = bytes(Envelope(entry.length, entry.checksum))
+                await self.bucket.put(name, self._chunks(begin, found))
+            finally:
+                await self._store.threads.settle(found.close)
+
+    async def _chunks(self, chunk: bytes, file: BinaryIO) -> AsyncIterator[bytes]:
+        while chunk:
+            yield chunk
+            chunk = await self._store.threads.run(file.read, _CHUNK)
+
+    async def _drop(self, name: str) -> None:
+        self._observe(SharedEntryDropped(name))
+        await self.bucket.discard(name)
+
+
+def _close(content: BinaryIO | bytes | None) -> None:
+    if content is not None and not isinstance(content, bytes):
+        content.close()
