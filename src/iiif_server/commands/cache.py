@@ -1,11 +1,13 @@
 """`iiif-server cache`: the size of the cache of derivatives, and removing what is in it."""
 
+import asyncio
 from pathlib import Path
 
 import click
 
 from iiif_server.commands.common import config_option, fail, read_settings, show_progress
 from iiif_server.composition.parts import open_store
+from iiif_server.composition.sharing import open_bucket, open_shared_purges
 from iiif_server.errors import IiifServerError
 from iiif_server.images.keys import group_of
 
@@ -45,4 +47,11 @@ def purge(config: Path | None, identifier: str | None) -> None:
             store.remove(path)
             advance()
     store.mark_purged()
+    if settings.cache.shared is not None:
+        try:
+            bucket = open_bucket(settings, settings.cache.shared, lambda _: None)
+            purges = open_shared_purges(settings, bucket, lambda _: None)
+            asyncio.run(purges.purge(None if group is None else [group]))
+        except IiifServerError as error:
+            fail(f"Removed here, and not in the shared cache: {error}")
     click.echo(f"{len(paths)} derivative{'' if len(paths) == 1 else 's'} removed.")

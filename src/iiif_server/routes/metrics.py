@@ -159,6 +159,13 @@ def _update_cache_gauges(services: Services) -> None:
         gauges.free.set(store.free)
     add(gauges.damaged, store.dropped)
     add(gauges.failures, store.failures)
+    if services.shared is not None:
+        shared = services.shared.stats
+        add(gauges.hits, shared.hits, "shared")
+        add(gauges.misses, shared.misses, "shared")
+        add(gauges.shared_failures, shared.failures)
+        gauges.shared_open.set(shared.state != "closed")
+        gauges.shared_waiting.set(shared.waiting)
     add(gauges.hits, services.derivatives.made_by.get(Engine.TILE, 0), "pyramid")
     add(gauges.misses, pyramids.waited_for, "pyramid")
     gauges.cached.labels("pyramid").set(pyramids.open_bytes)

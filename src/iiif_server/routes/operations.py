@@ -82,6 +82,9 @@ class Status(BaseModel):
     types: dict[str, str]
     """The source of each type."""
     cache: dict[str, Any]
+    shared: dict[str, Any] | None
+    """The circuit breaker (`state`) and the requests of the shared cache; null without
+    `cache.shared`."""
     headers: int
     """Headers of originals remembered."""
     fetching: int
@@ -147,6 +150,7 @@ def detailed(services: Services) -> Status:
         formats=list(services.formats),
         types={name: options.source for name, options in sorted(services.types.items())},
         cache=asdict(services.store.stats),
+        shared=asdict(services.shared.stats) if services.shared is not None else None,
         headers=len(services.images),
         fetching=services.fetcher.active,
         fetched=asdict(services.fetcher.store.stats) if services.fetcher.store else None,

@@ -54,7 +54,6 @@ class BucketCounts:
     misses: int = 0
     failures: int = 0
     writes: int = 0
-    bytes_read: int = 0
 
 
 class Bucket:
@@ -117,7 +116,6 @@ class Bucket:
             self.counts.misses += 1
             return None
         self.counts.hits += 1
-        self.counts.bytes_read += len(found.data)
         return found
 
     async def _read(self, name: str, options: dict[str, Any]) -> Found:
@@ -152,7 +150,6 @@ class Bucket:
                     chunk = await anext(stream, None)
                 if chunk is None:
                     break
-                self.counts.bytes_read += len(chunk)
                 yield bytes(chunk)
         except (*ERRORS, TimeoutError) as error:
             if not _is_absent(error):

@@ -102,11 +102,10 @@ class SharedPurges:
         """
         markers = await self._bucket.listed(PURGES)
         state, now = _State.read(self._state), self._clock()
-        if state is None:  # a new machine: its disk has nothing that was purged before
-            state = _State(self._state, {marker.name: _Seen(now, True) for marker in markers})
-            state.write()
-            return
-        changed = False
+        changed = state is None
+        if state is None:  # a new machine: its disk has nothing that was purged before it started
+            old = [marker for marker in markers if now - marker.modified > _RECENT]
+            state = _State(self._state, {marker.name: _Seen(now, True) for marker in old})
         for marker in markers:
             seen = state.seen.get(marker.name)
             if seen is None:

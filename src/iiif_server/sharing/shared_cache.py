@@ -13,7 +13,7 @@ from iiif_server.cache.pending_files import PendingFile, discard
 from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG
 from iiif_server.digests import crc32
-from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket, BucketCounts
+from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket
 from iiif_server.sharing.envelope import SIZE, Envelope, unwrapped, wrapped
 from iiif_server.sharing.names import name_of
 from iiif_server.sharing.remote_parts import RemoteParts
@@ -35,7 +35,10 @@ class SharedStats:
 
     state: Literal["closed", "open", "half-open"]
     """Of the circuit breaker."""
-    counts: BucketCounts
+    hits: int
+    misses: int
+    failures: int
+    writes: int
     waiting: int
     """Objects that are still to be written."""
     dropped: int
@@ -61,7 +64,7 @@ class SharedCache:
         self._store = store
         self._observe = observer
         self._queue: asyncio.Queue[_Write] = asyncio.Queue(_QUEUE)
-        self._dropped = 0
+        self._dropped = self._writing = 0
         self._writers = BackgroundTasks()
         self.parts = RemoteParts(bucket, self._fetch_part)
         """Parts of pyramids, of which single tiles can be had."""
@@ -72,8 +75,16 @@ class SharedCache:
     @property
     def stats(self) -> SharedStats:
         """The counts as they are now."""
-        bucket = self.bucket
-        return SharedStats(bucket.breaker.state, bucket.counts, self._queue.qsize(), self._dropped)
+        counts = self.bucket.counts
+        return SharedStats(
+            self.bucket.breaker.state,
+            counts.hits,
+            counts.misses,
+            counts.failures,
+            counts.writes,
+            self._queue.qsize() + self._writing,
+            self._dropped,
+        )
 
     @property
     def purged_at(self) -> int:
@@ -177,11 +188,13 @@ class SharedCache:
     async def _write_all(self) -> None:
         while True:
             write = await self._queue.get()
+            self._writing += 1
             try:
                 await self._write(write)
             except Exception:  # noqa: BLE001 - of the disk, which others report
                 self._dropped += 1
             finally:
+                self._writing -= 1
                 self._queue.task_done()
 
     async def _write(self, write: _Write) -> None:

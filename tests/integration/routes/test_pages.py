@@ -133,11 +133,11 @@ async def test_a_jump_leads_to_the_page_of_a_name(server: Server, text: str, pag
 
 
 async def test_formats_that_are_not_read_are_counted_and_named(server: Server) -> None:
-    for name in ("a.psd", "b.PSD", "c.svg", "d.xml"):
+    for name in ("a.dng", "b.DNG", "c.svg", "d.xml"):
         server.put("plates", f"mixed/{name}", b"")
     server.put("plates", "mixed/e.jpg", picture(40, 30))
     page = (await server.get("/?folder=plates:mixed")).text
-    assert "3 files of formats that are not read: PSD, SVG." in page
+    assert "3 files of formats that are not read: DNG, SVG." in page
     assert "formats that are not read" not in (await server.get("/?folder=plates:many")).text
 
 

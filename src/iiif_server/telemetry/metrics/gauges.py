@@ -75,6 +75,17 @@ class CacheGauges:
         )
         self.damaged = make.counter("store_damaged", "Files with a wrong checksum or length.")
         self.failures = make.counter("store_failures", "Reads and writes that failed.")
+        self.shared_failures = make.counter(
+            "shared_cache_failures", "Requests to the shared cache that failed."
+        )
+        self.shared_open = make.gauge(
+            "shared_cache_open",
+            "Whether the shared cache is left alone because it fails, as 1 or 0.",
+            together="livemax",
+        )
+        self.shared_waiting = make.gauge(
+            "shared_cache_waiting", "Entries that are still to be written to the shared cache."
+        )
         self.building = make.gauge("pyramid_parts_in_progress", "Parts of pyramids being made.")
 
 

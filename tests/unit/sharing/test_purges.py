@@ -1,0 +1,131 @@
+"""Purges that replicas tell each other by a bucket."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from obstore.store import MemoryStore
+
+from iiif_server.cache.entries import EntryKey
+from iiif_server.sharing.bucket import Bucket
+from iiif_server.sharing.names import PURGES, name_of
+from iiif_server.sharing.purges import SharedPurges
+from iiif_server.telemetry.events import Event, SharedPurgeSeen
+
+A, B = "a" * 32, "b" * 32
+
+
+@dataclass
+class Replica:
+    """One machine."""
+
+    purges: SharedPurges
+    purged: list[Sequence[str] | None] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    async def here(self, groups: Sequence[str] | None) -> int:
+        self.purged.append(groups)
+        return 1
+
+    async def look(self) -> None:
+        await self.purges.look(self.here)
+
+
+class Site:
+    """Replicas with one bucket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.bucket = Bucket(MemoryStore(), "p", lambda _: None, timeout=5)
+        self.folder = folder
+        self.now = time.time()
+        self.count = 0
+
+    def replica(self) -> Replica:
+        self.count += 1
+        events: list[Event] = []
+        state = self.folder / str(self.count)
+        purges = SharedPurges(self.bucket, state, events.append, clock=lambda: self.now)
+        return Replica(purges, events=events)
+
+    async def fill(self) -> None:
+        for group in (A, B):
+            await self.bucket.put(name_of(EntryKey(group, "d" * 32)), b"data")
+
+    async def groups(self) -> set[str]:
+        return {item.name.split("/")[2] for item in await self.bucket.listed("entries")}
+
+
+def test_a_purge_reaches_each_replica_once_and_the_bucket_twice(tmp_path: Path) -> None:
+    async def use() -> None:
+        site = Site(tmp_path)
+        first, second = site.replica(), site.replica()
+        await site.fill()
+        await second.look()
+        await first.purges.purge([A])
+        assert await site.groups() == {B}
+        await second.look()
+        await second.look()
+        assert second.purged == [[A]]
+        assert [type(event) for event in second.events] == [SharedPurgeSeen]
+        await site.fill()  # by somebody who was making it
+        site.now += 61
+        await second.look()
+        assert await site.groups() == {B}
+        assert second.purged == [[A], [A]]
+        await site.fill()
+        site.now += 61
+        await second.look()
+        assert await site.groups() == {A, B}
+
+    asyncio.run(use())
+
+
+def test_a_purge_of_everything(tmp_path: Path) -> None:
+    async def use() -> None:
+        site = Site(tmp_path)
+        first, second = site.replica(), site.replica()
+        await site.fill()
+        await second.look()
+        await first.purges.purge(None)
+        assert await site.groups() == set()
+        await second.look()
+        assert second.purged == [None]
+
+    asyncio.run(use())
+
+
+def test_a_replica_that_was_away_purges_its_disk_and_not_the_bucket(tmp_path: Path) -> None:
+    async def use() -> None:
+        site = Site(tmp_path)
+        first, second = site.replica(), site.replica()
+        await second.look()
+        await first.purges.purge([A])
+        await site.fill()
+        site.now += 86_400
+        await second.look()
+        assert second.purged == [[A]]
+        assert await site.groups() == {A, B}
+        new = site.replica()
+        await new.look()
+        assert new.purged == []
+
+    asyncio.run(use())
+
+
+def test_markers_that_are_none_and_old_ones(tmp_path: Path) -> None:
+    async def use() -> None:
+        site = Site(tmp_path)
+        second = site.replica()
+        await second.look()
+        await site.bucket.write(f"{PURGES}/x", b"../../etc \xff " + A.encode())
+        await second.look()
+        assert second.purged == [[A]]
+        site.now += 31 * 86_400
+        await second.look()
+        assert await site.bucket.listed(PURGES) == []
+        (tmp_path / "1").write_text("no JSON")
+        await second.look()
+
+    asyncio.run(use())
