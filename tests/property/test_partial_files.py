@@ -17,6 +17,7 @@ from iiif_server.codecs.probe import probe_file, probe_parts
 from iiif_server.errors import IiifServerError, PartsMissingError
 from iiif_server.formats.tiff_tables import read_tile_tables, tile_tables_of_parts
 from iiif_server.plan.extents import joined, length_of, missing
+from iiif_server.plan.header import NO_NEEDS, ImageHeader, Reader
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.own_tiles import tiles_to_decode
 from iiif_server.plan.render_plan import Engine, RenderPlan, TileToCut
@@ -25,6 +26,7 @@ from support.partial import PartialFile
 from support.rendering import planned
 
 MOST = 10**9
+TRUNCATED = "truncated"
 SHAPES: dict[str, dict[str, Any]] = {
     "pyramid in the chain": {},
     "pyramid below": {"subifd": True},
@@ -94,8 +96,15 @@ def outcome(work: Callable[[], Any]) -> Any:
     """What comes of it; one word for a refusal, as a file may have more than one fault."""
     try:
         return work()
-    except IiifServerError:
-        return "refused"
+    except IiifServerError as error:
+        return TRUNCATED if "is truncated" in str(error) else "refused"
+
+
+def without_tables(found: Any) -> Any:
+    """A header without what depends on the tables of its tiles, damaged as they may be."""
+    if not isinstance(found, ImageHeader):
+        return found
+    return replace(found, reader=Reader.LIBVIPS, needs=NO_NEEDS, bands=())
 
 
 def compare(data: bytes, present: list[tuple[int, int]], ahead: int) -> PartialFile:
@@ -105,7 +114,10 @@ def compare(data: bytes, present: list[tuple[int, int]], ahead: int) -> PartialF
         parts = PartialFile(Path(folder, "parts"), data, tuple(present))
         read = partial(probe_parts, max_pixels=MOST)
         expected = outcome(lambda: probe_file(LocalFile.at(whole), max_pixels=MOST))
-        assert outcome(lambda: parts.run(read, ahead)) == expected
+        found = outcome(lambda: parts.run(read, ahead))
+        if expected == TRUNCATED:  # the tables that tell it are not worth their bytes
+            return parts
+        assert without_tables(found) == without_tables(expected)
         tiles = getattr(expected, "tiles", None)
         if tiles is None:
             return parts
