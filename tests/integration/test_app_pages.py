@@ -121,3 +121,35 @@ async def test_hostile_chains_are_refused(server: Server, name: str, said: str) 
     answer = await server.get(f"/scans:{name}/info.json")
     assert answer.status_code in {413, 415, 422, 500}
     assert said in answer.text
+
+
+async def test_a_manifest_has_a_canvas_for_each_page(server: Server) -> None:
+    document = (await server.get("/scans:book.tif/manifest.json")).json()
+    canvases = document["items"]
+    sizes = [(canvas["width"], canvas["height"]) for canvas in canvases]
+    assert sizes == [(60, 40), (80, 64), (100, 90)]
+    assert [canvas["label"] for canvas in canvases] == [{"none": [f"Page {n}"]} for n in (1, 2, 3)]
+    assert len({canvas["id"] for canvas in canvases}) == 3
+    for canvas, size in zip(canvases, sizes, strict=True):
+        body = canvas["items"][0]["items"][0]["body"]
+        for service in body["service"]:
+            address = service.get("id") or service["@id"]
+            found = (await server.get(f"{address.removeprefix('http://test')}/info.json")).json()
+            assert (found["width"], found["height"]) == size
+            assert (found.get("id") or found["@id"]) == address
+        image = await server.get(body["id"].removeprefix("http://test"))
+        assert Image.open(io.BytesIO(image.content)).size == size
+
+
+async def test_the_manifest_of_a_page_has_that_page(server: Server) -> None:
+    document = (await server.get("/scans:book.tif;2/manifest.json")).json()
+    assert [canvas["width"] for canvas in document["items"]] == [80]
+    single = (await server.get("/scans:one.jpg/manifest.json")).json()
+    assert [canvas["label"] for canvas in single["items"]] == [{"none": ["one.jpg"]}]
+
+
+async def test_a_manifest_has_ten_thousand_pages(server: Server) -> None:
+    document = (await server.get("/scans:many.tif/manifest.json")).json()
+    assert len(document["items"]) == 10_000
+    last = document["items"][-1]["items"][0]["items"][0]["body"]["service"][0]["id"]
+    assert last == "http://test/scans:many.tif;10000"

@@ -18,10 +18,19 @@ from iiif_server.errors import (
 )
 from iiif_server.iiif.collection import Reference, collection, parts
 from iiif_server.iiif.identifier import Identifier, percent_decode
-from iiif_server.iiif.manifest import MEDIA_TYPE, Picture, label_of, level_2, manifest
+from iiif_server.iiif.manifest import (
+    MEDIA_TYPE,
+    ImageService,
+    Picture,
+    label_of,
+    level_2,
+    manifest,
+)
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.images.registry import Image
 from iiif_server.pages.paging import Place, page_of, parse_place
+from iiif_server.plan.orientation import UPRIGHT
+from iiif_server.plan.page_list import NO_SIZE
 from iiif_server.routes import schemas
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
@@ -87,14 +96,17 @@ def presentation_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     async def of_one(
         request: Request, identifier: IdentifierPath, services: CurrentServices
     ) -> Response:
-        """One image as a manifest (Presentation API 3.0): its first page, on one canvas."""
+        """One original as a manifest (Presentation API 3.0): each of its pages is a canvas."""
         if not request.scope.get("raw_path", b"").endswith(f"/{MANIFEST}".encode()):
             # An encoded slash: `manifest.json` is the end of a name.
             name = f"{identifier}/{MANIFEST}"
             return base_uri_answer(request, services, prefix, name)
         written = identifier_in(request.scope, prefix, 1, identifier)
-        seen = await _see(_Place(request, services, prefix), written)
-        return _manifest(services, f"{seen.picture.base_uri}/{MANIFEST}", [seen])
+        place = _Place(request, services, prefix)
+        seen = await _see(place, written)
+        pictures = await _pages(place, seen)
+        id_ = f"{seen.picture.base_uri}/{MANIFEST}"
+        return await _manifest(services, id_, seen.picture.label, pictures, [seen])
 
     return router
 
@@ -130,7 +142,10 @@ async def of_several(
         found.setdefault(one.permission.identifier, one)
     seen = list(found.values())
     named = ",".join(quote(one.written, safe="/:") for one in seen)
-    return _manifest(services, f"{place.base()}/{MANIFEST}?identifiers={named}", seen)
+    pictures = [one.picture for one in seen]
+    label = pictures[0].label if len(pictures) == 1 else f"{len(pictures)} images"
+    id_ = f"{place.base()}/{MANIFEST}?identifiers={named}"
+    return await _manifest(services, id_, label, pictures, seen)
 
 
 @documents.get(
@@ -184,6 +199,14 @@ class _Place:
     def base(self, version: str = "") -> str:
         return self.services.addressing.base_of(self.request.scope, version)
 
+    def uri(self, written: str) -> str:
+        """The base URI of an image."""
+        return base_uri(self.base(V3.path if self.prefix else ""), written)
+
+    def services_of(self, written: str) -> tuple[ImageService, ...]:
+        """The services of an image."""
+        return level_2(self.uri(written), base_uri(self.base(V2.path), written))
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -213,11 +236,10 @@ async def _see(place: _Place, written: str) -> _Seen:
     permission = services.permit(written)
     identifier = permission.identifier
     image = await services.images.get(identifier)
-    uri = base_uri(place.base(V3.path if place.prefix else ""), written)
     offered = services.service_description(image)
     picture = Picture(
-        base_uri=uri,
-        services=level_2(uri, base_uri(place.base(V2.path), written)),
+        base_uri=place.uri(written),
+        services=place.services_of(written),
         label=label_of(services.readable_name(identifier)),
         dimensions=image.header.dimensions,
         limits=offered.limits,
@@ -236,10 +258,40 @@ async def _look(place: _Place, written: str, slots: asyncio.Semaphore) -> _Seen 
             return _Refused(written, error)
 
 
-def _manifest(services: Services, id_: str, seen: Sequence[_Seen]) -> Answer:
-    label = seen[0].picture.label if len(seen) == 1 else f"{len(seen)} images"
-    document = manifest(id_, label, [one.picture for one in seen])
-    content = _json(document)
+async def _pages(place: _Place, seen: _Seen) -> Sequence[Picture]:
+    """The pages of an original; only the one that was asked for, or that a signature is for."""
+    services, header = place.services, seen.image.header
+    one_page = header.pages == 1 or seen.image.original.page is not None
+    if one_page or seen.permission.grant is not None:
+        return [seen.picture]
+    async with services.images.hold(seen.permission.identifier) as image:
+        found = await services.images.pages(image)
+    pictures = []
+    for number, dimensions in enumerate(found.dimensions, 1):
+        if dimensions == NO_SIZE:
+            continue
+        name = found.names[number - 1] if found.names else ""
+        page = replace(header, stored=dimensions, orientation=UPRIGHT)
+        # The first page has the URLs of the original, and is in the cache with it.
+        written = seen.written if number == 1 else f"{seen.written};{number}"
+        pictures.append(
+            replace(
+                seen.picture,
+                base_uri=place.uri(written),
+                services=place.services_of(written),
+                label=name or f"Page {number}",
+                dimensions=dimensions,
+                limits=services.limits_of(replace(seen.image, header=page)),
+            )
+        )
+    return pictures or [seen.picture]
+
+
+async def _manifest(
+    services: Services, id_: str, label: str, pictures: Sequence[Picture], seen: Sequence[_Seen]
+) -> Answer:
+    # Of ten thousand pages, it takes a second.
+    content = await asyncio.to_thread(lambda: _json(manifest(id_, label, pictures)))
     repeatable = len(seen) == 1 and services.may_repeat(seen[0].permission)
     return Answer(
         content,
