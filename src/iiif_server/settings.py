@@ -27,6 +27,7 @@ from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.identifier import RESERVED_TYPES, TYPE_PATTERN
 from iiif_server.images.limits import LimitsOptions, PdfOptions
 from iiif_server.images.pyramid_options import PyramidOptions
+from iiif_server.object_stores.options import BucketOptions
 from iiif_server.options import ConflictError, Expects, FolderPath, OptionsModel, UrlPath
 from iiif_server.pages.options import PagesOptions, PresentationOptions
 from iiif_server.plan.encoding import EncodingOptions
@@ -136,6 +137,7 @@ class Settings(BaseSettings, OptionsModel):
     """The types of originals, by name."""
     fetch: FetchOptions = FetchOptions()
     cache: CacheOptions = CacheOptions()
+    cache_bucket: BucketOptions = BucketOptions()
     pyramids: PyramidOptions = PyramidOptions()
     limits: LimitsOptions = LimitsOptions()
     pdf: PdfOptions = PdfOptions()

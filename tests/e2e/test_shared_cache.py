@@ -51,7 +51,7 @@ class Site:
             f"image_pool_size = 2\nsize_pool_size = 1\nfetch.allow_networks = ['127.0.0.0/8']\n"
             f"[types.web]\nsource = 'web'\nurl = '{self.upstream.base}/{{name}}'\n"
             f"[cache]\nshared = 's3://{BUCKET}/{PREFIX}'\n{more}\n"
-            f"[cache.bucket]\nendpoint = 'http://127.0.0.1:{port or self.relay.port}'\n"
+            f"[cache_bucket]\nendpoint = 'http://127.0.0.1:{port or self.relay.port}'\n"
             "region = 'us-east-1'\naccess_key_id = 'admin'\nsecret_access_key = 'admin'\n",
         )
         server.start()

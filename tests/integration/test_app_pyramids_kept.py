@@ -540,9 +540,13 @@ async def test_a_damaged_original_is_refused_and_a_repaired_one_is_not(
     format_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = pictures.saved(Image.fromarray(photograph(WIDTH, HEIGHT)), format_)
+    half = len(whole) // 2
+    damaged = whole[:half]
+    if format_ == "PNG":  # truncated ones are refused before anything is built
+        damaged += bytes(1000) + whole[half + 1000 :]
     async with running_app(small(tmp_path)) as server:
         builds = Builds(server, monkeypatch)
-        server.put("disk", "pic.jpg", whole[: len(whole) // 2])
+        server.put("disk", "pic.jpg", damaged)
         server.put("disk", "other.jpg", OTHER_PHOTO)
         answers = await asyncio.gather(*(server.get(f"/{REDUCED}") for _ in range(10)))
         answers += [await server.get(f"/{REDUCED}") for _ in range(3)]

@@ -246,7 +246,7 @@ def filled(folder: Path) -> str:
 
 def derivatives(folder: Path) -> int:
     """The number of files in the store."""
-    return sum(path.is_file() for path in (folder / "cache" / "derivatives").rglob("*"))
+    return sum(path.is_file() for path in (folder / "cache" / "derivatives" / "entries").rglob("*"))
 
 
 class TestCache:

@@ -18,6 +18,8 @@ EVERYTHING = """
 import importlib, os, pkgutil, socket, sys
 assert sys.platform != "linux"
 assert not hasattr(os, "preadv")
+from unittest.mock import MagicMock
+sys.modules["psutil"] = MagicMock()  # of Dask; on macOS, its wheel has other libraries
 import iiif_server
 names = [module.name for module in pkgutil.walk_packages(iiif_server.__path__, "iiif_server.")]
 for name in names:

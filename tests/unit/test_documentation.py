@@ -34,7 +34,7 @@ def _setting_names(model: type[BaseModel] = Settings, prefix: str = "") -> set[s
     for name, field in model.model_fields.items():
         nested = field.annotation
         if isinstance(nested, type) and issubclass(nested, BaseModel):
-            names |= _setting_names(nested, f"{prefix}{name}.")
+            names |= _setting_names(nested, f"{name}.")
         else:
             names.add(f"{prefix}{name}")
     return names

@@ -1,12 +1,11 @@
 """The settings of the cache on disk and in memory."""
 
-from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from iiif_server.cache.eviction import Bounds
-from iiif_server.object_stores.options import SCHEMES, BucketOptions
+from iiif_server.object_stores.options import SCHEMES
 from iiif_server.options import OptionsModel
 from iiif_server.units import PositiveSeconds, Size
 
@@ -34,8 +33,6 @@ class CacheOptions(OptionsModel):
     `az://`), below which nothing else may lie; unset: each machine makes its own images."""
     shared_timeout: PositiveSeconds = 1
     """Time that an image waits for the shared cache before it is made here."""
-    bucket: BucketOptions = BucketOptions()
-    """How the bucket of the shared cache is reached."""
 
     @field_validator("shared")
     @classmethod
@@ -45,14 +42,8 @@ class CacheOptions(OptionsModel):
             if parts.scheme not in SCHEMES or not parts.hostname or parts.query or parts.fragment:
                 raise ValueError("must be a URL such as s3://bucket/prefix, gs:// or az://")
             if set(parts.netloc) & set("@:"):
-                raise ValueError("credentials and endpoint belong into [cache.bucket]")
+                raise ValueError("credentials and endpoint belong into [cache_bucket]")
         return url
-
-    @model_validator(mode="after")
-    def _check_bucket(self) -> Self:
-        if self.shared is not None:
-            self.bucket.check_scheme(urlsplit(self.shared).scheme)
-        return self
 
     @property
     def bounds(self) -> Bounds:

@@ -60,8 +60,12 @@ def settings_page() -> str:
 
 
 def _sections() -> Iterator[str]:
-    yield from _table("At the top level", Settings, ENV_PREFIX, leave_out=_section_names(Settings))
-    yield from _nested(Settings, "", ENV_PREFIX)
+    yield from _table("At the top level", Settings, ENV_PREFIX, leave_out=_section_names())
+    for name in _section_names():
+        model = Settings.model_fields[name].annotation
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            prefix = f"{ENV_PREFIX}{name.upper()}{ENV_NESTED}"
+            yield from _table(f"`[{name}]`", model, prefix)
     type_prefix = f"{ENV_PREFIX}TYPES{ENV_NESTED}NAME{ENV_NESTED}"
     yield from _table("`[types.NAME]`, whatever the source", TypeOptions, type_prefix)
     for source in _OWN_SOURCES:
@@ -73,21 +77,11 @@ def _sections() -> Iterator[str]:
             yield from _table(title, model, type_prefix, leave_out=common)
 
 
-def _nested(outer: type[BaseModel], path: str, prefix: str) -> Iterator[str]:
-    """The tables of the models that are fields of a model, each followed by its own."""
-    for name in _section_names(outer):
-        model = outer.model_fields[name].annotation
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            inner = f"{prefix}{name.upper()}{ENV_NESTED}"
-            yield from _table(f"`[{path}{name}]`", model, inner, leave_out=_section_names(model))
-            yield from _nested(model, f"{path}{name}.", inner)
-
-
-def _section_names(model: type[BaseModel]) -> tuple[str, ...]:
+def _section_names() -> tuple[str, ...]:
     """The names of the tables of settings, in the order in which they are declared."""
     return tuple(
         name
-        for name, field in model.model_fields.items()
+        for name, field in Settings.model_fields.items()
         if name == "types"
         or (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel))
     )

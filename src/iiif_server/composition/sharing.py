@@ -53,8 +53,12 @@ def open_bucket(settings: Settings, url: str, observer: Observer) -> "Bucket":
     from iiif_server.object_stores.client import StoreSettings, open_store  # noqa: PLC0415
     from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket  # noqa: PLC0415
 
-    options = settings.cache.bucket
+    options = settings.cache_bucket
     parts = urlsplit(url)
+    try:
+        options.check_scheme(parts.scheme)
+    except ValueError as error:
+        raise ConfigurationError(f"cache_bucket: {error}") from error
     reached = StoreSettings(
         f"{parts.scheme}://{parts.netloc}",
         options.config(parts.scheme),

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr, field_validator, model_validator
 
-from iiif_server.options import Expects, OptionsModel
+from iiif_server.options import ConflictError, Expects, OptionsModel
 
 SCHEMES = ("s3", "gs", "az")
 
@@ -43,7 +43,9 @@ class BucketOptions(OptionsModel):
     @model_validator(mode="after")
     def _check_keys(self) -> Self:
         if (self.access_key_id is None) != (self.secret_access_key is None):
-            raise ValueError("access_key_id and secret_access_key need each other")
+            given = "access_key_id" if self.secret_access_key is None else "secret_access_key"
+            text = "access_key_id and secret_access_key need each other"
+            raise ConflictError([((given,), text)])
         return self
 
     def check_scheme(self, scheme: str) -> None:

@@ -595,11 +595,9 @@ def test_several_passes_give_what_one_gives(
     flavour, batches, split = BY_NAME["420.jpg"], list[int](), jpegtran.split
     one = pyramids(flavour)
 
-    def counted(
-        jpeg: jpegtran.Buffer, boxes: Sequence[Box], *, keep_profile: bool
-    ) -> Iterator[bytes]:
+    def counted(jpeg: jpegtran.Buffer, boxes: Sequence[Box], **options: Any) -> Iterator[bytes]:
         batches.append(len(boxes))
-        return split(jpeg, boxes, keep_profile=keep_profile)
+        return split(jpeg, boxes, **options)
 
     monkeypatch.setattr(jpegtran, "split", counted)
     monkeypatch.setattr(build_plan, "_MOST_COEFFICIENTS", bound)
@@ -616,11 +614,9 @@ def test_one_pass_is_enough_for_a_small_image(
 ) -> None:
     calls, split = list[int](), jpegtran.split
 
-    def counted(
-        jpeg: jpegtran.Buffer, boxes: Sequence[Box], *, keep_profile: bool
-    ) -> Iterator[bytes]:
+    def counted(jpeg: jpegtran.Buffer, boxes: Sequence[Box], **options: Any) -> Iterator[bytes]:
         calls.append(len(boxes))
-        return split(jpeg, boxes, keep_profile=keep_profile)
+        return split(jpeg, boxes, **options)
 
     monkeypatch.setattr(jpegtran, "split", counted)
     built(original(tmp_path, BY_NAME["420.jpg"]), tmp_path / "parts")
@@ -656,13 +652,11 @@ def test_a_pass_that_fails_writes_no_tile_twice(
     flavour, begun, split = BY_NAME["420.jpg"], list[int](), jpegtran.split
     lossless = pyramids(flavour).tiles()
 
-    def fail_later(
-        jpeg: jpegtran.Buffer, boxes: Sequence[Box], *, keep_profile: bool
-    ) -> Iterator[bytes]:
+    def fail_later(jpeg: jpegtran.Buffer, boxes: Sequence[Box], **options: Any) -> Iterator[bytes]:
         if len(begun) == sound:
             raise jpegtran.LosslessFailedError("no")
         begun.append(len(boxes))
-        return split(jpeg, boxes, keep_profile=keep_profile)
+        return split(jpeg, boxes, **options)
 
     monkeypatch.setattr(jpegtran, "split", fail_later)
     monkeypatch.setattr(build_plan, "_MOST_COEFFICIENTS", 700_000)  # three passes of eight tiles
