@@ -84,7 +84,7 @@ def test_a_wrong_value_of_any_setting_is_explained(tmp_path: Path, path: tuple[A
         assert dotted(path if path[-1] != "source" else path[:2]) in said, (value, said)
         assert "line " in said
         assert re.search("must be|needs|must have|no source|not one of", said), said
-        is_secret = {"token", "keys"}.intersection(path)
+        is_secret = {"token", "keys", "secret_access_key"}.intersection(path)
         if isinstance(value, (bool, float)) and not is_secret and path[-1] != "source":
             assert "found" in said, said
 

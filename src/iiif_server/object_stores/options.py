@@ -43,9 +43,9 @@ class BucketOptions(OptionsModel):
     @model_validator(mode="after")
     def _check_keys(self) -> Self:
         if (self.access_key_id is None) != (self.secret_access_key is None):
-            given = "access_key_id" if self.secret_access_key is None else "secret_access_key"
-            text = "access_key_id and secret_access_key need each other"
-            raise ConflictError([((given,), text)])
+            names = ["access_key_id", "secret_access_key"]
+            given, other = names if self.secret_access_key is None else reversed(names)
+            raise ConflictError([((given,), f"{given} needs {other}")])
         return self
 
     def check_scheme(self, scheme: str) -> None:
