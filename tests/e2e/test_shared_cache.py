@@ -15,7 +15,7 @@ import pytest
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.keys import group_of
 from support import pictures
-from support.moto_store import BUCKET, Store, running_store
+from support.moto_store import BUCKET, Keys, Store, running_store
 from support.relay import Relay
 from support.servers import ADMIN_TOKEN, TRUST, ServerProcess, free_port
 from support.upstream import Upstream, send
@@ -58,13 +58,9 @@ class Site:
         self.stack.callback(server.end)
         return server
 
-    def objects(self) -> list[str]:
-        found = self.store.client("s3").list_objects_v2(Bucket=BUCKET, Prefix=PREFIX)
+    def objects(self, keys: Keys | None = None) -> list[str]:
+        found = self.store.client("s3", keys).list_objects_v2(Bucket=BUCKET, Prefix=PREFIX)
         return [item["Key"] for item in found.get("Contents", ())]
-
-    def empty(self) -> None:
-        for name in self.objects():
-            self.store.client("s3").delete_object(Bucket=BUCKET, Key=name)
 
     def original(self, name: str, seed: int) -> None:
         """An original of 6 megapixels, which gets a pyramid."""
@@ -229,4 +225,4 @@ def test_a_bucket_that_is_full_loses_no_answer(site: Site) -> None:
     for path in (TILE, REDUCED, REGION):
         get(server, f"web:a.jpg/{path}")
     wait_for(lambda: server.status()["shared"]["failures"], 30)
-    assert site.objects() == []
+    assert site.objects(reader) == []
