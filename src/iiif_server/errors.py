@@ -269,8 +269,10 @@ class NotNowError(IiifServerError):
 class SharedCacheUnavailableError(NotNowError):
     """The bucket of the shared cache did not do what has to be done there."""
 
-    def __init__(self, message: str = "") -> None:
+    def __init__(self, message: str = "", reason: str = "") -> None:
         super().__init__(message or "The shared cache does not answer; the server's log says why.")
+        self.reason = reason
+        """What its store has answered; for the operator."""
 
 
 class BusyError(NotNowError):

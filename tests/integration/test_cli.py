@@ -266,6 +266,23 @@ class TestCache:
         assert (tmp_path / "source" / "disk" / "a.jpg").is_file()
         assert "0 derivatives, 0 bytes" in run("cache", "stats", "--config", config).output
 
+    def test_purge_says_if_the_shared_cache_does_not_answer(self, tmp_path: Path) -> None:
+        config = Path(filled(tmp_path))
+        before = config.read_text()
+        bucket = (
+            'cache.shared = "s3://bucket/cache"\ncache_bucket.endpoint = "http://127.0.0.1:9"\n'
+        )
+        keys = 'cache_bucket.access_key_id = "a"\ncache_bucket.secret_access_key = "b"\n'
+        config.write_text(bucket + keys + before)
+        result = run("cache", "purge", "--config", str(config))
+        assert result.exit_code == 1
+        assert "Removed here, and not in the shared cache" in result.output
+        assert derivatives(tmp_path) == 0
+        config.write_text(bucket.replace("s3:", "gs:") + keys + before)
+        result = run("cache", "purge", "--config", str(config))
+        assert result.exit_code == 1
+        assert "access_key_id is for s3:// only" in result.output
+
     def test_purge_of_one_original(self, tmp_path: Path) -> None:
         config = filled(tmp_path)
         for identifier, said, left in (
@@ -328,6 +345,18 @@ class TestAccel:
         (line,) = [line for line in result.output.split("\n") if "accel_redirect" in line]
         assert said in line
         assert (result.exit_code == 0) == (code == 0), result.output
+
+    def test_check_tells_that_the_shared_cache_does_not_answer(self, tmp_path: Path) -> None:
+        bucket = (
+            'cache.shared = "s3://bucket/cache"\ncache_bucket.endpoint = "http://127.0.0.1:9"\n'
+            'cache_bucket.access_key_id = "a"\ncache_bucket.secret_access_key = "hidden"\n'
+        )
+        result = run("check", "--config", configuration(tmp_path, bucket))
+        assert result.exit_code == 1
+        assert "s3://bucket/cache cannot be listed: " in result.output
+        assert "hidden" not in result.output
+        other = configuration(tmp_path, bucket.replace("s3:", "az:"))
+        assert "access_key_id is for s3:// only" in run("check", "--config", other).output
 
 
 KEY = "a-key-of-these-tests-with-enough-letters"

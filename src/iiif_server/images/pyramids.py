@@ -242,7 +242,7 @@ class Pyramids:
     async def _shared_tile(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
         """The JPEG of a tile whose part is in the shared cache, and not on this machine."""
         key = pyramid.keys[part_of(pyramid.header, tile.scale_factor)]
-        if self._shared is None or await self._open.find(key) is not None:
+        if self._shared is None or key in self._open or await self._open.find(key) is not None:
             return None
         return await self._shared.parts.tile(key, tile, pyramid.grid)
 

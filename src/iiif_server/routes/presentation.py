@@ -259,7 +259,10 @@ async def _look(place: _Place, written: str, slots: asyncio.Semaphore) -> _Seen 
 
 
 async def _pages(place: _Place, seen: _Seen) -> Sequence[Picture]:
-    """The pages of an original; only the one that was asked for, or that a signature is for."""
+    """The pages of an original.
+
+    A request for `name;N`, and a signed one, gets the page that it names and no other.
+    """
     services, header = place.services, seen.image.header
     one_page = header.pages == 1 or seen.image.original.page is not None
     if one_page or seen.permission.grant is not None:

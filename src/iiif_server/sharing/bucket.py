@@ -204,34 +204,41 @@ class Bucket:
 
     async def listed(self, prefix: str) -> list[Listed]:
         """The objects below a prefix of whole segments; raises SharedCacheUnavailableError."""
-        found: list[Listed] = []
+        return [item async for page in self._pages(prefix) for item in page]
+
+    async def content(self, name: str) -> bytes:
+        """The bytes of an object, none if it is not there; SharedCacheUnavailableError."""
         async with self._required():
-            pages = obstore.list(self._store, self._prefix + prefix, chunk_size=_PAGE)
-            async for page in pages:
-                found += [
-                    Listed(item["path"].removeprefix(self._prefix), _seconds(item)) for item in page
-                ]
-        return found
+            try:
+                result = await obstore.get_async(self._store, self._prefix + name)
+            except FileNotFoundError as error:
+                if _is_absent(error):
+                    return b""
+                raise
+            return bytes(await result.bytes_async())
 
     async def remove(self, names: Iterable[str]) -> None:
         """Remove objects, also those that are not there; raises SharedCacheUnavailableError."""
-        async with self._required():
-            paths = [self._prefix + name for name in names]
-            for start in range(0, len(paths), _PAGE):
+        paths = [self._prefix + name for name in names]
+        for start in range(0, len(paths), _PAGE):
+            async with self._required():
                 with suppress(FileNotFoundError):
                     await obstore.delete_async(self._store, paths[start : start + _PAGE])
 
-    async def remove_below(self, prefix: str) -> int:
-        """Remove all objects below a prefix, and count them; SharedCacheUnavailableError."""
-        removed = 0
-        async with self._required():
-            pages = obstore.list(self._store, (self._prefix + prefix) or None, chunk_size=_PAGE)
-            async for page in pages:
-                paths = [item["path"] for item in page]
-                with suppress(FileNotFoundError):
-                    await obstore.delete_async(self._store, paths)
-                removed += len(paths)
-        return removed
+    async def remove_below(self, prefix: str) -> None:
+        """Remove all objects below a prefix; raises SharedCacheUnavailableError."""
+        async for page in self._pages(prefix):
+            await self.remove(item.name for item in page)
+
+    async def _pages(self, prefix: str) -> AsyncIterator[list[Listed]]:
+        """A listing, a request at a time: each has a deadline of its own."""
+        pages = aiter(obstore.list(self._store, self._prefix + prefix, chunk_size=_PAGE))
+        while True:
+            async with self._required():
+                page = await anext(pages, None)
+            if page is None:
+                return
+            yield [Listed(item["path"].removeprefix(self._prefix), _seconds(item)) for item in page]
 
     async def write(self, name: str, data: bytes) -> None:
         """Write an object in place of any other; raises SharedCacheUnavailableError."""
@@ -246,7 +253,7 @@ class Bucket:
                 yield
         except (*ERRORS, TimeoutError) as error:
             self._failed(error)
-            raise SharedCacheUnavailableError from error
+            raise SharedCacheUnavailableError(reason=_reason(error)) from error
         self._worked()
 
     @asynccontextmanager
@@ -263,16 +270,18 @@ class Bucket:
         else:
             self._worked()
 
-    def _failed(self, error: BaseException) -> None:
+    def _failed(self, error: Exception) -> None:
         self.counts.failures += 1
         if self.breaker.failed():
-            timed_out = isinstance(error, TimeoutError)
-            reason = "no answer in time" if timed_out else str(problem_of(error))  # type: ignore[arg-type]
-            self._observe(SharedCacheFailed(reason))
+            self._observe(SharedCacheFailed(_reason(error)))
 
     def _worked(self) -> None:
         if self.breaker.worked():
             self._observe(SharedCacheRecovered())
+
+
+def _reason(error: Exception) -> str:
+    return "no answer in time" if isinstance(error, TimeoutError) else str(problem_of(error))
 
 
 def _seconds(item: Any) -> float:

@@ -1,5 +1,6 @@
 """Purges of the shared cache: markers in the bucket, which every replica looks for."""
 
+import asyncio
 import json
 import secrets
 import time
@@ -8,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from iiif_server.errors import SharedCacheUnavailableError
 from iiif_server.sharing.bucket import Bucket, Listed
 from iiif_server.sharing.names import ENTRIES, PURGES, folder_of
-from iiif_server.telemetry.events import Observer, SharedPurgeSeen
+from iiif_server.telemetry.events import Observer, SharedPurgeSeen, SharedPurgesUnseen
 
 _AGAIN = 60.0
 """Seconds after which a purge is repeated in the bucket: by then, what was being made or written
@@ -19,6 +21,8 @@ _RECENT = 600.0
 """Seconds for which a marker makes replicas purge the bucket, too; later it is for their disks."""
 _KEPT = 30 * 86_400.0
 """Seconds for which a marker is kept, for replicas that were away."""
+_AT_ONCE = 16
+"""Originals whose objects are removed at the same time."""
 _MOST_GROUPS = 10_000
 """Originals in one marker."""
 ALL = "all"
@@ -74,6 +78,8 @@ class SharedPurges:
         self._state = state
         self._observe = observer
         self._clock = clock
+        self._blind = False
+        """Whether the markers could not be read the last time."""
 
     def __repr__(self) -> str:
         return f"<SharedPurges {self._bucket!r}>"
@@ -97,9 +103,19 @@ class SharedPurges:
     async def look(self, purge_here: PurgeHere) -> None:
         """Do what the markers of other replicas ask for; to be called every few seconds.
 
-        `purge_here` removes groups, or all (None), from the disk and memory of this machine. Raises
-        SharedCacheUnavailableError.
+        `purge_here` removes groups, or all (None), from the disk and memory of this machine. While
+        the markers cannot be read, the observer is told once.
         """
+        try:
+            await self._look(purge_here)
+        except SharedCacheUnavailableError as error:
+            if not self._blind:
+                self._blind = True
+                self._observe(SharedPurgesUnseen(str(error.reason)))
+        else:
+            self._blind = False
+
+    async def _look(self, purge_here: PurgeHere) -> None:
         markers = await self._bucket.listed(PURGES)
         state, now = _State.read(self._state), self._clock()
         changed = state is None
@@ -127,10 +143,8 @@ class SharedPurges:
                 state.write()
 
     async def _obey(self, marker: Listed, now: float, purge_here: PurgeHere) -> None:
-        found = await self._bucket.get(marker.name)
-        if found is None:
-            return
-        groups = found.data.decode("ascii", "replace").split()
+        content = await self._bucket.content(marker.name)
+        groups = content.decode("ascii", "replace").split()
         everything = groups == [ALL]
         chosen = [group for group in groups if _is_group(group)]
         files = await purge_here(None if everything else chosen)
@@ -139,8 +153,13 @@ class SharedPurges:
             await self._remove([ALL] if everything else chosen)
 
     async def _remove(self, groups: Sequence[str]) -> None:
-        for group in groups:
-            await self._bucket.remove_below(ENTRIES if group == ALL else folder_of(group))
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def remove(group: str) -> None:
+            async with turns:
+                await self._bucket.remove_below(ENTRIES if group == ALL else folder_of(group))
+
+        await asyncio.gather(*map(remove, groups))
 
 
 def _is_group(text: str) -> bool:

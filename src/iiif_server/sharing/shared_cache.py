@@ -27,6 +27,8 @@ _LAST_SECONDS = 5.0
 _IN_MEMORY = 8 << 20
 """Bytes up to which an entry is in memory while it is written."""
 _CHUNK = 1 << 20
+_MOST_RECORD = 1 << 20
+"""Bytes of a record that are read; real ones have a few thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,7 @@ class SharedCache:
 
     async def read(self, name: str) -> bytes | None:
         """The content of a small object; None: it is not there, or is not what was written."""
-        found = await self.bucket.get(name)
+        found = await self.bucket.get(name, (0, _MOST_RECORD))
         if found is None:
             return None
         content = unwrapped(found.data)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Literal, Protocol, TypeVar
 
+from iiif_server.iiif.identifier import split_page
 from iiif_server.sources.base import Source, SourceContext, TypeOptions
 from iiif_server.sources.fetched import KeptOriginals
 from iiif_server.sources.opening import OpenedFile
@@ -48,7 +49,8 @@ class StoredSource(Source[Options]):
 
     async def is_here(self, name: str) -> bool:
         """Whether an original was fetched as a whole."""
-        return await self._kept.has(name)
+        whole, _ = split_page(name)
+        return await self._kept.has(name) or (whole != name and await self._kept.has(whole))
 
     @asynccontextmanager
     async def held(self, name: str, upstream: _Upstream, path: str) -> AsyncIterator[OpenedFile]:

@@ -331,6 +331,13 @@ class SharedPurgeSeen(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SharedPurgesUnseen(Problem):
+    """The purges of other replicas cannot be read, so they are not done here until they can be."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class StoreRecovered(Problem):
     """The store can write again; `reason` is that of the `StoreFailed` before."""
 

@@ -60,7 +60,9 @@ def test_an_object_is_written_once_and_read_in_parts(bucket: Bucket) -> None:
         await bucket.put("x/y", b"new", replace=True)
         assert await whole(bucket.chunks("x/y", 5)) == b"new"
         assert [item.name for item in await bucket.listed("x")] == ["x/y"]
-        assert await bucket.remove_below("x") == 1
+        assert await bucket.content("x/y") == b"new"
+        await bucket.remove_below("x")
+        assert await bucket.content("x/y") == b""
         assert await bucket.listed("x") == []
         await bucket.remove(["x/y"])
 
@@ -101,6 +103,8 @@ def test_a_store_that_fails_is_reported_once_and_left_alone_until_it_works() -> 
             await bucket.listed("x")
         with pytest.raises(SharedCacheUnavailableError):
             await bucket.write("x", b"")
+        with pytest.raises(SharedCacheUnavailableError):
+            await bucket.content("x")
         await bucket.discard("x")
         bucket._store = MemoryStore()
         clock[0] = 100

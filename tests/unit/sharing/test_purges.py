@@ -9,10 +9,11 @@ from pathlib import Path
 from obstore.store import MemoryStore
 
 from iiif_server.cache.entries import EntryKey
+from iiif_server.errors import SharedCacheUnavailableError
 from iiif_server.sharing.bucket import Bucket
 from iiif_server.sharing.names import PURGES, name_of
 from iiif_server.sharing.purges import SharedPurges
-from iiif_server.telemetry.events import Event, SharedPurgeSeen
+from iiif_server.telemetry.events import Event, SharedPurgeSeen, SharedPurgesUnseen
 
 A, B = "a" * 32, "b" * 32
 
@@ -127,5 +128,45 @@ def test_markers_that_are_none_and_old_ones(tmp_path: Path) -> None:
         assert await site.bucket.listed(PURGES) == []
         (tmp_path / "1").write_text("no JSON")
         await second.look()
+
+    asyncio.run(use())
+
+
+def test_a_marker_that_cannot_be_read_is_obeyed_later(tmp_path: Path) -> None:
+    """Purges must not be lost, and the log is told once."""
+
+    async def use() -> None:
+        site = Site(tmp_path)
+        first, second = site.replica(), site.replica()
+        await second.look()
+        await first.purges.purge([A])
+        read = site.bucket.content
+
+        async def fails(name: str) -> bytes:
+            raise SharedCacheUnavailableError(reason=f"{name} times out")
+
+        site.bucket.content = fails  # type: ignore[method-assign]
+        await second.look()
+        await second.look()
+        assert second.purged == []
+        assert [type(event) for event in second.events] == [SharedPurgesUnseen]
+        site.bucket.content = read  # type: ignore[method-assign]
+        await second.look()
+        assert second.purged == [[A]]
+
+    asyncio.run(use())
+
+
+def test_many_originals_are_purged_by_several_markers(tmp_path: Path) -> None:
+    async def use() -> None:
+        site = Site(tmp_path)
+        first, second = site.replica(), site.replica()
+        await second.look()
+        await site.fill()
+        groups = [f"{number:032x}" for number in range(10_500)]
+        await first.purges.purge([*groups, A])
+        assert await site.groups() == {B}
+        await second.look()
+        assert sorted(len(purged or ()) for purged in second.purged) == [501, 10_000]
 
     asyncio.run(use())

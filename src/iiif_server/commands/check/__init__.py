@@ -15,6 +15,7 @@ from typing import IO
 import click
 
 from iiif_server.commands.check.findings import Finding, check_writable
+from iiif_server.commands.check.shared_cache import check_shared_cache
 from iiif_server.commands.check.types import check_types
 from iiif_server.commands.common import config_option, fail, read_settings
 from iiif_server.composition.parts import Reach, open_pool, open_store
@@ -93,6 +94,7 @@ def _diagnose(loaded: Loaded) -> list[Finding]:
         check_writable("cache_path", settings.cache_path),
         *_accel(settings),
         *asyncio.run(check_types(settings)),
+        *asyncio.run(check_shared_cache(settings)),
         *_libraries(trials, settings),
         *_sizing(settings),
         *_workers(trials, settings),
