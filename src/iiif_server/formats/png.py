@@ -37,6 +37,11 @@ class _Chunk:
     offset: int
     length: int
 
+    @property
+    def end(self) -> int:
+        """Offset of the next chunk, after the checksum."""
+        return self.offset + self.length + 4
+
 
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a PNG with too many pixels, or too much metadata, packed or unpacked."""
@@ -59,7 +64,7 @@ def inspect(file: BoundedFile) -> Inspection:
     return Inspection(
         Needs(bytes=metadata),
         interleaved=interlaced,
-        partial=b"IEND" not in tail and _ends_early(file) and file.truncated(),
+        partial=b"IEND" not in tail and _is_partial(file),
         colours=_colours(told),
         exif=told.get(b"eXIf") or _exif_in(tail),
     )
@@ -81,10 +86,18 @@ def _colours(told: Mapping[bytes, bytes]) -> ColourTags | None:
     return ColourTags(gamma=gamma / 100_000, chromaticities=chromaticities)
 
 
-def _ends_early(file: BoundedFile) -> bool:
-    """Whether the file, at whose end there is no IEND, has none before: something is appended."""
-    chunks = islice(_chunks(file, _MOST_WALKED), _MOST_WALKED)
-    return all(chunk.name != b"IEND" for chunk in chunks)
+def _is_partial(file: BoundedFile) -> bool:
+    """Whether a file without IEND at its end is shown as far as it goes.
+
+    It is whole if IEND comes earlier: then something is appended. A file that ends between two
+    chunks may have all of its pixels; the decoder refuses it if not. Raises DamagedOriginalError.
+    """
+    end = 0
+    for chunk in islice(_chunks(file, _MOST_WALKED), _MOST_WALKED):
+        if chunk.name == b"IEND":
+            return False
+        end = chunk.end
+    return file.truncated() if end > file.size else file.bounds.show_truncated
 
 
 def _exif_in(tail: bytes) -> bytes:
@@ -109,8 +122,9 @@ def _chunks(file: BoundedFile, most: int = _MOST_CHUNKS) -> Iterator[_Chunk]:
         if numbers is None:
             return
         length, name = numbers
-        yield _Chunk(name, position + 8, length)
-        position += 12 + length
+        chunk = _Chunk(name, position + 8, length)
+        yield chunk
+        position = chunk.end
     file.check(most + 1, most, "chunks of metadata")
 
 

@@ -11,6 +11,7 @@ from iiif_server.codecs.probe import probe
 from iiif_server.errors import DamagedOriginalError, OriginalRefusedError
 from iiif_server.plan.original_format import Bounds
 from support import jpegs
+from support.hostile import png_chunk
 from support.pictures import BY_NAME, HEIGHT, WIDTH, photograph, saved
 from support.rendering import derive
 from support.tiff_samples import TiffFile
@@ -125,3 +126,21 @@ def test_what_follows_the_end_of_a_png_makes_it_no_truncated_one(tmp_path: Path)
     data = whole_of("8.png")
     path = written(tmp_path, data + b"\xa5" * 300_000)
     assert np.array_equal(derive(path, PNG).pixels, photograph())
+
+
+@pytest.mark.parametrize("left", [0, 3, 7])
+def test_a_png_that_lacks_only_its_last_chunk_is_whole(left: int, tmp_path: Path) -> None:
+    data = whole_of("8.png")
+    path = written(tmp_path, data[: data.rindex(b"IEND") - 4 + left])
+    for bounds in (Bounds(), SHOWN):
+        assert np.array_equal(derive(path, PNG, bounds=bounds).pixels, photograph())
+
+
+def test_a_png_that_ends_between_its_chunks_is_refused_or_shown(tmp_path: Path) -> None:
+    data = whole_of("8.png")
+    start = data.index(b"IDAT")
+    pixels = data[start + 4 : start + 4 + (len(data) - start) // 2]
+    path = written(tmp_path, data[: start - 4] + png_chunk(b"IDAT", pixels))
+    with pytest.raises(DamagedOriginalError):
+        derive(path, PNG)
+    assert np.array_equal(derive(path, PNG, bounds=SHOWN).pixels[:20], photograph()[:20])
