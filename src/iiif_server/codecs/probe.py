@@ -2,15 +2,16 @@
 
 import os
 import stat
+import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from pi_heif import register_heif_opener
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, JpegImagePlugin
 
 from iiif_server.codecs import jpegxl
 from iiif_server.codecs.colour_tags import profile_of
@@ -44,6 +45,16 @@ from iiif_server.plan.original_format import (
 )
 
 register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=1)
+
+
+def _read_segment(image: JpegImagePlugin.JpegImageFile, marker: int) -> None:
+    """Have Pillow ignore a JFIF or Adobe segment that is too short, as libjpeg does."""
+    with suppress(struct.error):
+        JpegImagePlugin.APP(image, marker)
+
+
+for _marker, _name in ((0xFFE0, "APP0"), (0xFFEE, "APP14")):
+    JpegImagePlugin.MARKER[_marker] = (_name, "", _read_segment)  # type: ignore[assignment]
 
 
 def probe(
@@ -221,7 +232,7 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
             page=page,
             pages=pages,
             made_profile=made or b"",
-            reader=_READERS.get(bounded.format, Reader.LIBVIPS),
+            reader=Reader.PILLOW if bounded.format is OriginalFormat.HEIF else Reader.LIBVIPS,
             partial=inspected.partial,
         )
 
@@ -278,9 +289,6 @@ def _orientation(data: bytes) -> Orientation:
     return FROM_EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT
 
 
-_READERS = {
-    OriginalFormat.HEIF: Reader.PILLOW,
-}
 _JPEG_SHRINK = 8
 """Largest reduction of JPEG decoders."""
 _UNCALIBRATED = 0xFFFF

@@ -4,6 +4,7 @@ import io
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,7 +19,9 @@ from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import Profile
 from iiif_server.plan.orientation import FROM_EXIF
 from support import pictures
+from support.jpeg_metadata import segment, with_segments
 from support.pictures import BY_NAME, HEIGHT, PICTURES, WIDTH, Picture, photograph
+from support.rendering import derive
 
 LIMIT = 10_000_000
 MCU = {
@@ -134,6 +137,14 @@ def test_damaged_exif_is_no_reason_to_refuse(tmp_path: Path) -> None:
     header = probe(write(tmp_path, data), LIMIT)
     assert header.orientation == FROM_EXIF[1]
     assert header.dimensions == Dimensions(WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("payload", [b"JFIF", b"JFIF\0\1", b"Adobe", b"Adobe\0"])
+def test_a_segment_that_is_too_short_is_no_reason_to_refuse(payload: bytes, tmp_path: Path) -> None:
+    data, marker = pictures.jpeg(photograph()), 0xE0 if payload.startswith(b"JFIF") else 0xEE
+    path = write(tmp_path, with_segments(data, segment(marker, payload)))
+    expected = derive(write(tmp_path, data, "whole"), "full/max/0/default.png").pixels
+    assert np.array_equal(derive(path, "full/max/0/default.png").pixels, expected)
 
 
 def test_no_pixel_of_a_png_is_decoded(tmp_path: Path) -> None:
