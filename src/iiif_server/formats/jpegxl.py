@@ -36,16 +36,16 @@ class Metadata:
 
     dimensions: Dimensions
     """Upright: decoders apply the orientation."""
-    gray: bool
-    bits: int
-    floating: bool
-    extra: int
+    gray: bool = False
+    bits: int = 8
+    floating: bool = False
+    extra: int = 0
     """Number of extra channels."""
-    alpha: bool
-    premultiplied: bool
-    black: bool
+    alpha: bool = False
+    premultiplied: bool = False
+    black: bool = False
     """Whether an extra channel is the black of CMYK."""
-    converted: bool
+    converted: bool = True
     """Whether its colours are XYB, from which decoders convert to any profile."""
 
     @property
@@ -85,7 +85,7 @@ def metadata(file: BoundedFile) -> Metadata:
     width, height = bits.size()
     file.check_size(width, height)
     if bits.take(1):  # all default: an opaque image of 8 bits in XYB, shown in sRGB
-        return _metadata(width, height, orientation=1, depth=(8, False))
+        return Metadata(Dimensions(width, height))
     orientation = 1
     if bits.take(1):
         orientation = 1 + bits.take(3)
@@ -95,7 +95,7 @@ def metadata(file: BoundedFile) -> Metadata:
             bits.preview()
         if bits.take(1):
             bits.animation()
-    depth = bits.depth()
+    floating, depth = bits.depth()
     bits.take(1)  # whether 16 bits suffice
     extra = bits.number((0, 0), (0, 1), (4, 2), (12, 1))
     file.check(extra, _MOST_EXTRA, "extra channels")
@@ -105,33 +105,17 @@ def metadata(file: BoundedFile) -> Metadata:
     if not bits.take(1):  # the colour encoding is not sRGB
         bits.take(1)  # ICC profile
         gray = bits.number(*_ENUM) == _GRAY
-    found = _metadata(width, height, orientation, depth)
     alpha = next((premultiplied for kind, premultiplied in kinds if kind == _ALPHA), None)
     return Metadata(
-        dimensions=found.dimensions,
+        dimensions=Dimensions(*((height, width) if orientation >= _TURNED else (width, height))),
         gray=gray,
-        bits=depth[0],
-        floating=depth[1],
+        bits=depth,
+        floating=floating,
         extra=extra,
         alpha=alpha is not None,
         premultiplied=bool(alpha),
         black=any(kind == _BLACK for kind, _ in kinds),
         converted=converted,
-    )
-
-
-def _metadata(width: int, height: int, orientation: int, depth: tuple[int, bool]) -> Metadata:
-    size = (height, width) if orientation >= _TURNED else (width, height)
-    return Metadata(
-        dimensions=Dimensions(*size),
-        gray=False,
-        bits=depth[0],
-        floating=depth[1],
-        extra=0,
-        alpha=False,
-        premultiplied=False,
-        black=False,
-        converted=True,
     )
 
 
@@ -180,13 +164,12 @@ class _Bits:
     def size(self) -> tuple[int, int]:
         """Width and height."""
         small = self.take(1)
-        height = 8 * (1 + self.take(5)) if small else self.number(*_SIZE)
-        return self._width(height, lambda: 8 * (1 + self.take(5)) if small else self.number(*_SIZE))
+        return self._sides(lambda: 8 * (1 + self.take(5)) if small else self.number(*_SIZE))
 
-    def _width(self, height: int, given: Callable[[], int]) -> tuple[int, int]:
-        ratio = self.take(3)
+    def _sides(self, side: Callable[[], int]) -> tuple[int, int]:
+        height, ratio = side(), self.take(3)
         if not ratio:
-            return given(), height
+            return side(), height
         across, down = _RATIOS[ratio - 1]
         return height * across // down, height
 
@@ -198,7 +181,7 @@ class _Bits:
             if small
             else ((6, 1), (8, 65), (10, 321), (12, 1345))
         )
-        self._width(self.number(*ways), lambda: self.number(*ways))
+        self._sides(lambda: self.number(*ways))
 
     def animation(self) -> None:
         """The time base and the loops of an animation, of which the first frame is shown."""
@@ -207,13 +190,13 @@ class _Bits:
         self.number((0, 0), (3, 0), (16, 0), (32, 0))
         self.take(1)
 
-    def depth(self) -> tuple[int, bool]:
-        """Bits of a sample, and whether it is floating point."""
+    def depth(self) -> tuple[bool, int]:
+        """Whether a sample is floating point, and its bits."""
         floating = bool(self.take(1))
         bits = self.number(*(_FLOATS if floating else _INTEGERS))
         if floating:
             self.take(4)
-        return bits, floating
+        return floating, bits
 
     def channel(self) -> tuple[int, bool]:
         """The type of an extra channel, and whether colours are multiplied with it."""
