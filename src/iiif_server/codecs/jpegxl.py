@@ -117,7 +117,8 @@ def _colours(decoder: Any, found: Metadata) -> bytes:
         raise _damaged()
     if found.converted:
         original = _profile(decoder, _ORIGINAL)
-        if original:  # where that fails, libjxl converts to what it knows, and says so
+        if original:
+            # If libjxl refuses the profile, it converts to one of its own, which _OUTPUT then is.
             _lib.JxlDecoderSetOutputColorProfile(decoder, _ffi.NULL, original, len(original))
     return _profile(decoder, _OUTPUT)
 

@@ -14,7 +14,6 @@ from iiif_server.iiif.size import ConfinedSize
 from iiif_server.images.body import Body
 from iiif_server.images.original_body import original_body
 from iiif_server.images.registry import Image
-from iiif_server.plan.extents import Extent
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.server.call import ImageCall
 from iiif_server.server.conditions import is_failed, is_not_modified
@@ -96,14 +95,11 @@ def check_image(image: Image) -> None:
         )
 
 
-async def body_of_original(services: Services, image: Image, extent: Extent | None = None) -> Body:
-    """The bytes of a held original, or an extent of them; without location where the type says so.
-
-    What is rewritten has no extents.
-    """
+async def body_of_original(services: Services, image: Image) -> Body:
+    """The whole file of a held original; if its type strips the location, the rewritten JPEG."""
     if image.header.treatment.strip_location:
         return await services.derivatives.body(services.derivatives.rewritten(image, Stages()))
-    return await original_body(image.original, extent)
+    return await original_body(image.original)
 
 
 async def _original(
@@ -140,7 +136,7 @@ async def _original(
     except UnsatisfiableRangeError:
         unsatisfied = {"Content-Range": f"bytes */{size}"}
         return problem(416, f"The original has {size} bytes.", unsatisfied)
-    answer.body = await body_of_original(services, image, extent)
+    answer.body = await original_body(original, extent)
     if extent is not None:
         answer.status_code = 206
         begin, end = extent
