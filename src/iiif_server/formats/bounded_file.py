@@ -35,8 +35,8 @@ MOST_BLOCK = 16 << 20
 """Bytes of one block of metadata: an ICC profile, EXIF, XMP."""
 MOST_METADATA = 64 << 20
 """Bytes of everything before the first pixel."""
-_MOST_DRAWN = 1_000_000_000
-"""Pixels of the frames of an animation that are drawn to show a later one."""
+_MOST_DRAWN, _DRAWING_EFFORT = 1_000_000_000, 4
+"""Pixels of the frames of an animation that are drawn to show a later one; effort of each."""
 MOST_READ_WHOLE = 512 << 20
 """Bytes of a file whose decoder takes it whole."""
 
@@ -138,13 +138,13 @@ class BoundedFile:
             raise PageNotFoundError.of(self.page, count)
 
     def effort_before(self, width: int, height: int) -> int:
-        """Pixels of the frames before the one that is read, each of which is drawn upon the last.
+        """Effort of drawing the frames before the one that is read, each upon the last.
 
         Raises OriginalTooLargeError if they are too many.
         """
         before = (self.page - 1) * width * height
         self.check(before, _MOST_DRAWN, f"pixels in the frames before frame {self.page}")
-        return before
+        return _DRAWING_EFFORT * before
 
     def check_block(self, length: int, what: str) -> None:
         """Raise OriginalTooLargeError if a block of metadata is larger than 16 MiB."""

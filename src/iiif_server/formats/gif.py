@@ -6,8 +6,6 @@ from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.plan.header import Needs
 
 _FIRST = 13
-_EFFORT = 4
-"""Of a pixel that is drawn."""
 _MOST_BLOCKS = 4_000_000
 """Sub-blocks of up to 255 bytes each."""
 _WINDOW = 1 << 16
@@ -42,7 +40,7 @@ def inspect(file: BoundedFile) -> Inspection:
         else:  # the trailer, the file's end, or what nobody reads on from
             partial = position > file.size and file.truncated("its frames do")
             file.check_page(max(frames, 1))
-            effort = _EFFORT * file.effort_before(width, height)
+            effort = file.effort_before(width, height)
             # The decoder takes it whole.
             needs = Needs(bytes=file.size, effort=effort)
             return Inspection(needs, pages=max(frames, 1), partial=partial)

@@ -5,8 +5,6 @@ from iiif_server.plan.header import Needs
 
 _RIFF_HEADER = 8
 _FIRST = 12
-_EFFORT = 4
-"""Of a pixel that is drawn."""
 _MOST_OTHER_CHUNKS = 1_000
 _CANVAS = b"VP8X"
 _LOSSY, _LOSSLESS = b"VP8 ", b"VP8L"
@@ -26,7 +24,7 @@ def inspect(file: BoundedFile) -> Inspection:
         numbers = file.numbers("<4sI", position)
         if numbers is None:
             file.check_page(max(frames, 1))
-            effort = _EFFORT * file.effort_before(*canvas)
+            effort = file.effort_before(*canvas)
             # The decoder takes it whole.
             return Inspection(Needs(bytes=file.size, effort=effort), pages=max(frames, 1))
         name, length = numbers
