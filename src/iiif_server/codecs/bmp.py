@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from iiif_server.codecs.decoder_errors import check_dimensions
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
-from iiif_server.errors import DamagedOriginalError
 from iiif_server.formats.bmp import Bitmap, bitmap, profile_of
-from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.bounded_file import BoundedFile, truncated
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader, Profile
 
 _Array = NDArray[Any]
-_END_OF_LINE, _END, _DELTA = 0, 1, 2
+_END_OF_LINE, _END, _DELTA = 0, b"\0\1", 2
 _AT_ONCE = 64
 """Rows that are converted at a time."""
 
@@ -25,10 +25,9 @@ def read_bmp(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels:
     with os.fdopen(os.dup(descriptor), "rb") as file:
         bounded = BoundedFile(file, header.format)
         found = bitmap(bounded)
-        if found.dimensions != header.stored:
-            raise DamagedOriginalError("The original is damaged: its size is not its header's.")
+        check_dimensions(found.dimensions.width, found.dimensions.height, header.stored)
         profile = profile_of(bounded) if header.profile is not Profile.NONE else None
-        indices = _unpacked(bounded, found) if found.runs else None
+        indices = _unpacked(bounded, found, partial=header.partial) if found.runs else None
         values = np.empty((box.height, box.width, 4 if found.masks[3] else 3), np.uint8)
         for top in range(0, box.height, _AT_ONCE):
             for row in range(top, min(top + _AT_ONCE, box.height)):
@@ -48,7 +47,7 @@ def _numbers(file: BoundedFile, found: Bitmap, row: int, *, partial: bool) -> _A
     width = found.dimensions.width
     data = file.at(found.start + row * found.row_bytes, found.row_bytes)
     if len(data) < -(-width * found.bits // 8) and not partial:
-        raise DamagedOriginalError("The original is damaged: it ends before its pixels do.")
+        raise truncated(file.format)
     row_ = np.frombuffer(data.ljust(found.row_bytes, b"\0"), np.uint8)
     if found.bits < 8:  # noqa: PLR2004 - several pixels in a byte
         each = 8 // found.bits
@@ -87,7 +86,7 @@ def _field(numbers: _Array, mask: int) -> _Array:
     return scaled
 
 
-def _unpacked(file: BoundedFile, found: Bitmap) -> _Array:
+def _unpacked(file: BoundedFile, found: Bitmap, *, partial: bool) -> _Array:
     """The indices of run lengths, as rows; 0 where nothing is said."""
     width, height = found.dimensions.width, found.dimensions.height
     indices = np.zeros((height, width), np.uint8)
@@ -95,8 +94,10 @@ def _unpacked(file: BoundedFile, found: Bitmap) -> _Array:
     at = x = y = 0
     while y < height:
         pair = data[at : at + 2]
-        if len(pair) < 2:  # noqa: PLR2004 - a count and a value
-            raise DamagedOriginalError("The original is damaged: it ends before its pixels do.")
+        if len(pair) < 2 or pair == _END:  # noqa: PLR2004 - a count and a value
+            if partial or (pair == _END and y == height - 1):
+                break
+            raise truncated(file.format)
         at += 2
         count, value = pair
         if count:
@@ -104,10 +105,6 @@ def _unpacked(file: BoundedFile, found: Bitmap) -> _Array:
             x += count
         elif value == _END_OF_LINE:
             x, y = 0, y + 1
-        elif value == _END and y >= height - 1:
-            break
-        elif value == _END:
-            raise DamagedOriginalError("The original is damaged: it ends before its pixels do.")
         elif value == _DELTA:
             move = data[at : at + 2].ljust(2, b"\0")
             x, y, at = x + move[0], y + move[1], at + 2

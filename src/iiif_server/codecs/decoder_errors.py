@@ -11,6 +11,7 @@ from iiif_server.errors import (
     SourceUnavailableError,
     too_much_memory,
 )
+from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.original_format import OriginalFormat
 
 _NO_MEMORY = re.compile(
@@ -56,6 +57,12 @@ def refusal(error: Exception, format_: OriginalFormat) -> IiifServerError:
     return DamagedOriginalError(
         f"The original is damaged: its {format_} data could not be decoded."
     )
+
+
+def check_dimensions(width: int, height: int, expected: Dimensions) -> None:
+    """Raise DamagedOriginalError if a decoder found others than those of the header."""
+    if (width, height) != (expected.width, expected.height):
+        raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
 
 
 def out_of_room() -> OutOfRoomError:

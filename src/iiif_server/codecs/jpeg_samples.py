@@ -9,9 +9,9 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from iiif_server.codecs.decoder_errors import check_dimensions
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
-from iiif_server.errors import DamagedOriginalError
 from iiif_server.formats.jpeg import icc_profile, samples_of
 from iiif_server.plan.header import Colour, ImageHeader, Profile
 
@@ -29,8 +29,7 @@ def read_jpeg_samples(descriptor: int, header: ImageHeader, _: int) -> Pixels:
         file.seek(0)
         data = file.read()
     values: NDArray[np.uint8 | np.uint16] = _decode(data)
-    if values.shape[:2] != (header.stored.height, header.stored.width):
-        raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
+    check_dimensions(values.shape[1], values.shape[0], header.stored)
     bits, inverted = samples_of(data)
     if header.colour is Colour.OTHER and inverted:
         values = values.dtype.type((1 << bits) - 1) - values

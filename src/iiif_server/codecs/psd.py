@@ -6,10 +6,10 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
+from iiif_server.codecs.decoder_errors import check_dimensions
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
-from iiif_server.errors import DamagedOriginalError
-from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.bounded_file import BoundedFile, truncated
 from iiif_server.formats.psd import Composite, Mode, composite, profile_of
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader, Profile
@@ -34,8 +34,7 @@ def read_psd(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels:
     with os.fdopen(os.dup(descriptor), "rb") as file:
         bounded = BoundedFile(file, header.format)
         found = composite(bounded)
-        if found.dimensions != header.stored:
-            raise DamagedOriginalError("The original is damaged: its size is not its header's.")
+        check_dimensions(found.dimensions.width, found.dimensions.height, header.stored)
         values = _values(bounded, found, box, partial=header.partial)
         profile = profile_of(bounded) if header.profile is not Profile.NONE else None
     most = values.dtype.type((1 << found.bits) - 1)
@@ -71,7 +70,7 @@ def _values(file: BoundedFile, found: Composite, box: Box, *, partial: bool) -> 
                 offset = int(ends[number]) - length
             data = file.at(found.start + offset, length)
             if len(data) < length and not partial:
-                raise DamagedOriginalError("The original is damaged: it ends before its pixels do.")
+                raise truncated(file.format)
             if ends is not None:
                 data = bytes(_unpack(data)) if len(data) == length else b""
             whole = data[: found.row_bytes].ljust(found.row_bytes, b"\0")

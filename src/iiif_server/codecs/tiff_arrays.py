@@ -15,13 +15,15 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from iiif_server.codecs.decoder_errors import check_dimensions
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
 from iiif_server.codecs.tiff_segments import JPEGS, check_lengths, check_page, check_segment
-from iiif_server.errors import DamagedOriginalError
+from iiif_server.formats.bounded_file import truncated
 from iiif_server.formats.tiff_pages import SingleDirectory
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader, Profile
+from iiif_server.plan.original_format import OriginalFormat
 
 Array = NDArray[Any]
 
@@ -52,10 +54,7 @@ def read_box(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pix
         tifffile.TiffFile(file, name="original", offset=0) as opened,
     ):
         page: Any = opened.pages[0]
-        if (page.imagewidth, page.imagelength) != (size.width, size.height):
-            raise DamagedOriginalError(
-                "The original is damaged: its dimensions are not its header's."
-            )
+        check_dimensions(page.imagewidth, page.imagelength, size)
         check_page(page, header)
         samples = _decoded(page, box, partial=header.partial)
         profile = page.iccprofile if header.profile is not Profile.NONE else None
@@ -102,7 +101,7 @@ def _bytes(page: tifffile.TiffPage, index: int, *, partial: bool) -> bytes | Non
     if len(data) < length and partial:
         return bytes(data).ljust(length, b"\0") if data and page.compression == 1 else None
     if len(data) < length:
-        raise DamagedOriginalError("The original is damaged: it ends before its pixels do.")
+        raise truncated(OriginalFormat.TIFF)
     return bytes(data)
 
 

@@ -57,10 +57,12 @@ def inspect(file: BoundedFile) -> Inspection:
     width, height, area = found.dimensions.width, found.dimensions.height, found.dimensions.area
     # Some writers leave out the padding of the last row.
     end = found.start + (height - 1) * found.row_bytes + -(-width * found.bits // 8)
-    partial = not found.runs and file.size < end and file.truncated()
     if found.runs:
+        partial = file.bounds.show_truncated  # the decoder alone knows where its rows end
         file.check(area, _MOST_RUN_LENGTH_PIXELS, "run-length encoded pixels")
         file.check_read_whole()
+    else:
+        partial = file.size < end and file.truncated()
     held = area * (_PIXEL_BYTES + found.runs * _RUN_BYTES) + (file.size if found.runs else 0)
     needs = Needs(held, area * (_RUN_EFFORT if found.runs else _EFFORT))
     header = ImageHeader(

@@ -1,5 +1,6 @@
 """Truncated originals: refused with the reason, or shown as far as they go."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,3 +145,18 @@ def test_a_png_that_ends_between_its_chunks_is_refused_or_shown(tmp_path: Path) 
     with pytest.raises(DamagedOriginalError):
         derive(path, PNG)
     assert np.array_equal(derive(path, PNG, bounds=SHOWN).pixels[:20], photograph()[:20])
+
+
+@pytest.mark.parametrize("end", [b"", b"\x18", b"\0\1"])
+def test_run_lengths_of_a_bmp_are_shown_as_far_as_they_go(end: bytes, tmp_path: Path) -> None:
+    palette = b"\0\0\0\0\xff\xff\xff\0"
+    runs = b"\x18\1\0\0" * 20 + b"\x0c\1" + end
+    head = struct.pack("<IIIHHIIIIII", 40, 24, 24, 1, 8, 1, len(runs), 0, 0, 2, 0)
+    path = written(tmp_path, struct.pack("<2sIII", b"BM", 0, 0, 62) + head + palette + runs)
+    with pytest.raises(DamagedOriginalError, match="truncated"):
+        derive(path, PNG)
+    made = derive(path, PNG, bounds=SHOWN).pixels
+    assert made[4:].all()
+    assert made[3, :12].all()
+    assert not made[3, 12:].any()
+    assert not made[:3].any()
