@@ -23,6 +23,7 @@ from iiif_server.iiif.request import ImageFacts, ImageRequest
 from iiif_server.iiif.rotation import parse_rotation
 from iiif_server.iiif.size import parse_size
 from iiif_server.iiif.versions import V3
+from iiif_server.library import OpenImage
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.engine_choice import choose_engine
 from iiif_server.plan.header import Colour
@@ -149,3 +150,23 @@ def shift(one: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]) -> t
     p, q = right @ difference, down @ difference
     determinant = a * c - b * b
     return float((c * p - b * q) / determinant), float((a * q - b * p) / determinant)
+
+
+def written(folder: Path, data: bytes) -> Path:
+    """A file with these bytes, whose name says nothing."""
+    path = folder / "original"
+    path.write_bytes(data)
+    return path
+
+
+def check_sides(
+    image: OpenImage, at: tuple[int, int], left: tuple[int, ...], right: tuple[int, ...]
+) -> None:
+    """The two halves of an image have these colours: whole, scaled, and in a part of 16 x 8."""
+    region = f"{at[0]},{at[1]},16,8"
+    for format_, near in (("png", 6), ("jpg", 8)):
+        for part, size in (("full", "max"), ("full", "16,"), (region, "max")):
+            made = Image.open(io.BytesIO(image.render(region=part, size=size, format=format_)))
+            pixels = np.asarray(made.convert("RGB")).astype(int)
+            assert np.abs(pixels[1, 1] - left).max() <= near, (format_, part, size)
+            assert np.abs(pixels[1, -2] - right).max() <= near, (format_, part, size)

@@ -13,6 +13,7 @@ from iiif_server import open_image
 from iiif_server.codecs.probe import probe
 from iiif_server.errors import DamagedOriginalError, UnsupportedOriginalError
 from support.pictures import wide_profile
+from support.rendering import written
 
 SIDE = 48
 LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
@@ -110,12 +111,6 @@ KINDS: dict[str, bytes] = {
     ),
     "moves": bmp(8, b"\0\2\x18\0\x18\1\0\0" * SIDE + b"\0\1", compression=1, palette=PALETTE),
 }  # fmt: skip
-
-
-def written(folder: Path, data: bytes) -> Path:
-    path = folder / "original"
-    path.write_bytes(data)
-    return path
 
 
 def shown(path: Path, **request: Any) -> Image.Image:

@@ -16,6 +16,7 @@ from iiif_server import open_image
 from iiif_server.errors import DamagedOriginalError, UnsupportedOriginalError
 from support import jpegs
 from support.pictures import exif, saved, wide_profile
+from support.rendering import check_sides, written
 from support.tiff_samples import TiffFile
 
 SIDE = 48
@@ -139,23 +140,12 @@ KINDS: dict[str, tuple[bytes, Any]] = {
 }
 
 
-def written(folder: Path, data: bytes) -> Path:
-    path = folder / "original"
-    path.write_bytes(data)
-    return path
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_colours_are_right_in_every_view(name: str, tmp_path: Path) -> None:
     data, (left, right) = KINDS[name]
     with open_image(written(tmp_path, data)) as image:
         x = image.info.width // 2 - 8
-        for format_, near in (("png", 6), ("jpg", 8)):
-            for region, size in (("full", "max"), ("full", "16,"), (f"{x},4,16,8", "max")):
-                made = Image.open(BytesIO(image.render(region=region, size=size, format=format_)))
-                pixels = np.asarray(made.convert("RGB")).astype(int)
-                assert np.abs(pixels[1, 1] - left).max() <= near, (format_, region, size)
-                assert np.abs(pixels[1, -2] - right).max() <= near, (format_, region, size)
+        check_sides(image, (x, 4), left, right)
 
 
 def transformed(*boxes: bytes) -> bytes:

@@ -21,7 +21,7 @@ from iiif_server.plan.header import Reader
 from iiif_server.plan.render_plan import RenderPlan
 from iiif_server.workers.admission import Lane, lane_of
 from support.growth import growth
-from support.rendering import derive, planned
+from support.rendering import derive, planned, written
 from support.tiff_samples import TiffFile
 
 SIDE = 64
@@ -137,12 +137,6 @@ def test_conversion_of_colours_takes_what_is_estimated(photometric: int, tmp_pat
     ).write()
     plan = planned_of(tmp_path, data)
     assert growth(render, plan) < cost_of_render(plan).bytes
-
-
-def written(folder: Path, data: bytes) -> Path:
-    path = folder / "original"
-    path.write_bytes(data)
-    return path
 
 
 def planned_of(folder: Path, data: bytes) -> RenderPlan:

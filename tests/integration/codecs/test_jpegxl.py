@@ -21,15 +21,10 @@ from iiif_server.plan.header import Profile
 from iiif_server.plan.local_file import LocalFile
 from support.jxls import JXLS, LEFT, RIGHT
 from support.pictures import wide_profile
+from support.rendering import written
 
 GRAYS = ((88,) * 3, (70,) * 3)
 UPRIGHT = sorted(JXLS.keys() - {"turned"})
-
-
-def written(folder: Path, data: bytes) -> Path:
-    path = folder / "original"
-    path.write_bytes(data)
-    return path
 
 
 @pytest.mark.parametrize("name", UPRIGHT)

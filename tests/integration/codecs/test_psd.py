@@ -22,7 +22,7 @@ from iiif_server.plan.original_format import Bounds
 from support import psds
 from support.pictures import exif, wide_profile
 from support.psds import psd
-from support.rendering import derive
+from support.rendering import check_sides, derive, written
 
 SIDE = 48
 LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
@@ -77,23 +77,12 @@ KINDS: dict[str, tuple[bytes, Any]] = {
 }
 
 
-def written(folder: Path, data: bytes) -> Path:
-    path = folder / "original"
-    path.write_bytes(data)
-    return path
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_colours_are_right_in_every_view(name: str, tmp_path: Path) -> None:
     data, (left, right) = KINDS[name]
     with open_image(written(tmp_path, data)) as image:
         assert not image.info.transparent
-        for format_, near in (("png", 6), ("jpg", 8)):
-            for region, size in (("full", "max"), ("full", "16,"), ("16,4,16,8", "max")):
-                made = Image.open(BytesIO(image.render(region=region, size=size, format=format_)))
-                pixels = np.asarray(made.convert("RGB")).astype(int)
-                assert np.abs(pixels[1, 1] - left).max() <= near, (format_, region, size)
-                assert np.abs(pixels[1, -2] - right).max() <= near, (format_, region, size)
+        check_sides(image, (16, 4), left, right)
 
 
 @pytest.mark.parametrize("big", [False, True])

@@ -14,7 +14,7 @@ from iiif_server.plan.original_format import Bounds
 from support import jpegs
 from support.hostile import png_chunk
 from support.pictures import BY_NAME, HEIGHT, WIDTH, photograph, saved
-from support.rendering import derive
+from support.rendering import derive, written
 from support.tiff_samples import TiffFile
 
 SHOWN = Bounds(show_truncated=True)
@@ -24,12 +24,6 @@ SHOWABLE = (
     "jpeg.tif", "palette.gif", "plain.bmp",
 )  # fmt: skip
 WHOLE_ONLY = ("lossy.webp", "lossless.webp", "photo.avif", "lossless.jp2", "stream.j2k")
-
-
-def written(folder: Path, data: bytes) -> Path:
-    path = folder / "original"
-    path.write_bytes(data)
-    return path
 
 
 def striped() -> bytes:
