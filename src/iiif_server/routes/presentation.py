@@ -30,7 +30,7 @@ from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.images.registry import Image
 from iiif_server.pages.paging import Place, page_of, parse_place
 from iiif_server.plan.orientation import UPRIGHT
-from iiif_server.plan.page_list import NO_SIZE
+from iiif_server.plan.page_list import NO_SIZE, PageList
 from iiif_server.routes import schemas
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
@@ -269,7 +269,12 @@ async def _pages(place: _Place, seen: _Seen) -> Sequence[Picture]:
         return [seen.picture]
     async with services.images.hold(seen.permission.identifier) as image:
         found = await services.images.pages(image)
-    pictures = []
+    # There may be ten thousand.
+    return await asyncio.to_thread(_pictures, place, seen, found)
+
+
+def _pictures(place: _Place, seen: _Seen, found: PageList) -> Sequence[Picture]:
+    services, header, pictures = place.services, seen.image.header, []
     for number, dimensions in enumerate(found.dimensions, 1):
         if dimensions == NO_SIZE:
             continue
