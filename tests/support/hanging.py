@@ -43,8 +43,13 @@ class HangingMount:
     process: "subprocess.Popen[str]"
 
     def hang(self) -> None:
-        """Answer nothing from now on."""
+        """Answer nothing from now on.
+
+        It has stopped when this returns: if it took one more request, no signal would end the
+        process that waits for the answer.
+        """
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def answer(self) -> None:
         """Answer again, also what was asked meanwhile."""
