@@ -116,9 +116,10 @@ class TotalsFile:
             try:
                 with self._locked() as descriptor:
                     former = SharedTotals.parse(os.pread(descriptor, _FORM.size, 0))
-                    self.latest = change(former)
-                    if self.latest != former:
-                        os.pwrite(descriptor, self.latest.packed(), 0)
+                    totals = change(former)
+                    if totals != former:
+                        os.pwrite(descriptor, totals.packed(), 0)
+                    self.latest = totals
             except OSError:
                 self.latest = change(self.latest)
             return self.latest

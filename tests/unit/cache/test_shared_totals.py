@@ -1,5 +1,8 @@
 """Totals that several processes share: their corrections by scans, and the file."""
 
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,6 +86,24 @@ def test_a_process_counts_for_itself_where_there_is_no_file(tmp_path: Path) -> N
     totals.change(lambda totals: totals.added(5))
     totals.change(lambda totals: totals.added(5))
     assert sizes(totals.refresh()) == (2, 10)
+
+
+@contextmanager
+def no_writes() -> Iterator[None]:
+    """While this is open, no file grows: as on a full disk."""
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, former[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+
+
+def test_what_cannot_be_written_counts_once(tmp_path: Path) -> None:
+    totals = TotalsFile(tmp_path / "totals")
+    with no_writes():
+        assert sizes(totals.change(lambda totals: totals.added(5))) == (1, 5)
+        assert sizes(totals.change(lambda totals: totals.added(7))) == (2, 12)
 
 
 def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
