@@ -1,6 +1,7 @@
 """Executor of bulk work on a Dask cluster: one task of Dask for each identifier."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -21,6 +22,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - the extra is installe
         "--scheduler needs Dask: pip install 'iiif-server[dask]', here and on the workers."
     ) from error
 
+_URL = re.compile(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}")
 _CONNECT_SECONDS = 30
 _WORKERS_SECONDS = 60
 _LEAST = 256
@@ -81,7 +83,7 @@ async def open_cluster(settings: Settings, scheduler: str) -> AsyncIterator[Clus
     Raises ConfigurationError if there is no scheduler, there are no workers, or they cannot be
     used.
     """
-    if not scheduler.startswith(("tcp://", "tls://")):
+    if not _URL.fullmatch(scheduler):
         raise ConfigurationError("--scheduler is written as tcp://HOST:PORT or tls://HOST:PORT.")
     async with AsyncExitStack() as stack:
         fetcher = open_fetcher(stack, settings)
