@@ -1,7 +1,10 @@
 """`iiif-server replay`: requests of a log, sent to a server on loopback."""
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,3 +134,27 @@ def test_a_log_without_requests_is_a_failure(upstream: Upstream, log: str) -> No
 @pytest.mark.parametrize("url", ["ftp://example.org", "localhost:4040", "http://"])
 def test_what_is_no_url_is_refused(url: str) -> None:
     assert replay(url, logged("/a")).exit_code == 2
+
+
+def test_an_interrupt_ends_a_replay_that_waits_for_its_log(upstream: Upstream) -> None:
+    sent = threading.Event()
+
+    def noted(handler: Handler) -> None:
+        answer(handler)
+        sent.set()
+
+    upstream.otherwise = noted
+    command = [sys.executable, "-m", "iiif_server", "replay", "-", "--against", upstream.base]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        process.stdin.write(logged("/a"))
+        process.stdin.flush()
+        assert sent.wait(60)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(60) == 130
+        finally:
+            process.kill()
+        assert process.stdout is not None
+        assert "requests " in process.stdout.read()

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import math
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -11,6 +13,7 @@ from typing import Any, BinaryIO
 import click
 import httpx
 
+from iiif_server.cache.threads import StorageThreads
 from iiif_server.cache.window import completed
 from iiif_server.commands.common import show_progress
 from iiif_server.commands.replay.log_lines import Logged, Skipped, read_log
@@ -54,7 +57,10 @@ def replay(log: BinaryIO, url: str, rate: float | None, parallel: int, *, as_jso
     except KeyboardInterrupt:
         status = _INTERRUPTED
     click.echo(json.dumps(report.document()) if as_json else str(report))
-    sys.exit(status or int(report.failed))
+    if status:
+        sys.stdout.flush()
+        os._exit(status)  # a thread may still wait for the next line of a pipe
+    sys.exit(int(report.failed))
 
 
 class _Replay:
@@ -83,9 +89,10 @@ class _Replay:
         self, client: httpx.AsyncClient, log: BinaryIO, rate: float | None
     ) -> AsyncIterator[Coroutine[Any, Any, None]]:
         pace = OriginalTiming() if rate is None else FixedRate(rate)
-        lines = read_log(log)
-        # In a thread: a pipe has the next line when it likes, and answers are to be noticed.
-        while (line := await asyncio.to_thread(next, lines, None)) is not None:
+        lines, threads = read_log(log), StorageThreads("the log", size=1)
+        # In a daemon thread: a pipe has the next line when it likes, answers are to be noticed,
+        # and an interrupt ends the command.
+        while (line := await threads.run(next, lines, None, timeout=math.inf)) is not None:
             if isinstance(line, Skipped):
                 self._report.skipped[line] += 1
             else:
