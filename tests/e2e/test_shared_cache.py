@@ -1,6 +1,8 @@
 """Two replicas with one bucket: what one has made, the other one serves."""
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +19,7 @@ from iiif_server.images.keys import group_of
 from support import pictures
 from support.moto_store import BUCKET, Keys, Store, running_store
 from support.relay import Relay
-from support.servers import ADMIN_TOKEN, TRUST, ServerProcess, free_port
+from support.servers import ADMIN_TOKEN, TRUST, ServerProcess, free_port, inherited
 from support.upstream import Upstream, send
 
 pytestmark = pytest.mark.e2e
@@ -226,3 +228,20 @@ def test_a_bucket_that_is_full_loses_no_answer(site: Site) -> None:
         get(server, f"web:a.jpg/{path}")
     wait_for(lambda: server.status()["shared"]["failures"], 30)
     assert site.objects(reader) == []
+
+
+def test_commands_that_use_a_bucket_end_in_order(tmp_path: Path) -> None:
+    """Threads of obstore abort a process in ten, unless they are given the time to end."""
+    (tmp_path / "source").mkdir()
+    config = tmp_path / "settings.toml"
+    config.write_text(
+        f'source_path = "{tmp_path}/source"\ncache_path = "{tmp_path}/cache"\n'
+        f"cache.shared = 's3://{BUCKET}/{PREFIX}'\n"
+        f"cache_bucket.endpoint = 'http://127.0.0.1:{free_port()}'\n"
+        "cache_bucket.access_key_id = 'admin'\ncache_bucket.secret_access_key = 'admin'\n"
+    )
+    command = [sys.executable, "-m", "iiif_server", "cache", "purge", "--config", str(config)]
+    for _ in range(20):
+        done = subprocess.run(command, env=inherited(), capture_output=True, check=False, text=True)
+        assert done.returncode == 1, done
+        assert "not in the shared cache: " in done.stderr

@@ -53,5 +53,6 @@ def purge(config: Path | None, identifier: str | None) -> None:
             purges = open_shared_purges(settings, bucket, lambda _: None)
             asyncio.run(purges.purge(None if group is None else [group]))
         except IiifServerError as error:
-            fail(f"Removed here, and not in the shared cache: {error}")
+            reason = getattr(error, "reason", "") or error
+            fail(f"Removed here, and not in the shared cache: {reason}")
     click.echo(f"{len(paths)} derivative{'' if len(paths) == 1 else 's'} removed.")

@@ -4,8 +4,10 @@ obstore starts threads of its own, so only server processes and commands import 
 bucket is configured.
 """
 
+import atexit
 import os
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,7 +19,12 @@ from obstore.store import from_url
 
 from iiif_server.errors import ConfigurationError
 
-ERRORS = (exceptions.BaseError, ValueError, OSError)
+_LAST_SECONDS = 0.2
+# A thread of obstore that gives back the result of its last request aborts the process if the
+# interpreter ends meanwhile (github.com/PyO3/pyo3-async-runtimes/issues/40).
+atexit.register(time.sleep, _LAST_SECONDS)
+
+ERRORS = (exceptions.BaseError, NotImplementedError, ValueError, OSError)
 """What obstore raises."""
 _CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
 _STATUS = re.compile(r"status code: ([0-9]{3})")

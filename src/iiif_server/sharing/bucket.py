@@ -178,7 +178,7 @@ class Bucket:
             await obstore.put_async(self._store, path, data, mode="create", use_multipart=False)
         except exceptions.AlreadyExistsError:
             return
-        except ERRORS as error:
+        except ERRORS as error:  # not all stores have conditional writes
             unsupported = isinstance(error, NotImplementedError | exceptions.NotSupportedError)
             if not unsupported and status_of(error) not in {"400", "501"}:
                 raise

@@ -23,7 +23,7 @@ def bucket() -> Bucket:
     return Bucket(MemoryStore(), "a/prefix", events.append, timeout=5)
 
 
-def failing() -> Any:
+def failing(**options: Any) -> Any:
     return S3Store(
         "bucket",
         endpoint="http://127.0.0.1:9",
@@ -31,6 +31,7 @@ def failing() -> Any:
         secret_access_key="b",  # noqa: S106
         client_options={"allow_http": True},
         retry_config={"max_retries": 0},
+        **options,
     )
 
 
@@ -112,6 +113,12 @@ def test_a_store_that_fails_is_reported_once_and_left_alone_until_it_works() -> 
 
     asyncio.run(use())
     assert [type(event) for event in events] == [SharedCacheFailed, SharedCacheRecovered]
+
+
+def test_a_store_without_conditional_writes_is_written_all_the_same() -> None:
+    bucket = Bucket(failing(conditional_put="disabled"), "", events.append, timeout=5)
+    asyncio.run(bucket.put("x", b"data"))
+    assert bucket.counts.failures == 1, "the second, unconditional request fails here"
 
 
 def test_a_store_that_is_silent_costs_its_deadline() -> None:
