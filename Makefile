@@ -111,6 +111,7 @@ pictures: install assets ## Take the picture of the README anew (needs Debian's 
 
 docs: install ## Write the pages that are made from the code
 	$(BIN)/iiif-server settings > docs/settings.md
+	$(BIN)/iiif-server formats | sed -i -e '/^<!-- tables/,/^<!-- end/{//!d}' -e '/^<!-- tables/r /dev/stdin' docs/formats.md
 
 lock: ## Resolve and lock the versions of all dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group dev pyproject.toml -o requirements-dev.lock

@@ -8,6 +8,7 @@ COMMANDS = {
     "serve": "Serve images.",
     "check": "Check settings, folders, sources, codecs and the sandbox.",
     "locate": "Show where the original of an identifier is looked for.",
+    "formats": "Print the formats that are read and written, in Markdown.",
     "settings": "Print the reference of all settings, in Markdown.",
     "prepare": "Make pyramids ahead of time.",
     "export": "Write images as files for any web server.",

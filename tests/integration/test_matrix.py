@@ -11,29 +11,10 @@ import pytest
 import pytest_asyncio
 
 from support.apps import Server
-from support.matrix import (
-    heif_kinds,
-    jp2_kinds,
-    jpeg_kinds,
-    png_kinds,
-    psd_kinds,
-    small_kinds,
-    tiff_kinds,
-)
-from support.matrix.chart import Kind, joined
+from support.matrix.chart import Kind
 from support.matrix.colours import delta_e
+from support.matrix.every import KINDS
 from support.matrix.views import faults, servers
-
-_PARTS = (
-    tiff_kinds,
-    jpeg_kinds,
-    png_kinds,
-    jp2_kinds,
-    heif_kinds,
-    psd_kinds,
-    small_kinds,
-)
-KINDS = joined(*(list(part.kinds()) for part in _PARTS))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

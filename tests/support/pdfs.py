@@ -5,7 +5,7 @@ LEFT, RIGHT = (200, 40, 40), (40, 60, 200)
 
 def pdf(
     *,
-    media: tuple[int, ...] = (0, 0, 144, 72),
+    media: tuple[float, ...] = (0, 0, 144, 72),
     extra: str = "",
     content: str | None = None,
     packed: str = "",

@@ -7,7 +7,7 @@ from iiif_server.formats.colour_tags import UNSPECIFIED, ColourTags
 from iiif_server.formats.iso_boxes import Box, boxes
 from iiif_server.plan.header import Needs
 
-_MOST_ITEMS = 2_000
+MOST_ITEMS = 2_000
 _FULL = 4
 """Bytes of version and flags at the start of a full box."""
 _NESTED = frozenset({b"iprp", b"ipco", b"moov", b"trak", b"mdia", b"minf", b"stbl"})
@@ -73,4 +73,4 @@ def _check_items(file: BoundedFile, box: Box) -> None:
     version = file.at(box.offset, 1)
     numbers = file.numbers(">H" if version == b"\0" else ">I", box.offset + _FULL)
     if numbers is not None:
-        file.check(numbers[0], _MOST_ITEMS, "items")
+        file.check(numbers[0], MOST_ITEMS, "items")

@@ -17,7 +17,7 @@ _RAW, RUNS_OF_8, RUNS_OF_4, _BIT_FIELDS, _JPEG, _PNG, _ALPHA_BIT_FIELDS = range(
 _RUN_LENGTHS = {RUNS_OF_8: 8, RUNS_OF_4: 4}
 _MASKED = {16: (0x7C00, 0x03E0, 0x001F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
 """Masks of red, green, blue and alpha where the file has none."""
-_MOST_RUN_LENGTH_PIXELS = 16_000_000
+MOST_RUN_LENGTH_PIXELS = 16_000_000
 """Pixels of a run-length encoded BMP, which is decoded step by step in Python."""
 _MOST_PALETTE_BITS, _MOST_COLOURS = 8, 256
 _EMBEDDED = b"DEBM"
@@ -59,7 +59,7 @@ def inspect(file: BoundedFile) -> Inspection:
     end = found.start + (height - 1) * found.row_bytes + -(-width * found.bits // 8)
     if found.runs:
         partial = file.bounds.show_truncated  # the decoder alone knows where its rows end
-        file.check(area, _MOST_RUN_LENGTH_PIXELS, "run-length encoded pixels")
+        file.check(area, MOST_RUN_LENGTH_PIXELS, "run-length encoded pixels")
         file.check_read_whole()
     else:
         partial = file.size < end and file.truncated()

@@ -15,7 +15,7 @@ _MOST_RATIO = 4096
 """Pixels that one byte can stand for: the longest string of an LZW code."""
 _MOST_UNFILLED = 4_000_000
 """Pixels of a screen up to which the first frame may be smaller."""
-_MOST_PIXELS = 100_000_000
+MOST_PIXELS = 100_000_000
 """Pixels of a frame, which the decoder holds whole and more than once."""
 
 
@@ -56,7 +56,7 @@ def _frame(file: BoundedFile, position: int, screen: tuple[int, int], *, first: 
     if first and not fills and prod(screen) > _MOST_UNFILLED:
         raise file.unsupported("has a first frame that is smaller than its screen")
     file.check_size(max(x + width, screen[0]), max(y + height, screen[1]))
-    file.check(width * height, _MOST_PIXELS, "pixels in a frame of a GIF")
+    file.check(width * height, MOST_PIXELS, "pixels in a frame of a GIF")
     file.check_long_enough(width * height // _MOST_RATIO)
     return position + 9 + _palette(flags) + 1
 

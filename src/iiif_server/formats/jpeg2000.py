@@ -23,7 +23,7 @@ _START = b"\xff\x4f\xff\x51"
 _COD, _COC, _SOT, _SOD = 0xFF52, 0xFF53, 0xFF90, 0xFF93
 _MOST_SEGMENTS = 2_000
 _MOST_HEADER_BOX = 4 << 20
-_MOST_TILES = 8_192
+MOST_TILES = 8_192
 _TILE_BYTES = 14_000
 """Memory that the decoder allocates for each tile before it decodes."""
 _BLOCK_BYTES = 440
@@ -40,8 +40,8 @@ _SEGMENT_BYTES = 40
 _SEGMENTS_OF_THEIR_OWN = 0x05
 """Code block styles with such segments: arithmetic coding bypass, termination (A.6.1)."""
 _MOST_TILE_PARTS = 65_536
-_MOST_COMPONENTS = 16
-_MOST_BITS = 31
+MOST_COMPONENTS = 16
+MOST_BITS = 31
 _PILLOW_COMPONENTS, _WIDE_BYTES = 4, 8
 """Components that the estimate of decoding includes; memory of a pixel for each further one."""
 _MOST_LEVELS = 32
@@ -177,15 +177,15 @@ def _size(file: BoundedFile, start: int) -> _Size | None:
     if not tile_width or not tile_height or tile_x > left or tile_y > top:
         raise file.damaged("its tile grid is invalid")
     tiles = -(-(right - tile_x) // tile_width) * -(-(bottom - tile_y) // tile_height)
-    file.check(tiles, _MOST_TILES, "tiles")
-    if not 1 <= count <= _MOST_COMPONENTS:
+    file.check(tiles, MOST_TILES, "tiles")
+    if not 1 <= count <= MOST_COMPONENTS:
         raise file.unsupported(f"has {count} components")
     samples = file.at(start + 42, 3 * count)
     bits = 1
     for depth, across, down in zip(samples[::3], samples[1::3], samples[2::3], strict=False):
         bits = max(bits, (depth & 0x7F) + 1)
-        if bits > _MOST_BITS:
-            raise file.unsupported(f"has samples of more than {_MOST_BITS} bits")
+        if bits > MOST_BITS:
+            raise file.unsupported(f"has samples of more than {MOST_BITS} bits")
         if not across or not down:
             raise file.damaged("its sampling factors are invalid")
     tile_width, tile_height = min(tile_width, width), min(tile_height, height)

@@ -12,7 +12,7 @@ from iiif_server.plan.orientation import UPRIGHT
 _CODESTREAM = b"\xff\x0a"
 _HEADER_BYTES = 1 << 15
 """Bytes of the codestream that hold all that is read of it."""
-_MOST_EXTRA = 8
+MOST_EXTRA = 8
 """Channels besides those of the colour; each is decoded whole."""
 _ALPHA, _SPOT, _BLACK, _CFA = 0, 2, 4, 5
 """Types of extra channels."""
@@ -58,7 +58,7 @@ def inspect(file: BoundedFile) -> Inspection:
     """Refuse a JPEG XL with too many pixels or channels, and one of inks; its header."""
     file.check_read_whole()
     found = metadata(file)
-    file.check(found.extra, _MOST_EXTRA, "extra channels")
+    file.check(found.extra, MOST_EXTRA, "extra channels")
     if found.black:
         raise file.unsupported("has inks (CMYK)")
     area = found.dimensions.area
@@ -98,7 +98,7 @@ def metadata(file: BoundedFile) -> Metadata:
     floating, depth = bits.depth()
     bits.take(1)  # whether 16 bits suffice
     extra = bits.number((0, 0), (0, 1), (4, 2), (12, 1))
-    file.check(extra, _MOST_EXTRA, "extra channels")
+    file.check(extra, MOST_EXTRA, "extra channels")
     kinds = [bits.channel() for _ in range(extra)]
     converted = bool(bits.take(1))
     gray = False

@@ -11,7 +11,7 @@ from iiif_server.formats.colour_tags import UNSPECIFIED, ColourTags
 from iiif_server.plan.header import Needs
 
 _FIRST = 8
-_MOST_CHUNKS = 2_000
+MOST_CHUNKS = 2_000
 _MOST_WALKED = 200_000
 """Chunks among which the last one is looked for."""
 _MOST_UNPACKED = 1 << 20
@@ -115,7 +115,7 @@ def _exif_in(tail: bytes) -> bytes:
     return b""
 
 
-def _chunks(file: BoundedFile, most: int = _MOST_CHUNKS) -> Iterator[_Chunk]:
+def _chunks(file: BoundedFile, most: int = MOST_CHUNKS) -> Iterator[_Chunk]:
     position = _FIRST
     for _ in range(most):
         numbers = file.numbers(">I4s", position)

@@ -12,7 +12,7 @@ from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
 from iiif_server.plan.orientation import UPRIGHT
 
 _HEADER = 26
-_MOST_CHANNELS = 56
+MOST_CHANNELS = 56
 _MOST_BLOCKS = 4_000
 _BIG = 2
 _RAW, _RUN_LENGTHS = 0, 1
@@ -126,7 +126,7 @@ def composite(file: BoundedFile) -> Composite:
     colours, _, depths = _MODES[number]
     if bits not in depths:
         raise file.unsupported(f"has samples of {bits} bits")
-    if not colours <= channels <= _MOST_CHANNELS:
+    if not colours <= channels <= MOST_CHANNELS:
         raise file.damaged("its number of channels is invalid")
     alpha = channels > colours and _merged_has_alpha(file, sections)
     palette = file.at(_HEADER + 4, _PALETTE_BYTES) if number == Mode.INDEXED else b""

@@ -23,11 +23,11 @@ from iiif_server.plan.header import Needs
 
 _PIECE_BYTES = 32
 """Memory that a decoder holds for each strip or tile."""
-_MOST_PIECE_BYTES = 256 << 20
+MOST_PIECE_BYTES = 256 << 20
 """Bytes of one tile, unpacked: decoders hold it whole."""
 _MOST_TAG_BYTES = 512 << 20
 """Bytes of all values of the directories; programs keep whole documents in tags of their own."""
-_MOST_SAMPLES = 8
+MOST_SAMPLES = 8
 _MOST_BITS = 64
 _SEPARATE = 2
 _WHOLE = (Tag.WIDTH, Tag.HEIGHT, Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES,
@@ -110,7 +110,7 @@ def _check_samples(file: BoundedFile, directory: Directory) -> None:
         if tag in directory.tags and not directory.values(tag, 1):
             raise file.damaged("its size or its samples are not told in whole numbers")
     samples = directory.value(Tag.SAMPLES, 1)
-    file.check(samples, _MOST_SAMPLES, "samples a pixel")
+    file.check(samples, MOST_SAMPLES, "samples a pixel")
     if samples < 1 or not 1 <= directory.value(Tag.BITS, 1) <= _MOST_BITS:
         raise file.damaged("it has no samples")
 
@@ -135,7 +135,7 @@ def _check_pieces(file: BoundedFile, directory: Directory) -> int:
     file.check(most, MOST_PIECES, "strips or tiles")
     if tiled:
         unpacked = prod(piece) * bits * (1 if separate else samples) // 8
-        file.check(unpacked, _MOST_PIECE_BYTES, "bytes in one tile")
+        file.check(unpacked, MOST_PIECE_BYTES, "bytes in one tile")
     if directory.count(Tag.TILES if tiled else Tag.STRIPS) < pieces:
         raise file.damaged("its table of strips or tiles is too short")
     return most

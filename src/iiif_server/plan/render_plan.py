@@ -21,7 +21,7 @@ FEW_PIXELS = 4_000_000
 """Pixels up to which an image is worked on in memory; a larger one streams through libvips."""
 MOST_OPTIMISED = 16_000_000
 """Pixels up to which a JPEG is held in memory as a whole to be coded a few percent smaller."""
-_PROFILED_FORMATS = frozenset({Format.JPG, Format.PNG, Format.WEBP, Format.TIF, Format.AVIF})
+PROFILED_FORMATS = frozenset({Format.JPG, Format.PNG, Format.WEBP, Format.TIF, Format.AVIF})
 
 
 class Engine(StrEnum):
@@ -194,5 +194,5 @@ def tile_profile(header: ImageHeader) -> ProfileAction:
 
 def _profile_action(header: ImageHeader, rendition: Rendition) -> ProfileAction:
     action = tile_profile(header)
-    has_place = rendition.quality == Quality.DEFAULT and rendition.format in _PROFILED_FORMATS
+    has_place = rendition.quality == Quality.DEFAULT and rendition.format in PROFILED_FORMATS
     return ProfileAction.CONVERT if action is ProfileAction.KEEP and not has_place else action

@@ -96,7 +96,7 @@ def _rows(data: Array) -> bytes:
     return np.pad(flat, ((0, 0), (0, -flat.shape[1] % 4))).tobytes()
 
 
-def _bmp(
+def bmp(
     bits: int,
     data: bytes,
     *,
@@ -107,6 +107,7 @@ def _bmp(
     top_down: bool = False,
     behind: bytes = b"",
 ) -> bytes:
+    """A BMP of the chart's dimensions."""
     if size == 12:
         head = struct.pack("<IHHHH", 12, WIDTH, HEIGHT, 1, bits)
     else:
@@ -168,16 +169,16 @@ def _bmps() -> Iterator[Kind]:
     small = np.hstack((bgr, np.zeros((24, 0), np.uint8))).tobytes()
     words = struct.pack("<3I", 0xF800, 0x7E0, 0x1F)
     for name, data, lab in (
-        ("24 bits", _bmp(24, _rows(painted(bgr))), LAB),
-        ("24 bits top down", _bmp(24, _rows(painted(bgr)[::-1]), top_down=True), LAB),
-        ("24 bits OS/2 1", _bmp(24, _rows(painted(bgr)), size=12), LAB),
-        ("24 bits OS/2 2", _bmp(24, _rows(painted(bgr)), size=64), LAB),
-        ("24 bits version 5", _bmp(24, _rows(painted(bgr)), size=124), LAB),
-        ("32 bits", _bmp(32, _rows(four)), LAB),
-        ("32 bits bit fields", _bmp(32, _rows(opaque), compression=3, size=108, more=masks), LAB),
+        ("24 bits", bmp(24, _rows(painted(bgr))), LAB),
+        ("24 bits top down", bmp(24, _rows(painted(bgr)[::-1]), top_down=True), LAB),
+        ("24 bits OS/2 1", bmp(24, _rows(painted(bgr)), size=12), LAB),
+        ("24 bits OS/2 2", bmp(24, _rows(painted(bgr)), size=64), LAB),
+        ("24 bits version 5", bmp(24, _rows(painted(bgr)), size=124), LAB),
+        ("32 bits", bmp(32, _rows(four)), LAB),
+        ("32 bits bit fields", bmp(32, _rows(opaque), compression=3, size=108, more=masks), LAB),
         (
             "32 bits odd bit fields",
-            _bmp(
+            bmp(
                 32,
                 _rows(painted(np.hstack((np.zeros((24, 1), np.uint8), bgr)))),
                 compression=3,
@@ -185,29 +186,27 @@ def _bmps() -> Iterator[Kind]:
             ),
             LAB,
         ),
-        ("16 bits", _bmp(16, _rows(painted(in555).astype("<u2").view(np.uint8))), lab555),
+        ("16 bits", bmp(16, _rows(painted(in555).astype("<u2").view(np.uint8))), lab555),
         (
             "16 bits 565",
-            _bmp(
-                16, _rows(painted(in565).astype("<u2").view(np.uint8)), compression=3, table=words
-            ),
+            bmp(16, _rows(painted(in565).astype("<u2").view(np.uint8)), compression=3, table=words),
             lab565,
         ),
-        ("8 bits", _bmp(8, _rows(index), table=table), LAB),
-        ("8 bits OS/2 1", _bmp(8, _rows(index), table=small + bytes(3 * 232), size=12), LAB),
-        ("4 bits", _bmp(4, _rows(nibbles), table=table[:64]), lab16),
-        ("1 bit", _bmp(1, _rows(bits), table=two), _BLACK_AND_WHITE),
+        ("8 bits", bmp(8, _rows(index), table=table), LAB),
+        ("8 bits OS/2 1", bmp(8, _rows(index), table=small + bytes(3 * 232), size=12), LAB),
+        ("4 bits", bmp(4, _rows(nibbles), table=table[:64]), lab16),
+        ("1 bit", bmp(1, _rows(bits), table=two), _BLACK_AND_WHITE),
         (
             "run lengths 8 bits",
-            _bmp(8, _runs(index[:, :, 0].tolist(), half=False), compression=1, table=table),
+            bmp(8, _runs(index[:, :, 0].tolist(), half=False), compression=1, table=table),
             LAB,
         ),
         (
             "run lengths 4 bits",
-            _bmp(4, _runs(sixteen[:, :, 0].tolist(), half=True), compression=2, table=table[:64]),
+            bmp(4, _runs(sixteen[:, :, 0].tolist(), half=True), compression=2, table=table[:64]),
             lab16,
         ),
-        ("24 bits, bytes behind", _bmp(24, _rows(painted(bgr)), behind=b"more" * 10), LAB),
+        ("24 bits, bytes behind", bmp(24, _rows(painted(bgr)), behind=b"more" * 10), LAB),
     ):
         yield Kind(f"bmp {name}", partial(bytes, data), lab)
 

@@ -1,0 +1,222 @@
+"""The table of formats: what is read and written, by which library, with which limits.
+
+`docs/formats.md` is generated from it. Tests compare it with what is read and written: each kind
+has originals that are read, and each exception one that is refused.
+"""
+
+from dataclasses import dataclass
+
+from iiif_server.formats import avif, bmp, gif, jpeg2000, jpegxl, png, psd, tiff_inspection
+from iiif_server.formats.bounded_file import MOST_READ_WHOLE
+from iiif_server.iiif.formats import Format
+from iiif_server.plan.header import Reader
+from iiif_server.plan.original_format import OriginalFormat
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRow:
+    """Originals of one format that one library decodes."""
+
+    format: OriginalFormat
+    reader: Reader
+    library: str
+    kinds: tuple[str, ...]
+    not_read: tuple[str, ...] = ()
+    """Kinds of the format that nothing here reads."""
+    limits: str = ""
+    """Limits besides those on the pixels, sides, bytes and frames of all originals."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRow:
+    """Derivatives of one format."""
+
+    format: Format
+    library: str
+    coding: str
+
+
+READ: tuple[ReadRow, ...] = (
+    ReadRow(
+        OriginalFormat.JPEG,
+        Reader.LIBVIPS,
+        "TurboJPEG, libvips",
+        (
+            "gray, YCbCr and RGB",
+            "CMYK and YCCK",
+            "chroma in any sampling",
+            "baseline, extended and progressive",
+            "without its last marker",
+        ),
+        ("hierarchical", "JPEG-LS", "lossless in arithmetic coding"),
+        "`limits.max_source_scans` of a progressive one",
+    ),
+    ReadRow(
+        OriginalFormat.JPEG,
+        Reader.JPEG_SAMPLES,
+        "imagecodecs (libjpeg-turbo)",
+        ("12 bits", "lossless, 2 to 16 bits"),
+        limits=f"{MOST_READ_WHOLE >> 20} MiB in a file",
+    ),
+    ReadRow(
+        OriginalFormat.PNG,
+        Reader.LIBVIPS,
+        "libvips",
+        (
+            "gray, RGB and palette, with and without alpha",
+            "1 to 16 bits",
+            "interlaced",
+            "iCCP, cICP, sRGB, gAMA with cHRM",
+            "EXIF, also behind the pixels",
+            "the default image of an animation",
+        ),
+        limits=f"{png.MOST_CHUNKS:,} chunks before the pixels",
+    ),
+    ReadRow(
+        OriginalFormat.TIFF,
+        Reader.LIBVIPS,
+        "libvips",
+        (
+            "gray, RGB, palette and CMYK of up to 16 bits",
+            "BigTIFF, either byte order",
+            "strips and tiles",
+            "PackBits, CCITT, LZW, deflate, JPEG, WebP",
+            "alpha of either kind",
+            "reduced pages, SubIFDs and thumbnails in front",
+        ),
+        ("LogLuv", "CFA (raw)", "LERC", "JPEG XL inside", "parts of a JPEG by the old method"),
+        f"{tiff_inspection.MOST_SAMPLES} samples of a pixel; "
+        f"{tiff_inspection.MOST_PIECE_BYTES >> 20} MiB in a strip or tile",
+    ),
+    ReadRow(
+        OriginalFormat.TIFF,
+        Reader.ARRAYS,
+        "tifffile, imagecodecs",
+        (
+            "planar",
+            "signed, and other depths up to 32 bits",
+            "floating point of 16 to 64 bits",
+            "CIELab, ICCLab and ITULab",
+            "YCbCr of every subsampling",
+            "JPEG of 12 and 16 bits, and whole ones by the old method",
+            "JPEG 2000, LZMA, Zstandard",
+            "strips and tiles that are left out",
+            "odd tiles",
+        ),
+        limits="as above",
+    ),
+    ReadRow(
+        OriginalFormat.WEBP,
+        Reader.LIBVIPS,
+        "libvips",
+        ("lossy", "lossless", "alpha", "ICC profile", "EXIF orientation", "frames"),
+    ),
+    ReadRow(
+        OriginalFormat.GIF,
+        Reader.LIBVIPS,
+        "libvips",
+        ("87a and 89a", "interlaced", "local colour tables", "frames"),
+        limits=f"{gif.MOST_PIXELS:,} pixels in a frame",
+    ),
+    ReadRow(
+        OriginalFormat.JPEG2000,
+        Reader.OPENJPEG,
+        "OpenJPEG, in Pillow and imagecodecs",
+        (
+            "JP2, JPX and bare codestreams",
+            "HTJ2K",
+            "1 to 16 bits",
+            "sRGB, gray, sYCC, e-sYCC, CMYK, CMY and CIELab",
+            "subsampled chroma",
+            "ICC profiles",
+            "palettes",
+            "channel definitions",
+        ),
+        limits=f"{jpeg2000.MOST_COMPONENTS} components of {jpeg2000.MOST_BITS} bits; "
+        f"{jpeg2000.MOST_TILES:,} tiles",
+    ),
+    ReadRow(
+        OriginalFormat.AVIF,
+        Reader.LIBVIPS,
+        "libvips",
+        ("8 to 12 bits", "nclx and ICC profile", "turned, mirrored and cropped", "alpha"),
+        limits=f"{avif.MOST_ITEMS:,} items",
+    ),
+    ReadRow(
+        OriginalFormat.HEIF,
+        Reader.PILLOW,
+        "pi-heif (libde265)",
+        ("8 to 12 bits", "nclx and ICC profile", "turned, mirrored and cropped", "alpha", "grids"),
+        limits=f"{avif.MOST_ITEMS:,} items",
+    ),
+    ReadRow(
+        OriginalFormat.JPEGXL,
+        Reader.LIBJXL,
+        "imagecodecs (libjxl)",
+        (
+            "codestreams and boxes",
+            "lossy and lossless",
+            "1 to 16 bits and floating point",
+            "gray and alpha",
+            "ICC profiles",
+            "its own orientation",
+            "the first frame",
+        ),
+        ("CMYK",),
+        f"{jpegxl.MOST_EXTRA} extra channels",
+    ),
+    ReadRow(
+        OriginalFormat.BMP,
+        Reader.BMP,
+        "this server",
+        (
+            "every header of Windows and OS/2",
+            "1 to 32 bits",
+            "bit fields",
+            "run lengths of 4 and 8 bits",
+            "rows from the top",
+        ),
+        ("embedded JPEG", "embedded PNG", "Huffman and 24-bit run lengths of OS/2"),
+        f"{bmp.MOST_RUN_LENGTH_PIXELS:,} pixels in run lengths",
+    ),
+    ReadRow(
+        OriginalFormat.PSD,
+        Reader.PSD,
+        "this server, imagecodecs (run lengths)",
+        (
+            "the merged image of PSD and PSB",
+            "RGB, gray, CMYK and Lab of 8 and 16 bits",
+            "bitmaps and palettes",
+            "duotones as gray",
+            "run lengths",
+            "ICC profiles",
+        ),
+        (
+            "without a merged image (Photoshop: maximise compatibility)",
+            "multichannel",
+            "32 bits",
+            "ZIP",
+        ),
+        f"{psd.MOST_CHANNELS} channels",
+    ),
+    ReadRow(
+        OriginalFormat.PDF,
+        Reader.PDFIUM,
+        "PDFium",
+        ("every page at `pdf.dpi`", "CropBox and /Rotate"),
+        ("documents with a password",),
+        "time and memory of a worker; UserUnit is ignored",
+    ),
+)
+"""Each pair of format and reader once."""
+
+WRITTEN: tuple[WrittenRow, ...] = (
+    WrittenRow(Format.JPG, "TurboJPEG, libvips", "lossy"),
+    WrittenRow(Format.TIF, "libvips", "lossless (`encoding.tiff_compression`)"),
+    WrittenRow(Format.PNG, "libvips", "lossless"),
+    WrittenRow(Format.GIF, "libvips", "256 colours"),
+    WrittenRow(Format.JP2, "OpenJPEG, in Pillow", "lossy or lossless (`encoding.jp2_ratio`)"),
+    WrittenRow(Format.PDF, "Pillow", "one page, JPEG inside"),
+    WrittenRow(Format.WEBP, "libvips", "lossy"),
+    WrittenRow(Format.AVIF, "libvips", "lossy"),
+)

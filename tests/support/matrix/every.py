@@ -1,0 +1,27 @@
+"""All kinds of originals."""
+
+from support.matrix import (
+    heif_kinds,
+    jp2_kinds,
+    jpeg_kinds,
+    jxl_kinds,
+    pdf_kinds,
+    png_kinds,
+    psd_kinds,
+    small_kinds,
+    tiff_kinds,
+)
+from support.matrix.chart import joined
+
+_PARTS = (
+    tiff_kinds,
+    jpeg_kinds,
+    png_kinds,
+    jp2_kinds,
+    jxl_kinds,
+    heif_kinds,
+    psd_kinds,
+    pdf_kinds,
+    small_kinds,
+)
+KINDS = joined(*(list(part.kinds()) for part in _PARTS))
