@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from iiif_server.iiif.geometry import (
     Dimensions,
     Limits,
+    announced_sizes,
     offered_sizes,
     offered_tile,
     scale_factors,
@@ -96,6 +97,20 @@ def test_offered_sizes_are_the_image_divided_by_a_scale_factor(
     assert sizes <= levels or sizes == {limits.largest(image)}
     if limits.allow(image):
         assert image in sizes
+
+
+@given(images, st.integers(1, 500), limits_on_size, st.integers(1, 2048))
+def test_openseadragon_takes_no_announced_sizes_for_other_levels(
+    image: Dimensions, min_size: int, limits: Limits, tile_size: int
+) -> None:
+    factors = scale_factors(image, offered_tile(square(tile_size), limits))
+    sizes = list(announced_sizes(image, min_size, limits, factors))
+    levels = [image.reduced(factor) for factor in reversed(factors)]
+    highest = len(factors) - 1
+    if len(sizes) in {highest, highest + 1}:  # as in OpenSeadragon 5.0.1
+        taken = sorted(sizes, key=lambda size: size.width)
+        assert levels == (taken if len(sizes) == highest + 1 else [*taken, image])
+    assert set(offered_sizes(image, min_size, limits)) <= set(sizes)
 
 
 @given(limits_on_size)

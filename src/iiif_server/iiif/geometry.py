@@ -1,6 +1,6 @@
 """Whole-pixel geometry: boxes, dimensions, limits, the tile grid of viewers, exact decimals."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
@@ -225,3 +225,19 @@ def offered_sizes(dimensions: Dimensions, min_size: int, limits: Limits) -> tupl
             sizes.append(size)
         factor *= 2
     return tuple(reversed(sizes)) or (limits.largest(dimensions),)
+
+
+def announced_sizes(
+    dimensions: Dimensions, min_size: int, limits: Limits, scale_factors: Iterable[int]
+) -> tuple[Dimensions, ...]:
+    """The sizes for info.json: the offered ones, and smaller ones where OpenSeadragon needs them.
+
+    OpenSeadragon 4 to 6.0, also in Mirador 4, takes sizes for the levels of `scale_factors` by
+    their number alone: if there is one for each, or for each but the largest. If they are others,
+    it shows a distorted image.
+    """
+    sizes = list(offered_sizes(dimensions, min_size, limits))
+    levels = [dimensions.reduced(factor) for factor in sorted(scale_factors, reverse=True)]
+    while len(levels) - 1 <= len(sizes) <= len(levels) and sizes not in (levels, levels[:-1]):
+        sizes.insert(0, sizes[0].reduced(2))
+    return tuple(sizes)

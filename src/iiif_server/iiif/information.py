@@ -8,7 +8,7 @@ from iiif_server.iiif.formats import Format
 from iiif_server.iiif.geometry import (
     Dimensions,
     Limits,
-    offered_sizes,
+    announced_sizes,
     offered_tile,
     scale_factors,
     square,
@@ -120,7 +120,8 @@ def _limits(limits: Limits) -> dict[str, int]:
 
 
 def _sizes(dimensions: Dimensions, service: Service) -> list[dict[str, int]]:
-    sizes = offered_sizes(dimensions, service.min_sizes_size, service.limits)
+    factors = scale_factors(dimensions, offered_tile(service.tile, service.limits))
+    sizes = announced_sizes(dimensions, service.min_sizes_size, service.limits, factors)
     return [{"width": size.width, "height": size.height} for size in sizes]
 
 

@@ -14,7 +14,7 @@ from iiif_server.iiif.formats import FACTS, Format
 from iiif_server.iiif.geometry import (
     Dimensions,
     Limits,
-    offered_sizes,
+    announced_sizes,
     offered_tile,
     scale_factors,
     tile_boxes,
@@ -104,7 +104,8 @@ class StaticImage:
     @property
     def _offered(self) -> list[Dimensions]:
         """The sizes in info.json, without the full one, which is `max` or `full`."""
-        sizes = offered_sizes(self.dimensions, self.service.min_sizes_size, self.limits)
+        smallest = self.service.min_sizes_size
+        sizes = announced_sizes(self.dimensions, smallest, self.limits, self._factors)
         return [size for size in sizes if size != self.dimensions]
 
     def _tiles(self) -> Iterator[StaticFile]:

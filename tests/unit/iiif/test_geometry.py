@@ -9,6 +9,7 @@ from iiif_server.iiif.geometry import (
     Dimensions,
     Limits,
     OutputLimits,
+    announced_sizes,
     offered_sizes,
     offered_tile,
     round_half_up,
@@ -219,6 +220,25 @@ def test_offered_sizes_are_halvings_within_the_limits_ascending(
     image: Dimensions, min_size: int, limits: Limits, sizes: list[tuple[int, int]]
 ) -> None:
     assert offered_sizes(image, min_size, limits) == tuple(Dimensions(*size) for size in sizes)
+
+
+@pytest.mark.parametrize(
+    ("image", "sizes"),
+    [
+        ((1031, 3000), [(129, 375), (258, 750), (516, 1500), (1031, 3000)]),
+        ((1000, 350), [(500, 175), (1000, 350)]),
+        ((300, 200), [(300, 200)]),
+        ((300, 3000), [(300, 3000)]),  # far fewer than levels
+    ],
+)
+def test_there_is_one_size_for_each_level_where_all_but_one_would_be_announced(
+    image: tuple[int, int], sizes: list[tuple[int, int]]
+) -> None:
+    dimensions = Dimensions(*image)
+    factors = scale_factors(dimensions, square(512))
+    assert announced_sizes(dimensions, 200, UNLIMITED, factors) == tuple(
+        Dimensions(*size) for size in sizes
+    )
 
 
 def test_an_offered_size_of_a_very_thin_image_is_within_the_limits() -> None:
