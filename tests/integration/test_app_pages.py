@@ -97,6 +97,46 @@ async def test_pages_of_one_file_are_told_apart_by_their_tags(server: Server) ->
     assert len(tags) == 3
 
 
+async def test_the_first_page_is_cached_once(server: Server) -> None:
+    """Whichever of its two names it is requested by."""
+    view = "3,3,20,20/max/0/default.jpg"
+    first = await server.get(f"/scans:book.tif/{view}")
+    stored = sorted(server.settings.cache_path.rglob("*.jpg"))
+    again = await server.get(f"/scans:book.tif;1/{view}")
+    assert first.headers["etag"] == again.headers["etag"]
+    assert first.content == again.content
+    assert stored
+    assert sorted(server.settings.cache_path.rglob("*.jpg")) == stored
+
+
+async def test_the_viewer_leads_to_the_other_pages(server: Server) -> None:
+    for name, before, after in (
+        ("", None, "book.tif%3B2"),
+        (";1", None, "book.tif%3B2"),
+        (";2", "book.tif", "book.tif%3B3"),
+        (";3", "book.tif%3B2", None),
+    ):
+        page = (await server.get(f"/scans:book.tif{name}/view")).text
+        assert f"book.tif, page {name[1:] or 1} of 3" in page
+        for rel, target in (("prev", before), ("next", after)):
+            assert (f'rel="{rel}"' in page) is (target is not None)
+            if target:
+                assert f'rel="{rel}" href="../scans:{target}/view"' in page
+
+
+async def test_an_image_of_one_page_leads_to_no_other(server: Server) -> None:
+    page = (await server.get("/scans:one.jpg/view")).text
+    assert 'rel="next"' not in page
+    assert "page 1 of" not in page
+
+
+async def test_a_folder_tells_numbers_of_pages(server: Server) -> None:
+    page = (await server.get("/?folder=scans")).text
+    assert "3 pages" in page
+    assert "10,000 pages" in page
+    assert page.count(" pages</span>") == 2, "of those that are refused, no number is known"
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [

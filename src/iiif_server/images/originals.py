@@ -70,8 +70,16 @@ class Original:
 
         It is portable: the same original has the same one on another machine.
         """
-        page = () if self.page is None else (f"page {self.page}",)
-        return digest(str(self.identifier), *self._state, *page)
+        if self.page in {None, 1}:  # `name;1` and `name` share what is cached
+            return digest(str(self.file_identifier), *self._state)
+        return digest(str(self.identifier), *self._state, f"page {self.page}")
+
+    @property
+    def file_identifier(self) -> Identifier:
+        """The identifier without a page."""
+        if self.page is None:
+            return self.identifier
+        return replace(self.identifier, name=split_page(self.identifier.name)[0])
 
     @cached_property
     def file_fingerprint(self) -> str:

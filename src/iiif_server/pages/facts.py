@@ -81,6 +81,8 @@ def _original(header: ImageHeader, size: int, modified: float) -> Iterator[Fact]
     format_ = _FORMATS.get(str(header.format), str(header.format))
     tiled = ", tiled" if header.tiles is not None else ""
     yield _fact("Original", f"{format_}{tiled}, {amount(size)}")
+    if header.pages > 1:
+        yield _fact("Pages", f"{header.pages:,}")
     profile = ", with a colour profile" if header.profile is Profile.OTHER else ""
     transparent = ", with transparency" if header.transparent else ""
     yield _fact("Colour", f"{_COLOURS[header.colour]}{profile}{transparent}")

@@ -20,6 +20,8 @@ class Item:
     """Its last name."""
     target: str
     """For an image its identifier, encoded; for a folder `type:a/b`, encoded as a query's value."""
+    pages: int = 1
+    """Of an image's original, if they are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,24 @@ class Page:
         for before, number in zip([0, *shown], shown, strict=False):
             named += [None] * (number > before + 1) + [number]
         return tuple(named)
+
+
+@dataclass(frozen=True, slots=True)
+class Turning:
+    """The place of a page among those of its original, and the way to the others."""
+
+    original: Identifier
+    """The identifier without a page."""
+    number: int
+    """Counted from 1."""
+    count: int
+
+    def target(self, number: int | str) -> str:
+        """The encoded identifier of a page; the first has the original's own."""
+        original = self.original
+        if number == 1:
+            return original.encoded
+        return f"{original.encoded}%3B{number}"
 
 
 @dataclass(frozen=True, slots=True)

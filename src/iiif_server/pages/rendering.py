@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from iiif_server.iiif.formats import Format
 from iiif_server.pages.facts import Fact
-from iiif_server.pages.paging import Item, Page, Place, Shown
+from iiif_server.pages.paging import Item, Page, Place, Shown, Turning
 from iiif_server.sources.listings import MOST_ENTRIES
 
 STATIC_PREFIX = "/_:pages"
@@ -37,11 +37,16 @@ class Viewed:
     """Whether its URLs are signed and expire."""
     frameable: bool
     """Whether other sites may show it in an iframe."""
+    turning: Turning | None = None
+    """Where the original has other pages that are shown."""
 
     @property
     def label(self) -> str:
-        """The last part of its name."""
-        return self.identifier.partition(":")[2].rpartition("/")[2]
+        """The last part of its name, and which page of it this is."""
+        turning = self.turning
+        name = self.identifier if turning is None else str(turning.original)
+        last = name.partition(":")[2].rpartition("/")[2]
+        return last if turning is None else f"{last}, page {turning.number} of {turning.count}"
 
 
 class Pages:

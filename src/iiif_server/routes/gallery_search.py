@@ -5,6 +5,8 @@ import re
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import PurePosixPath
 from urllib.parse import parse_qs, quote, urlsplit
 
 from fastapi import Request
@@ -20,7 +22,8 @@ from iiif_server.errors import (
 from iiif_server.iiif.identifier import Identifier, percent_decode
 from iiif_server.iiif.request import parse_image_request
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
-from iiif_server.pages.paging import Item, Place, parse_place
+from iiif_server.pages.paging import Item, Page, Place, parse_place
+from iiif_server.plan.original_format import EXTENSIONS, OriginalFormat
 from iiif_server.server.addresses import IMAGE_SEGMENTS
 from iiif_server.server.respond import Answer
 from iiif_server.server.services import Services
@@ -28,11 +31,46 @@ from iiif_server.server.services import Services
 NO_FOLDER = (FolderNotFoundError, SourceUnavailableError, NotNowError, TimeoutError)
 FOLDER_SECONDS = 1.0
 """How long a page waits for a folder: its disk may not answer at all."""
+COUNT_SECONDS = 0.5
+"""How long a folder waits for numbers of pages, in headers that its thumbnails need, too."""
 MOST_FOLDERS = 32
 """Folders that are searched. A search of large collections needs an index, which there is not."""
 MOST_FOUND = 48
+_SEVERAL = frozenset(
+    extension
+    for format_ in (
+        OriginalFormat.TIFF,
+        OriginalFormat.PDF,
+        OriginalFormat.GIF,
+        OriginalFormat.WEBP,
+        OriginalFormat.HEIF,
+        OriginalFormat.AVIF,
+    )
+    for extension in EXTENSIONS[format_]
+)
+"""Extensions of files that may have several pages; no other file is opened for their number."""
 _VERSION = re.compile(r"(?:/iiif)?/([23])(?=/)")
 _DOCUMENTS = ("/info.json", "/manifest.json", "/collection.json", "/view", "/embed")
+
+
+async def with_page_counts(services: Services, place: Place, page: Page) -> Page:
+    """The page with the number of pages of each image, as far as they are known in time."""
+
+    async def counted(item: Item) -> Item:
+        with suppress(IiifServerError):
+            image = await services.images.get(Identifier(place.type, place.below(item.label)))
+            return replace(item, pages=image.header.pages)
+        return item
+
+    several = [one for one in page.images if PurePosixPath(one.label).suffix.lower() in _SEVERAL]
+    if not several:
+        return page
+    tasks = {item: asyncio.create_task(counted(item)) for item in several}
+    done, pending = await asyncio.wait(tasks.values(), timeout=COUNT_SECONDS)
+    for task in pending:
+        task.cancel()
+    found = {item: task.result() for item, task in tasks.items() if task in done}
+    return replace(page, images=tuple(found.get(item, item) for item in page.images))
 
 
 async def folders(

@@ -21,12 +21,27 @@ from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.information import image_information
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.images.listings import position
+from iiif_server.images.registry import Image
 from iiif_server.pages.facts import facts
 from iiif_server.pages.files import PageFile
-from iiif_server.pages.paging import FIRST_ROWS, PAGE_SIZE, Shown, page_of, parse_place, place_of
+from iiif_server.pages.paging import (
+    FIRST_ROWS,
+    PAGE_SIZE,
+    Shown,
+    Turning,
+    page_of,
+    parse_place,
+    place_of,
+)
 from iiif_server.pages.rendering import STATIC_PREFIX, Viewed
 from iiif_server.plan.header import Colour
-from iiif_server.routes.gallery_search import FOLDER_SECONDS, NO_FOLDER, folders, opening
+from iiif_server.routes.gallery_search import (
+    FOLDER_SECONDS,
+    NO_FOLDER,
+    folders,
+    opening,
+    with_page_counts,
+)
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
 from iiif_server.server.addresses import identifier_in, root_path_of, written_path
@@ -275,7 +290,7 @@ async def _folder(request: Request, services: Services, asked: _FolderCall) -> R
         query = urlencode({"folder": str(place), "page": number})
         location = f"{services.addressing.base_of(request.scope)}/?{query}"
         return Answer(status_code=303, extra={"Location": location})
-    page = page_of(listing, place, asked.number)
+    page = await with_page_counts(services, place, page_of(listing, place, asked.number))
     return _page(services.pages.folder(root_of(request), services.titled(place), page, asked.words))
 
 
@@ -305,12 +320,21 @@ async def _viewer(call: _Call, written: str) -> Response:
         gray=header.colour is Colour.GRAY,
         expires=permission.grant is not None,
         frameable=bool(ancestors),
+        # A signature is for one page.
+        turning=_turning(image) if permission.grant is None else None,
     )
     kept = _ASK_FIRST if permission.grant is None else _KEPT_NOWHERE
     zooming = services.files.has("openseadragon")
     pages = services.pages
     write = pages.embedded if call.kind == EMBED else pages.viewer
     return _page(write(root_of(request), viewed, zooming=zooming), kept, ancestors)
+
+
+def _turning(image: Image) -> Turning | None:
+    original, count = image.original, image.header.pages
+    if count == 1:
+        return None
+    return Turning(original.file_identifier, original.page or 1, count)
 
 
 def _page(html: str, kept: str = _ASK_FIRST, frame_ancestors: Sequence[str] = ()) -> Answer:

@@ -19,6 +19,7 @@ from support.apps import (
     running_app,
     settings_below,
 )
+from support.hostile import tiff_chain
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -54,6 +55,19 @@ def signature(
     assert server.services.signatures is not None
     expires = int(time.time()) + seconds
     return server.services.signatures.sign(parse_identifier(written), expires, exact)
+
+
+async def test_a_signature_is_for_one_page(server: Server) -> None:
+    """`name;2` may be a file of its own, of which the signature of `name` says nothing."""
+    server.put("closed", "book.tif", tiff_chain(3))
+    for written in ("closed:book.tif", "closed:book.tif;2"):
+        start = signature(server, written)
+        for other in ("closed:book.tif", "closed:book.tif;1", "closed:book.tif;2"):
+            answer = await server.get(f"/{start}/{other}/info.json")
+            assert answer.status_code == (200 if other == written else 403), (written, other)
+        assert 'rel="next"' not in (await server.get(f"/{start}/{written}/view")).text
+        manifest = (await server.get(f"/{start}/{written}/manifest.json")).json()
+        assert len(manifest["items"]) == 1
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

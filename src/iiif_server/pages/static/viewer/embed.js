@@ -2,6 +2,7 @@
 import { listen } from "./keys.js";
 import { here, load } from "./loading.js";
 import { Stage } from "./stage.js";
+import { turningKeys } from "./turning.js";
 
 const at = (id) => document.getElementById(id);
 
@@ -24,6 +25,7 @@ async function start() {
     pan: (...how) => stage.pan(...how),
     escape: () => {},
     keys: {
+      ...turningKeys(),
       "+": actions["zoom-in"],
       "=": actions["zoom-in"],
       "-": actions["zoom-out"],

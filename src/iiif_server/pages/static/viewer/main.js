@@ -10,6 +10,7 @@ import { Picker } from "./picker.js";
 import { RegionPanel } from "./region.js";
 import { fillSharePanel } from "./sharing.js";
 import { Stage } from "./stage.js";
+import { turningKeys } from "./turning.js";
 
 const QUALITIES = { default: "Original", color: "Colour", gray: "Gray", bitonal: "Black and white" };
 const WITH_PANEL = 720; // pixels of width from which a panel leaves room for the image
@@ -108,6 +109,7 @@ async function start() {
     pan: (...how) => (document.activeElement === at("other") ? stages[1] : stage).pan(...how),
     escape: () => panels.show(null),
     keys: {
+      ...turningKeys(),
       "+": actions["zoom-in"],
       "=": actions["zoom-in"],
       "-": actions["zoom-out"],
