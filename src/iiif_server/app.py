@@ -17,6 +17,7 @@ from iiif_server.routes.metrics import metrics_router, scraping
 from iiif_server.server import problems
 from iiif_server.server.edge import EdgeMiddleware
 from iiif_server.server.fast_path import FastPath
+from iiif_server.server.readiness import Draining
 from iiif_server.server.respond import JsonAnswer
 from iiif_server.settings import Settings, load_settings
 from iiif_server.sources.guard import check_guard
@@ -83,10 +84,11 @@ def create_app(
     settings: Settings | None = None,
     observer: Observer = log_event,
     metrics: Metrics | None = None,
+    draining: Draining | None = None,
 ) -> FastAPI:
     """The server as an ASGI application; without settings, those of `IIIF_CONFIG` and `IIIF_*`.
 
-    `metrics` are the process's, if it has had another application before.
+    `metrics` and `draining` are the process's, which may have had another application before.
     """
     chosen = settings or load_settings()
     closed = chosen.admin.token is None
@@ -104,7 +106,7 @@ def create_app(
         default_response_class=JsonAnswer,
         telemetry=_NO_TELEMETRY,
     )
-    app.state.composition = partial(open_services, chosen, observer, metrics or Metrics())
+    app.state.composition = partial(open_services, chosen, observer, metrics or Metrics(), draining)
     problems.install(app)
     administrative = _include_routers(app, chosen)
     fast_path = FastPath(chosen.root_path, administrative)

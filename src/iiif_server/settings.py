@@ -44,6 +44,7 @@ from iiif_server.sources.lookup.options import lookup_conflicts
 from iiif_server.sources.registry import type_options
 from iiif_server.telemetry.logs import LogFormat
 from iiif_server.telemetry.traces import TracingOptions
+from iiif_server.units import Seconds
 from iiif_server.workers.machine import this_machine
 from iiif_server.workers.options import WorkerOptions
 
@@ -101,6 +102,9 @@ class Settings(BaseSettings, OptionsModel):
     """Server processes that share the work, `image_pool_size` and `cache_path` (`--workers`)."""
     http_connections: int = Field(default=1000, ge=1)
     """Connections open at once; further ones are turned away."""
+    http_drain: Annotated[Seconds, Field(le=3600)] = 2
+    """Time after SIGTERM in which requests are still accepted, while `/health/ready` is 503.
+    Requests that have begun then have 10 seconds more."""
     trusted_proxies: Networks = ()
     """Proxies (addresses or CIDR) whose `X-Forwarded-*`, `Forwarded`, `X-Request-Id` and `X-Accel`
     are believed; they must overwrite what clients send of these. Unset: nobody's."""

@@ -222,6 +222,12 @@ def test_compose_mounts_what_is_there_where_the_container_looks() -> None:
                 )
 
 
+def test_servers_are_given_the_time_to_end_in_order() -> None:
+    needed = Settings().http_drain + 20  # docs/scaling.md
+    for text in (SERVER["stop_grace_period"], *unit()["TimeoutStopSec"]):
+        assert float(text.removesuffix("s")) >= needed
+
+
 def test_compose_publishes_on_this_machine_only() -> None:
     for service in SERVICES.values():
         for port in service.get("ports", []):

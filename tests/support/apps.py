@@ -288,6 +288,12 @@ class Process:
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         return httpx.get(f"{self.base}/admin/status", headers=headers).raise_for_status().json()
 
+    def await_processes(self, number: int, seconds: float = 60.0) -> None:
+        """Wait until so many server processes answer: the first one is ready before the others."""
+        deadline = time.monotonic() + seconds
+        while len({self.status()["process"] for _ in range(20)}) < number:
+            assert time.monotonic() < deadline
+
     def children(self) -> list[int]:
         """Its descendants, as far as they run."""
         return _descendants(self.popen.pid)
@@ -307,7 +313,7 @@ def running_process(
     port = free_port()
     popen = subprocess.Popen(
         [sys.executable, "-m", "iiif_server", "serve", "--port", str(port), *arguments],
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, "IIIF_HTTP_DRAIN": "0", **(environment or {})},
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -324,7 +330,7 @@ def running_process(
         popen.communicate()
 
 
-def _await_answer(process: Process, seconds: float = 20.0) -> None:
+def _await_answer(process: Process, seconds: float = 60.0) -> None:
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         if process.popen.poll() is not None:

@@ -24,9 +24,13 @@ TRUST = ssl.create_default_context()
 
 
 def inherited() -> dict[str, str]:
-    """The environment of server processes: no settings but the library that tests run with."""
+    """The environment of server processes: no settings but the library that tests run with.
+
+    They end without waiting for load balancers.
+    """
     kept = {"IIIF_WORKERS__TURBOJPEG"}
-    return {k: v for k, v in os.environ.items() if k in kept or not k.startswith("IIIF_")}
+    own = {k: v for k, v in os.environ.items() if k in kept or not k.startswith("IIIF_")}
+    return {"IIIF_HTTP_DRAIN": "0", **own}
 
 
 @dataclass(frozen=True)

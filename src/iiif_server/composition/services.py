@@ -40,7 +40,7 @@ from iiif_server.server.access_log import AccessLog
 from iiif_server.server.addresses import Addressing
 from iiif_server.server.credentials import Credentials
 from iiif_server.server.download_options import ArchiveSlots
-from iiif_server.server.readiness import Readiness
+from iiif_server.server.readiness import Draining, Readiness
 from iiif_server.server.services import Services
 from iiif_server.server.signing import Signatures
 from iiif_server.settings import Settings
@@ -65,7 +65,10 @@ _PURGE_SECONDS = 1.0
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, observer: Observer, metrics: Metrics | None = None
+    settings: Settings,
+    observer: Observer,
+    metrics: Metrics | None = None,
+    draining: Draining | None = None,
 ) -> AsyncIterator[Services]:
     """The services of a running server; everything is ended when the context closes."""
     metrics = metrics or Metrics()
@@ -79,6 +82,7 @@ async def open_services(
         thumbnail = Format.WEBP if Format.WEBP in imaging.report.formats else Format.JPG
         addressing = Addressing(settings.base_url, settings.trusted_proxies, observer)
         readiness = Readiness(imaging.originals, imaging.store, imaging.pools, observer)
+        readiness.draining = draining or readiness.draining
         services = Services(
             addressing=addressing,
             observer=observer,
@@ -94,7 +98,8 @@ async def open_services(
             **imaging.services(),
             **_configured(settings),
         )
-        await _watch(stack, readiness)
+        # So that the log tells of missing folders at the start.
+        (await stack.enter_async_context(BackgroundTasks())).start(readiness.objections())
         if metrics.instruments.shared:
             await stack.enter_async_context(refreshing_gauges(services))
         yield services
@@ -280,12 +285,6 @@ def _configured(settings: Settings) -> dict[str, Any]:
         "page_options": settings.pages,
         "presentation": settings.presentation,
     }
-
-
-async def _watch(stack: AsyncExitStack, readiness: Readiness) -> None:
-    """Have the log tell of missing folders at the start, and be unready from the end on."""
-    (await stack.enter_async_context(BackgroundTasks())).start(readiness.objections())
-    stack.callback(readiness.leave)
 
 
 def _both(first: Observer, second: Observer) -> Observer:

@@ -15,8 +15,10 @@ from typing import Any, ClassVar, cast
 
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
 
 from iiif_server.errors import ClientDisconnectedError, ResponseIncompleteError
+from iiif_server.server.readiness import Draining
 
 KEEP_ALIVE_SECONDS = 15
 """A connection that has answered is closed when it has been quiet for so long."""
@@ -33,6 +35,14 @@ Direct = Callable[[Scope], Sequence[bytes] | None]
 None where the application is to be asked."""
 
 
+class State(ServerState):
+    """What all connections share: that of uvicorn, and whether the process drains."""
+
+    def __init__(self, draining: Draining) -> None:
+        super().__init__()
+        self.draining = draining
+
+
 class Listener(HttpToolsProtocol):
     """One connection; uvicorn's `limit_concurrency` is how many there may be."""
 
@@ -40,6 +50,8 @@ class Listener(HttpToolsProtocol):
     """For the head of a request to be complete: from the connection, or from its first byte on."""
     head_bytes: ClassVar[int] = 98_304
     """Most bytes read of a head that is not complete; `routes/limits.py` says what one may be."""
+    last_head_seconds: ClassVar[float] = 1.0
+    """The same once the server accepts no more connections."""
     probe_seconds: ClassVar[float] = 1.0
     """Between looks whether a client that sends nothing more is there at all."""
     stalled_seconds: ClassVar[float] = 60.0
@@ -50,6 +62,8 @@ class Listener(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
+        state = self.server_state
+        self._draining = state.draining if isinstance(state, State) else Draining()
         self._most = self.limit_concurrency
         self.limit_concurrency = None  # uvicorn would refuse requests on all connections
         self._deadline: asyncio.TimerHandle | None = None
@@ -78,6 +92,18 @@ class Listener(HttpToolsProtocol):
         if self._probe is not None:
             self._probe.cancel()
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close the connection if it is idle; one on which a request begins ends with its answer.
+
+        On a new connection a request is on its way.
+        """
+        last: RequestResponseCycle | None = self.cycle
+        if last is None or (self._in_head and last.response_complete):
+            self._stop_waiting()
+            self._deadline = self.loop.call_later(self.last_head_seconds, self._too_slow)
+        else:
+            super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         """Take what has arrived."""
@@ -170,6 +196,8 @@ class Listener(HttpToolsProtocol):
         async def sending(message: Message) -> None:
             if cycle.disconnected or self.transport.is_closing():
                 raise ClientDisconnectedError  # uvicorn would let the app send on to nobody
+            if self._draining.begun and not self.pipeline:
+                cycle.keep_alive = False  # uvicorn tells the client: `Connection: close`
             if cycle.scope["http_version"] == "1.0":
                 # Content ends with the connection: HTTP/1.0 knows no chunks (RFC 9112, 6.1).
                 cycle.chunked_encoding = False
@@ -185,7 +213,8 @@ class Listener(HttpToolsProtocol):
     def _answer_directly(self, cycle: RequestResponseCycle, app: Any) -> bool:
         """Whether the answer was at hand; the request behind it is the next one then."""
         busy = self.flow.write_paused or cycle.waiting_for_100_continue
-        if self._direct is None or app is not self.app or not cycle.keep_alive or busy:
+        ends = self._draining.begun or not cycle.keep_alive
+        if self._direct is None or app is not self.app or ends or busy:
             return False
         answer = self._direct(cast("Scope", cycle.scope))
         if answer is None:

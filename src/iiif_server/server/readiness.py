@@ -31,6 +31,13 @@ class Objection:
 LEAVING = Objection("The server is stopping.", "asked to stop")
 
 
+@dataclass(slots=True)
+class Draining:
+    """Whether this process has been told to end: then it answers, but is not ready."""
+
+    begun: bool = False
+
+
 def objections(
     sources: Mapping[str, Sequence[str]],
     store: Sequence[str],
@@ -81,7 +88,8 @@ class Readiness:
         self._pools = pools
         self._observe = observer
         self._clock = clock
-        self._leaving = False
+        self.draining = Draining()
+        """That of the process, once it is known."""
         self._looks: SingleFlight[None, tuple[Objection, ...]] = SingleFlight()
         self._found: tuple[Objection, ...] = ()
         self._until = 0.0
@@ -91,16 +99,12 @@ class Readiness:
     def __repr__(self) -> str:
         return f"<Readiness {'; '.join(item.detail for item in self._found) or 'ready'}>"
 
-    def leave(self) -> None:
-        """From now on the server is not ready: it is about to stop."""
-        self._leaving = True
-
     async def objections(self) -> tuple[Objection, ...]:
         """Why the server is not ready, as found a second ago at most; empty: it is.
 
         Takes two seconds at most, whatever the disks do.
         """
-        if self._leaving:
+        if self.draining.begun:
             return (LEAVING,)
         if self._clock() >= self._until:
             self._found = await self._look()

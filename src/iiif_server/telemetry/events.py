@@ -185,6 +185,13 @@ class SettingsRefused(Problem):
 
 
 @dataclass(frozen=True, slots=True)
+class DrainingBegan(Event):
+    """The process has been told to end: it is not ready, and accepts requests for so long."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class RequestsCutOff(Problem):
     """Requests under settings of two reloads ago took too long, and were ended."""
 

@@ -98,11 +98,12 @@ async def test_a_disk_with_less_free_than_is_wanted_is_a_reason_once_nothing_is_
 async def test_a_server_that_stops_is_not_ready(tmp_path: Path) -> None:
     async with serving(tmp_path) as server:
         assert (await server.get("/health/ready")).status_code == 200
-        server.services.readiness.leave()
+        server.services.readiness.draining.begun = True
         response = await server.get("/health/ready")
         assert (response.status_code, response.json()["reasons"]) == (503, [readiness.LEAVING.text])
-    assert server.services.readiness is not None
-    assert await server.services.readiness.objections() == (readiness.LEAVING,)
+        metrics = await server.get("/metrics", Authorization=f"Bearer {ADMIN_TOKEN}")
+        assert "\niiif_ready 0.0\n" in metrics.text
+        assert (await server.get("/disk:pic.jpg/info.json")).status_code == 200
 
 
 async def test_the_number_says_the_same(tmp_path: Path) -> None:

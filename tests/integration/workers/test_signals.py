@@ -13,6 +13,7 @@ from iiif_server.workers.executor import WorkerProcess
 from iiif_server.workers.pool import Setup, WorkerPool
 from support import jobs
 from support.apps import running_process
+from support.servers import ADMIN_TOKEN
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 LONG = 60.0
@@ -76,9 +77,11 @@ def test_server_processes_end_gracefully_however_often_they_are_told(tmp_path: P
         "IIIF_SOURCE_PATH": str(tmp_path / "source"),
         "IIIF_CACHE_PATH": str(tmp_path / "cache"),
         "IIIF_IMAGE_POOL_SIZE": "2",
+        "IIIF_ADMIN__TOKEN": ADMIN_TOKEN,
     }
     serve = running_process("--workers", "2", environment=environment, own_group=True)
     with serve as process:
+        process.await_processes(2)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGINT):
             os.killpg(process.popen.pid, number)
             time.sleep(0.05)  # uvicorn has to have taken the one before

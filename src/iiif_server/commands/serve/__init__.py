@@ -18,12 +18,14 @@ import uvicorn
 from iiif_server.app import create_app
 from iiif_server.commands.common import config_option, fail, local_url
 from iiif_server.commands.serve import supervision
+from iiif_server.commands.serve.draining import DrainingServer
 from iiif_server.commands.serve.folders import adding, checked_folders
 from iiif_server.commands.serve.reload import Reloading
 from iiif_server.composition.sizing import share_of
 from iiif_server.errors import ConfigurationError
 from iiif_server.exits import exit_in_words
 from iiif_server.server import protocol
+from iiif_server.server.readiness import Draining
 from iiif_server.settings import Loaded, Settings, load
 from iiif_server.sources.registry import type_options
 from iiif_server.telemetry import metrics
@@ -31,6 +33,9 @@ from iiif_server.telemetry.events import SettingsWarning
 from iiif_server.telemetry.logs import log_event, uvicorn_logging
 
 _END_SECONDS = 10
+"""Time for requests that have begun, when no further ones are accepted."""
+_CLOSE_SECONDS = 10
+"""Time for a process to close everything after that."""
 _SAMPLE_TYPE = "sample"
 _SAMPLE_NAME = "atlas.jpg"
 
@@ -141,10 +146,11 @@ def _run(listener: socket.socket, source: _Source, number: int = 0, of: int = 1)
         return share_of(settings, number, of) if of > 1 else settings
 
     protocol.allow_many_files()
-    # uvicorn ends gracefully and then raises the signal again: being asked to end is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    numbers = metrics.Metrics()  # the process's, whatever its settings are
-    app = Reloading(share, partial(create_app, metrics=numbers), log_event, _configure_logging)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as long as uvicorn does not take it
+    draining = Draining()
+    # These are the process's, whatever its settings are.
+    make = partial(create_app, metrics=metrics.Metrics(), draining=draining)
+    app = Reloading(share, make, log_event, _configure_logging)
     config = uvicorn.Config(
         app,
         log_config=None,  # `_configure_logging` sets it, and again when settings are reloaded
@@ -158,8 +164,9 @@ def _run(listener: socket.socket, source: _Source, number: int = 0, of: int = 1)
         timeout_keep_alive=protocol.KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_END_SECONDS,
     )
+    server = DrainingServer(config, draining, app.settings.http_drain, log_event)
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
 
 
 def _supervise(sockets: Sequence[socket.socket], source: _Source, settings: Settings) -> int:
@@ -171,8 +178,11 @@ def _supervise(sockets: Sequence[socket.socket], source: _Source, settings: Sett
         program = [sys.executable, "-m", "iiif_server", "serve-share"]
         return [*program, *source.options, share, str(descriptor), str(os.getpid())]
 
+    end_seconds = settings.http_drain + _END_SECONDS + _CLOSE_SECONDS
     with metrics.folder():
-        return supervision.Supervisor(sockets, command, log_event, metrics.forget).run()
+        return supervision.Supervisor(
+            sockets, command, log_event, metrics.forget, end_seconds
+        ).run()
 
 
 def _configure_logging(settings: Settings) -> None:

@@ -22,7 +22,7 @@ from iiif_server.telemetry.events import (
     SettingsReloaded,
 )
 
-_NEEDS_RESTART = ("http_host", "http_port", "http_connections", "http_processes")
+_NEEDS_RESTART = ("http_host", "http_port", "http_connections", "http_drain", "http_processes")
 """Settings that take effect only when the process starts."""
 _MOST_FORMER = 2
 """Former applications that may finish their requests. Each has worker processes of its own, and

@@ -23,8 +23,6 @@ from iiif_server.exits import exit_in_words
 from iiif_server.telemetry.events import Observer, ServerProcessReplaced
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
-_END_SECONDS = 15.0
-"""Time for processes to finish their requests at shutdown."""
 _SHORT_LIFE = 10.0
 """Seconds; a process that ends sooner is restarted after a pause."""
 _PAUSE = 1.0
@@ -95,8 +93,15 @@ class Supervisor:
         command: Command,
         observer: Observer,
         ended: Callable[[int], object],
+        end_seconds: float,
     ) -> None:
-        """`ended` is called with the id of each process that has ended."""
+        """`ended` is called with the id of each process that has ended.
+
+        `end_seconds` after they were told to end, processes are killed.
+        """
+        self._end_seconds = end_seconds
+        self._end_signal = signal.SIGINT
+        """What processes are told to end by: SIGINT, unless they are to drain."""
         self._ended = ended
         self._sockets = list(sockets)
         self._succeeded: set[int] = set()
@@ -121,16 +126,17 @@ class Supervisor:
                     self._start(number)
                 return self._watch(signals)
             finally:
-                self._end()
+                self._end(signals)
 
     def _watch(self, signals: "_Signals") -> int:
         while True:
             got = signals.next(self._until_due())
             if signal.SIGTERM in got or signal.SIGINT in got:
+                if signal.SIGINT not in got:
+                    self._end_signal = signal.SIGTERM
                 return 0
             if signal.SIGHUP in got:
-                for process in self._processes.values():
-                    process.popen.send_signal(signal.SIGHUP)
+                self._signal(signal.SIGHUP)
             for process in list(self._processes.values()):
                 code = process.popen.poll()
                 if code is not None and not self._replace(process, code):
@@ -152,7 +158,9 @@ class Supervisor:
         former = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             popen = subprocess.Popen(  # noqa: S603 - this program itself
-                self._command(number, descriptor), pass_fds=[descriptor]
+                self._command(number, descriptor),
+                pass_fds=[descriptor],
+                process_group=0,  # Ctrl-C reaches the supervisor only, which passes it on
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, former)
@@ -173,16 +181,21 @@ class Supervisor:
         self._due[process.number] = now + pause
         return True
 
-    def _end(self) -> None:
+    def _end(self, signals: "_Signals") -> None:
+        """End all processes; Ctrl-C after SIGTERM has them not drain."""
+        self._signal(self._end_signal)
+        deadline = time.monotonic() + self._end_seconds
+        while any(process.popen.poll() is None for process in self._processes.values()):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                self._signal(signal.SIGKILL)
+            elif signal.SIGINT in signals.next(left) and self._end_signal != signal.SIGINT:
+                self._end_signal = signal.SIGINT  # a second one would cut off requests
+                self._signal(signal.SIGINT)
+
+    def _signal(self, number: signal.Signals) -> None:
         for process in self._processes.values():
-            process.popen.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + _END_SECONDS
-        for process in self._processes.values():
-            try:
-                process.popen.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.popen.kill()
-                process.popen.wait()
+            process.popen.send_signal(number)
 
 
 class _Signals:
@@ -228,13 +241,13 @@ def _reap_orphans(own: set[int]) -> None:
 def become_supervised(supervisor: int) -> None:
     """Prepare a server process that the Supervisor with this process id has started.
 
-    It receives signals, and on Linux it ends when its supervisor does. SIGINT stays blocked: Ctrl-C
-    reaches the supervisor as well, which ends the processes by SIGTERM. uvicorn would take the two
-    for an order to end at once, without its requests.
+    It receives signals, and on Linux it ends when its supervisor does, without draining: whoever
+    starts the next one needs the port.
     """
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS - {signal.SIGINT})
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))  # as long as uvicorn does not take it
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
         # The supervisor may have ended before that. (It may itself be process 1 of a container.)
         if os.getppid() != supervisor:
             sys.exit(0)
