@@ -4,6 +4,7 @@ A kind stands in it because originals of the matrix are read by that library; `t
 measures their colours.
 """
 
+import struct
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
@@ -24,14 +25,17 @@ from iiif_server.plan.header import Reader
 from iiif_server.plan.original_format import OriginalFormat, recognise
 from support import psds
 from support.hostile import tiff_of, tiff_tags
+from support.jp2 import SIDE, box, jp2
 from support.jxls import JXLS
 from support.matrix.chart import GRAYS, RGB, painted
 from support.matrix.every import KINDS
+from support.matrix.ffmpeg import jpeg2000
 from support.matrix.inks import DEFAULT_INKS
 from support.matrix.jpegs import Jpeg
 from support.matrix.jxl_kinds import jxl
 from support.matrix.small_kinds import bmp
 from support.pdfs import pdf
+from support.pictures import photograph
 from support.tiff_samples import TiffFile
 
 EXAMPLES: dict[tuple[OriginalFormat, Reader], dict[str, tuple[str, ...]]] = {
@@ -221,6 +225,12 @@ REFUSED: dict[tuple[OriginalFormat, str], tuple[bytes, ...]] = {
     ),
     (OriginalFormat.TIFF, "parts of a JPEG by the old method"): (
         tiff_of(tiff_tags(8, 8, compression=6)),
+    ),
+    (OriginalFormat.JPEG2000, "CIELab under another illuminant than D50 and D65"): (
+        jp2(
+            jpeg2000(photograph(SIDE, SIDE)),
+            box(b"colr", struct.pack(">BBBI7I", 1, 0, 0, 14, 100, 0, 170, 128, 200, 96, 0x4632)),
+        ),
     ),
     (OriginalFormat.JPEGXL, "CMYK"): (jxl(painted(DEFAULT_INKS), extra=4),),
     (OriginalFormat.BMP, "embedded JPEG"): (bmp(24, bytes(99), compression=4),),

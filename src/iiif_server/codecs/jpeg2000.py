@@ -22,6 +22,7 @@ from iiif_server.formats.jp2_boxes import (
     CIE_LAB,
     CMY,
     CMYK,
+    ILLUMINANTS,
     YCC,
     Component,
     Container,
@@ -60,6 +61,8 @@ def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         bits=8 * values.dtype.itemsize,
         alpha=meant.alpha is not None,
         premultiplied=found.premultiplied,
+        ranges=_ranges(found, own, meant.channels) if found.space == CIE_LAB else (),
+        under_d65=bool(found.parameters) and ILLUMINANTS[found.parameters[-1]],
     )
     return to_pixels(samples, found.profile if header.profile is not Profile.NONE else None)
 
@@ -121,6 +124,22 @@ def _channels(values: Array, own: tuple[Component, ...], found: Container) -> Ar
             (1 << bits) - 1
         )
     return spread
+
+
+def _ranges(
+    found: Container, own: tuple[Component, ...], channels: tuple[int, ...]
+) -> tuple[tuple[float, float], ...]:
+    """L*, a* and b* of the least and greatest sample (ISO 15444-2, M.11.7.4.1)."""
+    depths = found.palette.bits if found.palette else tuple(part.bits for part in own)
+    bits = [depths[channel] for channel in channels]
+    spans: tuple[int, ...] = (100, 170, 200)
+    offsets: tuple[float, ...] = (0, 2 ** (bits[1] - 1), 2 ** (bits[2] - 2) + 2 ** (bits[2] - 3))
+    if found.parameters:
+        spans, offsets = found.parameters[:6:2], found.parameters[1:6:2]
+    lows = [
+        -span * off / (2**depth - 1) for span, off, depth in zip(spans, offsets, bits, strict=True)
+    ]
+    return tuple((low, low + span) for low, span in zip(lows, spans, strict=True))
 
 
 def _photometric(found: Container, own: tuple[Component, ...], colour: Colour) -> Photometric:

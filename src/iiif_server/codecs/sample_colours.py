@@ -44,6 +44,14 @@ _D50_TO_SRGB = np.array(
     )
 )
 """From XYZ under D50 to linear sRGB, adapted by Bradford's method."""
+_D65 = np.array((0.95047, 1.0, 1.08883))
+_D65_TO_SRGB = np.array(
+    (
+        (3.2404542, -1.5371385, -0.4985314),
+        (-0.9692660, 1.8760108, 0.0415560),
+        (0.0556434, -0.2040259, 1.0572252),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,10 @@ class Samples:
     """Of luma: red, green, blue."""
     reference: tuple[float, ...] = (0, 255, 128, 255, 128, 255)
     """Black and white of Y, Cb and Cr."""
+    ranges: tuple[tuple[float, float], ...] = ()
+    """L*, a* and b* of the least and of the greatest sample, where no encoding has them fixed."""
+    under_d65: bool = False
+    """Whether Lab is relative to the white of sRGB, instead of D50."""
 
 
 def to_pixels(samples: Samples, profile: bytes | None) -> Pixels:
@@ -161,12 +173,13 @@ def _divided(colour: Array, alpha: Array) -> Array:
 
 
 def _lab_to_srgb(samples: Samples) -> Array:
-    """8-bit sRGB of Lab under D50; out of gamut it is cut off."""
+    """8-bit sRGB of Lab; out of gamut it is cut off."""
+    white, matrix = (_D65, _D65_TO_SRGB) if samples.under_d65 else (_D50, _D50_TO_SRGB)
     light, red, yellow = _lab(samples)
     y = (light + 16) / 116
     f = np.stack((y + red / 500, y, y - yellow / 200), axis=-1)
-    xyz = np.where(f > 6 / 29, f**3, (f - 4 / 29) * (3 * (6 / 29) ** 2)) * _D50
-    linear = np.clip(xyz @ _D50_TO_SRGB.T, 0, 1)
+    xyz = np.where(f > 6 / 29, f**3, (f - 4 / 29) * (3 * (6 / 29) ** 2)) * white
+    linear = np.clip(xyz @ matrix.T, 0, 1)
     curved = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)  # noqa: PLR2004 - sRGB
     return curved * _BYTE  # type: ignore[no-any-return]
 
@@ -180,6 +193,11 @@ def _lab(samples: Samples) -> tuple[Array, Array, Array]:
     wide = values.dtype.itemsize > 1
     step = 256.0 if wide else 1.0
     values = values.view(np.uint16 if wide else np.uint8)
+    if samples.ranges:
+        low, high = np.array(samples.ranges).T
+        parts = low + values * ((high - low) / (_WORD if wide else _BYTE))
+        light, red, yellow = np.moveaxis(parts, -1, 0)
+        return light, red, yellow
     light, red, yellow = np.moveaxis(values.astype(np.float64), -1, 0)
     if samples.photometric == Photometric.CIE_LAB:
         # a* and b* are signed, whatever the type of the samples is.

@@ -14,6 +14,11 @@ _OPACITY = frozenset({1, _PREMULTIPLIED})
 _MOST_COMPONENTS = 16_384
 _MOST_ENTRIES, _MOST_COLUMNS = 1024, 4
 _BY_PALETTE = 1
+_BEFORE_PARAMETERS = 7
+"""Bytes of a colour specification before the parameters of its colour space."""
+_PARAMETERS = ">7I"
+ILLUMINANTS = {0x443530: False, 0x443635: True}
+"""D50 and D65, and whether it is the latter (ISO 15444-2, M.11.7.4.1)."""
 _MOST_OF_PILLOW = 4
 """Components."""
 
@@ -37,6 +42,8 @@ class Container:
     """The enumerated colour space (EnumCS); None: there is none."""
     profile: bytes = b""
     """The ICC profile."""
+    parameters: tuple[int, ...] = ()
+    """Of CIELab: range and offset of L*, a* and b*, then the illuminant; empty: as by default."""
     palette: Palette | None = None
     order: tuple[int, ...] = ()
     """The channels of the colours; empty: as they stand."""
@@ -130,16 +137,19 @@ def container(file: BoundedFile) -> Container | None:
         return Container(0, file.size, bare=True)
     found: dict[bytes, tuple[int, int]] = {}
     space, profile = None, b""
+    parameters: tuple[int, ...] = ()
     for box in boxes(file, 0, file.size):
         if box.name == b"jp2h":
             for inner in boxes(file, box.offset, box.end):
                 found.setdefault(inner.name, (inner.offset, inner.end))
                 if inner.name == b"colr" and space is None and not profile:
                     space, profile = _colour(file, inner.offset, inner.end)
+                    if space == CIE_LAB:
+                        parameters = _parameters(file, inner.offset, inner.end)
         if box.name == b"jp2c":
             palette = _palette(file, found)
             channels = _channels(file, found)
-            return Container(box.offset, box.end, space, profile, palette, *channels)
+            return Container(box.offset, box.end, space, profile, parameters, palette, *channels)
     return None
 
 
@@ -153,6 +163,13 @@ def _colour(file: BoundedFile, start: int, end: int) -> tuple[int | None, bytes]
         file.check_block(end - start, "its ICC profile")
         return None, file.at(start + 3, min(end - start - 3, MOST_BLOCK))
     return None, b""
+
+
+def _parameters(file: BoundedFile, start: int, end: int) -> tuple[int, ...]:
+    """Those of CIELab (ISO 15444-2, M.11.7.4.1); none if the box ends before."""
+    whole = start + _BEFORE_PARAMETERS + struct.calcsize(_PARAMETERS) <= end
+    numbers = file.numbers(_PARAMETERS, start + _BEFORE_PARAMETERS) if whole else None
+    return numbers or ()
 
 
 def _palette(file: BoundedFile, found: dict[bytes, tuple[int, int]]) -> Palette | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.formats.iso_boxes import boxes
 from iiif_server.formats.jp2_boxes import (
+    ILLUMINANTS,
     Component,
     Container,
     components,
@@ -121,6 +122,8 @@ def _header(
     file: BoundedFile, size: _Size, needs: Needs, found: Container, halvings: int
 ) -> ImageHeader:
     meant = meaning(found, size.components)
+    if found.parameters and found.parameters[-1] not in ILLUMINANTS:
+        raise file.unsupported("has CIELab under another illuminant than D50 and D65")
     channels = len(found.palette.bits) if found.palette else size.components
     return ImageHeader(
         format=file.format,

@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -16,6 +16,8 @@ _MOST_WALKED = 200_000
 """Chunks among which the last one is looked for."""
 _MOST_UNPACKED = 1 << 20
 """Bytes that a compressed chunk may unpack to; Pillow has the same limit."""
+_MOST_COUNTED = 1 << 30
+_WINDOW = 1 << 16
 _MOST_RATIO = 1032
 """Best compression ratio of deflate (by zlib)."""
 _TOLD = frozenset({b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"})
@@ -43,9 +45,16 @@ class _Chunk:
         return self.offset + self.length + 4
 
 
+@dataclass(frozen=True, slots=True)
+class _Head:
+    interlaced: bool = False
+    unpacked: int = 0
+    """Bytes of all rows; of an interlaced image, a few less."""
+
+
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a PNG with too many pixels, or too much metadata, packed or unpacked."""
-    metadata, interlaced = 0, False
+    metadata, head = 0, _Head()
     told: dict[bytes, bytes] = {}
     for index, chunk in enumerate(_chunks(file)):
         if chunk.name == b"IDAT":
@@ -53,7 +62,7 @@ def inspect(file: BoundedFile) -> Inspection:
         if (chunk.name == b"IHDR") is not (index == 0):
             raise file.damaged("its chunks are out of order")
         if chunk.name == b"IHDR":
-            interlaced = _check_header(file, chunk)
+            head = _check_header(file, chunk)
         file.check_block(chunk.length, f"its {_named(chunk)} chunk")
         metadata += chunk.length
         file.check(metadata, MOST_METADATA, "bytes of metadata")
@@ -63,8 +72,8 @@ def inspect(file: BoundedFile) -> Inspection:
     tail = file.at(max(0, file.size - _TAIL), _TAIL)
     return Inspection(
         Needs(bytes=metadata),
-        interleaved=interlaced,
-        partial=b"IEND" not in tail and _is_partial(file),
+        interleaved=head.interlaced,
+        partial=b"IEND" not in tail and _is_partial(file, head),
         colours=_colours(told),
         exif=told.get(b"eXIf") or _exif_in(tail),
     )
@@ -86,18 +95,40 @@ def _colours(told: Mapping[bytes, bytes]) -> ColourTags | None:
     return ColourTags(gamma=gamma / 100_000, chromaticities=chromaticities)
 
 
-def _is_partial(file: BoundedFile) -> bool:
+def _is_partial(file: BoundedFile, head: _Head) -> bool:
     """Whether a file without IEND at its end is shown as far as it goes.
 
     It is whole if IEND comes earlier: then something is appended. A file that ends between two
-    chunks may have all of its pixels; the decoder refuses it if not. Raises DamagedOriginalError.
+    chunks is whole if it has all of its pixels. Raises DamagedOriginalError.
     """
-    end = 0
+    end, pixels = 0, []
     for chunk in islice(_chunks(file, _MOST_WALKED), _MOST_WALKED):
         if chunk.name == b"IEND":
             return False
+        if chunk.name == b"IDAT":
+            pixels.append(chunk)
         end = chunk.end
-    return file.truncated() if end > file.size else file.bounds.show_truncated
+    if end > file.size or not _unpacks(file, pixels, head.unpacked):
+        return file.truncated()
+    return False
+
+
+def _unpacks(file: BoundedFile, pixels: Iterable[_Chunk], least: int) -> bool:
+    """Whether chunks unpack to so many bytes, of which 1 GiB at most is looked at."""
+    unpacking, found = zlib.decompressobj(), 0
+    least = min(least, _MOST_COUNTED)
+    try:
+        for chunk in pixels:
+            for at in range(chunk.offset, chunk.offset + chunk.length, _WINDOW):
+                data = file.at(at, min(_WINDOW, chunk.offset + chunk.length - at))
+                while data and found < least:
+                    found += len(unpacking.decompress(data, _MOST_UNPACKED))
+                    data = unpacking.unconsumed_tail
+            if unpacking.eof or found >= least:
+                return True
+    except zlib.error:
+        return True  # damaged otherwise: the decoder tells it
+    return False
 
 
 def _exif_in(tail: bytes) -> bytes:
@@ -128,18 +159,19 @@ def _chunks(file: BoundedFile, most: int = MOST_CHUNKS) -> Iterator[_Chunk]:
     file.check(most + 1, most, "chunks of metadata")
 
 
-def _check_header(file: BoundedFile, chunk: _Chunk) -> bool:
-    """Refuse an invalid IHDR (11.2.1); whether the image is interlaced."""
+def _check_header(file: BoundedFile, chunk: _Chunk) -> _Head:
+    """Refuse an invalid IHDR (11.2.1)."""
     numbers = file.numbers(">IIBBBBB", chunk.offset)
     if numbers is None:
-        return False
+        return _Head()
     width, height, bits, colour, _, _, interlaced = numbers
     file.check_size(width, height)
     if bits not in _DEPTHS.get(colour, ()) or interlaced > 1:
         raise file.damaged("its colour type and bit depth are invalid")
     row = -(-width * bits * _CHANNELS[colour] // 8)
     file.check_long_enough(height * row // _MOST_RATIO)
-    return bool(interlaced)
+    # Each row begins with the byte of its filter.
+    return _Head(bool(interlaced), height * (row + (not interlaced)))
 
 
 def _check_unpacked(file: BoundedFile, chunk: _Chunk) -> None:

@@ -132,7 +132,8 @@ READ: tuple[ReadRow, ...] = (
             "palettes",
             "channel definitions",
         ),
-        limits=f"{jpeg2000.MOST_COMPONENTS} components of {jpeg2000.MOST_BITS} bits; "
+        ("CIELab under another illuminant than D50 and D65",),
+        f"{jpeg2000.MOST_COMPONENTS} components of {jpeg2000.MOST_BITS} bits; "
         f"{jpeg2000.MOST_TILES:,} tiles",
     ),
     ReadRow(

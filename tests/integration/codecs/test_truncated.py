@@ -13,6 +13,7 @@ from iiif_server.errors import DamagedOriginalError, OriginalRefusedError
 from iiif_server.plan.original_format import Bounds
 from support import jpegs
 from support.hostile import png_chunk
+from support.matrix.png_kinds import png
 from support.pictures import BY_NAME, HEIGHT, WIDTH, photograph, saved
 from support.rendering import derive, written
 from support.tiff_samples import TiffFile
@@ -131,14 +132,31 @@ def test_a_png_that_lacks_only_its_last_chunk_is_whole(left: int, tmp_path: Path
         assert np.array_equal(derive(path, PNG, bounds=bounds).pixels, photograph())
 
 
-def test_a_png_that_ends_between_its_chunks_is_refused_or_shown(tmp_path: Path) -> None:
-    data = whole_of("8.png")
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_png_that_ends_between_its_chunks_is_refused_or_shown(
+    interlaced: bool,  # noqa: FBT001
+    tmp_path: Path,
+) -> None:
+    """As soon as its header is read: browsers would get an info.json of what cannot be shown."""
+    data = png(photograph(), 2, interlaced=interlaced)
     start = data.index(b"IDAT")
     pixels = data[start + 4 : start + 4 + (len(data) - start) // 2]
     path = written(tmp_path, data[: start - 4] + png_chunk(b"IDAT", pixels))
-    with pytest.raises(DamagedOriginalError):
+    with pytest.raises(DamagedOriginalError, match="truncated"):
+        probe(path, 10**9)
+    if not interlaced:  # libvips shows nothing of what is not there in all passes
+        made = derive(path, PNG, bounds=SHOWN).pixels
+        assert np.array_equal(made[:20], photograph()[:20])
+    whole = written(tmp_path, data[: data.rindex(b"IEND") - 4])
+    assert not probe(whole, 10**9, SHOWN).partial
+
+
+def test_a_png_that_ends_behind_damaged_pixels_is_not_truncated(tmp_path: Path) -> None:
+    head = whole_of("8.png").partition(b"IDAT")[0][:-4]
+    path = written(tmp_path, head + png_chunk(b"IDAT", b"no zlib stream" * 1000))
+    with pytest.raises(DamagedOriginalError) as refusal:
         derive(path, PNG)
-    assert np.array_equal(derive(path, PNG, bounds=SHOWN).pixels[:20], photograph()[:20])
+    assert "truncated" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("end", [b"", b"\x18", b"\0\1"])

@@ -21,11 +21,19 @@ from support.matrix.chart import (
     grays,
     painted,
 )
-from support.matrix.colours import ADOBE, full_range, light_of_lab, ycbcr
+from support.matrix.colours import ADOBE, full_range, light_of_lab, linear, ycbcr
 from support.matrix.ffmpeg import LOSSLESS_J2K, encoded, jpeg2000
 from support.matrix.inks import DEFAULT_INKS, DEFAULT_LAB
 
 _SRGB, _GRAY, _SYCC, _ESYCC, _CMYK, _CMY, _LAB = 16, 17, 18, 24, 12, 11, 14
+_TO_XYZ = np.array(
+    (
+        (0.4124564, 0.3575761, 0.1804375),
+        (0.2126729, 0.7151522, 0.0721750),
+        (0.0193339, 0.1191920, 0.9503041),
+    )
+)
+"""From linear sRGB to XYZ under its own white, D65 (IEC 61966-2-1)."""
 _YCC = full_range(ycbcr(FRACTIONS))
 
 
@@ -169,6 +177,34 @@ def _high_throughput() -> Iterator[Kind]:
         yield Kind(f"jp2 HTJ2K {name}", write, lab)
 
 
+def _labs() -> Iterator[tuple[str, Callable[[], bytes], Array, float]]:
+    """CIELab by 16 bits, and with ranges, offsets and illuminants (ISO 15444-2, M.11.7.4.1)."""
+
+    def given(lab: Array, illuminant: bytes) -> bytes:
+        values = np.rint(lab * (2.55, 1, 1) + (0, 100, 120)).astype(np.uint8)
+        tail = struct.pack(">6I", 100, 0, 255, 100, 255, 120) + b"\0" + illuminant
+        colours = box(b"colr", struct.pack(">BBBI", 1, 0, 0, _LAB) + tail)
+        return _file(jpeg2000(painted(values), transform=False), colours)
+
+    kept = np.clip(LAB, (0, -85, -75), (100, 85, 125))
+    words = kept / (100, 170, 200) * 65_535 + (0, 32_768, 24_576)
+    deep = painted(np.clip(np.rint(words), 0, 65_535).astype(np.uint16))
+    yield (
+        "CIELab 16 bits",
+        lambda: _file(_planes(deep, "yuv444p16le"), enumerated(_LAB), bits=16),
+        kept,
+        0.3,
+    )
+    yield "CIELab with ranges", lambda: given(LAB, b"D50"), LAB, 0.5
+    # Under another white, the same colours have other numbers.
+    cubes = np.cbrt(linear(FRACTIONS) @ _TO_XYZ.T / _TO_XYZ.sum(axis=1))
+    low = cubes <= 6 / 29
+    cubes[low] = (cubes[low] ** 3) * (841 / 108) + 4 / 29
+    x, y, z = cubes.T
+    under_d65 = np.stack((116 * y - 16, 500 * (x - y), 200 * (y - z)), axis=1)
+    yield "CIELab under D65", lambda: given(under_d65, b"D65"), LAB, 0.5
+
+
 def _spaces() -> Iterator[Kind]:
     def simple(values: Array) -> bytes:
         return jpeg2000(painted(values), transform=False)
@@ -225,6 +261,7 @@ def _spaces() -> Iterator[Kind]:
             0.5,
         ),
         ("CMY", lambda: _file(simple(255 - RGB), enumerated(_CMY)), LAB, 0),
+        *_labs(),
         ("CIELab", lambda: _file(simple(lab), enumerated(_LAB)), seen, 0.3),
         ("ICC", lambda: _file(simple(adobe), _icc(profiles.ADOBE_RGB)), LAB, 1),
         (
