@@ -24,6 +24,7 @@ from iiif_server.iiif.request import ImageFacts, ImageRequest
 from iiif_server.iiif.rotation import parse_rotation
 from iiif_server.iiif.size import parse_size
 from iiif_server.iiif.versions import V3
+from iiif_server.plan.description import describe, inches_per_pixel
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.engine_choice import choose_engine
 from iiif_server.plan.header import Colour
@@ -96,7 +97,8 @@ class OpenImage:
 
     def info_json(self, id_: str) -> dict[str, Any]:
         """The image information document (Image API 3.0, 5) for the URL of the image."""
-        service = Service(self._limits, supported_formats(), _MIN_SIZE)
+        inches = inches_per_pixel(self._header)
+        service = Service(self._limits, supported_formats(), _MIN_SIZE, inches_per_pixel=inches)
         return image_information(V3, id_, self._header.dimensions, service)
 
     def render(
@@ -134,7 +136,10 @@ class OpenImage:
                 with self._original.unchanged():
                     return bytes(self._original.bytes)
             file = self._original.file
-            plan = RenderPlan(file, header, engine, operations, self._encoding, target=None)
+            description = describe(header, operations, tile=False)
+            plan = RenderPlan(
+                file, header, engine, operations, self._encoding, None, description=description
+            )
             return b"".join(render_original(plan, self._original, Stages())[1])
 
     def close(self) -> None:

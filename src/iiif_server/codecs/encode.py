@@ -10,12 +10,21 @@ import pyvips
 from PIL import Image, features
 
 from iiif_server.codecs import turbojpeg
+from iiif_server.codecs.labels import kept, with_description
 from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels
 from iiif_server.iiif.formats import Format
 from iiif_server.iiif.quality import Quality
 from iiif_server.plan.encoding import EncodingOptions
-from iiif_server.plan.render_plan import FEW_PIXELS, MOST_OPTIMISED, PixelOperations
+from iiif_server.plan.render_plan import (
+    FEW_PIXELS,
+    MOST_OPTIMISED,
+    NO_DESCRIPTION,
+    Description,
+    PixelOperations,
+)
 
+_PDF_DPI = 72.0
+"""Of images of which no resolution is known."""
 _SAVERS = {
     Format.JPG: "jpegsave_buffer",
     Format.PNG: "pngsave_buffer",
@@ -43,10 +52,12 @@ def encode(
     operations: PixelOperations,
     encoding: EncodingOptions,
     *,
+    description: Description = NO_DESCRIPTION,
     full_chroma: bool = False,
 ) -> bytes:
     """The pixels as a file of the format of the operations; to be used within `decoding`.
 
+    What `description` says is in it, but for what `codecs.description.described` adds.
     `full_chroma`: a JPEG has chroma for each pixel (4:4:4), whatever its quality.
     """
     format_, few = operations.format, pixels.width * pixels.height <= FEW_PIXELS
@@ -56,12 +67,15 @@ def encode(
             return turbojpeg.encode(buffer, encoding.jpeg_quality, full_chroma=full_chroma)
     image = pixels.to_vips() if isinstance(pixels, PixelBuffer) else pixels
     if format_ not in _SAVERS:
-        return _by_pillow(image, format_, encoding)
+        return _by_pillow(image, format_, encoding, description)
     if format_ is Format.GIF:
         image = image.colourspace("srgb")
     options = _options(image, operations, encoding)
+    options["keep"] = kept(options["keep"], format_, description)
     if format_ is Format.JPG:
         options["subsample_mode"] = _chroma(full_chroma)
+    else:
+        image = with_description(image, format_, description)
     data: bytes = getattr(image, _SAVERS[format_])(**options)
     return data
 
@@ -103,12 +117,22 @@ def _options(
     return {"keep": "icc", **options[operations.format]}
 
 
-def _by_pillow(image: Pixels, format_: Format, encoding: EncodingOptions) -> bytes:
+def _by_pillow(
+    image: Pixels, format_: Format, encoding: EncodingOptions, description: Description
+) -> bytes:
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[image.bands]
     pixels = Image.frombuffer(mode, (image.width, image.height), image.write_to_memory())
     buffer = BytesIO()
     if format_ is Format.PDF:
-        pixels.save(buffer, "PDF", quality=encoding.jpeg_quality)
+        credits_ = {name: "; ".join(values) for name, values in description.credits}
+        pixels.save(
+            buffer,
+            "PDF",
+            quality=encoding.jpeg_quality,
+            dpi=description.resolution or (_PDF_DPI, _PDF_DPI),
+            author=credits_.get("dc:creator"),
+            subject=credits_.get("dc:rights") or credits_.get("photoshop:Credit"),
+        )
     else:
         pixels.save(
             buffer,

@@ -12,12 +12,12 @@ from pathlib import Path
 from iiif_server.cache.lru import Lru
 from iiif_server.codecs import jpegtran, libturbojpeg, raster
 from iiif_server.codecs.encode import supported_formats
+from iiif_server.codecs.labels import Pieces, described
 from iiif_server.codecs.metadata import read_metadata
 from iiif_server.codecs.open_originals import OpenOriginal, OpenOriginals
 from iiif_server.codecs.page_list import list_pages
 from iiif_server.codecs.probe import probe_file, probe_parts
 from iiif_server.codecs.pyramid_build import build
-from iiif_server.codecs.resolution import Pieces, without_resolution
 from iiif_server.codecs.tiles import Tiles
 from iiif_server.errors import OriginalRefusedError, PartsMissingError, too_much_memory
 from iiif_server.formats.bounded_file import BoundedFile
@@ -157,12 +157,14 @@ def render_original(
         with stages.measure("decode"):
             pixels = raster.pixels(original.descriptor, plan.header, plan.operations)
         with stages.measure("encode"):
-            data = raster.encoded(pixels, plan.header, plan.operations, plan.encoding)
+            data = raster.encoded(
+                pixels, plan.header, plan.operations, plan.encoding, plan.description
+            )
             return Engine.RASTER, _finished(plan, data)
 
 
 def _finished(plan: RenderPlan, data: bytes) -> Pieces:
-    return without_resolution(data, plan.operations.format)
+    return described(data, plan.operations.format, plan.description)
 
 
 def _rewritten(plan: RenderPlan, original: OpenOriginal) -> Pieces:
@@ -194,7 +196,9 @@ def _of_level(plan: RenderPlan, level: Level, stages: Stages) -> bytes:
     with stages.measure("decode"):
         pixels = raster.pixels_of_tiles(tiles, plan.header, level.operations)
     with stages.measure("encode"):
-        return raster.encoded(pixels, plan.header, level.operations, plan.encoding)
+        return raster.encoded(
+            pixels, plan.header, level.operations, plan.encoding, plan.description
+        )
 
 
 def _tiles(level: Level, part: OpenPart) -> Tiles:

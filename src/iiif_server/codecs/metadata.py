@@ -1,4 +1,4 @@
-"""Metadata of originals for public answers: EXIF, IPTC, XMP, resolution, profile, bit depth.
+"""Metadata of originals for public answers: EXIF, IPTC, XMP, and the name of the profile.
 
 Only listed properties are copied, as text and numbers of limited size. Other metadata may be
 private or large, or attack the program that parses it.
@@ -9,7 +9,6 @@ import json
 import math
 import os
 import struct
-import unicodedata
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -18,9 +17,9 @@ from typing import Any, BinaryIO
 from PIL import Image, ImageCms, TiffImagePlugin
 
 from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile
+from iiif_server.formats.credits import plain_text
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.iptc import iptc_properties
-from iiif_server.formats.tiff import Tag
 from iiif_server.formats.tiff_pages import directories
 from iiif_server.formats.xmp import xmp_properties
 from iiif_server.plan.local_file import LocalFile
@@ -34,10 +33,7 @@ from iiif_server.plan.original_format import (
 
 _MOST_CHARACTERS, _MOST_ITEMS = 2_000, 50
 _XMP_TAG, _IPTC_TAG, _EXIF_IFD, _GPS_IFD = 700, 33_723, 34_665, 34_853
-_X_RESOLUTION, _Y_RESOLUTION, _UNIT = 282, 283, 296
 _BIG_TIFF = 43
-_MOST_DPI = 100_000
-_INCHES = {2: 1.0, 3: 2.54}
 _IPTC_RESOURCE = 0x0404
 _TAGS = {
     270: "ImageDescription", 271: "Make", 272: "Model", 274: "Orientation", 305: "Software",
@@ -64,8 +60,6 @@ class _Blocks:
     xmp: bytes = b""
     iptc: bytes = b""
     profile: bytes = b""
-    dpi: tuple[float, float] | None = None
-    bits: int | None = None
 
 
 def read_metadata(
@@ -92,6 +86,11 @@ def read_metadata(
         with suppress(Exception):  # parsers of hostile data raise whatever they like
             blocks = read(file, bounded)
         blocks.profile = blocks.profile or inspected.profile
+        blocks.xmp = blocks.xmp or inspected.xmp
+        blocks.iptc = blocks.iptc or inspected.iptc
+        if not blocks.tags and inspected.exif:
+            with suppress(Exception):
+                _add_exif(blocks, inspected.exif)
     return json.dumps(_document(blocks, location=location)).encode()
 
 
@@ -99,41 +98,29 @@ def _of_tiff(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
     main = directories(bounded, bounded.page).main
     if sum(entry.length for entry in main.tags.values()) > MOST_METADATA:
         return _Blocks()
-    blocks = _of_directory(file, bounded.at(0, 16), main.offset)
-    blocks.bits = main.value(Tag.BITS, 1)
-    return blocks
+    return _of_directory(file, bounded.at(0, 16), main.offset)
 
 
 def _of_others(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
     file.seek(0)
     with Image.open(file, formats=[bounded.format]) as image:
         info, blocks = image.info, _Blocks()
-        exif = info.get("exif") or b""
         with suppress(Exception):
-            tiff = exif.removeprefix(b"Exif\0\0")
-            order = "<I" if tiff[:2] == b"II" else ">I"
-            (first,) = struct.unpack_from(order, tiff, 4)
-            blocks = _of_directory(io.BytesIO(tiff), tiff[:8], first)
+            _add_exif(blocks, info.get("exif") or b"")
         xmp = info.get("xmp") or b""
         blocks.xmp = xmp.encode() if isinstance(xmp, str) else bytes(xmp)
         blocks.profile = info.get("icc_profile") or b""
         photoshop = info.get("photoshop")
         if isinstance(photoshop, dict):
             blocks.iptc = photoshop.get(_IPTC_RESOURCE) or b""
-        blocks.dpi = _stated_dpi(info, bounded.format) or blocks.dpi
-        if bounded.format is OriginalFormat.PNG:
-            blocks.bits = bounded.at(24, 1)[0]
-        elif bounded.format is OriginalFormat.JPEG:
-            blocks.bits = getattr(image, "bits", None)
         return blocks
 
 
-def _stated_dpi(info: Mapping[Any, Any], format_: OriginalFormat) -> Any:
-    """The resolution that a file states outside of EXIF; Pillow makes one up for some JPEGs."""
-    if format_ is not OriginalFormat.JPEG:
-        return info.get("dpi")
-    scale = {1: 1.0, 2: 2.54}.get(info.get("jfif_unit", 0))
-    return tuple(scale * one for one in info["jfif_density"]) if scale else None
+def _add_exif(blocks: _Blocks, exif: bytes) -> None:
+    tiff = exif.removeprefix(b"Exif\0\0")
+    (first,) = struct.unpack_from("<I" if tiff[:2] == b"II" else ">I", tiff, 4)
+    found = _of_directory(io.BytesIO(tiff), tiff[:8], first)
+    blocks.tags, blocks.exif, blocks.gps = found.tags, found.exif, found.gps
 
 
 def _of_directory(file: BinaryIO | io.BytesIO, head: bytes, offset: int) -> _Blocks:
@@ -150,11 +137,7 @@ def _of_directory(file: BinaryIO | io.BytesIO, head: bytes, offset: int) -> _Blo
 
     tags = directory(offset)
     raw = tags._tagdata  # noqa: SLF001 - IPTC is often declared as numbers
-    inches = _INCHES.get(tags.get(_UNIT, 2))
-    dpi = None
-    if inches and _X_RESOLUTION in tags and _Y_RESOLUTION in tags:
-        dpi = float(tags[_X_RESOLUTION]) * inches, float(tags[_Y_RESOLUTION]) * inches
-    blocks = _Blocks(tags, xmp=raw.get(_XMP_TAG, b""), iptc=raw.get(_IPTC_TAG, b""), dpi=dpi)
+    blocks = _Blocks(tags, xmp=raw.get(_XMP_TAG, b""), iptc=raw.get(_IPTC_TAG, b""))
     with suppress(Exception):
         blocks.exif = directory(tags.get(_EXIF_IFD))
     with suppress(Exception):
@@ -169,9 +152,7 @@ def _document(blocks: _Blocks, *, location: bool) -> dict[str, Any]:
     iptc = iptc_properties(blocks.iptc, location=location)
     xmp = xmp_properties(blocks.xmp, location=location)
     found = {
-        "bitDepth": blocks.bits,
         "profile": _profile_name(blocks.profile),
-        "resolution": _resolution(blocks.dpi),
         "exif": exif,
         "iptc": {name: _plain(value) for name, value in iptc.items()},
         "xmp": {name: _plain(value) for name, value in xmp.items()},
@@ -192,7 +173,7 @@ def _named(tags: Mapping[int, Any], names: Mapping[int, str]) -> dict[str, Any]:
 def _plain(value: object) -> Any:
     """A value as bounded text, finite numbers, or a list of these; None for all else."""
     if isinstance(value, str):
-        return _text(value)
+        return plain_text(value, _MOST_CHARACTERS)
     if isinstance(value, int):
         return value if abs(value) < 1 << 53 else None
     if isinstance(value, Iterable) and not isinstance(value, bytes):
@@ -202,23 +183,10 @@ def _plain(value: object) -> Any:
     return round(number, 6) if math.isfinite(number) else None
 
 
-def _text(text: str) -> str:
-    """A text without control characters, and without those that turn its direction."""
-    shown = (c for c in text[:_MOST_CHARACTERS] if c == "\n" or unicodedata.category(c)[0] != "C")
-    return "".join(shown).strip()
-
-
 def _profile_name(icc: bytes) -> str | None:
     if not icc:
         return None
     with suppress(Exception):
-        return _text(ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(icc))))
+        profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+        return plain_text(ImageCms.getProfileDescription(profile), _MOST_CHARACTERS)
     return None
-
-
-def _resolution(dpi: tuple[float, float] | None) -> list[float] | None:
-    try:
-        x, y = (round(float(value), 3) for value in dpi or ())
-    except (TypeError, ValueError, OverflowError, ZeroDivisionError):
-        return None
-    return [x, y] if min(x, y) >= 1 and max(x, y) <= _MOST_DPI else None

@@ -54,6 +54,7 @@ def pdf_header(bounded: BoundedFile, file: BinaryIO) -> ImageHeader:
         page=page,
         pages=pages,
         reader=Reader.PDFIUM,
+        resolution=(bounded.bounds.pdf_dpi, bounded.bounds.pdf_dpi),
     )
 
 

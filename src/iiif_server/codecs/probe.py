@@ -16,6 +16,7 @@ from PIL import ExifTags, Image, JpegImagePlugin
 from iiif_server.codecs import jpegxl
 from iiif_server.codecs.colour_tags import profile_of
 from iiif_server.codecs.decoder_errors import refusal
+from iiif_server.codecs.description import described
 from iiif_server.codecs.image_items import avif_item, items_of_avif, items_of_heif
 from iiif_server.codecs.pdf import pdf_header
 from iiif_server.codecs.profiles import classify_profile
@@ -121,7 +122,7 @@ def _header(
         bounded = BoundedFile(file, format_, max_pixels, bounds, page)
         inspected = inspect_(bounded)
         if format_ is OriginalFormat.PDF:
-            return pdf_header(bounded, file)
+            return described(pdf_header(bounded, file), inspected)
         if format_ is OriginalFormat.JPEGXL:
             inspected = replace(inspected, profile=jpegxl.profile_of(file.fileno()))
         file.seek(0)
@@ -186,10 +187,12 @@ def _read(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> ImageH
         return _read_with_pillow(bounded, file, inspected)
     icc, found = inspected.profile, inspected.header
     bounded.check_page(found.pages)
+    # The orientation of a JPEG XL is that of its codestream, which its decoder applies.
+    oriented = inspected.exif and found.reader is not Reader.LIBJXL
     return replace(
-        found,
+        described(found, inspected),
         partial=inspected.partial,
-        orientation=_orientation(inspected.exif) if inspected.exif else found.orientation,
+        orientation=_orientation(inspected.exif) if oriented else found.orientation,
         profile=classify_profile(icc, found.colour),
         profile_bytes=len(icc),
     )
@@ -198,8 +201,8 @@ def _read(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> ImageH
 def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> ImageHeader:
     with Image.open(file, formats=[bounded.format]) as image:
         page, pages = _page(bounded, file, image, inspected)
-        exif = image.info.get("exif") or inspected.exif
-        stored, orientation = Dimensions(*image.size), _orientation(exif)
+        stored = Dimensions(*image.size)
+        orientation = _orientation(image.info.get("exif") or inspected.exif)
         colour, transparent = _colour(image.mode), image.has_transparency_data
         if bounded.format is OriginalFormat.AVIF:
             # Its decoder crops and turns as the transformation boxes say; Pillow only turns.
@@ -209,14 +212,10 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
         elif bounded.format is OriginalFormat.GIF and page:
             # Only the first frame has been read: each may have colours of its own, or none.
             colour, transparent = Colour.RGB, True
-        gray = colour is Colour.GRAY
         icc = image.info.get("icc_profile") or b""
-        tags = inspected.colours
-        if bounded.format is OriginalFormat.JPEG and colour is Colour.RGB and not icc:
-            tags = _colours_of_dcf(image)
-        made = profile_of(tags, gray=gray) if tags else None
+        made = _made_profile(image, inspected, colour)
         icc = icc if made is None else made  # sRGB needs none
-        return ImageHeader(
+        header = ImageHeader(
             format=bounded.format,
             stored=stored,
             orientation=orientation,
@@ -232,9 +231,26 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
             page=page,
             pages=pages,
             made_profile=made or b"",
-            reader=Reader.PILLOW if bounded.format is OriginalFormat.HEIF else Reader.LIBVIPS,
+            reader=_READERS.get(bounded.format, Reader.LIBVIPS),
             partial=inspected.partial,
+            bits=_bits(bounded, image),
         )
+        return described(header, inspected, image.info)
+
+
+def _made_profile(image: Image.Image, inspected: Inspection, colour: Colour) -> bytes | None:
+    """The profile of colour tags; empty if they say sRGB, None if there are none."""
+    tags = inspected.colours
+    if inspected.jpeg and colour is Colour.RGB and not image.info.get("icc_profile"):
+        tags = _colours_of_dcf(image)
+    return profile_of(tags, gray=colour is Colour.GRAY) if tags else None
+
+
+def _bits(bounded: BoundedFile, image: Image.Image) -> int:
+    """Bits of a sample; those of PNG are in its header (ISO 15948, 11.2.2)."""
+    if bounded.format is OriginalFormat.PNG:
+        return bounded.at(24, 1)[0]
+    return int(image.info.get("bit_depth", 8))
 
 
 def _page(
@@ -289,6 +305,7 @@ def _orientation(data: bytes) -> Orientation:
     return FROM_EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT
 
 
+_READERS = {OriginalFormat.HEIF: Reader.PILLOW}
 _JPEG_SHRINK = 8
 """Largest reduction of JPEG decoders."""
 _UNCALIBRATED = 0xFFFF

@@ -8,15 +8,16 @@ from itertools import islice
 from iiif_server.codecs import jpegtran
 from iiif_server.codecs.decode import decode_upright, decoded
 from iiif_server.codecs.encode import encode_tiles
+from iiif_server.codecs.labels import described
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.resample import shift, shrink_by_two
-from iiif_server.codecs.resolution import without_resolution
 from iiif_server.errors import NotKeptError
 from iiif_server.formats.pyramid_file import write_part
 from iiif_server.iiif.formats import Format
 from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.plan.build_plan import BuildPlan, cuts_losslessly, first_reduced, passes
+from iiif_server.plan.description import describe_tile
 from iiif_server.plan.grid import Part, Tile
 from iiif_server.plan.render_plan import ProfileAction
 
@@ -32,7 +33,7 @@ def build(plan: BuildPlan, original: OpenOriginal) -> int:
     """
     levels = _reduced_levels if plan.part is Part.REDUCED else _detail_levels
     try:
-        tiles = _without_resolution(levels(plan, original))
+        tiles = _described(plan, levels(plan, original))
         write_part(plan.target, decoded(plan.header, tiles), plan.grid)
         return plan.target.stat().st_size
     except OSError as error:
@@ -40,9 +41,12 @@ def build(plan: BuildPlan, original: OpenOriginal) -> int:
         raise NotKeptError("The pyramid of this image could not be kept.", refusal) from error
 
 
-def _without_resolution(tiles: Iterator[tuple[Tile, bytes]]) -> Iterator[tuple[Tile, bytes]]:
+def _described(
+    plan: BuildPlan, tiles: Iterator[tuple[Tile, bytes]]
+) -> Iterator[tuple[Tile, bytes]]:
     for tile, data in tiles:
-        yield tile, b"".join(without_resolution(data, Format.JPG))
+        description = describe_tile(plan.header, plan.grid, tile)
+        yield tile, b"".join(described(data, Format.JPG, description))
 
 
 def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:

@@ -19,7 +19,13 @@ from iiif_server.iiif.geometry import Box
 from iiif_server.iiif.quality import Quality
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.header import ImageHeader
-from iiif_server.plan.render_plan import FEW_PIXELS, PixelOperations, ProfileAction
+from iiif_server.plan.render_plan import (
+    FEW_PIXELS,
+    NO_DESCRIPTION,
+    Description,
+    PixelOperations,
+    ProfileAction,
+)
 
 _MARGIN = 16
 """Pixels around a region that its scaling may look at, or put beside it."""
@@ -51,11 +57,16 @@ def pixels_of_tiles(tiles: Tiles, header: ImageHeader, operations: PixelOperatio
 
 
 def encoded(
-    pixels: Pixels, header: ImageHeader, operations: PixelOperations, encoding: EncodingOptions
+    pixels: Pixels,
+    header: ImageHeader,
+    operations: PixelOperations,
+    encoding: EncodingOptions,
+    description: Description = NO_DESCRIPTION,
 ) -> bytes:
     """The pixels as a file of the format of the operations; raises DamagedOriginalError."""
     with decoding(header):
-        return encode(pixels, operations, encoding, full_chroma=header.full_chroma)
+        chroma = header.full_chroma
+        return encode(pixels, operations, encoding, description=description, full_chroma=chroma)
 
 
 def prepare_process(threads: int) -> None:

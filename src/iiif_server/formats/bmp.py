@@ -77,8 +77,15 @@ def inspect(file: BoundedFile) -> Inspection:
         pixel_bytes=4 if found.masks[3] else 3,
         needs=needs,
         reader=Reader.BMP,
+        resolution=_resolution(file),
     )
     return Inspection(needs, header=header, profile=profile_of(file), partial=partial)
+
+
+def _resolution(file: BoundedFile) -> tuple[float, float] | None:
+    """Dots per inch, of which the header has those of a metre; OS/2 1.x has none."""
+    size, across, down = file.numbers("<I20xii", _FILE_HEADER) or (_CORE, 0, 0)
+    return None if size < _INFO else (across * 0.0254, down * 0.0254)
 
 
 def bitmap(file: BoundedFile) -> Bitmap:

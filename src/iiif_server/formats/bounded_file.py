@@ -3,9 +3,9 @@
 import os
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 from iiif_server.errors import (
@@ -33,6 +33,8 @@ def truncated(format_: OriginalFormat, what: str = "its image does") -> DamagedO
 
 MOST_BLOCK = 16 << 20
 """Bytes of one block of metadata: an ICC profile, EXIF, XMP."""
+MOST_DESCRIBED = 1 << 20
+"""Bytes of a block that are looked through for credits: XMP, IPTC, a text."""
 MOST_METADATA = 64 << 20
 """Bytes of everything before the first pixel."""
 _MOST_DRAWN, _DRAWING_EFFORT = 1_000_000_000, 4
@@ -59,6 +61,11 @@ class Inspection:
     """How many pages the file has, where its structure tells it: frames of an animation."""
     exif: bytes = b""
     """EXIF that the decoder does not find."""
+    xmp: bytes = b""
+    """XMP that it does not find."""
+    iptc: bytes = b""
+    texts: Mapping[int, bytes] = field(default_factory=dict)
+    """Texts in tags of a TIFF, by their numbers in EXIF."""
     partial: bool = False
     """Whether the file is truncated, and to be shown as far as it goes."""
 

@@ -11,6 +11,7 @@ from itertools import takewhile
 from iiif_server.errors import OriginalRefusedError
 from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
 from iiif_server.formats.gain_maps import is_gain_map
+from iiif_server.formats.xmp import XMP
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Needs, Profile, Reader
 from iiif_server.plan.orientation import UPRIGHT
@@ -131,12 +132,13 @@ def inspect(file: BoundedFile) -> Inspection:
         file.truncated()  # its decoder would not notice
     header = _header_of_samples(file, frame, needs)
     start = file.at(0, data)
-    exif = (payload for marker, payload in _payloads(start) if marker == _APP1)
+    blocks = [payload for marker, payload in _payloads(start) if marker == _APP1]
     return Inspection(
         header.needs,
         header=header,
         profile=icc_profile(start) or b"",
-        exif=next((payload for payload in exif if payload.startswith(_EXIF)), b""),
+        exif=next((block for block in blocks if block.startswith(_EXIF)), b""),
+        xmp=next((block for block in blocks if block.startswith(XMP)), XMP)[len(XMP) :],
         partial=partial,
     )
 
@@ -160,6 +162,7 @@ def _header_of_samples(file: BoundedFile, frame: _Frame, needs: Needs) -> ImageH
         pixel_bytes=pixel_bytes,
         needs=Needs(needs.bytes + held, needs.effort + _SAMPLE_EFFORT * components * area),
         reader=Reader.JPEG_SAMPLES,
+        bits=frame.bits,
     )
 
 

@@ -1,7 +1,7 @@
 """JPEG 2000 (ISO 15444-1): headers of container, codestream and tiles; nothing is decoded."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.formats.iso_boxes import boxes
@@ -15,6 +15,7 @@ from iiif_server.formats.jp2_boxes import (
     is_subsampled,
     meaning,
 )
+from iiif_server.formats.jp2_metadata import described
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import ImageHeader, Needs, Profile, Reader
 from iiif_server.plan.orientation import UPRIGHT
@@ -115,7 +116,9 @@ def inspect(file: BoundedFile) -> Inspection:
         _check_components(file, size, own, whole=whole)
     halvings = 0 if whole else min((style.levels for style in styles), default=0)
     header = _header(file, size, needs, found, min(halvings, _MOST_HALVINGS))
-    return Inspection(needs, header=header, profile=found.profile)
+    said = described(file)
+    header = replace(header, resolution=said.resolution)
+    return Inspection(needs, header=header, profile=found.profile, xmp=said.xmp, iptc=said.iptc)
 
 
 def _header(
@@ -137,6 +140,7 @@ def _header(
         pixel_bytes=channels * (1 if size.bits <= 8 else 2),  # noqa: PLR2004 - bits of a byte
         needs=needs,
         reader=Reader.OPENJPEG,
+        bits=max(found.palette.bits) if found.palette else size.bits,
     )
 
 

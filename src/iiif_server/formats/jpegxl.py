@@ -3,7 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection, truncated
+from iiif_server.formats.bounded_file import (
+    MOST_DESCRIBED,
+    MOST_METADATA,
+    BoundedFile,
+    Inspection,
+    truncated,
+)
 from iiif_server.formats.iso_boxes import boxes
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
@@ -75,8 +81,23 @@ def inspect(file: BoundedFile) -> Inspection:
         pixel_bytes=found.channels * (1 if found.bits <= 8 else 2),  # noqa: PLR2004 - of a byte
         needs=Needs(file.size + held * area, _EFFORT * area),
         reader=Reader.LIBJXL,
+        bits=found.bits,
     )
-    return Inspection(header.needs, header=header)
+    blocks = _described(file)
+    # In front of EXIF stands the offset of its first byte (ISO 18181-2, 9.5).
+    return Inspection(
+        header.needs, header=header, exif=blocks.get(b"Exif", b"")[4:], xmp=blocks.get(b"xml ", b"")
+    )
+
+
+def _described(file: BoundedFile) -> dict[bytes, bytes]:
+    """The first boxes of EXIF and XMP that are not compressed."""
+    found: dict[bytes, bytes] = {}
+    if file.at(0, 2) != _CODESTREAM:
+        for box in boxes(file, 0, file.size):
+            if box.name in {b"Exif", b"xml "} and box.end - box.offset <= MOST_DESCRIBED:
+                found.setdefault(box.name, file.at(box.offset, box.end - box.offset))
+    return found
 
 
 def metadata(file: BoundedFile) -> Metadata:

@@ -23,6 +23,8 @@ _MOST_RATIO = 1032
 _TOLD = frozenset({b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"})
 _TAIL = 1 << 17
 """Bytes at the end of a file in which IEND, and EXIF behind the pixels, are looked for."""
+_MOST_NAMES = 1_000
+"""How often a name of a chunk is looked at, that may only be part of other data."""
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {
     0: frozenset({1, 2, 4, 8, 16}),
@@ -75,7 +77,8 @@ def inspect(file: BoundedFile) -> Inspection:
         interleaved=head.interlaced,
         partial=b"IEND" not in tail and _is_partial(file, head),
         colours=_colours(told),
-        exif=told.get(b"eXIf") or _exif_in(tail),
+        exif=told.get(b"eXIf") or next(_chunks_in(tail, b"eXIf"), b""),
+        xmp=next(filter(None, map(_xmp_of, _chunks_in(tail, b"iTXt"))), b""),
     )
 
 
@@ -131,19 +134,32 @@ def _unpacks(file: BoundedFile, pixels: Iterable[_Chunk], least: int) -> bool:
     return False
 
 
-def _exif_in(tail: bytes) -> bytes:
-    """An eXIf chunk behind the pixels, near the end of the file; empty: there is none.
+def _chunks_in(tail: bytes, name: bytes) -> Iterator[bytes]:
+    """The content of chunks of a name behind the pixels, near the end of the file.
 
-    It is known by its checksum: the chunks of the pixels, which may be a million, are not walked.
+    They are known by their checksums: the chunks of the pixels, which may be a million, are not
+    walked.
     """
-    at = tail.find(b"eXIf")
-    while at >= 4:  # noqa: PLR2004 - its length stands before its name
+    at = tail.find(name)
+    for _ in range(_MOST_NAMES):
+        if at < 4:  # noqa: PLR2004 - its length stands before its name
+            return
         length = int.from_bytes(tail[at - 4 : at], "big")
         end = at + 4 + length
-        if zlib.crc32(tail[at:end]).to_bytes(4, "big") == tail[end : end + 4]:
-            return tail[at + 4 : end]
-        at = tail.find(b"eXIf", at + 1)
-    return b""
+        if (
+            end + 4 <= len(tail)
+            and zlib.crc32(tail[at:end]).to_bytes(4, "big") == tail[end : end + 4]
+        ):
+            yield tail[at + 4 : end]
+        at = tail.find(name, at + 1)
+
+
+def _xmp_of(text: bytes) -> bytes:
+    """The packet in an iTXt chunk; empty if that is something else, or compressed."""
+    keyword, _, rest = text.partition(b"\0")
+    if keyword != b"XML:com.adobe.xmp" or rest[:1] != b"\0":
+        return b""
+    return rest[2:].split(b"\0", 2)[-1]
 
 
 def _chunks(file: BoundedFile, most: int = MOST_CHUNKS) -> Iterator[_Chunk]:

@@ -1,12 +1,13 @@
 """PSD and PSB (Adobe Photoshop File Formats Specification): where the merged image is."""
 
+import struct
 import sys
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import MOST_DESCRIBED, MOST_METADATA, BoundedFile, Inspection
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
 from iiif_server.plan.orientation import UPRIGHT
@@ -16,7 +17,7 @@ MOST_CHANNELS = 56
 _MOST_BLOCKS = 4_000
 _BIG = 2
 _RAW, _RUN_LENGTHS = 0, 1
-_PROFILE, _VERSION, _EXIF = 1039, 1057, 1058
+_RESOLUTION, _IPTC, _PROFILE, _VERSION, _EXIF, _XMP = 1005, 1028, 1039, 1057, 1058, 1060
 """Image resources."""
 _LAYERS = frozenset({b"Layr", b"Lr16", b"Lr32"})
 _LONG_KEYS = _LAYERS | {
@@ -106,14 +107,26 @@ def inspect(file: BoundedFile) -> Inspection:
         pixel_bytes=pixel_bytes,
         needs=Needs(area * (pixel_bytes * (1 + found.alpha) + _COPIES), area * _EFFORT),
         reader=Reader.PSD,
+        bits=found.bits,
+        resolution=_stated(_described(file, resources, _RESOLUTION)),
     )
     return Inspection(
         header.needs,
         header=header,
         profile=_resource(file, resources, _PROFILE),
         exif=_resource(file, resources, _EXIF),
+        xmp=_described(file, resources, _XMP),
+        iptc=_described(file, resources, _IPTC),
         partial=partial,
     )
+
+
+def _stated(data: bytes) -> tuple[float, float] | None:
+    """The resolution, in fixed point: always of an inch, whatever unit is displayed."""
+    if len(data) < 16:  # noqa: PLR2004 - of the resource
+        return None
+    across, down = struct.unpack_from(">I4xI", data)
+    return across / 65_536, down / 65_536
 
 
 def composite(file: BoundedFile) -> Composite:
@@ -207,6 +220,12 @@ def _resource(file: BoundedFile, resources: dict[int, tuple[int, int]], number: 
     offset, length = resources.get(number, (0, 0))
     file.check_block(length, f"its image resource {number}")
     return file.at(offset, length)
+
+
+def _described(file: BoundedFile, resources: dict[int, tuple[int, int]], number: int) -> bytes:
+    """A resource that may be left out; empty if it is large."""
+    offset, length = resources.get(number, (0, 0))
+    return file.at(offset, length) if length <= MOST_DESCRIBED else b""
 
 
 def _merged_has_alpha(file: BoundedFile, sections: _Sections) -> bool:

@@ -41,6 +41,8 @@ _WHOLE_NUMBERS: dict[int, Literal["B", "H", "I", "Q"]] = {
     1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q",
 }  # fmt: skip
 """BYTE, SHORT, LONG, IFD, and of BigTIFF LONG8 and IFD8."""
+_FRACTIONS = {5: "II", 11: "f", 12: "d"}
+"""RATIONAL, FLOAT, DOUBLE."""
 
 
 class Tag(IntEnum):
@@ -57,8 +59,11 @@ class Tag(IntEnum):
     SAMPLES = 277
     ROWS = 278
     STRIP_BYTES = 279
+    X_RESOLUTION = 282
+    Y_RESOLUTION = 283
     PLANES = 284
     PAGE_NAME = 285
+    RESOLUTION_UNIT = 296
     TILE_WIDTH = 322
     TILE_HEIGHT = 323
     TILES = 324
@@ -67,6 +72,8 @@ class Tag(IntEnum):
     JPEG_TABLES = 347
     EXTRA_SAMPLES = 338
     SAMPLE_FORMAT = 339
+    XMP = 700
+    IPTC = 33_723
     ICC_PROFILE = 34_675
 
 
@@ -191,6 +198,18 @@ class Directory:
     def value(self, number: int, default: int = 0) -> int:
         """The first whole number of a tag."""
         return next(iter(self.values(number, 1)), default)
+
+    def fraction(self, number: int) -> float:
+        """The first rational, whole or floating-point number of a tag; 0 if there is none."""
+        entry = self.tags.get(number)
+        if entry is None or entry.type not in _FRACTIONS:
+            return float(self.value(number))
+        layout = self._layout.order + _FRACTIONS[entry.type]
+        data = self.data(number, struct.calcsize(layout))
+        if len(data) < struct.calcsize(layout):
+            return 0.0
+        over, under = (*struct.unpack(layout, data), 1)[:2]
+        return float(over / under) if under else 0.0
 
     def has_zero(self, number: int) -> bool:
         """Whether one of the whole numbers of a tag is 0."""

@@ -5,7 +5,8 @@ from dataclasses import replace
 from math import prod
 from sys import maxsize
 
-from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import MOST_BLOCK, MOST_DESCRIBED, BoundedFile, Inspection
+from iiif_server.formats.credits import ARTIST, COPYRIGHT
 from iiif_server.formats.tiff import (
     MOST_PIECES,
     TABLES,
@@ -30,10 +31,16 @@ _MOST_TAG_BYTES = 512 << 20
 MOST_SAMPLES = 8
 _MOST_BITS = 64
 _SEPARATE = 2
+_INCHES = {2: 1.0, 3: 2.54}
+"""ResolutionUnit: inch and centimetre."""
 _WHOLE = (Tag.WIDTH, Tag.HEIGHT, Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES,
           Tag.ROWS, Tag.PLANES, Tag.TILE_WIDTH, Tag.TILE_HEIGHT, Tag.SAMPLE_FORMAT)  # fmt: skip
 """Tags whose values are whole numbers in every file."""
-_BLOCKS = {700: "its XMP block", 33_723: "its IPTC block", Tag.ICC_PROFILE: "its ICC profile"}
+_BLOCKS: dict[int, str] = {
+    Tag.XMP: "its XMP block",
+    Tag.IPTC: "its IPTC block",
+    Tag.ICC_PROFILE: "its ICC profile",
+}
 
 
 def inspect(file: BoundedFile) -> Inspection:
@@ -49,10 +56,19 @@ def inspect(file: BoundedFile) -> Inspection:
     header = header_of(file, first, needs, tiles, partial=partial)
     return Inspection(
         needs,
-        header=replace(header, pages=page.pages),
+        header=replace(header, pages=page.pages, resolution=_resolution(first)),
         profile=first.data(Tag.ICC_PROFILE),
         partial=partial,
+        xmp=first.data(Tag.XMP, MOST_DESCRIBED),
+        iptc=first.data(Tag.IPTC, MOST_DESCRIBED),
+        texts={tag: first.data(tag, MOST_DESCRIBED) for tag in (ARTIST, COPYRIGHT)},
     )
+
+
+def _resolution(directory: Directory) -> tuple[float, float] | None:
+    inches = _INCHES.get(directory.value(Tag.RESOLUTION_UNIT, 2))
+    across, down = (directory.fraction(tag) for tag in (Tag.X_RESOLUTION, Tag.Y_RESOLUTION))
+    return (inches * across, inches * down) if inches else None
 
 
 def _is_truncated(file: BoundedFile, directory: Directory) -> bool:

@@ -78,6 +78,7 @@ def header_of(
         # libvips gives the colours of a palette and not its one sample.
         bands=() if photometric == _PALETTE and reader is Reader.LIBVIPS else bands,
         reader=reader,
+        bits=max(bits),
     )
 
 

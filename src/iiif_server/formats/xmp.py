@@ -2,7 +2,8 @@
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from xml.parsers import expat
 
 _MOST_BYTES = 1 << 20
@@ -41,6 +42,16 @@ for _prefix, _space in _PREFIXES.items():  # some readers know no others
 _PACKET = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>%s<?xpacket end="w"?>'
 
 Value = str | list[str]
+
+
+class Kind(StrEnum):
+    """Kind of the value of a property (ISO 16684-1, 6.3)."""
+
+    TEXT = ""
+    BAG = "Bag"
+    SEQUENCE = "Seq"
+    ALTERNATIVES = "Alt"
+    """One text in several languages."""
 
 
 class _RefusedError(Exception):
@@ -82,6 +93,26 @@ def without_properties(packet: bytes, unwanted: re.Pattern[str]) -> bytes:
             del element.attrib[name]
         for child in [child for child in element if unwanted.search(child.tag)]:
             element.remove(child)
+    return _packet(root)
+
+
+def xmp_packet(properties: Iterable[tuple[str, Kind, Iterable[str]]]) -> bytes:
+    """A packet of properties, such as `dc:title`, with their values."""
+    root = ET.Element(f"{{{_PREFIXES['x']}}}xmpmeta")
+    description = ET.SubElement(ET.SubElement(root, f"{_RDF}RDF"), f"{_RDF}Description")
+    description.set(f"{_RDF}about", "")
+    for name, kind, values in properties:
+        prefix, _, local = name.partition(":")
+        element = ET.SubElement(description, f"{{{_PREFIXES[prefix]}}}{local}")
+        if kind is Kind.TEXT:
+            element.text = "".join(values)
+            continue
+        array = ET.SubElement(element, f"{_RDF}{kind}")
+        for value in values:
+            item = ET.SubElement(array, f"{_RDF}li")
+            item.text = value
+            if kind is Kind.ALTERNATIVES:
+                item.set("{http://www.w3.org/XML/1998/namespace}lang", "x-default")
     return _packet(root)
 
 

@@ -17,6 +17,7 @@ from iiif_server.iiif.quality import Quality
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 
 PROTOCOL = "http://iiif.io/api/image"
+PHYSICAL = "http://iiif.io/api/annex/services/physdim"
 TILE = square(512)
 """Square and a power of two, as viewers tile best."""
 
@@ -53,6 +54,8 @@ class Service:
     rights: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Further properties of the type: `service`, `partOf`, `seeAlso`, ..."""
+    inches_per_pixel: float | None = None
+    """Length of a pixel's side on the object; None: unknown."""
 
 
 def image_information(
@@ -81,7 +84,7 @@ def _version_3(id_: str, dimensions: Dimensions, service: Service) -> dict[str, 
     }
     if service.rights is not None:
         document["rights"] = service.rights
-    return document | dict(service.extra)
+    return document | extra_properties(V3, service)
 
 
 def _version_2(id_: str, dimensions: Dimensions, service: Service) -> dict[str, Any]:
@@ -104,13 +107,33 @@ def _version_2(id_: str, dimensions: Dimensions, service: Service) -> dict[str, 
     }
     if service.rights is not None:
         document["license"] = service.rights
-    return document | dict(service.extra)
+    return document | extra_properties(V2, service)
 
 
 _DOCUMENTS: dict[ImageApiVersion, Callable[[str, Dimensions, Service], dict[str, Any]]] = {
     V2: _version_2,
     V3: _version_3,
 }
+
+
+def extra_properties(version: ImageApiVersion, service: Service) -> dict[str, Any]:
+    """Properties of the type, and the physical dimensions service (1.0) if they are known.
+
+    Services are an array in version 3; in version 2 only if there are several.
+    """
+    extra = dict(service.extra)
+    if service.inches_per_pixel is not None:
+        own = extra.get("service", [])
+        services = own if isinstance(own, list) else [own]
+        physical = {
+            "@context": f"{PHYSICAL}/1/context.json",
+            "profile": PHYSICAL,
+            "physicalScale": float(f"{service.inches_per_pixel:.6g}"),
+            "physicalUnits": "in",
+        }
+        alone = version is V2 and not services
+        extra["service"] = physical if alone else [*services, physical]
+    return extra
 
 
 def _limits(limits: Limits) -> dict[str, int]:

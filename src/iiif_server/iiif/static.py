@@ -20,7 +20,7 @@ from iiif_server.iiif.geometry import (
     tile_boxes,
 )
 from iiif_server.iiif.identifier import Identifier
-from iiif_server.iiif.information import PROTOCOL, Service
+from iiif_server.iiif.information import PROTOCOL, Service, extra_properties
 from iiif_server.iiif.size import MaxSize
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 
@@ -85,7 +85,7 @@ class StaticImage:
             document = {"@context": V3.context, "id": id_, "type": "ImageService3"}
             document |= {"profile": level, **shared, **limited}
             document |= {"rights": rights} if rights is not None else {}
-        return document | dict(self.service.extra)
+        return document | extra_properties(self.version, self.service)
 
     @property
     def limits(self) -> Limits:

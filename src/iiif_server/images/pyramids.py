@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from iiif_server.sharing.shared_cache import SharedCache
 
 
-_FORMAT_VERSION = 3
+_FORMAT_VERSION = 4
 """To be raised when the same original gives another pyramid than before."""
 _READ_TRIES = 2
 """How often a tile is read: a part that was damaged while it was open is dropped and made again."""

@@ -21,6 +21,7 @@ from iiif_server.images.resolved import Resolved
 from iiif_server.images.tiled import NoSuchTileError, TiledOriginals
 from iiif_server.plan.build_plan import cuts_losslessly
 from iiif_server.plan.cost import cost_of_render
+from iiif_server.plan.description import describe, is_part
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.engine_choice import (
     choose_engine,
@@ -32,6 +33,7 @@ from iiif_server.plan.jobs import RENDER, Rendered
 from iiif_server.plan.local_file import FileVersion
 from iiif_server.plan.own_tiles import StoredTile
 from iiif_server.plan.render_plan import (
+    Description,
     Engine,
     Level,
     RenderPlan,
@@ -110,10 +112,16 @@ class Renderer:
             encoding=self._encoding,
             target=None if target is None else target.path,
             tile=tile,
+            description=self._description(resolved),
         )
         if engine is Engine.JPEGTRAN and cost_of_render(plan).bytes > self._pool.memory:
             return replace(plan, engine=Engine.RASTER)  # which need not hold the whole image
         return plan
+
+    def _description(self, resolved: Resolved) -> Description:
+        header, grid = resolved.header, self._pyramids.grid(resolved.header)
+        part = is_part(grid, grid.tile_of(resolved.rendition))
+        return describe(header, resolved.work, tile=part)
 
     async def run(
         self, resolved: Resolved, plan: RenderPlan, begun: Callable[[], object] | None = None

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeAlias
 
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.orientation import Orientation
@@ -73,6 +74,10 @@ class Treatment:
 PLAIN = Treatment()
 
 
+Credits: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
+"""Creator, copyright and credit line: names of XMP properties, such as `dc:rights`, with values."""
+
+
 @dataclass(frozen=True, slots=True)
 class JpegFacts:
     """Facts of a JPEG that lossless transforms depend on."""
@@ -129,6 +134,11 @@ class ImageHeader:
     treatment: Treatment = PLAIN
     partial: bool = False
     """Whether the file is truncated, and shown as far as it goes."""
+    bits: int = 8
+    """Of a sample, the most of any."""
+    resolution: tuple[float, float] | None = None
+    """Dots per inch across and down the stored pixels, as the file states them."""
+    credits: Credits = ()
 
     @property
     def dimensions(self) -> Dimensions:

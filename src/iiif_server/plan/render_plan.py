@@ -10,7 +10,7 @@ from iiif_server.iiif.quality import Quality
 from iiif_server.iiif.request import Rendition
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.grid import Grid
-from iiif_server.plan.header import Colour, ImageHeader, Profile
+from iiif_server.plan.header import Colour, Credits, ImageHeader, Profile
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.orientation import UPRIGHT, Orientation
 from iiif_server.plan.stored_tiles import StoredLevel
@@ -72,6 +72,18 @@ class PixelOperations:
 
 
 @dataclass(frozen=True, slots=True)
+class Description:
+    """What the file of a derivative says besides its pixels."""
+
+    resolution: tuple[int, int] | None = None
+    """Dots per inch, across and down."""
+    credits: Credits = ()
+
+
+NO_DESCRIPTION = Description()
+
+
+@dataclass(frozen=True, slots=True)
 class Level:
     """Level of a pyramid that is ready, as the source of pixels."""
 
@@ -106,6 +118,7 @@ class RenderPlan:
     """Source of the pixels, if a level of the pyramid is the cheapest."""
     tile: TileToCut | None = None
     """Source of a lossless crop, much smaller than the original."""
+    description: Description = NO_DESCRIPTION
 
 
 def plan_operations(header: ImageHeader, rendition: Rendition) -> PixelOperations:

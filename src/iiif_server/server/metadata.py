@@ -4,7 +4,6 @@ import json
 from hashlib import blake2b
 from typing import Any
 
-from iiif_server.iiif.geometry import Dimensions
 from iiif_server.images.registry import Image
 from iiif_server.server.downloads import MEDIA_TYPES
 from iiif_server.server.respond import JSON, Answer
@@ -12,12 +11,18 @@ from iiif_server.server.services import Permission, Services
 
 
 async def metadata_answer(services: Services, permission: Permission) -> Answer:
-    """Format, dimensions, colour, resolution, and the EXIF, IPTC and XMP that may be shown."""
+    """Format, dimensions, colour, resolution, and the EXIF, IPTC and XMP that may be shown.
+
+    With the checksum of an original that was fetched: that was computed meanwhile.
+    """
     identifier = permission.identifier
     async with services.images.hold(identifier) as image:
         stripped = image.header.treatment.strip_location
         location = services.types[identifier.type].show_location and not stripped
         found = await services.images.metadata(image, location=location)
+        opened = image.original.opened
+        if opened is not None and opened.checksum is not None:
+            found["checksum"] = {"algorithm": "BLAKE2b-128", "value": opened.checksum}
     content = json.dumps(_document(image, found), ensure_ascii=False, separators=(",", ":"))
     data = content.encode("utf-8", "replace")
     known = services.images.remembered(identifier)
@@ -42,10 +47,10 @@ def _document(image: Image, found: dict[str, Any]) -> dict[str, Any]:
         "height": size.height,
         "pages": header.pages,
         "colourSpace": header.colour.value,
+        "bitDepth": header.bits,
     }
-    resolution = found.pop("resolution", None)
-    if resolution:
-        x, y = _upright(image, resolution)
+    if header.resolution is not None:
+        x, y = _upright(image, header.resolution)
         document["resolution"] = {"x": x, "y": y, "unit": "dpi"}
         document["physicalSize"] = {
             "width": round(size.width / x, 4),
@@ -55,8 +60,7 @@ def _document(image: Image, found: dict[str, Any]) -> dict[str, Any]:
     return document | found
 
 
-def _upright(image: Image, resolution: list[float]) -> tuple[float, float]:
+def _upright(image: Image, resolution: tuple[float, float]) -> tuple[float, float]:
     """The resolution of the image after its orientation was applied."""
-    turned = image.header.orientation.apply(Dimensions(1, 2)) != Dimensions(1, 2)
     x, y = resolution
-    return (y, x) if turned else (x, y)
+    return (y, x) if image.header.orientation.transposes else (x, y)

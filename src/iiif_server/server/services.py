@@ -27,6 +27,7 @@ from iiif_server.pages.files import PageFiles
 from iiif_server.pages.options import PagesOptions, PresentationOptions
 from iiif_server.pages.paging import Place
 from iiif_server.pages.rendering import Pages
+from iiif_server.plan.description import inches_per_pixel
 from iiif_server.plan.jobs import LibraryReport
 from iiif_server.server.access_log import AccessLog
 from iiif_server.server.addresses import Addressing
@@ -206,6 +207,7 @@ class Services:
             tile=self.pyramids.grid(header).tile,
             rights=original.terms.rights or options.rights,
             extra=dict(options.info),
+            inches_per_pixel=inches_per_pixel(header),
         )
 
 

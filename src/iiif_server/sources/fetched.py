@@ -265,7 +265,7 @@ class KeptOriginals:
         doubtful = verified is None or verified.version != file.version
         known = self._read_record(name) if doubtful or refresh_after is not None else None
         if verified is not None and not doubtful:
-            opened.content = verified.checksum
+            opened.content = opened.checksum = verified.checksum
         else:
             # A file of another time was put there by somebody, or has no record yet.
             doubtful = bool(known and known.checksum and known.mtime_ns == file.mtime_ns)

@@ -76,6 +76,8 @@ class OpenedFile:
         self.mode = status.st_mode
         self.file = LocalFile(path, FileVersion.of(status))
         self.content = content
+        self.checksum: str | None = None
+        """The digest of all of its bytes as in `checksum_of`, if that is known already."""
         self.page: int | None = None
         """The requested page, from 1, if the file may have several."""
         self.terms = NO_TERMS

@@ -244,7 +244,9 @@ def test_what_is_encoded_thoroughly_is_smaller_and_nearer_than_what_is_as_small(
 
 @pytest.mark.parametrize("part", Part)
 @pytest.mark.parametrize("format_", ["JPEG", "PNG"])
-def test_tiles_state_no_resolution(part: Part, format_: str, tmp_path: Path) -> None:
+def test_tiles_state_the_resolution_of_their_level(
+    part: Part, format_: str, tmp_path: Path
+) -> None:
     path, target = tmp_path / "original", tmp_path / "part"
     Image.new("RGB", (WIDTH, HEIGHT), "teal").save(path, format_, dpi=(600, 600))
     grid = make(path, part, target)
@@ -252,4 +254,4 @@ def test_tiles_state_no_resolution(part: Part, format_: str, tmp_path: Path) -> 
     with OpenPart(target) as opened:
         data = opened.read(Tile(factor, 0, 0), grid)
     with Image.open(io.BytesIO(data)) as image:
-        assert "dpi" not in image.info
+        assert (image.info["jfif_unit"], image.info["dpi"]) == (1, (600 // factor,) * 2)

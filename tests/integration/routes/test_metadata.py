@@ -1,16 +1,21 @@
 """What is known of originals besides their pixels."""
 
+import hashlib
 import io
 import os
+import struct
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from PIL import Image, TiffImagePlugin
 
-from support.apps import Server, picture, running_app, settings_below
+from support.apps import Server, picture, running_app, settings_below, web_settings
+from support.jpeg_metadata import iptc, xmp
 from support.pictures import wide_profile
+from support.upstream import running_upstream, send
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -172,3 +177,28 @@ async def test_conditions_errors_and_names(server: Server) -> None:
     assert (await server.get("/disk:notes.txt/metadata.json")).status_code == 415
     assert (await server.get("/disk:none/metadata.json")).status_code == 404
     assert (await server.get("/secret:a/metadata.json")).status_code == 403
+
+
+async def test_the_checksum_of_a_fetched_original(tmp_path: Path) -> None:
+    data = picture()
+    with running_upstream() as upstream:
+        upstream.replies["/x"] = send(data)
+        async with running_app(web_settings(tmp_path, upstream.base)) as server:
+            found = await document(server, "web:x")
+    value = hashlib.blake2b(data, digest_size=16).hexdigest()
+    assert found["checksum"] == {"algorithm": "BLAKE2b-128", "value": value}
+
+
+async def test_a_psd_has_its_blocks_and_its_depth(server: Server) -> None:
+    packet = xmp('<dc:source xmlns:dc="http://purl.org/dc/elements/1.1/">Box 1</dc:source>')[33:]
+    blocks = b""
+    for number, block in ((1028, iptc((80, "Bo"))), (1058, exif().tobytes()[6:]), (1060, packet)):
+        blocks += b"8BIM" + struct.pack(">HHI", number, 0, len(block)) + block
+        blocks += bytes(len(block) % 2)
+    head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 1, 20, 30, 16, 1)
+    data = head + bytes(4) + struct.pack(">I", len(blocks)) + blocks + bytes(4)
+    server.put("disk", "a.psd", data + bytes(2 + 2 * 600))
+    found = await document(server, "disk:a.psd")
+    assert (found["bitDepth"], found["colourSpace"]) == (16, "gray")
+    assert (found["xmp"], found["iptc"]) == ({"dc:source": "Box 1"}, {"byline": ["Bo"]})
+    assert found["exif"]["Make"] == "Canon"

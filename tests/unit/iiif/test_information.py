@@ -1,5 +1,6 @@
 """Image information, info.json (Image API 3.0, 5; 2.1.1, 5)."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -212,3 +213,30 @@ def test_further_properties_of_the_type_are_repeated(version: ImageApiVersion) -
     document = information(version, service(extra=extra))
     assert {name: document[name] for name in extra} == extra
     assert document["width"] == 6000
+
+
+PHYSICAL_DIMENSIONS = {
+    "@context": "http://iiif.io/api/annex/services/physdim/1/context.json",
+    "profile": "http://iiif.io/api/annex/services/physdim",
+    "physicalScale": 0.00333333,
+    "physicalUnits": "in",
+}
+
+
+def test_physical_dimensions_are_a_service() -> None:
+    scaled = replace(service(), inches_per_pixel=1 / 300)
+    assert information(V2, scaled)["service"] == PHYSICAL_DIMENSIONS
+    assert information(V3, scaled)["service"] == [PHYSICAL_DIMENSIONS]
+    assert "service" not in information(V3, service())
+
+
+@pytest.mark.parametrize("version", [V2, V3], ids=["2.1", "3.0"])
+@pytest.mark.parametrize("several", [True, False])
+def test_physical_dimensions_stand_beside_the_services_of_the_type(
+    version: ImageApiVersion,
+    several: bool,  # noqa: FBT001
+) -> None:
+    own = {"@id": "https://example.org/auth/login", "@type": "AuthCookieService1"}
+    extra = {"service": [own] if several else own}
+    scaled = replace(service(extra=extra), inches_per_pixel=1 / 300)
+    assert information(version, scaled)["service"] == [own, PHYSICAL_DIMENSIONS]

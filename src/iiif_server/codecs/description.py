@@ -1,0 +1,91 @@
+"""What a file says of its image: credits and resolution, in the header of the original."""
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from PIL import Image
+
+from iiif_server.formats.bounded_file import MOST_DESCRIBED, Inspection
+from iiif_server.formats.credits import ARTIST, COPYRIGHT, credits_of
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.original_format import OriginalFormat
+
+Resolution = tuple[float, float]
+
+_X_RESOLUTION, _Y_RESOLUTION, _UNIT = 282, 283, 296
+_TEXT_OF_LIBVIPS = "XML:com.adobe.xmp"
+"""As libvips writes XMP into PNGs: a text of another kind than the specification says."""
+_IPTC_RESOURCE = 0x0404
+_INCHES = {1: 0.0, 2: 1.0, 3: 2.54}
+_LEAST_DPI, _MOST_DPI = 1, 100_000
+
+
+def described(
+    header: ImageHeader, inspected: Inspection, info: Mapping[Any, Any] | None = None
+) -> ImageHeader:
+    """A header with the credits and the resolution of its file.
+
+    They are in the blocks of its inspection, and in what Pillow has read. What is damaged is left
+    out.
+    """
+    info = info or {}
+    exif = _exif(info.get("exif") or inspected.exif)
+    resources = info.get("photoshop")
+    iptc = resources.get(_IPTC_RESOURCE) if isinstance(resources, dict) else None
+    text = str(info.get(_TEXT_OF_LIBVIPS, "")).encode("latin-1", "ignore")
+    xmp = info.get("xmp") or inspected.xmp or text
+    texts = {tag: exif[tag] for tag in (ARTIST, COPYRIGHT) if isinstance(exif.get(tag), str)}
+    stated = header.resolution or stated_resolution(info, header.format) or _of_exif(exif)
+    return replace(
+        header,
+        credits=credits_of(
+            _bounded(xmp.encode() if isinstance(xmp, str) else xmp),
+            _bounded(iptc or inspected.iptc),
+            {**texts, **{tag: data for tag, data in inspected.texts.items() if data}},
+        ),
+        resolution=_sound(stated),
+    )
+
+
+def stated_resolution(info: Mapping[Any, Any], format_: OriginalFormat) -> Any:
+    """The resolution that a file states outside of EXIF; Pillow makes one up for some JPEGs."""
+    if format_ is not OriginalFormat.JPEG:
+        return info.get("dpi")
+    scale = {1: 1.0, 2: 2.54}.get(info.get("jfif_unit", 0))
+    return tuple(scale * one for one in info["jfif_density"]) if scale else None
+
+
+def _bounded(block: bytes) -> bytes:
+    return bytes(block) if len(block) <= MOST_DESCRIBED else b""
+
+
+def _exif(data: bytes) -> Mapping[int, Any]:
+    """The tags of the first directory; none where it is damaged."""
+    found: dict[int, Any] = {}
+    with suppress(Exception):  # parsers of hostile data raise whatever they like
+        exif = Image.Exif()
+        exif.load(data if data.startswith(b"Exif") else b"Exif\0\0" + data)
+        for tag in (ARTIST, COPYRIGHT, _X_RESOLUTION, _Y_RESOLUTION, _UNIT):
+            with suppress(Exception):
+                if tag in exif:
+                    found[tag] = exif[tag]
+    return found
+
+
+def _of_exif(exif: Mapping[int, Any]) -> tuple[Any, Any]:
+    inches = _INCHES.get(exif.get(_UNIT, 2), 0.0)
+    with suppress(Exception):
+        return inches * exif[_X_RESOLUTION], inches * exif[_Y_RESOLUTION]
+    return 0, 0
+
+
+def _sound(stated: Any) -> Resolution | None:
+    """A resolution in numbers that are possible; None for any other."""
+    with suppress(TypeError, ValueError, OverflowError, ZeroDivisionError):
+        x, y = (round(float(value), 3) for value in stated)
+        if math.isfinite(x + y) and min(x, y) >= _LEAST_DPI and max(x, y) <= _MOST_DPI:
+            return x, y
+    return None

@@ -1,0 +1,139 @@
+"""Descriptions in encoded images: the credits, and the resolution of the pixels as they are now.
+
+libvips writes those of an image that has them (`with_description`). It also writes a resolution
+that nobody stated, TurboJPEG writes neither, and a lossless crop has the resolution of the
+original: that is put right in the encoded bytes (`described`).
+"""
+
+import struct
+import zlib
+from collections.abc import Sequence
+
+import pyvips
+
+from iiif_server.codecs.pixel_buffer import Pixels
+from iiif_server.formats.credits import credits_packet
+from iiif_server.formats.jp2_metadata import XMP_UUID
+from iiif_server.formats.jpeg import jfif_segment
+from iiif_server.formats.xmp import XMP
+from iiif_server.iiif.formats import Format
+from iiif_server.plan.render_plan import NO_DESCRIPTION, Description
+
+_JFIF = slice(2, 4), b"\xff\xe0", slice(6, 11), b"JFIF\0"
+_DENSITY, _PER_INCH = slice(11, 16), 1
+"""In the segment; and a unit."""
+_APP1, _APP14 = b"\xff\xe1", b"\xff\xee"
+_NO_DENSITY = b"\0\0\1\0\1"
+"""Of no unit, and pixels are square (JFIF 1.02)."""
+_RESOLUTION_UNIT, _NO_UNIT = 296, 1
+_AFTER_SIGNATURE, _AFTER_IHDR = 8, 33
+_PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
+"""The keyword; that it is not compressed; no language; no translation."""
+_MILLIMETRES = 25.4
+"""Of an inch."""
+_CREDITED = frozenset({Format.TIF, Format.WEBP, Format.AVIF})
+"""Formats into which libvips writes them."""
+_XMP = "xmp-data"
+"""The field of a `pyvips.Image`."""
+
+Pieces = Sequence[bytes | memoryview]
+
+
+def with_description(image: Pixels, format_: Format, description: Description) -> Pixels:
+    """A `pyvips.Image` with the fields that the operations of libvips write into files."""
+    if description.resolution is not None:
+        across, down = (dots / _MILLIMETRES for dots in description.resolution)
+        image = image.copy(xres=across, yres=down)
+    if description.credits and format_ in _CREDITED:
+        image = image.copy()
+        image.set_type(pyvips.GValue.blob_type, _XMP, credits_packet(description.credits))
+    return image
+
+
+def kept(profile: str, format_: Format, description: Description) -> str:
+    """The value of `keep` of an operation that saves an image: the profile, and credits."""
+    return f"{profile}|xmp" if description.credits and format_ in _CREDITED else profile
+
+
+def described(data: bytes, format_: Format, description: Description) -> Pieces:
+    """The pieces of an image file that one of our encoders made, in order, with its description."""
+    if format_ is Format.JPG:
+        return _jpeg(data, description)
+    if format_ is Format.JP2 and description.credits:
+        content = XMP_UUID + credits_packet(description.credits)
+        return data, struct.pack(">I4s", 8 + len(content), b"uuid") + content
+    if format_ is Format.PNG:
+        return tuple(_png(data, description))
+    if format_ is Format.TIF and description.resolution is None:
+        return _tiff(data)
+    return (data,)
+
+
+def _jpeg(data: bytes, description: Description) -> Pieces:
+    marker, app0, name, jfif = _JFIF
+    start, end = 2, 2
+    if data[marker] == app0 and data[name] == jfif:
+        end = 4 + int.from_bytes(data[4:6])
+    elif description == NO_DESCRIPTION or data[marker] == _APP14:
+        return (data,)  # libvips writes no JFIF header if it may leave out metadata
+    header = bytearray(data[start:end] or jfif_segment())
+    density = _NO_DENSITY
+    if description.resolution is not None:
+        density = struct.pack(">BHH", _PER_INCH, *description.resolution)
+    header[_DENSITY] = density
+    if header == data[start:end] and not description.credits:
+        return (data,)
+    added = b""
+    if description.credits:
+        content = XMP + credits_packet(description.credits)
+        added = struct.pack(">2sH", _APP1, 2 + len(content)) + content
+    whole = memoryview(data)
+    return whole[:start], bytes(header), added, whole[end:]
+
+
+def _png(data: bytes, description: Description) -> Pieces:
+    pieces: list[bytes | memoryview] = [data]
+    if description.credits:
+        # libvips would write it as another kind of text than readers expect (ISO 16684-3).
+        content = b"iTXt" + _PNG_XMP + credits_packet(description.credits)
+        text = struct.pack(">I", len(content) - 4) + content
+        text += struct.pack(">I", zlib.crc32(content))
+        pieces = [data[:_AFTER_IHDR], text, memoryview(data)[_AFTER_IHDR:]]
+    stated = None if description.resolution else _resolution_chunk(data)
+    if stated is not None:
+        last = memoryview(pieces.pop())
+        moved = len(data) - len(last)
+        pieces += [last[: stated.start - moved], last[stated.stop - moved :]]
+    return pieces
+
+
+def _resolution_chunk(data: bytes) -> slice | None:
+    at = _AFTER_SIGNATURE
+    while at + 8 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + length + 12
+        if kind == b"pHYs":
+            return slice(at, end)
+        if kind == b"IDAT":
+            break
+        at = end
+    return None
+
+
+def _tiff(data: bytes) -> Pieces:
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in {b"+\0", b"\0+"}
+    header, count, entry = (8, "Q", 20) if big else (4, "I", 12)
+    (at,) = struct.unpack_from(f"{order}{count}", data, header)
+    (tags,) = struct.unpack_from(f"{order}{'Q' if big else 'H'}", data, at)
+    first = at + (8 if big else 2)
+    for place in range(first, first + tags * entry, entry):
+        if struct.unpack_from(f"{order}H", data, place) == (_RESOLUTION_UNIT,):
+            value = place + entry - (8 if big else 4)
+            return _replaced(data, value, struct.pack(f"{order}H", _NO_UNIT))
+    return (data,)
+
+
+def _replaced(data: bytes, at: int, new: bytes) -> tuple[memoryview, bytes, memoryview]:
+    whole = memoryview(data)
+    return whole[:at], new, whole[at + len(new) :]

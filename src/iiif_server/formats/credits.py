@@ -1,0 +1,73 @@
+"""Credits: creator, copyright and credit line of an original, which derivatives keep. Pure.
+
+They are properties of XMP, by their names; from IPTC or EXIF where the XMP of a file lacks them.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+
+from iiif_server.formats.iptc import iptc_properties
+from iiif_server.formats.xmp import Kind, xmp_packet, xmp_properties
+from iiif_server.plan.header import Credits
+
+_KINDS = {
+    "dc:creator": Kind.SEQUENCE, "dc:rights": Kind.ALTERNATIVES, "photoshop:Credit": Kind.TEXT,
+    "xmpRights:Owner": Kind.BAG, "xmpRights:Marked": Kind.TEXT,
+    "xmpRights:UsageTerms": Kind.ALTERNATIVES, "xmpRights:WebStatement": Kind.TEXT,
+}  # fmt: skip
+_OF_IPTC = {
+    "dc:creator": "byline", "dc:rights": "copyrightNotice", "photoshop:Credit": "credit",
+}  # fmt: skip
+ARTIST, COPYRIGHT = 315, 33_432
+"""Tags of EXIF and TIFF."""
+_OF_EXIF = {"dc:creator": ARTIST, "dc:rights": COPYRIGHT}
+_MOST_ITEMS, _MOST_OF_ITEM, _MOST_OF_TEXT = 10, 200, 1_000
+"""Numbers of values and characters: all fit into one segment of a JPEG."""
+
+
+def plain_text(text: str, most: int) -> str:
+    """A text without control characters, and without those that turn its direction."""
+    shown = (c for c in text[:most] if c == "\n" or unicodedata.category(c)[0] != "C")
+    return "".join(shown).strip()
+
+
+def credits_of(xmp: bytes, iptc: bytes, exif: Mapping[int, str | bytes]) -> Credits:
+    """The credits in blocks of metadata, of which damaged ones count as empty."""
+    properties = xmp_properties(xmp, location=False)
+    datasets = iptc_properties(iptc, location=False)
+    found = []
+    for name, kind in _KINDS.items():
+        said = (
+            properties.get(name, ()),
+            datasets.get(_OF_IPTC.get(name, ""), ()),
+            _decoded(exif.get(_OF_EXIF.get(name, 0), "")),
+        )
+        values = next(filter(None, (_cleaned(one, kind) for one in said)), None)
+        if values:
+            found.append((name, values))
+    return tuple(found)
+
+
+def credits_packet(credits_: Credits) -> bytes:
+    """A packet of XMP with the credits alone."""
+    return xmp_packet((name, _KINDS[name], values) for name, values in credits_)
+
+
+def _decoded(value: str | bytes) -> str:
+    """A text of EXIF: ASCII by the standard, UTF-8 or Latin-1 by those who write it.
+
+    Copyright can be that of the photographer and that of the editor (EXIF 2.3, 4.6.4).
+    """
+    data = value.encode("latin-1", "replace") if isinstance(value, str) else value
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    return "; ".join(filter(None, (part.strip() for part in text.split("\0"))))
+
+
+def _cleaned(value: str | Iterable[str], kind: Kind) -> tuple[str, ...]:
+    values = [value] if isinstance(value, str) else list(value)
+    several = kind in {Kind.SEQUENCE, Kind.BAG}
+    number, most = (_MOST_ITEMS, _MOST_OF_ITEM) if several else (1, _MOST_OF_TEXT)
+    return tuple(filter(None, (plain_text(one, most) for one in values[:number])))

@@ -1,0 +1,52 @@
+"""JP2 boxes beside the image: resolution, XMP and IPTC (ISO 15444-1, I.5.3.7 and I.7.2)."""
+
+from dataclasses import dataclass
+
+from iiif_server.formats.bounded_file import MOST_DESCRIBED, BoundedFile
+from iiif_server.formats.iso_boxes import boxes
+
+XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+_IPTC_UUID = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
+_UUID_BYTES = 16
+_CODESTREAM = b"\xff\x4f\xff\x51"
+_INCH = 0.0254
+"""Metres."""
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What the boxes of a file say of it."""
+
+    resolution: tuple[float, float] | None = None
+    xmp: bytes = b""
+    iptc: bytes = b""
+
+
+def described(file: BoundedFile) -> Described:
+    """The first resolution, XMP and IPTC of a file."""
+    if file.at(0, len(_CODESTREAM)) == _CODESTREAM:
+        return Described()
+    resolution: tuple[float, float] | None = None
+    blocks: dict[bytes, bytes] = {}
+    for box in boxes(file, 0, file.size):
+        if box.name == b"jp2h" and resolution is None:
+            resolution = _resolution(file, box.offset, box.end)
+        elif box.name == b"uuid" and box.end - box.offset <= MOST_DESCRIBED:
+            data = file.at(box.offset, box.end - box.offset)
+            blocks.setdefault(data[:_UUID_BYTES], data[_UUID_BYTES:])
+    return Described(resolution, blocks.get(XMP_UUID, b""), blocks.get(_IPTC_UUID, b""))
+
+
+def _resolution(file: BoundedFile, start: int, end: int) -> tuple[float, float] | None:
+    """Dots per inch: as captured, or else as the default for display."""
+    found = {
+        box.name: file.numbers(">HHHHbb", box.offset)
+        for outer in boxes(file, start, end)
+        if outer.name == b"res "
+        for box in boxes(file, outer.offset, outer.end)
+    }
+    numbers = found.get(b"resc") or found.get(b"resd")
+    if numbers is None or not (numbers[1] and numbers[3]):
+        return None
+    down, under, across, beside, down_power, power = numbers
+    return across / beside * 10.0**power * _INCH, down / under * 10.0**down_power * _INCH
