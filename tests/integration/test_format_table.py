@@ -48,10 +48,15 @@ EXAMPLES: dict[tuple[OriginalFormat, Reader], dict[str, tuple[str, ...]]] = {
             "jpeg extended sequential",
             "jpeg *progressive",
         ),
+        "arithmetic coding": ("jpeg arithmetic*",),
         "without its last marker": ("jpeg no end marker",),
     },
     (OriginalFormat.JPEG, Reader.JPEG_SAMPLES): {
-        "12 bits": ("jpeg 12 bits*",),
+        "12 bits, also progressive and arithmetic": (
+            "jpeg 12 bits",
+            "jpeg 12 bits progressive",
+            "jpeg 12 bits arithmetic",
+        ),
         "lossless, 2 to 16 bits": ("jpeg lossless*",),
     },
     (OriginalFormat.PNG, Reader.LIBVIPS): {

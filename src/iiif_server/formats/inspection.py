@@ -9,6 +9,7 @@ from iiif_server.formats import (
     jpeg,
     jpeg2000,
     jpegxl,
+    pdf,
     png,
     psd,
     tiff_inspection,
@@ -39,5 +40,5 @@ _INSPECTIONS: dict[OriginalFormat, Callable[[BoundedFile], Inspection]] = {
     OriginalFormat.JPEGXL: jpegxl.inspect,
     OriginalFormat.BMP: bmp.inspect,
     OriginalFormat.PSD: psd.inspect,
-    OriginalFormat.PDF: lambda _: Inspection(),  # nothing but PDFium reads its structure
+    OriginalFormat.PDF: pdf.inspect,
 }

@@ -46,6 +46,7 @@ READ: tuple[ReadRow, ...] = (
             "CMYK and YCCK",
             "chroma in any sampling",
             "baseline, extended and progressive",
+            "arithmetic coding",
             "without its last marker",
         ),
         ("hierarchical", "JPEG-LS", "lossless in arithmetic coding"),
@@ -55,7 +56,7 @@ READ: tuple[ReadRow, ...] = (
         OriginalFormat.JPEG,
         Reader.JPEG_SAMPLES,
         "imagecodecs (libjpeg-turbo)",
-        ("12 bits", "lossless, 2 to 16 bits"),
+        ("12 bits, also progressive and arithmetic", "lossless, 2 to 16 bits"),
         limits=f"{MOST_READ_WHOLE >> 20} MiB in a file",
     ),
     ReadRow(

@@ -121,6 +121,38 @@ def test_a_password_is_asked_for(tmp_path: Path) -> None:
         probe(path, 10**9)
 
 
+@pytest.mark.parametrize(
+    ("entries", "reason"),
+    [
+        ("/Width 600000 /Height 9", "600,000 pixels on one side"),
+        ("/Height\r\n90000/Filter/FlateDecode/Width\t90000>>", "8,100,000,000 pixels"),
+        ("/Filter [/FlateDecode /FlateDecode]", "2 compressions of one stream"),
+        ("/Filter[/ASCII85Decode/LZWDecode/FlateDecode]", "2 compressions of one stream"),
+    ],
+)
+def test_streams_that_unpack_to_too_much_are_refused(
+    entries: str, reason: str, tmp_path: Path
+) -> None:
+    for before in (0, (1 << 20) - 30):  # also across two windows of the search
+        data = pdf(extra=f"/Own ({'x' * before}) /X << {entries} >>")
+        with pytest.raises(OriginalTooLargeError, match=reason):
+            probe(written(tmp_path, data), 10**9)
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "/Width 0 /Height 6",
+        "/Width 1 0 R /Height 20",
+        "/Filter [/ASCIIHexDecode /FlateDecode /DCTDecode]",
+        "/Width 30000 /Height 20000 >> /Y << /Width 20000 /Height 40000",
+    ],
+)
+def test_streams_that_are_usual_are_not_refused(entries: str, tmp_path: Path) -> None:
+    data = pdf(extra=f"/X << {entries} >>")
+    assert probe(written(tmp_path, data), 10**9).format is OriginalFormat.PDF
+
+
 def test_an_operator_may_leave_it_out(tmp_path: Path) -> None:
     formats = frozenset(OriginalFormat) - {OriginalFormat.PDF}
     with pytest.raises(UnsupportedOriginalError):

@@ -9,6 +9,8 @@ from support.matrix.chart import FRACTIONS, GRAYS, LAB, RGB, Array, Kind, grays,
 from support.matrix.colours import ADOBE, full_range, light_of_lab, ycbcr
 from support.matrix.inks import DEFAULT_INKS, DEFAULT_LAB
 from support.matrix.jpegs import (
+    ARITHMETIC,
+    ARITHMETIC_PROGRESSIVE,
     EXTENDED,
     JFIF,
     LOSSLESS,
@@ -58,6 +60,12 @@ def _coding() -> Iterator[Kind]:
     yield _kind("extended sequential", Jpeg(painted(_YCC), _HALVED, frame=EXTENDED))
     deep = full_range(ycbcr(FRACTIONS), 12)
     yield _kind("12 bits", Jpeg(painted(deep), _HALVED, bits=12, frame=EXTENDED))
+    yield _kind("12 bits progressive", Jpeg(painted(deep), _HALVED, bits=12, frame=PROGRESSIVE))
+    yield _kind("arithmetic", Jpeg(painted(_YCC), _HALVED, frame=ARITHMETIC))
+    yield _kind("arithmetic gray", Jpeg(painted(GRAYS), frame=ARITHMETIC), lab)
+    yield _kind("arithmetic restarts", Jpeg(painted(_YCC), _HALVED, frame=ARITHMETIC, restart=3))
+    yield _kind("arithmetic progressive", Jpeg(painted(_YCC), frame=ARITHMETIC_PROGRESSIVE))
+    yield _kind("12 bits arithmetic", Jpeg(painted(deep), bits=12, frame=ARITHMETIC))
     twelve = np.rint(GRAYS / 255 * 4095).astype(int)
     yield _kind("12 bits gray", Jpeg(painted(twelve), bits=12, frame=EXTENDED), lab)
     yield _kind("lossless RGB", Jpeg(painted(RGB), frame=LOSSLESS, segments=adobe(0)))

@@ -1,4 +1,4 @@
-"""JPEG written by hand (ITU-T T.81): baseline, extended to 12 bits, progressive, and lossless.
+"""JPEG written by hand (ITU-T T.81): baseline, 12 bits, progressive, arithmetic, and lossless.
 
 Quantisation by 1 keeps the samples. All code words of a Huffman table have one length, which makes
 files large and this writer small.
@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from support.matrix.arithmetic import Coder
 
 Array = NDArray[Any]
 
@@ -25,6 +27,7 @@ _DCT = np.cos((2 * _STEPS + 1) * _STEPS[:, None] * np.pi / 16) / 2
 _DCT[0] /= np.sqrt(2)
 
 BASELINE, EXTENDED, PROGRESSIVE, LOSSLESS = 0xC0, 0xC1, 0xC2, 0xC3
+ARITHMETIC, ARITHMETIC_PROGRESSIVE = 0xC9, 0xCA
 JFIF = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
 
 
@@ -110,7 +113,7 @@ class Jpeg:
         if self.frame == LOSSLESS:
             return self._scan(every, 1, 0, self._differences())
         blocks = [self._blocks(number) for number in every]
-        if self.frame != PROGRESSIVE:
+        if self.frame not in {PROGRESSIVE, ARITHMETIC_PROGRESSIVE}:
             return self._scan(every, 0, 63, self._interleaved(blocks, 0, 63))
         data = self._scan(every, 0, 0, self._interleaved(blocks, 0, 0))
         for number in every:
@@ -121,15 +124,15 @@ class Jpeg:
             data += self._scan([number], 1, 63, self._coded([(units, 0)], 1, 63))
         return data
 
-    def _scan(self, components: Sequence[int], start: int, end: int, bits: list[str]) -> bytes:
+    def _scan(
+        self, components: Sequence[int], start: int, end: int, bits: Sequence[str | bytes]
+    ) -> bytes:
         head = bytes([len(components)])
         for number in components:
             head += bytes([self.identifiers[number], 0])
         data = b""
         for number, part in enumerate(bits):
-            padded = part + "1" * (-len(part) % 8)
-            packed = int(padded, 2).to_bytes(len(padded) // 8, "big") if padded else b""
-            data += packed.replace(b"\xff", b"\xff\0")
+            data += _stuffed(part)
             if number < len(bits) - 1:
                 data += bytes([0xFF, 0xD0 + number % 8])
         return segment(0xDA, head + bytes([start, end, 0])) + data
@@ -157,7 +160,7 @@ class Jpeg:
         ordered: Array = found[:, :, _ZIGZAG]
         return ordered
 
-    def _interleaved(self, blocks: list[Array], start: int, end: int) -> list[str]:
+    def _interleaved(self, blocks: list[Array], start: int, end: int) -> Sequence[str | bytes]:
         units = []
         if len(blocks) == 1:  # without interleaving a unit is a block, whatever the factors
             height, width = self._own_size(0)
@@ -170,10 +173,13 @@ class Jpeg:
             units.append((cut.reshape(rows * columns, v, h, 64), number))
         return self._coded(units, start, end)
 
-    def _coded(self, units: list[tuple[Array, int]], start: int, end: int) -> list[str]:
+    def _coded(self, units: list[tuple[Array, int]], start: int, end: int) -> Sequence[str | bytes]:
         """Bits of the intervals between restart markers."""
         count = len(units[0][0])
         step = self.restart or count
+        if self.frame in {ARITHMETIC, ARITHMETIC_PROGRESSIVE}:
+            firsts = range(0, count, step)
+            return [_in_arithmetic(units, first, first + step, start, end) for first in firsts]
         found = []
         for first in range(0, count, step):
             before = [0] * len(units)
@@ -199,6 +205,30 @@ class Jpeg:
         # Modulo 2 to the power of 16, from -32,767 to 32,767.
         differences = (values - predicted + 32_768) % 65_536 - 32_768
         return ["".join(map(_number, differences.ravel().tolist()))]
+
+
+def _in_arithmetic(
+    units: list[tuple[Array, int]], first: int, last: int, start: int, end: int
+) -> bytes:
+    """The units of an interval; all components have the first table."""
+    coder = Coder(len(units))
+    for at in range(first, min(last, len(units[0][0]))):
+        for place, (component, _) in enumerate(units):
+            for block in component[at].reshape(-1, 64).tolist():
+                if start == 0:
+                    coder.dc(place, block[0])
+                if end:
+                    coder.ac(block, max(1, start), end)
+    return coder.finish()
+
+
+def _stuffed(part: str | bytes) -> bytes:
+    """Bits as bytes, the last one filled up with 1; bytes as they are."""
+    if isinstance(part, bytes):
+        return part
+    padded = part + "1" * (-len(part) % 8)
+    packed = int(padded, 2).to_bytes(len(padded) // 8, "big") if padded else b""
+    return packed.replace(b"\xff", b"\xff\0")
 
 
 def _lengths(bits: int, count: int) -> bytes:

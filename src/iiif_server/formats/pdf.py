@@ -1,0 +1,37 @@
+"""PDF (ISO 32000-1): a look at the dictionaries of streams, before PDFium reads the file.
+
+It is no parser. Streams are never inside others (7.5.7), so the dictionary of each image and of
+each compressed stream stands in the file as it is, whatever else is compressed or encrypted.
+"""
+
+import re
+
+from iiif_server.formats.bounded_file import BoundedFile, Inspection
+
+_MOST_SEARCHED = 1 << 30
+_WINDOW, _NEAR = 1 << 20, 512
+"""Bytes that are searched at once, and those around a width in which its height is looked for."""
+_WIDTH, _HEIGHT = (
+    re.compile(rb"/" + name + rb"[\0\t\n\f\r ]+(\d{1,12})[\0\t\n\f\r ]*(?=[/>])")
+    for name in (rb"Width", rb"Height")
+)
+_FILTERS = re.compile(rb"/Filter[\0\t\n\f\r ]*\[([^\]]{0,512})\]")
+_COMPRESSION = re.compile(rb"/(?:FlateDecode|Fl|LZWDecode|LZW|RunLengthDecode|RL)\b")
+
+
+def inspect(file: BoundedFile) -> Inspection:
+    """Refuse a PDF with an image of too many pixels, or with streams compressed repeatedly.
+
+    What is compressed once becomes a thousand times as long at most; twice, a million times.
+    """
+    for at in range(0, min(file.size, _MOST_SEARCHED), _WINDOW):
+        data = file.at(at, _WINDOW + 2 * _NEAR)
+        for width in _WIDTH.finditer(data):
+            around = data[max(0, width.start() - _NEAR) : width.end() + _NEAR]
+            heights = [int(height[1]) for height in _HEIGHT.finditer(around)]
+            # Of several images close together, the least: none is refused for its neighbour.
+            file.check_size(max(1, int(width[1])), max(1, min(heights, default=1)))
+        for filters in _FILTERS.finditer(data):
+            count = len(_COMPRESSION.findall(filters[1]))
+            file.check(count, 1, "compressions of one stream")
+    return Inspection()
