@@ -11,6 +11,7 @@ from PIL import Image, ImageFile
 from iiif_server.codecs.bmp import read_bmp
 from iiif_server.codecs.colour import ON_WHITE, displayable
 from iiif_server.codecs.decoder_errors import refusal
+from iiif_server.codecs.gif_frames import read_frame
 from iiif_server.codecs.jpeg2000 import read_jpeg2000
 from iiif_server.codecs.jpeg_samples import read_jpeg_samples
 from iiif_server.codecs.jpegxl import read_jpegxl
@@ -133,6 +134,9 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     read = _WHOLE_READERS.get(header.reader)
     if read is not None:
         return read(descriptor, header, shrink)
+    if header.format is OriginalFormat.GIF and header.page:
+        with _truncated_images(allowed=header.partial):
+            return read_frame(descriptor, header)
     strictness = "none" if header.partial else "error"
     options: dict[str, Any] = {"access": "sequential", "fail_on": strictness}
     if header.jpeg is not None:

@@ -1,8 +1,12 @@
 """GIF 89a: the logical screen and the frames; nothing is decoded."""
 
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod
 
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
+from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import Needs
 
 _FIRST = 13
@@ -10,6 +14,7 @@ _MOST_BLOCKS = 4_000_000
 """Sub-blocks of up to 255 bytes each."""
 _WINDOW = 1 << 16
 _EXTENSION, _FRAME = b"!", b","
+_CONTROL = b"!\xf9"
 _PALETTE = 0x80
 _MOST_RATIO = 4096
 """Pixels that one byte can stand for: the longest string of an LZW code."""
@@ -46,6 +51,41 @@ def inspect(file: BoundedFile) -> Inspection:
             return Inspection(needs, pages=max(frames, 1), partial=partial)
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A frame of an animation."""
+
+    box: Box
+    """Its place on the screen."""
+    disposal: int
+    transparent: int | None
+    """The index of the colour that leaves what was drawn before."""
+    start: int
+    """Offset of its colour table, or of its data."""
+    end: int
+    flags: int
+
+
+def frames(file: BoundedFile) -> Iterator[Frame]:
+    """The frames of a file that has been inspected, with what its control extensions say."""
+    blocks, position = _Blocks(file), _FIRST + _palette(file.at(10, 1)[0])
+    disposal, transparent = 0, None
+    while True:
+        start = file.at(position, 10)
+        if start[:2] == _CONTROL:
+            disposal = start[3] >> 2 & 7
+            transparent = start[6] if start[3] & 1 else None
+        if start[:1] == _EXTENSION:
+            position = blocks.end(position + 2)
+        elif start[:1] == _FRAME and len(start) == 10:  # noqa: PLR2004 - an image descriptor
+            *box, flags = struct.unpack("<xHHHHB", start)
+            end = blocks.end(position + 10 + _palette(flags) + 1)
+            yield Frame(Box(*box), disposal, transparent, position + 10, end, flags)
+            position, disposal, transparent = end, 0, None
+        else:
+            return
+
+
 def _frame(file: BoundedFile, position: int, screen: tuple[int, int], *, first: bool) -> int:
     """Offset of the data of a frame; decoders enlarge the screen for a frame that is larger."""
     numbers = file.numbers("<HHHHB", position)
@@ -59,6 +99,12 @@ def _frame(file: BoundedFile, position: int, screen: tuple[int, int], *, first: 
     file.check(width * height, MOST_PIXELS, "pixels in a frame of a GIF")
     file.check_long_enough(width * height // _MOST_RATIO)
     return position + 9 + _palette(flags) + 1
+
+
+def global_table(file: BoundedFile) -> tuple[int, bytes]:
+    """The flags of the screen, and its colour table."""
+    flags = file.at(10, 1)[0]
+    return flags, file.at(_FIRST, _palette(flags))
 
 
 def _palette(flags: int) -> int:

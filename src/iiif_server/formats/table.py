@@ -115,7 +115,7 @@ READ: tuple[ReadRow, ...] = (
     ReadRow(
         OriginalFormat.GIF,
         Reader.LIBVIPS,
-        "libvips",
+        "libvips; Pillow (frames behind the first)",
         ("87a and 89a", "interlaced", "local colour tables", "frames"),
         limits=f"{gif.MOST_PIXELS:,} pixels in a frame",
     ),

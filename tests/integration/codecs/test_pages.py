@@ -8,7 +8,7 @@ from PIL import Image
 
 from iiif_server.codecs.page_list import list_pages
 from iiif_server.codecs.probe import probe_file
-from iiif_server.errors import OriginalTooLargeError, PageNotFoundError
+from iiif_server.errors import DamagedOriginalError, OriginalTooLargeError, PageNotFoundError
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.local_file import LocalFile
@@ -58,6 +58,29 @@ def test_a_frame_of_a_gif_is_what_a_browser_shows(
     assert (header.stored, header.pages) == (Dimensions(8, 6), 4)
     image = shown(path, page)
     assert {at: image.getpixel(at) for at in pixels} == pixels
+
+
+def test_what_a_gif_leaves_to_the_background_is_transparent(tmp_path: Path) -> None:
+    """Also of a frame that has no transparent colour; and frames may be beyond the screen."""
+    frames = (
+        Frame(0, (0, 0, 8, 6)),
+        Frame(1, (2, 2, 4, 2), BACKGROUND),
+        Frame(2, (0, 0, 2, 2)),
+    )
+    path = tmp_path / "a.gif"
+    path.write_bytes(gif((8, 6), frames))
+    image = shown(path, 3)
+    places = {(0, 0): BLUE, (2, 2): NONE, (5, 3): NONE, (6, 3): RED, (2, 4): RED}
+    assert {at: image.getpixel(at) for at in places} == places
+
+
+def test_a_damaged_frame_of_a_gif_is_refused(tmp_path: Path) -> None:
+    data = gif((8, 6), FRAMES)
+    second = data.index(b",", data.index(b",") + 1)
+    path = tmp_path / "a.gif"
+    path.write_bytes(data[: second + 12] + b"\xff" * 3 + data[second + 15 :])
+    with pytest.raises(DamagedOriginalError):
+        shown(path, 2)
 
 
 @pytest.mark.parametrize(

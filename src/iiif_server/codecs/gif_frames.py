@@ -1,0 +1,62 @@
+"""Frames of a GIF behind the first: each is drawn upon those before it, as browsers do.
+
+Pillow decodes a frame, as a file of its own. What a frame leaves to the background becomes
+transparent, whatever colour the file says: so it is on every web page.
+"""
+
+import os
+import struct
+from io import BytesIO
+from itertools import islice
+
+import numpy as np
+from PIL import Image
+
+from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels
+from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.gif import Frame, frames, global_table
+from iiif_server.iiif.geometry import Box
+from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.original_format import OriginalFormat
+
+_TO_BACKGROUND, _TO_PREVIOUS = 2, 3
+"""What becomes of a frame when the next one is drawn (GIF 89a, section 23)."""
+
+
+def read_frame(descriptor: int, header: ImageHeader) -> Pixels:
+    """The screen with the frame that is `header.page`, on transparency."""
+    size = header.stored
+    screen = np.zeros((size.height, size.width, 4), np.uint8)
+    with os.fdopen(os.dup(descriptor), "rb") as file:
+        bounded = BoundedFile(file, OriginalFormat.GIF)
+        for number, frame in enumerate(islice(frames(bounded), header.page + 1)):
+            if number < header.page and frame.disposal == _TO_PREVIOUS:
+                continue  # it leaves nothing
+            drawn = _decoded(bounded, frame)
+            place = screen[_slices(frame.box)]
+            drawn = drawn[: place.shape[0], : place.shape[1]]
+            np.copyto(place, drawn, where=drawn[:, :, 3:] > 0)
+            if number < header.page and frame.disposal == _TO_BACKGROUND:
+                place[:] = 0
+    return PixelBuffer(screen.tobytes(), size.width, size.height, 4).to_vips()
+
+
+def _slices(box: Box) -> tuple[slice, slice]:
+    return slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
+
+
+def _decoded(file: BoundedFile, frame: Frame) -> "np.typing.NDArray[np.uint8]":
+    """The pixels of a frame alone."""
+    width, height = frame.box.width, frame.box.height
+    flags, table = global_table(file)
+    clear = frame.transparent
+    control = struct.pack("<BHBB", clear is not None, 0, clear or 0, 0)
+    parts = (
+        b"GIF89a" + struct.pack("<HHBBB", width, height, flags, 0, 0) + table,
+        b"!\xf9\4" + control,
+        b"," + struct.pack("<HHHHB", 0, 0, width, height, frame.flags),
+        file.at(frame.start, frame.end - frame.start),
+        b"\0;",
+    )
+    with Image.open(BytesIO(b"".join(parts)), formats=["GIF"]) as image:
+        return np.asarray(image.convert("RGBA"))
