@@ -110,6 +110,8 @@ def bmp(
     """A BMP of the chart's dimensions."""
     if size == 12:
         head = struct.pack("<IHHHH", 12, WIDTH, HEIGHT, 1, bits)
+    elif size == 16:
+        head = struct.pack("<IIIHH", 16, WIDTH, HEIGHT, 1, bits)
     else:
         head = struct.pack(
             "<IiiHHIIiiII",
@@ -130,6 +132,15 @@ def bmp(
     return (
         b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + head + table + data + behind
     )
+
+
+def _profiled() -> bytes:
+    """A BMP with an ICC profile behind its pixels."""
+    wide = profiles.as_bytes(profiles.in_space(ADOBE, profiles.GAMMA))
+    data, profile = _rows(painted(wide[:, ::-1])), profiles.ADOBE_RGB
+    place = struct.pack("<4xIII", 124 + len(data), len(profile), 0)
+    more = bytes(16) + b"DEBM" + bytes(48) + place
+    return bmp(24, data, size=124, more=more, behind=profile)
 
 
 def _runs(rows: Sequence[Sequence[int]], *, half: bool) -> bytes:
@@ -174,6 +185,10 @@ def _bmps() -> Iterator[Kind]:
         ("24 bits OS/2 1", bmp(24, _rows(painted(bgr)), size=12), LAB),
         ("24 bits OS/2 2", bmp(24, _rows(painted(bgr)), size=64), LAB),
         ("24 bits version 5", bmp(24, _rows(painted(bgr)), size=124), LAB),
+        ("24 bits OS/2 2 of 16 bytes", bmp(24, _rows(painted(bgr)), size=16), LAB),
+        ("32 bits version 2", bmp(32, _rows(four), compression=3, size=52, more=masks[:12]), LAB),
+        ("32 bits version 3", bmp(32, _rows(opaque), compression=3, size=56, more=masks), LAB),
+        ("24 bits version 5, profile", _profiled(), LAB),
         ("32 bits", bmp(32, _rows(four)), LAB),
         ("32 bits bit fields", bmp(32, _rows(opaque), compression=3, size=108, more=masks), LAB),
         (
