@@ -1,8 +1,8 @@
 """Hops: distinct functions and modules of iiif_server that one tile request enters.
 
 `make hops` counts them with `sys.setprofile`, in the server process and in the worker: for an
-image that was never requested, for a known image whose tile has to be rendered, and for a tile
-in the response cache.
+image that was never requested, for a known image whose tile has to be rendered, for a tile in the
+response cache, and for one in the store on disk.
 """
 
 import asyncio
@@ -114,8 +114,11 @@ async def measure(folder: Path) -> Iterator[tuple[str, Hops, Hops]]:
             return await run(function, argument, **named)
 
         pool.run = watched
-        for state, path in (("cold", TILE), ("known image", OTHER), ("cached", OTHER)):
+        states = ("cold", TILE), ("known image", OTHER), ("cached", OTHER), ("stored", OTHER)
+        for state, path in states:
             planned.clear()
+            if state == "stored":
+                app.state.services.responses.clear()
             with counting() as server:
                 data = await ask(app, path)
             if not data.startswith(b"\xff\xd8"):

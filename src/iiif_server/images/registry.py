@@ -66,6 +66,8 @@ class _Entry:
     image: Image
     checked: float
     """When its original was last found unchanged, by the registry's clock."""
+    revalidates: bool
+    """Whether its source has to be asked each time."""
 
 
 class ImageRegistry:
@@ -125,7 +127,8 @@ class ImageRegistry:
 
     def is_fresh(self, image: Image) -> bool:
         """Whether `known` would return this very image. Never waits."""
-        return self.known(image.original.identifier) is image
+        entry = self._images.get(image.original.identifier)
+        return entry is not None and entry.image is image and self._is_fresh(entry)
 
     def outdated(self, identifier: Identifier) -> Image | None:
         """The image that `revalidate` can make known again; None if there is none."""
@@ -287,9 +290,7 @@ class ImageRegistry:
             return False
 
     def _is_fresh(self, entry: _Entry) -> bool:
-        if self._clock() - entry.checked >= SECONDS_TRUSTED:
-            return False
-        return not self._originals.source(entry.image.original.identifier.type).revalidates
+        return not entry.revalidates and self._clock() - entry.checked < SECONDS_TRUSTED
 
     def _remember(self, image: Image, checked: float) -> None:
         identifier = image.original.identifier
@@ -297,4 +298,5 @@ class ImageRegistry:
         if entry is not None and entry.image is image:
             entry.checked = checked
         else:
-            self._images.put(identifier, _Entry(image, checked))
+            revalidates = self._originals.source(identifier.type).revalidates
+            self._images.put(identifier, _Entry(image, checked, revalidates))

@@ -58,8 +58,8 @@ class AccessLog:
 
     def request_id(self, scope: Scope) -> str:
         """The id of a request: what a trusted proxy has given it, or a new one."""
-        given = self._from_proxy(scope, _REQUEST_ID)
-        return sane_request_id(given) or new_request_id()
+        given = self._from_proxy(scope, _REQUEST_ID) if self._addressing.trusted_proxies else ""
+        return (given and sane_request_id(given)) or new_request_id()
 
     def record(
         self,
@@ -74,7 +74,7 @@ class AccessLog:
         stages: Stages | None = None,
     ) -> None:
         """Record a response that was sent; `began` is on the clock of `time.perf_counter`."""
-        client, method = scope.get("client"), scope["method"]
+        client, method, raw = scope.get("client"), scope["method"], scope.get("raw_path") or b""
         answered = Answered(
             request,
             f"{client[0]}:{client[1]}" if client else "-",
@@ -88,7 +88,7 @@ class AccessLog:
             kind.version,
             engine,
             stages,
-            _written(scope.get("raw_path") or b""),
+            _written(raw) if b"%2" in raw else "",
             self._from_proxy(scope, _TRACE_PARENT) if self._traced else "",
         )
         for reader in self._readers:

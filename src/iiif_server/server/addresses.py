@@ -43,7 +43,7 @@ class Addressing:
         the Host header is not a host name.
         """
         base = self.base_url if self.base_url is not None else self._requested(scope)
-        return with_version(base, root_path_of(scope), version)
+        return with_version(base, root_path_of(scope), version) if version else base
 
     def _requested(self, scope: Scope) -> str:
         scheme, root, host, forwarded = scope["scheme"], root_path_of(scope), "", False

@@ -13,6 +13,7 @@ from iiif_server.iiif.request import ImageRequest, parse_image_request
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.server.addresses import IMAGE_SEGMENTS, identifier_in, route_path
 from iiif_server.server.file_names import wants_attachment
+from iiif_server.server.headers import SAFE_IN_URIS
 from iiif_server.server.negotiation import (
     NEGOTIABLE,
     Representation,
@@ -90,10 +91,6 @@ class ImageCall:
 def base_uri(base: str, written: str) -> str:
     """The URI of an image: the public URL of the server, and the identifier as it was written."""
     return f"{base}/{quote(written, safe=SAFE_IN_URIS)}"
-
-
-SAFE_IN_URIS = "%/:@!$&'()*+,;=~"
-"""Characters of a written identifier that stay as they are in a header field."""
 
 
 def parse_call(scope: Scope, services: Services) -> ImageCall | None:

@@ -20,7 +20,7 @@ from iiif_server.server.conditions import is_failed, is_not_modified
 from iiif_server.server.delivery import by_proxy
 from iiif_server.server.disconnect import cancel_on_disconnect
 from iiif_server.server.file_names import content_disposition, name_of_original
-from iiif_server.server.image_answers import canonical_of, make
+from iiif_server.server.image_answers import canonical_of, make, ready
 from iiif_server.server.problems import problem
 from iiif_server.server.ranges import UnsatisfiableRangeError, wanted_extent
 from iiif_server.server.request_context import RequestContext
@@ -174,6 +174,5 @@ async def scaled_answer(
     call = replace(call, request=wanted)
     # Canonical, lest it be redirected.
     resolved = services.derivatives.resolve(image, wanted, Stages())
-    return await make(
-        request, services, replace(call, parameters=canonical_of(services, call, resolved))
-    )
+    call = replace(call, parameters=canonical_of(services, call, resolved))
+    return await ready(request.scope, services, call) or await make(request, services, call)

@@ -75,15 +75,21 @@ class EdgeMiddleware:
 
     async def _respond_ready(self, context: RequestContext, scope: Scope, send: Send) -> bool:
         """Whether the response was ready, if need be after its original was revalidated."""
-        if context.administrative or not may_be_ready(scope):
+        if context.administrative:
             return False
-        response = None if context.tried else self._fast_path.ready(scope, context)
-        outdated = context.outdated if response is None else None
-        if outdated is not None and await context.services.images.revalidate(outdated):
-            response = self._fast_path.ready(scope, context)
+        response = None
+        if may_be_ready(scope):
+            response = None if context.tried else self._fast_path.ready(scope, context)
+            outdated = context.outdated if response is None else None
+            if outdated is not None and await context.services.images.revalidate(outdated):
+                response = self._fast_path.ready(scope, context)
+        if response is not None:
+            response = conditional(scope, response)
+        else:
+            response = await self._fast_path.stored(scope, context)
         if response is None:
             return False
-        await write(scope, context, conditional(scope, response), send)
+        await write(scope, context, response, send)
         return True
 
     async def _route(

@@ -18,7 +18,7 @@ from iiif_server.plan.render_plan import Engine
 from iiif_server.server.access_log import IMAGE, Kind
 from iiif_server.server.addresses import mounted
 from iiif_server.server.call import ImageCall
-from iiif_server.server.image_answers import canonical_of, image_answer
+from iiif_server.server.image_answers import canonical_of, image_answer, ready
 from iiif_server.server.request_context import RequestContext, ResponseKey
 from iiif_server.server.request_limits import objection
 from iiif_server.server.respond import Answer, Complete, complete, head_of, keep, record
@@ -50,7 +50,8 @@ class FastPath:
         to revalidate.
         """
         services = context.services
-        self._forget_purged(services)
+        if services.store.purged_at != self._purged:  # by whichever process
+            self._forget_purged(services)
         key = context.key(scope)
         if key is None:
             return None
@@ -61,6 +62,20 @@ class FastPath:
             return response
         context.outdated = response.image
         return None
+
+    async def stored(self, scope: Scope, context: RequestContext) -> Complete | None:
+        """The whole response to a GET or HEAD request, if it needs neither original nor worker.
+
+        The derivative is read in the threads of the store.
+        """
+        try:
+            call = context.call(scope)
+            answer = None if call is None else await ready(scope, context.services, call)
+        except IiifServerError:
+            return None  # the routes refuse it
+        if call is None or answer is None:
+            return None
+        return _kept(scope, context, call, answer, context.key(scope))
 
     def direct(self, app: FastAPI, scope: Scope) -> Sequence[bytes] | None:
         """A ready response with status 200, in pieces, without status line and server fields.
@@ -88,11 +103,9 @@ class FastPath:
         return response.head or head_of(response.fields), request_id, response.body
 
     def _forget_purged(self, services: Services) -> None:
-        purged = services.store.purged_at  # by whichever process
-        if purged != self._purged:
-            services.responses.clear()
-            services.pyramids.close_files()
-            self._purged = purged
+        self._purged = services.store.purged_at
+        services.responses.clear()
+        services.pyramids.close_files()
 
 
 def may_be_ready(scope: Scope) -> bool:
@@ -102,7 +115,7 @@ def may_be_ready(scope: Scope) -> bool:
 
 def _is_plain(scope: Scope) -> bool:
     """Whether a request is unconditional, and within the limits of requests."""
-    if scope["method"] != "GET" or not may_be_ready(scope):
+    if scope["method"] != "GET" or scope["query_string"] or not scope.get("raw_path"):
         return False
     headers: Any = scope["headers"]
     if not _CONDITIONS.isdisjoint([name for name, _ in headers]):
@@ -127,9 +140,16 @@ def _tile(scope: Scope, context: RequestContext, key: ResponseKey) -> Complete |
     answer = _tile_answer(services, call, image)
     if answer is None:
         return None
+    return _kept(scope, context, call, answer, key)
+
+
+def _kept(
+    scope: Scope, context: RequestContext, call: ImageCall, answer: Answer, key: ResponseKey | None
+) -> Complete:
+    """The response that is an image; it is put into the response cache if that is allowed."""
     kind = Kind(IMAGE, call.version.number)
     response = replace(complete(scope, context, answer), kind=kind)
-    if response.status == HTTPStatus.OK:
+    if key is not None and response.status == HTTPStatus.OK and response.image is not None:
         keep(context, key, response, kind)
     return response
 

@@ -3,12 +3,15 @@
 import json
 from hashlib import blake2b
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Scope
 
 from iiif_server.iiif.formats import FACTS, Format
 from iiif_server.iiif.information import image_information
 from iiif_server.iiif.request import ImageRequest, canonical_parameters
 from iiif_server.images.body import Body
+from iiif_server.images.registry import Image
 from iiif_server.images.resolved import Resolved
 from iiif_server.server.call import ImageCall
 from iiif_server.server.conditions import is_not_modified
@@ -22,19 +25,22 @@ from iiif_server.server.services import Services
 from iiif_server.telemetry.stages import Stages
 
 
+async def ready(scope: Scope, services: Services, call: ImageCall) -> Answer | None:
+    """The answer if the image is known and its derivative is in the store; None: make it."""
+    image = services.images.known(call.identifier)
+    return None if image is None else await _without_original(scope, services, call, image)
+
+
 async def make(request: Request, services: Services, call: ImageCall) -> Answer:
-    """The answer to an image call; raises what refuses it."""
+    """The answer to an image call that is not ready; raises what refuses it."""
     if call.request is None:
         return await _information(services, call)
-    known = services.images.known(call.identifier) or await services.images.absent(call.identifier)
-    if known is not None:
-        # Without its original: unless it has to be rendered, nobody needs that.
-        resolved = services.derivatives.resolve(known, call.request, Stages())
-        answer = _without_body(request, services, call, resolved)
-        if answer is None:
-            answer = await _without_original(request, services, call, resolved)
-        if answer is not None:
-            return answer
+    if services.images.known(call.identifier) is None:
+        absent = await services.images.absent(call.identifier)
+        if absent is not None:
+            answer = await _without_original(request.scope, services, call, absent)
+            if answer is not None:
+                return answer
     try:
         async with cancel_on_disconnect(request):
             return await _image(request, services, call, call.request)
@@ -83,7 +89,7 @@ async def _image(
     stages = Stages()
     async with services.images.hold(call.identifier, stages) as image:
         resolved = services.derivatives.resolve(image, wanted, stages)
-        answer = _without_body(request, services, call, resolved)
+        answer = _without_body(request.scope, services, call, resolved)
         if answer is not None:
             return answer
         body = await services.derivatives.body(resolved, by_path=by_proxy(request.scope, services))
@@ -91,7 +97,7 @@ async def _image(
 
 
 def _without_body(
-    request: Request, services: Services, call: ImageCall, resolved: Resolved
+    scope: Scope, services: Services, call: ImageCall, resolved: Resolved
 ) -> Answer | None:
     """The answer that needs no body, if it is one: a redirect, or that nothing was modified."""
     if services.canonical_redirect and not _is_canonical(services, call, resolved):
@@ -102,19 +108,25 @@ def _without_body(
         return Answer(
             status_code=303, cache_control=caching, extra={"Link": link, "Location": location}
         )
-    if is_not_modified(request.headers, resolved.key.digest, resolved.original.modified):
+    if is_not_modified(Headers(scope=scope), resolved.key.digest, resolved.original.modified):
         return image_answer(services, call, resolved, b"")
     return None
 
 
 async def _without_original(
-    request: Request, services: Services, call: ImageCall, resolved: Resolved
+    scope: Scope, services: Services, call: ImageCall, image: Image
 ) -> Answer | None:
     """The answer that needs no original, if it is one."""
+    if call.request is None:
+        return None
+    resolved = services.derivatives.resolve(image, call.request, Stages())
+    answer = _without_body(scope, services, call, resolved)
+    if answer is not None:
+        return answer
     if resolved.original.absent:
         body = await services.derivatives.without_original(resolved)
         return None if body is None else image_answer(services, call, resolved, body.data or body)
-    if by_proxy(request.scope, services):
+    if by_proxy(scope, services):
         return None
     data = await services.derivatives.ready(resolved)
     return None if data is None else image_answer(services, call, resolved, data)

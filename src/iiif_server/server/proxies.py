@@ -8,6 +8,7 @@ the proxy that is connected.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 from iiif_server.server.header_fields import split_outside_quotes, unquoted
@@ -47,6 +48,7 @@ class Forwarded:
     """The names of headers whose values were ignored."""
 
 
+@lru_cache(maxsize=64)  # on the hot path; a host is as long as header fields may be
 def is_host(text: str) -> bool:
     """Whether a text is a host name or address, with a port or without."""
     match = _HOST.fullmatch(text)

@@ -99,17 +99,15 @@ class RequestContext:
             return None
         try:
             base = services.addressing.base_of(scope)
-            variant = _variant(scope)
+            variant = _variant(scope) if scope["path"].endswith(INFORMATION) else ""
         except IiifServerError:
             return None  # the routes say why
         return ResponseKey(scope["raw_path"], base, variant, by_proxy(scope, services))
 
 
 def _variant(scope: Scope) -> str:
-    """The media type that is negotiated; empty where the response does not depend on `Accept`."""
+    """The media type of image information that is negotiated."""
     path = route_path(scope)
-    if not path.endswith(INFORMATION):
-        return ""
     prefixes = [prefix for prefix in NEGOTIABLE if prefix and path.startswith(f"{prefix}/")]
     versions = NEGOTIABLE[prefixes[0] if prefixes else ""]
     return negotiate(accept_of(scope["headers"]), versions).media_type

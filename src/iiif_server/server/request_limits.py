@@ -27,7 +27,8 @@ def objection(
     """
     if target_bytes > MAX_TARGET:
         return TargetTooLongError(f"An address has at most {MAX_TARGET} bytes here.")
-    if len(headers) > MAX_HEADER_FIELDS or _size(headers) > MAX_HEADER_BYTES:
+    size = sum(map(len, chain.from_iterable(headers)))
+    if len(headers) > MAX_HEADER_FIELDS or size > MAX_HEADER_BYTES:
         return HeadersTooLargeError(
             f"A request has at most {MAX_HEADER_FIELDS} header fields and {MAX_HEADER_BYTES} bytes "
             "of them here."
@@ -43,10 +44,6 @@ def objection(
     if b"transfer-encoding" in names or (b"content-length" in names and _has_content(headers)):
         return ContentRefusedError("Requests to this server carry no content.")
     return None
-
-
-def _size(headers: Sequence[tuple[bytes, bytes]]) -> int:
-    return sum(map(len, chain.from_iterable(headers)))  # on the hot path
 
 
 def _has_content(headers: Sequence[tuple[bytes, bytes]]) -> bool:

@@ -16,6 +16,7 @@ from iiif_server.errors import ClientDisconnectedError
 from iiif_server.images.body import Body
 from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.plan.local_file import LocalFile
+from iiif_server.routes import image_api
 from iiif_server.sources.fetching import FetchOptions
 from support.apps import (
     LOOPBACK,
@@ -303,14 +304,23 @@ async def test_what_is_given_without_a_task_is_what_a_task_would_give(
     ],
 )
 async def test_what_is_in_the_store_takes_a_thread_and_no_routing(
-    path: str, tmp_path: Path
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(tmp_path, memory=0) as server:
         made = await server.get_raw(path.encode())
         assert server.app.state.direct(scope_of(path)) is None, "the loop waits for no disk"
+        monkeypatch.delattr(image_api, "make")
         stored = await server.get_raw(path.encode())
         assert stored.headers["server-timing"] == 'engine;desc="cache"'
         assert stored.content == made.content
+        assert fields(stored) == fields(made)
+        assert (
+            (await server.get(f"{path}?download"))
+            .headers["content-disposition"]
+            .startswith("attachment")
+        )
+        known = await server.get(path, If_None_Match=made.headers["etag"])
+        assert (known.status_code, known.content) == (304, b"")
 
 
 @pytest.mark.parametrize("prefix", ["", "/iiif/2", "/iiif/3"])
