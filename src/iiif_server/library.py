@@ -5,7 +5,7 @@ Nothing is sandboxed: decoders run in this process, with its rights and without 
 
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -127,7 +127,8 @@ class OpenImage:
             raise unsupported_format(request.format, formats)
         header = self._header
         facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
-        operations = plan_operations(header, request.resolve(facts, self._limits))
+        rendition = request.resolve(facts, self._limits)
+        operations = plan_operations(header, rendition, self._encoding.depth)
         engine = choose_engine(header, operations, lossless=jpegtran.available())
         with self._lock, within_memory():
             if self._original is None:
@@ -135,11 +136,8 @@ class OpenImage:
             if engine is Engine.ORIGINAL:
                 with self._original.unchanged():
                     return bytes(self._original.bytes)
-            file = self._original.file
-            description = describe(header, operations, tile=False)
-            plan = RenderPlan(
-                file, header, engine, operations, self._encoding, None, description=description
-            )
+            plan = RenderPlan(self._original.file, header, engine, operations, self._encoding, None)
+            plan = replace(plan, description=describe(header, operations, tile=False))
             return b"".join(render_original(plan, self._original, Stages())[1])
 
     def close(self) -> None:

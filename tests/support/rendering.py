@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from iiif_server.iiif.rotation import parse_rotation
 from iiif_server.iiif.size import parse_size
 from iiif_server.iiif.versions import V3
 from iiif_server.library import OpenImage
+from iiif_server.plan.description import describe
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.engine_choice import choose_engine
 from iiif_server.plan.header import Colour
@@ -87,9 +88,10 @@ def planned(
     )
     header = probe(path, max_pixels, bounds, page)
     facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
-    operations = plan_operations(header, parsed.resolve(facts, Limits()))
+    operations = plan_operations(header, parsed.resolve(facts, Limits()), encoding.depth)
     chosen = engine or choose_engine(header, operations, lossless=jpegtran.available())
-    return RenderPlan(LocalFile.at(path), header, chosen, operations, encoding, target)
+    plan = RenderPlan(LocalFile.at(path), header, chosen, operations, encoding, target)
+    return replace(plan, description=describe(header, operations, tile=False))
 
 
 def derive(

@@ -11,21 +11,24 @@ from iiif_server.plan.render_plan import PixelOperations, ProfileAction
 
 _ORIENTATION = "orientation"
 _MID_GRAY = 128
+_WIDE_BITS = 16
 ON_WHITE = [255]
-"""Background of flattened images."""
+"""Background of flattened images of 8 bits."""
+_WIDE = frozenset({"rgb16", "grey16"})
+"""What libvips calls samples of 16 bits."""
 
 
-def white(bands: int) -> list[int]:
-    """A white pixel."""
-    return ON_WHITE * bands
+def white(image: Pixels) -> list[int]:
+    """A white pixel of an image of 8 or 16 bits."""
+    return (ON_WHITE if image.format == "uchar" else [65_535]) * int(image.bands)
 
 
 def in_quality(image: Pixels, operations: PixelOperations) -> Pixels:
-    """The image as 8-bit gray or RGB, with or without alpha, in the requested quality."""
-    image = displayable(image, operations.profile)
+    """The image as gray or RGB, with or without alpha, in the requested quality and depth."""
+    image = displayable(image, operations.profile, operations.depth)
     if operations.quality in {Quality.DEFAULT, Quality.COLOR}:
         return image
-    image = image.colourspace("b-w")
+    image = image.colourspace("grey16" if image.format == "ushort" else "b-w")
     if operations.quality is Quality.BITONAL:
         if image.hasalpha():
             image = image.flatten(background=ON_WHITE)
@@ -33,17 +36,22 @@ def in_quality(image: Pixels, operations: PixelOperations) -> Pixels:
     return image
 
 
-def displayable(image: Pixels, action: ProfileAction) -> Pixels:
-    """The image as 8-bit samples that are sRGB or gray, or described by the profile they keep."""
+def displayable(image: Pixels, action: ProfileAction, depth: int = 8) -> Pixels:
+    """The image as samples that are sRGB or gray, or described by the profile they keep.
+
+    They have 8 bits, or 16 if `depth` and the image have.
+    """
+    wide = depth == _WIDE_BITS and image.format == "ushort"
     if image.interpretation == "cmyk" or action is ProfileAction.CONVERT:
-        converted = _converted(image)
+        converted = _converted(image, _WIDE_BITS if wide else 8)
         if converted is not None:
             return converted
-    if image.interpretation not in {"srgb", "b-w"}:
+    if image.interpretation not in (_WIDE if wide else {"srgb", "b-w"}):
         gray = image.interpretation == "grey16" or image.bands <= 2  # noqa: PLR2004 - gray, alpha
-        image = image.colourspace("b-w" if gray else "srgb")
-    if image.format != "uchar":
-        image = image.cast("uchar")
+        spaces = ("rgb16", "grey16") if wide else ("srgb", "b-w")
+        image = image.colourspace(spaces[gray])
+    if image.format != ("ushort" if wide else "uchar"):
+        image = image.cast("ushort" if wide else "uchar")
     # The orientation is applied later, and a TIFF would repeat the tag.
     spent = [_ORIENTATION] if action is ProfileAction.KEEP else [_ORIENTATION, ICC]
     return _without(image, spent)
@@ -66,12 +74,17 @@ def _without(image: Pixels, fields: Iterable[str]) -> Pixels:
     return image
 
 
-def _converted(image: Pixels) -> Pixels | None:
+def _converted(image: Pixels, depth: int) -> Pixels | None:
     """The image in sRGB by its own profile, or by a usual one for CMYK; None if that fails."""
+    options = {"embedded": True, "input_profile": "cmyk", "black_point_compensation": True}
     try:
-        converted = image.icc_transform(
-            "srgb", embedded=True, input_profile="cmyk", black_point_compensation=True, depth=8
-        )
+        if depth == _WIDE_BITS:
+            # In one step, lcms interpolates between 33 colours along each axis.
+            converted = image.icc_import(**options).icc_export(
+                output_profile="srgb", black_point_compensation=True, depth=depth
+            )
+        else:
+            converted = image.icc_transform("srgb", depth=depth, **options)
     except pyvips.Error:
         return None
     return _without(converted, [_ORIENTATION, ICC])

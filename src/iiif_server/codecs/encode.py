@@ -97,14 +97,21 @@ def _options(
     # The best code is known when all coefficients are; large images have too many of them.
     optimised = encoding.jpeg_optimize and image.width * image.height <= MOST_OPTIMISED
     fax = {"compression": "ccittfax4", "bitdepth": 1, "keep": "none"}
-    tiff = {"compression": encoding.tiff_compression, "predictor": "horizontal"}
+    wide = image.format == "ushort"
+    jpeg = encoding.tiff_compression == "jpeg"
+    # JPEG in TIFF has 8 bits.
+    compression = "deflate" if wide and jpeg else encoding.tiff_compression
+    tiff = {"compression": compression, "predictor": "horizontal"}
     options: dict[Format, dict[str, Any]] = {
         Format.JPG: {
             "Q": encoding.jpeg_quality,
             "interlace": encoding.jpeg_progressive,
             "optimize_coding": optimised,
         },
-        Format.PNG: {"compression": encoding.png_level, "bitdepth": 1 if bitonal else 8},
+        Format.PNG: {
+            "compression": encoding.png_level,
+            "bitdepth": 1 if bitonal else 16 if wide else 8,
+        },
         Format.TIF: fax if bitonal else {**tiff, "Q": encoding.jpeg_quality},
         Format.GIF: {"effort": encoding.gif_effort, "keep": "none"},
         Format.WEBP: {"Q": encoding.webp_quality, "effort": encoding.webp_effort},

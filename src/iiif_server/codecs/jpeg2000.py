@@ -52,8 +52,6 @@ def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     meant = meaning(found, len(own))
     values = _channels(values, own, found)
     photometric = _photometric(found, own, meant.colour)
-    if photometric == Photometric.YCBCR and values.dtype != np.uint8:
-        values = (values >> 8).astype(np.uint8)
     chosen = [*meant.channels, *([] if meant.alpha is None else [meant.alpha])]
     samples = Samples(
         values=np.ascontiguousarray(values[:, :, chosen]),
@@ -61,6 +59,7 @@ def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         bits=8 * values.dtype.itemsize,
         alpha=meant.alpha is not None,
         premultiplied=found.premultiplied,
+        reference=_reference(own[0].bits, 8 * values.dtype.itemsize),
         ranges=_ranges(found, own, meant.channels) if found.space == CIE_LAB else (),
         under_d65=bool(found.parameters) and ILLUMINANTS[found.parameters[-1]],
     )
@@ -140,6 +139,13 @@ def _ranges(
         -span * off / (2**depth - 1) for span, off, depth in zip(spans, offsets, bits, strict=True)
     ]
     return tuple((low, low + span) for low, span in zip(lows, spans, strict=True))
+
+
+def _reference(bits: int, width: int) -> tuple[float, ...]:
+    """Black and white of luma and chroma of so many bits that were spread over `width`."""
+    most = (1 << width) - 1
+    middle = round((1 << (bits - 1)) * most / ((1 << bits) - 1))
+    return 0, most, *(middle, middle + 127 * most / 255) * 2
 
 
 def _photometric(found: Container, own: tuple[Component, ...], colour: Colour) -> Photometric:

@@ -26,6 +26,14 @@ def scale(image: Pixels, operations: PixelOperations, at: Box) -> Pixels:
 
     `image` is the part `at` of the original reduced by `operations.shrink`.
     """
+    deep = operations.depth > 8 and image.format == "ushort"  # noqa: PLR2004 - bits of a byte
+    if not deep or operations.size == operations.box.dimensions:
+        return _scaled(image, operations, at)
+    # The kernels of libvips for integers are good for 10 bits.
+    return _scaled(image.cast("float"), operations, at).rint().cast("ushort")
+
+
+def _scaled(image: Pixels, operations: PixelOperations, at: Box) -> Pixels:
     exact = FloatBox.of(operations.box, operations.shrink)
     reduced = _reduced(image, exact, operations, at)
     if reduced is not None:
@@ -67,18 +75,19 @@ def rotate(image: Pixels, operations: PixelOperations) -> Pixels:
     bitonal = operations.quality is Quality.BITONAL
     if FACTS[operations.format].transparent and not bitonal and not image.hasalpha():
         image = image.addalpha()
-    alpha = bool(image.hasalpha())
+    alpha, band_format = bool(image.hasalpha()), image.format
+    background = [0] * image.bands if alpha else white(image)
     image = image.copy_memory()
     if alpha:
         image = image.premultiply()
     image = image.similarity(
         angle=operations.degrees,
         interpolate=pyvips.Interpolate.new("nearest" if bitonal else "bicubic"),
-        background=[0] * image.bands if alpha else white(image.bands),
+        background=background,
     )
     if alpha:
         image = image.unpremultiply().rint()  # `cast` cuts off
-    return image.cast("uchar")
+    return image.cast(band_format)
 
 
 def _reduced(image: Pixels, exact: FloatBox, operations: PixelOperations, at: Box) -> Pixels | None:

@@ -113,11 +113,13 @@ def _colour(samples: Samples) -> Array:
 
 
 def _converted(samples: Samples, convert: Any) -> Array:
+    """RGB by a function whose results are in levels of 8 bits, with as many as the samples have."""
     height, width, _ = samples.values.shape
-    found = np.empty((height, width, 3), np.uint8)
+    most = _BYTE if samples.values.dtype.itemsize == 1 else _WORD
+    found = np.empty((height, width, 3), np.uint8 if most == _BYTE else np.uint16)
     for top, bottom in _pieces(height, width):
-        part = convert(replace(samples, values=samples.values[top:bottom]))
-        found[top:bottom] = np.clip(np.rint(part), 0, _BYTE)
+        part = convert(replace(samples, values=samples.values[top:bottom])) * (most / _BYTE)
+        found[top:bottom] = np.clip(np.rint(part), 0, most)
     return found
 
 

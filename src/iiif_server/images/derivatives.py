@@ -102,6 +102,7 @@ class Derivatives:
         self._renderer = renderer
         self._observe = observer
         self._limits = limits
+        self._depth = encoding.depth
         self._encoding_text = f"{encoding_text(encoding)} {pyramids.form}"
         self._flights: SingleFlight[EntryKey, _Made] = SingleFlight()
         self._made_by: dict[Engine, int] = {}
@@ -124,7 +125,7 @@ class Derivatives:
         rendition = request.resolve(
             image.facts, self._limits.of(header.dimensions, original.terms.limits)
         )
-        work = plan_operations(header, rendition)
+        work = plan_operations(header, rendition, self._depth)
         tile = stored = None
         if is_plain_jpeg(rendition):
             tile = pyramid.tile_of(rendition) if pyramid is not None else None

@@ -174,7 +174,9 @@ class Renderer:
     async def level(self, resolved: Resolved) -> Level | None:
         """The level of a pyramid that is ready, and the cheapest way to the rendition."""
         header, rendition, pyramid = resolved.header, resolved.rendition, resolved.pyramid
-        if pyramid is None or not level_answers(header, rendition, resolved.engine):
+        if pyramid is None or not level_answers(
+            header, rendition, resolved.engine, resolved.work.depth
+        ):
             return None
         levels = levels_for(pyramid.grid, rendition, spare=spare_pixels(header, rendition))
         ready = await self._pyramids.ready_level(pyramid, levels)

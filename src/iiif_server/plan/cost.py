@@ -202,11 +202,14 @@ def _working(
     header: ImageHeader, operations: PixelOperations, encoding: EncodingOptions, bands: int
 ) -> Cost:
     """Scaling, turning, rotating and encoding."""
-    pixels = operations.size.area
+    pixels, bands = operations.size.area, bands * _sample_bytes(operations)
     turned = bands * pixels if operations.turn != UPRIGHT else 0
     rotated, made = 0, pixels
     if operations.degrees:
-        rotated, made = _RGBA * pixels, 2 * pixels  # at 45 degrees, the most
+        rotated, made = (
+            _RGBA * _sample_bytes(operations) * pixels,
+            2 * pixels,
+        )  # at 45 degrees, the most
     rate, each = _ENCODERS[operations.format], _encoded_bytes(header, operations, encoding, made)
     scaling = _ROWS * max(operations.size.width, 1) * bands
     effort = (rate.effort + (8 if operations.degrees else 1)) * made
@@ -228,7 +231,11 @@ def _encoded_bytes(
         each = 7
     if operations.quality is Quality.BITONAL and operations.format in {Format.PNG, Format.TIF}:
         each = 0.5
-    return each
+    return each * _sample_bytes(operations)
+
+
+def _sample_bytes(operations: PixelOperations) -> int:
+    return 1 if operations.depth == 8 else 2  # noqa: PLR2004 - bits of a byte
 
 
 def _bands(header: ImageHeader) -> int:

@@ -1,10 +1,15 @@
 """How derivatives are encoded."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from iiif_server.options import OptionsModel
+
+
+def _number(value: object) -> object:
+    """A number that is written as a text, as in environment variables."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
 
 
 class EncodingOptions(OptionsModel):
@@ -30,5 +35,8 @@ class EncodingOptions(OptionsModel):
     """Compression ratio of JPEG 2000; 1 is lossless."""
     tiff_compression: Literal["none", "deflate", "lzw", "jpeg"] = "deflate"
     """Compression of TIFF: none, deflate, lzw or jpeg."""
+    depth: Annotated[Literal[8, 16], BeforeValidator(_number)] = 8
+    """Bits of a sample of PNG and TIFF made of originals that have more than 8: with 16, they keep
+    up to 16. All other images have 8 (docs/formats.md)."""
     gif_effort: int = Field(default=3, ge=1, le=10)
     """Time spent on choosing the colours of a GIF."""

@@ -40,15 +40,17 @@ def spare_pixels(header: ImageHeader, rendition: Rendition) -> int:
     return 1 if lossy or rendition.format not in _LOSSLESS_FORMATS else 2
 
 
-def level_answers(header: ImageHeader, rendition: Rendition, engine: Engine) -> bool:
+def level_answers(
+    header: ImageHeader, rendition: Rendition, engine: Engine, depth: int = 8
+) -> bool:
     """Whether the levels of a pyramid, if it is ready, are the cheapest source of a rendition.
 
-    Their tiles have no transparency; and a lossless crop reads the whole JPEG, which pays up to a
-    size.
+    Their tiles have no transparency, and 8 bits of a sample; and a lossless crop reads the whole
+    JPEG, which pays up to a size.
     """
     if engine is Engine.JPEGTRAN:
         return header.stored.area > MOST_PIXELS_CUT
-    if engine is not Engine.RASTER:
+    if engine is not Engine.RASTER or depth > 8:  # noqa: PLR2004 - bits of a byte
         return False
     return not (header.transparent and FACTS[rendition.format].transparent)
 

@@ -21,6 +21,7 @@ FEW_PIXELS = 4_000_000
 """Pixels up to which an image is worked on in memory; a larger one streams through libvips."""
 MOST_OPTIMISED = 16_000_000
 """Pixels up to which a JPEG is held in memory as a whole to be coded a few percent smaller."""
+_DEEP_FORMATS = frozenset({Format.PNG, Format.TIF})
 PROFILED_FORMATS = frozenset({Format.JPG, Format.PNG, Format.WEBP, Format.TIF, Format.AVIF})
 
 
@@ -69,6 +70,8 @@ class PixelOperations:
     profile: ProfileAction
     shrink: int
     """Factor by which the decoder reduces, or scale factor of the level."""
+    depth: int = 8
+    """Bits of a sample, 8 or 16: the most that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +124,8 @@ class RenderPlan:
     description: Description = NO_DESCRIPTION
 
 
-def plan_operations(header: ImageHeader, rendition: Rendition) -> PixelOperations:
-    """Operations on the stored pixels for a rendition."""
+def plan_operations(header: ImageHeader, rendition: Rendition, depth: int = 8) -> PixelOperations:
+    """Operations on the stored pixels for a rendition, with at most `depth` bits of a sample."""
     quarters = rendition.rotation.quarter_turns
     requested = Orientation(rendition.rotation.mirror, quarters or 0)
     orientation = header.orientation
@@ -137,6 +140,7 @@ def plan_operations(header: ImageHeader, rendition: Rendition) -> PixelOperation
         format=rendition.format,
         profile=_profile_action(header, rendition),
         shrink=_shrink(header, box, size),
+        depth=depth if _is_deep(header, rendition) else 8,
     )
 
 
@@ -203,6 +207,15 @@ def tile_profile(header: ImageHeader) -> ProfileAction:
     small = header.profile_bytes <= MOST_PROFILE_BYTES
     kept = small and header.colour is not Colour.OTHER and not header.treatment.to_srgb
     return ProfileAction.KEEP if kept else ProfileAction.CONVERT
+
+
+def _is_deep(header: ImageHeader, rendition: Rendition) -> bool:
+    """Whether a rendition can have more than 8 bits of a sample."""
+    return (
+        header.bits > 8  # noqa: PLR2004 - bits of a byte
+        and rendition.format in _DEEP_FORMATS
+        and rendition.quality is not Quality.BITONAL
+    )
 
 
 def _profile_action(header: ImageHeader, rendition: Rendition) -> ProfileAction:

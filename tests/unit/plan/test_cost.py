@@ -130,6 +130,15 @@ def test_what_takes_more_is_said_to(more: RenderPlan, less: RenderPlan) -> None:
     assert megabytes(more) > megabytes(less)
 
 
+@pytest.mark.parametrize("format_", [Format.PNG, Format.TIF])
+def test_images_of_16_bits_take_twice_as_much(format_: Format) -> None:
+    turned = Orientation(False, 1)
+    eight, sixteen = (
+        megabytes(plan(PNG, WHOLE, format=format_, turn=turned, depth=depth)) for depth in (8, 16)
+    )
+    assert 1.8 < sixteen / eight <= 2
+
+
 def test_a_level_takes_what_the_tiles_under_the_box_do() -> None:
     level = Level(Path("part"), Grid(STORED, square(512)), plan(box=WHOLE, shrink=8).operations)
     on_level = replace(plan(PROGRESSIVE, WHOLE, Dimensions(750, 562)), level=level)

@@ -294,3 +294,25 @@ def test_which_originals_give_their_own_coefficients(
 ) -> None:
     grid = Grid(STORED, square(tile_size))
     assert cuts_losslessly(header, grid, ProfileAction(profile)) is lossless
+
+
+def test_levels_of_a_pyramid_have_8_bits() -> None:
+    deep, rendition = replace(PNG, bits=16), replace(RENDITION, format=Format.PNG)
+    work = plan_operations(deep, rendition, 16)
+    assert level_answers(deep, rendition, Engine.RASTER, plan_operations(deep, rendition).depth)
+    assert not level_answers(deep, rendition, Engine.RASTER, work.depth)
+
+
+@pytest.mark.parametrize(
+    ("bits", "asked", "depth"),
+    [
+        (16, replace(RENDITION, format=Format.PNG), 16),
+        (9, replace(RENDITION, format=Format.TIF, quality=Quality.GRAY), 16),
+        (8, replace(RENDITION, format=Format.PNG), 8),
+        (16, RENDITION, 8),
+        (16, replace(RENDITION, format=Format.WEBP), 8),
+        (16, replace(RENDITION, format=Format.TIF, quality=Quality.BITONAL), 8),
+    ],
+)
+def test_which_renditions_keep_16_bits(bits: int, asked: Rendition, depth: int) -> None:
+    assert plan_operations(replace(PNG, bits=bits), asked, 16).depth == depth
