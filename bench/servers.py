@@ -116,7 +116,7 @@ def behind(server: Server, configuration: str, cache: Path, work: Path) -> Itera
     with tempfile.TemporaryDirectory(dir=work, prefix="behind-") as name:
         text = (_DEPLOY / configuration).read_text()
         for pattern, value in {
-            r"server 127\.0\.0\.1:4040;": f"server {_HOST}:{server.port};",
+            r"server 127\.0\.0\.1:4040": f"server {_HOST}:{server.port}",
             r"(proxy_cache_path) \S+": rf"\1 {name}/kept",
             r"/var/cache/iiif-server/": f"{cache}/",
             r"keepalive_requests \d+;": "keepalive_requests 1000000;",
@@ -236,6 +236,7 @@ def _nginx(folder: Path, location: str, extra: str) -> Iterator[tuple[int, int]]
 def _running(command: list[str], folder: Path, environment: dict[str, str]) -> Iterator[int]:
     """The id of a process that runs while the context is open."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("IIIF_")}
+    plain["IIIF_HTTP_DRAIN"] = "0"  # no load balancer has to notice its end
     with subprocess.Popen(
         command, cwd=folder, env={**plain, **environment}, stdout=subprocess.DEVNULL
     ) as process:

@@ -1,11 +1,7 @@
 """Behind Debian's nginx, with the configurations of deploy/nginx."""
 
 import contextlib
-import os
 import re
-import shutil
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,11 +11,11 @@ import httpx
 import pytest
 
 from support import pictures
-from support.servers import ServerProcess, free_port
+from support.nginx import DEPLOY, nginx
+from support.servers import ServerProcess
 
 pytestmark = pytest.mark.e2e
 
-DEPLOY = Path(__file__).parents[2] / "deploy" / "nginx"
 PICTURE = pictures.jpeg(pictures.photograph(900, 700))
 SMALL = "/iiif/pictures:a.jpg/full/300,/0/default.jpg"
 LARGE = "/iiif/pictures:a.jpg/full/^1600,/0/default.png"
@@ -59,7 +55,7 @@ def behind(folder: Path, config: str, settings: str = "", locations: str = "") -
     )
     server.start()
     try:
-        with nginx(folder / "nginx", config, server, folder / "cache", locations) as url:
+        with nginx(folder / "nginx", config, [server], folder / "cache", locations) as url:
             yield Behind(server, url, folder)
         server.end()
     finally:
@@ -67,53 +63,18 @@ def behind(folder: Path, config: str, settings: str = "", locations: str = "") -
             server.kill()
 
 
-@contextlib.contextmanager
-def nginx(
-    folder: Path, config: str, server: ServerProcess, cache: Path, locations: str = ""
-) -> Iterator[str]:
-    """Nginx with a configuration of ours and more locations, with ports and folders of the test."""
-    (folder / "kept").mkdir(parents=True)
-    port = free_port()
-    text = (DEPLOY / config).read_text()
-    for pattern, value in {
-        r"server 127\.0\.0\.1:4040;": f"server 127.0.0.1:{server.port};",
-        r"listen 80;": f"listen 127.0.0.1:{port};",
-        r"(proxy_cache_path) \S+": rf"\1 {folder}/kept",
-        r"/var/cache/iiif-server/": f"{cache}/",
-        r"(?=    location /_derivatives/)": locations,
-    }.items():
-        text = re.sub(pattern, value, text)
-    temporary = "".join(
-        f"{kind}_temp_path {folder}/{kind};\n"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    (folder / "sites.conf").write_text(text)
-    (folder / "nginx.conf").write_text(
-        f"daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log {folder}/error.log;\n"
-        + ("user root;\n" if os.geteuid() == 0 else "")
-        + f"events {{}}\nhttp {{\naccess_log off;\nsendfile on;\n{temporary}"
-        + f"include {folder}/sites.conf;\n}}\n"
-    )
-    program = shutil.which("nginx") or "/usr/sbin/nginx"
-    popen = subprocess.Popen([program, "-p", str(folder), "-c", str(folder / "nginx.conf")])
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).status_code:
-                    break
-            assert popen.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        popen.send_signal(signal.SIGQUIT)
-        popen.wait(30)
-
-
 def shown(answer: httpx.Response) -> dict[str, str]:
     """The headers that a client goes by."""
-    own = {"date", "server", "connection", "x-cache", "server-timing", "accept-ranges", "age"}
+    own = {
+        "date",
+        "server",
+        "connection",
+        "x-cache",
+        "x-upstream",
+        "server-timing",
+        "accept-ranges",
+        "age",
+    }
     own |= {"x-request-id"}
     return {name: value for name, value in answer.headers.items() if name not in own}
 

@@ -4,100 +4,31 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.keys import group_of
-from support import pictures
-from support.moto_store import BUCKET, Keys, Store, running_store
-from support.relay import Relay
+from support.moto_store import BUCKET
+from support.replicas import PREFIX, Site, running_site, wait_for
 from support.servers import ADMIN_TOKEN, TRUST, ServerProcess, free_port, inherited
-from support.upstream import Upstream, send
 
 pytestmark = pytest.mark.e2e
 
-PREFIX = "museum/cache"
 TILE = "512,512,512,512/512,/0/default.jpg"
 REDUCED = "0,0,2048,2048/512,/0/default.jpg"
 REGION = "100,100,700,500/350,/90/gray.png"
 PURGE_SECONDS = 15
-SETTLE_SECONDS = 60
-
-
-@dataclass
-class Site:
-    """A bucket, an upstream with large JPEGs, and a folder for replicas."""
-
-    store: Store
-    relay: Relay
-    upstream: Upstream
-    folder: Path
-    stack: ExitStack
-    count: int = 0
-
-    def replica(self, port: int | None = None, more: str = "") -> ServerProcess:
-        """A further machine: its own disk, the same bucket; `port` is that of another store."""
-        self.count += 1
-        folder = self.folder / f"replica-{self.count}"
-        server = ServerProcess(
-            folder,
-            f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n'
-            f"image_pool_size = 2\nsize_pool_size = 1\nfetch.allow_networks = ['127.0.0.0/8']\n"
-            f"[types.web]\nsource = 'web'\nurl = '{self.upstream.base}/{{name}}'\n"
-            f"[cache]\nshared = 's3://{BUCKET}/{PREFIX}'\n{more}\n"
-            f"[cache_bucket]\nendpoint = 'http://127.0.0.1:{port or self.relay.port}'\n"
-            "region = 'us-east-1'\naccess_key_id = 'admin'\nsecret_access_key = 'admin'\n",
-        )
-        server.start()
-        self.stack.callback(server.end)
-        return server
-
-    def objects(self, keys: Keys | None = None) -> list[str]:
-        found = self.store.client("s3", keys).list_objects_v2(Bucket=BUCKET, Prefix=PREFIX)
-        return [item["Key"] for item in found.get("Contents", ())]
-
-    def original(self, name: str, seed: int) -> None:
-        """An original of 6 megapixels, which gets a pyramid."""
-        self.upstream.replies[f"/{name}"] = send(
-            pictures.jpeg(pictures.photograph(3000, 2100, seed=seed))
-        )
-
-    def settle(self, server: ServerProcess) -> None:
-        """Wait until all that a replica has made is in the bucket."""
-
-        def settled() -> bool:
-            status = server.status()
-            shared = status["shared"]
-            idle = not status["pyramids"]["building"] and not shared["waiting"]
-            return bool(idle and shared["hits"] + shared["writes"])
-
-        wait_for(settled, SETTLE_SECONDS)
-
-
-def wait_for(condition: Any, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with (
-        running_store() as store,
-        Relay(store.port).running() as relay,
-        Upstream().running() as upstream,
-        ExitStack() as stack,
-    ):
-        yield Site(store, relay, upstream, tmp_path, stack)
+    with running_site(tmp_path) as running:
+        yield running
 
 
 def get(server: ServerProcess, path: str) -> httpx.Response:
@@ -125,6 +56,7 @@ def test_a_replica_serves_what_another_has_made_without_the_original(site: Site)
     # What nobody has made needs the original, once.
     get(second, "web:a.jpg/10,10,1500,1500/300,/0/bitonal.png")
     assert site.upstream.count("/a.jpg") == 2
+    assert "Traceback" not in second.log
 
 
 def test_a_purge_reaches_the_bucket_and_the_other_replica(site: Site) -> None:

@@ -431,7 +431,15 @@ def test_grafana_finds_dashboard_and_numbers_where_compose_puts_them() -> None:
 
 CHART = Chart(DEPLOY / "helm/iiif-server")
 ALL_OF_IT = {
-    "ingress": {"enabled": True, "className": "nginx", "annotations": {"a": "b"}},
+    "ingress": {
+        "enabled": True,
+        "className": "nginx",
+        "annotations": {"a": "b"},
+        "hashBy": "$iiif_image",
+    },
+    "caBundle": {"configMap": "museum-ca"},
+    "extraVolumes": [{"name": "scans", "nfs": {"server": "nas", "path": "/scans"}}],
+    "extraVolumeMounts": [{"name": "scans", "mountPath": "/srv/scans"}],
     "secret": "images-secret",
     "env": [{"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}],
     "metrics": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
@@ -453,11 +461,13 @@ def test_the_chart_makes_what_is_asked_for_and_no_more() -> None:
     def kinds(changes: dict[str, Any]) -> list[str]:
         return sorted(item["kind"] for item in CHART.rendered(changes))
 
-    least = ["ConfigMap", "Deployment", "PersistentVolumeClaim", "PersistentVolumeClaim", "Service"]
+    claims = ["PersistentVolumeClaim", "PersistentVolumeClaim"]
+    least = ["ConfigMap", "Deployment", *claims, "PodDisruptionBudget", "Service"]
     assert kinds({}) == least
     assert kinds(ALL_OF_IT) == sorted([*least, "Ingress", "ServiceMonitor"])
     own = {"source": {"existingClaim": "mine"}, "cache": {"enabled": False}}
-    assert kinds({"persistence": own}) == ["ConfigMap", "Deployment", "Service"]
+    no_budget = {"persistence": own, "podDisruptionBudget": {"enabled": False}}
+    assert kinds(no_budget) == ["ConfigMap", "Deployment", "Service"]
     volumes = {item["name"]: item for item in pod({"persistence": own})["volumes"]}
     assert volumes["source"]["persistentVolumeClaim"] == {"claimName": "mine"}
     assert volumes["cache"] == {"name": "cache", "emptyDir": {}}
@@ -490,6 +500,10 @@ def test_what_the_chart_makes_fits_together(changes: dict[str, Any]) -> None:
         assert endpoint["port"] == service["spec"]["ports"][0]["name"]
         assert endpoint["path"] in paths()
         assert is_setting(endpoint["authorization"]["credentials"]["key"])
+    for budget in made("PodDisruptionBudget", changes):
+        wanted = budget["spec"]["selector"]["matchLabels"]
+        assert wanted.items() <= template["metadata"]["labels"].items()
+        assert budget["spec"]["maxUnavailable"] == 1
     for ingress in made("Ingress", changes):
         (rule,) = ingress["spec"]["rules"]
         backend = rule["http"]["paths"][0]["backend"]["service"]
@@ -520,6 +534,37 @@ def test_the_charts_settings_are_accepted_and_read_where_they_are_mounted(tmp_pa
     assert_command(container["args"])
     volumes = json.loads(last_stage()["VOLUME"][0])
     assert [mounts["source"], mounts["cache"]] == volumes
+
+
+def test_the_chart_gives_pods_the_time_that_they_need_to_end() -> None:
+    spec = pod({"drainSeconds": 7})
+    (container,) = spec["containers"]
+    variables = {item["name"]: item["value"] for item in container["env"]}
+    drain = loaded({"IIIF_HTTP_DRAIN": variables["IIIF_HTTP_DRAIN"]}, "settings.http_drain")
+    assert drain == 7
+    assert spec["terminationGracePeriodSeconds"] >= drain + 20  # docs/scaling.md
+
+
+def test_the_chart_has_requests_for_an_image_go_to_one_pod_by_the_map_of_nginx() -> None:
+    (ingress,) = made("Ingress", ALL_OF_IT)
+    annotations = ingress["metadata"]["annotations"]
+    hashed = "nginx.ingress.kubernetes.io/upstream-hash-by"
+    assert annotations == {"a": "b", hashed: "$iiif_image"}
+    assert f"map $request_uri {annotations[hashed]} {{" in NGINX.read_text()
+    (plain,) = made("Ingress", {"ingress": {"enabled": True}})
+    assert "annotations" not in plain["metadata"]
+
+
+def test_the_chart_mounts_authorities_where_the_server_looks_for_them() -> None:
+    spec = pod(ALL_OF_IT)
+    (container,) = spec["containers"]
+    variables = {item["name"]: item["value"] for item in container["env"]}
+    mounts = {item["name"]: item["mountPath"] for item in container["volumeMounts"]}
+    volumes = {item["name"]: item for item in spec["volumes"]}
+    assert variables["SSL_CERT_FILE"] == f"{mounts['ca']}/ca.crt"
+    assert volumes["ca"]["configMap"] == {"name": "museum-ca"}
+    assert mounts["scans"] == "/srv/scans"
+    assert volumes["scans"]["nfs"] == {"server": "nas", "path": "/scans"}
 
 
 def test_new_settings_make_new_pods() -> None:

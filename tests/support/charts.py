@@ -136,6 +136,8 @@ class Chart:
             "sha256sum": lambda text: hashlib.sha256(text.encode()).hexdigest(),
             "printf": lambda form, *values: form % values,
             "eq": lambda one, other: one == other,
+            "add": lambda *numbers: sum(numbers),
+            "or": lambda *values: next((value for value in values if value), values[-1]),
             "not": lambda value: not value,
             "and": lambda *values: next((value for value in values if not value), values[-1]),
             "required": _required,

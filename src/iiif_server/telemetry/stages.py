@@ -4,16 +4,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-STAGES = ("fetch", "header", "cache", "queue", "open", "decode", "encode", "tile")
+STAGES = ("fetch", "header", "cache", "shared", "queue", "open", "decode", "encode", "tile")
 """All that there are."""
 
 
 class Stages:
     """Seconds by stage, in the order in which the stages began.
 
-    The stages are `fetch` (until the original is held), `header`, `cache` (looking there), `queue`
-    (waiting for a worker), `open`, `decode` (until there are pixels), `encode`, and `tile` (having
-    one of a pyramid, which may have to be made first).
+    The stages are `fetch` (until the original is held), `header`, `cache` (looking there), `shared`
+    (until it came from the shared cache), `queue` (waiting for a worker), `open`, `decode` (until
+    there are pixels), `encode`, and `tile` (having one of a pyramid, which may have to be made
+    first).
     """
 
     def __init__(self) -> None:
