@@ -41,9 +41,12 @@ from support.apps import routes_of
 from support.heic import with_code_points
 from support.jp2 import box, channels, enumerated, jp2, mapping, palette
 from support.jxls import JXLS
+from support.matrix.jxl_kinds import jxl
+from support.matrix.rare_kinds import KINDS as RARE
+from support.matrix.rare_kinds import lerc
 from support.pdfs import pdf
 from support.pictures import PICTURES, photograph
-from support.rendering import derive
+from support.rendering import EVERYTHING, derive
 from support.tiff_samples import TiffFile
 
 MOST_PIXELS = 4_000_000
@@ -132,7 +135,7 @@ def _probed(data: bytes) -> ImageHeader | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as workers do
         with suppress(OriginalRefusedError):
-            return probe(_file(data), MOST_PIXELS)
+            return probe(_file(data), MOST_PIXELS, EVERYTHING)
     return None
 
 
@@ -152,7 +155,12 @@ def _decode(data: bytes) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            made = derive(_file(data), "full/!40,40/0/default.png", max_pixels=MOST_PIXELS)
+            made = derive(
+                _file(data),
+                "full/!40,40/0/default.png",
+                max_pixels=MOST_PIXELS,
+                bounds=EVERYTHING,
+            )
         except (OriginalRefusedError, RequestRefusedError):
             return
     assert made.data.startswith(b"\x89PNG")
@@ -168,6 +176,7 @@ def _originals() -> Sequence[bytes]:
         *JXLS.values(),
         *_by_hand(),
         pdf(extra="/Rotate 90"),
+        *_rare(),
     ]
 
 
@@ -187,6 +196,19 @@ def _by_hand() -> Sequence[bytes]:
         *(b"BM" + struct.pack("<I4xI", 14 + len(head) + len(data), 14 + len(head)) + head + data
           for head, data in heads),
     ]  # fmt: skip
+
+
+def _rare() -> Sequence[bytes]:
+    """TGA, PCX, and LERC and JPEG XL in TIFF."""
+    values = photograph(32, 24)
+    inside = ((34_887, lerc), (50_002, jxl))
+    return [
+        *RARE.values(),
+        *(
+            TiffFile(values, 2, rows=16, compression=number, encode=encode).write()
+            for number, encode in inside
+        ),
+    ]
 
 
 def _boxed() -> Sequence[bytes]:

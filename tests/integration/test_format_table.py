@@ -5,6 +5,7 @@ measures their colours.
 """
 
 import struct
+import zlib
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
@@ -27,15 +28,18 @@ from support import psds
 from support.hostile import tiff_of, tiff_tags
 from support.jp2 import SIDE, box, jp2
 from support.jxls import JXLS
+from support.matrix import rare_kinds
 from support.matrix.chart import GRAYS, RGB, painted
 from support.matrix.every import KINDS
 from support.matrix.ffmpeg import jpeg2000
 from support.matrix.inks import DEFAULT_INKS
 from support.matrix.jpegs import Jpeg
 from support.matrix.jxl_kinds import jxl
+from support.matrix.rare_kinds import lerc, tga
 from support.matrix.small_kinds import bmp
 from support.pdfs import pdf
 from support.pictures import photograph
+from support.rendering import EVERYTHING, derive
 from support.tiff_samples import TiffFile
 
 EXAMPLES: dict[tuple[OriginalFormat, Reader], dict[str, tuple[str, ...]]] = {
@@ -120,6 +124,7 @@ EXAMPLES: dict[tuple[OriginalFormat, Reader], dict[str, tuple[str, ...]]] = {
         ),
         "strips and tiles that are left out": ("tiff sparse*",),
         "odd tiles": ("tiff odd tiles*",),
+        "LERC and JPEG XL, with `limits.rare`": ("tiff LERC*", "tiff JPEG XL*"),
     },
     (OriginalFormat.WEBP, Reader.LIBVIPS): {
         "lossy": ("webp lossy",),
@@ -197,6 +202,16 @@ EXAMPLES: dict[tuple[OriginalFormat, Reader], dict[str, tuple[str, ...]]] = {
         "every page at `pdf.dpi`": ("pdf drawn", "pdf image"),
         "CropBox and /Rotate": ("pdf CropBox", "pdf /Rotate*"),
     },
+    (OriginalFormat.TGA, Reader.PILLOW): {
+        "16, 24 and 32 bits": ("tga 16 bits", "tga 24 bits", "tga 32 bits*"),
+        "palettes and gray": ("tga palette", "tga gray"),
+        "run lengths": ("tga * run lengths",),
+        "rows from any corner": ("tga * from the *",),
+    },
+    (OriginalFormat.PCX, Reader.PILLOW): {
+        "RGB": ("pcx RGB",),
+        "palettes of 2 to 256 colours": ("pcx 1 bit", "pcx 4 planes", "pcx palette"),
+    },
 }
 """Patterns of names of originals, each of which one reads at least, by what they stand for."""
 _ORIGINALS: dict[str, Callable[[], bytes]] = {
@@ -214,6 +229,7 @@ _KINDS = {
     Format.WEBP: OriginalFormat.WEBP,
     Format.AVIF: OriginalFormat.AVIF,
 }
+_PCX = _ORIGINALS["pcx RGB"]()
 _BASELINE = Jpeg(painted(RGB)).write()
 _LOCK = "/Encrypt << /Filter /Standard /V 1 /R 2 /O <{0}> /U <{0}> /P -4 >> /ID [<00> <00>]"
 REFUSED: dict[tuple[OriginalFormat, str], tuple[bytes, ...]] = {
@@ -224,9 +240,9 @@ REFUSED: dict[tuple[OriginalFormat, str], tuple[bytes, ...]] = {
     ),
     (OriginalFormat.TIFF, "LogLuv"): (TiffFile(painted(RGB), 32_845).write(),),
     (OriginalFormat.TIFF, "CFA (raw)"): (TiffFile(painted(GRAYS), 32_803).write(),),
-    (OriginalFormat.TIFF, "LERC"): (tiff_of(tiff_tags(8, 8, compression=34_887)),),
-    (OriginalFormat.TIFF, "JPEG XL inside"): tuple(
-        tiff_of(tiff_tags(8, 8, compression=number)) for number in (50_002, 52_546)
+    (OriginalFormat.TIFF, "LERC 1, or LERC with another compression"): (
+        tiff_of(tiff_tags(8, 8, compression=34_887), b"CntZImage ".ljust(64, b"\0")),
+        tiff_of(tiff_tags(8, 8, compression=34_887), zlib.compress(lerc(painted(RGB)))),
     ),
     (OriginalFormat.TIFF, "parts of a JPEG by the old method"): (
         tiff_of(tiff_tags(8, 8, compression=6)),
@@ -251,6 +267,8 @@ REFUSED: dict[tuple[OriginalFormat, str], tuple[bytes, ...]] = {
     (OriginalFormat.PSD, "32 bits"): (psds.psd(painted(RGB), psds.RGB, bits=32),),
     (OriginalFormat.PSD, "ZIP"): (psds.psd(painted(RGB), psds.RGB, method=2),),
     (OriginalFormat.PDF, "documents with a password"): (pdf(trailer=_LOCK.format("00" * 32)),),
+    (OriginalFormat.TGA, "15 bits"): (tga(2, painted(RGB)).replace(b"\x18", b"\x0f", 1),),
+    (OriginalFormat.PCX, "RGB of 4 bits"): (_PCX[:3] + b"\4" + _PCX[4:],),
 }
 """Originals that nothing reads, by what they stand for."""
 
@@ -266,7 +284,7 @@ def test_each_kind_is_read_by_the_library_of_its_row(row: ReadRow, tmp_path: Pat
         assert names, pattern
         for name in {names[0], names[-1]}:
             path.write_bytes(_ORIGINALS[name]())
-            header = probe(path, 10**9)
+            header = probe(path, 10**9, EVERYTHING)
             assert (header.format, header.reader) == (row.format, row.reader), name
 
 
@@ -279,8 +297,16 @@ def test_what_is_not_read_is_unsupported(key: tuple[OriginalFormat, str], tmp_pa
     path = tmp_path / "original"
     for data in REFUSED[key]:
         path.write_bytes(data)
-        with pytest.raises(UnsupportedOriginalError), open_image(path) as image:
-            image.render(format="png")
+        with pytest.raises(UnsupportedOriginalError):
+            derive(path, "full/max/0/default.png", bounds=EVERYTHING)
+
+
+def test_rare_formats_are_not_read_by_default(tmp_path: Path) -> None:
+    path = tmp_path / "original"
+    for kind in rare_kinds.kinds():
+        path.write_bytes(kind.write())
+        with pytest.raises(UnsupportedOriginalError):
+            probe(path, 10**9)
 
 
 @pytest.mark.parametrize("row", WRITTEN, ids=lambda row: row.format)

@@ -29,7 +29,7 @@ from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.engine_choice import choose_engine
 from iiif_server.plan.header import Colour
 from iiif_server.plan.local_file import LocalFile
-from iiif_server.plan.original_format import DEFAULT_BOUNDS, Bounds
+from iiif_server.plan.original_format import DEFAULT_BOUNDS, Bounds, OriginalFormat
 from iiif_server.plan.render_plan import Engine, RenderPlan, plan_operations
 
 MAX_PIXELS = 100_000_000
@@ -63,6 +63,10 @@ class Derived:
     def pixels(self) -> npt.NDArray[np.float64]:
         """Its RGB samples."""
         return np.asarray(self.image.convert("RGB"), np.float64)
+
+
+EVERYTHING = Bounds(formats=frozenset(OriginalFormat), rare=True)
+"""Bounds within which all formats are read."""
 
 
 def planned(

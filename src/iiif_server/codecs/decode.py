@@ -196,7 +196,7 @@ def _read_with_pillow(descriptor: int, header: ImageHeader, _: int = 1) -> Pixel
             image.seek(header.page)
         image.load()
         profile = image.info.get("icc_profile")
-        plain = _plain(image)
+        plain = _plain(image, header)
     return PixelBuffer(plain.tobytes(), *plain.size, len(plain.getbands()), profile).to_vips()
 
 
@@ -209,12 +209,14 @@ def _truncated_images(*, allowed: bool) -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _plain(image: Image.Image, header: ImageHeader) -> Image.Image:
     """The image as 8-bit gray or RGB, with or without alpha."""
     if image.mode == "I;16":
         image = image.point(lambda value: value * (1 / 256))  # `convert` would cut off at 255
     colours = "L" if image.mode in {"1", "L", "LA", "La", "I;16"} else "RGB"
-    return image.convert(f"{colours}A" if image.has_transparency_data else colours)
+    # A TGA of 32 bits may have no alpha, but a byte of which nothing is known.
+    alpha = image.has_transparency_data and header.transparent
+    return image.convert(f"{colours}A" if alpha else colours)
 
 
 _PART_READERS = {

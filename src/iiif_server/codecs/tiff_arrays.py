@@ -32,8 +32,8 @@ Array = NDArray[Any]
 _LOADED = [
     getattr(imagecodecs, f"{name}_decode")
     for name in (
-        "ccittrle", "ccittfax3", "ccittfax4", "jpeg", "ljpeg", "jpeg2k", "lzma", "lzw", "packbits",
-        "packints", "webp", "zlib", "zstd",
+        "ccittrle", "ccittfax3", "ccittfax4", "jpeg", "jpegxl", "lerc", "ljpeg", "jpeg2k", "lzma",
+        "lzw", "packbits", "packints", "webp", "zlib", "zstd",
     )
 ]  # fmt: skip
 _MIN_SAMPLE, _MAX_SAMPLE = 340, 341

@@ -3,6 +3,7 @@
 tifffile hands each to a decoder that believes what the data say of themselves.
 """
 
+import struct
 from collections.abc import Iterable
 from io import BytesIO
 
@@ -16,6 +17,7 @@ from iiif_server.errors import (
 from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.jpeg import frame_sizes
+from iiif_server.formats.tiff_inspection import MOST_SAMPLES
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.original_format import OriginalFormat
 
@@ -24,6 +26,11 @@ JPEGS = frozenset({_OLD_JPEG, 7})
 _START_OF_IMAGE = b"\xff\xd8"
 _JPEG2000 = frozenset({33_003, 33_005, 34_712})
 _WEBP = 50_001
+_JPEG_XL = frozenset({50_002, 52_546})
+_LERC, _LERC_START = 34_887, b"Lerc2 "
+_LERC_PADDING = 16
+_LERC_HEADER = "<6xi7i"
+"""Version, checksum, rows, columns, bands, valid pixels, side of a block, and length."""
 _PADDING = 64
 """Pixels by which an image may exceed a side of its segment: encoders fill their blocks."""
 _MOST_NEEDS = 64 << 20
@@ -71,6 +78,10 @@ def check_segment(data: bytes, compression: int, wide: int, tall: int) -> None:
         valid = bool(sizes) and all(size.area <= most for size in sizes)
     elif compression in _JPEG2000:
         valid = _is_small(data, OriginalFormat.JPEG2000, most)
+    elif compression in _JPEG_XL:
+        valid = _is_small(data, OriginalFormat.JPEGXL, most)
+    elif compression == _LERC:
+        valid = _is_small_lerc(data, most)
     elif compression == _WEBP:
         valid = data.startswith(b"RIFF") and _is_small(data, OriginalFormat.WEBP, most)
     else:
@@ -79,6 +90,26 @@ def check_segment(data: bytes, compression: int, wide: int, tall: int) -> None:
         raise DamagedOriginalError(
             "The original is damaged: one of its strips or tiles is not of its own size."
         )
+
+
+def _is_small_lerc(data: bytes, most: int) -> bool:
+    """Whether the data are one blob of LERC 2 or later, of not more pixels and 8 bands.
+
+    Raises UnsupportedOriginalError for blobs that are compressed once more.
+    """
+    if not data.startswith(_LERC_START):
+        raise UnsupportedOriginalError(
+            "The strips or tiles of this TIFF image are compressed by LERC 1, or by LERC and "
+            "another method, which is not read here."
+        )
+    if len(data) < struct.calcsize(_LERC_HEADER):
+        return False
+    version, *numbers = struct.unpack_from(_LERC_HEADER, data)
+    numbers = numbers[version > 2 :]  # noqa: PLR2004 - a checksum since then
+    rows, columns, bands = numbers[0], numbers[1], numbers[2] if version > 3 else 1  # noqa: PLR2004
+    length = numbers[4 + (version > 3)]  # noqa: PLR2004
+    fits = 0 < rows * columns <= most and 1 <= bands <= MOST_SAMPLES
+    return min(rows, columns) > 0 and fits and len(data) - _LERC_PADDING <= length <= len(data)
 
 
 def _is_small(data: bytes, format_: OriginalFormat, most: int) -> bool:

@@ -9,9 +9,11 @@ from iiif_server.formats import (
     jpeg,
     jpeg2000,
     jpegxl,
+    pcx,
     pdf,
     png,
     psd,
+    tga,
     tiff_inspection,
     webp,
 )
@@ -41,4 +43,6 @@ _INSPECTIONS: dict[OriginalFormat, Callable[[BoundedFile], Inspection]] = {
     OriginalFormat.BMP: bmp.inspect,
     OriginalFormat.PSD: psd.inspect,
     OriginalFormat.PDF: pdf.inspect,
+    OriginalFormat.TGA: tga.inspect,
+    OriginalFormat.PCX: pcx.inspect,
 }

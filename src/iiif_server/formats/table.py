@@ -85,7 +85,12 @@ READ: tuple[ReadRow, ...] = (
             "alpha of either kind",
             "reduced pages, SubIFDs and thumbnails in front",
         ),
-        ("LogLuv", "CFA (raw)", "LERC", "JPEG XL inside", "parts of a JPEG by the old method"),
+        (
+            "LogLuv",
+            "CFA (raw)",
+            "LERC 1, or LERC with another compression",
+            "parts of a JPEG by the old method",
+        ),
         f"{tiff_inspection.MOST_SAMPLES} samples of a pixel; "
         f"{tiff_inspection.MOST_PIECE_BYTES >> 20} MiB in a strip or tile",
     ),
@@ -103,6 +108,7 @@ READ: tuple[ReadRow, ...] = (
             "JPEG 2000, LZMA, Zstandard",
             "strips and tiles that are left out",
             "odd tiles",
+            "LERC and JPEG XL, with `limits.rare`",
         ),
         limits="as above",
     ),
@@ -208,6 +214,22 @@ READ: tuple[ReadRow, ...] = (
         ("every page at `pdf.dpi`", "CropBox and /Rotate"),
         ("documents with a password",),
         "time and memory of a worker; UserUnit is ignored",
+    ),
+    ReadRow(
+        OriginalFormat.TGA,
+        Reader.PILLOW,
+        "Pillow, with `limits.rare`",
+        ("16, 24 and 32 bits", "palettes and gray", "run lengths", "rows from any corner"),
+        ("15 bits",),
+        f"{MOST_READ_WHOLE >> 20} MiB in a file",
+    ),
+    ReadRow(
+        OriginalFormat.PCX,
+        Reader.PILLOW,
+        "Pillow, with `limits.rare`",
+        ("RGB", "palettes of 2 to 256 colours"),
+        ("RGB of 4 bits",),
+        f"{MOST_READ_WHOLE >> 20} MiB in a file",
     ),
 )
 """Each pair of format and reader once."""

@@ -33,6 +33,8 @@ _BY_ARRAYS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32_773, 32_946, 50_001}) | froze
 )
 """Those that imagecodecs decodes besides: JPEG by the old method, JPEG 2000 (three numbers), LZMA,
 Zstandard."""
+_RARE = frozenset({34_887, 50_002, 52_546})
+"""LERC, JPEG XL, and JPEG XL in DNG."""
 _DEPTHS = {_RGB: {8, 16}, _INKS: {8, 16}, _YCBCR: {8}, _PALETTE: {1, 2, 4, 8}}
 _GRAY_DEPTHS = {1, 2, 4, 8, 16}
 _TILE_UNIT = 16
@@ -87,7 +89,7 @@ def _shown(file: BoundedFile, ifd: Directory, photometric: int) -> tuple[tuple[i
     if photometric not in _COLOURS:
         raise file.unsupported(f"has samples of the photometric interpretation {photometric}")
     compression = ifd.value(Tag.COMPRESSION, 1)
-    if compression not in _BY_ARRAYS:
+    if compression not in (_BY_ARRAYS | _RARE if file.bounds.rare else _BY_ARRAYS):
         raise file.unsupported(f"is compressed by method {compression}")
     colours, samples = _COLOURS[photometric], ifd.value(Tag.SAMPLES, 1)
     if samples < colours:

@@ -6,7 +6,7 @@ from pydantic import Field, PositiveInt, field_validator, model_validator
 
 from iiif_server.iiif.geometry import OutputLimits
 from iiif_server.options import ConflictError, Listed, OptionsModel
-from iiif_server.plan.original_format import Bounds, OriginalFormat
+from iiif_server.plan.original_format import RARE, USUAL, Bounds, OriginalFormat
 from iiif_server.units import Pixels, PositiveSeconds, PositiveSize, Seconds, show_size
 
 LEAST_MEMORY = 100_000_000
@@ -43,9 +43,11 @@ class LimitsOptions(OptionsModel):
     max_source_scans: PositiveInt = 100
     """Most scans in a progressive JPEG, each of which costs a pass over the whole image."""
     formats: Annotated[tuple[OriginalFormat, ...], Field(min_length=1), Listed] = tuple(
-        OriginalFormat
+        format_ for format_ in OriginalFormat if format_ in USUAL
     )
     """Formats of originals that are read, by their content; no others are ever decoded."""
+    rare: bool = False
+    """Whether rare formats are read, too: TGA, PCX, and TIFF compressed by LERC or JPEG XL."""
     truncated: Literal["refuse", "show"] = "refuse"
     """Truncated originals, as after a broken transfer: `refuse`, or `show` JPEG, PNG, TIFF, GIF,
     BMP and PSD as far as they go. What is damaged otherwise is refused in any case."""
@@ -87,7 +89,8 @@ class LimitsOptions(OptionsModel):
     def source(self) -> Bounds:
         """The limits on originals, besides their pixels."""
         return Bounds(
-            formats=frozenset(self.formats),
+            formats=frozenset(self.formats) | (RARE if self.rare else frozenset()),
+            rare=self.rare,
             file_bytes=int(self.max_source_bytes),
             side=self.max_source_side,
             frames=self.max_source_frames,

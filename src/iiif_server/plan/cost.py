@@ -65,6 +65,8 @@ _DECODERS: dict[OriginalFormat, _Rate] = {
     OriginalFormat.BMP: _Rate(0, 1),
     OriginalFormat.PSD: _Rate(0, 2),
     OriginalFormat.PDF: _Rate(0, 2),
+    OriginalFormat.TGA: _Rate(0, 2),
+    OriginalFormat.PCX: _Rate(0, 2),
 }
 """For those that are decoded as a whole, the bytes of a pixel while they are."""
 

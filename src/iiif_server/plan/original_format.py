@@ -25,7 +25,13 @@ class OriginalFormat(StrEnum):
     PSD = "PSD"
     """And PSB, its kin for large images: Adobe Photoshop."""
     PDF = "PDF"
+    TGA = "TGA"
+    PCX = "PCX"
 
+
+RARE = frozenset({OriginalFormat.TGA, OriginalFormat.PCX})
+"""Formats that are read only where an operator wants it."""
+USUAL = frozenset(OriginalFormat) - RARE
 
 EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
     OriginalFormat.JPEG: (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -40,9 +46,12 @@ EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
     OriginalFormat.JPEGXL: (".jxl",),
     OriginalFormat.BMP: (".bmp", ".dib"),
     OriginalFormat.PSD: (".psd", ".psb"),
+    OriginalFormat.TGA: (".tga",),
+    OriginalFormat.PCX: (".pcx",),
 }
 """Extensions of files of a format, the usual one first."""
-ALL_EXTENSIONS = frozenset(extension for some in EXTENSIONS.values() for extension in some)
+ALL_EXTENSIONS = frozenset(extension for format_ in USUAL for extension in EXTENSIONS[format_])
+"""Of files that are listed as images."""
 
 
 def recognise(start: bytes) -> OriginalFormat | None:
@@ -65,6 +74,15 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], OriginalFormat], ...] = tuple(
         (rb"BM", OriginalFormat.BMP),
         (rb"8BPS\0[\1\2]", OriginalFormat.PSD),
         (rb"%PDF-", OriginalFormat.PDF),
+        (rb"\n[\0\x02-\x05]\x01[\x01\x08]", OriginalFormat.PCX),
+        # It has no signature: its numbers have to be possible.
+        (
+            (
+                rb".(?:\x01[\x01\x09]|[\0\x01][\x02\x03\x0a\x0b]).{4}[\0\x0f\x10\x18\x20].{4}"
+                rb"(?!\0\0)..(?!\0\0)..[\x08\x0f\x10\x18\x20][\0-\x3f]"
+            ),
+            OriginalFormat.TGA,
+        ),
     )
 )
 
@@ -73,7 +91,9 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], OriginalFormat], ...] = tuple(
 class Bounds:
     """Bounds on originals; an original beyond them is refused before it is decoded."""
 
-    formats: frozenset[OriginalFormat] = frozenset(OriginalFormat)
+    formats: frozenset[OriginalFormat] = USUAL
+    rare: bool = False
+    """Whether rare kinds of the formats are read, too: LERC and JPEG XL in TIFF."""
     file_bytes: int = 8_000_000_000
     side: int = 500_000
     """Pixels in a row or a column."""

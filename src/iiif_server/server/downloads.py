@@ -44,6 +44,8 @@ MEDIA_TYPES = {
     OriginalFormat.BMP: "image/bmp",
     OriginalFormat.PSD: "image/vnd.adobe.photoshop",
     OriginalFormat.PDF: "application/pdf",
+    OriginalFormat.TGA: "image/x-tga",
+    OriginalFormat.PCX: "image/vnd.zbrush.pcx",
 }
 
 

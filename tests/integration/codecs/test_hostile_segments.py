@@ -21,7 +21,11 @@ from iiif_server.plan.header import Reader
 from iiif_server.plan.render_plan import RenderPlan
 from iiif_server.workers.admission import Lane, lane_of
 from support.growth import growth
-from support.rendering import derive, planned, written
+from support.matrix.chart import RGB as RGB_OF_CHART
+from support.matrix.chart import painted
+from support.matrix.jxl_kinds import jxl
+from support.matrix.rare_kinds import lerc
+from support.rendering import EVERYTHING, derive, planned, written
 from support.tiff_samples import TiffFile
 
 SIDE = 64
@@ -54,6 +58,12 @@ def jpeg2000_of(side: int) -> bytes:
     return bytes(data)
 
 
+def lerc_of(height: int, width: int, bands: int = 1) -> bytes:
+    """A blob of constant pixels, with other numbers in its header."""
+    data = lerc(GRAY)
+    return data[:14] + struct.pack("<3i", height, width, bands) + data[26:]
+
+
 LIES: dict[str, Callable[[], tuple[int, Any]]] = {
     "jpeg": lambda: (7, jpeg_of(LARGE, LARGE)),
     "old jpeg": lambda: (6, jpeg_of(LARGE, LARGE)),
@@ -65,6 +75,12 @@ LIES: dict[str, Callable[[], tuple[int, Any]]] = {
         50_001,
         imagecodecs.webp_encode(np.zeros((3000, 3000, 3), np.uint8))[12:],
     ),
+    "jpeg xl": lambda: (50_002, jxl(painted(RGB_OF_CHART))),
+    "lerc": lambda: (34_887, lerc_of(LARGE, LARGE)),
+    "lerc of many bands": lambda: (34_887, lerc_of(SIDE, SIDE, 9)),
+    "lerc of no rows": lambda: (34_887, lerc_of(0, SIDE)),
+    "lerc of several blobs": lambda: (34_887, 9 * lerc_of(SIDE, SIDE)),
+    "lerc that is cut short": lambda: (34_887, lerc_of(SIDE, SIDE)[:30]),
     "zstd": lambda: (50_000, imagecodecs.zstd_encode(bytes(LARGE * LARGE // 4))),
 }
 
@@ -140,7 +156,8 @@ def test_conversion_of_colours_takes_what_is_estimated(photometric: int, tmp_pat
 
 
 def planned_of(folder: Path, data: bytes) -> RenderPlan:
-    return planned(written(folder, data), "full/!40,40/0/default.png", target=folder / "made")
+    request, target = "full/!40,40/0/default.png", folder / "made"
+    return planned(written(folder, data), request, target=target, bounds=EVERYTHING)
 
 
 def render_refused(plan: RenderPlan) -> None:

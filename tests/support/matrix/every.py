@@ -8,6 +8,7 @@ from support.matrix import (
     pdf_kinds,
     png_kinds,
     psd_kinds,
+    rare_kinds,
     small_kinds,
     tiff_kinds,
 )
@@ -21,6 +22,7 @@ _PARTS = (
     jxl_kinds,
     heif_kinds,
     psd_kinds,
+    rare_kinds,
     pdf_kinds,
     small_kinds,
 )

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from iiif_server.images.limits import LimitsOptions
 from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.plan.encoding import EncodingOptions
 from support.apps import Server, opened, running_app, settings_below
@@ -88,7 +89,10 @@ def _running(folder: Path, **pyramids: Any) -> Any:
     types = {"disk": {"source": "disk"}}
     # Patches are small: at the quality by default, chroma is halved, which blurs them.
     encoding = EncodingOptions(jpeg_quality=95)
-    return running_app(settings_below(folder, types=types, pyramids=options, encoding=encoding))
+    limits = LimitsOptions(rare=True)
+    return running_app(
+        settings_below(folder, types=types, pyramids=options, encoding=encoding, limits=limits)
+    )
 
 
 async def faults(plain: Server, pyramids: Server, kind: Kind) -> list[str]:

@@ -1,0 +1,48 @@
+"""PCX (ZSoft Technical Reference Manual): the header; nothing is decoded."""
+
+from iiif_server.formats.bounded_file import BoundedFile, Inspection
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
+from iiif_server.plan.orientation import UPRIGHT
+
+_HEADER = 128
+_KINDS = frozenset({(1, 1), (1, 2), (1, 4), (8, 1), (8, 3)})
+"""Bits of a sample, and planes."""
+_RUN = 63
+"""Bytes of the longest run, which takes two."""
+_COPIES = 12
+"""Bytes of a pixel in memory, in Pillow and behind it."""
+_EFFORT = 8
+
+
+def inspect(file: BoundedFile) -> Inspection:
+    """Refuse a PCX with too many pixels, or that is too short for them."""
+    file.check_read_whole()
+    head, planes = file.numbers("<xBxBHHHH", 0), file.at(65, 1)
+    if head is None or not planes:
+        raise file.damaged("it is cut short")
+    version, bits, left, top, right, bottom = head
+    width, height = right - left + 1, bottom - top + 1
+    file.check_size(width, height)
+    if (bits, planes[0]) not in _KINDS or (bits > 1 and version < 5):  # noqa: PLR2004 - of Paintbrush 3.0
+        raise file.unsupported(f"has {planes[0]} planes of {bits} bits")
+    row = -(-width * bits // 8) * planes[0]
+    least = _HEADER + 2 * (-(-row // _RUN)) * height
+    partial = least > file.size and file.truncated()
+    gray = (bits, planes[0]) == (1, 1)
+    area = width * height
+    return Inspection(
+        header=ImageHeader(
+            format=file.format,
+            stored=Dimensions(width, height),
+            orientation=UPRIGHT,
+            colour=Colour.GRAY if gray else Colour.RGB,
+            transparent=False,
+            profile=Profile.NONE,
+            profile_bytes=0,
+            max_shrink=1,
+            needs=Needs(file.size + area * _COPIES, area * _EFFORT),
+            reader=Reader.PILLOW,
+        ),
+        partial=partial,
+    )

@@ -1,0 +1,52 @@
+"""TGA (Truevision TGA File Format Specification 2.0): the header; nothing is decoded."""
+
+from iiif_server.formats.bounded_file import BoundedFile, Inspection
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
+from iiif_server.plan.orientation import UPRIGHT
+
+_HEADER, _LAYOUT = 18, "<BBBHHBHHHHBB"
+_PALETTE, _RGB, _GRAY = 1, 2, 3
+_PACKED = 8
+"""Added to the kind of image where pixels are in run lengths."""
+_DEPTHS = {_PALETTE: {8}, _RGB: {16, 24, 32}, _GRAY: {8, 16}}
+_RUN = 128
+"""Pixels of the longest run."""
+_COPIES = 12
+"""Bytes of a pixel in memory, in Pillow and behind it."""
+_EFFORT = 8
+
+
+def inspect(file: BoundedFile) -> Inspection:
+    """Refuse a TGA with too many pixels, or that is too short for them."""
+    file.check_read_whole()
+    head = file.numbers(_LAYOUT, 0)
+    if head is None:
+        raise file.damaged("it is cut short")
+    id_, _, kind, _, colours, colour_bits, _, _, width, height, bits, flags = head
+    file.check_size(width, height)
+    packed, kind = kind >= _PACKED, kind % _PACKED
+    if bits not in _DEPTHS[kind]:
+        raise file.unsupported(f"has {bits} bits a pixel")
+    pixel = -(-bits // 8)
+    start = _HEADER + id_ + colours * -(-colour_bits // 8)
+    area = width * height
+    least = -(-area // _RUN) * (1 + pixel) if packed else area * pixel
+    partial = start + least > file.size and file.truncated()
+    # Two bytes of gray are gray and alpha; the others say how many bits of alpha they have.
+    alpha = (kind == _GRAY and bits > 8) or (bits == 32 and bool(flags & 15))  # noqa: PLR2004
+    return Inspection(
+        header=ImageHeader(
+            format=file.format,
+            stored=Dimensions(width, height),
+            orientation=UPRIGHT,
+            colour=Colour.GRAY if kind == _GRAY else Colour.RGB,
+            transparent=alpha,
+            profile=Profile.NONE,
+            profile_bytes=0,
+            max_shrink=1,
+            needs=Needs(file.size + area * _COPIES, area * _EFFORT),
+            reader=Reader.PILLOW,
+        ),
+        partial=partial,
+    )
