@@ -11,6 +11,7 @@ COMMANDS = {
     "formats": "Print the formats that are read and written, in Markdown.",
     "settings": "Print the reference of all settings, in Markdown.",
     "prepare": "Make pyramids ahead of time.",
+    "warm": "Make what viewers request of images ahead of time.",
     "export": "Write images as files for any web server.",
     "pyramid": "Write pyramidal tiled TIFFs of images, for use elsewhere.",
     "sign": "Print a signed URL that expires.",

@@ -165,3 +165,23 @@ def test_progress_is_told_in_lines_with_rate_and_remaining_time() -> None:
         progress.advance()
     assert lines[0] == "Preparing: 30 of 1,000 (3 %), 10.0 per second, 0:01:37 left"
     assert 5 < len(lines) < 40
+
+
+def test_all_pages_are_prepared_if_they_are_meant(config: Path, tmp_path: Path) -> None:
+    page, small = (Image.linear_gradient("L").resize(size) for size in (LARGE, SMALL))
+    folder = tmp_path / "source" / "disk"
+    small.save(folder / "pages.tif", save_all=True, append_images=[page, small, page])
+    first = prepare(config, "disk:pages.tif")
+    assert "1 too small" in first.output
+    assert "3 further pages were left out: --pages includes them." in first.output
+    second = prepare(config, "--pages", "disk:pages.tif")
+    assert "2 made, 0 there already, 2 too small" in second.output
+    again = prepare(config, "--pages", "--type", "disk")
+    assert "2 made, 2 there already, 3 too small" in again.output
+    assert "left out" not in again.output
+    one = prepare(config, "disk:pages.tif;4")
+    assert "1 there already" in one.output
+    assert "left out" not in one.output
+    beyond = prepare(config, "disk:pages.tif;5")
+    assert beyond.exit_code == 1
+    assert "failed  disk:pages.tif;5: " in beyond.output

@@ -68,11 +68,18 @@ def identifier_options(verb: str) -> Callable[[Command], Command]:
 
 
 def choose(
-    type_: str | None, listed: Iterable[str] | None, identifiers: tuple[str, ...]
+    type_: str | None,
+    listed: Iterable[str] | None,
+    identifiers: tuple[str, ...],
+    manifests: tuple[str, ...] | None = None,
 ) -> list[str]:
-    """The identifiers that were given as arguments or in a file; a usage error for several ways."""
-    if sum((type_ is not None, listed is not None, bool(identifiers))) != 1:
-        raise click.UsageError("Give identifiers, or --identifiers FILE, or --type NAME.")
+    """The identifiers that were given as arguments or in a file; a usage error for several ways.
+
+    `manifests` are those of a command that takes some.
+    """
+    if sum((type_ is not None, listed is not None, bool(identifiers), bool(manifests))) != 1:
+        more = "" if manifests is None else ", or --manifest URL|FILE"
+        raise click.UsageError(f"Give identifiers, or --identifiers FILE, or --type NAME{more}.")
     return [*lines_of(listed or ()), *identifiers]
 
 

@@ -1,22 +1,22 @@
 """`iiif-server prepare`: pyramids ahead of time, made by the services of the server."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import TextIO
 
 import click
 
-from iiif_server.commands.bulk.running import Distribution, distribution_options, run_all
-from iiif_server.commands.bulk.tasks import Bench, Outcome, Result
-from iiif_server.commands.common import (
-    choose,
-    config_option,
-    fail,
-    identifier_options,
-    read_settings,
+from iiif_server.commands.bulk.running import (
+    Distribution,
+    Results,
+    distribution_options,
+    find_chosen,
+    open_executor,
+    run_bulk,
+    run_tasks,
 )
-from iiif_server.errors import IiifServerError
+from iiif_server.commands.bulk.tasks import Bench, Outcome, Result, pages_of
+from iiif_server.commands.common import choose, config_option, identifier_options, read_settings
 from iiif_server.iiif.identifier import Identifier
 
 
@@ -30,9 +30,7 @@ def prepare(
     type_: str | None,
     listed: TextIO | None,
     identifiers: tuple[str, ...],
-    shard: tuple[int, int],
-    scheduler: str | None,
-    retries: int,
+    distribution: Distribution,
 ) -> None:
     """Make pyramids ahead of time, as the first viewer of each image would.
 
@@ -40,27 +38,19 @@ def prepare(
     interrupted run is resumed when it is repeated. Files that are no images are skipped.
     """
     written = choose(type_, listed, identifiers)
-    distribution = Distribution(shard, scheduler, retries)
     settings = read_settings(config).settings
-    try:
-        results = asyncio.run(
-            run_all(
-                settings,
-                prepare_one,
-                None,
-                chosen=(type_, written),
-                distribution=distribution,
-                description="Preparing originals",
-            )
-        )
-    except IiifServerError as error:
-        fail(str(error))
-    results.show_failures()
+
+    async def run(results: Results) -> None:
+        async with open_executor(settings, distribution.scheduler) as executor:
+            found = find_chosen(settings, executor, type_, written)
+            tasks = distribution.tasks(found, prepare_one)
+            await run_tasks(executor, tasks, distribution, "Preparing originals", results)
+
+    results = run_bulk(run)
     counts = results.outcomes
-    skipped = f", {counts[Outcome.SKIPPED]} no images" if counts[Outcome.SKIPPED] else ""
     click.echo(
         f"{counts[Outcome.MADE]} made, {counts[Outcome.PRESENT]} there already, "
-        f"{counts[Outcome.SMALL]} too small to need one, {results.failed} failed{skipped}."
+        f"{counts[Outcome.SMALL]} too small to need one, {results.failed} failed{results.skipped}."
     )
     sys.exit(bool(results.failed))
 
@@ -73,8 +63,10 @@ async def prepare_one(bench: Bench, identifier: Identifier, _: None) -> Result:
     if fingerprint in prepared:
         return Result(Outcome.SMALL)
     async with services.images.hold(identifier) as image:
+        pages = pages_of(image)
         if image.pyramid is None:
-            prepared.add(image.original.fingerprint)
-            return Result(Outcome.SMALL)
+            if pages == 1:
+                prepared.add(image.original.fingerprint)
+            return Result(Outcome.SMALL, pages=pages)
         made = await services.pyramids.make(image.pyramid)
-    return Result(Outcome.MADE if made else Outcome.PRESENT)
+    return Result(Outcome.MADE if made else Outcome.PRESENT, pages=pages)

@@ -10,6 +10,7 @@ from iiif_server.cache.store import Store
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.composition.sizing import memory_for_images, threads_of
 from iiif_server.errors import ConfigurationError
+from iiif_server.images.originals import Originals
 from iiif_server.plan.jobs import PREPARE_PROCESS, TURBOJPEG_AUTO, TURBOJPEG_OFF
 from iiif_server.settings import Settings
 from iiif_server.sources.base import Source, SourceContext
@@ -62,6 +63,12 @@ def open_sources(
 def addressable(sources: Mapping[str, Source[Any]]) -> dict[str, Source[Any]]:
     """The sources that identifiers can name."""
     return {name: one for name, one in sources.items() if one.options.access != "internal"}
+
+
+def open_listing(stack: AsyncExitStack, settings: Settings) -> Originals:
+    """The originals that identifiers can name, to be listed."""
+    fetcher = open_fetcher(stack, settings)
+    return Originals(addressable(open_sources(stack, settings, fetcher, lambda _: None)))
 
 
 def open_store(settings: Settings, observer: Observer) -> Store:

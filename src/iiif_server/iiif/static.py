@@ -17,12 +17,12 @@ from iiif_server.iiif.geometry import (
     announced_sizes,
     offered_tile,
     scale_factors,
-    tile_boxes,
 )
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.information import PROTOCOL, Service, extra_properties
 from iiif_server.iiif.size import MaxSize
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
+from iiif_server.iiif.viewers import jpeg_path, tile_requests
 
 LEVEL_0 = {V3: "level0", V2: "http://iiif.io/api/image/2/level0.json"}
 """The compliance level in each version's own words."""
@@ -110,22 +110,8 @@ class StaticImage:
 
     def _tiles(self) -> Iterator[StaticFile]:
         for factor in self._factors:
-            for box in tile_boxes(self.dimensions, self._tile, factor):
-                whole = box.covers(self.dimensions)
-                region = "full" if whole else f"{box.x},{box.y},{box.width},{box.height}"
-                size = box.dimensions.reduced(factor)
-                for text in self._tile_sizes(size, whole=whole):
-                    yield _file(f"{region}/{text}", size)
-
-    def _tile_sizes(self, size: Dimensions, *, whole: bool) -> Iterator[str]:
-        """The spellings of a tile's size; viewers of 2.1 differ for tiles as wide as the image."""
-        if self.version is V3:
-            yield V3.full_size if size == self.dimensions else f"{size.width},{size.height}"
-            return
-        if size.width == self.dimensions.width:
-            yield V2.full_size
-        if not whole or size.width != self.dimensions.width:
-            yield f"{size.width},"
+            for text, size in tile_requests(self.version, self.dimensions, self._tile, factor):
+                yield _file(text, size)
 
     def _sizes(self) -> Iterator[StaticFile]:
         for size in self._offered:
@@ -137,7 +123,7 @@ class StaticImage:
         if size == self.dimensions:
             return _file(f"full/{self.version.full_size}", size)
         asked = f"{size.width},{size.height}"  # also where the format allows less than the limits
-        return StaticFile(_path("full/max"), _path(f"full/{asked}"), size.area)
+        return StaticFile(jpeg_path("full/max"), jpeg_path(f"full/{asked}"), size.area)
 
 
 def folder_of(identifier: Identifier) -> str:
@@ -153,12 +139,8 @@ def folder_of(identifier: Identifier) -> str:
 
 
 def _file(whole: str, size: Dimensions) -> StaticFile:
-    path = _path(whole)
+    path = jpeg_path(whole)
     return StaticFile(path, path, size.area)
-
-
-def _path(region_and_size: str) -> str:
-    return f"{region_and_size}/0/default.{Format.JPG}"
 
 
 def _sides(size: Dimensions) -> dict[str, int]:

@@ -85,7 +85,7 @@ class Failing:
         if self.left:
             error = self.left.pop(0)
             assert isinstance(error, WorkerDiedError | NotAnImageError)
-            return bulk_tasks.failure(task.identifier, error)
+            return bulk_tasks.failure(task.subject, error)
         return bulk_tasks.Result(Outcome.MADE)
 
 
@@ -103,5 +103,6 @@ async def test_only_what_may_pass_is_repeated_and_only_so_often(
     monkeypatch.setattr(running, "_RETRY_SECONDS", 0)
     executor = Failing(*errors)
     task = Task(prepare_one, Identifier("pictures", "a.jpg"))
-    assert (await running._persist(executor, task, retries=2)).outcome is outcome
+    _, result = await running._persist(executor, task, retries=2)
+    assert result.outcome is outcome
     assert len(executor.left) == left

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from iiif_server.commands.bulk.tasks import Outcome, Result, Task
-from iiif_server.composition.parts import addressable, open_fetcher, open_sources
+from iiif_server.composition.parts import open_listing
 from iiif_server.errors import ConfigurationError
 from iiif_server.images.originals import Originals
 from iiif_server.settings import Settings
@@ -25,6 +25,7 @@ except ModuleNotFoundError as error:  # pragma: no cover - the extra is installe
 _URL = re.compile(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}")
 _CONNECT_SECONDS = 30
 _WORKERS_SECONDS = 60
+_CLOSE_SECONDS = 5
 _LEAST = 256
 """Tasks that wait at the scheduler at the same time, so that no worker waits for this process."""
 _PER_THREAD = 4
@@ -66,13 +67,13 @@ class ClusterExecutor:
         try:
             found: Result = await future.result()
         except (KilledWorker, NoValidWorkerError) as error:
-            return Result(Outcome.FAILED, f"{task.identifier}: {error}")
+            return Result(Outcome.FAILED, f"{task.subject}: {error}")
         except asyncio.CancelledError:
             if self._client.status == "running":
                 raise
             raise ConfigurationError("The scheduler of the cluster is gone.") from None
         except Exception as error:  # noqa: BLE001 - one task does not stop the others
-            return Result(Outcome.FAILED, f"{task.identifier}: {type(error).__name__}: {error}")
+            return Result(Outcome.FAILED, f"{task.subject}: {type(error).__name__}: {error}")
         return found
 
 
@@ -86,12 +87,15 @@ async def open_cluster(settings: Settings, scheduler: str) -> AsyncIterator[Clus
     if not _URL.fullmatch(scheduler):
         raise ConfigurationError("--scheduler is written as tcp://HOST:PORT or tls://HOST:PORT.")
     async with AsyncExitStack() as stack:
-        fetcher = open_fetcher(stack, settings)
-        sources = addressable(open_sources(stack, settings, fetcher, lambda _: None))
+        originals = open_listing(stack, settings)
+        opening = Client(scheduler, asynchronous=True, timeout=_CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+        stack.push_async_callback(opening.close, timeout=_CLOSE_SECONDS)
         try:
-            opening = Client(scheduler, asynchronous=True, timeout=_CONNECT_SECONDS)  # type: ignore[no-untyped-call]
-            client = await stack.enter_async_context(opening)
-        except (OSError, TimeoutError, ValueError) as error:
+            async with asyncio.timeout(_CONNECT_SECONDS + _CLOSE_SECONDS):
+                client = await opening
+        except TimeoutError as error:
+            raise ConfigurationError(f"The scheduler at {scheduler} does not answer.") from error
+        except (OSError, ValueError) as error:
             raise ConfigurationError(f"No Dask scheduler at {scheduler}: {error}") from error
         try:
             await client.wait_for_workers(1, timeout=_WORKERS_SECONDS)
@@ -101,4 +105,4 @@ async def open_cluster(settings: Settings, scheduler: str) -> AsyncIterator[Clus
             await client.register_plugin(ServicesPlugin())
         except Exception as error:
             raise ConfigurationError(f"A Dask worker cannot be used: {error}") from error
-        yield ClusterExecutor(client, Originals(sources))
+        yield ClusterExecutor(client, originals)

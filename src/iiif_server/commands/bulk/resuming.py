@@ -57,7 +57,7 @@ class Prepared:
         return blake2b(f"{self._conditions} {fingerprint}".encode(), digest_size=16).digest()
 
 
-def in_shard(identifier: Identifier, number: int, shards: int) -> bool:
-    """Whether an identifier belongs to a shard, counted from 1, on every machine the same."""
-    digest = blake2b(str(identifier).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+def in_shard(subject: Identifier | str, number: int, shards: int) -> bool:
+    """Whether a subject belongs to a shard, counted from 1, on every machine the same."""
+    digest = blake2b(str(subject).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") % shards == number - 1

@@ -2,22 +2,37 @@
 
 import asyncio
 import re
+import signal
+import sys
+import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import wraps
 from typing import Any, Protocol
 
 import click
 
 from iiif_server.cache.window import completed
 from iiif_server.commands.bulk.resuming import in_shard
-from iiif_server.commands.bulk.tasks import Outcome, Result, Task, Work, open_bench, perform
-from iiif_server.commands.common import Command, find_identifiers, show_progress
+from iiif_server.commands.bulk.tasks import (
+    Outcome,
+    Result,
+    Subject,
+    Task,
+    Work,
+    open_bench,
+    perform,
+)
+from iiif_server.commands.common import Command, fail, find_identifiers, show_progress
+from iiif_server.errors import ConfigurationError, IiifServerError
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.originals import Originals
 from iiif_server.settings import Settings
 
+_INTERRUPTED = 130
+"""The exit status of what was interrupted, as shells have it."""
 _RETRY_SECONDS = 1.0
 """Before the first retry; before each other one, twice as long as before."""
 
@@ -76,10 +91,13 @@ class Distribution:
     """The URL of a Dask scheduler; None: this machine."""
     retries: int = 0
     """How often a task is repeated that failed for a reason that may pass."""
+    pages: bool = False
+    """Whether all pages of originals are meant, or the first ones."""
 
-    def part(self, identifiers: Iterable[Identifier]) -> list[Identifier]:
-        """The identifiers that belong to this run, each once."""
-        return [one for one in dict.fromkeys(identifiers) if in_shard(one, *self.shard)]
+    def tasks(self, subjects: Iterable[Subject], work: Work, options: Any = None) -> list[Task]:
+        """The tasks for those subjects that belong to this run, each once."""
+        own = (one for one in dict.fromkeys(subjects) if in_shard(one, *self.shard))
+        return [Task(work, subject, options) for subject in own]
 
 
 @dataclass(slots=True)
@@ -89,6 +107,8 @@ class Results:
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
+    pages_left: int = 0
+    """Further pages of originals, for which nothing was done."""
 
     def add(self, result: Result) -> None:
         """Count the result of a task."""
@@ -101,51 +121,112 @@ class Results:
         """The number of tasks that failed."""
         return self.outcomes[Outcome.FAILED]
 
+    @property
+    def skipped(self) -> str:
+        """How many files were no images, as the end of a sentence."""
+        skipped = self.outcomes[Outcome.SKIPPED]
+        return f", {skipped} no images" if skipped else ""
+
     def show_failures(self) -> None:
-        """List what failed, on standard error."""
+        """List what failed, and what was left, on standard error."""
         for failure in self.failures:
             click.echo(f"failed  {failure}", err=True)
+        if self.pages_left:
+            text = f"{self.pages_left:,} further pages were left out: --pages includes them."
+            click.echo(text, err=True)
 
 
-async def run_all(
-    settings: Settings,
-    work: Work,
-    options: Any,
-    *,
-    chosen: tuple[str | None, list[str]],
-    distribution: Distribution,
-    description: str,
-) -> Results:
-    """Do the work for all identifiers of a type, or for those that were written.
+def run_bulk(main: Callable[[Results], Coroutine[Any, Any, None]]) -> Results:
+    """Run a bulk command, and show what failed; its results.
 
-    One that fails does not stop the others. Raises what `find_identifiers` and executors raise.
+    Ends the program if it cannot go on, or is interrupted, by SIGTERM too: as process 1 of a
+    container, it would not end otherwise.
     """
-    type_, written = chosen
     results = Results()
-    async with open_executor(settings, distribution.scheduler) as executor:
-        if type_ is not None:
-            click.echo(f"Listing the originals of {type_}", err=True)
-        found = find_identifiers(settings, executor.originals, type_, written)
-        part = distribution.part(found)
-        tasks = (Task(work, identifier, options) for identifier in part)
-        jobs = (_persist(executor, task, distribution.retries) for task in tasks)
-        with show_progress(description, len(part)) as advance:
-            async with aclosing(completed(jobs, executor.at_once)) as done:
-                async for result in done:
-                    results.add(result)
-                    advance()
+    try:
+        with _interrupted_by_sigterm():
+            asyncio.run(main(results))
+    except IiifServerError as error:
+        results.show_failures()
+        fail(str(error))
+    except KeyboardInterrupt:
+        results.show_failures()
+        click.echo("Interrupted. Repeat the command: it goes on with what is left.", err=True)
+        sys.exit(_INTERRUPTED)
+    results.show_failures()
     return results
 
 
-async def _persist(executor: Executor, task: Task, retries: int) -> Result:
-    """The result of a task, the last one if it was repeated."""
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield  # others get no signals
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def find_chosen(
+    settings: Settings, executor: Executor, type_: str | None, written: Iterable[str]
+) -> list[Identifier]:
+    """The originals that were chosen; raises what `find_identifiers` raises."""
+    if type_ is not None:
+        click.echo(f"Listing the originals of {type_}", err=True)
+    return find_identifiers(settings, executor.originals, type_, written)
+
+
+async def run_tasks(
+    executor: Executor,
+    tasks: Sequence[Task],
+    distribution: Distribution,
+    description: str,
+    results: Results,
+) -> list[Task]:
+    """Run tasks, and those for further pages of their originals; the ones that did not fail.
+
+    One that fails does not stop the others. Raises ConfigurationError if no other can succeed.
+    """
+    succeeded: list[Task] = []
+    while tasks:
+        further: list[Task] = []
+        jobs = (_persist(executor, task, distribution.retries) for task in tasks)
+        with show_progress(description, len(tasks)) as advance:
+            async with aclosing(completed(jobs, executor.at_once)) as done:
+                async for task, result in done:
+                    results.add(result)
+                    advance()
+                    if result.fatal:
+                        raise ConfigurationError("No further image can be done.")
+                    if result.outcome not in {Outcome.FAILED, Outcome.SKIPPED}:
+                        succeeded.append(task)
+                    if distribution.pages:
+                        further += _further_pages(task, result)
+                    else:
+                        results.pages_left += result.pages - 1
+        tasks, description = further, "Further pages"
+    return succeeded
+
+
+def _further_pages(task: Task, result: Result) -> Iterator[Task]:
+    """Tasks for all pages of an original but the first."""
+    if isinstance(task.subject, Identifier):
+        type_, name = task.subject.type, task.subject.name
+        for page in range(2, result.pages + 1):
+            yield replace(task, subject=Identifier(type_, f"{name};{page}"))
+
+
+async def _persist(executor: Executor, task: Task, retries: int) -> tuple[Task, Result]:
+    """A task, and its result: the last one if it was repeated."""
     result = await executor.run(task)
     for retry in range(retries):
         if not result.passing:
             break
         await asyncio.sleep(_RETRY_SECONDS * 2**retry)
         result = await executor.run(task)
-    return result
+    return task, result
 
 
 def _shard(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int]:
@@ -156,31 +237,45 @@ def _shard(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int]:
 
 
 def distribution_options(verb: str) -> Callable[[Command], Command]:
-    """The options `--shard`, `--scheduler` and `--retries`; see `Distribution`."""
+    """The options `--shard`, `--scheduler`, `--retries` and `--pages`, as one `distribution`."""
 
-    def add(command: Command) -> Command:
-        for option in (
-            click.option(
-                "--shard",
-                metavar="I/N",
-                default="1/1",
-                callback=_shard,
-                help=f"{verb} one of N parts, as 2/4; each machine takes another.",
-            ),
-            click.option(
-                "--scheduler",
-                metavar="URL",
-                help="Do it on a Dask cluster: tcp://HOST:PORT or tls://HOST:PORT.",
-            ),
-            click.option(
-                "--retries",
-                default=2,
-                show_default=True,
-                type=click.IntRange(0, 20),
-                help="How often to repeat what failed for a reason that may pass.",
-            ),
-        ):
-            command = option(command)
-        return command
+    def add(function: Command) -> Command:
+        @wraps(function)
+        def command(
+            shard: tuple[int, int], scheduler: str | None, retries: int, *, pages: bool, **rest: Any
+        ) -> None:
+            function(distribution=Distribution(shard, scheduler, retries, pages), **rest)
+
+        decorated: Command = command
+        for option in _options(verb):
+            decorated = option(decorated)
+        return decorated
 
     return add
+
+
+def _options(verb: str) -> Iterator[Callable[[Command], Command]]:
+    yield click.option(
+        "--shard",
+        metavar="I/N",
+        default="1/1",
+        callback=_shard,
+        help=f"{verb} one of N parts, as 2/4; each machine takes another.",
+    )
+    yield click.option(
+        "--scheduler",
+        metavar="URL",
+        help="Do it on a Dask cluster: tcp://HOST:PORT or tls://HOST:PORT.",
+    )
+    yield click.option(
+        "--retries",
+        default=2,
+        show_default=True,
+        type=click.IntRange(0, 20),
+        help="How often to repeat what failed for a reason that may pass.",
+    )
+    yield click.option(
+        "--pages",
+        is_flag=True,
+        help=f"{verb} all pages of originals that have several, not only the first ones.",
+    )

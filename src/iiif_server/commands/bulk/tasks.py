@@ -1,5 +1,6 @@
 """Tasks of bulk work, and what they are done with."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from iiif_server.errors import (
     WorkerDiedError,
 )
 from iiif_server.iiif.identifier import Identifier
+from iiif_server.images.registry import Image
 from iiif_server.server.services import Services
 from iiif_server.settings import Settings
 from iiif_server.sources.listings import is_listed
@@ -58,8 +60,12 @@ class Result:
     """Identifier and reason, if it failed."""
     passing: bool = False
     """Whether trying again may help."""
+    fatal: bool = False
+    """Whether no other task can succeed either."""
     needed: int = 0
     """Bytes of memory that it would take, where it failed for want of them."""
+    pages: int = 1
+    """How many pages the original has, of which this task was for the first."""
     counts: dict[str, int] = field(default_factory=dict)
     """What else was counted."""
 
@@ -71,18 +77,23 @@ class Bench:
     settings: Settings
     services: Services
     prepared: Prepared
+    slots: asyncio.Semaphore
+    """One for each image that may be made at the same time, over all tasks."""
 
 
-Work = Callable[[Bench, Identifier, Any], Awaitable[Result]]
-"""What is done for one identifier, with options: a function of a module, as it goes by name."""
+Subject = Identifier | str
+"""What a task is about: an original, or an image of another server, by its path there."""
+Work = Callable[[Any, Any, Any], Awaitable[Result]]
+"""What is done, with a bench, for a subject, with options: a function of a module, as it goes by
+name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task: what is done for one identifier. It contains no settings and no secrets."""
+    """One task: what is done for one subject. It contains no settings and no secrets."""
 
     work: Work
-    identifier: Identifier
+    subject: Subject
     options: Any = None
 
 
@@ -93,27 +104,32 @@ async def open_bench(settings: Settings) -> AsyncIterator[Bench]:
         conditions = settings.pyramids.model_dump_json()
         prepared = Prepared(settings.cache_path / "prepared.sqlite", conditions)
         try:
-            yield Bench(settings, services, prepared)
+            yield Bench(settings, services, prepared, asyncio.Semaphore(settings.image_pool_size))
         finally:
             prepared.close()
 
 
-async def perform(bench: Bench, task: Task) -> Result:
+async def perform(bench: Any, task: Task) -> Result:
     """The result of a task; errors of ours are failures in it."""
-    identifier = task.identifier
     try:
-        return await task.work(bench, identifier, task.options)
+        return await task.work(bench, task.subject, task.options)
     except NotAnImageError as error:
-        last = identifier.name.rpartition("/")[2]
+        last = str(task.subject).rpartition("/")[2].rpartition(":")[2]
         if "." not in last or not is_listed(last):
             return Result(Outcome.SKIPPED)
-        return failure(identifier, error)  # it is called an image
+        return failure(task.subject, error)  # it is called an image
     except IiifServerError as error:
-        return failure(identifier, error)
+        return failure(task.subject, error)
 
 
-def failure(identifier: Identifier, error: IiifServerError | OSError) -> Result:
+def failure(subject: Subject, error: IiifServerError | OSError, *, fatal: bool = False) -> Result:
     """The result of a task that failed."""
     needed = error.needed if isinstance(error, ImageTooLargeError) else 0
     passing = isinstance(error, _PASSING)
-    return Result(Outcome.FAILED, f"{identifier}: {error}", passing, needed)
+    text = f"{subject}: {error}"
+    return Result(Outcome.FAILED, text, passing=passing, fatal=fatal, needed=needed)
+
+
+def pages_of(image: Image) -> int:
+    """How many pages the original of an image has, if its identifier names no page of it."""
+    return image.header.pages if image.original.page is None else 1

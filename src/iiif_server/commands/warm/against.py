@@ -1,0 +1,148 @@
+"""Warming over HTTP: of a server, and of the proxies and the CDN before it."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from iiif_server.cache.window import completed
+from iiif_server.commands.bulk.tasks import Outcome, Result, Task, perform
+from iiif_server.commands.replay.pacing import FixedRate
+from iiif_server.composition.parts import open_listing
+from iiif_server.errors import ConfigurationError, NotAnImageError
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.iiif.viewers import Announced
+from iiif_server.images.originals import Originals
+from iiif_server.server.call import base_uri
+from iiif_server.settings import Settings
+
+_TIMEOUT = 120.0
+_MOST_INFORMATION = 1 << 20
+_MOST_FAILURES = 3
+"""Requests of one image that fail before the others are not sent."""
+_MOST_REDIRECTS = 3
+_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+class _FailedError(Exception):
+    """A request that was not answered with 200."""
+
+    def __init__(self, reason: str, *, status: int | None) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.passing = status is None or status in _PASSING
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast requests are sent, at most."""
+
+    parallel: int
+    rate: float
+
+
+class HttpExecutor:
+    """Executor that sends requests to one server."""
+
+    def __init__(
+        self, client: httpx.AsyncClient, url: str, pace: Pace, originals: Originals
+    ) -> None:
+        self.originals = originals
+        self.at_once = pace.parallel
+        self._client = client
+        self._url = httpx.URL(url)
+        self._prefix = self._url.raw_path.decode("ascii").partition("?")[0].rstrip("/")
+        self._slots = asyncio.Semaphore(pace.parallel)
+        self._rate = FixedRate(pace.rate)
+        self._began = time.perf_counter()
+
+    async def run(self, task: Task) -> Result:
+        """The result of a task."""
+        return await perform(self, task)
+
+    async def get(self, path: str, most: int = 0) -> bytes:
+        """Send a request, and read all of its answer; the first bytes of it, at most these.
+
+        Raises _FailedError if it is not answered with 200.
+        """
+        # The path goes out as it is, which no URL does: it would be normalized.
+        target = {"target": f"{self._prefix}/{path}".encode("ascii")}
+        request = self._client.build_request("GET", self._url, extensions=target)
+        async with self._slots:
+            early = self._rate.due(0) - (time.perf_counter() - self._began)
+            if early > 0:
+                await asyncio.sleep(early)
+            try:
+                status, content, location = await self._send(request, most)
+                for _ in range(_MOST_REDIRECTS):
+                    if location is None:
+                        break
+                    request = self._client.build_request("GET", location)
+                    status, content, location = await self._send(request, most)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                reason = str(error) or type(error).__name__
+                raise _FailedError(f"{path}: {reason}", status=None) from error
+        if status != httpx.codes.OK:
+            raise _FailedError(f"{path}: {status}", status=status)
+        return content
+
+    async def _send(self, request: httpx.Request, most: int) -> tuple[int, bytes, httpx.URL | None]:
+        """Status, first bytes, and where the answer leads."""
+        content = bytearray()
+        response = await self._client.send(request, stream=True)
+        async with aclosing(response):
+            async for part in response.aiter_bytes():
+                content += part[: most - len(content)]
+        location = None if response.next_request is None else response.next_request.url
+        return response.status_code, bytes(content), location
+
+
+async def warm_url(executor: HttpExecutor, path: str, screen: Dimensions | None) -> Result:
+    """Request what viewers request of an image, whose base URI is at a path."""
+    written = base_uri("", path)[1:]
+    failures: list[_FailedError] = []
+    sent = 0
+    try:
+        content = await executor.get(f"{written}/info.json", _MOST_INFORMATION)
+        paths = Announced.read(json.loads(content)).requests(screen)
+    except _FailedError as error:
+        if error.status == httpx.codes.UNSUPPORTED_MEDIA_TYPE:
+            raise NotAnImageError(f"{error.status} for its info.json") from error
+        return Result(Outcome.FAILED, str(error), passing=error.passing)
+    except (ValueError, RecursionError) as error:
+        return Result(Outcome.FAILED, f"{path}/info.json: {error}")
+
+    async def get(request: str) -> None:
+        if len(failures) < _MOST_FAILURES:
+            try:
+                await executor.get(f"{written}/{request}")
+            except _FailedError as error:
+                failures.append(error)
+
+    async with aclosing(completed(map(get, paths), executor.at_once)) as done:
+        async for _ in done:
+            sent += 1
+    if failures:
+        passing = all(error.passing for error in failures)
+        return Result(Outcome.FAILED, str(failures[0]), passing=passing)
+    return Result(Outcome.MADE, counts={"images": sent})
+
+
+@asynccontextmanager
+async def open_http(settings: Settings, url: str, pace: Pace) -> AsyncIterator[HttpExecutor]:
+    """The executor for the server at a URL. Raises ConfigurationError if it does not answer."""
+    limits = httpx.Limits(max_connections=pace.parallel)
+    timeout = httpx.Timeout(_TIMEOUT, pool=None)
+    async with AsyncExitStack() as stack:
+        originals = open_listing(stack, settings)
+        client = httpx.AsyncClient(timeout=timeout, limits=limits)
+        await stack.enter_async_context(client)
+        try:
+            await client.get(url)
+        except httpx.HTTPError as error:
+            raise ConfigurationError(f"{url} does not answer: {error}") from error
+        yield HttpExecutor(client, url, pace, originals)

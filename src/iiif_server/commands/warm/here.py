@@ -1,0 +1,75 @@
+"""Warming of the cache of this server: images are made by its services, without HTTP."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import aclosing, suppress
+
+from iiif_server.cache.window import completed
+from iiif_server.commands.bulk.tasks import Bench, Outcome, Result, pages_of
+from iiif_server.errors import (
+    ImageTooLargeError,
+    NotKeptError,
+    QuarantinedError,
+    RenderFailedError,
+    RequestRefusedError,
+)
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.iiif.identifier import Identifier
+from iiif_server.iiif.information import image_information
+from iiif_server.iiif.request import Rendition, parse_whole_request
+from iiif_server.iiif.versions import V2, V3
+from iiif_server.iiif.viewers import Announced
+from iiif_server.images.original_body import close
+from iiif_server.images.registry import Image
+from iiif_server.images.resolved import Resolved
+from iiif_server.plan.render_plan import Engine
+from iiif_server.server.services import Services
+from iiif_server.telemetry.stages import Stages
+
+_PRESENT = frozenset({"cache", Engine.TILE, Engine.ORIGINAL})
+"""What makes answers that need no making any more."""
+
+
+async def warm_one(bench: Bench, identifier: Identifier, screen: Dimensions | None) -> Result:
+    """Make what viewers request of an image, in both versions of the Image API."""
+    services, counts = bench.services, Counter[str]()
+    async with services.images.hold(identifier) as image:
+        if image.pyramid is not None:
+            # Without one, tiles are made one by one.
+            with suppress(ImageTooLargeError, QuarantinedError, RenderFailedError):
+                counts["pyramids"] += await services.pyramids.make(image.pyramid)
+        jobs = (_one(bench, resolved) for resolved in requested(services, image, screen))
+        async with aclosing(completed(jobs, bench.settings.image_pool_size)) as done:
+            async for made in done:
+                counts["images"] += 1
+                counts["made"] += made
+        pages = pages_of(image)
+    outcome = Outcome.MADE if counts["pyramids"] or counts["made"] else Outcome.PRESENT
+    return Result(outcome, counts=counts, pages=pages)
+
+
+def requested(services: Services, image: Image, screen: Dimensions | None) -> Iterator[Resolved]:
+    """What viewers request of an image, each once; not what they request in vain."""
+    seen: set[Rendition] = set()
+    description = services.service_description(image)
+    for version in (V3, V2):
+        document = image_information(version, "", image.header.dimensions, description)
+        for path in Announced.read(document).requests(screen):
+            with suppress(RequestRefusedError):
+                request = parse_whole_request(path, version)
+                resolved = services.derivatives.resolve(image, request, Stages())
+                if resolved.rendition not in seen:
+                    seen.add(resolved.rendition)
+                    yield resolved
+
+
+async def _one(bench: Bench, resolved: Resolved) -> bool:
+    """Make an answer; whether it had to be made. Raises NotKeptError if it is not cached then."""
+    store = bench.services.store
+    async with bench.slots:
+        close(await bench.services.derivatives.body(resolved))
+        if resolved.stages.engine in _PRESENT:
+            return False
+        if await store.threads.run(store.find, resolved.key) is None:
+            raise NotKeptError("The cache has no room for its images, or cannot be written.")
+        return True

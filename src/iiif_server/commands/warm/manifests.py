@@ -1,0 +1,114 @@
+"""Manifests whose images are warmed: reading them within limits, and their image services."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from iiif_server.errors import ConfigurationError
+
+_MOST_BYTES = 32 << 20
+_MOST_SECONDS = 120.0
+_TIMEOUT = 30.0
+_SERVICES = frozenset({"ImageService1", "ImageService2", "ImageService3"})
+_IMAGE_API = ("http://iiif.io/api/image/", "http://library.stanford.edu/iiif/image-api/")
+_COLLECTIONS = frozenset({"Collection", "sc:Collection"})
+
+
+def read_manifest(place: str) -> dict[str, Any]:
+    """The manifest at a URL or in a file.
+
+    Raises ConfigurationError if it cannot be read, has more than 32 MB, or is a collection.
+    """
+    try:
+        content = _fetch(place) if place.startswith(("http://", "https://")) else _read(place)
+        document = json.loads(content)
+    except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+        raise ConfigurationError(f"The manifest {place} cannot be read: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"The manifest {place} is not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{place} is no manifest: it is JSON, but not an object.")
+    if _type(document) in _COLLECTIONS:
+        raise ConfigurationError(
+            f"{place} is a collection: give its manifests, each with --manifest, or --type NAME."
+        )
+    return document
+
+
+def image_services(document: Any) -> Iterator[str]:
+    """The URIs of the image services in a document of Presentation API 2 or 3, in their order."""
+    waiting = [document]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += reversed(node)
+        elif isinstance(node, dict):
+            id_ = node.get("id", node.get("@id"))
+            if isinstance(id_, str) and _is_image_service(node):
+                uri = id_.encode("utf-8", "replace").decode()  # lone surrogates are in no URI
+                yield uri.removesuffix("/info.json").rstrip("/")
+            waiting += reversed(node.values())
+
+
+def below(uris: Iterable[str], bases: Iterable[str]) -> tuple[list[str], int]:
+    """The rest of those URIs that begin with a base URL, each once, and the number of the others.
+
+    Whether they begin with http or https makes no difference: proxies change it.
+    """
+    starts = [f"{_without_scheme(base).rstrip('/')}/" for base in bases]
+    found: dict[str, None] = {}
+    others = set()
+    for uri in uris:
+        plain = _without_scheme(uri)
+        start = next((start for start in starts if plain.startswith(start)), None)
+        if start is None:
+            others.add(uri)
+        else:
+            found[plain.removeprefix(start)] = None
+    return list(found), len(others)
+
+
+def _without_scheme(url: str) -> str:
+    return url.partition("://")[2]
+
+
+def _type(node: dict[str, Any]) -> Any:
+    type_ = node.get("type", node.get("@type"))
+    return type_ if isinstance(type_, str) else None
+
+
+def _is_image_service(node: dict[str, Any]) -> bool:
+    if _type(node) in _SERVICES:
+        return True
+    profile = node.get("profile")
+    texts = [node.get("@context"), *(profile if isinstance(profile, list) else [profile])]
+    return any(isinstance(text, str) and text.startswith(_IMAGE_API) for text in texts)
+
+
+def _read(path: str) -> bytes:
+    with Path(path).open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    _check_size(len(content))
+    return content
+
+
+def _fetch(url: str) -> bytes:
+    until, content = time.monotonic() + _MOST_SECONDS, bytearray()
+    with httpx.stream("GET", url, timeout=_TIMEOUT, follow_redirects=True) as response:
+        if not response.is_success:
+            raise OSError(f"it is answered with {response.status_code}")
+        for chunk in response.iter_bytes(1 << 16):
+            content += chunk
+            _check_size(len(content))
+            if time.monotonic() > until:
+                raise OSError(f"it takes more than {_MOST_SECONDS:g} seconds")
+    return bytes(content)
+
+
+def _check_size(size: int) -> None:
+    if size > _MOST_BYTES:
+        raise OSError(f"it has more than {_MOST_BYTES >> 20} MB")
