@@ -7,10 +7,13 @@ import pyvips
 from iiif_server.codecs.pixel_buffer import ICC, Pixels
 from iiif_server.iiif.formats import FACTS
 from iiif_server.iiif.quality import Quality
+from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.render_plan import PixelOperations, ProfileAction
+from iiif_server.plan.spans import span_in_words
 
 _ORIENTATION = "orientation"
 _MID_GRAY = 128
+_WORD = 65_535
 _WIDE_BITS = 16
 ON_WHITE = [255]
 """Background of flattened images of 8 bits."""
@@ -55,6 +58,20 @@ def displayable(image: Pixels, action: ProfileAction, depth: int = 8) -> Pixels:
     # The orientation is applied later, and a TIFF would repeat the tag.
     spent = [_ORIENTATION] if action is ProfileAction.KEEP else [_ORIENTATION, ICC]
     return _without(image, spent)
+
+
+def stretched(image: Pixels, header: ImageHeader) -> Pixels:
+    """An image of 16 bits whose span is spread over all levels; its alpha stays."""
+    span = span_in_words(header)
+    if span is None or image.format != "ushort":
+        return image
+    low, high = span
+    colours = image.bands - bool(image.hasalpha())
+    scale = _WORD / (high - low)
+    spread = image.extract_band(0, n=colours).linear(scale, -low * scale).rint().cast("ushort")
+    if image.hasalpha():
+        spread = spread.bandjoin(image.extract_band(colours))
+    return spread.copy(interpretation=image.interpretation)
 
 
 def flatten(image: Pixels, operations: PixelOperations) -> Pixels:

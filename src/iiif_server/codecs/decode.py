@@ -9,7 +9,7 @@ import pyvips
 from PIL import Image, ImageFile
 
 from iiif_server.codecs.bmp import read_bmp
-from iiif_server.codecs.colour import ON_WHITE, displayable
+from iiif_server.codecs.colour import ON_WHITE, displayable, stretched
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.gif_frames import read_frame
 from iiif_server.codecs.jpeg2000 import read_jpeg2000
@@ -92,19 +92,23 @@ def load_part(descriptor: int, header: ImageHeader, shrink: int, wanted: Box) ->
     """Pixels of the image reduced by `shrink` that hold a box, and which box of it they are."""
     read = _PART_READERS.get(header.reader)
     if read is not None:
-        return read(descriptor, header, shrink, wanted), wanted
+        return stretched(read(descriptor, header, shrink, wanted), header), wanted
     image = load(descriptor, header, shrink)
     return image, Box(0, 0, image.width, image.height)
 
 
 def load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
-    """The stored pixels, reduced by `shrink`; decoded on demand, from top to bottom.
+    """The stored pixels in their range, reduced by `shrink`; on demand, from top to bottom.
 
     Raises DamagedOriginalError where the decoder sees other dimensions than the header has.
     """
     read = _PART_READERS.get(header.reader)
     if read is not None:
-        return read(descriptor, header, shrink, level_box(header, shrink))
+        return stretched(read(descriptor, header, shrink, level_box(header, shrink)), header)
+    return stretched(_load_whole(descriptor, header, shrink), header)
+
+
+def _load_whole(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     image = with_profile(_loaded(descriptor, header, shrink), header.made_profile)
     if _is_whole(image, header, shrink):
         return image

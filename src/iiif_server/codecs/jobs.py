@@ -13,6 +13,7 @@ from iiif_server.cache.lru import Lru
 from iiif_server.codecs import jpegtran, libturbojpeg, raster
 from iiif_server.codecs.encode import supported_formats
 from iiif_server.codecs.labels import Pieces, described
+from iiif_server.codecs.measure import measure_range
 from iiif_server.codecs.metadata import read_metadata
 from iiif_server.codecs.open_originals import OpenOriginal, OpenOriginals
 from iiif_server.codecs.page_list import list_pages
@@ -35,6 +36,7 @@ from iiif_server.telemetry.stages import Stages
 __all__ = [
     "build_part",
     "list_pages",
+    "measure_range",
     "prepare_process",
     "probe_file",
     "probe_parts",

@@ -69,7 +69,7 @@ class Samples:
     """Whether the colour is multiplied with alpha (associated alpha)."""
     palette: Array | None = None
     span: tuple[float, float] | None = None
-    """The least and the greatest sample by the file's own tags."""
+    """The values that become black and white: by the file's own tags, or as they were chosen."""
     coefficients: tuple[float, ...] = (0.299, 0.587, 0.114)
     """Of luma: red, green, blue."""
     reference: tuple[float, ...] = (0, 255, 128, 255, 128, 255)
@@ -83,12 +83,13 @@ class Samples:
 def to_pixels(samples: Samples, profile: bytes | None) -> Pixels:
     """The samples as a `pyvips.Image` of 8 or 16 bits: gray, RGB or CMYK, with its profile.
 
-    Integers span their whole type. Floating point spans 0 to 1, or what the file's own tags
-    SMinSampleValue and SMaxSampleValue say; what is beyond is cut off, and NaN is the least value.
+    Integers span their whole type. Floating point spans 0 to 1, or `span`; what is beyond is cut
+    off, and NaN is the least value. Alpha spans its type.
     """
     colour, alpha = samples.values, None
     if samples.alpha:
-        colour, alpha = colour[:, :, :-1], _scaled(replace(samples, values=colour[:, :, -1:]))
+        colour, alpha = colour[:, :, :-1], colour[:, :, -1:]
+        alpha = _scaled(replace(samples, values=alpha, span=None))
     colour = _colour(replace(samples, values=colour))
     if alpha is not None:
         alpha = _in_depth(alpha, colour.dtype)
@@ -132,8 +133,8 @@ def _pieces(height: int, width: int) -> Iterator[tuple[int, int]]:
 def _scaled(samples: Samples) -> Array:
     """Integers of 8 or 16 bits that span the range of the samples."""
     values, kind = samples.values, samples.values.dtype.kind
-    if kind == "f":
-        return _from_floats(samples)
+    if kind == "f" or samples.span is not None:
+        return _spread(samples)
     bits = samples.bits
     if kind == "i":
         values = values.astype(np.int64) + (1 << (bits - 1))
@@ -148,7 +149,8 @@ def _scaled(samples: Samples) -> Array:
     return found
 
 
-def _from_floats(samples: Samples) -> Array:
+def _spread(samples: Samples) -> Array:
+    """Integers of 16 bits that span a range of samples."""
     low, high = samples.span or (0.0, 1.0)
     values = samples.values
     found = np.empty(values.shape, np.uint16)

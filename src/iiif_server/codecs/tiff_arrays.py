@@ -4,7 +4,9 @@ The file has been inspected: nothing here bounds what it asks for. Only the stri
 box touches are decoded.
 """
 
+import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from itertools import product
 from math import ceil
@@ -36,6 +38,8 @@ _LOADED = [
         "lzw", "packbits", "packints", "webp", "zlib", "zstd",
     )
 ]  # fmt: skip
+_AT_ONCE = 1 << 22
+"""Pixels that are looked through at a time."""
 _MIN_SAMPLE, _MAX_SAMPLE = 340, 341
 _COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 529, 530, 532
 
@@ -45,6 +49,36 @@ def read_box(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pix
 
     Raises DamagedOriginalError, and whatever the libraries raise on hostile data.
     """
+    with _opened(descriptor, header, shrink) as page:
+        samples = _decoded(page, box, partial=header.partial)
+        profile = page.iccprofile if header.profile is not Profile.NONE else None
+        return to_pixels(_described(page, samples, header), profile)
+
+
+def sample_range(descriptor: int, header: ImageHeader) -> tuple[float, float]:
+    """The least and the greatest finite sample of the colours, at full resolution.
+
+    Raises what `read_box` raises; (inf, -inf) where no sample is finite.
+    """
+    least, greatest = math.inf, -math.inf
+    colours = list(header.bands[: len(header.bands) - header.transparent])
+    with _opened(descriptor, header, 1) as page:
+        width, height = page.imagewidth, page.imagelength
+        tall = page.tilelength if page.is_tiled else min(page.rowsperstrip, height)
+        rows = tall * max(1, _AT_ONCE // (tall * width))
+        for top in range(0, height, rows):
+            box = Box(0, top, width, min(rows, height - top))
+            values = _decoded(page, box, partial=header.partial)[:, :, colours]
+            values = values[np.isfinite(values)]
+            if values.size:
+                least = min(least, float(values.min()))
+                greatest = max(greatest, float(values.max()))
+    return least, greatest
+
+
+@contextmanager
+def _opened(descriptor: int, header: ImageHeader, shrink: int) -> Iterator[Any]:
+    """The page of the level reduced by `shrink`."""
     number, size = header.directory, header.stored
     if header.tiles is not None:
         level = header.tiles.level(shrink)
@@ -56,9 +90,7 @@ def read_box(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pix
         page: Any = opened.pages[0]
         check_dimensions(page.imagewidth, page.imagelength, size)
         check_page(page, header)
-        samples = _decoded(page, box, partial=header.partial)
-        profile = page.iccprofile if header.profile is not Profile.NONE else None
-        return to_pixels(_described(page, samples, header), profile)
+        yield page
 
 
 def _decoded(page: tifffile.TiffPage, box: Box, *, partial: bool) -> Array:
@@ -177,7 +209,7 @@ def _described(page: tifffile.TiffPage, values: Array, header: ImageHeader) -> S
         alpha=alpha is not None,
         premultiplied=alpha is not None and int(extra[alpha - colours]) == 1,
         palette=page.colormap,
-        span=_span(page),
+        span=header.span or (_span(page) if values.dtype.kind == "f" else None),
         coefficients=_fractions(tags, _COEFFICIENTS, (0.299, 0.587, 0.114)),
         reference=_fractions(tags, _REFERENCE, (0, 255, 128, 255, 128, 255)),
     )

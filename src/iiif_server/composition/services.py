@@ -150,7 +150,7 @@ async def _open_imaging(stack: AsyncExitStack, settings: Settings, observer: Obs
     fetcher = open_fetcher(stack, settings)
     originals = Originals(addressable(open_sources(stack, settings, fetcher, observer)), observer)
     fetcher.open()
-    header_pool, image_pool = await _open_pools(stack, settings, observer, store)
+    header_pool, image_pool = pools = await _open_pools(stack, settings, observer, store)
     quarantine = Quarantine(settings.limits.quarantine, observer)
     pyramids = Pyramids(
         store,
@@ -168,7 +168,7 @@ async def _open_imaging(stack: AsyncExitStack, settings: Settings, observer: Obs
     limits, encoding = settings.limits.output, settings.encoding
     derivatives = Derivatives(store, pyramids, renderer, observer, limits, encoding, shared)
     stack.push_async_callback(derivatives.close)
-    images = _image_registry(settings, originals, pyramids, header_pool, quarantine, shared=shared)
+    images = _image_registry(settings, originals, pyramids, pools, quarantine, shared=shared)
     purge = await open_purge(stack, settings, Purge(store, pyramids, originals), shared, observer)
     return _Imaging(
         store,
@@ -201,7 +201,7 @@ def _image_registry(
     settings: Settings,
     originals: Originals,
     pyramids: Pyramids,
-    pool: WorkerPool,
+    pools: tuple[WorkerPool, WorkerPool],
     quarantine: Quarantine,
     *,
     shared: "SharedCache | None",
@@ -210,12 +210,13 @@ def _image_registry(
     return ImageRegistry(
         originals,
         pyramids,
-        pool,
+        pools[0],
         quarantine,
         capacity=settings.info_cache_size,
         max_pixels=settings.limits.max_source_pixels,
         bounds=bounds,
         shared=shared_images(settings, shared, originals, bounds),
+        scan_pool=pools[1],
     )
 
 

@@ -112,6 +112,8 @@ def _is_for_libvips(ifd: Directory, photometric: int, bits: tuple[int, ...]) -> 
     return (
         compression in _BY_LIBVIPS
         and photometric not in _LAB
+        # libvips inverts them; then their range would be that of other numbers than the file has.
+        and (photometric != _MIN_IS_WHITE or bits[0] <= 8)  # noqa: PLR2004 - bits of a byte
         and (photometric != _PALETTE or ifd.value(Tag.SAMPLES, 1) == 1)
         and (photometric != _YCBCR or compression == _JPEG)
         and (compression != _JPEG or bits[0] == 8)  # noqa: PLR2004 - more are lossless

@@ -164,6 +164,7 @@ class Derivatives:
         """What the answer is kept under, and clients know it by."""
         original, treatment = image.original, image.header.treatment
         text = f"{self._encoding_text} {work.profile} {treatment.strip_location}"
+        text += f" {image.header.span}"
         return derivative_key(original.group, original.fingerprint, rendition, engine, text)
 
     def count(self, engine: Engine) -> None:

@@ -149,7 +149,7 @@ class Pyramids:
             parts = (Part.REDUCED,)
         grid = self.grid(header)
         profile = tile_profile(header)
-        form = f"{profile},{grid.tile.width},{self.form}"
+        form = f"{profile},{grid.tile.width},{self.form},{header.span}"
         keys = {part: _key_of(original, part, form) for part in parts}
         return Pyramid(original, header, grid, profile, parts, keys)
 

@@ -22,13 +22,22 @@ from iiif_server.images.parts import from_parts
 from iiif_server.images.pyramids import Pyramid, Pyramids
 from iiif_server.images.quarantine import Quarantine
 from iiif_server.images.shared_images import SharedImages
+from iiif_server.plan.cost import cost_of_scan
 from iiif_server.plan.extents import FromParts
 from iiif_server.plan.header import Colour, ImageHeader
-from iiif_server.plan.jobs import LIST_PAGES, READ_HEADER, READ_HEADER_OF_PARTS, READ_METADATA
+from iiif_server.plan.jobs import (
+    LIST_PAGES,
+    MEASURE_RANGE,
+    READ_HEADER,
+    READ_HEADER_OF_PARTS,
+    READ_METADATA,
+)
 from iiif_server.plan.local_file import FileVersion
 from iiif_server.plan.original_format import Bounds
 from iiif_server.plan.page_list import PageList
+from iiif_server.plan.spans import is_measured, treated
 from iiif_server.telemetry.stages import Stages
+from iiif_server.workers.admission import Demand, lane_of
 from iiif_server.workers.pool import WorkerPool
 
 Result = TypeVar("Result")
@@ -37,6 +46,8 @@ SECONDS_TRUSTED = 1.0
 """How long an original counts as unchanged after it was opened."""
 _HEADER_TIMEOUT = 20.0
 """Seconds for reading a header: it takes milliseconds, unless the file means harm."""
+_SCAN_TIMEOUT = 120.0
+"""Seconds for looking through all samples of an original."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +95,17 @@ class ImageRegistry:
         max_pixels: int,
         bounds: Bounds,
         shared: SharedImages | None = None,
+        scan_pool: WorkerPool | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`capacity` is the number of images remembered; `max_pixels` and `bounds` limit originals.
 
-        Headers are read by workers of `pool`.
+        Headers are read by workers of `pool`, all samples of an original by those of `scan_pool`.
         """
         self._originals = originals
         self._pyramids = pyramids
         self._pool = pool
+        self._scan_pool = scan_pool or pool
         self._quarantine = quarantine
         self._read_header = partial(READ_HEADER, max_pixels=max_pixels, bounds=bounds)
         self._read_metadata = partial(READ_METADATA, max_pixels=max_pixels, bounds=bounds)
@@ -194,16 +207,38 @@ class ImageRegistry:
         return await self._reads.run(key, lambda: self._read(original))
 
     async def _read(self, original: Original) -> Image:
-        header = await self._header_of(original)
+        header = await self._measured(original, await self._header_of(original))
         if self._shared is not None:
             self._shared.offer(original, header)
         return self._image(original.without_file(), header)
 
     def _image(self, closed: Original, header: ImageHeader) -> Image:
         treatment = self._originals.source(closed.identifier.type).treatment
-        header = replace(header, treatment=treatment)
+        header = treated(header, treatment)
         facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
         return Image(closed, header, facts, self._pyramids.of(closed, header))
+
+    async def _measured(self, original: Original, header: ImageHeader) -> ImageHeader:
+        """The header with the range of the samples, if the type has images shown with that."""
+        if not is_measured(header, self._originals.source(original.identifier.type).treatment):
+            return header
+        if original.parts is not None:
+            await original.bring_whole()
+        cost = cost_of_scan(header)
+        demand = Demand(lane_of(header.stored.area, cost.bytes, cost.effort), cost.bytes)
+        async with (
+            self._reading(original, "range", _SCAN_TIMEOUT),
+            original.for_worker() as descriptors,
+        ):
+            span = await self._scan_pool.run(
+                partial(MEASURE_RANGE, header=header),
+                original.file,
+                timeout=_SCAN_TIMEOUT,
+                demand=demand,
+                descriptors=descriptors,
+            )
+        await raise_if_changed(original)
+        return replace(header, span=(span[0], span[1])) if span else header
 
     async def _header_of(self, original: Original) -> ImageHeader:
         page = original.page or 1
@@ -263,14 +298,19 @@ class ImageRegistry:
             )
 
     @asynccontextmanager
-    async def _reading(self, original: Original, what: str) -> AsyncIterator[None]:
+    async def _reading(
+        self,
+        original: Original,
+        what: str,
+        timeout: float = _HEADER_TIMEOUT,  # noqa: ASYNC109
+    ) -> AsyncIterator[None]:
         """A context for a worker's reading, whose errors are those of this version of the file."""
         try:
             with self._quarantine.guarding(original, None):
                 yield
         except RenderTimedOutError as error:
             raise RenderTimedOutError(
-                f"Reading the {what} of the original takes longer than {_HEADER_TIMEOUT:g} seconds."
+                f"Reading the {what} of the original takes longer than {timeout:g} seconds."
             ) from error
         except IiifServerError:
             await raise_if_changed(original)  # it was not this one that could not be read

@@ -106,6 +106,12 @@ def cost_of_render(plan: RenderPlan) -> Cost:
     return _of_raster(plan.header, plan.operations, plan.encoding)
 
 
+def cost_of_scan(header: ImageHeader) -> Cost:
+    """Cost of looking through all samples of an original."""
+    decoding = _decoding(header, 1, header.stored.height)
+    return Cost(_ALWAYS, header.stored.area) + _needs(header) + decoding
+
+
 def cost_of_build(plan: BuildPlan) -> Cost:
     """Cost of a part of a pyramid."""
     header, area = plan.header, plan.header.stored.area

@@ -69,6 +69,10 @@ class Treatment:
     """Whether colours with a profile are converted to sRGB, instead of keeping it."""
     strip_location: bool = False
     """Whether no bytes of originals are sent that say where a photograph was taken."""
+    span: tuple[float, float] | None = None
+    """Sample values that are shown as black and white, where originals have more than 8 bits."""
+    measured: bool = False
+    """Whether these are the least and the greatest value of each image."""
 
 
 PLAIN = Treatment()
@@ -139,6 +143,8 @@ class ImageHeader:
     resolution: tuple[float, float] | None = None
     """Dots per inch across and down the stored pixels, as the file states them."""
     credits: Credits = ()
+    span: tuple[float, float] | None = None
+    """Sample values that are shown as black and white; None: the ends of the type's range."""
 
     @property
     def dimensions(self) -> Dimensions:

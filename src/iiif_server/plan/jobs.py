@@ -104,6 +104,9 @@ LIST_PAGES: WorkerFunction[FromParts[PageList]] = WorkerFunction(
 READ_METADATA: WorkerFunction[bytes] = WorkerFunction(
     "iiif_server.codecs.metadata:read_metadata", bytes
 )
+MEASURE_RANGE: WorkerFunction[tuple[float, ...]] = WorkerFunction(
+    "iiif_server.codecs.measure:measure_range", tuple[float, ...]
+)
 READ_HEADER_OF_PARTS: WorkerFunction[FromParts[ImageHeader]] = WorkerFunction(
     "iiif_server.codecs.probe:probe_parts", FromParts[ImageHeader]
 )

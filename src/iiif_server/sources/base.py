@@ -1,13 +1,15 @@
 """The interface of sources, which find originals by name; plug-ins implement it."""
 
+import json
+import math
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import (
@@ -26,6 +28,20 @@ from iiif_server.telemetry.events import Observer
 from iiif_server.units import WholeSeconds
 
 _RIGHTS = Expects("the URI of a licence or rights statement")
+
+
+def _checked_range(value: object) -> object:
+    """`type`, `data`, or a pair of ascending numbers, also as JSON in a variable."""
+    if isinstance(value, str) and value.startswith("["):
+        with suppress(ValueError):
+            value = json.loads(value)
+    if isinstance(value, list | tuple):
+        numbers = [x for x in value if isinstance(x, int | float) and math.isfinite(x)]
+        if len(value) == len(numbers) == 2 and numbers[0] < numbers[1]:  # noqa: PLR2004 - a pair
+            return float(numbers[0]), float(numbers[1])
+    elif isinstance(value, str) and value in {"type", "data"}:
+        return value
+    raise ValueError('must be "type", "data", or two numbers, the smaller first, as [0, 4095]')
 
 
 class TypeOptions(OptionsModel):
@@ -52,6 +68,12 @@ class TypeOptions(OptionsModel):
     """What is left out of originals that are sent as they are: with `location`, all that says where
     a photograph was taken. JPEGs are then rewritten without loss; other originals are not offered
     for download (docs/formats.md)."""
+    range: Annotated[
+        Literal["type", "data"] | tuple[float, float], BeforeValidator(_checked_range)
+    ] = "type"
+    """Sample values shown as black and white, of originals with more than 8 bits of a sample: the
+    ends of the `type` (of floating point, 0 and 1), the least and the greatest of each image
+    (`data`), or two numbers, as `[0, 4095]` (docs/formats.md)."""
     show_location: bool = False
     """Whether `/{identifier}/metadata.json` says where a photograph was taken."""
     cache_for: WholeSeconds = 86_400
@@ -65,7 +87,13 @@ class TypeOptions(OptionsModel):
     @property
     def treatment(self) -> Treatment:
         """How images of the type are made."""
-        return Treatment(self.colour == "srgb", self.strip == "location")
+        chosen = None if isinstance(self.range, str) else self.range
+        return Treatment(
+            to_srgb=self.colour == "srgb",
+            strip_location=self.strip == "location",
+            span=chosen,
+            measured=self.range == "data",
+        )
 
     @property
     def takes_urls(self) -> bool:
