@@ -28,7 +28,7 @@ def inspect(file: BoundedFile) -> Inspection:
         raise file.unsupported(f"has {planes[0]} planes of {bits} bits")
     row = -(-width * bits // 8) * planes[0]
     least = _HEADER + 2 * (-(-row // _RUN)) * height
-    partial = least > file.size and file.truncated()
+    file.check_long_enough(least)
     gray = (bits, planes[0]) == (1, 1)
     area = width * height
     return Inspection(
@@ -43,6 +43,5 @@ def inspect(file: BoundedFile) -> Inspection:
             max_shrink=1,
             needs=Needs(file.size + area * _COPIES, area * _EFFORT),
             reader=Reader.PILLOW,
-        ),
-        partial=partial,
+        )
     )

@@ -32,7 +32,7 @@ def inspect(file: BoundedFile) -> Inspection:
     start = _HEADER + id_ + colours * -(-colour_bits // 8)
     area = width * height
     least = -(-area // _RUN) * (1 + pixel) if packed else area * pixel
-    partial = start + least > file.size and file.truncated()
+    file.check_long_enough(start + least)
     # Two bytes of gray are gray and alpha; the others say how many bits of alpha they have.
     alpha = (kind == _GRAY and bits > 8) or (bits == 32 and bool(flags & 15))  # noqa: PLR2004
     return Inspection(
@@ -47,6 +47,5 @@ def inspect(file: BoundedFile) -> Inspection:
             max_shrink=1,
             needs=Needs(file.size + area * _COPIES, area * _EFFORT),
             reader=Reader.PILLOW,
-        ),
-        partial=partial,
+        )
     )
