@@ -4,13 +4,14 @@ import asyncio
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from iiif_server.cli import main
 from iiif_server.codecs.probe import probe
@@ -18,12 +19,13 @@ from iiif_server.commands import export as exporting
 from iiif_server.commands.export import files as export_files
 from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.geometry import Limits, square
-from iiif_server.iiif.identifier import parse_identifier
+from iiif_server.iiif.identifier import Identifier, parse_identifier
 from iiif_server.iiif.information import Service
 from iiif_server.iiif.static import StaticImage, folder_of
 from iiif_server.iiif.versions import V3
 from iiif_server.settings import load_settings
 from support.apps import picture, running_app
+from support.disks import small_disk
 from support.pages import bundle
 from support.presentation import read_by_prezi
 
@@ -176,8 +178,8 @@ def test_a_folder_that_is_not_ours_is_never_emptied(config: Path, target: Path) 
 def test_all_of_a_type_or_of_a_list(config: Path, target: Path) -> None:
     result = export(config, target, "--type", "disk")
     assert "3 images" in result.output
-    assert "disk:notes.txt: The original is not an image" in result.output
-    assert result.exit_code == 1
+    assert "0 failed, 1 no images." in result.output
+    assert result.exit_code == 0
     listed = config.parent / "list"
     listed.write_text("disk:small.jpg\n\ndisk:small.jpg\n")
     result = export(config, target, "--identifiers", str(listed))
@@ -222,12 +224,6 @@ def test_without_a_base_url_that_of_the_settings_counts(config: Path, target: Pa
     assert information["id"] == "https://images.example.org/disk/small.jpg"
 
 
-@contextmanager
-def silently(_: str, __: int | None) -> Iterator[Callable[[], None]]:
-    """Progress that nobody sees."""
-    yield lambda: None
-
-
 class TestSpace:
     def test_too_little_is_found_out_before_anything_is_written(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError, match="export fewer images at a time"):
@@ -256,33 +252,118 @@ class TestSpace:
 
 
 class TestPage:
-    async def test_it_shows_the_files_beside_it(
-        self, config: Path, target: Path, tmp_path: Path
+    def test_it_shows_the_files_beside_it(
+        self, config: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        await exporting.export_images(
-            load_settings(config),
-            None,
-            ["disk:a.jpg"],
-            exporting.Target(target, BASE),
-            silently,
-            bundle=bundle(tmp_path / "bundle"),
-        )
+        monkeypatch.setattr(exporting, "BUNDLE", bundle(tmp_path / "bundle"))
+        assert export(config, target, "disk:a.jpg").exit_code == 0
         page = (target / "disk/a.jpg/index.html").read_text()
         assert '<script src="../../openseadragon.min.js">' in page
         assert (target / "openseadragon.min.js").exists()
         assert "<title>a.jpg</title>" in page
 
-    async def test_without_the_script_all_else_is_exported(
-        self, config: Path, target: Path, tmp_path: Path
+    def test_without_the_script_all_else_is_exported(
+        self, config: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        summary = await exporting.export_images(
-            load_settings(config),
-            None,
-            ["disk:small.jpg"],
-            exporting.Target(target, BASE),
-            silently,
-            bundle=tmp_path / "no bundle",
-        )
-        assert "make assets" in summary.without_page
+        monkeypatch.setattr(exporting, "BUNDLE", tmp_path / "no bundle")
+        result = export(config, target, "disk:small.jpg")
+        assert "No viewer beside the images: " in result.output
+        assert "make assets" in result.output
         assert (target / "disk/small.jpg/info.json").exists()
         assert not (target / "disk/small.jpg/index.html").exists()
+
+
+class TestShards:
+    def test_shards_are_parts_of_all(self, config: Path, target: Path, tmp_path: Path) -> None:
+        for number in (1, 2, 3):
+            assert export(config, target, "--type", "disk", "--shard", f"{number}/3").exit_code == 0
+        whole = tmp_path / "whole"
+        assert export(config, whole, "--type", "disk").exit_code == 0
+        assert tree(target) == tree(whole)
+
+    @pytest.mark.parametrize(
+        ("held", "shard", "runs"),
+        [
+            ((1, 1), "1/2", False),
+            ((1, 2), "1/1", False),
+            ((1, 2), "1/2", False),
+            ((1, 2), "2/2", True),
+        ],
+    )
+    def test_only_other_shards_write_to_the_folder_at_the_same_time(
+        self, config: Path, target: Path, held: tuple[int, int], shard: str, *, runs: bool
+    ) -> None:
+        target.mkdir()
+        with export_files.locked(target, held):
+            result = export(config, target, "--type", "disk", "--shard", shard)
+        assert (result.exit_code == 0) is runs
+        assert ("Another run is writing" in result.output) is not runs
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_pages_are_images_of_their_own(config: Path, target: Path, tmp_path: Path) -> None:
+    page = Image.linear_gradient("L").resize((300, 200))
+    path = tmp_path / "source" / "disk" / "pages.tif"
+    page.save(path, save_all=True, append_images=[page, page])
+    first = export(config, target, "disk:pages.tif")
+    assert "1 image: " in first.output
+    assert "2 further pages were left out: --pages includes them." in first.output
+    second = export(config, target, "--pages", "disk:pages.tif")
+    assert "3 images: " in second.output
+    for name in ("pages.tif", "pages.tif;2", "pages.tif;3"):
+        assert (target / folder_of(Identifier("disk", name)) / "info.json").exists()
+
+
+def test_a_file_that_is_in_the_way_of_one_image_does_not_stop_the_others(
+    config: Path, target: Path
+) -> None:
+    (target / "disk").mkdir(parents=True)
+    (target / "disk" / "a.jpg").write_text("in the way")
+    result = export(config, target, "disk:a.jpg", "disk:small.jpg")
+    assert f"failed  disk:a.jpg: {target}/disk/a.jpg cannot be written: " in result.output
+    assert "1 image: " in result.output
+    assert result.exit_code == 1
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = export(config, tmp_path / "file" / "out", "disk:a.jpg", "disk:small.jpg")
+    assert f"{tmp_path}/file/out cannot be written: Not a directory" in result.output
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_a_disk_that_is_full_ends_the_run(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "check_space", lambda *_: None)  # somebody fills it later
+    with small_disk(tmp_path / "small", 2) as disk:
+        monkeypatch.setattr(exporting, "BUNDLE", tmp_path / "no bundle")
+        disk.fill(leave=1 << 14)
+        result = export(config, disk.folder, "disk:a.jpg", "disk:small.jpg")
+    assert result.exit_code == 1
+    assert "cannot be written: No space left on device" in result.output
+    assert "No further image can be done." in result.output
+
+
+def test_a_folder_that_a_worker_does_not_have_ends_the_run(
+    config: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a Dask worker of another machine, which is not this command's."""
+
+    def elsewhere(task: Any, **changes: Any) -> Any:
+        if "work" in changes:
+            changes["options"] = replace(changes["options"], folder=target / "elsewhere")
+        return replace(task, **changes)
+
+    monkeypatch.setattr("iiif_server.commands.export.replace", elsewhere)
+    result = export(config, target, "disk:a.jpg", "disk:small.jpg")
+    assert "elsewhere cannot be written: it is missing here, and all machines" in result.output
+    assert "No further image can be done." in result.output
+    assert not (target / "elsewhere").exists()

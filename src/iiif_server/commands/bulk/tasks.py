@@ -44,6 +44,8 @@ class Outcome(StrEnum):
     MADE = "made"
     PRESENT = "present"
     """Nothing: everything existed."""
+    FOUND = "found"
+    """Nothing yet: it can be read."""
     SMALL = "small"
     """Nothing: it needs no pyramid."""
     SKIPPED = "skipped"

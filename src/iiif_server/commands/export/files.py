@@ -1,10 +1,11 @@
 """The folder of an export: its files, which of them are missing, and the disk space they need."""
 
+import errno
 import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from iiif_server.errors import ConfigurationError
@@ -28,9 +29,17 @@ _JPEG = (b"\xff\xd8", b"\xff\xd9")
 """The first and the last bytes of a complete JPEG."""
 
 
+def cannot_write(error: OSError) -> ConfigurationError:
+    """The error for a folder or file that cannot be written."""
+    return ConfigurationError(f"{error.filename} cannot be written: {error.strerror}")
+
+
 def check_space(folder: Path, files: int, needed: int) -> None:
-    """Raise ConfigurationError if the disk of a folder has too little space for these files."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make a folder. Raises ConfigurationError if its disk has too little space for the files."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(error) from error
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise ConfigurationError(
@@ -64,8 +73,14 @@ def missing(folder: Path, state: str, image: StaticImage) -> list[StaticFile]:
     return [f for f in image.files() if not (current and _is_whole(folder / f.path))]
 
 
-def begin(folder: Path, state: str) -> None:
-    """Make the folder of an image, and remove what was made of another state of its original."""
+def begin(root: Path, folder: Path, state: str) -> None:
+    """Make the folder of an image, and remove what was made of another state of its original.
+
+    Raises OSError, also if the folder of the export is missing: then it is that of one machine.
+    """
+    if not root.is_dir():
+        text = "it is missing here, and all machines have to share it"
+        raise OSError(errno.ENODEV, text, str(root))
     if _has_state(folder, state):
         return
     path = folder / STATE
@@ -91,12 +106,28 @@ def _is_whole(path: Path) -> bool:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """An exclusive lock on a folder; ConfigurationError if another run has it."""
-    opened = os.open(folder, os.O_RDONLY)
+def locked(folder: Path, shard: tuple[int, int] = (1, 1)) -> Iterator[None]:
+    """A lock on a folder for one run, or for one of each shard.
+
+    Raises ConfigurationError if another run has it.
+    """
+    number, shards = shard
+    with ExitStack() as stack:
+        stack.enter_context(_flock(folder, folder, fcntl.LOCK_EX if shards == 1 else fcntl.LOCK_SH))
+        if shards > 1:
+            own = folder / f".shard-{number}-{shards}"
+            own.touch()
+            stack.enter_context(_flock(own, folder, fcntl.LOCK_EX))
+            stack.callback(own.unlink, missing_ok=True)
+        yield
+
+
+@contextmanager
+def _flock(path: Path, folder: Path, kind: int) -> Iterator[None]:
+    opened = os.open(path, os.O_RDONLY)
     try:
         try:
-            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(opened, kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ConfigurationError(f"Another run is writing to {folder}.") from error
         except OSError:
@@ -115,11 +146,14 @@ def write_body(path: Path, body: Body) -> None:
         write(path, iter(lambda: source.read(_CHUNK), b""))
 
 
-def write(path: Path, content: bytes | Iterator[bytes]) -> None:
-    """Write a file, which appears under its name when it is complete."""
+def write(path: Path, content: bytes | Iterator[bytes], mark: str = "") -> None:
+    """Write a file, which appears under its name when it is complete.
+
+    `mark` tells those apart that write the same file at the same time.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Always the same name, so that what an interrupted run has left is written over.
-    part = path.with_name(f".{path.name}.part")
+    part = path.with_name(f".{path.name}{mark}.part")
     try:
         with part.open("wb") as file:
             for chunk in (content,) if isinstance(content, bytes) else content:
