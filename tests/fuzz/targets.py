@@ -21,22 +21,27 @@ from starlette.requests import Request
 from starlette.routing import Match
 
 from iiif_server.app import create_app
+from iiif_server.codecs.measure import measure_range
 from iiif_server.codecs.probe import probe
 from iiif_server.errors import (
     NotFoundError,
     OriginalRefusedError,
     RequestRefusedError,
 )
+from iiif_server.formats.credits import credits_of, credits_packet
 from iiif_server.formats.pyramid_file import OpenPart, write_part
 from iiif_server.iiif.geometry import Dimensions, Limits, square
 from iiif_server.iiif.identifier import parse_identifier
 from iiif_server.iiif.request import ImageFacts
+from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.grid import Grid, Tile
 from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.local_file import LocalFile
+from iiif_server.plan.spans import has_range
 from iiif_server.routes.parameters import ImageParametersV2, ImageParametersV3
 from iiif_server.server.addresses import identifier_in
 from iiif_server.settings import Settings
-from support import hostile, jpegs, pictures, psds
+from support import hostile, jpeg_metadata, jpegs, pictures, psds
 from support.apps import routes_of
 from support.heic import with_code_points
 from support.jp2 import box, channels, enumerated, jp2, mapping, palette
@@ -149,21 +154,79 @@ def _probe(data: bytes) -> None:
 
 
 def _decode(data: bytes) -> None:
-    """Whatever is behind a header that was read is decoded, or is the original's fault."""
-    if _probed(data) is None:
+    """Whatever is behind a header that was read is decoded, or is the original's fault.
+
+    Of deep originals, the range is measured, and 16 bits are kept.
+    """
+    header = _probed(data)
+    if header is None:
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            if has_range(header):
+                span = measure_range(LocalFile.at(_file(data)), header=header)
+                assert not span or span[0] < span[1]
             made = derive(
                 _file(data),
                 "full/!40,40/0/default.png",
+                encoding=EncodingOptions(depth=16),
                 max_pixels=MOST_PIXELS,
                 bounds=EVERYTHING,
             )
         except (OriginalRefusedError, RequestRefusedError):
             return
     assert made.data.startswith(b"\x89PNG")
+
+
+def _credit(data: bytes) -> None:
+    """Whatever blocks of metadata hold, their credits fit into a segment, and are sound XMP."""
+    for blocks in ((data, b"", b""), (b"", data, b""), (b"", b"", data)):
+        found = credits_of(blocks[0], blocks[1], {315: blocks[2], 33_432: blocks[2]})
+        packet = credits_packet(found)
+        assert len(packet) <= 65_502
+        again = credits_of(packet, b"", {})
+        assert again == found
+
+
+def _credits() -> Sequence[bytes]:
+    return [jpeg_metadata.xmp(properties, CREDIT_SPACES)[33:] for properties in CREDITED] + [
+        jpeg_metadata.iptc((80, "Ann"), (116, "(c) Ann"), (110, "The Museum")),
+        "(c) Zoë\0Bo".encode(),
+    ]
+
+
+CREDIT_SPACES = (
+    'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:p="http://ns.adobe.com/photoshop/1.0/"'
+)
+CREDITED = (
+    "<dc:creator><rdf:Seq><rdf:li>Ann &amp; Bo</rdf:li><rdf:li>Cy</rdf:li></rdf:Seq></dc:creator>",
+    '<dc:rights><rdf:Alt><rdf:li xml:lang="x-default">&lt;Ann&gt;</rdf:li></rdf:Alt></dc:rights>',
+    "<p:Credit>The Museum</p:Credit>",
+)
+
+
+def _described() -> Sequence[bytes]:
+    """Originals with credits and a resolution in each place that formats have for them."""
+    packet, *_ = _credits()
+    values = photograph(32, 24)
+    exif = jpeg_metadata.exif({315: jpeg_metadata.text("Ann"), 282: (5, 1, bytes(8))})
+    blocks = jpeg_metadata.segment(0xE1, b"Exif\0\0" + exif) + jpeg_metadata.photoshop(
+        (1028, jpeg_metadata.iptc((80, "Ann")))
+    )
+    resources = {1005: bytes(16), 1028: b"\x1c\2\x50\0\1A", 1058: exif, 1060: packet}
+    resolution = box(b"res ", box(b"resc", struct.pack(">4Hbb", 300, 254, 300, 254, 4, 4)))
+    stream = pictures.saved(Image.new("L", (32, 32), 2), "JPEG2000", no_jp2=True)
+    uuid = box(b"uuid", bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + packet)
+    tags = {282: (5, [300, 1]), 283: (5, [300, 1]), 296: (3, [2]), 700: (1, list(packet))}
+    return [
+        jpeg_metadata.with_segments(pictures.jpeg(values), blocks),
+        psds.psd(values, psds.RGB, resources=resources),
+        jp2(stream, enumerated(17), resolution, count=1) + uuid,
+        TiffFile(values, 2, tags=tags).write(),
+        hostile.png_with(hostile.png_chunk(b"iTXt", b"XML:com.adobe.xmp" + bytes(5) + packet)),
+        pictures.saved(Image.fromarray(values), "WEBP", xmp=packet, exif=exif),
+    ]
 
 
 @cache
@@ -177,6 +240,7 @@ def _originals() -> Sequence[bytes]:
         *_by_hand(),
         pdf(extra="/Rotate 90"),
         *_rare(),
+        *_described(),
     ]
 
 
@@ -307,6 +371,7 @@ TARGETS: dict[str, Target] = {
         Target("request", _ask, _requests),
         Target("header", _probe, _originals),
         Target("pixels", _decode, _originals),
+        Target("credits", _credit, _credits),
         Target("pyramid", _read_part, _parts),
     )
 }

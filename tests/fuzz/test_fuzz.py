@@ -8,7 +8,7 @@ from fuzz.mutations import mutants
 from fuzz.targets import TARGETS, Target
 
 FAILURES = sorted(Path(__file__).parent.joinpath("failures").glob("*-*"))
-EXAMPLES = {"request": 1500, "header": 1500, "pixels": 400, "pyramid": 1500}
+EXAMPLES = {"request": 1500, "header": 1500, "pixels": 400, "credits": 1500, "pyramid": 1500}
 
 
 @pytest.mark.parametrize("path", FAILURES, ids=lambda path: path.name)

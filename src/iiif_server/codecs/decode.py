@@ -155,7 +155,16 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     source = _source(descriptor, header, shrink)
     image = pyvips.Operation.call(_LOADERS[header.format], source, **options)
     image._references.append(source)  # noqa: SLF001 - as new_from_source: it has Python callbacks
-    return _of_bands(image, header)
+    return _of_bands(_of_all_levels(image, header), header)
+
+
+def _of_all_levels(image: Pixels, header: ImageHeader) -> Pixels:
+    """An AVIF of 10 or 12 bits over all levels of 16: libvips shifts them, and white is gray."""
+    if header.format is not OriginalFormat.AVIF or image.format != "ushort":
+        return image
+    white = ((1 << header.bits) - 1) << (16 - header.bits)
+    spread = image.linear(65_535 / white, 0).rint().cast("ushort")
+    return spread.copy(interpretation=image.interpretation)
 
 
 def _source(descriptor: int, header: ImageHeader, shrink: int) -> pyvips.Source:

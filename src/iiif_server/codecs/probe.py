@@ -204,11 +204,12 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
         stored = Dimensions(*image.size)
         orientation = _orientation(image.info.get("exif") or inspected.exif)
         colour, transparent = _colour(image.mode), image.has_transparency_data
+        bits = _bits(bounded, image)
         if bounded.format is OriginalFormat.AVIF:
             # Its decoder crops and turns as the transformation boxes say; Pillow only turns.
             decoded = avif_item(file, page)
             stored, orientation = Dimensions(decoded.width, decoded.height), UPRIGHT
-            transparent = bool(decoded.hasalpha())
+            transparent, bits = bool(decoded.hasalpha()), int(decoded.get("bits-per-sample"))
         elif bounded.format is OriginalFormat.GIF and page:
             # Only the first frame has been read: each may have colours of its own, or none.
             colour, transparent = Colour.RGB, True
@@ -233,7 +234,7 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
             made_profile=made or b"",
             reader=_READERS.get(bounded.format, Reader.LIBVIPS),
             partial=inspected.partial,
-            bits=_bits(bounded, image),
+            bits=bits,
         )
         return described(header, inspected, image.info)
 

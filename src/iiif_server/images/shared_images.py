@@ -25,7 +25,7 @@ from iiif_server.sources.provenance import is_due
 if TYPE_CHECKING:
     from iiif_server.sharing.shared_cache import SharedCache
 
-_FORM = 1
+_FORM = 2
 """To be raised when records are written differently."""
 _KNOWN = 10_000
 _SECONDS = 30.0

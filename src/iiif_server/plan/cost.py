@@ -88,6 +88,8 @@ _STREAMED_JPEG = 1.0
 """Bytes a pixel of a JPEG of which only the file is held."""
 _COPIES = 2
 """How often few pixels are there besides, while they are scaled and turned."""
+_DEEP = 2.25
+"""How much more an encoder needs for samples of 16 bits."""
 _FINE_CHROMA = 90
 """The quality from which on libvips does not halve the chroma of a JPEG."""
 
@@ -210,16 +212,14 @@ def _working(
     header: ImageHeader, operations: PixelOperations, encoding: EncodingOptions, bands: int
 ) -> Cost:
     """Scaling, turning, rotating and encoding."""
-    pixels, bands = operations.size.area, bands * _sample_bytes(operations)
-    turned = bands * pixels if operations.turn != UPRIGHT else 0
+    pixels, sample = operations.size.area, _sample_bytes(operations)
+    turned = bands * sample * pixels if operations.turn != UPRIGHT else 0
     rotated, made = 0, pixels
     if operations.degrees:
-        rotated, made = (
-            _RGBA * _sample_bytes(operations) * pixels,
-            2 * pixels,
-        )  # at 45 degrees, the most
+        rotated, made = _RGBA * sample * pixels, 2 * pixels  # at 45 degrees, the most
     rate, each = _ENCODERS[operations.format], _encoded_bytes(header, operations, encoding, made)
-    scaling = _ROWS * max(operations.size.width, 1) * bands
+    # Samples of 16 bits are scaled in floating point.
+    scaling = _ROWS * max(operations.size.width, 1) * bands * sample**2
     effort = (rate.effort + (8 if operations.degrees else 1)) * made
     return Cost(int(turned + rotated + each * made + scaling), int(effort))
 
@@ -239,7 +239,8 @@ def _encoded_bytes(
         each = 7
     if operations.quality is Quality.BITONAL and operations.format in {Format.PNG, Format.TIF}:
         each = 0.5
-    return each * _sample_bytes(operations)
+    # The lowest bits are noise, which does not get smaller.
+    return each * (1 if operations.depth == 8 else _DEEP)  # noqa: PLR2004 - bits of a byte
 
 
 def _sample_bytes(operations: PixelOperations) -> int:

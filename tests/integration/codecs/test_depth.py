@@ -16,6 +16,7 @@ from support.deep import samples_of
 from support.jp2 import enumerated, jp2
 from support.jpegs import lossless
 from support.matrix.ffmpeg import LOSSLESS_J2K, encoded, jpeg2000
+from support.matrix.heif_kinds import Heif, av1, nclx, picture
 from support.matrix.png_kinds import chunk, png
 from support.pictures import wide_profile
 from support.psds import psd
@@ -222,6 +223,21 @@ def test_lab_is_converted_in_16_bits(format_: str, tmp_path: Path) -> None:
     f = (light + 16) / 116
     expected = curved(np.where(f > 6 / 29, f**3, (f - 4 / 29) * 3 * (6 / 29) ** 2)) * 65_535
     assert np.abs(made - expected[:, :, None]).max() <= 20
+
+
+def test_white_of_an_avif_of_10_bits_is_white(tmp_path: Path) -> None:
+    sides = (64, 32, 32)
+    planes = [
+        np.full((side, side), level, np.uint16)
+        for side, level in zip(sides, (1_023, 512, 512), strict=True)
+    ]
+    stream = av1(planes, "yuv420p10le", ranged=True)
+    item = picture(
+        stream, (64, 64, 3), nclx(1, 13, 6, ranged=True), bits=10, type_=b"av01", count=3
+    )
+    made = samples_of(rendered(Heif([item], b"avif").write(), tmp_path / "o", format="png"))
+    assert made.dtype == np.uint16
+    assert made.min() >= 65_535 - 3 * 64
 
 
 def test_jpeg_compression_of_tiff_is_for_8_bits(tmp_path: Path) -> None:
