@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install assets run test check static format lint types floors workflows platforms container wheels e2e fuzz bench load hops costs cached-files docs \
+.PHONY: help install assets run test check static format lint types floors workflows platforms container wheels e2e fuzz bench load hops costs shared sizing cached-files docs \
 	pictures lock clean
 
 help: ## Show this list
@@ -102,6 +102,12 @@ hops: install ## Count the functions and modules that one tile request enters
 
 costs: install ## Compare what jobs take at their peak with what is estimated before (20 minutes)
 	$(BIN)/python -m bench.costs $(COSTS)
+
+shared: install ## Two replicas beside one, and what a shared cache takes (5 minutes; needs root, nginx, wrk)
+	$(BIN)/python -m bench.shared
+
+sizing: install ## What docs/scaling.md reckons with: requests a second of a core, memory, disk (2 minutes; needs wrk)
+	$(BIN)/python -m bench.sizing
 
 cached-files: install ## What a cache of a million files costs a process (2 minutes, a million inodes)
 	$(BIN)/python -m bench.cached_files

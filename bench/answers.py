@@ -76,7 +76,7 @@ def again(bench: "Bench") -> None:
             ):
                 with (
                     _ours(bench, settings) as server,
-                    servers.behind(server, configuration, bench.cache, bench.work) as front,
+                    servers.behind([server], configuration, bench.cache, bench.work) as front,
                 ):
                     paths = [front.path(image.name, path) for path in derivatives]
                     load.bodies(front, paths * 2)

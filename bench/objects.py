@@ -30,10 +30,11 @@ _TILE = "/0,0,512,512/512,/0/default.jpg"
 _SECONDS = 5
 
 
-_STORE = """
-import sys, flask
+STORE = """
+import logging, sys, flask
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import run_simple
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
 app = DomainDispatcherApplication(create_backend_app)
 run_simple("127.0.0.1", int(sys.argv[1]), app, threaded=True)
 """
@@ -44,7 +45,8 @@ def _held(server: Server) -> int:
     return sum(proportional(pid) for pid in tree(server.pid))
 
 
-def _client(url: str) -> Any:
+def bucket_client(url: str) -> Any:
+    """The store at a URL."""
     return boto3.client("s3", endpoint_url=url, region_name="us-east-1", **_KEYS)
 
 
@@ -72,10 +74,10 @@ def measure(work: Path, image: BenchImage, repeats: int) -> Iterator[str]:
     subprocess.run(tiffsave(image.jpeg, tiled, 256), check=True)
     kinds: dict[str, tuple[Path, str]] = {"JPEG": (image.jpeg, "jpg"), "tiled TIFF": (tiled, "tif")}
     with ExitStack() as stack:
-        store = stack.enter_context(servers.program(_STORE, work=work))
+        store = stack.enter_context(servers.program(STORE, work=work))
         url = f"http://127.0.0.1:{store.port}"
         server = stack.enter_context(servers.ours(source, work, types=_types(url)))
-        client = _client(url)
+        client = bucket_client(url)
         client.create_bucket(Bucket=_BUCKET)
 
         def put(file: Path, name: str) -> None:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,8 +53,12 @@ def ours(
     *,
     log_level: str = "warning",
     types: str = "",
+    within: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """This server on a folder of originals; its cache is a new folder unless one is given."""
+    """This server on a folder of originals; its cache is a new folder unless one is given.
+
+    `within` is written before its command.
+    """
     with tempfile.TemporaryDirectory(dir=work, prefix="ours-") as name:
         folder, port = Path(name), _free_port()
         file = folder / "settings.toml"
@@ -65,7 +69,7 @@ def ours(
             f"{types}"
         )
         program = Path(sys.executable).with_name("iiif-server")
-        command = [str(program), "serve", "--config", str(file), "--port", str(port)]
+        command = [*within, str(program), "serve", "--config", str(file), "--port", str(port)]
         command += ["--workers", str(processes)]
         with _running(command, folder, {}) as pid:
             _wait(port, "/health")
@@ -111,12 +115,16 @@ def static(folder: Path, work: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def behind(server: Server, configuration: str, cache: Path, work: Path) -> Iterator[Server]:
-    """Nginx in front of our server, as one of the files of deploy/nginx has it."""
+def behind(
+    replicas: Sequence[Server], configuration: str, cache: Path, work: Path
+) -> Iterator[Server]:
+    """Nginx in front of our servers, as one of the files of deploy/nginx has it."""
     with tempfile.TemporaryDirectory(dir=work, prefix="behind-") as name:
         text = (_DEPLOY / configuration).read_text()
         for pattern, value in {
-            r"server 127\.0\.0\.1:4040": f"server {_HOST}:{server.port}",
+            r"( server 127\.0\.0\.1:)4040(.*;\n)": "".join(
+                rf"\g<1>{server.port}\g<2>" for server in replicas
+            ),
             r"(proxy_cache_path) \S+": rf"\1 {name}/kept",
             r"/var/cache/iiif-server/": f"{cache}/",
             r"keepalive_requests \d+;": "keepalive_requests 1000000;",
@@ -126,7 +134,7 @@ def behind(server: Server, configuration: str, cache: Path, work: Path) -> Itera
         text = text.replace("listen 80;", f"listen {_HOST}:{port};")
         with _nginx(Path(name), "return 404;", text):
             _wait(port, "/")
-            yield Server(f"nginx, {configuration}", port, server.pid, "/iiif/bench:")
+            yield Server(f"nginx, {configuration}", port, replicas[0].pid, "/iiif/bench:")
 
 
 @contextmanager
