@@ -11,7 +11,7 @@ import pytest_asyncio
 from numpy.typing import NDArray
 from PIL import Image
 
-from support.apps import Server, running_app, settings_below
+from support.apps import Server, fetching, running_app, settings_below
 from support.deep import samples_of
 from support.jp2 import enumerated, jp2
 from support.jpegs import lossless
@@ -19,6 +19,7 @@ from support.matrix.ffmpeg import LOSSLESS_J2K, encoded
 from support.matrix.png_kinds import png
 from support.psds import psd
 from support.tiff_samples import TiffFile
+from support.upstream import ranged, running_upstream
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -184,3 +185,22 @@ async def test_a_changed_range_makes_other_images(tmp_path: Path) -> None:
     assert brightness[2:4] == brightness[6:]
     assert brightness[0] < brightness[4] < brightness[2]
     assert brightness[1] < brightness[5] < brightness[3]
+
+
+async def test_an_original_that_is_read_in_parts_is_fetched_as_a_whole(tmp_path: Path) -> None:
+    side = 512
+    values = rng.integers(LOW, HIGH, (side, side, 1)).astype(np.uint16)
+    values[0, 0], values[-1, -1] = LOW, HIGH
+    data = TiffFile(values, 1, 16, tile=(128, 128), in_front=True).write()
+    with running_upstream() as upstream:
+        upstream.replies["/a.tif"] = ranged(data)
+        url = f"{upstream.base}/{{name}}"
+        settings = settings_below(
+            tmp_path,
+            types={"web": {"source": "web", "url": url, "range": "data"}},
+            encoding={"depth": 16},
+            fetch=fetching(),
+        )
+        async with running_app(settings) as server:
+            part = await shown(server, "web", "a.tif", "0,0,128,128/128,/0")
+    assert np.abs(part - spread(values[:128, :128], LOW, HIGH)).max() <= 1

@@ -3,14 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from iiif_server.errors import (
+    DamagedOriginalError,
     IiifServerError,
     QuarantinedError,
+    RenderFailedError,
     RenderTimedOutError,
     WorkerDiedError,
 )
@@ -44,17 +47,17 @@ class Clock:
 
 
 class Pool:
-    """A pool that has read a header, or fails at each job; it counts them."""
+    """A pool whose jobs have a result, as a header, or fail; it counts them."""
 
-    def __init__(self, error: IiifServerError | None = None) -> None:
+    def __init__(self, error: Exception | None = None, result: object = HEADER) -> None:
         self.jobs = 0
-        self._error = error
+        self._error, self._result = error, result
 
-    async def run(self, *_: Any, **__: Any) -> ImageHeader:
+    async def run(self, *_: Any, **__: Any) -> Any:
         self.jobs += 1
         if self._error is not None:
             raise self._error
-        return HEADER
+        return self._result
 
 
 class NoPyramids:
@@ -67,9 +70,12 @@ class NoPyramids:
 class OneFile(Source[TypeOptions]):
     """A source with one file; `asked_each_time`: its names may lead elsewhere at any time."""
 
-    def __init__(self, path: Path, *, asked_each_time: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, asked_each_time: bool = False, measured: bool = False
+    ) -> None:
         context = SourceContext("t", Path("t"), cast("Fetcher", None), lambda _: None)
-        super().__init__(context, TypeOptions(source="one"))
+        options = TypeOptions(source="one", range="data" if measured else "type")
+        super().__init__(context, options)
         self._path = path
         self._asked_each_time = asked_each_time
 
@@ -88,7 +94,13 @@ class OneFile(Source[TypeOptions]):
 
 
 def registry(
-    path: Path, pool: Pool, clock: Clock | None = None, *, capacity: int = 8, **named: bool
+    path: Path,
+    pool: Pool,
+    clock: Clock | None = None,
+    *,
+    capacity: int = 8,
+    scan_pool: Any = None,
+    **named: bool,
 ) -> ImageRegistry:
     """A registry of one type whose headers a fake pool reads."""
     return ImageRegistry(
@@ -99,6 +111,7 @@ def registry(
         capacity=capacity,
         max_pixels=1000,
         bounds=Bounds(),
+        scan_pool=scan_pool,
         clock=clock or Clock(),
     )
 
@@ -181,4 +194,52 @@ async def test_a_header_that_costs_a_process_is_not_read_again_soon(
 async def test_a_header_that_takes_too_long_is_named_as_such(path: Path) -> None:
     images = registry(path, Pool(RenderTimedOutError("Ask for a smaller image.")))
     with pytest.raises(RenderTimedOutError, match="header of the original takes longer than 20"):
+        await images.get(NAME)
+
+
+DEEP = replace(HEADER, format=OriginalFormat.TIFF, bits=16)
+
+
+@pytest.mark.parametrize(
+    ("header", "measured", "found", "span", "jobs"),
+    [
+        (DEEP, True, (3.0, 9.0), (3.0, 9.0), 1),
+        (DEEP, True, (), None, 1),
+        (DEEP, False, (3.0, 9.0), None, 0),
+        (HEADER, True, (3.0, 9.0), None, 0),
+    ],
+)
+async def test_samples_are_looked_through_once_where_a_type_says_so(
+    path: Path,
+    header: ImageHeader,
+    *,
+    measured: bool,
+    found: tuple[float, ...],
+    span: tuple[float, float] | None,
+    jobs: int,
+) -> None:
+    scan = Pool(result=found)
+    images = registry(path, Pool(result=header), scan_pool=scan, measured=measured)
+    assert (await images.get(NAME)).header.span == span
+    assert (await images.get(NAME)).header.span == span
+    assert scan.jobs == jobs
+
+
+@pytest.mark.parametrize(
+    ("error", "told", "words"),
+    [
+        (
+            RenderTimedOutError("Late."),
+            RenderTimedOutError,
+            "the range of the original takes longer",
+        ),
+        (ValueError("/secret"), RenderFailedError, "^The range of this image could not be read"),
+        (DamagedOriginalError("It is damaged."), DamagedOriginalError, "^It is damaged"),
+    ],
+)
+async def test_an_image_whose_samples_cannot_be_looked_through_is_refused(
+    path: Path, error: Exception, told: type[Exception], words: str
+) -> None:
+    images = registry(path, Pool(result=DEEP), scan_pool=Pool(error), measured=True)
+    with pytest.raises(told, match=words):
         await images.get(NAME)
