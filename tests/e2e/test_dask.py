@@ -5,15 +5,21 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from distributed import Client
 from PIL import Image
 
-from support.servers import free_port, inherited
+from support import pictures
+from support.moto_store import BUCKET, running_store
+from support.relay import Relay
+from support.servers import ServerProcess, free_port, inherited
+from support.upstream import Upstream, send
 
 IMAGES = 200
 _SECONDS = 300
@@ -30,16 +36,17 @@ class Cluster:
 
 
 @contextmanager
-def running(log: Path, config: Path | None, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+def running(
+    log: Path, environment: dict[str, str], *arguments: str
+) -> Iterator["subprocess.Popen[str]"]:
     """A process of Dask, without a nanny that would start it again."""
-    environment = inherited() | ({"IIIF_CONFIG": str(config)} if config else {})
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             stdout=output,
             stderr=output,
             text=True,
-            env=environment,
+            env=inherited() | environment,
             cwd=log.parent,
         )
     try:
@@ -52,48 +59,74 @@ def running(log: Path, config: Path | None, *arguments: str) -> Iterator["subpro
             process.kill()
 
 
-@pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    folder = tmp_path / "source" / "pictures"
-    folder.mkdir(parents=True)
-    config = tmp_path / "settings.toml"
-    config.write_text(
-        f'source_path = "{tmp_path}/source"\ncache_path = "{tmp_path}/cache"\n'
-        'image_pool_size = 1\nsize_pool_size = 1\n[types.pictures]\nsource = "disk"\n'
-        "[pyramids]\nmin_pixels = 10000\ntile_size = 128\n"
-    )
-    port = free_port()
-    url = f"tcp://127.0.0.1:{port}"
+@contextmanager
+def running_cluster(
+    folder: Path,
+    configs: Sequence[Path],
+    environment: Mapping[str, str] | None = None,
+    scheme: str = "tcp",
+) -> Iterator[Cluster]:
+    """A scheduler, and a worker with each of these settings; the first are those of commands."""
+    port, shared = free_port(), dict(environment or {})
+    url = f"{scheme}://127.0.0.1:{port}"
     with ExitStack() as stack:
         stack.enter_context(
             running(
-                tmp_path / "scheduler.log",
-                None,
+                folder / "scheduler.log",
+                shared,
                 "distributed.cli.dask_scheduler",
-                *("--host", "127.0.0.1", "--port", str(port), "--no-dashboard"),
+                *("--host", f"{scheme}://127.0.0.1", "--port", str(port), "--no-dashboard"),
             )
         )
         workers = [
             stack.enter_context(
                 running(
-                    tmp_path / f"worker{number}.log",
-                    config,
+                    folder / f"worker{number}.log",
+                    shared | {"IIIF_CONFIG": str(config)},
                     "distributed.cli.dask_worker",
                     *(url, "--no-nanny", "--nthreads", "2", "--no-dashboard"),
                 )
             )
-            for number in (1, 2)
+            for number, config in enumerate(configs)
         ]
-        yield Cluster(url, config, folder, workers)
+        yield Cluster(url, configs[0], folder / "source" / "pictures", workers)
 
 
-def prepare(cluster: Cluster) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "iiif_server", "prepare", "--config", str(cluster.config)]
-    options = ["--type", "pictures", "--scheduler", cluster.url]
+def settings(folder: Path, name: str = "settings", more: str = "") -> Path:
+    """Settings of a worker, with originals that all of them share."""
+    (folder / "source" / "pictures").mkdir(parents=True, exist_ok=True)
+    config = folder / f"{name}.toml"
+    config.write_text(
+        f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n'
+        f'image_pool_size = 1\nsize_pool_size = 1\n{more}\n[types.pictures]\nsource = "disk"\n'
+        "[pyramids]\nmin_pixels = 10000\ntile_size = 128\n"
+    )
+    return config
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    config = settings(tmp_path)
+    with running_cluster(tmp_path, [config, config]) as cluster:
+        yield cluster
+
+
+def start(
+    cluster: Cluster, command: str, *options: str, environment: Mapping[str, str] | None = None
+) -> "subprocess.Popen[str]":
+    program = [sys.executable, "-m", "iiif_server", command, "--config", str(cluster.config)]
     pipe = subprocess.PIPE
     return subprocess.Popen(
-        [*command, *options], stdout=pipe, stderr=subprocess.STDOUT, text=True, env=inherited()
+        [*program, "--scheduler", cluster.url, *options],
+        stdout=pipe,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=inherited() | dict(environment or {}),
     )
+
+
+def prepare(cluster: Cluster, **options: Any) -> "subprocess.Popen[str]":
+    return start(cluster, "prepare", "--type", "pictures", **options)
 
 
 def fill(folder: Path, number: int) -> None:
@@ -136,3 +169,135 @@ def test_an_unreadable_image_is_listed_and_is_the_exit_status(cluster: Cluster) 
     assert run.returncode == 1, output
     assert "failed  pictures:broken.tif: " in output
     assert "3 made, 0 there already, 0 too small to need one, 1 failed." in output
+
+
+@pytest.mark.e2e
+def test_images_are_exported_and_warmed_by_workers(cluster: Cluster, tmp_path: Path) -> None:
+    fill(cluster.source, 12)
+    (cluster.source / "broken.tif").write_text("no image")
+    options = ["--type", "pictures", "--to", str(tmp_path / "out"), "--version", "2.1"]
+    run = start(cluster, "export", *options, "--base-url", "https://images.example.org")
+    output, _ = run.communicate(timeout=_SECONDS)
+    assert run.returncode == 1, output
+    assert "failed  pictures:broken.tif: " in output
+    assert "12 images: " in output
+    assert len(list((tmp_path / "out" / "pictures").glob("*/info.json"))) == 12
+    run = start(cluster, "warm", "--type", "pictures")
+    output, _ = run.communicate(timeout=_SECONDS)
+    assert "12 images warmed" in output
+    assert "1 failed." in output
+
+
+@pytest.mark.e2e
+def test_a_worker_whose_settings_are_wrong_is_the_reason_of_the_failure(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    wrong = settings(tmp_path, "wrong", "http_port = 'none'")
+    fill(tmp_path / "source" / "pictures", 1)
+    with running_cluster(tmp_path, [config, wrong]) as cluster:
+        wait_for_workers(cluster, 2)
+        run = prepare(cluster)
+        output, _ = run.communicate(timeout=_SECONDS)
+    assert run.returncode == 1, output
+    assert "A Dask worker cannot be used: " in output
+    assert "http_port" in output
+    assert "Traceback" not in output
+
+
+def wait_for_workers(cluster: Cluster, number: int) -> None:
+    with Client(cluster.url, timeout=60) as client:  # type: ignore[no-untyped-call]
+        client.wait_for_workers(number, timeout=60)
+
+
+@pytest.mark.e2e
+def test_a_cluster_may_be_encrypted(tmp_path: Path) -> None:
+    options = "-x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=cluster -keyout key.pem -out all.pem"
+    command = ["openssl", "req", *options.split(), "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    prefix = "DASK_DISTRIBUTED__COMM__"
+    tls = {f"{prefix}REQUIRE_ENCRYPTION": "true", f"{prefix}TLS__CA_FILE": f"{tmp_path}/all.pem"}
+    for role in ("SCHEDULER", "WORKER", "CLIENT"):
+        tls[f"{prefix}TLS__{role}__CERT"] = f"{tmp_path}/all.pem"
+        tls[f"{prefix}TLS__{role}__KEY"] = f"{tmp_path}/key.pem"
+    config = settings(tmp_path)
+    fill(tmp_path / "source" / "pictures", 3)
+    with running_cluster(tmp_path, [config], tls, "tls") as cluster:
+        run = prepare(cluster, environment=tls)
+        output, _ = run.communicate(timeout=_SECONDS)
+        assert run.returncode == 0, output
+        assert "3 made" in output
+        assert pyramids(cluster) == 6
+        stranger = prepare(cluster)  # without certificates
+        output, _ = stranger.communicate(timeout=_SECONDS)
+        assert stranger.returncode == 1, output
+        assert "No Dask scheduler at tls://" in output
+        assert "Traceback" not in output
+
+
+@pytest.mark.e2e
+def test_what_workers_make_is_in_the_shared_cache(tmp_path: Path) -> None:
+    """A replica then serves tiles without fetching the original, though no worker has a cache."""
+    with ExitStack() as stack:
+        store = stack.enter_context(running_store())
+        relay = stack.enter_context(Relay(store.port).running())
+        upstream = stack.enter_context(Upstream().running())
+        names = [f"{number}.jpg" for number in range(6)]
+        for number, name in enumerate(names):
+            data = pictures.jpeg(pictures.photograph(900, 700, seed=number))
+            upstream.replies[f"/{name}"] = send(data)
+
+        def machine(name: str) -> str:
+            folder = tmp_path / name
+            return (
+                f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n'
+                "image_pool_size = 1\nsize_pool_size = 1\n"
+                "fetch.allow_networks = ['127.0.0.0/8']\n[pyramids]\nmin_pixels = 10000\n"
+                f"[types.web]\nsource = 'web'\nurl = '{upstream.base}/{{name}}'\n"
+                f"[cache]\nshared = 's3://{BUCKET}/p'\n"
+                f"[cache_bucket]\nendpoint = 'http://127.0.0.1:{relay.port}'\n"
+                "region = 'us-east-1'\naccess_key_id = 'admin'\nsecret_access_key = 'admin'\n"
+            )
+
+        configs = [tmp_path / "one.toml", tmp_path / "two.toml"]
+        for config in configs:
+            config.write_text(machine(config.stem))
+        cluster = stack.enter_context(running_cluster(tmp_path, configs))
+        wait_for_workers(cluster, 2)
+        run = start(cluster, "prepare", *(f"web:{name}" for name in names))
+        output, _ = run.communicate(timeout=_SECONDS)
+        assert run.returncode == 0, output
+        assert "6 made" in output
+        for worker in cluster.workers:
+            worker.kill()  # what is in the bucket is there
+        fetched = len(upstream.targets())
+        assert fetched >= len(names)
+        replica = ServerProcess(tmp_path / "replica", machine("replica"))
+        replica.start()
+        stack.callback(replica.end)
+        for name in names:
+            for tile in ("0,0,512,512/512,512", "512,0,388,512/388,512", "full/450,350"):
+                answer = replica.get(f"/web:{name}/{tile}/0/default.jpg")
+                assert answer.status_code == 200, answer.text
+        assert len(upstream.targets()) == fetched
+
+
+@pytest.mark.e2e
+def test_a_bucket_that_fails_is_a_failure_until_it_works(tmp_path: Path) -> None:
+    with running_store() as store:
+        more = (
+            f"[cache]\nshared = 's3://{BUCKET}/p'\n[cache_bucket]\n"
+            "endpoint = 'http://127.0.0.1:PORT'\nregion = 'us-east-1'\n"
+            "access_key_id = 'admin'\nsecret_access_key = 'admin'\n"
+        )
+        config = settings(tmp_path, more=more.replace("PORT", "9"))
+        fill(tmp_path / "source" / "pictures", 2)
+        command = [sys.executable, "-m", "iiif_server", "prepare", "--config", str(config)]
+        command += ["--type", "pictures", "--retries", "0"]
+        failed = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert failed.returncode == 1
+        assert "failed  pictures:0.jpg: The shared cache fails." in failed.stderr
+        settings(tmp_path, more=more.replace("PORT", str(store.port)))
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "0 made, 2 there already" in done.stdout
+        listed = store.client("s3").list_objects_v2(Bucket=BUCKET, Prefix="p/entries/")
+        assert listed["KeyCount"] == 4

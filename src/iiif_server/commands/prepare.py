@@ -15,7 +15,7 @@ from iiif_server.commands.bulk.running import (
     run_bulk,
     run_tasks,
 )
-from iiif_server.commands.bulk.tasks import Bench, Outcome, Result, pages_of
+from iiif_server.commands.bulk.tasks import Bench, Outcome, Result, offer_parts, pages_of
 from iiif_server.commands.common import choose, config_option, identifier_options, read_settings
 from iiif_server.iiif.identifier import Identifier
 
@@ -69,4 +69,6 @@ async def prepare_one(bench: Bench, identifier: Identifier, _: None) -> Result:
                 prepared.add(image.original.fingerprint)
             return Result(Outcome.SMALL, pages=pages)
         made = await services.pyramids.make(image.pyramid)
+        if not made:
+            await offer_parts(bench, image.pyramid)
     return Result(Outcome.MADE if made else Outcome.PRESENT, pages=pages)

@@ -93,6 +93,15 @@ class SharedCache:
         """A number that changes when the cache was purged, by whichever replica."""
         return self._store.purged_at
 
+    @property
+    def lost(self) -> int:
+        """A number that grows when something is not read or written because the bucket fails."""
+        return self._dropped + self.bucket.counts.failures
+
+    async def written(self) -> None:
+        """Wait until all that was offered is written or given up."""
+        await self._queue.join()
+
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """While this is open, what is offered is written."""

@@ -1,5 +1,6 @@
 """Bulk work: errors of clusters, and what is repeated. No cluster runs here."""
 
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,20 @@ def test_a_scheduler_that_cannot_be_reached_is_an_error(
     monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 0.5)
     scheduler = f"tcp://127.0.0.1:{free_port()}"
     assert_fails(prepare(config, scheduler), f"No Dask scheduler at {scheduler}: ")
+
+
+def test_a_scheduler_that_does_not_answer_is_an_error(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "_CONNECT_SECONDS", 0.5)
+    monkeypatch.setattr(cluster, "_CLOSE_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        scheduler = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        assert_fails(prepare(config, scheduler), scheduler)
+
+
+def test_an_encrypted_scheduler_without_certificates_is_an_error(config: Path) -> None:
+    assert_fails(prepare(config, "tls://127.0.0.1:9"), "No Dask scheduler at tls://127.0.0.1:9: ")
 
 
 async def test_a_worker_whose_settings_are_wrong_is_not_set_up(

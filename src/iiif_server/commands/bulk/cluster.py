@@ -88,14 +88,14 @@ async def open_cluster(settings: Settings, scheduler: str) -> AsyncIterator[Clus
         raise ConfigurationError("--scheduler is written as tcp://HOST:PORT or tls://HOST:PORT.")
     async with AsyncExitStack() as stack:
         originals = open_listing(stack, settings)
-        opening = Client(scheduler, asynchronous=True, timeout=_CONNECT_SECONDS)  # type: ignore[no-untyped-call]
-        stack.push_async_callback(opening.close, timeout=_CLOSE_SECONDS)
         try:
+            opening = Client(scheduler, asynchronous=True, timeout=_CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+            stack.push_async_callback(opening.close, timeout=_CLOSE_SECONDS)
             async with asyncio.timeout(_CONNECT_SECONDS + _CLOSE_SECONDS):
                 client = await opening
         except TimeoutError as error:
             raise ConfigurationError(f"The scheduler at {scheduler} does not answer.") from error
-        except (OSError, ValueError) as error:
+        except (OSError, RuntimeError, TypeError, ValueError) as error:  # the last of TLS settings
             raise ConfigurationError(f"No Dask scheduler at {scheduler}: {error}") from error
         try:
             await client.wait_for_workers(1, timeout=_WORKERS_SECONDS)

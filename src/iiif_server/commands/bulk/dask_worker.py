@@ -5,7 +5,7 @@ from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from iiif_server.commands.bulk.tasks import Bench, Result, Task, open_bench, perform
+from iiif_server.commands.bulk.tasks import Bench, Result, Task, open_bench, perform_shared
 from iiif_server.composition.sizing import memory_for_images
 from iiif_server.settings import load_settings
 
@@ -54,7 +54,7 @@ class ServicesPlugin(WorkerPlugin):
         """The result of a task."""
         if self._bench is None:
             raise RuntimeError("The services of this worker are not open.")
-        return await perform(await asyncio.shield(self._bench), task)
+        return await perform_shared(await asyncio.shield(self._bench), task)
 
     async def _hold(self, settings: Any) -> None:
         """Hold the services open, in one task from beginning to end."""

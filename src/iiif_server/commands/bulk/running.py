@@ -23,7 +23,7 @@ from iiif_server.commands.bulk.tasks import (
     Task,
     Work,
     open_bench,
-    perform,
+    perform_shared,
 )
 from iiif_server.commands.common import Command, fail, find_identifiers, show_progress
 from iiif_server.errors import ConfigurationError, IiifServerError
@@ -61,7 +61,7 @@ class LocalExecutor:
 
     async def run(self, task: Task) -> Result:
         """The result of a task."""
-        return await perform(self._bench, task)
+        return await perform_shared(self._bench, task)
 
 
 @asynccontextmanager

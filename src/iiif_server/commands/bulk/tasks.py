@@ -18,10 +18,12 @@ from iiif_server.errors import (
     NotNowError,
     OriginalChangedError,
     OutOfRoomError,
+    SharedCacheUnavailableError,
     SourceUnavailableError,
     WorkerDiedError,
 )
 from iiif_server.iiif.identifier import Identifier
+from iiif_server.images.pyramids import Pyramid
 from iiif_server.images.registry import Image
 from iiif_server.server.services import Services
 from iiif_server.settings import Settings
@@ -122,6 +124,31 @@ async def perform(bench: Any, task: Task) -> Result:
         return failure(task.subject, error)  # it is called an image
     except IiifServerError as error:
         return failure(task.subject, error)
+
+
+async def perform_shared(bench: Bench, task: Task) -> Result:
+    """The result of a task, once what it has made is in the shared cache, if there is one.
+
+    A failure if the bucket fails: that may be for another task at the same time, so it may pass.
+    """
+    shared = bench.services.shared
+    if shared is None:
+        return await perform(bench, task)
+    lost = shared.lost
+    result = await perform(bench, task)
+    await shared.written()
+    if shared.lost != lost and result.outcome is not Outcome.FAILED:
+        return failure(task.subject, SharedCacheUnavailableError("The shared cache fails."))
+    return result
+
+
+async def offer_parts(bench: Bench, pyramid: Pyramid) -> None:
+    """Have the parts of a pyramid written to the shared cache, unless they are there."""
+    store, shared = bench.services.store, bench.services.shared
+    for part in pyramid.parts if shared is not None else ():
+        entry = await store.threads.run(store.find, pyramid.keys[part])
+        if shared is not None and entry is not None:
+            shared.offer(pyramid.keys[part], entry)
 
 
 def failure(subject: Subject, error: IiifServerError | OSError, *, fatal: bool = False) -> Result:

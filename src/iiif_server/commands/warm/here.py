@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import aclosing, suppress
 
 from iiif_server.cache.window import completed
-from iiif_server.commands.bulk.tasks import Bench, Outcome, Result, pages_of
+from iiif_server.commands.bulk.tasks import Bench, Outcome, Result, offer_parts, pages_of
 from iiif_server.errors import (
     ImageTooLargeError,
     NotKeptError,
@@ -38,6 +38,8 @@ async def warm_one(bench: Bench, identifier: Identifier, screen: Dimensions | No
             # Without one, tiles are made one by one.
             with suppress(ImageTooLargeError, QuarantinedError, RenderFailedError):
                 counts["pyramids"] += await services.pyramids.make(image.pyramid)
+                if not counts["pyramids"]:
+                    await offer_parts(bench, image.pyramid)
         jobs = (_one(bench, resolved) for resolved in requested(services, image, screen))
         async with aclosing(completed(jobs, bench.settings.image_pool_size)) as done:
             async for made in done:
