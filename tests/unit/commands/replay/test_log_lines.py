@@ -2,7 +2,7 @@ import io
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iiif_server.commands.replay.log_lines import Logged, Skipped, parse_line, read_log
@@ -80,6 +80,7 @@ def test_other_lines_are_skipped_for_a_reason(line: bytes, reason: Skipped) -> N
     assert parse_line(line) is reason
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_line_raises(line: bytes) -> None:
     parse_line(line)
