@@ -18,6 +18,8 @@ Resolution = tuple[float, float]
 _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 282, 283, 296
 _TEXT_OF_LIBVIPS = "XML:com.adobe.xmp"
 """As libvips writes XMP into PNGs: a text of another kind than the specification says."""
+_KEYWORDS = {ARTIST: "Author", COPYRIGHT: "Copyright"}
+"""Of texts in PNG (ISO 15948, 11.3.4.2)."""
 _IPTC_RESOURCE = 0x0404
 _INCHES = {1: 0.0, 2: 1.0, 3: 2.54}
 _LEAST_DPI, _MOST_DPI = 1, 100_000
@@ -35,9 +37,13 @@ def described(
     exif = _exif(info.get("exif") or inspected.exif)
     resources = info.get("photoshop")
     iptc = resources.get(_IPTC_RESOURCE) if isinstance(resources, dict) else None
-    text = str(info.get(_TEXT_OF_LIBVIPS, "")).encode("latin-1", "ignore")
-    xmp = info.get("xmp") or inspected.xmp or text
-    texts = {tag: exif[tag] for tag in (ARTIST, COPYRIGHT) if isinstance(exif.get(tag), str)}
+    zipped = str(info.get(_TEXT_OF_LIBVIPS, "")).encode("latin-1", "ignore")
+    xmp = info.get("xmp") or inspected.xmp or zipped
+    texts = {
+        tag: text
+        for tag, keyword in _KEYWORDS.items()
+        if isinstance(text := exif.get(tag) or info.get(keyword), str)
+    }
     stated = header.resolution or stated_resolution(info, header.format) or _of_exif(exif)
     return replace(
         header,

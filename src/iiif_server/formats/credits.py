@@ -5,6 +5,7 @@ They are properties of XMP, by their names; from IPTC or EXIF where the XMP of a
 
 import unicodedata
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from iiif_server.formats.iptc import iptc_properties
 from iiif_server.formats.xmp import Kind, xmp_packet, xmp_properties
@@ -58,11 +59,9 @@ def _decoded(value: str | bytes) -> str:
 
     Copyright can be that of the photographer and that of the editor (EXIF 2.3, 4.6.4).
     """
-    data = value.encode("latin-1", "replace") if isinstance(value, str) else value
-    try:
-        text = data.decode()
-    except UnicodeDecodeError:
-        text = data.decode("latin-1")
+    text = value if isinstance(value, str) else value.decode("latin-1")
+    with suppress(UnicodeError):
+        text = text.encode("latin-1").decode()
     return "; ".join(filter(None, (part.strip() for part in text.split("\0"))))
 
 

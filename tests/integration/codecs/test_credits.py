@@ -12,6 +12,7 @@ from PIL import Image, TiffImagePlugin
 
 from iiif_server import open_image
 from support.apps import picture
+from support.hostile import png_chunk
 from support.jpeg_metadata import exif, iptc, photoshop, segment, text, with_segments, xmp
 
 DC, RDF = "{http://purl.org/dc/elements/1.1/}", "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -86,6 +87,11 @@ def png_of_libvips() -> bytes:
     return data[:33] + chunk + data[33:]
 
 
+def png_with(*chunks: bytes) -> bytes:
+    data = picture(*SIZE, "PNG")
+    return data[:33] + b"".join(chunks) + data[33:]
+
+
 def png_after() -> bytes:
     """As ExifTool writes it: behind the pixels."""
     data, content = picture(*SIZE, "PNG"), b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + packet()
@@ -142,6 +148,13 @@ ORIGINALS = {
     ),
     "png": (png_after(), ALL),
     "png of libvips": (png_of_libvips(), ALL),
+    "png in texts": (
+        png_with(
+            png_chunk(b"tEXt", b"Author\0Zo\xeb"),
+            png_chunk(b"iTXt", b"Copyright" + bytes(5) + "作者".encode()),
+        ),
+        {"creator": ["Zoë"], "rights": ["作者"]},
+    ),
     "webp": (picture(*SIZE, "WEBP", xmp=packet()), ALL),
     "avif": (picture(*SIZE, "AVIF", xmp=packet()), ALL),
     "tiff": (tiff(), {"creator": ["Ann"], "rights": ["(c) Ann"], "Credit": ["The Museum"]}),
