@@ -46,7 +46,7 @@ class Viewed:
         turning = self.turning
         name = self.identifier if turning is None else str(turning.original)
         last = name.partition(":")[2].rpartition("/")[2]
-        return last if turning is None else f"{last}, page {turning.number} of {turning.count}"
+        return last if turning is None else f"{last}, page {turning.number:,} of {turning.count:,}"
 
 
 class Pages:
