@@ -14,7 +14,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis.strategies import sampled_from, text
 
 from iiif_server.telemetry.events import (
@@ -426,6 +426,7 @@ def without_time(line: str) -> str:
 
 
 @pytest.mark.parametrize("format_", ["console", "json"])
+@settings(deadline=None)
 @given(
     path=text(),
     written=sampled_from(["", "/a%2Fb", "/a%2Fb\u00e9\x07"]),
