@@ -185,3 +185,15 @@ def test_all_pages_are_prepared_if_they_are_meant(config: Path, tmp_path: Path) 
     beyond = prepare(config, "disk:pages.tif;5")
     assert beyond.exit_code == 1
     assert "failed  disk:pages.tif;5: " in beyond.output
+
+
+def test_pages_of_what_a_lookup_finds_are_prepared(config: Path, tmp_path: Path) -> None:
+    page = Image.linear_gradient("L").resize(LARGE)
+    path = tmp_path / "source" / "disk" / "pages.tif"
+    page.save(path, save_all=True, append_images=[page])
+    (tmp_path / "table.csv").write_text("id,path\nbook,pages.tif\n")
+    lookup = f'[types.books]\nsource = "lookup"\ntypes = ["disk"]\ntable = "{tmp_path}/table.csv"\n'
+    config.write_text(config.read_text() + lookup)
+    assert "1 made" in prepare(config, "books:book").output
+    assert "1 made, 1 there already" in prepare(config, "--pages", "--type", "books").output
+    assert "1 there already" in prepare(config, "books:book;2").output
