@@ -5,12 +5,15 @@ import fcntl
 import os
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 _FORM = struct.Struct("<8s6q2d")
 _MAGIC = b"iiif-n1\n"
+_LOCK_SECONDS = 1.0
+"""For which the lock is waited for: a process that was stopped may have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +101,13 @@ class SharedTotals:
 class TotalsFile:
     """The file, changed by one process at a time (flock); a killed process leaves it unlocked.
 
-    Where it cannot be written or locked, each process counts for itself.
+    Where it cannot be written or locked in time, each process counts for itself.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
+        self._patience = _LOCK_SECONDS
         self.latest = SharedTotals()
         """The totals as this process last saw them; reading them waits for nothing."""
 
@@ -137,10 +141,25 @@ class TotalsFile:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._path, flags, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            self._wait_for_lock(descriptor)
             yield descriptor
         finally:
             os.close(descriptor)
+
+    def _wait_for_lock(self, descriptor: int) -> None:
+        """Raise OSError if another process keeps the lock; then the next calls do not wait."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    self._patience = 0.0
+                    raise
+                time.sleep(0.001)
+            else:
+                self._patience = _LOCK_SECONDS
+                return
 
 
 def _between(least: int, value: int, most: int) -> int:

@@ -78,6 +78,8 @@ class SharedPurges:
         self._state = state
         self._observe = observer
         self._clock = clock
+        self._done: set[str] = set()
+        """Own markers: what they ask for has been done here and in the bucket."""
         self._blind = False
         """Whether the markers could not be read the last time."""
 
@@ -85,7 +87,9 @@ class SharedPurges:
         return f"<SharedPurges {self._bucket!r}>"
 
     async def purge(self, groups: Sequence[str] | None) -> None:
-        """Purge groups, or all (None), in the bucket, and have all replicas do so on their disks.
+        """Purge groups, or all (None), in the bucket, and have other replicas purge their disks.
+
+        This machine has to have been purged before.
 
         Raises SharedCacheUnavailableError: then it has to be tried again.
         """
@@ -99,6 +103,7 @@ class SharedPurges:
             # First the marker: if the rest fails, every replica does it.
             await self._bucket.write(name, "\n".join(chunk).encode())
             await self._remove(chunk)
+            self._done.add(name)
 
     async def look(self, purge_here: PurgeHere) -> None:
         """Do what the markers of other replicas ask for; to be called every few seconds.
@@ -125,7 +130,8 @@ class SharedPurges:
         for marker in markers:
             seen = state.seen.get(marker.name)
             if seen is None:
-                await self._obey(marker, now, purge_here)
+                if marker.name not in self._done:
+                    await self._obey(marker, now, purge_here)
                 state.seen[marker.name] = _Seen(now)
                 changed = True
             elif not seen.repeated and now - seen.at >= _AGAIN:
@@ -134,6 +140,7 @@ class SharedPurges:
         expired = [marker.name for marker in markers if now - marker.modified > _KEPT]
         if expired:
             await self._bucket.remove(expired)
+        self._done -= state.seen.keys()
         current = {marker.name for marker in markers}
         forgotten = state.seen.keys() - current
         for name in forgotten:

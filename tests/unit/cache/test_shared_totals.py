@@ -1,7 +1,9 @@
 """Totals that several processes share: their corrections by scans, and the file."""
 
+import fcntl
 import resource
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -104,6 +106,33 @@ def test_what_cannot_be_written_counts_once(tmp_path: Path) -> None:
     with no_writes():
         assert sizes(totals.change(lambda totals: totals.added(5))) == (1, 5)
         assert sizes(totals.change(lambda totals: totals.added(7))) == (2, 12)
+
+
+def test_a_process_that_keeps_the_lock_keeps_no_other_from_counting(tmp_path: Path) -> None:
+    path = tmp_path / "totals"
+    totals = TotalsFile(path)
+    totals.change(lambda totals: totals.added(5))
+    with path.open("rb") as stopped:
+        fcntl.flock(stopped, fcntl.LOCK_EX)
+        assert sizes(totals.change(lambda totals: totals.added(7))) == (2, 12)
+        assert sizes(totals.refresh()) == (2, 12)
+    totals.change(lambda totals: totals.added(7))
+    assert sizes(TotalsFile(path).refresh()) == (2, 12)
+
+
+def test_a_lock_is_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "totals"
+    totals = TotalsFile(path)
+    totals.change(lambda totals: totals.added(5))
+    totals._patience = 60
+    with ThreadPoolExecutor() as threads, path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        counting = threads.submit(totals.change, lambda totals: totals.added(7))
+        with pytest.raises(TimeoutError):
+            counting.result(0.05)
+        fcntl.flock(other, fcntl.LOCK_UN)
+        counting.result()
+    assert sizes(TotalsFile(path).refresh()) == (2, 12)
 
 
 def test_a_link_in_the_place_of_the_file_is_not_followed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from obstore.store import MemoryStore
 
 from iiif_server.cache.entries import EntryKey
@@ -79,6 +80,46 @@ def test_a_purge_reaches_each_replica_once_and_the_bucket_twice(tmp_path: Path) 
         site.now += 61
         await second.look()
         assert await site.groups() == {A, B}
+
+    asyncio.run(use())
+
+
+def test_who_purges_does_not_obey_its_own_marker_until_it_is_repeated(tmp_path: Path) -> None:
+    async def use() -> None:
+        site = Site(tmp_path)
+        replica = site.replica()
+        await replica.look()
+        await replica.purges.purge([A])
+        await site.fill()  # for those who ask after the purge
+        await replica.look()
+        assert replica.purged == []
+        assert await site.groups() == {A, B}
+        site.now += 61
+        await replica.look()
+        assert replica.purged == [[A]]
+        assert await site.groups() == {B}
+
+    asyncio.run(use())
+
+
+def test_a_purge_that_has_failed_in_the_bucket_is_done_at_the_next_look(tmp_path: Path) -> None:
+    async def use() -> None:
+        site = Site(tmp_path)
+        replica = site.replica()
+        await replica.look()
+        await site.fill()
+        remove_below = site.bucket.remove_below
+
+        async def fails(name: str) -> None:
+            raise SharedCacheUnavailableError(name)
+
+        site.bucket.remove_below = fails  # type: ignore[method-assign,assignment]
+        with pytest.raises(SharedCacheUnavailableError):
+            await replica.purges.purge([A])
+        site.bucket.remove_below = remove_below  # type: ignore[method-assign]
+        await replica.look()
+        assert replica.purged == [[A]]
+        assert await site.groups() == {B}
 
     asyncio.run(use())
 
