@@ -113,7 +113,8 @@ class Settings(BaseSettings, OptionsModel):
     cache_path: FolderPath = Path("./data/cache")
     """Folder of derivatives; all in it can be made again."""
     min_sizes_size: int = Field(default=200, ge=1)
-    """Smallest side offered in `sizes` of info.json."""
+    """Smallest side offered in `sizes` of info.json; one smaller size is added where OpenSeadragon
+    would take the sizes for other levels."""
     size_pool_size: int = Field(default=2, ge=1)
     """Processes that read headers of originals."""
     image_pool_size: int = Field(default_factory=lambda: this_machine().cpus + 1, ge=1, le=10_000)
