@@ -189,6 +189,7 @@ class Supervisor:
             left = deadline - time.monotonic()
             if left <= 0:
                 self._signal(signal.SIGKILL)
+                signals.next(_PAUSE)
             elif signal.SIGINT in signals.next(left) and self._end_signal != signal.SIGINT:
                 self._end_signal = signal.SIGINT  # a second one would cut off requests
                 self._signal(signal.SIGINT)
