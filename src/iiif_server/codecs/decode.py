@@ -135,12 +135,12 @@ def _is_whole(image: Pixels, header: ImageHeader, shrink: int) -> bool:
 
 
 def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
+    if header.format is OriginalFormat.GIF and header.reader is Reader.PILLOW:
+        with _truncated_images(allowed=header.partial):
+            return read_frame(descriptor, header)
     read = _WHOLE_READERS.get(header.reader)
     if read is not None:
         return read(descriptor, header, shrink)
-    if header.format is OriginalFormat.GIF and header.page:
-        with _truncated_images(allowed=header.partial):
-            return read_frame(descriptor, header)
     strictness = "none" if header.partial else "error"
     options: dict[str, Any] = {"access": "sequential", "fail_on": strictness}
     if header.jpeg is not None:

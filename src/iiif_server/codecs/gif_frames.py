@@ -1,7 +1,8 @@
-"""Frames of a GIF behind the first: each is drawn upon those before it, as browsers do.
+"""Frames of a GIF, but for a first one that fills its screen.
 
-Pillow decodes a frame, as a file of its own. What a frame leaves to the background becomes
-transparent, whatever colour the file says: so it is on every web page.
+Each is drawn upon those before it, as browsers do. Pillow decodes a frame, as a file of its own.
+What a frame leaves to the background becomes transparent, whatever colour the file says: so it is
+on every web page.
 """
 
 import os
@@ -30,7 +31,9 @@ def read_frame(descriptor: int, header: ImageHeader) -> Pixels:
     with os.fdopen(os.dup(descriptor), "rb") as file:
         bounded = BoundedFile(file, OriginalFormat.GIF)
         for number, frame in enumerate(islice(frames(bounded), header.page + 1)):
-            if number < header.page and frame.disposal == _TO_PREVIOUS:
+            if (number < header.page and frame.disposal == _TO_PREVIOUS) or not (
+                frame.box.width and frame.box.height
+            ):
                 continue  # it leaves nothing
             drawn = _decoded(bounded, frame)
             place = screen[_slices(frame.box)]

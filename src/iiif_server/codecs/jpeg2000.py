@@ -52,6 +52,7 @@ def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     meant = meaning(found, len(own))
     values = _channels(values, own, found)
     photometric = _photometric(found, own, meant.colour)
+    is_lab = found.space == CIE_LAB and meant.colour is Colour.OTHER
     chosen = [*meant.channels, *([] if meant.alpha is None else [meant.alpha])]
     samples = Samples(
         values=np.ascontiguousarray(values[:, :, chosen]),
@@ -60,7 +61,7 @@ def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         alpha=meant.alpha is not None,
         premultiplied=found.premultiplied,
         reference=_reference(own[0].bits, 8 * values.dtype.itemsize),
-        ranges=_ranges(found, own, meant.channels) if found.space == CIE_LAB else (),
+        ranges=_ranges(found, own, meant.channels) if is_lab else (),
         under_d65=bool(found.parameters) and ILLUMINANTS[found.parameters[-1]],
     )
     return to_pixels(samples, found.profile if header.profile is not Profile.NONE else None)

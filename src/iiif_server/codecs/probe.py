@@ -204,15 +204,16 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
         stored = Dimensions(*image.size)
         orientation = _orientation(image.info.get("exif") or inspected.exif)
         colour, transparent = _colour(image.mode), image.has_transparency_data
+        reader = _READERS.get(bounded.format, Reader.LIBVIPS)
         bits = _bits(bounded, image)
         if bounded.format is OriginalFormat.AVIF:
             # Its decoder crops and turns as the transformation boxes say; Pillow only turns.
             decoded = avif_item(file, page)
             stored, orientation = Dimensions(decoded.width, decoded.height), UPRIGHT
             transparent, bits = bool(decoded.hasalpha()), int(decoded.get("bits-per-sample"))
-        elif bounded.format is OriginalFormat.GIF and page:
+        elif bounded.format is OriginalFormat.GIF and (page or not _fills(image)):
             # Only the first frame has been read: each may have colours of its own, or none.
-            colour, transparent = Colour.RGB, True
+            colour, transparent, reader = Colour.RGB, True, Reader.PILLOW
         icc = image.info.get("icc_profile") or b""
         made = _made_profile(image, inspected, colour)
         icc = icc if made is None else made  # sRGB needs none
@@ -232,11 +233,16 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
             page=page,
             pages=pages,
             made_profile=made or b"",
-            reader=_READERS.get(bounded.format, Reader.LIBVIPS),
+            reader=reader,
             partial=inspected.partial,
             bits=bits,
         )
         return described(header, inspected, image.info)
+
+
+def _fills(image: Image.Image) -> bool:
+    """Whether the first frame of a GIF fills its screen."""
+    return all(tile[1] == (0, 0, *image.size) for tile in getattr(image, "tile", []))
 
 
 def _made_profile(image: Image.Image, inspected: Inspection, colour: Colour) -> bytes | None:

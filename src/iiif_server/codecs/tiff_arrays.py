@@ -20,7 +20,15 @@ from numpy.typing import NDArray
 from iiif_server.codecs.decoder_errors import check_dimensions
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
-from iiif_server.codecs.tiff_segments import JPEGS, check_lengths, check_page, check_segment
+from iiif_server.codecs.tiff_segments import (
+    JPEG_XL,
+    JPEGS,
+    check_lengths,
+    check_page,
+    check_samples,
+    check_segment,
+    jpegxl_segment,
+)
 from iiif_server.formats.bounded_file import truncated
 from iiif_server.formats.tiff_pages import SingleDirectory
 from iiif_server.iiif.geometry import Box
@@ -112,7 +120,7 @@ def _decoded(page: tifffile.TiffPage, box: Box, *, partial: bool) -> Array:
 
     unpacked = wide * tall * joint * np.dtype(page.dtype).itemsize
     check_lengths(page, (index for index, *_ in places()), unpacked)
-    decode = _decoder(page, wide, tall)
+    decode = _decoder(page, wide, tall, joint)
     found: Array = np.zeros((box.height, box.width, page.samplesperpixel), page.dtype)
     for index, plane, row, column in places():
         segment = decode(_bytes(page, index, partial=partial), index)
@@ -145,7 +153,7 @@ def _paste(target: Array, segment: Array, x: int, y: int) -> None:
 
 
 def _decoder(
-    page: tifffile.TiffPage, wide: int, tall: int
+    page: tifffile.TiffPage, wide: int, tall: int, joint: int
 ) -> Callable[[bytes | None, int], Array | None]:
     """The function that decodes a segment to rows, columns, samples; None: it is left out."""
     if page.is_subsampled and page.compression not in JPEGS:
@@ -157,7 +165,9 @@ def _decoder(
     def decode(data: bytes | None, index: int) -> Array | None:
         if data is None:
             return None
-        check_segment((page.jpegheader or b"") + data, page.compression, wide, tall)
+        check_segment((page.jpegheader or b"") + data, page, wide, tall, joint)
+        if page.compression in JPEG_XL:  # tifffile takes any samples for those of the page
+            return jpegxl_segment(data, page, wide, joint)
         if _is_plane_of_jpegs(page):  # tifffile takes the gray JPEG of a plane for all colours
             plane: Array = imagecodecs.jpeg_decode(
                 data, tables=page.jpegtables, header=page.jpegheader
@@ -165,6 +175,7 @@ def _decoder(
             return plane[:, :, np.newaxis]
         segment, _, shape = page.decode(data, index, **options)
         found: Array = np.asarray(segment).reshape(shape)[0]
+        check_samples(found, page)
         return found
 
     return decode

@@ -6,8 +6,12 @@ tifffile hands each to a decoder that believes what the data say of themselves.
 import struct
 from collections.abc import Iterable
 from io import BytesIO
+from typing import Any
 
+import imagecodecs
+import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from iiif_server.errors import (
     DamagedOriginalError,
@@ -17,20 +21,23 @@ from iiif_server.errors import (
 from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.jpeg import frame_sizes
-from iiif_server.formats.tiff_inspection import MOST_SAMPLES
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.original_format import OriginalFormat
+
+Array = NDArray[Any]
 
 _OLD_JPEG = 6
 JPEGS = frozenset({_OLD_JPEG, 7})
 _START_OF_IMAGE = b"\xff\xd8"
 _JPEG2000 = frozenset({33_003, 33_005, 34_712})
 _WEBP = 50_001
-_JPEG_XL = frozenset({50_002, 52_546})
+JPEG_XL = frozenset({50_002, 52_546})
 _LERC, _LERC_START = 34_887, b"Lerc2 "
 _LERC_PADDING = 16
-_LERC_HEADER = "<6xi7i"
-"""Version, checksum, rows, columns, bands, valid pixels, side of a block, and length."""
+_LERC_HEADER = "<6xi8i"
+"""Version, checksum, rows, columns, bands, valid pixels, side of a block, length, and type."""
+_LERC_BYTES = (1, 1, 2, 2, 4, 4, 4, 8)
+"""Of a sample, by its type."""
 _PADDING = 64
 """Pixels by which an image may exceed a side of its segment: encoders fill their blocks."""
 _MOST_NEEDS = 64 << 20
@@ -62,11 +69,13 @@ def check_lengths(page: tifffile.TiffPage, indices: Iterable[int], unpacked: int
         )
 
 
-def check_segment(data: bytes, compression: int, wide: int, tall: int) -> None:
+def check_segment(data: bytes, page: tifffile.TiffPage, wide: int, tall: int, samples: int) -> None:
     """Raise DamagedOriginalError for the data of an image larger than its segment.
 
-    UnsupportedOriginalError for scans of JPEG whose tables are elsewhere in the file.
+    Or, of LERC, of other samples, or other than so many of a pixel. UnsupportedOriginalError for
+    scans of JPEG whose tables are elsewhere in the file.
     """
+    compression = int(page.compression)
     if compression == _OLD_JPEG and not data.startswith(_START_OF_IMAGE):
         raise UnsupportedOriginalError(
             "The strips or tiles of this TIFF image are parts of a JPEG (compression 6), which are "
@@ -78,10 +87,10 @@ def check_segment(data: bytes, compression: int, wide: int, tall: int) -> None:
         valid = bool(sizes) and all(size.area <= most for size in sizes)
     elif compression in _JPEG2000:
         valid = _is_small(data, OriginalFormat.JPEG2000, most)
-    elif compression in _JPEG_XL:
+    elif compression in JPEG_XL:
         valid = _is_small(data, OriginalFormat.JPEGXL, most)
     elif compression == _LERC:
-        valid = _is_small_lerc(data, most)
+        valid = _is_small_lerc(data, most, samples, np.dtype(page.dtype).itemsize)
     elif compression == _WEBP:
         valid = data.startswith(b"RIFF") and _is_small(data, OriginalFormat.WEBP, most)
     else:
@@ -92,8 +101,36 @@ def check_segment(data: bytes, compression: int, wide: int, tall: int) -> None:
         )
 
 
-def _is_small_lerc(data: bytes, most: int) -> bool:
-    """Whether the data are one blob of LERC 2 or later, of not more pixels and 8 bands.
+def check_samples(values: Array, page: tifffile.TiffPage) -> None:
+    """Raise DamagedOriginalError for samples of another kind than those of the page.
+
+    Codecs that say themselves what their samples are may say something else than the file.
+    """
+    found, expected = values.dtype, np.dtype(page.dtype)
+    own = page.compression in _JPEG2000 | JPEG_XL | {_LERC}
+    same = found.itemsize == expected.itemsize and (found.kind == "f") is (expected.kind == "f")
+    if own and not same:
+        raise DamagedOriginalError(
+            "The original is damaged: one of its strips or tiles has samples of another kind."
+        )
+
+
+def jpegxl_segment(data: bytes, page: tifffile.TiffPage, wide: int, samples: int) -> Array:
+    """A segment of JPEG XL: rows, columns, samples. Raises DamagedOriginalError for others."""
+    values: Array = imagecodecs.jpegxl_decode(data)
+    values = values if values.ndim > 2 else values[:, :, np.newaxis]  # noqa: PLR2004 - of gray
+    tall = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
+    rows = {tall, tall if page.is_tiled else page.imagelength % tall}
+    if values.shape[1:] != (wide, samples) or values.shape[0] not in rows:
+        raise DamagedOriginalError(
+            "The original is damaged: one of its strips or tiles is not of its own size."
+        )
+    check_samples(values, page)
+    return values
+
+
+def _is_small_lerc(data: bytes, most: int, samples: int, sample_bytes: int) -> bool:
+    """Whether the data are one blob of LERC 2 or later, of not more pixels, and of these samples.
 
     Raises UnsupportedOriginalError for blobs that are compressed once more.
     """
@@ -107,9 +144,11 @@ def _is_small_lerc(data: bytes, most: int) -> bool:
     version, *numbers = struct.unpack_from(_LERC_HEADER, data)
     numbers = numbers[version > 2 :]  # noqa: PLR2004 - a checksum since then
     rows, columns, bands = numbers[0], numbers[1], numbers[2] if version > 3 else 1  # noqa: PLR2004
-    length = numbers[4 + (version > 3)]  # noqa: PLR2004
-    fits = 0 < rows * columns <= most and 1 <= bands <= MOST_SAMPLES
-    return min(rows, columns) > 0 and fits and len(data) - _LERC_PADDING <= length <= len(data)
+    length, kind = numbers[4 + (version > 3) :][:2]  # noqa: PLR2004
+    fits = 0 < rows * columns <= most and bands == samples
+    same = 0 <= kind < len(_LERC_BYTES) and _LERC_BYTES[kind] == sample_bytes
+    whole = len(data) - _LERC_PADDING <= length <= len(data)
+    return min(rows, columns) > 0 and fits and same and whole
 
 
 def _is_small(data: bytes, format_: OriginalFormat, most: int) -> bool:

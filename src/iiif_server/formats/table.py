@@ -121,7 +121,7 @@ READ: tuple[ReadRow, ...] = (
     ReadRow(
         OriginalFormat.GIF,
         Reader.LIBVIPS,
-        "libvips; Pillow (frames behind the first)",
+        "libvips; Pillow (frames behind the first, and a first that does not fill the screen)",
         ("87a and 89a", "interlaced", "local colour tables", "frames"),
         limits=f"{gif.MOST_PIXELS:,} pixels in a frame",
     ),

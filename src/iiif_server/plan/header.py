@@ -52,6 +52,7 @@ class Reader(StrEnum):
     OPENJPEG = "openjpeg"
     """In Pillow."""
     PILLOW = "pillow"
+    """Of a GIF, frames that are drawn upon others, or upon transparency."""
     LIBJXL = "libjxl"
     """In imagecodecs."""
     BMP = "bmp"

@@ -12,6 +12,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from iiif_server.codecs.jobs import render
 from iiif_server.codecs.probe import probe
@@ -92,6 +93,31 @@ def test_an_image_larger_than_its_tile_reaches_no_decoder(name: str, tmp_path: P
     with pytest.raises(DamagedOriginalError):
         render(plan)
     assert growth(render_refused, plan) < cost_of_render(plan).bytes
+
+
+OTHERS: dict[str, Callable[[], tuple[int, bytes]]] = {
+    "jpeg 2000 of 16 bits": lambda: (
+        34_712,
+        bytes(imagecodecs.jpeg2k_encode(GRAY[:, :, 0].astype(np.uint16), codecformat="j2k")),
+    ),
+    "jpeg xl of 16 bits": lambda: (50_002, jxl_of(GRAY.astype(np.uint16))),
+    "jpeg xl of floats": lambda: (50_002, jxl_of(GRAY.astype(np.float32))),
+    "jpeg xl of colours": lambda: (50_002, jxl_of(RGB)),
+    "jpeg xl of few rows": lambda: (50_002, jxl_of(GRAY[:8])),
+    "lerc of floats": lambda: (34_887, bytes(imagecodecs.lerc_encode(np.zeros((SIDE, SIDE))))),
+    "lerc of colours": lambda: (34_887, bytes(imagecodecs.lerc_encode(RGB))),
+}
+"""Images of a segment's size, whose samples are not those of the file."""
+
+
+def jxl_of(values: NDArray[Any]) -> bytes:
+    return bytes(imagecodecs.jpegxl_encode(values, lossless=True))
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_samples_of_another_kind_than_the_file_has_are_damage(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DamagedOriginalError, match="strips or tiles"):
+        render(planned_of(tmp_path, of_compression(*OTHERS[name]())))
 
 
 @pytest.mark.parametrize(

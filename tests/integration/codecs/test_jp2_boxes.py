@@ -96,6 +96,10 @@ KINDS: dict[str, tuple[bytes, tuple[Any, Any]]] = {
         jp2(codestream(halves((128, 128, 96), (255, 128, 96))), enumerated(14)),
         ((119, 119, 119), (255, 255, 255)),
     ),
+    "a gray codestream that is said to be CIELab": (
+        jp2(codestream(halves([200], [40])), enumerated(14), count=1),
+        ((200,) * 3, (40,) * 3),
+    ),
     "an unknown colour space": (jp2(RGB, enumerated(99)), HALF),
     "components in another order": (
         jp2(

@@ -74,6 +74,27 @@ def test_what_a_gif_leaves_to_the_background_is_transparent(tmp_path: Path) -> N
     assert {at: image.getpixel(at) for at in places} == places
 
 
+def test_what_the_first_frame_of_a_gif_does_not_cover_is_transparent(tmp_path: Path) -> None:
+    path = tmp_path / "a.gif"
+    path.write_bytes(gif((8, 6), (Frame(0, (2, 2, 4, 2)), Frame(1, (0, 0, 2, 2)))))
+    assert header_of(path).transparent
+    assert [shown(path, 1).getpixel(at) for at in ((0, 0), (2, 2), (7, 5))] == [NONE, RED, NONE]
+    assert [shown(path, 2).getpixel(at) for at in ((0, 0), (2, 2), (7, 5))] == [GREEN, RED, NONE]
+
+
+@pytest.mark.parametrize("empty", [(0, 0, 0, 0), (2, 2, 0, 3), (2, 2, 3, 0)])
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_frame_of_a_gif_without_pixels_draws_nothing(
+    empty: tuple[int, int, int, int], place: int, tmp_path: Path
+) -> None:
+    frames = [Frame(0, (0, 0, 8, 6)), Frame(1, (0, 0, 2, 2))]
+    frames.insert(place, Frame(1, empty))
+    path = tmp_path / "a.gif"
+    path.write_bytes(gif((8, 6), frames))
+    corners = [shown(path, page).getpixel((0, 0)) for page in (1, 2, 3)]
+    assert corners == [[NONE, RED, GREEN], [RED, RED, GREEN]][place]
+
+
 def test_a_damaged_frame_of_a_gif_is_refused(tmp_path: Path) -> None:
     data = gif((8, 6), FRAMES)
     second = data.index(b",", data.index(b",") + 1)
