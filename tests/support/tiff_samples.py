@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-_SIZES = {1: "B", 3: "H", 4: "I", 5: "II", 7: "B", 12: "d", 13: "I", 16: "Q"}
+_SIZES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 7: "B", 12: "d", 13: "I", 16: "Q"}
 
 
 @dataclass(frozen=True)

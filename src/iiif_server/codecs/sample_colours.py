@@ -3,6 +3,7 @@
 Formulas: TIFF 6.0, sections 20 to 23; ICC.1, 6.3.4; ITU-T T.42; IEC 61966-2-1 (sRGB).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import IntEnum
@@ -153,9 +154,11 @@ def _spread(samples: Samples) -> Array:
     """Integers of 16 bits that span a range of samples."""
     low, high = samples.span or (0.0, 1.0)
     values = samples.values
+    scale = 1.0 if math.isfinite(high - low) else 0.25  # no difference may be infinite
+    low, high = low * scale, high * scale
     found = np.empty(values.shape, np.uint16)
     for top, bottom in _pieces(*values.shape[:2]):
-        part = (values[top:bottom].astype(np.float64) - low) / (high - low)
+        part = (values[top:bottom].astype(np.float64) * scale - low) / (high - low)
         part = np.nan_to_num(part, nan=0.0, posinf=1.0, neginf=0.0)
         found[top:bottom] = np.rint(np.clip(part, 0, 1) * _WORD)
     return found

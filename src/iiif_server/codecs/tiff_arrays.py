@@ -231,8 +231,11 @@ def _span(page: tifffile.TiffPage) -> tuple[float, float] | None:
     found = [page.tags[tag].value for tag in (_MIN_SAMPLE, _MAX_SAMPLE) if tag in page.tags]
     if len(found) < 2:  # noqa: PLR2004 - one alone is no range
         return None
-    low, high = (float(np.min(np.asarray(value))) for value in found)
-    return (low, high) if low < high else None
+    try:
+        low, high = (float(np.min(np.asarray(value))) for value in found)
+    except (TypeError, ValueError):  # they are texts
+        return None
+    return (low, high) if -math.inf < low < high < math.inf else None
 
 
 def _fractions(tags: Any, number: int, default: tuple[float, ...]) -> tuple[float, ...]:

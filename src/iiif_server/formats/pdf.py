@@ -18,6 +18,13 @@ _WIDTH, _HEIGHT = (
 _FILTERS = re.compile(rb"/Filter[\0\t\n\f\r ]*\[([^\]]{0,512})\]")
 _COMPRESSION = re.compile(rb"/(?:FlateDecode|Fl|LZWDecode|LZW|RunLengthDecode|RL)\b")
 
+_ESCAPE = re.compile(rb"#([2-7][0-9A-Fa-f])")
+"""A character of a name by its number (7.3.5)."""
+
+
+def _character(escape: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(escape[1].decode())
+
 
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a PDF with an image of too many pixels, or with streams compressed repeatedly.
@@ -25,7 +32,7 @@ def inspect(file: BoundedFile) -> Inspection:
     What is compressed once becomes a thousand times as long at most; twice, a million times.
     """
     for at in range(0, min(file.size, _MOST_SEARCHED), _WINDOW):
-        data = file.at(at, _WINDOW + 2 * _NEAR)
+        data = _ESCAPE.sub(_character, file.at(at, _WINDOW + 2 * _NEAR))
         for width in _WIDTH.finditer(data):
             around = data[max(0, width.start() - _NEAR) : width.end() + _NEAR]
             heights = [int(height[1]) for height in _HEIGHT.finditer(around)]

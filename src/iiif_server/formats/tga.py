@@ -28,6 +28,8 @@ def inspect(file: BoundedFile) -> Inspection:
     packed, kind = kind >= _PACKED, kind % _PACKED
     if bits not in _DEPTHS[kind]:
         raise file.unsupported(f"has {bits} bits a pixel")
+    if bool(colours) is not (kind == _PALETTE):
+        raise file.unsupported("has a palette without need, or needs one and has none")
     pixel = -(-bits // 8)
     start = _HEADER + id_ + colours * -(-colour_bits // 8)
     area = width * height

@@ -37,6 +37,8 @@ _RARE = frozenset({34_887, 50_002, 52_546})
 """LERC, JPEG XL, and JPEG XL in DNG."""
 _DEPTHS = {_RGB: {8, 16}, _INKS: {8, 16}, _YCBCR: {8}, _PALETTE: {1, 2, 4, 8}}
 _GRAY_DEPTHS = {1, 2, 4, 8, 16}
+_SIGNED, _UNITS = 10, frozenset({1, 2, 3})
+"""SRATIONAL, the type of a tag; values of ResolutionUnit."""
 _TILE_UNIT = 16
 """Sides of tiles are multiples of it (TIFF 6.0, section 15); libvips insists."""
 _EFFORT = 12
@@ -125,7 +127,15 @@ def _is_for_libvips(ifd: Directory, photometric: int, bits: tuple[int, ...]) -> 
         and ifd.tile.width % _TILE_UNIT == ifd.tile.height % _TILE_UNIT == 0
         and not is_overgrown(ifd.tile, ifd.dimensions)
         and not _is_sparse(ifd)
+        and _has_sound_resolution(ifd)
     )
+
+
+def _has_sound_resolution(ifd: Directory) -> bool:
+    """Whether libtiff takes the resolution: for one that is impossible, it refuses the image."""
+    tags = [tag for tag in (Tag.X_RESOLUTION, Tag.Y_RESOLUTION) if tag in ifd.tags]
+    sound = all(ifd.tags[tag].type != _SIGNED and ifd.fraction(tag) >= 0 for tag in tags)
+    return sound and ifd.value(Tag.RESOLUTION_UNIT, 2) in _UNITS
 
 
 def _is_sparse(ifd: Directory) -> bool:

@@ -127,6 +127,8 @@ def test_a_password_is_asked_for(tmp_path: Path) -> None:
         ("/Width 600000 /Height 9", "600,000 pixels on one side"),
         ("/Height\r\n90000/Filter/FlateDecode/Width\t90000>>", "8,100,000,000 pixels"),
         ("/Filter [/FlateDecode /FlateDecode]", "2 compressions of one stream"),
+        ("/F#69lter [/#46lateDecode /Fl#61teDecode]", "2 compressions of one stream"),
+        ("/W#69dth 600000 /#48eight 9", "600,000 pixels on one side"),
         ("/Filter[/ASCII85Decode/LZWDecode/FlateDecode]", "2 compressions of one stream"),
     ],
 )

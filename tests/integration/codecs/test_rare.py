@@ -73,3 +73,11 @@ def test_each_format_may_be_read_alone(tmp_path: Path) -> None:
     assert probe(written(tmp_path, TGA), 10**9, only).format is OriginalFormat.TGA
     with pytest.raises(UnsupportedOriginalError):
         probe(written(tmp_path, PCX), 10**9, only)
+
+
+def test_a_palette_without_need_is_unsupported(tmp_path: Path) -> None:
+    """And not damaged: the format permits it, and the decoder does not read it."""
+    data = tga(2, painted(RGB))
+    mapped = data[:1] + b"\1" + data[2:5] + b"\x10\0\x18" + data[8:18] + bytes(48) + data[18:]
+    with pytest.raises(UnsupportedOriginalError, match="palette"):
+        probe(written(tmp_path, mapped), 10**9, EVERYTHING)

@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -13,6 +14,7 @@ from iiif_server.codecs.labels import described
 from iiif_server.iiif.formats import Format
 from iiif_server.plan.render_plan import NO_DESCRIPTION, Description
 from support.apps import picture
+from support.tiff_samples import TiffFile
 
 STATING = ["jpg", "png", "tif"]
 SILENT = ["webp", "gif", "jp2", "avif"]
@@ -198,3 +200,17 @@ def test_files_without_a_resolution_are_not_touched() -> None:
 def test_a_jpeg_without_a_jfif_header_is_not_touched() -> None:
     data = b"\xff\xd8\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
     assert described(data, Format.JPG, Description((300, 300))) == (data,)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [{296: (3, [0])}, {296: (3, [99])}, {282: (12, [-300.0])}, {283: (12, [float("nan")])}],
+    ids=str,
+)
+def test_an_impossible_resolution_is_no_reason_to_refuse_a_tiff(
+    tags: dict[int, tuple[int, list[float]]], tmp_path: Path
+) -> None:
+    path = tmp_path / "original"
+    path.write_bytes(TiffFile(np.full((20, 30, 1), 90, np.uint8), 1, tags=tags).write())
+    with open_image(path) as image:
+        assert stated(image.render(format="png")) is None

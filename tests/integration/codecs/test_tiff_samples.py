@@ -1,6 +1,7 @@
 """TIFFs of every kind of sample: the right colours in full views, parts, reduced and in JPEG."""
 
 import lzma
+import math
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +19,7 @@ from iiif_server.codecs.probe import probe
 from iiif_server.errors import DamagedOriginalError, UnsupportedOriginalError
 from iiif_server.plan.header import Reader
 from iiif_server.sources.content_coding import zstd
+from support.rendering import derive
 from support.tiff_samples import TiffFile
 
 SIDE = 48
@@ -304,3 +306,28 @@ def test_compressed_data_that_are_cut_short_are_damage(name: str, tmp_path: Path
     )
     with pytest.raises(DamagedOriginalError), open_image(written(kind, tmp_path)) as image:
         image.render(format="png")
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {340: (12, [-math.inf]), 341: (12, [math.inf])},
+        {340: (2, [97, 0]), 341: (2, [98, 0])},
+    ],
+    ids=["infinite", "text"],
+)
+def test_a_range_in_the_file_that_is_none_is_ignored(
+    tags: dict[int, tuple[int, list[float]]], tmp_path: Path
+) -> None:
+    values = np.array([[[0.0], [1.0]]])
+    path = written(TiffFile(values, 1, bits=64, tags=tags), tmp_path)
+    made = derive(path, "full/max/0/default.png").image.convert("L")
+    assert [made.getpixel((x, 0)) for x in (0, 1)] == [0, 255]
+
+
+def test_a_range_whose_ends_are_almost_infinite_is_shown(tmp_path: Path) -> None:
+    values = np.array([[[-1.7e308], [0.0], [1.7e308]]])
+    tags: dict[int, tuple[int, list[float]]] = {340: (12, [-1.7e308]), 341: (12, [1.7e308])}
+    path = written(TiffFile(values, 1, bits=64, tags=tags), tmp_path)
+    made = derive(path, "full/max/0/default.png").image.convert("L")
+    assert [made.getpixel((x, 0)) for x in (0, 1, 2)] == [0, 128, 255]
