@@ -1,13 +1,17 @@
 """`iiif-server warm`: what viewers request, made here or requested over HTTP."""
 
 import asyncio
+import gzip
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -153,11 +157,78 @@ def test_without_its_url_no_service_is_known_to_be_of_this_server(
         (b" " * ((32 << 20) + 1), "more than 32 MB"),
     ],
 )
-def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+async def test_what_is_no_manifest_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "manifest.json"
     path.write_bytes(content)
     with pytest.raises(ConfigurationError, match=reason):
-        read_manifest(str(path))
+        await read_manifest(str(path))
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        (send(gzip.compress(b" " * (33 << 20)), Content_Encoding="gzip"), "more than 32 MB"),
+        # Each further coding is a thousand times as much for the same bytes.
+        (send(gzip.compress(b"{}"), Content_Encoding="gzip, gzip"), "compressed in a way"),
+        (send(b"{}", Content_Encoding="gzip"), "compressed in a way"),
+        (send(b"", code=302, Location="/m"), "redirected more than 5 times"),
+        (send(b"", code=302, Location="file:///etc/passwd"), "unsupported protocol"),
+        (status(404), "answered with 404"),
+    ],
+)
+async def test_what_is_no_manifest_is_refused_by_its_url_without_secrets(
+    reply: Any, reason: str
+) -> None:
+    with running_upstream() as upstream:
+        upstream.replies["/m"] = upstream.replies["/m?key=secret"] = reply
+        url = upstream.base.replace("//", "//user:secret@")
+        with pytest.raises(ConfigurationError, match=reason) as raised:
+            await read_manifest(f"{url}/m?key=secret")
+    assert "/m?key=... cannot be read" in str(raised.value)
+    assert "secret" not in str(raised.value)
+
+
+async def test_a_manifest_may_be_compressed_and_elsewhere() -> None:
+    with running_upstream() as upstream:
+        upstream.replies["/m"] = send(b"", code=302, Location="/other")
+        upstream.replies["/other"] = send(gzip.compress(b'{"a": 1}'), Content_Encoding="gzip")
+        assert await read_manifest(f"{upstream.base}/m") == {"a": 1}
+
+
+async def test_a_manifest_that_arrives_slowly_has_a_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("iiif_server.commands.warm.manifests._MOST_SECONDS", 0.2)
+
+    def dripping(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "60000")
+        handler.end_headers()
+        with suppress(OSError):
+            for _ in range(600):
+                handler.wfile.write(b" ")
+                handler.wfile.flush()
+                time.sleep(0.05)
+
+    with running_upstream() as upstream:
+        upstream.replies["/m"] = dripping
+        with pytest.raises(ConfigurationError, match="it takes more than"):
+            await read_manifest(f"{upstream.base}/m")
+
+
+def test_a_signal_ends_a_run_that_waits_for_a_manifest(config: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/m"
+        command = [sys.executable, "-m", "iiif_server", "warm", "--config", str(config)]
+        run = subprocess.Popen(
+            [*command, "--manifest", url], stderr=subprocess.PIPE, text=True, env=inherited()
+        )
+        connection, _ = silent.accept()
+        with connection:
+            connection.recv(1)
+            run.send_signal(signal.SIGTERM)
+            _, said = run.communicate(timeout=60)
+    assert run.returncode == 130, said
 
 
 class Http:

@@ -32,6 +32,7 @@ from iiif_server.iiif.geometry import Dimensions
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.server.signing import split
 from iiif_server.settings import Settings
+from iiif_server.sources.access import without_secrets
 
 _SCREEN = "1920x1080"
 
@@ -112,7 +113,7 @@ def warm(
     images = _Images(settings, type_, written, manifests, url)
 
     async def run(results: Results) -> None:
-        in_manifests = images.in_manifests()
+        in_manifests = await images.in_manifests()
         opening, work = _opening(settings, url, Pace(parallel, rate), distribution)
         async with opening as executor:
             found = images.subjects(executor, in_manifests, results)
@@ -155,7 +156,7 @@ class _Images:
     url: str | None
     """That of --against."""
 
-    def in_manifests(self) -> list[str]:
+    async def in_manifests(self) -> list[str]:
         """The image services of this server in manifests: what follows its URL in their URIs."""
         if not self.manifests:
             return []
@@ -166,10 +167,12 @@ class _Images:
                 "Which images of a manifest are this server's? Set base_url (IIIF_BASE_URL): the "
                 "URL with which the URIs of their services begin."
             )
-        uris = [uri for place in self.manifests for uri in image_services(read_manifest(place))]
+        documents = [await read_manifest(place) for place in self.manifests]
+        uris = [uri for document in documents for uri in image_services(document)]
         found, others = below(uris, bases)
         if others:
-            text = f"{others:,} image services are of another server than {' or '.join(bases)}."
+            own = " or ".join(map(without_secrets, bases))
+            text = f"{others:,} image services are of another server than {own}."
             click.echo(text, err=True)
         if not found:
             raise ConfigurationError("The manifest has no images of this server.")

@@ -19,6 +19,7 @@ from iiif_server.iiif.viewers import Announced
 from iiif_server.images.originals import Originals
 from iiif_server.server.call import base_uri
 from iiif_server.settings import Settings
+from iiif_server.sources.access import without_secrets
 
 _TIMEOUT = 120.0
 _MOST_INFORMATION = 1 << 20
@@ -144,5 +145,6 @@ async def open_http(settings: Settings, url: str, pace: Pace) -> AsyncIterator[H
         try:
             await client.get(url)
         except httpx.HTTPError as error:
-            raise ConfigurationError(f"{url} does not answer: {error}") from error
+            told = without_secrets(url)
+            raise ConfigurationError(f"{told} does not answer: {error}") from error
         yield HttpExecutor(client, url, pace, originals)

@@ -1,40 +1,45 @@
 """Manifests whose images are warmed: reading them within limits, and their image services."""
 
+import asyncio
 import json
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from iiif_server.errors import ConfigurationError
+from iiif_server.errors import ConfigurationError, IiifServerError
+from iiif_server.sources.access import without_secrets
+from iiif_server.sources.content_coding import decoded, decoder_of
 
 _MOST_BYTES = 32 << 20
 _MOST_SECONDS = 120.0
 _TIMEOUT = 30.0
+_MOST_REDIRECTS = 5
 _SERVICES = frozenset({"ImageService1", "ImageService2", "ImageService3"})
 _IMAGE_API = ("http://iiif.io/api/image/", "http://library.stanford.edu/iiif/image-api/")
 _COLLECTIONS = frozenset({"Collection", "sc:Collection"})
 
 
-def read_manifest(place: str) -> dict[str, Any]:
+async def read_manifest(place: str) -> dict[str, Any]:
     """The manifest at a URL or in a file.
 
     Raises ConfigurationError if it cannot be read, has more than 32 MB, or is a collection.
     """
+    remote = place.startswith(("http://", "https://"))
+    told = without_secrets(place) if remote else place
     try:
-        content = _fetch(place) if place.startswith(("http://", "https://")) else _read(place)
-        document = json.loads(content)
+        document = json.loads(await _fetch(place) if remote else _read(place))
     except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ConfigurationError(f"The manifest {place} cannot be read: {error}") from error
+        raise ConfigurationError(f"The manifest {told} cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"The manifest {place} is not JSON: {error}") from error
+        raise ConfigurationError(f"The manifest {told} is not JSON: {error}") from error
     if not isinstance(document, dict):
-        raise ConfigurationError(f"{place} is no manifest: it is JSON, but not an object.")
+        raise ConfigurationError(f"{told} is no manifest: it is JSON, but not an object.")
     if _type(document) in _COLLECTIONS:
         raise ConfigurationError(
-            f"{place} is a collection: give its manifests, each with --manifest, or --type NAME."
+            f"{told} is a collection: give its manifests, each with --manifest, or --type NAME."
         )
     return document
 
@@ -96,17 +101,40 @@ def _read(path: str) -> bytes:
     return content
 
 
-def _fetch(url: str) -> bytes:
-    until, content = time.monotonic() + _MOST_SECONDS, bytearray()
-    with httpx.stream("GET", url, timeout=_TIMEOUT, follow_redirects=True) as response:
-        if not response.is_success:
-            raise OSError(f"it is answered with {response.status_code}")
-        for chunk in response.iter_bytes(1 << 16):
-            content += chunk
+async def _fetch(url: str) -> bytes:
+    """The content of a URL, all of which has one deadline: a server may be slow at will."""
+    try:
+        async with asyncio.timeout(_MOST_SECONDS), httpx.AsyncClient(timeout=_TIMEOUT) as client:
+            request = client.build_request("GET", url, headers={"Accept-Encoding": "gzip"})
+            for _ in range(1 + _MOST_REDIRECTS):
+                response = await client.send(request, stream=True)
+                async with aclosing(response):
+                    if response.next_request is None:
+                        return await _content(response)
+                    request = response.next_request
+    except TimeoutError as error:
+        raise OSError(f"it takes more than {_MOST_SECONDS:g} seconds") from error
+    raise OSError(f"it is redirected more than {_MOST_REDIRECTS} times")
+
+
+async def _content(response: httpx.Response) -> bytes:
+    if not response.is_success:
+        raise OSError(f"it is answered with {response.status_code}")
+    content = bytearray()
+    try:
+        async for piece in _pieces(response):
+            content += piece
             _check_size(len(content))
-            if time.monotonic() > until:
-                raise OSError(f"it takes more than {_MOST_SECONDS:g} seconds")
+    except IiifServerError as error:
+        raise OSError("it is compressed in a way that is not supported") from error
     return bytes(content)
+
+
+def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
+    """The decoded content; httpx would decode any number of codings, of any size, at once."""
+    decoder = decoder_of(response.headers.get("content-encoding", ""))
+    raw = response.aiter_raw()
+    return raw if decoder is None else decoded(raw, decoder, _MOST_BYTES)
 
 
 def _check_size(size: int) -> None:
