@@ -44,6 +44,7 @@ class Listed:
     name: str
     modified: float
     """Seconds since the epoch, by the clock of the store."""
+    size: int
 
 
 @dataclass(slots=True)
@@ -130,11 +131,19 @@ class Bucket:
             start = max(0, size - options["range"]["suffix"])
             changed: Any = {**options, "range": (start, size)}
             result = await obstore.get_async(self._store, path, options=changed)
+        except exceptions.GenericError as error:
+            # An empty object has no ranges: that is no failure of the store.
+            if "range" not in options or "range" not in str(error).lower():
+                raise
+            head = await obstore.head_async(self._store, path)
+            if head["size"]:
+                raise
+            return Found(b"", 0, head["e_tag"] or "")
         data = bytes(await result.bytes_async())
         return Found(data, result.meta["size"], result.meta["e_tag"] or "")
 
-    async def chunks(self, name: str, seconds: float) -> AsyncGenerator[bytes]:
-        """An object in pieces of a megabyte, within so many seconds.
+    async def chunks(self, name: str, seconds: float) -> AsyncGenerator[Found]:
+        """An object in pieces of a megabyte, within so many seconds; one piece if it is empty.
 
         It ends early where it is not there, or the store fails.
         """
@@ -144,13 +153,16 @@ class Bucket:
         try:
             async with asyncio.timeout_at(end):
                 result = await obstore.get_async(self._store, self._prefix + name)
+            size, tag = result.meta["size"], result.meta["e_tag"] or ""
+            if not size:
+                yield Found(b"", size, tag)
             stream = aiter(result.stream(min_chunk_size=_CHUNK))
             while True:
                 async with asyncio.timeout_at(end):  # not around `yield`: others run there
                     chunk = await anext(stream, None)
                 if chunk is None:
                     break
-                yield bytes(chunk)
+                yield Found(bytes(chunk), size, tag)
         except (*ERRORS, TimeoutError) as error:
             if not _is_absent(error):
                 self._failed(error)
@@ -238,7 +250,10 @@ class Bucket:
                 page = await anext(pages, None)
             if page is None:
                 return
-            yield [Listed(item["path"].removeprefix(self._prefix), _seconds(item)) for item in page]
+            yield [self._listed(item) for item in page]
+
+    def _listed(self, item: Any) -> Listed:
+        return Listed(item["path"].removeprefix(self._prefix), _seconds(item), item["size"])
 
     async def write(self, name: str, data: bytes) -> None:
         """Write an object in place of any other; raises SharedCacheUnavailableError."""

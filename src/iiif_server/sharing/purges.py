@@ -25,6 +25,8 @@ _AT_ONCE = 16
 """Originals whose objects are removed at the same time."""
 _MOST_GROUPS = 10_000
 """Originals in one marker."""
+_MOST_BYTES = 1 << 20
+"""Bytes of a marker that is read: three times those of one with `_MOST_GROUPS`."""
 ALL = "all"
 
 PurgeHere = Callable[[Sequence[str] | None], Awaitable[int]]
@@ -127,16 +129,12 @@ class SharedPurges:
         if state is None:  # a new machine: its disk has nothing that was purged before it started
             old = [marker for marker in markers if now - marker.modified > _RECENT]
             state = _State(self._state, {marker.name: _Seen(now, True) for marker in old})
+        failure = None
         for marker in markers:
-            seen = state.seen.get(marker.name)
-            if seen is None:
-                if marker.name not in self._done:
-                    await self._obey(marker, now, purge_here)
-                state.seen[marker.name] = _Seen(now)
-                changed = True
-            elif not seen.repeated and now - seen.at >= _AGAIN:
-                await self._obey(marker, now, purge_here)
-                seen.repeated = changed = True
+            try:
+                changed |= await self._take(marker, state, now, purge_here)
+            except SharedCacheUnavailableError as error:  # others may be read, and what is
+                failure = error  # done is not to be done again at each look
         expired = [marker.name for marker in markers if now - marker.modified > _KEPT]
         if expired:
             await self._bucket.remove(expired)
@@ -148,8 +146,26 @@ class SharedPurges:
         if changed or forgotten:
             with suppress(OSError):  # then it is done again
                 state.write()
+        if failure is not None:
+            raise failure
+
+    async def _take(self, marker: Listed, state: _State, now: float, purge_here: PurgeHere) -> bool:
+        """Do what a marker asks for, if it is new or to be repeated; whether it was."""
+        seen = state.seen.get(marker.name)
+        if seen is None:
+            if marker.name not in self._done:
+                await self._obey(marker, now, purge_here)
+            state.seen[marker.name] = _Seen(now)
+            return True
+        if seen.repeated or now - seen.at < _AGAIN:
+            return False
+        await self._obey(marker, now, purge_here)
+        seen.repeated = True
+        return True
 
     async def _obey(self, marker: Listed, now: float, purge_here: PurgeHere) -> None:
+        if marker.size > _MOST_BYTES:
+            return  # none of ours
         content = await self._bucket.content(marker.name)
         groups = content.decode("ascii", "replace").split()
         everything = groups == [ALL]

@@ -13,7 +13,7 @@ from iiif_server.cache.pending_files import PendingFile, discard
 from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG
 from iiif_server.digests import crc32
-from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket
+from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket, Found
 from iiif_server.sharing.envelope import SIZE, Envelope, unwrapped, wrapped
 from iiif_server.sharing.names import name_of
 from iiif_server.sharing.remote_parts import RemoteParts
@@ -125,15 +125,18 @@ class SharedCache:
         """
         purged_at, name = self._store.purged_at, name_of(key)
         async with aclosing(self.bucket.chunks(name, seconds)) as chunks:
-            first = await anext(chunks, b"")
-            envelope = Envelope.read(first)
-            if envelope is None and first:
+            first = await anext(chunks, None)
+            if first is None:
+                return None
+            envelope = Envelope.read(first.data)
+            if envelope is None or first.size != SIZE + envelope.length:
                 await self._drop(name)
-            if envelope is None or not self._store.holds(envelope.length):
+                return None
+            if not self._store.holds(envelope.length):
                 return None
             async with self._pending(envelope.length) as pending:
                 if pending is not None:
-                    found = await self._receive(pending, first[SIZE:], chunks, envelope.length)
+                    found = await self._receive(pending, first.data[SIZE:], chunks)
                     if found == envelope and self._store.purged_at == purged_at:
                         commit = partial(self._store.commit, key, pending, suffix)
                         return await self._store.threads.run(commit, timeout=LONG)
@@ -145,15 +148,15 @@ class SharedCache:
         return await self.fetch(key, "szi", seconds=seconds)
 
     async def _receive(
-        self, pending: PendingFile, first: bytes, chunks: AsyncIterator[bytes], most: int
+        self, pending: PendingFile, chunk: bytes, chunks: AsyncIterator[Found]
     ) -> Envelope:
         """Write the content of an object into a file; what was written."""
         length = value = 0
-        chunk = first
         while chunk:
             await self._store.threads.run(pending.write, chunk)
             length, value = length + len(chunk), crc32(chunk, value)
-            chunk = await anext(chunks, b"") if length <= most else b""
+            found = await anext(chunks, None)
+            chunk = b"" if found is None else found.data
         return Envelope(length, value)
 
     @asynccontextmanager

@@ -10,7 +10,7 @@ from obstore.store import MemoryStore, S3Store
 
 from iiif_server.errors import SharedCacheUnavailableError
 from iiif_server.sharing.breaker import CircuitBreaker
-from iiif_server.sharing.bucket import Bucket
+from iiif_server.sharing.bucket import Bucket, Found
 from iiif_server.sharing.envelope import Envelope, unwrapped, wrapped
 from iiif_server.telemetry.events import Event, SharedCacheFailed, SharedCacheRecovered
 
@@ -35,8 +35,8 @@ def failing(**options: Any) -> Any:
     )
 
 
-async def whole(chunks: AsyncIterator[bytes]) -> bytes:
-    return b"".join([chunk async for chunk in chunks])
+async def whole(chunks: AsyncIterator[Found]) -> bytes:
+    return b"".join([chunk.data async for chunk in chunks])
 
 
 def test_an_object_is_written_once_and_read_in_parts(bucket: Bucket) -> None:

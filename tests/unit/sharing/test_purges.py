@@ -198,6 +198,46 @@ def test_a_marker_that_cannot_be_read_is_obeyed_later(tmp_path: Path) -> None:
     asyncio.run(use())
 
 
+def test_a_marker_that_can_never_be_read_stops_no_other(tmp_path: Path) -> None:
+    """And what the others ask for is done once, not at each look."""
+
+    async def use() -> None:
+        site = Site(tmp_path)
+        second = site.replica()
+        await second.look()
+        await site.fill()
+        for name, group in (("a", A), ("b", "f" * 32), ("c", B)):
+            await site.bucket.write(f"{PURGES}/{name}", group.encode())
+        read = site.bucket.content
+
+        async def fails(name: str) -> bytes:
+            if name.endswith("b"):
+                raise SharedCacheUnavailableError(reason="403")
+            return await read(name)
+
+        site.bucket.content = fails  # type: ignore[method-assign]
+        await second.look()
+        await second.look()
+        assert second.purged == [[A], [B]]
+        assert await site.groups() == set()
+        assert SharedPurgesUnseen in map(type, second.events)
+
+    asyncio.run(use())
+
+
+def test_an_object_that_is_too_large_for_a_marker_is_not_read(tmp_path: Path) -> None:
+    async def use() -> None:
+        site = Site(tmp_path)
+        second = site.replica()
+        await second.look()
+        await site.bucket.write(f"{PURGES}/x", A.encode() + b" " * (1 << 20))
+        await second.look()
+        assert second.purged == []
+        assert second.events == []
+
+    asyncio.run(use())
+
+
 def test_many_originals_are_purged_by_several_markers(tmp_path: Path) -> None:
     async def use() -> None:
         site = Site(tmp_path)
