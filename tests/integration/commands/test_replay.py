@@ -136,7 +136,10 @@ def test_what_is_no_url_is_refused(url: str) -> None:
     assert replay(url, logged("/a")).exit_code == 2
 
 
-def test_an_interrupt_ends_a_replay_that_waits_for_its_log(upstream: Upstream) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_a_replay_that_waits_for_its_log(
+    upstream: Upstream, number: signal.Signals
+) -> None:
     sent = threading.Event()
 
     def noted(handler: Handler) -> None:
@@ -151,7 +154,7 @@ def test_an_interrupt_ends_a_replay_that_waits_for_its_log(upstream: Upstream) -
         process.stdin.write(logged("/a"))
         process.stdin.flush()
         assert sent.wait(60)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         try:
             assert process.wait(60) == 130
         finally:

@@ -144,7 +144,7 @@ def run_bulk(main: Callable[[Results], Coroutine[Any, Any, None]]) -> Results:
     """
     results = Results()
     try:
-        with _interrupted_by_sigterm():
+        with interrupted_by_sigterm():
             asyncio.run(main(results))
     except IiifServerError as error:
         results.show_failures()
@@ -158,7 +158,8 @@ def run_bulk(main: Callable[[Results], Coroutine[Any, Any, None]]) -> Results:
 
 
 @contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
+def interrupted_by_sigterm() -> Iterator[None]:
+    """While this is open, SIGTERM is what Ctrl-C is."""
     if threading.current_thread() is not threading.main_thread():
         yield  # others get no signals
         return

@@ -15,6 +15,7 @@ import httpx
 
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.cache.window import completed
+from iiif_server.commands.bulk.running import interrupted_by_sigterm
 from iiif_server.commands.common import show_progress
 from iiif_server.commands.replay.log_lines import Logged, Skipped, read_log
 from iiif_server.commands.replay.pacing import FixedRate, OriginalTiming
@@ -53,7 +54,8 @@ def replay(log: BinaryIO, url: str, rate: float | None, parallel: int, *, as_jso
     report = Report()
     status = 0
     try:
-        asyncio.run(_Replay(url, report, parallel).run(log, rate))
+        with interrupted_by_sigterm():
+            asyncio.run(_Replay(url, report, parallel).run(log, rate))
     except KeyboardInterrupt:
         status = _INTERRUPTED
     click.echo(json.dumps(report.document()) if as_json else str(report))
