@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import ceil
 from typing import BinaryIO
 
@@ -59,12 +59,16 @@ def pdf_header(bounded: BoundedFile, file: BinaryIO) -> ImageHeader:
 
 
 def page_sizes(bounded: BoundedFile, file: BinaryIO) -> tuple[Dimensions, ...]:
-    """The dimensions of all pages as `pdf_header` has them."""
+    """The dimensions of all pages as `pdf_header` has them, up to the first that is not there."""
+    sizes: list[Dimensions] = []
     with _opened(file.fileno()) as document:
         pages = len(document)
         bounded.check_frames(pages, "pages")
-        sizes = (_page_size(document, page, bounded.bounds.pdf_dpi) for page in range(pages))
-        return tuple(Dimensions(*size) for size in sizes)
+        with suppress(pypdfium2.PdfiumError):  # /Count may state more than there are
+            for page in range(pages):
+                size = _page_size(document, page, bounded.bounds.pdf_dpi)
+                sizes.append(Dimensions(*size))
+    return tuple(sizes)
 
 
 def _page_size(document: pypdfium2.PdfDocument, page: int, dpi: int) -> tuple[int, int]:

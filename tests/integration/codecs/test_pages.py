@@ -208,6 +208,14 @@ def test_pages_are_listed_as_their_headers_have_them(kind: str, tmp_path: Path) 
     assert (last.stored.width, last.stored.height) == sizes[-1]
 
 
+def test_pages_of_a_pdf_are_listed_up_to_the_first_that_is_not_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.pdf"
+    path.write_bytes(pdfs.pdf(pages=3).replace(b"/Count 3", b"/Count 9"))
+    listed = list_pages(LocalFile.at(path), header=header_of(path)).result
+    assert listed is not None
+    assert [size.width for size in listed.dimensions] == [300, 5, 7]
+
+
 @pytest.mark.parametrize("kind", FILES)
 def test_a_page_beyond_the_last_is_told_with_their_number(kind: str, tmp_path: Path) -> None:
     write, sizes = FILES[kind]
