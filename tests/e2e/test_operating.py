@@ -186,7 +186,7 @@ def test_a_worker_that_is_killed_is_counted(tmp_path: Path) -> None:
         assert httpx.get(status, headers=headers).json()["pools"]["image"]["workers"] == 2
         for pid in workers_of(server):
             os.kill(pid, signal.SIGKILL)
-        httpx.get(f"{server.url}/pictures:large.jpg/full/91,/17/gray.png")
+        httpx.get(f"{server.url}/pictures:large.jpg/full/91,/17/gray.png", timeout=60)
         line = 'iiif_workers_replaced_total{pool="image",reason="died"}'
         assert until(lambda: line in numbers(server))
 
