@@ -11,9 +11,9 @@ from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.formats.pyramid_file import PartTable
 from iiif_server.plan.extents import BytesMissingError
 from iiif_server.plan.grid import Grid, Tile
-from iiif_server.sharing import envelope
 from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket, Found
 from iiif_server.sharing.names import name_of
+from iiif_server.sharing.trailer import SIZE, is_whole
 
 _TAIL = 128 << 10
 """Bytes from the end of a part that are read first: its table, unless it has thousands of tiles."""
@@ -66,8 +66,8 @@ class RemoteParts:
         entry = part.table.entry(tile, grid)
         if entry is None:
             return None
-        start = envelope.SIZE + entry.offset
-        found = await self._bucket.get(name_of(key), (start, start + entry.length), tag=part.tag)
+        place = entry.offset, entry.offset + entry.length
+        found = await self._bucket.get(name_of(key), place, tag=part.tag)
         if found is None or not entry.is_of(found.data):
             self._known.remove(key)
             return None
@@ -105,17 +105,21 @@ class RemoteParts:
         return None
 
     async def _table(self, name: str, tail: Found) -> PartTable | None:
-        """The table in the last bytes of an object, or in so many more as it takes."""
-        length = tail.size - envelope.SIZE
+        """The table in the last bytes of an object, or in so many more as it takes.
+
+        Raises OSError if it is not what was written.
+        """
+        if not is_whole(name, tail.data, tail.size):
+            raise OSError(f"{name} is not what was written")
+        end, length = tail.data[:-SIZE], tail.size - SIZE
         try:
-            return PartTable.of_end(tail.data, length)
+            return PartTable.of_end(end, length)
         except BytesMissingError as error:
             ((start, stop),) = error.extents
         if stop - start > _MOST_TABLE:
             return None
-        place = envelope.SIZE + start, envelope.SIZE + stop
-        more = await self._bucket.get(name, place, tag=tail.tag)
-        return None if more is None else PartTable.of_end(more.data + tail.data, length)
+        more = await self._bucket.get(name, (start, stop), tag=tail.tag)
+        return None if more is None else PartTable.of_end(more.data + end, length)
 
     def _fetch_ahead(self, key: EntryKey) -> None:
         if key in self._fetching:

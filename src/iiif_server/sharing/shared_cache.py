@@ -14,9 +14,9 @@ from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG
 from iiif_server.digests import crc32
 from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket, Found
-from iiif_server.sharing.envelope import SIZE, Envelope, unwrapped, wrapped
 from iiif_server.sharing.names import name_of
 from iiif_server.sharing.remote_parts import RemoteParts
+from iiif_server.sharing.trailer import SIZE, trailer, unwrapped, wrapped
 from iiif_server.telemetry.events import Observer, SharedEntryDropped
 
 _QUEUE = 2_000
@@ -128,36 +128,36 @@ class SharedCache:
             first = await anext(chunks, None)
             if first is None:
                 return None
-            envelope = Envelope.read(first.data)
-            if envelope is None or first.size != SIZE + envelope.length:
+            length = first.size - SIZE
+            if length < 0:
                 await self._drop(name)
-                return None
-            if not self._store.holds(envelope.length):
-                return None
-            async with self._pending(envelope.length) as pending:
-                if pending is not None:
-                    found = await self._receive(pending, first.data[SIZE:], chunks)
-                    if found == envelope and self._store.purged_at == purged_at:
-                        commit = partial(self._store.commit, key, pending, suffix)
-                        return await self._store.threads.run(commit, timeout=LONG)
-                    if found != envelope and found.length >= envelope.length:
-                        await self._drop(name)
+            elif self._store.holds(length):
+                async with self._pending(length) as pending:
+                    if pending is not None:
+                        checksum, end = await self._receive(pending, first.data, length, chunks)
+                        whole = end == trailer(name, length, checksum)
+                        if whole and self._store.purged_at == purged_at:
+                            commit = partial(self._store.commit, key, pending, suffix)
+                            return await self._store.threads.run(commit, timeout=LONG)
+                        if not whole and len(end) >= SIZE:  # or else it was not all read
+                            await self._drop(name)
         return None
 
     async def _fetch_part(self, key: EntryKey, seconds: float) -> Entry | None:
         return await self.fetch(key, "szi", seconds=seconds)
 
     async def _receive(
-        self, pending: PendingFile, chunk: bytes, chunks: AsyncIterator[Found]
-    ) -> Envelope:
-        """Write the content of an object into a file; what was written."""
-        length = value = 0
+        self, pending: PendingFile, chunk: bytes, length: int, chunks: AsyncIterator[Found]
+    ) -> tuple[int, bytes]:
+        """Write the content of an object into a file; its checksum, and what is behind it."""
+        checksum, end = 0, b""
         while chunk:
-            await self._store.threads.run(pending.write, chunk)
-            length, value = length + len(chunk), crc32(chunk, value)
+            content, behind = chunk[:length], chunk[length:]
+            await self._store.threads.run(pending.write, content)
+            length, checksum, end = length - len(content), crc32(content, checksum), end + behind
             found = await anext(chunks, None)
             chunk = b"" if found is None else found.data
-        return Envelope(length, value)
+        return checksum, end
 
     @asynccontextmanager
     async def _pending(self, length: int) -> AsyncIterator[PendingFile | None]:
@@ -177,7 +177,7 @@ class SharedCache:
         found = await self.bucket.get(name, (0, _MOST_RECORD))
         if found is None:
             return None
-        content = unwrapped(found.data)
+        content = unwrapped(name, found.data)
         if content is None:
             await self._drop(name)
         return content
@@ -216,7 +216,9 @@ class SharedCache:
         if write.purged_at != self._store.purged_at:
             return
         if isinstance(write.content, bytes):
-            await self.bucket.put(write.name, wrapped(write.content), replace=write.replace)
+            await self.bucket.put(
+                write.name, wrapped(write.name, write.content), replace=write.replace
+            )
         elif not await self.bucket.has(write.name):
             await self._write_entry(write.name, write.content)
         if write.purged_at != self._store.purged_at:
@@ -226,18 +228,18 @@ class SharedCache:
         read = partial(self._store.read, entry, _IN_MEMORY)
         found = await self._store.threads.run(read, timeout=LONG, undo=_close)
         if isinstance(found, bytes):
-            await self.bucket.put(name, wrapped(found))
+            await self.bucket.put(name, wrapped(name, found))
         elif found is not None:
             try:
-                begin = bytes(Envelope(entry.length, entry.checksum))
-                await self.bucket.put(name, self._chunks(begin, found))
+                end = trailer(name, entry.length, entry.checksum)
+                await self.bucket.put(name, self._chunks(found, end))
             finally:
                 await self._store.threads.settle(found.close)
 
-    async def _chunks(self, chunk: bytes, file: BinaryIO) -> AsyncIterator[bytes]:
-        while chunk:
+    async def _chunks(self, file: BinaryIO, end: bytes) -> AsyncIterator[bytes]:
+        while chunk := await self._store.threads.run(file.read, _CHUNK):
             yield chunk
-            chunk = await self._store.threads.run(file.read, _CHUNK)
+        yield end
 
     async def _drop(self, name: str) -> None:
         self._observe(SharedEntryDropped(name))

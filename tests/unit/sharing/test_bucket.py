@@ -11,7 +11,7 @@ from obstore.store import MemoryStore, S3Store
 from iiif_server.errors import SharedCacheUnavailableError
 from iiif_server.sharing.breaker import CircuitBreaker
 from iiif_server.sharing.bucket import Bucket, Found
-from iiif_server.sharing.envelope import Envelope, unwrapped, wrapped
+from iiif_server.sharing.trailer import unwrapped, wrapped
 from iiif_server.telemetry.events import Event, SharedCacheFailed, SharedCacheRecovered
 
 events: list[Event] = []
@@ -152,8 +152,8 @@ def test_a_store_that_is_silent_costs_its_deadline() -> None:
         lambda _: b"",
     ],
 )
-def test_an_envelope_tells_what_is_not_what_was_written(spoil: Any) -> None:
-    data = wrapped(b"some content of an image")
-    assert unwrapped(data) == b"some content of an image"
-    assert unwrapped(spoil(data)) is None
-    assert Envelope.read(b"short") is None
+def test_a_trailer_tells_what_is_not_what_was_written(spoil: Any) -> None:
+    data = wrapped("name", b"some content of an image")
+    assert unwrapped("name", data) == b"some content of an image"
+    assert unwrapped("name", spoil(data)) is None
+    assert unwrapped("another name", data) is None

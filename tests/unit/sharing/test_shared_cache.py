@@ -9,13 +9,19 @@ from obstore.store import MemoryStore
 from iiif_server.cache.entries import EntryKey
 from iiif_server.cache.eviction import Bounds
 from iiif_server.cache.store import Store
+from iiif_server.formats.pyramid_file import write_part
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.grid import Grid, Tile
 from iiif_server.sharing.bucket import Bucket
-from iiif_server.sharing.envelope import Envelope
 from iiif_server.sharing.names import name_of
 from iiif_server.sharing.shared_cache import SharedCache
+from iiif_server.sharing.trailer import trailer, wrapped
 from iiif_server.telemetry.events import Event, SharedEntryDropped
 
 KEY = EntryKey("a" * 32, "b" * 32)
+OTHER = EntryKey("a" * 32, "c" * 32)
+GRID = Grid(Dimensions(600, 600), Dimensions(256, 256))
+TILE = Tile(1, 0, 0)
 LARGE = bytes(range(256)) * 50_000
 
 
@@ -64,7 +70,7 @@ def test_an_entry_reaches_the_disk_of_another_machine(site: Site, content: bytes
 
 @pytest.mark.parametrize(
     "spoilt",
-    [b"", b"short", b"no envelope at all, but long enough", "cut", "changed", "longer"],
+    [b"", b"short", b"no trailer at all, but long enough", "cut", "changed", "longer"],
     ids=["empty", "short", "other", "cut", "changed", "longer"],
 )
 def test_what_was_not_written_is_removed_and_made_here(site: Site, spoilt: bytes | str) -> None:
@@ -87,15 +93,45 @@ def test_what_was_not_written_is_removed_and_made_here(site: Site, spoilt: bytes
     assert {type(event) for event in site.events} == {SharedEntryDropped}
 
 
-def test_an_envelope_that_promises_more_than_a_disk_holds_is_removed(site: Site) -> None:
+def test_a_trailer_that_promises_more_than_a_disk_holds_is_removed(site: Site) -> None:
     async def use() -> bool:
-        envelope = bytes(Envelope(1 << 60, 0))
-        await site.bucket.put(name_of(KEY), envelope + b"an image", replace=True)
+        data = b"an image" + trailer(name_of(KEY), 1 << 60, 0)
+        await site.bucket.put(name_of(KEY), data, replace=True)
         _, shared = site.machine("second")
         assert await shared.fetch(KEY, "jpg") is None
         return await site.bucket.has(name_of(KEY))
 
     assert not asyncio.run(use())
+
+
+@pytest.mark.parametrize("content", [b"an image", LARGE], ids=["small", "large"])
+def test_an_entry_of_another_image_is_removed(site: Site, content: bytes) -> None:
+    async def use() -> bool:
+        await site.bucket.put(name_of(KEY), wrapped(name_of(OTHER), content), replace=True)
+        _, shared = site.machine("second")
+        assert await shared.fetch(KEY, "jpg") is None
+        assert await shared.read(name_of(KEY)) is None
+        return await site.bucket.has(name_of(KEY))
+
+    assert not asyncio.run(use())
+    assert SharedEntryDropped(name_of(KEY)) in site.events
+
+
+def test_no_tile_comes_from_the_pyramid_of_another_image(site: Site) -> None:
+    async def use() -> bytes | None:
+        part = site.folder / "part"
+        part.touch()
+        write_part(part, [(TILE, b"a tile")], GRID)
+        await site.bucket.put(name_of(OTHER), wrapped(name_of(OTHER), part.read_bytes()))
+        await site.bucket.put(name_of(KEY), wrapped(name_of(OTHER), part.read_bytes()))
+        _, shared = site.machine("second")
+        assert await shared.parts.tile(OTHER, TILE, GRID) == b"a tile"
+        tile = await shared.parts.tile(KEY, TILE, GRID)
+        assert not await site.bucket.has(name_of(KEY))
+        await shared.parts.close()
+        return tile
+
+    assert asyncio.run(use()) is None
 
 
 def test_an_empty_record_is_removed_and_no_failure_of_the_store(site: Site) -> None:
