@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -87,6 +88,24 @@ def assert_root_is_found_without_its_slash(site: Behind) -> None:
     page = site.get("/iiif/")
     assert page.status_code == 200
     assert page.headers["content-type"].startswith("text/html")
+
+
+def assert_long_identifiers_come_through(site: Behind) -> None:
+    """That neither addresses nor answers that name them are too long for nginx."""
+    folders = "/".join(["ü" * 120] * 12)  # a path has 4,096 bytes on Linux
+    path = site.folder / "source" / "pictures" / folders
+    path.mkdir(parents=True)
+    (path / "a.jpg").write_bytes(PICTURE)
+    image = f"/iiif/pictures:{quote(folders, safe='')}%2Fa.jpg/full/300,/0/default.jpg"
+    for _ in range(2):
+        assert site.get(image).status_code == 200
+    longest = "%F0%9F%96%BC" * (4096 - len("pictures:"))
+    answer = site.get(f"/iiif/pictures:{longest}/full/300,/0/default.jpg")
+    assert answer.status_code == 404
+    assert answer.json()["error"] == "There is no image with this identifier."
+    redirect = site.get(f"/iiif/pictures:{longest}")
+    assert redirect.status_code == 303
+    assert longest in redirect.headers["location"]
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +243,9 @@ class TestProxyCache:
         document = site.get(path).json()
         assert document["id"] == f"{site.url}{path.removesuffix('/info.json')}"
 
+    def test_the_longest_identifiers_come_through(self, site: Behind) -> None:
+        assert_long_identifiers_come_through(site)
+
 
 class TestAccel:
     @pytest.fixture
@@ -255,6 +277,9 @@ class TestAccel:
 
     def test_the_root_is_found_without_its_slash(self, site: Behind) -> None:
         assert_root_is_found_without_its_slash(site)
+
+    def test_the_longest_identifiers_come_through(self, site: Behind) -> None:
+        assert_long_identifiers_come_through(site)
 
     def test_conditions_and_heads_are_the_servers_matter(self, site: Behind) -> None:
         first = site.get(SMALL)

@@ -108,7 +108,8 @@ def test_all_requests_for_an_image_go_to_one_replica_and_each_has_images(
     replicas: Replicas,
 ) -> None:
     found = set()
-    for name in [*(f"web:{name}" for name in NAMES), "web:folder%2Fa.jpg", "web:folder/a.jpg"]:
+    in_folder = ("web:folder%2Fa.jpg", "web:folder/a.jpg", "web%3Afolder%2fa.jp%67")
+    for names in [*([f"web:{name}"] for name in NAMES), in_folder]:
         forms = [
             "info.json",
             "manifest.json",
@@ -119,11 +120,12 @@ def test_all_requests_for_an_image_go_to_one_replica_and_each_has_images(
         paths = [
             f"/iiif/{prefix}{name}{page}/{form}"
             for prefix in ("", "2/", "3/", "signed/1767225600.5f2mT0hV1lq0xZkQv1nYj3mC8yWb4d9e/")
-            for page in ("", ";2")
+            for name in names
+            for page in ("", ";2", "%3B2")
             for form in forms
         ]
         upstreams = {replicas.upstream(path) for path in paths}
-        assert len(upstreams) == 1, (name, upstreams)
+        assert len(upstreams) == 1, (names, upstreams)
         found |= upstreams
     assert found == {f"127.0.0.1:{server.port}" for server in replicas.servers}
 

@@ -550,7 +550,7 @@ def test_the_chart_has_requests_for_an_image_go_to_one_pod_by_the_map_of_nginx()
     annotations = ingress["metadata"]["annotations"]
     hashed = "nginx.ingress.kubernetes.io/upstream-hash-by"
     assert annotations == {"a": "b", hashed: "$iiif_image"}
-    assert f"map $request_uri {annotations[hashed]} {{" in NGINX.read_text()
+    assert f"map $uri {annotations[hashed]} {{" in NGINX.read_text()
     (plain,) = made("Ingress", {"ingress": {"enabled": True}})
     assert "annotations" not in plain["metadata"]
 
@@ -565,6 +565,24 @@ def test_the_chart_mounts_authorities_where_the_server_looks_for_them() -> None:
     assert volumes["ca"]["configMap"] == {"name": "museum-ca"}
     assert mounts["scans"] == "/srv/scans"
     assert volumes["scans"]["nfs"] == {"server": "nas", "path": "/scans"}
+
+
+@pytest.mark.parametrize(
+    ("source", "cache", "recreated"),
+    [
+        ({}, {}, True),
+        ({}, {"enabled": False}, True),
+        ({"accessMode": "ReadOnlyMany"}, {}, True),
+        ({"accessMode": "ReadOnlyMany"}, {"accessMode": "ReadWriteMany"}, False),
+        ({"accessMode": "ReadOnlyMany"}, {"enabled": False}, False),
+        ({"enabled": False}, {"enabled": False}, False),
+    ],
+)
+def test_pods_are_replaced_one_by_one_unless_a_volume_is_for_one_node(
+    source: dict[str, Any], cache: dict[str, Any], *, recreated: bool
+) -> None:
+    (deployment,) = made("Deployment", {"persistence": {"source": source, "cache": cache}})
+    assert (deployment["spec"].get("strategy") == {"type": "Recreate"}) is recreated
 
 
 def test_new_settings_make_new_pods() -> None:
