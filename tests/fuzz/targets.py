@@ -48,7 +48,7 @@ from support.jp2 import box, channels, enumerated, jp2, mapping, palette
 from support.jxls import JXLS
 from support.matrix.jxl_kinds import jxl
 from support.matrix.rare_kinds import KINDS as RARE
-from support.matrix.rare_kinds import lerc
+from support.matrix.rare_kinds import lerc, logluv
 from support.pdfs import pdf
 from support.pictures import PICTURES, photograph
 from support.rendering import EVERYTHING, derive
@@ -263,7 +263,7 @@ def _by_hand() -> Sequence[bytes]:
 
 
 def _rare() -> Sequence[bytes]:
-    """TGA, PCX, and LERC and JPEG XL in TIFF."""
+    """TGA, PCX, and LERC, JPEG XL, LogLuv and LogL in TIFF."""
     values = photograph(32, 24)
     inside = ((34_887, lerc), (50_002, jxl))
     return [
@@ -272,6 +272,7 @@ def _rare() -> Sequence[bytes]:
             TiffFile(values, 2, rows=16, compression=number, encode=encode).write()
             for number, encode in inside
         ),
+        *(logluv(values[:, :, :1].astype(np.uint32) << 8, kind, rows=16) for kind in (16, 24, 32)),
     ]
 
 

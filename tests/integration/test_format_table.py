@@ -124,7 +124,11 @@ EXAMPLES: dict[tuple[OriginalFormat, Reader], dict[str, tuple[str, ...]]] = {
         ),
         "strips and tiles that are left out": ("tiff sparse*",),
         "odd tiles": ("tiff odd tiles*",),
-        "LERC and JPEG XL, with `limits.rare`": ("tiff LERC*", "tiff JPEG XL*"),
+        "LERC, JPEG XL, LogLuv and LogL, with `limits.rare`": (
+            "tiff LERC*",
+            "tiff JPEG XL*",
+            "tiff LogL*",
+        ),
     },
     (OriginalFormat.WEBP, Reader.LIBVIPS): {
         "lossy": ("webp lossy",),
@@ -162,7 +166,7 @@ EXAMPLES: dict[tuple[OriginalFormat, Reader], dict[str, tuple[str, ...]]] = {
         "turned, mirrored and cropped": ("avif transformed *", "avif cropped"),
         "alpha": ("avif half transparent",),
     },
-    (OriginalFormat.HEIF, Reader.PILLOW): {
+    (OriginalFormat.HEIF, Reader.LIBHEIF): {
         "8 to 12 bits": ("heic matrix 1 full", "heic 10 bits*", "heic 12 bits*"),
         "nclx and ICC profile": ("heic Display P3", "heic profile*"),
         "turned, mirrored and cropped": ("heic transformed *", "heic cropped"),
@@ -238,7 +242,6 @@ REFUSED: dict[tuple[OriginalFormat, str], tuple[bytes, ...]] = {
     (OriginalFormat.JPEG, "lossless in arithmetic coding"): (
         _BASELINE.replace(b"\xff\xc0", b"\xff\xcb", 1),
     ),
-    (OriginalFormat.TIFF, "LogLuv"): (TiffFile(painted(RGB), 32_845).write(),),
     (OriginalFormat.TIFF, "CFA (raw)"): (TiffFile(painted(GRAYS), 32_803).write(),),
     (OriginalFormat.TIFF, "LERC 1, or LERC with another compression"): (
         tiff_of(tiff_tags(8, 8, compression=34_887), b"CntZImage ".ljust(64, b"\0")),

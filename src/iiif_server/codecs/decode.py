@@ -12,6 +12,7 @@ from iiif_server.codecs.bmp import read_bmp
 from iiif_server.codecs.colour import ON_WHITE, displayable, stretched
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.gif_frames import read_frame
+from iiif_server.codecs.heif import read_heif
 from iiif_server.codecs.jpeg2000 import read_jpeg2000
 from iiif_server.codecs.jpeg_samples import read_jpeg_samples
 from iiif_server.codecs.jpegxl import read_jpegxl
@@ -205,8 +206,6 @@ def _read_with_pillow(descriptor: int, header: ImageHeader, _: int = 1) -> Pixel
         Image.open(file, formats=[header.format]) as image,
         _truncated_images(allowed=header.partial),
     ):
-        if header.pages > 1:
-            image.seek(header.page)
         image.load()
         profile = image.info.get("icc_profile")
         plain = _plain(image, header)
@@ -243,5 +242,6 @@ _WHOLE_READERS = {
     Reader.OPENJPEG: read_jpeg2000,
     Reader.JPEG_SAMPLES: read_jpeg_samples,
     Reader.LIBJXL: read_jpegxl,
+    Reader.LIBHEIF: read_heif,
     Reader.PILLOW: _read_with_pillow,
 }

@@ -227,7 +227,7 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
             profile_bytes=len(icc),
             max_shrink=_JPEG_SHRINK if inspected.jpeg else 1,
             jpeg=inspected.jpeg,
-            pixel_bytes=_pixel_bytes(image),
+            pixel_bytes=_pixel_bytes(image, bits),
             needs=inspected.needs,
             interleaved=inspected.interleaved,
             page=page,
@@ -276,12 +276,13 @@ def _page(
     return page, len(items)
 
 
-def _pixel_bytes(image: Image.Image) -> int:
+def _pixel_bytes(image: Image.Image, bits: int) -> int:
     """Bytes of a decoded pixel, at least one for each of its samples."""
     bands = 4 if image.mode == "P" else len(image.getbands())
     # Pillow reduces most images of 16 bits to 8, and says it in the name of its decoder's mode.
     decoders = [tile[3] for tile in getattr(image, "tile", [])[:1]]
-    return bands * (2 if ";16" in f"{image.mode} {decoders}" else 1)
+    wide = ";16" in f"{image.mode} {decoders}" or bits > 8  # noqa: PLR2004 - bits of a byte
+    return bands * (2 if wide else 1)
 
 
 def _colour(mode: str) -> Colour:
@@ -312,7 +313,7 @@ def _orientation(data: bytes) -> Orientation:
     return FROM_EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT
 
 
-_READERS = {OriginalFormat.HEIF: Reader.PILLOW}
+_READERS = {OriginalFormat.HEIF: Reader.LIBHEIF}
 _JPEG_SHRINK = 8
 """Largest reduction of JPEG decoders."""
 _UNCALIBRATED = 0xFFFF

@@ -30,9 +30,12 @@ class Photometric(IntEnum):
     CIE_LAB = 8
     ICC_LAB = 9
     ITU_LAB = 10
+    LOG_L = 32_844
+    LOG_LUV = 32_845
 
 
 _LAB = frozenset({Photometric.CIE_LAB, Photometric.ICC_LAB, Photometric.ITU_LAB})
+_LIGHT = frozenset({Photometric.LOG_L, Photometric.LOG_LUV})
 _BYTE, _WORD = 255, 65_535
 _AT_ONCE = 1 << 16
 """Pixels that are converted in floating point at a time."""
@@ -105,6 +108,8 @@ def _colour(samples: Samples) -> Array:
         return _converted(samples, _lab_to_srgb)
     if samples.photometric == Photometric.YCBCR:
         return _converted(samples, _ycbcr_to_rgb)
+    if samples.photometric in _LIGHT:
+        return _converted(samples, _light_to_srgb)
     if samples.photometric == Photometric.PALETTE and samples.palette is not None:
         colours = samples.palette.T  # in 16 bits; old files have 8
         colours = colours if colours.max(initial=0) <= _BYTE else colours >> 8
@@ -115,10 +120,10 @@ def _colour(samples: Samples) -> Array:
 
 
 def _converted(samples: Samples, convert: Any) -> Array:
-    """RGB by a function whose results are in levels of 8 bits, with as many as the samples have."""
-    height, width, _ = samples.values.shape
+    """Colours by a function whose results are in levels of 8 bits, in those of the samples."""
+    height, width, bands = samples.values.shape
     most = _BYTE if samples.values.dtype.itemsize == 1 else _WORD
-    found = np.empty((height, width, 3), np.uint8 if most == _BYTE else np.uint16)
+    found = np.empty((height, width, bands), np.uint8 if most == _BYTE else np.uint16)
     for top, bottom in _pieces(height, width):
         part = convert(replace(samples, values=samples.values[top:bottom])) * (most / _BYTE)
         found[top:bottom] = np.clip(np.rint(part), 0, most)
@@ -186,9 +191,26 @@ def _lab_to_srgb(samples: Samples) -> Array:
     y = (light + 16) / 116
     f = np.stack((y + red / 500, y, y - yellow / 200), axis=-1)
     xyz = np.where(f > 6 / 29, f**3, (f - 4 / 29) * (3 * (6 / 29) ** 2)) * white
-    linear = np.clip(xyz @ matrix.T, 0, 1)
+    return _curved(xyz @ matrix.T)
+
+
+def _light_to_srgb(samples: Samples) -> Array:
+    """8-bit sRGB or gray of XYZ or luminance under D65, of which the span becomes black and white.
+
+    What is beyond it, or out of gamut, is cut off.
+    """
+    low, high = samples.span or (0.0, 1.0)
+    values = samples.values.astype(np.float64)
+    with np.errstate(invalid="ignore"):  # of infinite values
+        linear = values @ _D65_TO_SRGB.T if samples.photometric == Photometric.LOG_LUV else values
+    return _curved(np.nan_to_num((linear - low) / (high - low), nan=0.0))
+
+
+def _curved(light: Array) -> Array:
+    """8-bit sRGB of linear light, cut off at black and white."""
+    linear = np.clip(light, 0, 1)
     curved = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)  # noqa: PLR2004 - sRGB
-    return curved * _BYTE  # type: ignore[no-any-return]
+    return curved * _BYTE
 
 
 def _lab(samples: Samples) -> tuple[Array, Array, Array]:
@@ -245,4 +267,4 @@ def _image(values: Array, samples: Samples, profile: bytes | None) -> Pixels:
     else:
         meaning = "rgb16" if wide else "srgb"
     image = image.copy(interpretation=meaning)
-    return image if samples.photometric in _LAB else with_profile(image, profile)
+    return image if samples.photometric in _LAB | _LIGHT else with_profile(image, profile)

@@ -7,6 +7,7 @@ box touches are decoded.
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import BufferedReader
 from itertools import product
 from math import ceil
@@ -17,6 +18,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from iiif_server.codecs import logluv
 from iiif_server.codecs.decoder_errors import check_dimensions
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
@@ -71,6 +73,8 @@ def sample_range(descriptor: int, header: ImageHeader) -> tuple[float, float]:
     least, greatest = math.inf, -math.inf
     colours = list(header.bands[: len(header.bands) - header.transparent])
     with _opened(descriptor, header, 1) as page:
+        if page.photometric == Photometric.LOG_LUV:
+            colours = [1]  # luminance
         width, height = page.imagewidth, page.imagelength
         tall = page.tilelength if page.is_tiled else min(page.rowsperstrip, height)
         rows = tall * max(1, _AT_ONCE // (tall * width))
@@ -121,7 +125,8 @@ def _decoded(page: tifffile.TiffPage, box: Box, *, partial: bool) -> Array:
     unpacked = wide * tall * joint * np.dtype(page.dtype).itemsize
     check_lengths(page, (index for index, *_ in places()), unpacked)
     decode = _decoder(page, wide, tall, joint)
-    found: Array = np.zeros((box.height, box.width, page.samplesperpixel), page.dtype)
+    type_ = np.float32 if page.photometric in logluv.LOGARITHMIC else page.dtype
+    found: Array = np.zeros((box.height, box.width, page.samplesperpixel), type_)
     for index, plane, row, column in places():
         segment = decode(_bytes(page, index, partial=partial), index)
         if segment is not None:
@@ -158,6 +163,8 @@ def _decoder(
     """The function that decodes a segment to rows, columns, samples; None: it is left out."""
     if page.is_subsampled and page.compression not in JPEGS:
         return lambda data, _: None if data is None else _unpacked(page, data, wide, tall)
+    if page.photometric in logluv.LOGARITHMIC:
+        return partial(_light, page, wide, tall)
     options: dict[str, Any] = {}
     if page.compression in JPEGS:
         options = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
@@ -179,6 +186,16 @@ def _decoder(
         return found
 
     return decode
+
+
+def _light(
+    page: tifffile.TiffPage, wide: int, tall: int, data: bytes | None, index: int
+) -> Array | None:
+    if data is None:
+        return None
+    # The last strip has fewer rows.
+    rows = tall if page.is_tiled else min(tall, page.imagelength - index * tall)
+    return logluv.unpacked(data, int(page.compression), int(page.photometric), wide, rows)
 
 
 def _is_plane_of_jpegs(page: tifffile.TiffPage) -> bool:
@@ -220,14 +237,16 @@ def _described(page: tifffile.TiffPage, values: Array, header: ImageHeader) -> S
         alpha=alpha is not None,
         premultiplied=alpha is not None and int(extra[alpha - colours]) == 1,
         palette=page.colormap,
-        span=header.span or (_span(page) if values.dtype.kind == "f" else None),
+        span=header.span or _span(page, values),
         coefficients=_fractions(tags, _COEFFICIENTS, (0.299, 0.587, 0.114)),
         reference=_fractions(tags, _REFERENCE, (0, 255, 128, 255, 128, 255)),
     )
 
 
-def _span(page: tifffile.TiffPage) -> tuple[float, float] | None:
-    """The least and the greatest sample, where the file tells them."""
+def _span(page: tifffile.TiffPage, values: Array) -> tuple[float, float] | None:
+    """The least and the greatest sample, where the file tells them of floating point."""
+    if values.dtype.kind != "f" or page.photometric in logluv.LOGARITHMIC:
+        return None
     found = [page.tags[tag].value for tag in (_MIN_SAMPLE, _MAX_SAMPLE) if tag in page.tags]
     if len(found) < 2:  # noqa: PLR2004 - one alone is no range
         return None

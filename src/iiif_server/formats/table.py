@@ -86,7 +86,6 @@ READ: tuple[ReadRow, ...] = (
             "reduced pages, SubIFDs and thumbnails in front",
         ),
         (
-            "LogLuv",
             "CFA (raw)",
             "LERC 1, or LERC with another compression",
             "parts of a JPEG by the old method",
@@ -108,7 +107,7 @@ READ: tuple[ReadRow, ...] = (
             "JPEG 2000, LZMA, Zstandard",
             "strips and tiles that are left out",
             "odd tiles",
-            "LERC and JPEG XL, with `limits.rare`",
+            "LERC, JPEG XL, LogLuv and LogL, with `limits.rare`",
         ),
         limits="as above",
     ),
@@ -152,7 +151,7 @@ READ: tuple[ReadRow, ...] = (
     ),
     ReadRow(
         OriginalFormat.HEIF,
-        Reader.PILLOW,
+        Reader.LIBHEIF,
         "pi-heif (libde265)",
         ("8 to 12 bits", "nclx and ICC profile", "turned, mirrored and cropped", "alpha", "grids"),
         limits=f"{avif.MOST_ITEMS:,} items",

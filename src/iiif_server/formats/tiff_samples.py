@@ -15,12 +15,13 @@ from iiif_server.plan.stored_tiles import StoredTiles
 
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _MASK, _INKS, _YCBCR = range(7)
 _CIE_LAB, _ICC_LAB, _ITU_LAB = 8, 9, 10
+_LOG_L, _LOG_LUV = 32_844, 32_845
 _COLOURS = {
     _MIN_IS_WHITE: 1, _MIN_IS_BLACK: 1, _RGB: 3, _PALETTE: 1, _MASK: 1, _INKS: 4, _YCBCR: 3,
-    _CIE_LAB: 3, _ICC_LAB: 3, _ITU_LAB: 3,
+    _CIE_LAB: 3, _ICC_LAB: 3, _ITU_LAB: 3, _LOG_L: 1, _LOG_LUV: 3,
 }  # fmt: skip
 """Samples of a pixel's colour, by PhotometricInterpretation."""
-_GRAY = frozenset({_MIN_IS_WHITE, _MIN_IS_BLACK, _MASK})
+_GRAY = frozenset({_MIN_IS_WHITE, _MIN_IS_BLACK, _MASK, _LOG_L})
 _LAB = frozenset({_CIE_LAB, _ICC_LAB, _ITU_LAB})
 _ALPHA = frozenset({1, 2})
 """ExtraSamples: associated and unassociated alpha. 0 is a sample of which nothing is known."""
@@ -35,6 +36,10 @@ _BY_ARRAYS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32_773, 32_946, 50_001}) | froze
 Zstandard."""
 _RARE = frozenset({34_887, 50_002, 52_546})
 """LERC, JPEG XL, and JPEG XL in DNG."""
+_LOGARITHMIC = {(_LOG_L, 34_676), (_LOG_LUV, 34_676), (_LOG_LUV, 34_677)}
+"""Photometric interpretation and compression, which go together: light in logarithms."""
+_LIGHT_BYTES = 4
+"""Of a sample of light in memory."""
 _DEPTHS = {_RGB: {8, 16}, _INKS: {8, 16}, _YCBCR: {8}, _PALETTE: {1, 2, 4, 8}}
 _GRAY_DEPTHS = {1, 2, 4, 8, 16}
 _SIGNED, _UNITS = 10, frozenset({1, 2, 3})
@@ -56,13 +61,15 @@ def header_of(
     photometric = ifd.value(Tag.PHOTOMETRIC, _MIN_IS_BLACK)
     bits = ifd.values(Tag.BITS) or (1,)
     bands, transparent = _shown(file, ifd, photometric)
-    pixel_bytes = ifd.value(Tag.SAMPLES, 1) * -(-max(bits) // 8)
+    light = photometric in {_LOG_L, _LOG_LUV}
+    depth = 16 if light else max(bits)
+    pixel_bytes = ifd.value(Tag.SAMPLES, 1) * (_LIGHT_BYTES if light else -(-depth // 8))
     by_libvips = not partial and _is_for_libvips(ifd, photometric, bits)
     reader = Reader.LIBVIPS if by_libvips else Reader.ARRAYS
     if reader is Reader.ARRAYS:
-        area, pieces = ifd.dimensions.area, max(ifd.count(table) for table in TABLES)
+        area, pieces = ifd.dimensions.area, max(map(ifd.count, TABLES))
         # Samples are there as decoded, as chosen, and twice as colours; alpha is split and joined.
-        colours = 2 * len(bands) * (1 if max(bits) <= 8 else 2)  # noqa: PLR2004 - bits of a byte
+        colours = 2 * len(bands) * (1 if depth <= 8 else 2)  # noqa: PLR2004 - bits of a byte
         held = needs.bytes + area * (pixel_bytes * (2 + transparent) + colours)
         effort = needs.effort + area * _EFFORT + pieces * _EFFORT_A_PIECE
         needs = replace(needs, bytes=held, effort=effort)
@@ -82,18 +89,22 @@ def header_of(
         # libvips gives the colours of a palette and not its one sample.
         bands=() if photometric == _PALETTE and reader is Reader.LIBVIPS else bands,
         reader=reader,
-        bits=max(bits),
+        bits=depth,
     )
 
 
 def _shown(file: BoundedFile, ifd: Directory, photometric: int) -> tuple[tuple[int, ...], bool]:
     """The samples that are shown, and whether the last of them is alpha."""
-    if photometric not in _COLOURS:
-        raise file.unsupported(f"has samples of the photometric interpretation {photometric}")
+    colours, samples = _COLOURS.get(photometric, 0), ifd.value(Tag.SAMPLES, 1)
     compression = ifd.value(Tag.COMPRESSION, 1)
+    if file.bounds.rare and (photometric, compression) in _LOGARITHMIC:
+        if samples != colours or ifd.value(Tag.PLANES, 1) == _SEPARATE:
+            raise file.unsupported("has light in logarithms and other samples beside it")
+        return (*range(colours),), False
+    if not colours or photometric in {_LOG_L, _LOG_LUV}:
+        raise file.unsupported(f"has samples of the photometric interpretation {photometric}")
     if compression not in (_BY_ARRAYS | _RARE if file.bounds.rare else _BY_ARRAYS):
         raise file.unsupported(f"is compressed by method {compression}")
-    colours, samples = _COLOURS[photometric], ifd.value(Tag.SAMPLES, 1)
     if samples < colours:
         raise file.damaged("it has too few samples for its colours")
     extra = ifd.values(Tag.EXTRA_SAMPLES, samples)[: samples - colours]

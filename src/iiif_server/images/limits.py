@@ -47,7 +47,7 @@ class LimitsOptions(OptionsModel):
     )
     """Formats of originals that are read, by their content; no others are ever decoded."""
     rare: bool = False
-    """Whether rare formats are read, too: TGA, PCX, and TIFF compressed by LERC or JPEG XL."""
+    """Whether rare formats are read, too: TGA, PCX, and LERC, JPEG XL or LogLuv in TIFF."""
     truncated: Literal["refuse", "show"] = "refuse"
     """Truncated originals, as after a broken transfer: `refuse`, or `show` JPEG, PNG, TIFF, GIF,
     BMP and PSD as far as they go. What is damaged otherwise is refused in any case."""

@@ -12,7 +12,7 @@ from iiif_server.iiif.quality import Quality
 from iiif_server.plan.build_plan import BuildPlan, cuts_losslessly, first_reduced, passes
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.grid import Part
-from iiif_server.plan.header import Colour, ImageHeader
+from iiif_server.plan.header import Colour, ImageHeader, Reader
 from iiif_server.plan.orientation import UPRIGHT
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import (
@@ -60,7 +60,7 @@ _DECODERS: dict[OriginalFormat, _Rate] = {
     OriginalFormat.GIF: _Rate(6, 4),
     OriginalFormat.JPEG2000: _Rate(20, 150),
     OriginalFormat.AVIF: _Rate(17, 6),
-    OriginalFormat.HEIF: _Rate(17, 10),
+    OriginalFormat.HEIF: _Rate(12, 10),
     OriginalFormat.JPEGXL: _Rate(0, 1),
     OriginalFormat.BMP: _Rate(0, 1),
     OriginalFormat.PSD: _Rate(0, 2),
@@ -192,6 +192,8 @@ def _decoding(header: ImageHeader, shrink: int, bottom: int) -> Cost:
     """Decoding down to a row."""
     rate, stored = _DECODERS[header.format], header.stored
     whole = rate.bytes or (header.pixel_bytes if header.interleaved else 0)
+    if header.reader is Reader.LIBHEIF and header.bits > 8:  # noqa: PLR2004 - bits of a byte
+        whole *= 2.5
     read = stored.area if whole else stored.width * bottom
     if header.format is OriginalFormat.JPEG:
         held = _coefficient_bytes(header) * stored.area if header.interleaved else 0

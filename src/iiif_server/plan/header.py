@@ -55,6 +55,8 @@ class Reader(StrEnum):
     """Of a GIF, frames that are drawn upon others, or upon transparency."""
     LIBJXL = "libjxl"
     """In imagecodecs."""
+    LIBHEIF = "libheif"
+    """In pi-heif."""
     BMP = "bmp"
     """This package itself."""
     PSD = "psd"

@@ -93,7 +93,7 @@ class Bounds:
 
     formats: frozenset[OriginalFormat] = USUAL
     rare: bool = False
-    """Whether rare kinds of the formats are read, too: LERC and JPEG XL in TIFF."""
+    """Whether rare kinds of the formats are read, too: LERC, JPEG XL and LogLuv in TIFF."""
     file_bytes: int = 8_000_000_000
     side: int = 500_000
     """Pixels in a row or a column."""

@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from support.deep import samples_of
 from support.jp2 import enumerated, jp2
 from support.jpegs import lossless
 from support.matrix.ffmpeg import LOSSLESS_J2K, encoded, jpeg2000
-from support.matrix.heif_kinds import Heif, av1, nclx, picture
+from support.matrix.heif_kinds import Heif, av1, hevc, nclx, picture
 from support.matrix.png_kinds import chunk, png
 from support.pictures import wide_profile
 from support.psds import psd
@@ -51,6 +51,15 @@ def ycc_12_bits() -> tuple[bytes, Array]:
     return jp2(j2k(ycc.astype(np.uint16), 12), enumerated(18)), np.rint(expected)
 
 
+def heic(values: Array, bits: int) -> bytes:
+    """A lossless picture of gray or RGB, which HEVC has in the order of green, blue, red."""
+    gray = values.shape[2] == 1
+    planes = [np.ascontiguousarray(values[:, :, at]) for at in ((0,) if gray else (1, 2, 0))]
+    coded = hevc(planes, f"{'gray' if gray else 'gbrp'}{bits}le", ranged=True)
+    colours = nclx(1, 13, 0, ranged=True)
+    return Heif([picture(coded, values.shape, colours, bits=bits, count=len(planes))]).write()
+
+
 FLOATS = WORDS[:, :, :1].astype(np.float32) / 65_535
 LONGS = GRAY.astype(np.uint32) * 65_537
 KINDS: dict[str, tuple[Callable[[], bytes], Array]] = {
@@ -82,6 +91,14 @@ KINDS: dict[str, tuple[Callable[[], bytes], Array]] = {
     "jpeg 12 bits lossless": (lambda: lossless(RGB >> 4, 12), from_bits(RGB >> 4, 12)),
     "jp2 sYCC": (lambda: ycc_12_bits()[0], ycc_12_bits()[1]),
     "psd": (lambda: psd(RGB, 3, bits=16), RGB),
+    **{
+        f"heic {name} {bits} bits": (
+            partial(heic, values >> 16 - bits, bits),
+            from_bits(values >> 16 - bits, bits),
+        )
+        for name, values in (("gray", GRAY), ("rgb", RGB))
+        for bits in (10, 12)
+    },
 }
 
 

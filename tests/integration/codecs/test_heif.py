@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from iiif_server import open_image
+from iiif_server.codecs.jobs import render
 from iiif_server.codecs.probe import probe
 from iiif_server.errors import (
     DamagedOriginalError,
@@ -15,8 +16,12 @@ from iiif_server.errors import (
     UnsupportedOriginalError,
 )
 from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.cost import cost_of_render
 from iiif_server.plan.original_format import Bounds, OriginalFormat
+from support.growth import growth
 from support.heic import HALVES, LEFT, RIGHT, with_code_points
+from support.matrix.heif_kinds import Heif, hevc, nclx, picture
+from support.rendering import planned
 
 
 def written(folder: Path, data: bytes) -> Path:
@@ -64,6 +69,23 @@ def test_a_file_that_is_cut_short_is_damaged(length: int, tmp_path: Path) -> Non
         open_image(written(tmp_path, HALVES[:length])) as image,
     ):
         image.render(format="png")
+
+
+@pytest.mark.parametrize(
+    ("bits", "format_"),
+    [(8, "yuv420p"), (10, "yuv420p10le"), (10, "gray10le"), (12, "gbrp12le")],
+)
+def test_a_decoder_takes_what_is_estimated(bits: int, format_: str, tmp_path: Path) -> None:
+    side, type_ = 2_000, np.uint8 if bits == 8 else np.uint16
+    chroma = side // 2 if format_.startswith("yuv") else side
+    planes = [np.full((side, side), 99, type_)]
+    if not format_.startswith("gray"):
+        planes += [np.full((chroma, chroma), 99, type_)] * 2
+    coded, matrix = hevc(planes, format_, ranged=True), 0 if format_.startswith("g") else 6
+    colours = nclx(1, 13, matrix, ranged=True)
+    item = picture(coded, (side, side), colours, bits=bits, count=len(planes))
+    plan = planned(written(tmp_path, Heif([item]).write()), "full/max/0/default.png")
+    assert growth(render, plan) < cost_of_render(plan).bytes
 
 
 def test_an_operator_may_leave_it_out(tmp_path: Path) -> None:

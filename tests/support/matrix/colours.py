@@ -27,13 +27,19 @@ _THIRD = 6 / 29
 
 def to_xyz(primaries: tuple[float, ...], white: tuple[float, float] = D65) -> Array:
     """The matrix from linear RGB to XYZ under D50."""
+    own = own_xyz(primaries, white)
+    cones = (_BRADFORD @ D50) / (_BRADFORD @ own.sum(axis=1))
+    adapted: Array = np.linalg.inv(_BRADFORD) @ np.diag(cones) @ _BRADFORD @ own
+    return adapted
+
+
+def own_xyz(primaries: tuple[float, ...], white: tuple[float, float] = D65) -> Array:
+    """The matrix from linear RGB to XYZ under its own white."""
     x, y = np.array(primaries).reshape(3, 2).T
     basis = np.array((x / y, np.ones(3), (1 - x - y) / y))
     point = np.array((white[0] / white[1], 1, (1 - sum(white)) / white[1]))
-    own = basis * np.linalg.solve(basis, point)
-    cones = (_BRADFORD @ D50) / (_BRADFORD @ point)
-    adapted: Array = np.linalg.inv(_BRADFORD) @ np.diag(cones) @ _BRADFORD @ own
-    return adapted
+    found: Array = basis * np.linalg.solve(basis, point)
+    return found
 
 
 def linear(values: ArrayLike) -> Array:

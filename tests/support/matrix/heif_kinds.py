@@ -292,19 +292,20 @@ def _grid() -> bytes:
     return Heif([grid, *items], references=[(b"dimg", 1, (2, 3, 4, 5))]).write()
 
 
-def _with_alpha(codec: str) -> bytes:
+def _with_alpha(codec: str, bits: int = 8) -> bytes:
     """The chart, half transparent by an auxiliary image."""
-    values = painted(full_range(ycbcr(FRACTIONS)))
+    values = painted(full_range(ycbcr(FRACTIONS), bits))
     whole = _even(values) if codec == "hevc" else values
     cut = _cut(values) if codec == "hevc" else []
     code = hevc if codec == "hevc" else av1
     type_, brand = (b"hvc1", b"heic") if codec == "hevc" else (b"av01", b"avif")
     urn = b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha\0"
-    half = np.full(whole.shape, 128, np.uint8)
-    colour = picture(code(planes_of(whole, "420"), "yuv420p", ranged=True), whole.shape,
-                     nclx(1, 13, 6, ranged=True), *cut, type_=type_)  # fmt: skip
-    alpha = picture(code(planes_of(half, "420"), "yuv420p", ranged=True), whole.shape,
-                    full(b"auxC", urn), *cut, type_=type_)  # fmt: skip
+    half = np.full(whole.shape, 1 << (bits - 1), whole.dtype)
+    format_ = "yuv420p" if bits == 8 else f"yuv420p{bits}le"
+    colour = picture(code(planes_of(whole, "420"), format_, ranged=True), whole.shape,
+                     nclx(1, 13, 6, ranged=True), *cut, type_=type_, bits=bits)  # fmt: skip
+    alpha = picture(code(planes_of(half, "420"), format_, ranged=True), whole.shape,
+                    full(b"auxC", urn), *cut, type_=type_, bits=bits)  # fmt: skip
     return Heif([colour, alpha], brand, [(b"auxl", 2, (1,))]).write()
 
 
@@ -349,6 +350,8 @@ def kinds() -> Iterator[Kind]:
         yield Kind(
             f"{name} half transparent", partial(_with_alpha, codec), mixed, near, dithered=True
         )
+    deep = partial(_with_alpha, "hevc", 10)
+    yield Kind("heic 10 bits half transparent", deep, mixed, 0.5, dithered=True)
     yield Kind("heic grid", _grid, near=0.5)
     yield Kind("heic EXIF is ignored", _with_exif, near=0.5)
     yield from _by_libavif()

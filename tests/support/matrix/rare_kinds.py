@@ -1,7 +1,7 @@
-"""What is read with `limits.rare`: TGA, PCX, and TIFF with LERC and JPEG XL inside."""
+"""What is read with `limits.rare`: TGA, PCX, and TIFF with LERC, JPEG XL or LogLuv inside."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,8 +20,9 @@ from support.matrix.chart import (
     grays,
     painted,
 )
-from support.matrix.colours import lab_of_srgb
+from support.matrix.colours import SRGB, lab_of_srgb, linear, own_xyz
 from support.matrix.jxl_kinds import jxl
+from support.matrix.profiles import ADOBE_RGB
 from support.tiff_samples import TiffFile
 
 _INDEX = np.arange(24, dtype=np.uint8)
@@ -177,9 +178,119 @@ def _tiffs() -> Iterator[Kind]:
     yield Kind("tiff JPEG XL tiles", TiffFile(painted(RGB), 2, tile=(64, 48), **base).write)
 
 
+# --- light in logarithms --------------------------------------------------------------------
+
+_ROWS = {
+    40: (0.138270, 1411), 95: (0.044859, 6920), 106: (0.032139, 8442), 113: (0.023739, 9476),
+    115: (0.023739, 9784), 116: (0.023739, 9938), 128: (0.009991, 11873), 129: (0.009991, 12041),
+    130: (0.009016, 12209), 131: (0.009016, 12379), 133: (0.006217, 12719), 135: (0.005097, 13065),
+    136: (0.005097, 13240), 142: (0.001068, 14291), 144: (0.000717, 14612), 147: (0.000484, 15041),
+    149: (0.001242, 15293), 150: (0.001188, 15408), 151: (0.001011, 15517), 155: (0.003251, 15888),
+}  # fmt: skip
+"""Of LogLuv of 24 bits, those rows of its grid of colours that the chart is in: where each begins,
+and how many cells are before it (G. Ward Larson, LogLuv Encoding, 1998)."""
+
+
+def _log(luminance: Array, steps: int, bias: int) -> Array:
+    with np.errstate(divide="ignore"):
+        found = np.floor(steps * (np.log2(luminance) + bias))
+    return np.where(luminance > 0, np.maximum(found, 0), 0).astype(np.uint32)
+
+
+def log_l(luminance: Array) -> Array:
+    """LogL of 16 bits: 256 steps for each doubling."""
+    return _log(luminance, 256, 64)
+
+
+def _chromaticity(xyz: Array) -> tuple[Array, Array]:
+    """u' and v'; of black, those of white."""
+    x, y, z = np.where(xyz[:, 1:2] > 0, xyz, 1).T
+    return 4 * x / (x + 15 * y + 3 * z), 9 * y / (x + 15 * y + 3 * z)
+
+
+def log_luv(xyz: Array) -> Array:
+    """LogLuv of 32 bits of rows of XYZ."""
+    u, v = _chromaticity(xyz)
+    chroma = (410 * u).astype(np.uint32) << 8 | (410 * v).astype(np.uint32)
+    found: Array = log_l(xyz[:, 1]) << 16 | chroma
+    return found
+
+
+def _log_luv24(xyz: Array) -> Array:
+    cells = []
+    for u, v in zip(*_chromaticity(xyz), strict=True):
+        start, before = _ROWS[int((v - 0.01694) / 0.0035)]
+        cells.append(before + int((u - start) / 0.0035))
+    found: Array = _log(xyz[:, 1], 64, 12) << 14 | np.array(cells, np.uint32)
+    return found
+
+
+def bytes_in_runs(rows: Array, count: int) -> bytes:
+    """Each row as planes of its bytes, the highest first, in runs and literals of 127 at most."""
+    data = b""
+    for row in rows[:, :, 0]:
+        for plane in range(count - 1, -1, -1):
+            values, at = (row >> 8 * plane & 255).tolist(), 0
+            while at < len(values):
+                run = 1
+                while at + run < len(values) and run < 127 and values[at + run] == values[at]:
+                    run += 1
+                literal = values[at : at + 1] if run < 4 else []
+                data += bytes([1, *literal]) if literal else bytes([126 + run, values[at]])
+                at += len(literal) or run
+    return data
+
+
+def _bytes_of_24_bits(rows: Array) -> bytes:
+    return b"".join(int(value).to_bytes(3, "big") for value in rows.ravel())
+
+
+def logluv(
+    codes: Array, kind: int, samples: int = 0, profile: bytes = b"", **options: Any
+) -> bytes:
+    """A TIFF of LogLuv of 32 or 24 bits, or of LogL: 32, 24 or 16."""
+    count, photometric = kind // 8, 32_844 if kind == 16 else 32_845
+    samples = samples or (1 if kind == 16 else 3)
+    tags: dict[int, tuple[int, Sequence[int]]] = {
+        277: (3, [samples]), 258: (3, [16] * samples), 339: (3, [2] * samples),
+    }  # fmt: skip
+    if profile:
+        tags[34_675] = (7, profile)
+    return TiffFile(
+        codes,
+        photometric,
+        bits=16,
+        compression=34_677 if kind == 24 else 34_676,
+        encode=_bytes_of_24_bits if kind == 24 else partial(bytes_in_runs, count=count),
+        tags=tags,
+        **options,
+    ).write()
+
+
+XYZ = linear(FRACTIONS) @ own_xyz(SRGB).T
+"""Of the patches, under D65; white has a luminance of 1."""
+
+
+def _lights() -> Iterator[Kind]:
+    levels, gray_lab = grays()
+    of_gray = painted(log_l(linear(levels)))
+    for name, codes, kind, lab in (
+        ("LogLuv", painted(log_luv(XYZ)), 32, LAB),
+        ("LogLuv of 24 bits", painted(_log_luv24(XYZ)), 24, LAB),
+        ("LogL", of_gray, 16, gray_lab),
+    ):
+        # A step of u' or v' is a colour apart.
+        near = 1.5 if kind > 16 else 0
+        yield Kind(f"tiff {name}", partial(logluv, codes, kind, rows=48), lab, near)
+        write = partial(logluv, codes, kind, rows=48, profile=ADOBE_RGB)
+        if kind > 16:
+            yield Kind(f"tiff {name} and a profile", write, lab, near)
+        yield Kind(f"tiff {name} tiles", partial(logluv, codes, kind, tile=(64, 48)), lab, near)
+
+
 def kinds() -> Iterator[Kind]:
     """All rare kinds."""
-    for some in (_tgas, _pcxs, _tiffs):
+    for some in (_tgas, _pcxs, _tiffs, _lights):
         yield from some()
 
 
