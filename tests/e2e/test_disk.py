@@ -226,8 +226,8 @@ def test_killed_in_a_storm_and_started_again_it_serves_what_is_right(
 def test_workers_killed_in_a_storm_cost_no_more_than_their_jobs(
     originals: Path, right: dict[str, bytes], without_pyramids: dict[str, bytes], tmp_path: Path
 ) -> None:
-    cache = tmp_path / "cache"
-    with server(tmp_path / "server", originals, cache) as process:
+    cache, brief = tmp_path / "cache", '[limits]\nquarantine = "2 s"\n'
+    with server(tmp_path / "server", originals, cache, brief) as process:
         killed = 0
         with Storm([process.url], [right, without_pyramids]).raging() as storm:
             for round_ in range(8):
@@ -245,6 +245,7 @@ def test_workers_killed_in_a_storm_cost_no_more_than_their_jobs(
         assert storm.statuses[200] > storm.statuses.total() * 0.7
         assert storm.broken == 0
         wait_until(lambda: process.status()["pools"]["image"]["workers"] == 2)
+        wait_until(lambda: process.status()["quarantined"] == 0)
         assert_all_right(process, right, without_pyramids)
         wait_until(lambda: being_written(cache) == [])
 

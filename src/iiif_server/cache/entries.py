@@ -67,7 +67,11 @@ def reason_of(error: OSError) -> str:
 
 def open_file(path: Path) -> BinaryIO:
     """The file, open for reading. Symbolic links and FIFOs raise OSError or read as empty."""
-    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    return open(path, "rb", opener=_open_regular)
+
+
+def _open_regular(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def read_nowait(path: Path, length: int) -> bytes | None:

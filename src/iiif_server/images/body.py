@@ -25,6 +25,8 @@ class Body:
     file: BinaryIO | None = None
     threads: StorageThreads | None = None
     """Those in which the file is read and closed: its disk may have to be waited for."""
+    checksum: int | None = None
+    """The CRC-32 that the bytes in the file must have; None: unknown."""
     path: Path | None = None
     """The file by its name instead, for somebody else to open; that nobody closes."""
 

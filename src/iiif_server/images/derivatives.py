@@ -276,7 +276,8 @@ class Derivatives:
         content = self._store.read(entry, IN_MEMORY)
         if content is None or isinstance(content, bytes):
             return None if content is None else Body(entry.length, content)
-        return Body(entry.length, file=content, threads=self._store.threads)
+        threads, checksum = self._store.threads, entry.checksum
+        return Body(entry.length, file=content, threads=threads, checksum=checksum)
 
     async def _find_or_make(self, resolved: Resolved) -> _Made:
         """Make the answer unless it is in the store by now; no other flight of its key is there."""

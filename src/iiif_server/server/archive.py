@@ -129,7 +129,7 @@ class _Archive:
         observer = self._services.observer
         try:
             with self._zip.open(info, "w") as entry:
-                async for chunk in chunks(file, threads, body.length, observer):
+                async for chunk in chunks(file, threads, body, observer):
                     entry.write(chunk)
                     yield self._output.taken()
         finally:

@@ -4,12 +4,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
+from zlib import crc32
 
 import aiofiles.threadpool
 from starlette.types import Scope
 
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.errors import ResponseIncompleteError, StorageTimedOutError
+from iiif_server.images.body import Body
 from iiif_server.options import OptionsModel, UrlPath
 from iiif_server.server.services import Services
 from iiif_server.telemetry.events import Observer, ResponseIncomplete
@@ -48,31 +50,36 @@ def location_of(path: Path, services: Services) -> str:
 
 
 async def chunks(
-    file: BinaryIO, threads: StorageThreads, length: int, observer: Observer
+    file: BinaryIO, threads: StorageThreads, body: Body, observer: Observer
 ) -> AsyncIterator[bytes]:
-    """The first `length` bytes of a file, read in the threads of its storage.
+    """The bytes of a body from its file, read in the threads of its storage.
 
-    Raises ResponseIncompleteError, which the observer is told, if they cannot all be read.
+    Raises ResponseIncompleteError, which the observer is told, if they cannot all be read, and
+    instead of the last ones if the checksum is wrong: the file was changed after it was opened.
     """
-    left = length
+    left, checksum = body.length, 0
     reader = aiofiles.threadpool.wrap(file, executor=threads)
     while left:
         try:
             chunk = await reader.read(min(_CHUNK, left))
         except (OSError, StorageTimedOutError) as error:
-            raise _incomplete(file, length, left, str(error), observer) from error
+            raise _incomplete(file, body, left, str(error), observer) from error
         if not chunk:
             reason = (
                 "the file became shorter while it was sent: replace originals by renaming a "
                 "complete file over them"
             )
-            raise _incomplete(file, length, left, reason, observer)
+            raise _incomplete(file, body, left, reason, observer)
+        if body.checksum is not None:
+            checksum = crc32(chunk, checksum)
+            if len(chunk) == left and checksum != body.checksum:
+                raise _incomplete(file, body, left, "the file was changed in the cache", observer)
         left -= len(chunk)
         yield chunk
 
 
 def _incomplete(
-    file: BinaryIO, length: int, left: int, reason: str, observer: Observer
+    file: BinaryIO, body: Body, left: int, reason: str, observer: Observer
 ) -> ResponseIncompleteError:
-    observer(ResponseIncomplete(str(file.name), length, length - left, reason))
+    observer(ResponseIncomplete(str(file.name), body.length, body.length - left, reason))
     return ResponseIncompleteError(reason)

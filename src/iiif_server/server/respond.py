@@ -227,7 +227,7 @@ async def _send_stream(context: RequestContext, body: Stream, send: Send) -> Non
 async def _send_body(context: RequestContext, body: Body, send: Send) -> None:
     if body.file is not None and body.threads is not None:
         observer = context.services.observer
-        async for chunk in chunks(body.file, body.threads, body.length, observer):
+        async for chunk in chunks(body.file, body.threads, body, observer):
             context.size += len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": body.data or b""})

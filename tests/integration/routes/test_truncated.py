@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 
+import httpx
 import pytest
 from PIL import Image
 
@@ -40,14 +41,14 @@ def environment(root: Path) -> dict[str, str]:
 
 
 @contextmanager
-def half_received(process: Process) -> Iterator[socket.socket]:
+def half_received(process: Process, format_: str = "jpg") -> Iterator[socket.socket]:
     """A connection on which the answer has begun, and waits for the client."""
     host, port = process.base.removeprefix("http://").split(":")
     with closing(socket.socket()) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         connection.settimeout(60)
         connection.connect((host, int(port)))
-        request = f"GET /disk:{NAME}/full/max/0/default.jpg HTTP/1.1\r\nHost: a\r\n\r\n"
+        request = f"GET /disk:{NAME}/full/max/0/default.{format_} HTTP/1.1\r\nHost: a\r\n\r\n"
         connection.sendall(request.encode())
         received = b""
         while len(received) < 1 << 12:  # more than the head: some of the body has been read
@@ -70,13 +71,13 @@ def log_after(process: Process) -> list[str]:
     return lines
 
 
-def assert_told(lines: list[str], path: Path, reason: str) -> None:
+def assert_told(lines: list[str], path: Path, reason: str, expected: int = 0) -> None:
     """That one line tells what happened, and nothing else went wrong."""
     bad = [line for line in lines if "WARNING" in line or "ERROR" in line or line.startswith("  |")]
     (told,) = (line for line in bad if "StorageSilent" not in line)
     assert "WARNING iiif_server ResponseIncomplete" in told
-    assert f"path='{path}' expected={len(data())} sent=" in told
-    assert 0 < int(told.split("sent=")[1].split()[0]) < len(data())
+    assert f"path='{path}' expected={expected or len(data())} sent=" in told
+    assert 0 < int(told.split("sent=")[1].split()[0]) < (expected or len(data()))
     assert reason in told
 
 
@@ -101,6 +102,27 @@ def test_a_file_that_becomes_shorter_ends_the_connection_and_is_logged_once(
             assert rest(connection) < len(data())
         lines = log_after(process)
     assert_told(lines, path, "became shorter")
+
+
+def test_a_derivative_that_is_damaged_while_it_is_sent_is_not_sent_to_its_end(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "source" / "disk" / NAME
+    path.parent.mkdir(parents=True)
+    path.write_bytes(data())
+    with running_process(environment=environment(tmp_path)) as process:
+        url = f"{process.base}/disk:{NAME}/full/max/0/default.png"
+        right = httpx.get(url, timeout=60).content
+        assert len(right) > 10 << 20
+        (entry,) = (tmp_path / "cache").rglob("*.png")
+        with half_received(process, "png") as connection:
+            with entry.open("r+b") as file:
+                file.seek(-20, os.SEEK_END)
+                file.write(b"damage")
+            assert rest(connection) < len(right)
+        assert httpx.get(url, timeout=60).content == right
+        lines = [line for line in log_after(process) if "EntryDropped" not in line]
+    assert_told(lines, entry, "changed", len(right))
 
 
 def test_a_file_that_grows_is_sent_as_long_as_it_was_announced(tmp_path: Path) -> None:
