@@ -1,4 +1,4 @@
-"""AVIF and HEIF: items and sequences, by their boxes (ISO 23008-12); nothing is decoded."""
+"""AVIF and HEIF inspection: boxes of items and sequences (ISO 23008-12), without decoding."""
 
 from collections.abc import Iterator
 
@@ -35,7 +35,7 @@ def inspect(file: BoundedFile) -> Inspection:
 def _look_into(
     file: BoundedFile, parent: Box, depth: int, colours: list[ColourTags | None]
 ) -> None:
-    """Check the boxes inside a box, recursively, and collect colour tags; None: a profile."""
+    """Check the boxes inside a box recursively; return colour tags, None for an ICC profile."""
     if depth > _DEEPEST:
         raise file.damaged("its boxes are nested too deeply")
     for box in boxes(file, parent.offset, parent.end):
@@ -57,7 +57,7 @@ def _look_into(
 
 
 def _colours(file: BoundedFile, box: Box) -> Iterator[ColourTags | None]:
-    """The code points in a box, or None for an ICC profile; nothing where they are unspecified."""
+    """Return code points of a box, None for an ICC profile, nothing if unspecified."""
     numbers = file.numbers(">4sHH", box.offset)
     if numbers is None:
         return

@@ -1,4 +1,4 @@
-"""BMP: the header of any version, of Windows and OS/2, and where its rows are."""
+"""BMP: headers of Windows and OS/2, and the location of the rows."""
 
 from dataclasses import dataclass
 
@@ -10,49 +10,49 @@ from iiif_server.plan.orientation import UPRIGHT
 _FILE_HEADER = 14
 _CORE, _INFO, _V2, _V3, _V4, _V5 = 12, 40, 52, 56, 108, 124
 _OS2 = frozenset(range(16, 68, 4)) - {_INFO, _V2, _V3}
-"""The header of OS/2 2.x may end after any of its fields."""
+"""Header sizes of OS/2 2.x: a header may end after any field."""
 _HEADERS = _OS2 | {_CORE, _INFO, _V2, _V3, _V4, _V5}
 _DEPTHS = frozenset({1, 2, 4, 8, 16, 24, 32})
 _RAW, RUNS_OF_8, RUNS_OF_4, _BIT_FIELDS, _JPEG, _PNG, _ALPHA_BIT_FIELDS = range(7)
 _RUN_LENGTHS = {RUNS_OF_8: 8, RUNS_OF_4: 4}
 _MASKED = {16: (0x7C00, 0x03E0, 0x001F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
-"""Masks of red, green, blue and alpha where the file has none."""
+"""Default masks of red, green, blue and alpha."""
 MOST_RUN_LENGTH_PIXELS = 16_000_000
-"""Pixels of a run-length encoded BMP, which is decoded step by step in Python."""
+"""Maximum pixels of a run-length encoded BMP, which Python decodes."""
 _MOST_PALETTE_BITS, _MOST_COLOURS = 8, 256
 _EMBEDDED = b"DEBM"
 _PIXEL_BYTES = 14
-"""Memory of a pixel, while its samples are converted."""
+"""Bytes of memory per pixel during the conversion."""
 _RUN_BYTES = 3
 _EFFORT, _RUN_EFFORT = 3, 60
 
 
 @dataclass(frozen=True, slots=True)
 class Bitmap:
-    """Rows of a BMP, and what their bits mean."""
+    """Pixel layout of a BMP."""
 
     dimensions: Dimensions
     from_top: bool
     bits: int
-    """Of a pixel."""
+    """Bits per pixel."""
     runs: bool
-    """Whether its rows are run lengths."""
+    """Whether the rows are run-length encoded."""
     masks: tuple[int, int, int, int]
-    """Bits of red, green, blue and alpha, where there is no palette; 0: there is no alpha."""
+    """Bit masks of red, green, blue and alpha without a palette; 0: no alpha."""
     palette: bytes
     colour_bytes: int
-    """Of a colour of the palette: blue, green, red, and sometimes one more."""
+    """Bytes per palette entry: blue, green, red, and sometimes a reserved one."""
     start: int
     """Offset of the rows."""
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a row, with its padding."""
+        """Bytes of a row, including padding."""
         return (self.dimensions.width * self.bits + 31) // 32 * 4
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a BMP with too many pixels, or too many to decode step by step."""
+    """Refuse a BMP with too many pixels, in total or for run lengths."""
     found = bitmap(file)
     width, height, area = found.dimensions.width, found.dimensions.height, found.dimensions.area
     # Some writers leave out the padding of the last row.
@@ -83,13 +83,13 @@ def inspect(file: BoundedFile) -> Inspection:
 
 
 def _resolution(file: BoundedFile) -> tuple[float, float] | None:
-    """Dots per inch, of which the header has those of a metre; OS/2 1.x has none."""
+    """Return dots per inch, from dots per metre; OS/2 1.x has none."""
     size, across, down = file.numbers("<I20xii", _FILE_HEADER) or (_CORE, 0, 0)
     return None if size < _INFO else (across * 0.0254, down * 0.0254)
 
 
 def bitmap(file: BoundedFile) -> Bitmap:
-    """Where the rows are, and what they mean. Raises OriginalRefusedError."""
+    """Parse the header. Raises OriginalRefusedError."""
     start = file.numbers("<II", 10)
     if start is None:
         raise file.damaged("it ends in its header")
@@ -122,7 +122,7 @@ def bitmap(file: BoundedFile) -> Bitmap:
 
 
 def profile_of(file: BoundedFile) -> bytes:
-    """The ICC profile that is embedded by a header of version 5; empty: there is none."""
+    """Return the ICC profile that a V5 header embeds; empty: none."""
     header = file.at(_FILE_HEADER, _V5)
     if len(header) < _V5 or _number(header, 0) != _V5 or header[56:60] != _EMBEDDED:
         return b""
@@ -132,7 +132,7 @@ def profile_of(file: BoundedFile) -> bytes:
 
 
 def _check(file: BoundedFile, size: int, bits: int, compression: int) -> None:
-    """Refuse depths and methods of compression that are not read."""
+    """Refuse unsupported depths and compressions."""
     if compression in {_JPEG, _PNG} and size not in _OS2:
         raise file.unsupported(f"contains a {'JPEG' if compression == _JPEG else 'PNG'}")
     if bits not in _DEPTHS:

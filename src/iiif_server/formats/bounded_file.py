@@ -1,4 +1,4 @@
-"""A file as a format parser reads it: bounded reads at offsets, and its errors."""
+"""Bounded file: reads at offsets within limits, for format parsers."""
 
 import os
 import struct
@@ -25,53 +25,53 @@ _ANYTHING = Bounds()
 
 
 def truncated(format_: OriginalFormat, what: str = "its image does") -> DamagedOriginalError:
-    """The error for an original that ends too early."""
+    """Return the error for a truncated original."""
     return DamagedOriginalError(
         f"The original is damaged: this {format_} file is truncated, it ends before {what}."
     )
 
 
 MOST_BLOCK = 16 << 20
-"""Bytes of one block of metadata: an ICC profile, EXIF, XMP."""
+"""Maximum bytes of one metadata block: ICC profile, EXIF, XMP."""
 MOST_DESCRIBED = 1 << 20
-"""Bytes of a block that are looked through for credits: XMP, IPTC, a text."""
+"""Maximum bytes of a block that is searched for credits: XMP, IPTC, text."""
 MOST_METADATA = 64 << 20
-"""Bytes of everything before the first pixel."""
+"""Maximum bytes of metadata before the first pixel."""
 _MOST_DRAWN, _DRAWING_EFFORT = 1_000_000_000, 4
-"""Pixels of the frames of an animation that are drawn to show a later one; effort of each."""
+"""Maximum pixels of the earlier frames that are drawn for a frame; effort per pixel."""
 MOST_READ_WHOLE = 512 << 20
-"""Bytes of a file whose decoder takes it whole."""
+"""Maximum bytes of a file whose decoder reads it into memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What the structure of an original tells before anything is decoded."""
+    """Result of an inspection: facts about an original, found without decoding."""
 
     needs: Needs = NO_NEEDS
     jpeg: JpegFacts | None = None
     interleaved: bool = False
-    """Whether all has to be read before the first row is whole: progressive JPEG, Adam7 PNG."""
+    """Whether the first row is complete only after all data: progressive JPEG, Adam7 PNG."""
     header: ImageHeader | None = None
-    """The whole header but for the ICC profile, where the structure tells it."""
+    """Image header without ICC profile, if the inspection finds it."""
     profile: bytes = b""
-    """The ICC profile of such a header."""
+    """ICC profile for `header`."""
     colours: ColourTags | None = None
-    """What else than an ICC profile says of the colours; it goes before one."""
+    """Colour tags, which take precedence over an ICC profile."""
     pages: int = 1
-    """How many pages the file has, where its structure tells it: frames of an animation."""
+    """Number of pages, if the inspection counts them: frames of an animation."""
     exif: bytes = b""
-    """EXIF that the decoder does not find."""
+    """EXIF that the decoder does not return."""
     xmp: bytes = b""
-    """XMP that it does not find."""
+    """XMP that the decoder does not return."""
     iptc: bytes = b""
     texts: Mapping[int, bytes] = field(default_factory=dict)
-    """Texts in tags of a TIFF, by their numbers in EXIF."""
+    """Text tags of a TIFF, by tag number."""
     partial: bool = False
-    """Whether the file is truncated, and to be shown as far as it goes."""
+    """Whether the file is truncated and shown partially."""
 
 
 class BoundedFile:
-    """A file read at offsets within bounds, with the errors that refuse it."""
+    """Bounded file: reads at offsets, checks of limits, and their errors."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class BoundedFile:
         bounds: Bounds = _ANYTHING,
         page: int = 1,
     ) -> None:
-        """`page` is the one that is read of a file of several, counted from 1."""
+        """Create it for a page, counted from 1."""
         self._file = file
         self._max_pixels = max_pixels
         self.format = format_
@@ -94,7 +94,7 @@ class BoundedFile:
 
     @property
     def version(self) -> FileVersion | None:
-        """The version of the file, if it is one that a parser may read again as a whole."""
+        """Version of the file; None if it is in memory or partly downloaded."""
         if isinstance(self._file, PresentFile):
             return None
         with suppress(OSError):  # a file in memory
@@ -102,20 +102,20 @@ class BoundedFile:
         return None
 
     def at(self, offset: int, length: int) -> bytes:
-        """The bytes at an offset; fewer than `length` at the end of the file."""
+        """Read bytes at an offset; fewer than `length` at the end of the file."""
         if offset >= self.size:
             return b""
         self._file.seek(offset)
         return self._file.read(min(length, self.size - offset)) or b""
 
     def numbers(self, layout: str, offset: int) -> tuple[Any, ...] | None:
-        """The numbers at an offset, by a format of `struct`; None where the file ends before."""
+        """Read numbers at an offset, by a `struct` format; None at the end of the file."""
         size = struct.calcsize(layout)
         data = self.at(offset, size)
         return struct.unpack(layout, data) if len(data) == size else None
 
     def expect(self, extents: Iterable[Extent]) -> None:
-        """Have a file that is present in parts report at once what is absent of these extents."""
+        """Raise BytesMissingError once for all absent bytes of these extents."""
         if isinstance(self._file, PresentFile):
             self._file.require(extents)
 
@@ -129,23 +129,23 @@ class BoundedFile:
             )
 
     def check_size(self, width: int, height: int) -> None:
-        """Raise OriginalTooLargeError beyond the bounds, DamagedOriginalError for a side of 0."""
+        """Raise OriginalTooLargeError above the limits, DamagedOriginalError for a side of 0."""
         if width < 1 or height < 1:
             raise self.damaged("it has no pixels")
         self.check(width * height, self._max_pixels, "pixels")
         self.check(max(width, height), self.bounds.side, "pixels on one side")
 
     def check_frames(self, count: int, what: str = "frames") -> None:
-        """Raise OriginalTooLargeError if there are more frames than are read."""
+        """Raise OriginalTooLargeError above `limits.max_source_frames`."""
         self.check(count, self.bounds.frames, what)
 
     def check_page(self, count: int) -> None:
-        """Raise PageNotFoundError if the page that is read is beyond the last of so many."""
+        """Raise PageNotFoundError if the file has fewer pages."""
         if self.page > count:
             raise PageNotFoundError.of(self.page, count)
 
     def effort_before(self, width: int, height: int) -> int:
-        """Effort of drawing the frames before the one that is read, each upon the last.
+        """Return the effort of drawing the frames before the requested one.
 
         Raises OriginalTooLargeError if they are too many.
         """
@@ -158,7 +158,7 @@ class BoundedFile:
         self.check(length, MOST_BLOCK, f"bytes in {what}")
 
     def check_read_whole(self) -> None:
-        """Raise OriginalTooLargeError if the decoder would read too much at once."""
+        """Raise OriginalTooLargeError if the decoder would read too much into memory."""
         self.check(self.size, MOST_READ_WHOLE, f"bytes as a {self.format}")
 
     def check_long_enough(self, least: int) -> None:
@@ -167,15 +167,15 @@ class BoundedFile:
             raise truncated(self.format)
 
     def truncated(self, what: str = "its image does") -> bool:
-        """True where truncated originals are shown; raises DamagedOriginalError where not."""
+        """Return True with `limits.truncated = "show"`; otherwise raise DamagedOriginalError."""
         if self.bounds.show_truncated:
             return True
         raise truncated(self.format, what)
 
     def damaged(self, reason: str) -> DamagedOriginalError:
-        """The error for a damaged header, with the reason."""
+        """Return the error for a damaged header, with the reason."""
         return DamagedOriginalError(f"The header of this {self.format} image is damaged: {reason}.")
 
     def unsupported(self, what: str) -> UnsupportedOriginalError:
-        """The error for a feature that is not supported."""
+        """Return the error for an unsupported feature."""
         return UnsupportedOriginalError(f"This {self.format} image {what}, which is not read here.")

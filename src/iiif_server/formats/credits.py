@@ -1,4 +1,4 @@
-"""Credits: creator, copyright and credit line of an original, which derivatives keep. Pure.
+"""Credits that derivatives keep: creator, copyright and credit line. Pure.
 
 They are properties of XMP, by their names; from IPTC or EXIF where the XMP of a file lacks them.
 """
@@ -20,20 +20,20 @@ _OF_IPTC = {
     "dc:creator": "byline", "dc:rights": "copyrightNotice", "photoshop:Credit": "credit",
 }  # fmt: skip
 ARTIST, COPYRIGHT = 315, 33_432
-"""Tags of EXIF and TIFF."""
+"""Tags of EXIF and TIFF for creator and copyright."""
 _OF_EXIF = {"dc:creator": ARTIST, "dc:rights": COPYRIGHT}
 _MOST_ITEMS, _MOST_OF_ITEM, _MOST_OF_TEXT = 10, 200, 1_000
-"""Numbers of values and characters: all fit into one segment of a JPEG."""
+"""Maximum number of values and of characters: together they fit into one JPEG segment."""
 
 
 def plain_text(text: str, most: int) -> str:
-    """A text without control characters, and without those that turn its direction."""
+    """Return a text without control and bidirectional formatting characters."""
     shown = (c for c in text[:most] if c == "\n" or unicodedata.category(c)[0] != "C")
     return "".join(shown).strip()
 
 
 def credits_of(xmp: bytes, iptc: bytes, exif: Mapping[int, str | bytes]) -> Credits:
-    """The credits in blocks of metadata, of which damaged ones count as empty."""
+    """Return the credits in metadata blocks; damaged blocks count as empty."""
     properties = xmp_properties(xmp, location=False)
     datasets = iptc_properties(iptc, location=False)
     found = []
@@ -50,12 +50,12 @@ def credits_of(xmp: bytes, iptc: bytes, exif: Mapping[int, str | bytes]) -> Cred
 
 
 def credits_packet(credits_: Credits) -> bytes:
-    """A packet of XMP with the credits alone."""
+    """Return an XMP packet that contains only the credits."""
     return xmp_packet((name, _KINDS[name], values) for name, values in credits_)
 
 
 def _decoded(value: str | bytes) -> str:
-    """A text of EXIF: ASCII by the standard, UTF-8 or Latin-1 by those who write it.
+    """Decode an EXIF text: ASCII in the standard, UTF-8 or Latin-1 in practice.
 
     Copyright can be that of the photographer and that of the editor (EXIF 2.3, 4.6.4).
     """

@@ -13,16 +13,16 @@ XMP_GAIN_MAP = re.compile(
     r"ns\.adobe\.com/hdr-gain-map/|ns\.apple\.com/HDRGainMap/|ns\.google\.com/photos/1\.0/container",
     re.IGNORECASE,
 )
-"""In the names of properties of XMP: those of gain maps, and of lists of the images of a file."""
+"""Namespaces of XMP properties about gain maps and about the images of a file."""
 _IN_HEADER = re.compile(rb"hdr-gain-map/|HDRGainMap|urn:iso:std:iso:ts:21496:-1")
 _ENTRIES, _ENTRY, _MOST = 0xB002, 16, 16
 _HEADER = 1 << 16
-"""Bytes of a further image that are searched for what says that it is a gain map."""
+"""Bytes of a further image that are searched for signs of a gain map."""
 _START = 1024
 
 
 def is_gain_map(file: BoundedFile, offset: int, length: int) -> bool:
-    """Whether a segment APP1 or APP2 says that the file has a gain map (CIPA DC-007 for MPF)."""
+    """Whether an APP1 or APP2 segment declares a gain map (MPF: CIPA DC-007)."""
     start = file.at(offset, min(length, _START))
     if start.startswith(ISO):
         return True
@@ -38,7 +38,7 @@ def is_gain_map(file: BoundedFile, offset: int, length: int) -> bool:
 
 
 def _places(index: bytes) -> list[int]:
-    """Offsets of the further images in a multi-picture index; raises struct.error."""
+    """Return the offsets of the further images of an MPF index; raises struct.error."""
     order = "<" if index[:2] == b"II" else ">"
     (at,) = struct.unpack_from(f"{order}I", index, 4)
     (count,) = struct.unpack_from(f"{order}H", index, at)

@@ -1,4 +1,4 @@
-"""GIF 89a: the logical screen and the frames; nothing is decoded."""
+"""GIF 89a inspection: logical screen and frames, without decoding."""
 
 import struct
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ from iiif_server.plan.header import Needs
 
 _FIRST = 13
 _MOST_BLOCKS = 4_000_000
-"""Sub-blocks of up to 255 bytes each."""
+"""Maximum number of sub-blocks, of up to 255 bytes each."""
 _WINDOW = 1 << 16
 _EXTENSION, _FRAME = b"!", b","
 _CONTROL = b"!\xf9"
 _PALETTE = 0x80
 _MOST_RATIO = 4096
-"""Pixels that one byte can stand for: the longest string of an LZW code."""
+"""Maximum pixels per byte: the longest string of an LZW code."""
 _MOST_UNFILLED = 4_000_000
-"""Pixels of a screen up to which the first frame may be smaller."""
+"""Maximum pixels of a screen whose first frame does not cover it."""
 MOST_PIXELS = 100_000_000
-"""Pixels of a frame, which the decoder holds whole and more than once."""
+"""Maximum pixels of a frame, of which the decoder holds several copies."""
 
 
 def inspect(file: BoundedFile) -> Inspection:
@@ -53,21 +53,21 @@ def inspect(file: BoundedFile) -> Inspection:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame of an animation."""
+    """Frame of an animation."""
 
     box: Box
-    """Its place on the screen."""
+    """Position on the screen."""
     disposal: int
     transparent: int | None
-    """The index of the colour that leaves what was drawn before."""
+    """Index of the transparent colour."""
     start: int
-    """Offset of its colour table, or of its data."""
+    """Offset of the colour table, or of the data without one."""
     end: int
     flags: int
 
 
 def frames(file: BoundedFile) -> Iterator[Frame]:
-    """The frames of a file that has been inspected, with what its control extensions say."""
+    """Yield the frames of an inspected file, with their graphic control extensions."""
     blocks, position = _Blocks(file), _FIRST + _palette(file.at(10, 1)[0])
     disposal, transparent = 0, None
     while True:
@@ -87,7 +87,7 @@ def frames(file: BoundedFile) -> Iterator[Frame]:
 
 
 def _frame(file: BoundedFile, position: int, screen: tuple[int, int], *, first: bool) -> int:
-    """Offset of the data of a frame; decoders enlarge the screen for a frame that is larger."""
+    """Return the offset of a frame's data; refuse a frame that enlarges the screen too much."""
     numbers = file.numbers("<HHHHB", position)
     if numbers is None:
         return file.size + 1
@@ -102,7 +102,7 @@ def _frame(file: BoundedFile, position: int, screen: tuple[int, int], *, first: 
 
 
 def global_table(file: BoundedFile) -> tuple[int, bytes]:
-    """The flags of the screen, and its colour table."""
+    """Return the flags of the screen and its colour table."""
     flags = file.at(10, 1)[0]
     return flags, file.at(_FIRST, _palette(flags))
 
@@ -119,7 +119,7 @@ class _Blocks:
         self._seen = 0
 
     def end(self, position: int) -> int:
-        """Offset after the chain that begins at a position; beyond the file where it ends early."""
+        """Return the offset after a chain; it is beyond the end of a truncated file."""
         file = self._subject
         while True:
             window = file.at(position, _WINDOW)

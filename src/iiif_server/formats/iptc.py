@@ -1,8 +1,8 @@
-"""IPTC-IIM 4.2: the datasets of record 2 that a public answer may repeat. Pure."""
+"""IPTC-IIM 4.2: datasets of record 2 that responses may contain. Pure."""
 
 _RECORD = b"\x1c\x02"
 _LONG = 0x8000
-"""The bit of a length that says that it is longer than two bytes; such datasets are not read."""
+"""Bit that marks an extended dataset, whose length has more than two bytes. Not supported."""
 _MOST = 500
 _UTF8 = b"\x1c\x01\x5a\x00\x03\x1b%G"
 _SHOWN = {
@@ -16,7 +16,7 @@ _LOCATION = {
 
 
 def iptc_properties(data: bytes, *, location: bool) -> dict[str, list[str]]:
-    """The known datasets by their names, each of which may stand several times.
+    """Return the values of known datasets, by name.
 
     With `location`, also those that say where something is. What is damaged ends the datasets.
     """

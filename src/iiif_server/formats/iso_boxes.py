@@ -16,14 +16,14 @@ class Box:
 
     name: bytes
     offset: int
-    """Offset of its content."""
+    """Offset of the content."""
     end: int
     truncated: bool = False
-    """Whether it is longer than what holds it."""
+    """Whether the box is longer than its container."""
 
 
 def boxes(file: BoundedFile, start: int, end: int) -> Iterator[Box]:
-    """The boxes between two offsets, as many as are complete."""
+    """Yield the complete boxes between two offsets."""
     position = start
     for _ in range(_MOST_BOXES):
         if position >= end:

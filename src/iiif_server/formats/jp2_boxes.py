@@ -1,4 +1,4 @@
-"""JP2 boxes: what the components of a JPEG 2000 codestream mean (ISO 15444-1, annex I)."""
+"""JP2 boxes: colour space and channels of a JPEG 2000 codestream (ISO 15444-1, annex I)."""
 
 import struct
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _MOST_COMPONENTS = 16_384
 _MOST_ENTRIES, _MOST_COLUMNS = 1024, 4
 _BY_PALETTE = 1
 _BEFORE_PARAMETERS = 7
-"""Bytes of a colour specification before the parameters of its colour space."""
+"""Bytes of a `colr` box before the parameters of its colour space."""
 _PARAMETERS = ">7I"
 ILLUMINANTS = {0x443530: False, 0x443635: True}
-"""D50 and D65, and whether it is the latter (ISO 15444-2, M.11.7.4.1)."""
+"""CIELab illuminants D50 and D65, and whether it is D65 (ISO 15444-2, M.11.7.4.1)."""
 _MOST_OF_PILLOW = 4
-"""Components."""
+"""Maximum number of components that Pillow decodes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,43 +29,43 @@ class Palette:
 
     entries: tuple[tuple[int, ...], ...]
     bits: tuple[int, ...]
-    """Of each column."""
+    """Bits of each column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """Where the codestream of a JPEG 2000 file is, and what its components mean."""
+    """Offsets of the codestream of a JPEG 2000 file, and its colour and channel boxes."""
 
     start: int
     end: int
     space: int | None = None
-    """The enumerated colour space (EnumCS); None: there is none."""
+    """Enumerated colour space (EnumCS); None: the file has none."""
     profile: bytes = b""
-    """The ICC profile."""
+    """ICC profile; empty: the file has none."""
     parameters: tuple[int, ...] = ()
-    """Of CIELab: range and offset of L*, a* and b*, then the illuminant; empty: as by default."""
+    """CIELab parameters: range and offset of L*, a*, b*, then illuminant; empty: defaults."""
     palette: Palette | None = None
     order: tuple[int, ...] = ()
-    """The channels of the colours; empty: as they stand."""
+    """Channel number of each colour; empty: in order."""
     alpha: int | None = None
-    """The channel of opacity."""
+    """Channel number of alpha; None: there is none."""
     premultiplied: bool = False
     bare: bool = False
-    """Whether the file is a codestream without boxes, which tell what a further channel is."""
+    """Whether the file is a bare codestream, without boxes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What the channels of an image are."""
+    """Colour space and channels of an image."""
 
     colour: Colour
     channels: tuple[int, ...]
-    """Those of the colour, in order."""
+    """Channel numbers of the colours, in order."""
     alpha: int | None
 
 
 def meaning(found: Container, components: int) -> Meaning:
-    """What the channels are, of which there are as many as components or columns of the palette."""
+    """Interpret the components, or the columns of the palette, as colours and alpha."""
     count = len(found.palette.bits) if found.palette else components
     named = _BY_PROFILE.get(found.profile[16:20]) if found.profile else None
     named = named or _BY_SPACE.get(found.space if found.space is not None else -1)

@@ -1,4 +1,4 @@
-"""JP2 boxes beside the image: resolution, XMP and IPTC (ISO 15444-1, I.5.3.7 and I.7.2)."""
+"""JP2 metadata boxes: resolution, XMP and IPTC (ISO 15444-1, I.5.3.7 and I.7.2)."""
 
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ _IPTC_UUID = bytes.fromhex("33c7a4d2b81d4723a0baf1a3e097ad38")
 _UUID_BYTES = 16
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _INCH = 0.0254
-"""Metres."""
+"""Metres per inch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What the boxes of a file say of it."""
+    """Metadata in the boxes of a file."""
 
     resolution: tuple[float, float] | None = None
     xmp: bytes = b""
@@ -23,7 +23,7 @@ class Described:
 
 
 def described(file: BoundedFile) -> Described:
-    """The first resolution, XMP and IPTC of a file."""
+    """Return the first resolution, XMP and IPTC of a file."""
     if file.at(0, len(_CODESTREAM)) == _CODESTREAM:
         return Described()
     resolution: tuple[float, float] | None = None
@@ -38,7 +38,7 @@ def described(file: BoundedFile) -> Described:
 
 
 def _resolution(file: BoundedFile, start: int, end: int) -> tuple[float, float] | None:
-    """Dots per inch: as captured, or else as the default for display."""
+    """Return dots per inch: the capture resolution, or else the display resolution."""
     found = {
         box.name: file.numbers(">HHHHbb", box.offset)
         for outer in boxes(file, start, end)

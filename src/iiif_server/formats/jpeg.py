@@ -19,10 +19,10 @@ from iiif_server.plan.original_format import OriginalFormat
 
 _MOST_SEGMENTS = 5_000
 _MOST_JUNK = 4_096
-"""Bytes of junk between two segments; decoders skip any number, no encoder writes them."""
+"""Bytes of junk between two segments. Decoders skip any number; no encoder writes them."""
 _WINDOW = 1 << 16
 MOST_SEARCHED = 1 << 30
-"""Bytes of scans that are searched for their number."""
+"""Bytes in which scans are counted."""
 _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 _MARKER_IN_SCAN = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -37,21 +37,21 @@ _PROGRESSIVE = frozenset({0xC2, 0xCA})
 _HUFFMAN = frozenset({0xC0, 0xC1, 0xC2, 0xC3})
 _SAMPLE_BITS = 8
 _BITS = {**dict.fromkeys(_DCT, frozenset({8, 12})), _LOSSLESS: frozenset(range(2, 17))}
-"""Bits of samples, by the process of coding."""
+"""Possible bits per sample, by frame marker."""
 _NOT_READ = {_LOSSLESS_ARITHMETIC: "is lossless in arithmetic coding", _JPEG_LS: "is JPEG-LS"}
 _COMPONENTS = {1: Colour.GRAY, 3: Colour.RGB, 4: Colour.OTHER}
 _MOST_SAMPLING = 4
 _COPIES = 2
-"""How often the samples of 12 bits, or of a lossless JPEG, are in memory."""
+"""Copies in memory of the samples of a 12-bit or lossless JPEG."""
 _NUMBER_BYTES = 2
 _SAMPLE_EFFORT = 6
 _BLOCK = 8
 _FRAME_HEADER = 6
 """Bytes of a frame header before its components (B.2.2)."""
 _TRANSFORMABLE = frozenset({(1, 1), (2, 1), (2, 2), (1, 2), (4, 1), (1, 4)})
-"""The samplings of luma that TurboJPEG transforms."""
+"""Luma sampling factors that TurboJPEG can transform."""
 _END_SEARCHED = 65_536
-"""Bytes at the end of the file in which the end marker is searched: cameras append a little."""
+"""Bytes at the end of the file that are searched for EOI: cameras append data."""
 _ADOBE, _ADOBE_TRANSFORM = b"Adobe", 11
 """Identifier of Adobe's segment, and the offset of its colour transform (Technical Note 5116)."""
 _EXIF = b"Exif\0\0"
@@ -65,9 +65,9 @@ class Segment:
     """A marker segment."""
 
     marker: int
-    """The second byte of the marker."""
+    """Second byte of the marker."""
     offset: int
-    """Of the payload."""
+    """Offset of the payload."""
     length: int
 
     @property
@@ -82,19 +82,19 @@ class _Frame:
     bits: int
     dimensions: Dimensions
     identifiers: bytes
-    """Of the components."""
+    """Component identifiers, a byte each."""
     sampling: Sequence[tuple[int, int]]
     least: int
-    """Bytes of one scan at least, if it holds all of the image."""
+    """Least bytes of a scan that holds the whole image."""
 
     @property
     def progressive(self) -> bool:
-        """Whether its scans refine each other."""
+        """Whether the frame is progressive."""
         return self.marker in _PROGRESSIVE
 
     @property
     def has_samples(self) -> bool:
-        """Whether decoders of 8-bit DCT do not read it."""
+        """Whether the frame needs a decoder for other than 8-bit DCT: 12 bits or lossless."""
         return self.bits != _SAMPLE_BITS or self.marker == _LOSSLESS
 
 
@@ -102,7 +102,7 @@ class _Frame:
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a JPEG with too many pixels, too much metadata or too many scans; its facts."""
+    """Refuse a JPEG with too many pixels, scans or bytes of metadata; return its facts."""
     frame, adobe, scans, data = None, b"", 1, file.size
     metadata, gain_map, walk = 0, False, segments(file)
     for segment in walk:
@@ -144,7 +144,7 @@ def inspect(file: BoundedFile) -> Inspection:
 
 
 def _header_of_samples(file: BoundedFile, frame: _Frame, needs: Needs) -> ImageHeader:
-    """The header, but for profile and orientation, of what is decoded to samples of any depth."""
+    """Return the header, without profile and orientation, of a 12-bit or lossless JPEG."""
     file.check_read_whole()
     area, components = frame.dimensions.area, len(frame.sampling)
     pixel_bytes = components * (1 if frame.bits <= _SAMPLE_BITS else 2)
@@ -184,7 +184,7 @@ def _facts(file: BoundedFile, frame: _Frame, adobe: bytes, data: int) -> JpegFac
 
 
 def _mcu(sampling: Sequence[tuple[int, int]]) -> Dimensions | None:
-    """The minimum coded unit in pixels; None for samplings that TurboJPEG does not transform."""
+    """Return the MCU in pixels; None for samplings that TurboJPEG cannot transform."""
     if len(sampling) == 1:
         return Dimensions(_BLOCK, _BLOCK)
     if sampling[1:] == [(1, 1), (1, 1)] and sampling[0] in _TRANSFORMABLE:
@@ -193,7 +193,7 @@ def _mcu(sampling: Sequence[tuple[int, int]]) -> Dimensions | None:
 
 
 def _frame(file: BoundedFile, segment: Segment) -> _Frame | None:
-    """The frame header (B.2.2); None where the file ends in it."""
+    """Read the frame header (B.2.2); None if the file ends in it."""
     data = file.at(segment.offset, segment.length)
     if len(data) < _FRAME_HEADER or len(data) < _FRAME_HEADER + 3 * data[5]:
         return None
@@ -224,7 +224,7 @@ def _frame(file: BoundedFile, segment: Segment) -> _Frame | None:
 def _check_scans(
     file: BoundedFile, frame: _Frame | None, first: Segment, following: Iterator[Segment]
 ) -> int:
-    """Refuse too many scans, and a first scan that is too short; the number of scans.
+    """Refuse too many scans, or a first scan that is too short; return the number of scans.
 
     A decoder reads one scan, and keeps none of it, if that holds everything. Otherwise it allocates
     memory for the whole image before it knows how much of it the file has.
@@ -248,7 +248,7 @@ def _check_scans(
 
 
 def segments(file: BoundedFile) -> Iterator[Segment]:
-    """The segments up to and with the image's end (EOI), or as many as the file has.
+    """Yield the segments through EOI, or to the end of the file.
 
     After the header of the first scan, entropy-coded data are searched for the next marker.
     """
@@ -276,7 +276,7 @@ def segments(file: BoundedFile) -> Iterator[Segment]:
 
 
 def _marker(file: BoundedFile, position: int) -> tuple[int, int] | None:
-    """The next marker and the offset after it, over a little junk; None at the file's end."""
+    """Return the next marker and the offset after it, skipping junk; None at the file's end."""
     between = file.at(position, 2)
     if _MARKER.fullmatch(between) is None:
         between = file.at(position, _MOST_JUNK)
@@ -300,7 +300,7 @@ def _marker_in_scan(file: BoundedFile, position: int, end: int) -> tuple[int, in
 
 
 def _segment_at(file: BoundedFile, marker: int, position: int) -> Segment | None:
-    """The segment whose length stands at a position; None where the file ends before."""
+    """Return the segment whose length is at an offset; None if the file ends before it."""
     if marker == _EOI:
         return Segment(marker, position, 0)
     numbers = file.numbers(">H", position)
@@ -315,7 +315,7 @@ def _segment_at(file: BoundedFile, marker: int, position: int) -> Segment | None
 
 
 def _payloads(start: bytes) -> Iterator[tuple[int, bytes]]:
-    """Marker and payload of the segments before the first scan, as far as they are sound."""
+    """Yield marker and payload of the segments before the first scan, up to a damaged one."""
     file = BoundedFile(BytesIO(start), OriginalFormat.JPEG)
     with suppress(OriginalRefusedError):
         for segment in takewhile(lambda segment: segment.marker != _SOS, segments(file)):
@@ -334,7 +334,7 @@ def frame(start: bytes) -> tuple[Dimensions, int] | None:
 
 
 def samples_of(start: bytes) -> tuple[int, bool]:
-    """The bits of a sample, and whether inks are stored inverted, as Adobe's programs do."""
+    """Return bits per sample, and whether inks are inverted, as Adobe's programs do."""
     bits, adobe = _SAMPLE_BITS, False
     for marker, payload in _payloads(start):
         if marker in _FRAMES and payload:
@@ -344,7 +344,7 @@ def samples_of(start: bytes) -> tuple[int, bool]:
 
 
 def frame_sizes(start: bytes) -> list[Dimensions]:
-    """The dimensions in the frame headers before the first scan, in samples of any kind."""
+    """Yield the dimensions in the frame headers before the first scan."""
     return [
         Dimensions(width, height)
         for marker, payload in _payloads(start)

@@ -1,4 +1,4 @@
-"""JPEG 2000 (ISO 15444-1): headers of container, codestream and tiles; nothing is decoded."""
+"""JPEG 2000 inspection (ISO 15444-1): container, codestream and tile headers, no decoding."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,41 +21,41 @@ from iiif_server.plan.header import ImageHeader, Needs, Profile, Reader
 from iiif_server.plan.orientation import UPRIGHT
 
 _START = b"\xff\x4f\xff\x51"
-"""SOC and SIZ."""
+"""Markers SOC and SIZ."""
 _COD, _COC, _SOT, _SOD = 0xFF52, 0xFF53, 0xFF90, 0xFF93
 _MOST_SEGMENTS = 2_000
 _MOST_HEADER_BOX = 4 << 20
 MOST_TILES = 8_192
 _TILE_BYTES = 14_000
-"""Memory that the decoder allocates for each tile before it decodes."""
+"""Bytes that the decoder allocates per tile before decoding."""
 _BLOCK_BYTES = 440
-"""Memory for each code block of a tile, whatever part of the tile is decoded."""
+"""Bytes per code block of a tile, even if only a part of the tile is decoded."""
 _PRECINCT_BYTES = 480
 _PACKET_BYTES = 2
-"""Memory for each layer of each possible precinct."""
+"""Bytes per layer and precinct."""
 _BLOCK_EFFORT = 1000
-"""Pixels that a JPEG decoder could decode while a code block is set up: 4 us."""
+"""Effort of setting up a code block (4 us), in pixels of a JPEG decoder."""
 _PIXEL_BYTES = 3
-"""Bytes a pixel of the file that the estimate of decoding includes."""
+"""Compressed bytes per pixel that the estimate of decoding includes."""
 _SEGMENT_BYTES = 40
-"""Memory for each segment of a code block, where every coding pass is a segment."""
+"""Bytes per segment of a code block, if every coding pass is a segment."""
 _SEGMENTS_OF_THEIR_OWN = 0x05
-"""Code block styles with such segments: arithmetic coding bypass, termination (A.6.1)."""
+"""Code block styles with a segment per pass: bypass, termination (A.6.1)."""
 _MOST_TILE_PARTS = 65_536
 MOST_COMPONENTS = 16
 MOST_BITS = 31
 _PILLOW_COMPONENTS, _WIDE_BYTES = 4, 8
-"""Components that the estimate of decoding includes; memory of a pixel for each further one."""
+"""Components that the estimate of decoding includes; bytes per pixel of each further one."""
 _MOST_LEVELS = 32
 _MOST_HALVINGS = 5
-"""By which the decoder reduces at most."""
+"""Maximum number of resolution levels that the decoder discards."""
 _MOST_PRECINCTS = 250_000
-"""Each costs the decoder some hundred bytes, and a walk for each quality layer."""
+"""Maximum number of precincts: each takes some hundred bytes, and time per quality layer."""
 _MOST_PACKETS = 20_000_000
 _TILE_PART_HEADER = 12
-"""Bytes of SOT (A.4.2)."""
+"""Bytes of an SOT segment (A.4.2)."""
 _WHOLE = 15
-"""The exponent of a precinct's side where none is given."""
+"""Default exponent of a precinct's side."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class _Style:
     """Coding style (COD or COC, A.6.1, A.6.2)."""
 
     layers: int
-    """0 in COC, which has those of COD."""
+    """Number of quality layers; 0 in COC, which uses that of COD."""
     levels: int
     block: tuple[int, int]
     """Exponents of width and height of code blocks."""
@@ -147,7 +147,7 @@ def _header(
 def _check_components(
     file: BoundedFile, size: _Size, own: tuple[Component, ...], *, whole: bool
 ) -> None:
-    """Refuse sampling and depths that no decoder here shows right."""
+    """Refuse subsampling and depths that no decoder of the server supports."""
     if whole and is_subsampled(own):
         raise file.unsupported("has subsampled components, and more than 4 of them or 16 bits")
     if whole:
@@ -159,7 +159,7 @@ def _check_components(
 
 
 def _announced(file: BoundedFile) -> tuple[int, int] | None:
-    """Width and height by the image header box (I.5.3.1)."""
+    """Return width and height of the image header box (I.5.3.1)."""
     if file.at(0, len(_START)) == _START:
         return None
     for box in boxes(file, 0, file.size):
@@ -200,7 +200,7 @@ def _size(file: BoundedFile, start: int) -> _Size | None:
 
 
 def _segments(file: BoundedFile, position: int) -> Iterator[tuple[int, int, int]]:
-    """Marker, offset and length of the segments of the main header, or of a tile-part's."""
+    """Yield marker, offset and length of the segments of the main or a tile-part header."""
     for _ in range(_MOST_SEGMENTS):
         numbers = file.numbers(">HH", position)
         if numbers is None or numbers[0] in {_SOT, _SOD}:
@@ -214,7 +214,7 @@ def _segments(file: BoundedFile, position: int) -> Iterator[tuple[int, int, int]
 
 
 def _check_tiles(file: BoundedFile, size: _Size, position: int) -> list[_Style]:
-    """Refuse a codestream that lacks tiles: its decoder would leave them black (A.4.2).
+    """Refuse a codestream without some tiles, which the decoder would leave black (A.4.2).
 
     The styles that tiles have of their own.
     """
@@ -239,7 +239,7 @@ def _check_tiles(file: BoundedFile, size: _Size, position: int) -> list[_Style]:
 
 
 def _styles(file: BoundedFile, marker: int, offset: int, length: int) -> Iterator[_Style]:
-    """The coding style in a segment, if it has one (A.6.1, A.6.2)."""
+    """Return the coding style of a COD or COC segment; else None (A.6.1, A.6.2)."""
     if marker not in {_COD, _COC}:
         return
     data = file.at(offset, length)
@@ -268,7 +268,7 @@ def _check_style(file: BoundedFile, size: _Size, style: _Style, layers: int) -> 
 
 
 def _needs(file: BoundedFile, size: _Size, styles: set[_Style], layers: int) -> Needs:
-    """The largest needs of any of the styles: a tile may have its own."""
+    """Return the largest needs of all styles, as each tile may have its own."""
     held = most_blocks = 0
     passes = 3 * (size.bits + 4)
     for style in styles:
@@ -289,7 +289,7 @@ def _needs(file: BoundedFile, size: _Size, styles: set[_Style], layers: int) -> 
 
 
 def _resolutions(size: _Size, style: _Style) -> Iterator[tuple[int, int]]:
-    """Precincts and code blocks of one component of a tile, for each resolution (B.6, B.7)."""
+    """Yield precincts and code blocks of a tile-component, per resolution (B.6, B.7)."""
     for resolution in range(style.levels + 1):
         given = style.precincts[resolution : resolution + 1]
         down, across = divmod(given[0] if given else _WHOLE * 17, 16)
@@ -304,5 +304,5 @@ def _resolutions(size: _Size, style: _Style) -> Iterator[tuple[int, int]]:
 
 
 def _halved(side: int, times: int) -> int:
-    """A side halved that many times, rounded up."""
+    """Halve a side n times, rounding up."""
     return -(-side // (1 << times))

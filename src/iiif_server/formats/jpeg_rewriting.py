@@ -1,4 +1,4 @@
-"""JPEGs with other metadata: segments left out or replaced, all coefficients as they are."""
+"""Lossless rewriting of JPEG metadata: segments change, coefficients do not."""
 
 import re
 import struct
@@ -18,25 +18,25 @@ from iiif_server.formats.xmp import XMP, without_properties
 _APP0, _APP1, _APP2, _APP13, _APP14, _APP15, _EOI = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xD9
 _EXIF, _ICC, _PHOTOSHOP = b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
 _MOST = 65_533
-"""Bytes of a segment."""
+"""Maximum bytes of a segment's payload."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rewriting:
-    """What is changed in the metadata of a JPEG."""
+    """Changes to the metadata of a JPEG."""
 
     location: bool = False
-    """Whether all that says where a photograph was taken is left out."""
+    """Whether location data is removed."""
     gain_map: bool = False
-    """Whether the gain map is left out."""
+    """Whether the gain map is removed."""
     profile: bytes = b""
-    """ICC profile that is added; empty: that of the file stays."""
+    """ICC profile to add; empty: the file keeps its own."""
 
 
 def rewritten(
     file: BoundedFile, data: memoryview, wanted: Rewriting
 ) -> Sequence[bytes | memoryview]:
-    """The pieces of the JPEG in a file, whose bytes are `data`, up to its end marker.
+    """Return the pieces of a rewritten JPEG, through EOI, from its bytes `data`.
 
     What follows that is left out: further images and videos have metadata of their own. Raises
     OriginalRefusedError where the segments are damaged.
@@ -62,7 +62,7 @@ def rewritten(
 
 
 def _changed(marker: int, payload: bytes, wanted: Rewriting) -> bytes:
-    """The payload of an APPn segment with the changes; empty: it is left out."""
+    """Return the changed payload of an APPn segment; empty: the segment is removed."""
     if marker == _APP2 and payload.startswith(_ICC):
         return b"" if wanted.profile else payload
     if marker == _APP2 and payload.startswith((MPF, ISO)):
@@ -100,7 +100,7 @@ def _written(marker: int, payload: bytes) -> bytes:
 
 
 def _place(file: BoundedFile) -> int:
-    """Where segments are added: after the JFIF header, which comes first."""
+    """Return the offset for new segments: after the JFIF header, which comes first."""
     numbers = file.numbers(">HHH", 0)
     return 4 + numbers[2] if numbers and numbers[1] == 0xFF00 | _APP0 else 2
 
@@ -108,6 +108,6 @@ def _place(file: BoundedFile) -> int:
 def _inserted(
     pieces: Sequence[bytes | memoryview], place: int, added: bytes
 ) -> Sequence[bytes | memoryview]:
-    """The pieces with bytes inserted into the first, which is as long as the place at least."""
+    """Insert bytes into the first piece, which reaches to the offset at least."""
     first, *rest = pieces
     return [first[:place], added, first[place:], *rest]

@@ -17,18 +17,18 @@ from iiif_server.plan.orientation import UPRIGHT
 
 _CODESTREAM = b"\xff\x0a"
 _HEADER_BYTES = 1 << 15
-"""Bytes of the codestream that hold all that is read of it."""
+"""Bytes at the start of the codestream that are parsed."""
 MOST_EXTRA = 8
-"""Channels besides those of the colour; each is decoded whole."""
+"""Maximum number of extra channels. The decoder decodes each of them."""
 _ALPHA, _SPOT, _BLACK, _CFA = 0, 2, 4, 5
 """Types of extra channels."""
 _GRAY = 1
 _TURNED = 5
-"""The orientation from which on width and height are exchanged."""
+"""First orientation that swaps width and height."""
 _CHANNEL_BYTES = 8
-"""Memory of a pixel for each channel while it is decoded."""
+"""Bytes of memory per pixel and channel while decoding."""
 _PIXEL_BYTES = 8
-"""Memory of a pixel besides, while its samples are converted."""
+"""Additional bytes of memory per pixel, for the conversion."""
 _EFFORT = 40
 _SIZE = ((9, 1), (13, 1), (18, 1), (30, 1))
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
@@ -41,7 +41,7 @@ class Metadata:
     """Image metadata of a codestream."""
 
     dimensions: Dimensions
-    """Upright: decoders apply the orientation."""
+    """Upright dimensions: the decoder applies the orientation."""
     gray: bool = False
     bits: int = 8
     floating: bool = False
@@ -52,16 +52,16 @@ class Metadata:
     black: bool = False
     """Whether an extra channel is the black of CMYK."""
     converted: bool = True
-    """Whether its colours are XYB, from which decoders convert to any profile."""
+    """Whether the colours are XYB, which the decoder converts to any profile."""
 
     @property
     def channels(self) -> int:
-        """Those that are shown: of the colour, and alpha."""
+        """Number of channels that are shown: colour and alpha."""
         return (1 if self.gray else 3) + self.alpha
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a JPEG XL with too many pixels or channels, and one of inks; its header."""
+    """Refuse a JPEG XL with too many pixels or channels, or CMYK; return its header."""
     file.check_read_whole()
     found = metadata(file)
     file.check(found.extra, MOST_EXTRA, "extra channels")
@@ -91,7 +91,7 @@ def inspect(file: BoundedFile) -> Inspection:
 
 
 def _described(file: BoundedFile) -> dict[bytes, bytes]:
-    """The first boxes of EXIF and XMP that are not compressed."""
+    """Return the first uncompressed EXIF and XMP boxes."""
     found: dict[bytes, bytes] = {}
     if file.at(0, 2) != _CODESTREAM:
         for box in boxes(file, 0, file.size):
@@ -101,7 +101,7 @@ def _described(file: BoundedFile) -> dict[bytes, bytes]:
 
 
 def metadata(file: BoundedFile) -> Metadata:
-    """Size and metadata. Raises OriginalTooLargeError, DamagedOriginalError."""
+    """Parse size and metadata. Raises OriginalTooLargeError or DamagedOriginalError."""
     bits = _Bits(file, _start(file))
     width, height = bits.size()
     file.check_size(width, height)
@@ -141,7 +141,7 @@ def metadata(file: BoundedFile) -> Metadata:
 
 
 def _start(file: BoundedFile) -> bytes:
-    """The first bytes of the codestream, which may be in several boxes."""
+    """Return the first bytes of the codestream, which may be in several boxes."""
     if file.at(0, 2) == _CODESTREAM:
         return file.at(0, _HEADER_BYTES)
     start, other = b"", 0
@@ -161,7 +161,7 @@ def _start(file: BoundedFile) -> bytes:
 
 
 class _Bits:
-    """Reader of bits, the least significant first (ISO 18181-1, 9.2)."""
+    """Bit reader, least significant bit first (ISO 18181-1, 9.2)."""
 
     def __init__(self, file: BoundedFile, data: bytes) -> None:
         self._file = file
@@ -169,7 +169,7 @@ class _Bits:
         self._left = 8 * (len(data) - len(_CODESTREAM))
 
     def take(self, count: int) -> int:
-        """The next bits as a number."""
+        """Read the next bits as an integer."""
         if count > self._left:
             raise truncated(self._file.format, "its header does")
         value = self._bits & ((1 << count) - 1)
@@ -178,12 +178,12 @@ class _Bits:
         return value
 
     def number(self, *ways: tuple[int, int]) -> int:
-        """A number in one of four ways: so many bits, to which an offset is added."""
+        """Read a U32: two bits choose one of four pairs of bit count and offset."""
         count, offset = ways[self.take(2)]
         return self.take(count) + offset
 
     def size(self) -> tuple[int, int]:
-        """Width and height."""
+        """Read width and height."""
         small = self.take(1)
         return self._sides(lambda: 8 * (1 + self.take(5)) if small else self.number(*_SIZE))
 
@@ -195,7 +195,7 @@ class _Bits:
         return height * across // down, height
 
     def preview(self) -> None:
-        """The size of a preview, which is not shown."""
+        """Skip the size of a preview, which is not shown."""
         small = self.take(1)
         ways = (
             ((0, 16), (0, 32), (5, 1), (9, 33))
@@ -205,14 +205,14 @@ class _Bits:
         self._sides(lambda: self.number(*ways))
 
     def animation(self) -> None:
-        """The time base and the loops of an animation, of which the first frame is shown."""
+        """Skip the header of an animation, of which the first frame is shown."""
         self.number((0, 100), (0, 1000), (10, 1), (30, 1))
         self.number((0, 1), (0, 1001), (8, 1), (10, 1))
         self.number((0, 0), (3, 0), (16, 0), (32, 0))
         self.take(1)
 
     def depth(self) -> tuple[bool, int]:
-        """Whether a sample is floating point, and its bits."""
+        """Read whether samples are floating point, and their bits."""
         floating = bool(self.take(1))
         bits = self.number(*(_FLOATS if floating else _INTEGERS))
         if floating:
@@ -220,7 +220,7 @@ class _Bits:
         return floating, bits
 
     def channel(self) -> tuple[int, bool]:
-        """The type of an extra channel, and whether colours are multiplied with it."""
+        """Read the type of an extra channel, and whether its alpha is premultiplied."""
         if self.take(1):
             return _ALPHA, False
         kind = self.number(*_ENUM)

@@ -1,4 +1,4 @@
-"""Location in metadata: EXIF, IPTC and Photoshop resources without what says where. Pure.
+"""Removal of location data from EXIF, IPTC and Photoshop resources. Pure.
 
 Whatever is not understood is left out. EXIF is CIPA DC-008, IPTC is IIM 4.2.
 """
@@ -9,29 +9,29 @@ from collections.abc import Iterator
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-"""Bytes of a value, by its type."""
+"""Bytes per value, by TIFF type."""
 _INLINE = 4
 _DIRECTORIES = frozenset({34_665, 40_965})
-"""Exif and Interoperability."""
+"""Tags of the Exif and Interoperability directories."""
 _UNWANTED = frozenset({330, 700, 33_723, 34_377, 34_853, 37_500, 50_740, 59_932})
-"""SubIFDs, XMP, IPTC, Photoshop, GPS, the notes of makers (which hold anything), padding."""
+"""Removed tags: SubIFDs, XMP, IPTC, Photoshop, GPS, MakerNote (any content), padding."""
 _DEPTH = 2
 
 _IPTC_LOCATION = frozenset({26, 27, 90, 92, 95, 100, 101})
 _RECORD, _LONG = 2, 0x8000
 _IPTC, _REPEATED = 1028, frozenset({1058, 1059, 1060, 1061})
-"""Resources of Photoshop: IPTC; EXIF twice, XMP, and a digest of IPTC."""
+"""Photoshop resources: IPTC; and those that repeat it: EXIF (two), XMP, IPTC digest."""
 _SIGNATURES = frozenset({b"8BIM", b"MeSa", b"PHUT", b"AgHg", b"DCSR"})
 XMP_LOCATION = re.compile(
     r"gps|location|l(?:at|ong)itude|altitude|coverage|geotag|wgs84|HasExtendedXMP|"
     r"\}(?:City|State|Country|CountryCode|CountryName|ProvinceState|WorldRegion)$",
     re.IGNORECASE,
 )
-"""Names of properties, with their namespaces, that say where something is."""
+"""Pattern of location properties, with their namespaces."""
 
 
 def exif_without_location(tiff: bytes) -> bytes:
-    """EXIF written anew without GPS, notes of the maker, and the thumbnail; empty if damaged."""
+    """Rewrite EXIF without GPS, MakerNote and thumbnail; empty if damaged."""
     order = _ORDERS.get(tiff[:4])
     try:
         if order is None:
@@ -43,7 +43,7 @@ def exif_without_location(tiff: bytes) -> bytes:
 
 
 def _directory(tiff: bytes, order: str, at: int, start: int, depth: int) -> bytes:
-    """A directory and its values, laid out from an offset on, without the next directory."""
+    """Serialise a directory and its values at an offset, without the next directory."""
     kept = list(_entries(tiff, order, at))
     if sum(len(value) for *_, value in kept) > len(tiff):
         raise ValueError("values that overlap")
@@ -65,7 +65,7 @@ def _directory(tiff: bytes, order: str, at: int, start: int, depth: int) -> byte
 
 
 def _entries(tiff: bytes, order: str, at: int) -> Iterator[tuple[int, int, int, bytes]]:
-    """Tag, type, count and value of the wanted entries of a directory."""
+    """Yield tag, type, count and value of the entries that are kept."""
     (count,) = struct.unpack_from(f"{order}H", tiff, at)
     for place in range(at + 2, at + 2 + 12 * count, 12):
         tag, kind, number = struct.unpack_from(f"{order}HHI", tiff, place)
@@ -81,7 +81,7 @@ def _entries(tiff: bytes, order: str, at: int) -> Iterator[tuple[int, int, int, 
 
 
 def iptc_without_location(data: bytes) -> bytes:
-    """The datasets without those that say where something is, up to the first that is damaged."""
+    """Return IPTC datasets without location, up to the first damaged one."""
     kept, at = b"", 0
     while at + 5 <= len(data) and data[at] == 0x1C:  # noqa: PLR2004 - tag marker
         length = int.from_bytes(data[at + 3 : at + 5])
@@ -95,7 +95,7 @@ def iptc_without_location(data: bytes) -> bytes:
 
 
 def resources_without_location(data: bytes) -> bytes:
-    """Image resources of Photoshop without location; empty if damaged."""
+    """Return Photoshop resources without location; empty if damaged."""
     kept, at = b"", 0
     while at < len(data):
         head = data[at : at + 7]

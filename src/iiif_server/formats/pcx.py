@@ -7,16 +7,16 @@ from iiif_server.plan.orientation import UPRIGHT
 
 _HEADER = 128
 _KINDS = frozenset({(1, 1), (1, 2), (1, 4), (8, 1), (8, 3)})
-"""Bits of a sample, and planes."""
+"""Supported pairs of bits per sample and planes."""
 _RUN = 63
-"""Bytes of the longest run, which takes two."""
+"""Pixels of the longest run, which takes two bytes."""
 _COPIES = 12
-"""Bytes of a pixel in memory, in Pillow and behind it."""
+"""Bytes of memory per pixel, in Pillow and afterwards."""
 _EFFORT = 8
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a PCX with too many pixels, or that is too short for them."""
+    """Refuse a PCX that has too many pixels, or is too short for them."""
     file.check_read_whole()
     head, planes = file.numbers("<xBxBHHHH", 0), file.at(65, 1)
     if head is None or not planes:

@@ -13,18 +13,18 @@ from iiif_server.plan.header import Needs
 _FIRST = 8
 MOST_CHUNKS = 2_000
 _MOST_WALKED = 200_000
-"""Chunks among which the last one is looked for."""
+"""Maximum number of chunks that are read to find the last one."""
 _MOST_UNPACKED = 1 << 20
-"""Bytes that a compressed chunk may unpack to; Pillow has the same limit."""
+"""Maximum decompressed bytes of a chunk; Pillow has the same limit."""
 _MOST_COUNTED = 1 << 30
 _WINDOW = 1 << 16
 _MOST_RATIO = 1032
-"""Best compression ratio of deflate (by zlib)."""
+"""Maximum compression ratio of deflate."""
 _TOLD = frozenset({b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"})
 _TAIL = 1 << 17
-"""Bytes at the end of a file in which IEND, and EXIF behind the pixels, are looked for."""
+"""Bytes at the end of a file that are searched for IEND, and EXIF after the pixels."""
 _MOST_NAMES = 1_000
-"""How often a name of a chunk is looked at, that may only be part of other data."""
+"""Maximum matches of a chunk name that are checked: pixel data may contain it."""
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {
     0: frozenset({1, 2, 4, 8, 16}),
@@ -51,11 +51,11 @@ class _Chunk:
 class _Head:
     interlaced: bool = False
     unpacked: int = 0
-    """Bytes of all rows; of an interlaced image, a few less."""
+    """Decompressed bytes of all rows; an interlaced image has a few less."""
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a PNG with too many pixels, or too much metadata, packed or unpacked."""
+    """Refuse a PNG with too many pixels, or too much metadata, compressed or not."""
     metadata, head = 0, _Head()
     told: dict[bytes, bytes] = {}
     for index, chunk in enumerate(_chunks(file)):
@@ -83,7 +83,7 @@ def inspect(file: BoundedFile) -> Inspection:
 
 
 def _colours(told: Mapping[bytes, bytes]) -> ColourTags | None:
-    """The colour tags that count: cICP before iCCP, sRGB, and gAMA with cHRM (W3C PNG, 4.3)."""
+    """Colour tags by precedence: cICP, iCCP, sRGB, then gAMA with cHRM (W3C PNG, 4.3)."""
     points = told.get(b"cICP", b"")
     if len(points) == 4 and points[2] == 0 and UNSPECIFIED not in points[:2]:  # noqa: PLR2004 - RGB
         return ColourTags(points[0], points[1])
@@ -99,7 +99,7 @@ def _colours(told: Mapping[bytes, bytes]) -> ColourTags | None:
 
 
 def _is_partial(file: BoundedFile, head: _Head) -> bool:
-    """Whether a file without IEND at its end is shown as far as it goes.
+    """Whether a file without IEND is shown partially.
 
     It is whole if IEND comes earlier: then something is appended. A file that ends between two
     chunks is whole if it has all of its pixels. Raises DamagedOriginalError.
@@ -117,7 +117,7 @@ def _is_partial(file: BoundedFile, head: _Head) -> bool:
 
 
 def _unpacks(file: BoundedFile, pixels: Iterable[_Chunk], least: int) -> bool:
-    """Whether chunks unpack to so many bytes, of which 1 GiB at most is looked at."""
+    """Whether chunks decompress to so many bytes; checks at most 1 GiB."""
     unpacking, found = zlib.decompressobj(), 0
     least = min(least, _MOST_COUNTED)
     try:
@@ -135,7 +135,7 @@ def _unpacks(file: BoundedFile, pixels: Iterable[_Chunk], least: int) -> bool:
 
 
 def _chunks_in(tail: bytes, name: bytes) -> Iterator[bytes]:
-    """The content of chunks of a name behind the pixels, near the end of the file.
+    """Yield the contents of named chunks after the pixels, near the end of the file.
 
     They are known by their checksums: the chunks of the pixels, which may be a million, are not
     walked.
@@ -155,7 +155,7 @@ def _chunks_in(tail: bytes, name: bytes) -> Iterator[bytes]:
 
 
 def _xmp_of(text: bytes) -> bytes:
-    """The packet in an iTXt chunk; empty if that is something else, or compressed."""
+    """Return the XMP packet of an iTXt chunk; empty if it has none, or is compressed."""
     keyword, _, rest = text.partition(b"\0")
     if keyword != b"XML:com.adobe.xmp" or rest[:1] != b"\0":
         return b""
@@ -191,7 +191,7 @@ def _check_header(file: BoundedFile, chunk: _Chunk) -> _Head:
 
 
 def _check_unpacked(file: BoundedFile, chunk: _Chunk) -> None:
-    """Refuse a chunk that unpacks to more than 1 MiB."""
+    """Refuse a chunk that decompresses to more than 1 MiB."""
     if chunk.name not in {b"zTXt", b"iTXt", b"iCCP"}:
         return
     data = file.at(chunk.offset, chunk.length)
@@ -221,5 +221,5 @@ def _compressed_from(name: bytes, data: bytes) -> int | None:
 
 
 def _named(chunk: _Chunk) -> str:
-    """The chunk's name, if it is valid."""
+    """Name of the chunk, if it is valid."""
     return chunk.name.decode("ascii") if chunk.name.isalpha() else "unnamed"

@@ -1,4 +1,4 @@
-"""A file of which only some extents are present, for parsers: absent bytes are never read."""
+"""Partly downloaded file for parsers, which never reads absent bytes."""
 
 import io
 import os
@@ -23,18 +23,18 @@ class PresentFile(io.RawIOBase):
         self._at = 0
 
     def ignore(self, extents: Iterable[Extent]) -> None:
-        """Have these extents read as they are, present or not."""
+        """Treat these extents as present."""
         self._readable = joined([*self._present, *extents])
 
     def require(self, extents: Iterable[Extent]) -> None:
-        """Raise BytesMissingError with all that is absent of these extents."""
+        """Raise BytesMissingError with all absent bytes of these extents."""
         inside = ((start, min(stop, self._size)) for start, stop in extents)
         absent = missing(self._present, inside)
         if absent:
             raise BytesMissingError(*absent)
 
     def fileno(self) -> int:
-        """The descriptor, for those who read it themselves: they need the whole file."""
+        """Descriptor of the file; raises BytesMissingError unless the whole file is present."""
         self.require([(0, self._size)])
         return self._descriptor
 

@@ -1,4 +1,4 @@
-"""PSD and PSB (Adobe Photoshop File Formats Specification): where the merged image is."""
+"""PSD and PSB (Adobe Photoshop File Formats Specification): location of the merged image."""
 
 import struct
 import sys
@@ -18,22 +18,22 @@ _MOST_BLOCKS = 4_000
 _BIG = 2
 _RAW, _RUN_LENGTHS = 0, 1
 _RESOLUTION, _IPTC, _PROFILE, _VERSION, _EXIF, _XMP = 1005, 1028, 1039, 1057, 1058, 1060
-"""Image resources."""
+"""Numbers of image resources."""
 _LAYERS = frozenset({b"Layr", b"Lr16", b"Lr32"})
 _LONG_KEYS = _LAYERS | {
     b"LMsk", b"Mt16", b"Mt32", b"Mtrn", b"Alph", b"FMsk", b"lnk2", b"FEid", b"FXid", b"PxSD"
 }  # fmt: skip
-"""Blocks of layer information whose length has 8 bytes in a PSB."""
+"""Keys of layer information blocks with a length of 8 bytes in a PSB."""
 _PALETTE_BYTES = 768
 _SLACK = 128
 """Bytes by which the run lengths of a row may exceed twice its pixels."""
 _COPIES = 10
-"""Bytes of a pixel in memory besides its samples, while they are converted to colours."""
+"""Additional bytes of memory per pixel during the colour conversion."""
 _EFFORT = 12
 
 
 class Mode(IntEnum):
-    """Colour mode."""
+    """Colour mode of a PSD."""
 
     BITMAP = 0
     GRAY = 1
@@ -41,7 +41,7 @@ class Mode(IntEnum):
     RGB = 3
     CMYK = 4
     DUOTONE = 8
-    """The inks are known to Photoshop alone; everybody else reads it as gray."""
+    """Read as gray: only Photoshop knows the inks."""
     LAB = 9
 
 
@@ -54,32 +54,32 @@ _MODES: dict[int, tuple[int, Colour, frozenset[int]]] = {
     Mode.DUOTONE: (1, Colour.GRAY, frozenset({8, 16})),
     Mode.LAB: (3, Colour.OTHER, frozenset({8, 16})),
 }
-"""Channels of the colour, what they become, and bits of a sample."""
+"""Colour channels, colour and possible bits per sample, by mode."""
 _NOT_READ = {7: "has multichannel mode"}
 
 
 @dataclass(frozen=True, slots=True)
 class Composite:
-    """The merged image of all layers: channels one after the other, each row by row."""
+    """Merged image of all layers: planar channels, each row by row."""
 
     dimensions: Dimensions
     mode: Mode
     bits: int
     channels: int
-    """How many are shown: those of the colour, then alpha."""
+    """Number of channels that are shown: colour, then alpha."""
     alpha: bool
-    """Whether the colours are blended with white by the last of them."""
+    """Whether the last channel is alpha, with colours blended with white."""
     palette: bytes
-    """Of 256 colours, all red values first."""
+    """256 colours, planar: all red values first."""
     row_bytes: int
     start: int
     """Offset of the rows."""
     lengths: "array[int] | None"
-    """Bytes of each row in run lengths; None: they are not compressed."""
+    """Compressed bytes of each row; None: the rows are not compressed."""
 
 
 def profile_of(file: BoundedFile) -> bytes:
-    """The ICC profile."""
+    """Return the ICC profile."""
     return _resource(file, dict(_resources(file, _sections(file))), _PROFILE)
 
 
@@ -122,7 +122,7 @@ def inspect(file: BoundedFile) -> Inspection:
 
 
 def _stated(data: bytes) -> tuple[float, float] | None:
-    """The resolution, in fixed point: always of an inch, whatever unit is displayed."""
+    """Return the resolution: dots per inch in fixed point, whatever unit is displayed."""
     if len(data) < 16:  # noqa: PLR2004 - of the resource
         return None
     across, down = struct.unpack_from(">I4xI", data)
@@ -130,7 +130,7 @@ def _stated(data: bytes) -> tuple[float, float] | None:
 
 
 def composite(file: BoundedFile) -> Composite:
-    """Where the merged image is, and what its channels are. Raises OriginalRefusedError."""
+    """Find the merged image and its channels. Raises OriginalRefusedError."""
     sections = _sections(file)
     channels, height, width, bits, number = sections.head
     file.check_size(width, height)
@@ -162,7 +162,7 @@ def composite(file: BoundedFile) -> Composite:
 
 
 def _lengths(file: BoundedFile, start: int, count: int, *, big: bool) -> "array[int]":
-    """Bytes of each row."""
+    """Return the compressed bytes of each row."""
     lengths = array("I" if big else "H")
     table = file.at(start, lengths.itemsize * count)
     if len(table) < lengths.itemsize * count:
@@ -175,7 +175,7 @@ def _lengths(file: BoundedFile, start: int, count: int, *, big: bool) -> "array[
 
 @dataclass(frozen=True, slots=True)
 class _Sections:
-    """Where the sections of a file are."""
+    """Offsets of the sections of a file."""
 
     big: bool
     head: tuple[int, int, int, int, int]
@@ -202,7 +202,7 @@ def _sections(file: BoundedFile) -> _Sections:
 
 
 def _resources(file: BoundedFile, sections: _Sections) -> Iterator[tuple[int, tuple[int, int]]]:
-    """The image resources: number, offset and length."""
+    """Yield the image resources: number, offset and length."""
     position, end = sections.resources
     file.check(end - position, MOST_METADATA, "bytes of metadata")
     for _ in range(_MOST_BLOCKS):
@@ -223,7 +223,7 @@ def _resource(file: BoundedFile, resources: dict[int, tuple[int, int]], number: 
 
 
 def _described(file: BoundedFile, resources: dict[int, tuple[int, int]], number: int) -> bytes:
-    """A resource that may be left out; empty if it is large."""
+    """Return an optional resource; empty if it is large."""
     offset, length = resources.get(number, (0, 0))
     return file.at(offset, length) if length <= MOST_DESCRIBED else b""
 

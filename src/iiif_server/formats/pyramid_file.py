@@ -22,10 +22,10 @@ from iiif_server.plan.extents import BytesMissingError
 from iiif_server.plan.grid import Grid, Tile
 
 _LOCAL_HEADER = 30
-"""Bytes of a zip entry's local header before its name (APPNOTE 4.3.7); ours have no extra field."""
+"""Bytes of a zip entry's local header before its name (APPNOTE 4.3.7); there is no extra field."""
 _DAMAGED = "the pyramid is not what was written"
 LAYOUT = 2
-"""Version of the layout, to be raised when parts are written differently."""
+"""Version of the layout. Raise it when parts are written differently."""
 
 
 def write_part(target: Path, tiles: Iterable[tuple[Tile, bytes]], grid: Grid) -> None:
@@ -42,25 +42,25 @@ def write_part(target: Path, tiles: Iterable[tuple[Tile, bytes]], grid: Grid) ->
 
 @dataclass(frozen=True, slots=True)
 class PartEntry:
-    """Place of a tile in its part, and its checksum."""
+    """Tile entry: offset, length and checksum of a tile in its part."""
 
     offset: int
     length: int
     checksum: int
 
     def is_of(self, data: bytes) -> bool:
-        """Whether these are the bytes of the tile."""
+        """Whether the bytes have the length and the checksum of the tile."""
         return len(data) == self.length and crc32(data) == self.checksum
 
     def checked(self, data: bytes) -> bytes:
-        """The bytes; raises OSError if they are not those of the tile."""
+        """Return the bytes; raises OSError if length or checksum is wrong."""
         if not self.is_of(data):
             raise OSError(_DAMAGED)
         return data
 
 
 class PartTable:
-    """Table of a part: which tiles it has, and where they lie."""
+    """Tile table of a part: an entry for each tile."""
 
     def __init__(self, file: BinaryIO) -> None:
         """Raises OSError if the table is damaged."""
@@ -78,12 +78,12 @@ class PartTable:
         return len(self._entries)
 
     def entry(self, tile: Tile, grid: Grid) -> PartEntry | None:
-        """The place of a tile; None if the part does not have it."""
+        """Return the entry of a tile; None if the part does not have the tile."""
         return self._entries.get(_name(tile, grid))
 
     @classmethod
     def of_end(cls, end: bytes, size: int) -> Self:
-        """The table of a part of `size` bytes, by its last bytes.
+        """Read the table of a part of `size` bytes from its last bytes.
 
         Raises BytesMissingError if more of them are needed, or OSError if the table is damaged.
         """
@@ -92,7 +92,7 @@ class PartTable:
 
 
 class _EndOfFile(io.RawIOBase):
-    """The last bytes of a file, as a file of its whole size."""
+    """File of the whole size, of which only the last bytes can be read."""
 
     def __init__(self, end: bytes, size: int) -> None:
         self._end = end
@@ -126,7 +126,7 @@ class _EndOfFile(io.RawIOBase):
 
 
 class OpenPart:
-    """Open part of a pyramid, from which tiles are read; a context manager."""
+    """Open part of a pyramid, for reading tiles; a context manager."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError if the file is missing or damaged."""

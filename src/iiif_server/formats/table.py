@@ -1,4 +1,4 @@
-"""The table of formats: what is read and written, by which library, with which limits.
+"""Table of formats: supported kinds, libraries and limits.
 
 `docs/formats.md` is generated from it. Tests compare it with what is read and written: each kind
 has originals that are read, and each exception one that is refused.
@@ -22,9 +22,9 @@ class ReadRow:
     library: str
     kinds: tuple[str, ...]
     not_read: tuple[str, ...] = ()
-    """Kinds of the format that nothing here reads."""
+    """Kinds of the format that the server does not read."""
     limits: str = ""
-    """Limits besides those on the pixels, sides, bytes and frames of all originals."""
+    """Limits in addition to those for all originals (`[limits]`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +231,7 @@ READ: tuple[ReadRow, ...] = (
         f"{MOST_READ_WHOLE >> 20} MiB in a file",
     ),
 )
-"""Each pair of format and reader once."""
+"""Input formats, one entry for each pair of format and reader."""
 
 WRITTEN: tuple[WrittenRow, ...] = (
     WrittenRow(Format.JPG, "TurboJPEG, libvips", "lossy"),

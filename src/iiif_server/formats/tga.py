@@ -1,4 +1,4 @@
-"""TGA (Truevision TGA File Format Specification 2.0): the header; nothing is decoded."""
+"""TGA inspection (Truevision TGA File Format Specification 2.0): header, no decoding."""
 
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.iiif.geometry import Dimensions
@@ -8,17 +8,17 @@ from iiif_server.plan.orientation import UPRIGHT
 _HEADER, _LAYOUT = 18, "<BBBHHBHHHHBB"
 _PALETTE, _RGB, _GRAY = 1, 2, 3
 _PACKED = 8
-"""Added to the kind of image where pixels are in run lengths."""
+"""Bit in the image type for run-length encoding."""
 _DEPTHS = {_PALETTE: {8}, _RGB: {16, 24, 32}, _GRAY: {8, 16}}
 _RUN = 128
-"""Pixels of the longest run."""
+"""Maximum pixels of a run."""
 _COPIES = 12
-"""Bytes of a pixel in memory, in Pillow and behind it."""
+"""Bytes of memory per pixel, in Pillow and afterwards."""
 _EFFORT = 8
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a TGA with too many pixels, or that is too short for them."""
+    """Refuse a TGA that has too many pixels, or is too short for them."""
     file.check_read_whole()
     head = file.numbers(_LAYOUT, 0)
     if head is None:

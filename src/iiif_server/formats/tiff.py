@@ -21,9 +21,9 @@ from iiif_server.plan.stored_tiles import TILE_PLACE, StoredLevel, StoredTiles, 
 _BIG = 43
 _MOST_TAGS = 4_096
 MOST_PIECES = 1 << 20
-"""Strips or tiles."""
+"""Maximum number of strips or tiles."""
 MOST_READ = 64
-"""Directories of a page that are read besides its own: of reduced versions, and below it."""
+"""Maximum number of further directories of a page: reduced versions and SubIFDs."""
 _MOST_BYTES_A_TILE = 64_000_000
 _MOST_TILE_SIDES = 8
 _JPEG, _EIGHT_BITS = 7, 8
@@ -32,7 +32,7 @@ REDUCED, MASK = 1, 4
 """NewSubfileType, bits 0 and 2: a reduced-resolution version of another image in this file, and a
 transparency mask of one."""
 _EARLY_ENTRIES = 64
-"""Entries of a directory that are looked through for its kind and dimensions, which come first."""
+"""Entries that are read for kind and dimensions of a directory, which come first."""
 _TYPE_BYTES = {
     1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
     16: 8, 17: 8, 18: 8,
@@ -46,7 +46,7 @@ _FRACTIONS = {5: "II", 11: "f", 12: "d"}
 
 
 class Tag(IntEnum):
-    """Tags that are read."""
+    """TIFF tags that the server reads."""
 
     SUBFILE_TYPE = 254
     WIDTH = 256
@@ -80,7 +80,7 @@ class Tag(IntEnum):
 TABLES = (Tag.STRIPS, Tag.STRIP_BYTES, Tag.TILES, Tag.TILE_BYTES)
 _ALIKE = (Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES, Tag.PLANES,
           Tag.TILE_WIDTH, Tag.TILE_HEIGHT)  # fmt: skip
-"""Tags that are equal in all levels of one image."""
+"""Tags with equal values in all levels of one image."""
 
 
 # --- walker ---------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ _ALIKE = (Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES, Tag.PLANES,
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Byte order and number sizes, as formats of `struct`."""
+    """Layout of a TIFF: byte order and number sizes, as `struct` formats."""
 
     order: str
     count: str
@@ -97,7 +97,7 @@ class Layout:
 
     @classmethod
     def of(cls, file: BoundedFile) -> "Layout":
-        """The layout by the header of the file."""
+        """Read the layout from the header of the file."""
         order = "<" if file.at(0, 2) == b"II" else ">"
         if file.numbers(f"{order}H", 2) == (_BIG,):
             return cls(order, f"{order}Q", f"{order}HHQ8s", f"{order}Q")
@@ -114,21 +114,21 @@ class _Entry:
     type: int
     count: int
     value: bytes
-    """The value itself where it fits, else its offset."""
+    """Value if it fits, else its offset."""
 
     @property
     def length(self) -> int:
-        """Bytes of the value; 0 where the type is unknown, so that it is not read."""
+        """Bytes of the value; 0 for an unknown type, which is not read."""
         return self.count * _TYPE_BYTES.get(self.type, 0)
 
 
 class Directory:
-    """An image file directory. Of repeated tags the first counts, as in libtiff."""
+    """Image file directory (IFD). Of repeated tags the first counts, as in libtiff."""
 
     def __init__(
         self, file: BoundedFile, layout: Layout, offset: int, most: int = sys.maxsize
     ) -> None:
-        """`most` is the number of entries that are looked at, if the file has more of them."""
+        """Create it for an offset; it reads at most `most` entries."""
         self.offset = offset
         self._file = file
         self._layout = layout
@@ -147,7 +147,7 @@ class Directory:
         return int((self._file.numbers(self._layout.offset, self.end) or (0,))[0])
 
     def early(self) -> "Directory":
-        """The directory with its first entries only, among which are its kind and dimensions.
+        """Return a directory of the first entries, which contain kind and dimensions.
 
         A chain may have thousands of directories, each with thousands of tags.
         """
@@ -155,7 +155,7 @@ class Directory:
 
     @cached_property
     def tags(self) -> Mapping[int, _Entry]:
-        """The entries by the number of their tag."""
+        """Entries by tag number."""
         length = min(self._length, self._most)
         self._file.check(length, _MOST_TAGS, "tags in a directory")
         size = struct.calcsize(self._layout.entry)
@@ -167,7 +167,7 @@ class Directory:
         return found
 
     def data(self, number: int, most: int = MOST_BLOCK) -> bytes:
-        """The bytes of a value, at most so many; empty without the tag."""
+        """Return the first `most` bytes of a value; empty without the tag."""
         entry = self.tags.get(number)
         if entry is None:
             return b""
@@ -177,7 +177,7 @@ class Directory:
         return self._file.at(offset, min(entry.length, most))
 
     def extent(self, number: int, most: int = MOST_BLOCK) -> Extent | None:
-        """Where in the file `data` reads; None for a value in the directory itself."""
+        """Return the extent that `data` reads; None for a value inside the directory."""
         entry = self.tags.get(number)
         if entry is None or entry.length <= len(entry.value):
             return None
@@ -186,7 +186,7 @@ class Directory:
         return (offset, stop) if offset < stop else None
 
     def values(self, number: int, most: int = 64) -> tuple[int, ...]:
-        """The whole numbers of a tag, at most so many; none if it is of another type or cut off."""
+        """Return the first integers of a tag; none if it has another type or is truncated."""
         entry = self.tags.get(number)
         if entry is None or entry.type not in _WHOLE_NUMBERS:
             return ()
@@ -196,11 +196,11 @@ class Directory:
         return struct.unpack_from(layout, data) if len(data) >= size else ()
 
     def value(self, number: int, default: int = 0) -> int:
-        """The first whole number of a tag."""
+        """Return the first integer of a tag."""
         return next(iter(self.values(number, 1)), default)
 
     def fraction(self, number: int) -> float:
-        """The first rational, whole or floating-point number of a tag; 0 if there is none."""
+        """Return the first number of a tag, of any numeric type; 0 without one."""
         entry = self.tags.get(number)
         if entry is None or entry.type not in _FRACTIONS:
             return float(self.value(number))
@@ -212,11 +212,11 @@ class Directory:
         return float(over / under) if under else 0.0
 
     def has_zero(self, number: int) -> bool:
-        """Whether one of the whole numbers of a tag is 0."""
+        """Whether one of the integers of a tag is 0."""
         return 0 in self.table(number)
 
     def table(self, number: int) -> "array[int]":
-        """The whole numbers of a tag, of which there may be a million."""
+        """Return all integers of a tag, up to a million, as an array."""
         entry = self.tags.get(number)
         if entry is None or entry.type not in _WHOLE_NUMBERS:
             return array("B")
@@ -227,37 +227,37 @@ class Directory:
         return found
 
     def count(self, number: int) -> int:
-        """How many values a tag has."""
+        """Return the number of values of a tag."""
         entry = self.tags.get(number)
         return 0 if entry is None else entry.count
 
     @property
     def dimensions(self) -> Dimensions:
-        """Width and height; 0 where the tag is missing."""
+        """Width and height; 0 without the tag."""
         return Dimensions(self.value(Tag.WIDTH), self.value(Tag.HEIGHT))
 
     @property
     def tile(self) -> Dimensions:
-        """Width and height of a tile; 0 where the tag is missing."""
+        """Width and height of a tile; 0 without the tag."""
         return Dimensions(self.value(Tag.TILE_WIDTH), self.value(Tag.TILE_HEIGHT))
 
 
 @dataclass(frozen=True, slots=True)
 class Directories:
-    """The directories of one page of a file."""
+    """Directories of one page of a file."""
 
     main: Directory
-    """That of the image itself."""
+    """Directory of the image itself."""
     reduced: Sequence[Directory]
-    """Those of the main chain between it and the next page: reduced versions of it, and masks."""
+    """Directories before the next page in the main chain: reduced versions and masks."""
     below: Sequence[Directory]
-    """Its SubIFDs."""
+    """SubIFDs of the image."""
     pages: int
-    """How many pages the file has."""
+    """Number of pages of the file."""
 
     @property
     def read(self) -> list[Directory]:
-        """Those that decoders may read for this page, each once; they see no others."""
+        """Offsets of the directories that decoders may read for this page."""
         known = (self.main, *self.reduced, *self.below[:MOST_READ])
         return list({ifd.offset: ifd for ifd in known}.values())
 
@@ -266,12 +266,12 @@ class Directories:
 
 
 def number_of_tiles(whole: Dimensions, tile: Dimensions) -> int:
-    """How many tiles an image has."""
+    """Return the number of tiles of an image."""
     return -(-whole.width // tile.width) * -(-whole.height // tile.height)
 
 
 def stored_tiles(levels: Sequence[tuple[StoredLevel, Directory]]) -> StoredTiles | None:
-    """The levels of a tiled TIFF, as its header has them; None for other TIFFs."""
+    """Return the levels of a tiled TIFF for its image header; None for other TIFFs."""
     if not levels:
         return None
     base = levels[0][1]
@@ -279,7 +279,7 @@ def stored_tiles(levels: Sequence[tuple[StoredLevel, Directory]]) -> StoredTiles
 
 
 def levels_of(page: Directories) -> list[tuple[StoredLevel, Directory]]:
-    """The levels of a tiled TIFF with their directories, each scale factor once, ascending.
+    """Return levels and directories of a tiled TIFF, by ascending, distinct scale factors.
 
     A directory counts as a level if it is marked as reduced (or is a SubIFD), stores its samples
     alike, and has 1/2, 1/4, ... of the sides, rounded either way.
@@ -300,7 +300,7 @@ def levels_of(page: Directories) -> list[tuple[StoredLevel, Directory]]:
 
 
 def _candidates(page: Directories) -> Iterator[Directory]:
-    """The directories that may be reduced levels."""
+    """Yield the directories that may be reduced levels."""
     yield from page.below[:MOST_READ]
     yield from filter(_is_reduced, page.reduced)
 
@@ -317,14 +317,14 @@ def _is_alike(base: Directory, other: Directory) -> bool:
 
 
 def is_overgrown(tile: Dimensions, size: Dimensions) -> bool:
-    """Whether an image is so much smaller than its tiles that libvips refuses it."""
+    """Whether libvips refuses an image because it is much smaller than its tiles."""
     return (
         tile.width > _MOST_TILE_SIDES * size.width or tile.height > _MOST_TILE_SIDES * size.height
     )
 
 
 def _factor(whole: Dimensions, size: Dimensions) -> int | None:
-    """The power of two by which the size is smaller, its sides rounded in any way; or None."""
+    """Return the scale factor, a power of two, for sides rounded up or down; or None."""
     factor = 2
     while factor <= 2 * max(whole.width, whole.height):
         if (
@@ -337,7 +337,7 @@ def _factor(whole: Dimensions, size: Dimensions) -> int | None:
 
 
 def _jpeg_components(ifd: Directory) -> int:
-    """The number of components of tiles that are baseline JPEGs for all viewers; else 0."""
+    """Return the number of components of tiles that are baseline JPEGs; else 0."""
     samples, bits = ifd.value(Tag.SAMPLES, 1), set(ifd.values(Tag.BITS))
     joint = ifd.value(Tag.PLANES, 1) == 1
     if ifd.value(Tag.COMPRESSION) != _JPEG or bits != {_EIGHT_BITS} or not joint:
@@ -349,7 +349,7 @@ def _jpeg_components(ifd: Directory) -> int:
 def tile_table(
     file: BoundedFile, level: StoredLevel, ifd: Directory, icc: bytes
 ) -> TileTable | None:
-    """The tile table of a level; None if it is damaged."""
+    """Return the tile table of a level; None if it is damaged."""
     expected = number_of_tiles(level.dimensions, ifd.tile)
     if not ifd.count(Tag.TILES) == ifd.count(Tag.TILE_BYTES) == expected <= MOST_PIECES:
         return None

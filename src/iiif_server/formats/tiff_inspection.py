@@ -1,4 +1,4 @@
-"""Inspection of a TIFF: what is too much for a decoder is refused; nothing is decoded."""
+"""TIFF inspection: limits that hold before decoding."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,11 +23,11 @@ from iiif_server.plan.extents import BytesMissingError
 from iiif_server.plan.header import Needs
 
 _PIECE_BYTES = 32
-"""Memory that a decoder holds for each strip or tile."""
+"""Bytes of memory that a decoder holds per strip or tile."""
 MOST_PIECE_BYTES = 256 << 20
-"""Bytes of one tile, unpacked: decoders hold it whole."""
+"""Decompressed bytes of one strip or tile, which decoders hold in memory."""
 _MOST_TAG_BYTES = 512 << 20
-"""Bytes of all values of the directories; programs keep whole documents in tags of their own."""
+"""Bytes of all directory values; some programs store whole documents in private tags."""
 MOST_SAMPLES = 8
 _MOST_BITS = 64
 _SEPARATE = 2
@@ -35,7 +35,7 @@ _INCHES = {2: 1.0, 3: 2.54}
 """ResolutionUnit: inch and centimetre."""
 _WHOLE = (Tag.WIDTH, Tag.HEIGHT, Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES,
           Tag.ROWS, Tag.PLANES, Tag.TILE_WIDTH, Tag.TILE_HEIGHT, Tag.SAMPLE_FORMAT)  # fmt: skip
-"""Tags whose values are whole numbers in every file."""
+"""Tags with integer values."""
 _BLOCKS: dict[int, str] = {
     Tag.XMP: "its XMP block",
     Tag.IPTC: "its IPTC block",
@@ -44,7 +44,7 @@ _BLOCKS: dict[int, str] = {
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a TIFF with too many pixels, pages, strips, samples or tags; its tiled levels."""
+    """Refuse a TIFF above the limits of pixels, pages, strips or tags; return its tiled levels."""
     page = directories(file, file.page)
     first = page.main
     _check_samples(file, first)
@@ -72,7 +72,7 @@ def _resolution(directory: Directory) -> tuple[float, float] | None:
 
 
 def _is_truncated(file: BoundedFile, directory: Directory) -> bool:
-    """Whether the file ends before one of the strips or tiles of a directory does."""
+    """Whether the file ends before the last strip or tile of a directory."""
     tiled = Tag.TILES in directory.tags
     try:
         offsets = directory.table(Tag.TILES if tiled else Tag.STRIPS)
@@ -89,7 +89,7 @@ def _is_truncated(file: BoundedFile, directory: Directory) -> bool:
 
 
 def _most_bytes(directory: Directory, index: int) -> int:
-    """Bytes that a strip or tile needs, whatever length the file tells; of tiles, no more is known.
+    """Return the bytes that a strip or tile needs, whatever StripByteCounts says.
 
     Uncompressed strips of some writers are told longer than they are, up to beyond the file.
     """
@@ -105,7 +105,7 @@ def _most_bytes(directory: Directory, index: int) -> int:
 
 
 def _check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:
-    """Refuse directories that together have more values than a header is read with."""
+    """Refuse directories with too many values in total."""
     total = pieces = 0
     for directory in read:
         for number, entry in directory.tags.items():
@@ -132,7 +132,7 @@ def _check_samples(file: BoundedFile, directory: Directory) -> None:
 
 
 def _check_pieces(file: BoundedFile, directory: Directory) -> int:
-    """Refuse strips or tiles that are too many, too large, or without a table; their number.
+    """Refuse too many or too large strips or tiles, or none; return their number.
 
     The longest table tells it.
     """

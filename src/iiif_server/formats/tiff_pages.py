@@ -1,4 +1,4 @@
-"""Pages of a TIFF: its chain of directories, walked once; and a file that has one of them only."""
+"""TIFF pages: the directory chain, which is walked once, and views of single pages."""
 
 import io
 import os
@@ -18,30 +18,30 @@ from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.page_list import NO_SIZE, PageList
 
 _USUAL_DIRECTORY = 1024
-"""Bytes; those of BigTIFF with twenty tags have 420."""
+"""Bytes that hold most directories; one of BigTIFF with twenty tags has 420."""
 _LONG = 64
-"""Directories of a chain that is worth remembering: to walk ten thousand takes 0.1 s."""
+"""Directories from which on a chain is cached: walking 10,000 takes 0.1 s."""
 _REMEMBERED = 8
 _MOST_NAME_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
 class _Chain:
-    """The main chain of directories."""
+    """Main chain of directories."""
 
     offsets: Sequence[int]
     pages: Sequence[int]
-    """The indices of those that are pages."""
+    """Indices of the directories that are pages."""
 
 
 class _Walked:
-    """The long chains of the files that this process read last."""
+    """Cache of the long chains that this process has read most recently."""
 
     chains: tuple[tuple[FileVersion, _Chain], ...] = ()
 
 
 def directories(file: BoundedFile, page: int = 1) -> Directories:
-    """The directories of a page, counted from 1. Raises OriginalRefusedError or PageNotFoundError.
+    """Return the directories of a page, from 1. Raises OriginalRefusedError or PageNotFoundError.
 
     No page: thumbnails, reduced versions and masks, which belong to the page before them, or to the
     first; unless there is nothing else.
@@ -67,7 +67,7 @@ def directories(file: BoundedFile, page: int = 1) -> Directories:
 
 
 def list_pages(file: BoundedFile) -> PageList:
-    """The dimensions and names of all pages, which the start of their directories tells."""
+    """Return dimensions and names of all pages, from the start of their directories."""
     layout = Layout.of(file)
     chain = _chain(file, layout)
     found = [_facts(Directory(file, layout, chain.offsets[at]).early()) for at in chain.pages]
@@ -75,7 +75,7 @@ def list_pages(file: BoundedFile) -> PageList:
 
 
 def _facts(ifd: Directory) -> tuple[Dimensions, str]:
-    """The dimensions of the upright page, none where they cannot be read, and its PageName."""
+    """Return the upright dimensions of a page, NO_SIZE if unreadable, and its PageName."""
     try:
         turn = FROM_EXIF.get(ifd.value(Tag.ORIENTATION, 1), UPRIGHT)
         name = ifd.data(Tag.PAGE_NAME, _MOST_NAME_BYTES).partition(b"\0")[0]
@@ -119,20 +119,20 @@ def _walk(file: BoundedFile, layout: Layout) -> _Chain:
 
 
 class SingleDirectory(io.RawIOBase):
-    """A TIFF as if it had only the directory at an offset.
+    """View of a TIFF with a single directory, the one at an offset.
 
     Decoders walk the whole chain, to count it or to reach a page: 0.25 s for ten thousand.
     """
 
     def __init__(self, descriptor: int, offset: int) -> None:
-        """The descriptor stays open."""
+        """Create the view; the caller closes the descriptor."""
         with os.fdopen(os.dup(descriptor), "rb") as file:
             bounded = BoundedFile(file, OriginalFormat.TIFF)
             layout = Layout.of(bounded)
             ifd = Directory(bounded, layout, offset)
             (first,) = bounded.numbers(layout.offset, layout.first) or (0,)
             self.is_whole_file = first == offset and not ifd.next
-            """Whether it is the only one in the chain indeed."""
+            """Whether the file has no other directory in its chain."""
         self._changed = (
             (layout.first, struct.pack(layout.offset, offset)),
             (ifd.end, bytes(struct.calcsize(layout.offset))),

@@ -1,4 +1,4 @@
-"""TIFF samples: what the numbers of a pixel mean, and which library reads them right.
+"""TIFF samples: colour, depth and decoder of a directory's pixels.
 
 TIFF 6.0, sections 4 to 7, 16, 18 and 20 to 23; Adobe's TIFF Technical Notes; ICC.1, annex B.
 """
@@ -20,11 +20,11 @@ _COLOURS = {
     _MIN_IS_WHITE: 1, _MIN_IS_BLACK: 1, _RGB: 3, _PALETTE: 1, _MASK: 1, _INKS: 4, _YCBCR: 3,
     _CIE_LAB: 3, _ICC_LAB: 3, _ITU_LAB: 3, _LOG_L: 1, _LOG_LUV: 3,
 }  # fmt: skip
-"""Samples of a pixel's colour, by PhotometricInterpretation."""
+"""Colour samples per pixel, by PhotometricInterpretation."""
 _GRAY = frozenset({_MIN_IS_WHITE, _MIN_IS_BLACK, _MASK, _LOG_L})
 _LAB = frozenset({_CIE_LAB, _ICC_LAB, _ITU_LAB})
 _ALPHA = frozenset({1, 2})
-"""ExtraSamples: associated and unassociated alpha. 0 is a sample of which nothing is known."""
+"""ExtraSamples: associated (1) and unassociated (2) alpha. 0 is unspecified."""
 _JPEG, _NONE, _SEPARATE, _UNSIGNED = 7, 1, 2, 1
 _BY_LIBVIPS = frozenset({1, 2, 3, 4, 5, 7, 8, 32_773, 32_946, 50_001})
 """Compressions that the libvips wheel decodes: none, CCITT (2, 3, 4), LZW, JPEG, deflate (two
@@ -32,29 +32,29 @@ numbers), PackBits, WebP."""
 _BY_ARRAYS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32_773, 32_946, 50_001}) | frozenset(
     {33_003, 33_005, 34_712, 34_925, 50_000}
 )
-"""Those that imagecodecs decodes besides: JPEG by the old method, JPEG 2000 (three numbers), LZMA,
+"""Compressions that imagecodecs decodes: those, old-style JPEG, JPEG 2000 (three numbers), LZMA,
 Zstandard."""
 _RARE = frozenset({34_887, 50_002, 52_546})
-"""LERC, JPEG XL, and JPEG XL in DNG."""
+"""Compressions that need `limits.rare`: LERC, JPEG XL, and JPEG XL in DNG."""
 _LOGARITHMIC = {(_LOG_L, 34_676), (_LOG_LUV, 34_676), (_LOG_LUV, 34_677)}
-"""Photometric interpretation and compression, which go together: light in logarithms."""
+"""LogL and LogLuv: valid pairs of photometric interpretation and compression."""
 _LIGHT_BYTES = 4
-"""Of a sample of light in memory."""
+"""Bytes of a decoded LogL or LogLuv sample."""
 _DEPTHS = {_RGB: {8, 16}, _INKS: {8, 16}, _YCBCR: {8}, _PALETTE: {1, 2, 4, 8}}
 _GRAY_DEPTHS = {1, 2, 4, 8, 16}
 _SIGNED, _UNITS = 10, frozenset({1, 2, 3})
-"""SRATIONAL, the type of a tag; values of ResolutionUnit."""
+"""Tag type SRATIONAL; valid values of ResolutionUnit."""
 _TILE_UNIT = 16
-"""Sides of tiles are multiples of it (TIFF 6.0, section 15); libvips insists."""
+"""Divisor of the sides of tiles (TIFF 6.0, section 15). libvips refuses other sides."""
 _EFFORT = 12
 _EFFORT_A_PIECE = 1500
-"""Pixels that a JPEG decoder could decode while a strip or tile is read: 6 us."""
+"""Effort of reading a strip or tile (6 us), in pixels of a JPEG decoder."""
 
 
 def header_of(
     file: BoundedFile, ifd: Directory, needs: Needs, tiles: StoredTiles | None, *, partial: bool
 ) -> ImageHeader:
-    """The header of the image in a directory, without its ICC profile.
+    """Return the header of the image in a directory, without its ICC profile.
 
     Raises OriginalRefusedError with what is not supported.
     """
@@ -94,7 +94,7 @@ def header_of(
 
 
 def _shown(file: BoundedFile, ifd: Directory, photometric: int) -> tuple[tuple[int, ...], bool]:
-    """The samples that are shown, and whether the last of them is alpha."""
+    """Return the number of shown samples, and whether the last one is alpha."""
     colours, samples = _COLOURS.get(photometric, 0), ifd.value(Tag.SAMPLES, 1)
     compression = ifd.value(Tag.COMPRESSION, 1)
     if file.bounds.rare and (photometric, compression) in _LOGARITHMIC:
@@ -119,7 +119,7 @@ def _colour(photometric: int) -> Colour:
 
 
 def _is_for_libvips(ifd: Directory, photometric: int, bits: tuple[int, ...]) -> bool:
-    """Whether libvips reads these samples, and reads them right."""
+    """Whether libvips decodes these samples correctly."""
     compression = ifd.value(Tag.COMPRESSION, 1)
     depths = _DEPTHS.get(photometric, _GRAY_DEPTHS)
     return (
@@ -143,14 +143,14 @@ def _is_for_libvips(ifd: Directory, photometric: int, bits: tuple[int, ...]) -> 
 
 
 def _has_sound_resolution(ifd: Directory) -> bool:
-    """Whether libtiff takes the resolution: for one that is impossible, it refuses the image."""
+    """Whether libtiff accepts the resolution; otherwise it refuses the whole image."""
     tags = [tag for tag in (Tag.X_RESOLUTION, Tag.Y_RESOLUTION) if tag in ifd.tags]
     sound = all(ifd.tags[tag].type != _SIGNED and ifd.fraction(tag) >= 0 for tag in tags)
     return sound and ifd.value(Tag.RESOLUTION_UNIT, 2) in _UNITS
 
 
 def _is_sparse(ifd: Directory) -> bool:
-    """Whether the file leaves strips or tiles out, as GDAL writes them.
+    """Whether the file is sparse: strips or tiles are left out, as GDAL does.
 
     Some writers tell no lengths, which libtiff computes; what has no offset is left out.
     """

@@ -1,4 +1,4 @@
-"""Tile tables of tiled TIFFs, also of files of which only parts are present."""
+"""Tile tables of tiled TIFFs, also of partly downloaded files."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,13 +22,13 @@ from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.stored_tiles import TileTable
 
 _BASELINE = range(254, 400)
-"""Tags that tell what the pixels of a level are."""
+"""Tags that describe the pixels of a level."""
 
 
 def read_tile_tables(
     original: LocalFile, descriptor: int | None = None, *, keep_profile: bool, page: int = 1
 ) -> Mapping[int, TileTable]:
-    """The tile tables of a page of a tiled TIFF by scale factor; damaged ones are left out.
+    """Return the sound tile tables of a page of a tiled TIFF, by scale factor.
 
     The file is read by a descriptor if one is given. Raises OriginalChangedError where another
     version of the file, or none, is at the path.
@@ -46,7 +46,7 @@ def read_tile_tables(
 
 
 def inspect_parts(file: PresentFile, bounded: BoundedFile) -> Inspection:
-    """As `tiff.inspect`, without the tile tables; the file can then be read for its header.
+    """Inspect a partly downloaded TIFF without its tile tables, so that its header can be read.
 
     Raises BytesMissingError, for all of the file if it is not a tiled TIFF.
     """
@@ -72,7 +72,7 @@ def tile_tables_of_parts(
     decoder: bool,
     page: int = 1,
 ) -> FromParts[Mapping[int, TileTable]]:
-    """The tile table of one level of a tiled TIFF, if it is sound; or the bytes that it needs.
+    """Return the sound tile table of one level, or the extents that are missing for it.
 
     With `decoder`, all is present besides that a decoder reads before the first tile of that level.
     Raises OriginalChangedError.
@@ -110,7 +110,7 @@ def _tables(ifd: Directory) -> list[Extent]:
 
 
 def _values(ifd: Directory, tags: range | None = None) -> list[Extent]:
-    """Where the values of a directory are but those of its tile tables, of these tags or all."""
+    """Extents of the values of a directory, without tile tables; of these tags or all."""
     return [
         extent
         for tag in ifd.tags

@@ -1,4 +1,4 @@
-"""WebP: the RIFF chunks; nothing is decoded."""
+"""WebP inspection: RIFF chunks, without decoding."""
 
 from iiif_server.formats.bounded_file import BoundedFile, Inspection, truncated
 from iiif_server.plan.header import Needs
@@ -39,7 +39,7 @@ def inspect(file: BoundedFile) -> Inspection:
 
 
 def _check(file: BoundedFile, name: bytes, offset: int, length: int) -> tuple[int, int] | None:
-    """Refuse a chunk that is too large; the width and height in it."""
+    """Refuse a chunk that is too large; return its width and height."""
     if name in _METADATA:
         file.check_block(length, f"its {name.decode().strip()} chunk")
     size = _size(file, name, offset)
@@ -49,7 +49,7 @@ def _check(file: BoundedFile, name: bytes, offset: int, length: int) -> tuple[in
 
 
 def _size(file: BoundedFile, name: bytes, offset: int) -> tuple[int, int] | None:
-    """Width and height in a chunk (WebP container specification; RFC 6386)."""
+    """Return width and height of a chunk (WebP container specification; RFC 6386)."""
     data = file.at(offset, 10)
     if name == _CANVAS and len(data) == 10:  # noqa: PLR2004 - flags, and two numbers of 24 bits
         return 1 + int.from_bytes(data[4:7], "little"), 1 + int.from_bytes(data[7:10], "little")

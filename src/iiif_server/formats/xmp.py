@@ -1,4 +1,4 @@
-"""XMP (ISO 16684-1): the properties of a packet that a public answer may repeat."""
+"""XMP (ISO 16684-1): properties of a packet that responses may contain."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -32,7 +32,7 @@ _LOCATION = {
 }
 
 XMP = b"http://ns.adobe.com/xap/1.0/\0"
-"""What a JPEG's segment with XMP begins with."""
+"""Signature at the start of a JPEG segment with XMP."""
 _PREFIXES = {
     "x": "adobe:ns:meta/", "rdf": _RDF[1:-1], "dc": _DC, "xmp": _XMP, "xmpRights": _RIGHTS,
     "photoshop": _PHOTOSHOP, "Iptc4xmpCore": _IPTC,
@@ -51,15 +51,15 @@ class Kind(StrEnum):
     BAG = "Bag"
     SEQUENCE = "Seq"
     ALTERNATIVES = "Alt"
-    """One text in several languages."""
+    """Language alternative: one text in several languages."""
 
 
 class _RefusedError(Exception):
-    """The packet is not one that is read: it declares a document type, or is too large."""
+    """Error for a packet that declares a document type, or is too large."""
 
 
 def xmp_properties(packet: bytes, *, location: bool) -> dict[str, Value]:
-    """The known properties of a packet, as `dc:title`; none of one that is damaged or hostile.
+    """Return the known properties of a packet, as `dc:title`; none if it is damaged or hostile.
 
     With `location`, also those that say where something is.
     """
@@ -81,7 +81,7 @@ def xmp_properties(packet: bytes, *, location: bool) -> dict[str, Value]:
 
 
 def without_properties(packet: bytes, unwanted: re.Pattern[str]) -> bytes:
-    """The packet without the properties in whose names, `{namespace}name`, a pattern is found.
+    """Return the packet without properties whose names, `{namespace}name`, match a pattern.
 
     Those inside of others count, too. Empty for a packet that is damaged or hostile.
     """
