@@ -1,4 +1,4 @@
-"""Collections: a folder of images with the folders in it (Presentation API 3.0, 5.1)."""
+"""Collections: the images and folders of a folder (Presentation API 3.0, 5.1)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ def collection(
     part_of: Reference | None = None,
     summary: str | None = None,
 ) -> dict[str, Any]:
-    """The collection with these items, in this order."""
+    """A collection with these items, in this order (Presentation API 3.0, 5.1)."""
     return {
         "@context": CONTEXT,
         "id": id_,
@@ -42,9 +42,9 @@ def collection(
 
 
 def parts(id_: str, label: str, count: int, size: int, total: int) -> tuple[Reference, ...]:
-    """References to the parts of a collection that is too large.
+    """References to the parts of a large collection.
 
-    Collections of Presentation API 3.0 have no pages: their parts are collections in them.
+    Presentation API 3.0 has no paged collections, so each part is a collection, too.
     """
     return tuple(
         Reference(

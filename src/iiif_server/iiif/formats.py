@@ -11,7 +11,7 @@ _WELL_FORMED = re.compile(r"[A-Za-z0-9]{1,16}", re.ASCII)
 
 
 class Format(StrEnum):
-    """The formats of the specification, and AVIF."""
+    """Image formats: those of the specification (Image API 3.0, 4.5), and AVIF."""
 
     JPG = "jpg"
     TIF = "tif"
@@ -25,17 +25,17 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FormatFacts:
-    """Properties of a format."""
+    """Properties of an image format."""
 
     media_type: str
     max_side: int
-    """The largest width or height in pixels."""
+    """Maximum width or height in pixels."""
     transparent: bool
-    """Whether it can have transparent corners after a rotation."""
+    """Whether the format has transparency, for the corners of rotated images."""
 
 
 FACTS: dict[Format, FormatFacts] = {
-    # libjpeg stops there (JPEG_MAX_DIMENSION), though the file format could say 65,535.
+    # The limit of libjpeg (JPEG_MAX_DIMENSION); the file format allows 65,535.
     Format.JPG: FormatFacts("image/jpeg", 65_500, transparent=False),
     Format.TIF: FormatFacts("image/tiff", 2**31 - 1, transparent=True),
     Format.PNG: FormatFacts("image/png", 2**31 - 1, transparent=True),
@@ -48,10 +48,10 @@ FACTS: dict[Format, FormatFacts] = {
 
 
 def parse_format(text: str) -> Format:
-    """Read a format.
+    """Parse a format.
 
-    Raises MalformedParameterError for text that cannot be a format, UnsupportedFormatError for a
-    format that this server does not encode, and nothing else.
+    Raises MalformedParameterError if the text is not well-formed, UnsupportedFormatError if it is
+    not one of `Format`, and nothing else.
     """
     if not _WELL_FORMED.fullmatch(text):
         raise MalformedParameterError("format", text, f"one of {', '.join(Format)}")
@@ -62,7 +62,7 @@ def parse_format(text: str) -> Format:
 
 
 def unsupported_format(text: str, supported: Collection[Format]) -> UnsupportedFormatError:
-    """The error for a format, which names those that are supported."""
+    """The error for an unsupported format; its message names the supported ones."""
     return UnsupportedFormatError(
         f'The format "{text}" is not supported here: use one of {", ".join(supported)}.'
     )

@@ -6,12 +6,12 @@ from fractions import Fraction
 from math import isqrt
 
 DECIMAL = r"(?:(?:\d{1,9}(?:\.\d{1,100})?|\.\d{1,100})(?:e-\d{1,2})?)"
-"""A non-negative decimal of bounded length, as a regular expression; `Fraction` reads it.
+"""Regular expression of a non-negative decimal of limited length; `Fraction` parses its matches.
 
-Programs print binary floating point numbers with 17 significant digits (33.333333333333336), with
-up to 100 decimals if told to, and those below a millionth with an exponent (JavaScript: 1e-7,
-Python: 1e-07). All these are read as they stand. Image API 3.0, 4.7, knows no exponent: answers
-write out all decimals.
+Programs print binary floating point numbers with 17 significant digits (33.333333333333336), or
+with up to 100 decimals on request. Below a millionth they print an exponent (JavaScript: 1e-7,
+Python: 1e-07). All these are accepted. Canonical URLs write out all decimals: Image API 3.0, 4.7,
+has no exponents.
 """
 
 
@@ -28,17 +28,17 @@ class Dimensions:
         return self.width * self.height
 
     def turned(self) -> "Dimensions":
-        """Width and height exchanged, as by a rotation of 90 degrees."""
+        """The dimensions after a rotation of 90 degrees: width and height exchanged."""
         return Dimensions(self.height, self.width)
 
     def reduced(self, scale_factor: int) -> "Dimensions":
-        """The dimensions at a scale factor, rounded up as viewers do."""
+        """The dimensions divided by a scale factor, rounded up as viewers do."""
         return Dimensions(-(-self.width // scale_factor), -(-self.height // scale_factor))
 
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle of whole pixels inside an image: `x`, `y` from the top left corner."""
+    """A rectangle of whole pixels in an image; `x` and `y` count from the top left corner."""
 
     x: int
     y: int
@@ -47,17 +47,17 @@ class Box:
 
     @property
     def dimensions(self) -> Dimensions:
-        """The extent of the box."""
+        """The width and height of the box."""
         return Dimensions(self.width, self.height)
 
     def covers(self, dimensions: Dimensions) -> bool:
-        """Whether the box is the whole of an image of these dimensions."""
+        """Whether the box is a whole image of these dimensions."""
         return (self.x, self.y) == (0, 0) and self.dimensions == dimensions
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of the size of rendered images; `None`: no limit (Image API 3.0, 5.3)."""
+    """Limits of the size of rendered images, in pixels; `None`: no limit (Image API 3.0, 5.3)."""
 
     max_width: int | None = None
     max_height: int | None = None
@@ -65,12 +65,12 @@ class Limits:
 
     @property
     def effective_max_height(self) -> int | None:
-        """`max_height`, or `max_width` where only that is given (Image API 3.0, 5.3)."""
+        """`max_height`, or `max_width` if only that is set (Image API 3.0, 5.3)."""
         return self.max_height if self.max_height is not None else self.max_width
 
     @property
     def named(self) -> dict[str, int]:
-        """The limits that exist, by their names in info.json."""
+        """The limits that are set, by their names in info.json."""
         limits = {
             "maxWidth": self.max_width,
             "maxHeight": self.effective_max_height,
@@ -87,10 +87,10 @@ class Limits:
         )
 
     def largest(self, region: Dimensions) -> Dimensions:
-        """The largest size of the region's aspect ratio within the limits, upscaling if need be.
+        """The largest size of the region's aspect ratio within the limits, also by upscaling.
 
-        Sides are rounded to the nearest pixel, and down only where that would exceed a limit. The
-        region's own dimensions where there is no limit at all.
+        Sides are rounded to the nearest pixel, and down only where that would exceed a limit.
+        Without any limit, the region's own dimensions.
         """
         scales = []
         if self.max_width is not None:
@@ -111,7 +111,7 @@ class Limits:
         allowed = [size for size in candidates if self.allow(size)]
         if allowed:
             return max(allowed, key=lambda size: size.area)
-        # A region so thin that one of its sides is kept at a pixel: the other gives way.
+        # In a very thin region one side is raised to one pixel: the other side is reduced.
         across, down = candidates[0].width, candidates[0].height
         area = self.max_area or across * down
         return Dimensions(min(across, area // down) or 1, min(down, area) if across == 1 else down)
@@ -127,10 +127,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class OutputLimits:
-    """The server's limits on the images that it makes; those of one image follow from its size.
+    """The server's limits of rendered images, in pixels; `of` gives those of one image.
 
-    `^max` of every region is as large as `maxArea` in info.json says (Image API 3.0, 4.2). So the
-    bound on upscaling is part of what each image publishes: no image is made with more pixels than
+    `^max` of every region is as large as `maxArea` in info.json allows (Image API 3.0, 4.2). So
+    info.json has to contain the limit of upscaling: no image has more pixels than
     `max_upscale_area`, unless the original itself has more.
     """
 
@@ -140,9 +140,9 @@ class OutputLimits:
     max_upscale_area: int | None = None
 
     def of(self, image: Dimensions, own: Limits = Limits()) -> Limits:
-        """The limits that an image of these dimensions publishes, and that hold for it.
+        """The limits of an image of these dimensions, as published in info.json.
 
-        `own` are those of the image itself, which can only be stricter.
+        `own` are additional limits of the image itself, which can only be stricter.
         """
         area = self.max_area
         if self.max_upscale_area is not None:
@@ -151,7 +151,7 @@ class OutputLimits:
 
 
 _PRECISION = 10**12
-"""Parts of a pixel to which the square root of an area is computed."""
+"""Fractions of a pixel in the square root of an area, which is computed with integers."""
 
 
 def _least(one: int | None, other: int | None) -> int | None:
@@ -159,17 +159,20 @@ def _least(one: int | None, other: int | None) -> int | None:
 
 
 def round_half_up(value: Fraction) -> int:
-    """The nearest whole number, halves upward, as viewers' `Math.round` does."""
+    """The nearest whole number, with halves rounded up, as `Math.round` of viewers does."""
     return rounded_ratio(value.numerator, value.denominator)
 
 
 def rounded_ratio(numerator: int, denominator: int) -> int:
-    """A ratio of whole numbers rounded half up; the denominator is positive."""
+    """A ratio of whole numbers, rounded half up; the denominator must be positive."""
     return (2 * numerator + denominator) // (2 * denominator)
 
 
 def decimal_text(value: Fraction) -> str:
-    """The shortest decimal for a value that was read from one: no trailing zeros, a leading one."""
+    """The shortest decimal of a value that was parsed from a decimal (Image API 3.0, 4.7).
+
+    It has no trailing zeros, and a zero before the point.
+    """
     if value.denominator == 1:
         return str(value.numerator)
     whole, rest = divmod(value, 1)
@@ -178,12 +181,12 @@ def decimal_text(value: Fraction) -> str:
 
 
 def square(side: int) -> Dimensions:
-    """A square of this side."""
+    """The dimensions of a square."""
     return Dimensions(side, side)
 
 
 def scale_factors(dimensions: Dimensions, tile: Dimensions) -> tuple[int, ...]:
-    """The powers of two from 1 up to the first at which the whole image fits into one tile."""
+    """Scale factors: powers of two from 1 up to the first at which the image fits into one tile."""
     factor, factors = 1, [1]
     while dimensions.width > tile.width * factor or dimensions.height > tile.height * factor:
         factor *= 2
@@ -192,7 +195,7 @@ def scale_factors(dimensions: Dimensions, tile: Dimensions) -> tuple[int, ...]:
 
 
 def tile_boxes(dimensions: Dimensions, tile: Dimensions, scale_factor: int) -> Iterator[Box]:
-    """The region of every tile of one level, in rows from the top left (Image API 3.0, 5.4)."""
+    """The region of every tile of one level, row by row from the top left (Image API 3.0, 5.4)."""
     width, height = tile.width * scale_factor, tile.height * scale_factor
     for y in range(0, dimensions.height, height):
         for x in range(0, dimensions.width, width):
@@ -200,7 +203,7 @@ def tile_boxes(dimensions: Dimensions, tile: Dimensions, scale_factor: int) -> I
 
 
 def offered_tile(preferred: Dimensions, limits: Limits) -> Dimensions:
-    """The preferred extent of a tile, halved until a full tile is within the limits."""
+    """The preferred tile size, halved until a full tile is within the limits."""
     tile = preferred
     while tile.area > 1 and not limits.allow(tile):
         tile = tile.reduced(2)
@@ -208,11 +211,11 @@ def offered_tile(preferred: Dimensions, limits: Limits) -> Dimensions:
 
 
 def offered_sizes(dimensions: Dimensions, min_size: int, limits: Limits) -> tuple[Dimensions, ...]:
-    """The sizes of whole images worth announcing, ascending (Image API 3.0, 5.3).
+    """The recommended sizes of the whole image, ascending (Image API 3.0, 5.3).
 
-    The full size, and each halving of it whose both sides are at least `min_size`, rounded up as
-    the levels of `tiles` are; none above the limits. An image that has no such size gets the
-    largest that may be asked for.
+    The full size, and its halvings with both sides of at least `min_size`, rounded up as the levels
+    of `tiles` are. Sizes above the limits are left out. If none is left, the largest size within
+    the limits.
     """
     sizes: list[Dimensions] = []
     factor = 1
@@ -230,11 +233,10 @@ def offered_sizes(dimensions: Dimensions, min_size: int, limits: Limits) -> tupl
 def announced_sizes(
     dimensions: Dimensions, min_size: int, limits: Limits, scale_factors: Iterable[int]
 ) -> tuple[Dimensions, ...]:
-    """The sizes for info.json: the offered ones, and smaller ones where OpenSeadragon needs them.
+    """The sizes for info.json: `offered_sizes`, and smaller ones where OpenSeadragon needs them.
 
-    OpenSeadragon 4 to 6.0, also in Mirador 4, takes sizes for the levels of `scale_factors` by
-    their number alone: if there is one for each, or for each but the largest. If they are others,
-    it shows a distorted image.
+    OpenSeadragon 4 to 6.0, also in Mirador 4, only counts the sizes: as many as scale factors, or
+    one fewer, and it takes them for the levels. If they are not, it shows a distorted image.
     """
     sizes = list(offered_sizes(dimensions, min_size, limits))
     levels = [dimensions.reduced(factor) for factor in sorted(scale_factors, reverse=True)]

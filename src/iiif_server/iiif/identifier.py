@@ -8,23 +8,23 @@ from urllib.parse import quote, unquote_to_bytes
 from iiif_server.errors import MalformedIdentifierError, UnknownTypeError, UntrustedUrlError, shown
 
 TYPE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
-"""The names of types, which are also names of folders, metric labels and parts of URLs."""
+"""Regular expression of type names, which are also folder names, metric labels and URL parts."""
 
 RESERVED_TYPES = frozenset({"http", "https", "ark"})
-"""Schemes of identifiers that are URLs or ARKs; no type has such a name."""
+"""Schemes of identifiers that are URLs or ARKs; types cannot have these names."""
 
 MAX_CHARACTERS = 4096
 
 _PAGE = re.compile(r"(.+);([1-9][0-9]{0,5})", re.DOTALL)
 _ARK = re.compile(r"ark:/?", re.IGNORECASE)
 _URL = re.compile(r"(https?):/(?!/)", re.IGNORECASE)
-"""The begin of a URL of which a proxy has merged two slashes."""
+"""The beginning of a URL in which a proxy has merged two slashes."""
 _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Identifier:
-    """The name of one original within one type."""
+    """Type and name of one original, as `type:name`."""
 
     type: str
     name: str
@@ -39,19 +39,20 @@ class Identifier:
 
 
 OfUrl = Callable[[str], Identifier | None]
-"""The identifier of an original that is named by its URL; None where no type takes URLs."""
+"""Function from the URL of an original to its identifier; None if no type takes URLs."""
 
 
 def parse_identifier(
     text: str, default_type: str | None = None, of_url: OfUrl | None = None
 ) -> Identifier:
-    """Read the percent-encoded identifier of a URL; its type ends at the first colon.
+    """Parse a percent-encoded identifier; the type ends at the first colon.
 
-    An ARK, with or without the slash behind `ark:`, is an original of the default type, with what
-    follows as its name. A URL is what `of_url` finds for it; two slashes that a proxy has merged
-    behind `https:` are restored. Slashes may stand encoded or not. Raises
-    MalformedIdentifierError, or UnknownTypeError where there is no type and no `default_type`, and
-    nothing else but what `of_url` raises, whatever the text.
+    Slashes may be percent-encoded or not. An ARK, with or without a slash after `ark:`, belongs to
+    the default type; the name is the text after `ark:`. For a URL, `of_url` returns the identifier;
+    the two slashes after `https:`, which some proxies merge, are restored.
+
+    Raises MalformedIdentifierError, UnknownTypeError if there is neither a type nor a
+    `default_type`, the errors of `of_url`, and nothing else.
     """
     decoded = percent_decode(text)
     if not decoded or len(decoded) > MAX_CHARACTERS:
@@ -82,7 +83,7 @@ def parse_identifier(
 
 
 def split_page(name: str) -> tuple[str, int | None]:
-    """The name of an original and the page in `name;N`; None for all other names."""
+    """Split `name;N` into the name of the original and the page, which is None without `;N`."""
     match = _PAGE.fullmatch(name)
     return (match[1], int(match[2])) if match else (name, None)
 
@@ -90,9 +91,9 @@ def split_page(name: str) -> tuple[str, int | None]:
 def parse_identifiers(
     lines: Iterable[str], default_type: str | None = None, of_url: OfUrl | None = None
 ) -> list[Identifier]:
-    """Read identifiers, one a line; empty lines are ignored.
+    """Parse identifiers, one per line; empty lines are ignored.
 
-    Raises what `parse_identifier` raises, with the line in the message.
+    Raises the errors of `parse_identifier`, with the line in the message.
     """
     found = []
     for text in filter(None, map(str.strip, lines)):
@@ -104,7 +105,7 @@ def parse_identifiers(
 
 
 def percent_decode(text: str) -> str:
-    """The percent-decoded text; raises MalformedIdentifierError for an invalid escape."""
+    """The percent-decoded text; MalformedIdentifierError for an invalid escape or invalid UTF-8."""
     if _MALFORMED_ESCAPE.search(text):
         raise MalformedIdentifierError(
             "The URL holds a % that is not followed by two hexadecimal digits; "

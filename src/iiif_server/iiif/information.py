@@ -1,4 +1,4 @@
-"""Image information (info.json) of an image, as a pure function."""
+"""Image information (info.json). Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,11 +19,11 @@ from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 PROTOCOL = "http://iiif.io/api/image"
 PHYSICAL = "http://iiif.io/api/annex/services/physdim"
 TILE = square(512)
-"""Square and a power of two, as viewers tile best."""
+"""Default tile size in pixels: a square with a power of two, which suits viewers best."""
 
 LEVEL_2_FORMATS = frozenset({Format.JPG, Format.PNG})
 
-# What is above compliance level 2, in each version's own words.
+# Features beyond compliance level 2, as each version names them.
 V3_FEATURES = (
     "canonicalLinkHeader",
     "mirroring",
@@ -43,19 +43,19 @@ V2_FEATURES = (
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the server offers for an image."""
+    """Properties of the image service for one image."""
 
     limits: Limits
     formats: Sequence[Format]
-    """The formats that can be encoded."""
+    """Formats that the server can encode."""
     min_sizes_size: int
     tile: Dimensions = TILE
-    """The extent of a full tile."""
+    """Dimensions of a full tile."""
     rights: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Further properties of the type: `service`, `partOf`, `seeAlso`, ..."""
+    """Further properties from the type's settings: `service`, `partOf`, `seeAlso`, ..."""
     inches_per_pixel: float | None = None
-    """Length of a pixel's side on the object; None: unknown."""
+    """Length of a pixel's side on the photographed object; None: unknown."""
 
 
 def image_information(
@@ -117,9 +117,9 @@ _DOCUMENTS: dict[ImageApiVersion, Callable[[str, Dimensions, Service], dict[str,
 
 
 def extra_properties(version: ImageApiVersion, service: Service) -> dict[str, Any]:
-    """Properties of the type, and the physical dimensions service (1.0) if they are known.
+    """Further properties of the type, and the Physical Dimensions service (1.0) if known.
 
-    Services are an array in version 3; in version 2 only if there are several.
+    `service` is an array in version 3; in version 2 only if there are several.
     """
     extra = dict(service.extra)
     if service.inches_per_pixel is not None:
@@ -137,7 +137,7 @@ def extra_properties(version: ImageApiVersion, service: Service) -> dict[str, An
 
 
 def _limits(limits: Limits) -> dict[str, int]:
-    """The limits, without `maxHeight` alone, which is not allowed (3.0, 5.3)."""
+    """The limits; `maxHeight` without `maxWidth` is left out, as it is not allowed (3.0, 5.3)."""
     named = limits.named
     return named if limits.max_width else {k: v for k, v in named.items() if k != "maxHeight"}
 
@@ -155,7 +155,7 @@ def _tiles(dimensions: Dimensions, service: Service) -> list[dict[str, Any]]:
 
 
 def _features(features: Sequence[str], limits: Limits) -> list[str]:
-    """The features, without the one that has to have limits where there are none (3.0, 5.7)."""
+    """The features, without `sizeUpscaling` if the image has no limits (3.0, 5.7)."""
     limited = limits.max_width is not None or limits.max_area is not None
     return [feature for feature in features if limited or feature != "sizeUpscaling"]
 

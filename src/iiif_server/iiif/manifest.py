@@ -1,7 +1,7 @@
-"""Manifests: one canvas an image (Presentation API 3.0, 5.2 to 5.6).
+"""Manifests with one canvas per image (Presentation API 3.0, 5.2 to 5.6).
 
-Written here and not with iiif-prezi3, whose releases (3.1.1 is the last) do not allow the Pillow
-that this server needs; the tests read every document with its models.
+iiif-prezi3 is not used: its releases (3.1.1 is the last) do not allow the Pillow version that this
+server needs. The tests read every document with its models.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,31 +16,31 @@ CONTEXT = "http://iiif.io/api/presentation/3/context.json"
 MEDIA_TYPE = f'application/ld+json;profile="{CONTEXT}"'
 
 _THUMBNAIL = ConfinedSize(400, 400, upscale=False)
-"""The thumbnail of a very wide or high image, which has no small size in info.json."""
+"""Thumbnail size of a very wide or high image, whose info.json has no small size."""
 _LARGEST_THUMBNAIL = 1000
 _KNOWN_RIGHTS = ("creativecommons.org/", "rightsstatements.org/")
 
 
 @dataclass(frozen=True, slots=True)
 class ImageService:
-    """A service of the Image API for an image."""
+    """The reference to an image service (Presentation API 3.0, 4.7)."""
 
     id: str
-    """The image's base URI."""
+    """Base URI of the image."""
     type: str
     """`ImageService3` or `ImageService2`."""
     profile: str
-    """The compliance level as its version writes it."""
+    """Compliance level as the version of the service writes it."""
 
     @property
     def document(self) -> dict[str, Any]:
-        """The reference to the service (Presentation API 3.0, 4.7); version 2 has `@id`."""
+        """The reference as JSON; services of version 2 have `@id` and `@type`."""
         at = "@" if self.type == "ImageService2" else ""
         return {f"{at}id": self.id, f"{at}type": self.type, "profile": self.profile}
 
 
 def level_2(base_uri: str, base_uri_v2: str) -> tuple[ImageService, ...]:
-    """The services of an image on this server."""
+    """The references to both image services of an image on this server."""
     return (
         ImageService(base_uri, "ImageService3", "level2"),
         ImageService(base_uri_v2, "ImageService2", "http://iiif.io/api/image/2/level2.json"),
@@ -52,20 +52,20 @@ class Picture:
     """An image in a manifest."""
 
     base_uri: str
-    """As in `https://example.org/specimens:1.jpg`."""
+    """Base URI, as `https://example.org/specimens:1.jpg`."""
     services: Sequence[ImageService]
-    """The preferred one first."""
+    """Image services, the preferred one first."""
     label: str
     dimensions: Dimensions
     limits: Limits
-    """The limits of the size of its renditions."""
+    """Limits of the size of its renditions."""
     min_sizes_size: int
     rights: str | None = None
-    """The URI of a licence or rights statement."""
+    """Licence or rights statement; only an http or https URI is used."""
     only_offered: bool = False
     """Whether only the sizes in info.json are available."""
     extra: Mapping[str, Any] = field(default_factory=dict)
-    """Further properties of the type; `attribution` and `requiredStatement` are used."""
+    """Further properties of the type, of which `attribution` and `requiredStatement` are used."""
 
 
 def label_of(name: str) -> str:
@@ -74,7 +74,7 @@ def label_of(name: str) -> str:
 
 
 def manifest(id_: str, label: str, pictures: Sequence[Picture]) -> dict[str, Any]:
-    """The manifest of at least one image, in this order (Presentation API 3.0, 5.2)."""
+    """The manifest of one or more images, in this order (Presentation API 3.0, 5.2)."""
     first = pictures[0]
     shared = _shared(pictures)
     return {
@@ -89,9 +89,9 @@ def manifest(id_: str, label: str, pictures: Sequence[Picture]) -> dict[str, Any
 
 
 def _canvas(picture: Picture, shared: Mapping[str, Any]) -> dict[str, Any]:
-    """A canvas with the dimensions of the image, which is painted on it (5.3, 5.5).
+    """A canvas with the image and its dimensions (Presentation API 3.0, 5.3 and 5.5).
 
-    Its id is the same in every manifest; it is the first, for the first page.
+    The id of the canvas is the same in every manifest that has the image.
     """
     id_ = f"{picture.base_uri}/canvas/1"
     own = {name: value for name, value in _statements(picture).items() if name not in shared}
@@ -154,7 +154,7 @@ def _thumbnail(picture: Picture) -> dict[str, Any]:
 def thumbnail_size(dimensions: Dimensions, smallest: Dimensions, limits: Limits) -> Dimensions:
     """The smallest size in info.json, which is a level of the pyramid and so cached.
 
-    For a very wide or high image, whose smallest size is large, one that fits into a square.
+    The smallest size of a very wide or high image is large: its thumbnail fits into 400x400.
     """
     if max(smallest.width, smallest.height) <= _LARGEST_THUMBNAIL:
         return smallest
@@ -172,7 +172,7 @@ def _image(picture: Picture, size: str, pixels: Dimensions) -> dict[str, Any]:
 
 
 def _shared(pictures: Sequence[Picture]) -> dict[str, Any]:
-    """The statements that all images share, which are those of the manifest."""
+    """The rights statements that all images share; they become those of the manifest."""
     first = _statements(pictures[0])
     return {
         name: value
@@ -182,7 +182,7 @@ def _shared(pictures: Sequence[Picture]) -> dict[str, Any]:
 
 
 def _statements(picture: Picture) -> dict[str, Any]:
-    """The statements on rights in an image (Presentation API 3.0, 3.1)."""
+    """The rights statements of an image (Presentation API 3.0, 3.1)."""
     found: dict[str, Any] = {}
     if required := _required_statement(picture.extra):
         found["requiredStatement"] = required
@@ -194,7 +194,7 @@ def _statements(picture: Picture) -> dict[str, Any]:
 def rights_uri(text: str | None) -> str | None:
     """The URI for `rights`; None for text that is no http or https URL.
 
-    Creative Commons and RightsStatements.org name their statements with `http:` (3.1).
+    The URIs of Creative Commons and RightsStatements.org begin with `http:` (3.1).
     """
     if text is None or not text.startswith(("http://", "https://")):
         return None

@@ -6,7 +6,7 @@ from iiif_server.errors import MalformedParameterError
 
 
 class Quality(StrEnum):
-    """How the pixels are coloured."""
+    """Quality of an image: its own colours, grayscale, or black and white."""
 
     DEFAULT = "default"
     COLOR = "color"
@@ -15,7 +15,7 @@ class Quality(StrEnum):
 
 
 def parse_quality(text: str) -> Quality:
-    """Read a quality; raise MalformedParameterError, and nothing else, for every other string."""
+    """Parse a quality; raise MalformedParameterError, and nothing else, for an invalid string."""
     try:
         return Quality(text)
     except ValueError:

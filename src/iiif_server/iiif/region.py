@@ -30,7 +30,7 @@ class FullRegion:
 
 @dataclass(frozen=True, slots=True)
 class SquareRegion:
-    """The largest square, from the middle of the image."""
+    """The largest square in the middle of the image."""
 
     def __str__(self) -> str:
         return "square"
@@ -54,7 +54,7 @@ class PixelRegion:
         return f"{self.x},{self.y},{self.width},{self.height}"
 
     def resolve(self, image: Dimensions) -> Box:
-        """The part of the rectangle that lies inside the image; OutOfBoundsError if none does."""
+        """The rectangle, clipped to the image; OutOfBoundsError if it is outside."""
         return _clipped(self.x, self.y, self.width, self.height, image)
 
 
@@ -72,7 +72,10 @@ class PercentRegion:
         return "pct:" + ",".join(decimal_text(part) for part in parts)
 
     def resolve(self, image: Dimensions) -> Box:
-        """The nearest whole pixels, clipped to the image; OutOfBoundsError if there are none."""
+        """The box in the nearest whole pixels, clipped to the image.
+
+        Raises OutOfBoundsError if it holds no pixel of the image.
+        """
         x = round_half_up(self.x * image.width / 100)
         y = round_half_up(self.y * image.height / 100)
         right = round_half_up((self.x + self.width) * image.width / 100)
@@ -84,7 +87,7 @@ Region = FullRegion | SquareRegion | PixelRegion | PercentRegion
 
 
 def parse_region(text: str) -> Region:
-    """Read a region; raise MalformedParameterError, and nothing else, for every other string."""
+    """Parse a region; raise MalformedParameterError, and nothing else, for an invalid string."""
     if text == "full":
         return FullRegion()
     if text == "square":
@@ -102,7 +105,7 @@ def parse_region(text: str) -> Region:
 
 
 def _clipped(x: int, y: int, width: int, height: int, image: Dimensions) -> Box:
-    """The box cropped at the image's edges (Image API 3.0, 4.1)."""
+    """The box clipped to the image (Image API 3.0, 4.1); OutOfBoundsError if it is outside."""
     right = min(x + width, image.width)
     bottom = min(y + height, image.height)
     if x >= right or y >= bottom:

@@ -14,21 +14,21 @@ from iiif_server.iiif.size import MaxSize, Size, WidthSize, parse_size, resolve_
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 
 _SLASHES = 3
-"""Between the parameters."""
+"""Slashes in `region/size/rotation/quality.format`."""
 _PARAMETERS = re.compile(r"([^/]+)/([^/]+)/([^/]+)/([^/]+)\.([^/.]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """A request resolved to whole pixels of one image; equal for every spelling of a request."""
+    """A request, resolved to whole pixels of one image; equal for every spelling of a request."""
 
     region: Box
-    """In pixels of the upright image."""
+    """Region in pixels of the image with the orientation applied."""
     size: Dimensions
-    """After scaling, before rotation."""
+    """Size after scaling, before rotation."""
     rotation: Rotation
     quality: Quality
-    """`default` where that has the same pixels."""
+    """Quality; `default` if that gives the same pixels."""
     format: Format
 
 
@@ -37,14 +37,14 @@ class ImageFacts:
     """The properties of an image that `ImageRequest.resolve` needs."""
 
     dimensions: Dimensions
-    """Upright: after the orientation its metadata asks for."""
+    """Dimensions with the orientation applied."""
     gray: bool
     """Whether it has no colour."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """The five parameters, parsed."""
+    """The five parsed parameters of an image request."""
 
     region: Region
     size: Size
@@ -53,7 +53,7 @@ class ImageRequest:
     format: Format
 
     def resolve(self, image: ImageFacts, limits: Limits) -> Rendition:
-        """The rendition of an image (Image API 3.0, 4: region, then size, rotation, quality).
+        """The rendition of an image: region, then size, rotation, quality (Image API 3.0, 4).
 
         Raises OutOfBoundsError or SizeRefusedError.
         """
@@ -79,7 +79,7 @@ class ImageRequest:
 def parse_image_request(text: str, version: ImageApiVersion) -> ImageRequest | None:
     """Parse `region/size/rotation/quality.format`; None if a part is missing.
 
-    Raises what the parsers of the five raise.
+    Raises the errors of the five parsers.
     """
     match = _PARAMETERS.fullmatch(text)
     if match is None:
@@ -95,9 +95,9 @@ def parse_image_request(text: str, version: ImageApiVersion) -> ImageRequest | N
 
 
 def parse_whole_request(text: str, version: ImageApiVersion) -> ImageRequest:
-    """Parse `region/size/rotation/quality.format`, of which no part may be missing.
+    """Parse `region/size/rotation/quality.format`.
 
-    Raises what the parsers of the five raise, and MalformedParameterError if one is missing.
+    Raises the errors of the five parsers, and MalformedParameterError if a part is missing.
     """
     request = parse_image_request(text, version)
     if request is not None:
@@ -115,7 +115,7 @@ def missing_format() -> MalformedParameterError:
 
 
 def lacks_format(text: str) -> bool:
-    """Whether a text is `region/size/rotation/quality` of any version, without the format."""
+    """Whether a text is `region/size/rotation/quality` of either version, without a format."""
     if text.count("/") != _SLASHES:
         return False
     for version in (V2, V3):
@@ -140,10 +140,10 @@ def canonical_parameters(
 def _canonical_size(rendition: Rendition, limits: Limits, version: ImageApiVersion) -> str:
     region, size = rendition.region.dimensions, rendition.size
     upscaled = size.width > region.width or size.height > region.height
-    # Within its region, the largest size with upscaling is the largest one without.
+    # If the largest size is within the region, `max` and `^max` are the same size.
     for upscale in (False, True) if version.caret_upscales and upscaled else (False,):
         max_size = MaxSize(upscale)
-        # In 2.1 the canonical word says "not scaled"; in 3.0, "the largest allowed".
+        # In 2.1 the canonical `full` means "not scaled"; in 3.0, `max` is the largest allowed size.
         if size == max_size.scale(region, limits) and (version.caret_upscales or size == region):
             return "^max" if upscale else version.full_size
     if version.canonical_width_only and size == WidthSize(size.width, upscaled).scale(

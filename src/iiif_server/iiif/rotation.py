@@ -17,7 +17,7 @@ EXPECTED = "degrees clockwise from 0 to 360, with ! before them to mirror first"
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """Mirroring by the vertical axis first, then a clockwise turn of 0 <= `degrees` < 360."""
+    """Mirroring at the vertical axis, then a clockwise rotation by 0 <= `degrees` < 360."""
 
     degrees: Fraction
     mirror: bool
@@ -27,12 +27,12 @@ class Rotation:
 
     @property
     def quarter_turns(self) -> int | None:
-        """The number of right angles, or None for any other angle."""
+        """Number of rotations by 90 degrees (0 to 3); None for any other angle."""
         turns, rest = divmod(self.degrees.numerator, 90)
         return None if rest or self.degrees.denominator > 1 else turns
 
     def extent(self, size: Dimensions) -> Dimensions:
-        """The bounding box of an image of this size after the rotation, rounded up."""
+        """Dimensions of the rotated image: its bounding box, rounded up."""
         turns = self.quarter_turns
         if turns is not None:
             return size.turned() if turns % 2 else size
@@ -44,9 +44,9 @@ class Rotation:
         )
 
 
-@lru_cache(256)  # on the hot path, and the same few come again
+@lru_cache(256)  # on the hot path, mostly with the same few values
 def parse_rotation(text: str) -> Rotation:
-    """Read a rotation; raise MalformedParameterError, and nothing else, for every other string."""
+    """Parse a rotation; raise MalformedParameterError, and nothing else, for an invalid string."""
     if match := _ROTATION.fullmatch(text):
         degrees = Fraction(match[2])
         if degrees <= _FULL_TURN:

@@ -34,7 +34,7 @@ def _expected(version: ImageApiVersion) -> str:
 
 @dataclass(frozen=True, slots=True)
 class MaxSize:
-    """`max`: the largest size within the limits, larger than the region only if `upscale`."""
+    """`max`: the largest size within the limits; larger than the region only if `upscale`."""
 
     upscale: bool
 
@@ -42,7 +42,7 @@ class MaxSize:
         return "max"
 
     def scale(self, region: Dimensions, limits: Limits) -> Dimensions:
-        """The region's own dimensions or the largest the limits allow."""
+        """The region's own dimensions, or the largest size that the limits allow."""
         if not self.upscale and limits.allow(region):
             return region
         return limits.largest(region)
@@ -50,7 +50,7 @@ class MaxSize:
 
 @dataclass(frozen=True, slots=True)
 class FullSize:
-    """`full`, of 2.1: not scaled, and so refused above the limits."""
+    """`full` (2.1 only): the region's own dimensions; refused above the limits."""
 
     upscale = False
 
@@ -64,7 +64,7 @@ class FullSize:
 
 @dataclass(frozen=True, slots=True)
 class WidthSize:
-    """`w,`: this width, and the height that keeps the aspect ratio."""
+    """`w,`: a width; the height follows from the region's aspect ratio."""
 
     width: int
     upscale: bool
@@ -73,14 +73,14 @@ class WidthSize:
         return f"{self.width},"
 
     def scale(self, region: Dimensions, _: Limits) -> Dimensions:
-        """The size of this width."""
+        """The size with this width and the region's aspect ratio."""
         height = rounded_ratio(region.height * self.width, region.width)
         return Dimensions(self.width, max(1, height))
 
 
 @dataclass(frozen=True, slots=True)
 class HeightSize:
-    """`,h`: this height, and the width that keeps the aspect ratio."""
+    """`,h`: a height; the width follows from the region's aspect ratio."""
 
     height: int
     upscale: bool
@@ -89,7 +89,7 @@ class HeightSize:
         return f",{self.height}"
 
     def scale(self, region: Dimensions, _: Limits) -> Dimensions:
-        """The size of this height."""
+        """The size with this height and the region's aspect ratio."""
         width = rounded_ratio(region.width * self.height, region.height)
         return Dimensions(max(1, width), self.height)
 
@@ -105,9 +105,9 @@ class PercentSize:
         return f"pct:{decimal_text(self.percent)}"
 
     def scale(self, region: Dimensions, _: Limits) -> Dimensions:
-        """The nearest whole pixels; SizeRefusedError if a side would have none."""
+        """The size in the nearest whole pixels; SizeRefusedError if a side rounds to zero."""
         if self.percent > _ALL and not self.upscale:
-            # "n must not be greater than 100" (3.0, 4.2), whatever it comes to in pixels.
+            # "n must not be greater than 100" (3.0, 4.2), even if the rounded size is the same.
             raise SizeRefusedError(
                 f"The size {self} is above the region's own; put ^ before it to upscale."
             )
@@ -124,7 +124,7 @@ class PercentSize:
 
 @dataclass(frozen=True, slots=True)
 class ExactSize:
-    """`w,h`: exactly these, whatever the aspect ratio."""
+    """`w,h`: exact width and height; the aspect ratio may change."""
 
     width: int
     height: int
@@ -140,7 +140,7 @@ class ExactSize:
 
 @dataclass(frozen=True, slots=True)
 class ConfinedSize:
-    """`!w,h`: as large as fits, in the region's aspect ratio, never above the limits."""
+    """`!w,h`: the largest size in this box and within the limits, in the region's aspect ratio."""
 
     width: int
     height: int
@@ -150,7 +150,7 @@ class ConfinedSize:
         return f"!{self.width},{self.height}"
 
     def scale(self, region: Dimensions, limits: Limits) -> Dimensions:
-        """The largest size that fits.
+        """The largest size in the box.
 
         "as large as possible but not larger than the extracted region, w or h, or server-imposed
         limits" (3.0, 4.2); with `^` the region does not count.
@@ -163,9 +163,9 @@ Size = MaxSize | FullSize | WidthSize | HeightSize | PercentSize | ExactSize | C
 
 
 def parse_size(text: str, version: ImageApiVersion) -> Size:
-    """Read a size; raise MalformedParameterError, and nothing else, for every other string.
+    """Parse a size; raise MalformedParameterError, and nothing else, for an invalid string.
 
-    In 2.1 no `^` is written: `upscale` is then true for the forms that may exceed the region
+    2.1 has no `^`. There `upscale` is true for the forms that may exceed the region
     (`sizeAboveFull`), and false for `max`, `full` and `!w,h`.
     """
     form, caret = text, False
@@ -174,14 +174,14 @@ def parse_size(text: str, version: ImageApiVersion) -> Size:
     size = _parse_form(form, caret=caret, version=version)
     if size is None:
         expected = _expected(version)
-        if text == "full":  # the links of 2.x
+        if text == "full":  # links that were written for 2.x
             expected = "max, or a URL of Image API 2.1, which begins with /iiif/2/"
         raise MalformedParameterError("size", text, expected)
     return size
 
 
 def size_text(size: Size, version: ImageApiVersion) -> str:
-    """The size as that version writes it; `parse_size` reads it back as the same size."""
+    """The size in the grammar of a version; `parse_size` returns an equal size for it."""
     return ("^" if version.caret_upscales and size.upscale else "") + str(size)
 
 
@@ -201,7 +201,7 @@ def resolve_size(size: Size, region: Dimensions, limits: Limits) -> Dimensions:
     return scaled
 
 
-def _parse_form(  # noqa: PLR0911 - one return a row of the specification's table
+def _parse_form(  # noqa: PLR0911 - one return per row of the specification's table
     text: str, *, caret: bool, version: ImageApiVersion
 ) -> Size | None:
     may_exceed = caret or not version.caret_upscales

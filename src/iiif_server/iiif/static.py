@@ -1,7 +1,7 @@
-"""An image as static files for any web server (compliance level 0).
+"""Static files of an image, for any web server (compliance level 0).
 
-The requests are those of the implementation notes (Image API 3.0, 12; 2.1.1, 11), which is how
-OpenSeadragon and others ask for tiles and sizes.
+Their paths follow the implementation notes (Image API 3.0, 12; 2.1.1, 11), as the requests of
+OpenSeadragon and other viewers do.
 """
 
 import re
@@ -25,23 +25,23 @@ from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.iiif.viewers import jpeg_path, tile_requests
 
 LEVEL_0 = {V3: "level0", V2: "http://iiif.io/api/image/2/level0.json"}
-"""The compliance level in each version's own words."""
+"""The compliance level as each version of info.json writes it."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 _LONGEST = 80
-"""Characters of a name in a folder's name; longer names are cut and get a digest."""
+"""Maximum characters of an image's name in a folder name; longer names are cut and get a digest."""
 
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """A file that answers one image request."""
+    """The file for one image request."""
 
     path: str
-    """The path: `region/size/rotation/quality.format`."""
+    """Path of the file: `region/size/rotation/quality.format`."""
     request: str
-    """The request to this server with the same answer: mostly the path itself."""
+    """Parameters of the request to this server for the same image; mostly the same as `path`."""
     pixels: int
-    """Of the image in it."""
+    """Number of pixels of the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,22 +51,22 @@ class StaticImage:
     version: ImageApiVersion
     dimensions: Dimensions
     service: Service
-    """What the server offers for the image; the files are a part of it."""
+    """The image service of this server, of which the files are a part."""
 
     @property
     def largest(self) -> Dimensions:
-        """The size of `max` for the whole image: within the limits, and those of JPEG."""
+        """The size of `max` for the whole image, within the limits of server and JPEG."""
         return MaxSize(upscale=False).scale(self.dimensions, self.limits)
 
     def files(self) -> Iterator[StaticFile]:
-        """All files, each once: tiles from full resolution on, then sizes, the largest last."""
+        """All files, each once: tiles, full resolution first; then sizes, the largest last."""
         seen: dict[str, StaticFile] = {}
         for file in (*self._tiles(), *self._sizes(), self._whole()):
             seen.setdefault(file.path, file)
         yield from seen.values()
 
     def information(self, id_: str) -> dict[str, Any]:
-        """The info.json, which offers exactly these files."""
+        """The info.json that offers exactly these files."""
         limited = {} if self.largest == self.dimensions else _box(self.largest)
         sizes = [_sides(size) for size in self._offered]
         shared = {
@@ -89,7 +89,7 @@ class StaticImage:
 
     @property
     def limits(self) -> Limits:
-        """The limits of the server and of the format."""
+        """The limits of the server and of the JPEG format."""
         side = FACTS[Format.JPG].max_side
         return self.service.limits.within(Limits(side, side))
 
@@ -103,7 +103,7 @@ class StaticImage:
 
     @property
     def _offered(self) -> list[Dimensions]:
-        """The sizes in info.json, without the full one, which is `max` or `full`."""
+        """The sizes in info.json without the full size, which is requested as `max` or `full`."""
         smallest = self.service.min_sizes_size
         sizes = announced_sizes(self.dimensions, smallest, self.limits, self._factors)
         return [size for size in sizes if size != self.dimensions]
@@ -122,14 +122,14 @@ class StaticImage:
         size = self.largest
         if size == self.dimensions:
             return _file(f"full/{self.version.full_size}", size)
-        asked = f"{size.width},{size.height}"  # also where the format allows less than the limits
+        asked = f"{size.width},{size.height}"  # this server's `max` may exceed the limit of JPEG
         return StaticFile(jpeg_path("full/max"), jpeg_path(f"full/{asked}"), size.area)
 
 
 def folder_of(identifier: Identifier) -> str:
-    """The folder of an image: `type/name` in characters that all servers and disks accept.
+    """The folder of an image: `type/name` in characters that all web servers and disks accept.
 
-    Other characters are replaced; a digest then distinguishes such names.
+    Other characters are replaced; such names get a digest, so that they remain distinct.
     """
     plain = _UNSAFE.sub("_", identifier.name).strip("._-")[:_LONGEST]
     if plain != identifier.name:

@@ -5,24 +5,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ImageApiVersion:
-    """One version of the specification."""
+    """One version of the Image API."""
 
     number: str
-    """As in `3.0`."""
+    """Version number, as `3.0`."""
     path: str
-    """The path below which this version is served."""
+    """Path prefix of the version in URLs."""
     context: str
     """The JSON-LD context of its image information."""
     compliance: str
     """The URI of compliance level 2."""
     caret_upscales: bool
-    """Whether a size above the region's needs `^` (3.0), or is simply allowed (2.1)."""
+    """Whether upscaling needs `^` (3.0); in 2.1 it needs no mark."""
     full_size: str
-    """The canonical word for a size that is not scaled."""
+    """The canonical size parameter of an image that is not scaled."""
     accepts_full: bool
     """Whether the size may be `full`."""
     canonical_width_only: bool
-    """Whether the canonical size is `w,` where that alone gives the height."""
+    """Whether the canonical size is `w,` if the aspect ratio gives the height."""
 
 
 V3 = ImageApiVersion(

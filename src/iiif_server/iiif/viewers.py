@@ -1,6 +1,6 @@
-"""Requests of viewers: what OpenSeadragon, Mirador and Universal Viewer request for an image.
+"""Requests that OpenSeadragon, Mirador and Universal Viewer send for an image.
 
-`tests/e2e/test_warm.py` compares this with what the real ones request.
+`tests/e2e/test_warm.py` compares them with the requests of the real viewers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,30 +12,30 @@ from iiif_server.iiif.geometry import Box, Dimensions, scale_factors, tile_boxes
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 
 _THUMBNAIL_WIDTH = 90
-"""Of Universal Viewer."""
+"""Width of thumbnails of Universal Viewer, in pixels."""
 _THUMBNAIL_HEIGHT = 120
-"""Of Mirador."""
+"""Height of thumbnails of Mirador, in pixels."""
 _GALLERY = "full/!400,400/0/default"
-"""Of the gallery of this server."""
+"""Path of thumbnails of this server's gallery, without the format."""
 _PIXEL_RATIO = 2
-"""How many pixels of a level viewers request for one of the screen, at most."""
+"""Maximum pixels of a level per pixel of the screen, in one direction."""
 _MOST_TILES = 1_000_000
 _LARGEST_SIDE = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What viewers read in the info.json of an image."""
+    """The properties of an info.json from which viewers derive their requests."""
 
     version: ImageApiVersion
     dimensions: Dimensions
     tile: Dimensions
     thumbnail: Format = Format.JPG
-    """The format of thumbnails in the gallery."""
+    """Format of thumbnails in the gallery."""
 
     @classmethod
     def read(cls, document: Any) -> "Announced":
-        """What an info.json announces, from whomever it comes; ValueError if that is no image."""
+        """Read an info.json of any server; ValueError if it describes no image."""
         try:
             version = V2 if V2.context in document["@context"] else V3
             dimensions = _dimensions(document)
@@ -46,10 +46,10 @@ class Announced:
             raise ValueError("it is no info.json of an image") from error
 
     def requests(self, screen: Dimensions | None) -> Iterator[str]:
-        """The paths `region/size/0/default.jpg` that are requested on a screen.
+        """The paths `region/size/0/default.jpg` that viewers request.
 
-        These are the tiles of the levels that a first view on a screen of this size needs, the
-        smallest level first, and thumbnails; without a screen, the tiles of all levels. Raises
+        These are thumbnails, and the tiles of the levels that the first view on a screen of this
+        size needs, the smallest level first. Without a screen, the tiles of all levels. Raises
         ValueError if there are more than a million tiles.
         """
         factors = self._factors(screen)
@@ -58,7 +58,7 @@ class Announced:
         return self._paths(factors)
 
     def _factors(self, screen: Dimensions | None) -> list[int]:
-        """The scale factors of the levels, descending; there is always one."""
+        """The scale factors of the levels to request, descending; at least one."""
         first, *others = reversed(scale_factors(self.dimensions, self.tile))
         return [
             first,
@@ -66,7 +66,7 @@ class Announced:
         ]
 
     def _fits(self, factor: int, screen: Dimensions) -> bool:
-        """Whether a level is at most twice as large as on the screen, into which it is fitted."""
+        """Whether a level is at most twice as wide and high as the screen."""
         within = _PIXEL_RATIO * factor
         width, height = self.dimensions.width, self.dimensions.height
         return width <= within * screen.width and height <= within * screen.height
@@ -89,7 +89,7 @@ class Announced:
         yield f"{_GALLERY}.{self.thumbnail}"
 
     def _heights(self, factor: int) -> Iterator[str]:
-        """The tiles as OpenSeadragon 6 requests them of version 2: by width and height."""
+        """Tile paths of version 2 as OpenSeadragon 6 writes them, with width and height."""
         for box in tile_boxes(self.dimensions, self.tile, factor):
             size = box.dimensions.reduced(factor)
             if size.width != self.dimensions.width:
@@ -99,9 +99,9 @@ class Announced:
 def tile_requests(
     version: ImageApiVersion, dimensions: Dimensions, tile: Dimensions, factor: int
 ) -> Iterator[tuple[str, Dimensions]]:
-    """`region/size` of each tile of a level, and its size (Image API 3.0, 12; 2.1.1, 11).
+    """`region/size` and dimensions of each tile of a level (Image API 3.0, 12; 2.1.1, 11).
 
-    In version 2, a tile as wide as the image has two: viewers spell it differently.
+    In version 2, a tile as wide as the image has two paths, since viewers write it differently.
     """
     for box in tile_boxes(dimensions, tile, factor):
         size, region = box.dimensions.reduced(factor), _region(box, dimensions)
@@ -116,7 +116,7 @@ def tile_requests(
 
 
 def jpeg_path(region_and_size: str) -> str:
-    """The path of an image below its base URI."""
+    """The path of a JPEG below the base URI of its image."""
     return f"{region_and_size}/0/default.{Format.JPG}"
 
 
@@ -133,7 +133,7 @@ def _dimensions(sides: Mapping[str, Any]) -> Dimensions:
 
 
 def _thumbnail_format(version: ImageApiVersion, document: Mapping[str, Any]) -> Format:
-    """WebP where that is made (`composition.services`)."""
+    """WebP if the server offers it, else JPEG: the format of the gallery's thumbnails."""
     if version is V3:
         return Format.WEBP if Format.WEBP in document.get("extraFormats", ()) else Format.JPG
     formats = [entry.get("formats", ()) for entry in document["profile"] if type(entry) is dict]
