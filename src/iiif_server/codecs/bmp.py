@@ -17,11 +17,11 @@ from iiif_server.plan.header import ImageHeader, Profile
 _Array = NDArray[Any]
 _END_OF_LINE, _END, _DELTA = 0, b"\0\1", 2
 _AT_ONCE = 64
-"""Rows that are converted at a time."""
+"""Rows per conversion step."""
 
 
 def read_bmp(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels:
-    """The pixels in a box, with the ICC profile. Raises DamagedOriginalError."""
+    """Decode the pixels in a box, with the ICC profile. Raises DamagedOriginalError."""
     with os.fdopen(os.dup(descriptor), "rb") as file:
         bounded = BoundedFile(file, header.format)
         found = bitmap(bounded)
@@ -43,7 +43,7 @@ def read_bmp(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels:
 
 
 def _numbers(file: BoundedFile, found: Bitmap, row: int, *, partial: bool) -> _Array:
-    """The pixels of a row as numbers; three bytes each where they have 24 bits."""
+    """Unpack the pixels of a row to integers, or to three bytes each for 24 bits."""
     width = found.dimensions.width
     data = file.at(found.start + row * found.row_bytes, found.row_bytes)
     if len(data) < -(-width * found.bits // 8) and not partial:
@@ -60,7 +60,7 @@ def _numbers(file: BoundedFile, found: Bitmap, row: int, *, partial: bool) -> _A
 
 
 def _colours(numbers: _Array, found: Bitmap) -> _Array:
-    """Red, green, blue, and alpha if there is a mask for it."""
+    """Extract red, green, blue, and alpha if it has a mask."""
     if found.bits == 24:  # noqa: PLR2004 - blue, green, red
         reversed_: _Array = numbers[:, ::-1]
         return reversed_
@@ -76,7 +76,7 @@ def _colours(numbers: _Array, found: Bitmap) -> _Array:
 
 
 def _field(numbers: _Array, mask: int) -> _Array:
-    """The bits of a mask, over the range of a byte."""
+    """Scale the bits of a mask to 0-255."""
     if not mask:
         return np.zeros(numbers.shape, np.uint8)
     shift = (mask & -mask).bit_length() - 1
@@ -87,7 +87,7 @@ def _field(numbers: _Array, mask: int) -> _Array:
 
 
 def _unpacked(file: BoundedFile, found: Bitmap, *, partial: bool) -> _Array:
-    """The indices of run lengths, as rows; 0 where nothing is said."""
+    """Decode run lengths to rows of palette indices; skipped pixels are 0."""
     width, height = found.dimensions.width, found.dimensions.height
     indices = np.zeros((height, width), np.uint8)
     data = file.at(found.start, file.size)

@@ -18,11 +18,11 @@ _WIDE_BITS = 16
 ON_WHITE = [255]
 """Background of flattened images of 8 bits."""
 _WIDE = frozenset({"rgb16", "grey16"})
-"""What libvips calls samples of 16 bits."""
+"""Names that libvips has for colour spaces of 16-bit samples."""
 
 
 def white(image: Pixels) -> list[int]:
-    """A white pixel of an image of 8 or 16 bits."""
+    """Return a white pixel for 8 or 16 bits."""
     return (ON_WHITE if image.format == "uchar" else [65_535]) * int(image.bands)
 
 
@@ -61,7 +61,7 @@ def displayable(image: Pixels, action: ProfileAction, depth: int = 8) -> Pixels:
 
 
 def stretched(image: Pixels, header: ImageHeader) -> Pixels:
-    """An image of 16 bits whose span is spread over all levels; its alpha stays."""
+    """Stretch a span of levels of a 16-bit image to the full range, except alpha."""
     span = span_in_words(header)
     if span is None or image.format != "ushort":
         return image
@@ -75,7 +75,7 @@ def stretched(image: Pixels, header: ImageHeader) -> Pixels:
 
 
 def flatten(image: Pixels, operations: PixelOperations) -> Pixels:
-    """The image on white where the format has no transparency."""
+    """Flatten the image on white if the format has no transparency."""
     if image.hasalpha() and not FACTS[operations.format].transparent:
         return image.flatten(background=ON_WHITE)
     return image
@@ -92,7 +92,7 @@ def _without(image: Pixels, fields: Iterable[str]) -> Pixels:
 
 
 def _converted(image: Pixels, depth: int) -> Pixels | None:
-    """The image in sRGB by its own profile, or by a usual one for CMYK; None if that fails."""
+    """Convert to sRGB with the embedded profile, or the default CMYK profile; None on failure."""
     options = {"embedded": True, "input_profile": "cmyk", "black_point_compensation": True}
     try:
         if depth == _WIDE_BITS:

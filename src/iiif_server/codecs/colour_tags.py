@@ -31,14 +31,14 @@ _PRIMARIES: dict[int, tuple[float, ...]] = {
     12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
     22: (*_D65, 0.630, 0.340, 0.295, 0.605, 0.155, 0.077),
 }
-"""x and y of white, red, green, blue, by ColourPrimaries."""
+"""Chromaticities x, y of white, red, green, blue, by ColourPrimaries."""
 _NEAR = 0.002
-"""By how much chromaticities may be off and still be those of sRGB: writers round them."""
+"""Tolerance for the chromaticities of sRGB, which writers round."""
 _GAMMA_OF_SRGB, _NEAR_GAMMA = 1 / 0.45455, 0.03
-"""PNGs that say this gamma, and no other primaries, mean sRGB (W3C PNG, 11.3.2.5)."""
+"""gAMA of sRGB, for PNGs without cHRM (W3C PNG, 11.3.2.5)."""
 _ENTRIES, _WORD = 1024, 65_535
 _MOST = 32_767
-"""What a number of a profile can be (s15Fixed16Number)."""
+"""Range of a number in a profile (s15Fixed16Number)."""
 
 
 def _of_video(value: Matrix) -> Matrix:
@@ -50,7 +50,7 @@ def _of_srgb(value: Matrix) -> Matrix:
 
 
 Curve = Callable[[Matrix], Matrix] | float
-"""From values to light: a function, or an exponent."""
+"""Transfer function from encoded values to linear light, or its exponent."""
 
 _TRANSFERS: dict[int, Curve] = {
     1: _of_video,
@@ -62,11 +62,11 @@ _TRANSFERS: dict[int, Curve] = {
     14: _of_video,
     15: _of_video,
 }
-"""By TransferCharacteristics."""
+"""Transfer functions by TransferCharacteristics."""
 
 
 def profile_of(tags: ColourTags, *, gray: bool) -> bytes | None:
-    """The ICC profile that colour tags describe; empty for sRGB, None for what is not known."""
+    """Return the ICC profile for colour tags; empty for sRGB, None for unknown tags."""
     primaries = tags.chromaticities or _PRIMARIES.get(tags.primaries)
     curve: Curve | None
     if tags.gamma:
@@ -87,7 +87,7 @@ def profile_of(tags: ColourTags, *, gray: bool) -> bytes | None:
 
 
 def _to_d50(primaries: tuple[float, ...]) -> Matrix | None:
-    """From linear RGB to XYZ under D50, adapted by Bradford's method."""
+    """Return the matrix from linear RGB to XYZ (D50), with Bradford adaptation."""
     points = np.array(primaries).reshape(4, 2)
     with np.errstate(all="ignore"):
         white, *colours = (np.array((x / y, 1, (1 - x - y) / y)) for x, y in points)
@@ -102,7 +102,7 @@ def _to_d50(primaries: tuple[float, ...]) -> Matrix | None:
 
 
 def _written(curve: Curve) -> bytes:
-    """The curve as curveType (ICC.1, 10.6): an exponent is a u8Fixed8Number."""
+    """Serialise a curve as curveType (ICC.1, 10.6); an exponent is a u8Fixed8Number."""
     if callable(curve):
         light = np.clip(curve(np.linspace(0, 1, _ENTRIES)), 0, 1)
         numbers = np.rint(light * _WORD).astype(">u2")
@@ -112,7 +112,7 @@ def _written(curve: Curve) -> bytes:
 
 
 def _profile(matrix: Matrix | None, trc: bytes) -> bytes:
-    """A profile of version 2.4 with these colorants and one curve for all."""
+    """Build a profile of version 2.4 with these colorants and one curve for all channels."""
     tags = {b"cprt": b"text\0\0\0\0No copyright\0", b"desc": _described(b"Colour tags")}
     tags[b"wtpt"] = _xyz(_D50)
     if matrix is None:
@@ -143,5 +143,5 @@ def _xyz(values: Matrix) -> bytes:
 
 
 def _numbers(values: Matrix) -> bytes:
-    """As s15Fixed16Number."""
+    """Convert numbers to s15Fixed16Number."""
     return struct.pack(">3i", *(round(float(value) * 65_536) for value in values))

@@ -60,7 +60,7 @@ def decoding(header: ImageHeader) -> Iterator[None]:
 
 
 def decoded(header: ImageHeader, items: Iterable[Item]) -> Iterator[Item]:
-    """The items, each made within `decoding`; the use of an item is outside of it."""
+    """Yield the items of an iterator; only their production runs inside `decoding`."""
     iterator = iter(items)
     while True:
         with decoding(header):
@@ -90,7 +90,7 @@ def decode_upright(
 
 
 def load_part(descriptor: int, header: ImageHeader, shrink: int, wanted: Box) -> tuple[Pixels, Box]:
-    """Pixels of the image reduced by `shrink` that hold a box, and which box of it they are."""
+    """Decode at least a box of the image, reduced by `shrink`; return pixels and their box."""
     read = _PART_READERS.get(header.reader)
     if read is not None:
         return stretched(read(descriptor, header, shrink, wanted), header), wanted
@@ -99,7 +99,7 @@ def load_part(descriptor: int, header: ImageHeader, shrink: int, wanted: Box) ->
 
 
 def load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
-    """The stored pixels in their range, reduced by `shrink`; on demand, from top to bottom.
+    """Open the stored pixels, reduced by `shrink`, for reading from top to bottom on demand.
 
     Raises DamagedOriginalError where the decoder sees other dimensions than the header has.
     """
@@ -122,7 +122,7 @@ def _load_whole(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
 
 
 def level_box(header: ImageHeader, shrink: int) -> Box:
-    """All of the image reduced by `shrink`."""
+    """Box of the whole image, reduced by `shrink`."""
     size = header.stored.reduced(shrink)
     if header.tiles is not None:
         size = header.tiles.level(shrink).dimensions
@@ -130,7 +130,7 @@ def level_box(header: ImageHeader, shrink: int) -> Box:
 
 
 def _is_whole(image: Pixels, header: ImageHeader, shrink: int) -> bool:
-    """Whether an image has the stored dimensions, reduced and rounded either way."""
+    """Whether an image has the reduced dimensions, rounded up or down."""
     sides = (image.width, header.stored.width), (image.height, header.stored.height)
     return all(side // shrink <= got <= -(-side // shrink) for got, side in sides)
 
@@ -160,7 +160,7 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
 
 
 def _of_all_levels(image: Pixels, header: ImageHeader) -> Pixels:
-    """An AVIF of 10 or 12 bits over all levels of 16: libvips shifts them, and white is gray."""
+    """Scale the samples of an AVIF of 10 or 12 bits to 16; libvips only shifts them."""
     if header.format is not OriginalFormat.AVIF or image.format != "ushort":
         return image
     white = ((1 << header.bits) - 1) << (16 - header.bits)
@@ -182,14 +182,14 @@ def _source(descriptor: int, header: ImageHeader, shrink: int) -> pyvips.Source:
 
 
 def _with_end(descriptor: int) -> bytes:
-    """A JPEG without its last marker, with one. If pixels are missing, the decoder still warns."""
+    """Return the JPEG with an EOI marker. The decoder still warns about missing pixels."""
     with os.fdopen(os.dup(descriptor), "rb") as file:
         file.seek(0)
         return file.read() + END_OF_IMAGE
 
 
 def _of_bands(image: Pixels, header: ImageHeader) -> Pixels:
-    """A TIFF without samples that are neither colour nor alpha: libvips takes any for alpha."""
+    """Remove samples that are neither colour nor alpha, which libvips takes for alpha."""
     if not header.bands or image.bands == len(header.bands):
         return image
     first = image.extract_band(header.bands[0], n=len(header.bands) - header.transparent)
@@ -222,7 +222,7 @@ def _truncated_images(*, allowed: bool) -> Iterator[None]:
 
 
 def _plain(image: Image.Image, header: ImageHeader) -> Image.Image:
-    """The image as 8-bit gray or RGB, with or without alpha."""
+    """Convert the image to 8-bit gray or RGB, with or without alpha."""
     if image.mode == "I;16":
         image = image.point(lambda value: value * (1 / 256))  # `convert` would cut off at 255
     colours = "L" if image.mode in {"1", "L", "LA", "La", "I;16"} else "RGB"
@@ -237,7 +237,7 @@ _PART_READERS = {
     Reader.PDFIUM: render_page,
     Reader.PSD: read_psd,
 }
-"""Those that read a part without what is around it."""
+"""Decoders that can read a part of an image without the rest."""
 _WHOLE_READERS = {
     Reader.OPENJPEG: read_jpeg2000,
     Reader.JPEG_SAMPLES: read_jpeg_samples,

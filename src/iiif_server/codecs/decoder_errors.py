@@ -1,4 +1,4 @@
-"""Errors of decoders, by their cause: the original or the machine. Pure."""
+"""Decoder errors, classified by cause: the original or the machine. Pure."""
 
 import errno
 import re
@@ -19,7 +19,7 @@ _NO_MEMORY = re.compile(
     r"(?:cannot|unable to|failed to|could not|couldn't) allocate",
     re.IGNORECASE,
 )
-"""In the words of libvips, the libraries below it, and the system."""
+"""Messages about resources, of libvips, its libraries and the system."""
 _NO_ROOM = re.compile(
     r"no space left|disk quota|too many open files|read-only file system", re.IGNORECASE
 )
@@ -27,7 +27,7 @@ _ITS_OWN = re.compile(
     r"bad image dimensions|invalid image size|out of memory reading of|\(0 elements of",
     re.IGNORECASE,
 )
-"""What is the original's fault, though libvips, libtiff and libheif call it a lack of memory."""
+"""Messages about memory that damaged originals cause in libvips, libtiff and libheif."""
 _TOO_MUCH = re.compile(r"security limit|too many scans|exceeded limit", re.IGNORECASE)
 _NO_DISK = re.compile(r"input/output error|stale file handle", re.IGNORECASE)
 _NO_ROOM_CODES = frozenset(
@@ -37,7 +37,7 @@ _NO_DISK_CODES = frozenset({errno.EIO, errno.ESTALE, errno.ENODEV, errno.ETIMEDO
 
 
 def refusal(error: Exception, format_: OriginalFormat) -> IiifServerError:
-    """The error to answer where a library raised this on an original of a format.
+    """Return the IiifServerError for an exception that a library raised on an original.
 
     The library's own words, which may hold a path, stay out of it.
     """
@@ -60,13 +60,13 @@ def refusal(error: Exception, format_: OriginalFormat) -> IiifServerError:
 
 
 def check_dimensions(width: int, height: int, expected: Dimensions) -> None:
-    """Raise DamagedOriginalError if a decoder found others than those of the header."""
+    """Raise DamagedOriginalError if decoder and header disagree about the dimensions."""
     if (width, height) != (expected.width, expected.height):
         raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
 
 
 def out_of_room() -> OutOfRoomError:
-    """The error for lack of disk space, or of file descriptors."""
+    """Return the error for lack of disk space or file descriptors."""
     return OutOfRoomError(
         "This server has not enough disk for the image at the moment; "
         "ask again later, or for a smaller one."

@@ -1,4 +1,4 @@
-"""What a file says of its image: credits and resolution, in the header of the original."""
+"""Description of an original: credits and resolution, for its image header."""
 
 import math
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ Resolution = tuple[float, float]
 
 _X_RESOLUTION, _Y_RESOLUTION, _UNIT = 282, 283, 296
 _TEXT_OF_LIBVIPS = "XML:com.adobe.xmp"
-"""As libvips writes XMP into PNGs: a text of another kind than the specification says."""
+"""Keyword under which libvips writes XMP into PNGs, which differs from the specification."""
 _KEYWORDS = {ARTIST: "Author", COPYRIGHT: "Copyright"}
-"""Of texts in PNG (ISO 15948, 11.3.4.2)."""
+"""Keywords of PNG texts (ISO 15948, 11.3.4.2)."""
 _IPTC_RESOURCE = 0x0404
 _INCHES = {1: 0.0, 2: 1.0, 3: 2.54}
 _LEAST_DPI, _MOST_DPI = 1, 100_000
@@ -28,7 +28,7 @@ _LEAST_DPI, _MOST_DPI = 1, 100_000
 def described(
     header: ImageHeader, inspected: Inspection, info: Mapping[Any, Any] | None = None
 ) -> ImageHeader:
-    """A header with the credits and the resolution of its file.
+    """Return the header with credits and resolution of the file.
 
     They are in the blocks of its inspection, and in what Pillow has read. What is damaged is left
     out.
@@ -57,7 +57,7 @@ def described(
 
 
 def stated_resolution(info: Mapping[Any, Any], format_: OriginalFormat) -> Any:
-    """The resolution that a file states outside of EXIF; Pillow makes one up for some JPEGs."""
+    """Return the resolution that a file states outside EXIF. Pillow invents one for some JPEGs."""
     if format_ is not OriginalFormat.JPEG:
         return info.get("dpi")
     scale = {1: 1.0, 2: 2.54}.get(info.get("jfif_unit", 0))
@@ -69,7 +69,7 @@ def _bounded(block: bytes) -> bytes:
 
 
 def _exif(data: bytes) -> Mapping[int, Any]:
-    """The tags of the first directory; none where it is damaged."""
+    """Return the tags of the first directory; none if it is damaged."""
     found: dict[int, Any] = {}
     with suppress(Exception):  # parsers of hostile data raise whatever they like
         exif = Image.Exif()
@@ -89,7 +89,7 @@ def _of_exif(exif: Mapping[int, Any]) -> tuple[Any, Any]:
 
 
 def _sound(stated: Any) -> Resolution | None:
-    """A resolution in numbers that are possible; None for any other."""
+    """Return a plausible resolution; None for any other."""
     with suppress(TypeError, ValueError, OverflowError, ZeroDivisionError):
         x, y = (round(float(value), 3) for value in stated)
         if math.isfinite(x + y) and min(x, y) >= _LEAST_DPI and max(x, y) <= _MOST_DPI:

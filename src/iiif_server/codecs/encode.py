@@ -24,7 +24,7 @@ from iiif_server.plan.render_plan import (
 )
 
 _PDF_DPI = 72.0
-"""Of images of which no resolution is known."""
+"""Dots per inch of a PDF page whose image has no known resolution."""
 _SAVERS = {
     Format.JPG: "jpegsave_buffer",
     Format.PNG: "pngsave_buffer",
@@ -33,11 +33,11 @@ _SAVERS = {
     Format.WEBP: "webpsave_buffer",
     Format.AVIF: "heifsave_buffer",
 }
-"""The operations of libvips."""
+"""Save operations of libvips, by format."""
 
 
 def supported_formats() -> tuple[Format, ...]:
-    """The output formats that the libraries here can encode, in the order of `Format`."""
+    """Return the output formats that the installed libraries can encode, in order of `Format`."""
     by_pillow = {Format.JP2: features.check_codec("jpg_2000"), Format.PDF: True}
     return tuple(
         format_
@@ -55,7 +55,7 @@ def encode(
     description: Description = NO_DESCRIPTION,
     full_chroma: bool = False,
 ) -> bytes:
-    """The pixels as a file of the format of the operations; to be used within `decoding`.
+    """Encode the pixels in the format of the operations; call it inside `decoding`.
 
     What `description` says is in it, but for what `codecs.description.described` adds.
     `full_chroma`: a JPEG has chroma for each pixel (4:4:4), whatever its quality.
@@ -85,14 +85,14 @@ def _chroma(full: bool) -> str:  # noqa: FBT001
 
 
 def _is_plain(encoding: EncodingOptions) -> bool:
-    """Whether JPEGs are those that the codec alone makes, in half the time."""
+    """Whether TurboJPEG can encode this JPEG, in half the time of libvips."""
     return turbojpeg.available() and not (encoding.jpeg_progressive or encoding.jpeg_optimize)
 
 
 def _options(
     image: Pixels, operations: PixelOperations, encoding: EncodingOptions
 ) -> dict[str, Any]:
-    """The options of the libvips operation that saves a format."""
+    """Return the options of the libvips save operation of a format."""
     bitonal = operations.quality is Quality.BITONAL
     # The best code is known when all coefficients are; large images have too many of them.
     optimised = encoding.jpeg_optimize and image.width * image.height <= MOST_OPTIMISED
@@ -153,7 +153,7 @@ def _by_pillow(
 
 @functools.cache
 def quantises_by_trellis() -> bool:
-    """Whether libvips has mozjpeg's encoder; it says nothing where it has another."""
+    """Whether libvips uses mozjpeg: with another encoder it ignores the options."""
     noise: Pixels = pyvips.Image.gaussnoise(64, 64, mean=128, sigma=40, seed=1).cast("uchar")
     plain, by_trellis = (
         noise.jpegsave_buffer(optimize_coding=True, trellis_quant=trellis)

@@ -1,4 +1,4 @@
-"""Frames of a GIF, but for a first one that fills its screen.
+"""Frames of a GIF, except a first one that covers the screen.
 
 Each is drawn upon those before it, as browsers do. Pillow decodes a frame, as a file of its own.
 What a frame leaves to the background becomes transparent, whatever colour the file says: so it is
@@ -21,11 +21,11 @@ from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.original_format import OriginalFormat
 
 _TO_BACKGROUND, _TO_PREVIOUS = 2, 3
-"""What becomes of a frame when the next one is drawn (GIF 89a, section 23)."""
+"""Disposal method: treatment of a frame before the next one is drawn (GIF 89a, section 23)."""
 
 
 def read_frame(descriptor: int, header: ImageHeader) -> Pixels:
-    """The screen with the frame that is `header.page`, on transparency."""
+    """Draw the screen up to the frame `header.page`, on transparency."""
     size = header.stored
     screen = np.zeros((size.height, size.width, 4), np.uint8)
     with os.fdopen(os.dup(descriptor), "rb") as file:
@@ -49,7 +49,7 @@ def _slices(box: Box) -> tuple[slice, slice]:
 
 
 def _decoded(file: BoundedFile, frame: Frame) -> "np.typing.NDArray[np.uint8]":
-    """The pixels of a frame alone."""
+    """Decode the pixels of a single frame."""
     width, height = frame.box.width, frame.box.height
     flags, table = global_table(file)
     clear = frame.transparent

@@ -1,4 +1,4 @@
-"""Images of a HEIF or AVIF that are not part of another: its pages, the primary one first."""
+"""Pages of a HEIF or AVIF: its independent images, the primary one first."""
 
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -13,18 +13,18 @@ from iiif_server.plan.original_format import OriginalFormat
 
 
 def items_of_heif(bounded: BoundedFile, image: Image.Image) -> list[int]:
-    """What Pillow calls the pages of a HEIF that it has just opened, in their order."""
+    """Return the frame numbers that Pillow gives to the pages of a HEIF, in page order."""
     return _primary_first(bounded, getattr(image, "n_frames", 1), image.tell())
 
 
 def items_of_avif(bounded: BoundedFile, file: BinaryIO) -> list[int]:
-    """What libvips calls the pages of an AVIF, in their order; frames of a sequence are none."""
+    """Return the libvips page numbers of an AVIF's pages, in order, without sequence frames."""
     image = avif_item(file)
     return _primary_first(bounded, int(image.get("n-pages")), int(image.get("heif-primary")))
 
 
 def avif_item(file: BinaryIO, index: int | None = None) -> Pixels:
-    """An image of an AVIF, of which nothing is decoded; without an index, the primary one."""
+    """Open an image of an AVIF without decoding; the primary one without an index."""
     source = pyvips.Source.new_from_descriptor(file.fileno())
     options = {} if index is None else {"page": index}
     return pyvips.Operation.call("heifload_source", source, **options)

@@ -51,7 +51,7 @@ _PARTS_OPEN = 16
 
 @dataclass(slots=True)
 class _Process:
-    """State of this process between jobs."""
+    """State of a worker process between jobs."""
 
     originals: OpenOriginals
     parts: Lru[Path, OpenPart] = field(
@@ -60,7 +60,7 @@ class _Process:
     """Open parts of pyramids, the most recently used."""
 
     def part(self, path: Path) -> OpenPart:
-        """The open part at a path, which never names another part. Raises OSError."""
+        """Return the open part at a path, which is unique to it. Raises OSError."""
         part = self.parts.get(path)
         if part is None or part.gone:  # purged, and perhaps made again
             self.parts.remove(path)
@@ -73,7 +73,7 @@ _process = _Process(OpenOriginals(1))
 
 
 def prepare_process(originals: int, threads: int, turbojpeg: str | None = None) -> WorkerReport:
-    """Set this process up as a worker that keeps that many originals open.
+    """Set this process up as a worker with an LRU cache of open originals.
 
     `turbojpeg` is the value of `workers.turbojpeg`; None leaves what was chosen before.
     """
@@ -143,7 +143,7 @@ def _made(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Eng
 def render_original(
     plan: RenderPlan, original: OpenOriginal, stages: Stages
 ) -> tuple[Engine, Pieces]:
-    """The derivative of a plan from the original itself, in pieces, and the engine that made it.
+    """Make a derivative from the original; return its pieces and the engine that was used.
 
     Raises what `render` raises, and MemoryError.
     """
@@ -222,7 +222,7 @@ def _tiles(level: Level, part: OpenPart) -> Tiles:
 
 
 def _write(pieces: Pieces, target: Path) -> OSError | None:
-    """Write pieces one after the other to an existing file; the error of the disk, or None."""
+    """Write pieces to an existing file; return the error of the disk, or None."""
     try:
         # Not made here: its owner may have given it up, and would leave it lying.
         with target.open("r+b", buffering=0) as file:

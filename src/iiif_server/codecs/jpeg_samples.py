@@ -1,4 +1,4 @@
-"""JPEGs of 12 bits, and lossless ones of any depth: decoded whole by libjpeg-turbo of imagecodecs.
+"""12-bit and lossless JPEGs, decoded as a whole by imagecodecs (libjpeg-turbo).
 
 The file has been inspected: the decoder allocates what its frame header says.
 """

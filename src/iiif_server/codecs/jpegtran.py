@@ -1,4 +1,4 @@
-"""Lossless transforms of JPEGs: crop, turn and gray on DCT coefficients, by TurboJPEG.
+"""Lossless JPEG transforms by TurboJPEG: crop, turn and grayscale on DCT coefficients.
 
 The C functions work on the caller's own buffer, which may be a memory map.
 """
@@ -19,7 +19,7 @@ from iiif_server.plan.orientation import UPRIGHT, Orientation
 Buffer: TypeAlias = bytes | mmap.mmap
 
 _PERFECT, _CROP, _GRAY, _COPY_NONE = 1, 4, 8, 64
-"""Options of turbojpeg.h. TJXOPT_COPYNONE leaves EXIF, comments and thumbnails out of what may be
+"""Options of turbojpeg.h. TJXOPT_COPYNONE removes EXIF, comments and thumbnails from what may be
 thousands of tiles."""
 _OPERATIONS = {
     UPRIGHT: 0,  # TJXOP_NONE
@@ -40,7 +40,7 @@ _MARKERS_FIRST = 1 << 20
 
 
 class LosslessFailedError(Exception):
-    """This JPEG cannot be transformed losslessly; it may still be decoded."""
+    """Error for a JPEG that cannot be transformed losslessly; it may still be decoded."""
 
 
 def available() -> bool:
@@ -50,7 +50,7 @@ def available() -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Transform:
-    """One transform by tjTransform: crop, then turn."""
+    """Transform by tjTransform: crop, then turn."""
 
     turn: Orientation = UPRIGHT
     box: Box | None = None
@@ -101,7 +101,7 @@ def _one(jpeg: Buffer, wanted: _Transform) -> bytes:
 
 @contextmanager
 def _transformed(jpeg: Buffer, transforms: Sequence[_Transform]) -> Iterator[list[Any]]:
-    """The library's buffers with the result of each transform, by reading the JPEG once.
+    """Run transforms in one pass over the JPEG; yield the library's buffers with the results.
 
     They are freed when the context ends. Raises LosslessFailedError.
     """
@@ -153,7 +153,7 @@ def _describe(option: Any, wanted: _Transform) -> None:
 
 
 def _profile(jpeg: Buffer, made: bytes) -> bytes:
-    """The segments that hold the ICC profile of a JPEG, or the one that was made of its tags."""
+    """Return the segments with the ICC profile of a JPEG, or with that of its colour tags."""
     if made:
         return b"".join(icc_segments_of(made))
     return b"".join(icc_segments(bytes(jpeg[:_MARKERS_FIRST])))

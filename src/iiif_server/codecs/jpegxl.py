@@ -45,7 +45,7 @@ _ffi.cdef(
 # everywhere, the functions of the libraries that it is linked with are found.
 _lib: Any = _ffi.dlopen(import_module("imagecodecs._jpegxl").__file__)
 _COLOUR, _IMAGE = 0x100, 0x1000
-"""Events: the colour encoding is known, the image is complete."""
+"""Decoder events: colour encoding known, image complete."""
 _SUCCESS, _WANTS_BUFFER = 0, 5
 _ORIGINAL, _OUTPUT = 0, 1
 _FLOAT, _BYTE, _WORD = 0, 2, 3
@@ -112,7 +112,7 @@ def _decoder(data: bytes, events: int) -> Iterator[Any]:
 
 
 def _colours(decoder: Any, found: Metadata) -> bytes:
-    """Decode up to the colour encoding, and have XYB converted to the profile of the file."""
+    """Decode up to the colour encoding; request the conversion of XYB to the file's profile."""
     if _lib.JxlDecoderProcessInput(decoder) != _COLOUR:
         raise _damaged()
     if found.converted:

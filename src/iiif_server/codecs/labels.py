@@ -21,20 +21,20 @@ from iiif_server.plan.render_plan import NO_DESCRIPTION, Description
 
 _JFIF = slice(2, 4), b"\xff\xe0", slice(6, 11), b"JFIF\0"
 _DENSITY, _PER_INCH = slice(11, 16), 1
-"""In the segment; and a unit."""
+"""Position of the density in a JFIF segment; the unit dots per inch."""
 _APP1, _APP14 = b"\xff\xe1", b"\xff\xee"
 _NO_DENSITY = b"\0\0\1\0\1"
-"""Of no unit, and pixels are square (JFIF 1.02)."""
+"""JFIF density without a unit: square pixels (JFIF 1.02)."""
 _RESOLUTION_UNIT, _NO_UNIT = 296, 1
 _AFTER_SIGNATURE, _AFTER_IHDR = 8, 33
 _PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
-"""The keyword; that it is not compressed; no language; no translation."""
+"""Start of an iTXt chunk: keyword, no compression, no language, no translation."""
 _MILLIMETRES = 25.4
-"""Of an inch."""
+"""Millimetres per inch."""
 _CREDITED = frozenset({Format.TIF, Format.WEBP, Format.AVIF})
-"""Formats into which libvips writes them."""
+"""Formats into which libvips writes credits and resolution."""
 _XMP = "xmp-data"
-"""The field of a `pyvips.Image`."""
+"""Metadata field of a `pyvips.Image`."""
 
 Pieces = Sequence[bytes | memoryview]
 

@@ -73,7 +73,7 @@ _NAMES = {
         "libturbojpeg.0.dylib",
     ),
 }
-"""What the dynamic linker is asked for. `ctypes.util.find_library` would execute programs, which a
+"""Names for the dynamic linker. `ctypes.util.find_library` would execute programs, which a
 sandbox forbids and Alpine does not have."""
 
 ffi: Any = FFI()
@@ -85,13 +85,13 @@ class Library:
     """A loaded libturbojpeg."""
 
     functions: Any
-    """Its C functions, by name."""
+    """C functions, by name."""
     path: str
-    """The file that it was loaded from."""
+    """File of the library."""
     version: str
-    """Such as `3.1.3`; empty: unknown."""
+    """Version, as `3.1.3`; empty: unknown."""
     partial_decoding: bool
-    """Whether it can decode a part of a JPEG (3.0 and later, and its betas)."""
+    """Whether the library can decode a part of a JPEG (3.0 and later, and its betas)."""
 
 
 @dataclass(slots=True)
@@ -167,7 +167,7 @@ def _configured(path: str) -> Library:
 
 
 def _first(names: Iterator[str] | tuple[str, ...]) -> Library | None:
-    """The first of the libraries that can be loaded and used."""
+    """Return the first usable library of several."""
     for name in names:
         try:
             found = _load(name)
@@ -209,7 +209,7 @@ def _has(functions: Any, declarations: str) -> bool:
 
 
 def _loaded_from(functions: Any) -> str:
-    """The file that a library was loaded from; empty if the dynamic linker does not tell."""
+    """Return the file of a loaded library; empty if the dynamic linker does not report it."""
     info, linker = ffi.new("Dl_info *"), ffi.dlopen(None)
     address = ffi.cast("void *", ffi.addressof(functions, "tjInitTransform"))
     if not hasattr(linker, "dladdr") or not linker.dladdr(address, info) or not info.file:
@@ -219,7 +219,7 @@ def _loaded_from(functions: Any) -> str:
 
 
 def _version(path: str) -> str:
-    """The version that a library's file names in its message table; empty if it names none."""
+    """Return the version in the message table of a library's file; empty if there is none."""
     try:
         with (
             Path(path).open("rb") as file,

@@ -1,4 +1,4 @@
-"""Range of the samples of an original, which all of its images are shown with."""
+"""Sample range of an original, for `range = "data"`."""
 
 import os
 from dataclasses import replace
@@ -31,7 +31,7 @@ def measure_range(
 
 
 def _of_words(descriptor: int, header: ImageHeader) -> tuple[float, float]:
-    """Of samples that their decoder has spread over 16 bits."""
+    """Return the range of samples that the decoder has scaled to 16 bits."""
     image = load(descriptor, replace(header, span=None), 1)
     if image.format != "ushort":  # a palette, whose colours span 8 bits
         return 0, 0

@@ -1,4 +1,4 @@
-"""Metadata of originals for public answers: EXIF, IPTC, XMP, and the name of the profile.
+"""Metadata of originals for metadata.json: EXIF, IPTC, XMP, and the name of the profile.
 
 Only listed properties are copied, as text and numbers of limited size. Other metadata may be
 private or large, or attack the program that parses it.
@@ -52,7 +52,7 @@ _GPS_TAGS = {1: "GPSLatitudeRef", 2: "GPSLatitude", 3: "GPSLongitudeRef", 4: "GP
 
 @dataclass(slots=True)
 class _Blocks:
-    """What a file has in the way of metadata, not yet looked into."""
+    """Raw metadata blocks of a file."""
 
     tags: Mapping[int, Any] = field(default_factory=dict)
     exif: Mapping[int, Any] = field(default_factory=dict)
@@ -171,7 +171,7 @@ def _named(tags: Mapping[int, Any], names: Mapping[int, str]) -> dict[str, Any]:
 
 
 def _plain(value: object) -> Any:
-    """A value as bounded text, finite numbers, or a list of these; None for all else."""
+    """Convert a value to bounded text, finite numbers or a list of them; None for others."""
     if isinstance(value, str):
         return plain_text(value, _MOST_CHARACTERS)
     if isinstance(value, int):

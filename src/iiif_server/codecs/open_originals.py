@@ -14,7 +14,7 @@ class OpenOriginal:
     """An open original: reads the file that was opened, even if its name is given to another."""
 
     def __init__(self, file: LocalFile, descriptor: int | None = None) -> None:
-        """Raises OriginalChangedError if another version, or nothing, is there."""
+        """Open the file; raises OriginalChangedError if it is missing or has another version."""
         self.file = file
         self.descriptor = file.open(descriptor)
         self._mapped: mmap.mmap | None = None
@@ -24,7 +24,7 @@ class OpenOriginal:
 
     @property
     def bytes(self) -> mmap.mmap:
-        """The file's bytes as a memory map."""
+        """Memory map of the file."""
         if self._mapped is None:
             self._mapped = mmap.mmap(self.descriptor, 0, access=mmap.ACCESS_READ)
         return self._mapped

@@ -26,7 +26,7 @@ Pixels: TypeAlias = Any
 ICC = "icc-profile-data"
 """The field of a `pyvips.Image` that holds its profile."""
 CAN_SCALE = _fir is not None
-"""Whether buffers can be scaled here; else libvips does it, a little less exactly."""
+"""Whether Pillow can scale buffers; else libvips does it, a little less exactly."""
 _MODES = {1: "L", 3: "RGB"}
 _CLOCKWISE: Mapping[int, Image.Transpose] = {
     1: Image.Transpose.ROTATE_270,
@@ -36,7 +36,7 @@ _CLOCKWISE: Mapping[int, Image.Transpose] = {
 
 
 def with_profile(image: Pixels, profile: bytes | None) -> Pixels:
-    """A `pyvips.Image` with this ICC profile instead of its own; as it is where there is none."""
+    """Return a `pyvips.Image` with this ICC profile; unchanged if the profile is empty."""
     if profile:
         image = image.copy()
         image.set_type(pyvips.GValue.blob_type, ICC, profile)
@@ -74,7 +74,7 @@ class PixelBuffer:
     height: int
     bands: int
     profile: bytes | None = None
-    """Its ICC profile."""
+    """ICC profile."""
 
     @classmethod
     def of(cls, image: Pixels) -> "PixelBuffer":
@@ -122,7 +122,7 @@ class PixelBuffer:
         return FloatBox(x, y, right - x, bottom - y)
 
     def _clipped(self, extent: FloatBox) -> FloatBox:
-        """A box without what rounding put beyond the image."""
+        """Clip a box to the image: rounding can exceed it."""
         width = min(extent.width, self.width - extent.x)
         return replace(extent, width=width, height=min(extent.height, self.height - extent.y))
 

@@ -49,7 +49,7 @@ register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, dec
 
 
 def _read_segment(image: JpegImagePlugin.JpegImageFile, marker: int) -> None:
-    """Have Pillow ignore a JFIF or Adobe segment that is too short, as libjpeg does."""
+    """Make Pillow ignore a JFIF or Adobe segment that is too short, as libjpeg does."""
     with suppress(struct.error):
         JpegImagePlugin.APP(image, marker)
 
@@ -96,7 +96,7 @@ def probe_parts(
     bounds: Bounds = DEFAULT_BOUNDS,
     page: int = 1,
 ) -> FromParts[ImageHeader]:
-    """As `probe_file`, of a file of which these extents are present; or the bytes that it needs.
+    """Like `probe_file`, for a partly downloaded file; or return the extents it needs.
 
     Only tiled TIFFs have headers that can be read without the whole file.
     """
@@ -131,7 +131,7 @@ def _header(
 
 @contextmanager
 def translated(format_: OriginalFormat) -> Iterator[None]:
-    """Translate what decoders of hostile data raise inside: whatever they like."""
+    """Translate any exception that a decoder raises on hostile data."""
     try:
         yield
     except (IiifServerError, BytesMissingError):
@@ -246,7 +246,7 @@ def _fills(image: Image.Image) -> bool:
 
 
 def _made_profile(image: Image.Image, inspected: Inspection, colour: Colour) -> bytes | None:
-    """The profile of colour tags; empty if they say sRGB, None if there are none."""
+    """Return the ICC profile of colour tags; empty for sRGB, None without tags."""
     tags = inspected.colours
     if inspected.jpeg and colour is Colour.RGB and not image.info.get("icc_profile"):
         tags = _colours_of_dcf(image)
@@ -254,7 +254,7 @@ def _made_profile(image: Image.Image, inspected: Inspection, colour: Colour) -> 
 
 
 def _bits(bounded: BoundedFile, image: Image.Image) -> int:
-    """Bits of a sample; those of PNG are in its header (ISO 15948, 11.2.2)."""
+    """Return bits per sample; for PNG from IHDR (ISO 15948, 11.2.2)."""
     if bounded.format is OriginalFormat.PNG:
         return bounded.at(24, 1)[0]
     return int(image.info.get("bit_depth", 8))
@@ -263,7 +263,7 @@ def _bits(bounded: BoundedFile, image: Image.Image) -> int:
 def _page(
     bounded: BoundedFile, file: BinaryIO, image: Image.Image, inspected: Inspection
 ) -> tuple[int, int]:
-    """What its decoder calls the page that is read, and how many there are."""
+    """Return the decoder's number of the requested page, and the number of pages."""
     if bounded.format not in {OriginalFormat.HEIF, OriginalFormat.AVIF}:
         bounded.check_page(inspected.pages)
         return bounded.page - 1, inspected.pages
@@ -277,7 +277,7 @@ def _page(
 
 
 def _pixel_bytes(image: Image.Image, bits: int) -> int:
-    """Bytes of a decoded pixel, at least one for each of its samples."""
+    """Return bytes per decoded pixel, at least one per sample."""
     bands = 4 if image.mode == "P" else len(image.getbands())
     # Pillow reduces most images of 16 bits to 8, and says it in the name of its decoder's mode.
     decoders = [tile[3] for tile in getattr(image, "tile", [])[:1]]
@@ -303,7 +303,7 @@ def _colours_of_dcf(image: Image.Image) -> ColourTags | None:
 
 
 def _orientation(data: bytes) -> Orientation:
-    """By EXIF alone: XMP may say something else, which no browser looks at."""
+    """Return the orientation from EXIF. Browsers ignore that of XMP, too."""
     try:
         exif = Image.Exif()
         exif.load(data if data.startswith(b"Exif") else b"Exif\0\0" + data)

@@ -1,4 +1,4 @@
-"""ICC profiles: what they do to colours decides what they are, never their names."""
+"""ICC profiles, identified by their effect on colours, never by name."""
 
 from functools import lru_cache
 from io import BytesIO
@@ -8,12 +8,12 @@ from PIL import Image, ImageCms
 from iiif_server.plan.header import Colour, Profile
 
 _SAME = 2
-"""Levels of 8 bits by which a colour may differ from the one that sRGB gives it."""
+"""Tolerance of a colour against sRGB, in 8-bit levels."""
 _STEPS = (0, 32, 64, 96, 128, 160, 192, 224, 255)
 _MODES = {b"RGB ": "RGB", b"GRAY": "L"}
 _SPACES = {Colour.RGB: {b"RGB "}, Colour.GRAY: {b"GRAY"}, Colour.OTHER: {b"CMYK", b"Lab "}}
 _LEAST = 132
-"""Bytes of a profile's header and the number of its tags (ICC.1, 7.2)."""
+"""Bytes of a profile header and the tag count (ICC.1, 7.2)."""
 
 
 def classify_profile(icc: bytes, colour: Colour) -> Profile:
@@ -45,7 +45,7 @@ def _classified(icc: bytes) -> Profile:
 
 
 def _colours(mode: str) -> Image.Image:
-    """Colours from all over the space, a pixel each."""
+    """Return test pixels distributed over the colour space."""
     if mode == "L":
         return Image.frombytes("L", (len(_STEPS), 1), bytes(_STEPS))
     pixels = bytes(value for r in _STEPS for g in _STEPS for b in _STEPS for value in (r, g, b))

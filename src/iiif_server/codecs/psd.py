@@ -26,7 +26,7 @@ _PHOTOMETRIC = {
     Mode.LAB: Photometric.CIE_LAB,
 }
 _AT_ONCE = 64
-"""Rows of which the white is taken out at a time."""
+"""Rows per step of removing the white background."""
 
 
 def read_psd(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels:
@@ -56,7 +56,7 @@ def _palette(found: Composite) -> _Array:
 
 
 def _values(file: BoundedFile, found: Composite, box: Box, *, partial: bool) -> _Array:
-    """The samples in a box: rows, columns, channels."""
+    """Read the samples in a box, as an array of rows, columns, channels."""
     type_ = np.uint16 if found.bits > 8 else np.uint8  # noqa: PLR2004 - bits of a byte
     values: _Array = np.empty((box.height, box.width, found.channels), type_)
     ends = None if found.lengths is None else np.cumsum(found.lengths, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Pyramidal TIFFs: the form that other servers need for large images."""
+"""Pyramidal TIFFs, which other servers need for large images."""
 
 import errno
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class PyramidForm:
     quality: int = 85
     """JPEG quality."""
     lossless: bool = False
-    """Whether the tiles are deflated instead of compressed as JPEG; transparency is then kept."""
+    """Whether tiles use deflate instead of JPEG, which keeps transparency."""
 
 
 def write_pyramid_tiff(

@@ -1,4 +1,4 @@
-"""Colours of samples: what numbers of TIFF pixels mean, as pixels of libvips.
+"""Sample colours: conversion of TIFF samples to libvips pixels.
 
 Formulas: TIFF 6.0, sections 20 to 23; ICC.1, 6.3.4; ITU-T T.42; IEC 61966-2-1 (sRGB).
 """
@@ -19,7 +19,7 @@ Array = NDArray[Any]
 
 
 class Photometric(IntEnum):
-    """PhotometricInterpretation of TIFF, and of what is decoded like it."""
+    """PhotometricInterpretation of TIFF, also for other formats."""
 
     MIN_IS_WHITE = 0
     MIN_IS_BLACK = 1
@@ -38,7 +38,7 @@ _LAB = frozenset({Photometric.CIE_LAB, Photometric.ICC_LAB, Photometric.ITU_LAB}
 _LIGHT = frozenset({Photometric.LOG_L, Photometric.LOG_LUV})
 _BYTE, _WORD = 255, 65_535
 _AT_ONCE = 1 << 16
-"""Pixels that are converted in floating point at a time."""
+"""Pixels per step of floating-point conversion."""
 _D50 = np.array((0.96422, 1.0, 0.82521))
 _D50_TO_SRGB = np.array(
     (
@@ -47,7 +47,7 @@ _D50_TO_SRGB = np.array(
         (0.0719453, -0.2289914, 1.4052427),
     )
 )
-"""From XYZ under D50 to linear sRGB, adapted by Bradford's method."""
+"""Matrix from XYZ (D50) to linear sRGB, with Bradford adaptation."""
 _D65 = np.array((0.95047, 1.0, 1.08883))
 _D65_TO_SRGB = np.array(
     (
@@ -60,26 +60,26 @@ _D65_TO_SRGB = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """The samples of an image, and what they mean."""
+    """Samples of an image with their interpretation."""
 
     values: Array
-    """Rows, columns, samples: those of the colour, then alpha."""
+    """Array of rows, columns, samples: colour, then alpha."""
     photometric: int
     """A `Photometric`."""
     bits: int
-    """Of a sample."""
+    """Bits per sample."""
     alpha: bool = False
     premultiplied: bool = False
-    """Whether the colour is multiplied with alpha (associated alpha)."""
+    """Whether the colours are premultiplied (associated alpha)."""
     palette: Array | None = None
     span: tuple[float, float] | None = None
-    """The values that become black and white: by the file's own tags, or as they were chosen."""
+    """Values that become black and white, from tags of the file or the setting `range`."""
     coefficients: tuple[float, ...] = (0.299, 0.587, 0.114)
-    """Of luma: red, green, blue."""
+    """Luma coefficients of red, green, blue."""
     reference: tuple[float, ...] = (0, 255, 128, 255, 128, 255)
     """Black and white of Y, Cb and Cr."""
     ranges: tuple[tuple[float, float], ...] = ()
-    """L*, a* and b* of the least and of the greatest sample, where no encoding has them fixed."""
+    """L*, a*, b* of the least and greatest sample, unless the encoding defines them."""
     under_d65: bool = False
     """Whether Lab is relative to the white of sRGB, instead of D50."""
 
@@ -120,7 +120,7 @@ def _colour(samples: Samples) -> Array:
 
 
 def _converted(samples: Samples, convert: Any) -> Array:
-    """Colours by a function whose results are in levels of 8 bits, in those of the samples."""
+    """Apply a function with 8-bit results, scaled to the depth of the samples."""
     height, width, bands = samples.values.shape
     most = _BYTE if samples.values.dtype.itemsize == 1 else _WORD
     found = np.empty((height, width, bands), np.uint8 if most == _BYTE else np.uint16)
@@ -137,7 +137,7 @@ def _pieces(height: int, width: int) -> Iterator[tuple[int, int]]:
 
 
 def _scaled(samples: Samples) -> Array:
-    """Integers of 8 or 16 bits that span the range of the samples."""
+    """Scale samples to 8- or 16-bit integers."""
     values, kind = samples.values, samples.values.dtype.kind
     if kind == "f" or samples.span is not None:
         return _spread(samples)
@@ -156,7 +156,7 @@ def _scaled(samples: Samples) -> Array:
 
 
 def _spread(samples: Samples) -> Array:
-    """Integers of 16 bits that span a range of samples."""
+    """Scale a range of samples to 16-bit integers."""
     low, high = samples.span or (0.0, 1.0)
     values = samples.values
     scale = 1.0 if math.isfinite(high - low) else 0.25  # no difference may be infinite
@@ -176,7 +176,7 @@ def _in_depth(values: Array, type_: Any) -> Array:
 
 
 def _divided(colour: Array, alpha: Array) -> Array:
-    """Colours that are no longer multiplied with alpha."""
+    """Undo the multiplication of colours with alpha."""
     most, found = np.iinfo(colour.dtype).max, np.empty_like(colour)
     for top, bottom in _pieces(*colour.shape[:2]):
         by = np.maximum(alpha[top:bottom].astype(np.float64), 1)
@@ -185,7 +185,7 @@ def _divided(colour: Array, alpha: Array) -> Array:
 
 
 def _lab_to_srgb(samples: Samples) -> Array:
-    """8-bit sRGB of Lab; out of gamut it is cut off."""
+    """Convert Lab to 8-bit sRGB, clipped to the gamut."""
     white, matrix = (_D65, _D65_TO_SRGB) if samples.under_d65 else (_D50, _D50_TO_SRGB)
     light, red, yellow = _lab(samples)
     y = (light + 16) / 116
@@ -207,14 +207,14 @@ def _light_to_srgb(samples: Samples) -> Array:
 
 
 def _curved(light: Array) -> Array:
-    """8-bit sRGB of linear light, cut off at black and white."""
+    """Convert linear light to 8-bit sRGB, clipped at black and white."""
     linear = np.clip(light, 0, 1)
     curved = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)  # noqa: PLR2004 - sRGB
     return curved * _BYTE
 
 
 def _lab(samples: Samples) -> tuple[Array, Array, Array]:
-    """L*, a* and b* by their encodings."""
+    """Decode L*, a*, b* from their TIFF encoding."""
     values = samples.values
     if values.dtype.kind == "f":
         light, red, yellow = np.moveaxis(values.astype(np.float64), -1, 0)

@@ -1,4 +1,4 @@
-"""Bounds of TIFF segments: what the data of a strip or tile may make its decoder allocate.
+"""Limits of TIFF segments: checks before a decoder allocates memory for a strip or tile.
 
 tifffile hands each to a decoder that believes what the data say of themselves.
 """
@@ -35,24 +35,24 @@ JPEG_XL = frozenset({50_002, 52_546})
 _LERC, _LERC_START = 34_887, b"Lerc2 "
 _LERC_PADDING = 16
 _LERC_HEADER = "<6xi8i"
-"""Version, checksum, rows, columns, bands, valid pixels, side of a block, length, and type."""
+"""LERC 2: version, checksum, rows, columns, bands, valid pixels, block side, length, type."""
 _LERC_BYTES = (1, 1, 2, 2, 4, 4, 4, 8)
-"""Of a sample, by its type."""
+"""Bytes per LERC sample, by type."""
 _PADDING = 64
-"""Pixels by which an image may exceed a side of its segment: encoders fill their blocks."""
+"""Pixels by which an image may exceed a side of its segment: encoders pad to blocks."""
 _MOST_NEEDS = 64 << 20
-"""Bytes beside its pixels that the decoder of a JPEG 2000 segment may take."""
+"""Additional bytes that the decoder of a JPEG 2000 segment may allocate."""
 _TABLES = 1 << 16
-"""Bytes of a segment that are not pixels: its own tables and profile."""
+"""Bytes of a segment for tables and profile."""
 _COMMON = 16 << 20
 _GROWTH = 2
-"""How much longer than its pixels compressed data may be: LZW takes up to 1.5 times as much."""
+"""Maximum ratio of compressed to decompressed bytes: LZW reaches 1.5."""
 _WIDENED = 4
 """Bytes of a sample of 3 bytes in memory."""
 
 
 def check_page(page: tifffile.TiffPage, header: ImageHeader) -> None:
-    """Raise DamagedOriginalError where tifffile sees larger pixels than the header has."""
+    """Raise DamagedOriginalError if tifffile reports larger pixels than the header."""
     size = page.samplesperpixel * (page.dtype.itemsize if page.dtype else 0)
     if not 0 < size <= -(-header.pixel_bytes // 3) * _WIDENED:
         raise DamagedOriginalError("The original is damaged: its samples are not its header's.")
@@ -61,7 +61,7 @@ def check_page(page: tifffile.TiffPage, header: ImageHeader) -> None:
 
 
 def check_lengths(page: tifffile.TiffPage, indices: Iterable[int], unpacked: int) -> None:
-    """Raise DamagedOriginalError where segments are much longer than their pixels."""
+    """Raise DamagedOriginalError if segments are much longer than their pixels."""
     most = _GROWTH * unpacked + _TABLES
     if sum(page.databytecounts[index] - most for index in indices) > _COMMON:
         raise DamagedOriginalError(
@@ -116,7 +116,7 @@ def check_samples(values: Array, page: tifffile.TiffPage) -> None:
 
 
 def jpegxl_segment(data: bytes, page: tifffile.TiffPage, wide: int, samples: int) -> Array:
-    """A segment of JPEG XL: rows, columns, samples. Raises DamagedOriginalError for others."""
+    """Decode a JPEG XL segment to rows, columns, samples. Raises DamagedOriginalError."""
     values: Array = imagecodecs.jpegxl_decode(data)
     values = values if values.ndim > 2 else values[:, :, np.newaxis]  # noqa: PLR2004 - of gray
     tall = page.tilelength if page.is_tiled else min(page.rowsperstrip, page.imagelength)
@@ -130,7 +130,7 @@ def jpegxl_segment(data: bytes, page: tifffile.TiffPage, wide: int, samples: int
 
 
 def _is_small_lerc(data: bytes, most: int, samples: int, sample_bytes: int) -> bool:
-    """Whether the data are one blob of LERC 2 or later, of not more pixels, and of these samples.
+    """Whether the data is one LERC 2 blob within the size of the segment, with these samples.
 
     Raises UnsupportedOriginalError for blobs that are compressed once more.
     """

@@ -15,12 +15,12 @@ from iiif_server.formats.jpeg import icc_profile
 from iiif_server.iiif.geometry import Box, Dimensions
 
 GRID = 16
-"""Parts that begin at a multiple of this are decoded without the pixels around them."""
+"""Alignment of a part that is decoded without surrounding pixels."""
 
 _FOR_ONE_THREAD = 500_000
-"""Pixels up to which one thread decodes: another would take longer to wake up."""
+"""Maximum pixels for one thread: waking another would take longer."""
 _helper = ThreadPoolExecutor(1, "decoder")
-"""A second thread: decoders release the interpreter lock, and one image does not use all cores."""
+"""Second decoding thread; decoders release the interpreter lock."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -34,12 +34,12 @@ class Tiles:
     across: int
     """Number of tiles in a row."""
     full: Dimensions
-    """Size of each; tiles at the right and bottom edge may be smaller."""
+    """Size of a tile; tiles at the right and bottom edge may be smaller."""
     at: Box
-    """Their place in the level."""
+    """Box of the tiles in the level."""
 
     def pieces(self, part: Box) -> list["Piece"]:
-        """The parts of tiles that make up a part of the level."""
+        """Return the parts of tiles that cover a part of the level."""
         found = []
         for number, jpeg in enumerate(self.data):
             row, column = divmod(number, self.across)
@@ -55,7 +55,7 @@ class Tiles:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a tile, and its place in the result."""
+    """Part of a tile, and its position in the result."""
 
     jpeg: bytes
     inside: Box

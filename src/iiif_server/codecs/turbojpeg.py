@@ -25,17 +25,17 @@ _FULL_CHROMA = 90
 
 
 def available() -> bool:
-    """Whether this process has libturbojpeg 3; else Pillow and libvips do the same."""
+    """Whether this process has libturbojpeg 3; without it, Pillow and libvips are used."""
     found = library()
     return found is not None and found.partial_decoding
 
 
 class NotDoneError(Exception):
-    """TurboJPEG cannot decode this JPEG; Pillow may, or names the error."""
+    """Error if TurboJPEG cannot decode a JPEG; Pillow may, or reports the reason."""
 
 
 class _Codec:
-    """An instance of the library."""
+    """Instance of the library."""
 
     def __init__(self, kind: int) -> None:
         found = library()
@@ -53,7 +53,7 @@ class _Codec:
             raise NotDoneError(reason.decode("utf-8", "replace"))
 
     def get(self, parameter: int) -> int:
-        """The value of a parameter of the JPEG."""
+        """Return a parameter of the JPEG."""
         return int(self.functions.tj3Get(self.handle, parameter))
 
     @property
