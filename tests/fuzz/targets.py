@@ -46,9 +46,12 @@ from support.apps import routes_of
 from support.heic import with_code_points
 from support.jp2 import box, channels, enumerated, jp2, mapping, palette
 from support.jxls import JXLS
+from support.matrix.chart import FRACTIONS
+from support.matrix.colours import linear
 from support.matrix.jxl_kinds import jxl
 from support.matrix.rare_kinds import KINDS as RARE
 from support.matrix.rare_kinds import lerc, logluv
+from support.matrix.raw_kinds import dng
 from support.pdfs import pdf
 from support.pictures import PICTURES, photograph
 from support.rendering import EVERYTHING, derive
@@ -268,6 +271,7 @@ def _rare() -> Sequence[bytes]:
     inside = ((34_887, lerc), (50_002, jxl))
     return [
         *RARE.values(),
+        dng(linear(FRACTIONS)),
         *(
             TiffFile(values, 2, rows=16, compression=number, encode=encode).write()
             for number, encode in inside

@@ -29,13 +29,15 @@ from support.hostile import tiff_of, tiff_tags
 from support.jp2 import SIDE, box, jp2
 from support.jxls import JXLS
 from support.matrix import rare_kinds
-from support.matrix.chart import GRAYS, RGB, painted
+from support.matrix.chart import FRACTIONS, GRAYS, RGB, painted
+from support.matrix.colours import linear
 from support.matrix.every import KINDS
 from support.matrix.ffmpeg import jpeg2000
 from support.matrix.inks import DEFAULT_INKS
 from support.matrix.jpegs import Jpeg
 from support.matrix.jxl_kinds import jxl
 from support.matrix.rare_kinds import lerc, tga
+from support.matrix.raw_kinds import dng
 from support.matrix.small_kinds import bmp
 from support.pdfs import pdf
 from support.pictures import photograph
@@ -216,6 +218,10 @@ EXAMPLES: dict[tuple[OriginalFormat, Reader], dict[str, tuple[str, ...]]] = {
         "RGB": ("pcx RGB",),
         "palettes of 2 to 256 colours": ("pcx 1 bit", "pcx 4 planes", "pcx palette"),
     },
+    (OriginalFormat.RAW, Reader.LIBRAW): {
+        "DNG: mosaics of colours, gray sensors, linear": ("raw DNG*", "raw gray", "raw linear*"),
+        "orientation": ("raw DNG orientation ?",),
+    },
 }
 """Patterns of names of originals, each of which one reads at least, by what they stand for."""
 _ORIGINALS: dict[str, Callable[[], bytes]] = {
@@ -272,6 +278,7 @@ REFUSED: dict[tuple[OriginalFormat, str], tuple[bytes, ...]] = {
     (OriginalFormat.PDF, "documents with a password"): (pdf(trailer=_LOCK.format("00" * 32)),),
     (OriginalFormat.TGA, "15 bits"): (tga(2, painted(RGB)).replace(b"\x18", b"\x0f", 1),),
     (OriginalFormat.PCX, "RGB of 4 bits"): (_PCX[:3] + b"\4" + _PCX[4:],),
+    (OriginalFormat.RAW, "pixels that are not square"): (dng(linear(FRACTIONS), scale=(2, 1)),),
 }
 """Originals that nothing reads, by what they stand for."""
 

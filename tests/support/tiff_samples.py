@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-_SIZES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "II", 7: "B", 12: "d", 13: "I", 16: "Q"}
+_SIZES = {1: "B", 2: "B", 3: "H", 4: "I", 5: "I", 7: "B", 10: "i", 12: "d", 13: "I", 16: "Q"}
+_FRACTIONS = {5, 10}
+"""Types of which two numbers are one value."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,8 @@ class TiffFile:
         behind = at + size + entry * len(tags) + room
         table, values = struct.pack(f"{self.order}{count}", len(tags)), b""
         for number, (type_, items) in sorted(tags.items()):
-            layout = _SIZES[type_] if type_ != 5 else "I"
-            data = struct.pack(f"{self.order}{len(items)}{layout}", *items)
-            amount = len(items) // 2 if type_ == 5 else len(items)
+            data = struct.pack(f"{self.order}{len(items)}{_SIZES[type_]}", *items)
+            amount = len(items) // 2 if type_ in _FRACTIONS else len(items)
             table += struct.pack(f"{self.order}HH{offset}", number, type_, amount)
             if len(data) <= room:
                 table += data.ljust(room, b"\0")

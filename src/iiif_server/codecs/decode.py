@@ -19,6 +19,7 @@ from iiif_server.codecs.jpegxl import read_jpegxl
 from iiif_server.codecs.pdf import render_page
 from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels, with_profile
 from iiif_server.codecs.psd import read_psd
+from iiif_server.codecs.raw import read_raw
 from iiif_server.codecs.resample import turn
 from iiif_server.codecs.tiff_arrays import read_box
 from iiif_server.errors import DamagedOriginalError, IiifServerError
@@ -243,5 +244,6 @@ _WHOLE_READERS = {
     Reader.JPEG_SAMPLES: read_jpeg_samples,
     Reader.LIBJXL: read_jpegxl,
     Reader.LIBHEIF: read_heif,
+    Reader.LIBRAW: read_raw,
     Reader.PILLOW: _read_with_pillow,
 }

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageCms, TiffImagePlugin
 
+from iiif_server.codecs.probe import format_of
 from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile
 from iiif_server.formats.credits import plain_text
 from iiif_server.formats.inspection import inspect
@@ -23,17 +24,12 @@ from iiif_server.formats.iptc import iptc_properties
 from iiif_server.formats.tiff_pages import directories
 from iiif_server.formats.xmp import xmp_properties
 from iiif_server.plan.local_file import LocalFile
-from iiif_server.plan.original_format import (
-    DEFAULT_BOUNDS,
-    SIGNATURE_BYTES,
-    Bounds,
-    OriginalFormat,
-    recognise,
-)
+from iiif_server.plan.original_format import DEFAULT_BOUNDS, Bounds, OriginalFormat
 
 _MOST_CHARACTERS, _MOST_ITEMS = 2_000, 50
 _XMP_TAG, _IPTC_TAG, _EXIF_IFD, _GPS_IFD = 700, 33_723, 34_665, 34_853
 _BIG_TIFF = 43
+_TIFFS = frozenset({OriginalFormat.TIFF, OriginalFormat.RAW})
 _IPTC_RESOURCE = 0x0404
 _TAGS = {
     270: "ImageDescription", 271: "Make", 272: "Model", 274: "Orientation", 305: "Software",
@@ -76,12 +72,12 @@ def read_metadata(
     With `location`, also where something is. Raises what inspecting the file raises.
     """
     with os.fdopen(original.open(descriptor), "rb") as file:
-        format_ = recognise(file.read(SIGNATURE_BYTES))
+        format_ = format_of(file, bounds)
         if format_ is None:
             return b"{}"
         bounded = BoundedFile(file, format_, max_pixels, bounds, page)
         inspected = inspect(bounded)
-        read = _of_tiff if format_ is OriginalFormat.TIFF else _of_others
+        read = _of_tiff if format_ in _TIFFS else _of_others
         blocks = _Blocks()
         with suppress(Exception):  # parsers of hostile data raise whatever they like
             blocks = read(file, bounded)

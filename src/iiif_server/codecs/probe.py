@@ -13,13 +13,14 @@ from typing import BinaryIO, cast
 from pi_heif import register_heif_opener
 from PIL import ExifTags, Image, JpegImagePlugin
 
-from iiif_server.codecs import jpegxl
+from iiif_server.codecs import jpegxl, raw
 from iiif_server.codecs.colour_tags import profile_of
 from iiif_server.codecs.decoder_errors import refusal
 from iiif_server.codecs.description import described
 from iiif_server.codecs.image_items import avif_item, items_of_avif, items_of_heif
 from iiif_server.codecs.pdf import pdf_header
 from iiif_server.codecs.profiles import classify_profile
+from iiif_server.codecs.raw import raw_header
 from iiif_server.errors import (
     DamagedOriginalError,
     IiifServerError,
@@ -31,6 +32,7 @@ from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.formats.colour_tags import ADOBE_RGB, ColourTags
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.present_file import PresentFile
+from iiif_server.formats.raw import is_raw
 from iiif_server.formats.tiff_tables import inspect_parts
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.extents import BytesMissingError, Extent, FromParts
@@ -123,6 +125,8 @@ def _header(
         inspected = inspect_(bounded)
         if format_ is OriginalFormat.PDF:
             return described(pdf_header(bounded, file), inspected)
+        if format_ is OriginalFormat.RAW:
+            return described(raw_header(bounded, file), inspected)
         if format_ is OriginalFormat.JPEGXL:
             inspected = replace(inspected, profile=jpegxl.profile_of(file.fileno()))
         file.seek(0)
@@ -150,11 +154,19 @@ def open_regular(original: LocalFile, descriptor: int | None) -> int:
     raise UnsupportedOriginalError("The original is not a regular file.")
 
 
-def _recognised(file: BinaryIO, bounds: Bounds) -> OriginalFormat:
-    """The format of a file by its signature; raises UnsupportedOriginalError for others."""
-    size = file.seek(0, 2)
+def format_of(file: BinaryIO, bounds: Bounds) -> OriginalFormat | None:
+    """The format of a file by its signature, and of a TIFF by whether it is to be developed."""
     file.seek(0)
     format_ = recognise(file.read(SIGNATURE_BYTES))
+    if format_ is OriginalFormat.TIFF and raw.AVAILABLE and OriginalFormat.RAW in bounds.formats:
+        developed = is_raw(BoundedFile(file, format_, bounds=bounds))
+        return OriginalFormat.RAW if developed else format_
+    return format_
+
+
+def _recognised(file: BinaryIO, bounds: Bounds) -> OriginalFormat:
+    """The format of a file by its signature; raises UnsupportedOriginalError for others."""
+    size, format_ = file.seek(0, 2), format_of(file, bounds)
     if format_ is None or format_ not in bounds.formats:
         read = ", ".join(format_ for format_ in OriginalFormat if format_ in bounds.formats)
         raise NotAnImageError(

@@ -13,6 +13,7 @@ from iiif_server.formats import (
     pdf,
     png,
     psd,
+    raw,
     tga,
     tiff_inspection,
     webp,
@@ -45,4 +46,5 @@ _INSPECTIONS: dict[OriginalFormat, Callable[[BoundedFile], Inspection]] = {
     OriginalFormat.PDF: pdf.inspect,
     OriginalFormat.TGA: tga.inspect,
     OriginalFormat.PCX: pcx.inspect,
+    OriginalFormat.RAW: raw.inspect,
 }

@@ -230,6 +230,17 @@ READ: tuple[ReadRow, ...] = (
         ("RGB of 4 bits",),
         f"{MOST_READ_WHOLE >> 20} MiB in a file",
     ),
+    ReadRow(
+        OriginalFormat.RAW,
+        Reader.LIBRAW,
+        "LibRaw, with `limits.rare` and the extra `raw`",
+        (
+            "DNG: mosaics of colours, gray sensors, linear",
+            "orientation",
+        ),
+        ("pixels that are not square",),
+        f"{MOST_READ_WHOLE >> 20} MiB in a file",
+    ),
 )
 """Input formats, one entry for each pair of format and reader."""
 

@@ -49,7 +49,7 @@ def inspect(file: BoundedFile) -> Inspection:
     first = page.main
     _check_samples(file, first)
     pieces = _check_pieces(file, first)
-    _check_tags(file, page.read)
+    check_tags(file, page.read)
     tiles = stored_tiles(levels_of(page))
     needs = Needs(bytes=_PIECE_BYTES * pieces)
     partial = _is_truncated(file, first) and file.truncated("its strips or tiles do")
@@ -104,7 +104,7 @@ def _most_bytes(directory: Directory, index: int) -> int:
     return -(-bits // 8) * min(rows, size.height - top)
 
 
-def _check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:
+def check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:
     """Refuse directories with too many values in total."""
     total = pieces = 0
     for directory in read:

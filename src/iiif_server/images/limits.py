@@ -47,7 +47,8 @@ class LimitsOptions(OptionsModel):
     )
     """Formats of originals that are read, by their content; no others are ever decoded."""
     rare: bool = False
-    """Whether rare formats are read, too: TGA, PCX, and LERC, JPEG XL or LogLuv in TIFF."""
+    """Whether rare formats are read, too: TGA, PCX, and LERC, JPEG XL or LogLuv in TIFF; and, with
+    the extra `raw`, raw photographs."""
     truncated: Literal["refuse", "show"] = "refuse"
     """Truncated originals, as after a broken transfer: `refuse`, or `show` JPEG, PNG, TIFF, GIF,
     BMP and PSD as far as they go. What is damaged otherwise is refused in any case."""

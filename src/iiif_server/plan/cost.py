@@ -67,6 +67,7 @@ _DECODERS: dict[OriginalFormat, _Rate] = {
     OriginalFormat.PDF: _Rate(0, 2),
     OriginalFormat.TGA: _Rate(0, 2),
     OriginalFormat.PCX: _Rate(0, 2),
+    OriginalFormat.RAW: _Rate(0, 2),
 }
 """For those that are decoded as a whole, the bytes of a pixel while they are."""
 

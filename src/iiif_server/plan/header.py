@@ -57,6 +57,8 @@ class Reader(StrEnum):
     """In imagecodecs."""
     LIBHEIF = "libheif"
     """In pi-heif."""
+    LIBRAW = "libraw"
+    """In rawpy."""
     BMP = "bmp"
     """This package itself."""
     PSD = "psd"

@@ -27,9 +27,11 @@ class OriginalFormat(StrEnum):
     PDF = "PDF"
     TGA = "TGA"
     PCX = "PCX"
+    RAW = "RAW"
+    """Photographs as the sensors of cameras see them."""
 
 
-RARE = frozenset({OriginalFormat.TGA, OriginalFormat.PCX})
+RARE = frozenset({OriginalFormat.TGA, OriginalFormat.PCX, OriginalFormat.RAW})
 """Formats that are read only where an operator wants it."""
 USUAL = frozenset(OriginalFormat) - RARE
 
@@ -48,6 +50,18 @@ EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
     OriginalFormat.PSD: (".psd", ".psb"),
     OriginalFormat.TGA: (".tga",),
     OriginalFormat.PCX: (".pcx",),
+    OriginalFormat.RAW: (
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".nrw",
+        ".arw",
+        ".pef",
+        ".raf",
+        ".rw2",
+        ".orf",
+    ),
 }
 """Extensions of files of a format, the usual one first."""
 ALL_EXTENSIONS = frozenset(extension for format_ in USUAL for extension in EXTENSIONS[format_])
@@ -74,6 +88,8 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], OriginalFormat], ...] = tuple(
         (rb"BM", OriginalFormat.BMP),
         (rb"8BPS\0[\1\2]", OriginalFormat.PSD),
         (rb"%PDF-", OriginalFormat.PDF),
+        # Those that are TIFFs are told by their directories.
+        (rb"....ftypcrx |FUJIFILMCCD-RAW|IIU\0|IIR[OS]\x08\0|MMOR\0\0", OriginalFormat.RAW),
         (rb"\n[\0\x02-\x05]\x01[\x01\x08]", OriginalFormat.PCX),
         # It has no signature: its numbers have to be possible.
         (

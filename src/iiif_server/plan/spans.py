@@ -5,7 +5,7 @@ from dataclasses import replace
 from iiif_server.plan.header import Colour, ImageHeader, Reader, Treatment
 
 _BYTE_BITS, _WORD_BITS = 8, 16
-_SHALLOW = frozenset({Reader.PILLOW, Reader.BMP, Reader.PDFIUM})
+_SHALLOW = frozenset({Reader.PILLOW, Reader.BMP, Reader.PDFIUM, Reader.LIBRAW})
 
 
 def has_range(header: ImageHeader) -> bool:

@@ -46,6 +46,7 @@ MEDIA_TYPES = {
     OriginalFormat.PDF: "application/pdf",
     OriginalFormat.TGA: "image/x-tga",
     OriginalFormat.PCX: "image/vnd.zbrush.pcx",
+    OriginalFormat.RAW: "image/x-dcraw",
 }
 
 

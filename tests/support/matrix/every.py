@@ -9,6 +9,7 @@ from support.matrix import (
     png_kinds,
     psd_kinds,
     rare_kinds,
+    raw_kinds,
     small_kinds,
     tiff_kinds,
 )
@@ -23,6 +24,7 @@ _PARTS = (
     heif_kinds,
     psd_kinds,
     rare_kinds,
+    raw_kinds,
     pdf_kinds,
     small_kinds,
 )

@@ -1,0 +1,117 @@
+"""Raw photographs, developed by LibRaw in rawpy: the extra `raw`. One recipe for all of them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from iiif_server.codecs.pixel_buffer import Pixels
+from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
+from iiif_server.errors import DamagedOriginalError, OriginalTooLargeError, UnsupportedOriginalError
+from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
+from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT
+from iiif_server.plan.original_format import OriginalFormat
+
+try:  # with this module: a sandboxed worker can load no more
+    _rawpy: Any = import_module("rawpy")
+except ImportError:
+    _rawpy = None
+
+AVAILABLE = _rawpy is not None
+"""Whether the extra is installed."""
+_RECIPE = {
+    "use_camera_wb": True,  # by daylight where the camera states none
+    "no_auto_bright": True,
+    "adjust_maximum_thr": 0.0,  # white is that of the sensor, not the brightest pixel
+    "gamma": (2.4, 12.92),  # of sRGB
+    "output_bps": 16,
+    "user_flip": 0,
+}
+"""Besides what LibRaw does by default: AHD, sRGB, highlights cut off, no reduction of noise."""
+_TURNS = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
+"""Orientation of EXIF by LibRaw's bits: mirrored left to right, top to bottom, transposed."""
+_SQUARE = 0.005
+"""By how much LibRaw lets the sides of pixels differ without changing them."""
+_HELD = 20
+"""Bytes of a pixel: samples of the sensor, four colours, the picture, and its copies."""
+_EFFORT = 40
+
+
+def raw_header(bounded: BoundedFile, file: BinaryIO) -> ImageHeader:
+    """The header of the picture that is developed. Raises OriginalRefusedError."""
+    if not AVAILABLE:
+        raise UnsupportedOriginalError(
+            "Raw photographs are not read here: that needs rawpy, of the extra iiif-server[raw]."
+        )
+    with _opened(file.fileno()) as raw:
+        sizes, gray = raw.sizes, raw.num_colors == 1
+    bounded.check_size(sizes.width, sizes.height)
+    bounded.check_size(sizes.raw_width, sizes.raw_height)
+    if not abs(sizes.pixel_aspect - 1) <= _SQUARE:
+        raise bounded.unsupported("has pixels that are not square")
+    area = sizes.raw_width * sizes.raw_height
+    return ImageHeader(
+        format=OriginalFormat.RAW,
+        stored=Dimensions(sizes.width, sizes.height),
+        orientation=FROM_EXIF.get(_TURNS.get(sizes.flip, 1), UPRIGHT),
+        colour=Colour.GRAY if gray else Colour.RGB,
+        transparent=False,
+        profile=Profile.NONE,
+        profile_bytes=0,
+        max_shrink=1,
+        pixel_bytes=2 if gray else 6,
+        needs=Needs(bytes=bounded.size + _HELD * area, effort=_EFFORT * area),
+        reader=Reader.LIBRAW,
+        bits=16,
+    )
+
+
+def read_raw(descriptor: int, header: ImageHeader, _: int) -> Pixels:
+    """The pixels of the developed picture, before its orientation is applied.
+
+    Raises OriginalRefusedError.
+    """
+    with _opened(descriptor) as raw:
+        picture: NDArray[np.uint16] = raw.postprocess(**_RECIPE)
+    height, width = picture.shape[:2]
+    if (width, height) != (header.stored.width, header.stored.height):
+        raise UnsupportedOriginalError(
+            "This RAW image is of a sensor whose rows are not those of its picture, which is not "
+            "read here."
+        )
+    values = picture.reshape(height, width, -1)
+    gray = values.shape[2] == 1
+    return to_pixels(
+        Samples(values, Photometric.MIN_IS_BLACK if gray else Photometric.RGB, 16), None
+    )
+
+
+@contextmanager
+def _opened(descriptor: int) -> Iterator[Any]:
+    with os.fdopen(os.dup(descriptor), "rb") as file, _rawpy.RawPy() as raw:
+        file.seek(0)
+        try:
+            raw.open_buffer(file)
+            yield raw
+        except (_rawpy.LibRawTooBigError, _rawpy.LibRawMemPoolOverflowError) as error:
+            raise OriginalTooLargeError("The original is more than LibRaw takes.") from error
+        except _rawpy.LibRawUnsufficientMemoryError as error:
+            raise MemoryError from error
+        except (
+            _rawpy.LibRawFileUnsupportedError,
+            _rawpy.LibRawNotImplementedError,
+            _rawpy.NotSupportedError,
+        ) as error:
+            raise UnsupportedOriginalError(
+                "This RAW image is of a camera, or compressed in a way, that LibRaw does not read."
+            ) from error
+        except _rawpy.LibRawError as error:  # whose words are those of a failing disk
+            raise DamagedOriginalError(
+                "The original is damaged: its RAW data could not be decoded."
+            ) from error

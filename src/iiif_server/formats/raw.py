@@ -1,0 +1,54 @@
+"""Raw photographs: which TIFFs are some, and what directories may say. Nothing is decoded.
+
+The dimensions of the picture are told by LibRaw, which knows the margins of the sensors of cameras.
+"""
+
+from contextlib import suppress
+
+from iiif_server.errors import OriginalRefusedError
+from iiif_server.formats.bounded_file import MOST_DESCRIBED, BoundedFile, Inspection
+from iiif_server.formats.credits import ARTIST, COPYRIGHT
+from iiif_server.formats.tiff import Tag
+from iiif_server.formats.tiff_inspection import check_tags
+from iiif_server.formats.tiff_pages import directories
+from iiif_server.plan.original_format import OriginalFormat, recognise
+
+_CANON = b"CR\2"
+"""What the header of a CR2 has behind the offset of its first directory."""
+_DNG_VERSION = 50_706
+_SENSOR = frozenset({32_803, 34_892})
+"""PhotometricInterpretation of samples as of a sensor: a mosaic of filters, or linear colours."""
+
+
+def is_raw(file: BoundedFile) -> bool:
+    """Whether a TIFF is a raw photograph: DNG, CR2, or one with the samples of a sensor.
+
+    False where its directories cannot be read: what refuses it is told of a TIFF.
+    """
+    if file.at(8, len(_CANON)) == _CANON:
+        return True
+    with suppress(OriginalRefusedError):
+        page = directories(file)
+        return _DNG_VERSION in page.main.tags or any(
+            ifd.value(Tag.PHOTOMETRIC) in _SENSOR for ifd in page.read
+        )
+    return False
+
+
+def inspect(file: BoundedFile) -> Inspection:
+    """Refuse a raw photograph of too many bytes, or whose directories have too many pixels."""
+    file.check_read_whole()
+    file.check_page(1)
+    if recognise(file.at(0, 32)) is not OriginalFormat.TIFF:
+        return Inspection()
+    page = directories(file)
+    for ifd in page.read:
+        size = ifd.dimensions
+        if size.area:
+            file.check_size(size.width, size.height)
+    check_tags(file, page.read)
+    return Inspection(
+        xmp=page.main.data(Tag.XMP, MOST_DESCRIBED),
+        iptc=page.main.data(Tag.IPTC, MOST_DESCRIBED),
+        texts={tag: page.main.data(tag, MOST_DESCRIBED) for tag in (ARTIST, COPYRIGHT)},
+    )
