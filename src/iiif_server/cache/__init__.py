@@ -1,1 +1,1 @@
-"""Keeping what was made: a bounded store of files, and one flight per piece of work."""
+"""Caches: the store of derivatives on disk, LRU caches in memory, single flight."""

@@ -10,7 +10,7 @@ from iiif_server.cache.shared_totals import SharedTotals, TotalsFile
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """A consistent copy of the counters."""
+    """Consistent snapshot of the counters."""
 
     files: int = 0
     size: int = 0
@@ -23,24 +23,24 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class StoreStats:
-    """What the store holds and has done since the process started."""
+    """Statistics of the store: its files and bytes now, and events since the process started."""
 
     files: int
     size: int
     free: int | None
-    """Bytes free on the disk when it was last looked at; None if it could not be."""
+    """Free bytes of the disk at the last successful check; None before it."""
     hits: int
     misses: int
     evicted: int
     dropped: int
     failures: int
-    """How often something could not be kept or read."""
+    """Number of writes and reads that failed, or that the back-off did not try."""
     refused: str | None
-    """Why nothing, or not everything, is kept at the moment; None if all is."""
+    """Reason why the last write was refused; None if it was not."""
 
 
 class StoreCounts:
-    """Counters that several threads change; files and bytes are those of all processes."""
+    """Thread-safe counters. Files and bytes are those of all processes, events of this one."""
 
     def __init__(self, shared: TotalsFile) -> None:
         self._shared = shared
@@ -52,23 +52,23 @@ class StoreCounts:
 
     @property
     def totals(self) -> Totals:
-        """All counters, as this process knows them; waits for no disk."""
+        """All counters, as this process last saw them. Does not access the disk."""
         latest = self._shared.latest
         with self._lock:
             return Totals(latest.files, latest.size, **self._events)
 
     @property
     def reach(self) -> float:
-        """Seconds since the last use of the youngest entry that was last evicted; 0: not known."""
+        """Idle time (seconds) of the entry used last among those last evicted; 0 if unknown."""
         return self._shared.latest.reach
 
     def count(self, what: Literal["hits", "misses", "evicted", "dropped"], number: int = 1) -> None:
-        """Count lookups that found something or nothing, evicted entries, or damaged ones."""
+        """Count lookups with and without result, evicted entries, and damaged (dropped) ones."""
         with self._lock:
             self._events[what] += number
 
     def refresh(self) -> SharedTotals:
-        """See what all processes have counted."""
+        """Read the totals of all processes from the disk."""
         return self._shared.refresh()
 
     def commit(self, size: int) -> None:
@@ -76,13 +76,16 @@ class StoreCounts:
         self._shared.change(lambda totals: totals.added(size))
 
     def remove(self, size: int) -> None:
-        """Take a removed file off files and bytes."""
+        """Subtract a removed file from files and bytes."""
         self._shared.change(lambda totals: totals.removed(size))
 
     def end_scan(self, before: SharedTotals, files: int, size: int, now: float) -> None:
-        """Correct files and bytes by a scan that found so much; `before` are those at its start."""
+        """Correct files and bytes by the result of a scan.
+
+        `before` are the totals when the scan started; `now` is in seconds since the epoch.
+        """
         self._shared.change(lambda totals: totals.corrected(before, files, size, now))
 
     def set_reach(self, seconds: float) -> None:
-        """Tell all processes how long ago was used what had to be evicted."""
+        """Write `reach`, in seconds, for all processes."""
         self._shared.change(lambda totals: replace(totals, reach=seconds))

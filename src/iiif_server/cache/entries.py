@@ -1,4 +1,4 @@
-"""Entries of the store: their keys, their file names, and reading their files."""
+"""Entries of the store: cache keys, file names, and functions that read the files."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from typing import BinaryIO
 _NAME = re.compile(r"([0-9a-f]{32})\.(\d{1,15})\.([0-9a-f]{8})\.([a-z0-9]{1,8})", re.ASCII)
 
 Stamp = tuple[int, int]
-"""Inode and the time of its last change (ns): any change to a file changes one of them."""
+"""Inode and ctime (ns) of a file: any change to the file changes one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,54 +19,54 @@ class EntryKey:
     """Cache key: group and digest, 32 hexadecimal digits each."""
 
     group: str
-    """The digest of the original it was made of."""
+    """Digest of the original."""
     digest: str
-    """The digest of all that decides its bytes."""
+    """Digest of everything that the bytes of the entry depend on."""
 
     def name(self, length: int, checksum: int, suffix: str) -> str:
-        """The file name of an entry with this key."""
+        """File name of an entry with this key; `length` is in bytes, `checksum` a CRC-32."""
         return f"{self.digest}.{length}.{checksum:08x}.{suffix}"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file of the store that was there, and as long as it must be."""
+    """File of the store, which existed with the right length when it was checked."""
 
     path: Path
     length: int
     """In bytes."""
     checksum: int
-    """The CRC-32 that its bytes must have."""
+    """Expected CRC-32 of its bytes."""
 
 
 def is_entry_name(name: str) -> bool:
-    """Whether a file name is that of an entry."""
+    """Whether this is the file name of an entry."""
     return _NAME.fullmatch(name) is not None
 
 
 def parse_name(name: str) -> tuple[int, int] | None:
-    """The length and the checksum in an entry's file name; None if it is no such name."""
+    """Length (bytes) and CRC-32 in the file name of an entry; None for other names."""
     match = _NAME.fullmatch(name)
     return None if match is None else (int(match[2]), int(match[3], 16))
 
 
 def digest_of(name: str) -> str:
-    """The digest in an entry's file name."""
+    """Digest in the file name of an entry."""
     return name[:32]
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    """The stamp of a file's status."""
+    """Stamp of a file with this status."""
     return status.st_ino, status.st_ctime_ns
 
 
 def reason_of(error: OSError) -> str:
-    """Text of an OSError for the log, without a path."""
+    """Text of an OSError for the log, without its path."""
     return f"{type(error).__name__}: {error.strerror or 'no reason given'}"
 
 
 def open_file(path: Path) -> BinaryIO:
-    """The file, open for reading. Symbolic links and FIFOs raise OSError or read as empty."""
+    """Open a file for reading. Raises OSError, also for symbolic links; a FIFO does not block."""
     return open(path, "rb", opener=_open_regular)
 
 
@@ -75,7 +75,10 @@ def _open_regular(path: str, flags: int) -> int:
 
 
 def read_nowait(path: Path, length: int) -> bytes | None:
-    """So many bytes of a file from the page cache; None if they are not in it, or may not be."""
+    """First `length` bytes of a file, from the page cache only.
+
+    None if they are not cached, the file is shorter, or it cannot be read.
+    """
     data = bytearray(length)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
@@ -89,7 +92,7 @@ def read_nowait(path: Path, length: int) -> bytes | None:
 
 
 def files_below(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """The entry files below a folder; none if the folder is missing."""
+    """Entry files below a folder, at any depth; none if the folder is missing."""
     with contextlib.suppress(OSError), os.scandir(folder) as items:
         for item in items:
             if item.is_dir(follow_symlinks=False):

@@ -1,4 +1,4 @@
-"""Which entries have to go. Pure: no clock, no disk."""
+"""Eviction: limits of the store, and selection of the entries to evict. Pure."""
 
 import heapq
 import math
@@ -6,52 +6,53 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 AHEAD = 3600.0
-"""Seconds by which a time of use may be ahead of the clock. More is no difference between two
-machines: the clock was wrong, then or now, and when the entry was used is unknown."""
+"""Seconds by which a time of use may be ahead of the clock, as clocks of machines differ. If it is
+more, a clock was or is wrong, and the time of use is unknown."""
 MOST_AT_ONCE = 100_000
-"""Entries that one scan chooses, so that they take no more than 30 MB; another scan follows."""
+"""Maximum number of entries that one scan selects, in at most 30 MB of memory; if more have to be
+evicted, another scan follows."""
 _LEFT_FREE = 1_000_000_000
-"""Bytes that are left free for others unless something else is said,"""
+"""Default of the free bytes that the cache leaves on the disk, but at most the share below."""
 _LEFT_FREE_SHARE = 20
-"""but no more than this part of the disk."""
+"""Divisor of the size of the disk: at most one twentieth of it is left free by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One stored file as eviction sees it."""
+    """Stored file that eviction may select."""
 
     name: str
     size: int
     """In bytes."""
     last_used: float
-    """In seconds since the epoch."""
+    """Seconds since the epoch."""
     held: bool = False
-    """Whether it is in use and must stay."""
+    """Whether it is in use, so that eviction skips it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much may be kept; `None` is no bound."""
+    """Limits of the store; `None` is unlimited."""
 
     max_bytes: int | None = None
     max_files: int | None = None
     ttl: float | None = None
-    """In seconds since last use."""
+    """Seconds since the last use after which an entry expires."""
     low_water: float = 0.9
-    """The share of a bound that is left once it has been passed."""
+    """Share of an exceeded limit down to which eviction removes entries."""
     min_free: int | None = None
-    """Bytes of the disk that are left free; None: as many as its size suggests."""
+    """Free bytes to leave on the disk; None: 1 GB, or a twentieth of a disk below 20 GB."""
 
     def exceeded(self, total_bytes: int, total_files: int) -> bool:
-        """Whether there is more than may be kept."""
+        """Whether a limit is exceeded."""
         return (self.max_bytes is not None and total_bytes > self.max_bytes) or (
             self.max_files is not None and total_files > self.max_files
         )
 
     def excess(self, total_bytes: int, total_files: int) -> tuple[int, int]:
-        """Bytes and files that have to go: those above the low-water mark of each bound exceeded.
+        """Bytes and files to evict: those above the low-water mark of each exceeded limit.
 
-        Not positive where a bound is not exceeded.
+        Not positive for a limit that is not exceeded.
         """
         return (
             _excess(total_bytes, self.max_bytes, self.low_water),
@@ -59,12 +60,15 @@ class Bounds:
         )
 
     def holds(self, size: int) -> bool:
-        """Whether an entry of so many bytes can stay when room is made."""
+        """Whether an entry of `size` bytes is below the low-water mark, so that it can stay."""
         mark = _mark(self.max_bytes, self.low_water)
         return mark is None or size <= mark
 
     def tightened(self, total_bytes: int, shortage: int) -> "Bounds":
-        """The bounds that also end a shortage of disk space; the same if nothing would end it."""
+        """Limits that also end a shortage (bytes) of disk space.
+
+        Unchanged if there is no shortage, or if evicting everything would not end it.
+        """
         if not 0 < shortage <= total_bytes:
             return self
         left = total_bytes - shortage
@@ -75,14 +79,14 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """The size and the free space of a disk, in bytes; other programs may use it too."""
+    """Size and free space of a disk, in bytes; other programs may use it, too."""
 
     total: int
     free: int
 
     def shortage(self, min_free: int | None, wanted: int = 0) -> int:
-        """The bytes to be freed before so many can be written, and enough is left for others."""
-        if not self.total:  # a file system that does not say
+        """Bytes to free before `wanted` bytes can be written with `min_free` left; 0 if none."""
+        if not self.total:  # the file system does not report its size
             return 0
         if min_free is None:
             min_free = min(_LEFT_FREE, self.total // _LEFT_FREE_SHARE)
@@ -90,17 +94,16 @@ class Disk:
 
 
 def is_ahead(last_used: float, now: float) -> bool:
-    """Whether a time of use cannot be true."""
+    """Whether a time of use is so far in the future that it must be wrong."""
     return last_used > now + AHEAD
 
 
 class Selection:
-    """Chooses what to evict while a scan goes on. Its memory is for what goes, not for all entries.
+    """Selects entries to evict during a scan. It stores the selected entries, not all.
 
-    All that are older than `ttl` go; and if what then remains exceeds a bound, as many of the least
-    recently used as bring it to the low-water mark of that bound. Held entries are never among
-    them. Of those whose time of use cannot be true the worst is supposed: it would keep them for
-    ever.
+    All entries older than `ttl` are selected. If the rest exceeds a limit, the least recently used
+    entries down to the low-water mark of this limit are selected, too. Held entries never are.
+    Entries with an impossible time of use come first: otherwise they would stay for ever.
     """
 
     def __init__(
@@ -112,9 +115,10 @@ class Selection:
         shortage: int = 0,
         most: int = MOST_AT_ONCE,
     ) -> None:
-        """`expected` are the bytes and files that the scan will probably find.
+        """`expected`: bytes and files that the scan will probably find.
 
-        `shortage` is in bytes of the disk; `most` bounds what is chosen.
+        `shortage`: bytes to free on the disk. `most`: maximum number of expired entries, and of
+        others, that are selected.
         """
         self._bounds = bounds
         self._now = now
@@ -122,20 +126,20 @@ class Selection:
         self._most = most
         self._need = bounds.tightened(expected[0], shortage).excess(*expected)
         self.size = self.files = 0
-        """Bytes and files that were found."""
+        """Bytes and files found by the scan."""
         self._expired: list[Candidate] = []
         self._expired_size = 0
         self._oldest: list[tuple[float, str, int]] = []
-        """A heap, the most recently used first: those that cover what has to go."""
+        """Heap of the selected entries that have not expired, the most recently used first."""
         self._oldest_size = 0
         self._left_out = self._expired_left_out = False
-        """Whether there are others that could be evicted, and that have expired."""
+        """Whether other entries could be evicted, and whether other expired entries exist."""
 
     def __repr__(self) -> str:
         return f"<Selection {len(self._expired) + len(self._oldest)} of {self.files}>"
 
     def add(self, found: Candidate) -> None:
-        """Take an entry into account."""
+        """Add an entry that the scan found."""
         self.size += found.size
         self.files += 1
         if found.held:
@@ -158,7 +162,7 @@ class Selection:
         self._trim()
 
     def victims(self) -> Iterator[Candidate]:
-        """The entries to evict, by what was found, in no order."""
+        """Entries to evict, in no order; to be called after the scan."""
         self._need = self._found_bounds.excess(*self._left)
         self._trim()
         yield from self._expired
@@ -167,7 +171,7 @@ class Selection:
 
     @property
     def is_partial(self) -> bool:
-        """Whether a bound is exceeded also without `victims`, and another scan would find more."""
+        """Whether another scan is needed: without `victims`, a limit is still exceeded."""
         size, files = self._left
         size, files = size - self._oldest_size, files - len(self._oldest)
         return self._expired_left_out or (
@@ -180,7 +184,7 @@ class Selection:
 
     @property
     def _left(self) -> tuple[int, int]:
-        """Bytes and files that have not expired."""
+        """Bytes and files of the entries that have not expired."""
         return self.size - self._expired_size, self.files - len(self._expired)
 
     def _trim(self) -> None:
@@ -192,7 +196,7 @@ class Selection:
             self._left_out = True
 
     def _is_covered(self, without: int | None = None) -> bool:
-        """Whether the oldest are enough, or would be without one of this size."""
+        """Whether the selected entries suffice, also `without` one of this size (bytes)."""
         one, size = (0, 0) if without is None else (1, without)
         return (
             self._oldest_size - size >= self._need[0] and len(self._oldest) - one >= self._need[1]

@@ -1,4 +1,4 @@
-"""Eviction: keeps a store within its bounds, and says whether there is room for more."""
+"""Eviction: keeps a store within its limits, and reports whether it has room."""
 
 import asyncio
 import contextlib
@@ -21,25 +21,27 @@ from iiif_server.cache.threads import LONG, StorageThreads
 from iiif_server.telemetry.events import Evicted, Observer
 
 _TOUCH_AFTER = 600.0
-"""Seconds before a hit writes the time of use again: recency need not be finer than that, unless
-what is evicted was used as short a while ago."""
+"""Seconds before a hit writes the time of use again. It is less if entries are evicted that were
+used more recently: then the order of use has to be known more finely."""
 _TOUCH_SHARE = 8
-"""The part of that while which it is then."""
+"""Divisor: a time of use is written after this part of `ttl`, or of the idle time of the entry used
+last among those last evicted."""
 _EVICT_AGAIN_AFTER = 60.0
 """Seconds until eviction is tried again after one that removed nothing."""
 _HELD_AGAIN_AFTER = 5.0
-"""The same if entries were in use: they are released sooner or later."""
+"""Seconds until eviction is tried again if it removed nothing, but entries were in use."""
 _SCAN_AFTER = 3600.0
-"""Seconds after which the store is scanned by one process, though no bound is passed: for what has
-outlived its time, and for files that somebody else has removed or that were not counted."""
+"""Seconds after which one process scans the store though no limit is exceeded: to remove expired
+entries, and to correct the totals where files were removed or added without being counted."""
 _SCAN_AT_LEAST = 300.0
+"""Minimum seconds between such scans, with a short `ttl`."""
 
 NO_ROOM = "there is less free space on the disk than is to be left free"
 FULL_STORE = "the cache has reached cache.max_bytes or cache.max_files, and nothing can be removed"
 
 
 class Evictor:
-    """Removes the least recently used entries while a bound of the store is passed."""
+    """Removes the least recently used entries while a limit of the store is exceeded."""
 
     def __init__(
         self,
@@ -51,9 +53,9 @@ class Evictor:
     ) -> None:
         """`root` is the folder of the store."""
         self.entries = root / "entries"
-        """The folder that all entries are below."""
+        """Folder of all entries."""
         self.incoming = root / "incoming"
-        """The folder of files that are being written."""
+        """Folder of pending files."""
         self.counts = StoreCounts(TotalsFile(root / "totals"))
         self.index = EntryIndex(self.entries)
         self._bounds = bounds
@@ -64,9 +66,9 @@ class Evictor:
             _TOUCH_AFTER if bounds.ttl is None else min(_TOUCH_AFTER, bounds.ttl / _TOUCH_SHARE)
         )
         self.free: int | None = None
-        """Bytes free on the disk when it was last looked at; None if it could not be."""
+        """Free bytes of the disk at the last successful check; None before it."""
         self.disk_is_full = False
-        """Whether a write was refused for want of space since the last eviction."""
+        """Whether a write failed because the disk was full, since the last eviction."""
         self._held: Counter[str] = Counter()
         self._wanted: int | None = None
         self._evict_again = self._free_again = 0.0
@@ -83,7 +85,7 @@ class Evictor:
 
     @contextmanager
     def hold(self, key: EntryKey) -> Iterator[None]:
-        """While this is open, this process does not evict the entry, if it is or will be there."""
+        """Keep this process from evicting the entry, existing or future, in the context."""
         self._held[key.digest] += 1
         try:
             yield
@@ -92,18 +94,18 @@ class Evictor:
             if not self._held[key.digest]:
                 del self._held[key.digest]
 
-    # --- whether there is room ----------------------------------------------------------------
+    # --- free space ---------------------------------------------------------------------------
 
     def disk(self) -> Disk:
-        """The disk as it is now. Raises OSError."""
+        """Size and free space of the disk now. Raises OSError."""
         disk = disk_of(self.incoming)
         self.free = disk.free
         return disk
 
     def is_short_of(self, size: int) -> bool:
-        """Whether writing so many bytes would leave too little of the disk free. Raises OSError.
+        """Whether writing `size` bytes would leave less than `min_free` on the disk.
 
-        If so, the next eviction makes room for them.
+        If so, the next eviction makes room for them. Raises OSError.
         """
         if not self.disk().shortage(self._bounds.min_free, size):
             return False
@@ -113,9 +115,9 @@ class Evictor:
 
     @property
     def refusal(self) -> str | None:
-        """Why nothing is written while a bound is passed; None: it is not, or eviction is due.
+        """Reason to refuse writes because a limit is exceeded; empty while an eviction runs.
 
-        Empty while eviction is under way.
+        None if no limit is exceeded, or if an eviction is due.
         """
         if not self._is_over_bound():
             return None
@@ -126,9 +128,9 @@ class Evictor:
     # --- eviction -----------------------------------------------------------------------------
 
     async def make_room(self, threads: StorageThreads) -> None:
-        """Evict while a bound is passed. Several calls at once do the work of one."""
+        """Evict while a limit is exceeded. Concurrent calls do the work once."""
         async with self._evicting:
-            # Again for what was committed during the last eviction.
+            # Repeat, as entries may have been committed during the last eviction.
             while self._is_too_full() and self._monotonic() >= self._evict_again:
                 gone = await threads.run(self._evict_if_needed, timeout=LONG)
                 if not gone and self._is_too_full():
@@ -136,19 +138,19 @@ class Evictor:
                     self._evict_again = self._monotonic() + rest
 
     def evict(self) -> int:
-        """Scan the store, and evict entries of all processes; returns the number removed."""
+        """Scan the store and evict entries of all processes. Returns the number removed."""
         with locked_in_thread(self._scan_lock):
             return self._evict()
 
     def evict_if_due(self) -> None:
-        """The same if no process has done it for a while, and none is doing it."""
+        """Scan and evict, unless a process is doing so or did so within the scan interval."""
         with locked_in_thread(self._scan_lock, wait=False) as is_ours:
             age = self._clock() - self.counts.refresh().scanned_at
             if is_ours and not 0 <= age < self._scan_seconds:
                 self._evict()
 
     def _evict_if_needed(self) -> int:
-        """The same unless another process has made room meanwhile."""
+        """Scan and evict, unless another process has made room meanwhile."""
         with locked_in_thread(self._scan_lock):
             self.counts.refresh()
             return self._evict() if self._is_too_full() else 0
@@ -180,7 +182,7 @@ class Evictor:
         return gone
 
     def _scan(self, shortage: int) -> Selection:
-        """Correct the counts by what is on the disk, and select what has to go."""
+        """Scan the disk: correct the totals, and select the entries to evict."""
         now, before = self._clock(), self.counts.refresh()
         expected = before.size, before.files
         selection = Selection(self._bounds, now, expected, shortage=shortage)
@@ -190,25 +192,25 @@ class Evictor:
         return selection
 
     def candidates(self) -> Iterator[Candidate]:
-        """The entries on the disk, those of other processes too."""
+        """Entries on the disk, also those of other processes."""
         for item in files_below(self.entries):
-            with contextlib.suppress(OSError):  # gone since it was listed
+            with contextlib.suppress(OSError):  # removed since it was listed
                 status = item.stat(follow_symlinks=False)
                 yield Candidate(
                     item.path, status.st_size, status.st_mtime, self._is_held(item.path)
                 )
 
     def usage(self) -> tuple[int, int]:
-        """Number of entries on the disk, and of their bytes."""
+        """Number of entries on the disk, and the sum of their bytes."""
         files = size = 0
         for candidate in self.candidates():
             files, size = files + 1, size + candidate.size
         return files, size
 
     def unlink(self, path: Path, size: int | None = None) -> bool:
-        """Remove an entry's file, and its folder if it is empty then; whether the file is gone.
+        """Remove the file of an entry, and its folder if it is empty. Returns success.
 
-        `size` is what it has on the disk, if that is known: else its name tells.
+        A missing file is a success. `size`: bytes on the disk; default: the length in its name.
         """
         try:
             path.unlink()
@@ -225,16 +227,16 @@ class Evictor:
 
     @property
     def touch_after(self) -> float:
-        """Seconds after which a hit writes the time of use of its entry.
+        """Age (seconds) of a time of use after which a hit writes it again.
 
-        The finer the time of use is known, the less of what is in use goes.
+        A finer time of use keeps eviction from removing entries that are in use.
         """
         reach = self.counts.reach
         wanted = max(1.0, reach / _TOUCH_SHARE) if reach else math.inf
         return min(self._touch_at_most, wanted)
 
     def _shortage(self, wanted: int | None) -> int:
-        """The bytes that have to go for the disk's sake; none where it does not say."""
+        """Bytes to free on the disk; 0 if its free space cannot be read."""
         try:
             return self.disk().shortage(self._bounds.min_free, wanted or 0)
         except OSError:

@@ -1,4 +1,4 @@
-"""Failures remembered for some seconds, so that what just failed is not tried again at once."""
+"""Cache of recent failures, so that failed work is not tried again at once."""
 
 import time
 from collections.abc import Callable, Hashable
@@ -13,7 +13,7 @@ _REMEMBERED = 1024
 
 
 class RecentFailures(Generic[Key]):
-    """What failed within the last `seconds`, by key; the oldest are forgotten beyond a thousand."""
+    """Errors of the last `seconds`, by key; an LRU cache of 1024 keys."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -24,12 +24,12 @@ class RecentFailures(Generic[Key]):
         return f"<RecentFailures {len(self._failures)}>"
 
     def remember(self, key: Key, error: IiifServerError, seconds: float | None = None) -> None:
-        """Keep the failure of a key, for as long as failures are kept or for so many seconds."""
+        """Store the error of a key, for `seconds` (default: those of the constructor)."""
         until = self._clock() + (self._seconds if seconds is None else seconds)
         self._failures.put(key, (until, error))
 
     def raise_recent(self, key: Key) -> None:
-        """Raise the failure of a key anew, if it is recent."""
+        """Raise the error of a key again, as a new instance, if it is recent."""
         until, error = self._failures.get(key) or (0.0, None)
         if error is not None and self._clock() < until:
             raise type(error)(*error.args)
@@ -37,7 +37,7 @@ class RecentFailures(Generic[Key]):
 
 
 class Repetitions(Generic[Key]):
-    """How often something was done for a key within the last `seconds`."""
+    """Counter of events within the last `seconds`, by key; an LRU cache of 1024 keys."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -48,12 +48,12 @@ class Repetitions(Generic[Key]):
         return f"<Repetitions of {len(self._times)}>"
 
     def count(self, key: Key) -> int:
-        """How often it was done."""
+        """Number of events of a key within the last `seconds`."""
         since = self._clock() - self._seconds
         return sum(time > since for time in self._times.get(key) or ())
 
     def add(self, key: Key) -> None:
-        """It was done again."""
+        """Count an event of a key now."""
         since = self._clock() - self._seconds
         times = [time for time in self._times.get(key) or () if time > since]
         self._times.put(key, [*times, self._clock()])

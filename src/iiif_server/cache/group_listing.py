@@ -1,4 +1,4 @@
-"""File names of one group of entries, in 36 bytes each."""
+"""Listing of a group: the file names of its entries, in 36 bytes each."""
 
 import heapq
 import struct
@@ -11,23 +11,23 @@ from iiif_server.cache.entries import digest_of, is_entry_name
 _FORM = struct.Struct(">16sQI8s")
 _DIGEST = 16
 _SORTED_AT_ONCE = 4096
-"""Records: sorting a million at once would hold up all other threads for a second."""
+"""Number of records sorted at once: sorting a million would block all threads for a second."""
 
 
 class GroupListing:
-    """The file names of a group, sorted by their digests. Not thread-safe."""
+    """File names of a group, sorted by digest. Not thread-safe."""
 
     __slots__ = ("_records", "changed_at")
 
     def __init__(self, names: Iterable[str] = (), changed_at: int | None = None) -> None:
-        """`names` that are none of entries are left out."""
+        """Names in `names` that are not those of entries are ignored."""
         records = (_record(name) for name in names if is_entry_name(name))
         runs = []
         while run := sorted(islice(records, _SORTED_AT_ONCE)):
             runs.append(run)
         self._records = bytearray().join(heapq.merge(*runs))
         self.changed_at = changed_at
-        """When the folder was last changed (ns), if all its entries are known; else None."""
+        """Modification time of the folder (ns) if the listing is complete; else None."""
 
     def __len__(self) -> int:
         return len(self._records) // _FORM.size
@@ -37,23 +37,23 @@ class GroupListing:
 
     @property
     def weight(self) -> int:
-        """Bytes of memory, roughly."""
+        """Approximate size in memory, in bytes."""
         return len(self._records) + 400
 
     def name(self, digest: str) -> str | None:
-        """The file name with a digest."""
+        """File name with this digest; None if there is none."""
         place = self._place(bytes.fromhex(digest))
         return None if place is None else _name(self._records, place)
 
     def add(self, name: str) -> None:
-        """Add a file name; it replaces one with the same digest."""
+        """Add a file name; it replaces another with the same digest."""
         self.remove(digest_of(name))
         record = _record(name)
         place = self._first(record[:_DIGEST])
         self._records[place:place] = record
 
     def remove(self, digest: str) -> None:
-        """Remove the file name with a digest, if there is one."""
+        """Remove the file name with this digest, if there is one."""
         place = self._place(bytes.fromhex(digest))
         if place is not None:
             del self._records[place : place + _FORM.size]
@@ -63,7 +63,7 @@ class GroupListing:
         return place if self._records[place : place + _DIGEST] == digest else None
 
     def _first(self, digest: bytes) -> int:
-        """Where the first record is that is not before a digest."""
+        """Offset (bytes) of the first record whose digest is equal or greater."""
 
         def digest_at(number: int) -> bytes:
             place = number * _FORM.size

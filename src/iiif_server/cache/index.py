@@ -1,4 +1,4 @@
-"""Index in memory of the entries that this process has seen on disk; it only saves looking."""
+"""Index in memory of the entries that this process has seen on disk; the disk is the truth."""
 
 import contextlib
 import os
@@ -11,59 +11,61 @@ from iiif_server.cache.group_listing import GroupListing
 from iiif_server.cache.lru import Lru
 
 _MANY = 64
-"""Entries of a group from which on a miss does not list it again; listing fewer is as quick."""
+"""Number of entries from which a complete listing is cached, so that a miss does not list the group
+again; listing fewer is as fast."""
 _BYTES = 64_000_000
-"""Most memory for the listings of groups: enough for more than a million entries."""
+"""Maximum bytes of memory for the listings: enough for more than a million entries."""
 _STAMPS = 16_384
-"""Most large files of which it is remembered that their bytes are right, or wrong."""
+"""Maximum number of large files whose checksum result is cached."""
 
 
 class EntryIndex:
-    """File names by key, and what is known about files. The disk is the truth. Thread-safe."""
+    """File names by cache key, and cached checksum results. Thread-safe."""
 
     def __init__(self, entries: Path) -> None:
-        """`entries` is the folder of all groups."""
+        """`entries`: the folder of all groups."""
         self._entries = entries
         self._lock = threading.Lock()
-        """Held for no disk."""
+        """Never held while the disk is accessed."""
         self._groups: Lru[str, GroupListing] = Lru(_BYTES)
         self._verified: Lru[str, Stamp] = Lru(_STAMPS)
-        """Large files whose bytes were right, by name."""
+        """Stamps of large files whose checksum was right, by file name."""
         self._spoilt: Lru[str, Stamp] = Lru(_STAMPS)
-        """Files that are wrong and cannot be removed, by name."""
+        """Stamps of damaged files that cannot be removed, by file name."""
 
     def __repr__(self) -> str:
         return f"<EntryIndex of {len(self._groups)} groups>"
 
     def folder(self, group: str) -> Path:
-        """The folder of a group."""
+        """Folder of a group."""
         return self._entries / group[:2] / group
 
     def get(self, key: EntryKey) -> str | None:
-        """The file name of an entry that this process has found or written."""
+        """File name of an entry that this process has found or written; None if unknown."""
         with self._lock:
             listing = self._groups.get(key.group)
             return None if listing is None else listing.name(key.digest)
 
     def forget(self, key: EntryKey) -> None:
-        """Forget an entry that was not found."""
+        """Remove an entry from the index, as its file is missing."""
         with self._lock:
             if (listing := self._groups.get(key.group)) is not None:
                 listing.remove(key.digest)
                 self._put(key.group, listing)
 
     def look_up(self, key: EntryKey) -> str | None:
-        """The file name of an entry that another process, or an earlier one, has written.
+        """Look for an entry on the disk, which another process may have written.
 
-        A group may have thousands of entries, and is not listed for each miss. What is added to a
-        group while it is listed is not found then, and is made once more.
+        Returns its file name, or None. A group may have thousands of entries, so a complete listing
+        is used until the folder changes. A listing may miss entries that are added while it is
+        read: they are rendered again.
         """
         if self._complete(key.group) is not None:
             return None
         folder = self.folder(key.group)
         changed_at = _changed_at(folder)
         with contextlib.suppress(OSError):
-            # `listdir` makes no object for each.
+            # `listdir` creates no object per entry.
             listing = GroupListing(os.listdir(folder))  # noqa: PTH208
             if len(listing) >= _MANY:
                 listing.changed_at = changed_at
@@ -73,15 +75,16 @@ class EntryIndex:
         return None
 
     def forget_listing(self, group: str) -> None:
-        """List a group again at the next miss, as another process may have added to it."""
+        """Have the next miss list a group again, as another process may have added entries."""
         with self._lock:
             if (listing := self._groups.get(group)) is not None:
                 listing.changed_at = None
 
     def replace(self, key: EntryKey, path: Path, move: Callable[[Path], None]) -> str | None:
-        """Move a new entry to its path; the name of the file that had its key before, if another.
+        """Move a new entry to its path, with `move`.
 
-        Raises what `move` raises.
+        Returns the name of the former file with this key, if it has another name; else None.
+        Raises the errors of `move`.
         """
         complete = self._complete(key.group)
         move(path)
@@ -93,18 +96,18 @@ class EntryIndex:
                 listing = GroupListing()
             former = listing.name(key.digest)
             listing.add(path.name)
-            # Another thread may have listed the group before this entry was there.
+            # Another thread may have listed the group before this entry existed.
             listing.changed_at = changed_at if listing is complete else None
             self._put(key.group, listing)
         return None if former == path.name else former
 
     def is_verified(self, name: str, stamp: Stamp) -> bool:
-        """Whether the bytes of a file were right, and it has not changed since."""
+        """Whether the checksum of a file was right, and the file has not changed since."""
         with self._lock:
             return self._verified.get(name) == stamp
 
     def set_verified(self, name: str, stamp: Stamp | None) -> None:
-        """Remember that the bytes of a file are right; None: forget it."""
+        """Store that the checksum of a file is right; with None, remove this result."""
         with self._lock:
             if stamp is None:
                 self._verified.remove(name)
@@ -112,19 +115,19 @@ class EntryIndex:
                 self._verified.put(name, stamp)
 
     def is_spoilt(self, name: str, status: os.stat_result) -> bool:
-        """Whether a file is known to be wrong, and has not changed since."""
+        """Whether a file was damaged, and has not changed since."""
         with self._lock:
             return name in self._spoilt and self._spoilt.get(name) == stamp_of(status)
 
     def set_spoilt(self, path: Path) -> None:
-        """Remember that a file is wrong and cannot be removed."""
+        """Store that a file is damaged and cannot be removed."""
         with contextlib.suppress(OSError):
             stamp = stamp_of(path.lstat())
             with self._lock:
                 self._spoilt.put(path.name, stamp)
 
     def _complete(self, group: str) -> GroupListing | None:
-        """The listing of a group that has not changed since; None if entries may be unknown."""
+        """Listing of a group if it is complete and its folder has not changed; else None."""
         with self._lock:
             listing = self._groups.get(group)
             changed_at = None if listing is None else listing.changed_at
@@ -137,7 +140,7 @@ class EntryIndex:
 
 
 def _changed_at(folder: Path) -> int:
-    """The time of a folder's last change (ns); 0 if there is no such folder."""
+    """Modification time of a folder (ns); 0 if it cannot be read."""
     try:
         return os.stat(folder).st_mtime_ns  # noqa: PTH116 - for each miss
     except OSError:

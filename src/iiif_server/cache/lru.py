@@ -13,16 +13,16 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class LruStats:
-    """What a cache holds now, and what it has done since it was made."""
+    """Statistics of an LRU cache: its content now, and its events since it was created."""
 
     entries: int
     size: int
-    """Weight of all entries, in the unit of their callers (bytes, mostly)."""
+    """Total weight of the entries, in the unit of the caller (mostly bytes)."""
     hits: int
     misses: int
-    """Lookups that found nothing, or only an expired entry."""
+    """Number of lookups that found no entry, or only an expired one."""
     evicted: int
-    """Entries that were removed before they expired, to make room."""
+    """Number of entries removed before they expired, to make room."""
 
 
 class _Entry(NamedTuple, Generic[Value]):
@@ -31,13 +31,12 @@ class _Entry(NamedTuple, Generic[Value]):
 
 
 class Lru(Generic[Key, Value]):
-    """LRU cache, bounded by the number of its entries or by their weight. Not thread-safe.
+    """LRU cache, limited by the number or the total weight of its entries. Not thread-safe.
 
-    `capacity` is the total weight of the entries; an entry counts 1 unless `put` is told another
-    weight. An entry heavier than `largest` (default: `capacity`) is not stored. Entries expire
-    `seconds` after they were put; the next call of any kind removes expired ones, so they take no
-    room. `on_remove` is called with each value that leaves the cache, whatever the reason:
-    eviction, expiry, replacement by another value, `remove` or `clear`.
+    `capacity` is the maximum total weight; the default weight of an entry is 1. An entry heavier
+    than `largest` (default: `capacity`) is not stored. Entries expire after `seconds`; the next
+    call of any method removes them. The cache calls `on_remove` with each value that it removes:
+    by eviction, expiry, replacement by another value, `remove` or `clear`.
     """
 
     def __init__(
@@ -55,9 +54,9 @@ class Lru(Generic[Key, Value]):
         self._clock = clock
         self._on_remove = on_remove
         self._entries: OrderedDict[Key, _Entry[Value]] = OrderedDict()
-        """The least recently used first."""
+        """Entries, the least recently used first."""
         self._expiry: dict[Key, float] = {}
-        """When each entry expires, the oldest first; empty if entries do not expire."""
+        """Expiry time of each entry, the oldest first; empty if entries do not expire."""
         self._size = self._hits = self._misses = self._evicted = 0
 
     def __repr__(self) -> str:
@@ -68,28 +67,28 @@ class Lru(Generic[Key, Value]):
         return len(self._entries)
 
     def __contains__(self, key: object) -> bool:
-        """Whether a key has an entry; this is no use of it."""
+        """Whether a key has an entry. Does not count as use."""
         self._remove_expired()
         return key in self._entries
 
     def __iter__(self) -> Iterator[Key]:
-        """The keys at the time of the call, least recently used first."""
+        """Keys at the time of the call, the least recently used first."""
         self._remove_expired()
         return iter(list(self._entries))
 
     @property
     def stats(self) -> LruStats:
-        """The counts as they are now."""
+        """Statistics now."""
         self._remove_expired()
         return LruStats(len(self._entries), self._size, self._hits, self._misses, self._evicted)
 
     def values(self) -> list[Value]:
-        """The values, least recently used first; this is no use of them."""
+        """Values, the least recently used first. Does not count as use."""
         self._remove_expired()
         return [entry.value for entry in self._entries.values()]
 
     def get(self, key: Key) -> Value | None:
-        """The value of a key, which is the most recently used one then; None if there is none."""
+        """Value of a key, which becomes the most recently used; None if there is none."""
         self._remove_expired()
         found = self._entries.get(key)
         if found is None:
@@ -100,10 +99,10 @@ class Lru(Generic[Key, Value]):
         return found.value
 
     def put(self, key: Key, value: Value, weight: int = 1) -> None:
-        """Store a value as the most recently used one; others are evicted if room is needed.
+        """Store a value as the most recently used; evict others to make room.
 
-        A value that is too heavy is not stored: it replaces the former value of its key and leaves
-        the cache at once.
+        A value heavier than `largest` is not stored: the former value of its key is removed, and
+        `on_remove` is called with both.
         """
         former = self._pop(key)
         self._remove_expired()

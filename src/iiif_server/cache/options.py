@@ -1,4 +1,4 @@
-"""The settings of the cache on disk and in memory."""
+"""Settings of the cache on disk, in memory and in a bucket."""
 
 from urllib.parse import urlsplit
 
@@ -11,28 +11,30 @@ from iiif_server.units import PositiveSeconds, Size
 
 
 class CacheOptions(OptionsModel):
-    """How much of what was made is kept."""
+    """Settings of the cache: limits, and the shared cache."""
 
     max_bytes: Size = 10_000_000_000
-    """Most bytes of derivatives kept. When the limit is passed, new derivatives are served without
-    being cached until eviction has made room."""
+    """Most bytes of derivatives in the cache. When the limit is passed, the server does not cache
+    new derivatives until eviction has made room."""
     memory_bytes: Size = 256_000_000
-    """Most bytes of ready answers kept in the memory of each server process; 0 keeps none."""
+    """Most bytes of the response cache, in the memory of each server process; 0 turns it off."""
     max_files: PositiveInt | None = None
-    """Most files kept, where inodes are scarce; unset: no bound."""
+    """Most files in the cache, for disks with few inodes; unset: no limit."""
     ttl: PositiveSeconds | None = None
-    """Time that a derivative is kept after its last use; unset: until room is needed."""
+    """Time after its last use at which a derivative expires; unset: it stays until eviction."""
     low_water: float = Field(default=0.9, gt=0, lt=1)
-    """The share of a bound down to which eviction makes room once the bound is passed."""
+    """Share of a limit down to which eviction removes files once the limit is passed."""
     min_free: Size | None = None
-    """Free space to keep on the disk, in bytes: derivatives make room, or are not cached, and
-    originals are not fetched; unset: 1 GB, or a twentieth of a disk smaller than 20 GB."""
+    """Free space to leave on the disk, in bytes. With less, the server evicts derivatives, or does
+    not cache them, and fetches no originals; unset: 1 GB, or a twentieth of a disk smaller than
+    20 GB."""
 
     shared: str | None = None
-    """Bucket and prefix of a cache that several machines share (`s3://bucket/prefix`, `gs://`,
-    `az://`), below which nothing else may lie; unset: each machine makes its own images."""
+    """Bucket and prefix of a shared cache for several machines (`s3://bucket/prefix`, `gs://`,
+    `az://`). Store nothing else below the prefix; unset: each machine renders its own images."""
     shared_timeout: PositiveSeconds = 1
-    """Time that an image waits for the shared cache before it is made here."""
+    """Timeout of requests to the shared cache while a client waits; after it, the server renders
+    the image itself."""
 
     @field_validator("shared")
     @classmethod
@@ -47,6 +49,6 @@ class CacheOptions(OptionsModel):
 
     @property
     def bounds(self) -> Bounds:
-        """The bounds of eviction."""
+        """Limits of eviction."""
         min_free = None if self.min_free is None else int(self.min_free)
         return Bounds(int(self.max_bytes), self.max_files, self.ttl, self.low_water, min_free)

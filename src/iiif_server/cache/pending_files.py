@@ -1,7 +1,7 @@
-"""Files that are being written, and locks: each is somebody's while a process has it locked.
+"""Pending files and lock files: each belongs to the process that has locked it (flock).
 
-A lock (flock) dies with the process that has it, so what was left by one that was killed is known
-by being unlocked: no clock is asked, and no process table.
+The kernel releases the lock when the process ends. So an unlocked file was left by a process that
+was killed, and can be removed; this needs no clock and no process table.
 """
 
 import asyncio
@@ -21,28 +21,28 @@ from iiif_server.digests import crc32
 
 _CHUNK = 1 << 20
 _LOCK_POLL = 0.05
-"""Seconds between looks at a lock that another process holds."""
+"""Seconds between attempts to take a lock that another process holds."""
 _MOVE_TRIES = 50
-"""How often a file is moved into a folder that others may remove while it is empty. Where others do
-nothing but evict, this happens up to one time in eight, and as likely the next time."""
+"""Attempts to move a file into a folder that other processes may remove while it is empty. While
+they evict all the time, up to one attempt in eight fails."""
 _TRIES = 20
-"""How often a file is made that others remove before it is locked."""
+"""Attempts to create a file that other processes may remove before it is locked."""
 
 
 class PendingFile:
-    """A new file that is ours until it is closed, for others to open by its path and write.
+    """New file, locked by this process until `close`. Workers may open it by its path and write.
 
-    They must not create it: then one that is written after everybody gave it up leaves nothing.
+    They must not create it: a worker that writes after `close` would leave a file behind.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError where the folder takes no file."""
+        """Create and lock a file in `folder`. Raises OSError."""
         for remaining in reversed(range(_TRIES)):
             self.path = folder / secrets.token_hex(16)
             self._descriptor = _create(self.path, os.O_EXCL)
             if _try_lock(self._descriptor) and _is_at(self.path, self._descriptor):
                 return
-            os.close(self._descriptor)  # whoever cleans up was faster
+            os.close(self._descriptor)  # another process has removed it as abandoned
             if not remaining:
                 raise OSError(errno.ENOENT, "new files are removed at once")
 
@@ -51,26 +51,26 @@ class PendingFile:
 
     @property
     def status(self) -> os.stat_result:
-        """The file's status, whatever its name is by now."""
+        """Status of the file, also after it was moved. Raises OSError."""
         return os.fstat(self._descriptor)
 
     @property
     def checksum(self) -> int:
-        """The CRC-32 of the file's bytes."""
+        """CRC-32 of the file. Raises OSError."""
         return checksum(self._descriptor)
 
     def write(self, data: bytes) -> None:
-        """Write all bytes of the file, which is empty. Raises OSError."""
+        """Append bytes to the file. Raises OSError."""
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(self._descriptor, rest) :]
 
     def read(self) -> bytes:
-        """The file's bytes."""
+        """All bytes of the file. Raises OSError."""
         return b"".join(_chunks(self._descriptor))
 
     def move_to(self, path: Path) -> None:
-        """Move the finished file to another path; its folder is made if needed. Raises OSError."""
+        """Move the finished file to another path, creating its folder. Raises OSError."""
         for remaining in reversed(range(_MOVE_TRIES)):
             try:
                 self.path.replace(path)
@@ -79,28 +79,27 @@ class PendingFile:
                     raise
             else:
                 return
-            with contextlib.suppress(FileExistsError):  # it was removed while it was being made
+            with contextlib.suppress(FileExistsError):  # removed by another process meanwhile
                 path.parent.mkdir(parents=True, exist_ok=True)
 
     def close(self) -> None:
-        """Remove the file, unless it was moved away."""
+        """Remove the file, unless it was moved, and release the lock."""
         _release(self.path, self._descriptor)
 
 
 def discard(pending: PendingFile | None) -> None:
-    """Close a file that nobody takes, if there is one."""
+    """Close a pending file that is not needed any more, if there is one."""
     if pending is not None:
         pending.close()
 
 
 @asynccontextmanager
 async def locked(path: Path, threads: StorageThreads | None = None) -> AsyncIterator[None]:
-    """Held by one of all processes that use this path; it dies with its holder.
+    """Lock between processes: one process at a time holds the lock file at `path`.
 
-    `threads` are those of the disk that the path is on.
-
-    The file is removed when the lock is given back, by its holder: whoever waits for it then finds
-    that the name is another file's, and tries that one. Raises OSError if no file can be made.
+    The kernel releases the lock when the process ends. `threads` are those of the disk of `path`.
+    The holder removes the file before it releases the lock: a waiting process then finds another
+    file, or none, at the path, and tries again. Raises OSError if the file cannot be created.
     """
     chosen = threads or StorageThreads("a lock")
     descriptor = await _acquired(path, chosen)
@@ -112,10 +111,10 @@ async def locked(path: Path, threads: StorageThreads | None = None) -> AsyncIter
 
 @contextlib.contextmanager
 def locked_in_thread(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """The same for a thread, which may block: whether the lock is held.
+    """Lock between processes, as `locked`, for a thread, which may block. Yields success.
 
-    It is not if another process has it and `wait` is false. Where no file can be made there is no
-    lock to wait for.
+    False only if another process holds the lock and `wait` is false. True without a lock if the
+    file cannot be created.
     """
     descriptor, is_held = None, True
     with contextlib.suppress(OSError):
@@ -129,15 +128,15 @@ def locked_in_thread(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Remove what processes that have ended left in the folder."""
+    """Remove the files that ended processes left in the folder."""
     with contextlib.suppress(OSError), os.scandir(folder) as items:
         for item in items:
-            with contextlib.suppress(OSError):  # somebody's, or none of ours
+            with contextlib.suppress(OSError):  # locked by a process, or not a file of the server
                 _remove_unlocked(Path(item.path))
 
 
 def checksum(descriptor: int) -> int:
-    """The CRC-32 of all bytes of an open file. Raises OSError."""
+    """CRC-32 of all bytes of an open file. Raises OSError."""
     value = 0
     for chunk in _chunks(descriptor):
         value = crc32(chunk, value)
@@ -157,7 +156,10 @@ async def _acquired(path: Path, threads: StorageThreads) -> int:
 
 
 def _try_to_acquire(path: Path) -> int | None:
-    """The file at a path, open and locked by us; None while another process has it."""
+    """Descriptor of the file at a path, locked; None while another process has locked it.
+
+    Raises OSError.
+    """
     descriptor = _create(path)
     try:
         if _try_lock(descriptor) and _is_at(path, descriptor):
@@ -170,14 +172,17 @@ def _try_to_acquire(path: Path) -> int | None:
 
 
 def _release(path: Path, descriptor: int) -> None:
-    """Remove a file that is ours, unless it was moved away, and then give it back."""
+    """Remove a file that this process has locked, unless it was moved, and release the lock."""
     with contextlib.suppress(OSError):
         path.unlink()
     os.close(descriptor)
 
 
 def _create(path: Path, flags: int = 0) -> int:
-    """A new or, unless the flags say otherwise, present file at the path, open."""
+    """Descriptor of the file at the path, created if it is missing. Raises OSError.
+
+    With O_EXCL in the flags, an existing file is an error.
+    """
     flags |= os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
     try:
         return os.open(path, flags, 0o666)
@@ -187,9 +192,9 @@ def _create(path: Path, flags: int = 0) -> int:
 
 
 def _try_lock(descriptor: int) -> bool:
-    """Whether the file is now locked by us; also where the file system has no locks.
+    """Lock a file without waiting. Returns success, also where the file system has no locks.
 
-    There two processes may do the same work, and what a killed one leaves stays.
+    Without locks, two processes may do the same work, and files of killed processes stay.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -201,7 +206,7 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the name is still that of the open file."""
+    """Whether the open file is still at this path."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(descriptor))
     except OSError:
@@ -209,11 +214,11 @@ def _is_at(path: Path, descriptor: int) -> bool:
 
 
 def _remove_unlocked(path: Path) -> None:
-    """Remove a file that nobody has locked. Raises OSError if it is locked, or cannot be."""
+    """Remove a file that no process has locked. Raises OSError if it is locked, or on failure."""
     descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Only who has the lock removes a file, so the name stays this file's while we have it.
+        # Only the process with the lock removes a file, so the path stays valid until the unlink.
         if _is_at(path, descriptor) and stat.S_ISREG(os.fstat(descriptor).st_mode):
             path.unlink()
     finally:

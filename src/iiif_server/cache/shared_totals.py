@@ -1,4 +1,4 @@
-"""Files and bytes of the store, counted by all processes that share it, in one small file."""
+"""Totals of the store, files and bytes, counted by all its processes in one small file."""
 
 import contextlib
 import fcntl
@@ -13,12 +13,12 @@ from pathlib import Path
 _FORM = struct.Struct("<8s6q2d")
 _MAGIC = b"iiif-n1\n"
 _LOCK_SECONDS = 1.0
-"""For which the lock is waited for: a process that was stopped may have it."""
+"""Longest wait for the lock, as a suspended process may hold it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedTotals:
-    """The content of the file: what the store has, and what was ever added and removed."""
+    """Content of the totals file: files and bytes now, and all that were added and removed."""
 
     files: int = 0
     size: int = 0
@@ -28,12 +28,12 @@ class SharedTotals:
     removed_files: int = 0
     removed_size: int = 0
     scanned_at: float = 0.0
-    """When the folder was last scanned, in seconds since the epoch; 0: never."""
+    """Time of the last scan, in seconds since the epoch; 0 if there was none."""
     reach: float = 0.0
-    """Seconds since the last use of the youngest entry that was last evicted; 0: not known."""
+    """Idle time (seconds) of the entry used last among those last evicted; 0 if unknown."""
 
     def added(self, size: int) -> "SharedTotals":
-        """With one file more."""
+        """Totals with one more file of `size` bytes."""
         return replace(
             self,
             files=self.files + 1,
@@ -43,7 +43,7 @@ class SharedTotals:
         )
 
     def removed(self, size: int) -> "SharedTotals":
-        """With one file less."""
+        """Totals with one file of `size` bytes less."""
         return replace(
             self,
             files=max(0, self.files - 1),
@@ -55,10 +55,11 @@ class SharedTotals:
     def corrected(
         self, before: "SharedTotals", files: int, size: int, now: float
     ) -> "SharedTotals":
-        """Corrected by a scan that found so much, and before which the totals were `before`.
+        """Totals corrected by a scan that found `files` of `size` bytes.
 
-        What was added or removed during the scan may or may not have been found. So the counts stay
-        where they can be right, and otherwise become the nearest ones that can.
+        `before` are the totals when the scan started. The scan may have missed files that were
+        added or removed meanwhile. So a count stays if it can be right; otherwise it becomes the
+        nearest possible one.
         """
         return replace(
             self,
@@ -76,7 +77,7 @@ class SharedTotals:
         )
 
     def packed(self) -> bytes:
-        """The bytes of the file."""
+        """Bytes of the totals file."""
         return _FORM.pack(
             _MAGIC,
             self.files,
@@ -91,7 +92,7 @@ class SharedTotals:
 
     @classmethod
     def parse(cls, data: bytes) -> "SharedTotals":
-        """The totals in a file; nothing, never scanned, if it is no such file."""
+        """Parse the bytes of a totals file; zeros if they are invalid."""
         if len(data) != _FORM.size or not data.startswith(_MAGIC):
             return cls()
         found = cls(*_FORM.unpack(data)[1:])
@@ -99,9 +100,9 @@ class SharedTotals:
 
 
 class TotalsFile:
-    """The file, changed by one process at a time (flock); a killed process leaves it unlocked.
+    """Totals file, changed by one process at a time (flock); a killed process leaves it unlocked.
 
-    Where it cannot be written or locked in time, each process counts for itself.
+    If it cannot be written, or locked in time, each process counts its own changes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -109,13 +110,13 @@ class TotalsFile:
         self._lock = threading.Lock()
         self._patience = _LOCK_SECONDS
         self.latest = SharedTotals()
-        """The totals as this process last saw them; reading them waits for nothing."""
+        """Totals as this process last saw them, in memory."""
 
     def __repr__(self) -> str:
         return f"<TotalsFile {self.latest}>"
 
     def change(self, change: Callable[[SharedTotals], SharedTotals]) -> SharedTotals:
-        """Replace the totals; returns the new ones. Waits for the disk."""
+        """Replace the totals by the result of `change`, and return them. Waits for the disk."""
         with self._lock:
             try:
                 with self._locked() as descriptor:
@@ -129,14 +130,14 @@ class TotalsFile:
             return self.latest
 
     def refresh(self) -> SharedTotals:
-        """The totals now. Waits for the disk."""
+        """Read the totals. Waits for the disk."""
         return self.change(lambda totals: totals)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[int]:
-        """The file, open only while it is used: an idle server keeps no disk from being unmounted.
+        """Open and lock the file. Raises OSError.
 
-        Raises OSError.
+        The file is closed afterwards, so that an idle server does not prevent unmounting the disk.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._path, flags, 0o666)
@@ -147,7 +148,7 @@ class TotalsFile:
             os.close(descriptor)
 
     def _wait_for_lock(self, descriptor: int) -> None:
-        """Raise OSError if another process keeps the lock; then the next calls do not wait."""
+        """Wait for the lock. Raises OSError after the timeout; then the next calls do not wait."""
         deadline = time.monotonic() + self._patience
         while True:
             try:

@@ -1,4 +1,4 @@
-"""One flight per key: many ask, the work is done once."""
+"""Single flight: callers that need the same result wait for one run of the work."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -17,16 +17,16 @@ class _Flight(Generic[Value]):
 
 
 class SingleFlight(Generic[Key, Value]):
-    """Callers that ask for the same key at the same time share one run of the work.
+    """Single flight by key: concurrent callers with the same key share one run of the work.
 
-    A caller who gives up harms nobody; when the last one gives up, the work is cancelled, unless it
-    is to be kept. An error reaches all who waited, and is not remembered.
+    If a caller is cancelled, the others go on waiting. If the last one is cancelled, the work is
+    cancelled, too, unless `keep` was called. An error is raised in all callers, and not cached.
     """
 
     def __init__(self) -> None:
         self._flights: dict[Key, _Flight[Value]] = {}
         self.landed = 0
-        """How many flights have ended."""
+        """Number of finished flights."""
 
     def __repr__(self) -> str:
         return f"<SingleFlight {len(self._flights)} in flight>"
@@ -35,7 +35,10 @@ class SingleFlight(Generic[Key, Value]):
         return len(self._flights)
 
     async def run(self, key: Key, work: Callable[[], Awaitable[Value]]) -> Value:
-        """The result of `work`, or of the same key's work that is already under way."""
+        """Run `work`, or wait for the run of the same key that is under way.
+
+        Returns its result, or raises its error.
+        """
         flight = self._flights.get(key)
         if flight is None:
             flight = _Flight(asyncio.ensure_future(_as_coroutine(work)))
@@ -43,7 +46,7 @@ class SingleFlight(Generic[Key, Value]):
             flight.task.add_done_callback(lambda _: self._land(key, flight))
         flight.waiting += 1
         try:
-            # `asyncio.shield` reports failures that nobody waited for, from Python 3.14 on.
+            # `asyncio.shield` logs failures without a waiting caller, from Python 3.14 on.
             await asyncio.wait([flight.task])
             return flight.task.result()
         finally:
@@ -53,11 +56,11 @@ class SingleFlight(Generic[Key, Value]):
                 flight.task.cancel()
 
     def is_under_way(self, key: Key) -> bool:
-        """Whether the work of a key is under way."""
+        """Whether work of this key is under way."""
         return key in self._flights
 
     def keep(self, key: Key) -> None:
-        """Have the work of a key that is under way finished, though nobody may wait for it."""
+        """Keep the work of this key running even if all its callers are cancelled."""
         flight = self._flights.get(key)
         if flight is not None:
             flight.kept = True
@@ -76,7 +79,7 @@ class SingleFlight(Generic[Key, Value]):
             del self._flights[key]
             self.landed += 1
         if flight.task.done() and not flight.task.cancelled():
-            flight.task.exception()  # so that a failure nobody waited for is not reported twice
+            flight.task.exception()  # keeps asyncio from logging the failure again
 
 
 async def _as_coroutine(work: Callable[[], Awaitable[Value]]) -> Value:

@@ -1,4 +1,4 @@
-"""Free space of a disk."""
+"""Disk space: size and free bytes."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,7 @@ from iiif_server.cache.eviction import Disk
 
 
 def disk_of(folder: Path) -> Disk:
-    """Size and free bytes of the disk on which a folder is; the folder is made if it is missing.
-
-    Raises OSError.
-    """
+    """Size and free bytes of the disk of a folder, which is created if missing. Raises OSError."""
     try:
         status = os.statvfs(folder)
     except FileNotFoundError:

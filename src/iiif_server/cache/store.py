@@ -1,20 +1,20 @@
-"""Store of derivatives on disk: complete or absent, bounded, found again after a restart.
+"""Store of derivatives on disk: atomic writes, limited size, checksums; survives restarts.
 
-Layout under the root, which is the truth; what is in memory only saves looking:
+Layout below the root. The disk is the truth; the index in memory only saves disk access:
 
-    entries/ab/<group>/<key>.<length>.<crc32>.<suffix>    one file an entry, in no wrapping at all
-    incoming/<random>                                     being written
-    incoming/<key>.lock                                   being made by one of several processes
-    totals                                                files and bytes, counted by all processes
+entries/ab/<group>/<key>.<length>.<crc32>.<suffix>    one file per entry, only its bytes
+incoming/<random>                                     pending file
+incoming/<key>.lock                                   lock of the process that makes the entry
+totals                                                files and bytes, counted by all processes
 
-A file's name says how long it must be and what its checksum is, so no entry needs a second file
-or a database, any number of processes may share the folder, and a web server can send the files as
-they are. The group is all that belongs to one original, so that purging it is removing a folder.
+The name of a file has its length and its checksum. So entries need no second file and no database,
+any number of processes can share the folder, and a web server can send the files. A group has all
+entries of one original: a purge of the original removes one folder.
 
-Nothing is believed for having been written: power may have failed since. `read` compares what it
-gives with the checksum, each time where that costs little, and else once a process and whenever the
-file's inode has changed. Who reads a file piece by piece (parts of pyramids) checks the pieces, and
-has the whole checked by `check` if one is wrong.
+A complete write proves nothing, as the power may have failed since. `read` verifies the checksum:
+of small files each time, of large ones once per process and after each change of the file. Readers
+of single pieces (parts of pyramids) verify each piece; if one is wrong, they call `check`, which
+verifies the whole file.
 """
 
 import contextlib
@@ -51,10 +51,10 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Store:
-    """Files by opaque key. All methods are thread-safe enough to be called by worker threads.
+    """Store of files by cache key. Threads may call all methods.
 
-    Reading never fails because of the disk: what cannot be read is a miss. Writing that fails keeps
-    nothing, is reported to the observer now and then, and is not tried again at once.
+    Reads never raise errors of the disk: a file that cannot be read is a miss. A failed write
+    stores nothing and is reported to the observer, rate-limited; a back-off follows.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class Store:
         *,
         timeout: float = 10.0,
     ) -> None:
-        """`timeout`: seconds after which the disk counts as not answering."""
+        """`timeout`: seconds after which an ordinary call to the disk fails."""
         self.root = root
         self.threads = StorageThreads("the cache", timeout=timeout)
-        """Where the blocking methods are called from the event loop."""
+        """Threads in which the event loop calls the blocking methods."""
         self.purged_at = 0
-        """A number that changes when `mark_purged` was called, or another process's call seen."""
+        """Number that changes with each purge: with `mark_purged` here, or seen from a process."""
         self._purged = root.with_name("purged")
         self._bounds = bounds
         self._observe = observer
@@ -80,9 +80,9 @@ class Store:
         self._evictor = Evictor(root, bounds, observer, clock, monotonic)
         self._counts, self._index = self._evictor.counts, self._evictor.index
         self.entries = self._evictor.entries
-        """The folder that all entries are below."""
+        """Folder of all entries."""
         self.incoming = self._evictor.incoming
-        """The folder of the files that `reserve` gives."""
+        """Folder of pending files."""
 
         def tell(reason: str) -> None:
             observer(StoreFailed(reason))
@@ -96,7 +96,7 @@ class Store:
 
     @property
     def stats(self) -> StoreStats:
-        """The counts as they are now."""
+        """Statistics now. Does not access the disk."""
         totals = self._counts.totals
         return StoreStats(
             files=totals.files,
@@ -111,7 +111,7 @@ class Store:
         )
 
     def open(self) -> None:
-        """Make the folders, and remove what earlier processes left unfinished."""
+        """Create the folders, and remove pending files of ended processes."""
         for folder in (self.entries, self.incoming):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ class Store:
     # --- reading ------------------------------------------------------------------------------
 
     def find(self, key: EntryKey) -> Entry | None:
-        """The entry, or None. Its bytes are not looked at; what has another length is removed."""
+        """Entry with this key, or None. Removes a file of wrong length; reads no bytes."""
         entry = self._known(key)
         if entry is None and (name := self._index.look_up(key)) is not None:
             entry = self._checked(key, name)
@@ -135,9 +135,9 @@ class Store:
         return entry
 
     def read(self, entry: Entry, in_memory: int) -> bytes | BinaryIO | None:
-        """The entry's bytes, or above so many an open file; None if they are gone or wrong.
+        """Bytes of an entry, or an open file above `in_memory` bytes; None if missing or damaged.
 
-        What is given has the right checksum; what has a wrong one is removed.
+        The checksum is verified; a damaged file is removed.
         """
         try:
             with contextlib.ExitStack() as stack:
@@ -158,10 +158,10 @@ class Store:
         return None
 
     def read_nowait(self, key: EntryKey, most: int) -> bytes | None:
-        """The bytes of an entry that this process has found before, if the disk is not needed.
+        """Bytes of an entry that this process has found before, from the page cache only.
 
-        None also if the entry has more than `most` bytes, and if its bytes are wrong, which `read`
-        deals with.
+        None if they are not there, if there are more than `most`, or if they are damaged; `read`
+        removes damaged files.
         """
         entry = self._known(key)
         if entry is None or entry.length > most:
@@ -173,14 +173,14 @@ class Store:
         return data
 
     def check(self, entry: Entry) -> bool:
-        """Whether the file's bytes are right, whatever was found before; if not it is removed."""
+        """Whether the checksum is right, ignoring cached results. Removes a damaged file."""
         self._index.set_verified(entry.path.name, None)
         return self.is_sound(entry)
 
     def is_sound(self, entry: Entry) -> bool:
-        """Whether the file's bytes are right, read once for as long as the file does not change.
+        """Whether the checksum is right; the result is cached until the file changes.
 
-        A file whose bytes are wrong is removed.
+        A damaged file is removed.
         """
         try:
             with open_file(entry.path) as file:
@@ -195,21 +195,21 @@ class Store:
         return False
 
     def hold(self, key: EntryKey) -> AbstractContextManager[None]:
-        """While this is open, this process does not evict the entry, if it is or will be there."""
+        """Keep this process from evicting the entry, existing or future, in the context."""
         return self._evictor.hold(key)
 
     # --- writing ------------------------------------------------------------------------------
 
     def holds(self, size: int) -> bool:
-        """Whether an entry of so many bytes could be kept if all else were given up."""
+        """Whether the store would have room for `size` bytes after evicting everything else."""
         return self._bounds.holds(size)
 
     def reserve(self, expected: int = 0) -> PendingFile | None:
-        """A new file for what may take so many bytes; None if nothing is to be written now.
+        """New pending file for `expected` bytes, which the caller closes; None if refused.
 
-        While a bound is passed, nothing is written until eviction has made room: otherwise writes
-        that are faster than eviction would grow the cache without limit. Whoever gets the file
-        closes it.
+        While a limit is exceeded, the store refuses writes until eviction has made room: otherwise
+        writes that are faster than eviction would grow the cache without limit. It also refuses
+        them during the back-off and with too little free space.
         """
         if not self._writing.may_try():
             return None
@@ -228,7 +228,7 @@ class Store:
             return None
 
     def keep(self, key: EntryKey, data: bytes, suffix: str) -> Entry | None:
-        """Keep bytes under the key; None if they cannot be kept."""
+        """Store bytes under a key; None if the write is refused or fails."""
         pending = self.reserve(len(data))
         if pending is None:
             return None
@@ -242,14 +242,14 @@ class Store:
             pending.close()
 
     def commit(self, key: EntryKey, pending: PendingFile, suffix: str) -> Entry | None:
-        """Keep a finished file under the key, at once and whole; None if it cannot be kept.
+        """Store a finished pending file under a key, atomically; None if that fails.
 
-        The file is moved on success, and left as it is otherwise.
+        The file is moved on success, and unchanged otherwise.
         """
         try:
             length = pending.status.st_size
             if not self._bounds.holds(length):
-                return None  # it would push out everything else, and then go itself
+                return None  # it would evict everything else, and then be evicted itself
             value = pending.checksum
             path = self._index.folder(key.group) / key.name(length, value, suffix)
             existed = path.exists()
@@ -257,7 +257,7 @@ class Store:
         except OSError as error:
             self.refused(error)
             return None
-        if former is not None:  # made with another version of a library
+        if former is not None:  # other bytes, as from another version of a library
             self._evictor.unlink(path.with_name(former))
         if not existed:
             self._counts.commit(length)
@@ -266,10 +266,10 @@ class Store:
 
     @asynccontextmanager
     async def lock(self, key: EntryKey) -> AsyncIterator[None]:
-        """Held by one of all processes that share the store; it dies with its holder.
+        """Lock of an entry between processes; the kernel releases it when the process ends.
 
-        What another has made before is found then. Raises NotKeptError where the folder takes no
-        file.
+        With the lock, `find` finds entries that other processes have written before. Raises
+        NotKeptError if the lock file cannot be created.
         """
         async with contextlib.AsyncExitStack() as stack:
             try:
@@ -283,22 +283,22 @@ class Store:
             yield
 
     def refused(self, error: OSError) -> None:
-        """Count and tell that the disk refused a write, and rest if that concerns all writes.
+        """Count and report a failed write; start the back-off if it concerns all writes.
 
-        A full disk may be full of entries: once for each time of trouble, some have to go.
+        The disk may be full of entries, so the first ENOSPC after a success triggers an eviction.
         """
         if error.errno in _FULL and self._writing.reason is None:
             self._evictor.disk_is_full = True
         self._writing.refused(reason_of(error), rest=concerns_all_writes(error))
 
     def troubles(self) -> list[str]:
-        """Why nothing can be kept at the moment, as the disk itself says; no path. Looks there."""
+        """Problems that prevent writes now, without paths; writes a file to check. Blocks."""
         try:
             shortage = self._evictor.disk().shortage(self._bounds.min_free, 0)
             PendingFile(self.incoming).close()
         except OSError as error:
             return [f"cache_path cannot be written: {reason_of(error)}"]
-        # Being short of space passes, as long as there is something that can make room.
+        # A shortage is no problem as long as eviction makes room.
         if shortage and self._writing.reason is not None:
             return [f"cache_path: {NO_ROOM} (cache.min_free), by {shortage:,} bytes"]
         return []
@@ -306,49 +306,49 @@ class Store:
     # --- removing -----------------------------------------------------------------------------
 
     async def make_room(self) -> None:
-        """Evict while a bound is passed. Several calls at once do the work of one."""
+        """Evict while a limit is exceeded. Concurrent calls do the work once."""
         await self._evictor.make_room(self.threads)
 
     def evict(self) -> int:
-        """Evict entries of all processes, as the disk has them; returns the number removed."""
+        """Scan the disk and evict entries of all processes. Returns the number removed."""
         return self._evictor.evict()
 
     def sweep(self) -> None:
-        """Remove what others left unfinished; scan the store if no process has done so lately."""
+        """Remove pending files of ended processes; scan and evict if a scan is due."""
         remove_abandoned(self.incoming)
         self._evictor.evict_if_due()
 
     def paths(self, group: str | None = None) -> list[Path]:
-        """The files of a group, or all, on the disk now."""
+        """Entry files on the disk now: those of a group, or all."""
         folder = self.entries if group is None else self._index.folder(group)
         return [Path(item.path) for item in files_below(folder)]
 
     def remove(self, path: Path) -> None:
-        """Remove one file that `paths` gave, and its folder if it was the last one there."""
+        """Remove one of the files of `paths`, and its folder if it is empty."""
         self._evictor.unlink(path)
 
     def look_for_purges(self) -> None:
-        """See whether another process has called `mark_purged`, and what it has added."""
+        """Read `purged_at` and the totals from the disk, as other processes have changed them."""
         self._counts.refresh()
         with contextlib.suppress(OSError):
             self.purged_at = self._purged.stat().st_mtime_ns
 
     def mark_purged(self) -> None:
-        """Tell all processes that what they have in memory is to be forgotten as well."""
+        """Have all processes clear their caches in memory, too."""
         now = time.time_ns()
-        with contextlib.suppress(OSError):  # then there was nothing to purge either
+        with contextlib.suppress(OSError):  # without a folder, there was nothing to purge
             self._purged.write_bytes(b"")
             os.utime(self._purged, ns=(now, now))
         self.purged_at = now
 
     def usage(self) -> tuple[int, int]:
-        """Number of entries on the disk now, and of their bytes; those of other processes too."""
+        """Number of entries on the disk now, and the sum of their bytes, of all processes."""
         return self._evictor.usage()
 
     # --- one file -----------------------------------------------------------------------------
 
     def _known(self, key: EntryKey) -> Entry | None:
-        """The entry, if this process has found it before and it is still there."""
+        """Entry that this process has found before, if its file still exists."""
         name = self._index.get(key)
         return None if name is None else self._checked(key, name)
 
@@ -373,12 +373,12 @@ class Store:
             self._evictor.unlink(path)
             return None
         if age > self._evictor.touch_after or is_ahead(status.st_mtime, now):
-            with contextlib.suppress(OSError):  # a read-only store still serves
+            with contextlib.suppress(OSError):  # a read-only store can still be read
                 os.utime(path, (now, now))
         return Entry(path, *parsed)
 
     def _is_right(self, entry: Entry, descriptor: int) -> bool:
-        """Whether a large file has its checksum, if that is not known. Raises OSError."""
+        """Whether the checksum of a large file is right, cached by stamp. Raises OSError."""
         stamp, name = stamp_of(os.fstat(descriptor)), entry.path.name
         if not self._index.is_verified(name, stamp):
             if checksum(descriptor) != entry.checksum:
@@ -387,7 +387,7 @@ class Store:
         return True
 
     def _unreadable(self, path: Path, error: OSError) -> None:
-        if error.errno == errno.EIO:  # the disk has lost it; everything else may pass
+        if error.errno == errno.EIO:  # the bytes are lost; other errors may be temporary
             self._drop(path, "unreadable")
         else:
             self._reading.refused(reason_of(error), rest=False)

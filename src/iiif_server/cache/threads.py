@@ -1,4 +1,4 @@
-"""Threads for calls that wait for a disk, so that a disk that hangs holds up nothing else."""
+"""Storage threads: a thread pool with timeouts per disk, so that a hung disk blocks no other."""
 
 import asyncio
 import threading
@@ -16,23 +16,23 @@ Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
 
 _THREADS = 8
-"""Threads of one storage, and so the most that a disk which hangs can take."""
+"""Threads of one storage, the most that a hung disk can block."""
 _TIMEOUT = 10.0
-"""Seconds for an ordinary call: opening a file, or reading a piece of it."""
+"""Timeout (seconds) of an ordinary call: to open a file, or to read a piece of it."""
 LONG = 600.0
-"""Seconds for a call that reads or writes whole files, or many."""
+"""Timeout (seconds) of a call that reads or writes whole files, or many."""
 _TRY_AGAIN = 5.0
-"""Seconds after which a storage that did not answer is tried by one more call."""
+"""Seconds after a timeout until one more call is tried."""
 _IDLE = 10.0
-"""Seconds for which a thread without work is kept."""
+"""Seconds after which an idle thread ends."""
 
 
 class StorageThreads(Executor):
-    """An executor with bounded threads and deadlines, for the blocking calls of one storage.
+    """Executor with few threads and with timeouts, for the blocking calls of one storage.
 
-    A call that takes longer than its deadline raises StorageTimedOutError, while its thread waits
-    on. As long as the storage has answered nothing since, further calls fail at once, apart from
-    one every few seconds. The threads are daemons, so that a process can end while they wait.
+    A call that exceeds its timeout raises StorageTimedOutError; its thread stays blocked. Until the
+    storage answers again, further calls fail at once, except one every few seconds. The threads
+    are daemons, so that the process can end while they are blocked.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class StorageThreads(Executor):
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._threads = 0
         self._pending = 0
-        """Calls that wait for a thread or are under way."""
+        """Number of calls that wait for a thread or are under way."""
         self._overdue: set[Future[Any]] = set()
         self._is_shut_down = False
         self._closed_until = 0.0
-        """By the clock: until then no call is tried; 0: the storage has answered since."""
+        """Time by the clock until which calls fail at once; 0: the storage has answered since."""
 
     def __repr__(self) -> str:
         return f"<StorageThreads {self._name}: {self._threads}, {len(self._overdue)} overdue>"
 
     @property
     def answers(self) -> bool:
-        """Whether the storage has answered since a call last missed its deadline."""
+        """Whether the storage has answered since the last timeout, and a thread is free."""
         with self._lock:
             return not self._overdue or (not self._closed_until and len(self._overdue) < self._size)
 
@@ -73,10 +73,10 @@ class StorageThreads(Executor):
         *args: Parameters.args,
         **kwargs: Parameters.kwargs,
     ) -> "Future[Result]":
-        """Make a blocking call, as of any executor: for aiofiles and `loop.run_in_executor`.
+        """Submit a blocking call, as to any executor: for aiofiles and `loop.run_in_executor`.
 
-        In an event loop it has the deadline of `run`, and its future gets StorageTimedOutError.
-        Elsewhere nothing measures time: its future waits until the storage answers.
+        In an event loop it has the timeout of `run`, and its future gets StorageTimedOutError.
+        Elsewhere there is no timeout: the future waits until the storage answers.
         """
         work = partial(fn, *args, **kwargs)
         try:
@@ -87,7 +87,7 @@ class StorageThreads(Executor):
         return asyncio.run_coroutine_threadsafe(self.run(work), loop)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - the signature of Executor
-        """Refuse further calls with RuntimeError; `wait` for the others, without a deadline."""
+        """Refuse further calls with RuntimeError; `wait` for the others, without a timeout."""
         with self._lock:
             self._is_shut_down = True
             queued = [call for call, _ in self._calls] if cancel_futures else []
@@ -106,11 +106,11 @@ class StorageThreads(Executor):
         undo: Callable[[Result], object] | None = None,
         ended: Callable[[], object] | None = None,
     ) -> Result:
-        """The result of a blocking call, made in a thread.
+        """Run a blocking call in a thread and return its result.
 
-        Raises what the call raises, or StorageTimedOutError. What a call brings about whose caller
-        has left is undone by `undo`, in the thread. `ended` is called when the call has ended,
-        whoever waits for it; in any thread.
+        Raises the error of the call, or StorageTimedOutError after `timeout` seconds. If the caller
+        was cancelled or timed out, the thread passes the later result to `undo`. `ended` is called
+        when the call has ended, in any case, in any thread.
         """
         self._raise_if_closed()
         call = self._submit(partial(function, *arguments))
@@ -131,7 +131,7 @@ class StorageThreads(Executor):
         raise self._timed_out()
 
     async def _done_in_time(self, future: "asyncio.Future[Any]", seconds: float) -> bool:
-        """Whether a call ends in time; a long one is given up as soon as the storage is silent."""
+        """Whether a call ends in time. Stops waiting early if the storage stops answering."""
         loop = asyncio.get_running_loop()
         end = loop.time() + seconds
         while (left := end - loop.time()) > 0:
@@ -143,16 +143,16 @@ class StorageThreads(Executor):
         return False
 
     async def settle(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Make a blocking call in any case, and wait for it no longer than until its deadline.
+        """Run a blocking call that releases something, and wait for it until the timeout.
 
-        What it raises is ignored: it gives something back.
+        It runs also while other calls fail at once. Its errors are ignored.
         """
         future = asyncio.wrap_future(self._submit(partial(function, *arguments)))
         future.add_done_callback(_retrieve)
         await asyncio.wait({future}, timeout=self._timeout)
 
     def begin(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Make a blocking call for which nobody waits; what it raises is ignored."""
+        """Start a blocking call without waiting for it; its errors are ignored."""
         self._submit(partial(function, *arguments))
 
     def _submit(self, work: Callable[[], Result]) -> "Future[Result]":
@@ -185,12 +185,12 @@ class StorageThreads(Executor):
                 self._pending -= 1
                 if self._is_shut_down:
                     self._lock.notify_all()
-            del call, work  # lest an idle thread holds on to what they hold
+            del call, work  # an idle thread must not keep references to their objects
 
     def _finish(self, call: "Future[Any]", work: Callable[[], Any]) -> None:
         try:
             settle: Callable[[], None] = partial(call.set_result, work())
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+        except BaseException as error:  # noqa: BLE001 - the future raises it in the caller
             settle = partial(call.set_exception, error)
         with self._lock:
             self._overdue.discard(call)
@@ -218,7 +218,7 @@ class StorageThreads(Executor):
 
 
 def _leave(call: "Future[Result]", undo: Callable[[Result], object] | None) -> None:
-    """Have a call undone that nobody waits for any more."""
+    """Cancel a call without a waiting caller; if it has started, undo its result."""
     if not call.cancel() and undo is not None:
         call.add_done_callback(partial(_undone, undo))
 
@@ -229,6 +229,6 @@ def _undone(undo: Callable[[Result], object], call: "Future[Result]") -> None:
 
 
 def _retrieve(future: "asyncio.Future[Any]") -> None:
-    """Keep asyncio from reporting an error that nobody waited for."""
+    """Retrieve the exception, so that asyncio does not log it as never retrieved."""
     if not future.cancelled():
         future.exception()

@@ -1,4 +1,4 @@
-"""Many jobs, a bounded number of them at once."""
+"""Bounded concurrency for many jobs."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Coroutine, Iterable
@@ -11,10 +11,10 @@ async def completed(
     jobs: Iterable[Coroutine[Any, Any, Result]] | AsyncIterable[Coroutine[Any, Any, Result]],
     at_once: int,
 ) -> AsyncGenerator[Result, None]:
-    """The results of jobs in the order in which they end, with at most `at_once` under way.
+    """Results of jobs in the order in which they end, with at most `at_once` jobs under way.
 
-    Jobs are taken from the iterable as others end: a million of them need no million of tasks. The
-    first error is raised and cancels what is under way.
+    Jobs are taken from the iterable as others end, so a million jobs need no million tasks. Raises
+    the first error of a job, and cancels the jobs under way.
     """
     waiting: set[asyncio.Task[Result]] = set()
     try:

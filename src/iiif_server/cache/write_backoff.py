@@ -1,11 +1,11 @@
-"""Back-off for writes that the disk refuses: reported now and then, tried ever more rarely."""
+"""Back-off after failed writes: longer pauses between attempts, rate-limited reports."""
 
 import errno
 import time
 from collections.abc import Callable
 
 _REPORT_AFTER = 60.0
-"""Seconds for which the same reason is not reported again."""
+"""Seconds before the same reason is reported again."""
 _FIRST_REST = 2.0
 _LONGEST_REST = 60.0
 _THIS_FILE_ONLY = {
@@ -19,15 +19,15 @@ _THIS_FILE_ONLY = {
 
 
 def concerns_all_writes(error: OSError) -> bool:
-    """Whether an error says that other files cannot be written either."""
+    """Whether other files probably cannot be written, either."""
     return error.errno not in _THIS_FILE_ONLY
 
 
 class WriteBackoff:
-    """How often the disk refused, why, and whether it is to be tried.
+    """Exponential back-off for a disk: counts failures and decides whether to try a call.
 
-    After a refusal comes a rest, in which nothing is tried; then one caller may try. If that is
-    refused too, the next rest is twice as long. What works ends it all.
+    After a failure, no call is tried for a pause; then one caller may try. If that fails, too, the
+    next pause is twice as long, up to a minute. A success ends the back-off.
     """
 
     def __init__(
@@ -43,15 +43,15 @@ class WriteBackoff:
         self._last_reported: str | None = None
         self._rest = self._until = 0.0
         self.reason: str | None = None
-        """Why the last try was refused; None if it was not."""
+        """Reason of the last failure; None after a success."""
         self.count = 0
-        """How often something was refused, or not tried because of that."""
+        """Number of calls that failed, or were not tried because of the back-off."""
 
     def __repr__(self) -> str:
         return f"<WriteBackoff {self.count}, now: {self.reason}>"
 
     def refused(self, reason: str, *, rest: bool) -> None:
-        """Count and perhaps report a refusal; `rest` if trying again costs something or other."""
+        """Count and perhaps report a failure; with `rest`, start the back-off."""
         self.count += 1
         self.reason = reason
         now = self._clock()
@@ -64,7 +64,7 @@ class WriteBackoff:
             self._until = now + _FIRST_REST
 
     def may_try(self) -> bool:
-        """Whether the caller may try; while nothing works, one may after each rest."""
+        """Whether the caller may try now; during a back-off, one caller may after each pause."""
         if not self._rest:
             return True
         now = self._clock()
@@ -76,7 +76,7 @@ class WriteBackoff:
         return True
 
     def worked(self) -> None:
-        """Forget the trouble: something was kept."""
+        """End the back-off after a success, and report the end of the failures."""
         self._rest = 0.0
         self.reason = None
         if self._last_reported is not None:
