@@ -1,4 +1,4 @@
-"""Plan of one pyramid part: which levels it has, and how its tiles are made. Pure."""
+"""Build plan of one pyramid part: its levels and the source of its tiles. Pure."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,24 +12,24 @@ from iiif_server.plan.own_tiles import own_grid
 from iiif_server.plan.render_plan import ProfileAction
 
 _REDUCE_WHILE_DECODING = 2
-"""The reduced part starts from a decode reduced by this where the decoder can, and never closer to
-its first level than twice: the rest is Lanczos' work."""
+"""Reduction while decoding for the reduced part, if the decoder supports it. The decoded image has
+at least twice the size of the first level; Lanczos scaling does the rest."""
 _DECODED_WHOLE = 50_000_000
 """Pixels of a JPEG up to which the reduced part starts from a full decode, so that it has the level
 at half size: viewers show that first or after one step in, and it should not wait for the
 full-resolution tiles. A decode at half size would save 0.15 s at 50 megapixels."""
 _COEFFICIENT_BYTES = 6
-"""Bytes a pixel that cutting a JPEG without loss takes in all: 3 for the coefficients of a 4:2:0
-image as they are read, and 3 for those that are cut in one pass."""
+"""Bytes per pixel for lossless crops of a JPEG: 3 for the coefficients of a 4:2:0 image, and 3 for
+those that are cropped in one pass."""
 _BYTES_A_PIXEL = 0.4
-"""Of a tile, about."""
+"""Estimated bytes per pixel of a tile."""
 _MOST_COEFFICIENTS = 1_500_000_000
-"""Bytes of coefficients above which the tiles are cut in several passes."""
+"""Bytes of coefficients above which tiles are cropped in several passes."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuildPlan:
-    """Plan of one part of one pyramid: a job for a worker."""
+    """Build plan: a job for a worker that builds one part of one pyramid."""
 
     original: LocalFile
     header: ImageHeader
@@ -46,7 +46,7 @@ class BuildPlan:
 
 
 def first_reduced(header: ImageHeader) -> int:
-    """The scale factor at which the reduced part begins; the detail part has those below it."""
+    """First scale factor of the reduced part; the detail part has those below it."""
     if own_grid(header) is not None:
         return 2 * header.max_shrink  # what the original holds need not be made
     if header.format is OriginalFormat.JPEG and header.stored.area <= _DECODED_WHOLE:
@@ -56,12 +56,12 @@ def first_reduced(header: ImageHeader) -> int:
 
 
 def part_of(header: ImageHeader, scale_factor: int) -> Part:
-    """The part that holds the level of a scale factor."""
+    """Return the part that contains the level of a scale factor."""
     return Part.REDUCED if scale_factor >= first_reduced(header) else Part.DETAIL
 
 
 def expected_length(header: ImageHeader, part: Part, original: int) -> int:
-    """Estimated bytes of a part, given those of the original."""
+    """Estimate the bytes of a part from those of the original."""
     pixels, first = header.dimensions.area, first_reduced(header)
     if part is Part.REDUCED:
         # A quarter of the pixels each, from the first level down.
@@ -86,5 +86,5 @@ def cuts_losslessly(header: ImageHeader, grid: Grid, profile: ProfileAction) -> 
 
 
 def passes(grid: Grid) -> int:
-    """Number of times that a JPEG is read to crop all its full-resolution tiles."""
+    """Return the number of passes over a JPEG that crop all full-resolution tiles."""
     return -(-grid.dimensions.area * _COEFFICIENT_BYTES // _MOST_COEFFICIENTS)

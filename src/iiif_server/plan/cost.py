@@ -24,9 +24,9 @@ from iiif_server.plan.render_plan import (
 )
 
 _ALWAYS = 16_000_000
-"""Buffers, rows, and what else the smallest image takes."""
+"""Bytes that even the smallest image takes: buffers and rows."""
 _ROWS = 1024
-"""Rows that stand between the decoder and the encoder, over all operations."""
+"""Rows in memory between decoder and encoder, over all operations."""
 _RGB = 3
 _RGBA = 4
 
@@ -36,9 +36,9 @@ class Cost:
     """Cost of a job."""
 
     bytes: int
-    """Peak memory, beside that of the idle process."""
+    """Peak memory in bytes, in addition to that of the idle process."""
     effort: int
-    """Time, as the number of pixels of a JPEG that could be decoded meanwhile: 4 ns each."""
+    """Time in units of decoding one JPEG pixel: 4 ns."""
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(self.bytes + other.bytes, self.effort + other.effort)
@@ -69,7 +69,7 @@ _DECODERS: dict[OriginalFormat, _Rate] = {
     OriginalFormat.PCX: _Rate(0, 2),
     OriginalFormat.RAW: _Rate(0, 2),
 }
-"""For those that are decoded as a whole, the bytes of a pixel while they are."""
+"""Costs of decoders. `bytes` is for formats that are decoded as a whole; else 0."""
 
 _ENCODERS: dict[Format, _Rate] = {
     Format.JPG: _Rate(8, 4),
@@ -81,18 +81,18 @@ _ENCODERS: dict[Format, _Rate] = {
     Format.WEBP: _Rate(8, 20),
     Format.AVIF: _Rate(27, 160),
 }
-"""The bytes of a pixel while it is encoded, and of the file that comes of it."""
+"""Costs of encoders. `bytes` includes the encoded file."""
 
 _CODESTREAM = 3
-"""Bytes a pixel of a JPEG 2000 file, all of which is read, at most."""
+"""Maximum bytes per pixel of a JPEG 2000 file, which the decoder reads as a whole."""
 _STREAMED_JPEG = 1.0
-"""Bytes a pixel of a JPEG of which only the file is held."""
+"""Bytes per pixel of an encoded JPEG, if only the file is in memory."""
 _COPIES = 2
-"""How often few pixels are there besides, while they are scaled and turned."""
+"""Additional copies of a small image while it is scaled and turned."""
 _DEEP = 2.25
-"""How much more an encoder needs for samples of 16 bits."""
+"""Factor of an encoder's memory for 16-bit samples."""
 _FINE_CHROMA = 90
-"""The quality from which on libvips does not halve the chroma of a JPEG."""
+"""JPEG quality from which libvips does not subsample chroma."""
 
 
 def cost_of_render(plan: RenderPlan) -> Cost:
@@ -110,7 +110,7 @@ def cost_of_render(plan: RenderPlan) -> Cost:
 
 
 def cost_of_scan(header: ImageHeader) -> Cost:
-    """Cost of looking through all samples of an original."""
+    """Cost of reading all samples of an original."""
     decoding = _decoding(header, 1, header.stored.height)
     return Cost(_ALWAYS, header.stored.area) + _needs(header) + decoding
 
@@ -142,12 +142,12 @@ def _cuts(plan: BuildPlan) -> bool:
 
 
 def _tiles_bytes(pixels: int) -> int:
-    """The tiles of a level as files, in memory; and the level below it as pixels."""
+    """Bytes of a level's encoded tiles, and of the pixels of the next level."""
     return pixels + pixels * _RGB // 4
 
 
 def _of_jpegtran(header: ImageHeader, operations: PixelOperations) -> Cost:
-    """All coefficients are read; those that are cut and then turned are there twice."""
+    """Cost of a lossless crop: all coefficients are read; a turn copies the cropped ones."""
     each, whole, cut = (
         _coefficient_bytes(header),
         header.stored.area,
@@ -159,7 +159,7 @@ def _of_jpegtran(header: ImageHeader, operations: PixelOperations) -> Cost:
 
 
 def _of_level(operations: PixelOperations, plan: RenderPlan) -> Cost:
-    """The tiles that the box touches are all decoded."""
+    """Cost of a derivative from a level: all tiles that the box touches are decoded."""
     touched, made = operations.box.dimensions.area // operations.shrink**2, operations.size.area
     held = (1 + _RGB) * touched
     if max(touched, made) <= FEW_PIXELS:
@@ -183,14 +183,14 @@ def _needs(header: ImageHeader) -> Cost:
 
 
 def _tiled(header: ImageHeader, operations: PixelOperations) -> Cost:
-    """Decoding the tiles of a level that the box touches; rows of them are kept while used."""
+    """Cost of decoding the tiles of a level that the box touches, with rows of tiles in memory."""
     touched = operations.box.dimensions.area // operations.shrink**2
     held = _rows(header, header.stored, operations.shrink)
     return Cost(held, int(2 * _DECODERS[header.format].effort * touched))
 
 
 def _decoding(header: ImageHeader, shrink: int, bottom: int) -> Cost:
-    """Decoding down to a row."""
+    """Cost of decoding from the top to a row."""
     rate, stored = _DECODERS[header.format], header.stored
     whole = rate.bytes or (header.pixel_bytes if header.interleaved else 0)
     if header.reader is Reader.LIBHEIF and header.bits > 8:  # noqa: PLR2004 - bits of a byte
@@ -214,7 +214,7 @@ def _rows(header: ImageHeader, stored: Dimensions, shrink: int) -> int:
 def _working(
     header: ImageHeader, operations: PixelOperations, encoding: EncodingOptions, bands: int
 ) -> Cost:
-    """Scaling, turning, rotating and encoding."""
+    """Cost of scaling, turning, rotating and encoding."""
     pixels, sample = operations.size.area, _sample_bytes(operations)
     turned = bands * sample * pixels if operations.turn != UPRIGHT else 0
     rotated, made = 0, pixels
@@ -230,7 +230,7 @@ def _working(
 def _encoded_bytes(
     header: ImageHeader, operations: PixelOperations, encoding: EncodingOptions, pixels: int
 ) -> float:
-    """Bytes of a pixel while so many of them are encoded."""
+    """Bytes per pixel while an image of `pixels` is encoded."""
     each = _ENCODERS[operations.format].bytes
     if operations.format is Format.JPG:
         optimised = encoding.jpeg_optimize and pixels <= MOST_OPTIMISED

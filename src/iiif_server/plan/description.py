@@ -1,4 +1,4 @@
-"""Description of a derivative: what its file says besides its pixels. Pure."""
+"""Description of a derivative: credits and resolution in its file. Pure."""
 
 from iiif_server.plan.grid import Grid, Tile
 from iiif_server.plan.header import ImageHeader
@@ -7,16 +7,16 @@ from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import Description, PixelOperations
 
 _CREDITED_PIXELS = 100_000
-"""Pixels from which on an image carries the credits of its original, which are some 500 bytes."""
+"""Pixels from which a derivative carries the credits of its original, some 500 bytes."""
 _LEAST_DPI, _MOST_DPI = 10, 65_535
-"""Of a derivative, in whole numbers as JFIF has them."""
+"""Range of a derivative's resolution, in integers as in JFIF."""
 _DEFAULTS = frozenset({(72, 72), (96, 96)})
-"""What programs write that know of no resolution."""
+"""Default resolutions of programs, which mean that it is unknown."""
 _MOST_ASPECT = 4
 
 
 def believable_resolution(header: ImageHeader) -> tuple[float, float] | None:
-    """Dots per inch of the stored pixels, unless they are a default or cannot be right."""
+    """Dots per inch of the stored pixels; None if they are a default or implausible."""
     if header.resolution is None:
         return None
     x, y = header.resolution
@@ -26,7 +26,7 @@ def believable_resolution(header: ImageHeader) -> tuple[float, float] | None:
 
 
 def inches_per_pixel(header: ImageHeader) -> float | None:
-    """Length of a pixel's side; None where it is not known, or pixels are not square."""
+    """Side of a pixel in inches; None if unknown, or if pixels are not square."""
     resolution = believable_resolution(header)
     if resolution is None or round(resolution[0]) != round(resolution[1]):
         return None
@@ -34,7 +34,7 @@ def inches_per_pixel(header: ImageHeader) -> float | None:
 
 
 def describe(header: ImageHeader, operations: PixelOperations, *, tile: bool) -> Description:
-    """The description of a derivative; `tile`: it is a tile, of which there may be thousands."""
+    """Return the description of a derivative; tiles carry no credits."""
     credited = not tile and operations.size.area >= _CREDITED_PIXELS
     box, size = operations.box, operations.size
     resolution = None
@@ -45,7 +45,7 @@ def describe(header: ImageHeader, operations: PixelOperations, *, tile: bool) ->
 
 
 def describe_tile(header: ImageHeader, grid: Grid, tile: Tile) -> Description:
-    """The description of a tile of a pyramid."""
+    """Return the description of a tile of a pyramid."""
     scale = 1 / tile.scale_factor
     credited = not is_part(grid, tile) and grid.level(tile.scale_factor).area >= _CREDITED_PIXELS
     resolution = _scaled(header, scale, scale, header.orientation)
@@ -63,7 +63,7 @@ def is_part(grid: Grid, tile: Tile | None) -> bool:
 def _scaled(
     header: ImageHeader, across: float, down: float, turn: Orientation
 ) -> tuple[int, int] | None:
-    """The resolution of pixels that were scaled and turned."""
+    """Return the resolution after scaling and turning."""
     resolution = believable_resolution(header)
     if resolution is None:
         return None

@@ -1,4 +1,4 @@
-"""Choice of the engine that makes a rendition, and of the pyramid levels that can answer. Pure."""
+"""Choice of the engine for a rendition, and of the usable pyramid levels. Pure."""
 
 from iiif_server.iiif.formats import FACTS, Format
 from iiif_server.iiif.geometry import Box, Dimensions
@@ -11,14 +11,14 @@ from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import Engine, PixelOperations, ProfileAction
 
 MOST_PIXELS_CUT = 32_000_000
-"""An original above this is not read as a whole for one region that its pyramid can answer."""
+"""Pixels above which an original is not read for a region that a pyramid level can answer."""
 _LOSSLESS_FORMATS = frozenset({Format.PNG, Format.TIF})
 _LOSSY_ORIGINALS = frozenset({OriginalFormat.WEBP, OriginalFormat.AVIF, OriginalFormat.HEIF})
-"""Besides JPEG; the header of a JPEG 2000 or a TIFF does not tell for sure."""
+"""Lossy formats besides JPEG. JPEG 2000 and TIFF may be lossless."""
 
 
 def levels_for(grid: Grid, rendition: Rendition, *, spare: int = 1) -> tuple[int, ...]:
-    """The scale factors of the levels that have enough pixels for a rendition, the least first.
+    """Return the scale factors of levels with enough pixels for a rendition, smallest level first.
 
     Enough is `spare` times as many in each direction.
     """
@@ -31,7 +31,7 @@ def levels_for(grid: Grid, rendition: Rendition, *, spare: int = 1) -> tuple[int
 
 
 def spare_pixels(header: ImageHeader, rendition: Rendition) -> int:
-    """Factor of pixels, in each direction, that a level must have to replace the original.
+    """Return the factor of pixels per side that a level needs to replace the original.
 
     Where both the original and the derivative are lossless, the compression of the level must be
     averaged out.
@@ -73,7 +73,7 @@ def choose_engine(
     tile: bool = False,
     cut: bool = False,
 ) -> Engine:
-    """The engine that changes the original's data least.
+    """Return the engine that changes the original's data least.
 
     `lossless`: a TurboJPEG library is available; `tile`: a ready tile is the rendition; `cut`: the
     rendition is the upper left part of a ready tile.

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Extent = tuple[int, int]
-"""The first byte, and the one after the last."""
+"""Extent of bytes: offsets of its start and its end, which is exclusive."""
 
 Result = TypeVar("Result")
 
 
 class BytesMissingError(Exception):
-    """A parser needs bytes of a file that are not present yet."""
+    """Error for a parser that needs bytes that are not present yet."""
 
     def __init__(self, *extents: Extent) -> None:
         super().__init__(*extents)
@@ -21,15 +21,15 @@ class BytesMissingError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FromParts(Generic[Result]):
-    """What a worker made of the parts of a file that are present, or the bytes that it needs."""
+    """Result of a job on a partly downloaded file, or the extents that it needs."""
 
     result: Result | None
     needs: tuple[Extent, ...] = ()
-    """Extents that are missing; the result is None then."""
+    """Missing extents; the result is then None."""
 
 
 def joined(extents: Iterable[Extent], gap: int = 0) -> tuple[Extent, ...]:
-    """Ascending extents, apart from each other, of the same bytes and gaps up to so many bytes."""
+    """Return the union of extents, ascending; gaps up to `gap` bytes are included."""
     found: list[Extent] = []
     for start, stop in sorted(extents):
         if start >= stop:
@@ -42,7 +42,7 @@ def joined(extents: Iterable[Extent], gap: int = 0) -> tuple[Extent, ...]:
 
 
 def missing(present: Sequence[Extent], wanted: Iterable[Extent]) -> tuple[Extent, ...]:
-    """The bytes of the wanted extents that are in none of the present ones, which are `joined`."""
+    """Return the wanted bytes that are not in the present extents, which are `joined`."""
     found: list[Extent] = []
     for start, stop in joined(wanted):
         at = start
@@ -59,5 +59,5 @@ def missing(present: Sequence[Extent], wanted: Iterable[Extent]) -> tuple[Extent
 
 
 def length_of(extents: Iterable[Extent]) -> int:
-    """The bytes in extents that are `joined`."""
+    """Return the number of bytes in extents that are `joined`."""
     return sum(stop - start for start, stop in extents)

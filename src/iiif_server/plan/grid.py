@@ -1,4 +1,4 @@
-"""The levels and tiles of an image (Image API 3.0, section 5.4), in two stored parts. Pure."""
+"""Tile grid: levels and tiles of an image (Image API 3.0, 5.4), stored in two parts. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Tile:
-    """Tile by level, column and row."""
+    """Tile: scale factor, column and row."""
 
     scale_factor: int
     column: int
@@ -26,23 +26,23 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The levels and tiles of an image: what info.json announces (Image API 3.0, 5.4)."""
+    """Tile grid, as info.json announces it (Image API 3.0, 5.4)."""
 
     dimensions: Dimensions
     tile: Dimensions
-    """The extent of a full tile."""
+    """Dimensions of a full tile."""
 
     @property
     def scale_factors(self) -> tuple[int, ...]:
-        """1, 2, 4, ... up to the level that is one tile."""
+        """Scale factors 1, 2, 4, ... up to the level that is one tile."""
         return scale_factors(self.dimensions, self.tile)
 
     def level(self, scale_factor: int) -> Dimensions:
-        """The dimensions of one level."""
+        """Return the dimensions of a level."""
         return self.dimensions.reduced(scale_factor)
 
     def tiles(self, scale_factor: int) -> Iterator[tuple[Tile, Box]]:
-        """The tiles of one level in rows from the top left, with their boxes in that level."""
+        """Yield the tiles of a level with their boxes, row by row from the top left."""
         level, full = self.level(scale_factor), self.tile
         for row, y in enumerate(range(0, level.height, full.height)):
             for column, x in enumerate(range(0, level.width, full.width)):
@@ -50,7 +50,7 @@ class Grid:
                 yield Tile(scale_factor, column, row), Box(x, y, width, height)
 
     def tile_of(self, rendition: Rendition) -> Tile | None:
-        """The tile whose region and size a rendition has, or None; its format does not count."""
+        """Return the tile with the region and size of a rendition, whatever its format; or None."""
         box, size = rendition.region, rendition.size
         for scale_factor in self.scale_factors:
             across, down = self.tile.width * scale_factor, self.tile.height * scale_factor
@@ -65,7 +65,7 @@ class Grid:
         return None
 
     def full_tile_around(self, box: Box) -> tuple[Tile, Box] | None:
-        """The tile at full resolution that holds a box, with the box in pixels of the tile."""
+        """Return the full-resolution tile around a box, and the box in pixels of the tile."""
         column, row = box.x // self.tile.width, box.y // self.tile.height
         x, y = box.x - column * self.tile.width, box.y - row * self.tile.height
         if x + box.width > self.tile.width or y + box.height > self.tile.height:

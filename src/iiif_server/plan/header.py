@@ -1,4 +1,4 @@
-"""Header facts of an original: format, dimensions, orientation and colour. Pure."""
+"""Image header of an original: format, dimensions, orientation and colour. Pure."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,12 +12,12 @@ from iiif_server.plan.stored_tiles import StoredTiles
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Memory and time that depend on the structure of a file, not on the number of its pixels."""
+    """Memory and time that depend on the structure of a file, not on its pixels."""
 
     bytes: int = 0
-    """Memory that is allocated whatever part of the image is decoded."""
+    """Bytes of memory, for whatever part of the image is decoded."""
     effort: int = 0
-    """Time beside the pixels', as the number of pixels of a JPEG decoded meanwhile: 4 ns each."""
+    """Additional time, in units of decoding one JPEG pixel: 4 ns."""
 
 
 NO_NEEDS = Needs()
@@ -27,7 +27,7 @@ class Profile(StrEnum):
     """Kind of the ICC profile of an original."""
 
     NONE = "none"
-    """No usable profile: the pixels are taken for sRGB."""
+    """No usable profile: the pixels count as sRGB."""
     SRGB = "srgb"
     OTHER = "other"
 
@@ -38,25 +38,25 @@ class Colour(StrEnum):
     GRAY = "gray"
     RGB = "rgb"
     OTHER = "other"
-    """CMYK or Lab: to be converted to sRGB."""
+    """CMYK or Lab, which are converted to sRGB."""
 
 
 class Reader(StrEnum):
-    """The library that decodes an original; of most formats, there is one only."""
+    """Library that decodes an original. Most formats have only one."""
 
     LIBVIPS = "libvips"
     ARRAYS = "arrays"
-    """tifffile and imagecodecs: TIFF samples that libvips does not read, or not right."""
+    """tifffile and imagecodecs: TIFF samples that libvips does not decode correctly."""
     JPEG_SAMPLES = "jpeg samples"
     """libjpeg-turbo in imagecodecs: JPEGs of other than 8 bits, and lossless ones."""
     OPENJPEG = "openjpeg"
-    """In Pillow."""
+    """OpenJPEG in Pillow."""
     PILLOW = "pillow"
-    """Of a GIF, frames that are drawn upon others, or upon transparency."""
+    """Pillow: GIF frames that are drawn over others, or over transparency."""
     LIBJXL = "libjxl"
-    """In imagecodecs."""
+    """libjxl in imagecodecs."""
     LIBHEIF = "libheif"
-    """In pi-heif."""
+    """libheif in pi-heif."""
     LIBRAW = "libraw"
     """In rawpy."""
     BMP = "bmp"
@@ -68,16 +68,16 @@ class Reader(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """How the images of a type are made, whatever a request says: settings of `[types.NAME]`."""
+    """Treatment of all images of a type: settings of `[types.NAME]`."""
 
     to_srgb: bool = False
-    """Whether colours with a profile are converted to sRGB, instead of keeping it."""
+    """Whether colours with a profile are converted to sRGB."""
     strip_location: bool = False
-    """Whether no bytes of originals are sent that say where a photograph was taken."""
+    """Whether location data is removed from the bytes of originals."""
     span: tuple[float, float] | None = None
-    """Sample values that are shown as black and white, where originals have more than 8 bits."""
+    """Sample values for black and white, for originals of more than 8 bits."""
     measured: bool = False
-    """Whether these are the least and the greatest value of each image."""
+    """Whether the sample values are the least and greatest of each image."""
 
 
 PLAIN = Treatment()
@@ -89,76 +89,76 @@ Credits: TypeAlias = tuple[tuple[str, tuple[str, ...]], ...]
 
 @dataclass(frozen=True, slots=True)
 class JpegFacts:
-    """Facts of a JPEG that lossless transforms depend on."""
+    """Facts of a JPEG that decide about lossless transforms."""
 
     plain: bool
-    """Whether its components are gray or YCbCr, which every decoder reads."""
+    """Whether the components are gray or YCbCr, which every decoder supports."""
     mcu: Dimensions | None
-    """Minimum coded unit, in pixels: the grid of lossless crops. None: the sampling allows none."""
+    """MCU in pixels: the grid of lossless crops. None: the sampling does not permit them."""
     complete: bool
-    """Whether an end-of-image marker stands near the end of the file."""
+    """Whether EOI is near the end of the file."""
     coefficient_bytes: int = 6
-    """Bytes in memory of the coefficients of a pixel, rounded up: 3 for 4:2:0, 6 for 4:4:4."""
+    """Bytes of coefficients per pixel, rounded up: 3 for 4:2:0, 6 for 4:4:4."""
     full_chroma: bool = False
-    """Whether chroma has a sample for each pixel (4:4:4): then that of derivatives has, too."""
+    """Whether chroma is not subsampled (4:4:4); derivatives then keep 4:4:4."""
     gain_map: bool = False
-    """Whether the file also says how to show it on bright screens (ISO 21496-1)."""
+    """Whether the file has a gain map for HDR screens (ISO 21496-1)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageHeader:
-    """Format, dimensions and colour of an original."""
+    """Image header: format, dimensions and colour of an original."""
 
     format: OriginalFormat
     stored: Dimensions
     """Dimensions of the pixels as stored, before the orientation is applied."""
     orientation: Orientation
-    """The orientation that makes them upright."""
+    """Orientation that makes the stored pixels upright."""
     colour: Colour
     transparent: bool
     profile: Profile
     profile_bytes: int
     max_shrink: int
-    """Largest factor by which the decoder can reduce while decoding: a power of two."""
+    """Maximum reduction while decoding, a power of two."""
     jpeg: JpegFacts | None = None
     tiles: StoredTiles | None = None
-    """Levels of a tiled TIFF; None for everything else."""
+    """Levels of a tiled TIFF; None for other originals."""
     pixel_bytes: int = 4
-    """Bytes of a decoded pixel: 3 for RGB, 6 with 16-bit samples."""
+    """Bytes per decoded pixel: 3 for RGB, 6 with 16-bit samples."""
     needs: Needs = NO_NEEDS
-    """Memory and time of its decoder beside the pixels."""
+    """Memory and time of the decoder in addition to that for pixels."""
     interleaved: bool = False
-    """Whether all has to be read before the first row is whole: progressive JPEG, Adam7 PNG."""
+    """Whether the first row is complete only after all data: progressive JPEG, Adam7 PNG."""
     directory: int = 0
-    """Of a TIFF, the offset of the directory of the page in the file."""
+    """Offset of the page's directory in a TIFF."""
     page: int = 0
-    """Of another file of several pages, what its decoder calls the page: an index from 0."""
+    """Decoder's index of the page, from 0, in other files of several pages."""
     pages: int = 1
-    """How many pages the file has."""
+    """Number of pages in the file."""
     bands: tuple[int, ...] = ()
-    """Of a TIFF, the samples that are shown: those of the colour, then alpha."""
+    """Number of TIFF samples that are shown: colour, then alpha."""
     reader: Reader = Reader.LIBVIPS
     made_profile: bytes = b""
-    """ICC profile that was made of colour tags; it takes the place of any in the file."""
+    """ICC profile made from colour tags, which replaces any in the file."""
     treatment: Treatment = PLAIN
     partial: bool = False
-    """Whether the file is truncated, and shown as far as it goes."""
+    """Whether the file is truncated and shown partially."""
     bits: int = 8
-    """Of a sample, the most of any."""
+    """Bits per sample, the maximum of all samples."""
     resolution: tuple[float, float] | None = None
-    """Dots per inch across and down the stored pixels, as the file states them."""
+    """Dots per inch of the stored pixels, horizontal and vertical, as in the file."""
     credits: Credits = ()
     span: tuple[float, float] | None = None
-    """Sample values that are shown as black and white; None: the ends of the type's range."""
+    """Sample values for black and white; None: the full range of the type."""
 
     @property
     def dimensions(self) -> Dimensions:
-        """The dimensions of the upright image."""
+        """Dimensions of the upright image."""
         return self.orientation.apply(self.stored)
 
     @property
     def rewritten(self) -> bool:
-        """Whether its bytes are not sent as they are, though they could be."""
+        """Whether the metadata of the original must be rewritten before its bytes are sent."""
         jpeg = self.jpeg
         return jpeg is not None and (
             jpeg.gain_map or bool(self.made_profile) or self.treatment.strip_location
@@ -166,5 +166,5 @@ class ImageHeader:
 
     @property
     def full_chroma(self) -> bool:
-        """Whether it is a JPEG of which no derivative is to have less chroma than luma."""
+        """Whether derivatives must not subsample chroma."""
         return self.jpeg is not None and self.jpeg.full_chroma

@@ -1,4 +1,4 @@
-"""Worker functions by name, and what they return: plain data that workers send to the server.
+"""Names of worker functions, and their results: plain data that workers send to the server.
 
 The server calls them by these names and so loads no codec. `codecs/jobs.py` imports them all.
 """
@@ -18,7 +18,7 @@ from iiif_server.plan.stored_tiles import TileTable
 Result = TypeVar("Result")
 
 TURBOJPEG_AUTO, TURBOJPEG_OFF = "auto", "off"
-"""Values of `workers.turbojpeg` that are no path."""
+"""Values of `workers.turbojpeg` that are not paths."""
 _INSTALL = (
     "install libturbojpeg0 (Debian), libturbojpeg (Ubuntu, Alpine), turbojpeg (Fedora) or "
     "jpeg-turbo (Homebrew)"
@@ -27,12 +27,12 @@ _INSTALL = (
 
 @dataclass(frozen=True, slots=True)
 class WorkerFunction(Generic[Result]):
-    """A function for an executor to run, named so that only the process that runs it imports it."""
+    """Worker function by name, so that only the worker process imports it."""
 
     name: str
     """Module and function, separated by a colon."""
     result: Any
-    """The type that it returns."""
+    """Type of the result."""
 
     def __call__(self, *arguments: Any, **keywords: Any) -> Result:
         """Import the function and call it, in the process that runs it."""
@@ -46,34 +46,34 @@ class Rendered:
     """Result of rendering: a derivative."""
 
     engine: Engine
-    """The engine that made it in the end."""
+    """Engine that made the derivative."""
     data: bytes | None
-    """Its bytes, where they could not be written to the plan's target; None: they were written."""
+    """Bytes of the derivative; None: they were written to the plan's target."""
     refusal: OSError | None
-    """The error of writing, if there was one."""
+    """Error of writing to the target; None: there was none."""
     length: int
     stages: Mapping[str, float]
-    """How long opening, decoding and encoding took, in seconds."""
+    """Durations of opening, decoding and encoding, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class LibraryReport:
-    """The libturbojpeg that a process uses; for `check` and `/status`."""
+    """Report on the libturbojpeg of a process, for `check` and `/status`."""
 
     path: str = ""
-    """The file that it was loaded from; empty: no library is in use."""
+    """File of the library; empty: no library is in use."""
     version: str = ""
-    """Such as `3.1.3`; empty: unknown."""
+    """Version, as `3.1.3`; empty: unknown."""
     lossless: bool = False
-    """Whether JPEGs can be cut and turned without loss."""
+    """Whether lossless crops and turns of JPEGs are available."""
     partial_decoding: bool = False
-    """Whether a part of a JPEG can be decoded without the rest."""
+    """Whether partial decoding of JPEGs is available."""
     problem: str = ""
-    """Why the file that `workers.turbojpeg` names is not in use; for the operator."""
+    """Reason why the file of `workers.turbojpeg` is not in use, for the operator."""
 
     @property
     def advice(self) -> str:
-        """What the operator can do where a feature is missing; empty: nothing."""
+        """Advice to the operator if a feature is missing; else empty."""
         if not self.lossless:
             return f"JPEG tiles lose quality as they are compressed anew: {_INSTALL}"
         if not self.partial_decoding:
@@ -83,12 +83,12 @@ class LibraryReport:
 
 @dataclass(frozen=True, slots=True)
 class WorkerReport:
-    """What a worker process has, as it reports when it has started."""
+    """Capabilities that a worker process reports at its start."""
 
     versions: Mapping[str, str]
-    """The versions of Python and of the imaging libraries, by name."""
+    """Versions of Python and of the imaging libraries, by name."""
     formats: tuple[Format, ...]
-    """The formats that derivatives can be encoded in."""
+    """Output formats that the worker can encode."""
     turbojpeg: LibraryReport
 
 

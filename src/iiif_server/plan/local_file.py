@@ -8,14 +8,14 @@ from typing import Self
 from iiif_server.errors import OriginalChangedError, RenderFailedError
 
 READ_ONLY = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""Flags with which originals are opened: a named pipe does not block."""
+"""Flags for opening originals: O_NONBLOCK, so that a named pipe does not block."""
 _SECOND = 1_000_000_000
-"""In nanoseconds."""
+"""Nanoseconds per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileVersion:
-    """The state of one file on this machine: writing, replacing or touching it gives another.
+    """File version: changes if the file is written, replaced or touched.
 
     It means nothing on another machine, so it goes into no cache key.
     """
@@ -24,22 +24,22 @@ class FileVersion:
     inode: int
     size: int
     mtime: tuple[int, int]
-    """In seconds since the epoch, and nanoseconds. As one number the times that file systems can
-    hold need more than the 64 bits of a message to a worker."""
+    """Modification time: seconds since the epoch, and nanoseconds. A single number would exceed the
+    64 bits of a message to a worker."""
     ctime: tuple[int, int]
     partial: bool = False
-    """Whether bytes of it may still arrive (docs/sources-design.md, Ranges): each version is a file
-    of its own then, and writing it changes no byte that was read."""
+    """Whether the file is downloaded in parts (docs/sources-design.md, Ranges). Each version is
+    then a new file, and a write changes no byte that was read."""
 
     @classmethod
     def of(cls, status: os.stat_result) -> Self:
-        """The version by the status of a file."""
+        """Return the version of a file with this status."""
         mtime = divmod(status.st_mtime_ns, _SECOND)
         ctime = divmod(status.st_ctime_ns, _SECOND)
         return cls(status.st_dev, status.st_ino, status.st_size, mtime, ctime)
 
     def is_of(self, descriptor: int) -> bool:
-        """Whether an open file still is this version. Raises OSError.
+        """Whether an open file still has this version. Raises OSError.
 
         The ctime does not count once the file has lost its last name: renaming another file over
         it, which is how originals are replaced, changes the ctime and not the content.
@@ -51,7 +51,7 @@ class FileVersion:
         return not status.st_nlink and found == replace(self, ctime=found.ctime)
 
     def matches(self, status: os.stat_result) -> bool:
-        """Whether a file with this status is this version."""
+        """Whether a file with this status has this version."""
         found = FileVersion.of(status)
         if self.partial:
             found = replace(found, mtime=self.mtime, ctime=self.ctime, partial=True)
@@ -59,35 +59,35 @@ class FileVersion:
 
     @property
     def mtime_ns(self) -> int:
-        """When the content was last changed, in nanoseconds since the epoch."""
+        """Modification time in nanoseconds since the epoch."""
         seconds, rest = self.mtime
         return seconds * _SECOND + rest
 
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
-    """A version of a file, and the path at which it was found."""
+    """File version with its path."""
 
     path: Path
     version: FileVersion
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """The file that is at a path now. Raises OSError."""
+        """Return the current version of the file at a path. Raises OSError."""
         return cls(path, FileVersion.of(path.stat()))
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """Size in bytes."""
         return self.version.size
 
     @property
     def mtime_ns(self) -> int:
-        """When its content was last changed, in nanoseconds since the epoch."""
+        """Modification time in nanoseconds since the epoch."""
         return self.version.mtime_ns
 
     def open(self, given: int | None = None) -> int:
-        """A descriptor from which this version is read, and no other file.
+        """Open this version of the file, and no other; return the descriptor.
 
         It is a duplicate of the descriptor that is given, if one is; else the path is opened.
         Raises OriginalChangedError if the path leads to another file, or the file has changed;
@@ -108,10 +108,10 @@ class LocalFile:
 
 
 def removed() -> OriginalChangedError:
-    """The error for an original that is no longer there."""
+    """Return the error for an original that no longer exists."""
     return OriginalChangedError("The original has just been removed.")
 
 
 def replaced() -> OriginalChangedError:
-    """The error for an original of which another version is there now."""
+    """Return the error for an original with another version."""
     return OriginalChangedError("The original has just been replaced; please ask again.")

@@ -1,4 +1,4 @@
-"""The eight orientations of an image on a pixel grid, as EXIF has them. Pure."""
+"""Orientation: the eight values of EXIF. Pure."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Orientation:
 
     @property
     def transposes(self) -> bool:
-        """Whether width and height change places."""
+        """Whether width and height are swapped."""
         return self.quarters % 2 == 1
 
     @property
@@ -39,20 +39,20 @@ class Orientation:
 
     @property
     def inverse(self) -> "Orientation":
-        """The orientation that undoes this one."""
+        """Return the inverse orientation."""
         return self if self.mirror else Orientation(False, -self.quarters % 4)
 
     def then(self, other: "Orientation") -> "Orientation":
-        """The composition: this orientation, then the other."""
+        """Return the composition: this orientation, then the other."""
         before = -self.quarters if other.mirror else self.quarters
         return Orientation(self.mirror != other.mirror, (before + other.quarters) % 4)
 
     def apply(self, dimensions: Dimensions) -> Dimensions:
-        """The dimensions of an image after the turn."""
+        """Return the dimensions of an image after the turn."""
         return dimensions.turned() if self.transposes else dimensions
 
     def carry(self, box: Box, dimensions: Dimensions) -> Box:
-        """Where a box of an image of these dimensions lies after the turn."""
+        """Return the box after the turn of an image of these dimensions."""
         if self.mirror:
             box = Box(dimensions.width - box.x - box.width, box.y, box.width, box.height)
         for _ in range(self.quarters):
@@ -73,4 +73,4 @@ FROM_EXIF: dict[int, Orientation] = {
     7: Orientation(True, 1),
     8: Orientation(False, 3),
 }
-"""What has to be done to the stored pixels, by the value of the Orientation tag."""
+"""Turn that makes stored pixels upright, by the value of the Orientation tag."""

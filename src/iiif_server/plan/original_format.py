@@ -1,15 +1,15 @@
-"""Formats of originals, by their signatures, and bounds on originals. Pure."""
+"""Input formats, their signatures, and limits on originals. Pure."""
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
 SIGNATURE_BYTES = 32
-"""How much of a file's start decides its format."""
+"""Bytes at the start of a file that decide its format."""
 
 
 class OriginalFormat(StrEnum):
-    """The formats that are read. What is not here is never handed to a decoder."""
+    """Input formats. Files in other formats never reach a decoder."""
 
     JPEG = "JPEG"
     PNG = "PNG"
@@ -19,11 +19,11 @@ class OriginalFormat(StrEnum):
     JPEG2000 = "JPEG2000"
     AVIF = "AVIF"
     HEIF = "HEIF"
-    """HEIC and its kin: HEVC, the photographs of many phones."""
+    """HEIC and other HEIF files with HEVC, as many phones write them."""
     JPEGXL = "JPEGXL"
     BMP = "BMP"
     PSD = "PSD"
-    """And PSB, its kin for large images: Adobe Photoshop."""
+    """PSD and PSB, of Adobe Photoshop."""
     PDF = "PDF"
     TGA = "TGA"
     PCX = "PCX"
@@ -32,7 +32,7 @@ class OriginalFormat(StrEnum):
 
 
 RARE = frozenset({OriginalFormat.TGA, OriginalFormat.PCX, OriginalFormat.RAW})
-"""Formats that are read only where an operator wants it."""
+"""Formats that need `limits.rare`, or their name in `limits.formats`."""
 USUAL = frozenset(OriginalFormat) - RARE
 
 EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
@@ -63,13 +63,13 @@ EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
         ".orf",
     ),
 }
-"""Extensions of files of a format, the usual one first."""
+"""File extensions of a format, the usual one first."""
 ALL_EXTENSIONS = frozenset(extension for format_ in USUAL for extension in EXTENSIONS[format_])
-"""Of files that are listed as images."""
+"""Extensions of files that are listed as images."""
 
 
 def recognise(start: bytes) -> OriginalFormat | None:
-    """The format that the first `SIGNATURE_BYTES` of a file announce, or None."""
+    """Return the format for the first `SIGNATURE_BYTES` of a file, or None."""
     return next((format_ for signature, format_ in _SIGNATURES if signature.match(start)), None)
 
 
@@ -105,22 +105,22 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], OriginalFormat], ...] = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Bounds on originals; an original beyond them is refused before it is decoded."""
+    """Limits on originals, checked before decoding."""
 
     formats: frozenset[OriginalFormat] = USUAL
     rare: bool = False
     """Whether rare kinds of the formats are read, too: LERC, JPEG XL and LogLuv in TIFF."""
     file_bytes: int = 8_000_000_000
     side: int = 500_000
-    """Pixels in a row or a column."""
+    """Maximum width and height in pixels."""
     frames: int = 10_000
-    """Frames of an animation, or pages of a TIFF."""
+    """Maximum number of frames of an animation, or pages of a file."""
     scans: int = 100
-    """Passes over a progressive JPEG; each costs as much as decoding it once."""
+    """Maximum number of scans of a progressive JPEG; each costs as much as decoding it once."""
     pdf_dpi: int = 150
-    """Pixels of an inch of a PDF page."""
+    """Pixels per inch of a PDF page."""
     show_truncated: bool = False
-    """Whether truncated originals are shown as far as they go, instead of refused."""
+    """Whether truncated originals are shown partially instead of refused."""
 
 
 DEFAULT_BOUNDS = Bounds()

@@ -1,4 +1,4 @@
-"""Tiles that a tiled TIFF holds itself, as tiles of the published grid. Pure."""
+"""Stored tiles of a tiled TIFF, as tiles of the published grid. Pure."""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,16 @@ from iiif_server.plan.render_plan import PixelOperations, ProfileAction, tile_pr
 from iiif_server.plan.stored_tiles import StoredTiles
 
 LEAST_TILE, MOST_TILE = 64, 4096
-"""The sides that a tile of an original may have to be announced: smaller ones are too many to ask
-for one by one, and larger ones too much at once."""
+"""Range of the sides of stored tiles that info.json announces: smaller tiles mean too many
+requests, and larger ones too much data per request."""
 _PIXELS_AROUND = 32
-"""Pixels of a result, and of a level, around a region that may have to be decoded with it."""
+"""Pixels around a region, in the result and in a level, that may have to be decoded."""
 NEAR = 4
-"""By how much a level is reduced from another at most, when a request is made of it."""
+"""Maximum reduction from a stored level for a request."""
 
 
 def own_grid(header: ImageHeader) -> Grid | None:
-    """The grid of the tiles that a tiled TIFF holds, if info.json is to announce them.
+    """Return the grid of stored tiles of a tiled TIFF, if info.json announces it.
 
     That is where the image is stored upright, and where either every level is near one that is
     stored, or tiles at full resolution can be sent and the others made (in tiles that `dzsave` can
@@ -36,7 +36,7 @@ def own_grid(header: ImageHeader) -> Grid | None:
 
 
 def has_all_levels(tiles: StoredTiles, grid: Grid) -> bool:
-    """Whether every level of a grid is stored, or is reduced by at most 4 from one that is."""
+    """Whether every level of a grid is stored, or a reduction of a stored one by at most 4."""
     return all(
         any(factor // NEAR <= held <= factor for held in tiles.factors)
         for factor in grid.scale_factors
@@ -44,7 +44,7 @@ def has_all_levels(tiles: StoredTiles, grid: Grid) -> bool:
 
 
 def sends_tiles(header: ImageHeader) -> bool:
-    """Whether the tiles that a TIFF holds are JPEGs that can be sent as they are."""
+    """Whether the stored tiles of a TIFF are JPEGs that can be sent unchanged."""
     return (
         header.tiles is not None
         and header.tiles.components > 0
@@ -54,7 +54,7 @@ def sends_tiles(header: ImageHeader) -> bool:
 
 
 def tiles_to_decode(tiles: StoredTiles, operations: PixelOperations) -> list[int]:
-    """The numbers of the tiles that a decoder touches at most for operations on a stored level.
+    """Return the indices of the stored tiles that a decoder may read for operations on a level.
 
     That are those of the region, and of the pixels around it that scaling looks at or that are
     made to be cropped again (`codecs/alignment.py`).
@@ -73,13 +73,13 @@ def tiles_to_decode(tiles: StoredTiles, operations: PixelOperations) -> list[int
 
 @dataclass(frozen=True, slots=True)
 class StoredTile:
-    """Tile of the original that is the requested tile, or holds it in its upper left."""
+    """Stored tile that is the requested tile, or contains it in its upper left."""
 
     scale_factor: int
     number: int
     """Index in the level, in rows from the top left."""
     whole: bool
-    """Whether it is sent unchanged; else it is a tile at the edge, which the file pads."""
+    """Whether it is sent unchanged; else it is a padded tile at the edge."""
 
 
 def stored_tile(header: ImageHeader, tile: Tile) -> StoredTile | None:

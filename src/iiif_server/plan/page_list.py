@@ -1,18 +1,18 @@
-"""The pages of an original, as a manifest lists them. Pure."""
+"""Page list of an original, for manifests. Pure."""
 
 from dataclasses import dataclass
 
 from iiif_server.iiif.geometry import Dimensions
 
 NO_SIZE = Dimensions(0, 0)
-"""The dimensions of a page that cannot be read."""
+"""Dimensions of an unreadable page."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageList:
-    """The pages of an original in their order, the first one first."""
+    """Page list of an original, in order."""
 
     dimensions: tuple[Dimensions, ...]
-    """Those of the upright images."""
+    """Dimensions of the upright pages."""
     names: tuple[str, ...] = ()
-    """What the file calls them, empty where it does not; or none at all."""
+    """Names of the pages in the file, empty for pages without one; or no names."""

@@ -1,4 +1,4 @@
-"""Plan of one rendition: the pixel operations and all else that a worker is told. Pure."""
+"""Render plan: pixel operations and parameters of a worker's job. Pure."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -16,30 +16,30 @@ from iiif_server.plan.orientation import UPRIGHT, Orientation
 from iiif_server.plan.stored_tiles import StoredLevel
 
 MOST_PROFILE_BYTES = 32_768
-"""A larger ICC profile is applied and not repeated in every tile."""
+"""Maximum bytes of an ICC profile in a derivative; larger profiles are applied."""
 FEW_PIXELS = 4_000_000
-"""Pixels up to which an image is worked on in memory; a larger one streams through libvips."""
+"""Maximum pixels of an image that is processed in memory; libvips streams larger ones."""
 MOST_OPTIMISED = 16_000_000
-"""Pixels up to which a JPEG is held in memory as a whole to be coded a few percent smaller."""
+"""Maximum pixels of a JPEG with optimised coding, which holds the coefficients in memory."""
 _DEEP_FORMATS = frozenset({Format.PNG, Format.TIF})
 PROFILED_FORMATS = frozenset({Format.JPG, Format.PNG, Format.WEBP, Format.TIF, Format.AVIF})
 
 
 class Engine(StrEnum):
-    """Engine: what makes a derivative."""
+    """Engine that makes a derivative."""
 
     ORIGINAL = "original"
-    """Nothing: the original's own bytes are sent."""
+    """The original's bytes are sent unchanged."""
     REWRITTEN = "rewritten"
-    """The original's own bytes with other metadata: no location, no gain map, or a profile."""
+    """The original's bytes with other metadata: no location, no gain map, or a profile."""
     JPEGTRAN = "jpegtran"
-    """Lossless transform: the original's own DCT coefficients, cropped and turned."""
+    """Lossless transform: the original's DCT coefficients, cropped and turned."""
     RASTER = "raster"
-    """Decoding, working on pixels, and encoding."""
+    """Decoding, pixel operations, and encoding."""
     LEVEL = "level"
-    """As `RASTER`, from the nearest larger level of the original's pyramid."""
+    """Like `RASTER`, from the nearest larger level of the pyramid."""
     TILE = "tile"
-    """Nothing: a tile of the original's pyramid, or of the original, is sent."""
+    """A tile of the pyramid, or a stored tile of the original, is sent unchanged."""
 
 
 class ProfileAction(StrEnum):
@@ -58,28 +58,28 @@ class PixelOperations:
     """Operations on the stored pixels that make a rendition: crop, scale, turn, rotate, colour."""
 
     box: Box
-    """The region of the stored pixels."""
+    """Region of the stored pixels."""
     size: Dimensions
     """Size after scaling, before any turn."""
     turn: Orientation
-    """The quarter turns and mirroring that follow: the original's orientation and the request's."""
+    """Quarter turns and mirroring after scaling: orientation of the original and request."""
     degrees: float
-    """Clockwise rotation after the turn, 0 <= degrees < 360; 0 where quarter turns are enough."""
+    """Clockwise rotation after the turn, 0 <= degrees < 360; 0 for quarter turns."""
     quality: Quality
     format: Format
     profile: ProfileAction
     shrink: int
-    """Factor by which the decoder reduces, or scale factor of the level."""
+    """Reduction while decoding, or scale factor of the level."""
     depth: int = 8
-    """Bits of a sample, 8 or 16: the most that are kept."""
+    """Maximum bits per sample, 8 or 16."""
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the file of a derivative says besides its pixels."""
+    """Description in the file of a derivative: resolution and credits."""
 
     resolution: tuple[int, int] | None = None
-    """Dots per inch, across and down."""
+    """Dots per inch, horizontal and vertical."""
     credits: Credits = ()
 
 
@@ -88,27 +88,27 @@ NO_DESCRIPTION = Description()
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Level of a pyramid that is ready, as the source of pixels."""
+    """Ready pyramid level, as the source of pixels."""
 
     path: Path
-    """The file of the part that holds it."""
+    """File of the part that contains the level."""
     grid: Grid
     operations: PixelOperations
-    """Operations on its pixels; `shrink` is its scale factor."""
+    """Operations on the pixels of the level; `shrink` is its scale factor."""
 
 
 @dataclass(frozen=True, slots=True)
 class TileToCut:
-    """Full-resolution tile, a JPEG of the original's own coefficients, as the source of a crop."""
+    """Full-resolution tile with the original's coefficients, as the source of a lossless crop."""
 
     data: bytes
     operations: PixelOperations
-    """The lossless transform; its box is in pixels of the tile."""
+    """Lossless transform; its box is in pixels of the tile."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderPlan:
-    """Plan of one rendition: a job for a worker."""
+    """Render plan: a job for a worker that makes one derivative."""
 
     original: LocalFile
     header: ImageHeader
@@ -118,14 +118,14 @@ class RenderPlan:
     target: Path | None
     """Empty file that the worker writes to; None: it returns the bytes."""
     level: Level | None = None
-    """Source of the pixels, if a level of the pyramid is the cheapest."""
+    """Pyramid level, if it is the cheapest source of pixels."""
     tile: TileToCut | None = None
-    """Source of a lossless crop, much smaller than the original."""
+    """Source of a lossless crop, instead of the much larger original."""
     description: Description = NO_DESCRIPTION
 
 
 def plan_operations(header: ImageHeader, rendition: Rendition, depth: int = 8) -> PixelOperations:
-    """Operations on the stored pixels for a rendition, with at most `depth` bits of a sample."""
+    """Return the operations on the stored pixels for a rendition, with at most `depth` bits."""
     quarters = rendition.rotation.quarter_turns
     requested = Orientation(rendition.rotation.mirror, quarters or 0)
     orientation = header.orientation
@@ -147,7 +147,7 @@ def plan_operations(header: ImageHeader, rendition: Rendition, depth: int = 8) -
 def operations_on_level(
     header: ImageHeader, rendition: Rendition, scale_factor: int
 ) -> PixelOperations:
-    """Operations on the pixels of a pyramid's level, which are upright, for a rendition."""
+    """Return the operations on the upright pixels of a pyramid level for a rendition."""
     upright = replace(header, stored=header.dimensions, orientation=UPRIGHT)
     if tile_profile(header) is not ProfileAction.KEEP:
         upright = replace(upright, profile=Profile.NONE)  # its tiles are sRGB by now
@@ -155,7 +155,7 @@ def operations_on_level(
 
 
 def _shrink(header: ImageHeader, box: Box, size: Dimensions) -> int:
-    """Factor by which to reduce while decoding: what the decoder can, or a stored level."""
+    """Return the reduction while decoding: of the decoder, or by a stored level."""
     if header.tiles is None:
         return choose_shrink(box, size, header.max_shrink)
     return max(

@@ -1,4 +1,4 @@
-"""Range of samples that is shown: of their type, of the image, or one that was chosen. Pure."""
+"""Sample range that becomes black to white: of the type, the image, or the settings. Pure."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ _SHALLOW = frozenset({Reader.PILLOW, Reader.BMP, Reader.PDFIUM, Reader.LIBRAW})
 
 
 def has_range(header: ImageHeader) -> bool:
-    """Whether the range of an original's samples can be chosen.
+    """Whether the setting `range` applies to an original.
 
     Gray and RGB of more than 8 bits: any samples of a TIFF; of other formats, up to 16 bits.
     """
@@ -19,18 +19,18 @@ def has_range(header: ImageHeader) -> bool:
 
 
 def is_measured(header: ImageHeader, treatment: Treatment) -> bool:
-    """Whether the least and the greatest sample are to be read, and are not known yet."""
+    """Whether the least and greatest sample must be measured, and are not known yet."""
     return treatment.measured and header.span is None and has_range(header)
 
 
 def treated(header: ImageHeader, treatment: Treatment) -> ImageHeader:
-    """The header of an original of a type, which decides how its images are made."""
+    """Return the header with the treatment of the original's type."""
     span = header.span if treatment.measured else treatment.span
     return replace(header, treatment=treatment, span=span if has_range(header) else None)
 
 
 def span_in_words(header: ImageHeader) -> tuple[float, float] | None:
-    """The span in levels of 16 bits, to which samples of 9 to 16 bits are spread."""
+    """Return the sample range in 16-bit levels, to which samples of 9 to 16 bits are scaled."""
     if header.span is None or header.reader is Reader.ARRAYS:
         return None
     scale = ((1 << _WORD_BITS) - 1) / ((1 << header.bits) - 1)
