@@ -1,4 +1,4 @@
-"""A IIIF image server, and its library. Importing this package loads neither of them."""
+"""IIIF image server and library. Importing the package loads neither of them."""
 
 from importlib import import_module
 from importlib.metadata import version
@@ -12,7 +12,7 @@ __version__ = version("iiif-server")
 
 
 def __getattr__(name: str) -> object:
-    """Load the library, with its imaging libraries, when `open_image` is first used."""
+    """Import the library, with its imaging libraries, at the first use of `open_image`."""
     if name != "open_image":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return import_module("iiif_server.library").open_image

@@ -1,4 +1,4 @@
-"""`python -m iiif_server` runs the command line `iiif-server`."""
+"""Entry point of `python -m iiif_server`, which runs the command line `iiif-server`."""
 
 from iiif_server.cli import main
 

@@ -1,4 +1,4 @@
-"""The application: `create_app(settings)` puts the routes on the context."""
+"""ASGI application: `create_app(settings)` adds routes, middleware and error handlers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -36,7 +36,10 @@ _NO_TELEMETRY: Any = {
     "operation_spans": False,
     "auto_configure": False,
 }
-"""FastAPI's own would send whole paths, with signatures in them; `telemetry` is ours."""
+"""Turns off the telemetry of FastAPI, which would send complete paths, with signatures.
+
+The package `telemetry` replaces it.
+"""
 
 
 _GROUPS = [
@@ -73,7 +76,7 @@ _GROUPS = [
         "description": "Health, readiness and capabilities.",
     },
 ]
-"""The groups of routes, in the order in which they are shown."""
+"""Tags of the OpenAPI document, in the order in which /docs shows them."""
 _ADMINISTRATION = {
     "name": "Administration",
     "description": "Admin API: requires the token of `[admin] token`.",
@@ -86,20 +89,21 @@ def create_app(
     metrics: Metrics | None = None,
     draining: Draining | None = None,
 ) -> FastAPI:
-    """The server as an ASGI application; without settings, those of `IIIF_CONFIG` and `IIIF_*`.
+    """Build the ASGI application; without `settings`, load them from the environment.
 
-    `metrics` and `draining` are the process's, which may have had another application before.
+    `metrics` and `draining` belong to the process: they outlive an application when settings are
+    reloaded. Raises ConfigurationError if the settings are invalid.
     """
     chosen = settings or load_settings()
     closed = chosen.admin.token is None
     app = FastAPI(
         title="iiif-server",
-        version="1",  # of this document; which version of the server it is, is not for everyone
+        version="1",  # of this document; the version of the server is not public
         description=_DESCRIPTION,
         lifespan=services_lifespan,
         redirect_slashes=False,
         openapi_tags=_GROUPS if closed else [*_GROUPS, _ADMINISTRATION],
-        # `pages` has these, so that they are sent as all else is:
+        # The routes of `pages` replace these, so that `respond` sends them:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
@@ -117,10 +121,10 @@ def create_app(
 
 @asynccontextmanager
 async def services_lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """The lifespan of an application of `create_app`: its services are open in the context.
+    """Lifespan of an application of `create_app`: opens its services, and closes them at the end.
 
-    Who mounts the application in another one enters it there, for Starlette runs no lifespan of
-    mounted applications.
+    An application that mounts this one must enter it in its own lifespan, because Starlette does
+    not run the lifespan of mounted applications.
     """
     await check_guard()
     async with app.state.composition() as services:
@@ -129,7 +133,7 @@ async def services_lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _include_routers(app: FastAPI, settings: Settings) -> tuple[str, ...]:
-    """Add all routes, in the order in which they are tried; the administrative paths."""
+    """Add all routes, in the order in which they are matched; return the administrative paths."""
     app.include_router(pages.router)
     app.include_router(operations.router)
     administrative = []

@@ -1,4 +1,4 @@
-"""Background tasks of the event loop: kept until they end, and their failures are logged."""
+"""Background tasks of the event loop, whose exceptions are logged."""
 
 import asyncio
 import logging
@@ -14,10 +14,10 @@ Result = TypeVar("Result")
 
 
 class BackgroundTasks:
-    """Tasks that nobody has to wait for; as a context manager, it cancels them when it is left.
+    """Set of background tasks; as a context manager, it cancels them at the end.
 
-    The event loop itself keeps no task alive. A task that has ended is discarded, and its exception
-    is logged: with a traceback, unless it is an error of ours, whose message says what is wrong.
+    The event loop only has weak references to tasks, so this set holds them until they end. The
+    exception of a task is logged: an IiifServerError as its message, others with a traceback.
     """
 
     def __init__(self) -> None:
@@ -37,25 +37,25 @@ class BackgroundTasks:
 
     @property
     def running(self) -> frozenset[asyncio.Task[Any]]:
-        """The tasks that have not ended."""
+        """Tasks that have not ended."""
         return frozenset(self._tasks)
 
     def start(
         self, work: Coroutine[Any, Any, Result], context: Context | None = None
     ) -> asyncio.Task[Result]:
-        """Start a task, in a copy of the current context unless one is given."""
+        """Start a task, in `context` or in a copy of the current context."""
         return self.keep(asyncio.create_task(work, context=context))
 
     def keep(self, task: asyncio.Task[Result]) -> asyncio.Task[Result]:
-        """Keep a task that was started elsewhere."""
+        """Add a task that was started elsewhere, and return it."""
         self._tasks.add(task)
         task.add_done_callback(self._ended)
         return task
 
     def repeat(self, seconds: float, work: Callable[[], Awaitable[object]]) -> None:
-        """Start a task that does the work again and again, with so many seconds before each time.
+        """Start a task that calls `work` forever, after a pause of `seconds` each time.
 
-        A failure is logged, and does not keep the work from being done the next time.
+        An exception of `work` is logged, and the next call follows as usual.
         """
 
         async def repeat() -> None:
@@ -69,12 +69,12 @@ class BackgroundTasks:
         self.start(repeat())
 
     async def wait(self) -> None:
-        """Wait for all that are running."""
+        """Wait until the running tasks have ended."""
         if self._tasks:
             await asyncio.wait(self.running)
 
     async def cancel(self) -> None:
-        """Cancel all that are running, and wait until they have ended."""
+        """Cancel the running tasks, and wait until they have ended."""
         for task in self.running:
             task.cancel()
         await self.wait()

@@ -1,4 +1,4 @@
-"""The command line: a group whose commands are the modules of `commands`."""
+"""Command line: a click group whose commands are the modules of `commands`."""
 
 from importlib import import_module
 
@@ -20,20 +20,20 @@ COMMANDS = {
     "replay": "Send the requests of an access log to a server.",
     "cache": "Show the size of the cache of derivatives, or empty it.",
 }
-"""The commands with their summaries, so that `--help` imports none of them."""
+"""Summary of each command, so that `--help` imports no command."""
 _MODULES = dict.fromkeys(COMMANDS, "") | {"serve-share": "serve"}
-"""The module of each command that is not named like it; `serve-share` is internal."""
+"""Module of each command; empty if it has the name of the command. `serve-share` is internal."""
 
 
 class LazyGroup(click.Group):
     """A group that imports the module of a command when the command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        """The names of the public commands."""
+        """Return the names of the public commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command with this name; None if there is none."""
+        """Import and return a command; None if no command has this name."""
         if cmd_name not in _MODULES:
             return None
         module = import_module(f"iiif_server.commands.{_MODULES[cmd_name] or cmd_name}")
@@ -41,7 +41,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
-        """Write the summaries."""
+        """Write the summaries of the commands."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 

@@ -1,4 +1,4 @@
-"""CRC-32, as zip files have it, as fast as the processor can."""
+"""CRC-32 checksums as in ZIP files, from ISA-L if it is installed."""
 
 try:
     from isal.isal_zlib import crc32  # 30 times faster than zlib's

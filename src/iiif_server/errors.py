@@ -1,21 +1,21 @@
-"""What the server can refuse, and why. No HTTP status here: `routes.problems` has the one table.
+"""Exceptions of the server, without HTTP status: `server.problems` has the table of those.
 
-Every message is a sentence for the person who made the request. It names what they sent and what
-would work; it never holds a path, the URL of an upstream, or the text of a foreign exception.
+Every message is a sentence for the client. It names what the client sent and what would work. It
+never contains a path, the URL of an upstream, or the text of another library's exception.
 """
 
 from typing import Self
 
 
 class IiifServerError(Exception):
-    """The root of every refusal; its text may be shown to anyone."""
+    """Base class of all errors that the server raises; clients may see its text."""
 
 
 # --- the request itself ---------------------------------------------------------------------
 
 
 class RequestRefusedError(IiifServerError):
-    """The request can never be answered as it stands, whatever the image."""
+    """The request is invalid, whatever the image."""
 
 
 class MalformedIdentifierError(RequestRefusedError):
@@ -23,7 +23,7 @@ class MalformedIdentifierError(RequestRefusedError):
 
 
 class MalformedParameterError(RequestRefusedError):
-    """A region, size, rotation, quality or format outside the grammar of the specification."""
+    """A region, size, rotation, quality or format does not match the grammar of the Image API."""
 
     def __init__(self, parameter: str, value: str, expected: str) -> None:
         super().__init__(f"Invalid {parameter} {shown(value)}: expected {expected}.")
@@ -31,66 +31,66 @@ class MalformedParameterError(RequestRefusedError):
 
 
 class UnsupportedFormatError(RequestRefusedError):
-    """A format that is well formed, but that this server does not make."""
+    """The format of the request is well formed, but this server does not write it."""
 
 
 class OutOfBoundsError(RequestRefusedError):
-    """A region wholly outside the image, or of no extent."""
+    """The region is entirely outside the image, or has no pixels (Image API 3.0, 4.1)."""
 
 
 class SizeRefusedError(RequestRefusedError):
-    """A size that upscales without `^`, has no pixels, or exceeds the published limits."""
+    """The size upscales without `^`, has no pixels, or exceeds the limits in info.json."""
 
 
 class UntrustedHostError(RequestRefusedError):
-    """A Host header that is no host."""
+    """The Host header is missing, repeated or invalid."""
 
 
 class TargetTooLongError(RequestRefusedError):
-    """The address of the request is longer than any that means something here."""
+    """The URL of the request is longer than any valid URL of this server."""
 
 
 class HeadersTooLargeError(RequestRefusedError):
-    """The request has more header fields, or longer ones, than are read."""
+    """The request has too many header fields, or too many bytes of them."""
 
 
 class TooManyImagesError(RequestRefusedError):
-    """A manifest of more images than one may have."""
+    """A manifest or an archive would have more images than its limit."""
 
 
 class ContentRefusedError(RequestRefusedError):
-    """The request carries content, which no request to this server does."""
+    """The request has content, which this server does not accept."""
 
 
 class UnlistedTypeError(RequestRefusedError):
-    """A purge of all originals of a type that cannot tell what originals it has."""
+    """The originals of a type cannot be purged, because its source cannot list them."""
 
 
 class ImageTooLargeError(RequestRefusedError):
-    """Making the image would take more memory than there is for all of them."""
+    """Rendering the image would take more memory than all images together may use."""
 
     def __init__(self, text: str, needed: int = 0) -> None:
         super().__init__(text)
         self.needed = needed
-        """Bytes that it would take, as estimated."""
+        """Estimated memory in bytes."""
 
 
 class NotAcceptableError(IiifServerError):
-    """The Accept header rules out everything that there is."""
+    """The Accept header excludes every available media type."""
 
 
-# --- who may ask ----------------------------------------------------------------------------
+# --- authentication -------------------------------------------------------------------------
 
 
 class UnauthenticatedError(IiifServerError):
-    """The request does not show that it comes from those who run the server."""
+    """The request has no valid token of an operator."""
 
 
 class SignatureRefusedError(IiifServerError):
-    """The image needs a signed URL, and this one has no signature that is valid now.
+    """The image needs a signed URL, and this URL has no valid signature.
 
-    One sentence for every reason, and for images that do not exist: the difference would be worth
-    knowing to those who have no signature.
+    The message is the same for every reason, and for images that do not exist. So a client without
+    a signature cannot find out which images exist.
     """
 
     def __init__(
@@ -106,44 +106,44 @@ class SignatureRefusedError(IiifServerError):
 
 
 class DownloadRefusedError(IiifServerError):
-    """The original is not offered for download: its type does not, or its own limits forbid it."""
+    """Downloads of the original are not allowed, by its type or by its own limits."""
 
 
 class NotFoundError(IiifServerError):
-    """There is nothing under this identifier."""
+    """No image exists for this identifier."""
 
 
 class UnknownTypeError(NotFoundError):
-    """The identifier has no type, or one that is not configured."""
+    """The identifier has no type, or a type that is not configured."""
 
 
 class OriginalNotFoundError(NotFoundError):
-    """The source has no original of this name."""
+    """The source has no original with this name."""
 
 
 class PageNotFoundError(NotFoundError):
-    """The original has fewer pages."""
+    """The original has fewer pages than the number of the requested page."""
 
     @classmethod
     def of(cls, page: int, count: int) -> Self:
-        """The error for a page beyond the last."""
+        """Return the error for page `page` of an original with `count` pages."""
         there = "one page" if count == 1 else f"{count:,} pages"
         return cls(f"This original has {there}; there is no page {page:,}.")
 
 
 class OutsideFolderError(OriginalNotFoundError):
-    """The name leads out of the folder of its type, by a link; clients are not told."""
+    """The name leads out of the folder of its type through a link; clients only get a 404."""
 
     def __init__(self, detail: str, path: str | None = None) -> None:
         super().__init__("There is no image with this identifier.")
         self.detail = detail
-        """Where it leads, for the log."""
+        """Target of the link, for the log."""
         self.path = path
-        """The path of the link, or of a file below it, for the log."""
+        """Path of the link, or of a file below it, for the log."""
 
 
 class FolderNotFoundError(NotFoundError):
-    """No folder of this name is shown, whether there is one or not."""
+    """No folder with this name is listed, whether it exists or not."""
 
     def __init__(
         self,
@@ -153,78 +153,78 @@ class FolderNotFoundError(NotFoundError):
 
 
 class UntrustedUrlError(RequestRefusedError):
-    """A `trusted_web` name whose URL the type does not trust."""
+    """The URL in a `trusted_web` identifier is not one that its type trusts."""
 
 
 class SourceUnavailableError(IiifServerError):
-    """The upstream server of the original failed, or sent something else than promised."""
+    """The upstream or the disk of the original failed, or the upstream sent invalid data."""
 
 
 class SourceTimedOutError(SourceUnavailableError):
-    """The upstream server of the original did not answer in time."""
+    """The upstream did not respond within its timeout."""
 
 
 class SourceBusyError(SourceUnavailableError):
-    """Too many originals are being fetched: this one's turn did not come in time."""
+    """Too many originals are being fetched: no slot became free in time."""
 
 
 class NoSpaceForOriginalError(SourceUnavailableError):
-    """The original cannot be fetched: too little disk space is free. It may be later."""
+    """The original cannot be fetched now: too little disk space is free."""
 
 
 # --- the original itself --------------------------------------------------------------------
 
 
 class OriginalRefusedError(IiifServerError):
-    """The original exists, but no image can be made of it."""
+    """The original exists, but cannot be decoded."""
 
 
 class UnsupportedOriginalError(OriginalRefusedError):
-    """No image, or an image of a format or sample type that this server does not read."""
+    """The original has a format or sample type that this server does not read."""
 
 
 class NotAnImageError(UnsupportedOriginalError):
-    """A file that is no image of a known format, such as a text beside the images."""
+    """The file is not an image of a known format, as a text file beside the images."""
 
 
 class DamagedOriginalError(OriginalRefusedError):
-    """An image of a known format whose data is truncated or corrupt."""
+    """The original has a known format, but its data is truncated or corrupt."""
 
 
 class OriginalTooLargeError(OriginalRefusedError):
-    """More pixels, bytes, frames, scans or the like than this server reads."""
+    """The original exceeds a limit: pixels, bytes, frames, scans and others."""
 
 
 class OriginalChangedError(IiifServerError):
-    """The original was replaced while an image was being made of it; asking again will do."""
+    """The original was replaced while the server read it; the client should retry."""
 
 
-# --- making the image -----------------------------------------------------------------------
+# --- rendering ------------------------------------------------------------------------------
 
 
 class RenderFailedError(IiifServerError):
-    """The image could not be made, through no fault that was found in the request."""
+    """The image could not be rendered, although the request is valid."""
 
 
 class RenderTimedOutError(RenderFailedError):
-    """The image took longer than `render_timeout` to make."""
+    """Rendering took longer than its timeout (`render_timeout`)."""
 
 
 class NotKeptError(RenderFailedError):
-    """What has to be kept to be of use could not be: the disk is full, or refuses."""
+    """A pyramid or derivative could not be stored: the disk is full, or writing failed."""
 
     def __init__(self, message: str, refusal: OSError | None = None) -> None:
         super().__init__(message)
         self.refusal = refusal
-        """What the disk said, if it has not been told yet; for the operator."""
+        """Error of the write, if it has not been reported to the store yet; for the log."""
 
 
 class TooMuchMemoryError(RenderFailedError):
-    """Making the image takes more memory than one worker is given."""
+    """Rendering takes more memory than one worker may use."""
 
 
 def too_much_memory() -> TooMuchMemoryError:
-    """The refusal for lack of memory: each worker is given so much, now and later."""
+    """Return the error for an image that exceeds the memory limit of a worker."""
     return TooMuchMemoryError(
         "Making this image takes more memory than the server gives to one; "
         "ask for a smaller one, or a part of it."
@@ -232,19 +232,19 @@ def too_much_memory() -> TooMuchMemoryError:
 
 
 class PartsMissingError(RenderFailedError):
-    """A decoder would need bytes of the original that were not brought, as it was not to run."""
+    """The decoder needs bytes of a partly fetched original that were not fetched."""
 
 
 class OutOfRoomError(RenderFailedError):
-    """The machine has not the memory or the disk for the image now; it may have later."""
+    """The server has too little disk space, or no free file descriptor, for the image now."""
 
 
 class WorkerDiedError(RenderFailedError):
-    """The process that was making the image died, and so did the one that tried again."""
+    """The worker that rendered the image died, and so did the worker of the retry."""
 
 
 class WorkerFailedError(RenderFailedError):
-    """A job raised what no job is expected to raise; `reason` names it, for the log."""
+    """A job raised an unexpected exception; `reason` names it, for the log."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("The image could not be made.")
@@ -254,29 +254,29 @@ class WorkerFailedError(RenderFailedError):
         return f"{type(self).__name__}({self.reason!r})"
 
 
-# --- not now --------------------------------------------------------------------------------
+# --- retry later ----------------------------------------------------------------------------
 
 
 class NotNowError(IiifServerError):
-    """What may well be answered later; nothing was found wrong with the request."""
+    """The server cannot answer the request now; the client should retry later."""
 
     def __init__(self, message: str, retry_after: int = 10) -> None:
         super().__init__(message)
         self.retry_after = retry_after
-        """In how many seconds asking again may help."""
+        """Seconds after which the client should retry (`Retry-After`)."""
 
 
 class SharedCacheUnavailableError(NotNowError):
-    """The bucket of the shared cache did not do what has to be done there."""
+    """The bucket of the shared cache failed where the operation cannot go on without it."""
 
     def __init__(self, message: str = "", reason: str = "") -> None:
         super().__init__(message or "The shared cache does not answer; the server's log says why.")
         self.reason = reason
-        """What its store has answered; for the operator."""
+        """Error of the object store, for the log."""
 
 
 class BusyError(NotNowError):
-    """So much expensive work is waiting that no more of it is taken on."""
+    """The queue is full."""
 
 
 class QueueTimedOutError(NotNowError):
@@ -284,26 +284,26 @@ class QueueTimedOutError(NotNowError):
 
 
 class StorageTimedOutError(NotNowError):
-    """A disk or network mount did not answer within its deadline; others are not affected."""
+    """A disk or network mount did not respond within `storage_timeout`."""
 
 
 class TooManyOpenFilesError(NotNowError):
-    """The process, or the machine, has no file descriptor or memory left to open a file."""
+    """The process or the machine has no file descriptor or memory left to open a file."""
 
 
 class QuarantinedError(NotNowError):
-    """Workers died over this original, or were killed for their deadline, a short while ago."""
+    """The original is in quarantine: a worker died over it, or exceeded its timeout."""
 
 
 # --- running the server ---------------------------------------------------------------------
 
 
 class ConfigurationError(IiifServerError):
-    """A setting that cannot be; its text is for the operator."""
+    """Settings cannot be used; the text is for the operator."""
 
 
 class NotBundledError(IiifServerError):
-    """A page that needs scripts which this installation was built without."""
+    """The page needs scripts that are missing in this installation."""
 
     def __init__(self, package: str) -> None:
         super().__init__(
@@ -313,13 +313,13 @@ class NotBundledError(IiifServerError):
 
 
 class ClientDisconnectedError(OSError):
-    """The client has closed its connection: nothing more can be sent (ASGI 2.4)."""
+    """The client has closed its connection, so that nothing can be sent (ASGI 2.4)."""
 
 
 class ResponseIncompleteError(Exception):
-    """A body ends before its announced length; the connection is closed, so that clients notice.
+    """A body ended before it was complete; the server closes the connection.
 
-    No refusal: the status has been sent.
+    This is not an `IiifServerError`, because the status has been sent already.
     """
 
 
@@ -327,6 +327,6 @@ _SHOWN_CHARACTERS = 80
 
 
 def shown(value: str) -> str:
-    """The value in quotes, on one line, no longer than a person would read."""
+    """Return the value in quotes, on one line, cut after 80 characters."""
     cut = value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "…"
     return '"' + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in cut) + '"'

@@ -4,7 +4,7 @@ import signal
 
 
 def exit_in_words(code: int) -> str:
-    """Why a process ended; a negative exit code is the number of the signal."""
+    """Return the reason why a process ended; a negative exit code is the number of a signal."""
     if code >= 0:
         return f"exit code {code}"
     try:

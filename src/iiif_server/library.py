@@ -1,6 +1,6 @@
-"""Library: IIIF renditions of image files in the calling process, without a server.
+"""Library: renders image files in the calling process, without a server.
 
-Nothing is sandboxed: decoders run in this process, with its rights and without a deadline.
+It has no sandbox: decoders run in this process, with its rights and without a timeout.
 """
 
 import os
@@ -34,29 +34,29 @@ from iiif_server.telemetry.stages import Stages
 
 _MAX_SOURCE_PIXELS = 1_000_000_000
 _LIMITS = OutputLimits(max_area=400_000_000, max_upscale_area=25_000_000)
-"""The defaults of the server."""
+"""Default limits of the server."""
 _ENCODING = EncodingOptions()
 _MIN_SIZE = 200
-"""Pixels of the shorter side of the smallest size that info.json offers."""
+"""Shorter side, in pixels, of the smallest size in info.json."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """Facts of an image."""
+    """Format, dimensions and colour of an image."""
 
     format: str
-    """Format of the file, such as `JPEG`, `TIFF` or `JPEG2000`."""
+    """Format of the file, as `JPEG`, `TIFF` or `JPEG2000`."""
     width: int
-    """Pixels, after the rotation that EXIF asks for."""
+    """Width in pixels, with the EXIF orientation applied; so is the height."""
     height: int
     gray: bool
-    """Whether the image has no colour."""
+    """Whether the image is grayscale."""
     transparent: bool
     """Whether the image has an alpha channel or transparent colours."""
 
 
 class OpenImage:
-    """An open image file; a context manager. Threads may share it: they render one at a time."""
+    """Open image file and context manager. Thread-safe: one thread renders at a time."""
 
     def __init__(
         self, path: Path, limits: OutputLimits, encoding: EncodingOptions, max_source_pixels: int
@@ -90,13 +90,13 @@ class OpenImage:
 
     @property
     def info(self) -> ImageInfo:
-        """The facts of the image."""
+        """Format, dimensions and colour of the image."""
         header, size = self._header, self._header.dimensions
         gray = header.colour is Colour.GRAY
         return ImageInfo(str(header.format), size.width, size.height, gray, header.transparent)
 
     def info_json(self, id_: str) -> dict[str, Any]:
-        """The image information document (Image API 3.0, 5) for the URL of the image."""
+        """Return info.json (Image API 3.0, 5); `id_` is the URL of the image."""
         inches = inches_per_pixel(self._header)
         service = Service(self._limits, supported_formats(), _MIN_SIZE, inches_per_pixel=inches)
         return image_information(V3, id_, self._header.dimensions, service)
@@ -109,10 +109,10 @@ class OpenImage:
         quality: str = "default",
         format: str = "jpg",  # noqa: A002 - the term of the Image API
     ) -> bytes:
-        """The image file for the parameters of an Image API 3.0 request, as the server makes it.
+        """Render a derivative for the parameters of an image request (Image API 3.0, 4).
 
-        Raises RequestRefusedError for parameters, DamagedOriginalError where the data cannot be
-        decoded, OriginalChangedError if the file was written meanwhile, TooMuchMemoryError, or
+        Raises RequestRefusedError for invalid parameters, DamagedOriginalError if the data cannot
+        be decoded, OriginalChangedError if the file was changed meanwhile, TooMuchMemoryError, or
         ValueError after `close`.
         """
         request = ImageRequest(
@@ -141,7 +141,7 @@ class OpenImage:
             return b"".join(render_original(plan, self._original, Stages())[1])
 
     def close(self) -> None:
-        """Close the file, once nothing is rendered from it."""
+        """Close the file, after a running `render` has ended."""
         with self._lock:
             original, self._original = self._original, None
         if original is not None:
@@ -164,10 +164,10 @@ def open_image(
     encoding: EncodingOptions = _ENCODING,
     max_source_pixels: int = _MAX_SOURCE_PIXELS,
 ) -> OpenImage:
-    """Open an image file, of which only the header is read.
+    """Open an image file and read its image header, without decoding pixels.
 
-    Limits and encoding are the server's defaults unless they are given. Raises OSError where the
-    file cannot be opened, and OriginalRefusedError for a file that is no image, is damaged, is of a
-    format that is not supported, or has more than `max_source_pixels`.
+    Limits and encoding have the defaults of the server. Raises OSError if the file cannot be
+    opened. Raises OriginalRefusedError if the file is not an image, is damaged, has an unsupported
+    format, or has more than `max_source_pixels`.
     """
     return OpenImage(Path(path), limits, encoding, max_source_pixels)

@@ -1,4 +1,4 @@
-"""The base of all models of settings, and field types that several of them use."""
+"""Base class of all models of settings, and field types that several models use."""
 
 import json
 import re
@@ -19,26 +19,26 @@ from pydantic import (
 
 @dataclass(frozen=True, slots=True)
 class Expects:
-    """The values that a setting accepts, for messages: "must be ..."."""
+    """Accepted values of a setting as text, for messages: "must be ..."."""
 
     expected: str
 
 
 class NotAcceptedError(ValueError):
-    """A value that the setting does not accept; the message is made from `Expects`."""
+    """The setting does not accept the value; the message comes from `Expects`."""
 
 
 class ConflictError(ValueError):
-    """Settings that are valid by themselves and not together."""
+    """Settings contradict each other, although each is valid."""
 
     def __init__(self, conflicts: Sequence[tuple[tuple[str, ...], str]]) -> None:
-        """`conflicts` are paths of settings, and the problem of each."""
+        """`conflicts` has pairs: the path of a setting, and its problem as text."""
         super().__init__("; ".join(text for _, text in conflicts))
         self.conflicts = conflicts
 
 
 class OptionsModel(BaseModel):
-    """Settings of one component: unknown names are rejected, values never change."""
+    """Base model of the settings of one component: immutable, rejects unknown names."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -51,7 +51,7 @@ class OptionsModel(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _check_numbers(cls, value: object, info: ValidationInfo) -> object:
-        """Refuse `true` as the number 1."""
+        """Reject `true` and `false` for numbers, which pydantic would read as 1 and 0."""
         if isinstance(value, bool):
             annotation = cls.model_fields[str(info.field_name)].annotation
             accepted = {annotation, *get_args(annotation)}
@@ -61,7 +61,10 @@ class OptionsModel(BaseModel):
 
 
 def listed(value: object) -> object:
-    """A list unchanged, or one from text: JSON, or items between commas."""
+    """Parse a list from text, as JSON or with commas; return any other value unchanged.
+
+    Raises ValueError for text that begins with `[` and is not valid JSON.
+    """
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
@@ -73,7 +76,7 @@ def listed(value: object) -> object:
 
 
 Listed = BeforeValidator(listed)
-"""Lets a list be written as text in the environment."""
+"""Validator that parses lists in environment variables."""
 
 
 def _folder(value: object) -> object:
@@ -87,7 +90,7 @@ FolderPath = Annotated[Path, BeforeValidator(_folder), _FOLDER]
 
 
 def path_list(value: object) -> object:
-    """A list of folders from the path of one, or from a list as JSON; a list unchanged."""
+    """Return a list of folders: from one path, or from a JSON list; a list is unchanged."""
     if not isinstance(value, str | Path):
         return value
     return listed(value) if str(value).startswith("[") else [value]
@@ -98,7 +101,7 @@ FolderPaths = Annotated[
     BeforeValidator(path_list),
     Expects("the path of a folder, or a list of them"),
 ]
-"""Folders as a setting: one path, or a list."""
+"""Field type of folders: one path, or a list of paths."""
 
 
 def _url_path(path: str) -> str:
@@ -114,4 +117,4 @@ _URL_PATH = Expects(
     "and no slash at the end"
 )
 UrlPath = Annotated[str, AfterValidator(_url_path), _URL_PATH]
-"""The path of a URL without percent-encoding; empty, or with a slash in front and none behind."""
+"""Field type of URL paths: empty, or with a leading and without a trailing slash."""

@@ -1,4 +1,4 @@
-"""All settings, as components declare them, read from a file and the environment."""
+"""Settings of the server, read from a file and the environment; components declare theirs."""
 
 import os
 import re
@@ -52,7 +52,7 @@ ENV_PREFIX, ENV_CONFIG, ENV_NESTED = PREFIX, CONFIG, NESTED
 
 
 def _typed(raw: object) -> object:
-    """The options of a type as the model that its source declares."""
+    """Validate the options of a type with the model that its source declares."""
     if not isinstance(raw, Mapping):
         return raw
     try:
@@ -84,62 +84,63 @@ _TypeName = Annotated[str, AfterValidator(_type_name)]
 
 
 class Settings(BaseSettings, OptionsModel):
-    """Everything that an operator can set."""
+    """All settings of the server."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, env_nested_delimiter=NESTED, validate_default=False
     )
 
     base_url: str | None = None
-    """Prefix of every `id`; unset: derived from each request."""
+    """Prefix of every `id` in JSON documents. Unset: derived from each request."""
     root_path: UrlPath = ""
-    """Path that a proxy puts in front and does not strip, as `/images`."""
+    """Path prefix of all URLs, as `/images`, if the proxy passes it on."""
     http_host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
-    """Address to listen on."""
+    """IP address or host name to listen on."""
     http_port: int = Field(default=4040, ge=0, le=65535)
     """Port to listen on."""
     http_processes: int = Field(default=1, ge=1, le=256)
-    """Server processes that share the work, `image_pool_size` and `cache_path` (`--workers`)."""
+    """Number of server processes (`--workers`). They share `image_pool_size` and `cache_path`."""
     http_connections: int = Field(default=1000, ge=1)
-    """Connections open at once; further ones are turned away."""
+    """Limit of open connections; the server closes further ones with 503."""
     http_drain: Annotated[Seconds, Field(le=3600)] = 2
-    """Time after SIGTERM in which requests are still accepted, while `/health/ready` is 503.
-    Requests that have begun then have 10 seconds more."""
+    """Drain time after SIGTERM: the server still accepts requests, and `/health/ready` is 503.
+    Requests in progress then have 10 more seconds."""
     trusted_proxies: Networks = ()
-    """Proxies (addresses or CIDR) whose `X-Forwarded-*`, `Forwarded`, `X-Request-Id` and `X-Accel`
-    are believed; they must overwrite what clients send of these. Unset: nobody's."""
+    """Proxies (IP addresses or CIDR) whose headers `X-Forwarded-*`, `Forwarded`, `X-Request-Id` and
+    `X-Accel` are believed. They must overwrite these headers of clients. Unset: none."""
     source_path: FolderPath = Path("./data/source")
-    """Folder of originals, one folder a type below it."""
+    """Folder of originals, with one folder per type."""
     cache_path: FolderPath = Path("./data/cache")
-    """Folder of derivatives; all in it can be made again."""
+    """Folder of the cache; the server can rebuild all files in it."""
     min_sizes_size: int = Field(default=200, ge=1)
-    """Smallest side offered in `sizes` of info.json; one smaller size is added where OpenSeadragon
-    would take the sizes for other levels."""
+    """Shorter side, in pixels, of the smallest size in `sizes` of info.json. The server adds one
+    smaller size where OpenSeadragon would otherwise compute wrong levels."""
     size_pool_size: int = Field(default=2, ge=1)
-    """Processes that read headers of originals."""
+    """Worker processes that read image headers."""
     image_pool_size: int = Field(default_factory=lambda: this_machine().cpus + 1, ge=1, le=10_000)
-    """Worker processes that render images. In each server process one is reserved for tiles and
-    small images. Default: one more than the CPUs of the machine or container, and at least two for
-    each server process."""
+    """Worker processes that render images. Each server process reserves one for tiles and small
+    images. Default: one more than the CPUs of the machine or container, and at least two per server
+    process."""
     info_cache_size: int = Field(default=1024, ge=1)
-    """Headers of originals kept in memory for info.json (LRU)."""
+    """Image headers cached in memory for info.json (LRU)."""
     image_cache_size_per_process: int = Field(default=5, ge=1)
-    """Originals each image process keeps open (LRU); jobs go to the process that has theirs."""
+    """Originals that each image worker keeps open (LRU). A job goes to the worker that has its
+    original open."""
     max_http_fetches: int = Field(default=10, ge=1)
-    """Originals being fetched at once, over all types; from any one host, at most half as many."""
+    """Limit of concurrent fetches of originals, over all types; per host, half as many."""
     default_type: str | None = None
-    """Type of an identifier that names none."""
+    """Type of identifiers without a type."""
     slash_substitute: Annotated[str, Field(pattern=r"^[^/%:;\s]{1,8}$"), _SUBSTITUTE] | None = None
-    """What stands for a slash in names, behind proxies that change `%2F`; then it cannot stand for
-    itself."""
+    """Characters that replace a slash in names, for proxies that change `%2F`. Names of originals
+    must not contain them."""
     canonical_redirect: bool = False
-    """Whether image requests in another than the canonical form are redirected to it."""
+    """Whether image requests are redirected to their canonical URL."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """What is logged: debug, info, warning or error."""
+    """Lowest level of messages in the log: debug, info, warning or error."""
     log_format: LogFormat = "console"
-    """How: `console`, a line of text each, or `json`, an object a line."""
+    """Format of the log: `console`, a line of text per message, or `json`, an object per line."""
     types: dict[_TypeName, AnyTypeOptions] = Field(default_factory=dict)
-    """The types of originals, by name."""
+    """Types of originals, by name."""
     fetch: FetchOptions = FetchOptions()
     cache: CacheOptions = CacheOptions()
     cache_bucket: BucketOptions = BucketOptions()
@@ -165,17 +166,17 @@ class Settings(BaseSettings, OptionsModel):
         *_: PydanticBaseSettingsSource,
         **__: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The sources, highest precedence first: arguments, then what `load` has read.
+        """Sources of settings, highest precedence first: arguments, then the content of `load`.
 
-        `load` puts together, each overriding those before it: the settings file, the secret files
-        that it names, systemd credentials, and environment variables with the files these name.
-        Without `load` only arguments count: `Settings()` reads no environment.
+        `load` merges these, each overriding those before it: the settings file, the secret files
+        that it names, systemd credentials, environment variables and the files that they name.
+        Without `load` only arguments count: `Settings()` does not read the environment.
         """
         return init_settings, ContentSource(settings_cls)
 
     @property
     def identifiers(self) -> IdentifierReader:
-        """The reader of identifiers, which knows the default type and whom types trust."""
+        """Reader of identifiers, with the default type and the trusted hosts of types."""
         return IdentifierReader(self.default_type, self.types, self.slash_substitute)
 
     @field_validator("base_url")
@@ -196,7 +197,7 @@ class Settings(BaseSettings, OptionsModel):
         return self
 
     def _conflicts(self) -> Iterator[_Conflict]:
-        """Problems between settings that are valid by themselves."""
+        """Yield contradictions between valid settings: path and problem of each."""
         if self.default_type is not None and self.default_type not in self.types:
             hint = nearest(self.default_type, self.types)
             yield ("default_type",), f"{self.default_type!r} is not one of the types{hint}"
@@ -229,7 +230,7 @@ class Settings(BaseSettings, OptionsModel):
 
 
 def _is_visible(path: Path, folder: Path) -> bool:
-    """Whether a path is below a folder and not hidden there: hidden folders are not served."""
+    """Whether a path is below a folder and not in a hidden folder, which is never served."""
     return path.is_relative_to(folder) and not any(
         part.startswith(".") for part in path.relative_to(folder).parts
     )
@@ -237,20 +238,20 @@ def _is_visible(path: Path, folder: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Settings with warnings about where they come from."""
+    """Settings with the warnings about their sources."""
 
     settings: Settings
     file: Path | None
-    """The settings file, if there is one."""
+    """Settings file, if one was given."""
     warnings: tuple[str, ...]
-    """Sentences: values that the environment overrides, secrets that other users may read."""
+    """Warnings as sentences: overridden values, secrets that other users may read."""
 
 
 def load_settings(config: Path | None = None) -> Settings:
-    """The settings of a TOML or YAML file, if one is given, overridden by the environment.
+    """Load settings from a TOML or YAML file, if one is given, and from the environment.
 
-    All paths in them are absolute. Raises ConfigurationError, whose text names all
-    problems: the setting, its value, what is accepted, and for an unknown name the nearest one.
+    Variables override the file. All paths are absolute. Raises ConfigurationError, whose text names
+    all problems: the setting, its value, the accepted values, and for an unknown name the nearest.
     """
     return load(config).settings
 
@@ -258,16 +259,16 @@ def load_settings(config: Path | None = None) -> Settings:
 def load(
     config: Path | None = None, add: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> Loaded:
-    """The settings as by `load_settings`, and warnings about where they come from.
+    """Load settings as `load_settings` does; return them with warnings about their sources.
 
-    `add` may complete their content before it is checked.
+    `add` may change the content of the settings before it is checked.
     """
     loaded = loading.load(Settings, config, os.environ, _service_folders(os.environ), add)
     return Loaded(build(Settings, loaded.content), loaded.file, tuple(loaded.warnings))
 
 
 def _service_folders(environment: Mapping[str, str]) -> dict[tuple[str | int, ...], Path]:
-    """Default folders that a service manager provides: systemd, or the container image."""
+    """Return default folders from the environment, as systemd or the container image sets them."""
     state, cache = (
         environment.get(name, "").split(":")[0] for name in ("STATE_DIRECTORY", "CACHE_DIRECTORY")
     )

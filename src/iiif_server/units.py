@@ -1,4 +1,4 @@
-"""Sizes, durations and pixel counts with units, as settings write them."""
+"""Sizes, durations and pixel counts with units, as in settings."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -43,15 +43,15 @@ _MOST_PIXELS = 10**14
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """How a setting with a unit is explained in messages, and shown in documentation."""
+    """Text for settings with a unit: accepted values in messages, defaults in documentation."""
 
     expected: str
-    """What is accepted: "a size such as ..."."""
+    """Accepted values as text: "a size such as ..."."""
     show: Callable[[float], str]
 
 
 def parse_size(value: object) -> object:
-    """The bytes in "10 GB" (decimal) or "500 MiB" (binary); a value that is no text is returned.
+    """Parse "10 GB" (decimal) or "500 MiB" (binary) to bytes; return other types unchanged.
 
     Raises ValueError for any other text.
     """
@@ -59,7 +59,7 @@ def parse_size(value: object) -> object:
 
 
 def parse_pixels(value: object) -> object:
-    """The pixels in "400 MP" or "1 GP"; a value that is no text is returned.
+    """Parse "400 MP" or "1 GP" to a number of pixels; return other types unchanged.
 
     Raises ValueError for any other text.
     """
@@ -67,7 +67,7 @@ def parse_pixels(value: object) -> object:
 
 
 def parse_duration(value: object) -> object:
-    """The seconds in "30 days", "12h" or "1 h 30 min"; a value that is no text is returned.
+    """Parse "30 days", "12h" or "1 h 30 min" to seconds; return other types unchanged.
 
     Raises ValueError for any other text.
     """
@@ -98,17 +98,17 @@ def _whole(value: object, units: Mapping[str, int], unit: Unit) -> object:
 
 
 def show_size(count: float) -> str:
-    """A number of bytes in decimal units: "10 GB", "1.5 MB"."""
+    """Format a number of bytes in decimal units: "10 GB", "1.5 MB"."""
     return _scaled(count, ("bytes", "kB", "MB", "GB", "TB", "PB"))
 
 
 def show_pixels(count: float) -> str:
-    """A number of pixels: "400 MP", "1 GP"."""
+    """Format a number of pixels: "400 MP", "1 GP"."""
     return _scaled(count, ("pixels", "kP", "MP", "GP"))
 
 
 def show_duration(seconds: float) -> str:
-    """A number of seconds in the largest unit that gives a whole number: "30 days"."""
+    """Format a duration in the largest unit that gives a whole number: "30 days"."""
     for name, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
         if seconds and seconds % length == 0:
             return f"{seconds // length:g} {name}{'' if seconds == length else 's'}"
@@ -128,11 +128,11 @@ DURATION = Unit('a duration such as "30 days", "12 h" or "90 s"', show_duration)
 PIXELS = Unit('a number of pixels such as "400 MP" or "1 GP"', show_pixels)
 
 Size = Annotated[int, Field(ge=0, le=_LARGEST_SIZE), BeforeValidator(parse_size), SIZE]
-"""A number of bytes, 0 included."""
+"""Field type of a number of bytes; 0 is allowed."""
 PositiveSize = Annotated[int, Field(gt=0, le=_LARGEST_SIZE), BeforeValidator(parse_size), SIZE]
 Pixels = Annotated[int, Field(gt=0, le=_MOST_PIXELS), BeforeValidator(parse_pixels), PIXELS]
 Seconds = Annotated[float, Field(ge=0, le=_LONGEST), BeforeValidator(parse_duration), DURATION]
-"""A duration in seconds, 0 included."""
+"""Field type of a duration in seconds; 0 is allowed."""
 PositiveSeconds = Annotated[
     float, Field(gt=0, le=_LONGEST), BeforeValidator(parse_duration), DURATION
 ]

@@ -1,1 +1,1 @@
-"""Loading of settings: files, environment variables, secret files, error messages."""
+"""Loading of settings from files, environment variables and secret files, with error messages."""

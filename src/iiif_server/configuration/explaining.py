@@ -1,4 +1,4 @@
-"""Problems with the values of settings as sentences: setting, value, what is accepted."""
+"""Validation errors of settings as sentences: setting, value, accepted values."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -15,14 +15,14 @@ from iiif_server.configuration.sources import build
 from iiif_server.options import ConflictError, NotAcceptedError
 
 _ROUNDS = 4
-"""How often settings are checked again without the invalid ones, to find further problems."""
+"""Limit of validations, each without the settings that were invalid before."""
 
 
 def problems(root: type[BaseSettings], content: Mapping[str, Any]) -> list[Problem]:
-    """All problems with the values of settings.
+    """Find all problems with the values of settings.
 
-    Checks that compare settings run only if each is valid by itself. So invalid settings are
-    removed and the rest is checked again; problems with removed settings are ignored then.
+    Checks that compare settings run only if each setting is valid. So this function removes invalid
+    settings and checks the rest again. It ignores problems that the removal itself causes.
     """
     found: dict[Problem, None] = {}
     rest, removed = deepcopy(dict(content)), set[Path]()
@@ -87,7 +87,7 @@ def _problem(root: Model, item: Mapping[str, Any], content: Mapping[str, Any]) -
 
 
 def _hint(root: Model, location: Path) -> str:
-    """The nearest name in the same table, or the same name in other tables."""
+    """Suggest the same name in other tables, or the nearest name in the same table."""
     *parents, name = location
     elsewhere = sorted(
         ".".join(str(part) for part in path) for path in models.names(root) if path[-1] == name
@@ -105,7 +105,7 @@ def _concerns(removed: set[Path], problem: Problem) -> bool:
 
 
 def _remove(content: dict[str, Any], path: Path) -> None:
-    """Remove a setting; of a type, all settings but its name and access."""
+    """Remove a setting; replace a type by a minimal one, which is signed if the type was."""
     types = content.get(TYPES)
     if path[:1] == (TYPES,) and len(path) > 1 and isinstance(types, dict):
         options = types.pop(path[1], None)

@@ -1,4 +1,4 @@
-"""Settings files in TOML or YAML: content, line numbers of settings, help with syntax errors."""
+"""Settings files in TOML or YAML: content, line numbers, and advice on syntax errors."""
 
 import re
 import tomllib
@@ -24,20 +24,20 @@ _PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
 _TOML_PLACE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 
 ShowsLine = Callable[[str], bool]
-"""Whether a line of a settings file may be shown in a message: it has no secret in it."""
+"""Predicate: whether a line of a settings file may be shown, because it has no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsFile:
-    """A settings file that was read."""
+    """Content of a settings file, with line numbers."""
 
     path: FilePath
     content: dict[str, Any]
     lines: dict[Path, int] = field(default_factory=dict)
-    """The line of each setting, if it is known."""
+    """Line number of each setting, if it is known."""
 
     def line(self, path: Path) -> int | None:
-        """The line of a setting, of a part of it, or of its table."""
+        """Return the line number of a setting, of a part of it, or of its table; None: unknown."""
         if path and path not in self.lines:
             inside = (line for name, line in self.lines.items() if name[: len(path)] == path)
             if line := next(inside, None):
@@ -49,7 +49,10 @@ class SettingsFile:
 
 
 def read_file(path: FilePath, shows: ShowsLine = lambda _: False) -> SettingsFile:
-    """A settings file; ConfigurationError with help if it cannot be read or parsed."""
+    """Read and parse a settings file; `shows` decides which lines may be in messages.
+
+    Raises ConfigurationError, with advice, if the file cannot be read or parsed.
+    """
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -74,7 +77,7 @@ def _toml(path: FilePath, text: str, shows: ShowsLine) -> tuple[Any, dict[Path, 
         problem, number, column = found.groups() if found else (str(error), None, None)
         line = _line(text, int(number) if number else 0)
         place = f" (line {number}, column {column})" if number else " (at its end)"
-        # `from None`: its text may contain a secret.
+        # `from None`: the text of `error` may contain a secret.
         raise ConfigurationError(
             f"{path} cannot be parsed{place}: {_toml_help(problem, line)}{_quoted(line, shows)}"
         ) from None
@@ -112,7 +115,7 @@ def _toml_help(problem: str, line: str) -> str:
 
 
 def _toml_lines(text: str) -> Iterator[tuple[Path, int]]:
-    """The lines of settings, for messages; an approximation for unusual files."""
+    """Yield the line numbers of settings, for messages; approximate for unusual files."""
     table: Path = ()
     for number, line in enumerate(text.splitlines(), 1):
         if header := _TOML_HEADER.match(line):
@@ -133,7 +136,7 @@ def _yaml(path: FilePath, text: str, shows: ShowsLine) -> tuple[Any, dict[Path, 
         lines = dict(_yaml_lines(node, (), ())) if node else {}
         content = loader.construct_document(node) if node else {}
     except yaml.YAMLError as error:
-        # `from None`: its text contains the line, which may have a secret.
+        # `from None`: the text of `error` contains the line, which may have a secret.
         mark = getattr(error, "problem_mark", None)
         line = _line(text, mark.line + 1) if mark else ""
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
@@ -169,9 +172,10 @@ def _yaml_help(problem: str, line: str, column: int) -> str:
 def _yaml_lines(
     node: yaml.Node, parents: Path, outer: tuple[yaml.Node, ...]
 ) -> Iterator[tuple[Path, int]]:
-    """The lines of settings; raises MarkedYAMLError for a name that is set twice in one table.
+    """Yield the line numbers of settings.
 
-    `outer` are the tables around it, to which an alias may refer.
+    `outer` are the tables around `node`, to which an alias may refer. Raises MarkedYAMLError for a
+    name that is set twice in one table, and for a table that contains itself.
     """
     if node in outer or len(outer) > _DEEPEST:
         raise yaml.MarkedYAMLError(problem=_ITSELF, problem_mark=node.start_mark)

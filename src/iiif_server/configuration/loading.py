@@ -1,4 +1,4 @@
-"""Loading of settings: file, secret files, credentials and environment, merged and checked."""
+"""Loading of settings: merges file, secret files, credentials and environment, and checks them."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -32,13 +32,13 @@ _NAME = re.compile(r"""\s*["']?([\w.-]+)["']?\s*[=:]""")
 
 @dataclass(slots=True)
 class Loaded:
-    """The values of settings, which are valid, and warnings for the operator."""
+    """Valid values of settings, and warnings for the operator."""
 
     content: dict[str, Any]
     file: FilePath | None = None
-    """The settings file."""
+    """Settings file, if one was given."""
     warnings: list[str] = field(default_factory=list)
-    """Sentences: overridden values, secrets that other users may read."""
+    """Warnings as sentences: overridden values, secrets that other users may read."""
 
 
 def load(
@@ -48,11 +48,11 @@ def load(
     folders: Mapping[Path, FilePath],
     add: Callable[[dict[str, Any]], None] = lambda _: None,
 ) -> Loaded:
-    """The settings of a file, if one is named, overridden by the environment.
+    """Load settings from a file, if one is named, and from the environment, which overrides it.
 
-    Relative paths in the file are relative to the file's folder, all others to the working
-    directory; `folders` are defaults, and `add` completes the content. Raises ConfigurationError
-    that names all problems at once.
+    Relative paths in the file are relative to the folder of the file, all others to the working
+    directory. `folders` are default values, and `add` may change the content before it is checked.
+    Raises ConfigurationError, which names all problems at once.
     """
     if config is None and environment.get(CONFIG):
         config = FilePath(environment[CONFIG])
@@ -94,7 +94,7 @@ def _raise(problems: list[Problem], config: FilePath | None) -> None:
 def _merge(
     root: Model, loaded: Loaded, sources: tuple[Found, ...], here: FilePath
 ) -> dict[Path, str]:
-    """Apply assignments to the content; the origin of each."""
+    """Apply the assignments to the content; return the origin of each setting."""
     origins = {}
     for source in sources:
         loaded.warnings += source.warnings
@@ -109,7 +109,7 @@ def _merge(
 
 
 def _alike(before: Any, value: Any) -> bool:
-    """Whether two values are equal; text in a variable may be a number or a list."""
+    """Whether two values are equal; a variable has numbers and lists as text."""
     if isinstance(before, dict):
         return True  # a table in JSON adds to the one in the file
     if isinstance(before, list) and isinstance(value, str):
@@ -127,7 +127,7 @@ def _override(root: Model, loaded: Loaded, one: Assignment, before: Any) -> str:
 
 
 def _placed(problem: Problem, origins: Mapping[Path, str], file: SettingsFile) -> Problem:
-    """A problem with the variable or the line in the file that its value is from."""
+    """Return a problem with the origin of its value: variable, secret file, or line number."""
     for length in range(len(problem.path), 0, -1):
         origin = origins.get(problem.path[:length])
         if origin is not None:
@@ -150,7 +150,7 @@ def _check_names(file: SettingsFile) -> None:
 
 
 def _shows(root: Model) -> Callable[[str], bool]:
-    """Whether a line of a file has the value of a known setting that is no secret."""
+    """Return a predicate: whether a line sets a known setting that is not a secret."""
     known = {str(path[-1]) for path in models.names(root)}
     known |= {name for model in models.type_models() for name in model.model_fields}
     secrets = models.secret_words(root)
@@ -173,7 +173,7 @@ def _has_secret(root: Model, content: Mapping[str, Any]) -> bool:
 
 
 def _make_absolute(root: Model, content: dict[str, Any], base: FilePath) -> None:
-    """Replace relative paths in settings by absolute ones."""
+    """Make the paths in settings absolute, in place."""
     for path, table in models.tables(content):
         for name, value in table.items():
             table[name] = _absolute(root, (*path, str(name)), value, base, content)
@@ -182,7 +182,7 @@ def _make_absolute(root: Model, content: dict[str, Any], base: FilePath) -> None
 def _absolute(
     root: Model, path: Path, value: Any, base: FilePath, content: Mapping[str, Any]
 ) -> Any:
-    """The value of a setting; relative paths are made absolute."""
+    """Return the value of a setting; if the setting is a path, the value is absolute."""
     found, depth = models.find(root, path, content)
     if depth != len(path):
         return value
@@ -197,7 +197,7 @@ def _absolute(
 
 def _below(base: FilePath, value: Any) -> Any:
     if not isinstance(value, str) or not value.strip():
-        return value  # which is refused later
+        return value  # validation rejects it later
     try:
         return str(base / FilePath(value).expanduser())
     except RuntimeError:  # "~name" without such a user
@@ -207,7 +207,7 @@ def _below(base: FilePath, value: Any) -> Any:
 def _add_folders(
     root: Model, content: dict[str, Any], base: FilePath, folders: Mapping[Path, FilePath]
 ) -> None:
-    """Add the default folders."""
+    """Add default values of the folders at the top level."""
     for name in models.names(root):
         found, _ = models.find(root, name, content)
         if len(name) == 1 and found is not None and models.is_path(found):

@@ -21,24 +21,24 @@ from iiif_server.units import Unit
 Model = type[BaseModel]
 TYPES = "types"
 _CREDENTIALS_IN = frozenset({"url"})
-"""Settings of types that are URLs and may have a password in them."""
+"""Settings of types that are URLs and may contain a password."""
 
 
 def section(field: FieldInfo | None) -> Model | None:
-    """The model of a setting that is a table of settings."""
+    """Return the model of a setting that is a table of settings; None for other settings."""
     annotation: Any = field.annotation if field else None
     return annotation if _is_a(annotation, BaseModel) else None
 
 
 def type_models() -> Iterator[type[TypeOptions]]:
-    """The options of every source that can be loaded."""
+    """Yield the options model of every source that can be loaded."""
     for name in source_names():
-        with suppress(ConfigurationError):  # a plug-in that cannot be loaded knows no settings
+        with suppress(ConfigurationError):  # a plug-in cannot be loaded
             yield source_class(name).options_model
 
 
 def known_names(root: Model, parents: Path) -> set[str]:
-    """The names of the settings in a table."""
+    """Return the names of the settings in a table."""
     if not parents:
         return set(root.model_fields)
     if parents[0] == TYPES:
@@ -48,9 +48,10 @@ def known_names(root: Model, parents: Path) -> set[str]:
 
 
 def find(root: Model, path: Path, raw: Mapping[str, Any]) -> tuple[FieldInfo | None, int]:
-    """The setting at a path or above it, and how many parts of the path are its name.
+    """Find the setting at a path or above it; return it, and the length of its own path.
 
-    `raw` is the content, which has the source of each type.
+    `raw` is the content of the settings, with the source of each type. The setting is None if it
+    does not exist.
     """
     if path[:1] == (TYPES,):
         return (_of_type(path[2], path[1], raw), 3) if len(path) > 2 else (None, len(path))  # noqa: PLR2004
@@ -74,7 +75,7 @@ def _of_type(key: str | int, name: str | int, raw: Mapping[str, Any]) -> FieldIn
 
 
 def names(root: Model) -> Iterator[Path]:
-    """The paths of all settings except those of types."""
+    """Yield the paths of all settings except those of types."""
     for name, field in root.model_fields.items():
         model = section(field)
         if model is not None:
@@ -86,7 +87,7 @@ def names(root: Model) -> Iterator[Path]:
 def tables(
     content: Mapping[str, Any], parents: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The tables of settings in a content, with their paths: itself, sections, and types."""
+    """Yield path and table of the content itself, of its sections and of its types."""
     yield parents, content
     for name, value in content.items():
         if isinstance(value, Mapping) and len(parents) < 2:  # noqa: PLR2004 - deeper are values
@@ -94,14 +95,14 @@ def tables(
 
 
 def annotations(annotation: Any) -> Iterator[Any]:
-    """An annotation and all its parts."""
+    """Yield an annotation and all its parts."""
     yield annotation
     for part in get_args(annotation):
         yield from annotations(part)
 
 
 def is_secret(field: FieldInfo | None) -> bool:
-    """Whether a setting has a secret in it, so that its value is never shown; True if unknown."""
+    """Whether a setting contains a secret, so that its value is never shown; True if unknown."""
     if field is None:
         return True
     for part in annotations(field.annotation):
@@ -120,17 +121,17 @@ def is_secret_setting(root: Model, path: Path, raw: Mapping[str, Any]) -> bool:
 
 
 def is_path(field: FieldInfo | None) -> bool:
-    """Whether a setting is a path of the file system."""
+    """Whether a setting is a file system path."""
     return field is not None and _bare(field.annotation) is FilePath
 
 
 def is_paths(field: FieldInfo | None) -> bool:
-    """Whether a setting is a list of paths of the file system."""
+    """Whether a setting is a list of file system paths."""
     return field is not None and is_list(field) and FilePath in annotations(field.annotation)
 
 
 def from_file(root: Model, path: Path, raw: Mapping[str, Any]) -> FieldInfo | None:
-    """The setting at a path if it may be read from a secret file: it has a secret in it."""
+    """Return the setting at a path if it may be in a secret file: it contains a secret."""
     field, depth = find(root, path, raw)
     if field is None or depth != len(path) or section(field) is not None:
         return None
@@ -139,12 +140,12 @@ def from_file(root: Model, path: Path, raw: Mapping[str, Any]) -> FieldInfo | No
 
 
 def holds_any(field: FieldInfo) -> bool:
-    """Whether a setting is a table with any names, as `info` of a type."""
+    """Whether a setting is a table with arbitrary names, as `info` of a type."""
     return get_origin(_bare(field.annotation)) is dict
 
 
 def unit(field: FieldInfo) -> Unit | None:
-    """The unit of a setting."""
+    """Return the unit of a setting, if it has one."""
     _, metadata = _unwrapped(field.annotation, tuple(field.metadata))
     return next((mark for mark in metadata if isinstance(mark, Unit)), None)
 
@@ -155,12 +156,12 @@ def is_list(field: FieldInfo) -> bool:
 
 
 def is_text(field: FieldInfo | None) -> bool:
-    """Whether a setting is text, which is not parsed as JSON."""
+    """Whether a setting is text, so that its value is not parsed as JSON."""
     return field is not None and _bare(field.annotation) in {str, SecretStr, FilePath}
 
 
 def expected(field: FieldInfo, inside: Path = ()) -> str:
-    """The values that a setting or a part of it accepts: "a whole number from 0 to 65535"."""
+    """Describe the accepted values of a setting or its items: "a whole number from 0 to 65535"."""
     return _expected(field.annotation, tuple(field.metadata), inside)
 
 
@@ -203,7 +204,7 @@ def _one_of(values: tuple[Any, ...]) -> str:
 
 
 def _limits(metadata: tuple[Any, ...], show: Callable[[float], str]) -> Iterator[str]:
-    """The limits of a number, or of the length of text, in words."""
+    """Yield the limits of a number, or of the length of text, in words."""
 
     def limit(name: str) -> Any:
         found = [value for mark in metadata if (value := getattr(mark, name, None)) is not None]
@@ -232,7 +233,7 @@ def _bare(annotation: Any) -> Any:
 
 
 def _unwrapped(annotation: Any, metadata: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
-    """An annotation without `Annotated` and `| None`, and their metadata."""
+    """Strip `Annotated` and `| None` from an annotation; return it and its metadata."""
     while True:
         if get_origin(annotation) is Annotated:
             annotation, *more = get_args(annotation)
@@ -251,7 +252,7 @@ def _flat(marks: list[Any]) -> Iterator[Any]:
 
 
 def secret_words(root: Model) -> re.Pattern[str]:
-    """Matches lines of a file that may have secrets in them, by the names of secret settings."""
+    """Return a pattern of words in lines that may have secrets, as names of secret settings."""
     own = {str(path[-1]) for path in names(root) if is_secret_setting(root, path, {})}
     of_types = {
         name

@@ -1,4 +1,4 @@
-"""Problems with settings, as messages for the operator."""
+"""Messages for the operator about problems with settings."""
 
 import difflib
 import json
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Path = tuple[str | int, ...]
-"""The names that lead to a setting: `("cache", "max_bytes")`."""
+"""Path of a setting: `("cache", "max_bytes")`."""
 
 _SHOWN = 300
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
@@ -17,13 +17,13 @@ _QUERY = re.compile(r"(?<=\?)\S+")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One reason why settings cannot be used."""
+    """Problem with the settings, which makes them unusable."""
 
     text: str
     path: Path = ()
-    """The setting; empty: no single one."""
+    """Path of the setting; empty if the problem does not concern a single setting."""
     name: str = ""
-    """The environment variable or file that the value is from."""
+    """Environment variable or file with the value."""
 
     def __str__(self) -> str:
         where = dotted(self.path)
@@ -32,12 +32,12 @@ class Problem:
 
 
 def dotted(path: Path) -> str:
-    """The name of a setting as it is written in TOML: `cache.max_bytes`."""
+    """Return the dotted name of a setting, as in TOML: `cache.max_bytes`."""
     return ".".join(str(part) for part in path)
 
 
 def shown(value: Any) -> str:
-    """A value for a message: short, on one line, without the credentials in a URL."""
+    """Format a value for a message: short, on one line, without the credentials in a URL."""
     if isinstance(value, dict):
         return "a table"
     if isinstance(value, (list, tuple)):
@@ -53,11 +53,11 @@ def shown(value: Any) -> str:
 
 
 def masked(url: str) -> str:
-    """Text without what may be a secret in a URL: user, password and query."""
+    """Mask the possible secrets in a URL: user, password and query."""
     return _QUERY.sub("***", _CREDENTIALS.sub("***@", url)) if "://" in url else url
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A suggestion of the most similar known name; empty if none is similar."""
+    """Suggest the most similar known name; empty if none is similar."""
     found = difflib.get_close_matches(name, sorted(known), 1, cutoff=0.5)
     return f"; did you mean {found[0]}?" if found else ""

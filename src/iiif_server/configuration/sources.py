@@ -1,4 +1,4 @@
-"""A source for pydantic-settings with the content that `loading` has read."""
+"""Source for pydantic-settings with the content from `loading`."""
 
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -13,32 +13,32 @@ _content: ContextVar[Mapping[str, Any] | None] = ContextVar("content", default=N
 
 
 class ContentSource(PydanticBaseSettingsSource):
-    """A source of settings: the content that `build` was given; elsewhere it is empty.
+    """Source of settings with the content that `build` received; empty outside of `build`.
 
     The content comes from the settings file, secret files, credentials and environment variables.
-    The stock sources for these are not used: they raise at the first value or file that they cannot
-    decode, ignore variables with unknown names, and know neither the lines of a file nor which
-    variable a value is from. All problems are reported at once, with these places.
+    The sources of pydantic-settings cannot report all problems at once. They raise at the first
+    value that they cannot decode, ignore variables with unknown names, and know neither line
+    numbers nor the variable of a value.
     """
 
     def get_field_value(
         self,
-        field: FieldInfo,  # noqa: ARG002 - the signature of all sources
+        field: FieldInfo,  # noqa: ARG002 - signature of pydantic-settings
         field_name: str,
     ) -> tuple[Any, str, bool]:
-        """The value of a setting, its name, and that it needs no decoding."""
+        """Return the value of a setting, its name, and False: it needs no decoding."""
         return self().get(field_name), field_name, False
 
     def __call__(self) -> dict[str, Any]:
-        """All values, with those of unknown names, which validation reports."""
+        """Return all values, also those with unknown names, which validation reports."""
         return dict(_content.get() or {})
 
 
 def build(root: type[AnySettings], content: Mapping[str, Any]) -> AnySettings:
-    """Settings with these values; raises ValidationError.
+    """Build settings with these values; raises ValidationError.
 
-    `root.model_validate(content)` would take names such as `_env_file` as arguments of BaseSettings
-    and report nothing.
+    `root.model_validate(content)` would read names such as `_env_file` as arguments of BaseSettings
+    and not report them.
     """
     token = _content.set(content)
     try:

@@ -19,25 +19,25 @@ NESTED = "__"
 CONFIG = f"{PREFIX}CONFIG"
 FILE = "_file"
 CREDENTIALS = "CREDENTIALS_DIRECTORY"
-"""The variable with the folder of systemd's `LoadCredential=`."""
+"""Environment variable with the folder of systemd's `LoadCredential=`."""
 _LONGEST = 65_536
 _MOUNTED = ("/run/secrets/", "/var/run/secrets/")
-"""Folders of secrets in containers, which all users there may read."""
+"""Folders of secrets in containers. All users in the container may read them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A value for one setting, and where it comes from."""
+    """Value for one setting, with its origin."""
 
     path: Path
     value: Any
     origin: str
-    """The environment variable or the file."""
+    """Environment variable or file with the value."""
 
 
 @dataclass(slots=True)
 class Found:
-    """Assignments from one source, in the order in which they apply, and what to report."""
+    """Assignments from one source, in the order in which they apply, with problems and warnings."""
 
     assignments: list[Assignment]
     problems: list[Problem]
@@ -45,14 +45,14 @@ class Found:
 
 
 def variable(path: Path) -> str:
-    """The environment variable of a setting."""
+    """Return the name of the environment variable of a setting."""
     return PREFIX + NESTED.join(str(part).upper() for part in path)
 
 
 def read_variables(
     root: Model, environment: Mapping[str, str], content: Mapping[str, Any]
 ) -> Found:
-    """The settings in environment variables; `content` is that of the settings file."""
+    """Read settings from environment variables; `content` is the content of the settings file."""
     found = Found([], [], [])
     known = {CONFIG, *map(variable, models.names(root))}
     written = {name: _path(name) for name in environment if name.upper().startswith(PREFIX)}
@@ -76,7 +76,7 @@ def read_variables(
 def read_credentials(
     root: Model, environment: Mapping[str, str], content: Mapping[str, Any]
 ) -> Found:
-    """The settings in systemd credentials, which are named like settings: `admin.token`."""
+    """Read settings from systemd credentials, which have the names of settings: `admin.token`."""
     found = Found([], [], [])
     folder = environment.get(CREDENTIALS)
     if not folder:
@@ -96,9 +96,9 @@ def read_credentials(
 
 
 def secrets_of_file(root: Model, content: dict[str, Any], base: FilePath) -> Found:
-    """The settings that a settings file takes from other files, as `token_file`.
+    """Read the secret files that a settings file names, as `token_file`.
 
-    These names are removed from `content`.
+    Removes these names from `content`. `base` is the folder of relative paths.
     """
     found = Found([], [], [])
     for path, table in list(models.tables(content)):
@@ -114,13 +114,13 @@ def secrets_of_file(root: Model, content: dict[str, Any], base: FilePath) -> Fou
 
 
 def apply(content: dict[str, Any], assignment: Assignment) -> Any:
-    """Assign a value; returns the former value, or None."""
+    """Assign a value to its setting in `content`; return the former value, or None."""
     table: Any = content
     for part in assignment.path[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(
             table, dict
-        ):  # the settings file has another value there, which is an error
+        ):  # the settings file has a value instead of a table, which validation reports
             return None
     last, value = assignment.path[-1], assignment.value
     before = table.get(last)
@@ -131,7 +131,7 @@ def apply(content: dict[str, Any], assignment: Assignment) -> Any:
 
 
 def is_open_to_others(path: FilePath) -> bool:
-    """Whether users other than the owner and the group may read a file; not of mounted secrets."""
+    """Whether users other than owner and group may use a file; False for mounted secrets."""
     with suppress(OSError):
         return bool(path.stat().st_mode & 0o007) and not str(path).startswith(_MOUNTED)
     return False
@@ -140,7 +140,7 @@ def is_open_to_others(path: FilePath) -> bool:
 def _read_secret(
     found: Found, path: Path, file: FilePath, origin: str, field: FieldInfo, *, check: bool = True
 ) -> None:
-    """Add the value in a secret file; `path` may end in `_file`."""
+    """Read a secret file and add its value to `found`; the suffix `_file` of `path` is removed."""
     path = (*path[:-1], str(path[-1]).removesuffix(FILE))
     try:
         with file.open("rb") as stream:
@@ -173,7 +173,7 @@ def _path(name: str) -> Path:
 
 
 def _dotted_path(name: str) -> Path:
-    """The path of a setting from its dotted name; the name of a type may have dots."""
+    """Parse the dotted name of a setting to its path; names of types may have dots."""
     parts = name.split(".")
     if parts[0] == TYPES and len(parts) > 2:  # noqa: PLR2004
         return (TYPES, ".".join(parts[1:-1]), parts[-1])
@@ -181,7 +181,7 @@ def _dotted_path(name: str) -> Path:
 
 
 def _field_of_file(root: Model, path: Path, raw: Mapping[str, Any]) -> FieldInfo | None:
-    """The setting whose value is in the file that a setting ending in `_file` names."""
+    """Return the setting that a name with the suffix `_file` reads from a secret file."""
     last = str(path[-1])
     if not last.endswith(FILE) or models.find(root, path, raw)[0] is not None:
         return None
@@ -191,7 +191,7 @@ def _field_of_file(root: Model, path: Path, raw: Mapping[str, Any]) -> FieldInfo
 def _types(
     written: Mapping[str, Path], environment: Mapping[str, str], content: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The sources of all types, which decide on their settings."""
+    """Return the source of each type, which decides on the settings of the type."""
     types = content.get(TYPES)
     found = {
         str(name): {"source": options.get("source")}
@@ -211,14 +211,14 @@ def _keys() -> set[str]:
 
 
 def _exists(path: Path, field: FieldInfo | None, depth: int) -> bool:
-    """Whether a path that was looked up leads to a setting, a table, or into a free table."""
+    """Whether a path leads to a setting, a table of settings, or a table with arbitrary names."""
     if field is None:
         return path[0] == TYPES and len(path) <= 2  # noqa: PLR2004
     return len(path) == depth or models.holds_any(field)
 
 
 def _value(text: str, field: FieldInfo | None) -> Any:
-    """The value of a variable: text, or a list or table where the setting is one."""
+    """Parse the value of a variable: a list or a table if the setting is one, else text."""
     if field is not None and models.is_list(field) and text.strip():
         with suppress(ValueError):
             return path_list(text) if models.is_paths(field) else listed(text)
