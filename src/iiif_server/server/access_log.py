@@ -1,4 +1,4 @@
-"""Access log: what operators are told of each response."""
+"""Access log: the record of each response, for log, metrics and traces."""
 
 import re
 import time
@@ -20,26 +20,26 @@ _TRACE_PARENT = b"traceparent"
 _ENCODED_SLASH = re.compile(rb"%2[fF]")
 _CONVERTER = re.compile(r":\w+}")
 _OTHER = "other"
-"""The route of what none of the app's own routes answers: there must be no name for each path."""
+"""Route of requests that no route matches: one metric label, not one for each path."""
 _LONGEST = 256
-"""Characters of a request id or a trace that are read; longer ones are none."""
+"""Maximum bytes of a request id or a `traceparent` header; longer values are ignored."""
 _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH"})
 
 
 class Kind(NamedTuple):
-    """What was asked for; there are few of them."""
+    """Kind of a request, with few possible values, as metric labels need."""
 
     route: str
-    """The template of the path, the same for all versions of the Image API."""
+    """Path template, the same for all versions of the Image API."""
     version: str
-    """Of the Image API; empty: something else was asked for."""
+    """Version of the Image API; empty for other requests."""
 
 
 IMAGE = "/{identifier}/{region}/{size}/{rotation}/{quality}.{format}"
 
 
 class AccessLog:
-    """Access log: tells its readers (log, metrics, traces) of every response."""
+    """Access log: passes a record of every response to its readers (log, metrics, traces)."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class AccessLog:
         *,
         traced: bool = False,
     ) -> None:
-        """`traced`: whether a reader wants to know what trace a request is a part of."""
+        """`traced`: whether a reader needs the `traceparent` header of requests."""
         self._addressing = addressing
         self._readers = tuple(readers)
         self._traced = traced
@@ -57,7 +57,7 @@ class AccessLog:
         return f"<AccessLog for {len(self._readers)}>"
 
     def request_id(self, scope: Scope) -> str:
-        """The id of a request: what a trusted proxy has given it, or a new one."""
+        """The request id: that of a trusted proxy, if it is valid, or a new one."""
         given = self._from_proxy(scope, _REQUEST_ID) if self._addressing.trusted_proxies else ""
         return (given and sane_request_id(given)) or new_request_id()
 
@@ -73,7 +73,7 @@ class AccessLog:
         engine: str = "",
         stages: Stages | None = None,
     ) -> None:
-        """Record a response that was sent; `began` is on the clock of `time.perf_counter`."""
+        """Record a response that was sent; `began` is the start time, by `time.perf_counter`."""
         client, method, raw = scope.get("client"), scope["method"], scope.get("raw_path") or b""
         answered = Answered(
             request,
@@ -95,7 +95,7 @@ class AccessLog:
             reader(answered)
 
     def _from_proxy(self, scope: Scope, name: bytes) -> str:
-        """A header field, if who sends it is believed."""
+        """The value of a header field, if a trusted proxy sent it; else an empty string."""
         client = scope.get("client")
         if client is None or not self._addressing.trusts(client[0]):
             return ""
@@ -106,9 +106,9 @@ class AccessLog:
 
 
 def _written(raw: bytes) -> str:
-    """A path with its encoded slashes as they were sent; empty: it has none.
+    """The path with percent-encoded slashes as the client sent them; empty if it has none.
 
-    Signatures are left out of it however they are encoded.
+    Signatures are removed, however they are encoded.
     """
     parts = _ENCODED_SLASH.split(raw)
     if len(parts) == 1:
@@ -118,12 +118,12 @@ def _written(raw: bytes) -> str:
 
 
 def kind_of(scope: Scope, version: str = "") -> Kind:
-    """What a request is for, by its route; `version` is that of its image call, if it makes one."""
+    """The kind of a request, from its route; `version` is that of its image call, if any."""
     kind = _kind(getattr(scope.get("route"), "path", ""))
     return kind._replace(version=version) if version and kind.version else kind
 
 
-@cache  # there are as many as there are routes
+@cache  # one entry per route
 def _kind(template: str) -> Kind:
     route = _CONVERTER.sub("}", template) or _OTHER
     for version in (V3, V2):

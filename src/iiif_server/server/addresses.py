@@ -1,4 +1,4 @@
-"""The public address of this server, and the identifier in a URL as it is written."""
+"""Public URL of this server, and identifiers as URLs contain them."""
 
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -15,26 +15,26 @@ from iiif_server.sources.addresses import Network
 from iiif_server.telemetry.events import ForwardedHeaderIgnored, Observer
 
 IMAGE_SEGMENTS = 4
-"""What the address of an image has behind the identifier: region, size, rotation, and the rest."""
+"""Path segments after the identifier of an image request, of which the last is quality.format."""
 _PEERS = 4096
-"""Peers whose trust is remembered; then all are forgotten."""
+"""Maximum entries of the cache of trusted and other peers, which is cleared when full."""
 _COMMON = "/iiif"
-"""What the paths of all versions begin with."""
+"""Common prefix of the paths of all versions."""
 _ROOT = "iiif_server.root_path"
 
 
 @dataclass(frozen=True, slots=True)
 class Addressing:
-    """Finds the public address of this server."""
+    """Determines the public URL of this server."""
 
     base_url: str | None
-    """The configured one, without a slash at its end; None: it follows from each request."""
+    """Configured public URL, without a slash at its end; None: derived from each request."""
     trusted_proxies: tuple[Network, ...]
-    """The peers whose forwarded headers are believed."""
+    """Networks of the proxies whose forwarded headers are believed."""
     observer: Observer = lambda _: None
     _trusted: dict[str, bool] = field(default_factory=dict, compare=False, repr=False)
     _reported: set[str] = field(default_factory=set, compare=False, repr=False)
-    """The headers with which something was wrong once: each is reported once."""
+    """Names of headers that were malformed; each is reported only once."""
 
     def base_of(self, scope: Scope, version: str = "") -> str:
         """The public URL in front of an identifier, without a slash at its end.
@@ -65,7 +65,7 @@ class Addressing:
         return f"{scheme}://{host}{root}"
 
     def _report(self, name: str) -> None:
-        if name not in self._reported:  # there are no more than the names of forwarded headers
+        if name not in self._reported:  # limited by the number of forwarded headers
             self._reported.add(name)
             self.observer(ForwardedHeaderIgnored(name))
 
@@ -75,10 +75,10 @@ class Addressing:
         return client is not None and self.trusts(client[0])
 
     def trusts(self, peer: str) -> bool:
-        """Whether what a peer says of a request is believed."""
+        """Whether a peer is a trusted proxy."""
         if not self.trusted_proxies:
             return False
-        trusted = self._trusted.get(peer)  # on the hot path, and peers come again
+        trusted = self._trusted.get(peer)  # on the hot path, mostly with the same peers
         if trusted is None:
             if len(self._trusted) >= _PEERS:
                 self._trusted.clear()
@@ -87,9 +87,9 @@ class Addressing:
 
 
 def with_version(base: str, root_path: str, version: str) -> str:
-    """A public URL with the path of a version, or without one.
+    """A public URL with the path of a version, which may be empty.
 
-    Below a `root_path` that ends with `/iiif`, that of the version is the same and is not repeated.
+    If `root_path` ends with `/iiif`, the `/iiif` of the version's path is not repeated.
     """
     if version and root_path.endswith(_COMMON):
         base = base.removesuffix(_COMMON)
@@ -97,11 +97,11 @@ def with_version(base: str, root_path: str, version: str) -> str:
 
 
 def mounted(scope: Scope, root_path: str) -> Scope:
-    """A scope whose paths begin with `root_path`.
+    """A scope for the routes, from one whose paths begin with `root_path`.
 
-    Below a `root_path` that ends with `/iiif`, the paths of the versions, as `/iiif/3`, begin with
-    its end, and are routed like that; `root_path_of` returns all of it. `root_path` without a slash
-    behind it is routed to the front page, which redirects.
+    If `root_path` ends with `/iiif`, so do the paths of the versions, as `/iiif/3`: that `/iiif` is
+    then part of the route, and `root_path_of` still returns the whole `root_path`. A path that is
+    `root_path` without a slash after it is routed to the front page, which redirects.
     """
     if scope.get("path") == root_path:
         return {**scope, "path": f"{root_path}/", "root_path": root_path, _ROOT: root_path}
@@ -115,20 +115,20 @@ def mounted(scope: Scope, root_path: str) -> Scope:
 
 
 def root_path_of(scope: Scope) -> str:
-    """The path in front of all of this server's own paths."""
+    """The path prefix of all routes of this server."""
     root: str = scope.get(_ROOT) or scope.get("root_path", "")
     return root
 
 
 def written_path(scope: Scope) -> str:
-    """The path of a request as it is written, percent-encoding and all."""
+    """The path of a request as the client sent it, percent-encoded and without the query."""
     raw = scope.get("raw_path") or quote(scope["path"]).encode()
     written: str = raw.partition(b"?")[0].decode("ascii", "replace")
     return written
 
 
 def is_within(peer: str, networks: tuple[Network, ...]) -> bool:
-    """Whether a peer's address is in one of these networks."""
+    """Whether the IP address of a peer is in one of these networks."""
     try:
         address = ip_address(peer)
     except ValueError:
@@ -139,23 +139,23 @@ def is_within(peer: str, networks: tuple[Network, ...]) -> bool:
 
 
 def route_path(scope: Scope) -> str:
-    """The decoded path below `root_path`, by which routes are found."""
+    """The decoded path below `root_path`, which the router matches."""
     return below(scope["path"], scope.get("root_path", ""))
 
 
 def below(path: str, root: str) -> str:
-    """What follows a root path, at whole segments, in a path; all of it if that has another."""
+    """The path without a root path, in whole segments; unchanged if it has another root path."""
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
         return path[len(root) :]
     return path
 
 
 def identifier_in(scope: Scope, prefix: str, segments_after: int, routed: str) -> str:
-    """The identifier as it stands in the URL, percent-encoding and all.
+    """The identifier as in the URL, percent-encoded.
 
-    It is what is left of the path without the version's `prefix` and without the last
-    `segments_after` segments. Raises MalformedIdentifierError where encoded slashes make that
-    another split than the one by which the route was found, which is what `routed` is.
+    It is the path without the version's `prefix` and without the last `segments_after` segments.
+    `routed` is the decoded identifier that the router matched. Raises MalformedIdentifierError if
+    the two differ, because slashes between the parameters are percent-encoded.
     """
     path = below(written_path(scope), scope.get("root_path", "")).removeprefix(prefix)
     parts = path.removeprefix("/").rsplit("/", segments_after)

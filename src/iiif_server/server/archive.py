@@ -1,4 +1,4 @@
-"""Archives of originals: ZIP files that are written while they are sent."""
+"""Archives of originals: ZIP files that are written while the server sends them."""
 
 import asyncio
 import csv
@@ -23,18 +23,18 @@ from iiif_server.server.services import Services
 
 MANIFEST, MISSING = "manifest.csv", "missing.csv"
 _FIRST, _LAST = time.gmtime(315_532_800), time.gmtime(4_354_819_198)
-"""The times that a ZIP file can say: the years 1980 to 2107."""
+"""First and last modification time that a ZIP file can store: the years 1980 to 2107."""
 _MODE = 0o644 << 16
 
 
 class UniqueNames:
-    """Names of files in one folder that no file system takes for the same."""
+    """File names of one folder, unique also where case does not matter."""
 
     def __init__(self) -> None:
         self._taken = {MANIFEST, MISSING}
 
     def of(self, name: str) -> str:
-        """The name, or if it is taken, one with a number."""
+        """The name; with a number, if it is taken."""
         path, number, unique = PurePosixPath(name), 1, name
         while unique.casefold() in self._taken:
             number += 1
@@ -44,37 +44,37 @@ class UniqueNames:
 
 
 class _Output:
-    """Where a ZIP file is written, without a way back; it is taken from there and sent."""
+    """Buffer that `zipfile` writes to, without seeking; `taken` empties it."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
 
     def write(self, data: bytes) -> int:
-        """Take what is written."""
+        """Append data to the buffer."""
         self._parts.append(bytes(data))
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: all is there."""
+        """Do nothing: the buffer is in memory."""
 
     def close(self) -> None:
-        """Do nothing: what was written is yet to be taken."""
+        """Do nothing: the data still has to be sent."""
 
     def taken(self) -> bytes:
-        """All that was written since this was called last."""
+        """The data written since the last call."""
         data, self._parts = b"".join(self._parts), []
         return data
 
 
 class _HashedFile(io.BufferedReader):
-    """A file whose checksum is computed by the thread that reads it, not by the event loop."""
+    """File reader that computes the SHA-256 digest in the reading thread, not in the event loop."""
 
     def __init__(self, file: BinaryIO) -> None:
-        super().__init__(file)  # type: ignore[arg-type]  # it has readinto, as all files
+        super().__init__(file)  # type: ignore[arg-type]  # all files have readinto
         self.checksum = sha256()
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read up to `size` bytes, which count for the checksum."""
+        """Read up to `size` bytes, and add them to the checksum."""
         data = super().read(size)
         self.checksum.update(data)
         return data
@@ -82,7 +82,7 @@ class _HashedFile(io.BufferedReader):
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A line of the manifest."""
+    """One row of `manifest.csv`."""
 
     file: str
     identifier: str
@@ -92,7 +92,7 @@ class _Row:
 
 
 class _Archive:
-    """One archive that is being written."""
+    """Writer of one archive."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -103,7 +103,7 @@ class _Archive:
         self.missing: list[tuple[str, str]] = []
 
     async def add(self, identifier: Identifier) -> AsyncGenerator[bytes]:
-        """Add an original, or its name to the missing ones; yields what is to be sent."""
+        """Add an original, or its identifier to the missing ones; yield the bytes to send."""
         async with AsyncExitStack() as stack:
             try:
                 held = self._services.images.hold(identifier)
@@ -122,7 +122,7 @@ class _Archive:
         readable = self._services.readable_name(identifier)
         name = self._names.of(name_of_original(readable, format_))
         info = zipfile.ZipInfo(name, _date(image.original.modified))
-        info.file_size, info.external_attr = body.length, _MODE  # the size decides about ZIP64
+        info.file_size, info.external_attr = body.length, _MODE  # zipfile chooses ZIP64 by size
         file = _HashedFile(body.file or io.BytesIO(body.data or b""))
         own = self._services.originals.source(identifier.type).context.threads
         threads = body.threads or own
@@ -138,7 +138,7 @@ class _Archive:
         self.rows.append(_Row(name, str(identifier), body.length, checksum, media_type))
 
     def end(self) -> bytes:
-        """Write the manifest, the missing ones, and the directory of the archive."""
+        """Write `manifest.csv`, `missing.csv` and the directory; return the bytes to send."""
         rows = [
             (row.file, row.identifier, row.bytes, row.sha256, row.media_type) for row in self.rows
         ]
@@ -158,11 +158,11 @@ class _Archive:
 
 
 async def archive(services: Services, identifiers: Sequence[Identifier]) -> AsyncGenerator[bytes]:
-    """A ZIP file of originals, stored as they are, that ends with their checksums.
+    """Yield a ZIP file of uncompressed originals; `manifest.csv` has their SHA-256 digests.
 
-    Those that cannot be had are listed in it with the reason; an original that fails when it has
-    been begun ends the archive with ResponseIncompleteError. Raises BusyError, or
-    OriginalNotFoundError if there is none, before the first bytes.
+    `missing.csv` lists unavailable originals with the reason. If reading fails in the middle of an
+    original, raises ResponseIncompleteError. Raises BusyError, or OriginalNotFoundError if no
+    original is available, before the first bytes.
     """
     services.archive_slots.take()
     try:

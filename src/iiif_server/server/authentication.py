@@ -1,4 +1,4 @@
-"""Who comes in where only those who run the server may: whoever has the token, and nobody else."""
+"""Authentication by bearer token, for the admin API and metrics."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ from iiif_server.telemetry.events import AccessRefused, Observer
 
 
 def bearer(name: str, description: str) -> HTTPBearer:
-    """What finds the token of a request, and describes it in the OpenAPI document."""
+    """The FastAPI dependency that reads the token of a request, described in OpenAPI."""
     return HTTPBearer(scheme_name=name, description=description, auto_error=False)
 
 
@@ -21,16 +21,17 @@ def demand(
     accepted: Iterable[Credentials],
     observer: Observer,
 ) -> None:
-    """Let those in who have one of the tokens; no cookie and no query opens anything.
+    """Require one of the accepted tokens in `Authorization`; cookies and query do not count.
 
-    Raises UnauthenticatedError for all others, and tells of those who came with a wrong one.
+    Raises UnauthenticatedError. Reports a wrong token to the observer (AccessRefused).
     """
     if given is not None:
-        matches = [right.match(given.credentials) for right in accepted]  # all: time tells nothing
+        # All are compared, so that the time does not show which one matches.
+        matches = [right.match(given.credentials) for right in accepted]
         if any(matches):
             return
     if request.headers.get("authorization") is not None:
-        # Not so where there is no token at all: that is a visitor, and not a guess.
+        # A request without `Authorization` is a visitor, not an attempt to guess a token.
         observer(AccessRefused(request.client.host if request.client else ""))
     raise UnauthenticatedError(
         "This address is for those who run the server: it needs their token, as in "

@@ -1,4 +1,4 @@
-"""`Cache-Control` as values; the text is written once, at the end. Pure."""
+"""`Cache-Control` of responses, as values that can be combined. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Caching:
-    """For how long clients may cache an answer (RFC 9111, 5.2.2)."""
+    """`Cache-Control` of a response (RFC 9111, 5.2.2); `str` gives the header value."""
 
     seconds: int
     private: bool = False
-    """Whether only the client itself may cache it, and no proxy."""
+    """Whether only clients may cache the response, and no proxy."""
     immutable: bool = False
-    """Whether clients need not ask again in that time, even on reload (RFC 8246)."""
+    """Whether clients need not revalidate in that time, even on reload (RFC 8246)."""
 
     def __str__(self) -> str:
         private = "private, " if self.private else ""
@@ -20,7 +20,7 @@ class Caching:
 
 
 def strictest(parts: Iterable[Caching]) -> Caching:
-    """The caching of an answer that is made of several parts, of which there is one at least."""
+    """The caching of a response made of one or more parts: the strictest value of each."""
     given = tuple(parts)
     return Caching(
         min(part.seconds for part in given),

@@ -1,4 +1,4 @@
-"""ImageCall: what a URL of the Image API asks for, parsed and permitted once, at the edge."""
+"""ImageCall: what a URL of the Image API requests, parsed and permitted once per request."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -25,19 +25,19 @@ from iiif_server.server.signing import BASE_URI, ExactRequest
 
 
 class _Identifiers(PathConvertor):
-    """Identifiers in front of image parameters.
+    """Path converter of identifiers before image parameters.
 
-    A signature and the slashes of a name are not taken for parameters: they are a base URI.
+    Signature and slashes of an identifier are part of a base URI, and not parameters.
     """
 
     regex = rf"(?!{BASE_URI}$).*"
 
 
 class _Qualities(PathConvertor):
-    """Qualities, which stand in the last segment of a path.
+    """Path converter of qualities, in the last segment of a path.
 
-    Whether it is the last one is decided before any dot is tried: otherwise a segment of dots
-    takes time in proportion to the square of its length.
+    The lookahead rejects other segments before the regular expression tries any dot. Otherwise a
+    segment of dots would take time proportional to the square of its length.
     """
 
     regex = "(?=[^/]+$)[^/]+"
@@ -47,35 +47,35 @@ register_url_convertor("identifier", _Identifiers())
 register_url_convertor("quality", _Qualities())
 
 IMAGE_PATH = "/{identifier:identifier}/{region}/{size}/{rotation}/{quality:quality}.{format}"
-"""The path of an image below the prefix of its version, as FastAPI's router takes it."""
+"""Path template of images for FastAPI's router, below the path of their version."""
 INFORMATION = "/info.json"
 INFORMATION_PATH = "/{identifier:path}/info.json"
 _IMAGE = compile_path(IMAGE_PATH)[0]
 _VERSIONS = ((V3.path, V3), (V2.path, V2))
 _DOCUMENTS = ("/manifest.json", "/collection.json", "/metadata.json")
-"""The ends of paths that are routed to other documents, though an image could have such a name."""
+"""Ends of paths that belong to other documents, though they would match an image, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageCall:
-    """One request for an image or for its information, in one version of the Image API."""
+    """One request for an image or its information, in one version of the Image API."""
 
     version: ImageApiVersion
     prefix: str
-    """The path of the version in the URL; empty: the URL has none."""
+    """Path of the version in the URL; empty if the URL has none."""
     written: str
-    """The identifier with its signature, letter by letter as in the URL."""
+    """Identifier with its signature, exactly as in the URL."""
     permission: Permission
     base: str
-    """The public URL of the server with `prefix`."""
+    """Public URL of the server with `prefix`."""
     parameters: str = ""
     """`region/size/rotation/quality.format`, decoded; empty for image information."""
     request: ImageRequest | None = None
-    """None: image information is requested."""
+    """Parsed parameters of the image; None: image information is requested."""
     representation: Representation | None = None
-    """The negotiated form of the image information."""
+    """Negotiated representation of the image information; None for images."""
     attachment: bool = False
-    """Whether browsers are to save the image instead of showing it."""
+    """Whether browsers should save the image instead of showing it."""
 
     @property
     def identifier(self) -> Identifier:
@@ -89,15 +89,15 @@ class ImageCall:
 
 
 def base_uri(base: str, written: str) -> str:
-    """The URI of an image: the public URL of the server, and the identifier as it was written."""
+    """The URI of an image: the public URL of the server, and the identifier as in the request."""
     return f"{base}/{quote(written, safe=SAFE_IN_URIS)}"
 
 
 def parse_call(scope: Scope, services: Services) -> ImageCall | None:
-    """The call that a GET request makes; None if its path is no URL of the Image API.
+    """Parse the path of a GET request; None if it is no URL of the Image API.
 
-    Raises RequestRefusedError and its kin for malformed parameters, UnknownTypeError,
-    SignatureRefusedError or NotAcceptableError: in this order, before anything is looked up.
+    Raises RequestRefusedError and its subclasses for malformed parameters, UnknownTypeError,
+    SignatureRefusedError or NotAcceptableError: in this order, and without looking up the image.
     """
     path = route_path(scope)
     prefix, version = next(
@@ -135,7 +135,7 @@ def _image_call(
 def _information_call(scope: Scope, services: Services, prefix: str, routed: str) -> ImageCall:
     written = identifier_in(scope, prefix, 1, routed)
     chosen = negotiate(accept_of(scope["headers"]), NEGOTIABLE[prefix])
-    # The URI of the image in the version that was negotiated: its sizes have another grammar.
+    # The id is the URI of the negotiated version: the versions write sizes differently.
     version = chosen.version
     prefix = prefix if version is NEGOTIABLE[prefix][0] else version.path
     permission = services.permit(written)

@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, 13)."""
+"""Conditional requests (RFC 9110, 13). Pure."""
 
 import calendar
 import math
@@ -7,22 +7,22 @@ from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
 _LONGEST_DATE = 64
-"""Characters of an HTTP date, with room to spare; longer values are no dates."""
+"""Maximum characters of an HTTP date, more than any format has; longer values are ignored."""
 
 
 def validators(tag: str, modified: float | None, *, weak: bool = False) -> dict[str, str]:
-    """The headers by which a client can ask later whether anything has changed.
+    """The header fields `ETag` and `Last-Modified`, with which clients revalidate.
 
-    A weak tag promises the same picture and not the same bytes (RFC 9110, 8.8.1). There is no
-    `Last-Modified` for a time outside the years 1 to 9999, which file systems can hold and HTTP
-    dates cannot; the tag suffices.
+    A weak tag promises the same picture, but not the same bytes (RFC 9110, 8.8.1). For a time
+    outside the years 1 to 9999, which file systems can store and HTTP dates cannot,
+    `Last-Modified` is left out; the tag suffices.
     """
     headers = {"ETag": f'W/"{tag}"' if weak else f'"{tag}"'}
     date = None if modified is None else _http_date(math.floor(modified))
     return headers if date is None else headers | {"Last-Modified": date}
 
 
-@lru_cache(4096)  # of originals that are looked at just now
+@lru_cache(4096)  # about as many originals as are requested at a time
 def _http_date(seconds: int) -> str | None:
     try:
         return formatdate(seconds, usegmt=True)
@@ -31,9 +31,9 @@ def _http_date(seconds: int) -> str | None:
 
 
 def is_failed(headers: Mapping[str, str], tag: str, modified: float | None) -> bool:
-    """Whether a client wants the state that it has, and there is another by now: then 412.
+    """Whether `If-Match` or `If-Unmodified-Since` fails: the response is then 412.
 
-    `If-Unmodified-Since` counts only where there is no `If-Match` (RFC 9110, 13.1.4).
+    `If-Unmodified-Since` is ignored if there is `If-Match` (RFC 9110, 13.1.4).
     """
     if (wanted := headers.get("if-match")) is not None:
         tags = {item.strip() for item in wanted.split(",")}
@@ -46,16 +46,16 @@ def _seconds_of(date: str | None) -> int | None:
     if date is None or len(date) > _LONGEST_DATE:
         return None
     try:
-        # Only asctime's form names no zone, and all forms are GMT (RFC 9110, 5.6.7).
+        # The asctime format has no time zone; all formats are in GMT (RFC 9110, 5.6.7).
         return calendar.timegm(parsedate_to_datetime(date).utctimetuple())
     except (ValueError, OverflowError):
         return None
 
 
 def is_not_modified(headers: Mapping[str, str], tag: str, modified: float | None) -> bool:
-    """Whether a client that sends these headers has the current state: then it gets a 304.
+    """Whether the client's copy is current by `If-None-Match` or `If-Modified-Since`: then 304.
 
-    `If-Modified-Since` counts only where there is no `If-None-Match` (RFC 9110, 13.1.3).
+    `If-Modified-Since` is ignored if there is `If-None-Match` (RFC 9110, 13.1.3).
     """
     if (wanted := headers.get("if-none-match")) is not None:
         tags = {item.strip().removeprefix("W/") for item in wanted.split(",")}

@@ -1,4 +1,4 @@
-"""The token of those who run the server. Knows nothing of HTTP."""
+"""Tokens of operators, without HTTP."""
 
 import hmac
 import re
@@ -9,13 +9,13 @@ from pydantic import SecretStr, field_validator
 from iiif_server.options import OptionsModel
 
 MIN_TOKEN = 16
-"""Characters of a token; fewer can be guessed."""
+"""Minimum characters of a token; shorter ones can be guessed."""
 
 _TOKEN = re.compile(rf"[!-~]{{{MIN_TOKEN},}}", re.ASCII)
 
 
 def checked_token(token: SecretStr | None) -> SecretStr | None:
-    """The token, if it is one that can be used; ValueError otherwise."""
+    """The token, if it is long enough and printable ASCII without spaces; else ValueError."""
     if token is not None and not _TOKEN.fullmatch(token.get_secret_value()):
         raise ValueError(
             f"must have at least {MIN_TOKEN} characters, all of them printable ASCII without spaces"
@@ -24,10 +24,10 @@ def checked_token(token: SecretStr | None) -> SecretStr | None:
 
 
 class AdminOptions(OptionsModel):
-    """The doors for those who run the server."""
+    """Authentication for the admin API."""
 
     token: SecretStr | None = None
-    """Secret of at least 16 characters that opens `/admin/`; unset: there is no such address."""
+    """Token for `/admin/`, a secret of at least 16 characters; unset: there is no `/admin/`."""
 
     @field_validator("token")
     @classmethod
@@ -36,7 +36,7 @@ class AdminOptions(OptionsModel):
 
 
 class Credentials:
-    """Whether a token is the right one."""
+    """The accepted token, stored as a digest."""
 
     def __init__(self, token: SecretStr) -> None:
         self._digest = _digest(token.get_secret_value())
@@ -45,7 +45,7 @@ class Credentials:
         return "<Credentials>"
 
     def match(self, given: str) -> bool:
-        """Whether this is the token; the time it takes tells neither its length nor its letters."""
+        """Whether a token is the accepted one; compared in constant time, whatever its length."""
         return hmac.compare_digest(self._digest, _digest(given))
 
 

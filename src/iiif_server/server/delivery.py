@@ -1,4 +1,4 @@
-"""Delivery of bodies: through this process, or by the proxy in front of it."""
+"""Delivery of response bodies: by this process, or by nginx in front of it (X-Accel-Redirect)."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -22,17 +22,19 @@ _CHUNK = 1 << 18
 
 
 class DeliveryOptions(OptionsModel):
-    """How answers leave."""
+    """Delivery of files by nginx instead of this server (X-Accel-Redirect)."""
 
     accel_redirect: UrlPath | None = None
     """Internal location of nginx for `{cache_path}/derivatives/entries/`, as `/_derivatives`: nginx
-    sends what is there itself, where it asks for that (docs/nginx.md). Unset: it gets all bytes."""
+    sends cached derivatives itself if its requests have `X-Accel: on` (docs/nginx.md). Unset: the
+    server sends them."""
     accel_originals: UrlPath | None = None
-    """The same for `{source_path}/`, as `/_originals`: originals that are downloaded."""
+    """Internal location of nginx for `{source_path}/`, as `/_originals`: nginx sends downloaded
+    originals itself, in the same way. Unset: the server sends them."""
 
 
 def by_proxy(scope: Scope, services: Services, *, originals: bool = False) -> bool:
-    """Whether the proxy that a request came through sends files of the store, or originals."""
+    """Whether the proxy of a request sends files of the store, or originals, itself."""
     location = services.accel_originals if originals else services.accel_redirect
     return (
         location is not None
@@ -42,9 +44,9 @@ def by_proxy(scope: Scope, services: Services, *, originals: bool = False) -> bo
 
 
 def location_of(path: Path, services: Services) -> str:
-    """The internal location of nginx for a file of the store, or for an original."""
+    """The internal URL path of nginx for a file of the store, or for an original."""
     location, folder = services.accel_redirect, services.store.entries
-    if not path.is_relative_to(folder):  # asked first: the cache may be below the originals
+    if not path.is_relative_to(folder):  # checked first: cache_path may be below source_path
         location, folder = services.accel_originals, services.source_path
     return f"{location}/{quote(path.relative_to(folder).as_posix())}"
 
@@ -52,10 +54,11 @@ def location_of(path: Path, services: Services) -> str:
 async def chunks(
     file: BinaryIO, threads: StorageThreads, body: Body, observer: Observer
 ) -> AsyncIterator[bytes]:
-    """The bytes of a body from its file, read in the threads of its storage.
+    """Yield the bytes of a body from its file, read in the threads of its storage.
 
-    Raises ResponseIncompleteError, which the observer is told, if they cannot all be read, and
-    instead of the last ones if the checksum is wrong: the file was changed after it was opened.
+    Raises ResponseIncompleteError, and reports it to the observer, if the file cannot be read to
+    the end. If the checksum is wrong, because the file has changed since it was opened, raises
+    ResponseIncompleteError instead of yielding the last chunk.
     """
     left, checksum = body.length, 0
     reader = aiofiles.threadpool.wrap(file, executor=threads)

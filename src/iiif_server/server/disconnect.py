@@ -1,4 +1,4 @@
-"""Clients who leave before they have their answer."""
+"""Cancels the work for clients that disconnect before the response."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,14 +7,14 @@ from contextlib import asynccontextmanager
 from starlette.requests import ClientDisconnect, Request
 
 _LOOK_AFTER = 0.02
-"""Seconds that most answers do not take: until then nobody looks whether the client is there."""
+"""Seconds before the connection is watched, which most responses do not need."""
 
 
 @asynccontextmanager
 async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
-    """A context that is cancelled as soon as the client has left; it raises ClientDisconnect then.
+    """A context that is cancelled when the client disconnects; it then raises ClientDisconnect.
 
-    To be used before an answer is begun, and for requests whose body nobody reads.
+    For use before the response has begun, in routes that do not read the request body.
     """
     connected = asyncio.timeout(None)
 

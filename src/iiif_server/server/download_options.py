@@ -1,4 +1,4 @@
-"""Settings of downloads, and how many archives are sent at once."""
+"""Settings of downloads, and the limit of simultaneous archives."""
 
 from pydantic import Field
 
@@ -7,26 +7,27 @@ from iiif_server.options import OptionsModel
 from iiif_server.units import PositiveSize
 
 _RETRY_AFTER = 30
-"""Seconds."""
+"""`Retry-After` when all archive slots are in use, in seconds."""
 
 
 class DownloadOptions(OptionsModel):
     """Images at `/{identifier}/thumbnail` and `/preview`, and originals in `/originals.zip`."""
 
     thumbnail_width: int = Field(default=512, ge=1, le=16_383)
-    """Width of `/{identifier}/thumbnail` in pixels; of a narrower image, its own."""
+    """Width of `/{identifier}/thumbnail` in pixels; narrower images are not enlarged."""
     preview_width: int = Field(default=2048, ge=1, le=16_383)
-    """Width of `/{identifier}/preview` in pixels; of a narrower image, its own."""
+    """Width of `/{identifier}/preview` in pixels; narrower images are not enlarged."""
     max_originals: int = Field(default=100, ge=1, le=10_000)
-    """Originals in one `/originals.zip`; a request for more is refused."""
+    """Maximum originals in one `/originals.zip`; the server refuses a request for more."""
     archives_at_once: int = Field(default=2, ge=1, le=1000)
-    """Archives that each server process sends at once; further requests are 503."""
+    """Maximum archives that each server process sends at the same time; further requests get
+    503."""
     archive_rate: PositiveSize | None = None
-    """Bytes per second of each archive; unset: as fast as the client takes them."""
+    """Maximum bytes per second of each archive; unset: as fast as the client reads."""
 
 
 class ArchiveSlots:
-    """The archives that may be sent at once."""
+    """Limit of the archives that are sent at the same time."""
 
     def __init__(self, most: int) -> None:
         self._free = most
@@ -35,7 +36,7 @@ class ArchiveSlots:
         return f"<ArchiveSlots {self._free} free>"
 
     def take(self) -> None:
-        """Take one; raises BusyError."""
+        """Take a slot; raises BusyError if none is free."""
         if not self._free:
             raise BusyError(
                 "As many archives are being sent as this server sends at once; please ask again.",
@@ -44,5 +45,5 @@ class ArchiveSlots:
         self._free -= 1
 
     def give_back(self) -> None:
-        """Give one back."""
+        """Release a slot."""
         self._free += 1

@@ -1,4 +1,4 @@
-"""Answers to downloads: originals as they are, thumbnails and previews."""
+"""Responses to downloads: originals, thumbnails and previews."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ from iiif_server.server.services import Permission, Services
 from iiif_server.telemetry.stages import Stages
 
 _TALLEST = 65_500
-"""Pixels in the height of a JPEG."""
+"""Maximum height of a JPEG, in pixels."""
 
 MEDIA_TYPES = {
     OriginalFormat.JPEG: "image/jpeg",
@@ -51,10 +51,10 @@ MEDIA_TYPES = {
 
 
 async def original_answer(request: Request, services: Services, permission: Permission) -> Answer:
-    """An original as it is, or the range of it that the request wants.
+    """The response with an original, or with the requested range of it.
 
-    Raises DownloadRefusedError, or whatever refuses the image itself: what is no image that this
-    server reads is not sent.
+    Raises DownloadRefusedError, and the errors of `ImageRegistry.hold`: files that are no readable
+    images are not sent.
     """
     check_offered(services, permission)
     try:
@@ -71,7 +71,7 @@ async def original_answer(request: Request, services: Services, permission: Perm
 
 
 def check_offered(services: Services, permission: Permission) -> None:
-    """Raise DownloadRefusedError unless the type of an original offers it."""
+    """Raise DownloadRefusedError unless the type of an original allows downloads."""
     type_ = permission.identifier.type
     if services.types[type_].original != "download":
         raise DownloadRefusedError(
@@ -81,9 +81,9 @@ def check_offered(services: Services, permission: Permission) -> None:
 
 
 def check_image(image: Image) -> None:
-    """Raise DownloadRefusedError for an original that may not be seen in full size.
+    """Raise DownloadRefusedError for an original whose image may not be shown in full size.
 
-    Also for one of which no bytes may say where it was taken, unless it is a JPEG.
+    With `strip = "location"`, also for an original that is not a JPEG.
     """
     if not image.original.terms.limits.allow(image.facts.dimensions):
         raise DownloadRefusedError(
@@ -99,7 +99,7 @@ def check_image(image: Image) -> None:
 
 
 async def body_of_original(services: Services, image: Image) -> Body:
-    """The whole file of a held original; if its type strips the location, the rewritten JPEG."""
+    """The file of a held original; if its type strips the location, the rewritten JPEG."""
     if image.header.treatment.strip_location:
         return await services.derivatives.body(services.derivatives.rewritten(image, Stages()))
     return await original_body(image.original)
@@ -132,7 +132,7 @@ async def _original(
         answer.body = Body(size, path=path)
         return answer
     if RequestContext.of(request.scope).head:
-        answer.body = Body(size)  # its length is all that is sent: nothing is fetched or read
+        answer.body = Body(size)  # HEAD needs only the length: nothing is fetched or read
         return answer
     try:
         extent = wanted_extent(headers, size, tag, modified)
@@ -148,7 +148,7 @@ async def _original(
 
 
 async def _stripped(services: Services, permission: Permission, image: Image) -> Answer:
-    """A JPEG without location, which is made and cached like an image; it has no ranges."""
+    """The response with a JPEG without location: rewritten and cached, without range requests."""
     resolved = services.derivatives.rewritten(image, Stages())
     name = name_of_original(services.readable_name(permission.identifier), image.header.format)
     return Answer(
@@ -165,7 +165,7 @@ async def _stripped(services: Services, permission: Permission, image: Image) ->
 async def scaled_answer(
     request: Request, services: Services, call: ImageCall, width: int
 ) -> Answer:
-    """The whole image at a width, or at its own if that is less, as a JPEG."""
+    """The response with the whole image as a JPEG of this width; narrower ones keep their width."""
     image = await services.images.get(call.identifier)
     wanted = ImageRequest(
         FullRegion(),
@@ -175,7 +175,7 @@ async def scaled_answer(
         Format.JPG,
     )
     call = replace(call, request=wanted)
-    # Canonical, lest it be redirected.
+    # The canonical parameters, so that `canonical_redirect` does not redirect the request.
     resolved = services.derivatives.resolve(image, wanted, Stages())
     call = replace(call, parameters=canonical_of(services, call, resolved))
     return await ready(request.scope, services, call) or await make(request, services, call)

@@ -1,6 +1,6 @@
-"""Edge middleware: the first and the last to see a request.
+"""Edge middleware: the outermost middleware.
 
-It bounds requests, answers preflights and what is ready, and turns exceptions into responses.
+It limits requests, answers preflights, asks the fast path, and turns exceptions into responses.
 """
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,7 +25,7 @@ _PREFLIGHT = {
 
 
 class EdgeMiddleware:
-    """Request limits, preflights, the fast path, HEAD as GET, and no exception without response."""
+    """Request limits, preflights, the fast path, HEAD as GET, a response for every exception."""
 
     def __init__(self, app: ASGIApp, fast_path: FastPath) -> None:
         self._app = app
@@ -46,7 +46,7 @@ class EdgeMiddleware:
                 await self._answer(context, inner, receive, send)
         except Exception as error:
             if context.status:
-                raise  # the connection is cut, so that nobody takes half a body for a whole one
+                raise  # uvicorn closes the connection, so that the client knows it is incomplete
             await respond(inner, unexpected(error), send)
         finally:
             CURRENT.reset(current)
@@ -58,12 +58,12 @@ class EdgeMiddleware:
             await respond(scope, unexpected(scope[FAILED]), send)
             return
         if scope["method"] not in _METHODS and not context.administrative:
-            # No matter whether it has content: it is not read.
+            # Before the request limits: the content of such a request is not read either way.
             await respond(scope, not_allowed(_ALLOWED), send)
             return
         refused = _objection(scope)
         if refused is not None:
-            # What is left of a request that was refused is not read: the connection ends with it.
+            # The rest of a refused request is not read, so the connection cannot be used again.
             answer = refusal(refused)
             answer.extra = {**answer.extra, "Connection": "close"}
             await respond(scope, answer, send)
@@ -74,7 +74,7 @@ class EdgeMiddleware:
             await self._route(context, scope, receive, send)
 
     async def _respond_ready(self, context: RequestContext, scope: Scope, send: Send) -> bool:
-        """Whether the response was ready, if need be after its original was revalidated."""
+        """Send the response if it is ready, also after a revalidation; whether it was sent."""
         if context.administrative:
             return False
         response = None

@@ -1,7 +1,7 @@
-"""Fast path: responses that are ready in memory, without routing, a thread or a disk.
+"""Fast path: responses that are ready in memory, without routing, threads or disk access.
 
-Most of what an image server is asked for it has answered before, and most of the rest are tiles of
-pyramids that are open. The protocol asks the fast path before it creates a task for a request.
+Most requests are for responses in the response cache, and most others for tiles of open pyramids.
+The protocol asks the fast path before it creates a task for a request.
 """
 
 from collections.abc import Collection, Sequence
@@ -26,16 +26,16 @@ from iiif_server.server.services import Services
 from iiif_server.telemetry.stages import Stages
 
 FAILED = "iiif_server.failed"
-"""In the scope: the exception that the fast path raised before the application was called."""
+"""Scope key of the exception that the fast path raised before the application was called."""
 _METHODS = frozenset({"GET", "HEAD"})
 _CONDITIONS = frozenset({b"if-none-match", b"if-modified-since"})
 
 
 class FastPath:
-    """Ready responses: from the response cache, or tiles of open pyramids. Never waits."""
+    """Fast path: responses from the response cache, and tiles of open pyramids. Never waits."""
 
     def __init__(self, root_path: str = "", administrative: Collection[str] = ()) -> None:
-        """`administrative` are the paths at and below which no response is for other origins."""
+        """`administrative`: paths at and below which responses are for this origin only."""
         self.root_path = root_path
         self.administrative = administrative
         self._purged = 0
@@ -44,13 +44,13 @@ class FastPath:
         return "<FastPath>"
 
     def ready(self, scope: Scope, context: RequestContext) -> Complete | None:
-        """The whole response to a GET or HEAD request, if it is ready; None: make it.
+        """The complete response to a GET or HEAD request, if it is ready; else None.
 
-        If all that is missing is whether the original has changed, `context.outdated` is the image
-        to revalidate.
+        If the response is only waiting for the revalidation of its original, sets
+        `context.outdated` to the image to revalidate.
         """
         services = context.services
-        if services.store.purged_at != self._purged:  # by whichever process
+        if services.store.purged_at != self._purged:  # also by another process
             self._forget_purged(services)
         key = context.key(scope)
         if key is None:
@@ -64,9 +64,9 @@ class FastPath:
         return None
 
     async def stored(self, scope: Scope, context: RequestContext) -> Complete | None:
-        """The whole response to a GET or HEAD request, if it needs neither original nor worker.
+        """The complete response to a GET or HEAD request, if its derivative is in the store.
 
-        The derivative is read in the threads of the store.
+        Needs neither the original nor a worker; reads the derivative in the threads of the store.
         """
         try:
             call = context.call(scope)
@@ -78,13 +78,13 @@ class FastPath:
         return _kept(scope, context, call, answer, context.key(scope))
 
     def direct(self, app: FastAPI, scope: Scope) -> Sequence[bytes] | None:
-        """A ready response with status 200, in pieces, without status line and server fields.
+        """The chunks of a ready 200 response, without the status line and the server's own fields.
 
-        None: the application answers, which may use what was found out about the request.
+        None: the application has to respond; it finds the request context in the scope.
         """
         try:
             return self._direct(app, scope) if _is_plain(scope) else None
-        except Exception as error:  # noqa: BLE001 - the edge answers, and logs it
+        except Exception as error:  # noqa: BLE001 - the edge responds, and logs it
             scope[FAILED] = error
             return None
 
@@ -109,12 +109,12 @@ class FastPath:
 
 
 def may_be_ready(scope: Scope) -> bool:
-    """Whether a request is one that the fast path may answer."""
+    """Whether the fast path may answer a request."""
     return bool(scope["method"] in _METHODS and not scope["query_string"] and scope.get("raw_path"))
 
 
 def _is_plain(scope: Scope) -> bool:
-    """Whether a request is unconditional, and within the limits of requests."""
+    """Whether a request is a GET without query and conditions, within the request limits."""
     if scope["method"] != "GET" or scope["query_string"] or not scope.get("raw_path"):
         return False
     headers: Any = scope["headers"]
@@ -125,7 +125,7 @@ def _is_plain(scope: Scope) -> bool:
 
 
 def _tile(scope: Scope, context: RequestContext, key: ResponseKey) -> Complete | None:
-    """The response, if it is a tile of a pyramid that is open, and in the page cache."""
+    """The response, if it is a tile of an open pyramid, and in the page cache of the kernel."""
     try:
         call = context.call(scope)
     except IiifServerError:
@@ -146,7 +146,7 @@ def _tile(scope: Scope, context: RequestContext, key: ResponseKey) -> Complete |
 def _kept(
     scope: Scope, context: RequestContext, call: ImageCall, answer: Answer, key: ResponseKey | None
 ) -> Complete:
-    """The response that is an image; it is put into the response cache if that is allowed."""
+    """The complete response with an image; stored in the response cache, if that is allowed."""
     kind = Kind(IMAGE, call.version.number)
     response = replace(complete(scope, context, answer), kind=kind)
     if key is not None and response.status == HTTPStatus.OK and response.image is not None:

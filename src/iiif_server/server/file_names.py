@@ -11,27 +11,27 @@ from iiif_server.iiif.request import Rendition
 from iiif_server.plan.original_format import ALL_EXTENSIONS, EXTENSIONS, OriginalFormat
 
 _MOST_BYTES = 200
-"""Of a name in UTF-8: file systems take 255, encrypted ones fewer."""
+"""Maximum bytes of a file name in UTF-8; file systems allow 255, encrypted ones fewer."""
 _FORBIDDEN = frozenset('/\\:*?"<>|%;')
-"""File systems and shells refuse these; browsers decode `%` in a quoted name, and split at `;`."""
+"""Characters that file systems or shells refuse, or that browsers misread (`%` and `;`)."""
 _EDGES = ". -~_"
 _DEVICES = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])\s*(\.|$)")
 """Names of devices on Windows, whatever extension follows."""
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ,._-]*")
-"""Names that need no second look: those of most tiles."""
+"""Names that are ASCII and safe already, as those of most tiles."""
 _NO = frozenset({"0", "false", "no", "off"})
 
 
 def file_name(stem: str, suffix: str) -> str:
-    """A file name that is one on every system: no path, no device, nothing invisible.
+    """A file name that is valid on every system: no path, no device name, no invisible characters.
 
-    `suffix` is appended as it is.
+    `suffix` is appended unchanged. At most 200 bytes in UTF-8.
     """
     return _safe(stem, _MOST_BYTES - len(suffix.encode())) + suffix
 
 
 def name_of_image(name: str, rendition: Rendition, *, whole: bool) -> str:
-    """The file name of an image: name of the original, region, size, and what else differs."""
+    """The file name of an image: name of the original, region, size, and other parameters."""
     box, size, rotation = rendition.region, rendition.size, rendition.rotation
     region = "full" if whole else f"{box.x},{box.y},{box.width},{box.height}"
     parts = ["", region, f"{size.width}x{size.height}"]
@@ -45,14 +45,14 @@ def name_of_image(name: str, rendition: Rendition, *, whole: bool) -> str:
 
 
 def name_of_original(name: str, format_: OriginalFormat) -> str:
-    """The file name of an original; its extension is one of its format, whatever its name says."""
+    """The file name of an original; a wrong extension is replaced by one of its format."""
     extension, stem = PurePosixPath(name).suffix.lower(), _stem(name)
     known = EXTENSIONS[format_]
     return file_name(stem, extension if extension in known else known[0])
 
 
 def content_disposition(name: str, *, attachment: bool) -> str:
-    """The value of `Content-Disposition`, with the name in ASCII and, if it has more, in UTF-8."""
+    """The value of `Content-Disposition`: the name in ASCII, and in UTF-8 if they differ."""
     kind = "attachment" if attachment else "inline"
     ascii_name = name if _PLAIN.fullmatch(name) else _ascii(name)
     value = f'{kind}; filename="{ascii_name}"'
@@ -60,9 +60,9 @@ def content_disposition(name: str, *, attachment: bool) -> str:
 
 
 def wants_attachment(query: bytes) -> bool:
-    """Whether a query asks for a download: `download`, or Cantaloupe's parameter.
+    """Whether a query requests a download: `download`, or `response-content-disposition`.
 
-    Of `response-content-disposition` only the type is read, and nothing is repeated. Raises
+    The latter is the parameter of Cantaloupe; only its disposition type is read. Raises
     MalformedParameterError for other types than `attachment` and `inline`.
     """
     if not query:
@@ -80,13 +80,13 @@ def wants_attachment(query: bytes) -> bool:
 
 
 def _stem(name: str) -> str:
-    """The name of an original without an extension of an image."""
+    """The name of an original without a known image extension."""
     path = PurePosixPath(name)
     known = path.suffix.lower() in ALL_EXTENSIONS
     return name[: -len(path.suffix)] if known and name.endswith(path.suffix) else name
 
 
-@lru_cache(4096)  # tiles of the same images
+@lru_cache(4096)  # viewers request many tiles of the same image
 def _safe(text: str, most_bytes: int) -> str:
     kept = "".join(_allowed(character) for character in unicodedata.normalize("NFC", text))
     kept = re.sub(r"[_\s]*_[_\s]*", "_", kept).strip(_EDGES)
@@ -100,12 +100,12 @@ def _allowed(character: str) -> str:
     category = unicodedata.category(character)
     if category[0] == "Z":
         return " "
-    # Control, format (invisible, or turning the direction of what follows), private, unassigned.
+    # Control, format (invisible, or changing the text direction), private use, unassigned.
     return "" if category[0] == "C" else character
 
 
 def _ascii(name: str) -> str:
-    """A name with all that is not ASCII replaced."""
+    """The name with accents removed, and other characters outside ASCII replaced by `_`."""
     plain = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     text = "".join(c if " " <= c <= "~" and c not in _FORBIDDEN else "_" for c in plain)
     return text if re.search(r"[A-Za-z0-9]", text) else f"image{text}"

@@ -1,4 +1,4 @@
-"""Syntax that structured header fields share (RFC 9110, 5.6), parsed in linear time. Pure."""
+"""Parsers of lists and quoted strings in header fields (RFC 9110, 5.6), in linear time. Pure."""
 
 import re
 
@@ -7,9 +7,9 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def split_outside_quotes(text: str, separator: str) -> list[str]:
-    """The parts of a header field between separators that do not stand in a quoted string.
+    """Split a header field at separators outside quoted strings.
 
-    A quoted string that is never closed ends with the text.
+    A quoted string without a closing quote extends to the end of the text.
     """
     parts: list[str] = []
     pending: list[str] = []
@@ -25,7 +25,7 @@ def split_outside_quotes(text: str, separator: str) -> list[str]:
 
 
 def unquoted(value: str) -> str:
-    """The content of a quoted string; a plain token is returned unchanged."""
+    """The content of a quoted string; other values unchanged."""
     if not value.startswith('"'):
         return value
     return _ESCAPED.sub(r"\1", value[1:].removesuffix('"'))

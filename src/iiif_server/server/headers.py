@@ -1,4 +1,4 @@
-"""Headers of answers: what they tell browsers to refuse, and links. Pure."""
+"""Header fields of responses: security, CORS, and links. Pure."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,14 +12,14 @@ _EXPOSED = (
 
 _EVERYWHERE = {
     "X-Content-Type-Options": "nosniff",
-    # An address may have a signature in it.
+    # A URL may contain a signature.
     "Referrer-Policy": "no-referrer",
 }
 _FOR_ALL_ORIGINS = {
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Expose-Headers": _EXPOSED,
     "Timing-Allow-Origin": "*",
-    # Viewers on other sites embed images, also from pages that are isolated from other origins.
+    # Viewers on other sites embed images, also in pages with cross-origin isolation.
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
 _FOR_THIS_ORIGIN = {"Cross-Origin-Resource-Policy": "same-origin"}
@@ -27,24 +27,24 @@ _FRAMED_NOWHERE = {"X-Frame-Options": "DENY"}
 _KEPT_NOWHERE = {"Cache-Control": "no-store"}
 
 DATA = "default-src 'none'"
-"""JSON and the like: nothing in it is ever loaded or run."""
+"""Content-Security-Policy of JSON and other data, which loads and runs nothing."""
 PICTURE = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
-"""Images: opened by themselves they are shown in a document of the browser's, which styles them."""
+"""Content-Security-Policy of images; browsers show an image in a document with inline styles."""
 PAGE = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""HTML whose route says nothing else."""
+"""Content-Security-Policy of HTML, unless its route sets another."""
 
 SAFE_IN_URIS = "%/:@!$&'()*+,;=~"
-"""What stays as it is written in the URI of an image, that it may stand in a header."""
+"""Characters that are not percent-encoded when the URI of an image is put into a header."""
 
 
 def interactive_page(
     frame_ancestors: Sequence[str] = (), *, shows_answers: bool = False
 ) -> dict[str, str]:
-    """The headers of HTML that runs scripts of this server, from files, which ask nobody else.
+    """The header fields of HTML whose scripts come from files of this server, and call only it.
 
-    A page that `shows_answers` makes pictures of what its scripts have been answered (`blob:`).
-    `frame_ancestors` are the sites that may show it in a frame, as a policy names them. Browsers
-    that know `frame-ancestors` ignore `X-Frame-Options`, which cannot name other sites.
+    With `shows_answers`, scripts may also show images from responses (`blob:`). `frame_ancestors`
+    are the sites that may show the page in a frame, in the syntax of Content-Security-Policy.
+    Browsers with `frame-ancestors` ignore `X-Frame-Options`, which cannot name other sites.
     """
     pictures = "'self' data: blob:" if shows_answers else "'self' data:"
     policy = (
@@ -57,7 +57,7 @@ def interactive_page(
 
 
 def image_link(base_uri: str, canonical: str, version: ImageApiVersion) -> str:
-    """The Link header of an image: its canonical URI, and what the server complies with."""
+    """The Link header of an image: its canonical URI and the compliance level (3.0, 4.7 and 6)."""
     return f'<{base_uri}/{canonical}>;rel="canonical", {profile_link(version)}'
 
 
@@ -71,9 +71,9 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 @cache
 def common_fields(media_type: str, *, administrative: bool) -> Fields:
-    """The header fields of all responses of this Content-Type, unless the answer sets its own.
+    """The default header fields of all responses of this Content-Type, with names in lower case.
 
-    `administrative` answers are for one origin and are not kept anywhere. Names are in lower case.
+    `administrative` responses are for this origin only, and must not be stored.
     """
     page = media_type.startswith("text/html")
     headers = _EVERYWHERE | _policy(media_type)
@@ -86,7 +86,7 @@ def common_fields(media_type: str, *, administrative: bool) -> Fields:
 
 def _policy(media_type: str) -> dict[str, str]:
     if not media_type:
-        return {}  # no content; and a 304 must not take the policy away from what the client has
+        return {}  # no content; and a 304 must not replace the policy of the client's copy
     if media_type.startswith("text/html"):
         return {"Content-Security-Policy": PAGE}
     picture = media_type.startswith(("image/", "application/pdf"))

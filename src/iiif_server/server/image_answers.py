@@ -1,4 +1,4 @@
-"""Answers to image calls: images and their information."""
+"""Responses to image calls: images and image information."""
 
 import json
 from hashlib import blake2b
@@ -26,13 +26,13 @@ from iiif_server.telemetry.stages import Stages
 
 
 async def ready(scope: Scope, services: Services, call: ImageCall) -> Answer | None:
-    """The answer if the image is known and its derivative is in the store; None: make it."""
+    """The answer, if the image is known and its derivative is in the store; else None."""
     image = services.images.known(call.identifier)
     return None if image is None else await _without_original(scope, services, call, image)
 
 
 async def make(request: Request, services: Services, call: ImageCall) -> Answer:
-    """The answer to an image call that is not ready; raises what refuses it."""
+    """Make the answer to an image call; raises IiifServerError."""
     if call.request is None:
         return await _information(services, call)
     if services.images.known(call.identifier) is None:
@@ -51,13 +51,13 @@ async def make(request: Request, services: Services, call: ImageCall) -> Answer:
 def image_answer(
     services: Services, call: ImageCall, resolved: Resolved, body: bytes | Body
 ) -> Answer:
-    """The answer that is an image; its body may be empty if the client has the image (304)."""
+    """The answer with an image; `body` may be empty if the client has the image already (304)."""
     format_, canonical = resolved.rendition.format, canonical_of(services, call, resolved)
     extra = {
         "Link": image_link(call.base_uri, canonical, call.version),
         "Content-Disposition": _disposition(services, call, resolved),
     }
-    # The registry may know a newer version by now, of which this is no image.
+    # The registry may have a newer version of the original by now.
     image = services.images.remembered(call.identifier)
     current = image is not None and image.original == resolved.original
     repeatable = current and services.may_repeat(call.permission)
@@ -78,7 +78,7 @@ def _disposition(services: Services, call: ImageCall, resolved: Resolved) -> str
     rendition = resolved.rendition
     whole = rendition.region.covers(resolved.header.dimensions)
     name = name_of_image(services.readable_name(call.identifier), rendition, whole=whole)
-    # Viewers of PDF run scripts and forms.
+    # PDF viewers run scripts and forms.
     attachment = call.attachment or rendition.format is Format.PDF
     return content_disposition(name, attachment=attachment)
 
@@ -99,7 +99,7 @@ async def _image(
 def _without_body(
     scope: Scope, services: Services, call: ImageCall, resolved: Resolved
 ) -> Answer | None:
-    """The answer that needs no body, if it is one: a redirect, or that nothing was modified."""
+    """The answer, if it needs no body: a redirect to the canonical URL, or 304; else None."""
     if services.canonical_redirect and not _is_canonical(services, call, resolved):
         link = image_link(call.base_uri, canonical_of(services, call, resolved), call.version)
         query = "?download" if call.attachment else ""
@@ -116,7 +116,7 @@ def _without_body(
 async def _without_original(
     scope: Scope, services: Services, call: ImageCall, image: Image
 ) -> Answer | None:
-    """The answer that needs no original, if it is one."""
+    """The answer, if it can be made without the file of the original; else None."""
     if call.request is None:
         return None
     resolved = services.derivatives.resolve(image, call.request, Stages())
@@ -133,9 +133,9 @@ async def _without_original(
 
 
 def _is_canonical(services: Services, call: ImageCall, resolved: Resolved) -> bool:
-    """Whether a call has the canonical parameters, or may have no others.
+    """Whether a call has the canonical parameters, or must not be redirected to them.
 
-    A signature for one spelling of a request does not hold for the canonical one.
+    A signature for one spelling of a request is not valid for the canonical spelling.
     """
     grant = call.permission.grant
     one_spelling = grant is not None and grant.exact
@@ -171,7 +171,7 @@ async def _information(services: Services, call: ImageCall) -> Answer:
 
 
 def _information_links(chosen: Representation) -> list[str]:
-    """The profile, and for plain JSON the context that JSON-LD would name in its type."""
+    """The profile link, and for plain JSON the link to the JSON-LD context (3.0, 5.1)."""
     version = chosen.version
     context = f'<{version.context}>;rel="http://www.w3.org/ns/json-ld#context";type="{LD_JSON}"'
     return [profile_link(version)] if chosen.linked_data else [context, profile_link(version)]

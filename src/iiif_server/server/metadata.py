@@ -1,4 +1,4 @@
-"""Answers about what is known of an original besides its pixels."""
+"""Responses with the metadata of an original."""
 
 import json
 from hashlib import blake2b
@@ -13,7 +13,7 @@ from iiif_server.server.services import Permission, Services
 async def metadata_answer(services: Services, permission: Permission) -> Answer:
     """Format, dimensions, colour, resolution, and the EXIF, IPTC and XMP that may be shown.
 
-    With the checksum of an original that was fetched: that was computed meanwhile.
+    For a fetched original also its checksum, which the server computes while it fetches.
     """
     identifier = permission.identifier
     async with services.images.hold(identifier) as image:
@@ -61,6 +61,6 @@ def _document(image: Image, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _upright(image: Image, resolution: tuple[float, float]) -> tuple[float, float]:
-    """The resolution of the image after its orientation was applied."""
+    """The resolution of the image with its orientation applied."""
     x, y = resolution
     return (y, x) if image.header.orientation.transposes else (x, y)

@@ -1,7 +1,7 @@
 """Content negotiation of image information (Image API 3.0, 5.1). Pure.
 
-Parsing takes time in proportion to the length of the header, and of that no more than
-`MAX_ACCEPT` characters are read: any client may send it with any request.
+Parsing takes linear time and reads at most `MAX_ACCEPT` characters, because any client may send
+any Accept header.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,9 +15,9 @@ JSON = "application/json"
 LD_JSON = "application/ld+json"
 
 NEGOTIABLE = {"": (V3, V2), V3.path: (V3,), V2.path: (V2,)}
-"""The versions in which image information may be requested, the default first, by path prefix."""
+"""Available versions of image information by path prefix, the default first."""
 MAX_ACCEPT = 4096
-"""Characters of an Accept header that are read; the media ranges after them are ignored."""
+"""Maximum characters of an Accept header that are read; media ranges after them are ignored."""
 
 _ANYTHING = {"*/*", "application/*"}
 _PAGES = {"text/html", "application/xhtml+xml"}
@@ -26,20 +26,20 @@ _DATA = {JSON, LD_JSON, "application/*", "*/*"}
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """One way to write image information."""
+    """A version and a media type of image information."""
 
     version: ImageApiVersion
     linked_data: bool
 
     @property
     def media_type(self) -> str:
-        """Its Content-Type."""
+        """The Content-Type: JSON-LD with the profile of the version, or plain JSON."""
         return f'{LD_JSON};profile="{self.version.context}"' if self.linked_data else JSON
 
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """One item of an Accept header."""
+    """One media range of an Accept header."""
 
     media_type: str
     profiles: frozenset[str]
@@ -57,7 +57,7 @@ class _Range:
 
 
 def accept_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The Accept header of a request, its lines joined (RFC 9110, 5.3); None if there is none."""
+    """The Accept header of a request, with its lines joined (RFC 9110, 5.3); None if missing."""
     lines = [value.decode("latin-1") for name, value in headers if name == b"accept"]
     return ", ".join(lines) if lines else None
 
@@ -65,8 +65,8 @@ def accept_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 def negotiate(accept: str | None, versions: tuple[ImageApiVersion, ...]) -> Representation:
     """The representation that an Accept header prefers.
 
-    The first version is the one meant where none is named. Raises NotAcceptableError if the header
-    rules out JSON altogether.
+    The first version is the default if the header names none. Raises NotAcceptableError if the
+    header accepts neither JSON nor JSON-LD.
     """
     default = versions[0]
     offers = [
@@ -74,9 +74,7 @@ def negotiate(accept: str | None, versions: tuple[ImageApiVersion, ...]) -> Repr
         Representation(default, linked_data=False),
         *(Representation(version, linked_data=True) for version in versions[1:]),
     ]
-    if accept is None or not accept.strip(
-        ", \t"
-    ):  # empty items count for nothing (RFC 9110, 5.6.1)
+    if accept is None or not accept.strip(", \t"):  # empty list items are ignored (RFC 9110, 5.6.1)
         return offers[1]
     ranges = list(_ranges(accept))
     known = frozenset(version.context for version in versions)
@@ -89,7 +87,7 @@ def negotiate(accept: str | None, versions: tuple[ImageApiVersion, ...]) -> Repr
 
 
 def prefers_page(accept: str | None) -> bool:
-    """Whether a client would rather have a page for people than data: browsers do, and say so."""
+    """Whether an Accept header prefers HTML to JSON, as that of browsers does."""
     if accept is None:
         return False
     ranges = list(_ranges(accept))
@@ -104,10 +102,10 @@ def _quality(
     ranges: list[_Range],
     known: frozenset[str],
 ) -> float:
-    """How much an offer is wanted: by the most specific range that matches it."""
+    """The quality value of an offer: that of the most specific range that matches it."""
     matching = [item for item in ranges if item.matches(offer, known)]
     if offer.version is not default:
-        # Another version than the default is only ever given to those who name it.
+        # A client gets another version than the default only if its Accept header names it.
         matching = [item for item in matching if offer.version.context in item.profiles]
     if not matching:
         return 0.0
@@ -117,10 +115,10 @@ def _quality(
 
 
 def _ranges(accept: str) -> Iterator[_Range]:
-    """The media ranges of an Accept header; malformed ones are left out."""
+    """The media ranges of an Accept header, without malformed ones."""
     items = split_outside_quotes(accept[:MAX_ACCEPT], ",")
     if len(accept) > MAX_ACCEPT:
-        items.pop()  # it may have been cut in two
+        items.pop()  # the last item may be incomplete
     for item in items:
         media_type, *parameters = split_outside_quotes(item, ";")
         found: dict[str, str] = {}

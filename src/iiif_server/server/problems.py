@@ -1,4 +1,4 @@
-"""The one table that says which refusal has which HTTP status."""
+"""Error responses: the HTTP status of each error, and JSON with its message (Problem)."""
 
 import json
 import logging
@@ -40,12 +40,12 @@ STATUS: dict[type[errors.IiifServerError], int] = {
     errors.SourceUnavailableError: 502,
     errors.NotBundledError: 503,
 }
-"""An error that is not here has the status of its nearest ancestor."""
+"""HTTP status of each error; other errors have the status of their nearest base class."""
 
 _CHALLENGES: dict[type[errors.IiifServerError], dict[str, str]] = {
     errors.UnauthenticatedError: {"WWW-Authenticate": 'Bearer realm="iiif-server"'}
 }
-"""What else RFC 9110 wants in the answer."""
+"""Further header fields that RFC 9110 requires (401: 11.6.1)."""
 
 RETRY_AFTER_SECONDS = {
     errors.OriginalChangedError: 1,
@@ -61,10 +61,10 @@ logger = logging.getLogger("iiif_server")
 
 
 class Problem(BaseModel):
-    """What a refused request gets."""
+    """Content of an error response."""
 
     error: str
-    """A sentence that says what was wrong and what would work."""
+    """Message: what was wrong, and what would work."""
 
 
 DESCRIPTIONS = {
@@ -86,11 +86,11 @@ DESCRIPTIONS = {
     503: "Not now: retry later.",
     504: "The upstream server of the original timed out.",
 }
-"""What each status of an error means."""
+"""Description of each error status, for the OpenAPI document."""
 
 
 def _group(first: int, schema: dict[str, Any]) -> dict[str, Any]:
-    """The errors from one status to the next hundred, as one response."""
+    """One OpenAPI response for all errors of a class, as 400 to 499."""
     lines = [
         f"- {status}: {text}"
         for status, text in DESCRIPTIONS.items()
@@ -102,25 +102,25 @@ def _group(first: int, schema: dict[str, Any]) -> dict[str, Any]:
 _PROBLEM = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
-    # Each model of each route takes time at every start: one brings the schema for both.
+    # A model costs each route time at every start, so only one response declares it.
     "4XX": _group(400, {"model": Problem}),
     "5XX": _group(500, {"content": _PROBLEM}),
 }
-"""All errors, for the OpenAPI document: a response a class, for they all look alike."""
+"""OpenAPI responses of all errors: one for 4XX and one for 5XX, which have the same content."""
 DOCUMENTED_PAGES: dict[int | str, dict[str, Any]] = {
     "4XX": _group(400, {"content": {"text/html": {"schema": {"type": "string"}}}}),
     "5XX": _group(500, {"content": {"text/html": {"schema": {"type": "string"}}}}),
 }
-"""The same, as pages."""
+"""OpenAPI responses of all errors on HTML pages."""
 
 
 def status_of(error: errors.IiifServerError) -> int:
-    """The HTTP status of a refusal."""
+    """The HTTP status of an error."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def problem(status: int, message: str, extra: Mapping[str, str] | None = None) -> Answer:
-    """The answer to a refused request; no cache keeps it."""
+    """An error response in JSON, which no cache may store."""
     content = json.dumps({"error": message}, ensure_ascii=False, separators=(",", ":"))
     return Answer(
         content.encode("utf-8", "backslashreplace"),
@@ -132,17 +132,17 @@ def problem(status: int, message: str, extra: Mapping[str, str] | None = None) -
 
 
 def install(app: FastAPI) -> None:
-    """Make the app answer every refusal with a problem."""
+    """Make the app respond to every error with a problem."""
     app.add_exception_handler(errors.IiifServerError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
 
 
 def refusal(error: errors.IiifServerError, about: str | None = None, hint: str = "") -> Answer:
-    """The answer to a request that was refused for a reason of ours.
+    """The response to a request that raised one of this server's errors.
 
-    `about` is the one identifier, of those that the request names, which was the reason; `hint`
-    stands behind the message.
+    `about` is the identifier with the error, if the request has several; `hint` is appended to the
+    message.
     """
     headers = dict(_CHALLENGES.get(type(error), {}))
     seconds = RETRY_AFTER_SECONDS.get(type(error))
@@ -162,7 +162,7 @@ async def _refused(request: Request, error: Exception) -> Answer:
 
 
 def _hint(path: bytes) -> str:
-    """Why nothing may be found under a path in which something is percent-encoded twice."""
+    """The hint for a path that is percent-encoded twice; an empty string for other paths."""
     twice = _ENCODED_TWICE.search(path)
     if twice is None:
         return ""
@@ -190,13 +190,13 @@ async def _http(_: Request, error: Exception) -> Answer:
 
 
 def not_allowed(methods: str) -> Answer:
-    """The answer to a request with another method than these; its content is not read."""
+    """The 405 response to a request with another method; the request content is not read."""
     message = f"This address answers {' and '.join(methods.rsplit(', ', 1))} only."
     return problem(405, message, {"Allow": methods, "Connection": "close"})
 
 
 def _allowed(methods: str) -> str:
-    """The methods of a route, with those that are answered in front of the routes."""
+    """The methods of a route, with HEAD and OPTIONS, which the edge handles."""
     return methods.replace("GET", "GET, HEAD") + ", OPTIONS"
 
 
@@ -204,6 +204,6 @@ _HTTP_MESSAGES = {404: "There is nothing at this address: see /docs for what the
 
 
 def unexpected(error: Exception) -> Answer:
-    """The answer when the server itself is at fault; the log has the traceback."""
+    """The 500 response to an unexpected exception, which is logged with its traceback."""
     logger.error("unexpected error", exc_info=error)
     return problem(500, "The server failed to answer this request; its log says why.")

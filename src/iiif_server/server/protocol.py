@@ -1,7 +1,7 @@
-"""The HTTP edge: uvicorn, with bounds on what a connection may cost before it has asked anything.
+"""HTTP protocol of uvicorn, with limits for connections and request heads, and the fast path.
 
-uvicorn's own protocol reads a request's head for as long, and as much of it, as a client cares to
-send; and where connections are limited, those that are open suffer from those that come.
+uvicorn itself limits neither the duration nor the size of a request head. Its limit of connections
+refuses requests on connections that are already open.
 """
 
 import asyncio
@@ -21,22 +21,22 @@ from iiif_server.errors import ClientDisconnectedError, ResponseIncompleteError
 from iiif_server.server.readiness import Draining
 
 KEEP_ALIVE_SECONDS = 15
-"""A connection that has answered is closed when it has been quiet for so long."""
+"""Timeout of idle connections after a response, in seconds."""
 _FILES = 65_536
 _METHOD_CHARACTERS = 256
 _KNOWN = b"GET|HEAD|OPTIONS|POST|PUT|PATCH|DELETE|CONNECT|TRACE|PRI"
 _UNKNOWN_METHOD = re.compile(
     rb"(?!(?:%b) )[A-Z][A-Z-]{0,31} /[!-~]* ?(?:HTTP/1\.[01]\r\n|$)" % _KNOWN
 )
-"""A request that is well-formed so far but for its method."""
+"""Request line that is well-formed but has an unknown method; it may be incomplete."""
 
 Direct = Callable[[Scope], Sequence[bytes] | None]
-"""All of an answer with status 200, in pieces, but its status line and the fields of the server;
-None where the application is to be asked."""
+"""Function that returns the chunks of a 200 response, without the status line and the server's own
+header fields; None if the application has to respond."""
 
 
 class State(ServerState):
-    """What all connections share: that of uvicorn, and whether the process drains."""
+    """State that all connections share: that of uvicorn, and whether the process drains."""
 
     def __init__(self, draining: Draining) -> None:
         super().__init__()
@@ -44,21 +44,21 @@ class State(ServerState):
 
 
 class Listener(HttpToolsProtocol):
-    """One connection; uvicorn's `limit_concurrency` is how many there may be."""
+    """One connection; uvicorn's `limit_concurrency` is the maximum number of connections."""
 
     head_seconds: ClassVar[float] = 15.0
-    """For the head of a request to be complete: from the connection, or from its first byte on."""
+    """Timeout for a request head: from the start of the connection, or from its first byte."""
     head_bytes: ClassVar[int] = 98_304
-    """Most bytes read of a head that is not complete; `routes/limits.py` says what one may be."""
+    """Maximum bytes read of an incomplete head; `request_limits.py` limits complete heads."""
     last_head_seconds: ClassVar[float] = 1.0
-    """The same once the server accepts no more connections."""
+    """Timeout for a request head, in seconds, once the server accepts no more connections."""
     probe_seconds: ClassVar[float] = 1.0
-    """Between looks whether a client that sends nothing more is there at all."""
+    """Interval of the interim responses to a client that has closed its sending side."""
     stalled_seconds: ClassVar[float] = 60.0
-    """For a client to take something of what is sent: it may be slow, but not stand still."""
+    """Timeout for a client that reads nothing of the response; slow clients are accepted."""
 
     most_pipelined: ClassVar[int] = 100
-    """Requests that wait for the one before them; those that come after are not answered."""
+    """Maximum pipelined requests that wait for a response; later ones are ignored."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -75,10 +75,10 @@ class Listener(HttpToolsProtocol):
         self._starting = False
         self._pipeline_full = False
         self._next: tuple[RequestResponseCycle, Any] | None = None
-        """The request that waited behind the one that is being started."""
+        """The next pipelined request to start."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin, or turn the client away if there are too many."""
+        """Start the connection, or refuse it if there are too many (503)."""
         super().connection_made(transport)
         _give_up_after(transport, self.stalled_seconds)
         if self._most is not None and len(self.connections) > self._most:
@@ -87,16 +87,16 @@ class Listener(HttpToolsProtocol):
             self._start_waiting()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Cancel the timers of the connection."""
         self._stop_waiting()
         if self._probe is not None:
             self._probe.cancel()
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
-        """Close the connection if it is idle; one on which a request begins ends with its answer.
+        """Close an idle connection at once, and others after their response.
 
-        On a new connection a request is on its way.
+        A client that has just connected, or sent a part of a head, has `last_head_seconds` for it.
         """
         last: RequestResponseCycle | None = self.cycle
         if last is None or (self._in_head and last.response_complete):
@@ -106,7 +106,7 @@ class Listener(HttpToolsProtocol):
             super().shutdown()
 
     def data_received(self, data: bytes) -> None:
-        """Take what has arrived."""
+        """Parse received bytes; refuse a head that is too large (431)."""
         if self._pipeline_full:
             return
         self._first_line = data[:_METHOD_CHARACTERS]
@@ -119,7 +119,7 @@ class Listener(HttpToolsProtocol):
                 self._start_waiting()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP; a request with a method that nobody knows is told which are."""
+        """Respond with 400 to a malformed request, and with 405 to an unknown method."""
         if not _UNKNOWN_METHOD.match(self._first_line):
             super().send_400_response(msg)
             return
@@ -130,10 +130,10 @@ class Listener(HttpToolsProtocol):
         self.transport.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """Answer a client that sends nothing more and still reads.
+        """Keep the connection open for a client that has closed its sending side and still reads.
 
-        A client that has left looks the same until something is sent to it: that is an interim
-        response now and then, which clients ignore, so that nobody works for those who are gone.
+        A client that has disconnected looks the same until the server sends something. So the
+        server sends interim responses, which clients ignore, to notice disconnected clients.
         """
         under_way: RequestResponseCycle | None = self.cycle
         if under_way is None or under_way.response_complete:
@@ -145,18 +145,18 @@ class Listener(HttpToolsProtocol):
     def _probe_client(self) -> None:
         cycle = self.cycle
         if self.pipeline or cycle.response_started or self.transport.is_closing():
-            return  # what is sent tells
+            return  # sending the response will show whether the client is connected
         if cycle.scope["http_version"] == "1.1":
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._probe = self.loop.call_later(self.probe_seconds, self._probe_client)
 
     def on_message_begin(self) -> None:
-        """A request begins."""
+        """Start to count the bytes of a request head."""
         self._in_head, self._head_size = True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """The head of a request is complete."""
+        """Stop the timeout of the head, and start the request."""
         self._in_head = False
         self._stop_waiting()
         if self._pipeline_full:
@@ -164,21 +164,21 @@ class Listener(HttpToolsProtocol):
         super().on_headers_complete()
         if len(self.pipeline) >= self.most_pipelined:
             self._pipeline_full = True
-            self.cycle.keep_alive = False  # the connection ends with the last one that is answered
+            self.cycle.keep_alive = False  # close after the last request that gets a response
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of a request's content, unless the request is not answered."""
+        """Pass on request content, unless the request is one that is ignored."""
         if not self._pipeline_full:
             super().on_body(body)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Log nothing: to ignore an upgrade is normal (RFC 9110, 7.8), and any client can ask."""
+        """Log nothing: a server may ignore upgrades (RFC 9110, 7.8), and any client can ask."""
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        """Answer at once where the answer is at hand, which spares a task; else ask the app."""
+        """Respond through the fast path, without a task, if possible; else call the app."""
         self._next = (cycle, app)
         if self._starting:
-            return  # a call within the loop below: thousands that wait are answered one by one
+            return  # called by the loop below, which avoids recursion for pipelined requests
         self._starting = True
         try:
             while self._next is not None:
@@ -191,15 +191,15 @@ class Listener(HttpToolsProtocol):
     async def _run_app(
         self, cycle: RequestResponseCycle, app: Any, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Ask the app; close the connection if its answer ends too soon, which has been logged."""
+        """Call the app; close the connection if the response is incomplete, which is logged."""
 
         async def sending(message: Message) -> None:
             if cycle.disconnected or self.transport.is_closing():
-                raise ClientDisconnectedError  # uvicorn would let the app send on to nobody
+                raise ClientDisconnectedError  # uvicorn would ignore what the app sends
             if self._draining.begun and not self.pipeline:
                 cycle.keep_alive = False  # uvicorn tells the client: `Connection: close`
             if cycle.scope["http_version"] == "1.0":
-                # Content ends with the connection: HTTP/1.0 knows no chunks (RFC 9112, 6.1).
+                # HTTP/1.0 has no chunked encoding: closing ends the content (RFC 9112, 6.1).
                 cycle.chunked_encoding = False
                 cycle.expected_content_length = len(message.get("body", b""))
             await send(message)
@@ -207,11 +207,11 @@ class Listener(HttpToolsProtocol):
         try:
             await app(scope, receive, sending)
         except (ClientDisconnectedError, ResponseIncompleteError):
-            cycle.disconnected = True  # so that uvicorn does not log it once more
+            cycle.disconnected = True  # so that uvicorn does not log it again
             self.transport.close()
 
     def _answer_directly(self, cycle: RequestResponseCycle, app: Any) -> bool:
-        """Whether the answer was at hand; the request behind it is the next one then."""
+        """Send the response of the fast path; return whether it had one."""
         busy = self.flow.write_paused or cycle.waiting_for_100_continue
         ends = self._draining.begun or not cycle.keep_alive
         if self._direct is None or app is not self.app or ends or busy:
@@ -237,7 +237,7 @@ class Listener(HttpToolsProtocol):
         self._turn_away(408, "Request Timeout")
 
     def _turn_away(self, status: int, phrase: str) -> None:
-        """Read nothing more, and close: at once, or when the answer under way is complete."""
+        """Stop reading, and close: at once, or after the response in progress."""
         self._stop_waiting()
         under_way: RequestResponseCycle | None = self.cycle
         if under_way is not None and not under_way.response_complete:
@@ -251,16 +251,16 @@ class Listener(HttpToolsProtocol):
 
 
 def _give_up_after(transport: asyncio.BaseTransport, seconds: float) -> None:
-    """Have the kernel end a connection whose peer takes nothing of what was sent to it."""
+    """Have the kernel close a connection whose peer has accepted no data for so many seconds."""
     connection: socket.socket | None = transport.get_extra_info("socket")
-    option: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # Linux has it
+    option: int | None = getattr(socket, "TCP_USER_TIMEOUT", None)  # only Linux has it
     if connection is not None and option is not None:
-        with suppress(OSError):  # no TCP
+        with suppress(OSError):  # not a TCP socket
             connection.setsockopt(socket.IPPROTO_TCP, option, int(seconds * 1000))
 
 
 def allow_many_files() -> None:
-    """Let this process have as many files and connections open as it may."""
+    """Raise the limit of open files of this process (RLIMIT_NOFILE), to 65,536 if allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:

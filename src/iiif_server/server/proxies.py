@@ -1,8 +1,8 @@
-"""Forwarded headers: what a proxy says of the request that it passes on. Pure.
+"""Forwarded headers: the public URL of a request, as a proxy reports it. Pure.
 
 `X-Forwarded-Proto`, `-Host`, `-Port`, `-Prefix`, `-BasePath` and `-Path`, and `Forwarded` (RFC
-7239) where a proxy sends none of the first three. Of a list, the last value counts: it is that of
-the proxy that is connected.
+7239) if a proxy sends none of the first three. Of several values the last one counts: the proxy
+that is connected to this server added it.
 """
 
 import re
@@ -24,9 +24,9 @@ NAMES = frozenset(
         b"x-forwarded-path",
     }
 )
-"""In lower case."""
+"""Names of forwarded headers, in lower case."""
 MAX_VALUE = 1024
-"""Characters of a value that is read; a longer one is malformed."""
+"""Maximum bytes of a forwarded header; a longer value is malformed."""
 
 _HOST = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(\d{1,5}))?", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
@@ -37,33 +37,33 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """The public address of a request, as far as a proxy states it; None: it does not."""
+    """Parts of the public URL of a request; None if the proxy does not report the part."""
 
     scheme: str | None
     host: str | None
     port: str | None
     prefix: str | None
-    """The path in front of the server's own, without a slash at its end."""
+    """Public path prefix of the server, without a slash at its end."""
     malformed: tuple[str, ...]
-    """The names of headers whose values were ignored."""
+    """Names of headers with malformed values, which were ignored."""
 
 
-@lru_cache(maxsize=64)  # on the hot path; a host is as long as header fields may be
+@lru_cache(maxsize=64)  # on the hot path; few entries, since a client may send very long hosts
 def is_host(text: str) -> bool:
-    """Whether a text is a host name or address, with a port or without."""
+    """Whether a text is a host name or IP address, with or without a port."""
     match = _HOST.fullmatch(text)
     return match is not None and (match[1] is None or _is_port(match[1]))
 
 
 def with_port(host: str, port: str | None, scheme: str) -> str:
-    """A host with its port, unless it names one already, or the port is the scheme's own."""
+    """A host with a port, unless it has one already or the port is the default of the scheme."""
     if port is None or port == _DEFAULT_PORTS.get(scheme) or re.search(r":[0-9]+$", host):
         return host
     return f"{host}:{port}"
 
 
 def read_forwarded(headers: Iterable[tuple[bytes, bytes]], path: str, root_path: str) -> Forwarded:
-    """What the headers of a request say, whose path as received begins with `root_path`."""
+    """Parse the forwarded headers of a request; `path` is its path as received."""
     last: dict[str, str] = {}
     malformed: set[str] = set()
     for name, value in headers:
@@ -90,7 +90,7 @@ def read_forwarded(headers: Iterable[tuple[bytes, bytes]], path: str, root_path:
 
 
 def _address(last: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
-    """The parts of the address as they are written, and the headers that they stand in."""
+    """Scheme, host and port: name of the part, name of its header, and unchecked value."""
     names = {part: f"x-forwarded-{part}" for part in _VALID}
     if any(name in last for name in names.values()):
         yield from ((part, name, last[name]) for part, name in names.items() if last.get(name))
@@ -102,10 +102,10 @@ def _address(last: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _prefix(text: str, path: str | None, root_path: str) -> str | None:
-    """The path in front of the server's own; None if the text is not a path.
+    """The public path prefix of the server; None if the value is not a path.
 
-    `X-Forwarded-Path` is such a prefix for some proxies, and for others the whole path as the
-    client sent it: then it ends with the path that was received.
+    Some proxies send the prefix as `X-Forwarded-Path`. Others send the whole path of the client's
+    request, which ends with the path that this server received.
     """
     if path is not None:
         text = text.partition("?")[0]

@@ -1,4 +1,4 @@
-"""Range requests (RFC 9110, 14) for one range of bytes. Pure."""
+"""Range requests for one range of bytes (RFC 9110, 14). Pure."""
 
 import re
 from collections.abc import Mapping
@@ -16,11 +16,10 @@ class UnsatisfiableRangeError(Exception):
 def wanted_extent(
     headers: Mapping[str, str], length: int, tag: str, modified: float | None
 ) -> Extent | None:
-    """The extent that a request wants of a content of so many bytes; None: all of it.
+    """The requested extent of a content of `length` bytes; None: the whole content.
 
-    That is so for several ranges, which a server may ignore (RFC 9110, 14.2), for malformed ones,
-    and where `If-Range` names another state of the content than that of `tag` and `modified`.
-    Raises UnsatisfiableRangeError.
+    None also for several ranges, which a server may ignore (RFC 9110, 14.2), for malformed ranges,
+    and if `If-Range` does not match `tag` or `modified`. Raises UnsatisfiableRangeError.
     """
     match = _RANGE.fullmatch(headers.get("range", ""))
     if match is None or not (match[1] or match[2]) or not _applies(headers, tag, modified):
@@ -30,7 +29,7 @@ def wanted_extent(
     else:
         begin, end = int(match[1]), min(int(match[2]) + 1, length) if match[2] else length
         if match[2] and int(match[2]) < begin:
-            return None  # "invalid", and so ignored
+            return None  # "invalid" (RFC 9110, 14.1.1), and so ignored
     if begin >= end:
         raise UnsatisfiableRangeError
     return begin, end
@@ -40,6 +39,6 @@ def _applies(headers: Mapping[str, str], tag: str, modified: float | None) -> bo
     condition = headers.get("if-range")
     if condition is None:
         return True
-    # The same state, letter by letter: weak tags and earlier dates do not do (RFC 9110, 13.1.5).
+    # Only an exact match counts, no weak tag and no other date (RFC 9110, 13.1.5).
     current = validators(tag, modified)
     return condition.strip() in {current["ETag"], current.get("Last-Modified")}

@@ -1,4 +1,4 @@
-"""Whether the server can do its work as it should: what load balancers and orchestrators ask."""
+"""Readiness of the server, for load balancers and orchestrators."""
 
 import asyncio
 import time
@@ -13,19 +13,19 @@ from iiif_server.telemetry.events import BecameReady, BecameUnready, Observer
 from iiif_server.workers.pool import WorkerPool
 
 SECONDS_KNOWN = 1.0
-"""How long what was found is told again without looking."""
+"""Seconds for which the result of a check is cached."""
 SECONDS_TO_LOOK = 2.0
-"""After so long a disk does not answer: it may be one of a network that is gone."""
+"""Timeout of the check of a disk, which may be on a network that is down."""
 
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """Why the server is not ready."""
+    """A reason why the server is not ready."""
 
     text: str
-    """What may be told to anyone: no path, and no name of a type."""
+    """Public message, without paths and names of types."""
     detail: str
-    """What an operator needs to know besides; for the log."""
+    """Details for operators, for the log."""
 
 
 LEAVING = Objection("The server is stopping.", "asked to stop")
@@ -33,7 +33,7 @@ LEAVING = Objection("The server is stopping.", "asked to stop")
 
 @dataclass(slots=True)
 class Draining:
-    """Whether this process has been told to end: then it answers, but is not ready."""
+    """Whether this process drains after SIGTERM: it still responds, but is not ready."""
 
     begun: bool = False
 
@@ -44,10 +44,10 @@ def objections(
     workers: Mapping[str, int],
     silent: Collection[str] = (),
 ) -> tuple[Objection, ...]:
-    """Why a server is not ready, by the problems of types and store, and the workers of pools.
+    """The reasons why a server is not ready: problems by type and of the store, workers by pool.
 
-    One of several types whose storage is `silent` is no reason: to take the server out of service
-    would take all other types with it. Pure.
+    `silent` are types whose storage does not respond. They count only if they are all types:
+    otherwise a load balancer would take the other types out of service, too. Pure.
     """
     found = []
     wrong = {name: problems for name, problems in sources.items() if problems}
@@ -73,7 +73,7 @@ def objections(
 
 
 class Readiness:
-    """Looks at sources, cache and workers when somebody asks, at most once a second."""
+    """Checks sources, cache and workers on request, at most once per second."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class Readiness:
         self._observe = observer
         self._clock = clock
         self.draining = Draining()
-        """That of the process, once it is known."""
+        """Drain state of the process; replaced by the shared one at startup."""
         self._looks: SingleFlight[None, tuple[Objection, ...]] = SingleFlight()
         self._found: tuple[Objection, ...] = ()
         self._until = 0.0
@@ -100,9 +100,9 @@ class Readiness:
         return f"<Readiness {'; '.join(item.detail for item in self._found) or 'ready'}>"
 
     async def objections(self) -> tuple[Objection, ...]:
-        """Why the server is not ready, as found a second ago at most; empty: it is.
+        """The reasons why the server is not ready, at most one second old; empty if it is ready.
 
-        Takes two seconds at most, whatever the disks do.
+        Takes at most two seconds, even if a disk does not respond.
         """
         if self.draining.begun:
             return (LEAVING,)
@@ -113,7 +113,7 @@ class Readiness:
         return self._found
 
     async def _look(self) -> tuple[Objection, ...]:
-        # One look at a time, for everybody who asks: threads that wait for a disk do not pile up.
+        # Single flight, so that the threads that wait for a disk do not accumulate.
         return await self._looks.run(None, self._look_at_all)
 
     async def _look_at_all(self) -> tuple[Objection, ...]:
@@ -133,11 +133,11 @@ class Readiness:
             return await threads.run(self._store.troubles, timeout=SECONDS_TO_LOOK)
         except StorageTimedOutError:
             return [f"cache_path does not answer within {SECONDS_TO_LOOK:g} seconds"]
-        except Exception as error:  # noqa: BLE001 - not ready, whatever it is
+        except Exception as error:  # noqa: BLE001 - any error means not ready
             return [repr(error)]
 
     def _tell(self) -> None:
-        """Tell what has changed since the last look."""
+        """Report a change since the last check to the observer."""
         details = tuple(item.detail for item in self._found)
         if details == self._told:
             return

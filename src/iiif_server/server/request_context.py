@@ -1,4 +1,4 @@
-"""Request context: what the server knows of one request, from its head to its log line."""
+"""Request context: the state of one request, from its head to its log line."""
 
 import time
 from collections.abc import Collection
@@ -19,46 +19,46 @@ _CONTEXT = "iiif_server.request"
 
 
 class ResponseKey(NamedTuple):
-    """All of a request that a cached response depends on."""
+    """Everything in a request that a cached response depends on."""
 
     path: bytes
-    """As it was written."""
+    """Raw path, as the client sent it."""
     base: str
-    """The public URL of the server."""
+    """Public URL of the server."""
     media_type: str
-    """The one that was negotiated; empty where the response does not depend on `Accept`."""
+    """Negotiated media type; empty if the response does not depend on `Accept`."""
     by_proxy: bool
-    """Whether the proxy sends files itself."""
+    """Whether the proxy sends files itself (X-Accel-Redirect)."""
 
 
 @dataclass(slots=True, eq=False)
 class RequestContext:
-    """One request, on its way through the edge, the routes and `respond`."""
+    """State of one request in the edge, the routes and `respond`."""
 
-    # Not the scope, which refers to this: a cycle would keep large headers in memory for a while.
+    # Not the scope, which refers to this: a cycle would delay the release of large headers.
     services: Services
     id: str
-    """The request id, for logs and `X-Request-Id`."""
+    """Request id, for logs and `X-Request-Id`."""
     began: float
-    """On the clock of `time.perf_counter`."""
+    """Start time, by `time.perf_counter`."""
     head: bool
     """Whether the method is HEAD: the body is not sent."""
     administrative: bool = False
     """Whether the response is for this origin only and must not be stored."""
     tried: bool = False
-    """Whether the fast path has been asked already, before a task was created."""
+    """Whether the fast path has been tried already, before a task was created."""
     outdated: Image | None = None
-    """The image that has to be revalidated before the fast path can answer."""
+    """Image that has to be revalidated before the fast path can respond."""
     status: int = 0
-    """Of the response; 0: it has not begun."""
+    """Status of the response; 0: it has not begun."""
     size: int = 0
-    """Bytes of the body that were sent."""
+    """Number of sent bytes of the body."""
     _call: ImageCall | IiifServerError | None = None
     _parsed: bool = False
 
     @classmethod
     def of(cls, scope: Scope, administrative: Collection[str] = ()) -> "RequestContext":
-        """The context of a request; it is made once, and again after settings were reloaded."""
+        """The context of a request, created once, and again after settings were reloaded."""
         services: Services = scope["app"].state.services
         context: RequestContext | None = scope.get(_CONTEXT)
         if context is None or context.services is not services:
@@ -73,9 +73,9 @@ class RequestContext:
         return context
 
     def call(self, scope: Scope) -> ImageCall | None:
-        """The image call that the request makes, parsed once; None: it makes none.
+        """The image call of the request, parsed once; None if it is no request of the Image API.
 
-        Raises what `parse_call` raises, each time.
+        Raises the errors of `parse_call`, at each call.
         """
         if not self._parsed:
             self._parsed = True
@@ -89,11 +89,11 @@ class RequestContext:
 
     @property
     def version(self) -> str:
-        """The version of the Image API that the request is answered in; empty: of none."""
+        """The version of the Image API of the response; empty for other requests."""
         return self._call.version.number if isinstance(self._call, ImageCall) else ""
 
     def key(self, scope: Scope) -> ResponseKey | None:
-        """The key of the response in the response cache; None for requests that are not in it."""
+        """The key of the response in the response cache; None if it cannot be cached."""
         services = self.services
         if scope["query_string"] or self.administrative or not scope.get("raw_path"):
             return None
@@ -101,12 +101,12 @@ class RequestContext:
             base = services.addressing.base_of(scope)
             variant = _variant(scope) if scope["path"].endswith(INFORMATION) else ""
         except IiifServerError:
-            return None  # the routes say why
+            return None  # the routes return the error
         return ResponseKey(scope["raw_path"], base, variant, by_proxy(scope, services))
 
 
 def _variant(scope: Scope) -> str:
-    """The media type of image information that is negotiated."""
+    """The negotiated media type of image information."""
     path = route_path(scope)
     prefixes = [prefix for prefix in NEGOTIABLE if prefix and path.startswith(f"{prefix}/")]
     versions = NEGOTIABLE[prefixes[0] if prefixes else ""]

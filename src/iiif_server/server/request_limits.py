@@ -1,4 +1,4 @@
-"""What a request must be like before anything in it is looked at. Pure."""
+"""Request limits: size of URL and header fields, Host, and no content. Pure."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -13,7 +13,7 @@ from iiif_server.errors import (
 from iiif_server.iiif.identifier import MAX_CHARACTERS
 
 MAX_TARGET = 12 * MAX_CHARACTERS + 1024
-"""Bytes of path and query: the longest identifier, all percent-encoded, and its parameters."""
+"""Maximum bytes of path and query: the longest percent-encoded identifier, and parameters."""
 MAX_HEADER_FIELDS = 100
 MAX_HEADER_BYTES = 32_768
 
@@ -21,9 +21,9 @@ MAX_HEADER_BYTES = 32_768
 def objection(
     target_bytes: int, headers: Sequence[tuple[bytes, bytes]], *, host_required: bool = False
 ) -> IiifServerError | None:
-    """Why a request is refused whatever it asks for; None for those that may go on.
+    """The error of a request that exceeds the limits; None for other requests.
 
-    Header names are in lower case. `host_required` says that it is of HTTP/1.1.
+    Header names are in lower case. `host_required` is true for HTTP/1.1.
     """
     if target_bytes > MAX_TARGET:
         return TargetTooLongError(f"An address has at most {MAX_TARGET} bytes here.")

@@ -1,7 +1,7 @@
-"""Answer and `respond`: the one way from what a route answers to an HTTP response.
+"""Answer and `respond`: the only way from the result of a route to an HTTP response.
 
-`respond` decides about conditional requests (RFC 9110, 13), creates all header fields, sends the
-body unless the request is a HEAD, and has the response logged and counted.
+`respond` evaluates conditional requests (RFC 9110, 13), creates all header fields, sends the body
+unless the method is HEAD, and logs and counts the response.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Mapping
@@ -24,13 +24,13 @@ from iiif_server.server.request_context import RequestContext, ResponseKey
 from iiif_server.telemetry.stages import Stages
 
 CLIENT_CLOSED_REQUEST = 499
-"""Stands for a response that the client did not wait for, in logs and metrics."""
+"""Status in logs and metrics if the client disconnected before the response (as in nginx)."""
 HTML = "text/html; charset=utf-8"
 JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 
 _LARGEST_CACHED = 1 << 20
-"""Bytes of a body above which a response is not kept in memory."""
+"""Maximum bytes of a body in the response cache."""
 _ONLY_WITH_CONTENT = frozenset(
     {
         "content-disposition",
@@ -41,7 +41,7 @@ _ONLY_WITH_CONTENT = frozenset(
         "server-timing",
     }
 )
-"""What a 304 does not repeat, lest it take the place of what the client has (RFC 9110, 15.4.5)."""
+"""Header fields that a 304 leaves out, so that the client keeps its own (RFC 9110, 15.4.5)."""
 _NO_CONTENT = frozenset({204, 304})
 
 Fields = tuple[tuple[bytes, bytes], ...]
@@ -49,9 +49,9 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A body that is made while it is sent, so that nobody knows its length: its begin, the rest.
+    """A body of unknown length, made while it is sent: the first bytes and a generator of the rest.
 
-    Whoever gets it ends the rest with `aclose`.
+    `write` closes the generator (`aclose`).
     """
 
     begin: bytes
@@ -60,9 +60,9 @@ class Stream:
 
 @dataclass(eq=False)
 class Answer(Response):
-    """What a route answers, before it is HTTP.
+    """The result of a route, before header fields exist; `respond` sends it.
 
-    It is a Starlette Response, so that FastAPI's routes can return it; `respond` sends it.
+    It is a Starlette Response, so that FastAPI's routes can return it.
     """
 
     body: bytes | Body | Stream = b""  # type: ignore[assignment]
@@ -70,17 +70,17 @@ class Answer(Response):
     status_code: int = 200
     cache_control: str = ""
     tag: str = ""
-    """The entity tag without its quotes; empty: there is none."""
+    """Entity tag without quotes; empty: none."""
     weak: bool = False
-    """Whether the tag promises the same picture and not the same bytes (RFC 9110, 8.8.1)."""
+    """Whether the tag is weak: the same picture, but not the same bytes (RFC 9110, 8.8.1)."""
     modified: float | None = None
     """Seconds since the epoch, for `Last-Modified`."""
     extra: Mapping[str, str] = field(default_factory=dict)
-    """Other header fields that only this answer has."""
+    """Further header fields of this answer."""
     stages: Stages | None = None
-    """How long everything took, for `Server-Timing`, log and metrics."""
+    """Stage durations, for `Server-Timing`, log and metrics."""
     depends_on: Image | None = None
-    """The image with which the response may be cached for everybody; None: it may not be cached."""
+    """Image on which a public response depends; None: the response cache must not store it."""
     background: BackgroundTask | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
@@ -89,7 +89,7 @@ class Answer(Response):
 
 
 class JsonAnswer(JSONResponse):
-    """What FastAPI makes of the models that routes return."""
+    """JSON response that FastAPI makes from the models that routes return."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         """Send the answer, as routes do."""
@@ -110,25 +110,25 @@ class JsonAnswer(JSONResponse):
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """A response with all of its header fields but the request id."""
+    """A response with all header fields except the request id."""
 
     status: int
     fields: Fields
     body: bytes | Body | Stream
     engine: str = ""
-    """What made the image, or `cache`, `memory`; empty: there was none."""
+    """Engine that made the image, or `cache` or `memory`; empty for other responses."""
     kind: Kind | None = None
-    """What was requested, where it was not routed."""
+    """Kind of the request; None: it follows from the route."""
     tag: str = ""
     modified: float | None = None
     image: Image | None = None
     stages: Stages | None = None
     head: bytes = b""
-    """The fields as HTTP/1.1 writes them; empty unless the fast path may send the response."""
+    """Header fields in HTTP/1.1 syntax; empty unless the response is cached for the fast path."""
 
 
 def complete(scope: Scope, context: RequestContext, answer: Answer) -> Complete:
-    """The response to a request: the one function that creates header fields."""
+    """The complete response to a request; the only function that creates header fields."""
     stages, body = answer.stages, answer.body
     engine = stages.engine if stages is not None else ""
     named: dict[str, str] = {}
@@ -154,7 +154,7 @@ def complete(scope: Scope, context: RequestContext, answer: Answer) -> Complete:
     media_type = named.get("content-type", "")
     fields = _encoded(named.items())
     if "content-security-policy" in named:
-        named["x-frame-options"] = ""  # a policy of its own says who may frame it
+        named["x-frame-options"] = ""  # the answer's own policy has `frame-ancestors`
     common = common_fields(media_type, administrative=context.administrative)
     fields += tuple(item for item in common if item[0].decode() not in named)
     return Complete(
@@ -249,7 +249,7 @@ def record(scope: Scope, context: RequestContext, response: Complete, kind: Kind
 
 
 def keep(context: RequestContext, key: ResponseKey, response: Complete, kind: Kind) -> None:
-    """Put a response into the response cache, unless it is too large."""
+    """Store a response in the response cache, unless it is larger than 1 MiB or not in memory."""
     if not isinstance(response.body, bytes) or len(response.body) > _LARGEST_CACHED:
         return
     fields = tuple(
@@ -263,12 +263,12 @@ def keep(context: RequestContext, key: ResponseKey, response: Complete, kind: Ki
 
 
 def head_of(fields: Fields) -> bytes:
-    """Header fields as HTTP/1.1 writes them."""
+    """Header fields in HTTP/1.1 syntax."""
     return b"".join([b"%b: %b\r\n" % pair for pair in fields])
 
 
 def conditional(scope: Scope, response: Complete) -> Complete:
-    """A cached response, or the 304 that a client's conditions ask for."""
+    """A cached response, or 304 if the client's copy is current."""
     if not response.tag or not is_not_modified(
         Headers(scope=scope), response.tag, response.modified
     ):
@@ -288,7 +288,7 @@ def _matches(scope: Scope, answer: Answer) -> bool:
 
 
 def _close(body: bytes | Body | Stream) -> None:
-    """Close the file of a body, in a thread: a request that is cancelled cannot wait for it."""
+    """Close the file of a body in a thread, because a cancelled request cannot wait for it."""
     if isinstance(body, Body) and body.file is not None and body.threads is not None:
         body.threads.begin(body.file.close)
 
@@ -298,20 +298,21 @@ def _encoded(named: Iterable[tuple[str, str]]) -> Fields:
 
 
 def _server_timing(stages: Stages) -> str:
-    """The engine, and how long each stage took in milliseconds (W3C Server Timing)."""
+    """`Server-Timing`: the engine, and the duration of each stage in milliseconds (W3C)."""
     times = [f"{stage};dur={seconds * 1000:.1f}" for stage, seconds in stages.seconds.items()]
     return ", ".join([f'engine;desc="{stages.engine}"', *times])
 
 
 _ENTRY_BYTES = 2000
-"""Memory that a cached response takes besides its body, its fields, its key and its name."""
+"""Estimated memory of a cached response besides body, fields, key and name, in bytes."""
 _FIELD_BYTES = 150
+"""Estimated memory of the objects of a header field, in bytes."""
 _NAME_FACTOR = 8
-"""Bytes for each character of a name: it stands in the identifier, and in the path of its file."""
+"""Bytes for each character of a name, which is both in the identifier and in the file path."""
 
 
 def _memory_of(key: ResponseKey, response: Complete) -> int:
-    """Bytes that a response takes in memory under its key, at most."""
+    """Estimated memory of a cached response with its key, in bytes; an upper limit."""
     body = len(response.body) if isinstance(response.body, bytes) else 0
     fields = 2 * len(response.head) + _FIELD_BYTES * len(response.fields)
     keys = len(key.path) + len(key.base) + len(key.media_type)

@@ -1,4 +1,4 @@
-"""What the routes work with: built once by the context, found through the app."""
+"""Services of the routes, built once by `composition` and stored in the app's state."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -51,16 +51,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """Leave to see an image."""
+    """Permission to get an image."""
 
     identifier: Identifier
     grant: Grant | None = None
-    """The signature that gave it; None where everybody has it."""
+    """Grant of the signature; None: the type is public."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that lives as long as the process does, as far as routes use it."""
+    """All objects with the lifetime of the process that routes use."""
 
     addressing: Addressing
     originals: Originals
@@ -68,10 +68,10 @@ class Services:
     derivatives: Derivatives
     pyramids: Pyramids
     responses: Lru[Any, Any]
-    """The response cache: `Complete` by `ResponseKey`."""
+    """Response cache: `Complete` by `ResponseKey`."""
     store: Store
     shared: "SharedCache | None"
-    """The cache that several machines share; None: there is none."""
+    """Cache that several machines share; None: not configured."""
     purge: Purge
     fetcher: Fetcher
     header_pool: WorkerPool
@@ -80,46 +80,46 @@ class Services:
     types: Mapping[str, TypeOptions]
     identifiers: IdentifierReader
     formats: tuple[Format, ...]
-    """Those that this build can make."""
+    """Formats that this server can encode."""
     lossless: bool
-    """Whether the lossless engine is there."""
+    """Whether the lossless engine is available."""
     turbojpeg: LibraryReport
-    """The libturbojpeg that image workers use."""
+    """Report on the libturbojpeg that image workers use."""
     limits: OutputLimits
     min_sizes_size: int
     credentials: Credentials | None
-    """The token of those who run the server; None: there are no doors for them."""
+    """Token of the admin API; None: the admin API is off."""
     signatures: Signatures | None
-    """None: there are no keys, and so no signed types."""
+    """Signatures of URLs; None: no keys are configured, and so no signed types."""
     observer: Observer
     accel_redirect: str | None
     accel_originals: str | None
-    """See `DeliveryOptions`."""
+    """Internal location of nginx for originals (`DeliveryOptions`)."""
     source_path: Path
-    """The folder of originals, without links in its path."""
+    """Folder of originals, with symbolic links resolved."""
     downloads: DownloadOptions
     archive_slots: ArchiveSlots
     access_log: AccessLog
     metrics: Metrics
     counter_deltas: CounterDeltas
-    """What has been written down in them of what components count."""
+    """Counts of the components that the metrics already contain."""
     readiness: Readiness
     canonical_redirect: bool
-    """Whether requests in another than the canonical form are redirected to it."""
+    """Whether image requests are redirected to their canonical URL."""
     confinement: Mapping[str, SandboxStatus]
-    """The sandbox status of the workers of each pool."""
+    """Sandbox status of the workers of each pool."""
     listings: FolderListings
     files: PageFiles
     pages: Pages
     page_options: PagesOptions
     presentation: PresentationOptions
     started: float
-    """When the process was ready, in seconds since the epoch."""
+    """Time at which the process started to serve, in seconds since the epoch."""
 
     def identifier(self, written: str) -> Identifier:
-        """The identifier that a URL holds.
+        """Parse the identifier in a URL.
 
-        Raises what `IdentifierReader.read` does, and UnknownTypeError for a type that is not
+        Raises the errors of `IdentifierReader.read`, and UnknownTypeError if its type is not
         configured.
         """
         identifier = self.identifiers.read(written)
@@ -127,10 +127,10 @@ class Services:
         return identifier
 
     def permit(self, written: str, asked: ExactRequest | None = None) -> Permission:
-        """Leave to see the image, or to ask this for it, that stands in a URL.
+        """Check the permission for the image in a URL, or for one exact request for it (`asked`).
 
-        Raises what `identifier` does, and SignatureRefusedError. Nothing is looked for: without a
-        signature, images of a signed type that exist and that do not cannot be told apart.
+        Raises the errors of `identifier`, and SignatureRefusedError. The image is not looked up:
+        without a signature, a client cannot find out which images of a signed type exist.
         """
         if self.signatures is None:
             return Permission(self.identifier(written))
@@ -143,14 +143,14 @@ class Services:
             self.originals.source(identifier.type)
             return Permission(identifier, grant)
         if SEGMENT in identifier.type.lower() and identifier.type not in self.types:
-            raise SignatureRefusedError  # a signature that a client has garbled
+            raise SignatureRefusedError  # a signature that a client has changed by mistake
         self.originals.source(identifier.type)
         if self.types[identifier.type].access == "signed":
             raise SignatureRefusedError
         return Permission(identifier)
 
     def readable_name(self, identifier: Identifier) -> str:
-        """The name of an original for people: of one that is a URL, its path, or else its host."""
+        """The name of an original for file names and labels; of a URL, its path or its host."""
         if not self.types[identifier.type].takes_urls:
             return identifier.name
         name, page = split_page(identifier.name)
@@ -161,12 +161,12 @@ class Services:
         return identifier.name
 
     def public_types(self) -> tuple[str, ...]:
-        """The types, sorted, whose images everyone may see."""
+        """The sorted names of the types with public access."""
         types = sorted(self.types.items())
         return tuple(name for name, options in types if options.access == "public")
 
     def browsable_types(self) -> tuple[str, ...]:
-        """Those of them whose folders everyone may look through."""
+        """The sorted names of the public types with folder listings."""
         public = self.public_types()
         return tuple(name for name in public if self.originals.source(name).browsable)
 
@@ -175,17 +175,17 @@ class Services:
         return replace(place, title=self.types[place.type].title)
 
     def may_repeat(self, permission: Permission) -> bool:
-        """Whether what is answered may be given to anyone again as long as the file is the same."""
+        """Whether the response cache may repeat a response while the original is unchanged."""
         source = self.originals.source(permission.identifier.type)
         return permission.grant is None and not source.revalidates
 
     def public_caching(self, type_: str) -> Caching:
-        """For how long clients may cache what everybody may see of a type."""
+        """The `Cache-Control` of public images of a type."""
         options = self.types[type_]
         return Caching(options.cache_for, immutable=options.immutable)
 
     def caching(self, permission: Permission) -> Caching:
-        """For how long clients may cache what they get: no longer than they may see it."""
+        """The `Cache-Control` of a permitted image, limited by the expiry of its signature."""
         public = self.public_caching(permission.identifier.type)
         if permission.grant is None or self.signatures is None:
             return public
@@ -193,11 +193,11 @@ class Services:
         return Caching(min(public.seconds, left), private=True)
 
     def limits_of(self, image: Image) -> Limits:
-        """The limits that an image publishes, and that hold for it."""
+        """The limits of the renditions of an image, as published in its info.json."""
         return self.limits.of(image.facts.dimensions, image.original.terms.limits)
 
     def service_description(self, image: Image) -> Service:
-        """What image information says of the service for an image."""
+        """The properties of the image service, for the info.json of an image."""
         original, header = image.original, image.header
         options = self.types[original.identifier.type]
         return Service(
@@ -212,6 +212,6 @@ class Services:
 
 
 async def get_services(request: Request) -> Services:
-    """The services of the app that a request came to."""
+    """The services of the app that handles a request; a FastAPI dependency."""
     found: Services = request.app.state.services
     return found

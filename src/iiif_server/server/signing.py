@@ -1,11 +1,11 @@
-"""Signed, expiring addresses of images (docs/security.md). Pure but for the clock it is given.
+"""Signed URLs of images, with an expiry time (docs/security.md). Pure, except for the clock.
 
-A signature is a segment of the path in front of the identifier:
+A signature is two path segments before the identifier:
 
     /iiif/3/signed/1767225600.5f2mT0hV1lq0xZkQv1nYj3mC8yWb4d9e/specimens:1.jpg/info.json
 
-Viewers make the URLs of tiles from the `id` in info.json, which repeats the path letter by letter:
-so they need neither cookies nor headers, and need not know of signatures.
+Viewers make the URLs of tiles from the `id` in info.json, which repeats the path exactly. So they
+need neither cookies nor header fields, and no support for signatures.
 """
 
 import hmac
@@ -23,27 +23,27 @@ from iiif_server.iiif.identifier import Identifier
 from iiif_server.options import Listed, OptionsModel
 
 SEGMENT = "signed"
-"""The first segment of the path to a signed image, behind the version's prefix."""
+"""First path segment of a signed URL, after the path of the version."""
 MIN_KEY = 32
-"""Characters of a key; fewer can be guessed."""
+"""Minimum characters of a key; shorter ones can be guessed."""
 
 _CODE_BYTES = 24
-"""Of HMAC-SHA256: 32 characters in base 64, without bits to spare that could have two values."""
+"""Bytes of HMAC-SHA256 in a code: exactly 32 characters in base 64, with only one spelling."""
 _SIGNATURE = re.compile(r"([1-9][0-9]{0,11})\.([A-Za-z0-9_-]{32})", re.ASCII)
 BASE_URI = rf"{SEGMENT}/[0-9]+\.[A-Za-z0-9_-]{{32}}(?:/[^/]*){{0,4}}"
-"""Paths that are too short for an image request behind a signature."""
+"""Regular expression of a signed path that is too short for an image request: a base URI."""
 _KEY = re.compile(rf"[!-~]{{{MIN_KEY},}}", re.ASCII)
 _LABEL = "iiif-server signature 1"
 _LOOKS_LIKE_ONE = re.compile(r"[0-9]{9,12}\.[A-Za-z0-9_.-]{32,}", re.ASCII)
-"""Wherever it stands: also where a client has garbled the address around it."""
+"""Text that looks like a signature anywhere in a path, also in a malformed URL."""
 
 
 class SigningOptions(OptionsModel):
-    """The keys of signed URLs, for types with `access = "signed"`."""
+    """Keys of signed URLs, for types with `access = "signed"`."""
 
     keys: Annotated[tuple[SecretStr, ...], Listed] = ()
-    """Secrets of at least 32 characters. The first one signs, all are accepted: to change a key,
-    put the new one in front, and take the old one out when its last signature has expired."""
+    """Secrets of at least 32 characters. The first key signs, all keys are accepted. To change a
+    key, put the new one first, and remove the old one when its last signature has expired."""
 
     @field_validator("keys")
     @classmethod
@@ -58,34 +58,34 @@ class SigningOptions(OptionsModel):
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
-        """The keys themselves, for `Signatures` only."""
+        """The keys as bytes, for `Signatures` only."""
         return tuple(key.get_secret_value().encode() for key in self.keys)
 
 
 @dataclass(frozen=True, slots=True)
 class ExactRequest:
-    """One image request, as narrow as a signature can be."""
+    """One image request, for a signature that is valid for no other request."""
 
     version: str
-    """Of the Image API: the same size means different things in 2.1 and 3.0."""
+    """Version of the Image API, as the same size means different things in 2.1 and 3.0."""
     parameters: str
     """`region/size/rotation/quality.format`, decoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a signature that was accepted gives."""
+    """The validity of an accepted signature."""
 
     expires: int
-    """In seconds since the epoch."""
+    """Expiry time in seconds since the epoch."""
     exact: bool
-    """Whether it is for one request only, and not for all of an image."""
+    """Whether the signature is valid for one request only, and not for the whole image."""
 
 
 def split(written: str) -> tuple[str | None, str]:
-    """The signature in front of an identifier as it stands in a URL, and the identifier.
+    """Split the part of a URL with an identifier into signature and identifier.
 
-    None where there is no place for a signature; one that is malformed is returned as it is.
+    The signature is None if there is none; it may be malformed.
     """
     first, slash, rest = written.partition("/")
     if first != SEGMENT or not slash:
@@ -95,12 +95,12 @@ def split(written: str) -> tuple[str | None, str]:
 
 
 def without_signatures(path: str) -> str:
-    """A path that may be shown in a log: whatever looks like a signature is left out of it."""
+    """The path for logs: everything that looks like a signature is replaced by `***`."""
     return _LOOKS_LIKE_ONE.sub("***", path)
 
 
 class Signatures:
-    """Makes and checks signatures."""
+    """Creates and checks signatures."""
 
     def __init__(self, keys: Sequence[bytes], clock: Callable[[], float] = time.time) -> None:
         if not keys:
@@ -112,19 +112,22 @@ class Signatures:
         return f"<Signatures {len(self._keys)} keys>"
 
     def sign(self, identifier: Identifier, expires: int, exact: ExactRequest | None = None) -> str:
-        """The path segments `signed/EXPIRES.CODE` that open an image, or one request for it."""
+        """The path segments `signed/EXPIRES.CODE` for an image, or for one exact request.
+
+        `expires` is in seconds since the epoch.
+        """
         return f"{SEGMENT}/{expires}.{_code(self._keys[0], identifier, expires, exact)}"
 
     def check(self, signature: str, identifier: Identifier, asked: ExactRequest | None) -> Grant:
-        """What the signature gives to somebody who asks for this.
+        """The grant of a signature for a request; `asked` is None for image information.
 
-        Raises SignatureRefusedError, with the same words whatever is wrong.
+        Raises SignatureRefusedError, with the same message for every reason.
         """
         match = _SIGNATURE.fullmatch(signature)
         if match is None:
             raise SignatureRefusedError
         expires, code = int(match[1]), match[2]
-        # For the whole image, then for the one request: all are computed, whichever is right.
+        # For the whole image, then for the exact request. All are compared: constant time.
         scopes = (None,) if asked is None else (None, asked)
         accepted = [
             hmac.compare_digest(code, _code(key, identifier, expires, exact))
@@ -136,14 +139,14 @@ class Signatures:
         return Grant(expires, exact=not any(accepted[: len(self._keys)]))
 
     def seconds_left(self, grant: Grant) -> int:
-        """For how many whole seconds a grant holds; never less than none."""
+        """The whole seconds until a grant expires; at least 0."""
         return max(0, int(grant.expires - self._clock()))
 
 
 def _code(key: bytes, identifier: Identifier, expires: int, exact: ExactRequest | None) -> str:
-    """The code of a signature: what is signed is the meaning, not the spelling, of an address.
+    """The code of a signature, for the parsed identifier and request, not for their spelling.
 
-    None of the lines can hold a line feed: neither grammar allows one.
+    No field can contain a line feed: the grammars of identifiers and parameters exclude it.
     """
     scope = ("image",) if exact is None else ("request", exact.version, exact.parameters)
     message = "\n".join((_LABEL, str(expires), str(identifier), *scope))
