@@ -1,1 +1,1 @@
-"""What people see: pages, their scripts and styles. No framework and no HTTP here."""
+"""Web pages: HTML, scripts and styles, without a web framework and without HTTP."""

@@ -1,4 +1,4 @@
-"""Facts about an image for its page, from its header and its info.json. Pure."""
+"""Facts about an image for its viewer page, from its header and its info.json. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -44,7 +44,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One row of the facts."""
+    """One row of the table of facts."""
 
     label: str
     values: tuple[Words, ...]
@@ -55,8 +55,8 @@ def facts(
 ) -> tuple[Fact, ...]:
     """The facts about an image: rights and credits first, then the original.
 
-    `size` is the original's in bytes, `modified` in seconds since the epoch, `document` its
-    info.json in version 3.
+    `size` is the size of the original in bytes, `modified` its modification time in seconds since
+    the epoch, and `document` the info.json in version 3.
     """
     return (*_credits(document), *_original(header, size, modified))
 
@@ -100,7 +100,7 @@ def rights_name(uri: str) -> str:
 
 
 def amount(size: int) -> str:
-    """A number of bytes as people read it."""
+    """A number of bytes for people, as `1.5 MB`."""
     if size < _KILO:
         return f"{size} bytes"
     for unit, bytes_ in (("kB", _KILO), ("MB", _KILO**2)):
@@ -110,7 +110,7 @@ def amount(size: int) -> str:
 
 
 def megapixels(area: int) -> str:
-    """An area in megapixels, or in pixels where it is small."""
+    """An area in megapixels; below 100,000 pixels, in pixels."""
     return f"{area / 1e6:,.1f} megapixels" if area >= _KILO * 100 else f"{area:,} in all"
 
 
@@ -119,7 +119,7 @@ def _fact(label: str, text: str) -> Fact:
 
 
 def _words(value: Any) -> Iterator[Words]:
-    """The texts and links in a property, in all its forms."""
+    """The texts and links in a property: a text, a list, an object or a language map."""
     if isinstance(value, str):
         yield Words(value, _web(value))
     elif isinstance(value, Mapping):
@@ -135,10 +135,10 @@ def _of_mapping(value: Mapping[str, Any]) -> Iterator[Words]:
         label = " ".join(word.text for word in _words(value.get("label")))
         yield Words(label or address, _web(address))
     elif value and all(isinstance(texts, list) for texts in value.values()):
-        # A language map: English if it is there, else the first.
+        # A language map: English if available, else the first language.
         yield from _words(value.get("en", next(iter(value.values()))))
 
 
 def _web(address: str) -> str | None:
-    """The URL if it is http or https."""
+    """The URL, if it is http or https; else None."""
     return address if address.startswith(("http://", "https://")) else None

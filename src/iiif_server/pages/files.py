@@ -9,8 +9,8 @@ from pathlib import Path
 from iiif_server.errors import NotBundledError
 
 BUNDLE = Path(__file__).parent / "bundle"
-"""Third-party scripts: fetched by `make assets`, contained in each wheel; a folder for each npm
-package."""
+"""Folder of third-party scripts, with one folder per npm package; `make assets` fetches them, and
+each wheel contains them."""
 STATIC = Path(__file__).parent / "static"
 
 _MEDIA_TYPES = {
@@ -20,7 +20,7 @@ _MEDIA_TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 _OTHER = "text/plain; charset=utf-8"
-"""Licences have no suffix."""
+"""Media type of files with other extensions or none, as licences."""
 
 
 @dataclass(frozen=True)  # without slots: `compressed` is cached
@@ -37,7 +37,7 @@ class PageFile:
 
 
 class PageFiles:
-    """All static files, in memory: some megabytes."""
+    """All static files, in memory (some megabytes)."""
 
     def __init__(self, bundle: Path = BUNDLE, static: Path = STATIC) -> None:
         self._files = {**_read(static), **_read(bundle)}
@@ -60,7 +60,7 @@ class PageFiles:
 
     @cached_property
     def digest(self) -> str:
-        """A digest of all files, for URLs whose content never changes."""
+        """The digest of all files, for URLs whose content never changes."""
         digest = blake2b(digest_size=8)
         for name, file in sorted(self._files.items()):
             digest.update(f"{name}\0{len(file.content)}\0".encode())

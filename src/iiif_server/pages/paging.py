@@ -7,7 +7,7 @@ from iiif_server.iiif.identifier import Identifier
 from iiif_server.sources.listings import FolderListing
 
 PAGE_SIZE = 48
-"""Thumbnails on a page; it fills rows of two, three, four, six or eight."""
+"""Thumbnails on one page, which fill rows of two, three, four, six or eight."""
 FIRST_ROWS = 12
 """Thumbnails of each type on the front page."""
 
@@ -17,37 +17,38 @@ class Item:
     """An image or a folder in a gallery."""
 
     label: str
-    """Its last name."""
+    """Last part of its name."""
     target: str
-    """For an image its identifier, encoded; for a folder `type:a/b`, encoded as a query's value."""
+    """Percent-encoded identifier of an image, or `type:a/b` of a folder, encoded for a query."""
     pages: int = 1
-    """Of an image's original, if they are known."""
+    """Number of pages of the original, if it was counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of a folder."""
+    """One page of a folder in the gallery."""
 
     folders: tuple[Item, ...]
     images: tuple[Item, ...]
     number: int
-    """Counted from 1."""
+    """Page number, counted from 1."""
     count: int
+    """Number of pages."""
     total: int
-    """Images in the folder, on all pages."""
+    """Number of images in the folder, on all pages."""
     complete: bool
     """Whether the listing of the folder is complete."""
     unread: tuple[tuple[str, int], ...] = ()
-    """Formats that are not read, with the number of files."""
+    """Formats that the server does not read, with the number of files."""
 
     @property
     def unread_files(self) -> int:
-        """Files of formats that are not read."""
+        """The number of files of formats that the server does not read."""
         return sum(number for _, number in self.unread)
 
     @property
     def nearby(self) -> tuple[int | None, ...]:
-        """The pages to link to: the first, the last and those around this one; None for a gap."""
+        """The page numbers to link to: first, last and neighbouring pages; None for a gap."""
         shown = sorted(
             {1, self.count}
             | set(range(max(1, self.number - 2), min(self.count, self.number + 2) + 1))
@@ -60,16 +61,17 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Turning:
-    """The place of a page among those of its original, and the way to the others."""
+    """Navigation between the pages of an original."""
 
     original: Identifier
-    """The identifier without a page."""
+    """Identifier without a page."""
     number: int
-    """Counted from 1."""
+    """Page number, counted from 1."""
     count: int
+    """Number of pages of the original."""
 
     def target(self, number: int | str) -> str:
-        """The encoded identifier of a page; the first has the original's own."""
+        """The percent-encoded identifier of a page; that of the first page has no number."""
         original = self.original
         if number == 1:
             return original.encoded
@@ -83,9 +85,9 @@ class Shown:
     name: str
     title: str
     browsable: bool
-    """Whether its folders can be listed."""
+    """Whether the source can list the folders of the type."""
     page: Page | None
-    """Its first images; None if they are not shown or cannot be read."""
+    """First images; None if they are not shown or cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +96,13 @@ class Place:
 
     type: str
     folder: str = ""
-    """As in `a/b`; `` is the type's own."""
+    """Path of the folder, as `a/b`; empty: the folder of the type."""
     title: str = ""
-    """What people see instead of the name of the type."""
+    """Title of the type, shown instead of its name; empty: none."""
 
     @property
     def trail(self) -> tuple[Item, ...]:
-        """The folders from the type down to this one."""
+        """The folders on the path from the type to this folder, for breadcrumbs."""
         parts = self.folder.split("/") if self.folder else []
         return (
             _folder(self.title or self.type, Place(self.type)),
@@ -111,7 +113,7 @@ class Place:
         )
 
     def below(self, name: str) -> str:
-        """The name within the type of a name in this folder."""
+        """The name, within the type, of an entry in this folder."""
         return f"{self.folder}/{name}" if self.folder else name
 
     def __str__(self) -> str:
@@ -119,7 +121,7 @@ class Place:
 
 
 def parse_place(text: str) -> Place:
-    """The place in a gallery URL; it need not exist."""
+    """Parse a place `type:folder` or `type`, which need not exist."""
     type_, _, folder = text.partition(":")
     return Place(type_, folder)
 
@@ -130,7 +132,7 @@ def place_of(identifier: Identifier) -> Place:
 
 
 def page_of(listing: FolderListing, place: Place, number: int, size: int = PAGE_SIZE) -> Page:
-    """The page with this number, or the nearest one; folders come before images."""
+    """The page with this number, or the nearest existing one; folders come before images."""
     count = max(1, -(-len(listing) // size))
     number = min(max(1, number), count)
     first, behind = (number - 1) * size, number * size

@@ -1,4 +1,4 @@
-"""Pages as HTML; all values in them are escaped."""
+"""HTML of the web pages, with all values escaped."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from iiif_server.pages.paging import Item, Page, Place, Shown, Turning
 from iiif_server.sources.listings import MOST_ENTRIES
 
 STATIC_PREFIX = "/_:pages"
-"""URL path of static files; no type is named `_`, so no identifier begins like this."""
+"""Path of static files; no identifier begins like this, because no type has the name `_`."""
 
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -30,19 +30,19 @@ class Viewed:
 
     identifier: str
     place: Place | None
-    """The folder of the image in the gallery; None if it is not shown there."""
+    """Folder of the image in the gallery; None if the gallery does not show it."""
     facts: tuple[Fact, ...]
     gray: bool
     expires: bool
-    """Whether its URLs are signed and expire."""
+    """Whether the URLs of the image are signed and expire."""
     frameable: bool
-    """Whether other sites may show it in an iframe."""
+    """Whether other sites may show the page in an iframe."""
     turning: Turning | None = None
-    """Where the original has other pages that are shown."""
+    """Navigation to other pages of the original; None: there are none to show."""
 
     @property
     def label(self) -> str:
-        """The last part of its name, and which page of it this is."""
+        """The last part of the name, and the page if the original has several."""
         turning = self.turning
         name = self.identifier if turning is None else str(turning.original)
         last = name.partition(":")[2].rpartition("/")[2]
@@ -50,11 +50,11 @@ class Viewed:
 
 
 class Pages:
-    """Renders pages, whose URLs have the digest of the static files in them.
+    """Renders web pages; their URLs of static files contain the digest of all files.
 
-    `root` is the relative URL of the front page, as in `../`: all URLs are relative, so that they
-    work behind any proxy. Thumbnails are requested in a format that no pyramid has, so that a page
-    of them builds no pyramids (docs/viewer.md).
+    `root` is the relative URL of the front page, as `../`: all URLs are relative, so that they
+    work behind any proxy. Thumbnails have a format that pyramids do not have, so that a page of
+    thumbnails builds no pyramids (docs/viewer.md).
     """
 
     def __init__(self, digest: str, thumbnail: Format, title: str) -> None:
@@ -70,7 +70,7 @@ class Pages:
         return self._render("front.html", root, types=types, gallery=gallery)
 
     def folder(self, root: str, place: Place, page: Page, words: str = "") -> str:
-        """One page of a folder, or of what has some words in its name."""
+        """One page of a folder, or of its entries with some words in their names."""
         trail = place.trail
         return self._render(
             "folder.html",
@@ -83,12 +83,12 @@ class Pages:
         )
 
     def found(self, root: str, words: str, images: Sequence[Item]) -> str:
-        """The images found by a search for words in their names."""
+        """The page with the images that a search found."""
         page = Page((), tuple(images), 1, 1, len(images), complete=True)
         return self._render("found.html", root, words=words, page=page)
 
     def viewer(self, root: str, viewed: Viewed, *, zooming: bool) -> str:
-        """The viewer of an image, or a plain picture if the scripts for zooming are missing."""
+        """The viewer page of an image; without the scripts for zooming, a plain picture."""
         template = "viewer.html" if zooming else "picture.html"
         return self._render(template, root, viewed=viewed)
 
@@ -101,7 +101,7 @@ class Pages:
         return self._render("docs.html", root, example=example)
 
     def problem(self, root: str, status: int, sentence: str) -> str:
-        """The page for an error."""
+        """The page of an error."""
         return self._render("problem.html", root, status=status, sentence=sentence)
 
     def _render(self, template: str, root: str, **values: Any) -> str:

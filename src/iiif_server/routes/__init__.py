@@ -1,1 +1,1 @@
-"""HTTP: parameters in, answers and problems out. Nothing here knows how an image is made."""
+"""Routes: parse parameters, and return answers and problems. They render no images."""

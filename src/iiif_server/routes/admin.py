@@ -1,4 +1,4 @@
-"""The doors for those who run the server: all of `/admin/`, and only with the token."""
+"""Admin API below `/admin/`, which requires the token."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
@@ -35,55 +35,55 @@ def _guard(
     services: CurrentServices,
     given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
 ) -> None:
-    """Let in those who have the token, and nobody else: no cookie and no address opens this."""
-    if services.credentials is None:  # pragma: no cover - then these routes are not there
+    """Require the admin token; cookies and client addresses do not count."""
+    if services.credentials is None:  # pragma: no cover - then these routes do not exist
         raise HTTPException(404)
     demand(request, given, [services.credentials], services.observer)
 
 
 class Removed(BaseModel):
-    """What a purge has done."""
+    """Result of a purge."""
 
     removed: int
-    """Files of derivatives and of pyramids."""
+    """Number of removed files of derivatives and pyramids."""
 
 
 class Selection(BaseModel):
-    """Which originals a purge is about."""
+    """Selection of originals for a purge."""
 
     # A misspelt name must not turn a purge of some into a purge of all.
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     type: str | None = None
-    """The originals of this type only."""
+    """Only the originals of this type."""
     prefix: str | None = None
-    """Of these, the ones whose names begin like this."""
+    """Only the originals of the type whose names begin with this text."""
 
 
 class Explanation(BaseModel):
-    """How an image request would be answered now."""
+    """Explanation of how the server would answer an image request now."""
 
     identifier: str
     version: str
-    """Of the Image API."""
+    """Version of the Image API."""
     request: dict[str, str]
-    """Region, size, rotation, quality and format, as they were read."""
+    """Region, size, rotation, quality and format, as parsed."""
     canonical: str
-    """The canonical address."""
+    """Canonical URL."""
     original: dict[str, Any]
-    """Format, size in bytes, and dimensions of the upright image."""
+    """Format, size in bytes, and dimensions with the orientation applied."""
     rendition: dict[str, Any]
-    """The region and the size in whole pixels."""
+    """Region and size in whole pixels."""
     engine: str
-    """What makes the answer, or made it."""
+    """Engine that makes or made the derivative."""
     level: int | None
-    """The scale factor of the pyramid's level that it is made of; null: of the original."""
+    """Scale factor of the pyramid level to render from; null: the original."""
     key: str
-    """Of the answer in the store: group and digest."""
+    """Cache key in the store: group and digest."""
     kept: bool
-    """Whether nothing has to be made."""
+    """Whether nothing has to be rendered or built."""
     seconds: dict[str, float]
-    """What finding that out took, by stage."""
+    """Stage durations of this explanation, in seconds."""
 
 
 def admin_router() -> APIRouter:
@@ -94,12 +94,12 @@ def admin_router() -> APIRouter:
 
     @router.get("/status", summary="Detailed status")
     async def status(services: CurrentServices) -> Status:
-        """What the server is, can do, and is doing."""
+        """Version, features and current state of the server."""
         return detailed(services)
 
     @router.delete("/cache", summary="Purge")
     async def purge(services: CurrentServices, selection: Annotated[Selection, Query()]) -> Removed:
-        """Removes all derivatives and pyramids, or a type's; what is asked for is made again."""
+        """Removes all derivatives and pyramids, or those of a type; requests make them again."""
         if selection.type is not None:
             names = Names(selection.type, selection.prefix or "")
             return Removed(removed=await services.purge.named(names))
@@ -111,7 +111,7 @@ def admin_router() -> APIRouter:
     async def purge_one(
         request: Request, services: CurrentServices, identifier: IdentifierPath
     ) -> Removed:
-        """Removes the derivatives and pyramids of one original, which need not exist any more."""
+        """Removes the derivatives and pyramids of one original, which may be deleted already."""
         written = identifier_in(request.scope, f"{PREFIX}/cache", 0, identifier)
         found = services.identifiers.read(written)
         return Removed(removed=await services.purge.one(found))
@@ -125,7 +125,7 @@ def admin_router() -> APIRouter:
 
 
 async def _nothing() -> None:
-    """Nothing below `/admin/` is ever taken for an image."""
+    """Respond with 404 to all other paths below `/admin/`, which would else be image requests."""
     raise HTTPException(404)
 
 
@@ -139,7 +139,7 @@ def _add_explanation(
     named = f"v{version.number[0]}" if prefix else "default"
 
     @router.get(
-        # The parameters of the dependency:
+        # The names of the parameters of the dependency:
         f"{base}/{{identifier:path}}/{{region}}/{{size}}/{{rotation}}/{{quality:quality}}.{{format}}",
         operation_id=f"explain_{named}",
         summary="Explain an image",
@@ -150,7 +150,7 @@ def _add_explanation(
         identifier: IdentifierPath,
         wanted: Annotated[ImageRequest, Depends(parameters)],
     ) -> Explanation:
-        """How the image would be answered whose address follows `/admin/explain`; makes nothing."""
+        """Explains the image request whose URL follows `/admin/explain`; renders nothing."""
         written = identifier_in(request.scope, f"{PREFIX}{base}", 4, identifier)
         found = services.identifier(written)
         address = f"{services.addressing.base_of(request.scope, prefix)}/{found.encoded}"

@@ -1,4 +1,4 @@
-"""Several originals as one ZIP file."""
+"""Archives: several originals in one ZIP file."""
 
 from typing import Annotated
 
@@ -21,7 +21,7 @@ ARCHIVE = "originals.zip"
 _MEDIA_TYPE = "application/zip"
 
 router = APIRouter(tags=["Downloads"], responses=DOCUMENTED)
-"""To be added before the images' routes."""
+"""Router that must be added before the routes of images."""
 
 
 @router.get(
@@ -39,7 +39,7 @@ router = APIRouter(tags=["Downloads"], responses=DOCUMENTED)
 async def originals(
     request: Request, services: Annotated[Services, Depends(get_services)], identifiers: Identifiers
 ) -> Response:
-    """Originals as they are, with a list of their checksums, and one of those that are missing."""
+    """Unchanged originals, with a list of their checksums, and a list of missing originals."""
     written, most = split_identifiers(identifiers), services.downloads.max_originals
     if len(written) > most:
         raise TooManyImagesError(

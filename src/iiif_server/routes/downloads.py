@@ -1,4 +1,4 @@
-"""Downloads: the original as it is, a thumbnail and a preview of each image."""
+"""Downloads of each image: original, metadata, thumbnail and preview."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from iiif_server.server.services import Services, get_services
 CurrentServices = Annotated[Services, Depends(get_services)]
 
 _Answering = Callable[[Request, Services, str], Awaitable[Response]]
-"""What answers, with the identifier as it is written."""
+"""Function that makes the response, from request, services and the identifier in the URL."""
 
 ORIGINAL, THUMBNAIL, PREVIEW = "original", "thumbnail", "preview"
 METADATA = "metadata.json"
@@ -55,7 +55,7 @@ _DOCUMENTED: dict[str, dict[str, Any]] = {
 
 
 def downloads_router(version: ImageApiVersion, prefix: str) -> APIRouter:
-    """The downloads of each image under a path prefix; to be added before the images' routes."""
+    """The routes of downloads under a path prefix; must be added before the routes of images."""
     router = APIRouter(prefix=prefix, tags=["Downloads"], responses=DOCUMENTED)
     named = f"v{version.number[0]}" if prefix else "default"
     answers = {
@@ -79,13 +79,13 @@ def downloads_router(version: ImageApiVersion, prefix: str) -> APIRouter:
 
 
 def _route(function: str, prefix: str, answer: _Answering) -> Callable[..., Awaitable[Response]]:
-    """The route of a function, which is the last segment of the URL behind an identifier."""
+    """The route of a download function, which is the last path segment after the identifier."""
 
     async def route(
         request: Request, identifier: IdentifierPath, services: CurrentServices
     ) -> Response:
         if not written_path(request.scope).endswith(f"/{function}"):
-            # An encoded slash: the function is the end of a name.
+            # With an encoded slash before it, the last segment is a part of the identifier.
             return base_uri_answer(request, services, prefix, f"{identifier}/{function}")
         written = identifier_in(request.scope, prefix, 1, identifier)
         return await answer(request, services, written)
@@ -102,7 +102,7 @@ async def _metadata(_: Request, services: Services, written: str) -> Response:
 
 
 def _scaled(function: str, version: ImageApiVersion, prefix: str) -> _Answering:
-    """The answer that is the whole image at the width that is configured for a function."""
+    """The function that answers with the whole image at the configured width."""
 
     async def answer(request: Request, services: Services, written: str) -> Response:
         call = ImageCall(

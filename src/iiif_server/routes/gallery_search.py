@@ -1,4 +1,4 @@
-"""What somebody types into "Open an image": an identifier, a URL, a folder, or words of a name."""
+"""Search of the gallery's "Open an image" field: identifier, URL, folder, or words of a name."""
 
 import asyncio
 import re
@@ -30,11 +30,11 @@ from iiif_server.server.services import Services
 
 NO_FOLDER = (FolderNotFoundError, SourceUnavailableError, NotNowError, TimeoutError)
 FOLDER_SECONDS = 1.0
-"""How long a page waits for a folder: its disk may not answer at all."""
+"""Timeout for the listing of a folder, whose disk may hang."""
 COUNT_SECONDS = 0.5
-"""How long a folder waits for numbers of pages, in headers that its thumbnails need, too."""
+"""Timeout for the page counts of a folder; its thumbnails need the same image headers."""
 MOST_FOLDERS = 32
-"""Folders that are searched. A search of large collections needs an index, which there is not."""
+"""Maximum folders that a search reads; large collections would need an index."""
 MOST_FOUND = 48
 _SEVERAL = frozenset(
     extension
@@ -48,13 +48,13 @@ _SEVERAL = frozenset(
     )
     for extension in EXTENSIONS[format_]
 )
-"""Extensions of files that may have several pages; no other file is opened for their number."""
+"""Extensions of files that may have several pages; only these files are opened to count pages."""
 _VERSION = re.compile(r"(?:/iiif)?/([23])(?=/)")
 _DOCUMENTS = ("/info.json", "/manifest.json", "/collection.json", "/view", "/embed")
 
 
 async def with_page_counts(services: Services, place: Place, page: Page) -> Page:
-    """The page with the number of pages of each image, as far as they are known in time."""
+    """The gallery page with the page count of each original, as far as found before the timeout."""
 
     async def counted(item: Item) -> Item:
         with suppress(IiifServerError):
@@ -76,10 +76,10 @@ async def with_page_counts(services: Services, place: Place, page: Page) -> Page
 async def folders(
     services: Services, first: str = "", words: Sequence[str] = ()
 ) -> AsyncIterator[tuple[Place, Sequence[str]]]:
-    """The folders that everyone may see and the images in them, breadth first and bounded.
+    """Yield public folders with the names of their images, breadth first, at most MOST_FOLDERS.
 
-    Of images, those that have all words in the names of their folders or in their own. Those
-    of the type `first` come first. Folders that cannot be read in time are left out.
+    With words, only images with all words in the names of their folders or their own. The type
+    `first` comes first. Folders that cannot be read before the timeout are left out.
     """
     names = sorted(services.browsable_types(), key=lambda name: name != first)
     places = deque(parse_place(name) for name in names)
@@ -99,7 +99,7 @@ async def folders(
 
 
 async def search(services: Services, words: str) -> list[Item]:
-    """The images whose names have all these words in them, in any case; MOST_FOUND at most."""
+    """The images whose names contain all words, ignoring case; at most MOST_FOUND."""
     wanted = words.casefold().replace("/", " ").split()
     found: list[Item] = []
     async for place, names in folders(services, words=wanted):
@@ -112,9 +112,9 @@ async def search(services: Services, words: str) -> list[Item]:
 
 
 async def opening(request: Request, services: Services, text: str) -> Answer | list[Item]:
-    """A redirect to the image or the folder that was typed, or several images to choose from.
+    """A redirect to the image or folder of a search text, or the images that a search finds.
 
-    Raises NotFoundError if words are in no name.
+    Raises NotFoundError if no name contains the words.
     """
     base = services.addressing.base_of(request.scope)
     text = text.strip()
@@ -141,7 +141,7 @@ def _redirect(location: str) -> Answer:
 
 
 def named_by(path: str) -> str:
-    """The identifier, or the folder, that the path and query of a URL of this server stand for.
+    """The identifier or folder in the path and query of a URL of this server.
 
     Raises MalformedIdentifierError for invalid percent-encoding.
     """
@@ -164,7 +164,7 @@ def named_by(path: str) -> str:
 
 
 def _path_on_this_server(text: str, base: str) -> str | None:
-    """What follows the base URL of this server, by either scheme; None for all other texts."""
+    """The path and query of a URL of this server, with either scheme; None for other texts."""
     for scheme in ("http://", "https://"):
         other = scheme + base.partition("://")[2]
         if text.startswith(f"{other}/"):
@@ -180,7 +180,7 @@ def _is_image(parameters: list[str], version: ImageApiVersion) -> bool:
 
 
 def _is_identifier(services: Services, text: str) -> bool:
-    """Whether a text begins with the name of a type, so that nothing has to be searched."""
+    """Whether a text begins with the name of a type and a colon: then it needs no search."""
     type_, colon, _ = text.partition(":")
     return bool(colon) and type_ in services.types
 

@@ -1,4 +1,4 @@
-"""The Image API itself: info.json, images, and the redirect from the base URI, in each version."""
+"""Routes of the Image API: info.json, images, and the redirect from the base URI."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated
@@ -41,7 +41,7 @@ _PARAMETERS: dict[ImageApiVersion, Callable[..., Awaitable[ImageRequest]]] = {
 
 
 def image_call(request: Request) -> ImageCall:
-    """The image call that the edge has parsed, or is parsed here without an edge."""
+    """The image call of a request, which the edge has usually parsed already."""
     call = RequestContext.of(request.scope).call(request.scope)
     if call is None:  # pragma: no cover - the route has the same pattern
         raise HTTPException(404)
@@ -82,7 +82,7 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
 
 
 def base_uri_router(version: ImageApiVersion, prefix: str) -> APIRouter:
-    """The redirect from an image's base URI; to be added after all other routes."""
+    """The redirect from the base URI of images; must be added after all other routes."""
     router = APIRouter(prefix=prefix, tags=[_group(version, prefix)], responses=DOCUMENTED)
     named = f"v{version.number[0]}" if prefix else "default"
 
@@ -103,7 +103,7 @@ def base_uri_router(version: ImageApiVersion, prefix: str) -> APIRouter:
 
 
 def base_uri_answer(request: Request, services: Services, prefix: str, identifier: str) -> Answer:
-    """The redirect from a base URI: to the viewer for browsers, to the information for all else."""
+    """The redirect from a base URI: browsers to the viewer, other clients to the info.json."""
     written = identifier_in(request.scope, prefix, 0, identifier).rstrip("/")
     if not written:
         raise HTTPException(404)
@@ -112,17 +112,17 @@ def base_uri_answer(request: Request, services: Services, prefix: str, identifie
         raise MalformedParameterError("format", "", "one after the quality, as in default.jpg")
     target = base_uri(services.addressing.base_of(request.scope, prefix), written)
     if prefers_page(accept_of(request.headers.raw)):
-        # Whether there is an image, and who may see it, is for a page to say.
+        # The viewer page reports errors: a missing image, or a missing permission.
         return Answer(status_code=303, extra={"Vary": "Accept", "Location": f"{target}/view"})
     permission = services.permit(written)
     return Answer(
         status_code=303,
-        # Signed addresses are for one client only; all others may be kept as redirects are.
+        # A signed URL is for one client only; other redirects have the default caching of HTTP.
         cache_control=str(services.caching(permission)) if permission.grant else "",
         extra={"Vary": "Accept", "Location": f"{target}/info.json"},
     )
 
 
 def _group(version: ImageApiVersion, prefix: str) -> str:
-    """Where the documentation shows the routes under a prefix."""
+    """The OpenAPI tag of the routes under a prefix."""
     return f"Image API {version.number}" if prefix else "Images"

@@ -1,4 +1,4 @@
-"""The numbers of the server for Prometheus, and who may see them."""
+"""Metrics for Prometheus, and the access to them."""
 
 import asyncio
 import os
@@ -30,29 +30,28 @@ from iiif_server.workers.pool import WorkerPool
 
 PATH = "/metrics"
 REFRESH_SECONDS = 5.0
-"""How often each of several processes writes down how things stand, for the one that is asked."""
+"""Interval of gauge updates of each server process, for the process that is scraped, in seconds."""
 
 _FORWARDED = frozenset({"forwarded", "via", "x-real-ip"})
-"""With all `X-Forwarded-*`: what proxies add to the requests that they pass on."""
+"""Header fields that proxies add to forwarded requests, besides `X-Forwarded-*`."""
 
 
 class MetricsOptions(OptionsModel):
-    """Numbers for Prometheus, at `/metrics`.
+    """Metrics for Prometheus, at `/metrics`.
 
-    There is no such address unless somebody may read it: whoever has a token, or asks from one of
-    the networks.
+    `/metrics` exists only if a token or a network is configured.
     """
 
     enabled: bool = True
-    """Whether there is `/metrics`, for those who may read it: with one of the tokens or from one of
-    the networks below. Without any of these there is no such address."""
+    """Whether there is `/metrics`, for requests with a token or from a network below. Without any
+    token and network there is no `/metrics`."""
     token: SecretStr | None = None
-    """Secret of at least 16 characters that opens `/metrics` and nothing else; the token of
-    `[admin]` opens it, too."""
+    """Token for `/metrics` only, a secret of at least 16 characters; the token of `[admin]` is
+    accepted, too."""
     allow_networks: Networks = ()
-    """Networks (CIDR) from which `/metrics` is read without a token. What a proxy passes on is not
-    from there, if it says that it does (`X-Forwarded-*`, `Forwarded`, `Via`); one that does not
-    say so must keep `/metrics` to itself."""
+    """Networks (CIDR) from which `/metrics` is read without a token. Requests that a proxy has
+    forwarded (`X-Forwarded-*`, `Forwarded`, `Via`) need a token. A proxy that adds none of these
+    headers must not forward `/metrics`."""
 
     @field_validator("token")
     @classmethod
@@ -62,19 +61,19 @@ class MetricsOptions(OptionsModel):
 
 @dataclass(frozen=True, slots=True)
 class Scraping:
-    """Who may read the numbers."""
+    """Access to the metrics: accepted tokens, and networks that need none."""
 
     tokens: tuple[Credentials, ...] = ()
     networks: tuple[Network, ...] = ()
 
     @property
     def possible(self) -> bool:
-        """Whether anyone may."""
+        """Whether any client has access."""
         return bool(self.tokens or self.networks)
 
 
 def scraping(options: MetricsOptions, administrator: SecretStr | None) -> Scraping:
-    """Who may read the numbers, by the settings."""
+    """The access to the metrics, from the settings."""
     if not options.enabled:
         return Scraping()
     tokens = [token for token in (options.token, administrator) if token is not None]
@@ -82,13 +81,16 @@ def scraping(options: MetricsOptions, administrator: SecretStr | None) -> Scrapi
 
 
 def is_near(peer: str, header_names: Iterable[str], networks: Sequence[Network]) -> bool:
-    """Whether a request comes straight from one of the networks; names are in lower case. Pure."""
+    """Whether a request comes from one of the networks, without a proxy that reports itself. Pure.
+
+    Header names are in lower case.
+    """
     passed_on = any(name in _FORWARDED or name.startswith("x-forwarded-") for name in header_names)
     return not passed_on and is_within(peer, tuple(networks))
 
 
 def metrics_router(allowed: Scraping) -> APIRouter:
-    """The route of the numbers."""
+    """The route of the metrics."""
     router = APIRouter(tags=["Operations"], responses=DOCUMENTED)
     token = bearer("metrics", "The token of the settings, `[metrics] token` or `[admin] token`")
 
@@ -100,7 +102,7 @@ def metrics_router(allowed: Scraping) -> APIRouter:
         services: Annotated[Services, Depends(get_services)],
         given: Annotated[HTTPAuthorizationCredentials | None, Depends(token)],
     ) -> Response:
-        """Numbers for Prometheus, in its text format; those of all serving processes."""
+        """Metrics of all server processes, in the text format of Prometheus."""
         peer = request.client.host if request.client else ""
         if not is_near(peer, request.headers.keys(), allowed.networks):
             demand(request, given, allowed.tokens, services.observer)
@@ -113,7 +115,7 @@ def metrics_router(allowed: Scraping) -> APIRouter:
 
 @asynccontextmanager
 async def refreshing_gauges(services: Services) -> AsyncIterator[None]:
-    """While this is open, gauges are updated every few seconds, for the process that is scraped."""
+    """A context that updates the gauges every REFRESH_SECONDS, for the process that is scraped."""
     await update_gauges(services)
     async with BackgroundTasks() as tasks:
         tasks.repeat(REFRESH_SECONDS, partial(update_gauges, services))
@@ -121,7 +123,7 @@ async def refreshing_gauges(services: Services) -> AsyncIterator[None]:
 
 
 async def update_gauges(services: Services) -> None:
-    """Set all gauges to the values of now."""
+    """Set all gauges to their current values."""
     unready = await services.readiness.objections()
     gauges = services.metrics.gauges
     gauges.ready.set(not unready)

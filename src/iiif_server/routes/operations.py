@@ -1,4 +1,4 @@
-"""Whether the server answers, what it can do, and what it is doing."""
+"""Health, readiness and status of the server."""
 
 import os
 import time
@@ -17,98 +17,97 @@ router = APIRouter(tags=["Operations"])
 
 
 class Health(BaseModel):
-    """Whether the process answers."""
+    """Liveness of the process."""
 
     status: str
 
 
 class Ready(BaseModel):
-    """Whether the server can do its work as it should."""
+    """Readiness of the server."""
 
     status: Literal["ready", "unready"]
     reasons: list[str] = []
-    """Why not; the log says more."""
+    """Reasons why the server is not ready; the log has details."""
 
 
 class Summary(BaseModel):
-    """What anyone may know of the server."""
+    """Public status of the server."""
 
     name: str
     uptime: float
-    """In seconds."""
+    """Uptime in seconds."""
     engines: dict[str, bool]
-    """`jpegtran` is false where full-resolution JPEG tiles have to be compressed anew."""
+    """Available engines; without `jpegtran`, full-resolution JPEG tiles are encoded again."""
     formats: list[str]
 
 
 class Confinement(BaseModel):
-    """What worker processes are behind."""
+    """Sandbox status of the workers of a pool."""
 
     limits: bool
     landlock: int
-    """The version of the kernel's interface; 0: there is none."""
+    """Version of the Landlock interface of the kernel; 0: Landlock is unavailable."""
     seccomp: str
-    """The version of libseccomp; empty: there is none."""
+    """Version of libseccomp; empty: seccomp is unavailable."""
     barriers: list[str]
-    """What these keep a worker from, even if a hostile file has taken it over."""
+    """Restrictions of a worker, also if a hostile file has taken control of it."""
 
 
 class TurboJpeg(BaseModel):
     """The libturbojpeg that image workers use."""
 
     path: str
-    """The file that it was loaded from; empty: there is none."""
+    """Path of the loaded library; empty: none."""
     version: str
     lossless: bool
-    """Whether JPEGs are cut and turned without loss."""
+    """Whether JPEGs are cropped and rotated without loss."""
     partial_decoding: bool
     """Whether a part of a JPEG is decoded without the rest: from version 3.0 on."""
     advice: str
-    """What to do where a feature is missing; empty: nothing."""
+    """Advice for a missing feature; empty if none is missing."""
 
 
 class Status(BaseModel):
-    """What the server is, can do, and is doing: for those who run it."""
+    """Detailed status of the server, for operators."""
 
     version: str
     process: int
-    """The id of the server process that answers; all numbers here are its own."""
+    """Process id of the server process that responds; all numbers are those of this process."""
     uptime: float
-    """In seconds."""
+    """Uptime in seconds."""
     engines: dict[str, bool]
-    """`jpegtran` is false where full-resolution JPEG tiles have to be compressed anew."""
+    """Available engines; without `jpegtran`, full-resolution JPEG tiles are encoded again."""
     turbojpeg: TurboJpeg
     formats: list[str]
     types: dict[str, str]
-    """The source of each type."""
+    """Source of each type."""
     cache: dict[str, Any]
     shared: dict[str, Any] | None
-    """The circuit breaker (`state`) and the requests of the shared cache; null without
-    `cache.shared`."""
+    """Circuit breaker (`state`) and requests of the shared cache; null without `cache.shared`."""
     headers: int
-    """Headers of originals remembered."""
+    """Number of image headers in memory."""
     fetching: int
-    """Originals being fetched now."""
+    """Number of originals that are being fetched."""
     fetched: dict[str, int] | None
-    """Fetched originals that are stored, their bytes, and how many this process has evicted; null
-    without `fetch.keep_bytes` and `fetch.keep_files`."""
+    """Fetched originals on disk, their bytes, and how many this process has evicted; null without
+    `fetch.keep_bytes` and `fetch.keep_files`."""
     pyramids: dict[str, int]
-    """Parts of pyramids that are open, and being made."""
+    """Number of pyramid parts that are open, and that are being built."""
     made_by: dict[str, int]
-    """How many answers each engine has made; those from the cache do not count."""
+    """Number of derivatives by engine, without those from the cache."""
     pools: dict[str, dict[str, int]]
     confinement: dict[str, Confinement]
-    """The sandbox status of the workers of each pool."""
+    """Sandbox status of the workers of each pool."""
     lanes: dict[str, dict[str, int]]
-    """What the image processes do by kind of work: tile (tiles and small images), build (parts of
-    pyramids) and full (full-size images and what is as expensive)."""
+    """Jobs of the image workers by lane: `tile` (tiles and small images), `build` (parts of
+    pyramids), `full` (full-size images and other expensive work) and `background`."""
     quarantined: int
-    """Originals that are left alone because processes died over them."""
+    """Number of originals in quarantine, because workers died over them."""
 
 
 @router.get("/health", summary="Liveness")
 async def health(response: Response) -> Health:
-    """Answers as long as the process does."""
+    """Responds as long as the process runs."""
     response.headers["Cache-Control"] = "no-store"
     return Health(status="ok")
 
@@ -119,7 +118,7 @@ async def health(response: Response) -> Health:
     responses={503: {"model": Ready, "description": "Not ready, for these reasons"}},
 )
 async def ready(response: Response, services: Annotated[Services, Depends(get_services)]) -> Ready:
-    """Whether originals can be read, what is made can be kept, and there are worker processes."""
+    """Whether originals are readable, the cache is writable, and worker processes run."""
     reasons = [objection.text for objection in await services.readiness.objections()]
     response.headers["Cache-Control"] = "no-store"
     if reasons:
@@ -130,7 +129,7 @@ async def ready(response: Response, services: Annotated[Services, Depends(get_se
 
 @router.get("/status", summary="Status")
 async def status(services: Annotated[Services, Depends(get_services)]) -> Summary:
-    """What anyone may know of the server."""
+    """Public status of the server: uptime, engines and formats."""
     return Summary(
         name="iiif-server",
         uptime=_uptime(services),
@@ -140,7 +139,7 @@ async def status(services: Annotated[Services, Depends(get_services)]) -> Summar
 
 
 def detailed(services: Services) -> Status:
-    """What the server is, can do, and is doing."""
+    """The detailed status of the server."""
     return Status(
         version=__version__,
         process=os.getpid(),

@@ -1,4 +1,4 @@
-"""What people see in a browser: the gallery, the viewer, the documentation, and what these need."""
+"""Web pages: gallery, viewer and API documentation, with their scripts and styles."""
 
 import asyncio
 import json
@@ -54,24 +54,24 @@ from iiif_server.server.services import Services, get_services
 CurrentServices = Annotated[Services, Depends(get_services)]
 
 VIEW = "view"
-"""The last segment of the viewer's path."""
+"""Last path segment of the viewer."""
 EMBED = "embed"
-"""The same of the viewer for other sites."""
+"""Last path segment of the viewer for iframes of other sites."""
 _FOREVER = "public, max-age=31536000, immutable"
 _ASK_FIRST = "no-cache"
 _KEPT_NOWHERE = "no-store"
 _LONGEST_WORDS = 200
-"""Characters of what names are filtered by."""
+"""Maximum characters of the words that filter names; the rest is ignored."""
 _MOST_FOLDERS = 8
-"""Types whose first images the front page shows."""
+"""Maximum types whose first images the front page shows."""
 _SAMPLE = "sample"
-"""The type that is served where there are no settings."""
+"""Type that the server has without a settings file."""
 _ROBOTS = {
     "front": "User-agent: *\nAllow: /$\nDisallow: /\n",
     "all": "User-agent: *\nDisallow:\n",
     "none": "User-agent: *\nDisallow: /\n",
 }
-"""By `pages.robots`. Whoever follows addresses of images one by one never comes to an end."""
+"""robots.txt by `pages.robots`. A crawler that follows image URLs would never finish."""
 
 router = APIRouter(include_in_schema=False)
 
@@ -87,7 +87,7 @@ async def front(
     by: Annotated[str, Query()] = "",
     open_: Annotated[str | None, Query(alias="open")] = None,
 ) -> Response:
-    """What this server shows; or the folder of it, or the image, that is asked for."""
+    """The front page; or a folder of the gallery, or the result of "Open an image"."""
     if not written_path(request.scope).endswith("/"):  # links of pages are relative
         query = f"?{request.url.query}" if request.url.query else ""
         location = f"{services.addressing.base_of(request.scope)}/{query}"
@@ -116,7 +116,7 @@ async def documentation(request: Request, services: CurrentServices) -> Response
 
 @router.get("/openapi.json")
 async def openapi(request: Request) -> Response:
-    """The OpenAPI document of the server, as it is seen below `root_path`."""
+    """The OpenAPI document of the server, with `root_path` in `servers`."""
     document = request.app.openapi()
     if root := root_path_of(request.scope):
         document = {**document, "servers": [{"url": root}]}
@@ -125,33 +125,33 @@ async def openapi(request: Request) -> Response:
 
 @router.get(STATIC_PREFIX + "/{digest}/{name:path}")
 async def static(request: Request, services: CurrentServices, digest: str, name: str) -> Response:
-    """A script or a style of the pages."""
+    """A script or style of the web pages."""
     file = services.files.get(name)
     if file is None:
         raise HTTPException(404)
-    # Pages of another version of the server may name another state: they get the one there is.
+    # Pages of another server version may have another digest: they get the current file.
     kept = _FOREVER if digest == services.files.digest else _ASK_FIRST
     return await _file(request, file, kept)
 
 
 @router.get("/favicon.ico")
 async def icon(request: Request, services: CurrentServices) -> Response:
-    """The icon, for browsers that show something else than a page."""
+    """The icon, for browsers that show an image or JSON instead of a page."""
     file = services.files.get("icon.svg")
-    if file is None:  # pragma: no cover - it is ours
+    if file is None:  # pragma: no cover - the package contains it
         raise HTTPException(404)
     return await _file(request, file, "max-age=86400")
 
 
 @router.get("/robots.txt")
 async def robots(services: CurrentServices) -> Response:
-    """What crawlers are asked to leave alone."""
+    """The robots.txt, by `pages.robots`."""
     text = _ROBOTS[services.page_options.robots]
     return Answer(text.encode(), TEXT, cache_control="max-age=86400")
 
 
 def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
-    """The viewer of each image under a path prefix, alone and for other sites."""
+    """The routes of the viewer under a path prefix: the page, and the viewer for iframes."""
     router = APIRouter(prefix=prefix, tags=["Pages"], responses=DOCUMENTED_PAGES)
     named = f"v{version.number[0]}" if prefix else "default"
 
@@ -165,7 +165,7 @@ def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     async def viewer(
         request: Request, identifier: IdentifierPath, services: CurrentServices
     ) -> Response:
-        """A page on which the image can be zoomed into; `?with=` compares it with another."""
+        """A page with a zoomable image; `?with=` compares it with another image."""
         return await _page_of_image(_Call(request, services, version, prefix, VIEW), identifier)
 
     @router.get(
@@ -178,7 +178,7 @@ def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     async def embedded(
         request: Request, identifier: IdentifierPath, services: CurrentServices
     ) -> Response:
-        """The image alone, to be zoomed into, for the pages of `[pages] frame_ancestors`."""
+        """Only the zoomable image, for iframes on the sites in `[pages] frame_ancestors`."""
         return await _page_of_image(_Call(request, services, version, prefix, EMBED), identifier)
 
     return router
@@ -191,9 +191,9 @@ class _FolderCall:
     folder: str
     number: int
     words: str
-    """What names must have in them."""
+    """Words that names must contain, or with `jump` the beginning of a name."""
     jump: bool
-    """Whether the page is requested on which the first name is that begins like the words."""
+    """Whether to redirect to the page with the first name that begins with `words`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,19 +205,19 @@ class _Call:
     version: ImageApiVersion
     prefix: str
     kind: str
-    """`view` or `embed`, the last segment of the path."""
+    """Last path segment: `view` or `embed`."""
 
 
 async def _page_of_image(call: _Call, identifier: str) -> Response:
     request, services = call.request, call.services
     if not request.scope.get("raw_path", b"").endswith(f"/{call.kind}".encode()):
-        # An encoded slash: the last segment is the end of a name.
+        # With an encoded slash before it, the last segment is a part of the identifier.
         name = f"{identifier}/{call.kind}"
         return base_uri_answer(request, services, call.prefix, name)
 
     async def page() -> Response:
         written = identifier_in(request.scope, call.prefix, 1, identifier)
-        if call.version is V2:  # what it shows is the same
+        if call.version is V2:  # the page of version 3 shows the same
             base = services.addressing.base_of(request.scope, V3.path)
             query = f"?{request.url.query}" if request.url.query else ""
             target = f"{base_uri(base, written)}/{call.kind}{query}"
@@ -233,9 +233,9 @@ async def for_people(
     page: Callable[[], Awaitable[Response]],
     frame_ancestors: Sequence[str] = (),
 ) -> Response:
-    """The page, or one that tells why there is none, with the status that it has for programs.
+    """The page, or an HTML page for its error, with the same HTTP status as in JSON.
 
-    `frame_ancestors` may show the error in a frame, as they may the page.
+    The sites in `frame_ancestors` may show the error page in a frame, too.
     """
     try:
         return await page()
@@ -248,7 +248,7 @@ async def for_people(
 
 
 def root_of(request: Request) -> str:
-    """What leads from a page to the front page: `./`, `../` and so on."""
+    """The relative URL from a page to the front page, as `./` or `../`."""
     inner = written_path(request.scope).removeprefix(root_path_of(request.scope))
     return "../" * (inner.count("/") - 1) or "./"
 
@@ -295,7 +295,7 @@ async def _folder(request: Request, services: Services, asked: _FolderCall) -> R
 
 
 async def _example(services: Services) -> str:
-    """The identifier of an image that everyone may see; empty if none is found quickly."""
+    """The identifier of a public image, as an example; empty if none is found quickly."""
     if services.page_options.gallery:
         async for place, names in folders(services, _SAMPLE):
             if names:
@@ -320,7 +320,7 @@ async def _viewer(call: _Call, written: str) -> Response:
         gray=header.colour is Colour.GRAY,
         expires=permission.grant is not None,
         frameable=bool(ancestors),
-        # A signature is for one page.
+        # A signature is valid for one page of the original only.
         turning=_turning(image) if permission.grant is None else None,
     )
     kept = _ASK_FIRST if permission.grant is None else _KEPT_NOWHERE
@@ -348,5 +348,5 @@ async def _file(request: Request, file: PageFile, kept: str) -> Response:
     if "gzip" in request.headers.get("accept-encoding", ""):
         content = await asyncio.to_thread(lambda: file.compressed)
         extra["Content-Encoding"] = "gzip"
-    # Weak, for it is the same whether the content is compressed or not.
+    # Weak, because the tag is the same with and without compression.
     return Answer(content, file.media_type, cache_control=kept, tag=tag, weak=True, extra=extra)

@@ -1,4 +1,4 @@
-"""The path parameters of the Image API, typed, described, and validated by its pure parsers."""
+"""Path parameters of the Image API: types, descriptions, and validation by the pure parsers."""
 
 from typing import Annotated
 
@@ -13,14 +13,14 @@ from iiif_server.iiif.rotation import Rotation, parse_rotation
 from iiif_server.iiif.size import Size, parse_size
 from iiif_server.iiif.versions import V2, V3
 
-# For the document only: the parsers decide, and say what they expected.
+# Patterns for the OpenAPI document only: the parsers validate, with better messages.
 _N = r"[1-9]\d{0,8}"
 _D = r"\d{1,9}(\.\d{1,100})?(e-\d{1,2})?"
 _SIZES = rf"{_N},|,{_N}|!?{_N},{_N}|pct:{_D}"
 
 
 class ImageParameters(BaseModel):
-    """Region, rotation, quality and format, which all versions write alike."""
+    """Parameters of an image request; only `size` differs between the versions."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -32,7 +32,7 @@ class ImageParameters(BaseModel):
 
     @property
     def request(self) -> ImageRequest:
-        """The same as the Image API floor takes it."""
+        """The image request with these parameters."""
         return ImageRequest(self.region, self.size, self.rotation, self.quality, self.format)
 
 
@@ -58,7 +58,7 @@ IdentifierPath = Annotated[
 
 
 async def identifier_path(identifier: IdentifierPath) -> str:
-    """The identifier of an image as the router found it; the edge has read it from the raw path."""
+    """Dependency that documents the identifier; the edge parses it from the raw path."""
     return identifier
 
 
@@ -123,7 +123,7 @@ async def parameters_v3(
     quality: QualityPath,
     format: FormatPath,  # noqa: A002 - the specification's word
 ) -> ImageRequest:
-    """The request that the path parameters of Image API 3.0 make."""
+    """The image request in the path parameters of Image API 3.0."""
     return ImageParametersV3.model_validate(
         {
             "region": region,
@@ -142,7 +142,7 @@ async def parameters_v2(
     quality: QualityPath,
     format: FormatPath,  # noqa: A002 - the specification's word
 ) -> ImageRequest:
-    """The request that the path parameters of Image API 2.1 make."""
+    """The image request in the path parameters of Image API 2.1."""
     return ImageParametersV2.model_validate(
         {
             "region": region,

@@ -1,4 +1,4 @@
-"""The Presentation API: manifests of images, and collections of folders."""
+"""Routes of the Presentation API 3.0: manifests of images, and collections of folders."""
 
 import asyncio
 import json
@@ -48,9 +48,9 @@ CurrentServices = Annotated[Services, Depends(get_services)]
 MANIFEST = "manifest.json"
 COLLECTION = "collection.json"
 _AT_ONCE = 4
-"""Images of one manifest that are looked at, or fetched, at the same time."""
+"""Maximum images of one manifest that are opened or fetched at the same time."""
 _COLLECTION_SECONDS = 60
-"""For how long clients may keep a collection: files come and go."""
+"""Maximum `max-age` of a collection in seconds, as folders change at any time."""
 _MOST_PAGES = 1_000_000
 
 Identifiers = Annotated[
@@ -76,12 +76,12 @@ PageNumber = Annotated[
 
 
 def split_identifiers(texts: Sequence[str]) -> list[str]:
-    """The identifiers that a query names, each once, as they are written."""
+    """The identifiers in a query, each once, as written in the URL."""
     return list(dict.fromkeys(part.strip() for text in texts for part in text.split(",")))
 
 
 def presentation_router(version: ImageApiVersion, prefix: str) -> APIRouter:
-    """The manifest of each image under a path prefix; to be added before the images' routes."""
+    """The route of manifests under a path prefix; must be added before the routes of images."""
     router = APIRouter(prefix=prefix, tags=["Presentation"], responses=DOCUMENTED)
     named = f"v{version.number[0]}" if prefix else "default"
 
@@ -96,9 +96,9 @@ def presentation_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     async def of_one(
         request: Request, identifier: IdentifierPath, services: CurrentServices
     ) -> Response:
-        """One original as a manifest (Presentation API 3.0): each of its pages is a canvas."""
+        """Manifest of one original (Presentation API 3.0), with one canvas for each page."""
         if not request.scope.get("raw_path", b"").endswith(f"/{MANIFEST}".encode()):
-            # An encoded slash: `manifest.json` is the end of a name.
+            # With an encoded slash before it, `manifest.json` is a part of the identifier.
             name = f"{identifier}/{MANIFEST}"
             return base_uri_answer(request, services, prefix, name)
         written = identifier_in(request.scope, prefix, 1, identifier)
@@ -112,7 +112,7 @@ def presentation_router(version: ImageApiVersion, prefix: str) -> APIRouter:
 
 
 documents = APIRouter(tags=["Presentation"], responses=DOCUMENTED)
-"""The manifest of several images, and collections; to be added before the images' routes."""
+"""Router of manifests of several images and of collections; must be added before images."""
 
 
 @documents.get(
@@ -125,7 +125,7 @@ documents = APIRouter(tags=["Presentation"], responses=DOCUMENTED)
 async def of_several(
     request: Request, services: CurrentServices, identifiers: Identifiers
 ) -> Response:
-    """Images in the order in which they are named, each once."""
+    """Manifest of several images, in the requested order, each once."""
     place = _Place(request, services, "")
     written = split_identifiers(identifiers)
     most = services.presentation.max_images
@@ -156,7 +156,7 @@ async def of_several(
     responses=schemas.COLLECTION,
 )
 async def of_all(request: Request, services: CurrentServices) -> Response:
-    """The types whose folders everyone may look through."""
+    """Collection of the public types with folder listings."""
     if not services.page_options.gallery:
         raise FolderNotFoundError
     base = services.addressing.base_of(request.scope)
@@ -176,7 +176,7 @@ async def of_all(request: Request, services: CurrentServices) -> Response:
 async def of_folder(
     request: Request, services: CurrentServices, place: PlacePath, page: PageNumber = None
 ) -> Response:
-    """The folders and images in one folder; those of a large one by its parts."""
+    """Collection of the folders and images in one folder; a large folder has parts."""
     if not request.scope.get("raw_path", b"").endswith(f"/{COLLECTION}".encode()):
         return base_uri_answer(request, services, "", f"{place}/{COLLECTION}")
     written = identifier_in(request.scope, "", 1, place)
@@ -190,7 +190,7 @@ async def of_folder(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a manifest is asked for."""
+    """Request and path prefix of a manifest, for the URLs in it."""
 
     request: Request
     services: Services
@@ -200,17 +200,17 @@ class _Place:
         return self.services.addressing.base_of(self.request.scope, version)
 
     def uri(self, written: str) -> str:
-        """The base URI of an image."""
+        """The base URI of an image, from its identifier as written in the URL."""
         return base_uri(self.base(V3.path if self.prefix else ""), written)
 
     def services_of(self, written: str) -> tuple[ImageService, ...]:
-        """The services of an image."""
+        """The references to the image services of an image."""
         return level_2(self.uri(written), base_uri(self.base(V2.path), written))
 
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """An image that somebody may see, as far as a manifest tells of it."""
+    """A permitted image, with its data for a manifest."""
 
     written: str
     permission: Permission
@@ -220,14 +220,14 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """One of several identifiers, and why there is no image of it for whoever asks."""
+    """An identifier of a manifest of several images, and the error that it raised."""
 
     written: str
     error: IiifServerError
 
     @property
     def about(self) -> str:
-        """The identifier without its signature, which is nobody's business but its owner's."""
+        """The identifier without its signature, which must not appear in the message."""
         return split(self.written)[1] or self.written
 
 
@@ -259,9 +259,9 @@ async def _look(place: _Place, written: str, slots: asyncio.Semaphore) -> _Seen 
 
 
 async def _pages(place: _Place, seen: _Seen) -> Sequence[Picture]:
-    """The pages of an original.
+    """The pages of an original as pictures.
 
-    A request for `name;N`, and a signed one, gets the page that it names and no other.
+    A request for `name;N`, or with a signature, gets only the requested page.
     """
     services, header = place.services, seen.image.header
     one_page = header.pages == 1 or seen.image.original.page is not None
@@ -269,7 +269,7 @@ async def _pages(place: _Place, seen: _Seen) -> Sequence[Picture]:
         return [seen.picture]
     async with services.images.hold(seen.permission.identifier) as image:
         found = await services.images.pages(image)
-    # There may be ten thousand.
+    # In a thread: there may be ten thousand pages.
     return await asyncio.to_thread(_pictures, place, seen, found)
 
 
@@ -280,7 +280,7 @@ def _pictures(place: _Place, seen: _Seen, found: PageList) -> Sequence[Picture]:
             continue
         name = found.names[number - 1] if found.names else ""
         page = replace(header, stored=dimensions, orientation=UPRIGHT)
-        # The first page has the URLs of the original, and is in the cache with it.
+        # The first page has the URLs of the original, and so its cache entries.
         written = seen.written if number == 1 else f"{seen.written};{number}"
         pictures.append(
             replace(
@@ -298,7 +298,7 @@ def _pictures(place: _Place, seen: _Seen, found: PageList) -> Sequence[Picture]:
 async def _manifest(
     services: Services, id_: str, label: str, pictures: Sequence[Picture], seen: Sequence[_Seen]
 ) -> Answer:
-    # Of ten thousand pages, it takes a second.
+    # In a thread: ten thousand pages take a second.
     content = await asyncio.to_thread(lambda: _json(manifest(id_, label, pictures)))
     repeatable = len(seen) == 1 and services.may_repeat(seen[0].permission)
     return Answer(
@@ -347,7 +347,7 @@ async def _of_folder(
 
 
 def _above(base: str, place: Place, services: Services) -> Reference:
-    """The collection that has the one of a folder in it."""
+    """The reference to the parent collection of a folder."""
     if not place.folder:
         return Reference(f"{base}/{COLLECTION}", "Collection", services.page_options.title)
     return _folder(base, replace(place, folder=place.folder.rpartition("/")[0]))

@@ -1,8 +1,8 @@
-"""JSON schemas of the documents of IIIF, for the OpenAPI document: clients are generated from it.
+"""JSON schemas of IIIF documents, for the OpenAPI document, from which clients are generated.
 
-They are written by hand, as far as clients rely on them: documents are made without models, and
-models only for the documentation would take time at every start. Types may add
-properties of their own (`[types.NAME.info]`).
+They are written by hand and contain what clients rely on. The documents are made without models,
+and models only for the OpenAPI document would cost time at every start. Types may add properties
+(`[types.NAME.info]`).
 """
 
 from typing import Any
@@ -171,7 +171,7 @@ DOWNLOAD: dict[str, Any] = {
             "description": "with it, the image is an attachment, which browsers save",
             "schema": {"type": "string"},
             "allowEmptyValue": True,
-            # Without an example: the API page would fill it in, and save the image unseen.
+            # No example: the API page would fill it in, and the browser would save the image.
         },
         {
             "name": "response-content-disposition",
@@ -185,7 +185,7 @@ DOWNLOAD: dict[str, Any] = {
 
 
 def information(versions: tuple[ImageApiVersion, ...]) -> dict[int | str, dict[str, Any]]:
-    """The response that is an info.json in one of these versions, the default first."""
+    """The OpenAPI response of an info.json in one of these versions, the default first."""
     schemas = [_INFORMATION[version] for version in versions]
     schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     content = {JSON: {"schema": schema}, LD_JSON: {"schema": schema}}
