@@ -15,7 +15,7 @@ from iiif_server.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Connecting:
-    """What connections of several types share, if it is equal."""
+    """Connection settings; types with equal ones share an HTTP client."""
 
     ca_file: Path | None = None
     client_certificate: Path | None = None
@@ -26,7 +26,7 @@ class Connecting:
 
 @dataclass(frozen=True)
 class Access:
-    """How an upstream is reached, and what identifies this server there."""
+    """HTTP access to an upstream: credentials and connection settings."""
 
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Secret header fields, for the origin of the first URL only."""
@@ -38,7 +38,7 @@ NO_ACCESS = Access()
 
 
 def without_secrets(url: str) -> str:
-    """A URL for logs: without user name and password, values of the query, and fragment."""
+    """URL for logs: without user name, password, values of the query, and fragment."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
@@ -54,7 +54,10 @@ def without_secrets(url: str) -> str:
 
 @cache
 def public_trust() -> ssl.SSLContext:
-    """TLS with the certificate authorities of the environment, read once: that takes 40 ms."""
+    """TLS context with the certificate authorities of the environment.
+
+    It is cached, as reading them takes 40 ms. Raises ConfigurationError.
+    """
     return _public_trust()
 
 
@@ -67,14 +70,14 @@ def _public_trust() -> ssl.SSLContext:
 
 
 def tls_of(connecting: Connecting, *, with_certificate: bool) -> ssl.SSLContext:
-    """The TLS settings of connections; ConfigurationError if a file cannot be used."""
+    """TLS context of connections. Raises ConfigurationError if a file cannot be used."""
     certificate = connecting.client_certificate if with_certificate else None
     if connecting.ca_file is None and certificate is None:
         return public_trust()
     if connecting.ca_file is None:
         context = _public_trust()
     else:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody yet
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # without certificate authorities yet
         _load("ca_file", connecting.ca_file, context.load_verify_locations)
     if certificate is not None:
         key = connecting.client_key or certificate
@@ -89,10 +92,10 @@ def tls_of(connecting: Connecting, *, with_certificate: bool) -> ssl.SSLContext:
 def _load(setting: str, path: Path, load: Callable[[Path], object]) -> None:
     try:
         load(path)
-    except (OSError, ValueError) as error:  # of which ssl.SSLError is one
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise ConfigurationError(f"{setting}: {path} cannot be used: {error}") from error
 
 
 def _no_passphrase() -> str:
-    """Without it, OpenSSL would ask for the passphrase on the terminal."""
+    """Password callback that refuses: without one, OpenSSL asks for it on the terminal."""
     raise ValueError("its key has a passphrase; only keys without one are supported")

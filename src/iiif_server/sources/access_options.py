@@ -23,11 +23,11 @@ _OWN = frozenset(
         *("transfer-encoding", "upgrade"),
     )
 )
-"""Header fields that the client itself decides on."""
+"""Header fields that only the HTTP client itself may set, in lower case."""
 
 
 def _header_lines(value: object) -> object:
-    """A table of header fields from the text of a secret file: JSON, or `Name: value` lines."""
+    """Parse header fields in the text of a secret file: JSON, or `Name: value` lines."""
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("{"):
@@ -46,7 +46,7 @@ Headers = Annotated[dict[str, SecretStr], BeforeValidator(_header_lines), _HEADE
 
 
 def checked_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
-    """Header fields for an upstream; ValueError names one that cannot be sent."""
+    """Check header fields for an upstream. Raises ValueError with the name of an invalid one."""
     names = [name.lower() for name in headers]
     for name, value in headers.items():
         if not _NAME.fullmatch(name):
@@ -60,7 +60,7 @@ def checked_headers(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
 
 
 class HttpAccessOptions(TypeOptions):
-    """How a type may use HTTP. Secrets go to the origin of its URL only (scheme, host, port)."""
+    """HTTP access of a type. Secrets go only to the origin of its URL (scheme, host, port)."""
 
     headers: Headers = Field(default_factory=dict)
     """Header fields of each request; their values are secret. `headers_file` names a file of
@@ -70,20 +70,21 @@ class HttpAccessOptions(TypeOptions):
     username: str | None = None
     """User name for HTTP Basic authentication."""
     password: SecretStr | None = None
-    """Its password."""
+    """Password for HTTP Basic authentication."""
     ca_file: Annotated[Path, Expects("the path of a file")] | None = None
-    """PEM file of certificate authorities that are trusted instead of the public ones; unset: those
-    of `SSL_CERT_FILE` or `SSL_CERT_DIR`, or else the public ones."""
+    """PEM file of certificate authorities to trust instead of the public ones; unset: those of
+    `SSL_CERT_FILE` or `SSL_CERT_DIR`, or else the public ones."""
     client_certificate: Annotated[Path, Expects("the path of a file")] | None = None
-    """PEM file of the certificate that is shown to the upstream, with the chain."""
+    """PEM file of the client certificate for the upstream, with its chain."""
     client_key: Annotated[Path, Expects("the path of a file")] | None = None
-    """PEM file of its key, without a passphrase; unset: it is in the file of the certificate."""
+    """PEM file of the key of the client certificate, without a passphrase; unset: the key is in the
+    file of the certificate."""
     proxy: SecretStr | None = None
-    """URL of an HTTP proxy through which all requests of the type go; it may have a user name and
-    a password. Unset: none; `HTTPS_PROXY` and the like are ignored."""
+    """URL of an HTTP proxy for all requests of the type; it may have a user name and a password.
+    Unset: none; the server ignores `HTTPS_PROXY` and similar variables."""
     proxy_resolves: bool = False
-    """Whether the proxy alone looks up the names of hosts, where this server cannot. Then the
-    addresses behind names are not checked here: the proxy has to refuse internal ones."""
+    """Whether only the proxy looks up host names (DNS), for servers that cannot. Then this server
+    does not check the IP addresses of hosts: the proxy has to refuse internal ones."""
 
     @field_validator("headers")
     @classmethod
@@ -132,7 +133,7 @@ class HttpAccessOptions(TypeOptions):
 
 
 def access_of(options: HttpAccessOptions) -> Access:
-    """The access that the options of a type describe."""
+    """HTTP access that the settings of a type describe."""
     headers = [(name, value.get_secret_value()) for name, value in options.headers.items()]
     if options.bearer_token is not None:
         headers.append(("Authorization", f"Bearer {options.bearer_token.get_secret_value()}"))

@@ -1,4 +1,4 @@
-"""Network addresses that may be fetched from, and networks as a setting."""
+"""IP addresses that the server may fetch from (SSRF), and networks as a setting."""
 
 from collections.abc import Iterable, Sequence
 from ipaddress import (
@@ -36,7 +36,7 @@ def _network(value: object) -> object:
 
 
 Networks = Annotated[tuple[Annotated[Network, BeforeValidator(_network), _NETWORK], ...], Listed]
-"""Networks as a setting: a list in a file; in the environment JSON, or words between commas."""
+"""Networks as a setting: a list in a file; in the environment JSON, or a comma-separated list."""
 
 
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -49,8 +49,8 @@ _NEVER_PUBLIC: tuple[Network, ...] = tuple(
         "100.64.0.0/10",  # carrier-grade NAT
         "192.0.0.0/24",  # protocol assignments
         "192.88.99.0/24",  # 6to4 relays
-        "2001::/23",  # protocol assignments, of which later Pythons call some global
-        "2002::/16",  # 6to4, which only older Pythons call global
+        "2001::/23",  # protocol assignments; newer versions of Python report some as global
+        "2002::/16",  # 6to4; older versions of Python report it as global
         "64:ff9b:1::/48",  # NAT64 inside a network
         "fec0::/10",  # site-local, before unique-local
         "3fff::/20",  # documentation
@@ -62,9 +62,9 @@ _NEVER_PUBLIC: tuple[Network, ...] = tuple(
 def may_connect(address: str, allowed: Sequence[Network]) -> bool:
     """Whether an IP address is public, or in a network that the operator permits.
 
-    An IPv6 address that carries an IPv4 one (mapped, NAT64, ISATAP) is at most as public as that.
-    6to4, Teredo and compatible addresses are public only where the operator allows them. The answer
-    does not depend on the version of Python. False for text that is not an IP address.
+    An IPv6 address with an embedded IPv4 address (mapped, NAT64, ISATAP) is public only if that one
+    is. 6to4, Teredo and IPv4-compatible addresses are public only if the operator allows them. The
+    result does not depend on the version of Python. False for text that is not an IP address.
     """
     try:
         ip = ip_address(address.partition("%")[0])
@@ -76,8 +76,8 @@ def may_connect(address: str, allowed: Sequence[Network]) -> bool:
     opened = [inner for inner in embedded if any(inner in network for network in allowed)]
     if not all(inner in opened or _is_public(inner) for inner in embedded):
         return False
-    # A mapped or NAT64 address is itself not global: what it carries decides. So does what the
-    # operator has allowed.
+    # A mapped or NAT64 address itself is not global: its embedded address decides, or a network
+    # that the operator allows.
     carrier = isinstance(ip, IPv6Address) and (ip.ipv4_mapped or ip in _NAT64)
     return bool(carrier or opened) or _is_public(ip)
 
@@ -92,7 +92,7 @@ def _is_public(ip: Address) -> bool:
 
 
 def _embedded(ip: Address) -> Iterable[IPv4Address]:
-    """The IPv4 addresses that an IPv6 address carries."""
+    """IPv4 addresses embedded in an IPv6 address."""
     if isinstance(ip, IPv4Address):
         return
     low = IPv4Address(int(ip) & 0xFFFF_FFFF)

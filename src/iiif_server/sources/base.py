@@ -1,4 +1,4 @@
-"""The interface of sources, which find originals by name; plug-ins implement it."""
+"""Interface of sources, which find originals by name; plug-ins implement it."""
 
 import json
 import math
@@ -31,7 +31,7 @@ _RIGHTS = Expects("the URI of a licence or rights statement")
 
 
 def _checked_range(value: object) -> object:
-    """`type`, `data`, or a pair of ascending numbers, also as JSON in a variable."""
+    """Parse a range: `type`, `data`, or two ascending numbers, also as JSON. Raises ValueError."""
     if isinstance(value, str) and value.startswith("["):
         with suppress(ValueError):
             value = json.loads(value)
@@ -45,48 +45,48 @@ def _checked_range(value: object) -> object:
 
 
 class TypeOptions(OptionsModel):
-    """What every type may say, whatever its source."""
+    """Settings of every type, with any source."""
 
     title: str = Field(default="", max_length=200)
-    """The name that people see in the gallery and in collections; unset: the name of the type."""
+    """Title of the type in the gallery and in collections; unset: the name of the type."""
     source: str
-    """Where the originals come from: disk, web, trusted_web, objects, lookup, or the source of a
+    """Source of the originals: disk, web, trusted_web, objects, lookup, or the source of a
     plug-in."""
     rights: Annotated[str, AfterValidator(checked_rights), _RIGHTS] | None = None
     """URI of a licence (creativecommons.org) or rights statement (rightsstatements.org), repeated
     in each info.json of the type."""
     access: Literal["public", "signed", "internal"] = "public"
-    """Who gets its images: everyone, those with a signed, expiring URL (docs/security.md), or, if
-    it is internal, nobody: it only serves what types with the source `lookup` find."""
+    """Access to the images: `public` for all clients, `signed` for clients with a signed, expiring
+    URL (docs/security.md), `internal` for no client, only for types with the source `lookup`."""
     original: Literal["no", "download"] = "no"
-    """Whether originals are offered as they are, at `/{identifier}/original` and in
-    `/originals.zip` (docs/downloads.md)."""
+    """Whether clients may download originals, at `/{identifier}/original` and in `/originals.zip`
+    (docs/downloads.md)."""
     colour: Literal["keep", "srgb"] = "keep"
-    """Colours of derivatives: `keep` those of the original, with its ICC profile where that is
-    small and the format has a place for it, or convert everything to `srgb`, also tiles."""
+    """Colours of derivatives: `keep` those of the original, with its ICC profile if it is small and
+    the format can store it, or convert all derivatives to `srgb`, also tiles."""
     strip: Literal["nothing", "location"] = "nothing"
-    """What is left out of originals that are sent as they are: with `location`, all that says where
-    a photograph was taken. JPEGs are then rewritten without loss; other originals are not offered
-    for download (docs/formats.md)."""
+    """Metadata to remove from originals that the server sends: with `location`, everything that
+    shows where a photograph was taken. JPEGs are then rewritten without loss; other originals
+    cannot be downloaded (docs/formats.md)."""
     range: Annotated[
         Literal["type", "data"] | tuple[float, float], BeforeValidator(_checked_range)
     ] = "type"
-    """Sample values shown as black and white, of originals with more than 8 bits of a sample: the
-    ends of the `type` (of floating point, 0 and 1), the least and the greatest of each image
-    (`data`), or two numbers, as `[0, 4095]` (docs/formats.md)."""
+    """Sample values shown as black and white, for originals with more than 8 bits per sample: the
+    limits of the sample `type` (0 and 1 for floating point), the least and the greatest value of
+    each image (`data`), or two numbers, as `[0, 4095]` (docs/formats.md)."""
     show_location: bool = False
-    """Whether `/{identifier}/metadata.json` says where a photograph was taken."""
+    """Whether `/{identifier}/metadata.json` shows where a photograph was taken."""
     cache_for: WholeSeconds = 86_400
-    """Time for which clients may keep images and info.json (`Cache-Control: max-age`)."""
+    """Time for which clients may cache images and info.json (`Cache-Control: max-age`)."""
     immutable: bool = False
-    """Whether an original never changes under its name: then browsers need not ask again within
-    `cache_for` even when they reload (`Cache-Control: immutable`)."""
+    """Whether an original never changes under its name. Then browsers do not revalidate it within
+    `cache_for`, even on a reload (`Cache-Control: immutable`)."""
     info: dict[str, JsonValue] = Field(default_factory=dict)
     """Further properties of each info.json: `service`, `partOf`, `seeAlso`, ..."""
 
     @property
     def treatment(self) -> Treatment:
-        """How images of the type are made."""
+        """Treatment of the originals of the type: colours, location, range."""
         chosen = None if isinstance(self.range, str) else self.range
         return Treatment(
             to_srgb=self.colour == "srgb",
@@ -97,11 +97,11 @@ class TypeOptions(OptionsModel):
 
     @property
     def takes_urls(self) -> bool:
-        """Whether originals may be named by their URLs."""
+        """Whether an identifier may be the URL of an original."""
         return False
 
     def name_of_url(self, url: str) -> str | None:
-        """The name of the original behind a URL; None unless the type trusts it."""
+        """Name of the original at a URL; None unless the type trusts the URL."""
         del url
         return None
 
@@ -111,19 +111,19 @@ Options = TypeVar("Options", bound=TypeOptions)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the search for an original, for `iiif-server locate`."""
+    """Step of the search for an original, for `iiif-server locate`."""
 
     place: str
-    """Where it was looked for: a path, or a URL without its secrets."""
+    """Path that was checked, or URL without secrets."""
     result: str
-    """What was there."""
+    """Result, for the operator, as `no such file`."""
     found: bool = False
-    """Whether the original was."""
+    """Whether this step has found the original."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceContext:
-    """What the server provides to the source of one type."""
+    """Context of a source: folder, threads and HTTP client for one type."""
 
     type: str
     folder: Path
@@ -135,24 +135,24 @@ class SourceContext:
     threads: StorageThreads = field(default_factory=lambda: StorageThreads("this type"))
     """Executor for blocking calls; each type has its own, so that no type waits for another."""
     others: Mapping[str, "Source[Any]"] = field(default_factory=dict, repr=False)
-    """The sources of all types, for those that have others serve what they find."""
+    """Sources of all types, for a source that has another type serve an original."""
 
 
 class Source(ABC, Generic[Options]):
-    """The originals of one type, found by name.
+    """Source of the originals of one type, found by name.
 
     A plug-in subclasses this, sets `options_model`, and implements `hold`.
     """
 
     options_model: ClassVar[type[TypeOptions]] = TypeOptions
-    """The settings that `[types.NAME]` may have for this source."""
+    """Model of the settings in `[types.NAME]` for this source."""
 
     def __init__(self, context: SourceContext, options: Options) -> None:
         self.context = context
         self.options = options
 
     def __init_subclass__(cls, **keywords: Any) -> None:
-        """Accept `asks_elsewhere`, the old name of `revalidates`."""
+        """Accept `asks_elsewhere`, the deprecated name of `revalidates`."""
         super().__init_subclass__(**keywords)
         if "asks_elsewhere" in vars(cls):
             warn_renamed(f"{cls.__name__}.asks_elsewhere", "revalidates")
@@ -163,26 +163,27 @@ class Source(ABC, Generic[Options]):
 
     @property
     def surroundings(self) -> SourceContext:
-        """The old name of `context`."""
+        """Deprecated name of `context`."""
         warn_renamed("Source.surroundings", "context")
         return self.context
 
     @abstractmethod
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile | Path]:
-        """The original as an open local file, which stays as it is while the context is open.
+        """Yield the original as an open local file, which must not change inside the context.
 
-        `sources.opening` opens files so that no link leads out of a folder. Raises
-        OriginalNotFoundError, SourceUnavailableError or another of `errors`; an OSError is answered
-        by its errno. The path may change from call to call, as long as size and modification time
-        (or `OpenedFile.content`) tell one state of the original from another. Yielding a plain path
-        is deprecated: the path may lead to another file by the time it is opened.
+        Open files with `sources.opening`, so that no link leads out of a folder. Raises
+        OriginalNotFoundError, SourceUnavailableError or another error of `errors`; the errno of an
+        OSError decides about the response. The path may change from call to call, if size and
+        modification time (or `OpenedFile.content`) differ for each version of the original.
+        Yielding a plain path is deprecated: it may lead to another file when it is opened.
         """
 
     def hold_page(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile | Path]:
-        """The original of a page, counted from 1, for identifiers that end in `;N`.
+        """Yield the original of a page, counted from 1, for identifiers that end in `;N`.
 
-        It is called if `hold` has no original of the whole name. A source that has a file for each
-        page yields that; else it is the file with all pages, of which `OpenedFile.page` is shown.
+        The server calls it if `hold` finds no original with the whole name. A source with one file
+        per page yields that file. Otherwise it yields the file with all pages and sets
+        `OpenedFile.page`. Raises PageNotFoundError, or the errors of `hold`.
         """
         return self._hold_page(name, page)
 
@@ -196,66 +197,66 @@ class Source(ABC, Generic[Options]):
             yield held
 
     def locate(self, name: str, page: int = 1) -> Iterator[Step]:
-        """Where an original is looked for, and what is there; without fetching it.
+        """Steps of the search for an original, without fetching it; blocks.
 
-        A source that does not implement it has no steps: then only the result is shown.
+        By default there are none: then `iiif-server locate` shows only the result.
         """
         del name, page
         return iter(())
 
     async def steps(self, name: str, page: int = 1) -> list[Step]:
-        """The steps of `locate`, for sources that have to ask somebody first."""
+        """Steps of `locate`; for sources whose search is asynchronous, as in a service."""
         return await self.context.threads.run(lambda: list(self.locate(name, page)))
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """The folders with the originals on this machine, for `check`."""
+        """Folders of the originals on this machine, for `check`."""
         return (self.context.folder,)
 
     @property
     def treatment(self) -> Treatment:
-        """How images of the type are made."""
+        """Treatment of the originals of the type."""
         return self.options.treatment
 
     @property
     def links(self) -> tuple[Path, ...]:
-        """Folders elsewhere that links in these may lead to, for `check`."""
+        """Other folders to which links in `folders` may lead, for `check`."""
         return ()
 
     def hold_at(
         self, location: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[OpenedFile | Path]:
-        """The original at a path or URL that a lookup has found, as `hold` yields it.
+        """Yield the original at a path or URL that a lookup has found, as `hold` does.
 
-        It is checked like a name: the path must be in the folder of the type, the URL one that it
-        trusts. `headers` are for the request. Raises what `hold` raises.
+        The source checks it like a name: the path must be in a folder of the type, and the type
+        must trust the URL. `headers` are for the request. Raises the errors of `hold`.
         """
         del location, headers
         raise SourceUnavailableError("The source of this original serves no paths and URLs.")
 
     @property
     def revalidates(self) -> bool:
-        """Whether `hold` may find that an original has changed though its file has not.
+        """Whether `hold` may find a change of an original although its local file is unchanged.
 
-        Cached answers made from such an original are not used without calling `hold`.
+        If so, the server calls `hold` before it uses a cached response.
         """
         return True
 
     @property
     def shares(self) -> bool:
-        """Whether other replicas' headers of its originals may stand for fetching them.
+        """Whether the server may use image headers that other replicas have read, without a fetch.
 
-        That is so where everybody who asks for a name gets the same original.
+        True only if a name means the same original for every client and replica.
         """
         return False
 
     async def is_here(self, name: str) -> bool:
-        """Whether the original of a name need not be fetched, or must not be served at all."""
+        """Whether the original needs no fetch: it is on this machine, or must not be served."""
         del name
         return True
 
     def names(self) -> Iterator[str] | None:
-        """The names of all originals, sorted; None where the source cannot list them."""
+        """Names of all originals, sorted; None if the source cannot list them."""
         return None
 
     @property
@@ -264,28 +265,31 @@ class Source(ABC, Generic[Options]):
         return False
 
     def browse(self, folder: str) -> FolderListing:
-        """The originals and folders directly in a folder such as `a/b`; `` is the type's own.
+        """List the originals and folders directly in a folder such as `a/b`; `` is the top level.
 
-        Called in a thread of the type; it reads a bounded number of entries. Raises
-        FolderNotFoundError, also where it is not implemented, or another of `errors`.
+        The server calls it in a thread of the type. It reads a limited number of entries. Raises
+        FolderNotFoundError, also if it is not implemented, or another error of `errors`.
         """
         del folder
         raise FolderNotFoundError
 
     async def close(self) -> None:
-        """Give back what the source holds; nothing is requested from it any more."""
+        """Release the resources of the source; the server does not use it afterwards."""
 
     def problems(self) -> list[str]:
-        """What an operator has to fix before this type can serve, a sentence each; for `check`."""
+        """Problems that keep this type from serving, one sentence each, for the operator.
+
+        `check` and the readiness check use them.
+        """
         return []
 
     def upstream_problems(self) -> list[str]:
-        """What is wrong elsewhere, or at the way there, a sentence each; for `check` only.
+        """Problems of the upstream or of the connection, one sentence each; for `check` only.
 
-        A server that has other types is not to be taken out of service for it.
+        They do not affect readiness, as the server may have other types.
         """
         return []
 
 
-if not TYPE_CHECKING:  # it would hide misspelt names from type checkers
+if not TYPE_CHECKING:  # a `__getattr__` would hide misspelt names from type checkers
     __getattr__ = renamed(__name__, Surroundings=SourceContext)

@@ -1,6 +1,6 @@
 """Content codings of responses (RFC 9110, 8.4.1), decoded in pieces of limited size.
 
-Libraries that decode whatever arrives give a hundred megabytes for a packet of a few bytes.
+Limits are needed because a packet of a few bytes can decode to a hundred megabytes.
 """
 
 import sys
@@ -20,25 +20,25 @@ else:
     from backports import zstd
 
 _PIECE = 1 << 18
-"""Bytes that are decoded at once, about."""
+"""Approximate maximum number of bytes decoded at once."""
 _LARGEST_WINDOW = 23
-"""Binary logarithm of the bytes of memory of a zstd decoder: what RFC 8878 has all support."""
+"""Binary logarithm of the largest zstd window: 8 MiB, as RFC 8878 recommends for all decoders."""
 _ZLIB_HEADER_LIMIT = 2
 
 
 class Decoder(Protocol):
-    """One content coding, of one body."""
+    """Decoder of one body with one content coding."""
 
     def decode(self, data: bytes) -> Iterator[bytes]:
-        """The decoded bytes in pieces. Raises SourceUnavailableError if the data is invalid."""
+        """Decode bytes, in pieces. Raises the error of the library if the data is invalid."""
 
     @property
     def is_complete(self) -> bool:
-        """Whether the end of the coding has been read, and nothing behind it."""
+        """Whether the decoder has reached the end of the coding, without trailing bytes."""
 
 
 class _Zlib:
-    """gzip or deflate; the latter with the header of zlib or, as some send it, without."""
+    """Decoder of gzip and deflate; deflate with a zlib header or, as some servers send it, raw."""
 
     def __init__(self, window_bits: int) -> None:
         self._may_be_raw = window_bits == zlib.MAX_WBITS
@@ -99,7 +99,7 @@ _ERRORS = (zlib.error, brotli.error, zstd.ZstdError, EOFError)
 
 
 def decoder_of(coding: str) -> Decoder | None:
-    """The decoder of a `Content-Encoding`; None for none. SourceUnavailableError if unknown."""
+    """Decoder for a `Content-Encoding`; None for identity. Raises SourceUnavailableError."""
     match coding.strip().lower():
         case "" | "identity":
             return None
@@ -120,10 +120,10 @@ def decoder_of(coding: str) -> Decoder | None:
 async def decoded(
     pieces: AsyncIterator[bytes], decoder: Decoder, limit: int
 ) -> AsyncIterator[bytes]:
-    """The decoded bytes of a body; as few at a time as arrive, and not more than some 256 KiB.
+    """Decode a body as its bytes arrive, in pieces of at most about 256 KiB.
 
-    Raises OriginalTooLargeError if more than `limit` encoded bytes arrive: a coding may have them
-    mean nothing. Raises SourceUnavailableError if the coding is invalid or does not end.
+    Raises OriginalTooLargeError above `limit` encoded bytes, as these may decode to none. Raises
+    SourceUnavailableError if the coding is invalid or truncated.
     """
     size = 0
     try:

@@ -1,4 +1,4 @@
-"""Old names of the plug-in API, which work for one release with a DeprecationWarning.
+"""Deprecated names of the plug-in API, which work for one release with a DeprecationWarning.
 
 `docs/upgrading.md` lists them.
 """
@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 
 def warn_renamed(old: str, new: str) -> None:
-    """Warn the caller's caller that a name has changed."""
+    """Issue a DeprecationWarning for a renamed name, at the caller of the caller."""
     text = f"{old} is now called {new}; the old name will be removed (docs/upgrading.md)"
     warnings.warn(text, DeprecationWarning, stacklevel=3)
 
 
 def renamed(module: str, **names: type) -> Callable[[str], type]:
-    """A `__getattr__` for a module that finds classes by their old names."""
+    """Create a `__getattr__` for a module, which finds classes by their deprecated names."""
 
     def find(name: str) -> type:
         found = names.get(name)

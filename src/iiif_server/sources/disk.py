@@ -1,4 +1,4 @@
-"""The source `disk`: originals are files in one folder or several."""
+"""Source `disk`: originals are files in one or several folders."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
@@ -46,22 +46,22 @@ class DiskOptions(TypeOptions):
     """Settings of a type whose originals are files."""
 
     path: Annotated[FolderPaths, Field(min_length=1)] | None = None
-    """The folder of the originals, or a list of folders: the first that has a file of the name.
-    Unset: the folder in `source_path` that has the name of the type."""
+    """Folder of the originals, or a list of folders, of which the first with a file of the name
+    counts. Unset: the folder in `source_path` with the name of the type."""
     prefix: Annotated[str, AfterValidator(_below)] = ""
-    """What is put before each name: `scans/` or `scans/p-`."""
+    """Prefix of each path, before the name: `scans/` or `scans/p-`."""
     suffix: str = ""
-    """What is put after each name: `.tif` or `/master.tif`."""
+    """Suffix of each path, after the name: `.tif` or `/master.tif`."""
     template: Annotated[TemplateText, AfterValidator(_below)] | None = None
-    """The path of a name below the folder, as `{name[0:2]}/{name}.tif`, instead of `prefix` and
+    """Template of the path below the folder, as `{name[0:2]}/{name}.tif`, instead of `prefix` and
     `suffix` (docs/sources/templates.md)."""
     extensions: Annotated[
         tuple[Annotated[str, AfterValidator(_extension), Expects("text")], ...], Listed
     ] = ()
-    """Extensions that names may leave out, the first first: with `["tif", "jpg"]` the name `1` is
-    `1.tif` if no file is called `1`."""
+    """Extensions that names may leave out, in order of preference: with `["tif", "jpg"]` the name
+    `1` is `1.tif` if no file is called `1`."""
     follow_links: FolderPaths = ()
-    """Folders elsewhere that links may lead to."""
+    """Other folders to which symbolic links may lead."""
 
     @model_validator(mode="after")
     def _check_template(self) -> "DiskOptions":
@@ -76,13 +76,13 @@ class DiskOptions(TypeOptions):
         return self
 
     def layout(self) -> Layout:
-        """How names become paths."""
+        """Layout: paths of names. Raises ValueError for an invalid template."""
         text = self.template or f"{self.prefix}{_PLAIN}{self.suffix}"
         return Layout(Template(text), self.extensions)
 
 
 class DiskSource(Source[DiskOptions]):
-    """Files below the folders of the type; nothing outside of them is opened."""
+    """Source of files below the folders of the type. It opens no file outside of them."""
 
     options_model = DiskOptions
 
@@ -92,23 +92,24 @@ class DiskSource(Source[DiskOptions]):
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """The folders of the type, in the order in which they are searched."""
+        """Folders of the type, in the order of the search."""
         return self.options.path or (self.context.folder,)
 
     @property
     def links(self) -> tuple[Path, ...]:
-        """The folders that links may lead to."""
+        """Other folders to which links may lead."""
         return self.options.follow_links
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
-        """The file of this name; links are followed as long as they stay inside the folder.
+        """Yield the file of this name, following links inside the folder or to `links`.
 
-        Hidden files, and those in hidden folders, are not served, as they are not listed.
+        Raises OriginalNotFoundError, also for hidden files and files in hidden folders; or another
+        error of `open_in_folder`.
         """
         return self._hold(partial(self._open, name, 1))
 
     def hold_page(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile | Path]:
-        """The file of a page, if `{page}` is in the template."""
+        """Yield the file of a page, if `{page}` is in the template; else the file of all pages."""
         if not self._layout.template.has_page:
             return super().hold_page(name, page)
         return self._hold(partial(self._open, name, page))
@@ -116,9 +117,9 @@ class DiskSource(Source[DiskOptions]):
     def hold_at(
         self, location: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[OpenedFile]:
-        """The file at a path, absolute or below one of the folders, as it is written.
+        """Yield the file at exactly this path, absolute or relative to a folder of the type.
 
-        Raises OutsideFolderError for a URL.
+        Raises OutsideFolderError for a URL or a path outside of the folders, else as `hold`.
         """
         del headers
         if "://" in location:
@@ -149,7 +150,7 @@ class DiskSource(Source[DiskOptions]):
         return self._first(place for place in places if self._layout.covers(place[1]))
 
     def _first(self, places: Iterable[tuple[Path, str]]) -> OpenedFile:
-        """The file at the first of the places that has one."""
+        """Open the first existing file. Raises OriginalNotFoundError."""
         refused: OriginalNotFoundError | None = None
         for folder, path in places:
             try:
@@ -160,7 +161,7 @@ class DiskSource(Source[DiskOptions]):
         raise refused or OriginalNotFoundError("There is no image with this identifier.")
 
     def _places(self, name: str, page: int) -> Iterator[tuple[Path, str]]:
-        """Where a name is looked for, one after the other."""
+        """Folders and paths below them at which a name may be, in the order of the search."""
         for folder in self.folders:
             for path in self._layout.paths(name, page):
                 yield folder, path
@@ -168,7 +169,7 @@ class DiskSource(Source[DiskOptions]):
                     yield folder, other
 
     def locate(self, name: str, page: int = 1) -> Iterator[Step]:
-        """Each path that is tried, until a file is found."""
+        """Steps of the search: each checked path, until a file is found."""
         pages = page == 1 or self._layout.template.has_page
         for folder, path in self._places(name, page) if pages else ():
             place = f"{folder}/{path}"
@@ -188,11 +189,11 @@ class DiskSource(Source[DiskOptions]):
 
     @property
     def revalidates(self) -> bool:
-        """False: an original changes only when its file does."""
+        """False: an original changes only if its file does."""
         return False
 
     def names(self) -> Iterator[str] | None:
-        """The names of all files, sorted, without hidden ones; None if a template hides them."""
+        """Names of all files that are not hidden, sorted; None if paths do not show names."""
         return self._names() if self._layout.listable else None
 
     def _names(self) -> Iterator[str]:
@@ -206,17 +207,17 @@ class DiskSource(Source[DiskOptions]):
 
     @property
     def browsable(self) -> bool:
-        """Whether names can be told from paths, so that folders can be listed."""
+        """Whether paths show names, so that folders can be listed."""
         return self._layout.listable
 
     def browse(self, folder: str) -> FolderListing:
-        """The listing of a folder of names."""
+        """List a folder of names. Raises FolderNotFoundError."""
         if not self._layout.listable:
             raise FolderNotFoundError
         return self._merged(folder, list_folder)
 
     def _merged(self, folder: str, read: Callable[..., FolderListing]) -> FolderListing:
-        """What the folders of the type have in a folder of names, each name once."""
+        """Merge the listings of a folder of names in all folders of the type."""
         found = []
         for root in self.folders:
             path = self._layout.folder(folder)
@@ -228,14 +229,14 @@ class DiskSource(Source[DiskOptions]):
         return found[0] if len(found) == 1 else merged(found)
 
     def problems(self) -> list[str]:
-        """Why folders of the type cannot be read."""
+        """Problems of reading the folders of the type, one sentence each."""
         return [text for folder in self.folders for text in _problems(folder)]
 
 
 def _all_in(root: Path, folder: str, links: Sequence[Path], *, followed: set[str]) -> FolderListing:
-    """All files in a folder, and its folders: those that a link leads to only once.
+    """List all files and folders in a folder; a folder behind a link only once, by `followed`.
 
-    Links to folders inside are left out, as these are listed where they are.
+    Links to folders below the root are skipped, as these folders are listed themselves.
     """
     files, folders = [], []
     inside = os.path.realpath(root)

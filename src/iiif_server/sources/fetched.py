@@ -30,9 +30,9 @@ from iiif_server.sources.upstreams import Upstream, failure, first_failure
 from iiif_server.telemetry.events import Fetched, OriginalDamaged
 
 _VERIFIED = 100_000
-"""Entries of the cache of verified checksums; 300 bytes each."""
+"""Maximum number of verified checksums in memory, 300 bytes each."""
 _TRIES = 3
-"""How often an original is fetched that others evict before it is open."""
+"""Attempts to fetch an original that other processes evict before it is open."""
 _NOTHING = Provenance(size=0, mtime_ns=0, asked=0)
 
 Found = TypeVar("Found")
@@ -42,11 +42,11 @@ Found = TypeVar("Found")
 class _Kept:
     opened: OpenedFile
     place: Path
-    """Where its file is, without following links."""
+    """Path of its file, without following links."""
     overdue: Provenance | None
-    """Its provenance if it is due for revalidation."""
+    """Provenance if the original is due for revalidation; else None."""
     doubtful: bool
-    """Whether the checksum of this version of the file is still to be verified."""
+    """Whether the checksum of this file version is not verified yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +57,19 @@ class _Verified:
 
 @dataclass(frozen=True, slots=True)
 class _Refresh:
-    """A revalidation that is under way."""
+    """Revalidation under way."""
 
     answer: asyncio.Task[bool]
-    """Whether the original exists upstream, as far as is known."""
+    """Result: whether the original exists upstream, or existed if the upstream fails."""
     until: float
-    """Time of the event loop's clock until which viewers wait for it."""
+    """Time by the clock of the event loop until which requests wait for the result."""
 
 
 class KeptOriginals:
-    """The fetched originals of one type, below its folder.
+    """Fetched originals of one type, below its folder.
 
-    Each is fetched once. If `refresh_after` is set, it is revalidated that long after the last
-    time: one request for an original at a time, for any number of viewers.
+    Each is fetched once. If `refresh_after` is set, it is revalidated when this time has passed,
+    with one request to the upstream at a time, for any number of clients.
     """
 
     def __init__(self, context: SourceContext) -> None:
@@ -92,21 +92,21 @@ class KeptOriginals:
         return f"<KeptOriginals {self._folder.name}>"
 
     async def has(self, name: str) -> bool:
-        """Whether a file of this name is stored, even if it is to be verified or revalidated."""
+        """Whether a file of this name is stored, also if it must be verified or revalidated."""
         kept = await self._open(name)
         _close(kept)
         return kept is not None
 
     @asynccontextmanager
     async def hold(self, name: str, upstream: Upstream) -> AsyncIterator[OpenedFile]:
-        """The file of this name, open; it is fetched first if it is missing.
+        """Yield the file of this name, open, after fetching it if it is missing or damaged.
 
-        A damaged file is fetched again. Raises what Upstream.bring raises, and for some seconds
-        again without a new try. An existing file is served even if the upstream fails, unless the
-        upstream answers that the original is gone (OriginalNotFoundError).
+        Raises the errors of `Upstream.bring`; an error is raised again for `fetch.failure_ttl`
+        without a new request. If a revalidation fails, the stored file is used, unless the upstream
+        answers that the original does not exist any more (OriginalNotFoundError).
         """
         kept = await self._open(name)
-        for _ in range(_TRIES):  # what was brought may be evicted before it is open
+        for _ in range(_TRIES):  # a fetched original may be evicted before it is open
             if kept is not None and not (kept.doubtful or kept.overdue):
                 break
             if kept is not None:
@@ -149,7 +149,7 @@ class KeptOriginals:
     async def _fetch(self, name: str, upstream: Upstream) -> None:
         self._failures.raise_recent(name)
         async with AsyncExitStack() as stack:
-            with suppress(OSError):  # writing the original reports what is wrong with the disk
+            with suppress(OSError):  # writing the original reports the error of the disk
                 lock = self._fetcher.incoming.folder / f"{digest(f'{self._type}:{name}')}.lock"
                 await stack.enter_async_context(locked(lock, self._fetcher.incoming.threads))
             # Another task may have fetched it before this one started, or another process while
@@ -162,15 +162,15 @@ class KeptOriginals:
         try:
             found = await self._bring(name, upstream, target, _NOTHING)
         except IiifServerError as error:
-            if not isinstance(error, SourceBusyError):  # nothing was tried then
+            if not isinstance(error, SourceBusyError):  # no request was made
                 self._failures.remember(name, error)
             self._observe(first_failure(f"{self._type}:{name}", upstream, error))
             raise
-        with suppress(SourceUnavailableError):  # the time of the file replaces the record
+        with suppress(SourceUnavailableError):  # without a record, the time of the file counts
             await self._on_disk(self._note, name, found, target)
 
     async def _is_still_there(self, name: str, upstream: Upstream, known: Provenance) -> bool:
-        """Whether to serve the original, by the upstream's answer if it comes in time."""
+        """Whether to serve the original, by a revalidation if it ends within `refresh_wait`."""
         try:
             self._failures.raise_recent(name)
         except OriginalNotFoundError:
@@ -203,7 +203,7 @@ class KeptOriginals:
             await self._on_disk(self._note, name, found, path)
         except OriginalNotFoundError as error:
             self._failures.remember(name, error)
-            if not known.gone:  # it is reported once, not for each request
+            if not known.gone:  # reported once, not for each request
                 outcome = "; what is kept stays, but is not served"
                 self._observe(failure(f"{self._type}:{name}", upstream, error, outcome))
             with suppress(SourceUnavailableError):
@@ -220,10 +220,10 @@ class KeptOriginals:
     async def _bring(
         self, name: str, upstream: Upstream, target: Path, known: Provenance
     ) -> Provenance:
-        """Bring the target up to date with the upstream; its new provenance, to be recorded.
+        """Fetch or revalidate the target. Returns its new provenance, for the record.
 
-        The file is written before its record: if the process is killed in between, the file is one
-        without a record.
+        The file is written before its record: if the process is killed in between, the file has no
+        record.
         """
         started = time.perf_counter()
         arrival = await upstream.bring(target, known.validators)
@@ -254,12 +254,12 @@ class KeptOriginals:
         return None
 
     def _is_of(self, name: str, version: FileVersion) -> bool:
-        """Whether the file belongs to this name and not to one that differs in case."""
+        """Whether the file is that of this name, not of a name in another case."""
         verified = self._last_verified(name)
         return (verified and verified.version) == version or is_entry(self._folder, name)
 
     def _judge(self, name: str, opened: OpenedFile, place: Path) -> "_Kept":
-        """The file, and whether it has to be verified or revalidated before it is served."""
+        """Decide whether a file must be verified or revalidated before it is served."""
         file, refresh_after = opened.file, self._fetcher.options.refresh_after
         verified = self._last_verified(name)
         doubtful = verified is None or verified.version != file.version
@@ -267,7 +267,7 @@ class KeptOriginals:
         if verified is not None and not doubtful:
             opened.content = opened.checksum = verified.checksum
         else:
-            # A file of another time was put there by somebody, or has no record yet.
+            # A file with another time was replaced by an operator, or has no record yet.
             doubtful = bool(known and known.checksum and known.mtime_ns == file.mtime_ns)
         overdue = None
         if refresh_after is not None:
@@ -279,9 +279,9 @@ class KeptOriginals:
         return _Kept(opened, place, overdue, doubtful)
 
     def _is_sound(self, name: str) -> bool:
-        """Whether the file exists and its checksum, if it is known, is right.
+        """Whether the file exists, and has the recorded checksum if there is one.
 
-        The whole file is read once in each process, and again when it has changed.
+        Each process reads the whole file once, and again after a change.
         """
         kept = self._find(name)
         if kept is None:
@@ -335,7 +335,7 @@ class KeptOriginals:
         timeout: float | None = None,  # noqa: ASYNC109 - see StorageThreads
         undo: Callable[[Found], object] | None = None,
     ) -> Found:
-        """Run a blocking call on the disk; SourceUnavailableError if the disk fails."""
+        """Run a blocking call on the disk. Raises SourceUnavailableError if the disk fails."""
         try:
             return await self._threads.run(work, *arguments, timeout=timeout, undo=undo)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""The bounded store of fetched originals: an index of sizes and last use, and eviction by it."""
+"""Store of fetched originals with limits: index of sizes and times of use, and eviction."""
 
 import errno
 import fcntl
@@ -21,11 +21,11 @@ from iiif_server.sources.stored_names import RECORDS, record_of
 from iiif_server.units import show_size
 
 INDEX = ".fetched"
-"""Below `source_path`: the folder of the index. No type can have this name."""
+"""Folder of the index, below `source_path`. No type can have this name."""
 FLUSH_SECONDS = 30.0
-"""How often last uses are written to the index."""
+"""Interval (seconds) at which times of use are written to the index."""
 _BUSY_SECONDS = 8.0
-"""How long one process waits until another has written."""
+"""Longest wait (seconds) for a write of another process."""
 _AT_ONCE = 64
 
 _SCHEMA = """
@@ -47,36 +47,36 @@ _ADD = """INSERT INTO originals VALUES(?, ?, ?, ?) ON CONFLICT(path) DO UPDATE
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How much is kept of all fetched originals; None is no limit."""
+    """Limits on all fetched originals; None is no limit."""
 
     max_bytes: int | None = None
     max_files: int | None = None
     min_free: int | None = None
-    """Bytes of the disk left free; None: by its size."""
+    """Free bytes to leave on the disk; None: by its size."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptStats:
-    """Fetched originals that are stored, as far as the index knows."""
+    """Statistics of the stored originals, by the index."""
 
     files: int = 0
     size: int = 0
     """In bytes."""
     evicted: int = 0
-    """Originals that this process has removed to make room."""
+    """Number of originals that this process has removed to make room."""
 
 
 class FetchedStore:
-    """Keeps fetched originals within limits: the least recently used are removed first.
+    """Store of fetched originals: evicts the least recently used to stay within limits.
 
-    Only files that a fetch has stored, and that nobody has changed since, are removed, and none
-    that any process on this machine has locked (`lock_for_use`). The index is an SQLite database,
-    shared by all server processes. All methods block, apart from `touch`, and are thread-safe.
-    They raise OSError if the disk or the index fails.
+    It removes only files that a fetch has stored and that are unchanged since, and none that a
+    process on this machine has locked (`lock_for_use`). The index is an SQLite database, shared by
+    all server processes. All methods are thread-safe, and block except `touch`. They raise OSError
+    if the disk or the index fails.
     """
 
     def __init__(self, root: Path, keep: Keep, clock: Callable[[], float] = time.time) -> None:
-        """`root` is the folder that the folders of all types are below."""
+        """`root`: the parent of the folders of all types."""
         self._root = root
         self._keep = keep
         self._clock = clock
@@ -84,9 +84,9 @@ class FetchedStore:
         self._database: sqlite3.Connection | None = None
         self._folders: set[Path] = set()
         self._used: dict[str, float] = {}
-        """Uses that are not in the index yet."""
+        """Times of use that are not in the index yet, by path."""
         self._arriving = self._arriving_files = 0
-        """What this process is fetching: bytes and files."""
+        """Bytes and files for which fetches of this process have taken room."""
         self._stats = KeptStats()
 
     def __repr__(self) -> str:
@@ -94,24 +94,24 @@ class FetchedStore:
 
     @property
     def stats(self) -> KeptStats:
-        """The counts, as of the last look at the index."""
+        """Statistics when the index was last read."""
         return self._stats
 
     def register(self, folder: Path) -> None:
-        """Add the folder of a type whose originals are fetched."""
+        """Add the folder of a type with fetched originals."""
         self._folders.add(folder)
 
     def touch(self, path: Path) -> None:
-        """Remember that an original was used; never waits for the disk."""
+        """Store the time of use of an original in memory; does not block."""
         self._used[self._name(path)] = self._clock()
 
     def flush(self) -> None:
-        """Write the last uses to the index."""
+        """Write the times of use to the index."""
         with self._transaction() as database:
             self._write_uses(database)
 
     def close(self) -> None:
-        """Write the last uses, and close the index."""
+        """Write the times of use, and close the index."""
         with self._lock:
             if self._used:
                 with suppress(OSError):
@@ -121,15 +121,15 @@ class FetchedStore:
                 self._database = None
 
     def begin(self) -> "Room":
-        """Room for one original that is being fetched, to be closed when it is stored or not."""
+        """Room for one original that will be fetched; the caller closes it."""
         with self._lock:
             self._arriving_files += 1
         return Room(self)
 
     def take(self, size: int) -> None:
-        """Take room for so many bytes more of originals that are being fetched.
+        """Take room for `size` more bytes of originals that are being fetched.
 
-        Evicts others. Raises NoSpaceForOriginalError, and takes nothing then.
+        Evicts others. Raises NoSpaceForOriginalError if there is no room.
         """
         made = False
         with self._transaction() as database:
@@ -149,25 +149,22 @@ class FetchedStore:
             ) from cause
 
     def check_size(self, size: int) -> None:
-        """Raise OriginalTooLargeError for an original that is larger than all that is kept."""
+        """Raise OriginalTooLargeError if an original is larger than the limit of the store."""
         if self._keep.max_bytes is not None and size > self._keep.max_bytes:
             limit = show_size(self._keep.max_bytes)
             raise OriginalTooLargeError(f"The original is larger than the {limit} that are kept.")
 
     def add(self, path: Path, status: os.stat_result, taken: int) -> None:
-        """Add an original that has been stored; it no longer counts as one being fetched."""
+        """Add a stored original of which the fetch had `taken` bytes of room, and release them."""
         row = (self._name(path), status.st_size, status.st_mtime_ns, self._clock())
         with self._lock:
             self.release(taken)
             with self._transaction() as database:
                 database.execute(_ADD, row)
-                self._evict(database, but=row[0])  # for what other processes have stored meanwhile
+                self._evict(database, but=row[0])  # other processes may have stored originals
 
     def add_parts(self, path: Path, size: int, taken: int) -> None:
-        """Add a sparse file, of which so many bytes are present; `taken` of them arrived just now.
-
-        Room for these was taken, but none for a file.
-        """
+        """Add or update a sparse file with `size` bytes present; release `taken` bytes of room."""
         row = (self._name(path), size, PARTS, self._clock())
         with self._lock:
             self._arriving -= taken
@@ -176,20 +173,20 @@ class FetchedStore:
                 self._evict(database, but=row[0])
 
     def give_back(self, taken: int) -> None:
-        """Give room back that was taken for bytes of a sparse file."""
+        """Release `taken` bytes of room of a sparse file."""
         with self._lock:
             self._arriving -= taken
 
     def release(self, taken: int) -> None:
-        """Give room back."""
+        """Release the room of one file with `taken` bytes."""
         with self._lock:
             self._arriving -= taken
             self._arriving_files -= 1
 
     def import_existing(self) -> None:
-        """Add originals that were fetched while there were no limits, or just before a crash.
+        """Add originals that are not in the index: fetched without limits, or before a crash.
 
-        It reads the folders of all types, so it is for the start of a server only.
+        Reads the folders of all types, so only the start of a server calls it.
         """
         with self._transaction() as database:
             names = [name for (name,) in database.execute("SELECT path FROM originals")]
@@ -213,9 +210,9 @@ class FetchedStore:
         database.executemany("UPDATE originals SET used = max(used, ?) WHERE path = ?", uses)
 
     def _evict(self, database: sqlite3.Connection, but: str | None = None, wanted: int = 0) -> bool:
-        """Remove originals until the rest, and what is being fetched, is within the limits.
+        """Evict originals until the rest and the fetches under way are within the limits.
 
-        False if what is left is in use. Nothing is removed if removing all would not be enough.
+        Returns success: False if the rest is in use, or if the fetches alone exceed the limits.
         """
         skipped = {but}
         while self._excess(database, wanted):
@@ -242,9 +239,9 @@ class FetchedStore:
         )
 
     def _excess(self, database: sqlite3.Connection, wanted: int) -> bool:
-        """Whether originals have to be removed, also for the free space of the disk.
+        """Whether originals must be evicted, also for free space on the disk.
 
-        A shortage that is not ended by removing all of them is somebody else's.
+        A shortage that evicting all of them would not end is ignored: other programs cause it.
         """
         files, size = map(int, database.execute("SELECT files, bytes FROM totals").fetchone())
         self._stats = KeptStats(files, size, self._stats.evicted)
@@ -256,7 +253,7 @@ class FetchedStore:
         )
 
     def _remove(self, database: sqlite3.Connection, name: str, version: tuple[int, int]) -> bool:
-        """Remove an original from the index, and its file if it is ours; False if it is in use."""
+        """Remove an original from the index, and its unchanged file; False if it is in use."""
         path = self._root / name
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -288,14 +285,14 @@ class FetchedStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """The index, written to by nobody else; OSError if it fails."""
+        """Transaction of the index that excludes other writers. Raises OSError if it fails."""
         with self._lock:
             try:
                 database = self._open()
                 database.execute("BEGIN IMMEDIATE")
                 try:
                     yield database
-                finally:  # what was removed is removed, also if something else has failed
+                finally:  # commit the removals also after an error: their files are deleted
                     database.execute("COMMIT")
             except sqlite3.Error as error:
                 raise OSError(errno.EIO, f"the index of fetched originals: {error}") from error
@@ -308,14 +305,14 @@ class FetchedStore:
                 self._database = _connect(path)
             except sqlite3.OperationalError:  # locked, or the disk fails
                 raise
-            except sqlite3.DatabaseError:  # no database: `import_existing` finds everything again
+            except sqlite3.DatabaseError:  # damaged: `import_existing` adds all originals again
                 path.unlink()
                 self._database = _connect(path)
         return self._database
 
 
 class Room:
-    """Room for one original that is being fetched."""
+    """Room in the store for one original that is being fetched."""
 
     def __init__(self, store: FetchedStore) -> None:
         self._store = store
@@ -326,31 +323,31 @@ class Room:
         return f"<Room {self._arrived} of {self._taken}>"
 
     def announce(self, size: int) -> None:
-        """Take room for so many bytes more; raises what `FetchedStore.take` raises."""
+        """Take room for `size` more bytes. Raises OriginalTooLargeError, or as `take`."""
         self._store.check_size(self._taken + size)
         self._store.take(size)
         self._taken += size
 
     def grow(self, size: int) -> None:
-        """Count bytes that have arrived; raises what `FetchedStore.take` raises."""
+        """Count received bytes, taking room if needed; raises as `announce`."""
         self._arrived += size
         if self._arrived > self._taken:
             self.announce(self._arrived - self._taken)
 
     def store(self, path: Path, status: os.stat_result) -> None:
-        """Add the original, which is complete now, to the index."""
+        """Add the complete original to the index."""
         self._is_open = False
         self._store.add(path, status, self._taken)
 
     def close(self) -> None:
-        """Give the room back, unless the original is stored."""
+        """Release the room, unless the original is stored."""
         if self._is_open:
             self._is_open = False
             self._store.release(self._taken)
 
 
 def lock_for_use(descriptor: int) -> bool:
-    """Lock an open original until it is closed, so that it is not evicted; False if it was."""
+    """Lock an open original against eviction until it is closed; False if it was evicted."""
     _lock(descriptor, fcntl.LOCK_SH)
     return os.fstat(descriptor).st_nlink > 0
 

@@ -1,4 +1,4 @@
-"""Fetching of originals: turns for all types, and the HTTP client that `web` types use."""
+"""Fetching of originals: concurrency limits for all types, and HTTP clients."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
@@ -31,44 +31,44 @@ Result = TypeVar("Result")
 
 
 class FetchOptions(OptionsModel):
-    """How originals are fetched over HTTP."""
+    """Settings of fetching originals."""
 
     allow_networks: Networks = ()
-    """Networks (CIDR) that are fetched from although they are not public."""
+    """Networks (CIDR) that the server may fetch from although they are not public."""
     max_bytes: PositiveSize = 2_000_000_000
-    """Largest original fetched."""
+    """Largest original that the server fetches."""
     keep_bytes: PositiveSize | None = None
-    """Most bytes of fetched originals that are kept, over all types: the least recently used are
-    removed to make room for others. Unset: no limit; nothing is removed."""
+    """Most bytes of fetched originals on disk, over all types. The server removes the least
+    recently used to make room for others. Unset: no limit; it removes nothing."""
     keep_files: PositiveInt | None = None
-    """Most fetched originals that are kept; unset: no limit."""
+    """Most fetched originals on disk; unset: no limit."""
     connect_timeout: PositiveSeconds = 10
-    """Time for connecting, and for each wait for the next bytes."""
+    """Timeout of connecting, and of each wait for the next bytes."""
     total_timeout: PositiveSeconds = 120
-    """Time for a whole fetch, redirects included."""
+    """Timeout of a whole fetch, redirects included."""
     queue_timeout: PositiveSeconds = 30
-    """Time for which a fetch waits for its turn, before it is refused with 503."""
+    """Longest wait of a fetch in the queue, before the server answers with 503."""
     max_redirects: int = Field(default=5, ge=0, le=100)
-    """Redirects followed; each is checked like the first URL."""
+    """Most redirects of one fetch; each is checked like the first URL."""
     failure_ttl: Seconds = 10
-    """Time for which a failed fetch is remembered, so that viewers do not repeat it at once."""
+    """Time for which the server does not repeat a failed fetch, but answers with its error."""
     max_ranges: int = Field(default=16, ge=1, le=1000)
-    """Requests at a time for parts of originals, over all types and in each process; those for
-    whole originals are limited by `max_http_fetches`."""
+    """Most concurrent requests for parts of originals, over all types, per process;
+    `max_http_fetches` limits those for whole originals."""
     refresh_after: PositiveSeconds | None = None
-    """Time after which a kept original's upstream is asked whether it has changed; unset: never.
+    """Time after which the server revalidates a fetched original with its upstream; unset: never.
 
-    While the upstream is down, the local copy is served. If it answers 404 or 410, so does this
-    server; the local file stays."""
+    While the upstream is down, the server uses the local copy. If the upstream answers 404 or 410,
+    so does this server; the local file stays."""
     refresh_wait: Seconds = 2
-    """Time for which a viewer waits for the answer to that, before the kept original is served.
+    """Time for which a client waits for this revalidation, before the server uses the local copy.
 
-    The question goes on. An answer that nothing has changed is short: it takes a few round trips,
-    well below a second around the earth. Whatever takes longer may take any time."""
+    The revalidation goes on. A response without change is short: it takes a few round trips, less
+    than a second around the earth. A response that takes longer may take any time."""
 
 
 class Fetcher:
-    """Fetches originals into files, at most `max_fetches` at a time over all types."""
+    """Fetcher of originals into files, at most `max_fetches` at a time over all types."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Fetcher:
         look_up: LookUp | None = None,
         min_free: int | None = None,
     ) -> None:
-        """`min_free`: bytes of the disk left free; None: by its size."""
+        """`min_free`: free bytes to leave on the disk; None: by its size."""
         self.options = options
         self._slots = Slots(max_fetches, options.queue_timeout)
         self._range_slots = Slots(options.max_ranges, options.queue_timeout)
@@ -86,11 +86,11 @@ class Fetcher:
         keep = Keep(options.keep_bytes, options.keep_files, min_free)
         has_limit = keep.max_bytes is not None or keep.max_files is not None
         self.store = FetchedStore(incoming.parent, keep) if has_limit else None
-        """What keeps fetched originals within limits; None: there are none."""
+        """Index that limits the fetched originals on disk; None without a limit."""
         self.incoming = Incoming(incoming, threads, options.max_bytes, min_free, self.store)
-        """Where the bytes of any upstream go."""
+        """Folder into which originals of all upstreams are received."""
         self._background = BackgroundTasks()
-        # Twice as many as fetches: look-ups that timed out may still block half of them.
+        # Twice as many threads as fetches: look-ups that timed out may still block half of them.
         self._names = Names(2 * max_fetches)
         self._look_up = look_up or self._names.look_up
         self._max_fetches = max_fetches
@@ -102,13 +102,13 @@ class Fetcher:
 
     @property
     def active(self) -> int:
-        """The number of fetches under way."""
+        """Number of fetches under way."""
         return self._slots.taken
 
     def open(self) -> None:
-        """Remove what killed processes left, and keep the index of fetched originals up to date.
+        """Remove files of killed processes, update the index, and write it from time to time.
 
-        For servers, after the sources of all types are built.
+        Servers call it after the sources of all types are built.
         """
         threads, store = self.incoming.threads, self.store
         threads.begin(self.incoming.remove_abandoned)
@@ -117,7 +117,7 @@ class Fetcher:
             self._background.repeat(FLUSH_SECONDS, partial(threads.run, store.flush))
 
     def start(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
-        """Start a background task, which `close` ends."""
+        """Start a background task, which `close` cancels."""
         return self._background.start(work)
 
     async def close(self) -> None:
@@ -132,17 +132,17 @@ class Fetcher:
 
     @asynccontextmanager
     async def turn(self, host: str) -> AsyncIterator[None]:
-        """A turn to fetch one whole original from a host, of any kind of upstream.
+        """Slot to fetch one whole original from a host, for upstreams of all kinds.
 
-        Raises SourceBusyError if it does not come in time, and SourceTimedOutError if the fetch
-        takes longer than `fetch.total_timeout`.
+        Raises SourceBusyError if none is free within `fetch.queue_timeout`, and SourceTimedOutError
+        if the fetch takes longer than `fetch.total_timeout`.
         """
         async with self._turn(self._slots, host):
             yield
 
     @asynccontextmanager
     async def range_turn(self, host: str) -> AsyncIterator[None]:
-        """A turn to fetch a part of an original; raises as `turn`."""
+        """Slot to fetch a part of an original; raises as `turn`."""
         async with self._turn(self._range_slots, host):
             yield
 
@@ -156,7 +156,7 @@ class Fetcher:
                 raise SourceTimedOutError("The upstream server did not answer in time.") from error
 
     def client(self, connecting: Connecting) -> HttpClient:
-        """The HTTP client for certificates and proxy; ConfigurationError if they cannot be used."""
+        """HTTP client for these certificates and proxy. Raises ConfigurationError if unusable."""
         if self._is_closed:
             raise RuntimeError("the fetcher is closed")
         if connecting not in self._clients:
@@ -183,9 +183,9 @@ class Fetcher:
         validators: Validators | None = None,
         access: Access = NO_ACCESS,
     ) -> Arrival | None:
-        """What `Upstream.bring` promises, of a URL; `trusts` decides on that of each redirect."""
+        """Fetch a URL, as `Upstream.bring`; `trusts` decides about the URL of each redirect."""
         validators = validators or Validators()
-        # A conditional request often finds that nothing has changed.
+        # A conditional request needs no space if nothing has changed, as is usual.
         if not validators.conditions(url):
             await self.incoming.threads.run(self.incoming.check_space)
         async with self.turn(_host_of(url)):
@@ -201,7 +201,7 @@ class Fetcher:
 
 @dataclass(frozen=True, slots=True)
 class HttpUpstream:
-    """An original behind a URL."""
+    """Upstream at a URL."""
 
     fetcher: Fetcher
     url: str
@@ -211,30 +211,30 @@ class HttpUpstream:
 
     @property
     def shown(self) -> str:
-        """The URL for logs, without its secrets."""
+        """URL for logs, without secrets."""
         return without_secrets(self.url)
 
     async def bring(self, target: Path, known: Validators) -> Arrival | None:
-        """Fetch the original, as `Upstream.bring` promises."""
+        """Fetch the original, as `Upstream.bring`."""
         return await self.fetcher.fetch(self.url, target, self.trusts, known, self.access)
 
     @property
     def host(self) -> str:
-        """The host of the URL."""
+        """Host of the URL."""
         return _host_of(self.url)
 
     @property
     def place(self) -> str:
-        """The URL."""
+        """URL of the original."""
         return self.url
 
     async def start(self, length: int) -> Start | None:
-        """The first bytes, as `RangeUpstream.start` promises."""
+        """Fetch the first bytes, as `RangeUpstream.start`."""
         async with self._response(fields_of(0, length)) as response:
             return await start_in(response, length)
 
     async def read(self, start: int, stop: int, tag: str) -> AsyncIterator[bytes]:
-        """The bytes of a range, as `RangeUpstream.read` promises."""
+        """Fetch the bytes of a range, as `RangeUpstream.read`."""
         async with self._response(fields_of(start, stop, tag)) as response:
             async for chunk in range_in(response, start, stop, tag):
                 yield chunk
@@ -250,7 +250,7 @@ class HttpUpstream:
 
 
 def _host_of(url: str) -> str:
-    """The host of a URL; empty for an invalid one, which the client refuses."""
+    """Host of a URL; empty for an invalid one, which the HTTP client refuses."""
     try:
         return httpx.URL(url).host
     except httpx.InvalidURL:
