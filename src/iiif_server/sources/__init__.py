@@ -1,1 +1,1 @@
-"""Where originals come from. `base.Source` is the seam; everything else is behind it."""
+"""Sources of originals. `base.Source` is their interface; plug-ins implement it, too."""

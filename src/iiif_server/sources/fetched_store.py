@@ -353,7 +353,7 @@ def lock_for_use(descriptor: int) -> bool:
 
 
 def _lock(descriptor: int, how: int) -> bool:
-    """Whether a file is locked; also where the file system has no locks."""
+    """Lock a file. Returns success, also where the file system has no locks."""
     try:
         fcntl.flock(descriptor, how)
     except BlockingIOError:
@@ -376,16 +376,17 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _fetched_below(folder: Path) -> Iterator[tuple[Path, int, int, float]]:
-    """The files below the folder of a type that have a record which is about them.
+    """Fetched files below the folder of a type, by their valid records.
 
-    With size, modification time, and when they were last requested from the upstream.
+    Yields path, size (bytes), modification time (ns), and the time of the last fetch or
+    revalidation (seconds since the epoch).
     """
     for parent, folders, files in os.walk(folder):
         place = Path(parent)
         if place == folder:
             folders[:] = [name for name in folders if name != RECORDS]
         for path in map(place.joinpath, files):
-            with suppress(OSError, ValueError):  # no record: somebody else's file
+            with suppress(OSError, ValueError):  # without a record: not a fetched file
                 record = record_of(folder, path.relative_to(folder).as_posix())
                 with record.open("rb") as file:
                     known = Provenance.parse(file.read(MOST_BYTES))

@@ -19,46 +19,46 @@ from iiif_server.sources.addresses import Network, may_connect
 
 _LAST_PORT = 65_535
 _LONGEST_HEAD = 1 << 16
-"""Bytes; web servers themselves take no more than 8 to 16 KiB of headers."""
+"""Maximum bytes of response headers; web servers themselves accept at most 8 to 16 KiB."""
 _PORTION = 1 << 12
 
 LookUp = Callable[[str, int], Awaitable[Sequence[str]]]
-"""The addresses of a host; httpcore.ConnectError if it has none."""
+"""Look-up of the IP addresses of a host and port. Raises httpcore.ConnectError if it fails."""
 
 
 class AddressRefusedError(httpcore.ConnectError):
-    """Every address of the host is one that may not be fetched from."""
+    """No IP address of the host is permitted."""
 
 
 class Names:
-    """DNS look-ups, in threads of their own.
+    """DNS look-ups, in their own threads.
 
-    A name server that does not answer blocks its thread until the system's resolver gives up. In
-    shared threads, a few such names would stop all reading of files.
+    A name server that does not answer blocks a thread until the timeout of the system's resolver.
+    In shared threads, a few such names would block all reading of files.
     """
 
     def __init__(self, threads: int) -> None:
         self._threads = ThreadPoolExecutor(threads, "names")
 
     async def look_up(self, host: str, port: int) -> list[str]:
-        """All addresses of a host, in the system's order."""
+        """IP addresses of a host, in the order of the system. Raises httpcore.ConnectError."""
         ask = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
             found = await asyncio.get_running_loop().run_in_executor(self._threads, ask)
-        except (OSError, ValueError) as error:  # the latter for what is no name at all
+        except (OSError, ValueError) as error:  # ValueError: not a valid host name
             raise httpcore.ConnectError(str(error)) from error
         return list(dict.fromkeys(str(item[4][0]) for item in found))
 
     def close(self) -> None:
-        """Begin no further look-up."""
+        """Cancel queued look-ups, and start no more."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class GuardedStream(httpcore.AsyncNetworkStream):
-    """A connection for one response, with a limit on the bytes before the end of its headers.
+    """Connection for one response, with a limit on the bytes before the end of its headers.
 
-    These are read in small portions: each is parsed in one go, while the event loop waits, and may
-    contain hundreds of interim responses ("100 Continue").
+    Headers are read in small portions, as parsing a portion blocks the event loop: it may contain
+    hundreds of interim responses ("100 Continue").
     """
 
     def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
@@ -66,7 +66,7 @@ class GuardedStream(httpcore.AsyncNetworkStream):
         self._left: int | None = _LONGEST_HEAD
 
     def expect_body(self) -> None:
-        """End the limit, because the headers have come."""
+        """End the limit, as the headers are complete."""
         self._left = None
 
     async def read(
@@ -74,7 +74,7 @@ class GuardedStream(httpcore.AsyncNetworkStream):
         max_bytes: int,
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
     ) -> bytes:
-        """The next bytes; none at the end."""
+        """Read the next bytes; none at the end. Raises httpcore.ReadError above the limit."""
         if self._left is None:
             return await self._stream.read(max_bytes, timeout)
         if self._left <= 0:
@@ -88,7 +88,7 @@ class GuardedStream(httpcore.AsyncNetworkStream):
         buffer: bytes,
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
     ) -> None:
-        """Send all of the bytes."""
+        """Send all bytes."""
         await self._stream.write(buffer, timeout)
 
     async def aclose(self) -> None:
@@ -101,19 +101,19 @@ class GuardedStream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
     ) -> httpcore.AsyncNetworkStream:
-        """The connection with TLS."""
+        """Start TLS on the connection."""
         return GuardedStream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
 
     def get_extra_info(self, info: str) -> Any:
-        """Information on the underlying connection, for httpcore."""
+        """Information about the connection, for httpcore."""
         return self._stream.get_extra_info(info)
 
 
 class GuardedNetwork(httpcore.AsyncNetworkBackend):
-    """A network backend of httpcore that connects to permitted addresses only.
+    """Network backend of httpcore that connects only to permitted IP addresses.
 
-    Each connection looks its host up once and connects to an address that was checked, so DNS
-    cannot change in between (DNS rebinding).
+    It looks up the host once per connection and connects to a checked address, so that DNS cannot
+    change in between (DNS rebinding).
     """
 
     def __init__(
@@ -134,7 +134,10 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """A connection to the first permitted address of the host that answers."""
+        """Connect to the first permitted address of the host that answers.
+
+        Raises AddressRefusedError without a permitted address, or other errors of httpcore.
+        """
         if not 0 < port <= _LAST_PORT:  # neither httpx nor getaddrinfo checks it
             raise httpcore.ConnectError(f"{port} is not a valid port")
         try:
@@ -163,20 +166,20 @@ class GuardedNetwork(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109, ARG002 - httpcore's interface
         socket_options: Iterable[Any] | None = None,  # noqa: ARG002
     ) -> httpcore.AsyncNetworkStream:
-        """Refused: originals do not come from Unix sockets."""
+        """Raise AddressRefusedError: originals do not come from Unix sockets."""
         raise AddressRefusedError(path)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait, as httpcore asks between tries."""
+        """Wait between retries of httpcore."""
         await self._network.sleep(seconds)
 
 
 class ProxyNetwork(GuardedNetwork):
-    """A network backend that connects to an outbound proxy, wherever the operator has put it.
+    """Network backend that connects to an outbound proxy, at any IP address.
 
-    It checks the hosts behind the proxy: the proxy looks names up itself, so all addresses that a
-    name has here must be permitted. With `resolves`, only hosts that are written as addresses are
-    checked.
+    It checks the hosts that are requested through the proxy. As the proxy looks up names itself,
+    all addresses of a name here must be permitted. With `resolves`, it checks only hosts that are
+    written as IP addresses.
     """
 
     def __init__(self, allowed: Sequence[Network], look_up: LookUp, *, resolves: bool) -> None:
@@ -185,7 +188,7 @@ class ProxyNetwork(GuardedNetwork):
         self._resolves = resolves
 
     async def check(self, host: str) -> None:
-        """Raise AddressRefusedError if a host may not be requested through the proxy."""
+        """Raise AddressRefusedError if a host must not be requested through the proxy."""
         literal = _literal(host)
         if literal is None and self._resolves:
             if host.rstrip(".").rpartition(".")[2].lower() == "localhost":
@@ -206,7 +209,7 @@ _ANY: tuple[Network, ...] = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 
 
 def _literal(host: str) -> str | None:
-    """The address that a host is written as, also in the forms of C: 127.1, 0x7f000001."""
+    """IP address in a host, also in the notations of C: 127.1, 0x7f000001; None for a name."""
     bare = host.strip("[]").rstrip(".")
     with contextlib.suppress(ValueError):
         return str(ip_address(bare.partition("%")[0]))
@@ -216,10 +219,10 @@ def _literal(host: str) -> str | None:
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
-    """An httpx transport that sends requests by httpcore over a guarded network.
+    """Transport of httpx that sends requests with httpcore over a guarded network.
 
-    httpx's own transport accepts no network backend; httpcore, which it is built on, does. Proxies
-    in the environment are ignored.
+    The transport of httpx accepts no network backend, httpcore does. Proxies in the environment are
+    ignored.
     """
 
     def __init__(
@@ -235,15 +238,15 @@ class GuardedTransport(httpx.AsyncBaseTransport):
             ssl_context=tls or public_trust(),
             proxy=proxy,
             max_connections=connections,
-            # No connection is used twice: what an upstream sends beyond the end of one original
-            # would be read as the start of the next one's answer, and a connection that is being
-            # closed just when it is used again would look like a failure.
+            # No connection is reused: bytes after the end of one response would be read as the
+            # start of the next one, and a connection that the upstream closes just when it is
+            # reused would look like a failure.
             max_keepalive_connections=0,
             network_backend=network,
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The response, whose body is streamed. Raises httpx's exceptions."""
+        """Send a request. Returns a response with a streamed body; raises errors of httpx."""
         content = request.stream
         if not isinstance(content, httpx.AsyncByteStream):
             raise TypeError("the content of a request must be an asynchronous stream")
@@ -276,7 +279,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 class _Body(httpx.AsyncByteStream):
-    """The body of a response of httpcore."""
+    """Body of a response of httpcore."""
 
     def __init__(self, response: httpcore.Response) -> None:
         self._response = response
@@ -297,12 +300,12 @@ _ERRORS = (
     *(httpcore.NetworkError, httpcore.LocalProtocolError, httpcore.RemoteProtocolError),
     *(httpcore.ProtocolError, httpcore.UnsupportedProtocol, httpcore.ProxyError),
 )
-"""Exceptions of httpcore; httpx has one with the same name for each."""
+"""Exceptions of httpcore; httpx has the same names."""
 
 
 @contextlib.contextmanager
 def _as_httpx() -> Iterator[None]:
-    """Raise exceptions of httpcore as those of httpx."""
+    """Convert exceptions of httpcore to those of httpx."""
     try:
         yield
     except _ERRORS as error:
@@ -313,10 +316,10 @@ def _as_httpx() -> Iterator[None]:
 async def check_guard(
     transport: Callable[[GuardedNetwork, int], httpx.AsyncBaseTransport] = GuardedTransport,
 ) -> None:
-    """Self-test at start: a request to a loopback address has to be refused by the guard.
+    """Self-test at start: check that the guard refuses a request to a loopback address.
 
-    Another version of httpx or httpcore could ignore the network backend, and with it every check
-    of addresses. Raises ConfigurationError then.
+    Raises ConfigurationError if it does not, as another version of httpx or httpcore could ignore
+    the network backend, and with it all checks of addresses.
     """
 
     async def literal(host: str, _: int) -> Sequence[str]:

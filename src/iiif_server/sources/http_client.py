@@ -1,4 +1,4 @@
-"""HTTP client for originals: public addresses only, complete bodies, limits on size and time."""
+"""HTTP client for originals: permitted addresses, complete bodies, limits on size and time."""
 
 import asyncio
 import logging
@@ -26,9 +26,9 @@ from iiif_server.sources.upstreams import Arrival
 
 _CHUNK = 1 << 18
 _PIECES_AT_ONCE = 16
-"""Pieces of a body after which the event loop runs others: all may have come in one packet."""
+"""Number of pieces after which the event loop may run other tasks; all may be in one packet."""
 _CRUMB, _CRUMBS = 64, 1000
-"""A body of so many pieces with fewer bytes each on average is refused as an attack."""
+"""Average bytes and number of pieces: a body of more and smaller ones is refused as an attack."""
 _HEADERS = {
     "User-Agent": f"iiif-server/{__version__}",
     "Accept": "image/*, */*;q=0.5",
@@ -37,7 +37,7 @@ _HEADERS = {
 
 Headers = Sequence[tuple[str, str]]
 
-for _logger in ("httpx", "httpcore"):  # they log URLs and header fields, with the secrets in them
+for _logger in ("httpx", "httpcore"):  # they log URLs and header fields, which contain secrets
     logging.getLogger(_logger).setLevel(logging.WARNING)
 
 
@@ -45,11 +45,11 @@ class _NoCookies(CookieJar):
     """A cookie jar that stores nothing, so that no cookie reaches another server."""
 
     def extract_cookies(self, *_: Any) -> None:
-        """Take none."""
+        """Ignore the cookies of a response."""
 
 
 class HttpClient:
-    """Fetches URLs, following redirects that are permitted."""
+    """HTTP client that fetches URLs and follows permitted redirects."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class HttpClient:
         connections: int,
         timeout: float,
     ) -> None:
-        """`timeout`: seconds for connecting, and for each wait for the next bytes.
+        """`timeout`: seconds to connect, and for each wait for the next bytes.
 
         Raises ConfigurationError if a certificate cannot be used.
         """
@@ -83,7 +83,7 @@ class HttpClient:
             )
 
         self._elsewhere = client(with_certificate=False)
-        """For origins that get no credentials."""
+        """Client without credentials, for other origins."""
         has_certificate = connecting.client_certificate is not None
         self._client = client(with_certificate=True) if has_certificate else self._elsewhere
 
@@ -105,10 +105,10 @@ class HttpClient:
         max_redirects: int,
         secret: Headers = (),
     ) -> Arrival | None:
-        """What `Upstream.bring` promises, of a URL; `trusts` decides on that of each redirect.
+        """Fetch a URL, as `Upstream.bring`; `trusts` decides about the URL of each redirect.
 
         Only the origin of the URL gets the header fields in `secret` and the client certificate,
-        and only until a redirect leads elsewhere: what is redirected from there is not ours.
+        and only until the first redirect to another origin.
         """
         conditions = validators.conditions
         async with self.get(url, trusts, conditions, max_redirects, secret) as response:
@@ -127,9 +127,10 @@ class HttpClient:
         max_redirects: int,
         secret: Headers,
     ) -> AsyncIterator[httpx.Response]:
-        """The last response to a GET and the redirects after it; its body is still to be read.
+        """Send a GET, follow redirects, and yield the last response with its body unread.
 
-        `fields` are further header fields of the request for a URL; else as `fetch`.
+        `fields` returns further header fields for the request of a URL; the rest is as in `fetch`.
+        Raises SourceTimedOutError or SourceUnavailableError.
         """
         try:
             place, client = httpx.URL(url), self._client
@@ -155,7 +156,7 @@ class HttpClient:
 
 
 def _body_of(response: httpx.Response, max_bytes: int) -> Body:
-    """The body of a response that has an original."""
+    """Body of a response with an original; raises as `check_status`."""
     check_status(response)
     decoder = decoder_of(response.headers.get("content-encoding", ""))
     response.extensions["network_stream"].expect_body()
@@ -169,7 +170,7 @@ def _body_of(response: httpx.Response, max_bytes: int) -> Body:
 
 
 def check_status(response: httpx.Response) -> None:
-    """Raise OriginalNotFoundError for 404 and 410, SourceUnavailableError for all but 200."""
+    """Raise OriginalNotFoundError for 404 and 410, SourceUnavailableError for others but 200."""
     if response.status_code in {httpx.codes.NOT_FOUND, httpx.codes.GONE}:
         raise OriginalNotFoundError("There is no image with this identifier.")
     if response.status_code != httpx.codes.OK:
@@ -179,9 +180,9 @@ def check_status(response: httpx.Response) -> None:
 
 
 def _followed(before: httpx.URL, after: httpx.URL, trusts: Callable[[str], bool]) -> httpx.URL:
-    """The URL of a redirect; SourceUnavailableError unless it may be followed.
+    """Check the URL of a redirect and return it.
 
-    It has to be http or https, trusted, and without new credentials.
+    Raises SourceUnavailableError unless it is http or https, trusted, and without new credentials.
     """
     logs_in = after.userinfo and after.copy_with(raw_path=before.raw_path) != before
     if logs_in or after.scheme not in {"http", "https"} or not trusts(str(after)):
@@ -192,7 +193,7 @@ def _followed(before: httpx.URL, after: httpx.URL, trusts: Callable[[str], bool]
 
 
 async def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The body as it arrives, unless it is an attack."""
+    """Body as it arrives. Raises SourceUnavailableError for an attack with tiny pieces."""
     size = pieces = 0
     async for piece in response.aiter_raw():
         yield piece
@@ -207,7 +208,7 @@ async def pieces_of(response: httpx.Response) -> AsyncIterator[bytes]:
 
 
 async def chunks_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """A body in chunks of some 256 KiB."""
+    """Body in chunks of about 256 KiB."""
     gathered = bytearray()
     async for piece in pieces:
         gathered += piece
@@ -219,18 +220,18 @@ async def chunks_of(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _announced(response: httpx.Response) -> int:
-    """Content-Length; 0 if it is unknown."""
+    """Content-Length in bytes; 0 if unknown."""
     length = response.headers.get("content-length", "")
     return int(length) if length.isascii() and length.isdecimal() else 0
 
 
 def _says_its_length(response: httpx.Response) -> bool:
-    """Whether a truncated response would be noticed by its framing (RFC 9112, 8)."""
+    """Whether the framing of the response shows a truncation (RFC 9112, 8)."""
     return "content-length" in response.headers or "transfer-encoding" in response.headers
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    """Scheme, host and port (RFC 6454); httpx leaves out the port that a scheme implies."""
+    """Origin: scheme, host and port (RFC 6454); httpx omits the default port of a scheme."""
     return url.scheme, url.host, url.port
 
 

@@ -1,4 +1,4 @@
-"""Ranges of an original behind a URL (RFC 9110, 14): only of the version that was seen first."""
+"""Range requests for an original at a URL (RFC 9110, 14), pinned to one version by its ETag."""
 
 import re
 import time
@@ -14,17 +14,20 @@ from iiif_server.sources.upstreams import Start
 
 _RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
 _TAG = re.compile(r'"[\x21\x23-\x7e]{0,1000}"')
-"""A strong entity tag (RFC 9110, 8.8.3)."""
+"""Strong entity tag (RFC 9110, 8.8.3)."""
 
 
 def fields_of(start: int, stop: int, tag: str | None = None) -> dict[str, str]:
-    """The header fields of a request for the bytes from `start` up to `stop` of one version."""
+    """Header fields of a range request for the bytes from `start` up to `stop` (exclusive)."""
     found = {"Range": f"bytes={start}-{stop - 1}"}
     return found if tag is None else {**found, "If-Match": tag}
 
 
 async def start_in(response: httpx.Response, length: int) -> Start | None:
-    """The first bytes of an original in a response; None unless these can be read in parts."""
+    """First bytes of an original in a response; None if the upstream sends no usable ranges.
+
+    Raises OriginalNotFoundError or SourceUnavailableError.
+    """
     status = response.status_code
     if status in {httpx.codes.OK, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}:
         return None
@@ -44,21 +47,21 @@ async def start_in(response: httpx.Response, length: int) -> Start | None:
 async def range_in(
     response: httpx.Response, start: int, stop: int, tag: str
 ) -> AsyncIterator[bytes]:
-    """The bytes of a range in a response, in chunks.
+    """Bytes of a range in a response, in chunks.
 
-    Raises OriginalChangedError if the original has another entity tag, or is no longer sent in
-    ranges; OriginalNotFoundError; or SourceUnavailableError.
+    Raises OriginalChangedError if the original has another entity tag, or if the upstream sends no
+    ranges any more; OriginalNotFoundError; or SourceUnavailableError.
     """
     changed = {httpx.codes.PRECONDITION_FAILED, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}
     if response.status_code in changed:
         raise replaced()
     if not response.is_success:
         check_status(response)
-    if response.headers.get("etag") != tag:  # of a server that ignores If-Match
+    if response.headers.get("etag") != tag:  # the server ignores If-Match
         raise replaced()
     extent = _extent_in(response)
     if response.status_code != httpx.codes.PARTIAL_CONTENT or extent is None:
-        raise replaced()  # it sends no ranges any more: the next request fetches the whole original
+        raise replaced()  # without ranges, the next request fetches the whole original
     if extent[:2] != (start, stop):
         raise SourceUnavailableError("The upstream server sent another range than was requested.")
     async for chunk in _body(response, stop - start):
@@ -78,7 +81,7 @@ async def _body(response: httpx.Response, length: int) -> AsyncIterator[bytes]:
 
 
 def _extent_in(response: httpx.Response) -> tuple[int, int, int] | None:
-    """First byte, the one after the last, and the size of the whole; None without such a part."""
+    """Start, stop (exclusive) and total size in Content-Range; None if invalid or encoded."""
     found = _RANGE.fullmatch(response.headers.get("content-range", ""))
     coded = response.headers.get("content-encoding", "identity").lower() != "identity"
     if found is None or coded:
@@ -88,7 +91,7 @@ def _extent_in(response: httpx.Response) -> tuple[int, int, int] | None:
 
 
 def _modified(response: httpx.Response) -> int:
-    """Last-Modified in seconds since the epoch; now, if it is missing or later."""
+    """Last-Modified in seconds since the epoch; now if it is missing, invalid or later."""
     now = int(time.time())
     try:
         told = parsedate_to_datetime(response.headers.get("last-modified", "")).timestamp()

@@ -1,4 +1,4 @@
-"""Reading of identifiers: `type:name`, or the URL of an original that a type trusts."""
+"""Reader of identifiers: `type:name`, or the URL of an original that a type trusts."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,23 +10,23 @@ from iiif_server.sources.base import TypeOptions
 
 @dataclass(frozen=True, slots=True)
 class IdentifierReader:
-    """Reads the percent-encoded identifiers of URLs, lists and command lines."""
+    """Reader of percent-encoded identifiers in URLs, lists and command lines."""
 
     default_type: str | None
     types: Mapping[str, TypeOptions]
-    """In the order of the settings."""
+    """Settings of the types, in the order of the settings file."""
     slash_substitute: str | None = None
-    """What stands for a slash in names, except in those that are URLs."""
+    """Text that stands for a slash in names, except in those that are URLs."""
 
     def read(self, text: str) -> Identifier:
-        """The identifier; that of a URL is the one of the first type that trusts it.
+        """Parse an identifier; a URL belongs to the first type that trusts it.
 
-        Raises what `parse_identifier` raises, and UntrustedUrlError for a URL that no type trusts.
+        Raises the errors of `parse_identifier`, and UntrustedUrlError if no type trusts the URL.
         """
         return self._with_slashes(parse_identifier(text, self.default_type, self._of_url))
 
     def read_all(self, lines: Iterable[str]) -> list[Identifier]:
-        """Identifiers, one per line; raises what `read` raises, with the line in the message."""
+        """Parse identifiers, one per line; raises as `read`, with the line in the message."""
         found = parse_identifiers(lines, self.default_type, self._of_url)
         return [self._with_slashes(identifier) for identifier in found]
 

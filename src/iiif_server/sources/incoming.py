@@ -1,4 +1,4 @@
-"""Originals that are being fetched: checked while their bytes arrive, and moved when complete."""
+"""Incoming originals: checked while their bytes arrive, and moved when complete."""
 
 import contextlib
 import errno
@@ -29,24 +29,24 @@ from iiif_server.sources.wholeness import END_BYTES, is_surely_whole
 from iiif_server.units import show_size
 
 _ABANDONED_AFTER = 3600.0
-"""Seconds without a byte after which a file below `incoming` counts as abandoned."""
+"""Seconds without a write after which a file below `incoming` counts as abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The bytes of an original as an upstream sends them."""
+    """Body of an original as an upstream sends it."""
 
     chunks: AsyncIterator[bytes]
-    """The first is at least as long as a signature, or all there is."""
+    """Bytes; the first chunk is at least as long as a signature, or is the whole body."""
     announced: int = 0
-    """The size that the upstream announced, in bytes; 0: none."""
+    """Size that the upstream has announced, in bytes; 0 if unknown."""
     is_framed: bool = True
     """Whether the protocol shows that a body was truncated."""
     validators: Validators = field(default_factory=Validators)
 
 
 class Incoming:
-    """The folder of originals that are being fetched, and the checks that each has to pass."""
+    """Folder of originals that are being fetched, and the checks that each has to pass."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class Incoming:
         min_free: int | None,
         store: FetchedStore | None = None,
     ) -> None:
-        """`min_free`: bytes of the disk left free; None: by its size."""
+        """`min_free`: free bytes to leave on the disk; None: by its size."""
         self._store = store
         self.folder = folder
         self.threads = threads
-        """Where files below the folder are written."""
+        """Threads for the disk of the folder."""
         self.max_bytes = max_bytes
         self._min_free = min_free
 
@@ -68,7 +68,7 @@ class Incoming:
         return f"<Incoming {self.folder}>"
 
     def reserve(self) -> Path:
-        """A new path below the folder, where files of killed processes are removed.
+        """New path in the folder, from which `remove_abandoned` removes files.
 
         Raises OSError if the folder cannot be created.
         """
@@ -76,18 +76,18 @@ class Incoming:
         return self.folder / secrets.token_hex(16)
 
     def remove_abandoned(self) -> None:
-        """Remove files that fetches of a killed process have left."""
-        # The folder may not exist yet, and files in it may belong to others.
+        """Remove the files of fetches of killed processes."""
+        # The folder may not exist yet, and other users may own files in it.
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
                     path.unlink()
 
     async def receive(self, body: Body, target: Path) -> Arrival:
-        """Store the bytes in a file, which is complete afterwards or unchanged.
+        """Store a body in a file, atomically.
 
-        Raises OriginalTooLargeError, UnsupportedOriginalError, NoSpaceForOriginalError, or
-        SourceUnavailableError if the disk fails or the bytes may be truncated.
+        Raises OriginalTooLargeError, NotAnImageError, NoSpaceForOriginalError, or
+        SourceUnavailableError if the disk fails or the body may be truncated.
         """
         if body.announced > self.max_bytes:
             raise self._too_large()
@@ -108,7 +108,7 @@ class Incoming:
         return Arrival(status.st_size, status.st_mtime_ns, checksum, body.validators)
 
     def check_space(self, size: int = 0) -> None:
-        """Raise NoSpaceForOriginalError if so many bytes would leave too little free space."""
+        """Raise NoSpaceForOriginalError if `size` more bytes leave too little free space."""
         try:
             disk = disk_of(self.folder)
         except OSError:  # writing the file fails as well, and its error has the cause
@@ -121,13 +121,13 @@ class Incoming:
             ) from OSError(errno.ENOSPC, told)
 
     async def _write(self, body: Body, path: Path, room: Room | None) -> str:
-        """Write the body into a new file; its checksum.
+        """Write the body into a new file, and return its checksum.
 
-        Raises unless it is a complete image within the limits.
+        Raises as `receive`, unless it is a complete image within the limits.
         """
         size, start, end = 0, b"", b""
         checksum = new_checksum()
-        # If the caller has gone by the time the file is open, `undo` closes it.
+        # If the caller is cancelled before the file is open, `undo` closes it.
         file = await self.threads.run(path.open, "xb", undo=BufferedWriter.close)
         try:
             async for chunk in body.chunks:
@@ -140,11 +140,11 @@ class Incoming:
                 end = (end + chunk)[-END_BYTES:]
                 await self.threads.run(self._append, file, chunk, room)
                 checksum.update(chunk)
-            await self.threads.run(file.close)  # writes what is buffered: the disk may refuse it
+            await self.threads.run(file.close)  # writes the buffered bytes, which may fail
         finally:
             await self.threads.settle(file.close)
         format_ = recognise(start)
-        if format_ is None:  # nothing came
+        if format_ is None:  # the body is empty
             raise _no_image()
         if not body.is_framed and not is_surely_whole(format_, start, end, size):
             raise SourceUnavailableError(
@@ -177,7 +177,7 @@ def _land(temporary: Path, target: Path, room: Room | None) -> os.stat_result:
 
 
 def land(temporary: Path, target: Path) -> os.stat_result:
-    """Move a complete file to its place unless it has the same bytes; the file's status."""
+    """Move a complete file to its place, unless the bytes are the same. Returns its status."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         if filecmp.cmp(temporary, target, shallow=False):
@@ -186,7 +186,7 @@ def land(temporary: Path, target: Path) -> os.stat_result:
     except FileNotFoundError:
         before = None
     with temporary.open("rb") as file:
-        os.fsync(file.fileno())  # it is kept for good: a power cut must not leave it short
+        os.fsync(file.fileno())  # a power failure must not truncate it
     after = temporary.stat()
     if before and (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns):
         os.utime(temporary, ns=(after.st_atime_ns, after.st_mtime_ns + 1_000_000_000))

@@ -1,4 +1,4 @@
-"""The old name of `sources.fetched`, for plug-ins; see docs/upgrading.md."""
+"""Deprecated name of `sources.fetched`, for plug-ins; see docs/upgrading.md."""
 
 from iiif_server.sources import fetched
 from iiif_server.sources.deprecated import renamed

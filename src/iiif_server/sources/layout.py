@@ -1,4 +1,4 @@
-"""How the names of a `disk` type become paths below its folders, and back for listings."""
+"""Layout of a `disk` type: paths of names below its folders, and names of paths for listings."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -13,27 +13,27 @@ from iiif_server.sources.templates import Template
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What is added to a name, so that it is the path of a file."""
+    """Layout: template and extensions that make the path of a name."""
 
     template: Template
     extensions: tuple[str, ...] = ()
-    """Tried in this order after the path itself."""
+    """Extensions to append, tried in this order after the path itself."""
 
     @property
     def endings(self) -> tuple[str, ...]:
-        """The extensions as they may end a path, each also in capitals."""
+        """Extensions with a dot, each also in capitals."""
         found = (f".{one}" for text in self.extensions for one in (text, text.upper()))
         return tuple(dict.fromkeys(found))
 
     @property
     def listable(self) -> bool:
-        """Whether names can be told from paths: `{name}` with text around it."""
+        """Whether paths show names: the template is `{name}` with text around it."""
         return self.template.affixes is not None and "/" not in self.template.affixes[1]
 
     def paths(self, name: str, page: int = 1) -> Iterator[str]:
-        """The paths at which an original may be, the first first.
+        """Paths at which an original may be, in the order of the search.
 
-        Raises OriginalNotFoundError for names that lead elsewhere, or to hidden files or folders.
+        Raises OriginalNotFoundError for invalid names, and for hidden files and folders.
         """
         path = self.template.expand(name, page)
         if any(part.startswith(".") for part in path.split("/")):
@@ -43,7 +43,7 @@ class Layout:
             yield path + ending
 
     def covers(self, path: str) -> bool:
-        """Whether some name may lead to a path; False if a template hides that."""
+        """Whether a name may lead to this path; False if paths do not show names."""
         if self.template.affixes is None or any(part.startswith(".") for part in path.split("/")):
             return False
         prefix, suffix = self.template.affixes
@@ -51,14 +51,14 @@ class Layout:
         return path.startswith(prefix) and any(path.endswith(suffix + end) for end in ends)
 
     def folder(self, folder: str) -> str:
-        """The path of a folder of names."""
+        """Path of a folder of names."""
         prefix, _ = self.template.affixes or ("", "")
         return prefix + folder if folder else prefix.rpartition("/")[0]
 
     def named(self, folder: str, listing: FolderListing) -> FolderListing:
-        """The listing of a folder of names, from that of the folder on disk.
+        """Convert the listing of a folder on disk to names.
 
-        Each name leads to a file of the listing: what has no name is left out.
+        Files without a name in this layout are left out.
         """
         prefix, suffix = self.template.affixes or ("", "")
         start = "" if folder else prefix.rpartition("/")[2]
@@ -82,7 +82,7 @@ def _names(
         for index, ending in enumerate(endings):
             bare = file.removesuffix(ending)
             sooner = (bare, *(bare + other for other in endings[:index]))
-            # Where another file has the shorter name, this one has its whole name.
+            # If another file already has the shorter name, this one has its full name.
             if bare != file and existing.isdisjoint(sooner):
                 path = bare
                 break
@@ -93,9 +93,9 @@ def _names(
 
 
 def spelling(folder: Path, path: str) -> str | None:
-    """The path with each part in the Unicode form (NFC, NFD) that exists; None if not another.
+    """Path with each part in the existing Unicode form (NFC, NFD); None if it is the same.
 
-    macOS and some archives write names in NFD, while almost everything else writes NFC.
+    macOS and some archives write names in NFD, most other programs in NFC.
     """
     if path.isascii():
         return None

@@ -1,4 +1,4 @@
-"""Listing of one folder of originals, up to a number of entries."""
+"""Listings of folders of originals, with limits."""
 
 import os
 import re
@@ -16,38 +16,38 @@ from iiif_server.sources.opening import containing, refusal_of
 from iiif_server.sources.templates import may_be_a_name
 
 MOST_ENTRIES = 1_000_000
-"""Entries of one folder that are looked at."""
+"""Maximum number of entries of one folder that are read."""
 MOST_LINKS = 1_000
-"""Links in one folder that are followed: each costs as much as a hundred names."""
+"""Maximum number of links in one folder that are followed; each costs as much as 100 names."""
 
 _UNREAD = re.compile(
     r"svgz?|jxl|jxr|psd|psb|dng|cr[23w]|ne[fw]|nrw|arw|orf|rw2|raf|pef|srw|x3f"
     r"|eps|djvu?|ecw|sid|exr|hdr|tga|pcx|p[bgnp]m|dcm|ndpi|mrxs|czi|vsi|scn|fits?|xcf",
     re.IGNORECASE,
 )
-"""Extensions of images and documents in formats that are not read."""
+"""Extensions of image formats that the server does not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class FolderListing:
-    """The names of folders and images directly in one folder, in the order of the disk.
+    """Names of the folders and images directly in one folder, in the order of the disk.
 
-    Files with a suffix that no image format has are left out.
+    Files with an extension of no image format are left out.
     """
 
     folders: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     complete: bool = True
-    """Whether these are all; otherwise a limit was reached."""
+    """Whether the listing is complete; False if a limit was reached."""
     unread: tuple[tuple[str, int], ...] = ()
-    """Formats of images that are not read, with the number of files."""
+    """Extensions of image formats that the server does not read, with the number of files."""
 
     def __len__(self) -> int:
         return len(self.folders) + len(self.names)
 
 
 def merged(listings: Sequence[FolderListing]) -> FolderListing:
-    """What several folders have, each name once."""
+    """Merge listings: each name once."""
     unread = sum((Counter(dict(one.unread)) for one in listings), Counter[str]())
     return FolderListing(
         tuple(dict.fromkeys(name for one in listings for name in one.folders)),
@@ -58,12 +58,12 @@ def merged(listings: Sequence[FolderListing]) -> FolderListing:
 
 
 class Entry(NamedTuple):
-    """A file or folder in a folder."""
+    """File or folder in a folder."""
 
     name: str
     is_folder: bool
     leads_to: str | None = None
-    """Where it leads, if it is a link."""
+    """Target of a link; None for other files."""
 
 
 def list_folder(
@@ -73,10 +73,10 @@ def list_folder(
     most_entries: int = MOST_ENTRIES,
     most_links: int = MOST_LINKS,
 ) -> FolderListing:
-    """The listing of a folder such as `a/b` below a root; `` is the root itself.
+    """List a folder such as `a/b` below a root; `` is the root itself.
 
-    Hidden files and folders are left out, and so are names that no address can hold. Links are
-    followed, and errors raised, as by `scan`.
+    Hidden files and folders are left out, and names that a URL cannot contain. Follows links and
+    raises errors as `scan`.
     """
     folders, names, unread = [], [], Counter[str]()
     found = _Limits(most_entries, most_links)
@@ -99,16 +99,16 @@ class _Limits:
     entries: int = MOST_ENTRIES
     links: int = MOST_LINKS
     complete: bool = True
-    """Whether none was reached."""
+    """Whether no limit was reached."""
 
 
 def scan(
     root: Path, folder: str, links: Sequence[Path] = (), limits: _Limits | None = None
 ) -> Iterator[Entry]:
-    """The visible files and folders in a folder such as `a/b` below a root.
+    """Visible files and folders in a folder such as `a/b` below a root.
 
-    Links are followed as long as they stay below the root or one of `links`. Raises
-    FolderNotFoundError, or SourceUnavailableError where the disk does not answer.
+    Follows links to targets below the root or one of `links`. Raises FolderNotFoundError, or as
+    `refusal_of` if the folder cannot be read.
     """
     parts = folder.split("/") if folder else []
     if any(not part or part.startswith(".") for part in parts):
@@ -151,7 +151,7 @@ def _read(
 
 
 def _inside(link: str, inside: Sequence[str]) -> str | None:
-    """Where a link leads, if that is below one of the folders."""
+    """Target of a link, if it is below one of the folders; else None."""
     with suppress(OSError):
         path = os.path.realpath(link, strict=True)
         return path if containing(path, inside) else None
@@ -159,14 +159,14 @@ def _inside(link: str, inside: Sequence[str]) -> str | None:
 
 
 def is_listed(name: str) -> bool:
-    """Whether a file or object of this name is listed as an image."""
+    """Whether listings show a file or object of this name as an image."""
     suffix = os.path.splitext(name)[1]  # noqa: PTH122 - of a hundred thousand names
     image = not suffix or suffix.lower() in ALL_EXTENSIONS
     return image and not name.startswith(".") and _can_be_asked_for(name)
 
 
 def _can_be_asked_for(name: str) -> bool:
-    """Whether a file can be requested by its name: UTF-8 that looks like no path to any server."""
+    """Whether a URL can contain the name: it is UTF-8, and servers do not take it for a path."""
     try:
         name.encode("utf-8")
     except UnicodeEncodeError:

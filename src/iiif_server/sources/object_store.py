@@ -1,7 +1,7 @@
-"""Objects of a bucket as upstreams, and listings of their keys.
+"""Object store: objects of a bucket as upstreams, and listings of their keys.
 
-It loads obstore, which starts threads of its own, so only server processes and commands import this
-module, when a type needs it.
+The module loads obstore, which starts its own threads. So only server processes and commands import
+it, when a type needs it.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -33,36 +33,36 @@ from iiif_server.sources.upstreams import Arrival, Start
 
 _CHUNK = 1 << 18
 _PAGE = 1000
-"""Keys of one request for a listing."""
+"""Number of keys in one response to a list request."""
 
 
 @dataclass(frozen=True, slots=True)
 class ObjectUpstream:
-    """An object in a bucket, as an upstream."""
+    """Upstream that is an object in a bucket."""
 
     store: Any = field(compare=False, repr=False)
     fetcher: Fetcher = field(compare=False, repr=False)
     bucket: str
-    """Scheme and bucket, as a URL."""
+    """URL of the bucket: scheme and name."""
     key: str
 
     @property
     def place(self) -> str:
-        """The URL of the object."""
+        """URL of the object."""
         return f"{self.bucket}/{self.key}"
 
     shown = place
 
     @property
     def host(self) -> str:
-        """The bucket, which stands for the host in the limit on requests."""
+        """Bucket, which counts as a host in the limits on concurrent fetches."""
         return self.bucket
 
     async def bring(self, target: Path, known: Validators) -> Arrival | None:
-        """Fetch the object into a file, as `Upstream.bring` promises."""
+        """Fetch the object into a file, as `Upstream.bring`."""
         conditions = known.conditions(self.place)
         incoming = self.fetcher.incoming
-        if not conditions:  # a conditional request often finds that nothing has changed
+        if not conditions:  # a conditional request needs no space if nothing has changed
             await incoming.threads.run(incoming.check_space)
         async with self.fetcher.turn(self.host):
             try:
@@ -78,7 +78,7 @@ class ObjectUpstream:
             return await incoming.receive(body, target)
 
     async def start(self, length: int) -> Start | None:
-        """The first bytes, as `RangeUpstream.start` promises."""
+        """Fetch the first bytes, as `RangeUpstream.start`."""
         try:
             found = await self._get(range=(0, length))
         except exceptions.NotSupportedError:
@@ -91,9 +91,9 @@ class ObjectUpstream:
         return Start(data, meta["size"], tag, int(meta["last_modified"].timestamp()))
 
     async def read(self, start: int, stop: int, tag: str) -> AsyncIterator[bytes]:
-        """The bytes of a range, as `RangeUpstream.read` promises."""
+        """Fetch the bytes of a range, as `RangeUpstream.read`."""
         found = await self._get(range=(start, stop), if_match=tag)
-        if found.meta["e_tag"] != tag:  # of a store that ignores If-Match
+        if found.meta["e_tag"] != tag:  # the store ignores If-Match
             raise replaced()
         async for chunk in _chunks(found):
             yield chunk
@@ -111,9 +111,9 @@ class ObjectUpstream:
 
 
 def listed(store: Any, prefix: str, after: str = "") -> Iterator[str]:
-    """The keys below a prefix of whole segments, in the store's order, from one on; blocks.
+    """List the keys below a prefix of whole segments, after the key `after`; blocks.
 
-    Raises SourceUnavailableError.
+    They are in the order of the store. Raises SourceUnavailableError.
     """
     try:
         for page in obstore.list(store, prefix or None, offset=after or None, chunk_size=_PAGE):
@@ -124,9 +124,9 @@ def listed(store: Any, prefix: str, after: str = "") -> Iterator[str]:
 
 
 def head(store: Any, key: str) -> None:
-    """Look for an object; blocks. Raises as `ObjectUpstream.bring`."""
+    """Check that an object exists; blocks. Raises the errors of `refusal`."""
     try:
-        obstore.get(store, key)  # and not `head`: an error without a body has no code
+        obstore.get(store, key)  # not `head`: an error without a body has no code
     except ERRORS as error:
         raise refusal(error) from problem_of(error)
 
@@ -153,11 +153,11 @@ def _is_about_ranges(error: Exception) -> bool:
 
 
 def refusal(error: Exception) -> IiifServerError:
-    """The error for a client; it names neither bucket nor key."""
+    """Error for a client, without bucket and key."""
     text = str(error)
     if isinstance(error, FileNotFoundError) and code_of(text) not in CONTAINER_MISSING:
         return OriginalNotFoundError("There is no image with this identifier.")
-    if isinstance(error, ValueError):  # a key that no store takes
+    if isinstance(error, ValueError):  # an invalid key
         return OriginalNotFoundError("There is no image with this identifier.")
     if isinstance(error, exceptions.PreconditionError):
         return replaced()

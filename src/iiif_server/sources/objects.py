@@ -1,4 +1,4 @@
-"""The source `objects`: originals in a bucket, under a key that is made of their name."""
+"""Source `objects`: originals in a bucket, with keys made of their names."""
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -29,13 +29,13 @@ from iiif_server.sources.templates import Template
 from iiif_server.telemetry.events import FetchFailed
 
 _MOST_KEYS = 20_000
-"""Keys that are looked at for one listing of a folder: twenty requests."""
+"""Maximum number of keys read for the listing of a folder: 20 requests."""
 _MOST_FOLDERS = 500
-"""Folders in one listing: each costs a request."""
+"""Maximum number of folders in one listing; each costs a request."""
 _LAST = "\U0010ffff"
 _CHECK_SECONDS = 5.0
 _PROBE = ".iiif-server-check"
-"""A key that no object has."""
+"""Key of no object, for the check of the bucket."""
 
 
 class ObjectsOptions(BucketOptions, StoredOptions):
@@ -58,7 +58,7 @@ class ObjectsOptions(BucketOptions, StoredOptions):
 
 
 def _bucket_and_key(url: str) -> tuple[str, Template]:
-    """The URL of the bucket, and the template of the key; ValueError for what is none."""
+    """Split a URL into that of the bucket and the template of the key. Raises ValueError."""
     scheme, separator, rest = url.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme not in SCHEMES or not separator:
@@ -72,7 +72,7 @@ def _bucket_and_key(url: str) -> tuple[str, Template]:
 
 
 class ObjectSource(StoredSource[ObjectsOptions]):
-    """Objects of a bucket, fetched once and kept; tiled TIFFs are read in parts."""
+    """Source of objects in a bucket, which are fetched once; tiled TIFFs are read in parts."""
 
     options_model = ObjectsOptions
 
@@ -88,7 +88,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
     def hold_at(
         self, location: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[OpenedFile]:
-        """The object at a URL that a name may lead to; OriginalNotFoundError for others."""
+        """Yield the object at a URL that the template can give; else OriginalNotFoundError."""
         del headers
         before, after = self._template.affixes or ("", "")
         start = f"{self._bucket}/{before}"
@@ -98,11 +98,11 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         return self.hold(name)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
-        """The original of this name, or the parts of it that were fetched."""
+        """Yield the original of this name, or its parts fetched so far."""
         return self._held(name, 1)
 
     def hold_page(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile | Path]:
-        """The original of a page, if the key has its number."""
+        """Yield the original of a page, if `{page}` is in the key; else that of all pages."""
         return self._held(name, page) if self._template.has_page else super().hold_page(name, page)
 
     @asynccontextmanager
@@ -113,7 +113,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
             yield opened
 
     def _upstream(self, key: str) -> Any:
-        """The object of a key; reads files of credentials, the first time."""
+        """Upstream of a key. The first call reads files with credentials, so it blocks."""
         try:
             return self._stores.ObjectUpstream(self._store, self.context.fetcher, self._bucket, key)
         except ConfigurationError as error:
@@ -129,7 +129,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         return key
 
     def locate(self, name: str, page: int = 1) -> Iterator[Step]:
-        """The object, and what the store says of it."""
+        """Step of the search: the object, and the response of the store."""
         key = self._key(name, page)
         try:
             self._stores.head(self._open_store(_CHECK_SECONDS), key)
@@ -144,7 +144,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
 
     @cached_property
     def _stores(self) -> ModuleType:
-        """The module that loads obstore, when it is used for the first time."""
+        """Module that loads obstore, imported on first use."""
         from iiif_server.sources import object_store  # noqa: PLC0415
 
         return object_store
@@ -160,7 +160,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         return self._open_store()
 
     def _open_store(self, seconds: float | None = None) -> Any:
-        """The store; to check it, with so many seconds for each request, and no second try."""
+        """Open the store; with `seconds`, for checks: with this timeout and without retries."""
         limits = self.context.fetcher.options
         settings = self._client.StoreSettings(
             self._bucket,
@@ -176,7 +176,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         return self._client.open_store(short, retries=0)
 
     def names(self) -> Iterator[str] | None:
-        """The names of all originals, in the order of their keys; None where keys tell no names."""
+        """Names of all originals, in the order of their keys; None if keys do not show names."""
         if self._template.affixes is None:
             return None
         before, after = self._template.affixes
@@ -189,11 +189,14 @@ class ObjectSource(StoredSource[ObjectsOptions]):
 
     @property
     def browsable(self) -> bool:
-        """Whether the keys tell the names."""
+        """Whether keys show names."""
         return self._template.affixes is not None
 
     def browse(self, folder: str) -> FolderListing:
-        """The listing of the keys that begin with a folder, up to the next slash."""
+        """List the keys that begin with a folder, up to the next slash.
+
+        Raises FolderNotFoundError or SourceUnavailableError.
+        """
         if self._template.affixes is None or any(
             not part or part.startswith(".") for part in folder.split("/") if folder
         ):
@@ -219,7 +222,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
                 if slash and inner:
                     if not inner.startswith("."):
                         folders.append(inner)
-                    position = f"{start}{inner}/{_LAST}"  # behind all of the folder
+                    position = f"{start}{inner}/{_LAST}"  # after all keys of the folder
                     break
                 name = _between(key, start, after)
                 if name and not slash and is_listed(name + after):
@@ -229,7 +232,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         return FolderListing(tuple(folders), tuple(names))
 
     def problems(self) -> list[str]:
-        """Why the bucket cannot be used, whatever its store answers."""
+        """Problems of the settings of the bucket, without a request."""
         try:
             self._open_store(_CHECK_SECONDS)
         except ConfigurationError as error:
@@ -237,7 +240,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         return []
 
     def upstream_problems(self) -> list[str]:
-        """Why the bucket cannot be read."""
+        """Problems of reading the bucket, by a request."""
         try:
             self._stores.head(self._open_store(_CHECK_SECONDS), _PROBE)
         except OriginalNotFoundError:
@@ -248,7 +251,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
 
 
 def _between(key: str, before: str, after: str) -> str:
-    """What a key has between two texts; empty for another key."""
+    """Part of a key between a prefix and a suffix; empty for keys without these."""
     if not (key.startswith(before) and key.endswith(after)):
         return ""
     return key[len(before) : len(key) - len(after)]

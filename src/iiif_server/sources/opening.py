@@ -1,4 +1,4 @@
-"""Opening originals: a file is opened first and checked afterwards, by its descriptor.
+"""Opening of originals: a file is opened first and checked afterwards, by its descriptor.
 
 A name that was checked may lead to another file by the time it is opened (TOCTOU). So sources yield
 a descriptor and the version of the file behind it, never a name.
@@ -29,7 +29,7 @@ from iiif_server.sources.terms import NO_TERMS
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""`O_PATH` takes no permission to list the folder, only to enter it."""
+"""`O_PATH` needs no permission to list the folder, only to enter it."""
 
 _MISSING = frozenset(
     {
@@ -49,43 +49,43 @@ _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
 class Parts(Protocol):
-    """An original of which parts are present in its file; the rest of the file is nonsense."""
+    """Original of which only some parts are present in its file; other bytes are undefined."""
 
     @property
     def size(self) -> int:
-        """Bytes of the whole original."""
+        """Size of the whole original, in bytes."""
 
     @property
     def present(self) -> tuple[Extent, ...]:
-        """The extents that are present, ascending and apart."""
+        """Extents that are present, ascending, without overlap."""
 
     async def bring(self, extents: Iterable[Extent]) -> None:
-        """Have the bytes of these extents present; raises OriginalChangedError, or as `hold`."""
+        """Fetch the absent bytes of these extents. Raises OriginalChangedError, or as `hold`."""
 
 
 class OpenedFile:
-    """An original that is open for reading, and the version that was opened.
+    """Original that is open for reading, with its file version.
 
-    `kept_open` keeps the descriptor usable beyond the context that it came from.
+    `kept_open` keeps the descriptor open after the context that has yielded it.
     """
 
     def __init__(self, path: Path, descriptor: int, content: str | None = None) -> None:
-        """`content` tells one content of the original from another, as its ETag does."""
+        """`content` identifies the content of the original, as an ETag or checksum does."""
         self.descriptor = descriptor
         status = os.fstat(descriptor)
         self.mode = status.st_mode
         self.file = LocalFile(path, FileVersion.of(status))
         self.content = content
         self.checksum: str | None = None
-        """The digest of all of its bytes as in `checksum_of`, if that is known already."""
+        """Checksum of its bytes (`checksum_of`), if known."""
         self.page: int | None = None
-        """The requested page, from 1, if the file may have several."""
+        """Requested page, from 1, if the file may have several."""
         self.terms = NO_TERMS
-        """Its own rights and limits."""
+        """Rights and limits of this original."""
         self.close_by: Callable[[Callable[[int], None], int], object] = _close_here
-        """Closes the descriptor: on a network mount that may block."""
+        """Function that closes the descriptor, in a thread if that may block (network mounts)."""
         self.parts: Parts | None = None
-        """What brings absent bytes, if the file may lack some."""
+        """Parts of the original, if the file may lack some bytes; else None."""
         self._users = 1
         self._lock = threading.Lock()
 
@@ -94,7 +94,7 @@ class OpenedFile:
 
     @contextmanager
     def kept_open(self) -> Iterator[int]:
-        """The descriptor, open inside the context; OriginalChangedError if it was closed before."""
+        """Yield the descriptor, open inside the context. Raises OriginalChangedError if closed."""
         with self._lock:
             if not self._users:
                 raise removed()
@@ -105,7 +105,7 @@ class OpenedFile:
             self.close()
 
     def close(self) -> None:
-        """Close the descriptor, unless another user keeps it open."""
+        """Close the descriptor, unless `kept_open` still keeps it open."""
         with self._lock:
             self._users -= 1
             if self._users:
@@ -118,11 +118,10 @@ def _close_here(close: Callable[[int], None], descriptor: int) -> None:
 
 
 def open_in_folder(folder: Path, name: str, links: Sequence[Path] = ()) -> OpenedFile:
-    """The regular file of this name inside a folder, open.
+    """Open the regular file of this name inside a folder.
 
-    Links are followed as long as they lead to something inside the folder, or inside one of
-    `links`. Raises OriginalNotFoundError, OutsideFolderError, or what `refusal_of` makes of an
-    OSError.
+    Follows links to targets inside the folder or one of `links`. Raises OriginalNotFoundError,
+    OutsideFolderError, or the error of `refusal_of` for an OSError.
     """
     if any(part in {"", ".", ".."} for part in name.split("/")):
         raise _not_found()
@@ -137,18 +136,18 @@ def open_in_folder(folder: Path, name: str, links: Sequence[Path] = ()) -> Opene
         descriptor = _open_below(base, os.path.relpath(path, base).split("/"))
     except OSError as error:
         raise refusal_of(error) from error
-    except ValueError as error:  # a name that no file system can have
+    except ValueError as error:  # a name that is invalid in file systems
         raise _not_found() from error
     return _judged(Path(path), descriptor)
 
 
 def containing(path: str, folders: Sequence[str]) -> str | None:
-    """The first of some folders that a path without links is inside, or None."""
+    """First of the folders that contains a path without links; else None."""
     return next((one for one in folders if os.path.commonpath((one, path)) == one), None)
 
 
 def open_file(path: Path) -> OpenedFile:
-    """The regular file at a path that a source vouches for, open; raises as `open_in_folder`."""
+    """Open the regular file at a path that a source trusts; raises as `open_in_folder`."""
     try:
         descriptor = os.open(path, _FILE & ~os.O_NOFOLLOW)
     except OSError as error:
@@ -157,10 +156,10 @@ def open_file(path: Path) -> OpenedFile:
 
 
 def refusal_of(error: OSError, missing: NotFoundError | None = None) -> IiifServerError:
-    """The error for a client when opening, listing or reading an original fails.
+    """Error for a client if opening, listing or reading an original has failed.
 
-    404 if no file has the name, 503 if this server has run out of descriptors or memory, and 502
-    otherwise; the log has path and errno.
+    The response has the status 404 if no file has the name, 503 if this server has run out of
+    descriptors or memory, and 502 otherwise. The log has path and errno.
     """
     if error.errno in _MISSING:
         return missing or _not_found()
@@ -172,7 +171,7 @@ def refusal_of(error: OSError, missing: NotFoundError | None = None) -> IiifServ
 
 
 def checksum_of(descriptor: int) -> str:
-    """The digest of all bytes of an open file, which tells one content from another anywhere."""
+    """Checksum of all bytes of an open file: BLAKE2b, 32 hexadecimal digits. Raises OSError."""
     found = new_checksum()
     offset = 0
     while chunk := os.pread(descriptor, 1 << 20, offset):
@@ -182,12 +181,12 @@ def checksum_of(descriptor: int) -> str:
 
 
 def new_checksum() -> blake2b:
-    """The hash of `checksum_of`, for bytes that arrive one by one."""
+    """Hash object of `checksum_of`, for bytes in pieces."""
     return blake2b(digest_size=16)
 
 
 def user_name() -> str:
-    """The user of this process, for messages to the operator."""
+    """Name of the user of this process, or its number, for messages to the operator."""
     user = os.geteuid()
     try:
         return pwd.getpwuid(user).pw_name
@@ -196,7 +195,11 @@ def user_name() -> str:
 
 
 def _root(folder: Path) -> str:
-    """The folder behind all links. Raises OSError, whose errno says nothing of the name below."""
+    """Path of the folder with links resolved.
+
+    Raises OSError; if the folder cannot be read, the errno is EIO, as it must not look like an
+    error of the original.
+    """
     try:
         return os.path.realpath(folder, strict=True)
     except OSError as error:
@@ -208,7 +211,7 @@ def _root(folder: Path) -> str:
 
 
 def _open_below(root: str, parts: list[str]) -> int:
-    """Open a file below a folder without following links, which could be put in meanwhile."""
+    """Open a file below a folder without following links, as they may be new. Raises OSError."""
     *folders, last = parts
     at = os.open(root, _FOLDER)
     try:

@@ -7,7 +7,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 MOST_BYTES = 4096
-"""The largest record; real ones are smaller."""
+"""Maximum bytes of a record; real ones are smaller."""
 _ENTITY_TAG = r'^(W/)?"[\x21\x23-\x7e]{0,1000}"$'
 _HTTP_DATE = r"^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$"
 
@@ -18,14 +18,14 @@ class Validators(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     place: str | None = Field(default=None, max_length=64)
-    """Digest of the final URL; validators of another URL do not apply."""
+    """Digest of the final URL; the validators do not apply to another URL."""
     etag: str | None = Field(default=None, pattern=_ENTITY_TAG)
     last_modified: str | None = Field(default=None, pattern=_HTTP_DATE)
 
     def conditions(self, url: str) -> dict[str, str]:
-        """The headers of a conditional request for a URL; none if the validators do not apply.
+        """Headers of a conditional request for a URL; none if the validators do not apply.
 
-        The date is ignored beside a tag (RFC 9110, 13.1.3), and is not sent then.
+        The date is sent only without a tag, as servers ignore it beside one (RFC 9110, 13.1.3).
         """
         if self.place != digest(url):
             return {}
@@ -35,10 +35,10 @@ class Validators(BaseModel):
 
 
 class Provenance(BaseModel):
-    """The record stored for a fetched original.
+    """Record of a fetched original, stored beside it.
 
-    It has the size and time of its file, so that it does not apply to another file that replaces
-    it.
+    It has the size and the modification time of the file, so that it does not apply to another
+    file at the same path.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,28 +46,28 @@ class Provenance(BaseModel):
     size: int
     mtime_ns: int
     asked: float = Field(allow_inf_nan=False)
-    """When it was last fetched or found unchanged, in seconds since the epoch."""
+    """Time of the last fetch or revalidation, in seconds since the epoch."""
     gone: bool = False
     """Whether the upstream last answered that the original no longer exists."""
     checksum: str | None = Field(default=None, pattern=r"^[0-9a-f]{32}$")
-    """Checksum of the fetched bytes (`opening.checksum_of`); None: unknown."""
+    """Checksum of the fetched bytes (`opening.checksum_of`); None if unknown."""
     validators: Validators = Validators()
 
     @classmethod
     def parse(cls, text: bytes) -> Self | None:
-        """The record; None if it is invalid."""
+        """Parse a record; None if it is invalid."""
         try:
             return cls.model_validate_json(text)
         except ValidationError:
             return None
 
     def is_about(self, size: int, mtime_ns: int) -> bool:
-        """Whether it was written about a file of this size and time."""
+        """Whether it is the record of a file with this size (bytes) and modification time (ns)."""
         return (self.size, self.mtime_ns) == (size, mtime_ns)
 
 
 def validators_of(url: str, headers: Mapping[str, str]) -> Validators:
-    """The validators in the headers of a response; malformed ones are left out."""
+    """Validators in the headers of a response, without malformed ones."""
     found = {
         name: value
         for name, header in (("etag", "etag"), ("last_modified", "last-modified"))
@@ -82,10 +82,10 @@ def validators_of(url: str, headers: Mapping[str, str]) -> Validators:
 
 
 def is_due(asked: float, now: float, refresh_after: float) -> bool:
-    """Whether to revalidate with the upstream; also true if the clock was put back."""
+    """Whether to revalidate with the upstream now; also true if the clock was set back."""
     return not 0 <= now - asked < refresh_after
 
 
 def digest(text: str) -> str:
-    """64 hexadecimal digits for a name or a URL."""
+    """SHA-256 digest of a name or URL, 64 hexadecimal digits."""
     return sha256(text.encode()).hexdigest()

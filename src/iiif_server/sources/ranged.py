@@ -1,4 +1,4 @@
-"""Originals that are read in parts: ranges of an upstream, stored in sparse files."""
+"""Originals read in parts: range requests to an upstream, stored in sparse files."""
 
 import asyncio
 import os
@@ -33,22 +33,22 @@ from iiif_server.telemetry.events import Fetched
 from iiif_server.units import show_size
 
 FIRST_BYTES = 1 << 16
-"""Of the first request for an original."""
+"""Bytes of the first range request for an original."""
 _GAP = 1 << 14
-"""Bytes between two extents up to which they are one request."""
+"""Largest gap in bytes between two extents that are fetched with one request."""
 _FEW_BYTES = 16 << 20
-"""More than these are a fetch of a whole original, for `max_http_fetches`."""
+"""Bytes above which a range request counts as the fetch of a whole original."""
 _KEPT_OPEN = 256
-"""Sparse files that are open; two descriptors each."""
+"""Maximum number of open sparse files, with two descriptors each."""
 _TRIES = 3
-"""How often a sparse file is opened that is evicted meanwhile."""
+"""Attempts to open a sparse file that is evicted meanwhile."""
 _REMEMBERED = 10_000
 _WHOLE_SECONDS = 600.0
-"""For which it is remembered that an original cannot be read in parts."""
+"""Seconds for which the result is cached that an original cannot be read in parts."""
 
 
 class RangedOriginal:
-    """One version of an original, of which parts are present in a sparse file."""
+    """Version of an original with parts present in a sparse file; the rest is fetched on demand."""
 
     def __init__(
         self, name: str, file: SparseFile, upstream: RangeUpstream, context: SourceContext
@@ -60,7 +60,7 @@ class RangedOriginal:
         self._pending: dict[Extent, asyncio.Task[IiifServerError | None]] = {}
         self._failures: RecentFailures[str] = RecentFailures(context.fetcher.options.failure_ttl)
         self.checked = asyncio.get_running_loop().time()
-        """When the upstream last confirmed this version, by the clock of the event loop."""
+        """Time of the last confirmation by the upstream, by the clock of the event loop."""
         self._store = context.fetcher.store
         begin = context.threads.begin
         weakref.finalize(self, _close, begin, file.descriptors()).atexit = False
@@ -70,17 +70,17 @@ class RangedOriginal:
 
     @property
     def size(self) -> int:
-        """Bytes of the whole original."""
+        """Size of the whole original, in bytes."""
         return self._file.identity.size
 
     @property
     def present(self) -> tuple[Extent, ...]:
-        """The extents that are present, ascending and apart."""
+        """Extents that are present, ascending, without overlap."""
         return self._file.present
 
     @property
     def place(self) -> str:
-        """Digest of its URL."""
+        """Digest of the URL of the original."""
         return self._file.identity.place
 
     def is_gone(self) -> bool:
@@ -88,9 +88,10 @@ class RangedOriginal:
         return self._file.gone
 
     def opened(self) -> OpenedFile:
-        """The sparse file as an original, which is the same version while bytes arrive; blocks.
+        """Open the sparse file as an original; blocks.
 
-        It is not evicted until it is closed. Raises OriginalChangedError if it was before.
+        Its file version stays the same while bytes arrive. The file is not evicted until it is
+        closed. Raises OriginalChangedError if it was evicted before.
         """
         identity = self._file.identity
         content = digest(f"{identity.place} {identity.tag} {identity.size}")
@@ -110,11 +111,11 @@ class RangedOriginal:
         return opened
 
     async def bring(self, extents: Iterable[Extent]) -> None:
-        """Fetch the bytes of extents that are absent; others wait for the same bytes with it.
+        """Fetch the absent bytes of extents; concurrent calls share requests for the same bytes.
 
-        Raises OriginalChangedError if the upstream has another version by now; that is fetched the
-        next time. Raises OriginalTooLargeError above `fetch.max_bytes`, or what
-        RangeUpstream.read raises.
+        Raises OriginalChangedError if the upstream has another version now, which the next call of
+        `hold` fetches. Raises OriginalTooLargeError above `fetch.max_bytes`, or the errors of
+        `RangeUpstream.read`.
         """
         wanted = joined((max(0, start), min(stop, self.size)) for start, stop in extents)
         if missing(self.present, wanted):
@@ -137,7 +138,7 @@ class RangedOriginal:
                     raise error
 
     async def confirm(self) -> IiifServerError | None:
-        """Ask the upstream for one byte of this version; what `bring` would raise, or None."""
+        """Revalidate this version by a request for one byte. Returns the error, or None."""
         try:
             await self._read((0, 1), keep=False)
         except IiifServerError as error:
@@ -146,7 +147,7 @@ class RangedOriginal:
         return None
 
     async def forget(self) -> None:
-        """Remove the sparse file: the upstream has no such version any more."""
+        """Remove the sparse file, as the upstream does not have this version any more."""
         with suppress(SourceUnavailableError):
             await self._on_disk(self._file.remove)
 
@@ -179,7 +180,7 @@ class RangedOriginal:
         return None
 
     async def _store_range(self, extent: Extent) -> None:
-        """Read an extent into the file, if there is room for it."""
+        """Fetch an extent into the file. Raises NoSpaceForOriginalError without room for it."""
         length, store, threads = length_of([extent]), self._store, self._context.threads
         await threads.run(self._context.fetcher.incoming.check_space, length)
         if store is None:
@@ -192,7 +193,7 @@ class RangedOriginal:
         except BaseException:
             if self._file.gone:
                 threads.begin(store.give_back, length)
-            else:  # what has arrived is there
+            else:  # some bytes may have arrived
                 threads.begin(store.add_parts, self._file.path, length_of(self.present), length)
             raise
         await self._on_disk(store.add_parts, self._file.path, length_of(self.present), length)
@@ -225,7 +226,7 @@ class RangedOriginal:
 
 
 class RangedOriginals:
-    """The originals of one type that are read in parts."""
+    """Originals of one type that are read in parts."""
 
     def __init__(self, context: SourceContext) -> None:
         self._context = context
@@ -240,10 +241,10 @@ class RangedOriginals:
 
     @asynccontextmanager
     async def hold(self, name: str, upstream: RangeUpstream) -> AsyncIterator[OpenedFile | None]:
-        """The sparse file of this name, open; None if the original has to be fetched as a whole.
+        """Yield the sparse file of this name, open; None to fetch the original as a whole.
 
-        That is where the upstream sends no ranges, or no strong validator with them, and where the
-        original is no TIFF. Raises what RangeUpstream.start raises.
+        It is None if the upstream sends no ranges or no strong validator with them, and if the
+        original is not a TIFF. Raises the errors of `RangeUpstream.start`.
         """
         opened = None
         for tries_left in reversed(range(_TRIES)):
@@ -255,7 +256,7 @@ class RangedOriginals:
             try:
                 opened = await self._context.threads.run(ranged.opened, undo=OpenedFile.close)
                 break
-            except OriginalChangedError:  # evicted just now
+            except OriginalChangedError:  # evicted meanwhile
                 if not tries_left:
                     raise
         store = self._context.fetcher.store
@@ -280,7 +281,7 @@ class RangedOriginals:
             if ranged is None and name not in self._whole:
                 raise removed()
         elif ranged.upstream != upstream:
-            ranged.upstream = upstream  # with the credentials of now
+            ranged.upstream = upstream  # with the current credentials
         return ranged
 
     async def _start(self, name: str, upstream: RangeUpstream) -> None:
@@ -330,7 +331,7 @@ class RangedOriginals:
         return await self._context.threads.run(create, timeout=LONG)
 
     async def _has_changed(self, name: str, ranged: RangedOriginal) -> bool:
-        """Whether the upstream has another version, if it is time to ask and it answers in time."""
+        """Revalidate if it is due; whether the upstream answers in time with another version."""
         options, loop = self._context.fetcher.options, asyncio.get_running_loop()
         if options.refresh_after is None or loop.time() - ranged.checked < options.refresh_after:
             return False

@@ -1,4 +1,4 @@
-"""Registry of sources, own and plug-ins, by the entry points `iiif_server.sources`."""
+"""Registry of sources, built-in and plug-ins, by the entry points `iiif_server.sources`."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -14,13 +14,13 @@ ENTRY_POINTS = "iiif_server.sources"
 
 
 def source_names() -> tuple[str, ...]:
-    """The names of all sources that are installed, sorted."""
+    """Names of all installed sources, sorted."""
     return tuple(sorted(entry_points(group=ENTRY_POINTS).names))
 
 
 @cache
 def source_class(name: str) -> type[Source[Any]]:
-    """The source of this name; ConfigurationError if there is none or it cannot be loaded."""
+    """Class of a source. Raises ConfigurationError if it does not exist or cannot be loaded."""
     found = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if name not in found:
         near = difflib.get_close_matches(name, found, 1)
@@ -38,15 +38,15 @@ def source_class(name: str) -> type[Source[Any]]:
 
 
 def type_options(raw: Mapping[str, Any]) -> TypeOptions:
-    """The options of one type, checked by the source it names.
+    """Validate the settings of one type with the model of its source.
 
-    Raises ConfigurationError without a source, ValidationError for what the source refuses.
+    Raises ConfigurationError without a known source, ValidationError for invalid settings.
     """
     if not isinstance(raw.get("source"), str):
         raise ConfigurationError('a type needs a source: for example source = "disk"')
     name = raw["source"]
     if name == "web" and "regex" in raw and "url" not in raw:
-        # The seed's own example of a trusted_web type says `source: web`: it works as written.
+        # Existing settings name a trusted_web type `web`: they work as written.
         name = "trusted_web"
     return source_class(name).options_model.model_validate({**raw, "source": name})
 
@@ -54,7 +54,7 @@ def type_options(raw: Mapping[str, Any]) -> TypeOptions:
 def build_sources(
     types: Mapping[str, TypeOptions], context: Callable[[str], SourceContext]
 ) -> dict[str, Source[Any]]:
-    """The source of each type. Raises ConfigurationError."""
+    """Build the source of each type. Raises ConfigurationError."""
     built: dict[str, Source[Any]] = {}
     for name, options in types.items():
         source = source_class(options.source)

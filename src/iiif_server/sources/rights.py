@@ -25,9 +25,10 @@ _EXAMPLE = "https://creativecommons.org/licenses/by/4.0/"
 
 
 def checked_rights(text: str) -> str:
-    """The text, if it is a URI; those of Creative Commons and RightsStatements.org must exist.
+    """Check the URI of a licence or rights statement, and return it.
 
-    Raises ValueError with the URI that was probably meant. Other URIs are left to the operator.
+    At Creative Commons and RightsStatements.org, it must be a known one; other URIs are accepted.
+    Raises ValueError, with the probably intended URI.
     """
     host = re.match(r"[a-z]+://(?:www\.)?([^/]*)", text.lower())
     known = _KNOWN.get(host[1]) if host else None
@@ -42,7 +43,7 @@ def checked_rights(text: str) -> str:
 
 
 def probable_uri(text: str) -> str | None:
-    """The URI that a short name stands for: `CC-BY 4.0`, `CC0`, `InC`; None if it is unknown."""
+    """URI of a short name such as `CC-BY 4.0`, `CC0` or `InC`; None if unknown."""
     plain = text.strip()
     if re.match(r"(www\.)?(creativecommons|rightsstatements)\.org/", plain):
         return f"https://{plain}"

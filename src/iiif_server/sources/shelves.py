@@ -1,4 +1,4 @@
-"""The old name of `sources.listings`, for plug-ins; see docs/upgrading.md."""
+"""Deprecated name of `sources.listings`, for plug-ins; see docs/upgrading.md."""
 
 from iiif_server.sources.deprecated import renamed
 from iiif_server.sources.listings import FolderListing

@@ -1,4 +1,4 @@
-"""Limits on concurrent fetches: in all, and for each host."""
+"""Limits on concurrent fetches: in total, and per host."""
 
 import asyncio
 from collections import Counter
@@ -9,9 +9,9 @@ from iiif_server.errors import SourceBusyError
 
 
 class Slots:
-    """Concurrency limit of fetches: a total, and half of it (at least one) for any one host.
+    """Concurrency limit of fetches: a total, and half of it (at least one) per host.
 
-    A fetch that waits because of its host takes no slot from other hosts.
+    A fetch that waits for a slot of its host takes no slot of other hosts.
     """
 
     def __init__(self, number: int, queue_timeout: float) -> None:
@@ -27,12 +27,12 @@ class Slots:
 
     @property
     def taken(self) -> int:
-        """The number of slots that are in use."""
+        """Number of slots in use."""
         return self._taken
 
     @asynccontextmanager
     async def one(self, host: str) -> AsyncIterator[None]:
-        """A slot for a fetch from this host; SourceBusyError if none is free in time."""
+        """Slot for a fetch from this host. Raises SourceBusyError after the queue timeout."""
         async with AsyncExitStack() as stack:
             slots_of_host = self._hosts.setdefault(host, asyncio.Semaphore(self._per_host))
             self._users[host] += 1
@@ -53,5 +53,5 @@ class Slots:
 
     def _leave(self, host: str) -> None:
         self._users[host] -= 1
-        if not self._users[host]:  # so that unused hosts take no memory
+        if not self._users[host]:  # free the memory of unused hosts
             del self._users[host], self._hosts[host]

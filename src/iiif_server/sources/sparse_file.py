@@ -1,7 +1,7 @@
-"""Sparse files: local files of which some extents are present, with a record of these.
+"""Sparse files: local files with some extents of an original, and a record of these extents.
 
-A sparse file survives its process. The record has a checksum of each extent, so that an extent that
-was recorded and not written, or that the disk has lost, counts as absent.
+A sparse file is used again after a restart. The record has a checksum of each extent. So an extent
+counts as absent if it was recorded but not written, or if the disk has lost it.
 """
 
 import os
@@ -17,29 +17,29 @@ from iiif_server.digests import crc32
 from iiif_server.plan.extents import Extent, joined, missing
 
 FOLDER = ".ranged"
-"""Below the folder of a type: its sparse files. No original can have this path."""
+"""Folder of the sparse files, below the folder of a type. No original can have this path."""
 RECORD = ".extents"
 """Suffix of the record of a sparse file."""
 PARTS = -1
-"""Modification time, in the index of fetched originals, of sparse files: the true one changes while
-they are read."""
+"""Value for the modification time of sparse files in the index of fetched originals, as the real
+one changes with each fetched extent."""
 _CHUNK = 1 << 20
 _MOST_HEAD = 4096
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Identity(BaseModel):
-    """Which version of which original a sparse file is of."""
+    """Identity of the original in a sparse file, and of its version."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     place: str
-    """Digest of its URL."""
+    """Digest of the URL of the original."""
     tag: str
-    """Its strong validator: the ETag, as it was sent."""
+    """Strong validator: the ETag as the upstream has sent it."""
     size: int
     modified: int
-    """When it was last changed, in seconds since the epoch."""
+    """Modification time, in seconds since the epoch."""
 
 
 class _Head(BaseModel):
@@ -47,24 +47,23 @@ class _Head(BaseModel):
 
     identity: Identity
     inode: int
-    """Of the file that the record is about."""
+    """Inode of the sparse file that the record belongs to."""
 
 
 class SparseFile:
-    """A file of the full length of its original, of which some extents are present.
+    """Sparse file with the full length of its original and some extents of it. Thread-safe.
 
-    All methods may block; any thread may call them. Several processes may use one file: all write
-    the same bytes.
+    All methods may block. Several processes may use one file, as all write the same bytes.
     """
 
     def __init__(self, path: Path, descriptor: int, record: int, identity: Identity) -> None:
-        """Take over two descriptors, of the file and of its record; see `open` and `create`."""
+        """Take ownership of the descriptors of the file and of its record. Use `open`, `create`."""
         self.path = path
         self.descriptor = descriptor
         self.identity = identity
         self._record = record
         self._read_to = 0
-        """Bytes of the record that were read."""
+        """Number of bytes of the record that were read."""
         self._present: tuple[Extent, ...] = ()
         self._lock = threading.Lock()
 
@@ -73,7 +72,7 @@ class SparseFile:
 
     @property
     def present(self) -> tuple[Extent, ...]:
-        """The extents that are present, ascending and apart."""
+        """Extents that are present, ascending, without overlap."""
         return self._present
 
     @property
@@ -83,7 +82,10 @@ class SparseFile:
 
     @classmethod
     def open(cls, path: Path) -> Self | None:
-        """The sparse file at a path with all extents that are sound; None if it is of no use."""
+        """Open a sparse file and verify its extents; None if it is missing or invalid.
+
+        Raises OSError.
+        """
         with ExitStack() as stack:
             try:
                 descriptor = os.open(path, _OPEN)
@@ -103,7 +105,10 @@ class SparseFile:
 
     @classmethod
     def create(cls, path: Path, identity: Identity, temporary: Path) -> Self:
-        """A new file at a path, in place of any other; `temporary` is a free path on its disk."""
+        """Create a sparse file at a path, replacing any other. Raises OSError.
+
+        `temporary` is an unused path on the same disk.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, _OPEN | os.O_CREAT | os.O_EXCL, 0o666)
         record = -1
@@ -128,12 +133,12 @@ class SparseFile:
         while rest:
             written = os.pwrite(self.descriptor, rest, offset)
             rest, offset = rest[written:], offset + written
-        # In one call, so that lines of several processes do not mix.
+        # One call per line, so that lines of several processes do not mix.
         os.write(self._record, f"{at} {at + len(data)} {crc32(data)}\n".encode())
         self._add((at, at + len(data)))
 
     def reload(self) -> None:
-        """Take note of what other processes have recorded since."""
+        """Read and verify the extents that other processes have recorded since. Raises OSError."""
         with self._lock:
             start = self._read_to
             size = os.fstat(self._record).st_size
@@ -147,13 +152,13 @@ class SparseFile:
                 self._add(extent)
 
     def remove(self) -> None:
-        """Remove the file, unless another has taken its place. Raises OSError."""
+        """Remove the file and its record, unless another file has replaced it. Raises OSError."""
         if not self.gone:
             self.path.unlink(missing_ok=True)
             _record_of(self.path).unlink(missing_ok=True)
 
     def descriptors(self) -> Sequence[int]:
-        """The descriptors to be closed when nobody uses the file."""
+        """Descriptors of the file and of its record, for the owner to close."""
         return self.descriptor, self._record
 
     def _add(self, extent: Extent) -> None:
@@ -169,7 +174,7 @@ class SparseFile:
 
 
 def sparse_files(folder: Path) -> Iterator[tuple[Path, int, int, float]]:
-    """Rows of the index for the sparse files of a type: path, bytes, PARTS, last use."""
+    """Index rows of the sparse files of a type: path, bytes, PARTS, time of use (seconds)."""
     for path in (folder / FOLDER).glob("*"):
         with suppress(OSError):
             status = path.stat(follow_symlinks=False)
@@ -190,7 +195,7 @@ def _parse(record: bytes) -> _Head | None:
 
 
 def _extents(record: bytes, size: int) -> Iterator[tuple[Extent, int]]:
-    """The extents of the lines of a record with their checksums; other lines are left out."""
+    """Parse the lines of a record: extents with their CRC-32; invalid lines are skipped."""
     for line in record.splitlines():
         fields = line.split()
         if len(fields) == 3 and all(field.isdigit() and len(field) < 20 for field in fields):  # noqa: PLR2004

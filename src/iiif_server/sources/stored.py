@@ -1,4 +1,4 @@
-"""Sources whose originals are fetched: as a whole, or in parts where they are tiled TIFFs."""
+"""Base of sources that fetch originals: as a whole, or in parts of tiled TIFFs."""
 
 import re
 from collections.abc import AsyncIterator
@@ -18,19 +18,19 @@ Options = TypeVar("Options", bound="StoredOptions")
 
 
 class _Upstream(Upstream, RangeUpstream, Protocol):
-    """An original that may be fetched either way."""
+    """Upstream that supports whole fetches and range requests."""
 
 
 class StoredOptions(TypeOptions):
-    """What every type may say whose originals are fetched."""
+    """Settings of every type with fetched originals."""
 
     ranges: Literal["tiff", "always", "never"] = "tiff"
-    """Which originals are read in parts, if they turn out to be tiled TIFFs: those whose URL or key
-    ends like a TIFF's, all, or none. Whatever is not read in parts is fetched as a whole."""
+    """Originals that the server reads in parts, if they are tiled TIFFs: `tiff` those whose URL or
+    key ends as that of a TIFF, `always` all, `never` none. It fetches the others as a whole."""
 
 
 class StoredSource(Source[Options]):
-    """A source whose originals, or the parts of them that were needed, are kept on disk."""
+    """Source that fetches originals, or the needed parts of them, and stores them on disk."""
 
     def __init__(self, context: SourceContext, options: Options) -> None:
         super().__init__(context, options)
@@ -39,24 +39,25 @@ class StoredSource(Source[Options]):
 
     @property
     def revalidates(self) -> bool:
-        """Whether kept originals are compared with those of the upstream server."""
+        """Whether fetched originals are revalidated with the upstream."""
         return self.context.fetcher.options.refresh_after is not None
 
     @property
     def shares(self) -> bool:
-        """Its originals are the same for everybody."""
+        """True: every replica fetches the same originals."""
         return True
 
     async def is_here(self, name: str) -> bool:
-        """Whether an original was fetched as a whole."""
+        """Whether the original is stored as a whole."""
         whole, _ = split_page(name)
         return await self._kept.has(name) or (whole != name and await self._kept.has(whole))
 
     @asynccontextmanager
     async def held(self, name: str, upstream: _Upstream, path: str) -> AsyncIterator[OpenedFile]:
-        """The kept original of this name, whose upstream has a path that may end like a TIFF's.
+        """Yield the stored original of this name, after fetching it if it is missing.
 
-        It is fetched first if it is missing. Raises what `KeptOriginals.hold` raises.
+        `path` is that of the URL, or the key: its extension may be that of a TIFF. Raises the
+        errors of `KeptOriginals.hold`.
         """
         ranges = self.options.ranges
         if (

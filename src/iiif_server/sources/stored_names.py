@@ -1,7 +1,7 @@
 """File names of fetched originals, on disks that fold case or Unicode normalisation.
 
-On case-insensitive disks (macOS, Windows shares) `A.jpg` and `a.jpg` are one file, and on some so
-are the two Unicode forms of one letter (NFC, NFD). Some disks fold only these (ZFS, if told to).
+On case-insensitive disks (macOS, Windows shares), `A.jpg` and `a.jpg` are one file. On some of them
+the Unicode forms of a letter (NFC, NFD) are one file, too; ZFS can fold only these.
 """
 
 import errno
@@ -16,18 +16,18 @@ from unicodedata import normalize
 from iiif_server.sources.provenance import digest
 
 _LONGEST_NAME = 240
-"""In bytes; file systems take 255."""
+"""Maximum bytes of one part of a path; file systems accept 255."""
 _SAME_EVERYWHERE = frozenset(string.ascii_lowercase + string.digits + " !#$%&'()+,-./;=@[]^_`{}~")
-"""Characters that every file system keeps as they are."""
+"""Characters that all file systems store unchanged."""
 PROBE = ".probe-\xe9"
 """Name of an empty folder that shows whether its disk folds case or Unicode normalisation."""
 
 RECORDS, HASHED = ".provenance", ".hashed"
-"""Below the folder of a type: records, and originals whose name cannot be that of a file."""
+"""Folders below that of a type: records, and originals with names that no file can have."""
 
 
 class Places:
-    """Where the fetched originals of a type are, below its folder."""
+    """Paths of the fetched originals of a type, below its folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -36,26 +36,26 @@ class Places:
         return f"<Places {self._folder}>"
 
     def record(self, name: str) -> Path:
-        """The file of the provenance; no original can have its path."""
+        """Path of the provenance record; no original can have this path."""
         return self._folder / RECORDS / f"{digest(name)}.json"
 
     def hashed(self, name: str) -> Path:
-        """The path for a name that cannot be that of a file; nobody else writes there."""
+        """Path for a name that no file can have; only this server writes there."""
         return self._folder / HASHED / digest(name)
 
     def all(self, name: str) -> list[Path]:
-        """The paths at which an original may be.
+        """Paths at which an original may be.
 
-        Operators, and former versions of this server, use any name as the path.
+        Operators, and older versions of this server, store files under any name.
         """
         hashed = self.hashed(name)
         return [self._folder / name, hashed] if is_file_name(name) else [hashed]
 
     def new(self, name: str) -> Path:
-        """The path for a new file of this name.
+        """Path for a new file of this name; an existing file is replaced at its path.
 
-        It is the name itself unless another name could be the same file on this disk, or a file
-        has the name of one of its folders. An existing file is replaced where it is.
+        It is the name itself, unless another name could be the same file on this disk, or a file
+        has the path of one of its folders.
         """
         path = self._folder / name
         if (
@@ -72,7 +72,8 @@ class Places:
     def _disk_folds_names(self) -> bool:
         """Whether names that differ in case or Unicode form are one file on this disk.
 
-        Some disks fold only one of the two, so the name of the probe has another spelling in both.
+        As some disks fold only one of them, the name of the probe has other spellings of both
+        kinds.
         """
         probe = self._folder / PROBE
         with suppress(OSError):
@@ -81,13 +82,13 @@ class Places:
 
 
 def record_of(folder: Path, below: str) -> Path:
-    """The file of the provenance of the original at a path below the folder of a type."""
+    """Path of the provenance record for an original at a path below the folder of a type."""
     parent, _, last = below.rpartition("/")
     return folder / RECORDS / f"{last if parent == HASHED else digest(below)}.json"
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a name, with its slashes, is usable as the path of a file."""
+    """Whether a name, with its slashes, can be the path of a file."""
     return (
         all(
             part and not part.startswith(".") and len(part.encode()) <= _LONGEST_NAME
@@ -98,18 +99,18 @@ def is_file_name(name: str) -> bool:
 
 
 def is_distinct(name: str) -> bool:
-    """Whether no other such name can be the same file on any disk."""
+    """Whether no other distinct name can be the same file on any disk."""
     return _SAME_EVERYWHERE.issuperset(name) and not any(
         part.endswith((".", " "))
-        for part in name.split("/")  # which Windows removes
+        for part in name.split("/")  # Windows removes dots and spaces at the end
     )
 
 
 def is_entry(folder: Path, name: str) -> bool:
-    """Whether the file found below a folder by this name has exactly this name.
+    """Whether the file at this name below a folder has exactly this name, in case and form.
 
-    True also if nothing is found. A folder is listed only if its disk gives the same file for
-    another name; False if it cannot be listed.
+    True also if no file exists. A folder is listed only if its disk finds the same file by another
+    name; False if it cannot be listed.
     """
     for part in name.split("/"):
         if has_another_name(folder, part) and part not in _names_in(folder):
@@ -120,13 +121,13 @@ def is_entry(folder: Path, name: str) -> bool:
 
 def _names_in(folder: Path) -> list[str]:
     try:
-        return os.listdir(folder)  # noqa: PTH208 - names are all that is wanted
+        return os.listdir(folder)  # noqa: PTH208 - only names are needed
     except OSError:
         return []
 
 
 def has_another_name(folder: Path, part: str) -> bool:
-    """Whether the disk gives the same file for a name that differs in case or Unicode form."""
+    """Whether the disk finds the same file by a name that differs in case or Unicode form."""
     others = {part.swapcase(), normalize("NFC", part), normalize("NFD", part)} - {part}
     return any(_is_same(folder / part, folder / other) for other in others)
 
@@ -139,9 +140,9 @@ def _is_same(one: Path, other: Path) -> bool:
 
 
 def is_kind(kind: Callable[[int], bool], path: Path) -> bool:
-    """Whether a path is of a kind; raises OSError if the disk fails.
+    """Whether an existing path is of a kind, as `stat.S_ISDIR`. Raises OSError if the disk fails.
 
-    `Path.is_file` and its like take any error for "no" from Python 3.14 on.
+    From Python 3.14 on, `Path.is_file` and `Path.is_dir` return False for any error.
     """
     try:
         return kind(path.stat().st_mode)

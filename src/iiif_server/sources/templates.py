@@ -1,4 +1,4 @@
-"""Templates of paths, URLs and keys, which say where the original of a name is."""
+"""Templates of paths, URLs and keys: where the original of a name is."""
 
 import difflib
 import re
@@ -14,26 +14,26 @@ from iiif_server.errors import OriginalNotFoundError
 from iiif_server.options import Expects
 
 FIELDS = ("name", "stem", "dir", "page")
-"""`{name}` is the name; `{dir}` its folders, `{stem}` its last part without the extension."""
+"""Fields: `{name}` is the name, `{dir}` its folders, `{stem}` its last part without extension."""
 
 Quote = Callable[[str, bool], str]
-"""Encodes the value of a field; the flag says whether it stands behind a question mark."""
+"""Encoder of the value of a field; the flag is whether the field is in the query of a URL."""
 
 _BRACES = re.compile(r"\{([^{}]*)\}((?<=\{dir\})/)?")
 _FIELD = re.compile(r"([^{}\[\]]*)(?:\[(-?[0-9]{1,4})?:(-?[0-9]{1,4})?\])?")
 _HARMLESS = re.compile(r"[^\s./\\%;?&=\x00-\x1f\x7f][^/\\%;?&=\x00-\x1f\x7f]*")
-"""Names that no server takes for anything else: most, so that listings are quick."""
+"""Fast check for listings: most names match, and are safe on all servers."""
 _LAYERS = 8
-"""Layers of percent-encoding that a name may have."""
+"""Maximum number of layers of percent-encoding in a name."""
 
 
 def as_is(value: str, _: bool) -> str:  # noqa: FBT001 - as all of `Quote`
-    """The value of a field unchanged, for paths and keys."""
+    """Return the value of a field unchanged, for paths and keys."""
     return value
 
 
 def as_url(value: str, in_query: bool) -> str:  # noqa: FBT001
-    """The value of a field percent-encoded; in the path of a URL slashes stay slashes."""
+    """Percent-encode the value of a field; in the path of a URL, slashes stay."""
     return percent_encode(value, safe="" if in_query else "/")
 
 
@@ -47,10 +47,10 @@ class _Field:
 
 
 class Template:
-    """A path, URL or key with fields: `{name}`, `{stem}`, `{dir}`, `{page}`, `{name[0:2]}`."""
+    """Template of a path, URL or key: `{name}`, `{stem}`, `{dir}`, `{page}`, `{name[0:2]}`."""
 
     def __init__(self, text: str) -> None:
-        """Parse a template; ValueError names unknown fields, and the fields that exist."""
+        """Parse a template. Raises ValueError, with the existing fields if one is unknown."""
         self.text = text
         self._parts = tuple(_parse(text))
         if _misleads("".join(part if isinstance(part, str) else "x" for part in self._parts)):
@@ -61,23 +61,23 @@ class Template:
 
     @property
     def has_page(self) -> bool:
-        """Whether the number of a page stands in it."""
+        """Whether the template has `{page}`."""
         return any(isinstance(part, _Field) and part.name == "page" for part in self._parts)
 
     @property
     def affixes(self) -> tuple[str, str] | None:
-        """What stands around the name, if it is the only field; None otherwise."""
+        """Prefix and suffix of the name, if `{name}` is the only field; else None."""
         match self._parts:
             case (str(prefix), _Field(name="name", part=slice(start=None, stop=None)), str(suffix)):
                 return prefix, suffix
         return None
 
     def expand(self, name: str, page: int = 1, *, quote: Quote = as_is) -> str:
-        """The path, URL or key of a name.
+        """Path, URL or key of a name.
 
-        The result is checked: OriginalNotFoundError if it has dot segments under either slash, or
-        control characters, or if the name has put empty segments into the path, also if these
-        appear only when the result is decoded several times.
+        Raises OriginalNotFoundError if the result has dot segments (between slashes or backslashes)
+        or control characters, or if the name adds empty segments to the path; also if these appear
+        only after decoding the result several times.
         """
         folders, _, last = name.rpartition("/")
         stem, _, extension = last.rpartition(".")
@@ -105,7 +105,7 @@ class Template:
 
 
 def misleads(path: str) -> bool:
-    """Whether a path has dot segments or control characters, decoded several times or not at all.
+    """Whether a path has dot segments or control characters, also after decoding it repeatedly.
 
     True also for more than eight layers of percent-encoding.
     """
@@ -116,7 +116,7 @@ def misleads(path: str) -> bool:
 
 
 def may_be_a_name(name: str) -> bool:
-    """Whether the name of a file or folder is one of which `expand` makes a path."""
+    """Whether `expand` accepts the name of a file or folder."""
     if _HARMLESS.fullmatch(name):
         return True
     try:
@@ -134,7 +134,7 @@ def _template(text: str) -> str:
 TemplateText = Annotated[
     str, AfterValidator(_template), Expects('a template such as "{name[0:2]}/{name}.tif"')
 ]
-"""A template as a setting."""
+"""Template as a setting."""
 
 
 def _parse(text: str) -> Iterator[str | _Field]:
@@ -169,7 +169,10 @@ def _field(written: re.Match[str], *, in_query: bool) -> _Field:
 
 
 def _layers(text: str) -> Iterator[str]:
-    """A text, and the text decoded again and again until nothing changes."""
+    """Yield a text, and the text percent-decoded repeatedly until nothing changes.
+
+    Raises OriginalNotFoundError for too many layers.
+    """
     for _ in range(_LAYERS):
         yield text
         decoded = unquote(text)
@@ -184,9 +187,9 @@ def _has_empty(path: str) -> bool:
 
 
 def _misleads(text: str) -> bool:
-    """Whether some server would take a part of a text for a dot segment, or end it early.
+    """Whether a server could take a part of a text for a dot segment, or truncate the text.
 
-    Parameters of a path and white space may follow the dots.
+    Path parameters and white space may follow the dots.
     """
     segments = (part.partition(";")[0].strip() for part in re.split(r"[/\\?&=]", text))
     controls = any(character < " " or character == "\x7f" for character in text)

@@ -1,4 +1,4 @@
-"""Terms of one original: rights and limits that its source knows of. Pure."""
+"""Terms of one original: rights and limits from its source. Pure."""
 
 from dataclasses import dataclass, field
 
@@ -7,14 +7,14 @@ from iiif_server.iiif.geometry import Limits
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """Rights and limits of one original, besides those of its type and of the server."""
+    """Rights and limits of one original, in addition to those of its type and of the server."""
 
     rights: str | None = None
-    """URI of its licence or rights statement; None: that of its type."""
+    """URI of the licence or rights statement; None: that of the type."""
     limits: Limits = field(default_factory=Limits)
 
     def within(self, other: "Terms") -> "Terms":
-        """The stricter limits of both, and these rights before the others."""
+        """Combine two terms: the stricter limits, and these rights or else the others."""
         return Terms(self.rights or other.rights, self.limits.within(other.limits))
 
 

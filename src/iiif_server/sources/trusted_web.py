@@ -1,4 +1,4 @@
-"""The source `trusted_web`: names are URLs that a regular expression or a prefix permits."""
+"""Source `trusted_web`: names are URLs that a regular expression or a prefix permits."""
 
 import base64
 import binascii
@@ -21,10 +21,10 @@ from iiif_server.sources.web import FetchedOptions, FetchedSource
 
 
 class UrlPattern(Protocol):
-    """A compiled regular expression."""
+    """Compiled regular expression."""
 
     def fullmatch(self, string: str, /) -> object | None:
-        """A match of the whole string, or None."""
+        """Match of the whole string, or None."""
 
 
 class TrustedWebOptions(FetchedOptions):
@@ -33,12 +33,13 @@ class TrustedWebOptions(FetchedOptions):
     regex: Annotated[str, Expects("a regular expression that URLs must match in full")] | None = (
         None
     )
-    """What a URL, and every URL it redirects to, must match in full. It is matched in linear time
-    (RE2): without lookaround (`(?=...)`, `(?!...)`), backreferences (`\\1`) and `\\Z`."""
+    """Regular expression that a URL, and each URL it redirects to, must match in full. RE2 matches
+    it in linear time: without lookaround (`(?=...)`, `(?!...)`), backreferences (`\\1`) and
+    `\\Z`."""
     prefixes: Annotated[
         tuple[str, ...], Listed, Expects("a list of URLs that end with a slash")
     ] = ()
-    """Or one of the URLs with which it must begin, as `https://images.example.org/`."""
+    """URL prefixes, as `https://images.example.org/`: URLs that begin with one are trusted, too."""
 
     @field_validator("regex")
     @classmethod
@@ -67,27 +68,27 @@ class TrustedWebOptions(FetchedOptions):
 
     @cached_property
     def trust(self) -> "Trust":
-        """Which URLs the type trusts."""
+        """Trust of the type: the URLs that it permits."""
         return Trust(self.regex, self.prefixes)
 
     @property
     def takes_urls(self) -> bool:
-        """Whether originals may be named by their URLs."""
+        """True: an identifier may be the URL of an original."""
         return True
 
     def name_of_url(self, url: str) -> str | None:
-        """The name of the original behind a URL; None unless the type trusts it."""
+        """Name of the original at a URL; None unless the type trusts the URL."""
         url = url.partition("#")[0]
         return encode_url(url) if self.trust.includes(url) else None
 
 
 def compile_regex(regex: str) -> UrlPattern:
-    """Compile a regular expression for matching in linear time (RE2).
+    """Compile a regular expression with RE2, which matches in linear time. Raises ValueError.
 
-    Python's own `re` may take years for a URL of forty letters. Raises ValueError.
+    Python's `re` may take exponential time, so years for a URL of forty letters.
     """
     try:
-        re.compile(regex)  # so that each expression means what it means in Python
+        re.compile(regex)  # accept only expressions that are valid in Python, too
     except (re.error, OverflowError) as error:
         raise ValueError(f"not a regular expression: {error}") from error
     options = re2.Options()
@@ -104,49 +105,49 @@ def compile_regex(regex: str) -> UrlPattern:
 
 
 def _text_of(error: Exception) -> str:
-    """The message of RE2, which it gives in bytes."""
+    """Message of an error of RE2, which is in bytes."""
     message = error.args[0] if error.args else ""
     return message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
 
 
 class TrustedWebSource(FetchedSource[TrustedWebOptions]):
-    """The URL that the name encodes, fetched once and kept under the encoded name."""
+    """Source that fetches the URL in a name once and stores it under the encoded name."""
 
     options_model = TrustedWebOptions
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
-        """The kept original of this name; UntrustedUrlError if its URL is not trusted."""
+        """Yield the original of this name. Raises UntrustedUrlError if its URL is not trusted."""
         return self._hold_url(decode_url(name), {})
 
     async def is_here(self, name: str) -> bool:
-        """Whether an original was fetched, or its URL is not trusted any more."""
+        """Whether the original is stored, or its URL is not trusted any more."""
         url = decode_url(name).partition("#")[0]
         return not self.options.trust.includes(url) or await super().is_here(encode_url(url))
 
     def hold_at(
         self, location: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[OpenedFile]:
-        """The kept original of a URL; UntrustedUrlError if that is not trusted."""
+        """Yield the original at a URL. Raises UntrustedUrlError if the URL is not trusted."""
         return self._hold_url(location, headers)
 
     def _hold_url(
         self, written: str, headers: Mapping[str, str]
     ) -> AbstractAsyncContextManager[OpenedFile]:
-        # A fragment is never sent: URLs that differ in it only are one original.
+        # Clients do not send fragments: URLs that differ only in these are one original.
         url = written.partition("#")[0]
         if not self.options.trust.includes(url):
             raise UntrustedUrlError("The URL in this identifier is not one that this type trusts.")
-        # What is fetched with credentials of its own has a name that no identifier has, so nobody
-        # gets it by its URL.
+        # An original fetched with its own credentials is stored under a name that no identifier
+        # can have, so that no client gets it by its URL.
         kept_as = f"with-headers/{encode_url(url)}" if headers else encode_url(url)
         upstream = self.upstream(url, self.options.trust.includes, headers)
         return self.held(kept_as, upstream, url.partition("?")[0])
 
 
 class Trust:
-    """The URLs that a type trusts: those that match its regular expression or have a prefix.
+    """Trust of a type: URLs that match its regular expression or begin with one of its prefixes.
 
-    A URL has to match both as it is written and as it would be requested.
+    The expression must match a URL both as written and as it would be requested.
     """
 
     def __init__(self, regex: str | None, prefixes: Sequence[str] = ()) -> None:
@@ -165,12 +166,15 @@ class Trust:
 
 
 def encode_url(url: str) -> str:
-    """The name of a URL, padded: as Python's encoder, and the server of 2020, write it."""
+    """Encode a URL as a name: URL-safe base 64 with padding."""
     return base64.urlsafe_b64encode(url.encode()).decode("ascii")
 
 
 def decode_url(name: str) -> str:
-    """The URL in a name of padded or unpadded URL-safe base 64; UntrustedUrlError for any other."""
+    """Decode the URL in a name: URL-safe base 64, with or without padding.
+
+    Raises UntrustedUrlError for other names.
+    """
     bare = name.rstrip("=")
     if "+" in bare or "/" in bare:
         raise _no_url()
@@ -186,9 +190,9 @@ def _no_url() -> UntrustedUrlError:
 
 
 def requested(url: str) -> httpx.URL | None:
-    """The URL as it would be requested; None for one that could mislead.
+    """Normalise a URL as it would be requested; None for an invalid or ambiguous one.
 
-    These have user names, white space, backslashes, or a path that `misleads`.
+    Ambiguous are URLs with user names, white space or backslashes, or with a path that `misleads`.
     """
     if not url.isprintable() or any(character in url for character in " \\"):
         return None

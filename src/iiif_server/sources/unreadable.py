@@ -1,7 +1,7 @@
-"""Search below the folder of a type for files and links that are not served, and why.
+"""Search below the folder of a type for files and links that the server cannot serve.
 
-It opens each file, because only that takes access control lists, containers and failing disks into
-account. It is for `iiif-server check` alone, and bounded.
+It opens each file, as only that checks access control lists, containers and failing disks. Only
+`iiif-server check` uses it; the search is limited in entries and time.
 """
 
 import os
@@ -25,34 +25,34 @@ class Unreadable:
     """Files and folders that cannot be read for one reason."""
 
     example: Path
-    """The first of them."""
+    """Path of the first one."""
     number: int = 0
 
 
 @dataclass(slots=True)
 class Survey:
-    """What was found below a folder."""
+    """Result of the search below a folder."""
 
     entries: int = 0
-    """Files and folders that were tried."""
+    """Number of checked files and folders."""
     unreadable: dict[int, Unreadable] = field(default_factory=dict)
-    """By errno."""
+    """Unreadable files and folders, by errno."""
     leaving: Unreadable | None = None
-    """Links that lead out of the folder."""
+    """Links to targets outside of the folder."""
     leads_to: str = ""
-    """Where the first of them leads."""
+    """Target of the first such link."""
     folder_to_follow: str = ""
-    """The smallest folder that has it: the target itself, if that is a folder."""
+    """Folder of this target, or the target itself if it is a folder."""
     is_complete: bool = True
-    """Whether all were tried; otherwise a limit was reached."""
+    """Whether all files were checked; False if a limit was reached."""
 
     @property
     def failures(self) -> int:
-        """The number of files and folders that cannot be read."""
+        """Number of files and folders that cannot be read."""
         return sum(found.number for found in self.unreadable.values())
 
     def add_link(self, path: str, allowed: Sequence[str]) -> None:
-        """Count a link that leads out of some folders, unless it leads nowhere."""
+        """Count a link with an existing target outside of the allowed folders."""
         with suppress(OSError):
             target = os.path.realpath(path, strict=True)
             if containing(target, allowed) is None:
@@ -63,14 +63,14 @@ class Survey:
                 self.leaving.number += 1
 
     def add(self, path: Path, error: OSError) -> None:
-        """Count a file or folder that cannot be read, unless it no longer exists."""
+        """Count a file or folder that cannot be read, unless it does not exist any more."""
         if error.errno is not None and error.errno not in {ENOENT, ENOTDIR}:
             self.unreadable.setdefault(error.errno, Unreadable(path)).number += 1
 
 
 def check_can_enter(folder: Path) -> None:
-    """Raise OSError if files in a folder cannot be reached, even if it can be listed."""
-    os.stat(f"{folder}/.")  # noqa: PTH116 - pathlib would leave the dot out
+    """Raise OSError if files in a folder cannot be opened, even if it can be listed."""
+    os.stat(f"{folder}/.")  # noqa: PTH116 - pathlib would remove the dot
 
 
 def find_unreadable(
@@ -80,11 +80,11 @@ def find_unreadable(
     seconds: float = _SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Survey:
-    """Try to read the files and folders below a folder, up to a number of entries and a time.
+    """Check that the files and folders below a folder can be read, within limits.
 
-    Hidden files are left out, as they are not served. Of links those are counted that lead to
-    neither the folder nor one of `links`; the files that the others lead to are not tried here.
-    Never raises OSError.
+    Hidden files are skipped, as the server does not serve them. Links to targets outside of the
+    folder and of `links` are counted; the targets of other links are not checked. Never raises
+    OSError.
     """
     survey, end = Survey(), clock() + seconds
     allowed = tuple(map(os.path.realpath, (folder, *links)))
@@ -116,11 +116,11 @@ def _visible(folder: Path) -> Iterator["os.DirEntry[str]"]:
 
 
 def _is_folder(survey: Survey, entry: "os.DirEntry[str]") -> bool:
-    """Whether an entry is a folder; a file is opened, and counted if that fails."""
+    """Whether an entry is a folder. Opens a file, and counts it if that fails."""
     try:
         if entry.is_dir(follow_symlinks=False):
             return True
-        if entry.is_file(follow_symlinks=False):  # opening a device may have effects
+        if entry.is_file(follow_symlinks=False):  # opening a device may have side effects
             os.close(os.open(entry.path, _READ))
     except OSError as error:
         survey.add(Path(entry.path), error)

@@ -1,4 +1,4 @@
-"""Upstreams: what `fetched` asks for the bytes of an original, whatever protocol it speaks."""
+"""Upstreams: interfaces for fetching an original, independent of the protocol."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -12,80 +12,78 @@ from iiif_server.telemetry.events import FetchFailed, OriginalMissing
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An original that was fetched and stored."""
+    """Fetched original that is stored."""
 
     size: int
     """In bytes."""
     mtime_ns: int
-    """Of its file."""
+    """Modification time of its file, in nanoseconds."""
     checksum: str
-    """Of the bytes received."""
+    """Checksum of the received bytes (`opening.checksum_of`)."""
     validators: Validators
 
 
 class Upstream(Protocol):
-    """One original on a web server or in an object store."""
+    """Original on a web server or in an object store."""
 
     @property
     def shown(self) -> str:
-        """Where the original is, for logs: without secrets."""
+        """URL for logs, without secrets."""
 
     async def bring(self, target: Path, known: Validators) -> Arrival | None:
-        """Fetch the original into a file, which is complete afterwards or unchanged.
+        """Fetch the original into a file, atomically; None if it has not changed by `known`.
 
-        None if the upstream answers by the validators that nothing has changed. A file with the
-        same bytes stays as it is; otherwise its size or its time changes. Raises
-        OriginalNotFoundError, OriginalTooLargeError, UnsupportedOriginalError, SourceBusyError,
-        SourceTimedOutError, NoSpaceForOriginalError or SourceUnavailableError.
+        A file with the same bytes stays unchanged; otherwise its size or its modification time
+        changes. Raises OriginalNotFoundError, OriginalTooLargeError, UnsupportedOriginalError,
+        SourceBusyError, SourceTimedOutError, NoSpaceForOriginalError or SourceUnavailableError.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The first bytes of an original that can be read in parts."""
+    """First bytes of an original that can be read in parts."""
 
     data: bytes
     size: int
-    """Of the whole original."""
+    """Size of the whole original, in bytes."""
     tag: str
-    """Its strong validator."""
+    """Strong validator of the original: its ETag."""
     modified: int
-    """When it was last changed, as far as is known, in seconds since the epoch."""
+    """Modification time in seconds since the epoch; the time of the request if unknown."""
 
 
 class RangeUpstream(Protocol):
-    """One original of which an upstream sends parts."""
+    """Original that an upstream sends in ranges."""
 
     @property
     def shown(self) -> str:
-        """Where the original is, for logs: without secrets."""
+        """URL for logs, without secrets."""
 
     @property
     def host(self) -> str:
-        """The host or bucket, for the limit on requests."""
+        """Host or bucket, for the limits on concurrent fetches."""
 
     @property
     def place(self) -> str:
-        """What tells this original from all others: its URL."""
+        """URL of the original, which identifies it."""
 
     async def start(self, length: int) -> Start | None:
-        """The first bytes; None unless the upstream sends ranges and a strong validator.
+        """Fetch the first bytes; None unless the upstream sends ranges and a strong validator.
 
         Raises OriginalNotFoundError, SourceTimedOutError or SourceUnavailableError.
         """
 
     def read(self, start: int, stop: int, tag: str) -> AsyncIterator[bytes]:
-        """The bytes from `start` up to `stop`, in chunks.
+        """Fetch the bytes from `start` up to `stop` (exclusive), in chunks.
 
-        Raises OriginalChangedError if the original has another validator than `tag`, and what
-        `start` raises.
+        Raises OriginalChangedError if the validator of the original is not `tag`, or as `start`.
         """
 
 
 def failure(
     identifier: str, upstream: Upstream | RangeUpstream, error: IiifServerError, outcome: str = ""
 ) -> FetchFailed:
-    """The event of a failed fetch, with URL and cause; `outcome` says what is served instead."""
+    """Event of a failed fetch, with URL, cause, and an `outcome` such as `; what is kept stays`."""
     cause = f": {error.__cause__!r}" if error.__cause__ else ""
     return FetchFailed(identifier, f"{error} ({upstream.shown}{cause}){outcome}")
 
@@ -93,7 +91,7 @@ def failure(
 def first_failure(
     identifier: str, upstream: Upstream | RangeUpstream, error: IiifServerError
 ) -> FetchFailed | OriginalMissing:
-    """The event of a failed fetch of an original that is not stored, which may never have been."""
+    """Event of a failed fetch of an original that is not stored; it may not exist at all."""
     failed = failure(identifier, upstream, error)
     if isinstance(error, OriginalNotFoundError):
         return OriginalMissing(failed.identifier, failed.reason)

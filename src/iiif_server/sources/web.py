@@ -1,4 +1,4 @@
-"""The source `web`: originals whose URL is made of their name."""
+"""Source `web`: originals at URLs made of their names."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -21,14 +21,14 @@ from iiif_server.sources.templates import Template, as_url
 
 
 class FetchedOptions(HttpAccessOptions, StoredOptions):
-    """Settings of a type whose originals are fetched over HTTP."""
+    """Settings of a type with originals fetched over HTTP."""
 
 
 Options = TypeVar("Options", bound=FetchedOptions)
 
 
 class FetchedSource(StoredSource[Options]):
-    """A source whose originals are fetched over HTTP."""
+    """Source that fetches originals over HTTP."""
 
     def __init__(self, context: SourceContext, options: Options) -> None:
         super().__init__(context, options)
@@ -41,9 +41,9 @@ class FetchedSource(StoredSource[Options]):
     def upstream(
         self, url: str, trusts: Callable[[str], bool], headers: Mapping[str, str] | None = None
     ) -> HttpUpstream:
-        """The upstream behind a URL, reached as the settings of the type say.
+        """Upstream at a URL, with the HTTP access of the type.
 
-        `headers` are further secret header fields, in place of those with the same name.
+        `headers` are further secret header fields; they replace those with the same name.
         """
         own = {name.lower(): value for name, value in (headers or {}).items()}
         others = [item for item in self._access.headers if item[0].lower() not in own]
@@ -52,7 +52,7 @@ class FetchedSource(StoredSource[Options]):
 
 
 class WebOptions(FetchedOptions):
-    """Settings of a type whose originals are fetched from a URL made of their name."""
+    """Settings of a type with originals at URLs made of their names."""
 
     url: Annotated[str, Expects('a URL such as "https://example.com/images/{name}.jpg"')]
     """Template of the URL of an original, with the name, percent-encoded, in its path or query:
@@ -82,7 +82,7 @@ class WebOptions(FetchedOptions):
 
 
 class WebSource(FetchedSource[WebOptions]):
-    """Originals fetched from `url` with the name in it, kept at `{source_path}/{type}/{name}`."""
+    """Source that fetches originals from `url` and stores them at `{source_path}/{type}/{name}`."""
 
     options_model = WebOptions
 
@@ -91,11 +91,11 @@ class WebSource(FetchedSource[WebOptions]):
         self._template = Template(options.url)
 
     def hold(self, name: str) -> AbstractAsyncContextManager[OpenedFile]:
-        """The kept original of this name, fetched first if it is missing."""
+        """Yield the stored original of this name, after fetching it if it is missing."""
         return self._hold(name, name, 1)
 
     def hold_page(self, name: str, page: int) -> AbstractAsyncContextManager[OpenedFile | Path]:
-        """The kept original of a page, if `{page}` is in the URL."""
+        """Yield the original of a page, if `{page}` is in the URL; else that of all pages."""
         if page == 1 or not self._template.has_page:
             return super().hold_page(name, page)
         return self._hold(f"{name};{page}", name, page)
@@ -106,7 +106,7 @@ class WebSource(FetchedSource[WebOptions]):
         return self.held(kept, upstream, url.partition("?")[0])
 
     def locate(self, name: str, page: int = 1) -> Iterator[Step]:
-        """The folder of fetched originals, and the URL."""
+        """Steps of the search: the folder of fetched originals, and the URL."""
         url = without_secrets(self._template.expand(name, page, quote=as_url))
         yield Step(str(self.context.folder), "fetched originals are stored here")
         yield Step(url, "it is fetched from here if it is not stored yet")

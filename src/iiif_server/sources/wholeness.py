@@ -3,7 +3,7 @@
 from iiif_server.plan.original_format import OriginalFormat
 
 END_BYTES = 64
-"""Bytes of a file's end that are checked."""
+"""Number of bytes at the end of a file that are checked."""
 _PADDING = b"\0\r\n "
 _SMALLEST_BITMAP = 26
 _ENDS = {
@@ -18,7 +18,7 @@ _ENDS = {
 def is_surely_whole(format_: OriginalFormat, start: bytes, end: bytes, size: int) -> bool:
     """Whether the first and last bytes and the size of a file show that it is complete.
 
-    False where the format does not allow that, as in TIFF, whose pixels may be anywhere.
+    False for formats in which they cannot show it, as TIFF, whose pixels may be anywhere.
     """
     if format_ in _ENDS:
         return end.rstrip(_PADDING).endswith(_ENDS[format_])

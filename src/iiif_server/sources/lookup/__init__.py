@@ -1,1 +1,1 @@
-"""The source `lookup`: a table, database or HTTP service says where an original is."""
+"""Source `lookup`: finds originals in a table, a database or an HTTP service."""

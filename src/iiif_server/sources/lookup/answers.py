@@ -1,4 +1,4 @@
-"""Answers of lookups: where an original is, its rights, limits and request headers. Pure."""
+"""Answers of lookups: place, rights, limits and request headers of an original. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ _TEXT = ConfigDict(str_strip_whitespace=False, frozen=True, hide_input_in_errors
 
 
 def _parsed(value: object) -> object:
-    """A table that a column of text has as JSON."""
+    """Parse an object in JSON, as in a text column. Raises ValueError."""
     if not isinstance(value, str):
         return value
     try:
@@ -36,7 +36,7 @@ def _parsed(value: object) -> object:
 
 
 class Answer(BaseModel):
-    """What a lookup has found for one name. Unknown members are ignored."""
+    """Answer of a lookup for one name. Unknown members are ignored."""
 
     model_config = _TEXT
 
@@ -47,7 +47,7 @@ class Answer(BaseModel):
     name: Annotated[str, Field(min_length=1)] | None = None
     """Name of the original within the type that serves it."""
     type: str | None = None
-    """The type that serves it; None: the first one of the lookup."""
+    """Type that serves it; None: the first type of the lookup."""
     rights: Annotated[str, AfterValidator(checked_rights)] | None = None
     max_width: PositiveInt | None = None
     max_height: PositiveInt | None = None
@@ -55,12 +55,12 @@ class Answer(BaseModel):
     headers: Annotated[Headers, AfterValidator(checked_headers)] = Field(default_factory=dict)
     """Request headers for fetching `url`."""
     cache_for: Seconds | None = None
-    """Time for which this answer may be used again."""
+    """Seconds for which this answer may be cached."""
 
     @model_validator(mode="before")
     @classmethod
     def _flatten(cls, raw: object) -> object:
-        """Leave out what is empty, as columns of tables are, and bring in the table `limits`."""
+        """Remove empty members, as tables have empty cells, and flatten the object `limits`."""
         if not isinstance(raw, Mapping):
             return raw
         found = {str(key): value for key, value in raw.items() if value not in (None, "")}
@@ -89,12 +89,12 @@ class Answer(BaseModel):
 
     @property
     def terms(self) -> Terms:
-        """The rights and limits of the original."""
+        """Rights and limits of the original."""
         return Terms(self.rights, Limits(self.max_width, self.max_height, self.max_area))
 
 
 def parse_answer(raw: object) -> Answer:
-    """The answer in an object; ValueError with what is wrong, without its values."""
+    """Parse an answer. Raises ValueError, without the values of the answer."""
     try:
         return Answer.model_validate(raw)
     except ValidationError as error:

@@ -15,9 +15,9 @@ _NOBODY = "a name that no original has"
 
 
 class DatabaseLookup:
-    """Answers in the first row of a query with the bound parameter `:name`.
+    """Lookup by an SQL query with the bound parameter `:name`; its first row is the answer.
 
-    Nothing is ever committed.
+    It never commits a transaction.
     """
 
     remembered = True
@@ -31,7 +31,7 @@ class DatabaseLookup:
         return f"<DatabaseLookup {self._engine.dialect.name}>"
 
     async def find(self, name: str) -> Answer | None:
-        """The answer for a name; None without a row.
+        """Answer for a name; None without a row.
 
         Raises SourceUnavailableError, whose cause is for the log, or StorageTimedOutError.
         """
@@ -45,11 +45,11 @@ class DatabaseLookup:
         except SQLAlchemyError as error:
             cause = getattr(error, "orig", None) or error
             raise SourceUnavailableError("The lookup of this image has failed.") from cause
-        except Exception as error:  # of the driver, or a malformed row
+        except Exception as error:  # an error of the driver, or a malformed row
             raise SourceUnavailableError("The lookup of this image has failed.") from error
 
     def problems(self) -> list[str]:
-        """Why the database cannot be reached, or refuses the query."""
+        """Problem of connecting to the database or of the query, if any; blocks."""
         trouble = "the database cannot be reached"
         try:
             with self._engine.connect() as connection:
@@ -61,12 +61,12 @@ class DatabaseLookup:
         return []
 
     async def close(self) -> None:
-        """Close the connections that are not in use."""
+        """Close the idle connections."""
         self._threads.begin(self._engine.dispose)
 
 
 def _engine(database: SecretStr) -> Engine:
-    """The engine for a URL. Raises ConfigurationError, without the URL, which has a password."""
+    """Create the engine for a URL. Raises ConfigurationError, without the URL and its password."""
     options: dict[str, Any] = {"pool_pre_ping": True, "hide_parameters": True}
     try:
         url = make_url(database.get_secret_value())

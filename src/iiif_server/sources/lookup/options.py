@@ -19,29 +19,29 @@ TABLE_SUFFIXES = {".csv": "csv", ".tsv": "csv", ".jsonl": "json", ".ndjson": "js
 
 
 class LookupOptions(HttpAccessOptions):
-    """Settings of a type whose originals are found by a table, a database or an HTTP service."""
+    """Settings of a type that finds originals in a table, a database or an HTTP service."""
 
     types: Annotated[tuple[str, ...], Field(min_length=1), Listed]
-    """Types that serve what is found, by their own rules; the first one unless an answer names
+    """Types that serve the originals, by their own rules: the first one, unless an answer names
     another of them. They may have `access = "internal"`."""
     table: Path | None = None
-    """CSV file or JSON Lines file with a column `id` and one of `path`, `url` or `name`. It is read
-    again when it changes."""
+    """CSV file or JSON Lines file with a column `id` and one of `path`, `url` or `name`. The server
+    reads it again after a change."""
     url: Annotated[str, Expects('a URL such as "https://example.com/lookup/{name}"')] | None = None
     """Template of the URL of an HTTP service that answers with JSON (docs/sources/lookup.md)."""
     sql: str | None = None
     """Query with the parameter `:name`, whose columns are those of `table` without `id`."""
     database: SecretStr | None = None
-    """URL of the database for `sql`, as SQLAlchemy has it: `postgresql+psycopg://user:password@
-    host/name`."""
+    """URL of the database for `sql`, in the form of SQLAlchemy:
+    `postgresql+psycopg://user:password@host/name`."""
     lookup_timeout: PositiveSeconds = 5
-    """Time for one lookup."""
+    """Timeout of one lookup."""
     found_ttl: Seconds = 60
-    """Time for which an answer of a database or service is used, unless it has `cache_for`."""
+    """Time for which an answer of a database or service is cached, unless it has `cache_for`."""
     missing_ttl: Seconds = 10
-    """Time for which it is remembered that a database or service has no answer for a name."""
+    """Time for which the result is cached that a database or service has no answer for a name."""
     failure_ttl: Seconds = 5
-    """Time for which a failed lookup is remembered."""
+    """Time for which the server does not repeat a failed lookup, but answers with its error."""
 
     @field_validator("table")
     @classmethod
@@ -91,7 +91,7 @@ class LookupOptions(HttpAccessOptions):
 
 
 def lookup_conflicts(types: Mapping[str, TypeOptions]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Problems between lookups and the types that serve what they find."""
+    """Conflicts between lookups and the types that serve their originals: path and text."""
     lookups = {name: one for name, one in types.items() if isinstance(one, LookupOptions)}
     for name, options in lookups.items():
         path = ("types", name, "types")
@@ -105,7 +105,7 @@ def lookup_conflicts(types: Mapping[str, TypeOptions]) -> Iterator[tuple[tuple[s
 
 
 def _reached(name: str, lookups: Mapping[str, LookupOptions]) -> set[str]:
-    """All types that a lookup may end in."""
+    """All types that a lookup can lead to, directly or through other lookups."""
     found: set[str] = set()
     front = list(lookups[name].types)
     while front:

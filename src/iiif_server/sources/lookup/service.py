@@ -13,15 +13,15 @@ from iiif_server.sources.lookup.answers import Answer, parse_answer
 from iiif_server.sources.templates import Template
 
 _LONGEST = 1 << 16
-"""Bytes of an answer."""
+"""Maximum bytes of an answer."""
 _CONNECTIONS = 20
 
 
 class ServiceLookup:
-    """Answers of an HTTP service: 200 with an object in JSON, or 404 or 410.
+    """Lookup by an HTTP service, which answers 200 with an object in JSON, or 404 or 410.
 
-    Its URL comes from the settings, and a name fills only path or query of it, so it may be in any
-    network. No redirect is followed.
+    The service may be in any network, as its URL is a setting and a name can change only path and
+    query. Redirects are not followed.
     """
 
     remembered = True
@@ -30,7 +30,7 @@ class ServiceLookup:
         self._template = Template(url)
         self._timeout = timeout
         headers = {"User-Agent": f"iiif-server/{__version__}", "Accept": "application/json"}
-        # Nothing is unpacked: a few bytes may mean gigabytes.
+        # Compressed answers are refused: a few bytes could decompress to gigabytes.
         headers["Accept-Encoding"] = "identity"
         self._client = httpx.AsyncClient(
             headers=[*headers.items(), *access.headers],
@@ -46,10 +46,10 @@ class ServiceLookup:
         return "<ServiceLookup>"
 
     async def find(self, name: str) -> Answer | None:
-        """The answer for a name; None if the service has none.
+        """Answer for a name; None if the service has none.
 
         Raises SourceTimedOutError or SourceUnavailableError, whose causes are for the log, or
-        OriginalNotFoundError for a name that would lead elsewhere.
+        OriginalNotFoundError for a name that the template refuses.
         """
         try:
             async with (
@@ -65,7 +65,7 @@ class ServiceLookup:
             raise SourceUnavailableError("The lookup of this image has failed.") from error
 
     def problems(self) -> list[str]:
-        """None: whether the service answers shows with each request."""
+        """No problems: each request shows whether the service answers."""
         return []
 
     async def close(self) -> None:
@@ -87,5 +87,5 @@ async def _body(response: httpx.Response) -> bytes:
 
 
 def _encoded(value: str, _: bool) -> str:  # noqa: FBT001 - as all of `Quote`
-    """The name with its slashes encoded, so that services see it as one segment."""
+    """Percent-encode a name with its slashes, so that services see one segment."""
     return quote(value, safe="")

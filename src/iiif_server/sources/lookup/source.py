@@ -1,4 +1,4 @@
-"""The source `lookup`: finds where an original is, and has another type serve it by its rules."""
+"""Source `lookup`: finds where an original is, and has another type serve it by its rules."""
 
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -30,26 +30,26 @@ from iiif_server.sources.terms import Terms
 from iiif_server.telemetry.events import LookupFailed
 
 _MEMORY = 16_000_000
-"""Bytes of remembered answers, roughly."""
+"""Approximate maximum bytes of the cache of answers."""
 _OVERHEAD = 1000
-"""Bytes of one, besides its text."""
+"""Approximate bytes of a cached answer, besides its text."""
 
 
 class Lookup(Protocol):
-    """Finds answers by name."""
+    """Interface of lookups, which find answers by name."""
 
     @property
     def remembered(self) -> bool:
-        """Whether answers are remembered for a while, because each costs a request."""
+        """Whether answers are cached, as each costs a request."""
 
     async def find(self, name: str) -> Answer | None:
-        """The answer for a name, or None; raises SourceUnavailableError with its cause."""
+        """Answer for a name, or None. Raises SourceUnavailableError with its cause."""
 
     def problems(self) -> list[str]:
-        """What an operator has to correct."""
+        """Problems that the operator has to fix, one sentence each."""
 
     async def close(self) -> None:
-        """Give back what it holds."""
+        """Release the resources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +59,17 @@ class _Remembered:
 
 
 class LookupSource(Source[LookupOptions]):
-    """Originals of other types, under names that a table, database or service resolves.
+    """Source of originals of other types, by names that a table, database or service resolves.
 
-    What it finds is held by a type of `types`, which checks it as it does its own names. So nothing
-    is served that these types would not serve.
+    A type of `types` opens each original, and checks it like its own names. So the lookup serves
+    nothing that these types would not serve.
     """
 
     options_model = LookupOptions
 
     def __init__(self, context: SourceContext, options: LookupOptions) -> None:
         super().__init__(context, options)
-        # Not those of the type, which read the files that are found.
+        # Not the threads of the type, which read the originals.
         self._threads = StorageThreads(
             f"the lookup of {context.type}", timeout=options.lookup_timeout
         )
@@ -83,10 +83,10 @@ class LookupSource(Source[LookupOptions]):
 
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[OpenedFile]:
-        """The original that the name is resolved to, with the terms of the answer.
+        """Yield the original that the lookup finds, with the terms of the answer.
 
         Raises OriginalNotFoundError without an answer, SourceUnavailableError or
-        SourceTimedOutError where the lookup fails, and what the other type raises.
+        SourceTimedOutError if the lookup fails, and the errors of the other type.
         """
         answer = await self._find(name)
         if answer is None:
@@ -94,11 +94,11 @@ class LookupSource(Source[LookupOptions]):
         target = self._target(name, answer)
         async with _held(target, answer) as held:
             opened = held
-            if isinstance(opened, Path):  # of an older plug-in
+            if isinstance(opened, Path):  # yielded by an older plug-in
                 opened = await target.context.threads.run(open_file, opened, undo=OpenedFile.close)
             own = Terms(self.options.rights or target.options.rights)
             opened.terms = answer.terms.within(opened.terms).within(own)
-            # Another file of the same size and time is another content.
+            # Another file of the same size and time is another original.
             state = opened.content or f"{opened.file.size} {opened.file.mtime_ns}"
             place = answer.name or answer.path or answer.url
             opened.content = f"{target.context.type} {place} {state}"
@@ -110,22 +110,22 @@ class LookupSource(Source[LookupOptions]):
 
     @property
     def revalidates(self) -> bool:
-        """Whether a type that serves what is found has to be asked before each cached answer."""
+        """Whether one of the serving types revalidates its originals."""
         return any(self._source(name).revalidates for name in self.options.types)
 
     @property
     def treatment(self) -> Treatment:
-        """How images of the type are made; location is left out if one of its types does so."""
+        """Treatment of originals; the location is stripped if one of the serving types does so."""
         types = [self.options, *(self._source(name).options for name in self.options.types)]
         strip = any(options.treatment.strip_location for options in types)
         return replace(self.options.treatment, strip_location=strip)
 
     def names(self) -> Iterator[str] | None:
-        """The ids of a table; None for databases and services."""
+        """Ids of a table; None for databases and services."""
         return self._lookup.names() if isinstance(self._lookup, TableLookup) else None
 
     async def steps(self, name: str, page: int = 1) -> list[Step]:
-        """What the lookup answers, and where the type that serves it looks for that."""
+        """Steps of the search: the answer of the lookup, and the steps of the serving type."""
         del page
         answer = await self._find(name)
         if answer is None:
@@ -136,7 +136,7 @@ class LookupSource(Source[LookupOptions]):
         return [found] if answer.name is None else [found, *await target.steps(answer.name)]
 
     def problems(self) -> list[str]:
-        """What has to be corrected before the lookup works; other types have their own."""
+        """Problems of the lookup; those of the serving types are reported there."""
         return self._lookup.problems()
 
     async def close(self) -> None:
@@ -153,7 +153,7 @@ class LookupSource(Source[LookupOptions]):
         return await self._flights.run(name, lambda: self._ask_once(name))
 
     async def _ask_once(self, name: str) -> Answer | None:
-        """Ask the database or service, unless it failed just now, and remember the answer."""
+        """Query the database or service, unless it failed recently, and cache the answer."""
         self._failures.raise_recent(name)
         try:
             answer = await self._ask(name)
@@ -180,7 +180,10 @@ class LookupSource(Source[LookupOptions]):
             raise
 
     def _target(self, name: str, answer: Answer) -> Source[Any]:
-        """The source of the type that serves an answer, which has to be one of `types`."""
+        """Source of the type that serves an answer.
+
+        Raises SourceUnavailableError unless it is one of `types`.
+        """
         type_ = answer.type or self.options.types[0]
         if type_ not in self.options.types:
             self._tell(name, f"the answer names the type {type_!r}, which is not one of `types`")
@@ -208,6 +211,6 @@ def _lookup(context: SourceContext, options: LookupOptions, threads: StorageThre
         return ServiceLookup(options.url, access_of(options), options.lookup_timeout)
     from iiif_server.sources.lookup.database import DatabaseLookup  # noqa: PLC0415 - an extra
 
-    assert options.sql is not None  # noqa: S101 - the options see to it
+    assert options.sql is not None  # noqa: S101 - the model of the settings checks it
     assert options.database is not None  # noqa: S101
     return DatabaseLookup(options.database, options.sql, threads)

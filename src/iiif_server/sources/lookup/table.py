@@ -1,6 +1,6 @@
-"""Rows of a CSV or JSON Lines file, in a temporary SQLite database: disk space instead of memory.
+"""Table of a lookup: rows of a CSV or JSON Lines file, in a temporary SQLite database on disk.
 
-A malformed row is left out and reported with its line.
+A malformed row is skipped and reported with its line.
 """
 
 import csv
@@ -18,20 +18,20 @@ from iiif_server.sources.lookup.answers import PLACES, Answer, parse_answer
 from iiif_server.sources.lookup.options import TABLE_SUFFIXES
 
 _LONGEST_LINE = 1 << 16
-"""Bytes; a longer line is malformed."""
+"""Maximum bytes of a line; a longer one is malformed."""
 _EXAMPLES = 10
-"""Malformed rows that are reported one by one; the others are counted."""
+"""Maximum number of malformed rows that are reported one by one; others are counted."""
 _PAGE = 1000
 _DELIMITERS = ",;\t"
 
 
 class TableError(Exception):
-    """A table that cannot be used as a whole; the text is for the operator."""
+    """Table that cannot be used as a whole; the text is for the operator."""
 
 
 @dataclass(slots=True)
 class Rows:
-    """The rows of one version of a table. Not thread-safe."""
+    """Rows of one version of a table. Not thread-safe."""
 
     version: FileVersion
     database: sqlite3.Connection
@@ -40,18 +40,18 @@ class Rows:
     examples: list[str] = field(default_factory=list)
 
     def get(self, id_: str) -> Answer | None:
-        """The answer in the row of this id."""
+        """Answer in the row of this id; None without a row."""
         query = "SELECT answer FROM rows WHERE id = ?"
         found = self.database.execute(query, (id_,)).fetchone()
         return None if found is None else parse_answer(json.loads(found[0]))
 
     def ids_after(self, last: str) -> list[str]:
-        """The next ids in order, some hundred at most."""
+        """Next ids in order, at most 1000."""
         query = "SELECT id FROM rows WHERE id > ? ORDER BY id LIMIT ?"
         return [id_ for (id_,) in self.database.execute(query, (last, _PAGE))]
 
     def add(self, line: int, row: Mapping[str, Any]) -> None:
-        """Add a row, or report that it is malformed."""
+        """Add a row, or count it as malformed."""
         try:
             parse_answer(row)
             self._insert(row.get("id"), json.dumps(row))
@@ -67,19 +67,19 @@ class Rows:
         self.number += 1
 
     def report(self, line: int, problem: str) -> None:
-        """Count a malformed row."""
+        """Count a malformed row, and store the problem of the first ones."""
         self.malformed += 1
         if len(self.examples) < _EXAMPLES:
             self.examples.append(f"line {line} {problem}")
 
 
 def read_table(path: Path, *, replaces: bool = False) -> Rows:
-    """The rows of a file. Raises OSError, or TableError if it cannot be used as a whole.
+    """Read the rows of a file. Raises OSError, or TableError if it cannot be used as a whole.
 
-    One that `replaces` another has to look finished: it has rows, and its last line ends.
+    A file that `replaces` another must be complete: it has rows, and a line end at its end.
     """
     with _open(path) as file:
-        # SQLite makes the database "" in a temporary file, and removes that when it is closed.
+        # SQLite creates the database "" in a temporary file, which it removes on close.
         rows = Rows(_version(file), sqlite3.connect("", check_same_thread=False))
         try:
             rows.database.execute(
@@ -107,7 +107,7 @@ def _check_finished(rows: Rows, file: BinaryIO, *, finished: bool) -> None:
 
 
 def header_problem(path: Path) -> str | None:
-    """Why a table cannot be used, as far as its first line shows."""
+    """Problem of a table in its first line; None if there is none."""
     try:
         with _open(path) as file:
             if TABLE_SUFFIXES[path.suffix.lower()] == "csv":
@@ -120,7 +120,7 @@ def header_problem(path: Path) -> str | None:
 
 
 def version_of(path: Path) -> FileVersion:
-    """The version of a file. Raises OSError."""
+    """File version of a path. Raises OSError."""
     return FileVersion.of(path.stat())
 
 
@@ -137,14 +137,14 @@ def _version(file: BinaryIO) -> FileVersion:
 
 
 class _Lines:
-    """The lines of a file as text; `__next__` raises ValueError for a malformed one."""
+    """Iterator of the lines of a file as text. Raises ValueError for a malformed line."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self.number = 0
-        """Of the line that was read last, from 1."""
+        """Number of the last line, from 1; 0 before the first."""
         self.ended = True
-        """Whether that line ended."""
+        """Whether the last line has a line end."""
 
     def __iter__(self) -> "_Lines":
         return self
@@ -166,7 +166,7 @@ class _Lines:
 
 
 def _header(lines: _Lines) -> tuple[list[str], str]:
-    """The names of the columns, and what separates them; TableError if some are missing."""
+    """Names of the columns, and the delimiter. Raises TableError if columns are missing."""
     try:
         text = next(lines)
     except StopIteration:

@@ -1,4 +1,4 @@
-"""Lookup in a file of rows, which is read again when it changes."""
+"""Lookup in a table file, which is read again after a change."""
 
 import asyncio
 import threading
@@ -27,15 +27,15 @@ from iiif_server.telemetry.events import (
 )
 
 _SECONDS_TRUSTED = 1.0
-"""How long a file counts as unchanged, and how long it must be unchanged to be read again."""
+"""Interval (seconds) of checks for changes, and time without changes before a file is read."""
 _SECONDS_WAITED = 1.0
-"""How long a request waits for a changed table; then the old rows answer."""
+"""Seconds for which a request waits for a changed table; after them, the old rows are used."""
 
 
 class TableLookup:
-    """Answers from a file. The old rows stay until the file is complete and was read again.
+    """Lookup in a table file. The old rows are used until a complete new file is read.
 
-    A file counts as complete if it has rows, its last line ends, and it did not change for a
+    A file counts as complete if it has rows and a line end at its end, and has not changed for a
     second.
     """
 
@@ -54,15 +54,15 @@ class TableLookup:
         self._clock = clock
         self._rows: Rows | None = None
         self._lock = threading.Lock()
-        """Held while rows are used, so that none are closed meanwhile."""
+        """Held while rows are used, so that their database stays open."""
         self._checked = 0.0
         self._seen: FileVersion | None = None
-        """The version at the last check, if it is not that of the rows."""
+        """File version at the last check, if it is not that of the rows."""
         self._refused: FileVersion | None = None
-        """The version that was last tried in place of the rows."""
+        """File version that was last read to replace the rows."""
         self._is_closed = False
         self._told = ""
-        """Why the old rows are kept, as last reported."""
+        """Last reported reason for using the old rows."""
         self._flights: SingleFlight[str, None] = SingleFlight()
         self._background = BackgroundTasks()
 
@@ -70,9 +70,9 @@ class TableLookup:
         return f"<TableLookup {self._path}>"
 
     async def find(self, name: str) -> Answer | None:
-        """The answer in the row of this name; None if there is none.
+        """Answer in the row of this name; None if there is none.
 
-        Raises SourceUnavailableError while no version of the file could be read.
+        Raises SourceUnavailableError if no version of the file could be read yet.
         """
         if self._rows is None:
             await self._flights.run("", lambda: self._threads.run(self._load, timeout=LONG))
@@ -83,7 +83,7 @@ class TableLookup:
         return await self._threads.run(self._get, name)
 
     def names(self) -> Iterator[str]:
-        """The ids of all rows, sorted. Raises SourceUnavailableError."""
+        """Ids of all rows, sorted; blocks. Raises SourceUnavailableError."""
         if self._rows is None:
             self._load()
         last = ""
@@ -92,12 +92,12 @@ class TableLookup:
             last = page[-1]
 
     def problems(self) -> list[str]:
-        """Why the file cannot be used."""
+        """Problem of the file, if any."""
         problem = header_problem(self._path)
         return [f"the table {self._path} cannot be used: {problem}"] if problem else []
 
     async def close(self) -> None:
-        """End reading, and close the rows."""
+        """Stop reading, and close the rows."""
         await self._background.cancel()
         await self._flights.close()
         with self._lock:
@@ -117,7 +117,7 @@ class TableLookup:
             return [] if self._rows is None else self._rows.ids_after(last)
 
     def _load(self) -> None:
-        """Read the file, which takes seconds for millions of rows, and use its rows."""
+        """Read the file and use its rows; takes seconds for millions of rows."""
         replaces = self._rows is not None
         try:
             rows = read_table(self._path, replaces=replaces)
@@ -138,7 +138,7 @@ class TableLookup:
             self._observe(LookupRowsMalformed(str(self._path), rows.malformed, examples))
 
     async def _reload(self) -> None:
-        """Read the file if it is another version than the rows', and looks finished."""
+        """Read the file again if it has changed and is not being written any more."""
         try:
             version = await self._threads.run(version_of, self._path)
         except OSError as error:
