@@ -1,4 +1,4 @@
-"""Parts of the services that commands open on their own: fetcher, sources, store, worker pools."""
+"""Services that commands open separately: fetcher, sources, store and worker pools."""
 
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -26,11 +26,11 @@ from iiif_server.workers.sandbox.confinement import Confinement, available
 from iiif_server.workers.sandbox.limits import limits_for
 
 INCOMING = ".incoming"
-"""Below `source_path`: originals being fetched. No type can have this name."""
+"""Folder below `source_path` of originals being fetched. No type can have this name."""
 
 
 def open_fetcher(stack: AsyncExitStack, settings: Settings) -> Fetcher:
-    """The HTTP client for originals, closed with the stack."""
+    """Create the HTTP client for originals, which `stack` closes."""
     fetcher = Fetcher(
         settings.fetch,
         settings.max_http_fetches,
@@ -44,7 +44,7 @@ def open_fetcher(stack: AsyncExitStack, settings: Settings) -> Fetcher:
 def open_sources(
     stack: AsyncExitStack, settings: Settings, fetcher: Fetcher, observer: Observer
 ) -> dict[str, Source[Any]]:
-    """The sources of all types, closed with the stack; each has threads for its storage."""
+    """Create the sources of all types, which `stack` closes; each has threads for its storage."""
     sources = build_sources(
         settings.types,
         lambda name: SourceContext(
@@ -61,18 +61,18 @@ def open_sources(
 
 
 def addressable(sources: Mapping[str, Source[Any]]) -> dict[str, Source[Any]]:
-    """The sources that identifiers can name."""
+    """Return the sources of types that identifiers can name: all but internal types."""
     return {name: one for name, one in sources.items() if one.options.access != "internal"}
 
 
 def open_listing(stack: AsyncExitStack, settings: Settings) -> Originals:
-    """The originals that identifiers can name, to be listed."""
+    """Create the originals that identifiers can name, for listings; `stack` closes them."""
     fetcher = open_fetcher(stack, settings)
     return Originals(addressable(open_sources(stack, settings, fetcher, lambda _: None)))
 
 
 def open_store(settings: Settings, observer: Observer) -> Store:
-    """The store of derivatives below `cache_path`, not yet looked into."""
+    """Create the store of derivatives below `cache_path`, without reading the disk."""
     return Store(
         settings.cache_path / "derivatives",
         settings.cache.bounds,
@@ -83,10 +83,15 @@ def open_store(settings: Settings, observer: Observer) -> Store:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What the processes of a pool may open: no originals, as jobs come with those open."""
+    """Folders that the workers of a pool may open.
+
+    Originals are not among them, because a job comes with the open file of its original.
+    """
 
     derivatives: Path | None = None
+    """Readable folder of the store."""
     incoming: Path | None = None
+    """Writable folder of pending files."""
 
 
 async def open_pool(
@@ -98,7 +103,7 @@ async def open_pool(
     *,
     workers: int | None = None,
 ) -> WorkerPool:
-    """The pool of a name, `size` or `image`, closed with the stack; `workers` overrides its size.
+    """Start the worker pool `size` or `image`, which `stack` closes; `workers` overrides its size.
 
     Raises ConfigurationError or WorkerDiedError if workers cannot be started.
     """
@@ -132,7 +137,7 @@ async def open_pool(
 
 
 def _library_file(settings: Settings) -> tuple[Path, ...]:
-    """The configured libturbojpeg, which workers load inside their sandbox."""
+    """Return the configured libturbojpeg, which workers load in their sandbox."""
     chosen = settings.workers.turbojpeg
     return () if chosen in {TURBOJPEG_AUTO, TURBOJPEG_OFF} else (Path(chosen),)
 
@@ -140,7 +145,10 @@ def _library_file(settings: Settings) -> tuple[Path, ...]:
 def _confinement(
     settings: Settings, reach: Reach, threads: int, originals: int
 ) -> Confinement | None:
-    """What the processes of a pool may do; ConfigurationError if they cannot be held to it."""
+    """Return the sandbox of the workers of a pool; None if it is off.
+
+    Raises ConfigurationError if the sandbox is required and this system lacks a mechanism.
+    """
     wanted = settings.workers.confinement
     if wanted is ConfinementMode.OFF:
         return None

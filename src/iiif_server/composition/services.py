@@ -1,4 +1,4 @@
-"""Composition: builds the services of a process from its settings, in order, and closes them."""
+"""Composition: builds the services of a server process from its settings, and closes them."""
 
 import asyncio
 import time
@@ -55,12 +55,12 @@ if TYPE_CHECKING:
     from iiif_server.sharing.shared_cache import SharedCache
 
 _LARGEST_SHARE = 16
-"""One response takes no more of the response cache than one part of so many."""
+"""Divisor: one response takes at most this part of the response cache."""
 _RESPONSE_SECONDS = 60.0
-"""How long a response stays in memory; whether its original has changed is checked besides."""
+"""Lifetime of a response in the response cache; the server also checks the original."""
 _SWEEP_SECONDS = 300.0
 _PURGE_SECONDS = 1.0
-"""How often it is looked whether another process has purged the cache."""
+"""Seconds between checks whether another process has purged the cache."""
 
 
 @asynccontextmanager
@@ -70,7 +70,7 @@ async def open_services(
     metrics: Metrics | None = None,
     draining: Draining | None = None,
 ) -> AsyncIterator[Services]:
-    """The services of a running server; everything is ended when the context closes."""
+    """Open the services of a server process; raises ConfigurationError or WorkerDiedError."""
     metrics = metrics or Metrics()
     async with AsyncExitStack() as stack:
         observer = _both(metrics.observe, observer)
@@ -78,7 +78,7 @@ async def open_services(
         listings = FolderListings(imaging.originals)
         stack.push_async_callback(listings.close)
         files = await asyncio.to_thread(PageFiles)
-        # No tile of a pyramid is a WebP, so no page of thumbnails has pyramids made.
+        # Tiles of pyramids are never WebP, so a page of thumbnails builds no pyramids.
         thumbnail = Format.WEBP if Format.WEBP in imaging.report.formats else Format.JPG
         addressing = Addressing(settings.base_url, settings.trusted_proxies, observer)
         readiness = Readiness(imaging.originals, imaging.store, imaging.pools, observer)
@@ -98,7 +98,7 @@ async def open_services(
             **imaging.services(),
             **_configured(settings),
         )
-        # So that the log tells of missing folders at the start.
+        # Checked at the start, so that the log reports missing folders.
         (await stack.enter_async_context(BackgroundTasks())).start(readiness.objections())
         if metrics.instruments.shared:
             await stack.enter_async_context(refreshing_gauges(services))
@@ -107,7 +107,7 @@ async def open_services(
 
 @dataclass(frozen=True, slots=True)
 class _Imaging:
-    """The part of the services that images are made of."""
+    """Services that find, render and cache images."""
 
     store: Store
     fetcher: Fetcher
@@ -123,17 +123,17 @@ class _Imaging:
 
     @property
     def report(self) -> WorkerReport:
-        """What image workers have."""
+        """Report of an image worker: its formats and libraries."""
         report: WorkerReport = self.image_pool.report
         return report
 
     @property
     def pools(self) -> dict[str, WorkerPool]:
-        """The pools by name."""
+        """Worker pools by name."""
         return {"size": self.header_pool, "image": self.image_pool}
 
     def services(self) -> dict[str, Any]:
-        """The services by the names of their fields in `Services`."""
+        """Return the services by the names of their fields in `Services`."""
         return {
             **{item.name: getattr(self, item.name) for item in fields(self)},
             "formats": self.report.formats,
@@ -144,7 +144,7 @@ class _Imaging:
 
 
 async def _open_imaging(stack: AsyncExitStack, settings: Settings, observer: Observer) -> _Imaging:
-    """Raises ConfigurationError or WorkerDiedError if workers cannot be started."""
+    """Open `_Imaging`; raises ConfigurationError, or WorkerDiedError if workers cannot start."""
     store = await _open_store(stack, settings, observer)
     shared = await open_shared_cache(stack, settings, store, observer)
     fetcher = open_fetcher(stack, settings)
@@ -188,7 +188,7 @@ async def _open_imaging(stack: AsyncExitStack, settings: Settings, observer: Obs
 async def _open_pools(
     stack: AsyncExitStack, settings: Settings, observer: Observer, store: Store
 ) -> tuple[WorkerPool, WorkerPool]:
-    """The pools that read headers and that make images."""
+    """Start the pool that reads image headers, and the pool that renders images."""
     header_pool = await open_pool(stack, settings, observer, "size", Reach())
     reach = Reach(store.root, store.incoming)
     image_pool = await open_pool(stack, settings, observer, "image", reach)
@@ -269,7 +269,7 @@ def _response_cache(settings: Settings) -> Lru[Any, Any]:
 
 
 def _configured(settings: Settings) -> dict[str, Any]:
-    """The fields of `Services` that the settings decide."""
+    """Return the fields of `Services` that depend only on the settings."""
     return {
         "types": settings.types,
         "identifiers": settings.identifiers,
@@ -289,7 +289,7 @@ def _configured(settings: Settings) -> dict[str, Any]:
 
 
 def _both(first: Observer, second: Observer) -> Observer:
-    """Whoever tells two."""
+    """Return an observer that passes each event to two observers."""
 
     def observe(event: Event) -> None:
         first(event)

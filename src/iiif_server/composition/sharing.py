@@ -1,7 +1,6 @@
-"""The shared cache of a process, if one is configured: bucket, entries, images, purges.
+"""Composition of the shared cache, if one is configured: bucket, entries, images, purges.
 
-obstore starts threads of its own, for which a server without a bucket has no use: so it is imported
-here when it is needed.
+obstore starts threads when it is imported, so it is imported only with a bucket.
 """
 
 from contextlib import AsyncExitStack
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
     from iiif_server.sharing.shared_cache import SharedCache
 
 _PURGE_SECONDS = 5.0
-"""How often it is looked whether another machine has purged the shared cache."""
+"""Seconds between checks whether another machine has purged the shared cache."""
 
 
 async def open_shared_cache(
     stack: AsyncExitStack, settings: Settings, store: Store, observer: Observer
 ) -> "SharedCache | None":
-    """The cache that several machines share, closed with the stack; None: there is none.
+    """Open the cache that several machines share, which `stack` closes; None: not configured.
 
     Raises ConfigurationError.
     """
@@ -47,7 +46,7 @@ async def open_shared_cache(
 
 
 def open_bucket(settings: Settings, url: str, observer: Observer) -> "Bucket":
-    """The bucket of the shared cache; nothing is requested yet. Raises ConfigurationError."""
+    """Create the client of the shared bucket, without a request. Raises ConfigurationError."""
     if find_spec("obstore") is None:
         raise ConfigurationError("cache.shared needs obstore: pip install 'iiif-server[objects]'")
     from iiif_server.object_stores.client import StoreSettings, open_store  # noqa: PLC0415
@@ -73,7 +72,7 @@ def open_bucket(settings: Settings, url: str, observer: Observer) -> "Bucket":
 
 
 def open_shared_purges(settings: Settings, bucket: "Bucket", observer: Observer) -> "SharedPurges":
-    """The purges that replicas tell each other by a bucket."""
+    """Create the purges that replicas share as markers in the bucket."""
     from iiif_server.sharing.purges import SharedPurges  # noqa: PLC0415
 
     return SharedPurges(bucket, settings.cache_path / "shared-purges.json", observer)
@@ -82,7 +81,7 @@ def open_shared_purges(settings: Settings, bucket: "Bucket", observer: Observer)
 def shared_images(
     settings: Settings, shared: "SharedCache | None", originals: Originals, bounds: Bounds
 ) -> SharedImages | None:
-    """The images that replicas know of each other."""
+    """Create the registry of image headers that replicas share; None without a shared cache."""
     if shared is None:
         return None
     return SharedImages(
@@ -101,7 +100,7 @@ async def open_purge(
     shared: "SharedCache | None",
     observer: Observer,
 ) -> Purge:
-    """Have it purge what other replicas purge, and they what is purged here."""
+    """Connect `purge` to the shared cache, so that each replica follows the purges of others."""
     if shared is None:
         return purge
     purge.shared = open_shared_purges(settings, shared.bucket, observer)

@@ -1,30 +1,30 @@
-"""Sizing: how many workers, threads and bytes of memory a process gets."""
+"""Sizing: numbers of workers and threads, and memory, of a server process."""
 
 from iiif_server.settings import Settings
 from iiif_server.workers.machine import this_machine, threads_for
 
 
 def without_queue_timeout(settings: Settings) -> Settings:
-    """The settings without a deadline for what waits: for commands, where nobody does."""
+    """Return the settings without `queue_timeout`, for commands, whose jobs no client waits for."""
     limits = settings.limits.model_copy(update={"queue_timeout": None})
     return settings.model_copy(update={"limits": limits})
 
 
 def memory_for_images(settings: Settings) -> int:
-    """Bytes that making images may take, over all processes."""
+    """Return the memory limit in bytes of all jobs together."""
     return int(settings.limits.memory or this_machine().memory // 2)
 
 
 def threads_of(settings: Settings, cpus: int | None = None) -> int:
-    """Threads of each image worker, on this machine or one with so many CPUs."""
+    """Return the number of threads per image worker; `cpus` defaults to those of this machine."""
     processes = settings.image_pool_size
     return settings.workers.threads or threads_for(cpus or this_machine().cpus, processes)
 
 
 def share_of(settings: Settings, number: int, of: int, cpus: int | None = None) -> Settings:
-    """The settings for one of several server processes, the first of which is number 0.
+    """Return the settings of server process `number` (from 0) of `of` processes.
 
-    What bounds all of them together is divided among them, each getting one at least.
+    Common limits are divided among the processes; each process gets at least 1.
     """
 
     def part(total: int) -> int:
@@ -32,7 +32,7 @@ def share_of(settings: Settings, number: int, of: int, cpus: int | None = None) 
 
     images = settings.image_pool_size
     if "image_pool_size" not in settings.model_fields_set:
-        images = max(images, 2 * of)  # so that each keeps one free for tiles
+        images = max(images, 2 * of)  # so that each process can reserve one for tiles
     memory = memory_for_images(settings) // of
     threads = threads_of(settings.model_copy(update={"image_pool_size": images}), cpus)
     return settings.model_copy(

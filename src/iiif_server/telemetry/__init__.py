@@ -1,1 +1,1 @@
-"""What the floors above and below tell whoever watches: one frozen record an occurrence."""
+"""Telemetry: events, logs, metrics and traces."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Event: something that happened, with its facts."""
+    """Base class of events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem(Event):
-    """Event that those who run the server should look at; logged as a warning."""
+    """Event that needs the attention of the operator; logged as a warning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Fetched(Event):
 
 @dataclass(frozen=True, slots=True)
 class FetchFailed(Problem):
-    """An original could not be fetched; `reason` may name the upstream, so it is for the log."""
+    """An original could not be fetched; `reason` may name the upstream, for the log only."""
 
     identifier: str
     reason: str
@@ -33,7 +33,10 @@ class FetchFailed(Problem):
 
 @dataclass(frozen=True, slots=True)
 class OriginalMissing(Event):
-    """An upstream has no such original, as it answers to any guessed name; for the log."""
+    """An upstream does not have the requested original.
+
+    This is no problem: clients can request any name.
+    """
 
     identifier: str
     reason: str
@@ -41,27 +44,27 @@ class OriginalMissing(Event):
 
 @dataclass(frozen=True, slots=True)
 class OriginalDamaged(Problem):
-    """A fetched original was changed on disk, and is fetched again."""
+    """A fetched original has a wrong checksum on disk; the server fetches it again."""
 
     identifier: str
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFailed(Problem):
-    """An original that exists, or may exist, could not be opened; for the log."""
+    """An original could not be opened, although it exists or may exist; for the log only."""
 
     identifier: str
     reason: str
-    """The errno and its text, or another cause."""
+    """Name and text of the errno, or another cause."""
     path: str | None
-    """The path that could not be opened, if it is known."""
+    """Path that could not be opened, if it is known."""
     user: str
-    """The user that this server runs as."""
+    """User of the server process."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookupFailed(Problem):
-    """A lookup service or database failed; `reason` may name it, so it is for the log."""
+    """A lookup service or database failed; `reason` may name it, for the log only."""
 
     identifier: str
     reason: str
@@ -69,7 +72,7 @@ class LookupFailed(Problem):
 
 @dataclass(frozen=True, slots=True)
 class LookupTableRead(Event):
-    """The table of a lookup was read, at first or after it changed."""
+    """A lookup table was read, for the first time or after a change."""
 
     path: str
     rows: int
@@ -77,7 +80,7 @@ class LookupTableRead(Event):
 
 @dataclass(frozen=True, slots=True)
 class LookupRowsMalformed(Problem):
-    """Rows of a lookup table are left out; `examples` has the first with their lines."""
+    """Malformed rows of a lookup table are ignored; `examples` has the first and their lines."""
 
     path: str
     number: int
@@ -86,7 +89,7 @@ class LookupRowsMalformed(Problem):
 
 @dataclass(frozen=True, slots=True)
 class LookupTableKept(Problem):
-    """A lookup table cannot be read as it is; if it was read before, its old rows are used."""
+    """A lookup table cannot be read; the server uses the rows of the last reading, if any."""
 
     path: str
     reason: str
@@ -94,26 +97,26 @@ class LookupTableKept(Problem):
 
 @dataclass(frozen=True, slots=True)
 class ResponseIncomplete(Problem):
-    """A file ended, or could not be read, while it was sent; the connection was closed."""
+    """A file ended early or could not be read while it was sent; the connection was closed."""
 
     path: str
     expected: int
-    """The announced length, in bytes."""
+    """Announced length in bytes."""
     sent: int
-    """Bytes that were sent."""
+    """Sent bytes."""
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class StorageSilent(Problem):
-    """The disk or mount of a type does not answer: its requests fail until it does."""
+    """The disk or mount of a type does not respond; requests for the type fail meanwhile."""
 
     type: str
 
 
 @dataclass(frozen=True, slots=True)
 class StorageAnswers(Problem):
-    """The disk or mount of a type answers again, after `StorageSilent`."""
+    """The disk or mount of a type responds again, after `StorageSilent`."""
 
     type: str
 
@@ -130,7 +133,7 @@ class Rendered(Event):
 
 @dataclass(frozen=True, slots=True)
 class RenderFailed(Problem):
-    """A worker could not render a derivative; `reason` is for the log."""
+    """A worker could not render a derivative; `reason` is for the log only."""
 
     identifier: str
     reason: str
@@ -138,7 +141,7 @@ class RenderFailed(Problem):
 
 @dataclass(frozen=True, slots=True)
 class PyramidMade(Event):
-    """A part of a pyramid was built and stored; `seconds` include waiting for a worker."""
+    """A part of a pyramid was built and stored; `seconds` include the time in the queue."""
 
     identifier: str
     part: str
@@ -148,7 +151,7 @@ class PyramidMade(Event):
 
 @dataclass(frozen=True, slots=True)
 class PyramidFailed(Problem):
-    """A part of a pyramid could not be built, and is not tried again for some minutes."""
+    """A part of a pyramid could not be built; the server retries after some minutes."""
 
     identifier: str
     part: str
@@ -157,14 +160,14 @@ class PyramidFailed(Problem):
 
 @dataclass(frozen=True, slots=True)
 class ForwardedHeaderIgnored(Problem):
-    """A trusted proxy sent a forwarded header with a malformed value; logged once a header."""
+    """A trusted proxy sent a malformed forwarded header; reported once per header name."""
 
     header: str
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsReloaded(Event):
-    """Newer settings have taken effect; `needs_restart` are those changed ones that have not."""
+    """Reloaded settings have taken effect; those in `needs_restart` need a restart."""
 
     changed: str
     needs_restart: str
@@ -172,69 +175,69 @@ class SettingsReloaded(Event):
 
 @dataclass(frozen=True, slots=True)
 class SettingsWarning(Problem):
-    """Settings can be used, but an operator should know this about them."""
+    """The settings are valid, but need the attention of the operator."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class SettingsRefused(Problem):
-    """Newer settings cannot be used, and those before them stay; `reason` says what to do."""
+    """Reloaded settings are invalid; the former settings stay in effect."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class DrainingBegan(Event):
-    """The process has been told to end: it is not ready, and accepts requests for so long."""
+    """The process received SIGTERM: it is not ready, and accepts requests for `seconds`."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class RequestsCutOff(Problem):
-    """Requests under settings of two reloads ago took too long, and were ended."""
+    """Requests that still ran with the settings of an earlier reload were cancelled."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class ServerProcessReplaced(Problem):
-    """One of several server processes has ended by itself, and another takes its place."""
+    """One of several server processes ended unexpectedly, and the supervisor replaces it."""
 
     number: int
     code: int
-    """Its exit code; negative: the signal that ended it."""
+    """Exit code; negative: the number of the signal that ended it."""
     cause: str
-    """The exit code in words."""
+    """Exit code in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerReplaced(Problem):
-    """A worker process died or was killed, and another takes its place."""
+    """A worker died or was killed, and the pool replaces it."""
 
     pool: str
     reason: str
-    """`died`, or `deadline`: it was killed because its job took too long."""
+    """`died`, or `deadline`: the pool killed the worker because of a timeout of its job."""
     cause: str = field(default="", compare=False)
-    """Exit code, signal, or what it did wrong."""
+    """Exit code, signal or protocol error."""
     output: str = field(default="", compare=False)
-    """The end of what it wrote to its standard error."""
+    """End of the standard error of the worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerNotStarted(Problem):
-    """A worker process could not be started or set up; it is tried again after a while."""
+    """A worker could not be started or set up; the pool retries after a pause."""
 
     pool: str
     cause: str
     output: str
-    """The end of what it wrote to its standard error."""
+    """End of the standard error of the worker."""
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxIncomplete(Problem):
-    """A worker was started without a part of its sandbox; `problem` tells which, and why."""
+    """A worker was started without a mechanism of its sandbox; `problem` has its name and cause."""
 
     pool: str
     problem: str
@@ -242,7 +245,7 @@ class SandboxIncomplete(Problem):
 
 @dataclass(frozen=True, slots=True)
 class JobFailed(Problem):
-    """A job raised an exception that no job is expected to raise."""
+    """A job raised an unexpected exception."""
 
     pool: str
     function: str
@@ -252,13 +255,13 @@ class JobFailed(Problem):
 
 @dataclass(frozen=True, slots=True)
 class WorkerRenewed(Event):
-    """A worker process ended as planned, and another takes its place when needed."""
+    """A worker ended as planned, and the pool starts another when needed."""
 
     pool: str
     reason: str
-    """`jobs` or `memory`: its lifetime is over; `folders`: one of those that it may use was
-    replaced; `aborted`: a foreground job needed the memory of its background job, which is done
-    later."""
+    """`jobs` or `memory`: the worker reached a limit of its lifetime. `folders`: a folder of its
+    sandbox was replaced. `aborted`: a foreground job needed the memory of the background job of
+    this worker, which runs again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,11 +275,11 @@ class WorkRefused(Event):
 
 @dataclass(frozen=True, slots=True)
 class Quarantined(Problem):
-    """An original over which a worker died or was killed is left alone for some seconds."""
+    """An original is in quarantine for some seconds, because a worker died or was killed."""
 
     identifier: str
     lane: str
-    """This lane and the ones above it are closed to the original; `header`: all are."""
+    """Lowest lane in which the server refuses the original; `header`: it refuses it in all."""
     seconds: float
     reason: str
 
@@ -291,7 +294,7 @@ class Evicted(Event):
 
 @dataclass(frozen=True, slots=True)
 class EntryDropped(Problem):
-    """A stored derivative failed its check and was removed."""
+    """A stored derivative was damaged and has been removed."""
 
     name: str
     reason: str
@@ -299,9 +302,9 @@ class EntryDropped(Problem):
 
 @dataclass(frozen=True, slots=True)
 class StoreFailed(Problem):
-    """The store could not write or read an entry; the image was served all the same.
+    """The store could not write or read an entry; the image was served nevertheless.
 
-    Reported once a minute for each reason, however often it happens.
+    Reported at most once a minute for each reason.
     """
 
     reason: str
@@ -309,9 +312,9 @@ class StoreFailed(Problem):
 
 @dataclass(frozen=True, slots=True)
 class SharedCacheFailed(Problem):
-    """The bucket of the shared cache keeps failing, and is left alone for some seconds.
+    """The bucket of the shared cache failed repeatedly, and is not used for some seconds.
 
-    Images are served all the same.
+    Images are served nevertheless.
     """
 
     reason: str
@@ -319,43 +322,43 @@ class SharedCacheFailed(Problem):
 
 @dataclass(frozen=True, slots=True)
 class SharedCacheRecovered(Problem):
-    """The bucket of the shared cache answers again, after `SharedCacheFailed`."""
+    """The bucket of the shared cache responds again, after `SharedCacheFailed`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedEntryDropped(Problem):
-    """An object of the shared cache is not what was written; it was removed."""
+    """An object of the shared cache was damaged and has been removed."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class SharedPurgeSeen(Event):
-    """Another replica has purged the cache, and this one has done the same."""
+    """This replica has repeated the purge of another replica."""
 
     files: int
-    """Files that were removed here."""
+    """Number of files that this replica removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedPurgesUnseen(Problem):
-    """The purges of other replicas cannot be read, so they are not done here until they can be."""
+    """This replica cannot read the purges of other replicas, and repeats them later."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class StoreRecovered(Problem):
-    """The store can write again; `reason` is that of the `StoreFailed` before."""
+    """The store can write again; `reason` is that of the last `StoreFailed`."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class BecameUnready(Problem):
-    """The server is not ready; reported when that begins, and when reasons change.
+    """The server is not ready; reported at the beginning, and when the reasons change.
 
-    Reasons may name folders, so they are for the log.
+    The reasons may name folders, for the log only.
     """
 
     reasons: tuple[str, ...]
@@ -366,15 +369,15 @@ class BecameReady(Problem):
     """The server is ready again, after `BecameUnready`."""
 
     seconds: float
-    """For how long it was not ready."""
+    """Time for which the server was not ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessRefused(Problem):
-    """A request for an operators' page had no valid token."""
+    """A request to the admin API or the metrics had no valid token."""
 
     peer: str
-    """The address of the client or of the proxy in front."""
+    """IP address of the client, or of the proxy in front of it."""
 
 
 Observer = Callable[[Event], None]

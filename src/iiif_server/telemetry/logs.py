@@ -1,4 +1,4 @@
-"""Events and requests as log lines: one line each, whatever a client has put into them."""
+"""Logging of events and requests: one line each, even if values contain line breaks."""
 
 import json
 import logging
@@ -21,42 +21,42 @@ LogFormat = Literal["console", "json"]
 
 
 _VALUE = 500
-"""Characters of a value in a line: more is for no reader."""
+"""Limit of the characters of a value in a log line."""
 _PATH = 1000
 _BLOCKS = frozenset({"traceback", "output"})
-"""Fields of events whose values are text of several lines, of which the last ones matter most."""
+"""Fields of events with text of several lines; the end matters most."""
 _PLAIN = re.compile(rf"[A-Za-z0-9_.\-{re.escape(IN_PATHS)}]*", re.ASCII)
-"""Paths in which nothing has to be percent-encoded."""
+"""Pattern of paths that need no percent-encoding."""
 _BLOCK = 8000
-"""Characters of such a text in the log."""
+"""Limit of the characters of a field in `_BLOCKS`, from its end."""
 
 logger = logging.getLogger("iiif_server")
 access_logger = logging.getLogger("iiif_server.access")
 
 
 def log_access(answered: Answered) -> None:
-    """Write one line about an answer: the common form, and how the answer came about.
+    """Write the access log line of a response, with its engine and stages.
 
-    Without the query, which changes nothing, and in which clients put what is not for a log.
+    The line has no query string, which the server ignores and which may contain private data.
     """
     if not access_logger.isEnabledFor(logging.INFO):
         return
     handlers = logging.root.handlers
     if len(handlers) == 1 and type(handlers[0]) is AccessHandler and not access_logger.handlers:
         handlers[0].write_access(answered)
-    else:  # somebody else configures logging
+    else:  # another program configures logging
         extra = {"request": answered.request, "told": answered}
         access_logger.info("%s", _access_text(answered), extra=extra)
 
 
 class AccessHandler(logging.StreamHandler[Any]):
-    """The handler of all loggers of a server process; it writes access lines without a record.
+    """Log handler of a server process, which writes access log lines without a `LogRecord`.
 
-    `logging` takes 10 us for a line, half as long as everything else that a cached tile takes.
+    `logging` needs 10 us per line, half as long as all other work for a cached tile.
     """
 
     def write_access(self, answered: Answered) -> None:
-        """Write the line that the formatter would make of a record about this answer."""
+        """Write the same line as the formatter for a record of this response."""
         now = time.time()
         if isinstance(self.formatter, JsonFormatter):
             head = {"level": "info", "logger": access_logger.name, "request": answered.request}
@@ -85,7 +85,7 @@ def _second(second: int) -> str:
 
 
 def _local(now: float) -> str:
-    """The time as `logging` writes it by default; the second is formatted once."""
+    """Format the time as `logging` does by default; each second is formatted once."""
     return f"{_second(int(now))},{int(now % 1 * 1000):03d}"
 
 
@@ -94,9 +94,10 @@ def _utc(now: float) -> str:
 
 
 def log_event(event: Event) -> None:
-    """Write the event as one `Name key=value ...` line; values are quoted, so none adds a line.
+    """Log an event as one line, `Name key=value ...`; problems have the level WARNING.
 
-    Values that are the default are left out, and so are tracebacks, which stand behind the line.
+    Values are quoted, so that none adds a line. Default values are left out. Tracebacks follow
+    after the line.
     """
     level = logging.WARNING if isinstance(event, Problem) else logging.INFO
     if logger.isEnabledFor(level):
@@ -109,20 +110,20 @@ def log_event(event: Event) -> None:
 
 
 def _blocks(told: object) -> Mapping[str, str]:
-    """The values of an event that are of several lines, by name."""
+    """Return the values of an event that have several lines, by name."""
     values = {name: getattr(told, name, "").strip("\n") for name in _BLOCKS}
     return {name: value for name, value in values.items() if "\n" in value}
 
 
 def _text(value: object) -> str:
-    """A value as a reader wants it: four decimals, and enums by their value."""
+    """Format a value: numbers with four decimals, enums by their value."""
     if isinstance(value, Enum):
         value = value.value
     return repr(round(value, 4) if isinstance(value, float) else value)
 
 
 def shown_path(answered: Answered) -> str:
-    """The path of a request in printable ASCII, no longer than a reader wants it."""
+    """Return the path of a request in printable ASCII, cut after 1000 characters."""
     path = answered.written or answered.path
     if not answered.written and not _PLAIN.fullmatch(path):
         path = quote(path.encode("utf-8", "surrogatepass"), safe=IN_PATHS)
@@ -130,7 +131,7 @@ def shown_path(answered: Answered) -> str:
 
 
 def _course(answered: Answered) -> str:
-    """What made the answer, and how long each stage took."""
+    """Format the engine of a response and the durations of its stages."""
     engine = f" engine={answered.engine}" if answered.engine else ""
     if answered.stages is None:
         return engine
@@ -139,18 +140,19 @@ def _course(answered: Answered) -> str:
 
 
 class LineFormatter(logging.Formatter):
-    """Lines that begin with a time are lines of the log: nothing else can look like one.
+    """Formatter of text lines; only real log lines begin with a time.
 
-    Libraries log what they like, and the text of an exception may hold what a client has sent.
+    Messages of libraries and texts of exceptions may contain text from clients, which must not look
+    like a log line.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record in one line; behind it, each line of a traceback behind a mark."""
+        """Format a record as one line, and the lines of a traceback with `|` in front."""
         blocks = _blocks(getattr(record, "told", None)).values()
         return "\n".join([super().format(record), *(_marked(text[-_BLOCK:]) for text in blocks)])
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        """The record in one line, with the id of the request that it is about."""
+        """Format the message as one line, with the request id."""
         request = _request(record)
         return _visible(super().formatMessage(record)) + (f" request={request}" if request else "")
 
@@ -159,18 +161,19 @@ class LineFormatter(logging.Formatter):
         ei: tuple[type[BaseException], BaseException, TracebackType | None]
         | tuple[None, None, None],
     ) -> str:
-        """The traceback, each of its lines behind a mark."""
+        """Format the traceback with `|` in front of each line."""
         return _marked(super().formatException(ei))
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line, in ASCII: with `time`, `level`, `logger`, `event` and `request`.
+    """Formatter of one JSON object per line, in ASCII.
 
-    Events and answers have their facts beside these; anything else has its text in `message`.
+    Each object has `time`, `level`, `logger`, `event`, and `request` during a request. Events and
+    responses add their facts; other records have their text in `message`.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record in one line."""
+        """Format a record as one line of JSON."""
         content = {
             "time": _utc(record.created),
             "level": record.levelname.lower(),
@@ -217,7 +220,7 @@ def _answered(told: Answered) -> Mapping[str, Any]:
 
 
 def _request(record: logging.LogRecord) -> str:
-    """The id of the request that a record is about; empty: of none."""
+    """Return the request id of a record; empty outside of requests."""
     return getattr(record, "request", "") or CURRENT.get()
 
 
@@ -228,7 +231,7 @@ def _short(value: object) -> object:
 
 
 def _visible(text: str) -> str:
-    if text.isprintable():  # nearly all is, and this is a hundred times faster
+    if text.isprintable():  # nearly always, and a hundred times faster
         return text
     return "".join(
         character if character.isprintable() else repr(character)[1:-1] for character in text
@@ -249,7 +252,7 @@ _FORMATTERS: dict[LogFormat, dict[str, Any]] = {
 
 
 def uvicorn_logging(level: str, format_: LogFormat = "console") -> dict[str, Any]:
-    """The configuration of all loggers for a server process."""
+    """Return the logging configuration of a server process, for `logging.config.dictConfig`."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -258,6 +261,6 @@ def uvicorn_logging(level: str, format_: LogFormat = "console") -> dict[str, Any
             "stderr": {"()": "iiif_server.telemetry.logs.AccessHandler", "formatter": "line"}
         },
         "root": {"level": level.upper(), "handlers": ["stderr"]},
-        # httpx logs every request line with its full URL; our own events say what matters.
+        # httpx logs the full URL of each request, which may contain secrets; events replace it.
         "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
     }

@@ -1,4 +1,4 @@
-"""Requests as those who run the server look at them: which one, and how it was answered."""
+"""Records of answered requests, for logs, metrics and traces; and request ids."""
 
 import random
 import re
@@ -8,49 +8,49 @@ from typing import NamedTuple
 from iiif_server.telemetry.stages import Stages
 
 CURRENT: ContextVar[str] = ContextVar("iiif_server_request", default="")
-"""The id of the request that is being answered; tasks and threads that it starts have it too."""
+"""Id of the current request; tasks and threads that it starts inherit it."""
 
 IN_PATHS = "/:;,=@!$&'()*+^|~[]{}<>"
-"""What stands in the path of a log line as it is: no quote, no space, nothing invisible."""
+"""Characters that log lines contain unescaped in paths: no quotes, spaces or control characters."""
 _SANE = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}", re.ASCII)
 
 
 class Answered(NamedTuple):
-    """One answer that was given, whichever layer gave it."""
+    """Facts of one response, from any layer of the server."""
 
     request: str
-    """The id of the request."""
+    """Request id."""
     peer: str
-    """Address and port of whoever is connected."""
+    """IP address and port of the client, or of the proxy in front of it."""
     method: str
     path: str
-    """Decoded, without the query, and without what is secret."""
+    """Decoded path, without the query and without signatures."""
     http: str
-    """The version of HTTP."""
+    """HTTP version."""
     status: int
     size: int
-    """Bytes of the body that were sent."""
+    """Sent bytes of the body."""
     seconds: float
-    """From the request's head to the last byte handed over."""
+    """Duration from the head of the request to the last byte of the response."""
     route: str = ""
-    """The template of the path; empty: of no route."""
+    """Path template of the route; empty without a route."""
     version: str = ""
-    """Of the Image API; empty: something else was asked for."""
+    """Version of the Image API; empty for other requests."""
     engine: str = ""
-    """What made the image, or `cache`, `memory`; empty: there was none."""
+    """Engine of the image, or `cache` or `memory`; empty without an image."""
     stages: Stages | None = None
-    """How long everything took, where that was measured."""
+    """Durations of the stages, if they were measured."""
     written: str = ""
-    """The path as it was sent, percent-encoded, if `path` cannot tell an encoded slash from one."""
+    """Percent-encoded path, without signatures, if the request has an encoded slash; else empty."""
     parent: str = ""
-    """The trace that the request is a part of, in the form of `traceparent`; empty: of none."""
+    """Value of `traceparent` (W3C Trace Context), if a trusted proxy sent one."""
 
 
 def new_request_id() -> str:
-    """An id that no other request has; it tells nothing, and is no secret."""
+    """Return a random request id: 16 hexadecimal digits, not a secret."""
     return f"{random.getrandbits(64):016x}"
 
 
 def sane_request_id(given: str) -> str | None:
-    """An id that somebody else gave, if it may stand in logs and header fields as it is."""
+    """Return the request id of a proxy if it is safe in logs and header fields, else None."""
     return given if _SANE.fullmatch(given) else None

@@ -1,44 +1,47 @@
-"""How long each stage of an answer took."""
+"""Durations of the stages of a response."""
 
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 STAGES = ("fetch", "header", "cache", "shared", "queue", "open", "decode", "encode", "tile")
-"""All that there are."""
+"""Names of all stages."""
 
 
 class Stages:
-    """Seconds by stage, in the order in which the stages began.
+    """Duration in seconds of each stage, in the order in which the stages began.
 
-    The stages are `fetch` (until the original is held), `header`, `cache` (looking there), `shared`
-    (until it came from the shared cache), `queue` (waiting for a worker), `open`, `decode` (until
-    there are pixels), `encode`, and `tile` (having one of a pyramid, which may have to be made
-    first).
+    - `fetch`: finding the original, and fetching it if necessary
+    - `header`: reading the image header
+    - `cache`: lookup in the store
+    - `shared`: lookup in the shared cache, and the transfer
+    - `queue`: waiting for a worker
+    - `open`, `decode`, `encode`: work of the worker
+    - `tile`: reading a tile of a pyramid, and building the pyramid if necessary
     """
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
         self._began: dict[str, float] = {}
         self.engine = ""
-        """What made the answer, or `cache`."""
+        """Engine of the image, or `cache`."""
 
     def __repr__(self) -> str:
         return f"<Stages {self._seconds}>"
 
     @property
     def seconds(self) -> Mapping[str, float]:
-        """What has been measured."""
+        """Measured duration in seconds of each stage."""
         return self._seconds
 
     @property
     def began(self) -> Mapping[str, float]:
-        """When each stage began, on the clock of `time.perf_counter`."""
+        """Start time of each stage, on the clock of `time.perf_counter`."""
         return self._began
 
     @contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """Add the time that the context is open to a stage."""
+        """Add the duration of the context to a stage."""
         started = time.perf_counter()
         self._seconds.setdefault(stage, 0.0)
         self._began.setdefault(stage, started)
@@ -48,7 +51,7 @@ class Stages:
             self._seconds[stage] += time.perf_counter() - started
 
     def add(self, seconds: Mapping[str, float]) -> None:
-        """Take over what was measured elsewhere, one stage after the other, and ended just now."""
+        """Add durations from a worker; its stages ran one after the other and have just ended."""
         began = time.perf_counter() - sum(seconds.values())
         for stage, value in seconds.items():
             self._seconds[stage] = self._seconds.get(stage, 0.0) + value

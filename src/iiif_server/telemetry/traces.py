@@ -1,7 +1,7 @@
-"""Requests as OpenTelemetry traces: a span each, with a child for each stage. An optional extra.
+"""OpenTelemetry traces of requests: one span per request, with a child per stage.
 
-Nothing of OpenTelemetry is loaded unless traces are wanted. What is sent where, how much of it and
-under which name follows the standard variables `OTEL_*`.
+OpenTelemetry is an optional extra, and is imported only if tracing is on. The standard variables
+`OTEL_*` set exporter, endpoint, sampling and service name.
 """
 
 import logging
@@ -28,25 +28,25 @@ logger = logging.getLogger("iiif_server")
 
 
 class TracingOptions(OptionsModel):
-    """Whether requests are traced; where to is said by the standard variables `OTEL_*`."""
+    """Settings of tracing; the standard variables `OTEL_*` set the endpoint and the rest."""
 
     enabled: bool | None = None
-    """Whether traces are sent (OTLP over HTTP); needs the extra `otel`. Unset: if the environment
-    has `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`."""
+    """Whether the server sends traces (OTLP over HTTP); needs the extra `otel`. Unset: if the
+    environment has `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`."""
 
 
 class Tracer(Protocol):
-    """Whoever makes traces of answers."""
+    """Interface of a tracer: records a trace of each response."""
 
     def answered(self, answered: Answered) -> None:
-        """Take note of an answer."""
+        """Record a response."""
 
     def close(self) -> None:
-        """Send what has not been sent."""
+        """Send the remaining spans, and stop."""
 
 
 def wanted(options: TracingOptions, environment: Mapping[str, str]) -> bool:
-    """Whether traces are to be made."""
+    """Whether tracing is on, by the settings or else by the environment."""
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     if options.enabled is not None:
@@ -57,10 +57,11 @@ def wanted(options: TracingOptions, environment: Mapping[str, str]) -> bool:
 
 
 def open_tracer(options: TracingOptions) -> Tracer | None:
-    """A tracer that sends what it is told; None where none is wanted.
+    """Create the tracer; None if tracing is off.
 
-    Raises ConfigurationError if the settings want one and the extra is not installed. If only the
-    environment does, which many programs have in common, that is a warning.
+    Raises ConfigurationError if the settings turn tracing on and the extra is not installed. If
+    only the environment does, the server logs a warning, because many programs share these
+    variables.
     """
     if not wanted(options, os.environ):
         return None
@@ -92,7 +93,7 @@ def _exporting_provider() -> "TracerProvider":
 
 
 class Traces:
-    """Makes a span of each answer when it is complete, and a child of each of its stages."""
+    """Tracer that creates a span for each complete response, with a child span per stage."""
 
     def __init__(self, provider: "TracerProvider") -> None:
         from opentelemetry import trace  # noqa: PLC0415
@@ -109,7 +110,7 @@ class Traces:
         return "<Traces>"
 
     def answered(self, answered: Answered) -> None:
-        """Take note of an answer, which is complete just now."""
+        """Create the spans of a response that has just been sent."""
         ended = time.time_ns()
         began = ended - _nanoseconds(answered.seconds)
         span = self._tracer.start_span(
@@ -122,24 +123,24 @@ class Traces:
         if answered.status >= _SERVER_FAULT:
             span.set_status(self._error)
         if answered.stages is not None and span.is_recording():
-            # Stages are on another clock, which is never set.
+            # Stages have another clock, which is monotonic.
             offset = ended - time.perf_counter_ns()
             inside = self._in_span(span)
             for stage, seconds in answered.stages.seconds.items():
                 first = offset + _nanoseconds(answered.stages.began[stage])
                 last = first + _nanoseconds(seconds)
-                # What another request has begun, and this one waited for too, began earlier.
+                # A stage may have begun before this request, which then waited for its end.
                 child = self._tracer.start_span(stage, inside, start_time=max(first, began))
                 child.end(max(last, began))
         span.end(ended)
 
     def close(self) -> None:
-        """Send what has not been sent."""
+        """Send the remaining spans, and stop."""
         self._provider.shutdown()
 
 
 def _attributes(answered: Answered) -> dict[str, Any]:
-    """What OpenTelemetry's conventions for HTTP servers want, and what only we know."""
+    """Return the attributes of OpenTelemetry's HTTP conventions, and those named `iiif.*`."""
     found = {
         "http.request.method": answered.method,
         "http.response.status_code": answered.status,

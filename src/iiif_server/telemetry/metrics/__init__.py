@@ -1,8 +1,8 @@
-"""Numbers for Prometheus, of one serving process or of several that serve together.
+"""Metrics for Prometheus, of one server process or of several.
 
-Several processes keep their numbers in files in one folder, which `PROMETHEUS_MULTIPROC_DIR` names
-when they start (prometheus-client's multiprocess mode); any of them can then answer for all. What
-a process has counted stays there when it has ended, so that no sum ever falls.
+Several processes store their metrics in files of one folder, which `PROMETHEUS_MULTIPROC_DIR` names
+when they start (multiprocess mode of prometheus-client). Any of them can then report the metrics of
+all. The counters of a process stay in the folder after its end, so that sums never decrease.
 """
 
 from iiif_server.telemetry.metrics.counts import Metrics

@@ -29,7 +29,7 @@ from iiif_server.telemetry.stages import STAGES
 
 
 class _Kind(NamedTuple):
-    """The numbers of one kind of answer, found once."""
+    """Metrics of responses with the same labels."""
 
     answers: Counter
     size: Counter
@@ -37,7 +37,7 @@ class _Kind(NamedTuple):
 
 
 class Metrics:
-    """All numbers of one serving process, and of those that serve with it."""
+    """Metrics of a server process, combined with those of its sibling processes."""
 
     def __init__(self) -> None:
         self.instruments = Instruments()
@@ -61,7 +61,7 @@ class Metrics:
         return f"<Metrics {self.instruments}>"
 
     def answered(self, answered: Answered) -> None:
-        """Count an answer. This is on the hot path: it takes a few microseconds."""
+        """Count a response. This is on the hot path, and takes a few microseconds."""
         key = answered.route, answered.version, answered.status, answered.engine
         kind = self._kinds.get(key)
         if kind is None:
@@ -88,7 +88,7 @@ class Metrics:
 
 
 def _counts_of_events(make: Instruments) -> Mapping[type[Event], Callable[[Any], None]]:
-    """What is to be counted of each kind of event."""
+    """Create the metrics of events; return the function that counts each type of event."""
     renders = make.counter("renders", "Derivatives made by workers.", "engine")
     failures = make.counter("render_failures", "Derivatives that could not be made.")
     replaced = make.counter(

@@ -1,4 +1,4 @@
-"""Gauges, and counters of what components count themselves; updated at each scrape."""
+"""Gauges, and counters whose totals components keep; updated at each scrape."""
 
 from prometheus_client import Counter
 
@@ -8,8 +8,8 @@ from iiif_server.telemetry.metrics.instruments import Instruments
 class Gauges:
     """Gauges and counters of the server.
 
-    Each serving process has a memory, pools and fetches of its own, whose numbers are added up. The
-    disk is the same for all of them.
+    Memory, worker pools and fetches are summed over the server processes. The disk is common to all
+    of them.
     """
 
     def __init__(self, make: Instruments) -> None:
@@ -90,9 +90,9 @@ class CacheGauges:
 
 
 class CounterDeltas:
-    """Increases of the totals of one application's components, for counters of the process.
+    """Adds the increase of totals of components to the counters of the process.
 
-    The counters do not begin anew when settings are reloaded, while the components do.
+    When settings are reloaded, the components start again at 0, but the counters do not.
     """
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class CounterDeltas:
         return f"<CounterDeltas {len(self._known)}>"
 
     def add(self, counter: Counter, total: float, *labels: str) -> None:
-        """Increase a counter by what a component has counted since the last call."""
+        """Add the increase of `total` since the last call to a counter."""
         key = counter, labels
         known = self._known.get(key, 0.0)
         (counter.labels(*labels) if labels else counter).inc(max(0.0, total - known))

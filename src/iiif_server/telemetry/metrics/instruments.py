@@ -1,4 +1,4 @@
-"""What numbers are counted with, and how they are written down."""
+"""Prometheus counters, gauges and histograms, and their text format."""
 
 import os
 from typing import Literal
@@ -18,16 +18,16 @@ from iiif_server.telemetry.metrics.sharing import VARIABLE
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 QUICK = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
-"""Bounds in seconds: from an answer out of memory to the usual deadline of an image."""
+"""Buckets in seconds: from a response out of memory to the default `render_timeout`."""
 SLOW = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
-"""The same for what takes a network, or all pixels of a large image."""
+"""Buckets in seconds for fetches and for builds of pyramids."""
 
 Together = Literal["livesum", "livemax", "livemin"]
-"""What the numbers of several processes make together."""
+"""Aggregation of a gauge over several processes."""
 
 
 class Instruments:
-    """Makes counters, gauges and histograms, and writes down what they show."""
+    """Creates counters, gauges and histograms in one registry, and exports them."""
 
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -39,15 +39,15 @@ class Instruments:
 
     @property
     def shared(self) -> bool:
-        """Whether several processes keep their numbers together."""
+        """Whether several processes share their metrics."""
         return self._folder is not None
 
     def counter(self, name: str, meaning: str, *labels: str) -> Counter:
-        """A number that only grows; its name gets `_total`."""
+        """Create a counter; its exported name ends in `_total`."""
         return Counter(name, meaning, labels, namespace="iiif", registry=self._registry)
 
     def gauge(self, name: str, meaning: str, *labels: str, together: Together = "livesum") -> Gauge:
-        """A number that goes up and down."""
+        """Create a gauge."""
         return Gauge(
             name,
             meaning,
@@ -60,7 +60,7 @@ class Instruments:
     def histogram(
         self, name: str, meaning: str, *labels: str, bounds: tuple[float, ...] = QUICK
     ) -> Histogram:
-        """How long something takes; its name gets `_seconds`."""
+        """Create a histogram of durations; its exported name has the suffix `_seconds`."""
         return Histogram(
             name,
             meaning,
@@ -72,7 +72,7 @@ class Instruments:
         )
 
     def text(self) -> bytes:
-        """All numbers, in the text format of Prometheus; those of all processes."""
+        """Return the metrics of all processes in the text format of Prometheus."""
         if self._folder is None:
             return generate_latest(self._registry)
         all_of_them = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""For whoever starts several serving processes: where they keep their numbers together."""
+"""Folder in which several server processes share their metrics; for the supervisor."""
 
 import os
 import tempfile
@@ -13,9 +13,9 @@ VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """A folder for the numbers of all processes that are started meanwhile; it is removed then.
+    """Create a temporary folder for the metrics of the processes that start in this context.
 
-    They inherit its name in the environment, where it must be when they load prometheus-client.
+    They inherit its name in the environment, where prometheus-client reads it when it is imported.
     """
     with tempfile.TemporaryDirectory(prefix="iiif-server-metrics-") as name:
         os.environ[VARIABLE] = name
@@ -26,7 +26,7 @@ def folder() -> Iterator[Path]:
 
 
 def forget(pid: int) -> None:
-    """No longer count what a serving process held that has ended; what it did stays counted."""
+    """Remove the gauges of a process that has ended; its counters stay."""
     place = os.environ.get(VARIABLE)
     if place is not None:
         multiprocess.mark_process_dead(pid, place)  # type: ignore[no-untyped-call]
