@@ -16,8 +16,8 @@ from iiif_server.codecs.jobs import render_original, within_memory
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.probe import probe_file
 from iiif_server.iiif.formats import parse_format, unsupported_format
-from iiif_server.iiif.geometry import OutputLimits
-from iiif_server.iiif.information import Service, image_information
+from iiif_server.iiif.geometry import OutputLimits, offered_tile
+from iiif_server.iiif.information import TILE, Service, image_information
 from iiif_server.iiif.quality import parse_quality
 from iiif_server.iiif.region import parse_region
 from iiif_server.iiif.request import ImageFacts, ImageRequest
@@ -27,6 +27,7 @@ from iiif_server.iiif.versions import V3
 from iiif_server.plan.description import describe, inches_per_pixel
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.engine_choice import choose_engine
+from iiif_server.plan.grid import Grid
 from iiif_server.plan.header import Colour
 from iiif_server.plan.local_file import READ_ONLY, FileVersion, LocalFile
 from iiif_server.plan.render_plan import Engine, RenderPlan, plan_operations
@@ -128,7 +129,8 @@ class OpenImage:
         header = self._header
         facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
         rendition = request.resolve(facts, self._limits)
-        operations = plan_operations(header, rendition, self._encoding.depth)
+        grid = Grid(header.dimensions, offered_tile(TILE, self._limits))
+        operations = plan_operations(header, grid.aligned(rendition), self._encoding.depth)
         engine = choose_engine(header, operations, lossless=jpegtran.available())
         with self._lock, within_memory():
             if self._original is None:

@@ -3,10 +3,9 @@
 The chart is a grid of round spots, whose centres are measured. Tiles and full views, with and
 without a pyramid, show them in the same places, reduced by each factor and enlarged.
 
-The pixels of a level of a pyramid are squares of whole pixels: the last may be partly beyond the
-image. All views stretch what they show over all of their pixels, but for tiles at the right and
-lower edge that are sent as they are stored (docs/architecture.md, "Edge tiles"): these count as
-right where the level has them, too.
+The pixels of a tile are those of its level, squares of whole pixels, as viewers place them: the
+last may be partly beyond the image (docs/architecture.md, "Edge tiles"). All other views fill their
+size, and so does the whole image, unless it is a stored tile.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -18,7 +17,9 @@ import pytest
 import pytest_asyncio
 from numpy.typing import NDArray
 
-from support.apps import Server, opened
+from iiif_server.images.limits import LimitsOptions
+from iiif_server.images.pyramid_options import PyramidOptions
+from support.apps import Server, opened, running_app, settings_below
 from support.matrix.jpegs import Jpeg
 from support.matrix.png_kinds import png
 from support.matrix.views import SIDE, servers
@@ -53,6 +54,7 @@ ORIGINALS: dict[str, Callable[[], bytes]] = {
 
 
 Region = tuple[int, int, int, int]
+WHOLE = 0, 0, WIDTH, HEIGHT
 
 
 def off(pixels: NDArray[Any], region: Region, scale: float = 0.0) -> float:
@@ -102,11 +104,6 @@ async def shown(
     return np.asarray(opened(answer).convert("L"))
 
 
-def _is_at_an_edge(region: Region, step: int) -> bool:
-    """Whether a region is that of a tile which is smaller than others, or the whole image."""
-    return min(region[2:]) < step or region[2:] == (WIDTH, HEIGHT)
-
-
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("factor", FACTORS)
 @pytest.mark.parametrize("name", ORIGINALS)
@@ -129,12 +126,53 @@ async def test_tiles_and_full_views_agree(
             size = -(-region[2] // factor), -(-region[3] // factor)
             for format_ in ("jpg", "png"):
                 view = await shown(server, name, region, size, format_)
-                by = off(view, region)
-                if pyramid and format_ == "jpg" and _is_at_an_edge(region, step):
-                    by = min(by, off(view, region, 1 / factor))
+                whole = region[2:] == (WIDTH, HEIGHT)
+                stored = pyramid and format_ == "jpg" and step >= WIDTH
+                by = off(view, region, 1 / factor if stored or not whole else 0)
                 if by > NEAR:
                     wrong[pyramid, region, format_] = by
     assert wrong == {}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("name", ORIGINALS)
+async def test_whole_images_of_any_size_agree(name: str, pair: tuple[Server, Server]) -> None:
+    wrong = {}
+    sizes = ("511,", "!500,500", "pct:37", "300,", "!256,256", "255,", "170,")
+    views = [f"full/{size}/0/default.{format_}" for size in sizes for format_ in ("jpg", "png")]
+    for server in pair:
+        for view in (*views, "thumbnail", "preview"):
+            by = off(
+                np.asarray(opened(await server.get(f"/disk:{name}/{view}")).convert("L")), WHOLE
+            )
+            if by > NEAR:
+                wrong[server.settings.pyramids.enabled, view] = by
+    assert wrong == {}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("pyramids", [False, True])
+async def test_limited_images_and_their_smaller_tiles_lie_right(
+    pyramids: bool,  # noqa: FBT001
+    tmp_path: Path,
+) -> None:
+    settings = settings_below(
+        tmp_path,
+        types={"disk": {"source": "disk"}},
+        pyramids=PyramidOptions(enabled=pyramids, min_pixels=1),
+        limits=LimitsOptions(max_width=300),
+    )
+    async with running_app(settings) as server:
+        server.put("disk", "png", ORIGINALS["png"]())
+        whole = np.asarray(
+            opened(await server.get("/disk:png/full/max/0/default.jpg")).convert("L")
+        )
+        assert whole.shape == (225, 300)
+        assert off(whole, WHOLE) <= NEAR
+        info = (await server.get("/disk:png/info.json")).json()
+        assert info["tiles"][0]["width"] == 256
+        region = (512, 512, 509, 255)
+        assert off(await shown(server, "png", region, (255, 128), "jpg"), region, 1 / 2) <= NEAR
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -208,8 +208,9 @@ def _tiles(level: Level, part: OpenPart) -> Tiles:
     grid, factor, box = level.grid, level.operations.shrink, level.operations.box
     full, whole = grid.tile, grid.level(factor)
     across, down = factor * full.width, factor * full.height
-    columns = range(box.x // across, -(-(box.x + box.width) // across))
-    rows = range(box.y // down, -(-(box.y + box.height) // down))
+    image = grid.dimensions
+    columns = range(box.x // across, -(-min(box.x + box.width, image.width) // across))
+    rows = range(box.y // down, -(-min(box.y + box.height, image.height) // down))
     x, y = columns.start * full.width, rows.start * full.height
     right = min(columns.stop * full.width, whole.width)
     bottom = min(rows.stop * full.height, whole.height)

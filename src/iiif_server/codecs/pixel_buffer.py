@@ -90,6 +90,11 @@ class PixelBuffer:
         gray = self.bands <= 2  # noqa: PLR2004 - and alpha
         return with_profile(image.copy(interpretation="b-w" if gray else "srgb"), self.profile)
 
+    def holds(self, extent: FloatBox) -> bool:
+        """Whether the buffer has all pixels of a box: that of a tile may end beyond the image."""
+        x, y = extent.x + extent.width, extent.y + extent.height
+        return x <= self.width and y <= self.height
+
     def scaled(self, extent: FloatBox, size: Dimensions) -> "PixelBuffer":
         """A box of the buffer scaled to a size, by Lanczos-3. Pixels around it count."""
         touched = self._touched(extent)

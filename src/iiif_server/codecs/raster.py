@@ -50,9 +50,10 @@ def pixels_of_tiles(tiles: Tiles, header: ImageHeader, operations: PixelOperatio
     with decoding(header):
         part = _around(operations, tiles.at)
         buffer = decode_tiles(tiles, part)
-        if not CAN_SCALE or max(part.dimensions.area, operations.size.area) > FEW_PIXELS:
-            return _finished(scale(buffer.to_vips(), operations, part), operations)
         exact = FloatBox.of(operations.box, operations.shrink).beside(part.x, part.y)
+        few = max(part.dimensions.area, operations.size.area) <= FEW_PIXELS
+        if not (CAN_SCALE and few and buffer.holds(exact)):
+            return _finished(scale(buffer.to_vips(), operations, part), operations)
         return _finished_buffer(buffer.scaled(exact, operations.size), operations)
 
 

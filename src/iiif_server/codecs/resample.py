@@ -4,7 +4,7 @@ from math import ceil, floor
 
 import pyvips
 
-from iiif_server.codecs.alignment import Span, aligned_span
+from iiif_server.codecs.alignment import aligned_span
 from iiif_server.codecs.colour import white
 from iiif_server.codecs.pixel_buffer import FloatBox, Pixels
 from iiif_server.iiif.formats import FACTS
@@ -39,9 +39,8 @@ def _scaled(image: Pixels, operations: PixelOperations, at: Box) -> Pixels:
     if reduced is not None:
         return reduced
     x, y = floor(exact.x), floor(exact.y)
-    right = min(ceil(exact.x + exact.width), at.x + at.width)
-    bottom = min(ceil(exact.y + exact.height), at.y + at.height)
-    image = _cropped(image, x - at.x, y - at.y, right - x, bottom - y)
+    right, bottom = ceil(exact.x + exact.width), ceil(exact.y + exact.height)
+    image = _part(image, Box(x - at.x, y - at.y, right - x, bottom - y))
     size = operations.size
     if (right - x, bottom - y) == (size.width, size.height):
         return image  # to within less than a pixel of the reduced image: not worth a blur
@@ -100,28 +99,25 @@ def _reduced(image: Pixels, exact: FloatBox, operations: PixelOperations, at: Bo
     down = aligned_span(exact.y - at.y, exact.height, size.height, _NEAR)
     if across is None or down is None:
         return None
-    image = _spanned(image, across, down)
+    width, height = across.end - across.start, down.end - down.start
+    image = _part(image, Box(across.start, down.start, width, height))
     image = image.resize(1 / steps[0], vscale=1 / steps[1], kernel="lanczos3")
     if (image.width, image.height) != (across.total, down.total):
         return None  # rounded the other way
-    return _cropped(image, across.before, down.before, size.width, size.height)
+    return _part(image, Box(across.before, down.before, size.width, size.height))
 
 
-def _spanned(image: Pixels, across: Span, down: Span) -> Pixels:
-    """The pixels of two spans, the edges of the image repeated where they go beyond it."""
-    left, top = max(0, -across.start), max(0, -down.start)
-    right, bottom = max(0, across.end - image.width), max(0, down.end - image.height)
+def _part(image: Pixels, box: Box) -> Pixels:
+    """The pixels in a box, the edges of the image repeated where it goes beyond them."""
+    left, top = max(0, -box.x), max(0, -box.y)
+    right = max(0, box.x + box.width - image.width)
+    bottom = max(0, box.y + box.height - image.height)
     if left or top or right or bottom:
         width, height = left + image.width + right, top + image.height + bottom
         image = image.embed(left, top, width, height, extend="copy")
-    width, height = across.end - across.start, down.end - down.start
-    return _cropped(image, across.start + left, down.start + top, width, height)
-
-
-def _cropped(image: Pixels, x: int, y: int, width: int, height: int) -> Pixels:
-    if (x, y, width, height) == (0, 0, image.width, image.height):
+    if box.dimensions == Dimensions(image.width, image.height):
         return image
-    return image.crop(x, y, width, height)
+    return image.crop(box.x + left, box.y + top, box.width, box.height)
 
 
 def _resampled(

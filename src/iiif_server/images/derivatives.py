@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -22,7 +22,7 @@ from iiif_server.errors import (
     RenderFailedError,
 )
 from iiif_server.iiif.formats import Format
-from iiif_server.iiif.geometry import Box, OutputLimits
+from iiif_server.iiif.geometry import Box, OutputLimits, offered_tile
 from iiif_server.iiif.quality import Quality
 from iiif_server.iiif.request import ImageRequest, Rendition
 from iiif_server.iiif.rotation import parse_rotation
@@ -122,10 +122,11 @@ class Derivatives:
         Raises what `ImageRequest.resolve` refuses. No pixel is touched.
         """
         original, header, pyramid = image.original, image.header, image.pyramid
-        rendition = request.resolve(
-            image.facts, self._limits.of(header.dimensions, original.terms.limits)
-        )
-        work = plan_operations(header, rendition, self._depth)
+        limits = self._limits.of(header.dimensions, original.terms.limits)
+        rendition = request.resolve(image.facts, limits)
+        grid = self._pyramids.grid(header)
+        placed = replace(grid, tile=offered_tile(grid.tile, limits)).aligned(rendition)
+        work = plan_operations(header, placed, self._depth)
         tile = stored = None
         if is_plain_jpeg(rendition):
             tile = pyramid.tile_of(rendition) if pyramid is not None else None
@@ -138,7 +139,7 @@ class Derivatives:
             cut=stored is not None,
         )
         key = self.key(image, rendition, engine, work)
-        return Resolved(image, rendition, engine, work, key, tile, stored, stages)
+        return Resolved(image, rendition, placed, engine, work, key, tile, stored, stages)
 
     def rewritten(self, image: Image, stages: Stages) -> Resolved:
         """The bytes of a JPEG original with the metadata that may be sent, for a download."""
@@ -147,7 +148,9 @@ class Derivatives:
         rendition = Rendition(whole, size, parse_rotation("0"), Quality.DEFAULT, Format.JPG)
         work = plan_operations(header, rendition)
         key = self.key(image, rendition, Engine.REWRITTEN, work)
-        return Resolved(image, rendition, Engine.REWRITTEN, work, key, None, None, stages)
+        return Resolved(
+            image, rendition, rendition, Engine.REWRITTEN, work, key, None, None, stages
+        )
 
     async def ready(self, resolved: Resolved) -> bytes | None:
         """The bytes of the answer if they are in the store, and in memory."""
@@ -164,7 +167,7 @@ class Derivatives:
         """What the answer is kept under, and clients know it by."""
         original, treatment = image.original, image.header.treatment
         text = f"{self._encoding_text} {work.profile} {treatment.strip_location}"
-        text += f" {image.header.span}"
+        text += f" {image.header.span} {work.box.width},{work.box.height}"
         return derivative_key(original.group, original.fingerprint, rendition, engine, text)
 
     def count(self, engine: Engine) -> None:

@@ -9,7 +9,7 @@ from iiif_server.iiif.request import Rendition
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.render_plan import Engine
 
-_FORMAT_VERSION = 5
+_FORMAT_VERSION = 6
 """To be raised when the same request gives other bytes than before."""
 
 

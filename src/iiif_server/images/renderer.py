@@ -173,11 +173,12 @@ class Renderer:
 
     async def level(self, resolved: Resolved) -> Level | None:
         """The level of a pyramid that is ready, and the cheapest way to the rendition."""
-        header, rendition, pyramid = resolved.header, resolved.rendition, resolved.pyramid
+        header, pyramid = resolved.header, resolved.pyramid
         if pyramid is None or not level_answers(
-            header, rendition, resolved.engine, resolved.work.depth
+            header, resolved.rendition, resolved.engine, resolved.work.depth
         ):
             return None
+        rendition = resolved.placed
         levels = levels_for(pyramid.grid, rendition, spare=spare_pixels(header, rendition))
         ready = await self._pyramids.ready_level(pyramid, levels)
         if ready is None:

@@ -23,6 +23,8 @@ class Resolved:
 
     image: Image
     rendition: Rendition
+    placed: Rendition
+    """With the region of all its pixels, if it is a tile."""
     engine: Engine
     work: PixelOperations
     key: EntryKey

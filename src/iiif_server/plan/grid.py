@@ -1,7 +1,7 @@
 """Tile grid: levels and tiles of an image (Image API 3.0, 5.4), stored in two parts. Pure."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from iiif_server.iiif.geometry import Box, Dimensions, scale_factors
@@ -63,6 +63,20 @@ class Grid:
             ):
                 return Tile(scale_factor, box.x // across, box.y // down)
         return None
+
+    def aligned(self, rendition: Rendition) -> Rendition:
+        """The rendition; that of a tile with the region of all its pixels, as viewers place them.
+
+        The last of them may be partly beyond the image, and so is the region. The whole image is no
+        tile here: it fills its size.
+        """
+        tile, box = self.tile_of(rendition), rendition.region
+        if tile is None or box.covers(self.dimensions):
+            return rendition
+        width, height = (
+            side * tile.scale_factor for side in (rendition.size.width, rendition.size.height)
+        )
+        return replace(rendition, region=Box(box.x, box.y, width, height))
 
     def full_tile_around(self, box: Box) -> tuple[Tile, Box] | None:
         """Return the full-resolution tile around a box, and the box in pixels of the tile."""

@@ -58,7 +58,7 @@ class PixelOperations:
     """Operations on the stored pixels that make a rendition: crop, scale, turn, rotate, colour."""
 
     box: Box
-    """Region of the stored pixels."""
+    """Region of the stored pixels; that of a tile may end beyond them (`Grid.aligned`)."""
     size: Dimensions
     """Size after scaling, before any turn."""
     turn: Orientation

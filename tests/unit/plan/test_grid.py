@@ -1,5 +1,6 @@
 """The grid of a pyramid, and which renditions are its tiles."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -81,6 +82,27 @@ def test_tile_of_a_rendition(
     box: tuple[int, int, int, int], size: tuple[int, int], tile: Tile | None
 ) -> None:
     assert GRID.tile_of(rendition(box, size)) == tile
+
+
+@pytest.mark.parametrize(
+    ("box", "size", "placed"),
+    [
+        ((768, 512, 233, 191), (117, 96), None),  # not a tile: it fills its size
+        ((512, 0, 489, 512), (245, 256), (512, 0, 490, 512)),
+        ((512, 512, 489, 191), (245, 96), (512, 512, 490, 192)),
+        ((512, 0, 489, 512), (123, 128), None),
+        ((0, 0, 512, 512), (256, 256), (0, 0, 512, 512)),
+        ((768, 512, 233, 191), (233, 191), (768, 512, 233, 191)),
+        ((0, 0, 1001, 703), (251, 176), (0, 0, 1001, 703)),  # the whole image fills its size
+    ],
+)
+def test_a_tile_is_placed_by_whole_pixels_of_its_level(
+    box: tuple[int, int, int, int],
+    size: tuple[int, int],
+    placed: tuple[int, int, int, int] | None,
+) -> None:
+    grid, asked = Grid(Dimensions(1001, 703), square(256)), rendition(box, size)
+    assert grid.aligned(asked) == replace(asked, region=Box(*(placed or box)))
 
 
 @pytest.mark.parametrize(
