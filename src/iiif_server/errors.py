@@ -210,6 +210,10 @@ class RenderTimedOutError(RenderFailedError):
     """Rendering took longer than its timeout (`render_timeout`)."""
 
 
+class OriginalTooComplexError(RenderFailedError):
+    """Decoding the original takes more processor time or memory than is allowed."""
+
+
 class NotKeptError(RenderFailedError):
     """A pyramid or derivative could not be stored: the disk is full, or writing failed."""
 

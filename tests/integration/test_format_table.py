@@ -206,7 +206,7 @@ EXAMPLES: dict[tuple[OriginalFormat, Reader], dict[str, tuple[str, ...]]] = {
     },
     (OriginalFormat.PDF, Reader.PDFIUM): {
         "every page at `pdf.dpi`": ("pdf drawn", "pdf image"),
-        "CropBox and /Rotate": ("pdf CropBox", "pdf /Rotate*"),
+        "CropBox, /Rotate and UserUnit": ("pdf CropBox", "pdf /Rotate*", "pdf UserUnit"),
     },
     (OriginalFormat.TGA, Reader.PILLOW): {
         "16, 24 and 32 bits": ("tga 16 bits", "tga 24 bits", "tga 32 bits*"),

@@ -98,6 +98,22 @@ def die_once_and_read(mark: Path, descriptor: int) -> str:
     return os.pread(descriptor, 100, 0).decode()
 
 
+def read_random(size: int) -> int:
+    """How many bytes of a random device can be read."""
+    with Path("/dev/urandom").open("rb", buffering=0) as file:
+        return len(file.read(size))
+
+
+def abort(_: object = None) -> None:
+    """End the process as a library does that gives up."""
+    os.abort()
+
+
+def use_up(_: object = None) -> None:
+    """Be ended as the kernel ends a process that has used up its processor time."""
+    signal.raise_signal(signal.SIGXCPU)
+
+
 def echo(value: object) -> object:
     """The value."""
     return value

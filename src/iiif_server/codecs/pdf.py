@@ -1,7 +1,8 @@
 """PDF: pages as images, by PDFium. A region is rendered from the page, at the size it needs."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from math import ceil
 from typing import BinaryIO
@@ -9,13 +10,20 @@ from typing import BinaryIO
 import pypdfium2
 import pypdfium2.raw as pdfium
 
+from iiif_server.codecs.pdf_units import read_user_units
 from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels
-from iiif_server.errors import DamagedOriginalError, UnsupportedOriginalError
-from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.errors import (
+    DamagedOriginalError,
+    OriginalTooComplexError,
+    UnsupportedOriginalError,
+)
+from iiif_server.formats.bounded_file import BoundedFile, Inspection
+from iiif_server.formats.pdf import inspect
 from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
 from iiif_server.plan.orientation import UPRIGHT
 from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.process_limits import tightened
 
 _POINTS = 72
 """Points of an inch."""
@@ -25,20 +33,28 @@ _HELD = 200 << 20
 _PIXEL_BYTES = 8
 """Of a pixel that is made: in PDFium's bitmap, and as RGB."""
 _EFFORT = 30
+_SECONDS, _SECONDS_OF_A_PIXEL, _SECONDS_OF_A_BYTE = 10, 120e-9, 2e-6
+"""Processor time to read and draw a page, measured: 31 s for a map of a million areas, 46 MB and
+35 megapixels."""
+_MOST_MEMORY = 2 << 30
+"""Of this process while it reads and draws a page, beside what the header says: a page of a million
+paths takes 700 MB."""
+_SECONDS_TO_STOP = 5
+"""After which PDFium, told to stop, is taken not to listen."""
 
 
-def pdf_header(bounded: BoundedFile, file: BinaryIO) -> ImageHeader:
+def pdf_header(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> ImageHeader:
     """The header of the page that is read, at the resolution of the bounds.
 
-    CropBox and /Rotate are applied; PDFium has no function for UserUnit. Raises
-    OriginalRefusedError or PageNotFoundError.
+    CropBox, /Rotate and UserUnit are applied. Raises OriginalRefusedError or PageNotFoundError.
     """
     page = bounded.page - 1
-    with _opened(file.fileno()) as document:
+    with _opened(file.fileno()) as (document, _):
         pages = len(document)
         bounded.check_frames(pages, "pages")
         bounded.check_page(pages)
-        width, height = _page_size(document, page, bounded.bounds.pdf_dpi)
+        units = _user_units(file.fileno(), pages, inspected)
+        width, height = _page_size(document, page, units[page] * bounded.bounds.pdf_dpi)
     bounded.check_size(width, height)
     return ImageHeader(
         format=OriginalFormat.PDF,
@@ -61,17 +77,22 @@ def pdf_header(bounded: BoundedFile, file: BinaryIO) -> ImageHeader:
 def page_sizes(bounded: BoundedFile, file: BinaryIO) -> tuple[Dimensions, ...]:
     """The dimensions of all pages as `pdf_header` has them, up to the first that is not there."""
     sizes: list[Dimensions] = []
-    with _opened(file.fileno()) as document:
+    with _opened(file.fileno()) as (document, _):
         pages = len(document)
         bounded.check_frames(pages, "pages")
+        units = _user_units(file.fileno(), pages, inspect(bounded))
         with suppress(pypdfium2.PdfiumError):  # /Count may state more than there are
-            for page in range(pages):
-                size = _page_size(document, page, bounded.bounds.pdf_dpi)
+            for page, unit in enumerate(units):
+                size = _page_size(document, page, unit * bounded.bounds.pdf_dpi)
                 sizes.append(Dimensions(*size))
     return tuple(sizes)
 
 
-def _page_size(document: pypdfium2.PdfDocument, page: int, dpi: int) -> tuple[int, int]:
+def _user_units(descriptor: int, pages: int, inspected: Inspection) -> Sequence[float]:
+    return read_user_units(descriptor, pages) if inspected.units else [1.0] * pages
+
+
+def _page_size(document: pypdfium2.PdfDocument, page: int, dpi: float) -> tuple[int, int]:
     # A page that is loaded is parsed, all that its streams unpack to: this loads none.
     width, height = document.get_page_size(page)
     width, height = (max(1, ceil(side * dpi / _POINTS - 1e-6)) for side in (width, height))
@@ -81,14 +102,11 @@ def _page_size(document: pypdfium2.PdfDocument, page: int, dpi: int) -> tuple[in
 def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pixels:
     """A box of the page as it is at `shrink`, on white."""
     whole = header.stored.reduced(shrink)
-    with _opened(descriptor) as document:
+    with _opened(descriptor, header.needs.bytes, box.dimensions.area) as (document, until):
         page = document[header.page]
         bitmap = pypdfium2.PdfBitmap.new_native(box.width, box.height, pdfium.FPDFBitmap_BGR)
         bitmap.fill_rect((255, 255, 255, 255), 0, 0, box.width, box.height)
-        flags = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
-        pdfium.FPDF_RenderPageBitmap(
-            bitmap.raw, page.raw, -box.x, -box.y, whole.width, whole.height, 0, flags
-        )
+        _draw(bitmap, page, Box(-box.x, -box.y, whole.width, whole.height), until)
         rows = bytes(bitmap.buffer)
         row = 3 * box.width
         if bitmap.stride != row:
@@ -98,10 +116,39 @@ def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> 
     return PixelBuffer(rows[: row * box.height], box.width, box.height, 3).to_vips()
 
 
+def _draw(bitmap: pypdfium2.PdfBitmap, page: pypdfium2.PdfPage, at: Box, until: float) -> None:
+    """Draw a page into a bitmap, until that processor time of this process.
+
+    PDFium asks between objects of the page whether it is to stop, not within one.
+    """
+    pause = pdfium.IFSDK_PAUSE(version=1)
+    ask = type(pause.NeedToPauseNow)(lambda _: time.process_time() > until)
+    pause.NeedToPauseNow = ask
+    flags = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
+    flags |= pdfium.FPDF_RENDER_LIMITEDIMAGECACHE  # else all decoded images of the page are held
+    place = (at.x, at.y, at.width, at.height)
+    status = pdfium.FPDF_RenderPageBitmap_Start(bitmap.raw, page.raw, *place, 0, flags, pause)
+    pdfium.FPDF_RenderPage_Close(page.raw)
+    if status == pdfium.FPDF_RENDER_TOBECONTINUED:
+        raise OriginalTooComplexError(
+            "Drawing this page takes more processor time than is allowed; "
+            "ask for a smaller part of it."
+        )
+
+
 @contextmanager
-def _opened(descriptor: int) -> Iterator[pypdfium2.PdfDocument]:
-    """A document; forms are shown as they were saved."""
-    with os.fdopen(os.dup(descriptor), "rb") as file:
+def _opened(
+    descriptor: int, held: int = 0, area: int = 0
+) -> Iterator[tuple[pypdfium2.PdfDocument, float]]:
+    """A document, and until which processor time of this process it may be used.
+
+    `held` are bytes, and `area` pixels that are drawn. Forms are shown as they were saved.
+    """
+    seconds = _SECONDS + _SECONDS_OF_A_PIXEL * area
+    seconds += _SECONDS_OF_A_BYTE * os.fstat(descriptor).st_size
+    until = time.process_time() + seconds
+    limited = tightened(seconds + _SECONDS_TO_STOP, _MOST_MEMORY + held)
+    with limited, os.fdopen(os.dup(descriptor), "rb") as file:
         try:
             document = pypdfium2.PdfDocument(file)
         except pypdfium2.PdfiumError as error:
@@ -109,7 +156,7 @@ def _opened(descriptor: int) -> Iterator[pypdfium2.PdfDocument]:
                 raise UnsupportedOriginalError("This PDF needs a password.") from error
             raise DamagedOriginalError("The original is damaged: it is no PDF.") from error
         try:
-            yield document
+            yield document, until
         except (pypdfium2.PdfiumError, IndexError) as error:
             raise DamagedOriginalError(
                 "The original is damaged: its page cannot be read."

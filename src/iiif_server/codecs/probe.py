@@ -124,7 +124,7 @@ def _header(
         bounded = BoundedFile(file, format_, max_pixels, bounds, page)
         inspected = inspect_(bounded)
         if format_ is OriginalFormat.PDF:
-            return described(pdf_header(bounded, file), inspected)
+            return described(pdf_header(bounded, file, inspected), inspected)
         if format_ is OriginalFormat.RAW:
             return described(raw_header(bounded, file), inspected)
         if format_ is OriginalFormat.JPEGXL:

@@ -68,6 +68,8 @@ class Inspection:
     """Text tags of a TIFF, by tag number."""
     partial: bool = False
     """Whether the file is truncated and shown partially."""
+    units: bool = False
+    """Whether pages of a PDF may have a UserUnit."""
 
 
 class BoundedFile:

@@ -18,6 +18,9 @@ _WIDTH, _HEIGHT = (
 _FILTERS = re.compile(rb"/Filter[\0\t\n\f\r ]*\[([^\]]{0,512})\]")
 _COMPRESSION = re.compile(rb"/(?:FlateDecode|Fl|LZWDecode|LZW|RunLengthDecode|RL)\b")
 
+_UNITS = re.compile(rb"/(?:UserUnit|ObjStm)\b")
+"""UserUnit, or a compressed stream in which it may be."""
+
 _ESCAPE = re.compile(rb"#([2-7][0-9A-Fa-f])")
 """A character of a name by its number (7.3.5)."""
 
@@ -31,6 +34,7 @@ def inspect(file: BoundedFile) -> Inspection:
 
     What is compressed once becomes a thousand times as long at most; twice, a million times.
     """
+    units = False
     for at in range(0, min(file.size, _MOST_SEARCHED), _WINDOW):
         data = _ESCAPE.sub(_character, file.at(at, _WINDOW + 2 * _NEAR))
         for width in _WIDTH.finditer(data):
@@ -41,4 +45,5 @@ def inspect(file: BoundedFile) -> Inspection:
         for filters in _FILTERS.finditer(data):
             count = len(_COMPRESSION.findall(filters[1]))
             file.check(count, 1, "compressions of one stream")
-    return Inspection()
+        units = units or _UNITS.search(data) is not None
+    return Inspection(units=units)

@@ -210,9 +210,9 @@ READ: tuple[ReadRow, ...] = (
         OriginalFormat.PDF,
         Reader.PDFIUM,
         "PDFium",
-        ("every page at `pdf.dpi`", "CropBox and /Rotate"),
+        ("every page at `pdf.dpi`", "CropBox, /Rotate and UserUnit"),
         ("documents with a password",),
-        "time and memory of a worker; UserUnit is ignored",
+        "10 s of processor time, 2 s more for each MB of the file, and 2 GiB",
     ),
     ReadRow(
         OriginalFormat.TGA,

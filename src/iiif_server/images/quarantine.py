@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from math import ceil
 
 from iiif_server.cache.lru import Lru
-from iiif_server.errors import QuarantinedError, RenderTimedOutError, WorkerDiedError
+from iiif_server.errors import (
+    OriginalTooComplexError,
+    QuarantinedError,
+    RenderTimedOutError,
+    WorkerDiedError,
+)
 from iiif_server.images.originals import Original
 from iiif_server.telemetry.events import Observer, Quarantined
 from iiif_server.workers.admission import Lane
@@ -50,13 +55,13 @@ class Quarantine:
     def guarding(self, original: Original, lane: Lane | None) -> Iterator[None]:
         """A context for work on an original in a worker, in a lane; None: on its header.
 
-        Raises QuarantinedError if it is left alone. Work that ends with a RenderTimedOutError or a
-        WorkerDiedError has it left alone from then on.
+        Raises QuarantinedError if it is left alone. Work that ends with a RenderTimedOutError, a
+        WorkerDiedError or an OriginalTooComplexError has it left alone from then on.
         """
         self._check(original.file_fingerprint, lane)
         try:
             yield
-        except (RenderTimedOutError, WorkerDiedError) as error:
+        except (RenderTimedOutError, WorkerDiedError, OriginalTooComplexError) as error:
             self._isolate(original, lane, str(error))
             raise
 

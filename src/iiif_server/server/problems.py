@@ -31,6 +31,7 @@ STATUS: dict[type[errors.IiifServerError], int] = {
     errors.NotNowError: 503,
     errors.OriginalChangedError: 503,
     errors.RenderTimedOutError: 503,
+    errors.OriginalTooComplexError: 413,
     errors.TooMuchMemoryError: 413,
     errors.OutOfRoomError: 503,
     errors.RenderFailedError: 500,

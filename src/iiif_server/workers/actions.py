@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from iiif_server.errors import IiifServerError
+from iiif_server.errors import IiifServerError, OriginalTooComplexError, WorkerDiedError
 from iiif_server.workers.admission import Demand, Lane
 from iiif_server.workers.affinity import Memory
 
@@ -21,8 +21,24 @@ class Death(StrEnum):
     """By itself, or for what it sent: probably its job is to blame."""
     KILLED = "killed"
     """By SIGKILL of somebody else: probably the kernel, which was out of memory."""
+    ABORTED = "aborted"
+    """By a library that gave up: nearly always for lack of memory."""
+    OVERTIME = "overtime"
+    """By the kernel, as it used up its processor time."""
     UNSENT = "unsent"
     """Before it got its job."""
+
+    def error(self) -> IiifServerError:
+        """The error of a job that is not tried again."""
+        if self in _TOO_MUCH:
+            return OriginalTooComplexError(_TOO_MUCH[self])
+        return WorkerDiedError("The image could not be made.")
+
+
+_TOO_MUCH = {
+    Death.ABORTED: "Decoding this original takes more memory than is allowed, or is impossible.",
+    Death.OVERTIME: "Decoding this original takes more processor time than is allowed.",
+}
 
 
 @dataclass(slots=True, eq=False)

@@ -64,6 +64,11 @@ _NEVER = (
 _BUSY = "As many as {waiting} large images are waiting to be made already; please ask again later."
 _EXPECTED = (*ERRORS_OF_JOBS, OSError, MemoryError)
 """What jobs raise without anybody having to look into it."""
+_DEATHS = {
+    -signal.SIGKILL: Death.KILLED,
+    -signal.SIGABRT: Death.ABORTED,
+    -signal.SIGXCPU: Death.OVERTIME,
+}
 _LITTLE = Demand()
 _CLOSE_SECONDS = 5.0
 """How long closing waits for processes that do not end though they were killed."""
@@ -197,6 +202,7 @@ class WorkerPool:
         that jobs may raise, else WorkerFailedError; ImageTooLargeError or BusyError, at once, if
         the job is not taken; QueueTimedOutError if it waits too long for a worker;
         RenderTimedOutError if it then runs longer than `timeout` seconds, after killing its worker;
+        OriginalTooComplexError if it uses up its processor time, or aborts for lack of memory;
         WorkerDiedError if the worker dies, twice, or the pool is closed. A caller who gives up
         before the job has started takes it out of the queue.
         """
@@ -385,8 +391,7 @@ class WorkerPool:
 
     def _died(self, number: int, exit_: Exit) -> None:
         self._exits[number] = exit_
-        foreign = exit_.code == -signal.SIGKILL and not exit_.complaint
-        self._apply(
-            self._scheduler.died(number, Death.KILLED if foreign else Death.CRASH, self._now)
-        )
+        code = 0 if exit_.complaint else exit_.code or 0
+        death = _DEATHS.get(code, Death.CRASH)
+        self._apply(self._scheduler.died(number, death, self._now))
         self._exits.pop(number, None)

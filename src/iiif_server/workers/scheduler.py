@@ -35,7 +35,6 @@ from iiif_server.workers.lifetime import FOR_EVER, Lifetime
 
 _TOO_LONG = "The image takes longer than the {seconds:g} seconds allowed; ask for a smaller one."
 _QUEUED = "No process was free for this image within {seconds:g} seconds; please ask again."
-_FAILED = "The image could not be made."
 _STOPPING = "The server is stopping."
 _TRIES = 2
 """How often a job is started when its worker dies under it."""
@@ -170,10 +169,10 @@ class Scheduler:
         if job is not None:
             job.tries -= death is Death.UNSENT
             job.alone |= death is Death.KILLED
-            if job.tries < _TRIES:
+            if job.tries < _TRIES and death is not Death.OVERTIME:
                 self._again(job, now)
             else:
-                self._actions.append(FailJob(job, WorkerDiedError(_FAILED)))
+                self._actions.append(FailJob(job, death.error()))
         self._replaced(worker, "died", job)
         self._dispatch(now)
         return self._out()

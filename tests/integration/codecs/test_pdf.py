@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from iiif_server import open_image
+from iiif_server.codecs.page_list import list_pages
 from iiif_server.codecs.probe import probe
 from iiif_server.errors import (
     DamagedOriginalError,
+    OriginalTooComplexError,
     OriginalTooLargeError,
     UnsupportedOriginalError,
 )
 from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.original_format import Bounds, OriginalFormat
 from support.growth import growth
 from support.pdfs import LEFT, RIGHT, pdf
@@ -86,6 +89,67 @@ def test_the_resolution_is_that_of_the_settings(tmp_path: Path) -> None:
     assert header.dimensions == Dimensions(600, 300)
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("unit", "scale"),
+    [
+        ("2", 2),
+        ("1.5", 1.5),
+        ("+0.5", 0.5),
+        ("-2", 1),
+        ("0", 1),
+        ("75001", 1),
+        ("true", 1),
+        ("/Two", 1),
+        ("1 0 R", 1),
+        ("[2]", 1),
+    ],
+)
+def test_a_unit_of_its_own_scales_a_page(
+    unit: str, scale: float, tmp_path: Path, *, compressed: bool
+) -> None:
+    path = written(tmp_path, pdf(extra=f"/UserUnit {unit}", compressed=compressed))
+    header = probe(path, 10**9)
+    assert header.dimensions == Dimensions(int(300 * scale), int(150 * scale))
+    assert header.resolution == (150.0, 150.0)
+    with open_image(path) as image:
+        data = image.render(format="png")
+    made = shown(data)
+    assert made.shape == (header.dimensions.height, header.dimensions.width, 3)
+    assert np.abs(made[1, 1] - LEFT).max() <= 2
+    assert np.abs(made[-2, -2] - RIGHT).max() <= 2
+
+
+def test_units_are_those_of_each_page(tmp_path: Path) -> None:
+    """It is no inherited entry (ISO 32000-1, table 30)."""
+    data = pdf(pages=3).replace(b"/MediaBox [0 0 3 72]", b"/UserUnit 4 /MediaBox [0 0 3 72]")
+    data = data.replace(b"<< /Type /Pages", b"<< /UserUnit 9 /Type /Pages")
+    path = written(tmp_path, data)
+    sizes = [probe(path, 10**9, page=page).dimensions for page in (1, 2, 3)]
+    assert sizes == [Dimensions(300, 150), Dimensions(5, 150), Dimensions(25, 600)]
+    header = probe(path, 10**9)
+    listed = list_pages(LocalFile.at(path), header=header).result
+    assert listed is not None
+    assert list(listed.dimensions) == sizes
+
+
+def test_a_document_in_which_qpdf_sees_other_pages_is_shown_without_units(tmp_path: Path) -> None:
+    data = pdf(extra="/UserUnit 2", pages=3).replace(b"/Count 3", b"/Count 4")
+    assert probe(written(tmp_path, data), 10**9).dimensions == Dimensions(300, 150)
+
+
+def test_a_page_that_takes_too_long_is_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = "0 0 9 9 re f\n" * 1000
+    with open_image(written(tmp_path, pdf(content=content))) as image:
+        monkeypatch.setattr("iiif_server.codecs.pdf._SECONDS", -1e9)
+        with pytest.raises(OriginalTooComplexError, match="more processor time"):
+            image.render(format="png")
+        monkeypatch.undo()
+        assert shown(image.render(format="png"))[-2, 2].max() == 0
+
+
 def test_pages_beyond_the_limits_are_refused_before_anything_is_made(tmp_path: Path) -> None:
     path = written(tmp_path, pdf(media=(0, 0, 14_400, 14_400)))
     with pytest.raises(OriginalTooLargeError, match="900,000,000 pixels"):
@@ -99,7 +163,7 @@ def header_of(path: Path) -> None:
 def test_what_a_page_unpacks_to_does_not_count_before_it_is_rendered(tmp_path: Path) -> None:
     content = zlib.compress(b"0 0 9 9 re f\n" * 2_000_000).decode("latin-1")
     path = written(tmp_path, pdf(content=content, packed="/Filter /FlateDecode"))
-    assert growth(header_of, path) < 16_000_000
+    assert growth(header_of, path) < 16_000_000  # the content is 26 MB, and 600 MB when parsed
 
 
 @pytest.mark.parametrize("length", [8, 100, 400])

@@ -23,6 +23,7 @@ from iiif_server.errors import (
     DamagedOriginalError,
     ImageTooLargeError,
     OriginalChangedError,
+    OriginalTooComplexError,
     QueueTimedOutError,
     RenderTimedOutError,
     WorkerDiedError,
@@ -215,6 +216,18 @@ async def test_deadline_ends_its_worker_and_no_other(tmp_path: Path) -> None:
         await all_gone([late])
         assert events == [WorkerReplaced("test", "deadline")]
         assert await pool.run(jobs.echo, "well", timeout=LONG) == "well"
+
+
+@pytest.mark.parametrize(("job", "tries"), [(jobs.abort, 2), (jobs.use_up, 1)])
+async def test_a_job_that_takes_more_than_one_may_take_is_refused(
+    job: Callable[[object], object], tries: int
+) -> None:
+    events: list[Event] = []
+    async with opened(2, events=events) as pool:
+        with pytest.raises(OriginalTooComplexError):
+            await pool.run(job, None, timeout=LONG)
+        assert await pool.run(jobs.echo, "well", timeout=LONG) == "well"
+    assert [type(event) for event in events] == [WorkerReplaced] * tries
 
 
 async def test_pool_of_one_recovers_from_a_deadline() -> None:

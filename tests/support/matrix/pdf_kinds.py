@@ -60,6 +60,9 @@ def kinds() -> Iterator[Kind]:
         content = f"{matrix}\n{chart}"
         write = partial(pdf, media=box, content=content, extra=f"/Rotate {turn}")
         yield Kind(f"pdf /Rotate {turn}", write)
+    half = (0, 0, _WIDE / 2, _HIGH / 2)
+    content = f"0.5 0 0 0.5 0 0 cm\n{chart}"
+    yield Kind("pdf UserUnit", partial(pdf, media=half, content=content, extra="/UserUnit 2"))
     crop = f"/CropBox [10 20 {10 + _WIDE} {20 + _HIGH}]"
     yield Kind(
         "pdf CropBox",

@@ -7,6 +7,7 @@ import pytest
 from iiif_server.errors import (
     DamagedOriginalError,
     IiifServerError,
+    OriginalTooComplexError,
     QuarantinedError,
     RenderTimedOutError,
     WorkerDiedError,
@@ -63,7 +64,14 @@ def closed(quarantine: Quarantine, subject: Original | None = None) -> list[Lane
     return refused
 
 
-@pytest.mark.parametrize("error", [DIED, RenderTimedOutError("It takes too long.")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        DIED,
+        RenderTimedOutError("It takes too long."),
+        OriginalTooComplexError("It takes too much."),
+    ],
+)
 @pytest.mark.parametrize("lane", ANY)
 def test_a_lane_in_which_a_worker_was_lost_is_closed_with_those_above_it(
     lane: Lane | None, error: IiifServerError

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from iiif_server.errors import QueueTimedOutError, RenderTimedOutError, WorkerDiedError
+from iiif_server.errors import (
+    OriginalTooComplexError,
+    QueueTimedOutError,
+    RenderTimedOutError,
+    WorkerDiedError,
+)
 from iiif_server.workers.actions import (
     MOST_SUSPENDED,
     Action,
@@ -163,6 +168,26 @@ def test_a_job_whose_workers_crash_is_tried_twice() -> None:
     assert isinstance(failed.error, WorkerDiedError)
     assert (pool.running, pool.waiting, job.tries) == ([], [], 2)
     assert [action.reason for action in pool.taken(ReportReplaced)] == ["died", "died"]
+
+
+def test_a_job_that_uses_up_its_processor_time_is_not_tried_again() -> None:
+    pool = opened(3)
+    job = pool.queue("endless")
+    pool.die(job, Death.OVERTIME)
+    (failed,) = pool.taken(FailJob)
+    assert isinstance(failed.error, OriginalTooComplexError)
+    assert (pool.running, pool.waiting, job.tries) == ([], [], 1)
+
+
+def test_a_job_over_which_a_library_gives_up_twice_is_too_complex() -> None:
+    """Once may be for what an earlier job has left behind."""
+    pool = opened(3)
+    job = pool.queue("greedy")
+    pool.die(job, Death.ABORTED)
+    assert (pool.running, pool.taken(FailJob)) == (["greedy"], [])
+    pool.die(job, Death.ABORTED)
+    (failed,) = pool.taken(FailJob)
+    assert isinstance(failed.error, OriginalTooComplexError)
 
 
 @pytest.mark.parametrize("deaths", [1, 5])

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
+from iiif_server.process_limits import allow_cpu
 from iiif_server.workers.sandbox import landlock, limits, seccomp
 
 _LIBRARIES = tuple(
     map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"))
 )
+_RANDOM = Path("/dev/urandom")
+"""Which qpdf opens for encrypted PDFs; the system call of it is allowed as well."""
 _PACKAGE = Path(__file__).parents[1]
 _SIGNALS_FROM = 6
 """The version of Landlock from which on it keeps signals inside."""
@@ -184,7 +187,7 @@ def begin_job(paths: Iterable[Path]) -> None:
     if sandbox_status.landlock and not all(map(_let_in, paths)):
         raise StaleError
     if sandbox_status.limits:
-        limits.allow_cpu(confinement.limits.cpu_seconds)
+        allow_cpu(confinement.limits.cpu_seconds)
 
 
 def _limited(confinement: Confinement, problems: list[str]) -> bool:
@@ -238,6 +241,7 @@ def _installation() -> Iterator[Path]:
     yield Path(sysconfig.get_config_var("LIBDIR") or sys.base_prefix)
     yield _PACKAGE
     yield from _LIBRARIES
+    yield _RANDOM
 
 
 def _let_in(path: Path) -> bool:

@@ -5,7 +5,6 @@ import math
 import os
 import resource
 import sys
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +33,6 @@ _SLACK = 5.0
 _KEPT_CAPABILITIES = 1 << 1 | 1 << 2
 """CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: root reads the originals of others."""
 _CAPABILITY_VERSION = 0x2008_0522
-_CLOCK_OF_LIMIT = -8
-"""Linux: the clock that RLIMIT_CPU is compared with, of this process (CPUCLOCK_PROF)."""
 _KILLED_FIRST = "500"
 """Between 0, the server, and 1000."""
 
@@ -99,27 +96,6 @@ def apply(limits: Limits) -> None:
         number = number if most == resource.RLIM_INFINITY else min(number, most)  # noqa: PLW2901
         resource.setrlimit(kind, (number, number))
     _give_up_capabilities()
-
-
-def allow_cpu(seconds: int) -> None:
-    """Let this process use so much processor time from now on; then it is killed (SIGXCPU)."""
-    _, most = resource.getrlimit(resource.RLIMIT_CPU)
-    until = math.ceil(_used_cpu()) + seconds
-    until = until if most == resource.RLIM_INFINITY else min(until, most)
-    resource.setrlimit(resource.RLIMIT_CPU, (until, most))
-
-
-def _used_cpu() -> float:
-    """The processor time of this process in seconds, as the kernel counts it for the limit.
-
-    Linux counts clock ticks for it, which on a busy virtual machine differ much from the exact time
-    that `getrusage` returns: a worker that lives for hours would be killed in its first job.
-    """
-    if sys.platform == "linux":
-        with suppress(OSError):
-            return time.clock_gettime(_CLOCK_OF_LIMIT)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def _prefer_to_be_killed() -> None:

@@ -25,6 +25,7 @@ from PIL import Image
 
 from iiif_server.codecs.jobs import prepare_process, render
 from iiif_server.errors import (
+    OriginalTooComplexError,
     RenderTimedOutError,
     TooMuchMemoryError,
     WorkerDiedError,
@@ -347,7 +348,7 @@ async def test_escapes_are_held_back_by_what_is_in_force_and_by_that_only(
             escaped = True
         except WorkerDiedError:
             escaped = escape.job is escapes.execute  # the program that it became has ended
-        except (OSError, MemoryError, ValueError):
+        except (OSError, MemoryError, ValueError, OriginalTooComplexError):
             escaped = False
         if escape.job in {escapes.end, escapes.end_by_a_pipe}:
             escaped = scene.killed
@@ -398,6 +399,11 @@ async def test_threads_can_be_started(sandboxed: Ground) -> None:
 
 async def test_modules_can_be_imported_when_they_are_needed(sandboxed: Ground) -> None:
     assert await sandboxed.pool.run(jobs.import_module, "xml.dom.minidom", timeout=LONG)
+
+
+async def test_random_numbers_can_be_read(sandboxed: Ground) -> None:
+    """As qpdf does for encrypted documents."""
+    assert await sandboxed.pool.run(jobs.read_random, 8, timeout=LONG) == 8
 
 
 async def test_every_format_is_read_and_made_as_it_is_outside(tmp_path: Path) -> None:

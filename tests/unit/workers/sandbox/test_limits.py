@@ -1,12 +1,5 @@
 """What a worker may use up, by what its jobs need."""
 
-import resource
-import sys
-import time
-
-import pytest
-
-from iiif_server.workers.sandbox import limits
 from iiif_server.workers.sandbox.limits import limits_for
 
 GB = 10**9
@@ -47,30 +40,3 @@ def test_processor_time_is_only_up_when_the_deadline_has_passed() -> None:
     for threads in (1, 4):
         limits = limits_for(read=1, made=1, threads=threads, originals=1, deadline=60)
         assert limits.cpu_seconds > 60 * threads
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the clock is Linux's own")
-@pytest.mark.parametrize(("counted", "until"), [(100.5, 104), (0.2, 4)])
-def test_the_limit_follows_the_clock_of_the_kernel_and_not_the_exact_one(
-    counted: float, until: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The two differ without bound on a busy virtual machine."""
-    set_: list[tuple[int, tuple[int, int]]] = []
-    monkeypatch.setattr(time, "clock_gettime", lambda clock: {-8: counted}[clock])
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
-    monkeypatch.setattr(resource, "setrlimit", lambda kind, limit: set_.append((kind, limit)))
-    limits.allow_cpu(3)
-    assert set_ == [(resource.RLIMIT_CPU, (until, resource.RLIM_INFINITY))]
-
-
-def test_without_that_clock_the_exact_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_clock(_: int) -> float:
-        raise OSError
-
-    set_: list[int] = []
-    monkeypatch.setattr(time, "clock_gettime", no_clock)
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY,) * 2)
-    monkeypatch.setattr(resource, "setrlimit", lambda _, limit: set_.append(limit[0]))
-    limits.allow_cpu(3)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    assert set_[0] - 5 < used.ru_utime + used.ru_stime < set_[0]

@@ -1,0 +1,41 @@
+"""UserUnit of PDF pages (ISO 32000-1, table 30), by qpdf: PDFium has no function for it."""
+
+import os
+from collections.abc import Sequence
+from decimal import Decimal
+
+_MOST_REPAIRED = 64 << 20
+"""Bytes of a file without a usable cross-reference table that qpdf searches for objects."""
+_MOST = 75_000
+"""What Acrobat takes at most, for pages of 381 km."""
+
+
+def read_user_units(descriptor: int, pages: int) -> Sequence[float]:
+    """UserUnit of each page: by what its boxes are to be multiplied, 1 where nothing is stated.
+
+    It is 1 for all pages, too, where qpdf cannot read the document, or sees other pages than the
+    `pages` of PDFium: they are still shown.
+    """
+    import pikepdf  # noqa: PLC0415 - 80 ms and 15 MB, for workers that need it
+
+    repair = os.fstat(descriptor).st_size <= _MOST_REPAIRED
+    try:
+        with (
+            os.fdopen(os.dup(descriptor), "rb") as file,
+            pikepdf.open(
+                file,
+                attempt_recovery=repair,
+                inherit_page_attributes=False,
+                access_mode=pikepdf.AccessMode.stream,  # a file that shrinks must not kill anyone
+            ) as document,
+        ):
+            units = [_unit(page.obj.get("/UserUnit")) for page in document.pages]
+    except Exception:  # noqa: BLE001 - whatever qpdf does not like, PDFium may
+        units = []
+    return units if len(units) == pages else [1.0] * pages
+
+
+def _unit(value: object) -> float:
+    if isinstance(value, int | Decimal) and not isinstance(value, bool) and 0 < value <= _MOST:
+        return float(value)
+    return 1.0
