@@ -68,6 +68,21 @@ def test_paths_go_out_as_they_were_logged(upstream: Upstream, tmp_path: Path) ->
     assert found["latency_ms"]["p50"] > 0
 
 
+def test_the_log_of_the_server_itself_has_an_end(upstream: Upstream, tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    log.write_text(logged("/a", "/b"))
+
+    def logging(handler: Handler) -> None:
+        assert len(upstream.asked) < 100
+        with log.open("a") as file:
+            file.write(logged(handler.path))
+        answer(handler)
+
+    upstream.otherwise = logging
+    result = replay(upstream.base, log, "--rate", "inf", "--parallel", "1", "--json")
+    assert document(result)["statuses"] == {"200": 2}
+
+
 def test_a_prefix_stands_in_front_and_heads_have_no_content(upstream: Upstream) -> None:
     result = replay(f"{upstream.base}/iiif/?x=y", logged("/a", method="HEAD"), "--json")
     assert upstream.targets() == ["/iiif/a"]

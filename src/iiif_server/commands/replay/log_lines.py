@@ -1,7 +1,10 @@
 """Lines of access logs: common, combined, and both formats of this server."""
 
 import json
+import math
+import os
 import re
+import stat
 from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
@@ -48,14 +51,31 @@ class Logged(NamedTuple):
 
 
 def read_log(file: BinaryIO) -> Iterator[Logged | Skipped]:
-    """The requests of a log, line by line; it takes the memory of one line."""
-    while line := file.readline(_LONGEST):
+    """The requests of a log, line by line; it takes the memory of one line.
+
+    What is appended to a file meanwhile is not read: it may be the log of the server that gets the
+    requests.
+    """
+    left = _size(file)
+    while left > 0 and (line := file.readline(_LONGEST)):
+        left -= len(line)
         if line.endswith(b"\n") or len(line) < _LONGEST:
             yield parse_line(line)
             continue
-        while (rest := file.readline(_LONGEST)) and not rest.endswith(b"\n"):
-            pass
+        while rest := file.readline(_LONGEST):
+            left -= len(rest)
+            if rest.endswith(b"\n"):
+                break
         yield Skipped.TOO_LONG
+
+
+def _size(file: BinaryIO) -> float:
+    """The bytes that a log has now; infinite for a pipe."""
+    try:
+        status = os.fstat(file.fileno())
+    except OSError:  # not a file of the system
+        return math.inf
+    return status.st_size if stat.S_ISREG(status.st_mode) else math.inf
 
 
 def parse_line(line: bytes) -> Logged | Skipped:
