@@ -10,10 +10,9 @@ from iiif_server.formats import tiff_pages
 from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.present_file import PresentFile
 from iiif_server.plan.extents import BytesMissingError, Extent, FromParts
-from iiif_server.plan.header import ImageHeader
+from iiif_server.plan.header import ImageHeader, PageList
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.original_format import DEFAULT_BOUNDS, Bounds, OriginalFormat
-from iiif_server.plan.page_list import PageList
 
 
 def list_pages(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+import httpx
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
@@ -192,3 +193,13 @@ def fail(message: str) -> NoReturn:
     """Print an error and end the program with exit status 1."""
     click.echo(message, err=True)
     sys.exit(1)
+
+
+def check_url(text: str) -> None:
+    """A usage error for what is not the URL of a web server."""
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise click.UsageError(f"{text} is not a URL: {error}") from error
+    if url.scheme not in {"http", "https"} or not url.host:
+        raise click.UsageError(f"{text} must begin with http:// or https:// and a host")

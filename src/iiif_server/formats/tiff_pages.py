@@ -12,10 +12,10 @@ from iiif_server.errors import OriginalRefusedError, PageNotFoundError
 from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.tiff import MASK, MOST_READ, REDUCED, Directories, Directory, Layout, Tag
 from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.header import NO_SIZE, PageList
 from iiif_server.plan.local_file import FileVersion
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT
 from iiif_server.plan.original_format import OriginalFormat
-from iiif_server.plan.page_list import NO_SIZE, PageList
 
 _USUAL_DIRECTORY = 1024
 """Bytes that hold most directories; one of BigTIFF with twenty tags has 420."""

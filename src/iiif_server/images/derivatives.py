@@ -26,9 +26,8 @@ from iiif_server.iiif.geometry import Box, OutputLimits, offered_tile
 from iiif_server.iiif.quality import Quality
 from iiif_server.iiif.request import ImageRequest, Rendition
 from iiif_server.iiif.rotation import parse_rotation
-from iiif_server.images.body import IN_MEMORY, Body
+from iiif_server.images.body import IN_MEMORY, Body, close, original_body
 from iiif_server.images.keys import derivative_key, encoding_text
-from iiif_server.images.original_body import close, original_body
 from iiif_server.images.pyramids import Pyramids
 from iiif_server.images.registry import Image
 from iiif_server.images.renderer import Renderer

@@ -24,7 +24,7 @@ from iiif_server.images.quarantine import Quarantine
 from iiif_server.images.shared_images import SharedImages
 from iiif_server.plan.cost import cost_of_scan
 from iiif_server.plan.extents import FromParts
-from iiif_server.plan.header import Colour, ImageHeader
+from iiif_server.plan.header import Colour, ImageHeader, PageList
 from iiif_server.plan.jobs import (
     LIST_PAGES,
     MEASURE_RANGE,
@@ -34,7 +34,6 @@ from iiif_server.plan.jobs import (
 )
 from iiif_server.plan.local_file import FileVersion
 from iiif_server.plan.original_format import Bounds
-from iiif_server.plan.page_list import PageList
 from iiif_server.plan.spans import is_measured, treated
 from iiif_server.telemetry.stages import Stages
 from iiif_server.workers.admission import Demand, lane_of

@@ -19,7 +19,7 @@ from iiif_server.images.originals import Original, Originals
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.local_file import FileVersion, LocalFile
 from iiif_server.plan.original_format import Bounds
-from iiif_server.sharing.names import record_of
+from iiif_server.sharing.objects import record_of
 from iiif_server.sources.provenance import is_due
 
 if TYPE_CHECKING:

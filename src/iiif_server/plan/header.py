@@ -168,3 +168,17 @@ class ImageHeader:
     def full_chroma(self) -> bool:
         """Whether derivatives must not subsample chroma."""
         return self.jpeg is not None and self.jpeg.full_chroma
+
+
+NO_SIZE = Dimensions(0, 0)
+"""Dimensions of an unreadable page."""
+
+
+@dataclass(frozen=True, slots=True)
+class PageList:
+    """Page list of an original, in order."""
+
+    dimensions: tuple[Dimensions, ...]
+    """Dimensions of the upright pages."""
+    names: tuple[str, ...] = ()
+    """Names of the pages in the file, empty for pages without one; or no names."""

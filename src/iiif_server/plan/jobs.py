@@ -10,8 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from iiif_server.iiif.formats import Format
 from iiif_server.plan.extents import FromParts
-from iiif_server.plan.header import ImageHeader
-from iiif_server.plan.page_list import PageList
+from iiif_server.plan.header import ImageHeader, PageList
 from iiif_server.plan.render_plan import Engine
 from iiif_server.plan.stored_tiles import TileTable
 

@@ -29,14 +29,14 @@ from iiif_server.iiif.manifest import (
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.images.registry import Image
 from iiif_server.pages.paging import Place, page_of, parse_place
+from iiif_server.plan.header import NO_SIZE, PageList
 from iiif_server.plan.orientation import UPRIGHT
-from iiif_server.plan.page_list import NO_SIZE, PageList
 from iiif_server.routes import schemas
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
 from iiif_server.server.addresses import identifier_in
-from iiif_server.server.caching import strictest
 from iiif_server.server.call import base_uri
+from iiif_server.server.headers import strictest
 from iiif_server.server.problems import DOCUMENTED, refusal
 from iiif_server.server.respond import Answer
 from iiif_server.server.services import Permission, Services, get_services

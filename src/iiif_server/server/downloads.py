@@ -11,8 +11,7 @@ from iiif_server.iiif.region import FullRegion
 from iiif_server.iiif.request import ImageRequest
 from iiif_server.iiif.rotation import parse_rotation
 from iiif_server.iiif.size import ConfinedSize
-from iiif_server.images.body import Body
-from iiif_server.images.original_body import original_body
+from iiif_server.images.body import Body, original_body
 from iiif_server.images.registry import Image
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.server.call import ImageCall

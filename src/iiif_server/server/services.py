@@ -31,9 +31,9 @@ from iiif_server.plan.description import inches_per_pixel
 from iiif_server.plan.jobs import LibraryReport
 from iiif_server.server.access_log import AccessLog
 from iiif_server.server.addresses import Addressing
-from iiif_server.server.caching import Caching
 from iiif_server.server.credentials import Credentials
 from iiif_server.server.download_options import ArchiveSlots, DownloadOptions
+from iiif_server.server.headers import Caching
 from iiif_server.server.readiness import Readiness
 from iiif_server.server.signing import SEGMENT, ExactRequest, Grant, Signatures, split
 from iiif_server.sources.base import TypeOptions

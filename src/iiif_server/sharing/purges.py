@@ -11,7 +11,7 @@ from pathlib import Path
 
 from iiif_server.errors import SharedCacheUnavailableError
 from iiif_server.sharing.bucket import Bucket, Listed
-from iiif_server.sharing.names import ENTRIES, PURGES, folder_of
+from iiif_server.sharing.objects import ENTRIES, PURGES, folder_of
 from iiif_server.telemetry.events import Observer, SharedPurgeSeen, SharedPurgesUnseen
 
 _AGAIN = 60.0

@@ -12,8 +12,7 @@ from iiif_server.formats.pyramid_file import PartTable
 from iiif_server.plan.extents import BytesMissingError
 from iiif_server.plan.grid import Grid, Tile
 from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket, Found
-from iiif_server.sharing.names import name_of
-from iiif_server.sharing.trailer import SIZE, is_whole
+from iiif_server.sharing.objects import SIZE, is_whole, name_of
 
 _TAIL = 128 << 10
 """Bytes from the end of a part that are read first: its table, unless it has thousands of tiles."""

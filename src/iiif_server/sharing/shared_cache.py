@@ -14,9 +14,8 @@ from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG
 from iiif_server.digests import crc32
 from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket, Found
-from iiif_server.sharing.names import name_of
+from iiif_server.sharing.objects import SIZE, name_of, trailer, unwrapped, wrapped
 from iiif_server.sharing.remote_parts import RemoteParts
-from iiif_server.sharing.trailer import SIZE, trailer, unwrapped, wrapped
 from iiif_server.telemetry.events import Observer, SharedEntryDropped
 
 _QUEUE = 2_000

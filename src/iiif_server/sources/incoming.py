@@ -20,16 +20,26 @@ from iiif_server.errors import (
     OriginalTooLargeError,
     SourceUnavailableError,
 )
-from iiif_server.plan.original_format import SIGNATURE_BYTES, recognise
+from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
 from iiif_server.sources.fetched_store import FetchedStore, Room
 from iiif_server.sources.opening import new_checksum
 from iiif_server.sources.provenance import Validators
 from iiif_server.sources.upstreams import Arrival
-from iiif_server.sources.wholeness import END_BYTES, is_surely_whole
 from iiif_server.units import show_size
 
 _ABANDONED_AFTER = 3600.0
 """Seconds without a write after which a file below `incoming` counts as abandoned."""
+END_BYTES = 64
+"""Number of bytes at the end of a file that are checked."""
+_PADDING = b"\0\r\n "
+_SMALLEST_BITMAP = 26
+_ENDS = {
+    OriginalFormat.JPEG: b"\xff\xd9",  # end of image
+    OriginalFormat.JPEG2000: b"\xff\xd9",  # end of codestream
+    OriginalFormat.PNG: b"IEND\xaeB`\x82",
+    OriginalFormat.GIF: b";",
+    OriginalFormat.PDF: b"%%EOF",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,3 +209,17 @@ def _no_image() -> NotAnImageError:
     return NotAnImageError(
         "What is kept under this identifier is not an image of a format that is read here."
     )
+
+
+def is_surely_whole(format_: OriginalFormat, start: bytes, end: bytes, size: int) -> bool:
+    """Whether the first and last bytes and the size of a file show that it is complete.
+
+    False for formats in which they cannot show it, as TIFF, whose pixels may be anywhere.
+    """
+    if format_ in _ENDS:
+        return end.rstrip(_PADDING).endswith(_ENDS[format_])
+    if format_ is OriginalFormat.WEBP:
+        return int.from_bytes(start[4:8], "little") + 8 <= size
+    if format_ is OriginalFormat.BMP:
+        return _SMALLEST_BITMAP <= int.from_bytes(start[2:6], "little") <= size
+    return False

@@ -2,7 +2,7 @@
 
 import pytest
 
-from iiif_server.server.caching import Caching, strictest
+from iiif_server.server.headers import Caching, strictest
 
 HOUR, DAY = Caching(3600), Caching(86_400, immutable=True)
 

@@ -11,7 +11,7 @@ from obstore.store import MemoryStore, S3Store
 from iiif_server.errors import SharedCacheUnavailableError
 from iiif_server.sharing.breaker import CircuitBreaker
 from iiif_server.sharing.bucket import Bucket, Found
-from iiif_server.sharing.trailer import unwrapped, wrapped
+from iiif_server.sharing.objects import unwrapped, wrapped
 from iiif_server.telemetry.events import Event, SharedCacheFailed, SharedCacheRecovered
 
 events: list[Event] = []

@@ -12,7 +12,7 @@ from obstore.store import MemoryStore
 from iiif_server.cache.entries import EntryKey
 from iiif_server.errors import SharedCacheUnavailableError
 from iiif_server.sharing.bucket import Bucket
-from iiif_server.sharing.names import PURGES, name_of
+from iiif_server.sharing.objects import PURGES, name_of
 from iiif_server.sharing.purges import SharedPurges
 from iiif_server.telemetry.events import Event, SharedPurgeSeen, SharedPurgesUnseen
 

@@ -13,9 +13,8 @@ from iiif_server.formats.pyramid_file import write_part
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.grid import Grid, Tile
 from iiif_server.sharing.bucket import Bucket
-from iiif_server.sharing.names import name_of
+from iiif_server.sharing.objects import name_of, trailer, wrapped
 from iiif_server.sharing.shared_cache import SharedCache
-from iiif_server.sharing.trailer import trailer, wrapped
 from iiif_server.telemetry.events import Event, SharedEntryDropped
 
 KEY = EntryKey("a" * 32, "b" * 32)

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
-from iiif_server.sources.wholeness import END_BYTES, is_surely_whole
+from iiif_server.sources.incoming import END_BYTES, is_surely_whole
 
 TELLING = ["JPEG", "PNG", "GIF", "WEBP", "BMP", "JPEG2000", "PDF"]
 

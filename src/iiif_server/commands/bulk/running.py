@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import click
 
-from iiif_server.cache.window import completed
+from iiif_server.background import completed
 from iiif_server.commands.bulk.resuming import in_shard
 from iiif_server.commands.bulk.tasks import (
     Outcome,

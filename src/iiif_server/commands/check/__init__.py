@@ -15,15 +15,16 @@ from typing import IO
 import click
 
 from iiif_server.commands.check.findings import Finding, check_writable
-from iiif_server.commands.check.shared_cache import check_shared_cache
 from iiif_server.commands.check.types import check_types
 from iiif_server.commands.common import config_option, fail, read_settings
 from iiif_server.composition.parts import Reach, open_pool, open_store
+from iiif_server.composition.sharing import open_bucket
 from iiif_server.composition.sizing import memory_for_images, threads_of
 from iiif_server.errors import (
     ConfigurationError,
     IiifServerError,
     RenderFailedError,
+    SharedCacheUnavailableError,
 )
 from iiif_server.iiif.formats import Format
 from iiif_server.iiif.geometry import Limits
@@ -40,6 +41,7 @@ from iiif_server.plan.jobs import (
 from iiif_server.plan.local_file import FileVersion, LocalFile
 from iiif_server.plan.render_plan import Engine, RenderPlan, plan_operations
 from iiif_server.settings import Loaded, Settings
+from iiif_server.sharing.objects import PURGES
 from iiif_server.units import show_size
 from iiif_server.workers.machine import this_machine
 from iiif_server.workers.options import ConfinementMode
@@ -283,3 +285,17 @@ def _sandbox(found: SandboxStatus) -> str:
     if found.lacking:
         text += f"; this system has no {', no '.join(found.lacking)}"
     return f"{text}; held back: {', '.join(found.restrictions) or 'nothing'}"
+
+
+async def check_shared_cache(settings: Settings) -> list[Finding]:
+    """List the markers of purges, which every replica does; nothing without `cache.shared`."""
+    url = settings.cache.shared
+    if url is None:
+        return []
+    try:
+        await open_bucket(settings, url, lambda _: None).listed(PURGES)
+    except ConfigurationError as error:
+        return [Finding("cache.shared", str(error), fine=False)]
+    except SharedCacheUnavailableError as error:
+        return [Finding("cache.shared", f"{url} cannot be listed: {error.reason}", fine=False)]
+    return [Finding("cache.shared", f"{url} can be listed")]

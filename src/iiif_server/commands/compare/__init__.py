@@ -11,10 +11,9 @@ from typing import TextIO
 import click
 import httpx
 
-from iiif_server.cache.window import completed
-from iiif_server.commands.common import lines_of, show_progress
+from iiif_server.background import completed
+from iiif_server.commands.common import check_url, lines_of, show_progress
 from iiif_server.commands.compare.images import Comparison, Outcome, Server, compare_image
-from iiif_server.commands.urls import check_url
 
 _CANNOT = 2
 """Exit status if images could not be compared."""

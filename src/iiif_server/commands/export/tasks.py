@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from iiif_server.cache.window import completed
+from iiif_server.background import completed
 from iiif_server.commands.bulk.tasks import Bench, Outcome, Result, failure, pages_of
 from iiif_server.commands.export.files import (
     begin,

@@ -13,14 +13,13 @@ from typing import Any, BinaryIO
 import click
 import httpx
 
+from iiif_server.background import completed
 from iiif_server.cache.threads import StorageThreads
-from iiif_server.cache.window import completed
 from iiif_server.commands.bulk.running import interrupted_by_sigterm
-from iiif_server.commands.common import show_progress
+from iiif_server.commands.common import check_url, show_progress
 from iiif_server.commands.replay.log_lines import Logged, Skipped, read_log
 from iiif_server.commands.replay.pacing import FixedRate, OriginalTiming
 from iiif_server.commands.replay.report import Report
-from iiif_server.commands.urls import check_url
 
 _TIMEOUT = 120.0
 _INTERRUPTED = 130

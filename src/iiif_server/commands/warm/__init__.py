@@ -22,8 +22,13 @@ from iiif_server.commands.bulk.running import (
     run_tasks,
 )
 from iiif_server.commands.bulk.tasks import Outcome, Result, Subject, Work
-from iiif_server.commands.common import choose, config_option, identifier_options, read_settings
-from iiif_server.commands.urls import check_url
+from iiif_server.commands.common import (
+    check_url,
+    choose,
+    config_option,
+    identifier_options,
+    read_settings,
+)
 from iiif_server.commands.warm.against import Pace, open_http, warm_url
 from iiif_server.commands.warm.here import warm_one
 from iiif_server.commands.warm.manifests import below, image_services, read_manifest

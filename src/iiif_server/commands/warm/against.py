@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from iiif_server.cache.window import completed
+from iiif_server.background import completed
 from iiif_server.commands.bulk.tasks import Outcome, Result, Task, perform
 from iiif_server.commands.replay.pacing import FixedRate
 from iiif_server.composition.parts import open_listing

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import aclosing, suppress
 
-from iiif_server.cache.window import completed
+from iiif_server.background import completed
 from iiif_server.commands.bulk.tasks import Bench, Outcome, Result, offer_parts, pages_of
 from iiif_server.errors import (
     ImageTooLargeError,
@@ -19,7 +19,7 @@ from iiif_server.iiif.information import image_information
 from iiif_server.iiif.request import Rendition, parse_whole_request
 from iiif_server.iiif.versions import V2, V3
 from iiif_server.iiif.viewers import Announced
-from iiif_server.images.original_body import close
+from iiif_server.images.body import close
 from iiif_server.images.registry import Image
 from iiif_server.images.resolved import Resolved
 from iiif_server.plan.render_plan import Engine

@@ -1,17 +1,37 @@
-"""Trailer of a shared object: whose content it is, how long, and its checksum. Pure.
+"""Objects of the shared cache: their names below its prefix, and the trailer of each. Pure.
 
-It is behind the content, where a request for the table of a pyramid part reads it, too.
+The trailer is behind the content, where a request for the table of a pyramid part reads it, too.
 """
 
 import struct
 from hashlib import blake2b
 
+from iiif_server.cache.entries import EntryKey
 from iiif_server.digests import crc32
 
+ENTRIES = "entries"
+"""Below it: all that is made of originals."""
+PURGES = "purges"
+"""Below it: the markers of purges."""
 _FORM = struct.Struct(">8sQI")
 SIZE = _FORM.size
 _CHECKSUM = 4
 """Bytes of the checksum, which are the last."""
+
+
+def folder_of(group: str) -> str:
+    """The folder of all objects of one original."""
+    return f"entries/{group[:2]}/{group}"
+
+
+def name_of(key: EntryKey) -> str:
+    """The object of an entry."""
+    return f"{folder_of(key.group)}/{key.digest}"
+
+
+def record_of(group: str, image: str) -> str:
+    """The record of an image: see `images.shared_images`."""
+    return f"{folder_of(group)}/image-{image}"
 
 
 def trailer(name: str, length: int, checksum: int) -> bytes:

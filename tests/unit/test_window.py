@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 import pytest
 
-from iiif_server.cache.window import completed
+from iiif_server.background import completed
 
 
 class Jobs:
