@@ -1,1 +1,1 @@
-"""Object stores: how a bucket is reached."""
+"""Object stores: settings of buckets, and clients for S3, Google Cloud Storage and Azure."""

@@ -1,6 +1,6 @@
 """Object stores through obstore: S3 and compatible, Google Cloud Storage, Azure Blob Storage.
 
-obstore starts threads of its own, so only server processes and commands import this module, when a
+obstore starts its own threads. So only server processes and commands import this module, when a
 bucket is configured.
 """
 
@@ -20,12 +20,12 @@ from obstore.store import from_url
 from iiif_server.errors import ConfigurationError
 
 _LAST_SECONDS = 0.2
-# A thread of obstore that gives back the result of its last request aborts the process if the
+# A thread of obstore that returns the result of its last request aborts the process if the
 # interpreter ends meanwhile (github.com/PyO3/pyo3-async-runtimes/issues/40).
 atexit.register(time.sleep, _LAST_SECONDS)
 
 ERRORS = (exceptions.BaseError, NotImplementedError, ValueError, OSError)
-"""What obstore raises."""
+"""Exceptions of obstore."""
 _CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>")
 _STATUS = re.compile(r"status code: ([0-9]{3})")
 CONTAINER_MISSING = frozenset({"NoSuchBucket", "ContainerNotFound"})
@@ -46,7 +46,7 @@ _ADVICE: Mapping[str, str] = {
 
 
 class StoreProblem(Exception):  # noqa: N818 - the cause of an error, for the log
-    """What an object store answered, and what an operator can do; without secrets."""
+    """Problem of an object store: its error and advice for the operator, without secrets."""
 
     def __repr__(self) -> str:
         return str(self)
@@ -54,12 +54,12 @@ class StoreProblem(Exception):  # noqa: N818 - the cause of an error, for the lo
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """How a bucket is reached."""
+    """Settings of the client for one bucket; timeouts are in seconds."""
 
     url: str
-    """Scheme and bucket."""
+    """URL of the bucket: scheme and name."""
     config: Mapping[str, Any] = field(repr=False)
-    """The settings of obstore for this kind of store."""
+    """Settings of obstore for this kind of store."""
     profile: str | None
     ca_file: Path | None
     connect_timeout: float
@@ -67,7 +67,7 @@ class StoreSettings:
 
 
 def open_store(settings: StoreSettings, retries: int = 3) -> Any:
-    """The store of a bucket; nothing is requested yet. Raises ConfigurationError."""
+    """Open the store of a bucket, without a request. Raises ConfigurationError."""
     client: dict[str, Any] = {
         "connect_timeout": timedelta(seconds=settings.connect_timeout),
         "read_timeout": timedelta(seconds=settings.connect_timeout),
@@ -93,7 +93,10 @@ def open_store(settings: StoreSettings, retries: int = 3) -> Any:
 
 
 def _credentials(settings: StoreSettings) -> Any:
-    """A provider of the credentials of an AWS profile, if there is one; else obstore finds them."""
+    """Credential provider for an AWS profile; None without a profile: obstore finds credentials.
+
+    Raises ConfigurationError.
+    """
     named = settings.profile
     if not settings.url.startswith("s3:") or "access_key_id" in settings.config:
         return None
@@ -116,13 +119,13 @@ def _credentials(settings: StoreSettings) -> Any:
 
 
 def status_of(error: Exception) -> str:
-    """The HTTP status in an error of obstore; empty without one."""
+    """HTTP status in an error of obstore; empty without one."""
     found = _STATUS.search(str(error))
     return found[1] if found else ""
 
 
 def problem_of(error: Exception) -> StoreProblem:
-    """What went wrong and what to do, for the log; without keys and signatures."""
+    """Problem and advice for an error of obstore, for the log; without keys and signatures."""
     text = str(error)
     code, status = code_of(text), status_of(error)
     advice = _ADVICE.get(code, "")
@@ -136,6 +139,6 @@ def problem_of(error: Exception) -> StoreProblem:
 
 
 def code_of(text: str) -> str:
-    """The error code in the XML of a response; empty without one."""
+    """Error code in the XML of a response; empty without one."""
     found = _CODE.search(text)
     return found[1] if found else ""

@@ -1,4 +1,4 @@
-"""The settings of how a bucket is reached."""
+"""Settings of the access to a bucket."""
 
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -12,25 +12,25 @@ SCHEMES = ("s3", "gs", "az")
 
 
 class BucketOptions(OptionsModel):
-    """How a bucket is reached, besides its URL."""
+    """Settings of the access to a bucket, besides its URL."""
 
     endpoint: Annotated[str, Expects('a URL such as "https://minio.example.org"')] | None = None
-    """URL of a compatible store; unset: the public one of Amazon, Google or Azure. It is connected
-    to whatever its address is."""
+    """URL of a compatible store, which may have any IP address; unset: the public one of Amazon,
+    Google or Azure."""
     region: str | None = None
     """Region of an S3 bucket."""
     account: str | None = None
-    """Storage account of Azure; unset: as in `AZURE_STORAGE_ACCOUNT_NAME`."""
+    """Storage account of Azure; unset: that of `AZURE_STORAGE_ACCOUNT_NAME`."""
     anonymous: bool = False
-    """Whether requests go without credentials, for public buckets."""
+    """Whether requests have no credentials, for public buckets."""
     profile: str | None = None
-    """AWS profile with the credentials; it needs the package boto3."""
+    """AWS profile with the credentials; needs the package boto3."""
     access_key_id: str | None = None
-    """Access key of S3; unset: as the environment says, or the role of the machine."""
+    """Access key of S3; unset: that of the environment, or the role of the machine."""
     secret_access_key: SecretStr | None = None
     """Secret access key of S3."""
     ca_file: Path | None = None
-    """File of certificate authorities (PEM) that are trusted besides the public ones."""
+    """PEM file of certificate authorities to trust besides the public ones."""
 
     @field_validator("endpoint")
     @classmethod
@@ -49,7 +49,7 @@ class BucketOptions(OptionsModel):
         return self
 
     def check_scheme(self, scheme: str) -> None:
-        """Raise ValueError for settings that stores of this scheme do not have."""
+        """Raise ValueError for a setting that stores of this scheme do not have."""
         only_s3 = {
             "region": self.region,
             "profile": self.profile,
@@ -62,7 +62,7 @@ class BucketOptions(OptionsModel):
             raise ValueError("account is for az:// only")
 
     def config(self, scheme: str) -> dict[str, Any]:
-        """The settings of obstore."""
+        """Settings of obstore for a scheme."""
         endpoint = "base_url" if scheme == "gs" else "endpoint"
         secret = self.secret_access_key
         found = {

@@ -1,1 +1,1 @@
-"""Shared cache: object storage as a second tier, which all replicas of a server read and write."""
+"""Shared cache: a bucket as a second tier of the cache, for all replicas of a server."""

@@ -1,4 +1,4 @@
-"""Bucket of the shared cache: requests with a deadline, behind a circuit breaker."""
+"""Bucket of the shared cache: requests with timeouts, behind a circuit breaker."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
@@ -21,35 +21,35 @@ from iiif_server.sharing.breaker import CircuitBreaker
 from iiif_server.telemetry.events import Observer, SharedCacheFailed, SharedCacheRecovered
 
 BUCKET_SECONDS = 60.0
-"""Seconds for a request that transfers a whole pyramid, or lists objects."""
+"""Timeout (seconds) of a request that transfers a whole pyramid, or lists objects."""
 _CHUNK = 1 << 20
 _PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a request for an object, or for a range of it, has found."""
+    """Object, or a range or piece of it, as a request has found it."""
 
     data: bytes
     size: int
-    """Of the whole object."""
+    """Size of the whole object, in bytes."""
     tag: str
-    """Its ETag; empty: the store gives none."""
+    """ETag of the object; empty if the store sends none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An object in a listing."""
+    """Object in a listing."""
 
     name: str
     modified: float
-    """Seconds since the epoch, by the clock of the store."""
+    """Modification time in seconds since the epoch, by the clock of the store."""
     size: int
 
 
 @dataclass(slots=True)
 class BucketCounts:
-    """Requests since the start."""
+    """Numbers of requests since the start of the process."""
 
     hits: int = 0
     misses: int = 0
@@ -58,10 +58,11 @@ class BucketCounts:
 
 
 class Bucket:
-    """Objects below a prefix of a bucket.
+    """Bucket: objects below its prefix.
 
-    Reading and writing never raise because of the store: what cannot be read is not there, and the
-    observer is told when the store begins and ends to fail.
+    `get`, `chunks`, `put`, `has` and `discard` do not raise errors of the store: an object that
+    cannot be read counts as missing. The observer gets an event when the store starts to fail, and
+    when it has recovered.
     """
 
     def __init__(
@@ -73,12 +74,12 @@ class Bucket:
         timeout: float,
         breaker: CircuitBreaker | None = None,
     ) -> None:
-        """`store` is one of obstore; `timeout`: seconds that a request may take."""
+        """`store` is one of obstore; `timeout` (seconds) is that of a request."""
         self._store = store
         self._prefix = f"{prefix}/" if prefix else ""
         self._observe = observer
         self.timeout = timeout
-        """Seconds for which an image waits."""
+        """Timeout (seconds) of requests while a client waits."""
         self.breaker = breaker or CircuitBreaker()
         self.counts = BucketCounts()
 
@@ -93,9 +94,9 @@ class Bucket:
         tag: str = "",
         timeout: float | None = None,  # noqa: ASYNC109 - of the request
     ) -> Found | None:
-        """An object, a range of it (start, stop), or so many bytes from its end; None: not there.
+        """Read an object, a range of it (start, stop), or a number of bytes at its end.
 
-        With a `tag`, only of the version that has this ETag.
+        With a `tag`, only the version with this ETag. None if it is missing, or if the store fails.
         """
         options: dict[str, Any] = {}
         if part is not None:
@@ -113,7 +114,7 @@ class Bucket:
             except FileNotFoundError as error:
                 if not _is_absent(error):
                     raise
-        if found is None or (tag and found.tag != tag):  # of a store that ignores If-Match
+        if found is None or (tag and found.tag != tag):  # the store ignores If-Match
             self.counts.misses += 1
             return None
         self.counts.hits += 1
@@ -126,13 +127,13 @@ class Bucket:
         except exceptions.NotSupportedError:
             if not isinstance(options.get("range"), dict):
                 raise
-            # Azure has no ranges that count from the end.
+            # Azure supports no ranges from the end.
             size = (await obstore.head_async(self._store, path))["size"]
             start = max(0, size - options["range"]["suffix"])
             changed: Any = {**options, "range": (start, size)}
             result = await obstore.get_async(self._store, path, options=changed)
         except exceptions.GenericError as error:
-            # An empty object has no ranges: that is no failure of the store.
+            # An empty object has no ranges: not a failure of the store.
             if "range" not in options or "range" not in str(error).lower():
                 raise
             head = await obstore.head_async(self._store, path)
@@ -143,9 +144,9 @@ class Bucket:
         return Found(data, result.meta["size"], result.meta["e_tag"] or "")
 
     async def chunks(self, name: str, seconds: float) -> AsyncGenerator[Found]:
-        """An object in pieces of a megabyte, within so many seconds; one piece if it is empty.
+        """Read an object in pieces of at least 1 MiB, within `seconds`; one piece if it is empty.
 
-        It ends early where it is not there, or the store fails.
+        Yields nothing if the object is missing, and ends early if the store fails.
         """
         if not self.breaker.allows():
             return
@@ -158,7 +159,7 @@ class Bucket:
                 yield Found(b"", size, tag)
             stream = aiter(result.stream(min_chunk_size=_CHUNK))
             while True:
-                async with asyncio.timeout_at(end):  # not around `yield`: others run there
+                async with asyncio.timeout_at(end):  # not around `yield`, where the caller runs
                     chunk = await anext(stream, None)
                 if chunk is None:
                     break
@@ -175,7 +176,7 @@ class Bucket:
     async def put(
         self, name: str, data: bytes | AsyncIterator[bytes], *, replace: bool = False
     ) -> None:
-        """Write an object, unless there is one, or the store fails."""
+        """Write an object, unless it exists and `replace` is false; ignores failures."""
         async with self._calling(BUCKET_SECONDS) as allowed:
             if allowed:
                 await self._write(self._prefix + name, data, replace=replace)
@@ -183,21 +184,21 @@ class Bucket:
 
     async def _write(self, path: str, data: bytes | AsyncIterator[bytes], *, replace: bool) -> None:
         if replace or not isinstance(data, bytes):
-            # An upload in parts cannot be conditional; equal names have equal bytes.
+            # A multipart upload cannot be conditional; objects of equal names have equal bytes.
             await obstore.put_async(self._store, path, data)
             return
         try:
             await obstore.put_async(self._store, path, data, mode="create", use_multipart=False)
         except exceptions.AlreadyExistsError:
             return
-        except ERRORS as error:  # not all stores have conditional writes
+        except ERRORS as error:  # not all stores support conditional writes
             unsupported = isinstance(error, NotImplementedError | exceptions.NotSupportedError)
             if not unsupported and status_of(error) not in {"400", "501"}:
                 raise
             await obstore.put_async(self._store, path, data)
 
     async def has(self, name: str) -> bool:
-        """Whether an object is there."""
+        """Whether an object exists; False if the store fails."""
         found = False
         async with self._calling() as allowed:
             if not allowed:
@@ -208,18 +209,18 @@ class Bucket:
         return found
 
     async def discard(self, name: str) -> None:
-        """Remove an object that is not what was written."""
+        """Remove a damaged object; ignores failures."""
         with suppress(SharedCacheUnavailableError):
             await self.remove([name])
 
-    # --- what has to succeed --------------------------------------------------------------------
+    # --- requests that raise errors -------------------------------------------------------------
 
     async def listed(self, prefix: str) -> list[Listed]:
-        """The objects below a prefix of whole segments; raises SharedCacheUnavailableError."""
+        """List the objects below a prefix of whole segments. Raises SharedCacheUnavailableError."""
         return [item async for page in self._pages(prefix) for item in page]
 
     async def content(self, name: str) -> bytes:
-        """The bytes of an object, none if it is not there; SharedCacheUnavailableError."""
+        """Bytes of an object; empty if it is missing. Raises SharedCacheUnavailableError."""
         async with self._required():
             try:
                 result = await obstore.get_async(self._store, self._prefix + name)
@@ -230,7 +231,7 @@ class Bucket:
             return bytes(await result.bytes_async())
 
     async def remove(self, names: Iterable[str]) -> None:
-        """Remove objects, also those that are not there; raises SharedCacheUnavailableError."""
+        """Remove objects; missing ones are ignored. Raises SharedCacheUnavailableError."""
         paths = [self._prefix + name for name in names]
         for start in range(0, len(paths), _PAGE):
             async with self._required():
@@ -238,12 +239,12 @@ class Bucket:
                     await obstore.delete_async(self._store, paths[start : start + _PAGE])
 
     async def remove_below(self, prefix: str) -> None:
-        """Remove all objects below a prefix; raises SharedCacheUnavailableError."""
+        """Remove all objects below a prefix. Raises SharedCacheUnavailableError."""
         async for page in self._pages(prefix):
             await self.remove(item.name for item in page)
 
     async def _pages(self, prefix: str) -> AsyncIterator[list[Listed]]:
-        """A listing, a request at a time: each has a deadline of its own."""
+        """List objects page by page; each request has its own timeout."""
         pages = aiter(obstore.list(self._store, self._prefix + prefix, chunk_size=_PAGE))
         while True:
             async with self._required():
@@ -256,13 +257,13 @@ class Bucket:
         return Listed(item["path"].removeprefix(self._prefix), _seconds(item), item["size"])
 
     async def write(self, name: str, data: bytes) -> None:
-        """Write an object in place of any other; raises SharedCacheUnavailableError."""
+        """Write an object, replacing any other. Raises SharedCacheUnavailableError."""
         async with self._required():
             await obstore.put_async(self._store, self._prefix + name, data)
 
     @asynccontextmanager
     async def _required(self) -> AsyncIterator[None]:
-        """A call whose failure the caller has to know, whatever the breaker's state."""
+        """Context of a call that raises SharedCacheUnavailableError; ignores an open breaker."""
         try:
             async with asyncio.timeout(BUCKET_SECONDS):
                 yield
@@ -273,7 +274,7 @@ class Bucket:
 
     @asynccontextmanager
     async def _calling(self, timeout: float | None = None) -> AsyncIterator[bool]:  # noqa: ASYNC109
-        """A call whose failure is a miss; False: the breaker does not allow it."""
+        """Context of a call whose failure is a miss. Yields False if the breaker is open."""
         if not self.breaker.allows():
             yield False
             return
@@ -304,5 +305,5 @@ def _seconds(item: Any) -> float:
 
 
 def _is_absent(error: BaseException) -> bool:
-    """Whether an error says that an object is not there, in a bucket that is."""
+    """Whether an error means that the object is missing, and not its bucket."""
     return isinstance(error, FileNotFoundError) and code_of(str(error)) not in CONTAINER_MISSING

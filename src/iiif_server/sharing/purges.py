@@ -1,4 +1,4 @@
-"""Purges of the shared cache: markers in the bucket, which every replica looks for."""
+"""Purges of the shared cache: markers in the bucket, which every replica polls."""
 
 import asyncio
 import json
@@ -15,43 +15,43 @@ from iiif_server.sharing.objects import ENTRIES, PURGES, folder_of
 from iiif_server.telemetry.events import Observer, SharedPurgeSeen, SharedPurgesUnseen
 
 _AGAIN = 60.0
-"""Seconds after which a purge is repeated in the bucket: by then, what was being made or written
-when it was purged has arrived there."""
+"""Seconds after which a purge is repeated in the bucket: by then, images that were being rendered
+or written during the purge have arrived there."""
 _RECENT = 600.0
-"""Seconds for which a marker makes replicas purge the bucket, too; later it is for their disks."""
+"""Age (seconds) of a marker up to which replicas purge the bucket, too; later only their disks."""
 _KEPT = 30 * 86_400.0
-"""Seconds for which a marker is kept, for replicas that were away."""
+"""Seconds after which a marker is removed; until then, it is for replicas that were offline."""
 _AT_ONCE = 16
-"""Originals whose objects are removed at the same time."""
+"""Number of originals whose objects are removed concurrently."""
 _MOST_GROUPS = 10_000
-"""Originals in one marker."""
+"""Maximum number of originals in one marker."""
 _MOST_BYTES = 1 << 20
-"""Bytes of a marker that is read: three times those of one with `_MOST_GROUPS`."""
+"""Maximum bytes of a marker: three times those of `_MOST_GROUPS` originals."""
 ALL = "all"
 
 PurgeHere = Callable[[Sequence[str] | None], Awaitable[int]]
-"""Removes groups, or all (None), from one machine; the number of files that were there."""
+"""Function that purges groups, or all (None), on this machine. Returns the number of files."""
 
 
 @dataclass(slots=True)
 class _Seen:
-    """A marker that this machine has seen."""
+    """Marker that this machine has seen."""
 
     at: float
-    """When, in seconds since the epoch."""
+    """Time when it was first seen, in seconds since the epoch."""
     repeated: bool = False
 
 
 @dataclass(slots=True)
 class _State:
-    """The markers that were seen, in a file beside the cache."""
+    """State of this machine: the markers that it has seen, in a file beside the cache."""
 
     path: Path
     seen: dict[str, _Seen] = field(default_factory=dict)
 
     @classmethod
     def read(cls, path: Path) -> "_State | None":
-        """The state; None if there is none yet."""
+        """Read the state; None if it is missing or invalid."""
         try:
             content = json.loads(path.read_bytes())
             return cls(path, {name: _Seen(*value) for name, value in content.items()})
@@ -66,7 +66,7 @@ class _State:
 
 
 class SharedPurges:
-    """Purges in the bucket and on the disk of every replica."""
+    """Purges of the bucket and of the disks of all replicas."""
 
     def __init__(
         self,
@@ -75,15 +75,15 @@ class SharedPurges:
         observer: Observer,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`state` is the file, on this machine, of the markers that it has seen."""
+        """`state`: path of the file, on this machine, with the markers that it has seen."""
         self._bucket = bucket
         self._state = state
         self._observe = observer
         self._clock = clock
         self._done: set[str] = set()
-        """Own markers: what they ask for has been done here and in the bucket."""
+        """Own markers, whose purges this machine has already done."""
         self._blind = False
-        """Whether the markers could not be read the last time."""
+        """Whether the last attempt to read the markers failed."""
 
     def __repr__(self) -> str:
         return f"<SharedPurges {self._bucket!r}>"
@@ -91,9 +91,8 @@ class SharedPurges:
     async def purge(self, groups: Sequence[str] | None) -> None:
         """Purge groups, or all (None), in the bucket, and have other replicas purge their disks.
 
-        This machine has to have been purged before.
-
-        Raises SharedCacheUnavailableError: then it has to be tried again.
+        The caller purges this machine first. Raises SharedCacheUnavailableError; then the caller
+        has to try again.
         """
         chunks: list[Sequence[str]] = (
             [[ALL]]
@@ -102,16 +101,16 @@ class SharedPurges:
         )
         for chunk in chunks:
             name = f"{PURGES}/{time.time_ns():x}-{secrets.token_hex(8)}"
-            # First the marker: if the rest fails, every replica does it.
+            # The marker comes first: if the rest fails, the replicas do it.
             await self._bucket.write(name, "\n".join(chunk).encode())
             await self._remove(chunk)
             self._done.add(name)
 
     async def look(self, purge_here: PurgeHere) -> None:
-        """Do what the markers of other replicas ask for; to be called every few seconds.
+        """Read the markers, and do the purges of other replicas; to be called every few seconds.
 
-        `purge_here` removes groups, or all (None), from the disk and memory of this machine. While
-        the markers cannot be read, the observer is told once.
+        `purge_here` removes groups, or all (None), from the disk and memory of this machine. If the
+        markers cannot be read, the observer gets one event until they can.
         """
         try:
             await self._look(purge_here)
@@ -126,15 +125,15 @@ class SharedPurges:
         markers = await self._bucket.listed(PURGES)
         state, now = _State.read(self._state), self._clock()
         changed = state is None
-        if state is None:  # a new machine: its disk has nothing that was purged before it started
+        if state is None:  # a new machine: older purges do not concern its disk
             old = [marker for marker in markers if now - marker.modified > _RECENT]
             state = _State(self._state, {marker.name: _Seen(now, True) for marker in old})
         failure = None
         for marker in markers:
             try:
                 changed |= await self._take(marker, state, now, purge_here)
-            except SharedCacheUnavailableError as error:  # others may be read, and what is
-                failure = error  # done is not to be done again at each look
+            except SharedCacheUnavailableError as error:  # go on with the other markers, and
+                failure = error  # write the state, so that finished purges are not repeated
         expired = [marker.name for marker in markers if now - marker.modified > _KEPT]
         if expired:
             await self._bucket.remove(expired)
@@ -144,13 +143,13 @@ class SharedPurges:
         for name in forgotten:
             del state.seen[name]
         if changed or forgotten:
-            with suppress(OSError):  # then it is done again
+            with suppress(OSError):  # without the state, the purges are repeated
                 state.write()
         if failure is not None:
             raise failure
 
     async def _take(self, marker: Listed, state: _State, now: float, purge_here: PurgeHere) -> bool:
-        """Do what a marker asks for, if it is new or to be repeated; whether it was."""
+        """Do the purge of a marker if it is new or due for repetition. Returns whether it was."""
         seen = state.seen.get(marker.name)
         if seen is None:
             if marker.name not in self._done:
@@ -165,7 +164,7 @@ class SharedPurges:
 
     async def _obey(self, marker: Listed, now: float, purge_here: PurgeHere) -> None:
         if marker.size > _MOST_BYTES:
-            return  # none of ours
+            return  # not a marker of this server
         content = await self._bucket.content(marker.name)
         groups = content.decode("ascii", "replace").split()
         everything = groups == [ALL]

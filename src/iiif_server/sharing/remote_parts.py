@@ -1,4 +1,4 @@
-"""Parts of pyramids in the shared cache: a tile is one range request."""
+"""Remote parts: parts of pyramids in the shared cache, of which a range request reads one tile."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,29 +15,29 @@ from iiif_server.sharing.bucket import BUCKET_SECONDS, Bucket, Found
 from iiif_server.sharing.objects import SIZE, is_whole, name_of
 
 _TAIL = 128 << 10
-"""Bytes from the end of a part that are read first: its table, unless it has thousands of tiles."""
+"""Bytes at the end of a part that are read first: its table, unless it has thousands of tiles."""
 _MOST_TABLE = 64 << 20
 _KNOWN = 256
-"""Tables that are remembered."""
+"""Maximum number of tables in memory."""
 _ABSENT_SECONDS = 2.0
-"""For which it is remembered that a part is not there."""
+"""Seconds for which the result is cached that a part is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemotePart:
-    """A part of a pyramid in the bucket: its table, and the version that the table is of."""
+    """Part of a pyramid in the bucket: its table, and the ETag of this version."""
 
     table: PartTable
     tag: str
 
 
 class RemoteParts:
-    """Parts of pyramids in the shared cache, whose tables were read."""
+    """Reader of parts of pyramids in the shared cache, with a cache of their tables."""
 
     def __init__(
         self, bucket: Bucket, fetch: Callable[[EntryKey, float], Awaitable[Entry | None]]
     ) -> None:
-        """`fetch` brings a whole part into the store on disk, within so many seconds."""
+        """`fetch` copies a whole part into the store on disk; its timeout is in seconds."""
         self._bucket = bucket
         self._fetch = fetch
         self._known: Lru[EntryKey, RemotePart] = Lru(_KNOWN)
@@ -51,9 +51,9 @@ class RemoteParts:
         return f"<RemoteParts {len(self._known)}>"
 
     async def tile(self, key: EntryKey, tile: Tile, grid: Grid) -> bytes | None:
-        """The JPEG of a tile; None: it cannot be had from the bucket now.
+        """Read the JPEG of a tile; None if the bucket does not have it, or fails.
 
-        The whole part is fetched in the background, so that further tiles come from the disk.
+        The whole part is then fetched in the background, so that more tiles come from the disk.
         """
         part = self._known.get(key)
         if part is None:
@@ -74,7 +74,7 @@ class RemoteParts:
         return found.data
 
     async def bring(self, key: EntryKey) -> bool:
-        """Fetch a whole part into the store, for which somebody waits; whether it is there."""
+        """Fetch a whole part into the store while a client waits. Returns success."""
         if key in self._absent:
             return False
         if await self._fetch(key, self._bucket.timeout) is None:
@@ -83,7 +83,7 @@ class RemoteParts:
         return True
 
     async def close(self) -> None:
-        """Fetch nothing more."""
+        """Cancel all fetches."""
         await self._background.cancel()
         await self._openings.close()
 
@@ -104,9 +104,9 @@ class RemoteParts:
         return None
 
     async def _table(self, name: str, tail: Found) -> PartTable | None:
-        """The table in the last bytes of an object, or in so many more as it takes.
+        """Parse the table at the end of an object, after reading more bytes if needed.
 
-        Raises OSError if it is not what was written.
+        None if it is too large or cannot be read. Raises OSError if the object is damaged.
         """
         if not is_whole(name, tail.data, tail.size):
             raise OSError(f"{name} is not what was written")

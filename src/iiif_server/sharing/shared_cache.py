@@ -1,4 +1,4 @@
-"""Shared cache: entries of the store that replicas take from each other through a bucket."""
+"""Shared cache: entries of the store that replicas share through a bucket."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,31 +19,31 @@ from iiif_server.sharing.remote_parts import RemoteParts
 from iiif_server.telemetry.events import Observer, SharedEntryDropped
 
 _QUEUE = 2_000
-"""Objects that wait to be written; more are not."""
+"""Maximum number of objects that wait to be written; more are dropped."""
 _WRITERS = 4
 _LAST_SECONDS = 5.0
-"""For which the end of a process waits for what is still to be written."""
+"""Seconds for which the end of a process waits for writes."""
 _IN_MEMORY = 8 << 20
-"""Bytes up to which an entry is in memory while it is written."""
+"""Maximum bytes of an entry that is read into memory to write it; larger ones are streamed."""
 _CHUNK = 1 << 20
 _MOST_RECORD = 1 << 20
-"""Bytes of a record that are read; real ones have a few thousand."""
+"""Maximum bytes of a record; real ones have a few thousand."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharedStats:
-    """The shared cache as it is now."""
+    """Statistics of the shared cache."""
 
     state: Literal["closed", "open", "half-open"]
-    """Of the circuit breaker."""
+    """State of the circuit breaker."""
     hits: int
     misses: int
     failures: int
     writes: int
     waiting: int
-    """Objects that are still to be written."""
+    """Number of objects that are waiting or being written."""
     dropped: int
-    """Objects that were not written, because too many waited."""
+    """Number of objects not written: too many waited, the breaker was open, or a read failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ class _Write:
 
 
 class SharedCache:
-    """Entries of the store in a bucket: read before anything is made, written behind.
+    """Cache in a bucket: read before an image is rendered, written in the background.
 
-    Whatever goes wrong there, images are made here.
+    If it fails, the server renders images itself.
     """
 
     def __init__(self, bucket: Bucket, store: Store, observer: Observer) -> None:
@@ -68,14 +68,14 @@ class SharedCache:
         self._dropped = self._writing = 0
         self._writers = BackgroundTasks()
         self.parts = RemoteParts(bucket, self._fetch_part)
-        """Parts of pyramids, of which single tiles can be had."""
+        """Parts of pyramids, for reading single tiles."""
 
     def __repr__(self) -> str:
         return f"<SharedCache {self.bucket!r}>"
 
     @property
     def stats(self) -> SharedStats:
-        """The counts as they are now."""
+        """Statistics now."""
         counts = self.bucket.counts
         return SharedStats(
             self.bucket.breaker.state,
@@ -89,21 +89,21 @@ class SharedCache:
 
     @property
     def purged_at(self) -> int:
-        """A number that changes when the cache was purged, by whichever replica."""
+        """Number that changes when a process or replica has purged the cache."""
         return self._store.purged_at
 
     @property
     def lost(self) -> int:
-        """A number that grows when something is not read or written because the bucket fails."""
+        """Number that grows with each request to the bucket that fails or is dropped."""
         return self._dropped + self.bucket.counts.failures
 
     async def written(self) -> None:
-        """Wait until all that was offered is written or given up."""
+        """Wait until all offered objects are written or dropped."""
         await self._queue.join()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """While this is open, what is offered is written."""
+        """Write offered objects in the context; at its end, wait some seconds for the rest."""
         for _ in range(_WRITERS):
             self._writers.start(self._write_all())
         try:
@@ -118,9 +118,9 @@ class SharedCache:
     async def fetch(
         self, key: EntryKey, suffix: str, *, seconds: float = BUCKET_SECONDS
     ) -> Entry | None:
-        """Bring an entry into the store on disk; None: it is not there, or cannot be kept.
+        """Copy an entry into the store on disk; None if it is missing or cannot be stored.
 
-        `seconds` are those that the bucket may take.
+        `seconds` is the timeout of the bucket.
         """
         purged_at, name = self._store.purged_at, name_of(key)
         async with aclosing(self.bucket.chunks(name, seconds)) as chunks:
@@ -138,7 +138,7 @@ class SharedCache:
                         if whole and self._store.purged_at == purged_at:
                             commit = partial(self._store.commit, key, pending, suffix)
                             return await self._store.threads.run(commit, timeout=LONG)
-                        if not whole and len(end) >= SIZE:  # or else it was not all read
+                        if not whole and len(end) >= SIZE:  # read to its end, and damaged
                             await self._drop(name)
         return None
 
@@ -148,7 +148,7 @@ class SharedCache:
     async def _receive(
         self, pending: PendingFile, chunk: bytes, length: int, chunks: AsyncIterator[Found]
     ) -> tuple[int, bytes]:
-        """Write the content of an object into a file; its checksum, and what is behind it."""
+        """Write the content of an object into a file. Returns its CRC-32, and the trailer."""
         checksum, end = 0, b""
         while chunk:
             content, behind = chunk[:length], chunk[length:]
@@ -160,7 +160,7 @@ class SharedCache:
 
     @asynccontextmanager
     async def _pending(self, length: int) -> AsyncIterator[PendingFile | None]:
-        """A new file of the store; None if nothing is to be written now."""
+        """Yield a new pending file of the store; None if the store refuses writes now."""
         threads = self._store.threads
         pending = await threads.run(self._store.reserve, length, undo=discard)
         try:
@@ -172,7 +172,7 @@ class SharedCache:
                 await threads.settle(pending.close)
 
     async def read(self, name: str) -> bytes | None:
-        """The content of a small object; None: it is not there, or is not what was written."""
+        """Read the content of a small object; None if it is missing or damaged."""
         found = await self.bucket.get(name, (0, _MOST_RECORD))
         if found is None:
             return None
@@ -182,11 +182,11 @@ class SharedCache:
         return content
 
     def offer(self, key: EntryKey, content: Entry | bytes) -> None:
-        """Have an entry written to the bucket, unless it is there; nobody waits for it."""
+        """Write an entry to the bucket in the background, unless it exists there."""
         self._put(name_of(key), content, replace=False)
 
     def offer_record(self, name: str, content: bytes) -> None:
-        """Have a small object written to the bucket in place of any other."""
+        """Write a small object to the bucket in the background, replacing any other."""
         self._put(name, content, replace=True)
 
     def _put(self, name: str, content: Entry | bytes, *, replace: bool) -> None:
@@ -204,14 +204,14 @@ class SharedCache:
             self._writing += 1
             try:
                 await self._write(write)
-            except Exception:  # noqa: BLE001 - of the disk, which others report
+            except Exception:  # noqa: BLE001 - an error of the disk, which the store reports
                 self._dropped += 1
             finally:
                 self._writing -= 1
                 self._queue.task_done()
 
     async def _write(self, write: _Write) -> None:
-        """Write an object, unless something was purged since it was offered."""
+        """Write an object, unless the cache was purged since it was offered."""
         if write.purged_at != self._store.purged_at:
             return
         if isinstance(write.content, bytes):
