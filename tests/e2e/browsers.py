@@ -12,9 +12,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    ConsoleMessage,
+    Page,
+    Request,
+    Response,
+    expect,
+    sync_playwright,
+)
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
+_TIMEOUT = 30_000
+"""Milliseconds: the machine may be busy."""
+expect.set_options(timeout=_TIMEOUT)
 _LOCAL = {"127.0.0.1", "localhost", ""}
 """The hosts that a page may ask; addresses of data have none."""
 _ABORTED = "net::ERR_ABORTED"
@@ -102,7 +113,7 @@ def visiting(browser: Browser) -> Iterator[Visitor]:
         options.setdefault("viewport", {"width": 1280, "height": 800})
         context = browser.new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(_TIMEOUT)
         opened = Visit(context.new_page())
         opened.watch()
         opened.page.goto(url)

@@ -37,6 +37,7 @@ def test_every_answer_is_documented_and_none_is_a_5xx(tmp_path: Path) -> None:
                 f"--checks={','.join(CHECKS)}",
                 "--max-examples=40",
                 "--workers=2",
+                "--request-timeout=60",
                 "--no-color",
                 "--seed=1",
             ],
