@@ -11,6 +11,7 @@ import pytest_asyncio
 from numpy.typing import NDArray
 from PIL import Image
 
+from iiif_server.images.limits import LimitsOptions
 from support.apps import Server, fetching, running_app, settings_below
 from support.deep import samples_of
 from support.jp2 import enumerated, jp2
@@ -165,6 +166,27 @@ async def test_an_image_that_cannot_be_looked_through_is_refused(server: Server)
     for request in ("info.json", "full/max/0/default.jpg"):
         answer = await server.get(f"/data:damaged.tif/{request}")
         assert answer.status_code == 422, answer.text
+
+
+async def test_an_image_too_large_to_be_looked_through_says_what_can_be_done(
+    tmp_path: Path,
+) -> None:
+    settings = settings_below(
+        tmp_path,
+        types={name: TYPES[name] for name in ("data", "float")},
+        limits=LimitsOptions(memory=100_000_000),
+    )
+    pixels = np.zeros((4_000, 4_000, 1))
+    async with running_app(settings) as server:
+        for type_ in ("data", "float"):
+            server.put(type_, "large.tif", TiffFile(pixels, 1, 64, tile=(256, 256)).write())
+        refused, shown_ = [
+            await server.get(f"/{type_}:large.tif/info.json") for type_ in ("data", "float")
+        ]
+    assert (refused.status_code, shown_.status_code) == (413, 200)
+    for told in ('"data"', 'range = "data"', "limits.memory", 'range = "type" or two numbers'):
+        assert told in refused.json()["error"]
+    assert "smaller size" not in refused.json()["error"]
 
 
 async def test_a_changed_range_makes_other_images(tmp_path: Path) -> None:

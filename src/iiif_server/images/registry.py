@@ -14,7 +14,12 @@ from typing import Any, TypeVar
 
 from iiif_server.cache.lru import Lru
 from iiif_server.cache.single_flight import SingleFlight
-from iiif_server.errors import IiifServerError, RenderFailedError, RenderTimedOutError
+from iiif_server.errors import (
+    IiifServerError,
+    ImageTooLargeError,
+    RenderFailedError,
+    RenderTimedOutError,
+)
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.request import ImageFacts
 from iiif_server.images.originals import Original, Originals, raise_if_changed
@@ -47,6 +52,11 @@ _HEADER_TIMEOUT = 20.0
 """Seconds for reading a header: it takes milliseconds, unless the file means harm."""
 _SCAN_TIMEOUT = 120.0
 """Seconds for looking through all samples of an original."""
+_TOO_LARGE_TO_SCAN = (
+    'Images of the type "{type}" are shown with the range of their samples (range = "data"). For '
+    "this one, reading all samples takes about {needed:,} bytes of memory, and limits.memory is "
+    'less; range = "type" or two numbers take none.'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +317,10 @@ class ImageRegistry:
         try:
             with self._quarantine.guarding(original, None):
                 yield
+        except ImageTooLargeError as error:
+            type_ = original.identifier.type
+            text = _TOO_LARGE_TO_SCAN.format(type=type_, needed=error.needed)
+            raise ImageTooLargeError(text, error.needed) from error
         except RenderTimedOutError as error:
             raise RenderTimedOutError(
                 f"Reading the {what} of the original takes longer than {timeout:g} seconds."
