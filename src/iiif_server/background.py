@@ -1,4 +1,4 @@
-"""Tasks of the event loop: in the background, with logged exceptions, or so many at a time."""
+"""Tasks of the event loop: background tasks, and jobs with a limit of concurrency."""
 
 import asyncio
 import logging
@@ -105,10 +105,10 @@ async def completed(
     jobs: Iterable[Coroutine[Any, Any, Result]] | AsyncIterable[Coroutine[Any, Any, Result]],
     at_once: int,
 ) -> AsyncGenerator[Result, None]:
-    """Results of jobs in the order in which they end, with at most `at_once` jobs under way.
+    """Run jobs, at most `at_once` at a time; yield their results in the order in which they end.
 
-    Jobs are taken from the iterable as others end, so a million jobs need no million tasks. Raises
-    the first error of a job, and cancels the jobs under way.
+    The next job is taken from the iterable when another ends, so that a million jobs need no
+    million tasks. Raises the first error of a job, and cancels the running jobs.
     """
     waiting: set[asyncio.Task[Result]] = set()
     try:

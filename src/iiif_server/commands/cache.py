@@ -1,4 +1,4 @@
-"""`iiif-server cache`: the size of the cache of derivatives, and removing what is in it."""
+"""`iiif-server cache`: size and purge of the store of derivatives."""
 
 import asyncio
 from pathlib import Path
@@ -20,7 +20,7 @@ def cache() -> None:
 @cache.command()
 @config_option
 def stats(config: Path | None) -> None:
-    """Print how much is stored, and how much may be."""
+    """Print the number and size of stored derivatives, and the limit."""
     settings = read_settings(config).settings
     files, size = open_store(settings, lambda _: None).usage()
     bound = settings.cache.max_bytes
@@ -32,7 +32,7 @@ def stats(config: Path | None) -> None:
 @config_option
 @click.option("--identifier", help="Remove what was made of this original only (type:name).")
 def purge(config: Path | None, identifier: str | None) -> None:
-    """Remove derivatives. Originals stay; derivatives are made again when they are requested."""
+    """Remove derivatives. Originals stay; the server renders derivatives again on request."""
     settings = read_settings(config).settings
     store = open_store(settings, lambda _: None)
     group = None

@@ -1,4 +1,4 @@
-"""What several commands need: their options, the settings, and output for people."""
+"""Common parts of commands: options, settings, progress and error output."""
 
 import sys
 import time
@@ -21,9 +21,9 @@ from iiif_server.settings import Loaded, Settings, load
 
 Command = Callable[..., Any]
 Advance = Callable[[], None]
-"""Moves a progress bar by one step."""
+"""Function that advances a progress bar by one step."""
 ShowProgress = Callable[[str, int | None], AbstractContextManager[Advance]]
-"""Opens a progress bar with a description and a number of steps, if that is known."""
+"""Function that opens a progress bar with a description and the number of steps, if known."""
 
 config_option = click.option(
     "--config",
@@ -47,7 +47,7 @@ version_option = click.option(
 
 
 def identifier_options(verb: str) -> Callable[[Command], Command]:
-    """The options that choose images: identifiers, `--identifiers FILE` or `--type NAME`."""
+    """Add the options that choose images: identifiers, `--identifiers FILE`, `--type NAME`."""
 
     def add(command: Command) -> Command:
         for option in (
@@ -74,9 +74,10 @@ def choose(
     identifiers: tuple[str, ...],
     manifests: tuple[str, ...] | None = None,
 ) -> list[str]:
-    """The identifiers that were given as arguments or in a file; a usage error for several ways.
+    """Return the identifiers from the arguments or from a file.
 
-    `manifests` are those of a command that takes some.
+    `manifests` is None for commands without the option `--manifest`. Raises UsageError unless
+    exactly one of the ways to choose images is used.
     """
     if sum((type_ is not None, listed is not None, bool(identifiers), bool(manifests))) != 1:
         more = "" if manifests is None else ", or --manifest URL|FILE"
@@ -85,7 +86,7 @@ def choose(
 
 
 def lines_of(listed: Iterable[str]) -> list[str]:
-    """The lines of a file of identifiers; a usage error if it is not UTF-8."""
+    """Return the lines of a file of identifiers; raises UsageError if it is not UTF-8."""
     try:
         return list(listed)
     except UnicodeDecodeError as error:
@@ -95,10 +96,10 @@ def lines_of(listed: Iterable[str]) -> list[str]:
 def find_identifiers(
     settings: Settings, originals: Originals, type_: str | None, written: Iterable[str]
 ) -> list[Identifier]:
-    """The identifiers of a type's originals, or those that were written.
+    """Return the identifiers of all originals of a type, or else parse those in `written`.
 
-    Raises ConfigurationError if there are none or the type cannot list its originals, and what
-    `IdentifierReader.read_all` raises.
+    Raises ConfigurationError if there are none, or if the type cannot list its originals; and the
+    errors of `IdentifierReader.read_all`.
     """
     if type_ is not None:
         found = list(originals.identifiers(type_))
@@ -114,7 +115,7 @@ def find_identifiers(
 def read_settings(
     config: Path | None, add: Callable[[dict[str, Any]], None] = lambda _: None
 ) -> Loaded:
-    """The settings, completed by `add`, and warnings; ends the program if they are invalid."""
+    """Load the settings, which `add` may complete; exit with an error if they are invalid."""
     try:
         return load(config, add)
     except ConfigurationError as error:
@@ -122,7 +123,7 @@ def read_settings(
 
 
 class ProgressLines:
-    """Progress as lines for a log: how many are done, how fast, and how long it takes yet."""
+    """Progress as lines for a log: finished steps, rate and remaining time."""
 
     def __init__(
         self,
@@ -140,7 +141,7 @@ class ProgressLines:
         self._next = self._began + _FIRST_LINE
 
     def advance(self) -> None:
-        """Count one, and write a line if the last one was a while ago."""
+        """Count one step; write a line if the interval has passed since the last one."""
         self._done += 1
         now = self._clock()
         if now < self._next or self._done == self._total:
@@ -160,16 +161,16 @@ class ProgressLines:
 
 
 _FIRST_LINE = 3.0
-"""Seconds until the first line about progress."""
+"""Seconds before the first line of progress."""
 _RARELY = 60.0
-"""Seconds between two lines, at most."""
+"""Largest interval in seconds between two lines."""
 
 
 @contextmanager
 def show_progress(description: str, total: int | None) -> Iterator[Advance]:
-    """A progress bar on a terminal, lines with rate and remaining time elsewhere.
+    """Show progress on standard error: a bar on a terminal, else lines with rate and time.
 
-    Yields what advances it.
+    Yields the function that advances it.
     """
     if not sys.stderr.isatty():
         click.echo(description if total is None else f"{description}: {total:,}", err=True)
@@ -183,7 +184,7 @@ def show_progress(description: str, total: int | None) -> Iterator[Advance]:
 
 
 def local_url(host: str, port: int) -> str:
-    """The URL of the server on this machine, also where it listens on all addresses."""
+    """Return the URL of the server on this machine; `localhost` if it listens on all addresses."""
     if host in {"", "0.0.0.0", "::"}:  # noqa: S104 - compared, not listened on
         host = "localhost"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -196,7 +197,7 @@ def fail(message: str) -> NoReturn:
 
 
 def check_url(text: str) -> None:
-    """A usage error for what is not the URL of a web server."""
+    """Raise UsageError unless the text is an HTTP or HTTPS URL with a host."""
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:

@@ -1,4 +1,4 @@
-"""`iiif-server formats`: the formats that are read and written, made from their table."""
+"""`iiif-server formats`: tables of the supported formats, from `formats.table`."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ def formats() -> None:
 
 
 def formats_tables() -> str:
-    """The tables of `docs/formats.md`, in Markdown."""
+    """Return the tables of `docs/formats.md`, in Markdown."""
     return "\n".join([*_read(), "", *_written()]) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""`iiif-server locate`: where an original is looked for, step by step."""
+"""`iiif-server locate`: the steps in which a source finds an original."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ def locate(config: Path | None, folders: tuple[str, ...], identifier: str) -> No
     """Show where the original of an identifier is looked for, step by step.
 
     The identifier is written as in a URL. An original on another server is fetched and stored, as
-    a request does. Exits with 1 if there is no original.
+    for a request. Exits with 1 if there is no original.
     """
     try:
         add = adding(checked_folders(folders), config)
@@ -57,7 +57,7 @@ async def _locate(settings: Settings, written: str) -> None:
 
 
 async def _steps(source: Source[Any], name: str) -> AsyncIterator[Step]:
-    """The steps for the whole name, and then those for the page that it may be."""
+    """Yield the steps for the whole name, then the steps for `name;page` if it may be one."""
     for step in await source.steps(name):
         yield step
         if step.found:
@@ -74,6 +74,6 @@ def _show(label: str, text: str) -> None:
 
 
 def _show_problem(event: Event) -> None:
-    """What the log of a server would have."""
+    """Print a problem that a server would log."""
     if isinstance(event, Problem):
         _show("problem", str(event))

@@ -1,4 +1,4 @@
-"""`iiif-server prepare`: pyramids ahead of time, made by the services of the server."""
+"""`iiif-server prepare`: builds pyramids ahead of time, with the services of the server."""
 
 import sys
 from pathlib import Path
@@ -32,10 +32,10 @@ def prepare(
     identifiers: tuple[str, ...],
     distribution: Distribution,
 ) -> None:
-    """Make pyramids ahead of time, as the first viewer of each image would.
+    """Make pyramids ahead of time, instead of at the first request of each image.
 
-    Existing pyramids are left alone, and originals that need none are remembered, so that an
-    interrupted run is resumed when it is repeated. Files that are no images are skipped.
+    Existing pyramids are not built again, and originals that need none are remembered, so that a
+    repeated run resumes an interrupted one. Files that are not images are skipped.
     """
     written = choose(type_, listed, identifiers)
     settings = read_settings(config).settings
@@ -56,7 +56,7 @@ def prepare(
 
 
 async def prepare_one(bench: Bench, identifier: Identifier, _: None) -> Result:
-    """Make the pyramid of an original, if it needs one."""
+    """Build the pyramid of an original, if it needs one."""
     services, prepared = bench.services, bench.prepared
     async with services.originals.hold(identifier) as original:
         fingerprint = original.fingerprint

@@ -53,9 +53,9 @@ def pyramid(
 ) -> None:
     """Write pyramidal tiled TIFFs of images, for use elsewhere; this server needs none.
 
-    OUTPUT is a file for one image. For several it is an existing folder, in which each file is
-    named like its image, with the suffix .tif. Of the settings, only the limits are used. Images
-    that fail are reported; the others are written, and the exit status is 1.
+    OUTPUT is a file for one image. For several images it is an existing folder; each file in it has
+    the name of its image, with the suffix .tif. Only the limits in the settings are used. If an
+    image fails, the command reports it, writes the others, and exits with 1.
     """
     if tile_size % 16:
         raise click.BadParameter("must be a multiple of 16", param_hint="--tile-size")
@@ -78,7 +78,7 @@ def pyramid(
 
 
 def _problem_with(source: Path, output: Path, *, force: bool) -> str:
-    """Why a file must not be written; empty: it may be."""
+    """Return the reason why a file must not be written; empty if it may be."""
     if not output.exists() or (force and not output.samefile(source)):
         return ""
     if output.samefile(source):
@@ -87,7 +87,7 @@ def _problem_with(source: Path, output: Path, *, force: bool) -> str:
 
 
 def _outputs(sources: tuple[Path, ...], target: Path) -> dict[Path, Path]:
-    """The file to write for each image; ends the program if two images have the same one."""
+    """Return the output file of each image; exit with an error if two have the same file."""
     if not target.is_dir():
         if len(sources) > 1:
             fail(f"{target} must be an existing folder, because there are several images.")
@@ -99,14 +99,14 @@ def _outputs(sources: tuple[Path, ...], target: Path) -> dict[Path, Path]:
 
 
 class _Percents:
-    """Turns what is done into steps of one percent."""
+    """Converts percentages of libvips into steps of a progress bar."""
 
     def __init__(self, step: Advance) -> None:
         self._step = step
         self._reached = 0
 
     def reach(self, percent: int) -> None:
-        """Take the steps up to this many percent; libvips may say the same twice."""
+        """Advance to a percentage; libvips may report the same percentage twice."""
         for _ in range(self._reached, percent):
             self._step()
         self._reached = max(self._reached, percent)
@@ -115,11 +115,10 @@ class _Percents:
 def _write_pyramid(
     source: Path, target: Path, form: PyramidForm, max_pixels: int, progress: Advance
 ) -> str:
-    """Write a tiled, pyramidal TIFF of an image; a line about what was written.
+    """Write a pyramidal tiled TIFF of an image; return a line with its dimensions and size.
 
-    The target appears under its name when it is complete. Raises what `probe` raises,
-    DamagedOriginalError, or ConfigurationError where the source cannot be read or the target
-    not written.
+    The file appears under its name when it is complete. Raises the errors of `probe`,
+    DamagedOriginalError, or ConfigurationError if a file cannot be read or written.
     """
     part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:

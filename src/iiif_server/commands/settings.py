@@ -1,4 +1,4 @@
-"""`iiif-server settings`: the reference of all settings, made from their models."""
+"""`iiif-server settings`: reference of all settings, generated from their models."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +55,7 @@ def settings() -> None:
 
 
 def settings_page() -> str:
-    """The reference of all settings, in Markdown."""
+    """Return the reference of all settings, in Markdown."""
     return "\n".join([_INTRODUCTION, *_sections()]).rstrip() + "\n"
 
 
@@ -78,7 +78,7 @@ def _sections() -> Iterator[str]:
 
 
 def _section_names() -> tuple[str, ...]:
-    """The names of the tables of settings, in the order in which they are declared."""
+    """Return the names of the tables of settings, in the order of their declarations."""
     return tuple(
         name
         for name, field in Settings.model_fields.items()

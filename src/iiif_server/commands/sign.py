@@ -1,4 +1,4 @@
-"""`iiif-server sign`: a signed URL that expires."""
+"""`iiif-server sign`: prints a signed URL."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ from iiif_server.units import DURATION, parse_duration
 
 
 def _lifetime(_: click.Context, __: click.Parameter, text: str) -> int:
-    """The seconds in a duration, at least 1."""
+    """Parse the option `--expires-in` to seconds, at least 1."""
     try:
         seconds = parse_duration(text)
     except ValueError as error:
@@ -64,8 +64,8 @@ def sign(
 ) -> None:
     """Print a signed URL that expires, of an image whose type has signed access.
 
-    The URL is that of info.json, and its signature holds for all requests of a viewer; with
-    --request it is that of one image request.
+    The URL is that of info.json, and its signature is valid for all requests of a viewer. With
+    --request, the URL is that of one image request.
     """
     settings = read_settings(config).settings
     if not settings.signing.keys:
@@ -87,7 +87,7 @@ def sign(
 
 
 def _doubts(settings: Settings, identifier: Identifier) -> Iterator[str]:
-    """Why the signed URL of an image may be of no use; nothing is fetched to find out.
+    """Yield reasons why the signed URL of an image may not work, without fetching originals.
 
     Raises UnknownTypeError for a type that is not configured.
     """
@@ -109,7 +109,7 @@ def _doubts(settings: Settings, identifier: Identifier) -> Iterator[str]:
 
 
 async def _open(settings: Settings, identifier: Identifier) -> None:
-    """Open an original once; raises what the source raises."""
+    """Open and close an original; raises the errors of its source."""
     async with AsyncExitStack() as stack:
         sources = open_sources(stack, settings, open_fetcher(stack, settings), lambda _: None)
         await stack.enter_async_context(Originals(sources).hold(identifier))

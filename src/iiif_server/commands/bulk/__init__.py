@@ -1,1 +1,1 @@
-"""Bulk work: one task for each identifier, on this machine or on a Dask cluster."""
+"""Bulk work: one task per identifier, on this machine or on a Dask cluster."""

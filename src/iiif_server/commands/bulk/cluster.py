@@ -1,4 +1,4 @@
-"""Executor of bulk work on a Dask cluster: one task of Dask for each identifier."""
+"""Executor of bulk work on a Dask cluster: one Dask task per identifier."""
 
 import asyncio
 import re
@@ -27,10 +27,10 @@ _CONNECT_SECONDS = 30
 _WORKERS_SECONDS = 60
 _CLOSE_SECONDS = 5
 _LEAST = 256
-"""Tasks that wait at the scheduler at the same time, so that no worker waits for this process."""
+"""Least number of tasks at the scheduler, so that no worker waits for this process."""
 _PER_THREAD = 4
 _RETRIES = 2
-"""How often Dask repeats a task that raised what no task should raise."""
+"""Limit of retries by Dask after an unexpected exception of a task."""
 
 
 class ClusterExecutor:
@@ -42,20 +42,20 @@ class ClusterExecutor:
 
     @property
     def at_once(self) -> int:
-        """The number of tasks that the cluster is given at the same time."""
+        """Limit of concurrent tasks."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         threads = sum(int(worker["nthreads"]) for worker in workers)
         return max(_LEAST, _PER_THREAD * threads)
 
     async def run(self, task: Task) -> Result:
-        """The result of a task; if its memory is more than a worker has, on one that has more."""
+        """Run a task; if its worker has too little memory, run it again on a larger worker."""
         result = await self._run(task, TILE_BYTES)
         if result.needed and result.needed <= self._largest():
             result = await self._run(task, result.needed)
         return result
 
     def _largest(self) -> float:
-        """The most memory for images that a worker has."""
+        """Return the memory in bytes for images of the largest worker."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
         return max((worker["resources"].get(MEMORY, 0) for worker in workers), default=0)
 
@@ -79,10 +79,10 @@ class ClusterExecutor:
 
 @asynccontextmanager
 async def open_cluster(settings: Settings, scheduler: str) -> AsyncIterator[ClusterExecutor]:
-    """The executor on the cluster of a scheduler, whose workers open their services now.
+    """Connect to the cluster of a scheduler; its workers open their services.
 
-    Raises ConfigurationError if there is no scheduler, there are no workers, or they cannot be
-    used.
+    Raises ConfigurationError if the scheduler does not respond, or the cluster has no workers or
+    workers that cannot be used.
     """
     if not _URL.fullmatch(scheduler):
         raise ConfigurationError("--scheduler is written as tcp://HOST:PORT or tls://HOST:PORT.")

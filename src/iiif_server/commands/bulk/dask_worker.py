@@ -1,4 +1,4 @@
-"""The part of bulk work that runs in a Dask worker: the services, and tasks that use them."""
+"""Bulk work in a Dask worker: the services, and the tasks that use them."""
 
 import asyncio
 from typing import Any
@@ -11,13 +11,13 @@ from iiif_server.settings import load_settings
 
 NAME = "iiif-server"
 MEMORY = "iiif-memory"
-"""The resource of a Dask worker: bytes that images may take (`limits.memory`)."""
+"""Dask resource of a worker: memory for images in bytes (`limits.memory`)."""
 
 
 class ServicesPlugin(WorkerPlugin):
-    """The services of a Dask worker: opened once, closed when it ends.
+    """Dask plug-in that opens the services when a worker starts, and closes them at its end.
 
-    They are those of a server: originals are decoded in sandboxed processes of a pool, never in a
+    The services are those of a server: sandboxed processes of a pool decode originals, never a
     thread of Dask. The worker reads its own settings: IIIF_CONFIG, IIIF_*.
     """
 
@@ -36,7 +36,7 @@ class ServicesPlugin(WorkerPlugin):
         self.__init__()  # type: ignore[misc]
 
     async def setup(self, worker: Worker) -> None:
-        """Open the services, and declare the memory that images may take."""
+        """Open the services, and declare the memory for images as a resource."""
         settings = load_settings()
         self._bench = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
@@ -51,13 +51,13 @@ class ServicesPlugin(WorkerPlugin):
             await self._task
 
     async def perform(self, task: Task) -> Result:
-        """The result of a task."""
+        """Run a task and return its result."""
         if self._bench is None:
             raise RuntimeError("The services of this worker are not open.")
         return await perform_shared(await asyncio.shield(self._bench), task)
 
     async def _hold(self, settings: Any) -> None:
-        """Hold the services open, in one task from beginning to end."""
+        """Open the services, wait for `teardown`, and close them in the same asyncio task."""
         if self._bench is None or self._closing is None:
             raise RuntimeError("Not set up.")
         try:
@@ -71,7 +71,7 @@ class ServicesPlugin(WorkerPlugin):
 
 
 async def perform_here(task: Task) -> Result:
-    """The result of a task, in the Dask worker that runs this."""
+    """Run a task with the services of the current Dask worker, and return its result."""
     plugin = get_worker().plugins[NAME]
     if not isinstance(plugin, ServicesPlugin):
         raise TypeError(plugin)

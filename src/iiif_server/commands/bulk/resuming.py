@@ -1,4 +1,4 @@
-"""Resuming of `iiif-server prepare`: originals that were found to need no pyramid."""
+"""Resuming of `iiif-server prepare`: the originals that need no pyramid; and shards."""
 
 import sqlite3
 from contextlib import suppress
@@ -8,17 +8,18 @@ from pathlib import Path
 from iiif_server.iiif.identifier import Identifier
 
 _AT_ONCE = 1000
-"""Entries that one transaction writes; a run that is interrupted loses no more."""
+"""Entries per transaction; an interrupted run loses at most so many."""
 
 
 class Prepared:
-    """Originals that need no pyramid, in a SQLite file in the cache, which may be deleted.
+    """Set of the originals that need no pyramid, in an SQLite file in the cache.
 
-    Several runs can share it. If it cannot be used, nothing is remembered.
+    Several runs can share the file, and the operator may delete it. If it cannot be used, the set
+    is in memory only.
     """
 
     def __init__(self, path: Path, conditions: str) -> None:
-        """`conditions` are the settings that decide which originals need pyramids."""
+        """`conditions` are the settings, as text, on which the need for a pyramid depends."""
         self._conditions = conditions
         self._new: list[tuple[bytes]] = []
         create = "CREATE TABLE IF NOT EXISTS done (key BLOB PRIMARY KEY) WITHOUT ROWID"
@@ -31,20 +32,20 @@ class Prepared:
             self._database.execute(create)
 
     def __contains__(self, fingerprint: str) -> bool:
-        """Whether an original in this version was found to need no pyramid."""
+        """Whether the version of an original with this fingerprint needs no pyramid."""
         query = "SELECT 1 FROM done WHERE key = ?"
         with suppress(sqlite3.Error):
             return self._database.execute(query, (self._key(fingerprint),)).fetchone() is not None
         return False
 
     def add(self, fingerprint: str) -> None:
-        """Remember that an original in this version needs none."""
+        """Add the fingerprint of an original that needs no pyramid."""
         self._new.append((self._key(fingerprint),))
         if len(self._new) >= _AT_ONCE:
             self._write()
 
     def close(self) -> None:
-        """Write what is new."""
+        """Write the new entries, and close the file."""
         self._write()
         self._database.close()
 
@@ -58,6 +59,6 @@ class Prepared:
 
 
 def in_shard(subject: Identifier | str, number: int, shards: int) -> bool:
-    """Whether a subject belongs to a shard, counted from 1, on every machine the same."""
+    """Whether a subject belongs to shard `number` (from 1); the same on every machine."""
     digest = blake2b(str(subject).encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") % shards == number - 1

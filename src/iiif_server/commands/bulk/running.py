@@ -1,4 +1,4 @@
-"""Running of bulk work: executors, shards, retries, progress, results."""
+"""Execution of bulk work: executors, shards, retries, progress, results."""
 
 import asyncio
 import re
@@ -32,23 +32,23 @@ from iiif_server.images.originals import Originals
 from iiif_server.settings import Settings
 
 _INTERRUPTED = 130
-"""The exit status of what was interrupted, as shells have it."""
+"""Exit status of an interrupted command, as in shells."""
 _RETRY_SECONDS = 1.0
-"""Before the first retry; before each other one, twice as long as before."""
+"""Delay before the first retry; it doubles with each further retry."""
 
 
 class Executor(Protocol):
-    """Executor of bulk work: runs tasks somewhere."""
+    """Interface of an executor of bulk work."""
 
     originals: Originals
-    """Only for listings."""
+    """Originals for listings only."""
 
     @property
     def at_once(self) -> int:
-        """The number of tasks that it is given at the same time."""
+        """Limit of concurrent tasks."""
 
     async def run(self, task: Task) -> Result:
-        """The result of a task. Raises ConfigurationError if nothing can be run any more."""
+        """Run a task and return its result; raises ConfigurationError if no task can run."""
 
 
 class LocalExecutor:
@@ -60,7 +60,7 @@ class LocalExecutor:
         self.at_once = bench.settings.image_pool_size
 
     async def run(self, task: Task) -> Result:
-        """The result of a task."""
+        """Run a task and return its result."""
         return await perform_shared(self._bench, task)
 
 
@@ -73,7 +73,7 @@ async def _open_local(settings: Settings) -> AsyncIterator[Executor]:
 def open_executor(
     settings: Settings, scheduler: str | None
 ) -> AbstractAsyncContextManager[Executor]:
-    """The executor on this machine, or on the Dask cluster of a scheduler."""
+    """Open the executor of this machine, or of the Dask cluster of a scheduler."""
     if scheduler is None:
         return _open_local(settings)
     from iiif_server.commands.bulk.cluster import open_cluster  # noqa: PLC0415 - an extra
@@ -83,32 +83,32 @@ def open_executor(
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """How bulk work is distributed."""
+    """Options for the distribution of bulk work."""
 
     shard: tuple[int, int] = (1, 1)
-    """Which part of how many this run does."""
+    """Number of the shard of this run (from 1), and number of shards."""
     scheduler: str | None = None
-    """The URL of a Dask scheduler; None: this machine."""
+    """URL of a Dask scheduler; None: this machine."""
     retries: int = 0
-    """How often a task is repeated that failed for a reason that may pass."""
+    """Limit of retries of a task after a temporary error."""
     pages: bool = False
-    """Whether all pages of originals are meant, or the first ones."""
+    """Whether to process all pages of originals, instead of the first ones."""
 
     def tasks(self, subjects: Iterable[Subject], work: Work, options: Any = None) -> list[Task]:
-        """The tasks for those subjects that belong to this run, each once."""
+        """Return a task for each subject in the shard of this run, without duplicates."""
         own = (one for one in dict.fromkeys(subjects) if in_shard(one, *self.shard))
         return [Task(work, subject, options) for subject in own]
 
 
 @dataclass(slots=True)
 class Results:
-    """Counts of a run, and its failures."""
+    """Results of a run: counts and failures."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     pages_left: int = 0
-    """Further pages of originals, for which nothing was done."""
+    """Number of further pages of originals, which the run left out."""
 
     def add(self, result: Result) -> None:
         """Count the result of a task."""
@@ -118,17 +118,17 @@ class Results:
 
     @property
     def failed(self) -> int:
-        """The number of tasks that failed."""
+        """Number of failed tasks."""
         return self.outcomes[Outcome.FAILED]
 
     @property
     def skipped(self) -> str:
-        """How many files were no images, as the end of a sentence."""
+        """Number of files that are not images, as the end of a sentence."""
         skipped = self.outcomes[Outcome.SKIPPED]
         return f", {skipped} no images" if skipped else ""
 
     def show_failures(self) -> None:
-        """List what failed, and what was left, on standard error."""
+        """Print the failures, and the number of omitted pages, to standard error."""
         for failure in self.failures:
             click.echo(f"failed  {failure}", err=True)
         if self.pages_left:
@@ -137,10 +137,10 @@ class Results:
 
 
 def run_bulk(main: Callable[[Results], Coroutine[Any, Any, None]]) -> Results:
-    """Run a bulk command, and show what failed; its results.
+    """Run a bulk command, print its failures, and return its results.
 
-    Ends the program if it cannot go on, or is interrupted, by SIGTERM too: as process 1 of a
-    container, it would not end otherwise.
+    Exits if the command fails, or is interrupted by SIGINT or SIGTERM. SIGTERM has a handler
+    because the kernel ignores it for process 1 of a container otherwise.
     """
     results = Results()
     try:
@@ -159,9 +159,9 @@ def run_bulk(main: Callable[[Results], Coroutine[Any, Any, None]]) -> Results:
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """While this is open, SIGTERM is what Ctrl-C is."""
+    """Treat SIGTERM like SIGINT (Ctrl-C) in this context."""
     if threading.current_thread() is not threading.main_thread():
-        yield  # others get no signals
+        yield  # only the main thread handles signals
         return
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
@@ -173,7 +173,7 @@ def interrupted_by_sigterm() -> Iterator[None]:
 def find_chosen(
     settings: Settings, executor: Executor, type_: str | None, written: Iterable[str]
 ) -> list[Identifier]:
-    """The originals that were chosen; raises what `find_identifiers` raises."""
+    """Return the chosen identifiers; raises the errors of `find_identifiers`."""
     if type_ is not None:
         click.echo(f"Listing the originals of {type_}", err=True)
     return find_identifiers(settings, executor.originals, type_, written)
@@ -186,9 +186,9 @@ async def run_tasks(
     description: str,
     results: Results,
 ) -> list[Task]:
-    """Run tasks, and those for further pages of their originals; the ones that did not fail.
+    """Run tasks, then those for further pages of their originals; return the successful tasks.
 
-    One that fails does not stop the others. Raises ConfigurationError if no other can succeed.
+    A failed task does not stop the others. Raises ConfigurationError if no other task can succeed.
     """
     succeeded: list[Task] = []
     while tasks:
@@ -212,7 +212,7 @@ async def run_tasks(
 
 
 def _further_pages(task: Task, result: Result) -> Iterator[Task]:
-    """Tasks for all pages of an original but the first."""
+    """Yield tasks for all pages of an original except the first."""
     if isinstance(task.subject, Identifier):
         type_, name = task.subject.type, task.subject.name
         for page in range(2, result.pages + 1):
@@ -220,7 +220,7 @@ def _further_pages(task: Task, result: Result) -> Iterator[Task]:
 
 
 async def _persist(executor: Executor, task: Task, retries: int) -> tuple[Task, Result]:
-    """A task, and its result: the last one if it was repeated."""
+    """Run a task, with retries after temporary errors; return it and its last result."""
     result = await executor.run(task)
     for retry in range(retries):
         if not result.passing:
@@ -238,7 +238,7 @@ def _shard(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int]:
 
 
 def distribution_options(verb: str) -> Callable[[Command], Command]:
-    """The options `--shard`, `--scheduler`, `--retries` and `--pages`, as one `distribution`."""
+    """Add the options `--shard`, `--scheduler`, `--retries`, `--pages` as one `distribution`."""
 
     def add(function: Command) -> Command:
         @wraps(function)

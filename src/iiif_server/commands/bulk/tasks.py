@@ -1,4 +1,4 @@
-"""Tasks of bulk work, and what they are done with."""
+"""Tasks of bulk work, their results, and the services that they use."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,64 +37,64 @@ _PASSING = (
     SourceUnavailableError,
     WorkerDiedError,
 )
-"""Errors that may not come again."""
+"""Temporary errors: a retry may succeed."""
 
 
 class Outcome(StrEnum):
-    """What was done for one original."""
+    """Outcome of the task of one original."""
 
     MADE = "made"
     PRESENT = "present"
-    """Nothing: everything existed."""
+    """All files existed already."""
     FOUND = "found"
-    """Nothing yet: it can be read."""
+    """The original is readable; nothing has been written yet."""
     SMALL = "small"
-    """Nothing: it needs no pyramid."""
+    """The original needs no pyramid."""
     SKIPPED = "skipped"
-    """Nothing: it is no image that is read."""
+    """The file is not an image."""
     FAILED = "failed"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The result of one task."""
+    """Result of one task."""
 
     outcome: Outcome
     failure: str = ""
-    """Identifier and reason, if it failed."""
+    """Identifier and reason of a failure."""
     passing: bool = False
-    """Whether trying again may help."""
+    """Whether the error is temporary, so that a retry may succeed."""
     fatal: bool = False
-    """Whether no other task can succeed either."""
+    """Whether all other tasks would fail, too."""
     needed: int = 0
-    """Bytes of memory that it would take, where it failed for want of them."""
+    """Required memory in bytes, if the task failed because of the memory limit."""
     pages: int = 1
-    """How many pages the original has, of which this task was for the first."""
+    """Number of pages of the original; this task processed the first."""
     counts: dict[str, int] = field(default_factory=dict)
-    """What else was counted."""
+    """Further counts by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What tasks work with; it lives as long as the process that runs them."""
+    """Services and settings for tasks, for the lifetime of a process."""
 
     settings: Settings
     services: Services
     prepared: Prepared
     slots: asyncio.Semaphore
-    """One for each image that may be made at the same time, over all tasks."""
+    """Limit of images that are rendered at the same time, over all tasks."""
 
 
 Subject = Identifier | str
-"""What a task is about: an original, or an image of another server, by its path there."""
+"""Subject of a task: an original, or the path of an image on another server."""
 Work = Callable[[Any, Any, Any], Awaitable[Result]]
-"""What is done, with a bench, for a subject, with options: a function of a module, as it goes by
-name."""
+"""Function of a task, with the arguments bench, subject and options. It must be importable by name,
+because Dask sends it to its workers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task: what is done for one subject. It contains no settings and no secrets."""
+    """Task for one subject. It contains no settings and no secrets."""
 
     work: Work
     subject: Subject
@@ -103,7 +103,7 @@ class Task:
 
 @asynccontextmanager
 async def open_bench(settings: Settings) -> AsyncIterator[Bench]:
-    """The services of a server, without a deadline for what waits; raises what they raise."""
+    """Open the services of a server, without `queue_timeout`; raises their errors."""
     async with open_services(without_queue_timeout(settings), lambda _: None) as services:
         conditions = settings.pyramids.model_dump_json()
         prepared = Prepared(settings.cache_path / "prepared.sqlite", conditions)
@@ -114,22 +114,22 @@ async def open_bench(settings: Settings) -> AsyncIterator[Bench]:
 
 
 async def perform(bench: Any, task: Task) -> Result:
-    """The result of a task; errors of ours are failures in it."""
+    """Run a task and return its result; an IiifServerError becomes a failure."""
     try:
         return await task.work(bench, task.subject, task.options)
     except NotAnImageError as error:
         last = str(task.subject).rpartition("/")[2].rpartition(":")[2]
         if "." not in last or not is_listed(last):
             return Result(Outcome.SKIPPED)
-        return failure(task.subject, error)  # it is called an image
+        return failure(task.subject, error)  # its name is that of an image
     except IiifServerError as error:
         return failure(task.subject, error)
 
 
 async def perform_shared(bench: Bench, task: Task) -> Result:
-    """The result of a task, once what it has made is in the shared cache, if there is one.
+    """Run a task, and wait until its files are in the shared cache, if one is configured.
 
-    A failure if the bucket fails: that may be for another task at the same time, so it may pass.
+    The result is a temporary failure if the bucket fails, even if it fails for another task.
     """
     shared = bench.services.shared
     if shared is None:
@@ -143,7 +143,7 @@ async def perform_shared(bench: Bench, task: Task) -> Result:
 
 
 async def offer_parts(bench: Bench, pyramid: Pyramid) -> None:
-    """Have the parts of a pyramid written to the shared cache, unless they are there."""
+    """Offer the stored parts of a pyramid to the shared cache, which writes missing ones."""
     store, shared = bench.services.store, bench.services.shared
     for part in pyramid.parts if shared is not None else ():
         entry = await store.threads.run(store.find, pyramid.keys[part])
@@ -152,7 +152,7 @@ async def offer_parts(bench: Bench, pyramid: Pyramid) -> None:
 
 
 def failure(subject: Subject, error: IiifServerError | OSError, *, fatal: bool = False) -> Result:
-    """The result of a task that failed."""
+    """Return the result of a failed task."""
     needed = error.needed if isinstance(error, ImageTooLargeError) else 0
     passing = isinstance(error, _PASSING)
     text = f"{subject}: {error}"
@@ -160,5 +160,5 @@ def failure(subject: Subject, error: IiifServerError | OSError, *, fatal: bool =
 
 
 def pages_of(image: Image) -> int:
-    """How many pages the original of an image has, if its identifier names no page of it."""
+    """Return the number of pages of an original; 1 if its identifier names a page."""
     return image.header.pages if image.original.page is None else 1

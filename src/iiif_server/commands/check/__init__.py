@@ -1,4 +1,4 @@
-"""`iiif-server check`: problems with the settings and the system, and their remedies."""
+"""`iiif-server check`: reports problems with the settings and the system, and remedies."""
 
 import asyncio
 import grp
@@ -53,20 +53,20 @@ _TEST_IMAGE = b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAEAAAABACAIAAAAlC+aJAAAATUlEQVR42u3PQQkAAAgEsDuwf2Yj+BYGK7Ammc8qICAg"
     "ICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgIHBZako/QThyVJcAAAAASUVORK5CYII="
 )
-"""A PNG of 64 x 64 pixels, so that this process needs no codec."""
+"""PNG of 64 x 64 pixels, so that this process needs no codec."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """A worker that was started and has done a job."""
+    """Facts of a worker that has started and done a job."""
 
     pool: str
     pid: int
     did: str
-    """What its job was."""
+    """Description of the job."""
     sandbox_status: SandboxStatus
     problems: tuple[str, ...]
-    """Why mechanisms of its sandbox are unavailable."""
+    """Reasons why mechanisms of the sandbox are unavailable."""
     report: WorkerReport
 
 
@@ -75,7 +75,7 @@ class _Trial:
 def check(config: Path | None) -> None:
     """Check settings, folders, sources, codecs and the sandbox; report problems and remedies.
 
-    Exits with 1 if there is a problem. Changes nothing: missing folders are not created.
+    Exits with 1 if there is a problem. The command changes nothing and creates no folders.
     """
     findings = _diagnose(read_settings(config))
     for finding in findings:
@@ -87,7 +87,7 @@ def check(config: Path | None) -> None:
 
 
 def _diagnose(loaded: Loaded) -> list[Finding]:
-    """The results of all checks, in the order in which problems are best fixed."""
+    """Return the results of all checks, in the order in which to fix problems."""
     settings = loaded.settings
     trials = _trials(settings)
     return [
@@ -104,7 +104,7 @@ def _diagnose(loaded: Loaded) -> list[Finding]:
 
 
 def _accel(settings: Settings) -> Iterator[Finding]:
-    """Whether nginx can read the files that it sends for `delivery.accel_redirect`."""
+    """Check whether nginx can read the files that it sends for `delivery.accel_redirect`."""
     if settings.delivery.accel_redirect is None:
         return
     subject = "delivery.accel_redirect"
@@ -113,7 +113,7 @@ def _accel(settings: Settings) -> Iterator[Finding]:
         try:
             status = part.stat()
         except OSError:
-            break  # it is made with the mode of those above it
+            break  # it does not exist yet, and will get the mode of its parents
         others, group = status.st_mode & 0o001, status.st_mode & 0o010
         if others:
             continue
@@ -139,7 +139,7 @@ def _group(number: int) -> str:
 
 
 def _libraries(trials: list[_Trial] | Exception, settings: Settings) -> list[Finding]:
-    """The imaging libraries, as a worker reports them."""
+    """Check the imaging libraries that a worker reports."""
     if isinstance(trials, Exception):
         return []  # see `_workers`
     report = trials[-1].report
@@ -147,7 +147,7 @@ def _libraries(trials: list[_Trial] | Exception, settings: Settings) -> list[Fin
 
 
 def _turbojpeg(report: LibraryReport, settings: Settings) -> Finding:
-    """Which libturbojpeg is used, or which package to install."""
+    """Report the libturbojpeg in use, or the package to install."""
     subject = "turbojpeg"
     if report.problem:
         return Finding(subject, report.problem, fine=False)
@@ -189,10 +189,10 @@ def _sizing(settings: Settings) -> Iterator[Finding]:
 
 
 async def _try_workers(settings: Settings) -> list[_Trial]:
-    """Start a worker of each pool in its sandbox as `serve` does, and have it do a job.
+    """Start a worker of each pool in its sandbox, as `serve` does, and run a job in it.
 
-    The test image is passed as an open file, like originals, and the result is written into the
-    cache. Raises WorkerDiedError with the cause, or another of `errors`.
+    The workers get the test image as an open file, like originals, and write the result into the
+    cache. Raises WorkerDiedError with the cause, or another IiifServerError.
     """
     store = open_store(settings, lambda _: None)
     async with AsyncExitStack() as stack:
@@ -223,9 +223,9 @@ async def _try_workers(settings: Settings) -> list[_Trial]:
 
 
 def _target(stack: AsyncExitStack, folder: Path) -> IO[bytes] | None:
-    """A file for the result; None if the cache does not exist yet or cannot be written.
+    """Create a file for the result; None if the cache is missing or cannot be written.
 
-    The reason is reported elsewhere, and no folder is made.
+    `check_writable` reports the reason. This creates no folder.
     """
     try:
         return stack.enter_context(tempfile.NamedTemporaryFile(dir=folder))
@@ -240,7 +240,7 @@ def _trial(name: str, pool: WorkerPool, did: str) -> _Trial:
 def _plan(
     original: LocalFile, header: ImageHeader, settings: Settings, target: IO[bytes] | None
 ) -> RenderPlan:
-    """The plan for half of the test image as a JPEG."""
+    """Return the plan that renders the test image at half its size as JPEG."""
     facts = ImageFacts(header.dimensions, gray=False)
     request = parse_whole_request("full/32,/0/default.jpg", V3)
     work = plan_operations(header, request.resolve(facts, Limits()))
@@ -249,7 +249,7 @@ def _plan(
 
 
 def _trials(settings: Settings) -> list[_Trial] | Exception:
-    """A worker of each pool that has rendered an image, or why it has not."""
+    """Try a worker of each pool; return their facts, or the error."""
     try:
         return asyncio.run(_try_workers(settings))
     except (IiifServerError, OSError) as error:
@@ -257,7 +257,7 @@ def _trials(settings: Settings) -> list[_Trial] | Exception:
 
 
 def _workers(trials: list[_Trial] | Exception, settings: Settings) -> Iterator[Finding]:
-    """One worker of each pool, and its sandbox."""
+    """Report the workers, the versions of their libraries, and the sandbox."""
     subject = "confinement"
     if settings.workers.confinement is ConfinementMode.OFF:
         yield Finding(subject, "off: a file that exploits a decoder has the rights of the server")
@@ -288,7 +288,7 @@ def _sandbox(found: SandboxStatus) -> str:
 
 
 async def check_shared_cache(settings: Settings) -> list[Finding]:
-    """List the markers of purges, which every replica does; nothing without `cache.shared`."""
+    """Check whether the bucket can be listed, as replicas do to find purges."""
     url = settings.cache.shared
     if url is None:
         return []

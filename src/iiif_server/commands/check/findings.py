@@ -1,4 +1,4 @@
-"""The result of a check, and checks that several use."""
+"""Result of a check, and the check of writable folders."""
 
 import errno
 import os
@@ -11,22 +11,22 @@ from iiif_server.sources.opening import user_name
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one check."""
+    """Result of one check."""
 
     subject: str
     text: str
     fine: bool = True
-    """False: a problem that has to be fixed."""
+    """False for a problem that the operator has to fix."""
     warning: bool = False
 
     @property
     def label(self) -> str:
-        """The word in front of its line."""
+        """Label in front of the line: FAIL, WARN or ok."""
         return "FAIL" if not self.fine else "WARN" if self.warning else "ok"
 
 
 def check_writable(subject: str, folder: Path) -> Finding:
-    """Whether the server can write to a folder or create it; it is not created here."""
+    """Check whether the server can write to a folder or create it, without creating it."""
     folder = folder.absolute()
     try:
         if folder.exists():

@@ -1,4 +1,4 @@
-"""Checks of the types: their folders, and the files and links in them."""
+"""Checks of types: their folders, and the files and links in them."""
 
 import asyncio
 import errno
@@ -30,7 +30,7 @@ _STRIPPED = (
 
 
 async def check_types(settings: Settings) -> list[Finding]:
-    """Whether each type can serve, and what it could serve if its folders were different."""
+    """Check whether each type can serve its originals; report unreadable files and links."""
     findings = []
     if not settings.types:
         findings.append(Finding("types", "none: add [types.NAME] with a source", fine=False))
@@ -63,7 +63,7 @@ async def check_types(settings: Settings) -> list[Finding]:
 
 
 async def _survey(source: Source[Any]) -> list[Finding]:
-    """Which files of a type can be read; the source itself reports a missing folder."""
+    """Check which files of a type are readable; the source reports missing folders."""
     subject, findings = f"type {source.context.type}", list[Finding]()
     run = partial(source.context.threads.run, timeout=_SECONDS_TO_ANSWER)
     try:
@@ -120,7 +120,7 @@ def _links(subject: str, text: str, survey: Survey) -> Iterator[Finding]:
 
 
 def _advice(number: int) -> str:
-    """What an errno of a file or folder means, and what to do."""
+    """Explain an errno of a file or folder, with a remedy."""
     reason = f"{os.strerror(number).lower()} ({errno.errorcode.get(number, number)})"
     if number in {errno.EACCES, errno.EPERM}:
         return (

@@ -1,4 +1,4 @@
-"""`iiif-server compare`: the same images from two IIIF servers, status, size and pixels."""
+"""`iiif-server compare`: compares status, size and pixels of images of two IIIF servers."""
 
 import asyncio
 import json
@@ -50,8 +50,9 @@ def compare(
     """Compare the images of two IIIF servers, given as https://example.org/iiif/2.
 
     For each identifier it compares info.json (status, width, height), the whole image in at most
-    400 pixels, and up to three tiles. Sizes may differ by one pixel, as servers round differently.
-    Exits with 0 if all are equal, 1 if some differ, and 2 if some could not be compared.
+    400 pixels, and up to three tiles. Sizes may differ by one pixel, because servers round
+    differently. Exits with 0 if all are equal, 1 if some differ, and 2 if some could not be
+    compared.
     """
     identifiers = [line.strip() for line in lines_of(listed) if line.strip()]
     for url in (old, new):

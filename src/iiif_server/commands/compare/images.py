@@ -14,15 +14,15 @@ import httpx
 from PIL import Image, ImageChops, ImageStat
 
 _LONGEST = 64_000_000
-"""Bytes of an answer that are read."""
+"""Limit of the bytes of a response."""
 _SIDE = 400
 _TILE = 512
 _ROUNDING = 1
-"""Pixels by which servers round sizes differently."""
+"""Allowed difference in pixels, because servers round sizes differently."""
 
 
 class Outcome(StrEnum):
-    """The result for one image."""
+    """Outcome of the comparison of one image."""
 
     EQUAL = "equal"
     DIFFERENT = "different"
@@ -31,14 +31,14 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class Comparison:
-    """What was found for one image."""
+    """Result of the comparison of one image."""
 
     identifier: str
     outcome: Outcome = Outcome.EQUAL
     differences: list[str] = field(default_factory=list)
-    """Sentences; empty if the images are equal."""
+    """Differences as text; empty if the images are equal."""
     requests: int = 0
-    """That were compared."""
+    """Number of compared requests."""
 
     def differ(self, what: str) -> None:
         """Add a difference."""
@@ -47,18 +47,18 @@ class Comparison:
 
 
 class FailedError(Exception):
-    """An answer that cannot be compared."""
+    """The response of a server cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One of the two servers."""
+    """Server under comparison."""
 
     client: httpx.AsyncClient = field(repr=False)
     url: str
 
     async def get(self, path: str) -> tuple[int, bytes]:
-        """Status and body; FailedError if the server does not answer."""
+        """Return status and body; raises FailedError if the server does not respond."""
         body = bytearray()
         try:
             async with self.client.stream("GET", f"{self.url}/{path}") as response:
@@ -72,9 +72,9 @@ class Server:
 
 
 async def compare_image(old: Server, new: Server, identifier: str, tolerance: float) -> Comparison:
-    """The comparison of an image; never raises."""
+    """Compare an image; never raises."""
     result = Comparison(identifier)
-    # As in a URL: what cannot stand there is encoded, and what is encoded stays as it is.
+    # Encodes characters that are invalid in URLs; percent-encoded ones stay as they are.
     written = quote(identifier, safe="%/:@!$&'()*+,;=~")
     try:
         dimensions = await _compare_information(old, new, written, result)
@@ -90,7 +90,7 @@ async def compare_image(old: Server, new: Server, identifier: str, tolerance: fl
 async def _compare_information(
     old: Server, new: Server, written: str, result: Comparison
 ) -> tuple[int, int] | None:
-    """Compare info.json; the dimensions if both have it and they are equal."""
+    """Compare info.json; return the dimensions if both servers report the same, else None."""
     result.requests += 1
     path = f"{written}/info.json"
     (status, before), (other, after) = await asyncio.gather(old.get(path), new.get(path))
@@ -117,7 +117,7 @@ def _dimensions(server: Server, body: bytes) -> tuple[int, int]:
 
 
 def _requests(width: int, height: int) -> Iterator[str]:
-    """Region and size of what is compared, in words of both versions of the Image API."""
+    """Yield region and size of the compared requests, valid in both versions of the Image API."""
     side = min(_SIDE, max(width, height))
     yield f"full/!{side},{side}"
     across, down = min(_TILE, width), min(_TILE, height)
@@ -140,7 +140,7 @@ async def _compare_pixels(
         result.differ(f"{what}: status {status}, now {other}")
     if not (status == other == httpx.codes.OK):
         return
-    # Decoding takes a while, in which other answers can come.
+    # In a thread, so that other responses can arrive while images are decoded.
     text = await asyncio.to_thread(_difference, _named(old, before), _named(new, after), tolerance)
     if text:
         result.differ(f"{what}: {text}")
@@ -151,7 +151,7 @@ def _named(server: Server, body: bytes) -> tuple[str, bytes]:
 
 
 def _difference(old: tuple[str, bytes], new: tuple[str, bytes], tolerance: float) -> str:
-    """How two images differ; empty if they are equal within the tolerance."""
+    """Describe the difference of two images; empty if they are equal within the tolerance."""
     one, other = _decoded(*old), _decoded(*new)
     if any(abs(a - b) > _ROUNDING for a, b in zip(one.size, other.size, strict=True)):
         return "{}x{} pixels, now {}x{}".format(*one.size, *other.size)

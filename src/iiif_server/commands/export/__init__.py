@@ -1,4 +1,4 @@
-"""`iiif-server export`: images as files that any web server can send (level 0)."""
+"""`iiif-server export`: writes images as static files for any web server (level 0)."""
 
 import sys
 from dataclasses import replace
@@ -33,7 +33,7 @@ from iiif_server.iiif.versions import ImageApiVersion
 from iiif_server.pages.files import BUNDLE, bundled
 
 SCRIPT = "openseadragon.min.js"
-"""The script's name in its package and in the folder of the export."""
+"""File name of the script, in its package and in the folder of the export."""
 
 
 @click.command()
@@ -64,8 +64,8 @@ def export(
 ) -> None:
     """Write images as files for any web server: tiles, sizes, info.json, a manifest, a viewer.
 
-    Complete files are left alone, so that an interrupted run can be repeated. With --shard or
-    --scheduler, all machines have to share the folder.
+    Complete files are not written again, so that a repeated run resumes an interrupted one. With
+    --shard or --scheduler, all machines have to share the folder.
     """
     written = choose(type_, listed, identifiers)
     settings = read_settings(config).settings
@@ -94,7 +94,7 @@ async def _export(
     distribution: Distribution,
     results: Results,
 ) -> None:
-    """Look at all originals, and write the files of those that can be read.
+    """Check all originals, and write the files of those that are readable.
 
     Raises ConfigurationError if the disk has too little space or another run writes to the folder.
     """
@@ -124,7 +124,7 @@ def _summary(results: Results) -> str:
 
 
 def _bring_script(folder: Path, shard: tuple[int, int]) -> str:
-    """Copy OpenSeadragon into the folder; its relative URL from the page of an image."""
+    """Copy OpenSeadragon into the folder; return its relative URL from the page of an image."""
     source = bundled(f"openseadragon/{SCRIPT}", BUNDLE)
     write(folder / SCRIPT, source.read_bytes(), mark=f"{shard[0]}-{shard[1]}")
     return f"../../{SCRIPT}"

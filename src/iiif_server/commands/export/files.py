@@ -1,4 +1,4 @@
-"""The folder of an export: its files, which of them are missing, and the disk space they need."""
+"""Folder of an export: files, missing files, and the disk space that they need."""
 
 import errno
 import fcntl
@@ -15,27 +15,27 @@ from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.original_format import OriginalFormat
 
 STATE = ".exported"
-"""In the folder of each image: a digest of what its files were made of."""
+"""File in the folder of each image, with the digest of the state that its files depend on."""
 _BYTES_OF_A_FILE = 16_384
-"""What a file takes besides its content: three folders of its own, and the rest of a block."""
+"""Overhead of a file in bytes: three folders of its own, and the rest of a block."""
 _BYTES_OF_A_PIXEL = 0.6
-"""What a JPEG takes for one pixel at most: twice what photographs do at quality 85."""
+"""Upper estimate of the bytes per pixel of a JPEG: twice those of photographs at quality 85."""
 _SCALED = 1.25
-"""By how much more a pixel may take in smaller sizes, and in tiles, than it does in a JPEG."""
+"""Factor by which smaller sizes and tiles may need more bytes per pixel than the original."""
 _FILES_OF_A_FILE = 4
-"""Entries that the file system needs for one: its folders, and itself."""
+"""Inodes per file: its folders and itself."""
 _CHUNK = 1 << 20
 _JPEG = (b"\xff\xd8", b"\xff\xd9")
-"""The first and the last bytes of a complete JPEG."""
+"""First and last bytes of a complete JPEG."""
 
 
 def cannot_write(error: OSError) -> ConfigurationError:
-    """The error for a folder or file that cannot be written."""
+    """Return the error for a folder or file that cannot be written."""
     return ConfigurationError(f"{error.filename} cannot be written: {error.strerror}")
 
 
 def check_space(folder: Path, files: int, needed: int) -> None:
-    """Make a folder. Raises ConfigurationError if its disk has too little space for the files."""
+    """Create the folder; raises ConfigurationError if its disk has too little space or inodes."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -56,27 +56,27 @@ def check_space(folder: Path, files: int, needed: int) -> None:
 
 
 def density(header: ImageHeader, size: int) -> float:
-    """About how many bytes a pixel of an original of this size in bytes takes as a JPEG."""
+    """Estimate the bytes per pixel of exported JPEGs; `size` is that of the original in bytes."""
     if header.format is not OriginalFormat.JPEG:
         return _BYTES_OF_A_PIXEL
     return min(_BYTES_OF_A_PIXEL, _SCALED * size / header.dimensions.area)
 
 
 def estimate(files: Iterable[StaticFile], density: float) -> int:
-    """About how many bytes of a disk files take, rather more than fewer."""
+    """Estimate the disk space of files in bytes, rather too high than too low."""
     return sum(_BYTES_OF_A_FILE + int(file.pixels * density) for file in files)
 
 
 def missing(folder: Path, state: str, image: StaticImage) -> list[StaticFile]:
-    """The files that are missing, incomplete, or made of another state of the original."""
+    """Return the files that are missing, incomplete, or of another state of the original."""
     current = _has_state(folder, state)
     return [f for f in image.files() if not (current and _is_whole(folder / f.path))]
 
 
 def begin(root: Path, folder: Path, state: str) -> None:
-    """Make the folder of an image, and remove what was made of another state of its original.
+    """Create the folder of an image, and remove files of another state of its original.
 
-    Raises OSError, also if the folder of the export is missing: then it is that of one machine.
+    Raises OSError, also if the folder of the export is missing: then the machines do not share it.
     """
     if not root.is_dir():
         text = "it is missing here, and all machines have to share it"
@@ -84,7 +84,7 @@ def begin(root: Path, folder: Path, state: str) -> None:
     if _has_state(folder, state):
         return
     path = folder / STATE
-    if path.exists():  # a folder without this file has nothing of ours to remove
+    if path.exists():  # a folder without this file is not an export
         shutil.rmtree(folder)
     write(path, state.encode())
 
@@ -96,7 +96,7 @@ def _has_state(folder: Path, state: str) -> bool:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a JPEG is there from its beginning to its end: a power cut may have left zeros."""
+    """Whether a JPEG is complete: after a power cut, it may end with zeros."""
     first, last = _JPEG
     with suppress(OSError), path.open("rb") as file:
         if file.read(len(first)) == first:
@@ -107,9 +107,9 @@ def _is_whole(path: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path, shard: tuple[int, int] = (1, 1)) -> Iterator[None]:
-    """A lock on a folder for one run, or for one of each shard.
+    """Lock a folder for one run, or for one run of each shard.
 
-    Raises ConfigurationError if another run has it.
+    Raises ConfigurationError if another run has the lock.
     """
     number, shards = shard
     with ExitStack() as stack:
@@ -131,14 +131,14 @@ def _flock(path: Path, folder: Path, kind: int) -> Iterator[None]:
         except BlockingIOError as error:
             raise ConfigurationError(f"Another run is writing to {folder}.") from error
         except OSError:
-            pass  # some file systems lock no folders
+            pass  # some file systems cannot lock folders
         yield
     finally:
         os.close(opened)
 
 
 def write_body(path: Path, body: Body) -> None:
-    """Write the content of an answer to a file."""
+    """Write the body of a response to a file."""
     if body.file is None:
         write(path, body.data or b"")
         return
@@ -149,10 +149,10 @@ def write_body(path: Path, body: Body) -> None:
 def write(path: Path, content: bytes | Iterator[bytes], mark: str = "") -> None:
     """Write a file, which appears under its name when it is complete.
 
-    `mark` tells those apart that write the same file at the same time.
+    `mark` is unique for each run that writes the same file at the same time.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Always the same name, so that what an interrupted run has left is written over.
+    # Always the same name, so that a run overwrites the rest of an interrupted run.
     part = path.with_name(f".{path.name}{mark}.part")
     try:
         with part.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Tasks of an export: looking at an original, and writing its files."""
+"""Tasks of an export: checking an original, and writing its files."""
 
 import asyncio
 import errno
@@ -31,47 +31,47 @@ from iiif_server.pages.rendering import exported_page
 from iiif_server.telemetry.stages import Stages
 
 _NONE_CAN = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ENODEV})
-"""Errors of disks after which no other image can be written either."""
+"""Disk errors that would fail all other images, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is written where."""
+    """Target of an export: folder, URL and options."""
 
     folder: Path
     base_url: str
-    """The public URL of the folder, without a slash at its end."""
+    """Public URL of the folder, without a trailing slash."""
     number: str = V3.number
-    """The version of the Image API."""
+    """Version of the Image API."""
     signed: bool = False
-    """Whether images of signed types may be written, which are then open to everyone."""
+    """Whether to export images of signed types, which are then public."""
     script: str | None = None
-    """The URL of OpenSeadragon from the page of an image; None: there are no pages."""
+    """Relative URL of OpenSeadragon from the page of an image; None: write no pages."""
 
     @property
     def version(self) -> ImageApiVersion:
-        """The version of the Image API."""
+        """Version of the Image API."""
         return V2 if self.number == V2.number else V3
 
 
 @dataclass(frozen=True, slots=True)
 class _Export:
-    """The export of one image."""
+    """Export of one image."""
 
     identifier: Identifier
     found: Image
     image: StaticImage
     folder: Path
     state: str
-    """A digest of the original and the settings that its files depend on."""
+    """Digest of the original and the settings on which its files depend."""
 
     def missing(self) -> list[StaticFile]:
-        """The files that are not there."""
+        """Return the missing files."""
         return missing(self.folder, self.state, self.image)
 
 
 async def look_one(bench: Bench, identifier: Identifier, target: Target) -> Result:
-    """Look at an original: how many of its files are missing, and what they need of the disk."""
+    """Check an original: count its missing files, and estimate their disk space."""
     export = await _export(bench, identifier, target)
     files = await asyncio.to_thread(export.missing)
     per_pixel = density(export.found.header, export.found.original.file.size)
@@ -80,7 +80,7 @@ async def look_one(bench: Bench, identifier: Identifier, target: Target) -> Resu
 
 
 async def write_one(bench: Bench, identifier: Identifier, target: Target) -> Result:
-    """Write the missing files of an image; info.json last, when all others exist."""
+    """Write the missing files of an image; info.json is last, when all others exist."""
     export = await _export(bench, identifier, target)
     try:
         await asyncio.to_thread(begin, target.folder, export.folder, export.state)
@@ -121,14 +121,14 @@ async def _export(bench: Bench, identifier: Identifier, target: Target) -> _Expo
 
 
 async def _prepare(bench: Bench, identifier: Identifier) -> None:
-    """Build the pyramid first: sizes are rendered from it."""
+    """Build the pyramid of an image, from which sizes are rendered."""
     async with bench.services.images.hold(identifier) as image:
         if image.pyramid is not None:
             await bench.services.pyramids.make(image.pyramid)
 
 
 async def _write_file(bench: Bench, export: _Export, file: StaticFile) -> int:
-    """Write a file; its bytes."""
+    """Render and write a file; return its length in bytes."""
     request = parse_whole_request(file.request, export.image.version)
     derivatives = bench.services.derivatives
     async with bench.slots, bench.services.images.hold(export.identifier) as image:

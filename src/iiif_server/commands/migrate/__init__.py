@@ -1,4 +1,4 @@
-"""`iiif-server migrate`: settings from the configuration of another image server."""
+"""`iiif-server migrate`: converts the configuration of another image server to settings."""
 
 import sys
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from iiif_server.commands.migrate.writing import report, settings_text
 from iiif_server.errors import ConfigurationError
 
 INCOMPLETE = 3
-"""Exit status if settings were written, but some old ones have no equivalent."""
+"""Exit status if settings were written, but some old settings have no equivalent."""
 _MOVES = {
     Kind.SEED: from_seed,
     Kind.NHM: from_nhm,
@@ -45,9 +45,9 @@ _MOVES = {
 def migrate(source: Path, target: Path | None, kind: str | None, *, force: bool) -> None:
     """Convert the configuration of another image server to settings of this one.
 
-    It may be that of the Natural History Museum's servers, Cantaloupe's or Loris's, or the
-    environment of IIPImage. Settings without an equivalent are listed, and URLs that would change.
-    Exits with 3 if something has no equivalent.
+    FILE is a configuration of Cantaloupe, Loris or the servers of the Natural History Museum, or
+    the environment of IIPImage. The report lists settings without an equivalent, and URLs that
+    change. Exits with 3 if a setting has no equivalent.
     """
     try:
         moved = convert(source, Kind(kind) if kind else None)
@@ -68,20 +68,21 @@ def migrate(source: Path, target: Path | None, kind: str | None, *, force: bool)
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """The result of a migration."""
+    """Result of a migration."""
 
     settings: str
-    """As TOML."""
+    """Settings file as TOML."""
     report: str
-    """Settings without an equivalent, URLs that change, and what to do."""
+    """Settings without an equivalent, URLs that change, and remaining steps."""
     is_partial: bool
-    """Whether settings have no equivalent."""
+    """Whether some settings have no equivalent."""
 
 
 def convert(path: Path, kind: Kind | None = None) -> Moved:
-    """Settings equivalent to an old configuration, as far as there are equivalents.
+    """Convert an old configuration to settings, as far as equivalents exist.
 
-    Without a `kind` the content decides. Raises ConfigurationError for what cannot be read.
+    Without `kind`, the content of the file decides. Raises ConfigurationError if the file cannot be
+    read or parsed.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -98,7 +99,7 @@ def convert(path: Path, kind: Kind | None = None) -> Moved:
 
 
 def write(moved: Moved, target: Path, *, force: bool) -> None:
-    """Write the settings; ConfigurationError where that cannot be, or would overwrite a file."""
+    """Write the settings file; raises ConfigurationError if it exists or cannot be written."""
     try:
         with target.open("w" if force else "x", encoding="utf-8") as file:
             file.write(moved.settings)

@@ -1,4 +1,4 @@
-"""Cantaloupe, 3 to 5. Pure."""
+"""Migration from Cantaloupe 3 to 5. Pure."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -25,7 +25,7 @@ _RENAMED = (
     (re.compile(r"^endpoint\.iiif\.2\.(restrict_to_sizes|min_size|min_tile_size)$"),
      r"endpoint.iiif.\1"),
 )  # fmt: skip
-"""What was called otherwise in earlier versions."""
+"""Patterns of names in earlier versions, and the current names."""
 _LEVELS = {"trace": "debug", "debug": "debug", "all": "debug", "info": "info", "warn": "warning",
            "error": "error", "off": "error"}  # fmt: skip
 _INSTEAD = {
@@ -57,25 +57,25 @@ _INSTEAD = {
     "max_scale": "see limits.max_upscale_area",
     "generate_https_links": "have the proxy send X-Forwarded-Proto, or set base_url",
 }
-"""What to do instead of settings that begin like this; the first that fits counts."""
+"""Advice by prefix of an old setting; the first matching prefix counts."""
 _SELECTIONS = (
     "source.static",
     "cache.server.source",
     "cache.server.derivative",
     "cache.server.info.implementation",
 )
-"""Where it is said which of the sources and caches is used."""
+"""Settings that select a source or a cache."""
 _LONGEST_SUBSTITUTE = 8
 _SILENT = re.compile(
     r"(enabled|http\.host|source\.delegate|lookup_strategy|chunking\..*|selection_strategy|"
     r"ManualSelectionStrategy\..*|_retrieval_strategy|imageio\..*|ConsoleAppender\..*|"
     r"no_cache|no_store|must_revalidate|proxy_revalidate|no_transform|private|public)$"
 )
-"""Settings that need no word: switches of what is not there, and defaults of the sample file."""
+"""Settings that need no advice: switches without effect, and defaults of the sample file."""
 
 
 def from_cantaloupe(values: Mapping[str, Any]) -> Move:
-    """The migration from Cantaloupe."""
+    """Convert a configuration of Cantaloupe."""
     today = {_today(name): value for name, value in values.items()}
     if "source.static" in today:
         today["source.static"] = str(today["source.static"]).replace("Resolver", "Source")
@@ -111,7 +111,7 @@ def _today(name: str) -> str:
 
 
 def _encoding(move: Move) -> None:
-    """The quality of JPEGs: a percentage, or a fraction in earlier versions."""
+    """Convert the encoding of JPEG and TIFF; the quality is a fraction in earlier versions."""
     name = "processor.jpg.quality"
     text = str(move.take(name, "")).rstrip("f")
     value = float(text) if re.fullmatch(r"\d+(\.\d*)?|\.\d+", text, re.ASCII) else 0
@@ -151,7 +151,7 @@ def _differences(move: Move, type_: str) -> None:
 
 
 def _rest(move: Move) -> Iterator[str]:
-    """The settings that count and were not taken; those of processors and caches by one name."""
+    """Yield the relevant settings without an equivalent, with a common prefix per group."""
     used = {str(move.take(name, "")) for name in _SELECTIONS}
     move.needless += [name for name in _SELECTIONS[1:] if move.take(name)]
     rest = list(move.rest())

@@ -1,4 +1,4 @@
-"""Cantaloupe's sources as types. Pure."""
+"""Migration of Cantaloupe's sources to types. Pure."""
 
 from iiif_server.commands.migrate.moves import (
     Move,
@@ -15,11 +15,11 @@ _USED = {
     "S3Source": f"S3Source.{_BASIC}.bucket.name",
     "AzureStorageSource": "AzureStorageSource.container_name",
 }
-"""The setting that a source cannot be without."""
+"""Required setting of each source."""
 
 
 def put_sources(move: Move) -> str | None:
-    """Add the types that replace the sources; the name of the default type, if there is one."""
+    """Add the types that replace the sources; return the name of the default type, if any."""
     static = str(move.take("source.static", ""))
     if is_true(move.take("source.delegate")):
         sources = [name for name, needed in _USED.items() if move.old.get(needed)]
@@ -37,7 +37,7 @@ def put_sources(move: Move) -> str | None:
 
 
 def _lookup(move: Move, types: list[str], comment: str) -> str | None:
-    """Add a type that resolves identifiers as the delegate script did."""
+    """Add a lookup type that replaces the delegate script; return its name."""
     if not types:
         move.lack(comment, "no source has the settings that it needs")
         return None

@@ -1,4 +1,4 @@
-"""IIPImage, which is configured by environment variables. Pure."""
+"""Migration from IIPImage, which has environment variables as configuration. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -31,11 +31,11 @@ _INSTEAD = {
     "PREFORK": "see http_processes",
     "BASE_URL": "see base_url",
 }
-"""What to do instead of variables that begin like this; the first that fits counts."""
+"""Advice by prefix of an old variable; the first matching prefix counts."""
 
 
 def from_iipimage(values: Mapping[str, Any]) -> Move:
-    """The migration from IIPImage."""
+    """Convert the environment variables of IIPImage."""
     move = Move(Kind.IIPIMAGE, {name.upper(): value for name, value in values.items()})
     move.copy_base_url("BASE_URL")
     prefix, suffix = (
@@ -79,4 +79,4 @@ _DIFFERENCES = (
      "/fcgi-bin/iipsrv.fcgi?DeepZoom=1.tif.dzi", "/iiif/3/1.tif/info.json"),
 )  # fmt: skip
 _DEBUG = 5
-"""From which verbosity on its log is that of developers."""
+"""Lowest `VERBOSITY` that corresponds to the log level debug."""

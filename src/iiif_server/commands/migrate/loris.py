@@ -1,4 +1,4 @@
-"""Loris, 2 and 3. Pure."""
+"""Migration from Loris 2 and 3. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -28,11 +28,11 @@ _INSTEAD = {
     "resolver.": "nothing here corresponds to it",
     "authorizer.": "see signed types: docs/security.md",
 }
-"""What to do instead of settings that begin like this; the first that fits counts."""
+"""Advice by prefix of an old setting; the first matching prefix counts."""
 
 
 def from_loris(values: Mapping[str, Any]) -> Move:
-    """The migration from Loris, whose settings are named `section.subsection.name`."""
+    """Convert a configuration of Loris, with settings named `section.subsection.name`."""
     move = Move(Kind.LORIS, values)
     move.copy_base_url("loris.Loris.proxy_path")
     implementation = str(move.take("resolver.impl", "")).rpartition(".")[2]
@@ -65,7 +65,7 @@ def _files(move: Move) -> list[str]:
 
 
 def _copied(move: Move) -> list[str]:
-    """Originals on a slow disk, which Loris copies to a fast one."""
+    """Add a type for the originals on a slow disk, which Loris copies to a fast one."""
     root = move.take("resolver.source_root")
     if move.take("resolver.cache_root"):
         move.to_do.append("Originals are read where they are: the copies can be deleted.")
@@ -137,7 +137,7 @@ def _fetched(move: Move) -> None:
 
 
 def _access(move: Move, type_: str, section: str) -> None:
-    """Add the certificate that is shown upstream; passwords are not copied."""
+    """Add the client certificate for the upstream; passwords are not copied."""
     move.copy(
         {
             f"{section}.cert": f"types.{type_}.client_certificate",

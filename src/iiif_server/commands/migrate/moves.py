@@ -1,4 +1,4 @@
-"""The result of a migration: new settings, old ones without an equivalent, URLs that change."""
+"""Result of a migration: new settings, old ones without an equivalent, URLs that change."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,12 +12,12 @@ from iiif_server.iiif.identifier import RESERVED_TYPES, TYPE_PATTERN
 
 
 class Kind(StrEnum):
-    """The servers whose configuration can be read."""
+    """Supported servers."""
 
     SEED = "seed"
-    """The Natural History Museum's server of 2020, which this project comes from."""
+    """Server of the Natural History Museum of 2020, from which this project comes."""
     NHM = "nhm"
-    """The Natural History Museum's later server, 1.0 or later."""
+    """Later server of the Natural History Museum, 1.0 or later."""
     CANTALOUPE = "cantaloupe"
     LORIS = "loris"
     IIPIMAGE = "iipimage"
@@ -34,18 +34,18 @@ NAMES = {
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One new setting."""
+    """New setting."""
 
     path: tuple[str, ...]
-    """Tables and name, as in `("cache", "max_bytes")`."""
+    """Path of the setting, as `("cache", "max_bytes")`."""
     value: Any
     comment: str
-    """The old setting that it comes from."""
+    """Old setting with the value, or a remark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """URLs that change or stop working."""
+    """Change of URLs, with an example before and after."""
 
     what: str
     before: str
@@ -54,38 +54,38 @@ class Difference:
 
 @dataclass(slots=True)
 class Move:
-    """The migration of one configuration. Old settings that are never taken are reported."""
+    """Migration of one configuration; reports old settings that were never taken."""
 
     kind: Kind
     old: Mapping[str, Any]
-    """The old settings."""
+    """Old settings by name."""
     settings: list[Setting] = field(default_factory=list)
     without: list[tuple[str, str]] = field(default_factory=list)
-    """Old settings that have no equivalent, and what to do instead."""
+    """Old settings without an equivalent, and advice."""
     differences: list[Difference] = field(default_factory=list)
     needless: list[str] = field(default_factory=list)
-    """Old settings that say nothing here: switched off, unused, or of how that server works."""
+    """Old settings without meaning here: switched off, unused, or internal to that server."""
     to_do: list[str] = field(default_factory=list)
     hosts: dict[str, None] = field(default_factory=dict)
-    """Hosts that originals are fetched from, whose addresses are unknown."""
+    """Hosts of originals whose IP addresses are unknown."""
     _taken: set[str] = field(default_factory=set)
 
     def take(self, name: str, default: Any = None) -> Any:
-        """The value of an old setting; an empty one counts as missing."""
+        """Return the value of an old setting, and mark it as taken; empty counts as missing."""
         self._taken.add(name)
         value = self.old.get(name)
         return default if value is None or value == "" else value
 
     def below(self, prefix: str) -> list[str]:
-        """Take all settings whose names begin like this; the names of those with a value."""
+        """Take all settings with a prefix; return the names of those with a value."""
         return [n for n in self.old if n.startswith(prefix) and self.take(n) is not None]
 
     def rest(self) -> Iterator[str]:
-        """The names of old settings that have a value and were not taken."""
+        """Return the names of old settings with a value that were not taken."""
         return (n for n, v in self.old.items() if n not in self._taken and v not in (None, ""))
 
     def put(self, path: str | tuple[str, ...], value: Any, comment: str) -> None:
-        """Add a setting: `cache.max_bytes`, or a tuple where names have dots in them."""
+        """Add a setting; its path is `cache.max_bytes`, or a tuple if names contain dots."""
         parts = tuple(path.split(".")) if isinstance(path, str) else path
         self.settings.append(Setting(parts, value, "" if comment == ".".join(parts) else comment))
 
@@ -94,13 +94,13 @@ class Move:
         return any(setting.path == path for setting in self.settings)
 
     def copy(self, names: Mapping[str, str]) -> None:
-        """Take over texts, by their old and their new name."""
+        """Copy settings with text; `names` maps old names to new ones."""
         for name, path in names.items():
             if (value := self.take(name)) is not None:
                 self.put(path, str(value), name)
 
     def copy_numbers(self, names: Mapping[str, str]) -> None:
-        """Take over whole numbers, by their old and their new name."""
+        """Copy settings with whole numbers; `names` maps old names to new ones."""
         for name, path in names.items():
             if (value := self.take(name)) is not None:
                 if (whole := number(value)) is None:
@@ -109,12 +109,12 @@ class Move:
                     self.put(path, whole, name)
 
     def copy_level(self, name: str, levels: Mapping[str, str]) -> None:
-        """Take over the level of the log."""
+        """Convert the log level."""
         if level := levels.get(str(self.take(name, "")).lower()):
             self.put("log_level", level, name)
 
     def copy_base_url(self, name: str) -> None:
-        """Take over the URL in front of all identifiers."""
+        """Copy the base URL of all identifiers."""
         value = str(self.take(name, ""))
         if urlsplit(value).scheme in {"http", "https"}:
             self.put("base_url", value.rstrip("/"), name)
@@ -126,7 +126,7 @@ class Move:
             )
 
     def copy_cache_path(self, name: str, server: str) -> None:
-        """Use a folder of our own below the old cache."""
+        """Set `cache_path` to a new folder below the old cache."""
         if path := self.take(name):
             self.put("cache_path", f"{str(path).rstrip('/')}/iiif-server", name)
             self.to_do.append(
@@ -135,17 +135,17 @@ class Move:
             )
 
     def differ(self, *rows: tuple[str, str, str]) -> None:
-        """Report URLs that change: what changes, an example before and now."""
+        """Report URLs that change; each row has the change, an example before, and one after."""
         self.differences += [Difference(*row) for row in rows]
 
     def lack(self, old: str, instead: str) -> None:
-        """Report an old setting that has no equivalent."""
+        """Report an old setting without an equivalent, with advice."""
         self.without.append((old, instead))
 
     def lack_rest(
         self, server: str, instead: Mapping[str, str], names: Iterable[str] | None = None
     ) -> None:
-        """Report what was not taken; `instead` has advice by how names begin, the first counts."""
+        """Report the settings that were not taken; `instead` has advice by prefix of names."""
         told: set[str] = set()
         for name in self.rest() if names is None else names:
             start = next((start for start in instead if name.startswith(start)), None)
@@ -153,12 +153,12 @@ class Move:
                 self.lack(name, f"this is not a known setting of {server}")
             elif start not in told:
                 told.add(start)
-                # One line for all of them.
+                # One line for all settings with this prefix.
                 self.lack(name if start == name else f"{start}*", instead[start])
 
 
 def number(value: Any) -> int | None:
-    """The whole number in a value of any type; None if there is none."""
+    """Parse a whole number from a value of any type; None if it is not one."""
     try:
         return int(str(value).strip())
     except ValueError:
@@ -166,19 +166,19 @@ def number(value: Any) -> int | None:
 
 
 def is_true(value: Any) -> bool:
-    """Whether a switch is on, in any spelling."""
+    """Whether a value means "on": true, 1, yes or on, in any case."""
     return str(value).strip().lower() in {"true", "1", "yes", "on"}
 
 
 def put_web_type(move: Move, name: str, url: str, comment: str) -> None:
-    """Add a type whose originals are fetched from a URL with `{name}` in it."""
+    """Add a type of the source `web`, whose URL contains `{name}`."""
     move.put(("types", name, "source"), "web", comment)
     move.put(("types", name, "url"), url, "{name} stands for the rest of the identifier")
     allow_private(move, url)
 
 
 def allow_private(move: Move, url: str) -> None:
-    """Permit fetching from the host of a URL if it is written as a private address."""
+    """Allow fetches from the host of a URL if it is a private IP address or localhost."""
     host = urlsplit(url.replace("{name}", "name")).hostname or ""
     networks: list[str] = []
     try:
@@ -198,7 +198,7 @@ def allow_private(move: Move, url: str) -> None:
 
 
 def put_disk_type(move: Move, folder: str, comment: str, prefix: str = "", suffix: str = "") -> str:
-    """Add a type for all files in a folder, which stays where it is; the name of the type."""
+    """Add a type of the source `disk` for a folder; return the name of the type."""
     last = folder.rstrip("/").rpartition("/")[2]
     usable = re.fullmatch(TYPE_PATTERN, last) and last not in RESERVED_TYPES
     name = last if usable and not move.has(("types", last, "source")) else "images"
@@ -211,7 +211,7 @@ def put_disk_type(move: Move, folder: str, comment: str, prefix: str = "", suffi
 
 
 def colon_difference(type_: str, prefix: str) -> tuple[str, str, str]:
-    """The change for names that have a colon in them."""
+    """Return the change of URLs for names that contain a colon."""
     return (
         "a name with a colon needs its type in front, unless it is an ARK or a URL",
         f"{prefix}/ms:1234.jpg/info.json",

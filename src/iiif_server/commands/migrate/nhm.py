@@ -1,4 +1,4 @@
-"""The Natural History Museum's servers: that of 2020, and the later one. Pure."""
+"""Migration from the servers of the Natural History Museum: of 2020, and the later one. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ _SEED_DIFFERENCES = (
 _OPEN_ENDS = (".*", ".+", "$")
 _SLASHES_OF_A_PATH = 3
 _THUMBNAIL_WIDTH, _PREVIEW_WIDTH = 512, 2048
-"""The defaults there."""
+"""Defaults of the later server."""
 _DERIVATIVES = (
     "Nothing in cache_path is used any more, except for `derivatives`, which this server "
     "makes: the rest can be deleted."
@@ -43,7 +43,7 @@ _DERIVATIVES = (
 
 
 def from_seed(values: Mapping[str, Any]) -> Move:
-    """The migration from the server of 2020, whose settings have the same names here."""
+    """Convert the configuration of the server of 2020; its settings have the same names here."""
     move = Move(Kind.SEED, values)
     move.copy_base_url("base_url")
     move.copy(_PATHS)
@@ -59,7 +59,7 @@ def from_seed(values: Mapping[str, Any]) -> Move:
 
 
 def _tables(value: Any) -> dict[str, Mapping[str, Any]]:
-    """The tables in a table, by name; anything else in it is an empty one."""
+    """Return the tables in a table by name; other values become empty tables."""
     items = value.items() if isinstance(value, Mapping) else ()
     return {str(name): table if isinstance(table, Mapping) else {} for name, table in items}
 
@@ -92,7 +92,7 @@ def _seed_type(move: Move, name: str, options: Mapping[str, Any]) -> None:
 
 
 def _whole(move: Move, name: str, regex: str) -> str:
-    """The expression for whole URLs; the old one had to match their beginnings."""
+    """Convert a regular expression for the beginning of URLs to one for whole URLs."""
     allow_private(move, regex.replace("\\", ""))
     if regex.endswith(_OPEN_ENDS):
         return regex
@@ -107,7 +107,7 @@ def _whole(move: Move, name: str, regex: str) -> str:
 
 
 def from_nhm(values: Mapping[str, Any]) -> Move:
-    """The migration from the later server, whose profiles become types."""
+    """Convert the configuration of the later server; its profiles become types."""
     move = Move(Kind.NHM, values)
     move.copy_base_url("base_url")
     move.copy(_PATHS)

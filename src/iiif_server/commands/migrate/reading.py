@@ -1,4 +1,4 @@
-"""Parsing of old configurations, and detection of their server. Pure."""
+"""Parsers of old configurations, and detection of their server. Pure."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|.)")
 
 
 def kind_of(text: str) -> Kind:
-    """The server of a configuration; ConfigurationError if it is not recognised."""
+    """Detect the server of a configuration; raises ConfigurationError if it is unknown."""
     if re.search(r"(?m)^\s*\[(loris\.Loris|resolver|img\.ImageCache)\]", text):
         return Kind.LORIS
     if re.search(
@@ -43,7 +43,7 @@ def kind_of(text: str) -> Kind:
 
 
 def values_of(text: str, kind: Kind) -> Mapping[str, Any]:
-    """The names and values of a configuration; ConfigurationError if it cannot be parsed."""
+    """Parse a configuration to names and values; raises ConfigurationError if it is malformed."""
     if kind is Kind.CANTALOUPE:
         return dict(_properties(text))
     if kind is Kind.LORIS:
@@ -60,14 +60,14 @@ def values_of(text: str, kind: Kind) -> Mapping[str, Any]:
 
 
 def _properties(text: str) -> Iterator[tuple[str, str]]:
-    """The names and values of Java properties."""
+    """Yield the names and values of Java properties."""
     for line in _logical_lines(text):
         if match := _PROPERTY.fullmatch(line):
             yield _unescaped(match[1]), _unescaped(match[2]).strip()
 
 
 def _logical_lines(text: str) -> Iterator[str]:
-    """Lines without comments; one that ends with a backslash goes on in the next."""
+    """Yield lines without comments, joined with the next line after a backslash."""
     begun = ""
     for line in text.splitlines():
         stripped = line.strip()
@@ -94,7 +94,7 @@ def _unescaped(text: str) -> str:
 
 
 def _sections(text: str) -> Iterator[tuple[str, Any]]:
-    """The values of sections in sections, as ConfigObj has them, by `section.subsection.name`."""
+    """Yield the values of a ConfigObj file, with names as `section.subsection.name`."""
     place: list[str] = []
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
@@ -110,13 +110,13 @@ def _sections(text: str) -> Iterator[tuple[str, Any]]:
 
 
 def _variables(text: str) -> Iterator[tuple[str, str]]:
-    """Environment variables as an environment file or a shell script sets them."""
+    """Yield the environment variables of an environment file or a shell script."""
     for match in re.finditer(r"(?m)^\s*(?:export\s+)?([A-Za-z_]\w*)=(.*)$", text):
         yield match[1], match[2].strip().strip("\"'")
 
 
 def _value(text: str) -> Any:
-    """A value as a Python literal, or as text; # or ; begins a comment."""
+    """Parse a value as a Python literal, or else as text; # or ; begins a comment."""
     for end in (len(text), *(match.start() for match in re.finditer(r"\s[#;]", text))):
         try:
             return ast.literal_eval(text[:end].strip())

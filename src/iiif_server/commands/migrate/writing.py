@@ -1,4 +1,4 @@
-"""The new settings file with comments, and the report of a migration. Pure."""
+"""Settings file with comments, and report of a migration. Pure."""
 
 import textwrap
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ import tomlkit
 from iiif_server.commands.migrate.moves import NAMES, Move, Setting
 
 _WIDTH = 50
-"""Where comments begin."""
+"""Column in which comments begin."""
 
 
 def settings_text(move: Move, source: str) -> str:
-    """The settings as TOML, each with a comment about its origin."""
+    """Return the settings as TOML, each with a comment about its origin."""
     document = tomlkit.document()
     document.add(tomlkit.comment(f"Made of {source} by `iiif-server migrate`: docs/migrating.md"))
     document.add(tomlkit.comment("All other settings have their defaults: docs/settings.md"))
@@ -31,7 +31,7 @@ def settings_text(move: Move, source: str) -> str:
 
 
 def report(move: Move) -> str:
-    """The report: settings without an equivalent, URLs that change, what to do."""
+    """Return the report: settings without an equivalent, URLs that change, remaining steps."""
     return "\n".join(_report(move))
 
 
@@ -72,13 +72,13 @@ def _about_hosts(move: Move) -> Iterator[str]:
 
 
 def _in_order(move: Move) -> list[Setting]:
-    """The settings in tables: types first, then the others as they came."""
+    """Return the settings in tables: types first, then the others in their order."""
     inner = [setting for setting in move.settings if len(setting.path) > 1]
     return sorted(inner, key=lambda setting: setting.path[0] != "types")
 
 
 def _table(document: tomlkit.TOMLDocument, path: tuple[str, ...]) -> Any:
-    """The table at this path, created with its parents."""
+    """Return the table at a path; creates it and its parents."""
     container: Any = document
     for index, name in enumerate(path):
         if name not in container:

@@ -1,4 +1,4 @@
-"""`iiif-server replay`: the traffic of an access log, sent again to a server."""
+"""`iiif-server replay`: sends the requests of an access log to a server."""
 
 import asyncio
 import json
@@ -42,11 +42,11 @@ _INTERRUPTED = 130
 )
 @click.option("--json", "as_json", is_flag=True, help="Write the report as JSON.")
 def replay(log: BinaryIO, url: str, rate: float | None, parallel: int, *, as_json: bool) -> None:
-    """Send the requests of an access log to a server, and report how it answered.
+    """Send the requests of an access log to a server, and report its responses.
 
-    Only GET and HEAD are sent. The log is common, combined, or one that this server writes; - is
-    standard input. Requests are sent at the times of the log, whose pauses are shortened to a
-    minute, or at a rate. Exits with 1 if nothing was sent, or a request was not answered or with
+    Only GET and HEAD are sent. The format of the log is common, combined, or one of this server; -
+    is standard input. Requests are sent at a rate, or with the timing of the log, in which pauses
+    are shortened to a minute. Exits with 1 if nothing was sent, a request failed, or a status was
     500 or more.
     """
     check_url(url)
@@ -65,7 +65,7 @@ def replay(log: BinaryIO, url: str, rate: float | None, parallel: int, *, as_jso
 
 
 class _Replay:
-    """Sends requests to one server, and counts its answers."""
+    """Sends requests to one server, and counts its responses."""
 
     def __init__(self, url: str, report: Report, parallel: int) -> None:
         self._url = httpx.URL(url)
@@ -75,7 +75,7 @@ class _Replay:
         self._began = 0.0
 
     async def run(self, log: BinaryIO, rate: float | None) -> None:
-        """Send all requests of a log."""
+        """Send the requests of a log, at a rate or with the timing of the log."""
         limits = httpx.Limits(max_connections=self._parallel)
         self._began = time.perf_counter()
         async with httpx.AsyncClient(timeout=_TIMEOUT, limits=limits) as client:
@@ -91,8 +91,8 @@ class _Replay:
     ) -> AsyncIterator[Coroutine[Any, Any, None]]:
         pace = OriginalTiming() if rate is None else FixedRate(rate)
         lines, threads = read_log(log), StorageThreads("the log", size=1)
-        # In a daemon thread: a pipe has the next line when it likes, answers are to be noticed,
-        # and an interrupt ends the command.
+        # In a daemon thread: reading a pipe may block, while responses arrive, and an interrupt
+        # must end the command.
         while (line := await threads.run(next, lines, None, timeout=math.inf)) is not None:
             if isinstance(line, Skipped):
                 self._report.skipped[line] += 1
@@ -104,9 +104,9 @@ class _Replay:
         if early > 0:
             await asyncio.sleep(early)
         began = time.perf_counter()
-        if due:  # or else as soon as possible
+        if due:  # 0: as soon as possible
             self._report.late = max(self._report.late, began - self._began - due)
-        # The path goes out as it was logged, which no URL does: it would be normalized.
+        # The path is sent as it was logged; httpx would normalize it in a URL.
         target = {"target": self._prefix + line.target.encode("ascii")}
         size = 0
         try:

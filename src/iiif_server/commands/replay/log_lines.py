@@ -1,4 +1,4 @@
-"""Lines of access logs: common, combined, and both formats of this server."""
+"""Parser of access logs: common, combined, and both formats of this server."""
 
 import json
 import math
@@ -11,9 +11,9 @@ from enum import StrEnum
 from typing import BinaryIO, NamedTuple
 
 _LONGEST = 16_384
-"""Bytes of a line that are read."""
+"""Limit of the bytes of a line."""
 _CUT = 1000
-"""This server cuts longer paths in its log, and writes three dots behind them."""
+"""Characters after which this server cuts paths in its log, and appends three dots."""
 _REQUEST = re.compile(
     rb'(?P<method>[A-Z]{1,20}) (?P<target>[^ "]+) HTTP/(?:1\.[01]|[23](?:\.0)?)" [0-9]{3} '
 )
@@ -23,38 +23,38 @@ _CONSOLE = re.compile(
 )
 _PATH = re.compile(r"/(?!/)[!-~]*")
 _NEVER_IN_PATHS = frozenset('#\\"')
-"""What no client sends in a path: servers escape other characters with a backslash."""
+"""Characters that are invalid in paths; servers escape others with a backslash."""
 _HIDDEN = "***"
-"""What this server writes instead of a signature."""
+"""Replacement of signatures in the log of this server."""
 
 
 class Skipped(StrEnum):
-    """Why a line is not replayed."""
+    """Reason why a line is not replayed."""
 
     NO_REQUEST = "no request"
-    """Another line of a log, or one that cannot be read."""
+    """Line without a request, or malformed line."""
     METHOD = "not GET or HEAD"
     NO_PATH = "not a path"
-    """An absolute URL, or characters that no path has."""
+    """Absolute URL, or characters that are invalid in paths."""
     SIGNED = "signature hidden"
     TOO_LONG = "too long"
 
 
 class Logged(NamedTuple):
-    """One request of a log."""
+    """Request in a log."""
 
     method: str
     target: str
-    """Path and query, letter by letter."""
+    """Path and query, exactly as logged."""
     time: float
-    """Seconds since the epoch."""
+    """Time in seconds since the epoch."""
 
 
 def read_log(file: BinaryIO) -> Iterator[Logged | Skipped]:
-    """The requests of a log, line by line; it takes the memory of one line.
+    """Yield the requests of a log; memory holds only one line at a time.
 
-    What is appended to a file meanwhile is not read: it may be the log of the server that gets the
-    requests.
+    Ignores lines that are appended meanwhile, because the file may be the log of the server that
+    receives the requests.
     """
     left = _size(file)
     while left > 0 and (line := file.readline(_LONGEST)):
@@ -70,7 +70,7 @@ def read_log(file: BinaryIO) -> Iterator[Logged | Skipped]:
 
 
 def _size(file: BinaryIO) -> float:
-    """The bytes that a log has now; infinite for a pipe."""
+    """Return the current size of a log in bytes; infinite for a pipe."""
     try:
         status = os.fstat(file.fileno())
     except OSError:  # not a file of the system
@@ -79,7 +79,7 @@ def _size(file: BinaryIO) -> float:
 
 
 def parse_line(line: bytes) -> Logged | Skipped:
-    """The request of a line. Never raises, whatever the line."""
+    """Parse a line; never raises."""
     try:
         method, target, time = _json(line) if line.startswith(b"{") else _text(line)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):

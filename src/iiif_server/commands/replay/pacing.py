@@ -1,21 +1,21 @@
-"""Pacing: when each request of a replay is due."""
+"""Pacing: the time at which each request of a replay is due."""
 
 _LONGEST_PAUSE = 60.0
-"""Seconds: longer pauses of a log, and leaps of its clock, are shortened to that."""
+"""Seconds to which longer pauses of a log, and jumps of its clock, are shortened."""
 
 
 class OriginalTiming:
-    """The pace of the log: a request is due as long after the first as it was then."""
+    """Timing of the log: the intervals between requests are those of the log."""
 
     def __init__(self) -> None:
         self._latest: float | None = None
         self._due = 0.0
 
     def due(self, time: float) -> float:
-        """Seconds after the start at which a request is due that was logged at a time.
+        """Return the seconds after the start at which a request of this logged time is due.
 
-        Logs are not strictly in order of time: what is a little late is due at once. A clock that
-        was set back goes on from there.
+        Logs are not strictly in order of time: a request that is out of order is due at once. After
+        a clock was set back, the intervals continue from its new time.
         """
         if self._latest is not None and time > self._latest:
             self._due += min(time - self._latest, _LONGEST_PAUSE)
@@ -25,13 +25,13 @@ class OriginalTiming:
 
 
 class FixedRate:
-    """The pace of so many requests per second."""
+    """Timing with a fixed number of requests per second."""
 
     def __init__(self, rate: float) -> None:
         self._step = 1 / rate
         self._sent = 0
 
     def due(self, time: float) -> float:  # noqa: ARG002 - as above
-        """Seconds after the start at which the next request is due."""
+        """Return the seconds after the start at which the next request is due."""
         self._sent += 1
         return (self._sent - 1) * self._step

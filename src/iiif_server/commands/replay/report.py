@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 _STEP = math.log(1.01)
-"""Latencies are counted in steps of one percent."""
+"""Logarithm of the ratio of two buckets: one percent."""
 _SHORTEST = 1e-6
 _ENGINE = re.compile(r'engine;desc="([a-z0-9_-]{1,20})"')
 _MOST = 20
-"""Engines and kinds of failures that are told apart: what a server sends does not take memory."""
+"""Limit of distinct engines and failures, because a server can send any number of names."""
 _RENDERED = frozenset({"jpegtran", "raster", "level"})
-"""Engines that render an image; the others send what exists."""
+"""Engines that render an image; the others send existing bytes."""
 
 
 class Latencies:
-    """Histogram of latencies; percentiles are exact to one percent."""
+    """Histogram of latencies in seconds; percentiles are accurate to one percent."""
 
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
@@ -25,7 +25,7 @@ class Latencies:
 
     @property
     def count(self) -> int:
-        """How many were counted."""
+        """Number of counted latencies."""
         return self._counts.total()
 
     def add(self, seconds: float) -> None:
@@ -34,7 +34,7 @@ class Latencies:
         self.longest = max(self.longest, seconds)
 
     def percentile(self, percent: float) -> float:
-        """Seconds that this share of all requests took at most; 0 without any."""
+        """Return a percentile in seconds; 0 without latencies."""
         left = self.count * percent / 100
         for step, count in sorted(self._counts.items()):
             left -= count
@@ -43,54 +43,54 @@ class Latencies:
         return self.longest
 
     def document(self) -> dict[str, float]:
-        """Percentiles in milliseconds."""
+        """Return the percentiles in milliseconds by name."""
         times = {f"p{percent}": self.percentile(percent) for percent in (50, 95, 99)}
         return {name: round(s * 1000, 2) for name, s in (times | {"max": self.longest}).items()}
 
 
 @dataclass(slots=True)
 class Report:
-    """Counts of a replay."""
+    """Report of a replay."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
-    """Requests without a complete answer, by reason."""
+    """Requests without a complete response, by reason."""
     skipped: Counter[str] = field(default_factory=Counter)
     """Lines that were not replayed, by reason."""
     bytes: int = 0
-    """Of all bodies."""
+    """Bytes of all bodies."""
     seconds: float = 0.0
-    """From the first request to the last answer."""
+    """Duration from the first request to the last response."""
     late: float = 0.0
-    """How many seconds later than due a request was sent, at most."""
+    """Largest delay in seconds of a request after its due time."""
     latencies: Latencies = field(default_factory=Latencies)
     engines: dict[str, Latencies] = field(default_factory=dict)
-    """Of images, by what made them."""
+    """Latencies of images by engine."""
 
     @property
     def images(self) -> Counter[str]:
-        """The number of images, by what made them."""
+        """Number of images by engine."""
         return Counter({engine: times.count for engine, times in self.engines.items()})
 
     @property
     def requests(self) -> int:
-        """All requests that were sent."""
+        """Number of sent requests."""
         return self.statuses.total() + self.failures.total()
 
     @property
     def hit_rate(self) -> float | None:
-        """The share of images of which nothing was rendered; None: the server does not tell."""
+        """Share of images that needed no rendering; None without `Server-Timing` headers."""
         images = self.images
         rendered = sum(images[engine] for engine in _RENDERED)
         return 1 - rendered / images.total() if images else None
 
     @property
     def failed(self) -> bool:
-        """Whether nothing was replayed, or a request was not answered or with 500 or more."""
+        """Whether nothing was sent, a request failed, or a status was 500 or more."""
         return not self.requests or bool(self.failures) or any(s >= 500 for s in self.statuses)  # noqa: PLR2004
 
     def answered(self, status: int, size: int, seconds: float, server_timing: str) -> None:
-        """Count an answer."""
+        """Count a response."""
         self.statuses[status] += 1
         self.bytes += size
         self.latencies.add(seconds)
@@ -100,12 +100,12 @@ class Report:
             self.engines.setdefault(engine, Latencies()).add(seconds)
 
     def failure(self, reason: str) -> None:
-        """Count a request without a complete answer."""
+        """Count a request without a complete response."""
         known = reason in self.failures or len(self.failures) < _MOST
         self.failures[reason if known else "other"] += 1
 
     def document(self) -> dict[str, Any]:
-        """The report as JSON."""
+        """Return the report as an object for JSON."""
         rate = self.hit_rate
         return {
             "requests": self.requests,

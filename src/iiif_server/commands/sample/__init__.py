@@ -1,4 +1,4 @@
-"""The sample image: an atlas sheet of an imaginary island, drawn by computation alone."""
+"""Sample image: a generated map of an imaginary island."""
 
 import math
 import os
@@ -17,9 +17,10 @@ _TILE = 1500.0
 
 
 def write_sample(target: Path, *, width: int = 9000, height: int = 6750) -> None:
-    """Write the sample atlas sheet as a baseline JPEG of width x height pixels.
+    """Write the sample image as a baseline JPEG of `width` x `height` pixels.
 
-    The file appears under its name when it is complete, and missing parent folders are made.
+    The file appears under its name when it is complete. Creates missing parent folders. Raises
+    OSError.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".sample-", suffix=".jpg", dir=target.parent)
@@ -30,7 +31,7 @@ def write_sample(target: Path, *, width: int = 9000, height: int = 6750) -> None
     try:
         drawn = _inked(ground(field, sheet), marks(spots(field), sheet), sheet)
         drawn.copy(interpretation="srgb").jpegsave(name, Q=90, subsample_mode="on", keep=0)
-        # A temporary file is private to its owner; the image is for all who may read the folder.
+        # A temporary file is private to its owner; all users may read the image.
         pending.chmod(0o644)
         pending.replace(target)
     finally:
@@ -38,23 +39,23 @@ def write_sample(target: Path, *, width: int = 9000, height: int = 6750) -> None
 
 
 def _inked(ground: Pixels, marks: Sequence[Mark], sheet: Sheet) -> Pixels:
-    """The ground with every mark drawn on it."""
+    """Draw all marks on the map."""
     side = max(1, round(_TILE * max(sheet.scale, 0.2)))
     across, down = math.ceil(sheet.width / side), math.ceil(sheet.height / side)
     corners = [(column * side, row * side) for row in range(down) for column in range(across)]
     try:
-        # Drawn on demand, the tiles would hold up the threads that compute the ground under them.
+        # Rendering the tiles on demand would block the threads of libvips that compute the map.
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             tiles = list(pool.map(lambda corner: _tile(marks, corner, side, sheet.scale), corners))
     except pyvips.Error:
-        # A libvips without SVG, or not allowed to read it, still gives a map, only a silent one.
+        # This libvips cannot or must not read SVG: the map then has no names.
         return ground
     ink = pyvips.Image.arrayjoin(tiles, across=across).crop(0, 0, sheet.width, sheet.height)
     return ink[3].ifthenelse(ink[:3], ground, blend=True)
 
 
 def _tile(marks: Sequence[Mark], corner: tuple[int, int], side: int, scale: float) -> Pixels:
-    """The ink on one square of the sheet, as 8-bit RGBA."""
+    """Render the marks of one square of the sheet, as 8-bit RGBA."""
     left, top, unit = corner[0] / scale, corner[1] / scale, side / scale
     box = Box(left, top, left + unit, top + unit)
     body = "".join(mark.svg for mark in marks if mark.box.meets(box))

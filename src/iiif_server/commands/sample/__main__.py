@@ -1,4 +1,4 @@
-"""`python -m iiif_server.commands.sample FILE` draws the sample image."""
+"""Entry point of `python -m iiif_server.commands.sample FILE`, which writes the sample image."""
 
 import sys
 from pathlib import Path

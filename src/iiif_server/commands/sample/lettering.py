@@ -1,4 +1,4 @@
-"""Names, frame and title of the sample sheet: pieces of SVG, and the space that they take."""
+"""Names, frame and title of the sample image, as SVG elements with bounding boxes."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,20 +12,20 @@ from iiif_server.commands.sample.terrain import Box, Point, Sheet, Spot
 _INK, _PAPER, _WATER, _RUBRIC = "#3a2d24", "#f1e7cd", "#41697c", "#8c2f22"
 _ITALIC, _BOLD = 'font-style="italic"', 'font-weight="bold"'
 _LEGIBLE = 2.5
-"""Pixels; smaller letters are left out."""
+"""Font size in pixels below which names are left out."""
 _DEGREE = 1000.0
 _ROSE = 400.0
 
 
 class Mark(NamedTuple):
-    """One piece of SVG, and the box that it may touch."""
+    """SVG element with its bounding box."""
 
     box: Box
     svg: str
 
 
 class Hand(NamedTuple):
-    """A style of lettering; spacing and halo are shares of the size."""
+    """Text style; spacing and halo are relative to the font size."""
 
     size: float
     fill: str = _INK
@@ -34,17 +34,17 @@ class Hand(NamedTuple):
     halo: float = 0.14
 
     def box(self, at: Point, text: str, anchor: str = "middle") -> Box:
-        """About the box that a line covers: fonts differ, and none need be installed."""
+        """Estimate the bounding box of a line of text, because the font is unknown."""
         wide = sum(0.74 if letter.isupper() else 0.56 for letter in text)
         length = (wide + len(text) * self.spacing) * self.size
         left = at[0] - {"start": 0.0, "middle": length / 2, "end": length}[anchor]
         return Box(left, at[1] - self.size * 0.8, left + length, at[1] + self.size * 0.25)
 
     def line(self, at: Point, text: str, anchor: str = "middle", tilt: float = 0.0) -> Mark:
-        """A line of lettering whose baseline is at a point, turned by `tilt` degrees about it."""
+        """Return a line of text with its baseline at a point, rotated by `tilt` degrees."""
         x, y = at
         box = self.box(at, text, anchor)
-        # The font that is found may be wider than estimated.
+        # The installed font may be wider than the estimate.
         reach = self.size + (box.right - box.left) * (0.3 + abs(math.sin(math.radians(tilt))))
         turn = f' transform="rotate({tilt:g} {x:.1f} {y:.1f})"' if tilt else ""
         svg = (
@@ -57,18 +57,18 @@ class Hand(NamedTuple):
 
 
 class Room:
-    """The part of the chart that is still free, so that no two names overlap."""
+    """Occupancy grid of the map, so that names do not overlap."""
 
     _STEP = 10
 
     def __init__(self, chart: Box) -> None:
-        # One byte for each small square: whether it is taken, as all is outside of the chart.
+        # One byte per cell: 1 if it is occupied. All cells outside of the map are.
         columns, rows = int(chart.right // self._STEP) + 99, int(chart.bottom // self._STEP) + 99
         self._rows = [bytearray(b"\1" * columns) for _ in range(rows)]
         self.take(chart.grown(-50), b"\0")
 
     def claim(self, box: Box) -> bool:
-        """Take a box if it is free, and return whether it was."""
+        """Occupy a box if it is free; return whether it was."""
         across, down = self._squares(box)
         free = not any(any(row[across]) for row in self._rows[down])
         if free:
@@ -76,7 +76,7 @@ class Room:
         return free
 
     def take(self, box: Box, value: bytes = b"\1") -> None:
-        """Keep a box free of other names."""
+        """Mark a box as occupied, or as free with `value` 0."""
         across, down = self._squares(box)
         for row in self._rows[down]:
             row[across] = value * len(row[across])
@@ -100,7 +100,7 @@ _TITLE = (
     (1070, "Reader, thou hast come to the foot of the pyramid;", Hand(17, _INK, _ITALIC)),
     (1094, "there is nothing smaller than this.", Hand(12, _INK, _ITALIC)),
 )
-# Large names, and where they are written, in units of the sheet from its middle, at what tilt.
+# Large names: text, style, position from the middle in units of the sheet, tilt in degrees.
 _LARGE = (
     ("OCEAN OF PYRAMIDS", _OCEAN, 0.47, -0.86, 0), ("SEA OF TILES", _OCEAN, -0.90, -0.20, 0),
     ("Manifest Sound", _SEA, -0.74, 0.13, -6), ("Canvas Sea", _SEA, -0.12, 0.80, 5),
@@ -130,7 +130,7 @@ _TAILS = (
     "gate", "ham", "hurst", "leigh", "low", "mere", "stead", "stow", "thorpe", "ton", "wick",
     " Barn", " Beacon", " Chapel", " Copse", " Farm", " Grange", " Inn", " Kiln", " Orchard",
 )  # fmt: skip
-# Kinds of settlement: their lettering, how many, how far apart, and how high they may be.
+# Kinds of settlements: text style, number, distance and largest height.
 _RANKS = (
     (Hand(78, _INK, _BOLD, 0.06), 7, 1300, 0.2),
     (Hand(54, _INK, _BOLD), 22, 600, 0.3),
@@ -142,14 +142,14 @@ _RANKS = (
 
 
 def marks(land: Sequence[Spot], sheet: Sheet) -> list[Mark]:
-    """Everything that is drawn over the terrain; large names take their space first."""
+    """Return all marks of the map; large names are placed first."""
     room = Room(sheet.chart)
     ornaments = [*_title(sheet, room), *_rose(sheet, room)]
     return [*_frame(sheet), *_large_names(sheet, room), *_names(land, sheet, room), *ornaments]
 
 
 def _frame(sheet: Sheet) -> Iterator[Mark]:
-    """The frame, the lines of longitude and latitude, and their figures."""
+    """Yield the frame, the graticule and its numbers."""
     left, top, right, bottom = sheet.chart
     for by, wide in ((0, 5), (26, 3), (48, 3), (70, 14), (90, 3)):
         yield from _rectangle(sheet.chart.grown(by), f'stroke-width="{wide}"')
@@ -172,7 +172,7 @@ def _line(start: Point, end: Point, look: str) -> Mark:
 
 
 def _rectangle(box: Box, look: str) -> Iterator[Mark]:
-    """The four sides of a box, one mark each, so that few tiles have to draw them."""
+    """Yield the four sides of a box as separate marks, so that few tiles draw each of them."""
     left, top, right, bottom = box
     look += ' stroke-linecap="square"'
     for y in (top, bottom):
@@ -182,7 +182,7 @@ def _rectangle(box: Box, look: str) -> Iterator[Mark]:
 
 
 def _title(sheet: Sheet, room: Room) -> Iterator[Mark]:
-    """The title of the sheet on a panel."""
+    """Yield the title of the map on a panel."""
     left, top, _, _ = sheet.chart
     box = Box(left + 150, top + 150, left + 2500, top + 1300)
     room.take(box.grown(120))
@@ -197,7 +197,7 @@ def _title(sheet: Sheet, room: Room) -> Iterator[Mark]:
 
 
 def _rose(sheet: Sheet, room: Room) -> Iterator[Mark]:
-    """The compass rose: two rings, and eight points that are dark on one side."""
+    """Yield the compass rose: two rings, and eight points that are dark on one side."""
     x, y = sheet.chart.left + 900, sheet.chart.bottom - 900
     box = Box(x, y, x, y).grown(_ROSE + 10)
     room.take(box.grown(120))
@@ -215,7 +215,7 @@ def _rose(sheet: Sheet, room: Room) -> Iterator[Mark]:
 
 
 def _large_names(sheet: Sheet, room: Room) -> Iterator[Mark]:
-    """The names of seas, mountains and provinces."""
+    """Yield the names of seas, mountains and provinces."""
     for text, hand, across, down, tilt in _LARGE:
         at = sheet.middle[0] + across * sheet.unit, sheet.middle[1] + down * sheet.unit
         room.take(hand.box(at, text).grown(abs(tilt) * 3))
@@ -223,7 +223,7 @@ def _large_names(sheet: Sheet, room: Room) -> Iterator[Mark]:
 
 
 def _names(land: Sequence[Spot], sheet: Sheet, room: Room) -> Iterator[Mark]:
-    """The settlements, from the largest to the smallest; those without space are left out."""
+    """Yield the settlements that have space, from the largest to the smallest."""
     dice = Random(1751)  # noqa: S311 - decoration, not secrets
     pairs = [head + tail for head in _HEADS for tail in _TAILS]
     dice.shuffle(pairs)
@@ -242,7 +242,7 @@ def _names(land: Sequence[Spot], sheet: Sheet, room: Room) -> Iterator[Mark]:
 
 
 def _settlement(x: float, y: float, hand: Hand, name: str, room: Room) -> Iterator[Mark]:
-    """A settlement with its name on the first side that has space for it, if there is one."""
+    """Yield a settlement with its name on the first side with space; nothing without space."""
     sign, gap = Box(x, y, x, y).grown(hand.size * 0.3), hand.size * 0.5
     for dx, dy, anchor in ((gap, gap / 2, "start"), (-gap, gap / 2, "end"), (0, -gap, "middle")):
         at = x + dx, y + dy

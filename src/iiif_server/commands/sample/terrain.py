@@ -1,4 +1,4 @@
-"""The island of the sample sheet: heights, and the map of them in colours."""
+"""Terrain of the sample image: heights, and the coloured map of them."""
 
 import math
 from collections.abc import Sequence
@@ -7,14 +7,14 @@ from typing import Any, NamedTuple, TypeAlias
 import pyvips
 
 Pixels: TypeAlias = Any
-"""A `pyvips.Image`: the library declares no types."""
+"""Type of a `pyvips.Image`; pyvips declares no types."""
 Point: TypeAlias = tuple[float, float]
 
 _DESIGN_WIDTH = 9000.0
-"""The width of the sheet in design units, at every size in pixels."""
+"""Width of the sheet in design units, at every size in pixels."""
 _MARGIN = 400.0
 _STEP = 5
-"""Design units to one pixel of a field of heights; a height of 1 is the highest imaginable."""
+"""Design units per pixel of the height field, whose values are at most 1."""
 _LOWLAND = 0.004
 _CELL = 25.0
 _SHRINK = 5
@@ -26,7 +26,7 @@ _SHADOW = [74, 62, 78]
 _LIGHT = [255, 248, 224]
 _BLUE = [66, 110, 128]
 
-# Tables of colours: an index, and red, green and blue there.
+# Colour tables: index, red, green, blue.
 _LAND_TINTS = [
     [0, 205, 208, 158], [205, 213, 212, 160], [573, 228, 217, 165], [1065, 229, 205, 150],
     [1638, 214, 178, 126], [2294, 195, 155, 114], [2949, 205, 181, 152], [3523, 240, 234, 222],
@@ -52,7 +52,7 @@ _HILLS = (
 
 
 class Box(NamedTuple):
-    """An upright rectangle in design units."""
+    """Rectangle in design units."""
 
     left: float
     top: float
@@ -60,45 +60,45 @@ class Box(NamedTuple):
     bottom: float
 
     def meets(self, other: "Box") -> bool:
-        """Whether the two rectangles share any ground."""
+        """Whether the two rectangles overlap."""
         across = self.left < other.right and other.left < self.right
         return across and self.top < other.bottom and other.top < self.bottom
 
     def grown(self, by: float) -> "Box":
-        """The rectangle with every side moved outwards."""
+        """Return the rectangle with all sides moved outwards."""
         return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
 
 
 class Sheet(NamedTuple):
-    """The size of the sheet in pixels, and what follows from it in design units."""
+    """Size of the sheet in pixels, with its measures in design units."""
 
     width: int
     height: int
 
     @property
     def scale(self) -> float:
-        """Pixels to one design unit."""
+        """Pixels per design unit."""
         return self.width / _DESIGN_WIDTH
 
     @property
     def middle(self) -> Point:
-        """The middle of the sheet."""
+        """Middle of the sheet."""
         return _DESIGN_WIDTH / 2, self.height / self.scale / 2
 
     @property
     def unit(self) -> float:
-        """The measure that the island is laid out by: not quite half the height of the sheet."""
+        """Scale of the island: slightly less than half the height of the sheet."""
         return min(_DESIGN_WIDTH * 0.375, self.middle[1]) * 0.89
 
     @property
     def chart(self) -> Box:
-        """The inside of the frame, where the map is."""
+        """Area of the map inside the frame."""
         x, y = self.middle
         return Box(0, 0, 2 * x, 2 * y).grown(-_MARGIN)
 
 
 class Spot(NamedTuple):
-    """A place on land: where it is, how high, and how good for trees."""
+    """Point on land, with height and vegetation."""
 
     x: float
     y: float
@@ -107,7 +107,7 @@ class Spot(NamedTuple):
 
 
 def _noise(size: tuple[int, int], octaves: Sequence[tuple[int, float]], seed: int) -> Pixels:
-    """Perlin noise of several cell sizes, each with its own strength."""
+    """Return the sum of Perlin noises; `octaves` are pairs of cell size and strength."""
     return sum(
         pyvips.Image.perlin(*size, cell_size=cell, seed=seed + number) * strength
         for number, (cell, strength) in enumerate(octaves)
@@ -115,13 +115,13 @@ def _noise(size: tuple[int, int], octaves: Sequence[tuple[int, float]], seed: in
 
 
 def _warped(size: tuple[int, int], octaves: Sequence[tuple[int, float]], seed: int) -> Pixels:
-    """The coordinates of every pixel, pushed about by noise."""
+    """Return the coordinates of all pixels, displaced by noise."""
     pushes = _noise(size, octaves, seed).bandjoin(_noise(size, octaves, seed + 10))
     return pyvips.Image.xyz(*size) + pushes
 
 
 def heights(sheet: Sheet) -> Pixels:
-    """Heights over the whole sheet, zero at the shore, before rivers have worn them."""
+    """Return the height field of the whole sheet, with 0 at the shore."""
     columns, rows = int(_DESIGN_WIDTH / _CELL), max(8, math.ceil(2 * sheet.middle[1] / _CELL))
     size = columns * _SHRINK, rows * _SHRINK
     place = _warped(size, ((336, 104), (112, 42), (38, 15)), seed=1)
@@ -135,7 +135,7 @@ def heights(sheet: Sheet) -> Pixels:
     for n in range(5):
         folds = _noise(size, [(208 >> n, 1.0)], seed=50 + n).abs().linear(-1.6, 1)
         crests += folds * folds * 0.5 ** (n + 1)
-    # Warping the noise hides the grid that Perlin noise is made on.
+    # Warping hides the grid of the Perlin noise.
     bent = _warped(size, ((128, 36), (40, 11)), seed=70)
     bilinear = pyvips.Interpolate.new("bilinear")
     both = detail.bandjoin(crests).copy_memory()
@@ -147,7 +147,7 @@ def heights(sheet: Sheet) -> Pixels:
 
 
 def spots(field: Pixels) -> list[Spot]:
-    """Places all over the land, a little off a grid so that no grid shows."""
+    """Return points all over the land, on a grid with irregular offsets."""
     small = field.shrink(_SHRINK, _SHRINK)
     growth = _noise((small.width, small.height), ((30, 1.0), (12, 0.5), (5, 0.25)), seed=140)
     values = memoryview(small.bandjoin(growth).cast("float").write_to_memory()).cast("f")
@@ -161,7 +161,7 @@ def spots(field: Pixels) -> list[Spot]:
 
 
 def ground(heights: Pixels, sheet: Sheet) -> Pixels:
-    """The map within the frame, and paper around it."""
+    """Return the map inside the frame, with paper around it."""
     slope = pyvips.Image.new_from_array([[-1, 0, 1]], scale=2)
     fall = [heights.conv(mask, precision="float") for mask in (slope, slope.rot90())]
     steep = (fall[0] * fall[0] + fall[1] * fall[1]) ** 0.5 / (_STEP * sheet.scale)
@@ -170,7 +170,7 @@ def ground(heights: Pixels, sheet: Sheet) -> Pixels:
     tints = pyvips.Image.new_from_array(_LAND_TINTS).buildlut().cast("uchar")
     land = (full * tints.width).cast("ushort").maplut(tints)
     land = _contoured(_shaded(land, heights, fall[0] + fall[1], sheet), full, pitch, sheet)
-    # How far off the shore is, in pixels.
+    # Distance from the shore in pixels.
     shore = full / pitch
     map_ = (shore * -255 + 127).cast("uchar").ifthenelse(_sea(heights, sheet), land, blend=True)
     coast = (shore.abs() * -255 + max(1.0, 5 * sheet.scale) * 128 + 60).cast("uchar")
@@ -182,14 +182,14 @@ def ground(heights: Pixels, sheet: Sheet) -> Pixels:
 
 
 def _enlarged(field: Pixels, sheet: Sheet, kernel: str = "cubic") -> Pixels:
-    """A field over the terrain grid, brought to the size of the sheet."""
+    """Scale a field of the terrain grid to the size of the sheet."""
     scale = sheet.width / field.width
     fitted = field.copy_memory().resize(scale, kernel="linear" if scale < 1 else kernel)
     return fitted.embed(0, 0, sheet.width, sheet.height, extend="copy")
 
 
 def _shaded(land: Pixels, heights: Pixels, fall: Pixels, sheet: Sheet) -> Pixels:
-    """The land lit from the north-west: ground falling that way is light, the rest in shade."""
+    """Shade the land with light from the north-west."""
     relief = fall / (0.02 + heights.abs() * 0.02) * 150
     size = heights.width, heights.height
     light = _enlarged(relief + _noise(size, [(4, 16.0)], seed=90), sheet, "linear")
@@ -198,11 +198,11 @@ def _shaded(land: Pixels, heights: Pixels, fall: Pixels, sheet: Sheet) -> Pixels
 
 
 def _contoured(land: Pixels, full: Pixels, pitch: Pixels, sheet: Sheet) -> Pixels:
-    """The land with contour lines, every fifth of them bold."""
+    """Draw contour lines on the land, every fifth of them bold."""
     for step, wide, strength in ((_CONTOUR, 1.7, 0.55), (5 * _CONTOUR, 3.4, 0.75)):
         turns = full / step
         away = (turns - turns.rint()).abs() * step / pitch
-        # A line thinner than a pixel is drawn a pixel wide, but fainter.
+        # Lines thinner than a pixel are one pixel wide and fainter.
         pixels = wide * sheet.scale
         share = (away * -255 + 255 * (max(1.0, pixels) / 2 + 0.5)).cast("uchar")
         ink = share.linear(strength * min(1.0, pixels), 0, uchar=True)
@@ -211,7 +211,7 @@ def _contoured(land: Pixels, full: Pixels, pitch: Pixels, sheet: Sheet) -> Pixel
 
 
 def _sea(heights: Pixels, sheet: Sheet) -> Pixels:
-    """The sea everywhere, as if there were no land, with water-lines along the shores."""
+    """Return the sea on the whole sheet, with lines along the shores."""
     away = (heights.shrink(2, 2) > 0).fill_nearest(distance=True)[1]["distance"]
     away = away.gaussblur(1.2, precision="float") * (2 * _STEP * _SEA_STEPS)
     table = pyvips.Image.new_from_array(_SEA_TINTS).buildlut()

@@ -33,23 +33,23 @@ from iiif_server.telemetry.events import SettingsWarning
 from iiif_server.telemetry.logs import log_event, uvicorn_logging
 
 _END_SECONDS = 10
-"""Time for requests that have begun, when no further ones are accepted."""
+"""Time for requests in progress, after the server has stopped accepting others."""
 _CLOSE_SECONDS = 10
-"""Time for a process to close everything after that."""
+"""Time for a server process to close its services after that."""
 _SAMPLE_TYPE = "sample"
 _SAMPLE_NAME = "atlas.jpg"
 
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """Where the settings come from, at the start and whenever they are read again."""
+    """Sources of the settings: settings file and options of the command line."""
 
     config: Path | None
     folders: tuple[Path, ...] = ()
     sample: bool = False
 
     def load(self) -> Loaded:
-        """The settings, with a sample image if it is wanted or there is nothing else to serve.
+        """Load the settings, with a sample image if `--sample` is given or there are no types.
 
         Raises ConfigurationError.
         """
@@ -60,7 +60,7 @@ class _Source:
 
     @property
     def options(self) -> list[str]:
-        """The same on the command line of a further server process."""
+        """Options for the command line of a further server process."""
         return [
             *(["--config", str(self.config)] if self.config else []),
             *(f"--folder={folder}" for folder in self.folders),
@@ -89,10 +89,10 @@ def serve(
     """Serve images: those in FOLDERS, and those of the settings.
 
     The first folder is the default type, and the cache is in ~/.cache/iiif-server. Without folders
-    and settings: a large sample image, made on the spot. On SIGHUP the settings are read again.
+    and settings, the server creates and serves a large sample image. SIGHUP reloads the settings.
     """
     if workers is not None:
-        os.environ["IIIF_HTTP_PROCESSES"] = str(workers)  # also when settings are read again
+        os.environ["IIIF_HTTP_PROCESSES"] = str(workers)  # also when settings are reloaded
     try:
         source = _Source(config, checked_folders(folders), sample)
         loaded = source.load()
@@ -127,28 +127,28 @@ def serve_share(
     *,
     sample: bool,
 ) -> None:
-    """Serve as one of several processes (number/of) on an open socket, for a supervisor's id."""
+    """Serve as process SHARE (number/of) on an open socket; SUPERVISOR is a process id."""
     supervision.become_supervised(supervisor)
     number, _, of = share.partition("/")
     source = _Source(config, folders, sample)
     try:
         _run(socket.socket(fileno=descriptor), source, int(number), int(of))
-    except ConfigurationError as error:  # the file has changed since the others were started
+    except ConfigurationError as error:  # the file has changed since other processes started
         click.echo(str(error), err=True)
         sys.exit(supervision.CANNOT_START)
 
 
 def _run(listener: socket.socket, source: _Source, number: int = 0, of: int = 1) -> None:
-    """Serve on a socket until the process is told to end."""
+    """Serve on a socket until the process receives SIGTERM or SIGINT."""
 
     def share() -> Settings:
         settings = source.load().settings
         return share_of(settings, number, of) if of > 1 else settings
 
     protocol.allow_many_files()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as long as uvicorn does not take it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # until uvicorn replaces the handler
     draining = Draining()
-    # These are the process's, whatever its settings are.
+    # Metrics and draining outlive a reload of the settings.
     make = partial(create_app, metrics=metrics.Metrics(), draining=draining)
     app = Reloading(share, make, log_event, _configure_logging)
     config = uvicorn.Config(
@@ -170,7 +170,7 @@ def _run(listener: socket.socket, source: _Source, number: int = 0, of: int = 1)
 
 
 def _supervise(sockets: Sequence[socket.socket], source: _Source, settings: Settings) -> int:
-    """Run a server process on each socket; the exit code, when all have ended."""
+    """Run a server process on each socket; return the exit code when all have ended."""
     _configure_logging(settings)
 
     def command(number: int, descriptor: int) -> list[str]:
@@ -190,7 +190,7 @@ def _configure_logging(settings: Settings) -> None:
 
 
 def _with_sample(settings: Settings) -> Settings:
-    """The settings and a type with one large image, which is made if it is missing."""
+    """Add a type with one large image to the settings; create the image if it is missing."""
     sample = {"source": "disk", "original": "download"}
     options = settings.types.get(_SAMPLE_TYPE) or type_options(sample)
     if options.source != "disk":
@@ -200,7 +200,7 @@ def _with_sample(settings: Settings) -> Settings:
     path = settings.source_path / _SAMPLE_TYPE / _SAMPLE_NAME
     if not path.exists():
         click.echo("Making a sample image, which takes some seconds ...")
-        # In a process of its own: the server process loads no imaging library.
+        # In a separate process, because the server process loads no imaging library.
         program = [sys.executable, "-m", "iiif_server.commands.sample", str(path)]
         done = subprocess.run(program, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603
         if done.returncode:
@@ -210,7 +210,7 @@ def _with_sample(settings: Settings) -> Settings:
 
 
 def _addresses(settings: Settings, folders: Sequence[Path], host: str, port: int) -> list[str]:
-    """The URLs to open once the server listens, and where the cache is, one a line."""
+    """Return lines for the terminal: URLs of the server, and the folder of the cache."""
     local = local_url(host, port)
     base = settings.base_url or f"{local}{settings.root_path}"
     lines = [
@@ -236,7 +236,7 @@ def _addresses(settings: Settings, folders: Sequence[Path], host: str, port: int
 
 
 def _shown(settings: Settings, folders: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """The types of the folders of the command line."""
+    """Yield type and path of the folders from the command line."""
     for name, options in settings.types.items():
         for folder in getattr(options, "path", None) or ():
             if folder in folders:

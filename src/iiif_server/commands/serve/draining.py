@@ -1,4 +1,4 @@
-"""The end of a server process in order: uvicorn, which first drains."""
+"""Graceful shutdown of a server process: drains, then stops uvicorn."""
 
 import signal
 import time
@@ -12,17 +12,17 @@ from iiif_server.telemetry.events import DrainingBegan, Observer
 
 
 class DrainingServer(uvicorn.Server):
-    """A uvicorn server that goes on for some seconds after SIGTERM, so that others notice.
+    """Uvicorn server that drains for some seconds after SIGTERM, so that load balancers notice.
 
-    Meanwhile `/health/ready` fails, and each answer ends its connection. SIGINT ends the server
-    without that time, and a second one without waiting for requests under way, which otherwise have
+    Meanwhile `/health/ready` is 503, and each response closes its connection. SIGINT ends the
+    server without draining. A second SIGINT also cancels requests in progress, which otherwise have
     `timeout_graceful_shutdown` of uvicorn.
     """
 
     def __init__(
         self, config: uvicorn.Config, draining: Draining, seconds: float, observer: Observer
     ) -> None:
-        """`draining` is what the application and its connections look at."""
+        """`draining` is the state that the application and its connections check."""
         super().__init__(config)
         self.server_state = State(draining)
         self._draining = draining
@@ -30,17 +30,17 @@ class DrainingServer(uvicorn.Server):
         self._observe = observer
         self._interrupted = False
         self._over: float | None = None
-        """When the time is over, on the monotonic clock."""
+        """End of draining, on the monotonic clock."""
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Take a signal, at any point of the program."""
+        """Handle a signal; runs between any two instructions of the main thread."""
         self._draining.begun = True
         if sig == signal.SIGINT:
             self.force_exit = self._interrupted
             self._interrupted = self.should_exit = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Look ten times a second whether to end."""
+        """Check whether the server should stop; uvicorn calls this ten times per second."""
         if self._draining.begun and not self.should_exit:
             if self._over is None:
                 self._over = time.monotonic() + self._seconds

@@ -1,4 +1,4 @@
-"""Types of the folders that are named on the command line: `iiif-server serve FOLDER...`."""
+"""Types for the folders on the command line: `iiif-server serve FOLDER...`."""
 
 import os
 import re
@@ -17,13 +17,13 @@ from iiif_server.images.keys import digest
 from iiif_server.sources.opening import user_name
 
 _LONGEST = 40
-"""Characters of a slug, which is shorter than a type may be."""
+"""Limit of the characters of a slug; names of types may be longer."""
 
 
 def checked_folders(written: Sequence[str]) -> tuple[Path, ...]:
-    """The absolute paths of folders, each once.
+    """Return the absolute paths of folders, without duplicates.
 
-    Raises ConfigurationError for what is no folder, or is one that cannot be read.
+    Raises ConfigurationError for a path that is not a folder or cannot be read.
     """
     paths = dict.fromkeys(map(_checked, written))
     return tuple(paths)
@@ -56,10 +56,11 @@ def _checked(written: str) -> Path:
 
 
 def types_of(folders: Sequence[Path], taken: Collection[str] = ()) -> dict[str, dict[str, Any]]:
-    """The settings of a type for each folder, in their order.
+    """Return the settings of a type for each folder, in the order of the folders.
 
-    The name of a type is that of its folder in ASCII, so that it is the same at every start. Where
-    several would have the same name, the first has it, and the others get numbers.
+    The name of a type is the slug of its folder, so that it is the same at every start. If several
+    folders have the same slug, the first has it, and the others get numbers. `taken` are names of
+    other types.
     """
     used = {name.lower() for name in (*taken, *RESERVED_TYPES)}
     names: dict[Path, str] = {}
@@ -85,7 +86,7 @@ def types_of(folders: Sequence[Path], taken: Collection[str] = ()) -> dict[str, 
 
 
 def slug(name: str) -> str:
-    """The name of a folder as the name of a type: lower-case ASCII, with hyphens between words."""
+    """Convert a folder name to the name of a type: lower-case ASCII, with hyphens."""
     ascii_ = normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9_.]+", "-", ascii_).strip("-._")
     return words[:_LONGEST].rstrip("-._") or "folder"
@@ -96,9 +97,10 @@ def _title(name: str) -> str:
 
 
 def cache_of(folders: Sequence[Path]) -> Path:
-    """The cache for some folders, in the user's folder of caches (XDG).
+    """Return the cache path for a set of folders, in the user's cache folder (XDG).
 
-    Each set of folders has its own: equal names of files in different folders stay apart.
+    Each set of folders has its own cache, because different folders may have files of the same
+    name. Raises ConfigurationError if the user has no home folder.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     if not os.path.isabs(base):  # noqa: PTH117 - of text
@@ -113,15 +115,15 @@ def cache_of(folders: Sequence[Path]) -> Path:
 
 
 def adding(folders: Sequence[Path], config: Path | None) -> Callable[[dict[str, Any]], None]:
-    """The function that adds the types of folders to the content of a settings file, if any."""
+    """Return the function that adds the types of folders to the content of settings."""
     alone = config is None and not os.environ.get(CONFIG)
     return partial(add_folders, folders=folders, alone=alone)
 
 
 def add_folders(content: dict[str, Any], folders: Sequence[Path], *, alone: bool) -> None:
-    """Add the types of folders to the content of settings, the first as the default type.
+    """Add the types of folders to the content of settings; the first is the default type.
 
-    `alone`: there is no settings file, so the cache is in the user's folder of caches.
+    If `alone`, there is no settings file, and the cache is in the user's cache folder.
     """
     types = content.setdefault("types", {})
     if not folders or not isinstance(types, dict):

@@ -1,4 +1,4 @@
-"""Reload of settings on SIGHUP: a new application takes over, requests end where they began."""
+"""Reload of settings on SIGHUP: a new application serves new requests; the former drains."""
 
 import asyncio
 import signal
@@ -25,8 +25,8 @@ from iiif_server.telemetry.events import (
 _NEEDS_RESTART = ("http_host", "http_port", "http_connections", "http_drain", "http_processes")
 """Settings that take effect only when the process starts."""
 _MOST_FORMER = 2
-"""Former applications that may finish their requests. Each has worker processes of its own, and
-slow clients could keep any number of them."""
+"""Limit of former applications that finish their requests. Each has its own worker processes, so
+slow clients must not keep any number of applications open."""
 
 _ENDING = JSONResponse(  # not by `respond`: the application that would log it has ended
     {"error": "The server is being restarted; please ask again."},
@@ -41,7 +41,7 @@ _ENDING = JSONResponse(  # not by `respond`: the application that would log it h
 
 
 def changes(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
-    """The names of changed settings: those that take effect, and those that need a restart."""
+    """Return the names of changed settings: those that take effect, those that need a restart."""
     changed = [name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)]
     return (
         [name for name in changed if name not in _NEEDS_RESTART],
@@ -51,7 +51,7 @@ def changes(old: Settings, new: Settings) -> tuple[list[str], list[str]]:
 
 @dataclass(slots=True, eq=False)
 class _Generation:
-    """One application with its settings, from its start to the end of its last request."""
+    """Application with its settings, from its start to the end of its last request."""
 
     settings: Settings
     app: FastAPI
@@ -70,7 +70,7 @@ class _Generation:
                 await self.idle.wait()
 
     async def start(self) -> None:
-        """Start the application; raises what its lifespan raises."""
+        """Start the application; raises the errors of its lifespan."""
         self.task = asyncio.create_task(self.live())
         starting = asyncio.create_task(self.started.wait())
         try:
@@ -98,7 +98,7 @@ class _Generation:
         try:
             await self.app(scope, receive, sending)
         except asyncio.CancelledError:
-            # The server or this application ends; a client that tries again reaches the next one.
+            # The server or this application ends; a client that retries gets the next one.
             if started or scope["type"] != "http":
                 raise
             await _ENDING(scope, receive, send)
@@ -108,17 +108,17 @@ class _Generation:
                 self.idle.set()
 
     def cut_off(self) -> int:
-        """Cancel the requests that have not ended; how many there were."""
+        """Cancel the requests in progress; return their number."""
         for request in self.requests:
             request.cancel()
         return len(self.requests)
 
 
 class Reloading:
-    """An ASGI application that builds a new one with the current settings on SIGHUP.
+    """ASGI application that builds a new application with the current settings on SIGHUP.
 
-    Running requests end in the application where they began; connections stay open. Invalid
-    settings, or those with which the application does not start, are logged and change nothing.
+    Requests in progress end in the former application; connections stay open. If the settings are
+    invalid, or the new application does not start, the error is logged and nothing changes.
     """
 
     def __init__(
@@ -128,11 +128,10 @@ class Reloading:
         observer: Observer,
         apply: Callable[[Settings], None] = lambda _: None,
     ) -> None:
-        """`read` returns the current settings, and `make` an application with them.
+        """`read` loads the current settings, and `make` builds an application with them.
 
-        `apply` applies settings outside of the application (logging): the first ones at once, later
-        ones when their application has started. Raises ConfigurationError if the first ones are
-        invalid.
+        `apply` applies settings outside of the application (logging): at once, and after each
+        reload. Raises ConfigurationError if the first settings are invalid.
         """
         self._asked = False
         with suppress(ValueError, AttributeError):  # not in the main thread, or not on this system
@@ -153,7 +152,7 @@ class Reloading:
         return f"<Reloading {self._current.app!r}>"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to the current application, or run the lifespan of the server."""
+        """Call the current application, or run the lifespan of the server."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
@@ -161,24 +160,24 @@ class Reloading:
 
     @property
     def settings(self) -> Settings:
-        """The settings in effect."""
+        """Current settings."""
         return self._current.settings
 
     @property
     def retired(self) -> "frozenset[asyncio.Task[None]]":
-        """The former applications that have not ended."""
+        """Tasks of the former applications that have not ended."""
         return self._tasks.running
 
     def direct(self, scope: Scope) -> Sequence[bytes] | None:
-        """The answer to a request if the fast path has it; see `server/fast_path.py`."""
+        """Return the response from the fast path, if it is ready; see `server/fast_path.py`."""
         answer: Sequence[bytes] | None = self._current.app.state.direct(scope)
         return answer
 
     async def reload(self) -> None:
-        """Read the settings and apply them; problems are logged."""
+        """Load the settings and apply them; errors are logged."""
         async with self._reloading:
             try:
-                # In a thread: making an application takes long enough for requests to notice.
+                # In a thread, because building an application would delay requests.
                 settings = await asyncio.to_thread(self._read)
                 changed, left = changes(self._current.settings, settings)
                 fresh = _Generation(settings, await asyncio.to_thread(self._make, settings))
@@ -197,7 +196,7 @@ class Reloading:
             self._bound_former()
 
     def _bound_former(self) -> None:
-        """Cancel the requests of the oldest applications if too many have not ended."""
+        """Cancel the requests of the oldest former applications above `_MOST_FORMER`."""
         self._former = [one for one in self._former if one.task and not one.task.done()]
         for one in self._former[:-_MOST_FORMER]:
             if cut_off := one.cut_off():
@@ -222,10 +221,10 @@ class Reloading:
         if self._reloads is not None:
             self._reloads.cancel()
         for former in self._former:
-            former.idle.set()  # not cancelled: it would leave processes behind
+            former.idle.set()  # not cancelled, which would leave worker processes behind
         await self._tasks.wait()
         self._current.over.set()
-        self._current.idle.set()  # the time for open requests is over
+        self._current.idle.set()  # the timeout of open requests is over
         if self._current.task is not None:
             await self._current.task
         await send({"type": "lifespan.shutdown.complete"})
@@ -234,7 +233,7 @@ class Reloading:
         self._asked = True
 
     def _begin_reload(self) -> None:
-        """Schedule one reload for all signals that come before the settings are read."""
+        """Schedule one reload for all signals that arrive before the settings are read."""
         self._asked = True
         if self._reloads is None or self._reloads.done():
             self._reloads = self._tasks.start(self._reload_while_asked())

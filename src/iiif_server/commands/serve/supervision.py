@@ -1,8 +1,8 @@
 """Supervisor of several server processes on one port: start, restart, reload and shutdown.
 
-Each process has a socket of its own on the port (SO_REUSEPORT); the kernel spreads connections
-among them. The supervisor opens the sockets, so that it can replace a process; until the new one
-listens, the others get all connections.
+Each process has its own socket on the port (SO_REUSEPORT), and the kernel distributes the
+connections. The supervisor opens the sockets, so that it can replace a process. Until the new
+process listens, the others get all connections.
 """
 
 import ctypes
@@ -24,16 +24,16 @@ from iiif_server.telemetry.events import Observer, ServerProcessReplaced
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 _SHORT_LIFE = 10.0
-"""Seconds; a process that ends sooner is restarted after a pause."""
+"""Seconds; a process that ends sooner is restarted after `_PAUSE`."""
 _PAUSE = 1.0
 _SET_PDEATHSIG = 1
 
 Command = Callable[[int, int], Sequence[str]]
-"""The command line of a process, by its number and the descriptor that it listens on."""
+"""Function that returns the command line of a process: of its number and its descriptor."""
 
 
 def bind(host: str, port: int, sockets: int = 1) -> list[socket.socket]:
-    """Sockets bound to one port, among which connections are spread.
+    """Open sockets on one port, among which the kernel distributes connections.
 
     Port 0 is any free port. Raises ConfigurationError if the address cannot be used.
     """
@@ -43,7 +43,7 @@ def bind(host: str, port: int, sockets: int = 1) -> list[socket.socket]:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
         if sockets > 1 and port:
-            # Several sockets that share a port share it with any other server of the same user.
+            # With SO_REUSEPORT, a second server of the same user could share the port unnoticed.
             with socket.socket(family, kind, protocol) as alone:
                 alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 alone.bind(address)
@@ -85,7 +85,7 @@ class _Process:
 
 
 class Supervisor:
-    """Runs a server process for each socket until it receives a signal to end."""
+    """Runs a server process for each socket until it receives SIGTERM or SIGINT."""
 
     def __init__(
         self,
@@ -95,30 +95,31 @@ class Supervisor:
         ended: Callable[[int], object],
         end_seconds: float,
     ) -> None:
-        """`ended` is called with the id of each process that has ended.
+        """`ended` is called with the process id of each process that has ended.
 
-        `end_seconds` after they were told to end, processes are killed.
+        Processes that run longer than `end_seconds` after the signal to end are killed.
         """
         self._end_seconds = end_seconds
         self._end_signal = signal.SIGINT
-        """What processes are told to end by: SIGINT, unless they are to drain."""
+        """Signal that ends the processes: SIGTERM to drain first, else SIGINT."""
         self._ended = ended
         self._sockets = list(sockets)
         self._succeeded: set[int] = set()
-        """The numbers of processes that were replaced before."""
+        """Numbers of processes that were replaced before."""
         self._command = command
         self._observe = observer
         self._processes: dict[int, _Process] = {}
         self._due: dict[int, float] = {}
-        """When a process is restarted, by its number, on the monotonic clock."""
+        """Time of the restart of a process, by its number, on the monotonic clock."""
 
     def __repr__(self) -> str:
         return f"<Supervisor of {len(self._sockets)} processes>"
 
     def run(self) -> int:
-        """Run until all processes have ended; the exit code.
+        """Run until all processes have ended; return the exit code.
 
-        SIGTERM, SIGINT or a process that cannot start end them; SIGHUP is passed on.
+        SIGTERM, SIGINT, or a process that cannot start, end the processes. SIGHUP is forwarded to
+        them.
         """
         with _Signals() as signals:
             try:
@@ -147,20 +148,20 @@ class Supervisor:
                     self._start(number)
 
     def _until_due(self) -> float | None:
-        """Seconds until the next restart; None if there is none."""
+        """Return the seconds until the next restart; None without a restart."""
         due = min(self._due.values(), default=None)
         return None if due is None else max(0.0, due - time.monotonic())
 
     def _start(self, number: int) -> None:
         self._due.pop(number, None)
         descriptor = self._sockets[number].fileno()
-        # Blocked until the new process can take them: `become_supervised`.
+        # Blocked until the new process has its handlers: `become_supervised`.
         former = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             popen = subprocess.Popen(  # noqa: S603 - this program itself
                 self._command(number, descriptor),
                 pass_fds=[descriptor],
-                process_group=0,  # Ctrl-C reaches the supervisor only, which passes it on
+                process_group=0,  # Ctrl-C reaches only the supervisor, which forwards it
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, former)
@@ -171,7 +172,7 @@ class Supervisor:
         del self._processes[process.number]
         self._ended(process.popen.pid)
         if code == CANNOT_START and process.number not in self._succeeded:
-            return False  # later on, the others go on with the settings they have
+            return False  # only at the first start: later, the others continue
         self._succeeded.add(process.number)
         # New connections go to the other processes until the new one listens.
         self._sockets[process.number] = _another(self._sockets[process.number])
@@ -182,7 +183,7 @@ class Supervisor:
         return True
 
     def _end(self, signals: "_Signals") -> None:
-        """End all processes; Ctrl-C after SIGTERM has them not drain."""
+        """End all processes; SIGINT after SIGTERM ends the draining."""
         self._signal(self._end_signal)
         deadline = time.monotonic() + self._end_seconds
         while any(process.popen.poll() is None for process in self._processes.values()):
@@ -191,7 +192,7 @@ class Supervisor:
                 self._signal(signal.SIGKILL)
                 signals.next(_PAUSE)
             elif signal.SIGINT in signals.next(left) and self._end_signal != signal.SIGINT:
-                self._end_signal = signal.SIGINT  # a second one would cut off requests
+                self._end_signal = signal.SIGINT  # sent once: a second would cancel requests
                 self._signal(signal.SIGINT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -200,7 +201,7 @@ class Supervisor:
 
 
 class _Signals:
-    """Waiting for signals with a timeout on every Unix (macOS has no sigtimedwait)."""
+    """Waits for signals with a timeout on every Unix (macOS has no sigtimedwait)."""
 
     def __enter__(self) -> Self:
         self._receiver, self._sender = socket.socketpair()
@@ -218,7 +219,7 @@ class _Signals:
         self._sender.close()
 
     def next(self, seconds: float | None) -> set[int]:
-        """The signals received within a time; None waits without a limit."""
+        """Wait for signals, for at most `seconds`, and return them; None waits forever."""
         if not select.select([self._receiver], [], [], seconds)[0]:
             return set()
         return set(self._receiver.recv(4096))
@@ -240,12 +241,12 @@ def _reap_orphans(own: set[int]) -> None:
 
 
 def become_supervised(supervisor: int) -> None:
-    """Prepare a server process that the Supervisor with this process id has started.
+    """Prepare a server process that the supervisor with this process id has started.
 
-    It receives signals, and on Linux it ends when its supervisor does, without draining: whoever
-    starts the next one needs the port.
+    Unblocks signals. On Linux the process ends with its supervisor, without draining, because the
+    next supervisor needs the port.
     """
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))  # as long as uvicorn does not take it
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))  # until uvicorn replaces the handler
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)

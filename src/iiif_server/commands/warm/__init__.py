@@ -1,4 +1,4 @@
-"""`iiif-server warm`: what viewers request of images, made or requested ahead of time."""
+"""`iiif-server warm`: renders or requests ahead of time what viewers request of images."""
 
 import math
 import re
@@ -104,9 +104,9 @@ def warm(
 ) -> None:
     """Make what viewers request of images ahead of time.
 
-    That is what OpenSeadragon, Mirador and Universal Viewer request when an image is opened, and
-    thumbnails. Here it is made by this server's own code, for its cache; --against URL requests
-    it over HTTP instead, to fill what is before the server, too.
+    That is what OpenSeadragon, Mirador and Universal Viewer request when they open an image, and
+    thumbnails. The command renders it with the code of the server, for its cache. With --against
+    URL it sends requests over HTTP instead, which also fill the caches of proxies and CDNs.
     """
     written = choose(type_, listed, identifiers, manifests)
     if url is not None:
@@ -152,17 +152,17 @@ def _report(results: Results, *, over_http: bool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Images:
-    """The images that were chosen."""
+    """Images that the command line chooses."""
 
     settings: Settings
     type_: str | None
     written: list[str]
     manifests: tuple[str, ...]
     url: str | None
-    """That of --against."""
+    """URL of `--against`."""
 
     async def in_manifests(self) -> list[str]:
-        """The image services of this server in manifests: what follows its URL in their URIs."""
+        """Return the image services of this server in the manifests, as paths below its URL."""
         if not self.manifests:
             return []
         urls = (self.settings.base_url, self.url)
@@ -186,7 +186,7 @@ class _Images:
     def subjects(
         self, executor: Executor, in_manifests: list[str], results: Results
     ) -> Iterable[Subject]:
-        """What the tasks are about; malformed identifiers in manifests are failures."""
+        """Yield the subjects of the tasks; malformed identifiers in manifests are failures."""
         if self.url is not None:
             yield from in_manifests or self._paths(executor, self.url.rstrip("/"))
         elif in_manifests:
@@ -200,7 +200,7 @@ class _Images:
             yield from find_chosen(self.settings, executor, self.type_, self.written)
 
     def _paths(self, executor: Executor, url: str) -> Iterator[str]:
-        """The paths of base URIs, as in manifests: in both versions, or that of the URL."""
+        """Yield the paths of base URIs: in both versions, or in the version of the URL."""
         names = [name for line in self.written if (name := line.strip())]
         if self.type_ is not None:
             names = [one.encoded for one in find_chosen(self.settings, executor, self.type_, ())]
@@ -213,13 +213,13 @@ class _Images:
 
 
 def _below(url: str, version: ImageApiVersion) -> str:
-    """The path of a version below the URL of a server, which may end with its first segment."""
+    """Return the path of a version below the URL of a server, which may end with `/iiif`."""
     common = url.rstrip("/").endswith("/iiif")
     return f"{version.path.removeprefix('/iiif') if common else version.path}/"[1:]
 
 
 def _identifier_in(path: str, base: str) -> str:
-    """The identifier in the path of a base URI, without that of a version and a signature."""
+    """Return the identifier in the path of a base URI, without version and signature."""
     for version in (V2, V3):
         path = path.removeprefix(_below(base, version))
     return split(path)[1]

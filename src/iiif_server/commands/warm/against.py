@@ -1,4 +1,4 @@
-"""Warming over HTTP: of a server, and of the proxies and the CDN before it."""
+"""Warming over HTTP: of a server, and of the proxies and the CDN in front of it."""
 
 import asyncio
 import json
@@ -24,13 +24,13 @@ from iiif_server.sources.access import without_secrets
 _TIMEOUT = 120.0
 _MOST_INFORMATION = 1 << 20
 _MOST_FAILURES = 3
-"""Requests of one image that fail before the others are not sent."""
+"""Failed requests of one image after which the others are not sent."""
 _MOST_REDIRECTS = 3
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 class _FailedError(Exception):
-    """A request that was not answered with 200."""
+    """A request failed, or its response has another status than 200."""
 
     def __init__(self, reason: str, *, status: int | None) -> None:
         super().__init__(reason)
@@ -40,7 +40,7 @@ class _FailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast requests are sent, at most."""
+    """Limits of concurrency and rate of requests."""
 
     parallel: int
     rate: float
@@ -62,15 +62,15 @@ class HttpExecutor:
         self._began = time.perf_counter()
 
     async def run(self, task: Task) -> Result:
-        """The result of a task."""
+        """Run a task and return its result."""
         return await perform(self, task)
 
     async def get(self, path: str, most: int = 0) -> bytes:
-        """Send a request, and read all of its answer; the first bytes of it, at most these.
+        """Send a request and read the whole response; return its first `most` bytes.
 
-        Raises _FailedError if it is not answered with 200.
+        Raises _FailedError if the request fails or the status is not 200.
         """
-        # The path goes out as it is, which no URL does: it would be normalized.
+        # The path is sent unchanged; httpx would normalize it in a URL.
         target = {"target": f"{self._prefix}/{path}".encode("ascii")}
         request = self._client.build_request("GET", self._url, extensions=target)
         async with self._slots:
@@ -92,7 +92,7 @@ class HttpExecutor:
         return content
 
     async def _send(self, request: httpx.Request, most: int) -> tuple[int, bytes, httpx.URL | None]:
-        """Status, first bytes, and where the answer leads."""
+        """Return status, first `most` bytes, and the URL of a redirect."""
         content = bytearray()
         response = await self._client.send(request, stream=True)
         async with aclosing(response):
@@ -103,7 +103,7 @@ class HttpExecutor:
 
 
 async def warm_url(executor: HttpExecutor, path: str, screen: Dimensions | None) -> Result:
-    """Request what viewers request of an image, whose base URI is at a path."""
+    """Send the requests of viewers for the image whose base URI has this path."""
     written = base_uri("", path)[1:]
     failures: list[_FailedError] = []
     sent = 0
@@ -135,7 +135,7 @@ async def warm_url(executor: HttpExecutor, path: str, screen: Dimensions | None)
 
 @asynccontextmanager
 async def open_http(settings: Settings, url: str, pace: Pace) -> AsyncIterator[HttpExecutor]:
-    """The executor for the server at a URL. Raises ConfigurationError if it does not answer."""
+    """Open the executor for a server; raises ConfigurationError if it does not respond."""
     limits = httpx.Limits(max_connections=pace.parallel)
     timeout = httpx.Timeout(_TIMEOUT, pool=None)
     async with AsyncExitStack() as stack:

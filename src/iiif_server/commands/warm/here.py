@@ -1,4 +1,4 @@
-"""Warming of the cache of this server: images are made by its services, without HTTP."""
+"""Warming of the cache of this server, with its services and without HTTP."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -27,15 +27,15 @@ from iiif_server.server.services import Services
 from iiif_server.telemetry.stages import Stages
 
 _PRESENT = frozenset({"cache", Engine.TILE, Engine.ORIGINAL})
-"""What makes answers that need no making any more."""
+"""Engines of responses that need no rendering."""
 
 
 async def warm_one(bench: Bench, identifier: Identifier, screen: Dimensions | None) -> Result:
-    """Make what viewers request of an image, in both versions of the Image API."""
+    """Render what viewers request of an image, in both versions of the Image API."""
     services, counts = bench.services, Counter[str]()
     async with services.images.hold(identifier) as image:
         if image.pyramid is not None:
-            # Without one, tiles are made one by one.
+            # If the pyramid fails, the tiles are rendered one by one.
             with suppress(ImageTooLargeError, QuarantinedError, RenderFailedError):
                 counts["pyramids"] += await services.pyramids.make(image.pyramid)
                 if not counts["pyramids"]:
@@ -51,7 +51,7 @@ async def warm_one(bench: Bench, identifier: Identifier, screen: Dimensions | No
 
 
 def requested(services: Services, image: Image, screen: Dimensions | None) -> Iterator[Resolved]:
-    """What viewers request of an image, each once; not what they request in vain."""
+    """Yield the valid requests of viewers for an image, without duplicates."""
     seen: set[Rendition] = set()
     description = services.service_description(image)
     for version in (V3, V2):
@@ -66,7 +66,7 @@ def requested(services: Services, image: Image, screen: Dimensions | None) -> It
 
 
 async def _one(bench: Bench, resolved: Resolved) -> bool:
-    """Make an answer; whether it had to be made. Raises NotKeptError if it is not cached then."""
+    """Render a derivative; return whether it was missing. Raises NotKeptError if not stored."""
     store = bench.services.store
     async with bench.slots:
         close(await bench.services.derivatives.body(resolved))

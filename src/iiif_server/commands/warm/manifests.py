@@ -1,4 +1,4 @@
-"""Manifests whose images are warmed: reading them within limits, and their image services."""
+"""Manifests whose images to warm: bounded reading, and their image services."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ _COLLECTIONS = frozenset({"Collection", "sc:Collection"})
 
 
 async def read_manifest(place: str) -> dict[str, Any]:
-    """The manifest at a URL or in a file.
+    """Read the manifest at a URL or in a file.
 
     Raises ConfigurationError if it cannot be read, has more than 32 MB, or is a collection.
     """
@@ -45,7 +45,7 @@ async def read_manifest(place: str) -> dict[str, Any]:
 
 
 def image_services(document: Any) -> Iterator[str]:
-    """The URIs of the image services in a document of Presentation API 2 or 3, in their order."""
+    """Yield the URIs of the image services in a document of Presentation API 2 or 3, in order."""
     waiting = [document]
     while waiting:
         node = waiting.pop()
@@ -54,15 +54,15 @@ def image_services(document: Any) -> Iterator[str]:
         elif isinstance(node, dict):
             id_ = node.get("id", node.get("@id"))
             if isinstance(id_, str) and _is_image_service(node):
-                uri = id_.encode("utf-8", "replace").decode()  # lone surrogates are in no URI
+                uri = id_.encode("utf-8", "replace").decode()  # URIs have no lone surrogates
                 yield uri.removesuffix("/info.json").rstrip("/")
             waiting += reversed(node.values())
 
 
 def below(uris: Iterable[str], bases: Iterable[str]) -> tuple[list[str], int]:
-    """The rest of those URIs that begin with a base URL, each once, and the number of the others.
+    """Return the URIs below a base URL, relative to it, and the number of the others.
 
-    Whether they begin with http or https makes no difference: proxies change it.
+    Compares without the scheme (http or https), which proxies change.
     """
     starts = [f"{_without_scheme(base).rstrip('/')}/" for base in bases]
     found: dict[str, None] = {}
@@ -102,7 +102,7 @@ def _read(path: str) -> bytes:
 
 
 async def _fetch(url: str) -> bytes:
-    """The content of a URL, all of which has one deadline: a server may be slow at will."""
+    """Fetch the content of a URL; one timeout covers all redirects and the whole body."""
     try:
         async with asyncio.timeout(_MOST_SECONDS), httpx.AsyncClient(timeout=_TIMEOUT) as client:
             request = client.build_request("GET", url, headers={"Accept-Encoding": "gzip"})
@@ -131,7 +131,7 @@ async def _content(response: httpx.Response) -> bytes:
 
 
 def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
-    """The decoded content; httpx would decode any number of codings, of any size, at once."""
+    """Yield the decoded content within a limit; httpx would decode any size and nesting."""
     decoder = decoder_of(response.headers.get("content-encoding", ""))
     raw = response.aiter_raw()
     return raw if decoder is None else decoded(raw, decoder, _MOST_BYTES)
