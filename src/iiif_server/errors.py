@@ -211,7 +211,7 @@ class RenderTimedOutError(RenderFailedError):
 
 
 class OriginalTooComplexError(RenderFailedError):
-    """Decoding the original takes more processor time or memory than is allowed."""
+    """Decoding the original exceeds a limit of processor time or memory."""
 
 
 class NotKeptError(RenderFailedError):

@@ -62,7 +62,7 @@ class OpenImage:
     def __init__(
         self, path: Path, limits: OutputLimits, encoding: EncodingOptions, max_source_pixels: int
     ) -> None:
-        """Raises what `open_image` raises."""
+        """Open the file; raises the errors of `open_image`."""
         self._lock = threading.Lock()
         self._original: OpenOriginal | None = _opened(path)
         try:

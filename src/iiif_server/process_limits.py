@@ -1,4 +1,4 @@
-"""Limits that the kernel holds this process to while it works: processor time and memory."""
+"""Resource limits of this process, which the kernel enforces: processor time and memory."""
 
 import math
 import resource
@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 _CLOCK_OF_LIMIT = -8
-"""Linux: the clock that RLIMIT_CPU is compared with, of this process (CPUCLOCK_PROF)."""
+"""Linux clock of this process with which the kernel checks RLIMIT_CPU (CPUCLOCK_PROF)."""
 _expendable: list[bool] = []
-"""Not empty in a worker, which is replaced when it ends."""
+"""Not empty in a worker, because the pool replaces a worker that ends."""
 
 
 def allow_cpu(seconds: int) -> None:
-    """Let this process, a worker, use so much processor time more; then it ends (SIGXCPU)."""
+    """Allow this worker `seconds` more of processor time, after which the kernel ends it."""
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     until = _least(math.ceil(_used_cpu()) + seconds, most)
     resource.setrlimit(resource.RLIMIT_CPU, (until, most))
@@ -23,11 +23,11 @@ def allow_cpu(seconds: int) -> None:
 
 @contextmanager
 def tightened(cpu_seconds: float, memory: int) -> Iterator[None]:
-    """A context for foreign code that can neither be interrupted nor be told what it may take.
+    """Lower the limits for a library call that has no timeout and no memory limit of its own.
 
-    In a worker, more processor time than this ends the process (SIGXCPU), and it has no more than
-    so many bytes of memory, without which some libraries end it, too (SIGABRT). Other processes
-    are left alone.
+    In a worker, the kernel ends the process after `cpu_seconds` (SIGXCPU), and allocations beyond
+    `memory` bytes fail, at which some libraries end the process, too (SIGABRT). In other processes
+    this does nothing.
     """
     if not _expendable:
         yield
@@ -49,10 +49,10 @@ def _least(number: int, limit: int) -> int:
 
 
 def _used_cpu() -> float:
-    """The processor time of this process in seconds, as the kernel counts it for the limit.
+    """Return the processor time of this process in seconds, as the kernel counts it for the limit.
 
-    Linux counts clock ticks for it, which on a busy virtual machine differ much from the exact time
-    that `getrusage` returns: a worker that lives for hours would be killed in its first job.
+    Linux counts clock ticks. On a busy virtual machine these differ much from the exact time of
+    `getrusage`, with which a worker that lives for hours would be killed in its next job.
     """
     if sys.platform == "linux":
         with suppress(OSError):

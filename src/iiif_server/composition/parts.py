@@ -66,7 +66,7 @@ def addressable(sources: Mapping[str, Source[Any]]) -> dict[str, Source[Any]]:
 
 
 def open_listing(stack: AsyncExitStack, settings: Settings) -> Originals:
-    """Create the originals that identifiers can name, for listings; `stack` closes them."""
+    """Create the `Originals` of all types but internal ones, for listings; `stack` closes them."""
     fetcher = open_fetcher(stack, settings)
     return Originals(addressable(open_sources(stack, settings, fetcher, lambda _: None)))
 

@@ -182,7 +182,7 @@ class SettingsWarning(Problem):
 
 @dataclass(frozen=True, slots=True)
 class SettingsRefused(Problem):
-    """Reloaded settings are invalid; the former settings stay in effect."""
+    """Reloaded settings cannot be used; the former settings stay in effect."""
 
     reason: str
 
