@@ -12,6 +12,7 @@ def pdf(
     extra: str = "",
     content: str | None = None,
     packed: str = "",
+    catalog: str = "",
     trailer: str = "",
     pages: int = 1,
     compressed: bool = False,
@@ -33,7 +34,7 @@ def pdf(
     box = " ".join(map(str, media))
     kids = ["3 0 R", *(f"{number} 0 R" for number in range(5, pages + 4))]
     objects = [
-        "<< /Type /Catalog /Pages 2 0 R >>",
+        f"<< /Type /Catalog /Pages 2 0 R {catalog} >>",
         f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {pages} >>",
         f"<< /Type /Page /Parent 2 0 R /MediaBox [{box}] /Contents 4 0 R {extra} >>",
         f"<< /Length {len(content)} {packed} >>\nstream\n{content}\nendstream",

@@ -94,16 +94,27 @@ def _user_units(descriptor: int, pages: int, inspected: Inspection) -> Sequence[
 
 def _page_size(document: pypdfium2.PdfDocument, page: int, dpi: float) -> tuple[int, int]:
     # A page that is loaded is parsed, all that its streams unpack to: this loads none.
-    width, height = document.get_page_size(page)
+    size = document.get_page_size(page)
+    width, height = size if all(size) else _loaded(document, page).get_size()
     width, height = (max(1, ceil(side * dpi / _POINTS - 1e-6)) for side in (width, height))
     return width, height
+
+
+def _loaded(document: pypdfium2.PdfDocument, number: int) -> pypdfium2.PdfPage:
+    """A page; if its CropBox has nothing of its MediaBox, all of that is shown."""
+    page = document[number]
+    if not all(page.get_size()):
+        page.set_cropbox(*page.get_mediabox())
+    return page
 
 
 def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pixels:
     """A box of the page as it is at `shrink`, on white."""
     whole = header.stored.reduced(shrink)
     with _opened(descriptor, header.needs.bytes, box.dimensions.area) as (document, until):
-        page = document[header.page]
+        with suppress(pypdfium2.PdfiumError):
+            document.init_forms()  # without which fields are not drawn
+        page = _loaded(document, header.page)
         bitmap = pypdfium2.PdfBitmap.new_native(box.width, box.height, pdfium.FPDFBitmap_BGR)
         bitmap.fill_rect((255, 255, 255, 255), 0, 0, box.width, box.height)
         _draw(bitmap, page, Box(-box.x, -box.y, whole.width, whole.height), until)
@@ -134,6 +145,8 @@ def _draw(bitmap: pypdfium2.PdfBitmap, page: pypdfium2.PdfPage, at: Box, until: 
             "Drawing this page takes more processor time than is allowed; "
             "ask for a smaller part of it."
         )
+    if page.formenv is not None:
+        pdfium.FPDF_FFLDraw(page.formenv.raw, bitmap.raw, page.raw, *place, 0, flags)
 
 
 @contextmanager

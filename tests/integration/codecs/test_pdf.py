@@ -67,12 +67,28 @@ def test_parts_are_the_pixels_of_the_whole(tmp_path: Path) -> None:
     ("data", "size", "first", "last"),
     [
         (pdf(extra="/CropBox [72 0 144 72]"), (150, 150), RIGHT, RIGHT),
+        (pdf(extra="/CropBox [-72 -72 72 72]"), (150, 150), LEFT, LEFT),
+        (pdf(extra="/CropBox [200 0 300 72]"), (300, 150), LEFT, RIGHT),
+        (pdf(extra="/CropBox [200 0 300 72] /Rotate 90"), (150, 300), LEFT, LEFT),
+        (pdf(extra="/CropBox [5 5 5 5]"), (300, 150), LEFT, RIGHT),
+        (pdf(media=(144, 72, 0, 0)), (300, 150), RIGHT, LEFT),
         (pdf(extra="/Rotate 180"), (300, 150), RIGHT, LEFT),
         (pdf(extra="/Rotate 90"), (150, 300), LEFT, LEFT),
         (pdf(media=(100, 50, 244, 122)), (300, 150), LEFT, RIGHT),
         (pdf(content=""), (300, 150), WHITE, WHITE),
     ],
-    ids=["CropBox", "turned by 180", "turned by 90", "an origin elsewhere", "empty"],
+    ids=[
+        "CropBox",
+        "CropBox beyond MediaBox",
+        "CropBox beside MediaBox",
+        "CropBox beside MediaBox, turned",
+        "empty CropBox",
+        "swapped corners",
+        "turned by 180",
+        "turned by 90",
+        "an origin elsewhere",
+        "empty",
+    ],
 )
 def test_boxes_and_turns_of_the_page_count(
     data: bytes, size: tuple[int, int], first: Any, last: Any, tmp_path: Path
@@ -82,6 +98,21 @@ def test_boxes_and_turns_of_the_page_count(
         made = shown(image.render(format="png"))
     assert np.abs(made[2, 2] - first).max() <= 2
     assert np.abs(made[2, -3] - last).max() <= 2
+
+
+def test_fields_of_forms_are_drawn_in_every_view(tmp_path: Path) -> None:
+    field = "/Subtype /Widget /FT /Tx /T (a) /Rect [0 0 144 72] /F 4 /AP << /N 4 0 R >>"
+    data = pdf(
+        catalog="/AcroForm << /Fields [] >>",
+        extra=f"/Annots [<< /Type /Annot {field} >>]",
+        packed="/Type /XObject /Subtype /Form /BBox [0 0 144 72]",
+    ).replace(b"/Contents 4 0 R", b"               ")
+    with open_image(written(tmp_path, data)) as image:
+        whole = shown(image.render(format="png"))
+        part = shown(image.render(region="100,20,150,100", format="png"))
+    assert np.abs(whole[2, 2] - LEFT).max() <= 2
+    assert np.abs(whole[2, -3] - RIGHT).max() <= 2
+    assert np.abs(part - whole[20:120, 100:250]).max() <= 2
 
 
 def test_the_resolution_is_that_of_the_settings(tmp_path: Path) -> None:

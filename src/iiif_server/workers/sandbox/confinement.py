@@ -18,6 +18,8 @@ from iiif_server.workers.sandbox import landlock, limits, seccomp
 _LIBRARIES = tuple(
     map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"))
 )
+_FONTS = tuple(map(Path, ("/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/X11/fonts")))
+"""Where PDFium looks for fonts that are not embedded."""
 _RANDOM = Path("/dev/urandom")
 """Which qpdf opens for encrypted PDFs; the system call of it is allowed as well."""
 _PACKAGE = Path(__file__).parents[1]
@@ -240,7 +242,7 @@ def _installation() -> Iterator[Path]:
         yield Path(sysconfig.get_path(name))
     yield Path(sysconfig.get_config_var("LIBDIR") or sys.base_prefix)
     yield _PACKAGE
-    yield from _LIBRARIES
+    yield from (*_LIBRARIES, *_FONTS)
     yield _RANDOM
 
 

@@ -333,6 +333,7 @@ ESCAPES = {
         LIMITS,
     ),
 }
+FONTS = Path("/usr/share/fonts")
 FILES_BEHIND_SECCOMP = {"a mode", "a time"}
 """Landlock keeps files from being opened and removed, and nothing more."""
 
@@ -399,6 +400,12 @@ async def test_threads_can_be_started(sandboxed: Ground) -> None:
 
 async def test_modules_can_be_imported_when_they_are_needed(sandboxed: Ground) -> None:
     assert await sandboxed.pool.run(jobs.import_module, "xml.dom.minidom", timeout=LONG)
+
+
+@pytest.mark.skipif(not FONTS.is_dir(), reason="no fonts are installed")
+async def test_fonts_can_be_read(sandboxed: Ground) -> None:
+    """PDFium looks for those that a document does not have."""
+    assert await sandboxed.pool.run(escapes.list_folder, FONTS, timeout=LONG) == os.listdir(FONTS)
 
 
 async def test_random_numbers_can_be_read(sandboxed: Ground) -> None:
