@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from iiif_server.composition.parts import open_store
+from iiif_server.composition.components import open_store
 from iiif_server.plan.grid import Part
 from iiif_server.telemetry.events import (
     EntryDropped,

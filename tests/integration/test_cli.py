@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 
 from iiif_server import __version__
 from iiif_server.cli import main
-from iiif_server.composition.parts import open_fetcher, open_sources
+from iiif_server.composition.components import open_fetcher, open_sources
 from support.apps import (
     Process,
     is_running,

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from iiif_server.commands.common import config_option, fail, read_settings, show_progress
-from iiif_server.composition.parts import open_store
+from iiif_server.composition.components import open_store
 from iiif_server.composition.sharing import open_bucket, open_shared_purges
 from iiif_server.errors import IiifServerError
 from iiif_server.images.keys import group_of

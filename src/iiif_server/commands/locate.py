@@ -10,7 +10,7 @@ import click
 
 from iiif_server.commands.common import config_option, fail, read_settings
 from iiif_server.commands.serve.folders import adding, checked_folders
-from iiif_server.composition.parts import open_fetcher, open_sources
+from iiif_server.composition.components import open_fetcher, open_sources
 from iiif_server.errors import ConfigurationError, IiifServerError
 from iiif_server.iiif.identifier import split_page
 from iiif_server.images.originals import Originals

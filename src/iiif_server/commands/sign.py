@@ -15,7 +15,7 @@ from iiif_server.commands.common import (
     read_settings,
     version_option,
 )
-from iiif_server.composition.parts import open_fetcher, open_sources
+from iiif_server.composition.components import open_fetcher, open_sources
 from iiif_server.errors import IiifServerError, UnknownTypeError
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.request import parse_whole_request

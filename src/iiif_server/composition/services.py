@@ -12,7 +12,7 @@ from iiif_server.background import BackgroundTasks
 from iiif_server.cache.lru import Lru
 from iiif_server.cache.store import Store
 from iiif_server.cache.threads import LONG
-from iiif_server.composition.parts import (
+from iiif_server.composition.components import (
     Reach,
     addressable,
     open_fetcher,

@@ -22,8 +22,8 @@ from iiif_server.errors import (
 )
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.request import ImageFacts
+from iiif_server.images.extents import from_parts
 from iiif_server.images.originals import Original, Originals, raise_if_changed
-from iiif_server.images.parts import from_parts
 from iiif_server.images.pyramids import Pyramid, Pyramids
 from iiif_server.images.quarantine import Quarantine
 from iiif_server.images.shared_images import SharedImages

@@ -12,8 +12,8 @@ from iiif_server.cache.lru import Lru
 from iiif_server.cache.single_flight import SingleFlight
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.formats.jpeg import frame
+from iiif_server.images.extents import from_parts
 from iiif_server.images.originals import Original
-from iiif_server.images.parts import from_parts
 from iiif_server.plan.extents import Extent, joined, length_of
 from iiif_server.plan.header import Colour, ImageHeader, Reader
 from iiif_server.plan.jobs import READ_TABLES_OF_PARTS, READ_TILE_TABLES

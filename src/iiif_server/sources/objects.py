@@ -145,9 +145,9 @@ class ObjectSource(StoredSource[ObjectsOptions]):
     @cached_property
     def _stores(self) -> ModuleType:
         """Module that loads obstore, imported on first use."""
-        from iiif_server.sources import object_store  # noqa: PLC0415
+        from iiif_server.sources import object_upstream  # noqa: PLC0415
 
-        return object_store
+        return object_upstream
 
     @cached_property
     def _client(self) -> ModuleType:

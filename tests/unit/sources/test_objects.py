@@ -13,7 +13,7 @@ from iiif_server.errors import (
     SourceUnavailableError,
 )
 from iiif_server.object_stores.client import problem_of
-from iiif_server.sources.object_store import refusal
+from iiif_server.sources.object_upstream import refusal
 from iiif_server.sources.objects import ObjectsOptions
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from iiif_server.commands.bulk.tasks import Outcome, Result, Task
-from iiif_server.composition.parts import open_listing
+from iiif_server.composition.components import open_listing
 from iiif_server.errors import ConfigurationError
 from iiif_server.images.originals import Originals
 from iiif_server.settings import Settings

@@ -17,7 +17,7 @@ import click
 from iiif_server.commands.check.findings import Finding, check_writable
 from iiif_server.commands.check.types import check_types
 from iiif_server.commands.common import config_option, fail, read_settings
-from iiif_server.composition.parts import Reach, open_pool, open_store
+from iiif_server.composition.components import Reach, open_pool, open_store
 from iiif_server.composition.sharing import open_bucket
 from iiif_server.composition.sizing import memory_for_images, threads_of
 from iiif_server.errors import (

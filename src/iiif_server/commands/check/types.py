@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from iiif_server.commands.check.findings import Finding, check_writable
-from iiif_server.composition.parts import open_fetcher, open_sources
+from iiif_server.composition.components import open_fetcher, open_sources
 from iiif_server.errors import StorageTimedOutError
 from iiif_server.images.originals import Originals
 from iiif_server.settings import Settings

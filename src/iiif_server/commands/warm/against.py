@@ -12,7 +12,7 @@ import httpx
 from iiif_server.background import completed
 from iiif_server.commands.bulk.tasks import Outcome, Result, Task, perform
 from iiif_server.commands.replay.pacing import FixedRate
-from iiif_server.composition.parts import open_listing
+from iiif_server.composition.components import open_listing
 from iiif_server.errors import ConfigurationError, NotAnImageError
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.iiif.viewers import Announced

@@ -24,7 +24,7 @@ from iiif_server.sources.base import Source, SourceContext, Step
 from iiif_server.sources.lookup.answers import Answer
 from iiif_server.sources.lookup.options import LookupOptions
 from iiif_server.sources.lookup.service import ServiceLookup
-from iiif_server.sources.lookup.tables import TableLookup
+from iiif_server.sources.lookup.table import TableLookup
 from iiif_server.sources.opening import OpenedFile, open_file
 from iiif_server.sources.terms import Terms
 from iiif_server.telemetry.events import LookupFailed

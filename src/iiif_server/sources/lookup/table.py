@@ -1,220 +1,160 @@
-"""Table of a lookup: rows of a CSV or JSON Lines file, in a temporary SQLite database on disk.
+"""Lookup in a table file, which is read again after a change."""
 
-A malformed row is skipped and reported with its line.
-"""
-
-import csv
-import json
-import os
-import sqlite3
-import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
 
-from iiif_server.plan.local_file import READ_ONLY, FileVersion
-from iiif_server.sources.lookup.answers import PLACES, Answer, parse_answer
-from iiif_server.sources.lookup.options import TABLE_SUFFIXES
+from iiif_server.background import BackgroundTasks
+from iiif_server.cache.single_flight import SingleFlight
+from iiif_server.cache.threads import LONG, StorageThreads
+from iiif_server.errors import SourceUnavailableError
+from iiif_server.plan.local_file import FileVersion
+from iiif_server.sources.lookup.answers import Answer
+from iiif_server.sources.lookup.rows import (
+    Rows,
+    TableError,
+    header_problem,
+    read_table,
+    version_of,
+)
+from iiif_server.telemetry.events import (
+    LookupRowsMalformed,
+    LookupTableKept,
+    LookupTableRead,
+    Observer,
+)
 
-_LONGEST_LINE = 1 << 16
-"""Maximum bytes of a line; a longer one is malformed."""
-_EXAMPLES = 10
-"""Maximum number of malformed rows that are reported one by one; others are counted."""
-_PAGE = 1000
-_DELIMITERS = ",;\t"
-
-
-class TableError(Exception):
-    """Table that cannot be used as a whole; the text is for the operator."""
-
-
-@dataclass(slots=True)
-class Rows:
-    """Rows of one version of a table. Not thread-safe."""
-
-    version: FileVersion
-    database: sqlite3.Connection
-    number: int = 0
-    malformed: int = 0
-    examples: list[str] = field(default_factory=list)
-
-    def get(self, id_: str) -> Answer | None:
-        """Answer in the row of this id; None without a row."""
-        query = "SELECT answer FROM rows WHERE id = ?"
-        found = self.database.execute(query, (id_,)).fetchone()
-        return None if found is None else parse_answer(json.loads(found[0]))
-
-    def ids_after(self, last: str) -> list[str]:
-        """Next ids in order, at most 1000."""
-        query = "SELECT id FROM rows WHERE id > ? ORDER BY id LIMIT ?"
-        return [id_ for (id_,) in self.database.execute(query, (last, _PAGE))]
-
-    def add(self, line: int, row: Mapping[str, Any]) -> None:
-        """Add a row, or count it as malformed."""
-        try:
-            parse_answer(row)
-            self._insert(row.get("id"), json.dumps(row))
-        except ValueError as error:
-            self.report(line, str(error))
-
-    def _insert(self, id_: object, answer: str) -> None:
-        if not isinstance(id_, str | int) or id_ == "" or "\0" in str(id_):
-            raise ValueError("has no id")
-        insert = "INSERT OR IGNORE INTO rows VALUES (?, ?)"
-        if not self.database.execute(insert, (str(id_), answer)).rowcount:
-            raise ValueError("has the id of an earlier row, which is used")
-        self.number += 1
-
-    def report(self, line: int, problem: str) -> None:
-        """Count a malformed row, and store the problem of the first ones."""
-        self.malformed += 1
-        if len(self.examples) < _EXAMPLES:
-            self.examples.append(f"line {line} {problem}")
+_SECONDS_TRUSTED = 1.0
+"""Interval (seconds) of checks for changes, and time without changes before a file is read."""
+_SECONDS_WAITED = 1.0
+"""Seconds for which a request waits for a changed table; after them, the old rows are used."""
 
 
-def read_table(path: Path, *, replaces: bool = False) -> Rows:
-    """Read the rows of a file. Raises OSError, or TableError if it cannot be used as a whole.
+class TableLookup:
+    """Lookup in a table file. The old rows are used until a complete new file is read.
 
-    A file that `replaces` another must be complete: it has rows, and a line end at its end.
+    A file counts as complete if it has rows and a line end at its end, and has not changed for a
+    second.
     """
-    with _open(path) as file:
-        # SQLite creates the database "" in a temporary file, which it removes on close.
-        rows = Rows(_version(file), sqlite3.connect("", check_same_thread=False))
+
+    remembered = False
+
+    def __init__(
+        self,
+        path: Path,
+        threads: StorageThreads,
+        observer: Observer,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._path = path
+        self._threads = threads
+        self._observe = observer
+        self._clock = clock
+        self._rows: Rows | None = None
+        self._lock = threading.Lock()
+        """Held while rows are used, so that their database stays open."""
+        self._checked = 0.0
+        self._seen: FileVersion | None = None
+        """File version at the last check, if it is not that of the rows."""
+        self._refused: FileVersion | None = None
+        """File version that was last read to replace the rows."""
+        self._is_closed = False
+        self._told = ""
+        """Last reported reason for using the old rows."""
+        self._flights: SingleFlight[str, None] = SingleFlight()
+        self._background = BackgroundTasks()
+
+    def __repr__(self) -> str:
+        return f"<TableLookup {self._path}>"
+
+    async def find(self, name: str) -> Answer | None:
+        """Answer in the row of this name; None if there is none.
+
+        Raises SourceUnavailableError if no version of the file could be read yet.
+        """
+        if self._rows is None:
+            await self._flights.run("", lambda: self._threads.run(self._load, timeout=LONG))
+        elif self._clock() - self._checked >= _SECONDS_TRUSTED:
+            self._checked = self._clock()
+            check = self._background.start(self._flights.run("", self._reload))
+            await asyncio.wait({check}, timeout=_SECONDS_WAITED)
+        return await self._threads.run(self._get, name)
+
+    def names(self) -> Iterator[str]:
+        """Ids of all rows, sorted; blocks. Raises SourceUnavailableError."""
+        if self._rows is None:
+            self._load()
+        last = ""
+        while page := self._ids_after(last):
+            yield from page
+            last = page[-1]
+
+    def problems(self) -> list[str]:
+        """Problem of the file, if any."""
+        problem = header_problem(self._path)
+        return [f"the table {self._path} cannot be used: {problem}"] if problem else []
+
+    async def close(self) -> None:
+        """Stop reading, and close the rows."""
+        await self._background.cancel()
+        await self._flights.close()
+        with self._lock:
+            self._is_closed = True
+            if self._rows is not None:
+                self._rows.database.close()
+                self._rows = None
+
+    def _get(self, name: str) -> Answer | None:
+        with self._lock:
+            if self._rows is None:
+                raise SourceUnavailableError("The lookup of this image is not ready.")
+            return self._rows.get(name)
+
+    def _ids_after(self, last: str) -> list[str]:
+        with self._lock:
+            return [] if self._rows is None else self._rows.ids_after(last)
+
+    def _load(self) -> None:
+        """Read the file and use its rows; takes seconds for millions of rows."""
+        replaces = self._rows is not None
         try:
-            rows.database.execute(
-                "CREATE TABLE rows (id TEXT PRIMARY KEY, answer TEXT) WITHOUT ROWID"
-            )
-            lines = _Lines(file)
-            for number, row in _READERS[TABLE_SUFFIXES[path.suffix.lower()]](lines, rows):
-                rows.add(number, row)
-            rows.database.commit()
-            _check_finished(rows, file, finished=not replaces or bool(lines.ended and rows.number))
-        except sqlite3.Error as error:
-            rows.database.close()
-            raise TableError(f"its rows cannot be stored in a temporary file: {error}") from error
-        except BaseException:
-            rows.database.close()
-            raise
-    return rows
-
-
-def _check_finished(rows: Rows, file: BinaryIO, *, finished: bool) -> None:
-    if _version(file) != rows.version:
-        raise TableError("it changed while it was read")
-    if not finished:
-        raise TableError("its last line does not end, or it has no rows: is it complete?")
-
-
-def header_problem(path: Path) -> str | None:
-    """Problem of a table in its first line; None if there is none."""
-    try:
-        with _open(path) as file:
-            if TABLE_SUFFIXES[path.suffix.lower()] == "csv":
-                _header(_Lines(file))
-    except TableError as error:
-        return str(error)
-    except OSError as error:
-        return str(error.strerror)
-    return None
-
-
-def version_of(path: Path) -> FileVersion:
-    """File version of a path. Raises OSError."""
-    return FileVersion.of(path.stat())
-
-
-def _open(path: Path) -> BinaryIO:
-    file = os.fdopen(os.open(path, READ_ONLY), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise TableError("it is not a regular file")
-    return file
-
-
-def _version(file: BinaryIO) -> FileVersion:
-    return FileVersion.of(os.fstat(file.fileno()))
-
-
-class _Lines:
-    """Iterator of the lines of a file as text. Raises ValueError for a malformed line."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self.number = 0
-        """Number of the last line, from 1; 0 before the first."""
-        self.ended = True
-        """Whether the last line has a line end."""
-
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        line = self._file.readline(_LONGEST_LINE)
-        if not line:
-            raise StopIteration
-        self.number += 1
-        self.ended = line.endswith(b"\n")
-        if len(line) == _LONGEST_LINE and not self.ended:
-            while not self.ended and (rest := self._file.readline(_LONGEST_LINE)):
-                self.ended = rest.endswith(b"\n")
-            raise ValueError(f"is longer than {_LONGEST_LINE} bytes")
-        try:
-            return line.decode("utf-8-sig" if self.number == 1 else "utf-8")
-        except UnicodeDecodeError:
-            raise ValueError("is not text in UTF-8") from None
-
-
-def _header(lines: _Lines) -> tuple[list[str], str]:
-    """Names of the columns, and the delimiter. Raises TableError if columns are missing."""
-    try:
-        text = next(lines)
-    except StopIteration:
-        raise TableError("it is empty") from None
-    except ValueError as error:
-        raise TableError(f"its first line {error}") from None
-    delimiter = max(_DELIMITERS, key=text.count)
-    names = [name.strip() for name in next(csv.reader([text], delimiter=delimiter), [])]
-    if "id" not in names or not set(names) & set(PLACES):
-        raise TableError(
-            f"its first line must name the columns: id, and one of {', '.join(PLACES)}"
-        )
-    return names, delimiter
-
-
-def _csv_rows(lines: _Lines, rows: Rows) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    names, delimiter = _header(lines)
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    while True:
-        number = lines.number + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
+            rows = read_table(self._path, replaces=replaces)
+        except (OSError, TableError) as error:
+            self._keep(error)
+            if not replaces:
+                raise SourceUnavailableError("The table of this type cannot be read.") from error
             return
-        except (ValueError, csv.Error) as error:
-            rows.report(number, str(error) if isinstance(error, ValueError) else f"has: {error}")
-            continue
-        if len(cells) == len(names):
-            yield number, dict(zip(names, cells, strict=True))
-        elif cells:
-            rows.report(number, f"has {len(cells)} columns, and the first line {len(names)}")
+        with self._lock:
+            old, self._rows = (rows, None) if self._is_closed else (self._rows, rows)
+            if old is not None:
+                old.database.close()
+        self._seen, self._told = None, ""
+        self._checked = self._clock()
+        self._observe(LookupTableRead(str(self._path), rows.number))
+        if rows.malformed:
+            examples = "; ".join(rows.examples)
+            self._observe(LookupRowsMalformed(str(self._path), rows.malformed, examples))
 
-
-def _json_rows(lines: _Lines, rows: Rows) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    while True:
+    async def _reload(self) -> None:
+        """Read the file again if it has changed and is not being written any more."""
         try:
-            text = next(lines)
-            row = json.loads(text) if text.strip() else None
-        except StopIteration:
+            version = await self._threads.run(version_of, self._path)
+        except OSError as error:
+            self._keep(error)
             return
-        except (ValueError, RecursionError) as error:
-            wrong = isinstance(error, json.JSONDecodeError | RecursionError)
-            rows.report(lines.number, "is not JSON" if wrong else str(error))
-            continue
-        if isinstance(row, dict):
-            yield lines.number, row
-        elif text.strip():
-            rows.report(lines.number, "is not an object")
+        if self._rows is None or version == self._rows.version:
+            self._seen = None
+            return
+        is_old = time.time() - version.mtime_ns / 1e9 >= _SECONDS_TRUSTED
+        settled, self._seen = is_old or version == self._seen, version
+        if settled and version != self._refused:
+            self._refused = version
+            await self._threads.run(self._load, timeout=LONG)
 
-
-_READERS = {"csv": _csv_rows, "json": _json_rows}
+    def _keep(self, error: OSError | TableError) -> None:
+        reason = str(error.strerror if isinstance(error, OSError) else error)
+        if reason != self._told:
+            self._told = reason
+            self._observe(LookupTableKept(str(self._path), reason))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from iiif_server.images.parts import AHEAD, MOST_AHEAD, ROUNDS, from_parts, read_ahead
+from iiif_server.images.extents import AHEAD, MOST_AHEAD, ROUNDS, from_parts, read_ahead
 from iiif_server.plan.extents import Extent, FromParts, joined, missing
 
 SIZE = 10**9
