@@ -280,7 +280,7 @@ class SharedCacheUnavailableError(NotNowError):
 
 
 class BusyError(NotNowError):
-    """The queue is full."""
+    """The queue of a kind of work is full, or all its slots are in use."""
 
 
 class QueueTimedOutError(NotNowError):
@@ -288,7 +288,7 @@ class QueueTimedOutError(NotNowError):
 
 
 class StorageTimedOutError(NotNowError):
-    """A disk or network mount did not respond within `storage_timeout`."""
+    """A disk or network mount did not respond within its timeout."""
 
 
 class TooManyOpenFilesError(NotNowError):
@@ -296,7 +296,7 @@ class TooManyOpenFilesError(NotNowError):
 
 
 class QuarantinedError(NotNowError):
-    """The original is in quarantine: a worker died over it, or exceeded its timeout."""
+    """The original is in quarantine, because a worker died or exceeded its timeout."""
 
 
 # --- running the server ---------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pathlib import Path
 from iiif_server.iiif.identifier import Identifier
 
 _AT_ONCE = 1000
-"""Entries per transaction; an interrupted run loses at most so many."""
+"""Entries per transaction, and most entries that an interrupted run loses."""
 
 
 class Prepared:
