@@ -1,4 +1,4 @@
-"""The bytes of an answer: in memory when they are few, an open file when they are many."""
+"""Body of a response: bytes in memory if it is small, an open file if it is large."""
 
 import io
 import os
@@ -13,25 +13,25 @@ from iiif_server.plan.local_file import removed, replaced
 from iiif_server.sources.opening import OpenedFile
 
 IN_MEMORY = 1 << 20
-"""Bytes up to which a body is read at once."""
+"""Maximum bytes of a body that is read into memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Exactly `length` bytes: here, or in a file that can be opened, or is open where they begin.
+    """Exactly `length` bytes: in memory, in an open file, or in a file named by its path.
 
-    Whoever gets a body with a file closes it.
+    The receiver of a body with an open file has to close the file.
     """
 
     length: int
     data: bytes | None = None
     file: BinaryIO | None = None
     threads: StorageThreads | None = None
-    """Those in which the file is read and closed: its disk may have to be waited for."""
+    """Threads that read and close the file, whose disk may be slow."""
     checksum: int | None = None
-    """The CRC-32 that the bytes in the file must have; None: unknown."""
+    """Expected CRC-32 of the bytes in the file; None: unknown."""
     path: Path | None = None
-    """The file by its name instead, for somebody else to open; that nobody closes."""
+    """Path of a file that is not open, for a proxy to send."""
 
 
 def body_of(
@@ -40,10 +40,10 @@ def body_of(
     threads: StorageThreads | None,
     extent: Extent | None = None,
 ) -> Body:
-    """The body that an open file, or an extent of it, holds now. Raises OSError.
+    """The body with the current content of an open file, or of an extent of it. Raises OSError.
 
-    The descriptor stays its owner's. `path` is the file's name for the log; nothing is opened by
-    it.
+    The descriptor is duplicated, and the caller still has to close its own. `path` is only for
+    the log.
     """
     begin, end = extent or (0, os.fstat(descriptor).st_size)
     length = end - begin
@@ -56,7 +56,7 @@ def body_of(
 
 
 class _Reader(io.RawIOBase):
-    """An open file from an offset on, whatever others read by the same descriptor."""
+    """Raw reader of an open file from an offset on, with its own position in the file."""
 
     def __init__(self, descriptor: int, path: Path, offset: int) -> None:
         super().__init__()
@@ -65,11 +65,11 @@ class _Reader(io.RawIOBase):
         self._offset = offset
 
     def readable(self) -> bool:
-        """Whether there are bytes to be had."""
+        """Whether the file is readable: always."""
         return True
 
     def readinto(self, buffer: object) -> int:
-        """Fill a buffer with the bytes that follow."""
+        """Fill a buffer with the next bytes; the number of bytes read."""
         view = memoryview(cast("bytearray", buffer))
         data = os.pread(self._descriptor, len(view), self._offset)
         view[: len(data)] = data
@@ -77,7 +77,7 @@ class _Reader(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the duplicated descriptor."""
         if not self.closed:
             os.close(self._descriptor)
         super().close()

@@ -1,4 +1,4 @@
-"""From a request to the bytes of its answer: cached, passed through, or made once for all."""
+"""Derivatives: resolves image requests, and reads or renders their bytes."""
 
 import time
 from collections.abc import Mapping
@@ -56,34 +56,34 @@ if TYPE_CHECKING:
 
 _SMALL_PIXELS = 1_000_000
 _WORTH_A_LOCK = 25_000_000
-"""The effort (pixels of a JPEG to be decoded) from which on two processes do not make the same."""
+"""Minimum effort (JPEG pixels to decode) for a lock, so that only one process renders an image."""
 _READ_TRIES = 3
-"""How often an entry is looked for that others may evict between its being found and opened; the
-last time it is not kept at all."""
+"""Maximum attempts to read an entry that others may evict after it was found; the last attempt
+does not store the image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """How a request would be answered now."""
+    """Explanation of how a request would be answered now."""
 
     kept: bool
-    """Whether the answer, or the pyramid's part that has it, is in the store."""
+    """Whether the derivative, or the pyramid part with its tile, is available without rendering."""
     level: int | None
-    """The scale factor of the pyramid's level that it would be made of; None: of the original."""
+    """Scale factor of the pyramid level to render from; None: the original."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What one worker has made for all who waited for it."""
+    """Result of a single flight, for all requests that wait for it."""
 
     content: bytes | Entry
-    """The bytes, or the entry that has them."""
+    """The bytes, or the entry in the store."""
     engine: Engine | Literal["cache", "shared"]
     stages: Mapping[str, float]
 
 
 class Derivatives:
-    """Answers to image requests."""
+    """Resolves image requests, and reads or renders their derivatives."""
 
     def __init__(  # noqa: PLR0917 - what it is composed of
         self,
@@ -112,13 +112,13 @@ class Derivatives:
 
     @property
     def made_by(self) -> Mapping[Engine, int]:
-        """How many answers each engine has made; those from the cache do not count."""
+        """The number of derivatives by engine, without those from the cache."""
         return self._made_by
 
     def resolve(self, image: Image, request: ImageRequest, stages: Stages) -> Resolved:
-        """The request resolved against an image, which need not be held. Never waits.
+        """Resolve a request for an image, which need not be held; reads no pixels. Never waits.
 
-        Raises what `ImageRequest.resolve` refuses. No pixel is touched.
+        Raises the errors of `ImageRequest.resolve`.
         """
         original, header, pyramid = image.original, image.header, image.pyramid
         limits = self._limits.of(header.dimensions, original.terms.limits)
@@ -141,7 +141,7 @@ class Derivatives:
         return Resolved(image, rendition, placed, engine, work, key, tile, stored, stages)
 
     def rewritten(self, image: Image, stages: Stages) -> Resolved:
-        """The bytes of a JPEG original with the metadata that may be sent, for a download."""
+        """The resolved download of a whole JPEG original, with only the permitted metadata."""
         header, size = image.header, image.header.dimensions
         whole = Box(0, 0, size.width, size.height)
         rendition = Rendition(whole, size, parse_rotation("0"), Quality.DEFAULT, Format.JPG)
@@ -152,7 +152,7 @@ class Derivatives:
         )
 
     async def ready(self, resolved: Resolved) -> bytes | None:
-        """The bytes of the answer if they are in the store, and in memory."""
+        """The bytes of the derivative, if it is in the store and small enough for memory."""
         if resolved.engine in {Engine.ORIGINAL, Engine.TILE}:
             return None
         data = await self._store.threads.run(self._store.read_nowait, resolved.key, IN_MEMORY)
@@ -163,18 +163,18 @@ class Derivatives:
     def key(
         self, image: Image, rendition: Rendition, engine: Engine, work: PixelOperations
     ) -> EntryKey:
-        """What the answer is kept under, and clients know it by."""
+        """The cache key of a derivative, whose digest is also its entity tag."""
         original, treatment = image.original, image.header.treatment
         text = f"{self._encoding_text} {work.profile} {treatment.strip_location}"
         text += f" {image.header.span} {work.box.width},{work.box.height}"
         return derivative_key(original.group, original.fingerprint, rendition, engine, text)
 
     def count(self, engine: Engine) -> None:
-        """Take note of an answer that an engine has made."""
+        """Count a derivative of an engine."""
         self._made_by[engine] = self._made_by.get(engine, 0) + 1
 
     async def body(self, resolved: Resolved, *, by_path: bool = False) -> Body:
-        """The bytes of the answer, complete; `by_path`: where they are, if that is in the store.
+        """The complete body of a derivative; `by_path`: with the path of an entry of the store.
 
         Raises OriginalRefusedError, RenderFailedError, NotNowError, or ImageTooLargeError.
         """
@@ -183,13 +183,13 @@ class Derivatives:
             await self._renderer.raise_if_damaged(resolved)
             return await original_body(resolved.original)
         if resolved.stored is not None and resolved.stored.whole:
-            with suppress(NoSuchTileError):  # not what the directory says: it can yet be decoded
+            with suppress(NoSuchTileError):  # the tile table is wrong: decode the original
                 with resolved.stages.measure("tile"):
                     data = await self._renderer.stored_tile(resolved, resolved.stored)
                 self._count(resolved, Engine.TILE)
                 return Body(len(data), data)
         if resolved.pyramid is not None and resolved.tile is not None:
-            # Where there can be no pyramid, the tile may be had without.
+            # If the pyramid cannot be built, the tile is rendered from the original.
             with suppress(RenderFailedError, ImageTooLargeError, QuarantinedError):
                 with resolved.stages.measure("tile"):
                     data = await self._pyramids.tile(resolved.pyramid, resolved.tile)
@@ -199,7 +199,7 @@ class Derivatives:
             return await self._stored_or_made(resolved, by_path=by_path)
 
     async def without_original(self, resolved: Resolved) -> Body | None:
-        """The bytes of the answer, if they are here or in the shared cache.
+        """The body of a derivative in the local store or the shared cache; else None.
 
         The original need not be open, nor be on this machine.
         """
@@ -221,7 +221,7 @@ class Derivatives:
         return body
 
     async def explain(self, resolved: Resolved) -> Explanation:
-        """How the request would be answered now; nothing is made."""
+        """Explain how a request would be answered now; renders and builds nothing."""
         if resolved.engine is Engine.ORIGINAL:
             return Explanation(kept=True, level=None)
         if resolved.engine is Engine.TILE and resolved.stored is not None:
@@ -235,7 +235,7 @@ class Derivatives:
         return Explanation(kept, level.operations.shrink if level else None)
 
     async def close(self) -> None:
-        """Make nothing more, and wait for the housekeeping that is under way."""
+        """Cancel rendering, and wait for the eviction in progress."""
         await self._flights.close()
         await self._renderer.close()
         await self._housekeeping.wait()
@@ -250,7 +250,7 @@ class Derivatives:
                 resolved.stages.engine = "cache"
                 return stored
             keep = tries_left > 0
-            # A flight that ended during this look may have stored it after this looked.
+            # A flight that has ended meanwhile may have stored the entry after this lookup.
             look_again = keep and self._flights.landed != landed
             make = self._find_or_make if look_again else partial(self._fetch_or_make, keep=keep)
             made = await self._flights.run(resolved.key, partial(make, resolved))
@@ -282,14 +282,14 @@ class Derivatives:
         return Body(entry.length, file=content, threads=threads, checksum=checksum)
 
     async def _find_or_make(self, resolved: Resolved) -> _Made:
-        """Make the answer unless it is in the store by now; no other flight of its key is there."""
+        """Make the derivative, unless another flight has stored it meanwhile."""
         entry = await self._store.threads.run(self._store.find, resolved.key)
         if entry is not None:
             return _Made(entry, "cache", {})
         return await self._fetch_or_make(resolved, keep=True)
 
     async def _fetch_or_make(self, resolved: Resolved, *, keep: bool) -> _Made:
-        """The answer from the shared cache, or made and written there."""
+        """Fetch the derivative from the shared cache; or make it and write it there."""
         if self._shared is None or not keep:
             return await self._make(resolved, keep=keep)
         started = time.perf_counter()
@@ -303,7 +303,7 @@ class Derivatives:
 
     async def _make(self, resolved: Resolved, *, keep: bool) -> _Made:
         started = time.perf_counter()
-        # What is surely small comes through the pipe, and is kept in one go.
+        # A worker sends a small image through its socket; a large one it writes to a file.
         small = resolved.rendition.size.area <= _SMALL_PIXELS
         target = None
         if keep and not small:
@@ -348,14 +348,14 @@ class Derivatives:
         return _Made(content, rendered.engine, {"queue": queued, **rendered.stages})
 
     async def _fetch(self, resolved: Resolved) -> Entry | None:
-        """The answer as another machine has made it."""
+        """The entry of a derivative from the shared cache; None if it is not there."""
         if self._shared is None:
             return None
         seconds = self._shared.bucket.timeout
         return await self._shared.fetch(resolved.key, resolved.rendition.format, seconds=seconds)
 
     async def _made_elsewhere(self, key: EntryKey, stack: AsyncExitStack) -> Entry | None:
-        """What another process has just made; else none makes it while the stack is open."""
+        """The entry that another process has just made; else None, with the key locked."""
         with suppress(NotKeptError):
             await stack.enter_async_context(self._store.lock(key))
             return await self._store.threads.run(self._store.find, key)
@@ -371,9 +371,9 @@ class Derivatives:
             self._store.refused(rendered.refusal)
         if rendered.data is not None:
             return rendered.data
-        if target.status.st_size != rendered.length:  # somebody else was at it
+        if target.status.st_size != rendered.length:  # another program has changed the file
             raise RenderFailedError("The image was not kept as it was made; please ask again.")
-        # What is small is read before it can be evicted; what is large may have to be made again.
+        # Small files are read before they can be evicted; a large image is made again in that case.
         data = target.read() if rendered.length <= IN_MEMORY else None
         entry = self._store.commit(resolved.key, target, resolved.rendition.format)
         if data is not None:

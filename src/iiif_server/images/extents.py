@@ -1,4 +1,4 @@
-"""Parts of originals: what a header, a tile or a decoder needs is brought before it is read."""
+"""Partial fetching: bytes of an original that a header, tile or decoder needs are fetched first."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,15 +9,15 @@ from iiif_server.plan.extents import Extent, FromParts, length_of
 from iiif_server.workers.pool import WorkerPool
 
 ROUNDS = 8
-"""How often a worker says what it needs, before it gets the whole file."""
+"""Maximum rounds in which a worker requests extents, before the whole file is fetched."""
 AHEAD, MOST_AHEAD = 1 << 16, 1 << 18
-"""Bytes that are brought with each extent that a parser needs of a header: more is likely to
-follow. That is so much more behind the first directory, where libtiff writes its tile table: of
-tiles of 8 KiB, it has a 512th of the size of the file."""
+"""Bytes that are fetched after each extent that a header parser needs, as it likely needs more.
+After the first directory it is up to `MOST_AHEAD`: there libtiff writes the tile table, which has a
+512th of the file size if tiles have 8 KiB."""
 _END = 1 << 18
-"""Bytes from the end of a file that are brought together: small levels and their directories."""
+"""Bytes at the end of a file that are fetched together: small levels and their directories."""
 _MOST_METADATA = 64 << 20
-"""Bytes besides pixels; whatever needs more gets the whole file, if that may be fetched."""
+"""Maximum bytes besides pixels; if a worker needs more, the whole file is fetched, if allowed."""
 
 Result = TypeVar("Result")
 
@@ -30,9 +30,10 @@ async def from_parts(
     timeout: float,  # noqa: ASYNC109 - of the worker's job
     ahead: bool = False,
 ) -> Result:
-    """What a worker makes of an original of which parts are present, and gets what it needs.
+    """The result of a worker's function on a partial original; fetches the bytes that it needs.
 
-    `ahead`: more is brought than it needs. Raises what the worker or the source raises.
+    `timeout` is in seconds, for each job of the worker. `ahead`: fetch more than it needs. Raises
+    the errors of the worker and of the source.
     """
     parts = original.parts
     if parts is None:
@@ -54,7 +55,7 @@ async def from_parts(
 
 
 def read_ahead(extents: Sequence[Extent], size: int, turn: int) -> list[Extent]:
-    """What is brought for extents that the parser of a header needs, in turn 0 or later."""
+    """The extents to fetch for those that a header parser needs, in round 0 or later."""
     ahead = AHEAD if turn else min(max(AHEAD, size >> 9), MOST_AHEAD)
     ends = ((start, stop + ahead) for start, stop in extents)
     return [(start, size if stop > size - _END else stop) for start, stop in ends]

@@ -1,4 +1,4 @@
-"""What a derivative is kept under: a digest of all that decides its bytes."""
+"""Cache keys of derivatives: digests of everything that a derivative depends on."""
 
 from dataclasses import replace
 from hashlib import blake2b
@@ -10,18 +10,18 @@ from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.render_plan import Engine
 
 _FORMAT_VERSION = 6
-"""To be raised when the same request gives other bytes than before."""
+"""Version of the derivatives; must be raised when the same request gives other bytes."""
 
 
 def digest(*parts: str) -> str:
-    """32 hexadecimal digits for a sequence of texts."""
+    """The digest of a sequence of texts: 32 hexadecimal digits."""
     encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
     told_apart = b"".join(len(part).to_bytes(8, "big") + part for part in encoded)
     return blake2b(told_apart, digest_size=16).hexdigest()
 
 
 def group_of(identifier: Identifier) -> str:
-    """The group of all that is made of an identifier's original, whichever its page."""
+    """The group of all entries of an original, with all of its pages."""
     return digest(str(replace(identifier, name=split_page(identifier.name)[0])))
 
 
@@ -32,9 +32,9 @@ def derivative_key(
     engine: Engine,
     encoding: str,
 ) -> EntryKey:
-    """The key of a derivative; every spelling of a request, in any version, has the same.
+    """The cache key of a derivative; the same for every spelling of a request, in any version.
 
-    `encoding` is what `encoding_text` says of the settings, and what else decides its bytes.
+    `encoding` is the text of `encoding_text`, with everything else that decides the bytes.
     """
     box, size = rendition.region, rendition.size
     return EntryKey(
@@ -54,5 +54,5 @@ def derivative_key(
 
 
 def encoding_text(encoding: EncodingOptions) -> str:
-    """How derivatives are encoded, as a text that is the same for the same settings."""
+    """The settings of encoding as a text, for cache keys."""
     return encoding.model_dump_json()

@@ -1,4 +1,4 @@
-"""What is read and made at most."""
+"""Settings of limits: originals, rendered images, time and memory."""
 
 from typing import Annotated, Literal
 
@@ -10,59 +10,62 @@ from iiif_server.plan.original_format import RARE, USUAL, Bounds, OriginalFormat
 from iiif_server.units import Pixels, PositiveSeconds, PositiveSize, Seconds, show_size
 
 LEAST_MEMORY = 100_000_000
-"""Bytes, measured: with less, images of 6 megapixels are refused in full size."""
+"""Minimum of `limits.memory` in bytes; with less, 6-megapixel images are refused in full size."""
 
 
 class PdfOptions(OptionsModel):
-    """How PDFs become images."""
+    """Rendering of PDFs."""
 
     dpi: int = Field(default=150, ge=10, le=2400)
-    """Pixels of an inch of a page. After a change, purge what was cached of PDFs."""
+    """Pixels per inch of a page. After a change, purge the cached images of PDFs."""
 
 
 class LimitsOptions(OptionsModel):
-    """What is read and made at most."""
+    """Limits of originals, rendered images, time and memory."""
 
     max_width: PositiveInt | None = None
-    """Widest image made (`maxWidth` in info.json); unset: no limit but `max_area`."""
+    """Maximum width of rendered images in pixels (`maxWidth` in info.json); unset: only `max_area`
+    limits them."""
     max_height: PositiveInt | None = None
-    """Highest image made (`maxHeight`); needs `max_width`, and is equal to it when unset."""
+    """Maximum height of rendered images in pixels (`maxHeight`); needs `max_width`, and is equal to
+    it when unset."""
     max_area: Pixels = 400_000_000
-    """Most pixels in an image made; no `maxArea` in an info.json is above it."""
+    """Maximum pixels of a rendered image; no `maxArea` in an info.json is above it."""
     max_upscale_area: Pixels = 25_000_000
-    """Most pixels that an image is upscaled to. `maxArea` of an image is this, or the number of its
-    own pixels if that is larger."""
+    """Maximum pixels of an upscaled image. `maxArea` of an image is this, or the number of its own
+    pixels if that is larger."""
     max_source_pixels: Pixels = 1_000_000_000
-    """Most pixels in an original; larger ones are refused by their header."""
+    """Maximum pixels of an original; the server refuses larger ones after reading the header."""
     max_source_side: PositiveInt = 500_000
-    """Most pixels in a row or a column of an original."""
+    """Maximum width and height of an original in pixels."""
     max_source_bytes: PositiveSize = 8_000_000_000
-    """Most bytes in the file of an original, wherever it comes from."""
+    """Maximum bytes of the file of an original, from any source."""
     max_source_frames: PositiveInt = 10_000
-    """Most frames in an animation, and pages in a TIFF."""
+    """Maximum frames of an animation, and pages of a TIFF."""
     max_source_scans: PositiveInt = 100
-    """Most scans in a progressive JPEG, each of which costs a pass over the whole image."""
+    """Maximum scans of a progressive JPEG, each of which takes a pass over the whole image."""
     formats: Annotated[tuple[OriginalFormat, ...], Field(min_length=1), Listed] = tuple(
         format_ for format_ in OriginalFormat if format_ in USUAL
     )
-    """Formats of originals that are read, by their content; no others are ever decoded."""
+    """Formats of originals that the server reads, detected by content; it decodes no others."""
     rare: bool = False
-    """Whether rare formats are read, too: TGA, PCX, and LERC, JPEG XL or LogLuv in TIFF; and, with
-    the extra `raw`, raw photographs."""
+    """Whether the server also reads rare formats: TGA, PCX, and LERC, JPEG XL or LogLuv in TIFF;
+    and, with the extra `raw`, raw photographs."""
     truncated: Literal["refuse", "show"] = "refuse"
-    """Truncated originals, as after a broken transfer: `refuse`, or `show` JPEG, PNG, TIFF, GIF,
-    BMP and PSD as far as they go. What is damaged otherwise is refused in any case."""
+    """Truncated originals, as after an incomplete transfer: `refuse`, or `show` the existing part
+    of JPEG, PNG, TIFF, GIF, BMP and PSD. Originals with other damage are always refused."""
     render_timeout: PositiveSeconds = 60
-    """Time that rendering one image may take before its process is killed."""
+    """Timeout of rendering one image; then its worker is killed."""
     storage_timeout: PositiveSeconds = 10
-    """Time after which the disk or mount of a type, or of the cache, counts as not answering; then
-    its own requests are 503, and no others."""
+    """Timeout of the disk or mount of a type, or of the cache; then requests that need it get 503,
+    and others do not."""
     queue_timeout: PositiveSeconds = 30
-    """Time that a request may wait for a process to become free; then 503."""
+    """Maximum time that a request waits for a free worker; then 503."""
     queue_length: PositiveInt = 32
-    """Full-size images that may wait for a process; more are refused at once, with 503."""
+    """Maximum full-size images that wait for a worker; further requests get 503 at once."""
     memory: PositiveSize | None = None
-    """Memory for images being made, as estimated; unset: half of the machine's or container's."""
+    """Memory for all images that are being made, as estimated; unset: half of that of the machine
+    or container."""
     quarantine: Seconds = 300
     """Time for which an original is refused after a worker died or was killed over it."""
 
@@ -83,12 +86,12 @@ class LimitsOptions(OptionsModel):
 
     @property
     def output(self) -> OutputLimits:
-        """The limits on images that are made."""
+        """The limits of rendered images."""
         return OutputLimits(self.max_width, self.max_height, self.max_area, self.max_upscale_area)
 
     @property
     def source(self) -> Bounds:
-        """The limits on originals, besides their pixels."""
+        """The limits of originals, except their pixels."""
         return Bounds(
             formats=frozenset(self.formats) | (RARE if self.rare else frozenset()),
             rare=self.rare,

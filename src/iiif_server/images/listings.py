@@ -1,4 +1,4 @@
-"""What lies in the folders of originals, read in threads and remembered for a moment."""
+"""Folder listings: the entries of folders of originals, read in threads and cached briefly."""
 
 import asyncio
 import re
@@ -18,28 +18,28 @@ from iiif_server.sources.base import Source
 from iiif_server.sources.listings import FolderListing
 
 SECONDS_KNOWN = 10.0
-"""How long a folder that was read is not read again, at least."""
+"""Minimum seconds for which a listing is cached."""
 _CAPACITY = 1_000_000
-"""Names remembered over all folders; some 100 MB if they are so many."""
+"""Maximum names in the cache of listings, which take about 100 MB."""
 _READING = 2
-"""Folders of a type read at the same time: who asks for many takes no threads from images."""
+"""Maximum folders of a type that are read at the same time, so that images get threads, too."""
 _SECONDS = 60.0
-"""For reading a folder: a large one on a network mount may take some."""
+"""Timeout for reading a folder, which may be large and on a network mount."""
 _LONGER = 50
-"""How many times as long as it took to read one that is large is remembered."""
+"""Factor from the time that reading a folder took to the time for which it is cached."""
 _FOLDER_WEIGHT = 100
-"""What a folder counts as besides its names, lest too many are remembered."""
+"""Weight of a folder in the cache besides its names, which limits the number of folders."""
 _SHARED = 8
-"""How many names that are in another listing, too, count as one."""
+"""Names of a search result that count as one name, because another listing has them, too."""
 _RUN = 5_000
-"""Names sorted in one go: some milliseconds."""
+"""Names that are sorted at a time, in some milliseconds."""
 _NUMBER = re.compile(r"[0-9]+")
 _DIGITS = 20
-"""Numbers with more digits are sorted as letters are."""
+"""Maximum digits of a number that is sorted by its value."""
 
 
 _Key = tuple[str, str, tuple[str, ...]]
-"""A type, a folder, and words that the names have in them."""
+"""Type, folder, and words that the names contain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class _Known:
 
 
 class FolderListings:
-    """The folders of all types that can be browsed."""
+    """Cache of the folder listings of all browsable types."""
 
     def __init__(
         self,
@@ -70,10 +70,10 @@ class FolderListings:
         return f"<FolderListings {len(self._known)} known>"
 
     async def of(self, type_: str, folder: str = "", words: tuple[str, ...] = ()) -> FolderListing:
-        """What lies in a folder of a type, in the order in which a person would put it.
+        """The listing of a folder of a type, in natural order.
 
-        With words, only the names that have all of these in them, in any case. Raises
-        FolderNotFoundError, also where the type's source cannot tell, UnknownTypeError, or
+        With words, only the names that contain all words, ignoring case. Raises
+        FolderNotFoundError, also if the source cannot list folders, UnknownTypeError, or
         SourceUnavailableError.
         """
         key = type_, folder, tuple(word.casefold() for word in words)
@@ -83,13 +83,13 @@ class FolderListings:
         return await self._flights.run(key, lambda: self._read(key))
 
     async def close(self) -> None:
-        """Read nothing more."""
+        """Cancel the reading of folders."""
         await self._flights.close()
 
     async def _read(self, key: _Key) -> FolderListing:
         type_, folder, words = key
         source = self._originals.source(type_)
-        self._flights.keep(key)  # for whoever asks again, if nobody waits for a slow disk now
+        self._flights.keep(key)  # the next request needs the result even if this one is cancelled
         if words:
             whole = await self.of(type_, folder)
             read = partial(with_words, whole, words)
@@ -100,7 +100,7 @@ class FolderListings:
             listing = await source.context.threads.run(read, timeout=_SECONDS)
             now = self._clock()
         known = _Known(listing, now + max(SECONDS_KNOWN, _LONGER * (now - started)))
-        # A large one leaves room for what is found in it, whose names it shares.
+        # A large folder leaves room for search results in it, which share its names.
         names = len(listing) // _SHARED if words else min(len(listing), self._capacity // 2)
         weight = names + _FOLDER_WEIGHT
         self._known.put(key, known, weight)
@@ -112,7 +112,7 @@ def _read_in_order(source: Source[Any], folder: str) -> FolderListing:
 
 
 def with_words(listing: FolderListing, words: Sequence[str]) -> FolderListing:
-    """What has all words in its name; these are casefolded."""
+    """The entries whose names contain all words, which must be casefolded."""
 
     def found(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(name for name in names if all(word in name.casefold() for word in words))
@@ -121,7 +121,7 @@ def with_words(listing: FolderListing, words: Sequence[str]) -> FolderListing:
 
 
 def position(listing: FolderListing, text: str) -> int:
-    """Where the first entry is that begins like a text or comes behind it; folders come first."""
+    """The index of the first entry that begins with a text or follows it; folders come first."""
     key = _order(text), ""
     folder = bisect_left(listing.folders, key, key=_key)
     at = listing.folders[folder : folder + 1]
@@ -131,19 +131,19 @@ def position(listing: FolderListing, text: str) -> int:
 
 
 def in_order(listing: FolderListing) -> FolderListing:
-    """The same with numbers in names by their value and letters whatever their case."""
+    """The listing in natural order: numbers in names by value, and letters ignoring case."""
     return replace(listing, folders=_sorted(listing.folders), names=_sorted(listing.names))
 
 
 def _sorted(names: Sequence[str]) -> tuple[str, ...]:
-    # Sorting is one call, during which nobody else gets to run: so it is many short ones.
+    # A sort holds the GIL until it ends, so a long list is sorted in short runs.
     starts = range(0, len(names), _RUN)
     runs = [sorted(names[start : start + _RUN], key=_key) for start in starts]
     return tuple(merge(*runs, key=_key))
 
 
 def _key(name: str) -> tuple[str, str]:
-    """What names are sorted by, at last by themselves: so no two are alike, and pages stay so."""
+    """The sort key of a name; it ends with the name itself, so that the order is unique."""
     return _order(name), name
 
 

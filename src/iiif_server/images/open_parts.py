@@ -1,4 +1,4 @@
-"""Open parts: the files of pyramids that are kept open, and checked now and then."""
+"""Open parts: files of pyramids that stay open, and are checked regularly."""
 
 import threading
 import time
@@ -16,32 +16,31 @@ from iiif_server.formats.pyramid_file import OpenPart
 from iiif_server.plan.grid import Grid, Tile
 
 _KEPT_OPEN = 128
-"""Parts whose table of tiles and file stay open; 20 kB and a descriptor each."""
+"""Maximum open parts; the table of tiles of each takes 20 kB, and its file a descriptor."""
 _CHECK_AFTER = 10.0
-"""Seconds after which an open part is looked for in the store again, which tells the store that it
-is used."""
+"""Seconds after which an open part is looked up in the store again, which counts as a use."""
 _LOOK_AFTER = 1.0
-"""Seconds after which it is looked whether an open part was removed."""
+"""Seconds after which an open part is checked for removal."""
 
 
 @dataclass(slots=True, eq=False)
 class OpenedPart:
-    """A part of a pyramid that is open, with the entry of the store that it is."""
+    """An open part of a pyramid, with its entry in the store."""
 
     part: OpenPart
     entry: Entry
     checked: float
     looked: float
-    """When it was last seen that the file has not been removed."""
+    """Time of the last check that the file has not been removed, by the clock."""
     threads: StorageThreads
     readers: int = 0
-    """Threads that read from it."""
+    """Number of threads that read from the file."""
     given_up: bool = False
     closed: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     async def read(self, tile: Tile, grid: Grid) -> bytes:
-        """The JPEG of a tile, by a thread if the disk has to be waited for.
+        """The JPEG of a tile; read in a thread, unless it is in the page cache.
 
         Raises KeyError or OSError.
         """
@@ -50,11 +49,11 @@ class OpenedPart:
             return data
         with self.lock:
             self.readers += 1
-        # Whoever waits may leave: the thread still reads, and the part stays open until it ends.
+        # A cancelled caller does not stop the thread: the part stays open until the thread ends.
         return await self.threads.run(self.part.read, tile, grid, ended=self._read_ended)
 
     async def is_gone(self) -> bool:
-        """Whether the file was removed; looked at in a thread."""
+        """Whether the file was removed; checked in a thread."""
         with self.lock:
             if self.closed:
                 return True
@@ -62,7 +61,7 @@ class OpenedPart:
         return await self.threads.run(lambda: self.part.gone, ended=self._read_ended)
 
     def give_up(self) -> None:
-        """Close the part, as soon as nobody reads from it."""
+        """Close the part, as soon as no thread reads from it."""
         with self.lock:
             self.given_up = True
             if self.readers or self.closed:
@@ -79,7 +78,7 @@ class OpenedPart:
 
 
 class OpenParts:
-    """The parts of pyramids that were used last, open, by their key in the store."""
+    """The most recently used parts of pyramids, open, by cache key."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
@@ -99,7 +98,7 @@ class OpenParts:
 
     @property
     def size(self) -> int:
-        """The bytes of the files that are open."""
+        """The total size of the open files in bytes."""
         return sum(part.entry.length for part in self._parts.values())
 
     def read_nowait(self, key: EntryKey, tile: Tile, grid: Grid) -> bytes | None:
@@ -113,7 +112,7 @@ class OpenParts:
             return None
 
     def opened_at(self, path: Path) -> tuple[EntryKey, Entry] | None:
-        """The key and the entry of the open part whose file has a path."""
+        """The key and the entry of the open part with this file path."""
         for key in self._parts:
             opened = self._parts.get(key)
             if opened is not None and opened.entry.path == path:
@@ -121,7 +120,7 @@ class OpenParts:
         return None
 
     def close(self, key: EntryKey) -> None:
-        """Close a part, as soon as nobody reads from it."""
+        """Close a part, as soon as no thread reads from it."""
         self._parts.remove(key)
 
     def close_all(self) -> None:
@@ -129,7 +128,7 @@ class OpenParts:
         self._parts.clear()
 
     async def find(self, key: EntryKey) -> OpenedPart | None:
-        """The part if it is open or can be found; checked again now and then."""
+        """The part, if it is open or in the store; open parts are checked regularly."""
         kept = self._parts.get(key)
         gone = kept is not None and await kept.is_gone()  # purged or evicted
         if kept is not None and self._parts.get(key) is kept:  # not closed while this waited
@@ -151,7 +150,7 @@ class OpenParts:
         return kept
 
     async def _open(self, key: EntryKey, entry: Entry) -> None:
-        """Open a part and keep it so, if it is sound; once for all who ask for it."""
+        """Open a part and add it to the open ones; if it is damaged, have the store check it."""
         try:
             part = await self._store.threads.run(OpenPart, entry.path, undo=OpenPart.close)
         except FileNotFoundError:
@@ -162,6 +161,6 @@ class OpenParts:
         self._parts.put(key, OpenedPart(part, entry, 0.0, 0.0, self._store.threads))
 
     async def check(self, entry: Entry) -> None:
-        """Have the store look at all bytes of a part, and remove it if they are wrong."""
+        """Have the store verify the checksum of a part, and remove it if it is wrong."""
         check = partial(self._store.threads.run, self._store.check, entry, timeout=LONG)
         await self._doubts.run(entry.path, check)

@@ -1,4 +1,4 @@
-"""Finding the original that an identifier names."""
+"""Originals: finds and opens the file of an identifier."""
 
 import asyncio
 import os
@@ -41,34 +41,34 @@ from iiif_server.telemetry.events import (
 
 @dataclass(frozen=True)  # without slots: the digests are computed once
 class Original:
-    """The file that a source holds for an identifier, in the version that was opened."""
+    """The file of an identifier, in the version that the source has opened."""
 
     identifier: Identifier
     file: LocalFile
     content: str | None = None
-    """What tells its content from another on any machine, if its source knows: see OpenedFile."""
+    """ETag or checksum of the content, the same on any machine; None if the source has none."""
     page: int | None = None
-    """The page of the file that the identifier names, counted from 1; None: the identifier names
-    the file, of which the first page is shown."""
+    """Page in the identifier, counted from 1; None: the identifier has no page, and the first page
+    is shown."""
     terms: Terms = NO_TERMS
-    """Its own rights and limits."""
+    """Rights and limits of this original."""
     opened: OpenedFile | None = field(default=None, compare=False, repr=False)
-    """The file itself, as long as it is held."""
+    """The open file, as long as it is held."""
     threads: StorageThreads | None = field(default=None, compare=False, repr=False)
-    """Those of its storage."""
+    """Threads of the storage of this original."""
     absent: bool = False
-    """Whether it is not on this machine: what is known of it was read from the shared cache."""
+    """Whether the file is not on this machine, and its data come from the shared cache."""
 
     @cached_property
     def group(self) -> str:
-        """The digest under which everything made of this identifier is kept."""
+        """The group of all entries of this original in the store."""
         return group_of(self.identifier)
 
     @cached_property
     def fingerprint(self) -> str:
-        """The digest of the identifier and of the state of its content, for cache keys.
+        """The digest of the identifier and of the version of its content, for cache keys.
 
-        It is portable: the same original has the same one on another machine.
+        The same original has the same fingerprint on other machines.
         """
         if self.page in {None, 1}:  # `name;1` and `name` share what is cached
             return digest(str(self.file_identifier), *self._state)
@@ -83,7 +83,7 @@ class Original:
 
     @cached_property
     def file_fingerprint(self) -> str:
-        """The same of the file, for all of its pages."""
+        """The fingerprint of the file, the same for all of its pages."""
         return digest(self.group, *self._state)
 
     @property
@@ -94,11 +94,11 @@ class Original:
 
     @property
     def parts(self) -> Parts | None:
-        """What brings absent bytes of the file, as long as it is held; None: it has all."""
+        """The fetcher of missing bytes, while the file is held; None: the file is complete."""
         return None if self.opened is None else self.opened.parts
 
     async def bring_whole(self) -> None:
-        """Have all bytes of the file present; raises what its source raises."""
+        """Fetch all missing bytes of the file; raises the errors of its source."""
         if self.parts is not None:
             await self.parts.bring([(0, self.parts.size)])
         elif self.file.version.partial:
@@ -106,16 +106,16 @@ class Original:
 
     @property
     def modified(self) -> float:
-        """When the file was last changed, in seconds since the epoch."""
+        """The modification time of the file, in seconds since the epoch."""
         return self.file.mtime_ns / 1e9
 
     @asynccontextmanager
     async def for_worker(self) -> AsyncIterator[Sequence[int]]:
-        """The descriptors that a job on this original is given: one, open as long as the context.
+        """A context with the descriptors for a worker's job on this original: one, open in it.
 
-        It is opened for this job alone: whoever shares a descriptor shares the place in the file at
-        which the next bytes are read. Raises what opening the file raises, StorageTimedOutError
-        included. Without the threads of a storage there is none, and the path has to do.
+        Each job gets its own descriptor, because a shared one would share the position in the file.
+        Raises the errors of opening the file, and StorageTimedOutError. Without the threads of a
+        storage there is no descriptor, and the worker opens the path.
         """
         threads = self.threads
         if threads is None:
@@ -128,14 +128,14 @@ class Original:
             threads.begin(os.close, descriptor)
 
     def without_file(self) -> "Original":
-        """The same to be remembered, when the file is closed."""
+        """The same original without the open file, for caches."""
         return replace(self, opened=None)
 
 
 async def raise_if_changed(original: Original) -> None:
-    """Raise OriginalChangedError if the file is not what it was when it was found.
+    """Raise OriginalChangedError if the file has changed since it was opened.
 
-    What failed meanwhile, or was made, may have been of neither the old nor the new one.
+    A result or an error in between may then be of neither version.
     """
     if original.threads is None:
         _raise_if_changed(original.file)
@@ -149,7 +149,7 @@ def _raise_if_changed(file: LocalFile) -> None:
     except FileNotFoundError as error:
         raise removed() from error
     except OSError:
-        return  # its disk fails: whoever reads it says so
+        return  # the disk fails: reading the file reports it
     if not file.version.matches(status):
         raise replaced()
 
@@ -165,15 +165,15 @@ class Originals:
         self._sources = dict(sources)
         self._observe = observer
         self._silent: set[str] = set()
-        """Types whose storage did not answer when it was last told of."""
+        """Types whose storage was last reported as silent."""
 
     def __repr__(self) -> str:
         return f"<Originals {', '.join(sorted(self._sources))}>"
 
     async def problems(self, seconds: float, *, upstream: bool = False) -> dict[str, list[str]]:
-        """What an operator has to correct, by type; found within so many seconds each.
+        """Problems for the operator by type; each type is checked for at most `seconds`.
 
-        With `upstream`, servers that originals are fetched from are asked, too.
+        With `upstream`, also checks the servers that originals are fetched from.
         """
         found = await asyncio.gather(
             *(_problems(source, seconds, upstream) for _, source in sorted(self._sources.items()))
@@ -182,7 +182,7 @@ class Originals:
 
     @property
     def not_answering(self) -> tuple[str, ...]:
-        """The types whose storage does not answer, sorted."""
+        """The sorted names of the types whose storage does not respond."""
         return tuple(
             name
             for name, source in sorted(self._sources.items())
@@ -191,7 +191,7 @@ class Originals:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The names of the types, sorted."""
+        """The sorted names of the types."""
         return tuple(sorted(self._sources))
 
     def source(self, type_: str) -> Source[Any]:
@@ -207,8 +207,8 @@ class Originals:
     def identifiers(self, type_: str) -> Iterator[Identifier]:
         """All originals of a type, sorted.
 
-        Raises UnknownTypeError, or ConfigurationError where its source cannot list them or its
-        folder is missing or cannot be read.
+        Raises UnknownTypeError, or ConfigurationError if its source cannot list them, or if its
+        folder is missing or unreadable.
         """
         source = self.source(type_)
         if problems := source.problems():
@@ -223,10 +223,10 @@ class Originals:
 
     @asynccontextmanager
     async def hold(self, identifier: Identifier, *, report: bool = True) -> AsyncIterator[Original]:
-        """The original, open as long as the context is; raises what its source raises.
+        """A context with the open original; raises IiifServerError.
 
-        Whatever else a source raises becomes an error of ours here. With `report`, the observer is
-        told why the original could not be opened.
+        Other exceptions of a source are converted here. With `report`, the observer gets the reason
+        if the original cannot be opened.
         """
         observe = self._observe if report else _tell_nobody
         source = self.source(identifier.type)
@@ -261,7 +261,7 @@ class Originals:
         cause: BaseException | None,
         observe: Observer,
     ) -> None:
-        """Tell the operator why an original cannot be opened, unless there is none."""
+        """Report why an original cannot be opened, unless it does not exist."""
         if isinstance(refusal, StorageTimedOutError):
             if identifier.type not in self._silent:
                 self._silent.add(identifier.type)
@@ -279,7 +279,7 @@ class Originals:
 
 
 async def _enter(stack: AsyncExitStack, source: Source[Any], name: str) -> OpenedFile | Path:
-    """The original of a name, held; or that of a page, if no original has the whole name."""
+    """The held original with this name; if there is none and it is `name;N`, the page of `name`."""
     try:
         return await stack.enter_async_context(source.hold(name))
     except (OriginalNotFoundError, UntrustedUrlError):
@@ -295,7 +295,7 @@ def _tell_nobody(_: Event) -> None:
 
 @asynccontextmanager
 async def _opened(source: Source[Any], path: Path) -> AsyncIterator[OpenedFile]:
-    """The file at a path that a source of an older release has named."""
+    """A context with the open file of a source of an older release, which yields a path."""
     warnings.warn(
         f"{type(source).__name__}.hold yields a path: yield what "
         "iiif_server.sources.opening.open_in_folder or open_file returns (docs/plugins.md)",

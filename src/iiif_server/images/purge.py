@@ -1,4 +1,4 @@
-"""Removing what was made of originals: of all, of one, or of those of a type."""
+"""Purge: removes the cached entries of all originals, of one, or of those of a type."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,37 +18,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """Which originals: those of a type whose names begin with a prefix."""
+    """Selection of the originals of a type whose names begin with a prefix."""
 
     type: str
     prefix: str = ""
 
 
 class Purge:
-    """Derivatives and pyramids are removed; originals stay, and what is asked for is made again."""
+    """Removes derivatives and pyramids on request; originals stay."""
 
     def __init__(self, store: Store, pyramids: Pyramids, originals: Originals) -> None:
         self._store = store
         self.shared: SharedPurges | None = None
-        """What purges other replicas; None: there are none."""
+        """Purges of other replicas; None: there is no shared cache."""
         self._pyramids = pyramids
         self._originals = originals
 
     async def all(self) -> int:
-        """Remove everything; the number of files that were there.
+        """Remove all entries; the number of removed files.
 
-        Like the others, it raises SharedCacheUnavailableError if other replicas cannot be told.
+        Like the other methods, it raises SharedCacheUnavailableError if other replicas cannot be
+        notified.
         """
         return await self._run(None)
 
     async def one(self, identifier: Identifier) -> int:
-        """Remove what was made of one original, whether it is still there or not."""
+        """Remove the entries of one original, which need not exist; the number of removed files."""
         return await self._run([group_of(identifier)])
 
     async def named(self, names: Names) -> int:
-        """Remove what was made of the originals with these names.
+        """Remove the entries of the selected originals; the number of removed files.
 
-        Raises UnknownTypeError, or UnlistedTypeError for a type that cannot tell its names.
+        Raises UnknownTypeError, or UnlistedTypeError if the source cannot list its names.
         """
         source = self._originals.source(names.type)
         listed = await source.context.threads.run(lambda: _all(source.names()), timeout=LONG)
@@ -65,7 +66,7 @@ class Purge:
         )
 
     async def here(self, groups: Sequence[str] | None) -> int:
-        """Remove groups, or all (None), from this machine."""
+        """Remove groups, or all entries (None), on this machine; the number of removed files."""
         removed = await self._store.threads.run(self._remove, groups, timeout=LONG)
         self._store.mark_purged()
         self._pyramids.close_files()

@@ -1,4 +1,4 @@
-"""The settings of pyramids."""
+"""Settings of pyramids."""
 
 from pydantic import Field, field_validator
 
@@ -7,19 +7,19 @@ from iiif_server.units import Pixels, PositiveSeconds
 
 
 class PyramidOptions(OptionsModel):
-    """Pyramids: tiled copies of large originals, made on the first request for a tile."""
+    """Pyramids: tiled copies of large originals, built on the first request for a tile."""
 
     enabled: bool = True
-    """Whether pyramids are made."""
+    """Whether pyramids are built."""
     min_pixels: Pixels = 4_000_000
-    """Pixels from which on an original gets a pyramid; smaller ones are quick without."""
+    """Minimum pixels of an original with a pyramid; smaller ones are fast without."""
     build_timeout: PositiveSeconds = 300
-    """Time that building one part of a pyramid may take before its process is killed."""
+    """Timeout of building one part of a pyramid; then its worker is killed."""
     tile_size: int = Field(default=512, ge=128, le=4096)
-    """Side of the tiles, a power of two; also what info.json announces."""
+    """Width and height of tiles in pixels, a power of two; also in info.json."""
     quality: int = Field(default=80, ge=1, le=100)
     """JPEG quality of the reduced levels (from 1/8 down, in fewer bytes); full-resolution tiles of
-    JPEGs are the original's."""
+    JPEGs are those of the original."""
 
     @field_validator("tile_size")
     @classmethod

@@ -1,4 +1,4 @@
-"""The pyramids of large originals: made on first touch, once for all who ask, and kept open."""
+"""Pyramids of large originals: built on the first request, and kept open."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -48,33 +48,33 @@ if TYPE_CHECKING:
 
 
 _FORMAT_VERSION = 4
-"""To be raised when the same original gives another pyramid than before."""
+"""Version of the pyramids; must be raised when the same original gives another pyramid."""
 _READ_TRIES = 2
-"""How often a tile is read: a part that was damaged while it was open is dropped and made again."""
+"""Maximum attempts to read a tile; a part that is damaged is removed and built again."""
 _FAILURE_SECONDS = 600.0
-"""Seconds for which a part that could not be made is not tried again."""
+"""Seconds for which a build that failed is not repeated."""
 _DISK_FAILURE_SECONDS = 30.0
-"""The same if the disk was to blame, which takes nothing from its original."""
+"""Seconds for which a build is not repeated after an error of the cache's disk."""
 _MOST_BUILDS = 3
-"""How often a part is made within these seconds; if it is evicted as often, the store is too small
-for what is looked at, and tiles are made one by one for a while."""
+"""Maximum builds of a part within `_FAILURE_SECONDS`. If it is evicted each time, the store is too
+small for the requests, and tiles are then rendered one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pyramid:
-    """The pyramid of one original, made or not."""
+    """The pyramid of one original, built or not."""
 
     original: Original
     header: ImageHeader
     grid: Grid
     profile: ProfileAction
     parts: tuple[Part, ...]
-    """Those that are made; what they lack the original holds itself."""
+    """Parts of the pyramid; the original itself has the tiles of a part that is missing here."""
     keys: Mapping[Part, EntryKey]
-    """What the parts are kept under."""
+    """Cache keys of the parts."""
 
     def tile_of(self, rendition: Rendition) -> Tile | None:
-        """The tile of one of the parts that a rendition is; its format does not count."""
+        """The tile in one of the parts that is the same as a rendition, ignoring its format."""
         tile = self.grid.tile_of(rendition)
         if tile is None or part_of(self.header, tile.scale_factor) not in self.parts:
             return None
@@ -82,7 +82,7 @@ class Pyramid:
 
 
 class Pyramids:
-    """Parts of pyramids by original; a part is made by one worker, once for all who wait for it."""
+    """Builds, opens and reads parts of pyramids; each part is built once, in one worker."""
 
     def __init__(
         self,
@@ -112,9 +112,9 @@ class Pyramids:
         self._builds: Repetitions[EntryKey] = Repetitions(_FAILURE_SECONDS, clock)
         self._background = BackgroundTasks()
         self._ahead: set[EntryKey] = set()
-        """Parts that are made, or about to be, and that nobody waits for yet."""
+        """Parts of background builds: no request waits for them yet."""
         self.waited_for = 0
-        """How often a part was not there when it was asked for."""
+        """Number of requests for a part that had to be built or waited for."""
 
     def __repr__(self) -> str:
         return f"<Pyramids {len(self._open)} parts open, {len(self._flights)} being made>"
@@ -124,21 +124,21 @@ class Pyramids:
 
     @property
     def open_bytes(self) -> int:
-        """The bytes of the parts that are open."""
+        """The total size of the open parts in bytes."""
         return self._open.size
 
     @property
     def building(self) -> int:
-        """The number of parts being made."""
+        """The number of parts that are being built."""
         return len(self._flights)
 
     @property
     def form(self) -> str:
-        """What decides how tiles are made, besides the original; a text."""
+        """The settings that decide the bytes of tiles, as a text for cache keys."""
         return f"{self._options.quality},{self._full_quality},{self._lossless}"
 
     def of(self, original: Original, header: ImageHeader) -> Pyramid | None:
-        """The pyramid that an original has or will have; None for those that go without."""
+        """The pyramid that an original has or will have; None if it needs none."""
         if not self._options.enabled or header.stored.area < self._options.min_pixels:
             return None
         parts: tuple[Part, ...] = (Part.REDUCED, Part.DETAIL)
@@ -154,14 +154,14 @@ class Pyramids:
         return Pyramid(original, header, grid, profile, parts, keys)
 
     def grid(self, header: ImageHeader) -> Grid:
-        """The tiles that info.json announces: the original's own where those are served as such."""
+        """The tile grid in info.json: that of the original if its own tiles are served."""
         return own_grid(header) or Grid(header.dimensions, square(self._options.tile_size))
 
     async def tile(self, pyramid: Pyramid, tile: Tile) -> bytes:
-        """The JPEG of a tile; its part is made first if it has to be.
+        """The JPEG of a tile; builds its part first if it is missing.
 
-        Raises DamagedOriginalError, NotNowError, RenderFailedError where a part cannot be made or
-        kept, or ImageTooLargeError where that would take too much memory.
+        Raises DamagedOriginalError, NotNowError, RenderFailedError if the part cannot be built or
+        stored, or ImageTooLargeError if building it would take too much memory.
         """
         data = await self._shared_tile(pyramid, tile)
         if data is not None:
@@ -179,12 +179,12 @@ class Pyramids:
         raise RenderFailedError("The pyramid of this image is damaged.")
 
     def read_nowait(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
-        """The JPEG of a tile, if its part is open and the tile in memory; never waits."""
+        """The JPEG of a tile, if its part is open and the tile in the page cache; never waits."""
         key = pyramid.keys[part_of(pyramid.header, tile.scale_factor)]
         return self._open.read_nowait(key, tile, pyramid.grid)
 
     async def ready_tile(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
-        """The JPEG of a tile, if its part is there, or in the shared cache."""
+        """The JPEG of a tile, if its part is in the store or in the shared cache."""
         part = part_of(pyramid.header, tile.scale_factor)
         with suppress(IiifServerError, KeyError, OSError):
             kept = await self._open.find(pyramid.keys[part])
@@ -195,15 +195,15 @@ class Pyramids:
     async def ready_level(
         self, pyramid: Pyramid, scale_factors: Sequence[int]
     ) -> tuple[int, Path] | None:
-        """The first of these levels that is there, with the file that holds it.
+        """The first of these levels that is available, with the path of its part.
 
-        If it is a larger one for want of a part, that is made for the next who asks.
+        If the part of a preferred level is missing, starts a background build of it.
         """
         missing: set[Part] = set()
         for scale_factor in scale_factors:
             part = part_of(pyramid.header, scale_factor)
             if part not in pyramid.parts:
-                return None  # from here on the original's own levels are nearer
+                return None  # the original's own levels serve from here on
             with suppress(IiifServerError):
                 kept = await self._find(pyramid, part)
                 if kept is not None:
@@ -214,14 +214,14 @@ class Pyramids:
         return None
 
     def doubt(self, path: Path) -> None:
-        """Have a part checked that a worker could not read, if it is still there."""
+        """Have the store check a part that a worker could not read, if it is still open."""
         found = self._open.opened_at(path)
         if found is not None:
             self._open.close(found[0])
             self._background.start(self._open.check(found[1]))
 
     async def make(self, pyramid: Pyramid) -> bool:
-        """Make the parts that are not there; whether there were any. Raises what `tile` raises."""
+        """Build the missing parts; whether there were any. Raises the errors of `tile`."""
         missing = [
             part for part in pyramid.parts if await self._open.find(pyramid.keys[part]) is None
         ]
@@ -230,24 +230,24 @@ class Pyramids:
         return bool(missing)
 
     async def close(self) -> None:
-        """Make nothing more, and give all files back."""
+        """Cancel all builds, and close all files."""
         await self._background.cancel()
         await self._flights.close()
         self.close_files()
 
     def close_files(self) -> None:
-        """Give all files back; what is in the store is opened again when it is asked for."""
+        """Close all files; the next request for a part opens it again."""
         self._open.close_all()
 
     async def _shared_tile(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
-        """The JPEG of a tile whose part is in the shared cache, and not on this machine."""
+        """The JPEG of a tile whose part is in the shared cache, but not on this machine."""
         key = pyramid.keys[part_of(pyramid.header, tile.scale_factor)]
         if self._shared is None or key in self._open or await self._open.find(key) is not None:
             return None
         return await self._shared.parts.tile(key, tile, pyramid.grid)
 
     async def _find(self, pyramid: Pyramid, part: Part) -> OpenedPart | None:
-        """The open part, if it is there; reduced levels, which are small, are fetched."""
+        """The open part, if it is available; small levels are fetched from the shared cache."""
         key = pyramid.keys[part]
         kept = await self._open.find(key)
         if kept is None and part is Part.REDUCED and self._shared is not None:
@@ -256,7 +256,7 @@ class Pyramids:
         return kept
 
     async def _opened(self, pyramid: Pyramid, part: Part) -> OpenedPart:
-        """The open part. The caller waits for it, so its build is foreground work."""
+        """The open part; its build is foreground work, as the caller waits for it."""
         key = pyramid.keys[part]
         if key in self._ahead:
             self._ahead.discard(key)
@@ -282,7 +282,7 @@ class Pyramids:
     async def _build(self, pyramid: Pyramid, part: Part, key: EntryKey) -> None:
         try:
             async with self._store.lock(key):
-                # Another process may have made it while this one waited for the lock.
+                # Another process may have built it while this one waited for the lock.
                 if await self._store.threads.run(self._store.find, key) is not None:
                     return
                 if self._shared is None or not await self._shared.parts.bring(key):
@@ -292,14 +292,14 @@ class Pyramids:
                     identifier = str(pyramid.original.identifier)
                     self._observe(PyramidMade(identifier, part, length, seconds))
         except NotKeptError as error:
-            if error.refusal is not None:  # after all the work, and not before it
+            if error.refusal is not None:  # the write failed after the build
                 self._store.refused(error.refusal)
                 self._failures.remember(key, error, _DISK_FAILURE_SECONDS)
             raise
         except NotNowError:
             raise
         except (OriginalChangedError, OutOfRoomError, SourceUnavailableError):
-            raise  # it may be another matter the next time
+            raise  # the next attempt may succeed
         except Exception as error:
             await raise_if_changed(pyramid.original)
             known = isinstance(error, IiifServerError)
@@ -308,21 +308,21 @@ class Pyramids:
                     str(pyramid.original.identifier), part, str(error) if known else repr(error)
                 )
             )
-            # Whatever else a worker stumbles on: its words may hold a path.
+            # The message of another library's exception may contain a path.
             text = "The pyramid of this image could not be made."
             failure = error if isinstance(error, IiifServerError) else RenderFailedError(text)
             self._failures.remember(key, failure)
             raise failure from error
 
     async def _make_part(self, pyramid: Pyramid, part: Part, key: EntryKey) -> int:
-        """Make a part and keep it; its bytes."""
+        """Build and store a part; its size in bytes."""
         expected = expected_length(pyramid.header, part, pyramid.original.file.size)
         if not self._store.holds(expected):
             raise RenderFailedError("The pyramid of this image is larger than the whole store.")
         if self._builds.count(key) >= _MOST_BUILDS:
             raise RenderFailedError("The pyramid of this image was removed as often as made.")
         await pyramid.original.bring_whole()
-        await self._store.make_room()  # nothing is written while an eviction is under way
+        await self._store.make_room()  # evict first, so that there is room for the part
         target = await self._store.threads.run(self._store.reserve, expected, undo=discard)
         if target is None:
             raise NotKeptError("Nothing can be kept at the moment.")
@@ -340,7 +340,7 @@ class Pyramids:
                             Lane.BACKGROUND if key in self._ahead else Lane.BUILD,
                             cost_of_build(plan).bytes,
                         ),
-                        # What has begun is finished, though the viewer may look elsewhere by then.
+                        # A build that has begun is finished, even if the client disconnects.
                         begun=lambda: self._flights.keep(key),
                         descriptors=descriptors,
                     )
@@ -368,12 +368,12 @@ class Pyramids:
             target=target,
         )
         if cost_of_build(plan).bytes > self._pool.memory:
-            # Tiles that are compressed anew are better than none.
+            # Tiles that are encoded again are better than none.
             return replace(plan, lossless=False)
         return plan
 
     def _make_ahead(self, pyramid: Pyramid, part: Part) -> None:
-        """Make a part that will be asked for next, unless it is there or under way."""
+        """Start the background build of a part, unless it is open or being built."""
         key = pyramid.keys[part]
         if key in self._open or key in self._ahead:
             return

@@ -1,4 +1,4 @@
-"""Originals over which workers died: left alone for a while, so that one file burns few of them."""
+"""Quarantine: originals over which workers died are refused for a time."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -27,13 +27,13 @@ class _Entry:
 
 
 class Quarantine:
-    """What is left alone, by the state of the file: one that is replaced is not.
+    """Quarantined originals, by file fingerprint: a replaced file is not in quarantine.
 
-    All pages of a file are left alone: there may be thousands, any of which may harm a worker.
+    All pages of a file are refused: it may have thousands, and any of them may crash a worker.
 
-    Work that is stopped by its deadline or by a death closes its own lane to the original, and
-    those above it. That a full-size image takes too long says nothing of a tile's; that a tile
-    does, says it of all. A header that cannot be read closes everything.
+    Work that ends by timeout or by the death of its worker closes its own lane and all higher
+    lanes to the original: a slow full-size image says nothing about tiles, but a slow tile does
+    about larger images. If the header cannot be read, all lanes are closed.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Quarantine:
 
     @contextmanager
     def guarding(self, original: Original, lane: Lane | None) -> Iterator[None]:
-        """A context for work on an original in a worker, in a lane; None: on its header.
+        """A context for a worker's job on an original, in a lane; None: reading its header.
 
-        Raises QuarantinedError if it is left alone. Work that ends with a RenderTimedOutError, a
-        WorkerDiedError or an OriginalTooComplexError has it left alone from then on.
+        Raises QuarantinedError if the original is in quarantine. A RenderTimedOutError, a
+        WorkerDiedError or an OriginalTooComplexError in the context puts it into quarantine.
         """
         self._check(original.file_fingerprint, lane)
         try:

@@ -1,7 +1,7 @@
-"""Image registry: original, header and pyramid of each identifier, remembered and revalidated.
+"""Image registry: original, header and pyramid of each identifier, cached and revalidated.
 
-The registry is the one place that knows what an identifier stands for at the moment. Opening an
-original, reading its header in a worker and deriving its pyramid happen here, once for all who ask.
+Only the registry opens an original, reads its header in a worker and derives its pyramid. It does
+so once for all requests that wait.
 """
 
 import json
@@ -47,11 +47,11 @@ from iiif_server.workers.pool import WorkerPool
 Result = TypeVar("Result")
 
 SECONDS_TRUSTED = 1.0
-"""How long an original counts as unchanged after it was opened."""
+"""Seconds for which an original counts as unchanged after it was opened."""
 _HEADER_TIMEOUT = 20.0
-"""Seconds for reading a header: it takes milliseconds, unless the file means harm."""
+"""Timeout for reading a header in seconds; it takes milliseconds, except from hostile files."""
 _SCAN_TIMEOUT = 120.0
-"""Seconds for looking through all samples of an original."""
+"""Timeout for reading all samples of an original, in seconds."""
 _TOO_LARGE_TO_SCAN = (
     'Images of the type "{type}" are shown with the range of their samples (range = "data"). For '
     "this one, reading all samples takes about {needed:,} bytes of memory, and limits.memory is "
@@ -64,15 +64,15 @@ class Image:
     """One version of an original with its header and its pyramid."""
 
     original: Original
-    """Open only while the image is held."""
+    """Original, which is open only while the image is held."""
     header: ImageHeader
     facts: ImageFacts
-    """The image as the Image API sees it."""
+    """Properties of the image that requests are resolved with."""
     pyramid: Pyramid | None
-    """The pyramid that it has or will have."""
+    """Pyramid that the image has or will have; None: it needs none."""
 
     def closed(self) -> "Image":
-        """The same image, to be remembered."""
+        """The same image without the open file, for the cache."""
         return self.held(self.original.without_file())
 
     def held(self, original: Original) -> "Image":
@@ -85,13 +85,13 @@ class Image:
 class _Entry:
     image: Image
     checked: float
-    """When its original was last found unchanged, by the registry's clock."""
+    """Time at which the original was last found unchanged, by the registry's clock."""
     revalidates: bool
-    """Whether its source has to be asked each time."""
+    """Whether the source has to be asked before each response."""
 
 
 class ImageRegistry:
-    """The images that were requested last; least recently used ones are forgotten."""
+    """Cache of the most recently requested images."""
 
     def __init__(
         self,
@@ -107,9 +107,9 @@ class ImageRegistry:
         scan_pool: WorkerPool | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`capacity` is the number of images remembered; `max_pixels` and `bounds` limit originals.
+        """`capacity` is the maximum number of images; `max_pixels` and `bounds` limit originals.
 
-        Headers are read by workers of `pool`, all samples of an original by those of `scan_pool`.
+        Workers of `pool` read headers, and those of `scan_pool` all samples of an original.
         """
         self._originals = originals
         self._pyramids = pyramids
@@ -135,7 +135,7 @@ class ImageRegistry:
     def known(self, identifier: Identifier) -> Image | None:
         """The image, if its original was found unchanged within the last second. Never waits.
 
-        None also for sources that have to be asked each time.
+        None also for sources that have to be asked before each response.
         """
         entry = self._images.get(identifier)
         if entry is None or not self._is_fresh(entry):
@@ -143,7 +143,7 @@ class ImageRegistry:
         return entry.image
 
     def remembered(self, identifier: Identifier) -> Image | None:
-        """The image as it was found last, however long ago. Never waits."""
+        """The image as it was found last, which may be outdated. Never waits."""
         entry = self._images.get(identifier)
         return None if entry is None else entry.image
 
@@ -153,17 +153,17 @@ class ImageRegistry:
         return entry is not None and entry.image is image and self._is_fresh(entry)
 
     def outdated(self, identifier: Identifier) -> Image | None:
-        """The image that `revalidate` can make known again; None if there is none."""
+        """The cached image that has to be revalidated; None if there is none."""
         entry = self._images.get(identifier)
         return None if entry is None or self._is_fresh(entry) else entry.image
 
     async def revalidate(self, image: Image) -> bool:
-        """Open the original to see whether the image is still current; then it is known again."""
+        """Open the original to check it; whether the image is current, and so `known` again."""
         identifier = image.original.identifier
         return await self._checks.run(identifier, lambda: self._is_current(image))
 
     async def get(self, identifier: Identifier) -> Image:
-        """The image with its original closed; raises what `hold` raises."""
+        """The image with its original closed; raises the errors of `hold`."""
         known = self.known(identifier) or await self.absent(identifier)
         if known is not None:
             return known
@@ -172,7 +172,7 @@ class ImageRegistry:
             return image.closed() if entry is None else entry.image
 
     async def absent(self, identifier: Identifier) -> Image | None:
-        """The image as another replica knows it, if its original was not fetched here."""
+        """The image from the record of another replica, if its original was not fetched here."""
         if self._shared is None:
             return None
         began = self._clock()
@@ -189,11 +189,11 @@ class ImageRegistry:
     async def hold(
         self, identifier: Identifier, stages: Stages | None = None, *, report: bool = True
     ) -> AsyncIterator[Image]:
-        """The image with its original open while the context is.
+        """A context with the image, whose original is open in it.
 
-        With `report`, the observer is told why the original could not be opened.
+        With `report`, the observer gets the reason if the original cannot be opened.
 
-        Raises what its source raises, OriginalRefusedError, OriginalChangedError, NotNowError or
+        Raises the errors of its source, OriginalRefusedError, OriginalChangedError, NotNowError or
         RenderFailedError.
         """
         stages = stages or Stages()
@@ -228,7 +228,7 @@ class ImageRegistry:
         return Image(closed, header, facts, self._pyramids.of(closed, header))
 
     async def _measured(self, original: Original, header: ImageHeader) -> ImageHeader:
-        """The header with the range of the samples, if the type has images shown with that."""
+        """The header with the measured range of the samples, if the type needs the range."""
         if not is_measured(header, self._originals.source(original.identifier.type).treatment):
             return header
         if original.parts is not None:
@@ -262,9 +262,9 @@ class ImageRegistry:
         return header
 
     async def metadata(self, image: Image, *, location: bool) -> dict[str, Any]:
-        """What the file of a held image says besides its header; see `codecs.metadata`.
+        """The metadata in the file of a held image, see `codecs.metadata`.
 
-        Nothing of an original of which only parts are present. Raises what `hold` raises.
+        Empty for an original that is fetched in parts. Raises the errors of `hold`.
         """
         original = image.original
         if original.parts is not None:
@@ -274,7 +274,7 @@ class ImageRegistry:
         return document
 
     async def pages(self, image: Image) -> PageList:
-        """The pages of the file of a held image. Raises what `hold` raises."""
+        """The pages of the file of a held image; raises the errors of `hold`."""
         original, read = image.original, partial(self._list_pages, header=image.header)
         if original.parts is not None:
             return await self._read_parts(original, read, "pages")
@@ -291,7 +291,7 @@ class ImageRegistry:
         *,
         ahead: bool = False,
     ) -> Result:
-        """What a worker reads of an original that has parts, which are brought for it."""
+        """The result of a worker's function on a partial original; fetches the bytes it needs."""
         async with self._reading(original, what):
             return await from_parts(
                 self._pool, read, original, timeout=_HEADER_TIMEOUT, ahead=ahead
@@ -300,7 +300,7 @@ class ImageRegistry:
     async def _read_file(
         self, original: Original, read: Callable[..., Result], what: str
     ) -> Result:
-        """What a worker reads of an original that is whole."""
+        """The result of a worker's function on a complete original."""
         async with self._reading(original, what), original.for_worker() as descriptors:
             return await self._pool.run(
                 read, original.file, timeout=_HEADER_TIMEOUT, descriptors=descriptors
@@ -313,7 +313,10 @@ class ImageRegistry:
         what: str,
         timeout: float = _HEADER_TIMEOUT,  # noqa: ASYNC109
     ) -> AsyncIterator[None]:
-        """A context for a worker's reading, whose errors are those of this version of the file."""
+        """A context for reading in a worker; converts exceptions, and applies the quarantine.
+
+        If the file has changed meanwhile, raises OriginalChangedError instead of another error.
+        """
         try:
             with self._quarantine.guarding(original, None):
                 yield
@@ -326,9 +329,9 @@ class ImageRegistry:
                 f"Reading the {what} of the original takes longer than {timeout:g} seconds."
             ) from error
         except IiifServerError:
-            await raise_if_changed(original)  # it was not this one that could not be read
+            await raise_if_changed(original)  # the error may be that of another version
             raise
-        except Exception as error:  # whatever else a worker stumbles on may hold a path
+        except Exception as error:  # its message may contain a path
             await raise_if_changed(original)
             raise RenderFailedError(f"The {what} of this image could not be read.") from error
 
@@ -336,7 +339,7 @@ class ImageRegistry:
         if image.original.absent:
             return await self.absent(image.original.identifier) is image
         try:
-            # A request whose original is another one opens it again, and that is reported.
+            # If this fails, the request opens the original again, which reports the error.
             async with self.hold(image.original.identifier, report=False):
                 return self.is_fresh(image)
         except IiifServerError:

@@ -1,4 +1,4 @@
-"""Renderer: plans the job that makes a derivative, and has a worker run it."""
+"""Renderer: plans the job of a derivative, and runs it in a worker."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,9 +47,9 @@ from iiif_server.workers.admission import Demand, lane_of
 from iiif_server.workers.pool import WorkerPool
 
 _SMALLER = 8
-"""By how much an original is reduced that is decoded to see whether it can be."""
+"""Factor by which an original is reduced in the test whether it can be decoded."""
 _DECODABLE = 100_000
-"""Originals that are remembered as decodable."""
+"""Maximum originals in the cache of decodable ones."""
 
 
 class Renderer:
@@ -67,7 +67,7 @@ class Renderer:
         render_timeout: float,
         lossless: bool,
     ) -> None:
-        """`render_timeout` is in seconds; `lossless` says whether jpegtran is available."""
+        """`render_timeout` is in seconds; `lossless`: whether the lossless engine is available."""
         self._pyramids = pyramids
         self._tiled = tiled
         self._pool = pool
@@ -77,25 +77,25 @@ class Renderer:
         self._render_timeout = render_timeout
         self.lossless = lossless
         self._decodable: Lru[tuple[str, FileVersion], None] = Lru(_DECODABLE)
-        """Originals that were decoded once, and so may be sent as they are."""
+        """Originals that were decoded once, so that their bytes may be sent."""
         self._checks: SingleFlight[tuple[str, FileVersion], None] = SingleFlight()
 
     def __repr__(self) -> str:
         return f"<Renderer {self._pool}>"
 
     async def close(self) -> None:
-        """Cancel the checks that are running."""
+        """Cancel the running tests of originals."""
         await self._checks.close()
 
     async def plan(self, resolved: Resolved, target: PendingFile | None) -> RenderPlan:
-        """The cheapest plan for a request; its result goes to `target`, or back with the job.
+        """The cheapest plan for a request; the worker writes to `target`, or returns the bytes.
 
-        Raises what `raise_if_damaged` raises where bytes of the original are passed on.
+        Raises the errors of `raise_if_damaged` if bytes of the original are passed on.
         """
         engine, tile, level = resolved.engine, None, None
         if engine is Engine.REWRITTEN:
             await self.raise_if_damaged(resolved)
-        if engine is Engine.TILE:  # one that cannot be had: the next best
+        if engine is Engine.TILE:  # the tile is unavailable: take the next best engine
             engine = choose_engine(resolved.header, resolved.work, lossless=self.lossless)
         if engine is Engine.JPEGTRAN:
             tile = await self._tile_to_cut(resolved)
@@ -115,7 +115,7 @@ class Renderer:
             description=self._description(resolved),
         )
         if engine is Engine.JPEGTRAN and cost_of_render(plan).bytes > self._pool.memory:
-            return replace(plan, engine=Engine.RASTER)  # which need not hold the whole image
+            return replace(plan, engine=Engine.RASTER)  # it does not need the whole image in memory
         return plan
 
     def _description(self, resolved: Resolved) -> Description:
@@ -128,8 +128,8 @@ class Renderer:
     ) -> Rendered:
         """Run a plan in a worker; `begun` is called when the worker starts.
 
-        Raises RenderFailedError, NotNowError, ImageTooLargeError or OriginalRefusedError, or what
-        the source of an original raises that is read in parts.
+        Raises RenderFailedError, NotNowError, ImageTooLargeError or OriginalRefusedError, and the
+        errors of the source if the original is fetched in parts.
         """
         if resolved.original.parts is None:
             return await self._run(resolved, plan, begun)
@@ -138,7 +138,7 @@ class Renderer:
             return await self._run(resolved, plan, begun)
         try:
             return await self._run(resolved, plan, begun)
-        except PartsMissingError:  # what was to replace the original was evicted, or is damaged
+        except PartsMissingError:  # the level or tile was evicted or is damaged: fetch the original
             plain = replace(plan, engine=Engine.RASTER, level=None, tile=None)
             return await self.run(resolved, plain, begun)
 
@@ -166,13 +166,13 @@ class Renderer:
         except MemoryError as error:
             raise too_much_memory() from error
         except Exception as error:
-            # Whatever else a worker stumbles on: its words may hold a path, so they go to the log.
+            # The message of another library's exception may contain a path, so it is only logged.
             self._observe(RenderFailed(str(resolved.original.identifier), repr(error)))
             await raise_if_changed(resolved.original)
             raise RenderFailedError("The image could not be made.") from error
 
     async def level(self, resolved: Resolved) -> Level | None:
-        """The level of a pyramid that is ready, and the cheapest way to the rendition."""
+        """The available pyramid level from which the rendition is cheapest; None: the original."""
         header, pyramid = resolved.header, resolved.pyramid
         if pyramid is None or not level_answers(
             header, resolved.rendition, resolved.engine, resolved.work.depth
@@ -187,7 +187,7 @@ class Renderer:
         return Level(path, pyramid.grid, operations_on_level(header, rendition, factor))
 
     async def _tile_to_cut(self, resolved: Resolved) -> TileToCut | None:
-        """The tile that holds what jpegtran is to cut, if there is one; and not all of the file."""
+        """The tile from which jpegtran can crop the rendition, instead of the whole file."""
         work, pyramid = resolved.work, resolved.pyramid
         if resolved.stored is not None:
             with suppress(NoSuchTileError):
@@ -204,13 +204,14 @@ class Renderer:
         return None
 
     async def stored_tile(self, resolved: Resolved, tile: StoredTile) -> bytes:
-        """The JPEG of a tile that a tiled original holds itself; raises NoSuchTileError."""
+        """The JPEG of a tile in a tiled original; raises NoSuchTileError."""
         return await self._tiled.tile(resolved.original, resolved.header, tile)
 
     async def raise_if_damaged(self, resolved: Resolved) -> None:
-        """Raise DamagedOriginalError for an original that no decoder can read.
+        """Raise DamagedOriginalError if an original cannot be decoded.
 
-        Before its bytes are passed on for the first time, it is decoded once, at a small size.
+        Before the bytes of an original are passed on for the first time, a worker decodes it once,
+        at a small size.
         """
         key = resolved.original.fingerprint, resolved.original.file.version
         if key not in self._decodable:

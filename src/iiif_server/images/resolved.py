@@ -1,4 +1,4 @@
-"""A resolved request: an image request together with the image that it is for."""
+"""Resolved request: an image request with its image, engine and cache key."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from iiif_server.telemetry.stages import Stages
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A request that can be answered: for this original, with these pixels, under this key."""
+    """An image request, resolved for one version of an image."""
 
     image: Image
     rendition: Rendition
@@ -29,18 +29,18 @@ class Resolved:
     work: PixelOperations
     key: EntryKey
     tile: Tile | None
-    """The tile of it that is asked for, for the engine TILE."""
+    """Requested tile of the pyramid, for the engine TILE; else None."""
     stored: StoredTile | None
-    """The tile of the original itself that is asked for, or that holds what is."""
+    """Tile in the file of the original that is or contains the rendition; None: none."""
     stages: Stages
-    """How long everything took so far."""
+    """Stage durations so far."""
 
     @property
     def repeatable(self) -> bool:
-        """Whether the answer has the same bytes whenever it is made.
+        """Whether each rendering gives the same bytes.
 
-        What is made of a pyramid once that is there differs by what compressing did to it. Once it
-        is there, it is known whether a tile was one.
+        A rendition from a level of a pyramid differs slightly from one of the original, since the
+        level was compressed. `stages.engine` shows whether a tile came from the pyramid.
         """
         if self.engine is Engine.TILE:
             return self.stages.engine in {"", Engine.TILE}
@@ -59,5 +59,5 @@ class Resolved:
 
     @property
     def pyramid(self) -> Pyramid | None:
-        """The pyramid that the original has or will have."""
+        """The pyramid that the original has or will have; None: it needs none."""
         return self.image.pyramid

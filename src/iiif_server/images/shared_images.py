@@ -1,6 +1,6 @@
 """Shared images: headers of fetched originals in the shared cache.
 
-With them, a replica serves what another one has made without fetching the original.
+With them, a replica serves derivatives of another replica without fetching the original.
 """
 
 import time
@@ -26,15 +26,16 @@ if TYPE_CHECKING:
     from iiif_server.sharing.shared_cache import SharedCache
 
 _FORM = 2
-"""To be raised when records are written differently."""
+"""Version of the records; must be raised when their form changes."""
 _KNOWN = 10_000
+"""Maximum records in memory."""
 _SECONDS = 30.0
-"""For which a record is believed before it is read again."""
+"""Seconds for which a record is cached in memory."""
 _ABSENT = Path("/nonexistent/not fetched here")
 
 
 class SharedImage(BaseModel):
-    """Record of an image: the header of its original, and which version of that it is of."""
+    """Record of an image: the header of an original, and the version of that original."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, ser_json_bytes="base64", val_json_bytes="base64"
@@ -42,21 +43,21 @@ class SharedImage(BaseModel):
 
     form: int = _FORM
     release: str = __version__
-    """Of the server that has read the header; others read it themselves."""
+    """Release of the server that read the header; other releases ignore the record."""
     identifier: str
     content: str = Field(min_length=1, max_length=200)
-    """What tells its content from another on any machine: see `OpenedFile.content`."""
+    """ETag or checksum of the content, the same on any machine (`OpenedFile.content`)."""
     size: int = Field(ge=0)
-    """Bytes of the original."""
+    """Size of the original in bytes."""
     mtime: tuple[int, int]
     page: int | None
     asked: float = Field(allow_inf_nan=False)
-    """When it was last known that the upstream has this version, in seconds since the epoch."""
+    """Time at which the upstream last had this version, in seconds since the epoch."""
     header: ImageHeader
 
 
 class SharedImages:
-    """The images that replicas know of each other; only of originals that were fetched."""
+    """Image headers that replicas share through the shared cache, only of fetched originals."""
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class SharedImages:
         return f"<SharedImages {len(self._known)}>"
 
     def offer(self, original: Original, header: ImageHeader) -> None:
-        """Have other replicas know the header of a fetched original; nobody waits for it."""
+        """Write the header of a fetched original to the shared cache, in the background."""
         if original.content is None or not self._originals.source(original.identifier.type).shares:
             return
         record = SharedImage(
@@ -98,7 +99,7 @@ class SharedImages:
         self._shared.offer_record(name, record.model_dump_json().encode())
 
     async def find(self, identifier: Identifier) -> tuple[Original, ImageHeader] | None:
-        """An original that was not fetched here, with its header; None: it has to be fetched."""
+        """The original and header in the record of another replica; None: fetch the original."""
         source = self._originals.source(identifier.type)
         if not source.shares or await source.is_here(identifier.name):
             return None
@@ -143,5 +144,5 @@ class SharedImages:
 
 
 def _name_of(identifier: Identifier) -> str:
-    """The object of an image's record."""
+    """The name of the object with the record of an image."""
     return record_of(group_of(identifier), digest(str(identifier)))

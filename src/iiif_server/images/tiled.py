@@ -1,4 +1,4 @@
-"""The tiles that originals hold themselves: read where they lie, and made complete JPEGs."""
+"""Tiles in the files of tiled originals, read as stored and completed to JPEGs."""
 
 import os
 import struct
@@ -24,23 +24,23 @@ from iiif_server.plan.stored_tiles import StoredTiles, TileTable
 from iiif_server.workers.pool import WorkerPool
 
 _KEPT_OPEN = 64
-"""Originals whose tables and file stay open: 16 bytes a tile, and a descriptor."""
+"""Maximum open originals; each takes a descriptor, and 16 bytes of tables per tile."""
 _END = b"\xff\xd9"
 _PADDING = 16
-"""Bytes that may stand behind the end of a tile's JPEG."""
+"""Maximum bytes after the end marker of a tile's JPEG."""
 _MOST_OF = 2
-"""An original of which more than the half of its bytes is needed is brought as a whole."""
+"""Divisor of the file size: if a decoder needs at least half of it, the whole file is fetched."""
 _TIMEOUT = 20.0
-"""Seconds for reading the tables of an original."""
+"""Timeout for reading the tables of an original, in seconds."""
 
 
 class NoSuchTileError(Exception):
-    """The original does not hold this tile as a JPEG of the right extent; it may yet be decoded."""
+    """The original has no such tile, or not as a JPEG of the right size; a decoder may read it."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class _OpenOriginal:
-    """An original that is open, and where its tiles lie; closed when nobody uses it any more."""
+    """An open original with its tile tables; closed when it is no longer referenced."""
 
     descriptor: int
     version: FileVersion
@@ -49,11 +49,11 @@ class _OpenOriginal:
 
     @property
     def gone(self) -> bool:
-        """Whether the file was removed, or another took its place."""
+        """Whether the file was removed or replaced."""
         return os.fstat(self.descriptor).st_nlink == 0
 
     def extents(self, scale_factor: int, tiles: Iterable[int]) -> list[Extent]:
-        """Where tiles of a level are; raises NoSuchTileError."""
+        """The extents of tiles of a level in the file; raises NoSuchTileError."""
         try:
             places = [self.tables[scale_factor].place(tile) for tile in tiles]
         except (KeyError, struct.error) as error:
@@ -83,14 +83,14 @@ class _OpenOriginal:
 
 
 _WHOLE_FILE = 0, False
-"""In a key, of the tables of all levels."""
+"""Part of a key for a complete file, with the tables of all levels."""
 _Key = tuple[str, FileVersion, int, bool]
-"""Fingerprint and version; and the level of an original that is read in parts, and whether all is
-present that a decoder needs besides the tiles."""
+"""Fingerprint and version; for an original that is fetched in parts also the scale factor of its
+level, and whether everything is fetched that a decoder needs besides tiles."""
 
 
 class TiledOriginals:
-    """Tiled TIFFs that are open, by fingerprint and version; the ones used last."""
+    """The most recently used tiled TIFFs, open, by fingerprint and version."""
 
     def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool
@@ -104,9 +104,9 @@ class TiledOriginals:
         return len(self._open)
 
     async def tile(self, original: Original, header: ImageHeader, tile: StoredTile) -> bytes:
-        """The JPEG of a tile, the whole of it, as the original has it.
+        """The complete JPEG of a tile, with the coefficients as stored in the original.
 
-        Raises NoSuchTileError, OriginalChangedError, or what reading a header raises.
+        Raises NoSuchTileError, OriginalChangedError, or the errors of reading a header.
         """
         part = _WHOLE_FILE if original.parts is None else (tile.scale_factor, False)
         opened = await self._opened(original, header, part)
@@ -119,12 +119,12 @@ class TiledOriginals:
     async def bring_pixels(
         self, original: Original, header: ImageHeader, operations: PixelOperations
     ) -> None:
-        """Have present what a decoder needs of an original that is read in parts.
+        """Fetch the bytes that a decoder needs of an original that is fetched in parts.
 
-        That is all of it where the operations take most of it, or it is not surely known.
+        Fetches the whole file if the operations need most of it, or if the tiles are unknown.
         """
         parts, factor = original.parts, operations.shrink
-        # Pillow reads whatever libvips refuses of other colours.
+        # For other colours, Pillow may decode what libvips refuses, and reads other bytes.
         known = header.reader is Reader.LIBVIPS and header.colour is not Colour.OTHER
         if parts is not None and header.tiles is not None and known:
             opened = await self._opened(original, header, (factor, True))
@@ -146,7 +146,7 @@ class TiledOriginals:
         return self._open.get(key)
 
     def close(self) -> None:
-        """Give all files back."""
+        """Close all files."""
         self._open.clear()
 
     async def _open_original(self, original: Original, header: ImageHeader, key: _Key) -> None:
@@ -154,12 +154,12 @@ class TiledOriginals:
         if threads is None or original.opened is None:
             raise removed()
         tables = await self._tables(original, header, key[2:])
-        # Opened again: the lock that keeps a fetched original from being evicted is not shared.
+        # Opened again, without the lock that protects a fetched original from eviction.
         own = await threads.run(original.file.open, undo=os.close)
         opened = _OpenOriginal(own, original.file.version, threads, tables)
-        # Not here: closing a file of a network mount may take as long as opening one.
+        # In a thread: closing a file on a network mount may take as long as opening it.
         weakref.finalize(opened, threads.begin, os.close, own).atexit = False
-        # Lest a file that was removed keeps its place on the disk:
+        # An open file that was removed would still occupy disk space.
         items = list(zip(self._open, self._open.values(), strict=True))
         for other in await threads.run(_gone, threads, items):
             self._open.remove(other)
@@ -188,5 +188,5 @@ class TiledOriginals:
 
 
 def _gone(threads: StorageThreads, items: Sequence[tuple[_Key, _OpenOriginal]]) -> list[_Key]:
-    """Those of the originals of one storage that were removed or replaced."""
+    """The keys of the open originals of one storage that were removed or replaced."""
     return [key for key, opened in items if opened.threads is threads and opened.gone]
