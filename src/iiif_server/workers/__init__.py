@@ -1,1 +1,1 @@
-"""Processes that do what may be slow or dangerous."""
+"""Worker processes, which decode and encode images in a sandbox."""

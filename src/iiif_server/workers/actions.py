@@ -1,4 +1,4 @@
-"""Jobs and workers as the scheduler sees them, and the actions that it has the pool do. Pure."""
+"""Jobs and workers of the scheduler, and the actions that it returns to the pool. Pure."""
 
 import math
 from dataclasses import dataclass
@@ -10,26 +10,26 @@ from iiif_server.workers.admission import Demand, Lane
 from iiif_server.workers.affinity import Memory
 
 MOST_SUSPENDED = 30.0
-"""Seconds for which a job is suspended, all in all. From then on it runs at its low priority: other
-server processes may wait for what it makes."""
+"""Maximum total seconds for which a job is suspended. After that it runs at its low priority,
+because other server processes may wait for its result."""
 
 
 class Death(StrEnum):
-    """Why a worker died, as far as its job is concerned."""
+    """Cause of the death of a worker, which decides what happens to its job."""
 
     CRASH = "died"
-    """By itself, or for what it sent: probably its job is to blame."""
+    """The worker crashed, or sent an invalid message: its job is probably the cause."""
     KILLED = "killed"
-    """By SIGKILL of somebody else: probably the kernel, which was out of memory."""
+    """Another process sent SIGKILL: probably the kernel, which was out of memory."""
     ABORTED = "aborted"
-    """By a library that gave up: nearly always for lack of memory."""
+    """A library aborted the process: nearly always for lack of memory."""
     OVERTIME = "overtime"
-    """By the kernel, as it used up its processor time."""
+    """The kernel ended the worker at its limit of CPU time."""
     UNSENT = "unsent"
-    """Before it got its job."""
+    """The worker died before it received its job."""
 
     def error(self) -> IiifServerError:
-        """The error of a job that is not tried again."""
+        """The error of a job that is not repeated after this death."""
         if self in _TOO_MUCH:
             return OriginalTooComplexError(_TOO_MUCH[self])
         return WorkerDiedError("The image could not be made.")
@@ -43,31 +43,31 @@ _TOO_MUCH = {
 
 @dataclass(slots=True, eq=False)
 class ScheduledJob:
-    """Job in the scheduler: its demand, its deadline, and its tries."""
+    """Job in the scheduler: its demand, its timeouts, and its tries."""
 
     payload: Any
     demand: Demand
     timeout: float
-    """Seconds that it may run."""
+    """Maximum seconds of running."""
     subject: str | None = None
-    """Key of the original that it reads, for affinity."""
+    """Key of the original that the job reads, for affinity."""
     expires: float = math.inf
-    """When it is taken out of the queue."""
+    """Time at which the queue timeout removes the job from the queue."""
     overtaken: int = 0
-    """How many later jobs have begun before it by affinity."""
+    """Number of later jobs that have begun first because of affinity."""
     passed: int = 0
-    """How many jobs of lower lanes have begun while it waited."""
+    """Number of jobs of lower lanes that have begun while this one waited."""
     tries: int = 0
     alone: bool = False
-    """Whether it runs beside no expensive job, after a worker was killed, perhaps for memory."""
+    """Whether no expensive job may run at the same time, since its last worker was killed."""
     given_up: bool = False
-    """Whether nobody waits for it any more."""
+    """Whether the caller no longer waits for the result."""
     suspended: float = 0.0
-    """Seconds for which it was suspended, up to the last time that it was resumed."""
+    """Total seconds of suspension, up to the last resumption."""
 
     @property
     def background(self) -> bool:
-        """Whether nobody waits for it yet."""
+        """Whether the job is in the background lane: no request waits for it yet."""
         return self.demand.lane is Lane.BACKGROUND
 
 
@@ -81,17 +81,17 @@ class ScheduledWorker:
     deadline: float = math.inf
     jobs: int = 0
     retiring: str = ""
-    """Why a successor is being started; empty: none is."""
+    """Reason for which a successor is being started; empty: none."""
     superseded: bool = False
-    """Whether the successor has started, so that this one ends after its job."""
+    """Whether the successor has started, so that this worker ends after its job."""
     background: bool = False
-    """Whether it does background jobs, and nothing else."""
+    """Whether the worker does only background jobs."""
     suspended_at: float | None = None
-    """Since when it has been suspended; None: it is not."""
+    """Start time of the suspension; None: not suspended."""
 
     @property
     def wake_at(self) -> float:
-        """When something is to be done about it. Its deadline does not count while suspended."""
+        """Time of the next event: the deadline of its job, or the end of its suspension."""
         if self.suspended_at is None or self.job is None:
             return self.deadline
         return self.suspended_at + MOST_SUSPENDED - self.job.suspended
@@ -99,30 +99,30 @@ class ScheduledWorker:
 
 @dataclass(frozen=True, slots=True)
 class StartWorker:
-    """Start a worker process, which will be known by this number."""
+    """Start a worker process with this number."""
 
     worker: int
     background: bool = False
-    """Whether it does background jobs, at a low priority."""
+    """Whether the worker does background jobs, at a low priority."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndWorker:
-    """End a worker process, whatever it is doing."""
+    """End a worker process, also in the middle of a job."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
 class Suspend:
-    """Stop a worker process in the middle of its job, so that it takes no CPU time."""
+    """Suspend a worker process in the middle of its job, so that it uses no CPU time."""
 
     worker: int
 
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """Have a worker process that was stopped go on."""
+    """Resume a suspended worker process."""
 
     worker: int
 
@@ -145,7 +145,7 @@ class FailJob:
 
 @dataclass(frozen=True, slots=True)
 class ReportReplaced:
-    """Report that a worker died or was killed, in the course of a job or between two."""
+    """Report that a worker died or was killed, during a job or between two jobs."""
 
     worker: int
     reason: str
@@ -162,7 +162,7 @@ class ReportRenewed:
 
 @dataclass(frozen=True, slots=True)
 class ReportRefused:
-    """Report that a job was taken out of the queue because it waited too long."""
+    """Report that a job was removed from the queue because it waited too long."""
 
     job: ScheduledJob
     reason: str

@@ -1,11 +1,11 @@
 """Admission control: which jobs may begin, which wait, and which are refused. Pure.
 
-Work goes in four lanes. *Tile*: tiles and small images, whatever they are cut from; one worker at
-least is never given to anything else. *Build*: the parts of pyramids, which the tiles of somebody
-who has just opened an image wait for. *Full*: full-size images and what is as expensive; it is
-capped by number and by the bytes that all work under way takes, and what waits of it is bounded.
-These three are foreground work. *Background*: parts of pyramids that nobody waits for yet. They run
-in workers of their own, and only as far as foreground work leaves CPUs and memory.
+There are four lanes. *Tile*: tiles and small images; at least one worker is reserved for them.
+*Build*: parts of pyramids, for which the first tiles of an image wait. *Full*: full-size images
+and other expensive work. The number of running and waiting full jobs is limited, and so is the
+memory of all running jobs. These three lanes are foreground work. *Background*: parts of pyramids
+that no request waits for yet. They run in workers of their own, and only while foreground work
+leaves CPUs and memory free.
 """
 
 import sys
@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 TILE_PIXELS = 4_000_000
-"""The largest image made in the tile lane."""
+"""Maximum pixels of an image in the tile lane."""
 TILE_BYTES = 200_000_000
-"""The most memory that work in the tile lane takes, as estimated: it is not asked for."""
+"""Maximum estimated memory of a job in the tile lane, whose jobs begin without a memory check."""
 TILE_EFFORT = 250_000_000
-"""The longest that it takes, in pixels of a JPEG that could be decoded meanwhile: a second."""
+"""Maximum effort of a job in the tile lane, in JPEG pixels to decode: about a second."""
 
 _CPUS_A_JOB = 2
-"""CPUs that one job may keep busy: builds decode and encode side by side."""
+"""CPUs that one job keeps busy: builds decode and encode at the same time."""
 MOST_PASSED = 64
-"""How many jobs of lower lanes begin before an expensive job that waits: about a second's tiles."""
+"""Maximum jobs of lower lanes that begin before a waiting job: the tiles of about a second."""
 
 
 class Lane(IntEnum):
-    """Class of work; of the jobs that wait, those of the lower lane go first."""
+    """Class of work; waiting jobs of a lower lane begin first."""
 
     TILE = 1
     BUILD = 2
@@ -44,7 +44,7 @@ class Demand:
 
     lane: Lane = Lane.TILE
     bytes: int = 0
-    """Estimated peak memory."""
+    """Estimated peak memory in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +53,29 @@ class Capacity:
 
     workers: int
     bytes: int = sys.maxsize
-    """Memory for all jobs that run at the same time, as estimated."""
+    """Maximum estimated memory of all running jobs, in bytes."""
     queue: int = sys.maxsize
-    """How many jobs may wait in each lane but the tile lane."""
+    """Maximum waiting jobs in each lane except the tile lane."""
     cpus: int = 1
     """CPUs that jobs may keep busy."""
 
     @property
     def full(self) -> int:
-        """The workers that the full lane may occupy at most."""
+        """Maximum workers of the full lane."""
         return max(1, self.workers // 2)
 
     @property
     def heavy(self) -> int:
-        """The workers that the full lane and builds may occupy together."""
+        """Maximum workers of the full and build lanes together."""
         return max(1, self.workers - 1)
 
     @property
     def background(self) -> int:
-        """The workers that do background jobs, besides the others; started when needed."""
+        """Maximum background workers, besides the others; they are started when needed."""
         return max(1, self.workers // 2)
 
     def background_beside(self, foreground: int) -> int:
-        """How many background jobs may run beside so many foreground jobs without slowing them."""
+        """Maximum background jobs that do not slow down this number of foreground jobs."""
         if not foreground:
             return self.background
         return min(self.background, max(0, self.cpus // _CPUS_A_JOB - foreground))
@@ -85,21 +85,21 @@ class Verdict(Enum):
     """Decision about a new job."""
 
     TAKEN = "taken"
-    """It runs now or waits."""
+    """The job runs now or waits."""
     BUSY = "busy"
-    """Too many wait already."""
+    """Too many jobs wait already."""
     NEVER = "never"
-    """It needs more memory than all jobs may take."""
+    """The job needs more memory than all jobs together may use."""
 
 
 def lane_of(pixels: int, bytes_: int, effort: int) -> Lane:
-    """The lane for making an image of so many pixels, with what it takes as estimated."""
+    """The lane of a job, by the pixels of its result and its estimated memory and effort."""
     small = pixels <= TILE_PIXELS and bytes_ <= TILE_BYTES and effort <= TILE_EFFORT
     return Lane.TILE if small else Lane.FULL
 
 
 def admit(demand: Demand, waiting: Sequence[Demand], capacity: Capacity) -> Verdict:
-    """The decision about a new job, by the jobs that wait already."""
+    """The decision about a new job, from the waiting jobs."""
     if demand.lane is Lane.TILE:
         return Verdict.TAKEN
     if demand.bytes > capacity.bytes:
@@ -109,9 +109,9 @@ def admit(demand: Demand, waiting: Sequence[Demand], capacity: Capacity) -> Verd
 
 
 def may_begin(demand: Demand, running: Sequence[Demand], capacity: Capacity) -> bool:
-    """Whether a job may be given an idle worker beside what is running.
+    """Whether a job may begin while these jobs are running.
 
-    Background jobs do not keep foreground jobs from beginning: they are suspended or aborted.
+    Running background jobs do not delay a foreground job: they are suspended or aborted.
     """
     if demand.lane is Lane.TILE:
         return True
@@ -131,7 +131,7 @@ def may_begin(demand: Demand, running: Sequence[Demand], capacity: Capacity) -> 
 
 
 def fits(demand: Demand, running: Sequence[Demand], capacity: Capacity) -> bool:
-    """Whether there is memory for a job beside what is running."""
+    """Whether the memory suffices for a job besides the running ones."""
     return sum(other.bytes for other in running) + demand.bytes <= capacity.bytes
 
 
@@ -141,12 +141,12 @@ def next_jobs(
     capacity: Capacity,
     passed: Sequence[int] = (),
 ) -> tuple[int, ...]:
-    """The indices of the jobs of which one begins next, in the order in which they came.
+    """The indices of the jobs of which one begins next, in the order of arrival.
 
-    They are of the lowest lane whose oldest job may begin: what is too large for the moment is not
-    overtaken in its own lane for ever. Nor is a lane by lower ones: `passed` tells how many jobs of
-    lower lanes have begun while each job waited, and an oldest job that was passed often enough is
-    next as soon as it may begin.
+    They are in the lowest lane whose oldest job may begin: so the smaller jobs of a lane do not
+    overtake a large one for ever. `passed` is the number of jobs of lower lanes that have begun
+    while each job waited. The oldest job of a lane that was passed MOST_PASSED times is next as
+    soon as it may begin: so lower lanes do not block a lane for ever, either.
     """
     oldest: dict[Lane, int] = {}
     for index, demand in enumerate(waiting):

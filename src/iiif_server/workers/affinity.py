@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from iiif_server.cache.lru import Lru
 
 LOOK_AHEAD = 16
-"""How many waiting jobs are considered for a worker that has their original open."""
+"""Maximum waiting jobs that are compared with the open originals of idle workers."""
 MOST_OVERTAKEN = 8
-"""How often a job lets a better-suited one pass."""
+"""Maximum times that affinity lets later jobs begin before a job."""
 
 
 Memory = Lru[str, None]
-"""The originals that a worker is predicted to hold open."""
+"""Originals that a worker has probably open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +20,16 @@ class Waiting:
     """Waiting job as `choose` sees it."""
 
     subject: str | None
-    """Key of its original; None: it does not matter."""
+    """Key of its original; None: any worker."""
     overtaken: int = 0
 
 
 def choose(waiting: Sequence[Waiting], idle: Sequence[Memory]) -> tuple[int, int]:
-    """The indices of the next job and of the idle worker for it; both sequences are not empty.
+    """The indices of the next job and of the idle worker for it; neither sequence may be empty.
 
-    The first job of the look-ahead whose subject an idle worker has open, with that worker; where
-    there is none, or where the oldest job has been overtaken often enough, the oldest job, with a
-    worker that has it open or else with the one that holds least.
+    The result is the first of LOOK_AHEAD jobs whose original an idle worker has open, with that
+    worker. If there is none, or if the oldest job has been overtaken MOST_OVERTAKEN times, it is
+    the oldest job, with a worker that has its original open, or the one with fewest originals.
     """
     if waiting[0].overtaken < MOST_OVERTAKEN:
         for job, candidate in enumerate(waiting[:LOOK_AHEAD]):

@@ -1,8 +1,8 @@
-"""The environment of worker processes: nothing of the server's that they do not need.
+"""Environment of worker processes: only the variables that they need.
 
-Tokens, passwords and addresses are often given to a server in variables. What a process was started
-with stays readable in its memory and in `/proc/self/environ`, whatever it removes later. So workers
-are started with an environment of their own.
+Operators often pass tokens, passwords and URLs to a server in variables. The initial environment
+of a process stays readable in its memory and in `/proc/self/environ`, even if the process removes
+variables later. So workers are started with an environment of their own.
 """
 
 import os
@@ -16,11 +16,11 @@ _KEPT = re.compile(
     r"|PYTHON[A-Z]+|VIPS_[A-Z_]+",
     re.ASCII,
 )
-"""Variables that change how Python, the C library and libvips run."""
+"""Variables that configure Python, the C library or libvips."""
 
 SIGNALS_OF_SERVER = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-"""Terminals and systemd send them to all processes of a service. Workers ignore them: the server
-decides, and a worker ends with it."""
+"""Signals that terminals and systemd send to all processes of a service. Workers ignore them: a
+worker ends when its server process ends it, or has ended."""
 _ONE_THREAD = dict.fromkeys(
     (
         "OPENBLAS_NUM_THREADS",
@@ -32,25 +32,24 @@ _ONE_THREAD = dict.fromkeys(
     ),
     "1",
 )
-"""Libraries that start threads when they are loaded, which must not be before the sandbox."""
+"""Variables that keep libraries from starting threads on import, before the sandbox is applied."""
 
 
 def kept(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the server that worker processes may have."""
+    """The variables of the server that worker processes get."""
     return {name: value for name, value in environment.items() if _KEPT.fullmatch(name)}
 
 
 def of_worker(environment: Mapping[str, str], search_path: Sequence[str]) -> dict[str, str]:
-    """The environment that a worker process is started with.
+    """The environment for starting a worker process.
 
-    `search_path` are the folders in which the server finds modules, so that its workers find the
-    same ones.
+    `search_path` is the module search path of the server, so that workers find the same modules.
     """
     paths = os.pathsep.join(filter(None, search_path))
     return kept(environment) | _ONE_THREAD | {"PYTHONPATH": paths}
 
 
 def release_threads() -> None:
-    """Let libraries that are loaded from now on start as many threads as they like."""
+    """Allow libraries that are loaded from now on to start threads."""
     for name in _ONE_THREAD:
         os.environ.pop(name, None)

@@ -1,7 +1,7 @@
 """One worker process as a `concurrent.futures.Executor`: a process and a socket to it.
 
-The socket is read and written on the event loop, without threads. Results are resolved there, so
-`submit` is called there, too.
+The event loop reads and writes the socket and resolves results, without threads. So `submit` must
+be called in the event loop.
 """
 
 import asyncio
@@ -25,33 +25,33 @@ from iiif_server.workers.sandbox.confinement import Confinement, SandboxStatus
 
 _MODULE = "iiif_server.workers.process"
 _START_SECONDS = 60.0
-"""A worker that is not ready by then is not going to be."""
+"""Timeout for the start of a worker, in seconds."""
 _CHUNK = 1 << 18
-"""Bytes that are read from a worker at once."""
+"""Maximum bytes of one read from a worker."""
 _LONGEST_ANSWER = 64 << 20
-"""Bytes that any worker may answer; a job that takes much memory may have a longer result."""
+"""Maximum bytes of a result message; a job with a larger memory demand may return more."""
 _OUTPUT = 1 << 16
-"""Bytes of what a worker wrote to its standard error that are kept: what a pipe holds."""
+"""Maximum stored bytes of the standard error of a worker: the capacity of a pipe."""
 _FIRST_LOOK, _LONGEST_LOOK = 0.001, 0.5
-"""Seconds between looks whether a process has ended: doubled each time."""
+"""Shortest and longest interval of checks whether a process has ended; doubled each time."""
 _LINGER = 1.0
-"""Seconds that a process may live on after it has closed its socket."""
+"""Seconds for which a process may run after it has closed its socket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a worker process ended."""
+    """End of a worker process."""
 
     code: int | None
-    """Its exit code; negative: the signal that ended it; None: it has not ended yet."""
+    """Exit code; negative: the number of a signal; None: the process has not ended yet."""
     complaint: str = ""
-    """Why it was killed, or could not be started."""
+    """Reason why the server killed it, or could not start it."""
     output: str = ""
-    """The end of what it wrote to its standard error."""
+    """Last output to its standard error."""
 
     @property
     def text(self) -> str:
-        """One line for the log."""
+        """The reason in one line, for the log."""
         last = self.output.rstrip().rpartition("\n")[2]
         detail = f": {last}" if last and (self.code or 0) >= 0 else ""
         if self.complaint:
@@ -64,9 +64,9 @@ class Exit:
 def start_call(
     function: Callable[..., Any], arguments: Sequence[Any], confinement: Confinement | None
 ) -> Call:
-    """What makes a process a worker: it calls `function(*arguments)` and enters its sandbox.
+    """The first message to a worker: call `function(*arguments)`, and enter the sandbox.
 
-    Raises TypeError for functions of no module and for arguments that are no plain data.
+    Raises TypeError if the function is not one of a module, or an argument is not plain data.
     """
     name = messages.name_of(function)
     encoded = tuple(Raw(messages.encode(argument)) for argument in arguments)
@@ -75,17 +75,17 @@ def start_call(
 
 
 class WorkerGoneError(Exception):
-    """The worker process has ended; `exit` tells how."""
+    """The worker process has ended; `exit` has the reason."""
 
     def __init__(self, exit_: Exit, *, sent: bool = True) -> None:
         super().__init__(exit_.text)
         self.exit = exit_
         self.sent = sent
-        """Whether it had got its job."""
+        """Whether the worker had received its job."""
 
 
 class StaleWorkerError(Exception):
-    """The job was not begun: a folder that it needs was replaced after the worker started."""
+    """The job was not begun: a folder that it needs was replaced after the worker had started."""
 
 
 class WorkerProcess(Executor):
@@ -101,7 +101,7 @@ class WorkerProcess(Executor):
         self._type: Any = Ready
         self._answer: Future[Any] | None = None
         self._sent = True
-        """Whether the process got the message that it is to answer."""
+        """Whether the message of the current job was sent."""
         self._complaint = ""
         self._killed = False
         self._output = b""
@@ -109,13 +109,13 @@ class WorkerProcess(Executor):
         self.sandbox_status = SandboxStatus()
         self.problems: Sequence[str] = ()
         self.result: Any = None
-        """What its set-up function returned."""
+        """Result of its set-up function."""
         self.memory = 0
-        """Bytes that it held on to after its last job."""
+        """Private memory in bytes after its last job."""
         self.ended: asyncio.Future[Exit] = self._loop.create_future()
-        """Resolved when the process has ended and was waited for."""
+        """Future that is resolved when the process has ended and was waited for."""
         self.on_end: Callable[[Exit], None] | None = None
-        """Called when it has ended unexpectedly."""
+        """Callback for an unexpected end."""
         connection.setblocking(False)
         self._loop.add_reader(connection.fileno(), self._read)
 
@@ -124,7 +124,7 @@ class WorkerProcess(Executor):
 
     @classmethod
     async def start(cls, *, background: bool = False) -> "WorkerProcess":
-        """A process that is not set up yet; raises WorkerGoneError if there can be none.
+        """Start a process, which is not set up yet; raises WorkerGoneError if that fails.
 
         A background worker runs at a low priority, and can be suspended.
         """
@@ -141,7 +141,10 @@ class WorkerProcess(Executor):
         return cls(process, mine)
 
     async def set_up(self, start: Call) -> None:
-        """Have it do what `start_call` has prepared; raises WorkerGoneError."""
+        """Send the message of `start_call`, and wait until the worker is ready.
+
+        Raises WorkerGoneError.
+        """
         future = self._send(Call(start.function, start.content, Ready), ())
         try:
             async with asyncio.timeout(_START_SECONDS):
@@ -156,46 +159,46 @@ class WorkerProcess(Executor):
             raise WorkerGoneError(Exit(None, self._complaint)) from error
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """The future result of a function of a module, called in the worker.
+        """Call a function of a module in the worker; a future with its result.
 
-        Raises TypeError for other functions and for arguments that are no plain data. The future
-        raises what the function raises, or WorkerGoneError.
+        Raises TypeError for other functions, and for arguments that are not plain data. The future
+        raises the exception of the function, or WorkerGoneError.
         """
         return self.send(messages.call(fn, *args, **kwargs))
 
     def send(
         self, call: Call, descriptors: Sequence[int] = (), *, longest: int = _LONGEST_ANSWER
     ) -> Future[Any]:
-        """The future result of a call whose message is prepared.
+        """Send an encoded call; a future with its result.
 
-        `descriptors` are open files that the function gets as its last arguments. The worker is
-        killed if it answers with more than `longest` bytes (and never for less than 64 MiB).
+        `descriptors` are open files, the last arguments of the function. The worker is killed if
+        its result has more than `longest` bytes (at least 64 MiB are allowed).
         """
         self._bound = max(longest, _LONGEST_ANSWER)
         return self._send(call, descriptors)
 
     def suspend(self) -> None:
-        """Stop a background worker, so that it takes no CPU time; `kill` works as before.
+        """Suspend a background worker, so that it uses no CPU time; `kill` still works.
 
-        Does nothing where a stopped process would outlive this one: everywhere but on Linux.
+        Only on Linux: elsewhere a suspended worker would outlive this process.
         """
         if sys.platform == "linux":
             self._process.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Have a worker that was suspended go on."""
+        """Resume a suspended worker."""
         self._process.send_signal(signal.SIGCONT)
 
     def kill(self, complaint: str = "") -> None:
-        """End the process, whatever it is doing; a job that it has fails with WorkerGoneError."""
+        """Kill the process; its job, if any, fails with WorkerGoneError."""
         if complaint and not self._complaint:
             self._complaint = f"killed because it {complaint}"
         self._killed = True
-        self._process.kill()  # which waits for it first: its id cannot be another's by now
+        self._process.kill()  # it polls first, so the id cannot be that of another process
         self._disconnect()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002, ARG002
-        """End the process: it has nothing worth keeping."""
+        """Kill the process: it has no state to save."""
         self.kill()
         if wait:
             self._process.wait()
@@ -214,7 +217,7 @@ class WorkerProcess(Executor):
         frame = memoryview(messages.framed(call.content))
         try:
             sent = socket.send_fds(self._socket, [frame], descriptors)
-        except OSError:  # it has ended: how, is known in a moment
+        except OSError:  # it has ended; the exit code follows
             self._sent = False
             self._disconnect()
             return future
@@ -229,13 +232,13 @@ class WorkerProcess(Executor):
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
-            self._unsent = memoryview(b"")  # it has ended, as reading will find
+            self._unsent = memoryview(b"")  # it has ended; `_read` notices it
         if not self._unsent:
             self._loop.remove_writer(self._socket.fileno())
 
     def _read(self) -> None:
         try:
-            data = self._socket.recv(_CHUNK)  # without room for descriptors, which are closed
+            data = self._socket.recv(_CHUNK)  # the kernel closes descriptors that a worker sends
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -257,7 +260,7 @@ class WorkerProcess(Executor):
             self._receive()
 
     def _receive(self) -> None:
-        """Resolve the future of the job by what came."""
+        """Resolve the future of the job with the received message."""
         content = memoryview(self._received)[HEADER_BYTES:]
         self._received, future = bytearray(), self._answer
         self._note_output()
@@ -288,7 +291,7 @@ class WorkerProcess(Executor):
         return messages.decode(answer.result, self._type)
 
     def _disconnect(self) -> None:
-        """The other end is closed, or is not listened to any more."""
+        """Close the socket, and wait for the end of the process."""
         descriptor = self._socket.fileno()
         if descriptor < 0:
             return
@@ -300,13 +303,13 @@ class WorkerProcess(Executor):
     # --- the process ------------------------------------------------------------------------
 
     def _look(self, delay: float, patience: float) -> None:
-        """See whether the process has ended, again and again, without waiting for it."""
+        """Check repeatedly whether the process has ended, without blocking."""
         self._note_output()
         code = self._process.poll()
         if code is None and not self._killed and self._loop.time() > patience:
             self.kill("closed its socket and went on")
         if code is None and self._loop.time() > patience:
-            self._fail(Exit(None, self._complaint))  # no job waits for a disk that hangs
+            self._fail(Exit(None, self._complaint))  # a hanging disk must not block the job
         if code is None:
             again = min(delay * 2, _LONGEST_LOOK)
             self._loop.call_later(delay, self._look, again, patience)
@@ -319,7 +322,7 @@ class WorkerProcess(Executor):
         self._fail(found)
 
     def _fail(self, found: Exit) -> None:
-        """Fail the job that waits for an answer."""
+        """Fail the current job with WorkerGoneError, and call `on_end`."""
         future, self._answer = self._answer, None
         if future is not None:
             future.set_exception(WorkerGoneError(found, sent=self._sent))
@@ -328,7 +331,7 @@ class WorkerProcess(Executor):
             callback(found)
 
     def _note_output(self) -> None:
-        """Take what the process wrote to its standard error: no more than its pipe holds."""
+        """Read and store the standard error of the process, at most what a pipe holds."""
         if self._process.stderr is None or self._process.stderr.closed:
             return
         try:
@@ -339,17 +342,17 @@ class WorkerProcess(Executor):
 
 
 def _block_signals() -> None:
-    """Block signals in this thread, and so in processes that it starts until they ignore them."""
+    """Block signals in this thread, and so in new processes until they ignore the signals."""
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS_OF_SERVER)
 
 
 _starter = ThreadPoolExecutor(1, "iiif-start-worker", initializer=_block_signals)
-"""Starting a process takes a millisecond or more, for which no event loop waits."""
+"""Thread that starts processes: that takes a millisecond or more, too long for the event loop."""
 
 
 def _start_process(descriptor: int, background: bool) -> "subprocess.Popen[bytes]":  # noqa: FBT001
     reading, writing = os.pipe()
-    # A worker that writes more than the pipe holds loses it, instead of waiting.
+    # Output beyond the capacity of the pipe is lost, and does not block the worker.
     os.set_blocking(reading, False)
     os.set_blocking(writing, False)
     try:

@@ -1,4 +1,4 @@
-"""How long a worker process is kept."""
+"""Lifetime of worker processes, and their memory."""
 
 import os
 import resource
@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """When a worker has served its time: decoders leak, and heaps do not shrink. None: never."""
+    """Limits after which a worker is replaced, as decoders leak and heaps do not shrink.
+
+    None: no limit.
+    """
 
     max_jobs: int | None = None
     max_memory: int | None = None
-    """In bytes: what it may hold on to for itself between two jobs."""
+    """Maximum bytes of private memory between two jobs."""
 
     def over(self, jobs: int, memory: int) -> str | None:
-        """Why a worker that has done so many jobs and holds so much memory is to go, if it is."""
+        """The limit that a worker has reached, `memory` or `jobs`; None if it has reached none."""
         if self.max_memory is not None and memory > self.max_memory:
             return "memory"
         if self.max_jobs is not None and jobs >= self.max_jobs:
@@ -26,7 +29,7 @@ FOR_EVER = Lifetime()
 
 
 def own_memory(process: int) -> int:
-    """The bytes of memory that a process holds for itself, without mapped files; 0 if unknown."""
+    """The private memory of a process in bytes, without mapped files; 0 if unknown."""
     try:
         file = os.open(f"/proc/{process}/statm", os.O_RDONLY)
     except OSError:
@@ -38,7 +41,7 @@ def own_memory(process: int) -> int:
 
 
 def read_memory(file: int) -> int:
-    """The bytes of `own_memory`, from an open `/proc/PID/statm` (see proc(5)); 0 if unknown."""
+    """The private memory in bytes, from an open `/proc/PID/statm` (see proc(5)); 0 if unknown."""
     try:
         _, resident, shared, *_ = map(int, os.pread(file, 200, 0).split())
     except (OSError, ValueError):  # the process has ended

@@ -1,4 +1,4 @@
-"""The CPUs and the memory that this process may use, with the limits of its container."""
+"""CPUs and memory that this process may use, with the limits of its container."""
 
 import math
 import os
@@ -10,25 +10,25 @@ from pathlib import Path
 _GROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 _MEMORY_FILES = (("", "memory.max"), ("", "memory.high"), ("memory", "memory.limit_in_bytes"))
-"""The controller's folder (none in version 2), and the file with a limit in bytes."""
+"""Folder of the controller (none in version 2), and name of the file with a limit in bytes."""
 _CPU_FOLDERS_V1 = ("cpu", "cpu,cpuacct")
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What this process may use, and what the machine has."""
+    """CPUs and memory that this process may use, and those of the machine."""
 
     cpus: int
     """CPUs that may be busy at the same time: the affinity of the process, the CPU limit of its
     control groups rounded up, and at least 1."""
     all_cpus: int
     memory: int
-    """Bytes: the machine's memory, or the lowest limit of the control groups."""
+    """Usable bytes: the memory of the machine, or the lowest limit of the control groups."""
     all_memory: int
 
 
 def this_machine(groups: Path = _GROUPS, membership: Path = _MEMBERSHIP) -> Machine:
-    """What the machine has and what control groups (version 1 and 2, all levels) allow."""
+    """The resources of the machine, and the limits of control groups (version 1 and 2)."""
     all_memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     all_cpus = os.cpu_count() or 1
     quota = min(cpu_limits(groups, membership), default=math.inf)
@@ -46,7 +46,7 @@ def memory_limits(groups: Path, membership: Path) -> Iterator[int]:
 
 
 def cpu_limits(groups: Path, membership: Path) -> Iterator[float]:
-    """The CPU limits of the control groups that a process is in: 1.5 is one and a half CPUs."""
+    """The CPU limits of the control groups that a process is in, in CPUs, as 1.5."""
     for folder in _folders(membership):
         with suppress(OSError, ValueError, ZeroDivisionError):
             quota, period = (groups / folder / "cpu.max").read_text().split()
@@ -60,9 +60,9 @@ def cpu_limits(groups: Path, membership: Path) -> Iterator[float]:
 
 
 def _folders(membership: Path) -> list[Path]:
-    """The control groups of a process and all above them, relative to the root of the tree.
+    """The control groups of a process and their parents, relative to the root of the tree.
 
-    The root is always among them: a container may see its own group there.
+    The root is always included, because a container may see its own group there.
     """
     folders = {Path(): None}
     with suppress(OSError):
@@ -82,9 +82,9 @@ def _usable_cpus() -> int:
 
 
 def threads_for(cpus: int, processes: int) -> int:
-    """Threads of one image worker, so that one image need not wait for one CPU.
+    """Number of threads of one image worker, at least 2 if there are as many CPUs.
 
-    `processes` are the image workers of all server processes. Together they have more threads than
-    there are CPUs: where all are busy, that costs nothing measurable.
+    `processes` is the number of image workers of all server processes. Together they may have more
+    threads than there are CPUs, which costs nothing measurable.
     """
     return min(cpus, max(2, cpus // processes))

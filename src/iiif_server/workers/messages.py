@@ -1,9 +1,9 @@
-"""Messages between the server and its worker processes: MessagePack, plain data in both directions.
+"""Messages between the server and its worker processes: plain data in MessagePack.
 
-A message is a frame: its length in four bytes, then its content. Functions go by name, descriptors
-beside the frame (SCM_RIGHTS). What a worker sends is decoded by the type that the called function
-declares, and everything else is refused: a worker that a hostile file has taken over can send
-wrong data, but nothing that acts in the server.
+A message is a frame: its length in four bytes, then its content. Functions are sent as names, and
+descriptors beside the frame (SCM_RIGHTS). The server decodes results by the return type of the
+called function, and refuses everything else. A worker that a hostile file has taken over can send
+wrong data, but no code to the server.
 """
 
 import builtins
@@ -26,9 +26,9 @@ from iiif_server.plan.jobs import WorkerFunction
 from iiif_server.workers.sandbox.confinement import Confinement, SandboxStatus
 
 HEADER_BYTES = 4
-"""Of the length in front of each message, the most significant byte first."""
+"""Bytes of the length before each message, with the most significant byte first."""
 MOST_DESCRIPTORS = 8
-"""Open files that one job is given at most."""
+"""Maximum descriptors of one job."""
 
 ERRORS_OF_JOBS = (
     errors.OriginalRefusedError,
@@ -36,15 +36,15 @@ ERRORS_OF_JOBS = (
     errors.OriginalChangedError,
     errors.RenderFailedError,
 )
-"""The part of the error tree that jobs may raise; their texts are shown to users."""
+"""Errors that jobs may raise; clients see their messages."""
 _TEXT = 4_000
-"""Characters of a text or a traceback that are sent."""
+"""Maximum characters of a text or traceback in a message."""
 
 Plain = None | bool | int | float | str
 
 
 class MessageError(Exception):
-    """What came is no message that may come."""
+    """A received message is malformed, or of another type than expected."""
 
 
 NIL = Raw(b"\xc0")
@@ -54,16 +54,16 @@ class Failure(Struct, array_like=True, frozen=True):
     """An exception as data."""
 
     name: str
-    """Module and class, separated by a colon."""
+    """Module and class of the exception, separated by a colon."""
     arguments: tuple[Plain, ...]
     text: str
     traceback: str
     refusal: "Failure | None" = None
-    """Of a NotKeptError: what the disk said."""
+    """OSError of the disk, for a NotKeptError."""
 
 
 class Start(Struct, array_like=True, frozen=True):
-    """The first message to a worker: how it is set up."""
+    """First message to a worker: its set-up function and its sandbox."""
 
     function: str
     arguments: tuple[Raw, ...]
@@ -71,46 +71,46 @@ class Start(Struct, array_like=True, frozen=True):
 
 
 class Ready(Struct, array_like=True, frozen=True):
-    """The first message of a worker: what it reports of itself."""
+    """First message of a worker: its process id, its sandbox, and the result of its set-up."""
 
     pid: int
     sandbox_status: SandboxStatus
     problems: tuple[str, ...]
-    """Why a part of the sandbox is missing, if one is."""
+    """Reasons why parts of the sandbox are missing."""
     result: Raw
-    """What the set-up function returned."""
+    """Result of the set-up function."""
 
 
 class Job(Struct, array_like=True, frozen=True):
-    """A function to be called."""
+    """Message with a function to call, and its arguments."""
 
     function: str
     arguments: tuple[Raw, ...]
     keywords: dict[str, Raw]
     descriptors: int = 0
-    """How many descriptors come with the message; they are the last positional arguments."""
+    """Number of descriptors with the message, which are the last positional arguments."""
 
 
 class Answer(Struct, array_like=True, frozen=True):
-    """What became of a job."""
+    """Result message of a job."""
 
     result: Raw = NIL
-    """Of no meaning if there was a failure."""
+    """Encoded result of the function, unless there is a failure."""
     failure: Failure | None = None
     stale: bool = False
     """Whether the job was not begun, because a folder that it needs was replaced."""
     memory: int = 0
-    """Bytes that the worker holds on to for itself; 0: it cannot tell."""
+    """Private memory of the worker in bytes; 0: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A job ready to be sent, and the type of its result."""
+    """An encoded job, and the type of its result."""
 
     function: str
     content: bytes
     result: Any
-    """What the function declares to return."""
+    """Declared return type of the function."""
 
 
 def framed(content: bytes) -> bytes:
@@ -121,9 +121,9 @@ def framed(content: bytes) -> bytes:
 def call(
     function: Callable[..., Any], *arguments: Any, descriptors: int = 0, **keywords: Any
 ) -> Call:
-    """The message that calls a function of a module, a WorkerFunction, or a `partial` of either.
+    """Encode the call of a function of a module, a WorkerFunction, or a `partial` of either.
 
-    Raises TypeError for other callables and for arguments that are no plain data.
+    Raises TypeError for other callables, and for arguments that are not plain data.
     """
     while isinstance(function, partial):
         arguments = (*function.args, *arguments)
@@ -139,7 +139,7 @@ def call(
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The name by which a worker finds a function; TypeError unless it is one of a module."""
+    """The name `module:function` for a worker; TypeError unless it is a function of a module."""
     if isinstance(function, WorkerFunction):
         return function.name
     module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
@@ -149,14 +149,14 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def result_of(function: Callable[..., Any]) -> Any:
-    """The type that a function declares to return."""
+    """The declared return type of a function; Any without a declaration."""
     if isinstance(function, WorkerFunction):
         return function.result
     return signature(function).get("return", Any)
 
 
 def find(name: str) -> Callable[..., Any]:
-    """The function of a name; MessageError unless the module that is named defines it."""
+    """The function with a name `module:function`; MessageError unless that module defines it."""
     module, _, function = name.partition(":")
     found = getattr(importlib.import_module(module), function, None)
     if not inspect.isfunction(found) or found.__module__ != module:
@@ -166,7 +166,7 @@ def find(name: str) -> Callable[..., Any]:
 
 @cache
 def signature(function: Callable[..., Any]) -> dict[str, Any]:
-    """The types of a function's parameters in their order, and of its result under `return`."""
+    """The types of the parameters of a function, in order, and of its result as `return`."""
     hints = {
         name: Any if hint is object else hint for name, hint in get_type_hints(function).items()
     }
@@ -175,12 +175,12 @@ def signature(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def encode(value: object) -> bytes:
-    """Plain data, dataclasses, enums and paths as bytes; TypeError for anything else."""
+    """Encode plain data, dataclasses, enums or paths; TypeError for anything else."""
     return _encoder.encode(value)
 
 
 def decode_other(type_: Any, value: Any) -> Any:
-    """A value of a type that MessagePack does not have, from what `encode` made of it."""
+    """Decode a value of a type that MessagePack does not have, as `encode` has encoded it."""
     if issubclass(type_, Path):
         return type_(os.fsdecode(value))
     if issubclass(type_, OSError):
@@ -196,7 +196,7 @@ def decode(
     type_: Any,
     other: Callable[[Any, Any], Any] = decode_other,
 ) -> Any:
-    """The value of a type; MessageError for anything else."""
+    """Decode a value of a type; MessageError for anything else."""
     try:
         return _decoder(type_, other).decode(content)
     except (msgspec.MsgspecError, ValueError, TypeError, OverflowError, RecursionError) as error:
@@ -204,7 +204,7 @@ def decode(
 
 
 def describe(error: BaseException) -> Failure:
-    """An exception as data."""
+    """Convert an exception to data."""
     refusal = getattr(error, "refusal", None)
     known = isinstance(error, errors.IiifServerError)
     lines = [] if known else traceback.format_exception(error)
@@ -218,7 +218,7 @@ def describe(error: BaseException) -> Failure:
 
 
 def restore(failure: Failure) -> Exception:
-    """The exception that a worker described: one that jobs may raise, or a WorkerFailedError."""
+    """The exception of a Failure: one of ERRORS_OF_JOBS, a built-in one, or WorkerFailedError."""
     module, _, name = failure.name.partition(":")
     found = getattr({errors.__name__: errors, "builtins": builtins}.get(module), name, None)
     error: Exception
@@ -245,16 +245,16 @@ def _builtin(found: type[Exception], failure: Failure) -> Exception:
 
 
 def _encode_other(value: object) -> object:
-    """What MessagePack has no type for, in one that it has."""
+    """Convert a value of another type to one that MessagePack has."""
     if isinstance(value, os.PathLike):
-        return os.fsencode(value)  # names of files are bytes, whatever they were meant to say
+        return os.fsencode(value)  # file names are bytes, and need not be valid UTF-8
     if isinstance(value, OSError):
         return (value.errno or 0, value.strerror or "")
-    if isinstance(value, int):  # of a class of its own, such as pydantic's ByteSize
+    if isinstance(value, int):  # a subclass, such as ByteSize of pydantic
         return int(value)
     if isinstance(value, str):
         return str(value)
-    if hasattr(value, "model_dump"):  # options are pydantic's, which workers do not need to know
+    if hasattr(value, "model_dump"):  # a pydantic model, as options are
         return value.model_dump()
     raise TypeError(f"a {type(value).__name__} is no plain data, so it cannot be sent")
 

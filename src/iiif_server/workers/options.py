@@ -1,4 +1,4 @@
-"""The settings of worker processes."""
+"""Settings of worker processes."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +10,7 @@ from iiif_server.units import PositiveSize, show_size
 
 
 class ConfinementMode(StrEnum):
-    """Whether workers run in a sandbox."""
+    """Sandbox mode: with all available mechanisms, with all mechanisms, or without a sandbox."""
 
     AUTO = "auto"
     REQUIRED = "required"
@@ -18,30 +18,32 @@ class ConfinementMode(StrEnum):
 
 
 LEAST_MEMORY = 300_000_000
-"""Bytes, measured: with 250 MB some images of 6 megapixels fail, with 150 MB most do."""
+"""Minimum of `max_memory` in bytes: with 250 MB some images of 6 megapixels fail, with 150 MB
+most of them."""
 LEAST_RESIDENT = 100_000_000
-"""Bytes; with less, workers are replaced after each job."""
+"""Minimum of `max_resident` in bytes: with less, workers are replaced after each job."""
 
 
 class WorkerOptions(OptionsModel):
-    """Worker processes: what they may do, and when fresh ones take their place."""
+    """Worker processes: their sandbox, resources and lifetime."""
 
     confinement: ConfinementMode = ConfinementMode.AUTO
-    """Limits, Landlock and seccomp around workers: `auto` takes what this system has and says so in
-    `/status`, `required` does not start without all of them, `off` takes none."""
+    """Sandbox of workers (resource limits, Landlock, seccomp): `auto` applies the mechanisms that
+    this system has and reports them in `/admin/status`, `required` does not start without all of
+    them, `off` applies none."""
     max_memory: PositiveSize | None = None
-    """Most memory one worker may take; unset: what the largest original that is allowed needs."""
+    """Maximum memory of one worker; unset: as much as the largest allowed original needs."""
     threads: PositiveInt | None = Field(default=None, le=1024)
     """Threads of each image worker; unset: the CPUs (of the container) divided by
-    `image_pool_size`, and at least 2 where there are as many."""
+    `image_pool_size`, and at least 2 if there are as many."""
     max_jobs: PositiveInt = 10_000
-    """Jobs after which a worker is replaced by a fresh one, between two of them."""
+    """Jobs after which a worker is replaced by a new one."""
     max_resident: PositiveSize = 500_000_000
-    """Memory of its own that a worker may hold on to after a job before it is replaced likewise."""
+    """Maximum private memory of a worker after a job; with more, it is replaced by a new one."""
     turbojpeg: str = "auto"
-    """The libturbojpeg that cuts and turns JPEGs without loss: `auto` takes the system's from
-    version 3.0 on, else the one of jpegtran-cffi, else the system's 2.1; or the absolute path of a
-    library file; `off` works without."""
+    """The libturbojpeg that crops and rotates JPEGs without loss: `auto` takes that of the system
+    from version 3.0 on, else the one of jpegtran-cffi, else version 2.1 of the system. Or the
+    absolute path of a library file, or `off`."""
 
     @field_validator("max_memory", "max_resident")
     @classmethod

@@ -1,4 +1,4 @@
-"""A pool of worker processes: what the scheduler decides is done here, on the event loop."""
+"""Worker pool: carries out the decisions of the scheduler, on the event loop."""
 
 import asyncio
 import signal
@@ -63,7 +63,7 @@ _NEVER = (
 )
 _BUSY = "As many as {waiting} large images are waiting to be made already; please ask again later."
 _EXPECTED = (*ERRORS_OF_JOBS, OSError, MemoryError)
-"""What jobs raise without anybody having to look into it."""
+"""Exceptions of jobs that are not logged as failures."""
 _DEATHS = {
     -signal.SIGKILL: Death.KILLED,
     -signal.SIGABRT: Death.ABORTED,
@@ -71,36 +71,36 @@ _DEATHS = {
 }
 _LITTLE = Demand()
 _CLOSE_SECONDS = 5.0
-"""How long closing waits for processes that do not end though they were killed."""
+"""Timeout for the end of killed processes when the pool is closed, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What each worker process does before its first job."""
+    """Set-up of each worker process before its first job."""
 
     function: Callable[..., Any]
-    """A function of a module; what it returns is plain data, which `reports` has."""
+    """Function of a module that returns plain data, which becomes `WorkerPool.report`."""
     arguments: tuple[Any, ...] = ()
     confinement: Confinement | None = None
-    """The sandbox that it enters then; None: it enters none."""
+    """Sandbox of the worker, applied after the function; None: no sandbox."""
     lifetime: Lifetime = FOR_EVER
-    """How long it is kept."""
+    """Limits after which a worker is replaced."""
 
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """The part of a job that the scheduler does not look at."""
+    """The part of a job that the scheduler does not use."""
 
     call: Call
     descriptors: Sequence[int]
     begun: Callable[[], object] | None
     result: asyncio.Future[Any]
     context: Context = field(default_factory=copy_context)
-    """The context of the caller, so that events are reported for the right request."""
+    """Context of the caller, so that events have the right request id."""
 
 
 class WorkerPool:
-    """Processes that run one job each at a time; which one is chosen by what it has open."""
+    """Worker processes that run one job at a time each, preferably on originals they have open."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class WorkerPool:
         capacity: Capacity | None = None,
         queue_timeout: float | None = None,
     ) -> None:
-        """`queue_timeout` is in seconds; None: jobs wait for a worker as long as it takes."""
+        """`queue_timeout` is in seconds; None: jobs wait for a worker without a timeout."""
         self._name = name
         self._start_call = start_call(setup.function, setup.arguments, setup.confinement)
         self._observe = observer
@@ -129,28 +129,28 @@ class WorkerPool:
         self._timer: asyncio.TimerHandle | None = None
         self._opened: asyncio.Future[None] | None = None
         self.sandbox_status = SandboxStatus()
-        """The sandbox of the worker that was started last."""
+        """Sandbox status of the worker that was started last."""
         self.problems: Sequence[str] = ()
-        """What is missing in it, and why."""
+        """Reasons why parts of this sandbox are missing."""
         self.report: Any = None
-        """What the set-up function of that worker returned."""
+        """Result of the set-up function of the worker that was started last."""
 
     def __repr__(self) -> str:
         return f"<WorkerPool {self._name}: {self.stats}>"
 
     @property
     def stats(self) -> PoolStats:
-        """The counts as they are now."""
+        """The current statistics of the pool."""
         return pool_stats(self._scheduler)
 
     @property
     def lanes(self) -> Mapping[Lane, LaneStats]:
-        """What each lane is doing now."""
+        """The current statistics of each lane."""
         return lane_stats(self._scheduler, self._refused)
 
     @property
     def memory(self) -> int:
-        """The bytes that all jobs may take at the same time, as estimated."""
+        """The maximum estimated memory of all running jobs, in bytes."""
         return self._capacity.bytes
 
     @property
@@ -159,7 +159,7 @@ class WorkerPool:
         return tuple(self._processes[number].pid for number in self._scheduler.workers)
 
     async def open(self) -> None:
-        """Start the workers; WorkerDiedError with the cause if one of them cannot be."""
+        """Start the workers; raises WorkerDiedError with the cause if one cannot be started."""
         self._opened = asyncio.get_running_loop().create_future()
         self._apply(self._scheduler.open())
         try:
@@ -168,11 +168,11 @@ class WorkerPool:
             self._opened = None
 
     async def close(self) -> None:
-        """Finish nothing more: jobs that wait are cancelled, workers that run are killed."""
+        """Cancel waiting jobs, and kill all workers."""
         for job in self._scheduler.waiting:
             job.payload.result.cancel()
         self._apply(self._scheduler.close())
-        for process in list(self._processes.values()):  # those that are being started
+        for process in list(self._processes.values()):  # workers that are being started
             process.on_end = None
             process.kill()
         if self._timer is not None:
@@ -194,17 +194,16 @@ class WorkerPool:
     ) -> Result:
         """The result of `function(argument, *descriptors)` in a worker.
 
-        The function is one of a module (or a `functools.partial` of one); its arguments and its
-        result are plain data of the types that it declares. `descriptors` are open files, which
-        the worker gets copies of; they have to stay open until this returns.
+        The function must be one of a module (or a `functools.partial` of one), with declared types,
+        and its arguments and result plain data. `descriptors` are open files, which must stay open
+        until this returns; the worker gets copies. `begun` is called when a worker starts the job.
 
-        `begun` is called when a worker starts. Raises what the function raises, if it is an error
-        that jobs may raise, else WorkerFailedError; ImageTooLargeError or BusyError, at once, if
-        the job is not taken; QueueTimedOutError if it waits too long for a worker;
-        RenderTimedOutError if it then runs longer than `timeout` seconds, after killing its worker;
-        OriginalTooComplexError if it uses up its processor time, or aborts for lack of memory;
-        WorkerDiedError if the worker dies, twice, or the pool is closed. A caller who gives up
-        before the job has started takes it out of the queue.
+        Raises the error of the function if it is in ERRORS_OF_JOBS or a built-in one, else
+        WorkerFailedError; ImageTooLargeError or BusyError at once if the job is refused;
+        QueueTimedOutError if it waits too long for a worker; RenderTimedOutError if it then runs
+        longer than `timeout` seconds, and its worker is killed; OriginalTooComplexError if it
+        exceeds its CPU time, or aborts for lack of memory; WorkerDiedError if its worker dies
+        twice, or the pool is closed. Cancelling removes a waiting job from the queue.
         """
         if self._scheduler.closing:
             raise WorkerDiedError("The server is stopping.")
@@ -221,7 +220,7 @@ class WorkerPool:
         return outcome
 
     def promote(self, subject: str) -> None:
-        """Have background jobs on a subject done as soon as others: somebody waits for them now."""
+        """Make the background jobs on a subject foreground work, as a request waits for them."""
         self._apply(self._scheduler.promote(subject, self._now))
 
     @property
@@ -246,7 +245,7 @@ class WorkerPool:
     # --- actions ------------------------------------------------------------------------------
 
     def _apply(self, actions: Sequence[Action]) -> None:
-        """Do what the scheduler wants done; what comes of it may be an event, and so on."""
+        """Carry out actions of the scheduler, and those that follow from their events."""
         self._actions.extend(actions)
         if self._applying:
             return
@@ -298,7 +297,7 @@ class WorkerPool:
             job.payload.context.run(self._observe, event)
 
     def _set_timer(self) -> None:
-        """Be woken when the scheduler wants it; too early does no harm."""
+        """Set the timer for the next `tick` of the scheduler; an earlier tick does no harm."""
         if self._scheduler.closing:
             return
         wake_at = self._scheduler.wake_at
@@ -329,7 +328,7 @@ class WorkerPool:
         except WorkerGoneError as error:
             self._not_started(number, error.exit)
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+        except Exception as error:  # noqa: BLE001 - no job may wait for ever
             self._not_started(number, Exit(None, f"could not be started: {error!r}"))
             return
         self.sandbox_status, self.report = process.sandbox_status, process.result
@@ -365,7 +364,7 @@ class WorkerPool:
         future.add_done_callback(lambda future: self._answered(number, job, future))
 
     def _answered(self, number: int, job: ScheduledJob, future: Future[Any]) -> None:
-        """Handle what became of a job; its worker may be gone, and it may have failed already."""
+        """Handle the result of a job, unless its worker was ended or the job failed before."""
         worker = self._scheduler.workers.get(number)
         if worker is None or worker.job is not job:
             return

@@ -1,8 +1,8 @@
-"""A worker process: it is set up, enters its sandbox, and does one job after another.
+"""Worker process: runs its set-up function, enters its sandbox, and does one job after another.
 
 Started as `python -m iiif_server.workers.process DESCRIPTOR [background]`, with one end of a pair
 of connected sockets. It ends when the other end is closed, even in the middle of a job. A
-background worker runs at a low priority, and may be suspended by the server.
+background worker runs at a low priority, and the server may suspend it.
 """
 
 import ctypes
@@ -34,21 +34,21 @@ from iiif_server.workers.messages import (
 from iiif_server.workers.sandbox.confinement import StaleError, begin_job, confine, sandbox_status
 
 _NICENESS = 10
-"""Of background workers: where all CPUs are busy, they get a tenth of what another process gets."""
+"""Nice value of background workers; on busy CPUs they get a tenth of another process's time."""
 _PR_SET_PDEATHSIG = 1
 _FIRST = 1 << 16
-"""Bytes that are read at first: nearly all messages are shorter."""
+"""Bytes of the first read of a message; nearly all messages are shorter."""
 
 
 class Connection:
-    """The worker's end: blocking, one message at a time in each direction."""
+    """The worker's end of the socket: blocking, one message at a time in each direction."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)
         self.descriptor = descriptor
 
     def receive(self) -> tuple[bytes, list[int]]:
-        """The next message, and the descriptors that came with it; EOFError after the last."""
+        """Receive the next message with its descriptors; EOFError if the server has closed."""
         data, descriptors, _, _ = socket.recv_fds(self._socket, _FIRST, MOST_DESCRIPTORS)
         while len(data) < HEADER_BYTES:
             data += self._more(HEADER_BYTES - len(data)) if data else b""
@@ -61,20 +61,20 @@ class Connection:
         return bytes(content), descriptors
 
     def send(self, message: object) -> None:
-        """Send a message. With `write`, as the sandbox knows no call that sends descriptors."""
+        """Send a message, with `write`: the sandbox allows no call that can send descriptors."""
         frame = memoryview(messages.framed(messages.encode(message)))
         while frame:
             frame = frame[os.write(self.descriptor, frame) :]
 
     def _more(self, size: int) -> bytes:
-        data, *_ = self._socket.recvmsg(size)  # the only call of its kind that the sandbox knows
+        data, *_ = self._socket.recvmsg(size)  # the only receiving call that the sandbox allows
         if not data:
             raise EOFError
         return data
 
 
 def main() -> None:
-    """Serve the server at the other end of the socket."""
+    """Do the jobs of the server at the other end of the socket, until it closes."""
     if sys.argv[2:] == ["background"]:
         _step_back()
     connection = Connection(int(sys.argv[1]))
@@ -82,17 +82,17 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.enable()
     try:
-        memory = _open_memory()  # before the sandbox closes
+        memory = _open_memory()  # the sandbox would forbid it
         _set_up(connection)
         while True:
             content, descriptors = connection.receive()
             connection.send(_answer(content, descriptors, memory))
     except (EOFError, ConnectionError, BrokenPipeError):
-        os._exit(0)  # the server is gone
+        os._exit(0)  # the server has ended
 
 
 def _open_memory() -> int:
-    """The file that tells how much memory this process holds; -1 where there is none."""
+    """The descriptor of `/proc/self/statm`, for the memory of this process; -1 without /proc."""
     try:
         return os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:
@@ -100,9 +100,9 @@ def _open_memory() -> int:
 
 
 def _step_back() -> None:
-    """Give this process a low priority, which threads that are started from now on inherit.
+    """Give this process a low priority, which its later threads inherit.
 
-    While it is suspended it cannot see that the server is gone: the kernel kills it then.
+    A suspended process does not notice that the server has ended, so the kernel has to kill it.
     """
     os.nice(_NICENESS)
     if sys.platform == "linux":
@@ -128,7 +128,7 @@ def _answer(content: bytes, descriptors: list[int], memory: int) -> Answer:
         result = Raw(messages.encode(_result(content, descriptors)))
     except StaleError:
         return Answer(stale=True)
-    except Exception as error:  # noqa: BLE001 - whatever the job raised belongs to its caller
+    except Exception as error:  # noqa: BLE001 - the caller of the job gets every exception
         return Answer(failure=messages.describe(error), memory=read_memory(memory))
     finally:
         for descriptor in descriptors:
@@ -160,7 +160,7 @@ def _typed(function: Any, arguments: Sequence[Raw]) -> list[Any]:
 
 
 _paths: list[Path] = []
-"""Those in the arguments of the job at hand."""
+"""Paths in the arguments of the current job."""
 
 
 def _decode_other(type_: Any, value: Any) -> Any:
@@ -171,9 +171,9 @@ def _decode_other(type_: Any, value: Any) -> Any:
 
 
 def _end_with_server(descriptor: int) -> None:
-    """End this process when the other end of its socket is closed, whatever it is doing."""
+    """End this process when the other end of its socket is closed, also in the middle of a job."""
     poll = select.poll()
-    poll.register(descriptor, 0)  # only for hanging up
+    poll.register(descriptor, 0)  # only for POLLHUP
     while not poll.poll():
         continue
     os._exit(0)

@@ -1,7 +1,8 @@
-"""Which worker does which job, and when: lanes, affinity, deadlines, deaths and renewals. Pure.
+"""Scheduler: decides which worker does which job, and when. Pure.
 
-Events come in as method calls with the time at which they happened; what is to be done about them
-comes out as actions. Nothing here waits, reads a clock, or knows what a process is.
+It handles lanes, affinity, timeouts, deaths and renewals of workers. Events are method calls with
+the time of the event; they return actions. The scheduler does not wait, reads no clock, and
+handles no processes.
 """
 
 import math
@@ -37,50 +38,50 @@ _TOO_LONG = "The image takes longer than the {seconds:g} seconds allowed; ask fo
 _QUEUED = "No process was free for this image within {seconds:g} seconds; please ask again."
 _STOPPING = "The server is stopping."
 _TRIES = 2
-"""How often a job is started when its worker dies under it."""
+"""Maximum starts of a job whose worker dies."""
 _FIRST_DELAY, _LONGEST_DELAY = 0.1, 5.0
-"""Seconds before a worker that could not be started is tried again: doubled each time."""
+"""First and longest delay in seconds after a failed start of a worker; doubled each time."""
 BACKGROUND_IDLE = 60.0
-"""Seconds after which an idle background worker ends, to give its memory back."""
+"""Seconds after which an idle background worker ends, to release its memory."""
 
 
 @dataclass(slots=True, eq=False)
 class Scheduler:
-    """The state of a pool. Each event returns the actions that follow from it, in their order."""
+    """State of a pool; each event returns the actions that follow from it, in order."""
 
     size: int
-    """How many workers there are to be."""
+    """Number of workers for foreground work."""
     capacity: Capacity
     remembers: int = 0
-    """How many subjects a worker is taken to have open."""
+    """Number of originals that a worker keeps open, for affinity."""
     queue_timeout: float | None = None
-    """Seconds that a job may wait for a worker; None: as long as it takes."""
+    """Maximum seconds that a job waits for a worker; None: no timeout."""
     lifetime: Lifetime = FOR_EVER
 
     workers: dict[int, ScheduledWorker] = field(default_factory=dict)
     idle: list[ScheduledWorker] = field(default_factory=list)
-    """Workers without a job: the one that has been so for the longest time first."""
+    """Workers without a job; the one that is idle for longest is first."""
     waiting: list[ScheduledJob] = field(default_factory=list)
     done: int = 0
     replaced: int = 0
     renewed: int = 0
     closing: bool = False
     _starting: dict[int, bool] = field(default_factory=dict)
-    """Workers that are being started, and whether they are for background jobs."""
+    """Numbers of the workers that are being started, and whether they are for background jobs."""
     _numbers: int = 0
     _retry: float = math.inf
-    """When the next worker is started after one that could not be."""
+    """Time of the next start of a worker after a failed one; infinity: none has failed."""
     _delay: float = _FIRST_DELAY
     _actions: list[Action] = field(default_factory=list)
 
     @property
     def running(self) -> list[ScheduledJob]:
-        """The jobs that workers are doing."""
+        """The running jobs."""
         return [worker.job for worker in self.workers.values() if worker.job is not None]
 
     @property
     def wake_at(self) -> float:
-        """When `tick` has something to do at the latest; infinity: never."""
+        """The time of the next `tick`; infinity: none is needed."""
         times = [job.expires for job in self.waiting]
         times += [worker.wake_at for worker in self.workers.values()]
         return min(self._retry, *times, math.inf)
@@ -88,26 +89,26 @@ class Scheduler:
     # --- events -----------------------------------------------------------------------------
 
     def open(self) -> Sequence[Action]:
-        """The pool is opened."""
+        """Start the workers of an opened pool."""
         self._fill()
         return self._out()
 
     def queue(self, job: ScheduledJob, now: float) -> Sequence[Action]:
-        """A job was submitted and admitted."""
+        """Queue a job that was admitted."""
         self._enqueue(job, len(self.waiting), now)
         self._dispatch(now)
         return self._out()
 
     def give_up(self, job: ScheduledJob, now: float) -> Sequence[Action]:
-        """Nobody waits for a job any more: it does not begin, and is not tried again."""
+        """Drop a job whose caller no longer waits: it does not begin, and is not repeated."""
         job.given_up = True
         if job in self.waiting:
             self.waiting.remove(job)
-            self._dispatch(now)  # others in its lane may have waited for it
+            self._dispatch(now)  # it may have blocked other jobs of its lane
         return self._out()
 
     def promote(self, subject: str, now: float) -> Sequence[Action]:
-        """Somebody waits for the background jobs on a subject from now on."""
+        """Make the background jobs on a subject foreground work, as a request waits for them."""
         for job in [*self.waiting, *self.running]:
             if job.background and job.subject == subject:
                 job.demand = replace(job.demand, lane=Lane.BUILD)
@@ -116,7 +117,7 @@ class Scheduler:
         return self._out()
 
     def started(self, number: int, now: float) -> Sequence[Action]:
-        """A worker is ready for its first job."""
+        """Add a worker that is ready for its first job."""
         background = self._starting.pop(number, False)
         self._delay = _FIRST_DELAY
         worker = ScheduledWorker(number, Memory(self.remembers), background=background)
@@ -130,23 +131,23 @@ class Scheduler:
         return self._out()
 
     def start_failed(self, number: int, now: float) -> Sequence[Action]:
-        """A worker could not be started: the machine may lack something, and have it later."""
+        """Delay the next start after a failed one: the machine may lack memory for a while."""
         self._starting.pop(number, None)
         self._retry = now + self._delay
         self._delay = min(self._delay * 2, _LONGEST_DELAY)
         return self._out()
 
     def finished(self, number: int, memory: int, now: float) -> Sequence[Action]:
-        """A worker has done its job, well or not, and holds so many bytes of memory."""
+        """Handle the end of a job, successful or not; `memory` is that of the worker in bytes."""
         worker = self.workers[number]
-        self._resume(worker, now)  # what it sent may arrive after it was suspended
+        self._resume(worker, now)  # the result may arrive after the worker was suspended
         worker.job, worker.deadline = None, math.inf
         worker.jobs += 1
         self.done += 1
         worker.retiring = worker.retiring or self.lifetime.over(worker.jobs, memory) or ""
         if worker.superseded:
             self._end(worker)
-        elif worker.background and worker.retiring:  # the next one is started when it is needed
+        elif worker.background and worker.retiring:  # a successor is started only when needed
             self._renew(worker, worker.retiring)
         else:
             self._rest(worker, now)
@@ -154,16 +155,16 @@ class Scheduler:
         return self._out()
 
     def stale(self, number: int, now: float) -> Sequence[Action]:
-        """A worker cannot begin its job, because a folder that it needs was replaced."""
+        """Replace a worker that cannot begin its job, as a folder that it needs was replaced."""
         worker = self.workers[number]
         self._abort(worker, "folders", now)
         self._dispatch(now)
         return self._out()
 
     def died(self, number: int, death: Death, now: float) -> Sequence[Action]:
-        """A worker has ended unexpectedly."""
+        """Handle the unexpected end of a worker: repeat its job, or fail it."""
         worker = self.workers.get(number)
-        if worker is None:  # it was ended on purpose
+        if worker is None:  # the scheduler has ended it
             return self._out()
         job = self._end(worker)
         if job is not None:
@@ -178,7 +179,7 @@ class Scheduler:
         return self._out()
 
     def tick(self, now: float) -> Sequence[Action]:
-        """Time has passed."""
+        """Handle timeouts: of waiting jobs, of running jobs, and of idle background workers."""
         for job in [job for job in self.waiting if job.expires <= now]:
             self.waiting.remove(job)
             self._actions.append(ReportRefused(job, "deadline"))
@@ -197,7 +198,7 @@ class Scheduler:
         return self._out()
 
     def close(self) -> Sequence[Action]:
-        """The pool is closed: no job begins, and those that run fail."""
+        """End all workers of a closed pool, and fail the running jobs."""
         self.closing = True
         self.waiting.clear()
         for worker in list(self.workers.values()):
@@ -206,7 +207,7 @@ class Scheduler:
                 self._actions.append(FailJob(job, WorkerDiedError(_STOPPING)))
         return self._out()
 
-    # --- what follows from them ---------------------------------------------------------------
+    # --- consequences of events ---------------------------------------------------------------
 
     def _out(self) -> Sequence[Action]:
         actions, self._actions = self._actions, []
@@ -220,12 +221,12 @@ class Scheduler:
         return math.inf if self.queue_timeout is None else now + self.queue_timeout
 
     def _again(self, job: ScheduledJob, now: float) -> None:
-        """Have a job tried once more, before all others; one that was given up is not."""
+        """Put a job back at the front of the queue, unless its caller no longer waits."""
         if not job.given_up:
             self._enqueue(job, 0, now)
 
     def _fill(self) -> None:
-        """Start as many workers as are missing, counting those that retire as missing."""
+        """Start missing workers, and successors of retiring ones."""
         if self.closing or self._retry < math.inf:
             return
         jobs = sum(job.background for job in [*self.waiting, *self.running])
@@ -241,7 +242,7 @@ class Scheduler:
                 self._actions.append(StartWorker(self._numbers, background))
 
     def _supersede(self) -> None:
-        """Have a worker that retires go, as there is one too many now: an idle one, if any."""
+        """End a retiring worker if its successor has started; an idle one, if any."""
         retiring = [
             worker for worker in self.workers.values() if worker.retiring and not worker.superseded
         ]
@@ -255,14 +256,14 @@ class Scheduler:
         self._renew(worker, worker.retiring)
 
     def _renew(self, worker: ScheduledWorker, reason: str) -> None:
-        """Report that a worker ends as planned, and have it go unless it has a job."""
+        """Report that a worker ends as planned, and end it unless it has a job."""
         self.renewed += 1
         self._actions.append(ReportRenewed(reason, worker.job))
         if worker.job is None:
             self._end(worker)
 
     def _abort(self, worker: ScheduledWorker, reason: str, now: float) -> None:
-        """Have a worker go whose job, if any, is begun anew later; it does not count as a try."""
+        """End a worker, and queue its job again, if any; the aborted start is not a try."""
         job = self._end(worker)
         if job is not None:
             job.tries -= 1
@@ -272,13 +273,13 @@ class Scheduler:
             self._actions.append(ReportRenewed(reason, job))
 
     def _rest(self, worker: ScheduledWorker, now: float) -> None:
-        """Have a worker wait for its next job."""
+        """Add a worker to the idle ones."""
         self.idle.append(worker)
         if worker.background:
             worker.deadline = now + BACKGROUND_IDLE
 
     def _end(self, worker: ScheduledWorker) -> ScheduledJob | None:
-        """Have a worker go; the job that it was doing."""
+        """End a worker; return its job, if any."""
         job, worker.job = worker.job, None
         del self.workers[worker.number]
         if worker in self.idle:
@@ -306,7 +307,7 @@ class Scheduler:
         self._balance(now)
 
     def _begin_next(self, now: float, *, background: bool) -> bool:
-        """Begin one foreground or background job, if there is one that may; whether there was."""
+        """Begin one foreground or background job, if one may begin; return whether one did."""
         idle = [worker for worker in self.idle if worker.background is background]
         running = self.running
         allowed = [job for job in self.waiting if job.background is background]
@@ -332,9 +333,9 @@ class Scheduler:
         return True
 
     def _allows(self, job: ScheduledJob, running: Sequence[ScheduledJob]) -> bool:
-        """Whether a job may begin beside the jobs that have to run alone.
+        """Whether a job may begin, as to the jobs that have to run alone.
 
-        A background job keeps no foreground job from beginning.
+        A background job does not delay a foreground job.
         """
         others = [other for other in running if job.background or not other.background]
         lonely = any(other.alone for other in others)
@@ -359,7 +360,7 @@ class Scheduler:
     # --- background jobs ----------------------------------------------------------------------
 
     def _make_way(self, job: ScheduledJob, now: float) -> None:
-        """Abort the background jobs that take memory which a foreground job needs, latest first."""
+        """Abort background jobs, latest first, until a foreground job has enough memory."""
         for worker in reversed(list(self.workers.values())):
             other = worker.job
             if other is None or not other.background:
@@ -369,7 +370,7 @@ class Scheduler:
                 self._abort(worker, "aborted", now)
 
     def _balance(self, now: float) -> None:
-        """Suspend background jobs that foreground jobs would have to share CPUs with."""
+        """Suspend background jobs while foreground jobs need the CPUs, and resume them after."""
         foreground = sum(not job.background for job in self.running)
         free = self.capacity.background_beside(foreground)
         for worker in self.workers.values():
@@ -386,7 +387,7 @@ class Scheduler:
                 self._actions.append(Suspend(worker.number))
 
     def _resume(self, worker: ScheduledWorker, now: float) -> None:
-        """Have a worker go on if it is suspended; that time does not count for its deadline."""
+        """Resume a suspended worker; the suspension does not count for its deadline."""
         if worker.suspended_at is None:
             return
         paused, worker.suspended_at = now - worker.suspended_at, None

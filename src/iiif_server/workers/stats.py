@@ -1,4 +1,4 @@
-"""Counts of a pool."""
+"""Statistics of a worker pool."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,32 +9,32 @@ from iiif_server.workers.scheduler import Scheduler
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """What a pool is doing, and has done since it was opened."""
+    """Statistics of a pool: current state, and counts since it was opened."""
 
     workers: int
-    """Those for foreground work; `busy` counts the same ones."""
+    """Number of workers for foreground work, of which `busy` have a job."""
     busy: int
     waiting: int
     done: int
     replaced: int
-    """Workers that died or were killed."""
+    """Number of workers that died or were killed."""
     renewed: int
-    """Workers that ended as planned."""
+    """Number of workers that ended as planned."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaneStats:
-    """What a lane of a pool is doing, and how often it has refused since the pool was opened."""
+    """Statistics of a lane: current jobs, and refused jobs since the pool was opened."""
 
     running: int
     waiting: int
     refused: int
     bytes: int
-    """Memory that what is running takes at its peak, as estimated."""
+    """Estimated peak memory of the running jobs, in bytes."""
 
 
 def pool_stats(scheduler: Scheduler) -> PoolStats:
-    """The counts of a pool as they are now."""
+    """The current statistics of a pool."""
     foreground = [worker for worker in scheduler.workers.values() if not worker.background]
     return PoolStats(
         workers=len(foreground),
@@ -47,7 +47,7 @@ def pool_stats(scheduler: Scheduler) -> PoolStats:
 
 
 def lane_stats(scheduler: Scheduler, refused: Mapping[Lane, int]) -> Mapping[Lane, LaneStats]:
-    """What each lane of a pool is doing now; `refused` counts jobs that were not taken."""
+    """The current statistics of each lane; `refused` is the number of refused jobs by lane."""
     running = [job.demand for job in scheduler.running]
     waiting = [job.demand.lane for job in scheduler.waiting]
     return {

@@ -1,7 +1,7 @@
-"""Sandbox of a worker process: a file that takes a decoder over gets no further.
+"""Sandbox of a worker process, which limits a decoder that a hostile file has taken over.
 
-It has three mechanisms, each of use without the others: resource limits, Landlock for files, and
-seccomp for system calls. Other systems than Linux have none of them.
+It has three independent mechanisms: resource limits, Landlock for files, and seccomp for system
+calls. Only Linux has them.
 """
 
 import os
@@ -24,7 +24,7 @@ _RANDOM = Path("/dev/urandom")
 """Which qpdf opens for encrypted PDFs; the system call of it is allowed as well."""
 _PACKAGE = Path(__file__).parents[1]
 _SIGNALS_FROM = 6
-"""The version of Landlock from which on it keeps signals inside."""
+"""First version of Landlock that blocks signals to other processes."""
 
 
 class Mechanism(StrEnum):
@@ -36,59 +36,59 @@ class Mechanism(StrEnum):
 
 
 class Restriction(StrEnum):
-    """Something that the sandbox keeps a worker from doing."""
+    """Restriction of a worker by the sandbox."""
 
     MEMORY = "memory"
-    """Take more memory than it is given."""
+    """The worker cannot use more memory than its limit."""
     CPU = "cpu"
-    """Go on working when its deadline has passed and nobody ends it."""
+    """The worker cannot use more CPU time than its job is allowed."""
     FILE_SIZE = "file size"
-    """Fill the disk with one file."""
+    """The worker cannot fill the disk with one file."""
     OPEN_FILES = "open files"
-    """Open files without end."""
+    """The worker cannot open more files than its limit."""
     FILES = "files"
-    """Read files that are not originals, derivatives or the program; write any but those that are
-    reserved for it, make or remove any."""
+    """The worker can read only originals, derivatives and the program, can write only to the files
+    reserved for it, and cannot create or remove files."""
     NETWORK = "network"
-    """Have a socket of any kind."""
+    """The worker cannot open sockets."""
     PROGRAMS = "programs"
-    """Execute anything."""
+    """The worker cannot execute programs."""
     PROCESSES = "processes"
-    """Start processes."""
+    """The worker cannot start processes."""
     SIGNALS = "signals"
-    """Send signals to other processes."""
+    """The worker cannot send signals to other processes."""
     SPYING = "spying"
-    """Look into the memory or the environment of other processes."""
+    """The worker cannot read the memory or the environment of other processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """Sandbox policy: what one worker may do. Paths are absolute."""
+    """Sandbox policy of a worker, with absolute paths."""
 
     readable: tuple[Path, ...]
-    """Folders and files, beside the Python installation and the system's libraries."""
+    """Readable folders and files, besides the Python installation and the system's libraries."""
     writable: tuple[Path, ...]
-    """Folders in which it may write files that are there already."""
+    """Folders in which the worker may write existing files."""
     limits: limits.Limits
     required: bool = False
-    """Whether a worker that is not wholly confined must not start."""
+    """Whether a worker must not start if a mechanism is missing."""
     mechanisms: frozenset[Mechanism] = frozenset(Mechanism)
-    """The mechanisms that are applied, as far as the system has them."""
+    """Mechanisms to apply, as far as the system has them."""
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxStatus:
-    """Sandbox status: the mechanisms that are applied to a worker."""
+    """Sandbox status: the mechanisms that a worker has applied."""
 
     limits: bool = False
     landlock: int = 0
-    """The version of the kernel's interface; 0: there is none."""
+    """Version of the Landlock interface of the kernel; 0: not applied."""
     seccomp: str = ""
-    """The version of libseccomp; empty: there is none."""
+    """Version of libseccomp; empty: not applied."""
 
     @property
     def lacking(self) -> tuple[Mechanism, ...]:
-        """The mechanisms that are missing."""
+        """The unavailable mechanisms."""
         there = {
             Mechanism.LIMITS: self.limits,
             Mechanism.LANDLOCK: bool(self.landlock),
@@ -98,7 +98,7 @@ class SandboxStatus:
 
     @property
     def restrictions(self) -> tuple[Restriction, ...]:
-        """What the mechanisms keep the worker from doing."""
+        """The restrictions of the applied mechanisms."""
         applies = {
             Restriction.MEMORY: self.limits,
             Restriction.CPU: self.limits,
@@ -115,11 +115,11 @@ class SandboxStatus:
 
 
 class ConfinementError(Exception):
-    """A mechanism that is required could not be applied."""
+    """A required mechanism could not be applied."""
 
 
 class StaleError(Exception):
-    """A folder that the worker may use has been replaced, and it cannot use the new one."""
+    """A folder of the policy has been replaced, and the worker cannot open files in the new one."""
 
 
 Inode = tuple[int, int, str] | None
@@ -128,28 +128,29 @@ Inode = tuple[int, int, str] | None
 
 @dataclass(slots=True)
 class _Process:
-    """The sandbox of this process."""
+    """State of the sandbox of this process."""
 
     confinement: Confinement | None = None
     sandbox_status: SandboxStatus = SandboxStatus()
     let_in: dict[Path, Inode] = field(default_factory=dict)
-    """The files at the paths of the policy when the sandbox was applied."""
+    """Files at the paths of the policy at the time when the sandbox was applied."""
 
 
 _process = _Process()
 
 
 def available() -> SandboxStatus:
-    """The sandbox mechanisms that this system has."""
+    """The sandbox mechanisms that this system offers."""
     linux = sys.platform == "linux"
     return SandboxStatus(limits=linux, landlock=landlock.version(), seccomp=seccomp.version())
 
 
 def confine(confinement: Confinement) -> Sequence[str]:
-    """Apply the sandbox to this process, for good.
+    """Apply the sandbox to this process; that cannot be undone.
 
-    Returns why parts of it are missing, one sentence each. Raises ConfinementError if a part is
-    required and missing, or if the process has more than one thread: the others would stay outside.
+    Returns the reasons why parts are missing, one sentence each. Raises ConfinementError if a
+    required mechanism is missing, or if the process has several threads: the sandbox would not
+    apply to the others.
     """
     problems: list[str] = []
     chosen = _possible(confinement.mechanisms)
@@ -177,11 +178,11 @@ def sandbox_status() -> SandboxStatus:
 
 
 def begin_job(paths: Iterable[Path]) -> None:
-    """Give a job its processor time; raises StaleError if this process cannot open its files.
+    """Set the CPU limit of a job; raises StaleError if this process cannot open its files.
 
-    Landlock lets a process into the folders that were there when it started, whatever bears their
-    names later. Only the folders of the paths that the job names are looked at: the disk of another
-    type may hang.
+    Landlock allows the folders that existed when the process started, and not those that replace
+    them later. Only the folders of the paths of the job are checked, as the disk of another type
+    may hang.
     """
     confinement, sandbox_status = _process.confinement, _process.sandbox_status
     if confinement is None:
@@ -206,7 +207,7 @@ def _landlocked(confinement: Confinement, problems: list[str]) -> int:
     try:
         version, left_out = landlock.restrict(readable, confinement.writable)
     except OSError as error:
-        if landlock.version():  # else the kernel has none, which `lacking` reports
+        if landlock.version():  # without Landlock in the kernel, `lacking` reports it
             problems.append(f"landlock: {error}")
         return 0
     problems += [f"landlock: {path} is left out: {reason}" for path, reason in left_out.items()]
@@ -237,7 +238,7 @@ def _possible(mechanisms: frozenset[Mechanism]) -> frozenset[Mechanism]:
 
 
 def _installation() -> Iterator[Path]:
-    """Where code is loaded from: modules may be imported when they are first needed."""
+    """The folders of Python code and libraries, which a worker may load during a job."""
     for name in ("stdlib", "platstdlib", "purelib", "platlib"):
         yield Path(sysconfig.get_path(name))
     yield Path(sysconfig.get_config_var("LIBDIR") or sys.base_prefix)
@@ -247,13 +248,13 @@ def _installation() -> Iterator[Path]:
 
 
 def _let_in(path: Path) -> bool:
-    """Whether this process may open a path, as far as its folders were replaced meanwhile."""
+    """Whether this process may still open a path: none of its folders has been replaced."""
     folders = [
         folder
         for folder, identity in _process.let_in.items()
         if path.is_relative_to(folder)
         or (identity is not None and path.is_relative_to(identity[2]))
-    ] or list(_process.let_in)  # or one of them leads there since
+    ] or list(_process.let_in)  # one of them may be a link to it by now
     found = {folder: _identity(folder) for folder in folders}
     same = {folder for folder in folders if found[folder] == _process.let_in[folder]}
     roots = [folder.resolve() for folder in same if found[folder] is not None]
@@ -271,5 +272,5 @@ def _identity(path: Path) -> Inode:
         status = path.stat()
     except OSError:
         return None
-    # A folder that is moved, and linked to from where it was, is the same one elsewhere.
+    # With the real path: a folder that was moved and replaced by a link has the same inode.
     return status.st_dev, status.st_ino, os.path.realpath(path)

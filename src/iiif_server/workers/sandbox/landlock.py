@@ -1,7 +1,7 @@
-"""Landlock: which files a process may open (Linux 5.13 and later).
+"""Landlock: limits the files that a process may open (Linux 5.13 and later).
 
-Through `syscall` of the C library, which has no functions for it; the three calls have the same
-numbers on every architecture. https://docs.kernel.org/userspace-api/landlock.html
+Called with `syscall` of the C library, which has no functions for it; the three system calls have
+the same numbers on every architecture. https://docs.kernel.org/userspace-api/landlock.html
 """
 
 import ctypes
@@ -14,30 +14,30 @@ from pathlib import Path
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION = 1
-"""LANDLOCK_CREATE_RULESET_VERSION: only tell which version of the interface there is."""
+"""LANDLOCK_CREATE_RULESET_VERSION: the call only returns the version of the interface."""
 _PATH_BENEATH = 1
 _SET_NO_NEW_PRIVS = 38
 
 
 class _Access(IntFlag):
-    """What can be done with files: all that a ruleset handles is forbidden but for its rules."""
+    """Access rights to files; a ruleset forbids all rights that it handles, except in its rules."""
 
     EXECUTE = 1 << 0
     WRITE_FILE = 1 << 1
     READ_FILE = 1 << 2
     READ_DIR = 1 << 3
     TRUNCATE = 1 << 14
-    """From version 3."""
+    """Truncation, from version 3."""
 
 
 _HANDLED = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
-"""All that can be done with files, by the version from which on it can be forbidden."""
+"""All access rights that can be forbidden, by the first version of the interface that has them."""
 _TCP_FROM, _TCP = 4, 0b11
-"""Binding and connecting TCP sockets; no rule allows a port."""
+"""First version, and rights to bind and connect TCP sockets; no rule allows a port."""
 _SCOPES_FROM, _SCOPES = 6, 0b11
-"""Abstract UNIX sockets and signals, as far as they go to processes outside."""
+"""First version, and scopes: abstract UNIX sockets of and signals to other processes."""
 _FILE = _Access.EXECUTE | _Access.WRITE_FILE | _Access.READ_FILE | _Access.TRUNCATE
-"""What a rule about a file that is no folder may say."""
+"""Access rights in a rule for a file that is no folder."""
 
 
 class _Ruleset(ctypes.Structure):
@@ -50,12 +50,12 @@ class _Ruleset(ctypes.Structure):
 
 class _PathBeneath(ctypes.Structure):
     _pack_ = 1
-    _layout_ = "ms"  # what `_pack_` implies; Python 3.14 wants it said
+    _layout_ = "ms"  # `_pack_` implies it; Python 3.14 requires it
     _fields_ = (("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32))
 
 
 def version() -> int:
-    """The version of the interface that this kernel offers; 0 if it has none."""
+    """The version of the Landlock interface of this kernel; 0 if it has none."""
     try:
         return _call(_CREATE_RULESET, None, 0, _VERSION)
     except OSError:
@@ -63,14 +63,14 @@ def version() -> int:
 
 
 def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> tuple[int, Mapping[Path, str]]:
-    """From now on this thread and those it starts open no file but these and those beneath them.
+    """Restrict this thread and its later threads to these files and folders; for ever.
 
-    Files in `writable` can be read and written, but neither made nor removed. Nothing can be
-    executed, no TCP port used (from version 4) and no signal sent to other processes (from
-    version 6). Paths that do not exist are left out. It cannot be taken back.
+    Files in `writable` can be read and written, but not created or removed. Executing programs is
+    forbidden, and so are TCP ports (from version 4) and signals to other processes (from
+    version 6). Paths that do not exist are left out.
 
-    Returns the version of the interface, and the paths that are left out because they cannot be
-    opened, with the reason; raises OSError where there is no Landlock.
+    Returns the version of the interface, and the paths that cannot be opened, with the reason.
+    Raises OSError without Landlock.
     """
     available = version()
     handled = max(mask for since, mask in _HANDLED.items() if since <= max(available, 1))
@@ -90,7 +90,7 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> tuple[int, M
                 _allow(ruleset, path, access)
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            except OSError as error:  # one folder less, and no less of Landlock
+            except OSError as error:  # leave out the folder, and apply the other rules
                 left_out[path] = error.strerror or str(error)
         forbid_new_privileges()
         _call(_RESTRICT_SELF, ruleset, 0)
@@ -100,7 +100,7 @@ def restrict(readable: Iterable[Path], writable: Iterable[Path]) -> tuple[int, M
 
 
 def forbid_new_privileges() -> None:
-    """No program that this process executes gains rights by who owns it; raises OSError."""
+    """Set `no_new_privs`: programs get no rights from set-user-ID bits. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     arguments = [ctypes.c_ulong(number) for number in (1, 0, 0, 0)]
     if libc.prctl(ctypes.c_int(_SET_NO_NEW_PRIVS), *arguments):

@@ -1,4 +1,4 @@
-"""What a worker process may use up, set by `setrlimit`; and what it may not do as root."""
+"""Resource limits of a worker process (`setrlimit`), and the removal of root's capabilities."""
 
 import ctypes
 import math
@@ -11,46 +11,46 @@ from pathlib import Path
 
 _GIB = 1 << 30
 _BASE = 1 * _GIB
-"""Memory of a worker beside its pixels: interpreter, libraries, a tile of each thread's work."""
+"""Memory of a worker besides pixels: interpreter, libraries, and one tile per thread."""
 _READ_A_PIXEL = 8
-"""Bytes for each pixel of an original: cutting a JPEG without loss takes 6 at 4:2:0. Where more are
-needed and not had, the same is done to decoded pixels, which takes less."""
+"""Bytes per pixel of an original: lossless cropping of a JPEG takes 6 at 4:2:0. If it needs more
+than the limit, the worker decodes the pixels instead, which takes less."""
 _MADE_A_PIXEL = 18
-"""Bytes for each pixel of what is made: turned (3), as coefficients (6), as a file (up to 3), and
-as the bytes of it that are written (3)."""
+"""Bytes per pixel of the result: rotated pixels (3), coefficients (6), the file (up to 3), and a
+copy for writing (3)."""
 _A_THREAD = 16 << 20
-"""A stack, which counts in full, and what is allocated by the thread."""
+"""Bytes per thread: its stack, which counts in full, and its allocations."""
 _MAPS = 4 * _GIB
-"""Address space for libraries, and for heaps that are reserved and not used (64 MB a thread)."""
+"""Address space for libraries, and for reserved heaps (64 MB per thread)."""
 _ORIGINAL_A_PIXEL = 4
-"""Bytes of a JPEG, which is mapped as a whole, for each of its pixels: more than any has."""
+"""Bytes per pixel of a JPEG, which is mapped as a whole: more than any JPEG has."""
 _FILE_A_PIXEL = 4
-"""Bytes of a file that is made, for each pixel in it."""
+"""Bytes per pixel of a file that the worker writes."""
 _OPEN_FILES = 256
-"""Originals and parts of pyramids that are kept open are some dozens at most."""
+"""Maximum open files; a worker keeps at most some dozens of originals and pyramid parts open."""
 _SLACK = 5.0
-"""Seconds of processor time more than a deadline leaves room for."""
+"""Seconds of CPU time in addition to the timeout of a job."""
 _KEPT_CAPABILITIES = 1 << 1 | 1 << 2
-"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: root reads the originals of others."""
+"""CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH: root may read the originals of other users."""
 _CAPABILITY_VERSION = 0x2008_0522
 _KILLED_FIRST = "500"
-"""Between 0, the server, and 1000."""
+"""`oom_score_adj` of workers, between 0 (the server) and 1000."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one worker may use; bytes, unless it says otherwise."""
+    """Resource limits of one worker, in bytes unless another unit is named."""
 
     memory: int
-    """Private and writable: heap, stacks, pixels (RLIMIT_DATA). Mapped files do not count."""
+    """Private, writable memory: heap, stacks, pixels (RLIMIT_DATA), without mapped files."""
     address_space: int
-    """Everything, mapped files included (RLIMIT_AS)."""
+    """Address space, including mapped files (RLIMIT_AS)."""
     cpu_seconds: int
-    """Processor time of one job, over all of its threads (RLIMIT_CPU)."""
+    """CPU time of one job in seconds, over all of its threads (RLIMIT_CPU)."""
     file_size: int
-    """The largest file written (RLIMIT_FSIZE)."""
+    """Maximum size of a written file (RLIMIT_FSIZE)."""
     open_files: int = _OPEN_FILES
-    """A number (RLIMIT_NOFILE)."""
+    """Maximum number of open files (RLIMIT_NOFILE)."""
 
 
 def limits_for(
@@ -62,10 +62,10 @@ def limits_for(
     deadline: float,
     memory: int | None = None,
 ) -> Limits:
-    """The limits for jobs on originals and images of up to so many pixels.
+    """The limits for jobs on originals of up to `read` pixels and results of up to `made` pixels.
 
-    `originals` are kept open; `deadline` is the longest that a job may take, in seconds. `memory`
-    is taken instead of what is computed.
+    `originals` is the number of originals that a worker keeps open, `deadline` the maximum duration
+    of a job in seconds. `memory` replaces the computed memory limit.
     """
     if memory is None:
         pixels = max(read * _READ_A_PIXEL, made * _MADE_A_PIXEL)
@@ -79,10 +79,11 @@ def limits_for(
 
 
 def apply(limits: Limits) -> None:
-    """Put this process under the limits, for good, and take from it what root could undo them by.
+    """Apply the limits to this process for ever, and drop the capabilities that could undo them.
 
-    Core files are not written: they hold pixels and would fill the disk. The number of processes is
-    not limited here: the kernel counts all of a user's, threads included; seccomp forbids them.
+    Core dumps are disabled, since they contain pixels and would fill the disk. The number of
+    processes has no limit here, because the kernel counts all processes and threads of a user;
+    seccomp forbids processes.
     """
     _prefer_to_be_killed()
     for kind, number in (
@@ -99,7 +100,7 @@ def apply(limits: Limits) -> None:
 
 
 def _prefer_to_be_killed() -> None:
-    """When the machine has no memory left, a worker goes and not the server."""
+    """Have the kernel kill a worker before the server if the machine is out of memory."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_KILLED_FIRST)
 
@@ -117,7 +118,7 @@ class _Sets(ctypes.Structure):
 
 
 def _give_up_capabilities() -> None:
-    """Without what root has beyond reading and writing files; see capabilities(7)."""
+    """Drop all capabilities of root except reading and writing files; see capabilities(7)."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return
     libc = ctypes.CDLL(None, use_errno=True)

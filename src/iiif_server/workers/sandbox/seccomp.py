@@ -1,9 +1,9 @@
-"""Seccomp: which system calls a process may make, through libseccomp.
+"""Seccomp: limits the system calls of a process, with libseccomp.
 
-The C library is part of every Debian, Ubuntu and Fedora, is kept by the people who keep the
-kernel's side, and knows the numbers of calls by their names. Some of its functions are called
-directly, see seccomp_rule_add(3): its Python bindings are not on PyPI, and what is there is
-abandoned or brand new.
+This C library is part of Debian, Ubuntu and Fedora, is maintained together with the kernel's part,
+and has the numbers of system calls by name. Some of its functions are called directly, see
+seccomp_rule_add(3): its Python bindings are not on PyPI, and the packages there are abandoned or
+very new.
 """
 
 import ctypes
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 _LIBRARY = "libseccomp.so.2"
 _ALLOW = 0x7FFF_0000
 _FAIL = 0x0005_0000
-"""SCMP_ACT_ERRNO; the number of the error is added."""
+"""SCMP_ACT_ERRNO, to which the error number is added."""
 _EQUAL, _MASKED_EQUAL = 4, 7
 _OPTIMIZE, _BY_TREE = 8, 2
-"""SCMP_FLTATR_CTL_OPTIMIZE: find the call in a binary tree instead of one by one."""
+"""SCMP_FLTATR_CTL_OPTIMIZE: the filter finds a call in a binary tree instead of one by one."""
 _MACHINES = frozenset({"x86_64", "aarch64"})
-"""Those on which the list below has been used."""
+"""Architectures on which the list below was tested."""
 
 _ALWAYS = """
 read readv pread64 preadv preadv2 write writev pwrite64 pwritev pwritev2 lseek close close_range
@@ -39,12 +39,12 @@ nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday time times get
 getpid gettid getppid getpgrp getpgid getsid getuid geteuid getgid getegid getresuid getresgid
 getgroups getpriority getrlimit uname sysinfo arch_prctl
 """
-"""What reading, decoding, encoding and writing files, and threads, take.
+"""System calls for reading, decoding, encoding and writing files, and for threads.
 
-`recvmsg` is for the socket that a worker is given; it sends by `write`, and nothing here sends
-descriptors. Not among them: making or connecting sockets of any kind, executing, starting
-processes, looking into others, changing names, owners and modes of files, mounting, and whatever
-the kernel learns in the future.
+`recvmsg` is for the worker's own socket; a worker sends with `write`, and no call here can send
+descriptors. Not allowed are, for example: creating or connecting sockets, executing programs,
+starting processes, reading the memory of others, changing names, owners and modes of files,
+mounting, and new system calls of future kernels.
 """
 
 _CLONE_THREAD = 0x0001_0000
@@ -54,11 +54,11 @@ _F_OF_DESCRIPTORS = (0, 1, 2, 3, 4, 1030)
 """F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_DUPFD_CLOEXEC; not F_SETOWN, which signals."""
 _F_OF_LOCKS = (5, 6, 7)
 _IOCTLS = (0x5401, 0x5413, 0x5421, 0x541B, 0x5450, 0x5451)
-"""TCGETS and TIOCGWINSZ (is it a terminal?), FIONBIO, FIONREAD, FIONCLEX, FIOCLEX."""
+"""TCGETS and TIOCGWINSZ (for `isatty`), FIONBIO, FIONREAD, FIONCLEX, FIOCLEX."""
 
 
 class _Comparison(ctypes.Structure):
-    """A `scmp_arg_cmp`."""
+    """A comparison of an argument (`scmp_arg_cmp`)."""
 
     _fields_ = (
         ("argument", ctypes.c_uint),
@@ -74,24 +74,25 @@ class _Version(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A call that is allowed where all of its conditions hold."""
+    """A system call that is allowed if all of its conditions are true."""
 
     call: str
     conditions: tuple[tuple[int, int, int, int], ...] = ()
-    """Argument, operation and its one or two numbers."""
+    """Argument, operation, and one or two numbers, of each condition."""
 
 
 def _rules(process: int) -> Iterator[_Rule]:
-    """All that is allowed to a process of this id."""
+    """The rules for the process with this id."""
     for call in _ALWAYS.split():
         yield _Rule(call)
-    # Threads, but no processes. `clone3` hides its flags in memory; without it, `clone` is used.
+    # Threads, but no processes. A filter cannot read the flags of `clone3`, which are in memory;
+    # without it, the C library uses `clone`.
     yield _Rule("clone", ((0, _MASKED_EQUAL, _CLONE_THREAD, _CLONE_THREAD),))
-    # No memory that is shared and of no file: it would not count as this process's data.
+    # No shared memory without a file: it would not count for RLIMIT_DATA.
     kinds = _MAP_SHARED | _MAP_ANONYMOUS
     for kind in (0, _MAP_SHARED, _MAP_ANONYMOUS):
         yield _Rule("mmap", ((3, _MASKED_EQUAL, kinds, kind),))
-    # Signals to itself only: ending badly is allowed.
+    # Signals to itself only, so that it can abort.
     yield _Rule("kill", ((0, _EQUAL, process, 0),))
     yield _Rule("tgkill", ((0, _EQUAL, process, 0),))
     yield _Rule("prlimit64", ((0, _EQUAL, 0, 0),))
@@ -105,7 +106,7 @@ def _rules(process: int) -> Iterator[_Rule]:
 
 
 def version() -> str:
-    """The version of libseccomp where it can be used here; empty where it cannot."""
+    """The version of libseccomp; empty if it cannot be used on this system."""
     if sys.platform != "linux" or os.uname().machine not in _MACHINES:
         return ""
     try:
@@ -117,12 +118,12 @@ def version() -> str:
 
 
 def restrict() -> str:
-    """From now on this thread and those it starts make no system calls but those listed above.
+    """Restrict this thread and its later threads to the system calls above; for ever.
 
-    All others fail as if the kernel did not have them (ENOSYS), so that libraries take the way they
-    have for older kernels. It cannot be taken back.
+    All others fail as if the kernel did not have them (ENOSYS), so that libraries use their
+    fallbacks for older kernels.
 
-    Returns the version of libseccomp; raises OSError where it cannot be used.
+    Returns the version of libseccomp; raises OSError if it cannot be used.
     """
     available = version()
     if not available:
@@ -135,7 +136,7 @@ def restrict() -> str:
         library.seccomp_attr_set(context, _OPTIMIZE, _BY_TREE)  # unknown before 2.5: only slower
         for rule in _rules(os.getpid()):
             number = library.seccomp_syscall_resolve_name(rule.call.encode())
-            if number < 0:  # a call that this architecture does not have, or the library not know
+            if number < 0:  # this architecture does not have the call, or this library version
                 continue
             comparisons = (_Comparison * len(rule.conditions))(
                 *(_Comparison(*condition) for condition in rule.conditions)
@@ -152,7 +153,7 @@ def restrict() -> str:
 
 
 def _library() -> ctypes.CDLL:
-    """The library with its types; raises OSError where it is missing."""
+    """The loaded library with the types of its functions; raises OSError if it is missing."""
     library = ctypes.CDLL(_LIBRARY)
     library.seccomp_version.restype = ctypes.POINTER(_Version)
     library.seccomp_init.argtypes = (ctypes.c_uint32,)
