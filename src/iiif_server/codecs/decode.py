@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import pyvips
 from PIL import Image, ImageFile
 
+from iiif_server.codecs.adam7 import fill_missing
 from iiif_server.codecs.bmp import read_bmp
 from iiif_server.codecs.colour import ON_WHITE, displayable, stretched
 from iiif_server.codecs.decoder_errors import refusal
@@ -210,7 +211,10 @@ def _read_with_pillow(descriptor: int, header: ImageHeader, _: int = 1) -> Pixel
         image.load()
         profile = image.info.get("icc_profile")
         plain = _plain(image, header)
-    return PixelBuffer(plain.tobytes(), *plain.size, len(plain.getbands()), profile).to_vips()
+    pixels, bands = plain.tobytes(), len(plain.getbands())
+    if header.format is OriginalFormat.PNG:  # only truncated interlaced ones come here
+        pixels = fill_missing(descriptor, pixels, (plain.height, plain.width, bands))
+    return PixelBuffer(pixels, *plain.size, bands, profile).to_vips()
 
 
 @contextmanager

@@ -216,8 +216,8 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
         stored = Dimensions(*image.size)
         orientation = _orientation(image.info.get("exif") or inspected.exif)
         colour, transparent = _colour(image.mode), image.has_transparency_data
-        reader = _READERS.get(bounded.format, Reader.LIBVIPS)
-        bits = _bits(bounded, image)
+        reader = _reader(bounded, inspected)
+        bits = 8 if reader is Reader.PILLOW else _bits(bounded, image)
         if bounded.format is OriginalFormat.AVIF:
             # Its decoder crops and turns as the transformation boxes say; Pillow only turns.
             decoded = avif_item(file, page)
@@ -250,6 +250,12 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
             bits=bits,
         )
         return described(header, inspected, image.info)
+
+
+def _reader(bounded: BoundedFile, inspected: Inspection) -> Reader:
+    if bounded.format is OriginalFormat.PNG and inspected.partial and inspected.interleaved:
+        return Reader.PILLOW  # libvips takes all passes or none
+    return _READERS.get(bounded.format, Reader.LIBVIPS)
 
 
 def _fills(image: Image.Image) -> bool:

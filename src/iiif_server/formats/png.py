@@ -21,6 +21,8 @@ _WINDOW = 1 << 16
 _MOST_RATIO = 1032
 """Maximum compression ratio of deflate."""
 _TOLD = frozenset({b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"})
+_FILLED = 20
+"""Bytes a pixel of copies while missing pixels are filled."""
 _TAIL = 1 << 17
 """Bytes at the end of a file that are searched for IEND, and EXIF after the pixels."""
 _MOST_NAMES = 1_000
@@ -52,6 +54,8 @@ class _Head:
     interlaced: bool = False
     unpacked: int = 0
     """Decompressed bytes of all rows; an interlaced image has a few less."""
+    pixel_bits: int = 0
+    area: int = 0
 
 
 def inspect(file: BoundedFile) -> Inspection:
@@ -72,10 +76,11 @@ def inspect(file: BoundedFile) -> Inspection:
         if chunk.name in _TOLD:
             told.setdefault(chunk.name, file.at(chunk.offset, min(chunk.length, MOST_BLOCK)))
     tail = file.at(max(0, file.size - _TAIL), _TAIL)
+    partial = b"IEND" not in tail and _is_partial(file, head)
     return Inspection(
-        Needs(bytes=metadata),
+        Needs(bytes=metadata + (_FILLED * head.area if partial and head.interlaced else 0)),
         interleaved=head.interlaced,
-        partial=b"IEND" not in tail and _is_partial(file, head),
+        partial=partial,
         colours=_colours(told),
         exif=told.get(b"eXIf") or next(_chunks_in(tail, b"eXIf"), b""),
         xmp=next(filter(None, map(_xmp_of, _chunks_in(tail, b"iTXt"))), b""),
@@ -111,27 +116,41 @@ def _is_partial(file: BoundedFile, head: _Head) -> bool:
         if chunk.name == b"IDAT":
             pixels.append(chunk)
         end = chunk.end
-    if end > file.size or not _unpacks(file, pixels, head.unpacked):
+    counted = min(head.unpacked, _MOST_COUNTED)
+    if end > file.size or _unpacked(file, pixels, counted) < counted:
         return file.truncated()
     return False
 
 
-def _unpacks(file: BoundedFile, pixels: Iterable[_Chunk], least: int) -> bool:
-    """Whether chunks decompress to so many bytes; checks at most 1 GiB."""
+def received_rows(file: BoundedFile, passes: Iterable[tuple[int, int]]) -> list[int]:
+    """Return how many rows of each pass of an interlaced PNG the file has, by their dimensions."""
+    chunks = list(islice(_chunks(file, _MOST_WALKED), _MOST_WALKED))
+    head = _check_header(file, chunks[0])
+    left = _unpacked(file, (chunk for chunk in chunks if chunk.name == b"IDAT"), head.unpacked)
+    found = []
+    for width, height in passes:
+        row = 1 + -(-width * head.pixel_bits // 8)
+        wanted = height if width else 0
+        found.append(min(wanted, left // row))
+        left = max(0, left - wanted * row)
+    return found
+
+
+def _unpacked(file: BoundedFile, pixels: Iterable[_Chunk], most: int) -> int:
+    """Return the decompressed bytes of chunks, up to `most`; all of it where the stream ends."""
     unpacking, found = zlib.decompressobj(), 0
-    least = min(least, _MOST_COUNTED)
     try:
         for chunk in pixels:
             for at in range(chunk.offset, chunk.offset + chunk.length, _WINDOW):
                 data = file.at(at, min(_WINDOW, chunk.offset + chunk.length - at))
-                while data and found < least:
+                while data and found < most:
                     found += len(unpacking.decompress(data, _MOST_UNPACKED))
                     data = unpacking.unconsumed_tail
-            if unpacking.eof or found >= least:
-                return True
+            if unpacking.eof or found >= most:
+                return most
     except zlib.error:
-        return True  # damaged otherwise: the decoder tells it
-    return False
+        return most  # damaged otherwise: the decoder tells it
+    return found
 
 
 def _chunks_in(tail: bytes, name: bytes) -> Iterator[bytes]:
@@ -187,7 +206,8 @@ def _check_header(file: BoundedFile, chunk: _Chunk) -> _Head:
     row = -(-width * bits * _CHANNELS[colour] // 8)
     file.check_long_enough(height * row // _MOST_RATIO)
     # Each row begins with the byte of its filter.
-    return _Head(bool(interlaced), height * (row + (not interlaced)))
+    unpacked = height * (row + (not interlaced))
+    return _Head(bool(interlaced), unpacked, bits * _CHANNELS[colour], width * height)
 
 
 def _check_unpacked(file: BoundedFile, chunk: _Chunk) -> None:

@@ -24,7 +24,7 @@ from support.matrix.colours import (
 from support.matrix.jpegs import exif_block
 
 _GRAY, _COLOUR, _PALETTE, _GRAY_ALPHA, _COLOUR_ALPHA = 0, 2, 3, 4, 6
-_ADAM7 = (
+ADAM7 = (
     (0, 0, 8, 8),
     (4, 0, 8, 8),
     (0, 4, 4, 8),
@@ -54,7 +54,7 @@ def png(
     head = struct.pack(">IIBBBBB", width, height, depth, type_, 0, 0, interlaced)
     passes = [pixels]
     if interlaced:
-        passes = [pixels[y::down, x::across] for x, y, across, down in _ADAM7]
+        passes = [pixels[y::down, x::across] for x, y, across, down in ADAM7]
     raw = b"".join(_filtered(part, depth) for part in passes if part.size)
     return b"".join(
         (
