@@ -104,11 +104,9 @@ def _counts_of_events(make: Instruments) -> Mapping[type[Event], Callable[[Any],
         "sandbox_incomplete", "Parts of the sandbox that workers were started without.", "pool"
     )
     refused = make.counter(
-        "work_refused", "Jobs refused for want of room or time.", "pool", "lane", "reason"
+        "work_refused", "Jobs refused for lack of capacity or time.", "pool", "lane", "reason"
     )
-    quarantines = make.counter(
-        "quarantines", "Originals left alone because worker processes died over them.", "lane"
-    )
+    quarantines = make.counter("quarantines", "Originals put into quarantine.", "lane")
     evicted = make.counter("store_evicted_bytes", "Bytes of derivatives evicted from the disk.")
     access_refused = make.counter(
         "access_refused", "Requests for operators' pages without a valid token."

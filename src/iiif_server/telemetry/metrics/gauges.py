@@ -41,10 +41,12 @@ class Gauges:
             "fetched_files", "Fetched originals stored, if limited.", together="livemax"
         )
         self.fetched_bytes = make.gauge(
-            "fetched_stored_bytes", "Bytes of them.", together="livemax"
+            "fetched_stored_bytes",
+            "Bytes of fetched originals stored, if limited.",
+            together="livemax",
         )
         self.fetched_evicted = make.counter("fetched_evictions", "Originals removed to make room.")
-        self.quarantined = make.gauge("originals_quarantined", "Originals left alone for a while.")
+        self.quarantined = make.gauge("originals_quarantined", "Originals in quarantine.")
         self.headers = make.gauge("headers_known", "Headers of originals in memory.")
 
 
@@ -80,7 +82,7 @@ class CacheGauges:
         )
         self.shared_open = make.gauge(
             "shared_cache_open",
-            "Whether the shared cache is left alone because it fails, as 1 or 0.",
+            "Whether the circuit breaker of the shared cache is open, as 1 or 0.",
             together="livemax",
         )
         self.shared_waiting = make.gauge(
