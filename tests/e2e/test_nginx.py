@@ -80,34 +80,6 @@ def shown(answer: httpx.Response) -> dict[str, str]:
     return {name: value for name, value in answer.headers.items() if name not in own}
 
 
-def assert_root_is_found_without_its_slash(site: Behind) -> None:
-    """That whoever leaves out the slash gets to the front page: nginx itself redirects there."""
-    redirect = site.get("/iiif")
-    assert redirect.status_code == 301
-    assert redirect.headers["location"] in {f"{site.url}/iiif/", "/iiif/"}
-    page = site.get("/iiif/")
-    assert page.status_code == 200
-    assert page.headers["content-type"].startswith("text/html")
-
-
-def assert_long_identifiers_come_through(site: Behind) -> None:
-    """That neither addresses nor answers that name them are too long for nginx."""
-    folders = "/".join(["ü" * 120] * 12)  # a path has 4,096 bytes on Linux
-    path = site.folder / "source" / "pictures" / folders
-    path.mkdir(parents=True)
-    (path / "a.jpg").write_bytes(PICTURE)
-    image = f"/iiif/pictures:{quote(folders, safe='')}%2Fa.jpg/full/300,/0/default.jpg"
-    for _ in range(2):
-        assert site.get(image).status_code == 200
-    longest = "%F0%9F%96%BC" * (4096 - len("pictures:"))
-    answer = site.get(f"/iiif/pictures:{longest}/full/300,/0/default.jpg")
-    assert answer.status_code == 404
-    assert answer.json()["error"] == "There is no image with this identifier."
-    redirect = site.get(f"/iiif/pictures:{longest}")
-    assert redirect.status_code == 303
-    assert longest in redirect.headers["location"]
-
-
 @pytest.fixture(scope="module")
 def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     """Nginx keeps answers."""
@@ -160,18 +132,16 @@ def attack(site: Behind, path: str) -> None:
         assert_clean(site, site.get(target), target)
 
 
-class TestProxyCache:
-    @pytest.fixture
-    def site(self, keeping: Behind) -> Behind:
-        return keeping
+class Common:
+    """What is so behind both configurations."""
 
     def test_the_root_is_found_without_its_slash(self, site: Behind) -> None:
-        assert_root_is_found_without_its_slash(site)
-
-    def test_addresses_have_the_prefix(self, site: Behind) -> None:
-        document = site.get("/iiif/pictures:a.jpg/info.json").json()
-        assert document["id"] == f"{site.url}/iiif/pictures:a.jpg"
-        assert f"<{document['id']}/full/300,233" in site.get(SMALL).headers["link"]
+        redirect = site.get("/iiif")
+        assert redirect.status_code == 301
+        assert redirect.headers["location"] in {f"{site.url}/iiif/", "/iiif/"}
+        page = site.get("/iiif/")
+        assert page.status_code == 200
+        assert page.headers["content-type"].startswith("text/html")
 
     @pytest.mark.parametrize(
         ("version", "key"), [("iiif/2", "@id"), ("iiif/3", "id"), ("iiif", "id")]
@@ -202,6 +172,33 @@ class TestProxyCache:
     )
     def test_no_header_of_a_client_is_believed(self, site: Behind, path: str) -> None:
         attack(site, path)
+
+    def test_the_longest_identifiers_come_through(self, site: Behind) -> None:
+        folders = "/".join(["ü" * 120] * 12)  # a path has 4,096 bytes on Linux
+        path = site.folder / "source" / "pictures" / folders
+        path.mkdir(parents=True)
+        (path / "a.jpg").write_bytes(PICTURE)
+        image = f"/iiif/pictures:{quote(folders, safe='')}%2Fa.jpg/full/300,/0/default.jpg"
+        for _ in range(2):
+            assert site.get(image).status_code == 200
+        longest = "%F0%9F%96%BC" * (4096 - len("pictures:"))
+        answer = site.get(f"/iiif/pictures:{longest}/full/300,/0/default.jpg")
+        assert answer.status_code == 404
+        assert answer.json()["error"] == "There is no image with this identifier."
+        redirect = site.get(f"/iiif/pictures:{longest}")
+        assert redirect.status_code == 303
+        assert longest in redirect.headers["location"]
+
+
+class TestProxyCache(Common):
+    @pytest.fixture
+    def site(self, keeping: Behind) -> Behind:
+        return keeping
+
+    def test_addresses_have_the_prefix(self, site: Behind) -> None:
+        document = site.get("/iiif/pictures:a.jpg/info.json").json()
+        assert document["id"] == f"{site.url}/iiif/pictures:a.jpg"
+        assert f"<{document['id']}/full/300,233" in site.get(SMALL).headers["link"]
 
     @pytest.mark.parametrize("path", [SMALL, LARGE, "/iiif/pictures:a.jpg/info.json"])
     def test_what_was_asked_for_is_answered_by_nginx(self, site: Behind, path: str) -> None:
@@ -261,11 +258,8 @@ class TestProxyCache:
         document = site.get(path).json()
         assert document["id"] == f"{site.url}{path.removesuffix('/info.json')}"
 
-    def test_the_longest_identifiers_come_through(self, site: Behind) -> None:
-        assert_long_identifiers_come_through(site)
 
-
-class TestAccel:
+class TestAccel(Common):
     @pytest.fixture
     def site(self, sending: Behind) -> Behind:
         return sending
@@ -293,12 +287,6 @@ class TestAccel:
         assert redirect.headers["x-accel-redirect"].startswith("/_derivatives/")
         assert not redirect.content
 
-    def test_the_root_is_found_without_its_slash(self, site: Behind) -> None:
-        assert_root_is_found_without_its_slash(site)
-
-    def test_the_longest_identifiers_come_through(self, site: Behind) -> None:
-        assert_long_identifiers_come_through(site)
-
     def test_conditions_and_heads_are_the_servers_matter(self, site: Behind) -> None:
         first = site.get(SMALL)
         tag, modified = first.headers["etag"], first.headers["last-modified"]
@@ -320,36 +308,6 @@ class TestAccel:
         for file in site.derivatives():
             file.write_bytes(bytes(file.stat().st_size))
         assert site.get(path).content == first.content
-
-    @pytest.mark.parametrize(
-        ("version", "key"), [("iiif/2", "@id"), ("iiif/3", "id"), ("iiif", "id")]
-    )
-    def test_versions_have_the_paths_that_other_servers_have(
-        self, site: Behind, version: str, key: str
-    ) -> None:
-        path = f"/{version}/pictures:a.jpg"
-        id_ = site.get(f"{path}/info.json").json()[key]
-        assert id_ == f"{site.url}{path}"
-        size = "300," if version == "iiif/2" else "300,233"
-        for _ in range(2):
-            image = site.get(f"{path}/full/300,/0/default.jpg")
-            assert image.status_code == 200
-            assert f"<{id_}/full/{size}/0/default.jpg>" in image.headers["link"]
-        redirect = site.get(path)
-        assert redirect.headers["location"] == f"{id_}/info.json"
-
-    @pytest.mark.parametrize(
-        "path",
-        [
-            "/iiif/pictures:a.jpg/full/WIDTH,/0/default.jpg",
-            "/iiif/2/pictures:a.jpg/full/WIDTH,/0/gray.jpg",
-            "/iiif/pictures:a.jpg/info.json",
-            "/iiif/3/pictures:a.jpg/info.json",
-            "/iiif/pictures:a.jpg/manifest.json",
-        ],
-    )
-    def test_no_header_of_a_client_is_believed(self, site: Behind, path: str) -> None:
-        attack(site, path)
 
     def test_no_header_is_believed_where_nginx_cannot_send_the_file(self, site: Behind) -> None:
         for number, name in enumerate(POISON):

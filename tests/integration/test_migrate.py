@@ -11,30 +11,9 @@ from iiif_server.cli import main
 from iiif_server.commands.migrate import convert, write
 from iiif_server.settings import load_settings
 from support.apps import opened, picture, running_app
+from support.migration import NHM
 from support.upstream import running_upstream, send
 
-SEED = """
-base_url: http://10.11.20.12/iiif_images
-http_port: 4040
-cache_path: {root}/cache
-source_path: {root}/source
-min_sizes_size: 200
-size_pool_size: 2
-image_pool_size: 4
-info_cache_size: 1024
-image_cache_size_per_process: 5
-max_http_fetches: 10
-types:
-  project1:
-    source: disk
-  project2:
-    source: web
-    url: http://example.com/storage/images/{{name}}.jpg
-  project3:
-    source: web
-    regex: https://raw.githubusercontent.com/NaturalHistoryMuseum/.+
-"""
-"""The configuration in the README of the server of 2020."""
 OTHERS = {
     "nhm": "source_path: {root}/source\ncache_path: {root}/cache\ndefault_profile: project1\n"
     "profiles:\n  project1: {{type: disk, rights: 'http://example.org/'}}\n",
@@ -55,7 +34,7 @@ def run(*arguments: object) -> Result:
 def seed(tmp_path: Path) -> Path:
     (tmp_path / "source" / "project1").mkdir(parents=True)
     path = tmp_path / "config.yml"
-    path.write_text(SEED.format(root=tmp_path))
+    path.write_text(NHM.format(root=tmp_path))
     return path
 
 

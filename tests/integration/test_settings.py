@@ -11,31 +11,16 @@ from iiif_server.settings import Settings, load_settings
 from iiif_server.sources.trusted_web import TrustedWebOptions
 from iiif_server.sources.web import WebOptions
 from support.apps import picture, running_app
+from support.migration import NHM
 
-SEED = """
-base_url: http://10.11.20.12/iiif_images
-http_port: 4040
-cache_path: {root}/cache
-source_path: {root}/source
-min_sizes_size: 200
-size_pool_size: 2
-image_pool_size: 4
-info_cache_size: 1024
-image_cache_size_per_process: 5
-max_http_fetches: 10
-types:
-  project1:
-    source: disk
-  project2:
-    source: web
-    url: http://example.com/storage/images/{{name}}.jpg
-  project3:
-    source: web
-    regex: https://raw.githubusercontent.com/NaturalHistoryMuseum/.+
+SEED = (
+    NHM
+    + """\
   project4:
     source: trusted_web
     regex: https://raw.githubusercontent.com/NaturalHistoryMuseum/.+
 """
+)
 
 
 def written(folder: Path, text: str, name: str = "settings.toml") -> Path:
