@@ -84,10 +84,10 @@ class _Reader(io.RawIOBase):
 
 
 async def original_body(original: Original, extent: Extent | None = None) -> Body:
-    """The bytes of an original that is held, or an extent of them.
+    """The body with all bytes of a held original, or with an extent of them.
 
-    They are of the version whose header was read, or OriginalChangedError is raised; or what the
-    source raises of which parts have to be brought.
+    Raises OriginalChangedError if the file is not the version whose header was read, and the
+    errors of the source if bytes have to be fetched first.
     """
     if original.opened is None or original.threads is None:
         raise removed()
@@ -99,7 +99,7 @@ async def original_body(original: Original, extent: Extent | None = None) -> Bod
 
 
 def close(body: Body | None) -> None:
-    """Close the file of a body that nobody takes."""
+    """Close the file of a body that is not used."""
     if body is not None and body.file is not None:
         body.file.close()
 

@@ -24,7 +24,7 @@ class Resolved:
     image: Image
     rendition: Rendition
     placed: Rendition
-    """With the region of all its pixels, if it is a tile."""
+    """Rendition to make: that of a tile has the region that its pixels show exactly."""
     engine: Engine
     work: PixelOperations
     key: EntryKey

@@ -48,10 +48,10 @@ class BuildPlan:
 def first_reduced(header: ImageHeader) -> int:
     """First scale factor of the reduced part; the detail part has those below it."""
     if own_grid(header) is not None:
-        return 2 * header.max_shrink  # what the original holds need not be made
+        return 2 * header.max_shrink  # the original has the larger levels itself
     if header.format is OriginalFormat.JPEG and header.stored.area <= _DECODED_WHOLE:
         return 2
-    thinnest = min(header.stored.width, header.stored.height)  # no decoder reduces it to nothing
+    thinnest = min(header.stored.width, header.stored.height)  # a decoder keeps at least one pixel
     return 2 * min(_REDUCE_WHILE_DECODING, header.max_shrink, thinnest)
 
 
@@ -64,7 +64,7 @@ def expected_length(header: ImageHeader, part: Part, original: int) -> int:
     """Estimate the bytes of a part from those of the original."""
     pixels, first = header.dimensions.area, first_reduced(header)
     if part is Part.REDUCED:
-        # A quarter of the pixels each, from the first level down.
+        # Each level has a quarter of the pixels of the level before it.
         return int(pixels / first**2 * 4 / 3 * _BYTES_A_PIXEL)
     own = original if header.jpeg is not None else int(pixels * _BYTES_A_PIXEL)
     half = int(pixels / 4 * _BYTES_A_PIXEL) if first > 2 else 0  # noqa: PLR2004

@@ -123,16 +123,16 @@ def cost_of_build(plan: BuildPlan) -> Cost:
     turned = 0 if header.orientation == UPRIGHT else _RGB * area // shrink**2
     bytes_ = decoding.bytes + turned + _tiles_bytes(area // shrink**2)
     if plan.part is Part.REDUCED:
-        bytes_ += _tiles_bytes(area // shrink**2 // 4)  # encoded beside the level above it
+        bytes_ += _tiles_bytes(area // shrink**2 // 4)  # encoded together with the level above it
     effort = decoding.effort + 5 * area // shrink**2
     if plan.part is Part.DETAIL and plan.lossless and _cuts(plan):
         held = _coefficient_bytes(header) * area
         cutting = held + held // passes(plan.grid) + _tiles_bytes(area)
-        # The level below is made beside it.
+        # The next level is made at the same time.
         beside = decoding.bytes + _RGB * area // 4
         return Cost(_ALWAYS + cutting + beside, effort + 2 * area * passes(plan.grid))
     if plan.part is Part.DETAIL and first_reduced(header) > 2:  # noqa: PLR2004
-        # The half-size level takes a second decoder, before all of the first is given back.
+        # The half-size level needs a second decoder, before the first one has freed all memory.
         bytes_ += _ALWAYS
     return Cost(_ALWAYS + bytes_, effort)
 
@@ -201,7 +201,7 @@ def _decoding(header: ImageHeader, shrink: int, bottom: int) -> Cost:
         return Cost(held + _rows(header, stored, shrink), int(rate.effort * read))
     if header.format is OriginalFormat.JPEG2000:
         read = stored.area // shrink**2
-        held = _CODESTREAM * stored.area  # whatever is decoded of it
+        held = _CODESTREAM * stored.area  # also if only a part is decoded
         return Cost(held + int(whole * read), int(rate.effort * read))
     held = int(whole * stored.area)
     return Cost(held + _rows(header, stored, 1), int(rate.effort * read))
@@ -219,7 +219,7 @@ def _working(
     turned = bands * sample * pixels if operations.turn != UPRIGHT else 0
     rotated, made = 0, pixels
     if operations.degrees:
-        rotated, made = _RGBA * sample * pixels, 2 * pixels  # at 45 degrees, the most
+        rotated, made = _RGBA * sample * pixels, 2 * pixels  # the maximum, at 45 degrees
     rate, each = _ENCODERS[operations.format], _encoded_bytes(header, operations, encoding, made)
     # Samples of 16 bits are scaled in floating point.
     scaling = _ROWS * max(operations.size.width, 1) * bands * sample**2
@@ -242,7 +242,7 @@ def _encoded_bytes(
         each = 7
     if operations.quality is Quality.BITONAL and operations.format in {Format.PNG, Format.TIF}:
         each = 0.5
-    # The lowest bits are noise, which does not get smaller.
+    # The lowest bits are noise, which cannot be compressed.
     return each * (1 if operations.depth == 8 else _DEEP)  # noqa: PLR2004 - bits of a byte
 
 

@@ -84,7 +84,7 @@ def choose_engine(
         return Engine.JPEGTRAN
     if not _needs_no_pixels(header, operations):
         return Engine.RASTER
-    # With an EXIF orientation, whoever opens the file turns it: then it is not the rendition.
+    # Programs apply an EXIF orientation when they open the file: it would not be the rendition.
     as_it_is = header.orientation == UPRIGHT and operations.turn == UPRIGHT
     if as_it_is and operations.box.covers(header.stored) and operations.quality == Quality.DEFAULT:
         return Engine.REWRITTEN if header.rewritten else Engine.ORIGINAL

@@ -65,10 +65,10 @@ class Grid:
         return None
 
     def aligned(self, rendition: Rendition) -> Rendition:
-        """The rendition; that of a tile with the region of all its pixels, as viewers place them.
+        """Return the rendition; that of a tile with the region that its pixels cover in viewers.
 
-        The last of them may be partly beyond the image, and so is the region. The whole image is no
-        tile here: it fills its size.
+        The last pixels of a tile may be partly outside the image, and so is the region. The whole
+        image is not changed: it fills its size.
         """
         tile, box = self.tile_of(rendition), rendition.region
         if tile is None or box.covers(self.dimensions):

@@ -88,10 +88,10 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], OriginalFormat], ...] = tuple(
         (rb"BM", OriginalFormat.BMP),
         (rb"8BPS\0[\1\2]", OriginalFormat.PSD),
         (rb"%PDF-", OriginalFormat.PDF),
-        # Those that are TIFFs are told by their directories.
+        # Raw formats that are TIFFs are detected by their directories.
         (rb"....ftypcrx |FUJIFILMCCD-RAW|IIU\0|IIR[OS]\x08\0|MMOR\0\0", OriginalFormat.RAW),
         (rb"\n[\0\x02-\x05]\x01[\x01\x08]", OriginalFormat.PCX),
-        # It has no signature: its numbers have to be possible.
+        # TGA has no signature: the numbers in its header have to be valid.
         (
             (
                 rb".(?:\x01[\x01\x09]|[\0\x01][\x02\x03\x0a\x0b]).{4}[\0\x0f\x10\x18\x20].{4}"

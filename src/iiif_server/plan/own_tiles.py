@@ -56,7 +56,7 @@ def sends_tiles(header: ImageHeader) -> bool:
 def tiles_to_decode(tiles: StoredTiles, operations: PixelOperations) -> list[int]:
     """Return the indices of the stored tiles that a decoder may read for operations on a level.
 
-    That are those of the region, and of the pixels around it that scaling looks at or that are
+    These are those of the region, and of the pixels around it that scaling looks at or that are
     made to be cropped again (`codecs/alignment.py`).
     """
     factor, box, size = operations.shrink, operations.box, operations.size

@@ -150,7 +150,7 @@ def operations_on_level(
     """Return the operations on the upright pixels of a pyramid level for a rendition."""
     upright = replace(header, stored=header.dimensions, orientation=UPRIGHT)
     if tile_profile(header) is not ProfileAction.KEEP:
-        upright = replace(upright, profile=Profile.NONE)  # its tiles are sRGB by now
+        upright = replace(upright, profile=Profile.NONE)  # the tiles of the level are sRGB
     return replace(plan_operations(upright, rendition), shrink=scale_factor)
 
 
@@ -174,8 +174,8 @@ def _suffices(level: StoredLevel, stored: Dimensions, box: Box, size: Dimensions
     )
     for start, length, target, end, held_length in sides:
         if start // factor >= held_length:
-            return False  # where a level's sides were rounded down
-        # The last tiles of a level come from where their neighbours do: they are rounded up.
+            return False  # the sides of the level were rounded down
+        # The last tiles of a level have the same scale as the others: their size is rounded up.
         last = start % factor == 0 and start + length == end
         if target > (-(-length // factor) if last else length // factor):
             return False

@@ -19,9 +19,9 @@ _LIBRARIES = tuple(
     map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache"))
 )
 _FONTS = tuple(map(Path, ("/usr/share/fonts", "/usr/local/share/fonts", "/usr/share/X11/fonts")))
-"""Where PDFium looks for fonts that are not embedded."""
+"""Folders in which PDFium searches for fonts that are not embedded."""
 _RANDOM = Path("/dev/urandom")
-"""Which qpdf opens for encrypted PDFs; the system call of it is allowed as well."""
+"""Device that qpdf opens for encrypted PDFs; the filter also allows the system call `getrandom`."""
 _PACKAGE = Path(__file__).parents[1]
 _SIGNALS_FROM = 6
 """First version of Landlock that blocks signals to other processes."""
