@@ -48,6 +48,7 @@ from support.jp2 import box, channels, enumerated, jp2, mapping, palette
 from support.jxls import JXLS
 from support.matrix.chart import FRACTIONS
 from support.matrix.colours import linear
+from support.matrix.dicom_kinds import small as dicoms
 from support.matrix.jxl_kinds import jxl
 from support.matrix.rare_kinds import KINDS as RARE
 from support.matrix.rare_kinds import lerc, logluv
@@ -272,6 +273,7 @@ def _rare() -> Sequence[bytes]:
     return [
         *RARE.values(),
         dng(linear(FRACTIONS)),
+        *dicoms(),
         *(
             TiffFile(values, 2, rows=16, compression=number, encode=encode).write()
             for number, encode in inside

@@ -31,6 +31,7 @@ from support.jxls import JXLS
 from support.matrix import rare_kinds
 from support.matrix.chart import FRACTIONS, GRAYS, RGB, painted
 from support.matrix.colours import linear
+from support.matrix.dicom_kinds import dicom, slide
 from support.matrix.every import KINDS
 from support.matrix.ffmpeg import jpeg2000
 from support.matrix.inks import DEFAULT_INKS
@@ -222,6 +223,35 @@ EXAMPLES: dict[tuple[OriginalFormat, Reader], dict[str, tuple[str, ...]]] = {
         "DNG: mosaics of colours, gray sensors, linear": ("raw DNG*", "raw gray", "raw linear*"),
         "orientation": ("raw DNG orientation ?",),
     },
+    (OriginalFormat.DICOM, Reader.DICOM): {
+        "implicit and explicit elements, either byte order": (
+            "dicom RGB",
+            "dicom RGB implicit",
+            "dicom gray big-endian",
+        ),
+        "gray of 8, 16 and 32 bits, signed, with windows and look-up tables": (
+            "dicom gray 32 bits",
+            "dicom gray MONOCHROME1",
+            "dicom gray signed",
+            "dicom gray * window",
+            "dicom gray * table",
+        ),
+        "RGB, YBR_FULL, YBR_FULL_422 and palettes": (
+            "dicom RGB*",
+            "dicom YBR_FULL",
+            "dicom JPEG YBR",
+            "dicom palette*",
+        ),
+        "uncompressed, run lengths, JPEG, JPEG-LS, JPEG 2000": (
+            "dicom RGB",
+            "dicom run lengths*",
+            "dicom JPEG lossless*",
+            "dicom JPEG-LS*",
+            "dicom JPEG 2000*",
+        ),
+        "frames": ("dicom gray enhanced",),
+        "slides of all their tiles (TILED_FULL)": ("dicom slide*",),
+    },
 }
 """Patterns of names of originals, each of which one reads at least, by what they stand for."""
 _ORIGINALS: dict[str, Callable[[], bytes]] = {
@@ -279,6 +309,18 @@ REFUSED: dict[tuple[OriginalFormat, str], tuple[bytes, ...]] = {
     (OriginalFormat.TGA, "15 bits"): (tga(2, painted(RGB)).replace(b"\x18", b"\x0f", 1),),
     (OriginalFormat.PCX, "RGB of 4 bits"): (_PCX[:3] + b"\4" + _PCX[4:],),
     (OriginalFormat.RAW, "pixels that are not square"): (dng(linear(FRACTIONS), scale=(2, 1)),),
+    (OriginalFormat.DICOM, "deflated, and video"): tuple(
+        dicom(painted(RGB), "RGB", syntax=f"1.2.840.10008.1.2.{end}") for end in ("1.99", "4.102")
+    ),
+    (OriginalFormat.DICOM, "other slides"): (slide(painted(RGB), full=False),),
+    (OriginalFormat.DICOM, "1 bit, colours of 32 bits, and floating point"): tuple(
+        dicom(painted(RGB), "RGB", more=more)
+        for more in (
+            {0x0028_0100: ("US", 1)},
+            {0x0028_0100: ("US", 32)},
+            {0x7FE0_0008: ("OF", bytes(4))},
+        )
+    ),
 }
 """Originals that nothing reads, by what they stand for."""
 

@@ -12,6 +12,7 @@ from iiif_server.codecs.adam7 import fill_missing
 from iiif_server.codecs.bmp import read_bmp
 from iiif_server.codecs.colour import ON_WHITE, displayable, stretched
 from iiif_server.codecs.decoder_errors import refusal
+from iiif_server.codecs.dicom import read_dicom
 from iiif_server.codecs.gif_frames import read_frame
 from iiif_server.codecs.heif import read_heif
 from iiif_server.codecs.jpeg2000 import read_jpeg2000
@@ -239,6 +240,7 @@ def _plain(image: Image.Image, header: ImageHeader) -> Image.Image:
 _PART_READERS = {
     Reader.ARRAYS: read_box,
     Reader.BMP: read_bmp,
+    Reader.DICOM: read_dicom,
     Reader.PDFIUM: render_page,
     Reader.PSD: read_psd,
 }

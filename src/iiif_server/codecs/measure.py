@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 
+from iiif_server.codecs import dicom
 from iiif_server.codecs.decode import decoding, load
 from iiif_server.codecs.tiff_arrays import sample_range
 from iiif_server.plan.header import ImageHeader, Reader
@@ -23,6 +24,8 @@ def measure_range(
         with decoding(header):
             if header.reader is Reader.ARRAYS:
                 least, greatest = sample_range(opened, header)
+            elif header.reader is Reader.DICOM:
+                least, greatest = dicom.sample_range(opened, header)
             else:
                 least, greatest = _of_words(opened, header)
     finally:

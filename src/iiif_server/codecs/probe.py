@@ -30,9 +30,10 @@ from iiif_server.errors import (
 )
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.formats.colour_tags import ADOBE_RGB, ColourTags
+from iiif_server.formats.dicom_elements import MARK
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.present_file import PresentFile
-from iiif_server.formats.raw import is_raw
+from iiif_server.formats.raw import is_raw, is_tiff
 from iiif_server.formats.tiff_tables import inspect_parts
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.extents import BytesMissingError, Extent, FromParts
@@ -155,12 +156,20 @@ def open_regular(original: LocalFile, descriptor: int | None) -> int:
 
 
 def format_of(file: BinaryIO, bounds: Bounds) -> OriginalFormat | None:
-    """The format of a file by its signature, and of a TIFF by whether it is to be developed."""
+    """The format of a file by its signature; of what looks like a TIFF, by its directories, too.
+
+    It may be a raw photograph, or a DICOM whose preamble is only the start of a TIFF.
+    """
     file.seek(0)
-    format_ = recognise(file.read(SIGNATURE_BYTES))
-    if format_ is OriginalFormat.TIFF and raw.AVAILABLE and OriginalFormat.RAW in bounds.formats:
-        developed = is_raw(BoundedFile(file, format_, bounds=bounds))
-        return OriginalFormat.RAW if developed else format_
+    start = file.read(SIGNATURE_BYTES)
+    format_ = recognise(start)
+    if format_ is not OriginalFormat.TIFF:
+        return format_
+    bounded = BoundedFile(file, format_, bounds=bounds)
+    if OriginalFormat.DICOM in bounds.formats and start.endswith(MARK) and not is_tiff(bounded):
+        return OriginalFormat.DICOM
+    if raw.AVAILABLE and OriginalFormat.RAW in bounds.formats and is_raw(bounded):
+        return OriginalFormat.RAW
     return format_
 
 

@@ -20,7 +20,7 @@ from iiif_server.errors import (
 )
 from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.inspection import inspect
-from iiif_server.formats.jpeg import frame_sizes
+from iiif_server.formats.jpeg import frames_of
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.original_format import OriginalFormat
 
@@ -83,8 +83,8 @@ def check_segment(data: bytes, page: tifffile.TiffPage, wide: int, tall: int, sa
         )
     most = (wide + _PADDING) * (tall + _PADDING)
     if compression in JPEGS:
-        sizes = frame_sizes(data)
-        valid = bool(sizes) and all(size.area <= most for size in sizes)
+        frames = frames_of(data)
+        valid = bool(frames) and all(size.area <= most for size, _, _ in frames)
     elif compression in _JPEG2000:
         valid = _is_small(data, OriginalFormat.JPEG2000, most)
     elif compression in JPEG_XL:

@@ -339,17 +339,18 @@ def samples_of(start: bytes) -> tuple[int, bool]:
     for marker, payload in _payloads(start):
         if marker in _FRAMES and payload:
             bits = payload[0]
-        adobe = adobe or (marker == _APP14 and payload.startswith(_ADOBE))
+        # A shorter one is none to libjpeg.
+        adobe = adobe or (marker == _APP14 and payload.startswith(_ADOBE) and len(payload) > 11)  # noqa: PLR2004
     return bits, adobe
 
 
-def frame_sizes(start: bytes) -> list[Dimensions]:
-    """Yield the dimensions in the frame headers before the first scan."""
+def frames_of(start: bytes) -> list[tuple[Dimensions, int, bool]]:
+    """Dimensions, number of components, and whether it is lossless, of each frame header."""
     return [
-        Dimensions(width, height)
+        (Dimensions(width, height), components, marker == _LOSSLESS)
         for marker, payload in _payloads(start)
         if marker in _FRAMES and len(payload) >= _FRAME_HEADER
-        for height, width in [struct.unpack_from(">HH", payload, 1)]
+        for height, width, components in [struct.unpack_from(">HHB", payload, 1)]
     ]
 
 

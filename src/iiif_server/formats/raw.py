@@ -20,6 +20,13 @@ _SENSOR = frozenset({32_803, 34_892})
 """PhotometricInterpretation of samples as of a sensor: a mosaic of filters, or linear colours."""
 
 
+def is_tiff(file: BoundedFile) -> bool:
+    """Whether a file has a directory indeed."""
+    with suppress(OriginalRefusedError):
+        return bool(directories(file).main.tags)
+    return False
+
+
 def is_raw(file: BoundedFile) -> bool:
     """Whether a TIFF is a raw photograph: DNG, CR2, or one with the samples of a sensor.
 

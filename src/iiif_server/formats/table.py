@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from iiif_server.formats import avif, bmp, gif, jpeg2000, jpegxl, png, psd, tiff_inspection
 from iiif_server.formats.bounded_file import MOST_READ_WHOLE
+from iiif_server.formats.dicom_elements import MOST_ELEMENTS, MOST_FRAGMENTS
 from iiif_server.iiif.formats import Format
 from iiif_server.plan.header import Reader
 from iiif_server.plan.original_format import OriginalFormat
@@ -240,6 +241,21 @@ READ: tuple[ReadRow, ...] = (
         ),
         ("pixels that are not square",),
         f"{MOST_READ_WHOLE >> 20} MiB in a file",
+    ),
+    ReadRow(
+        OriginalFormat.DICOM,
+        Reader.DICOM,
+        "this server, imagecodecs, with `limits.rare`",
+        (
+            "implicit and explicit elements, either byte order",
+            "gray of 8, 16 and 32 bits, signed, with windows and look-up tables",
+            "RGB, YBR_FULL, YBR_FULL_422 and palettes",
+            "uncompressed, run lengths, JPEG, JPEG-LS, JPEG 2000",
+            "frames",
+            "slides of all their tiles (TILED_FULL)",
+        ),
+        ("deflated, and video", "other slides", "1 bit, colours of 32 bits, and floating point"),
+        f"{MOST_ELEMENTS:,} elements, {MOST_FRAGMENTS:,} fragments",
     ),
 )
 """Input formats, one entry for each pair of format and reader."""

@@ -49,8 +49,8 @@ class LimitsOptions(OptionsModel):
     )
     """Formats of originals that the server reads, detected by content; it decodes no others."""
     rare: bool = False
-    """Whether the server also reads rare formats: TGA, PCX, and LERC, JPEG XL or LogLuv in TIFF;
-    and, with the extra `raw`, raw photographs."""
+    """Whether the server also reads rare formats: TGA, PCX, DICOM, and LERC, JPEG XL or LogLuv in
+    TIFF; and, with the extra `raw`, raw photographs."""
     truncated: Literal["refuse", "show"] = "refuse"
     """Truncated originals, as after an incomplete transfer: `refuse`, or `show` the existing part
     of JPEG, PNG, TIFF, GIF, BMP and PSD. Originals with other damage are always refused."""

@@ -68,6 +68,7 @@ _DECODERS: dict[OriginalFormat, _Rate] = {
     OriginalFormat.TGA: _Rate(0, 2),
     OriginalFormat.PCX: _Rate(0, 2),
     OriginalFormat.RAW: _Rate(0, 2),
+    OriginalFormat.DICOM: _Rate(0, 2),
 }
 """Costs of decoders. `bytes` is for formats that are decoded as a whole; else 0."""
 

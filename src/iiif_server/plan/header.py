@@ -59,6 +59,8 @@ class Reader(StrEnum):
     """libheif in pi-heif."""
     LIBRAW = "libraw"
     """In rawpy."""
+    DICOM = "dicom"
+    """This package itself; imagecodecs decodes frames."""
     BMP = "bmp"
     """This package itself."""
     PSD = "psd"

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-SIGNATURE_BYTES = 32
+SIGNATURE_BYTES = 132
 """Bytes at the start of a file that decide its format."""
 
 
@@ -29,9 +29,11 @@ class OriginalFormat(StrEnum):
     PCX = "PCX"
     RAW = "RAW"
     """Photographs as the sensors of cameras see them."""
+    DICOM = "DICOM"
+    """Medical images."""
 
 
-RARE = frozenset({OriginalFormat.TGA, OriginalFormat.PCX, OriginalFormat.RAW})
+RARE = frozenset({OriginalFormat.TGA, OriginalFormat.PCX, OriginalFormat.RAW, OriginalFormat.DICOM})
 """Formats that need `limits.rare`, or their name in `limits.formats`."""
 USUAL = frozenset(OriginalFormat) - RARE
 
@@ -62,6 +64,7 @@ EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
         ".rw2",
         ".orf",
     ),
+    OriginalFormat.DICOM: (".dcm", ".dicom"),
 }
 """File extensions of a format, the usual one first."""
 ALL_EXTENSIONS = frozenset(extension for format_ in USUAL for extension in EXTENSIONS[format_])
@@ -90,6 +93,7 @@ _SIGNATURES: tuple[tuple[re.Pattern[bytes], OriginalFormat], ...] = tuple(
         (rb"%PDF-", OriginalFormat.PDF),
         # Raw formats that are TIFFs are detected by their directories.
         (rb"....ftypcrx |FUJIFILMCCD-RAW|IIU\0|IIR[OS]\x08\0|MMOR\0\0", OriginalFormat.RAW),
+        (rb".{128}DICM", OriginalFormat.DICOM),
         (rb"\n[\0\x02-\x05]\x01[\x01\x08]", OriginalFormat.PCX),
         # TGA has no signature: the numbers in its header have to be valid.
         (

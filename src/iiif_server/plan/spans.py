@@ -5,6 +5,8 @@ from dataclasses import replace
 from iiif_server.plan.header import Colour, ImageHeader, Reader, Treatment
 
 _BYTE_BITS, _WORD_BITS = 8, 16
+_OWN_NUMBERS = frozenset({Reader.ARRAYS, Reader.DICOM})
+"""Those that spread samples by the numbers that the file has."""
 _SHALLOW = frozenset({Reader.PILLOW, Reader.BMP, Reader.PDFIUM, Reader.LIBRAW})
 
 
@@ -15,7 +17,7 @@ def has_range(header: ImageHeader) -> bool:
     """
     if header.colour is Colour.OTHER or header.reader in _SHALLOW or header.bits <= _BYTE_BITS:
         return False
-    return header.reader is Reader.ARRAYS or header.bits <= _WORD_BITS
+    return header.reader in _OWN_NUMBERS or header.bits <= _WORD_BITS
 
 
 def is_measured(header: ImageHeader, treatment: Treatment) -> bool:
@@ -31,7 +33,7 @@ def treated(header: ImageHeader, treatment: Treatment) -> ImageHeader:
 
 def span_in_words(header: ImageHeader) -> tuple[float, float] | None:
     """Return the sample range in 16-bit levels, to which samples of 9 to 16 bits are scaled."""
-    if header.span is None or header.reader is Reader.ARRAYS:
+    if header.span is None or header.reader in _OWN_NUMBERS:
         return None
     scale = ((1 << _WORD_BITS) - 1) / ((1 << header.bits) - 1)
     return header.span[0] * scale, header.span[1] * scale

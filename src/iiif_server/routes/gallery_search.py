@@ -45,6 +45,7 @@ _SEVERAL = frozenset(
         OriginalFormat.WEBP,
         OriginalFormat.HEIF,
         OriginalFormat.AVIF,
+        OriginalFormat.DICOM,
     )
     for extension in EXTENSIONS[format_]
 )

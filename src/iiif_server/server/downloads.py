@@ -46,6 +46,7 @@ MEDIA_TYPES = {
     OriginalFormat.TGA: "image/x-tga",
     OriginalFormat.PCX: "image/vnd.zbrush.pcx",
     OriginalFormat.RAW: "image/x-dcraw",
+    OriginalFormat.DICOM: "application/dicom",
 }
 
 

@@ -1,6 +1,7 @@
 """All kinds of originals."""
 
 from support.matrix import (
+    dicom_kinds,
     heif_kinds,
     jp2_kinds,
     jpeg_kinds,
@@ -25,6 +26,7 @@ _PARTS = (
     psd_kinds,
     rare_kinds,
     raw_kinds,
+    dicom_kinds,
     pdf_kinds,
     small_kinds,
 )

@@ -1,0 +1,301 @@
+"""DICOM (PS3.3 and PS3.5): what the elements say of the image; nothing is decoded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+from iiif_server.formats.bounded_file import MOST_READ_WHOLE, BoundedFile, Inspection
+from iiif_server.formats.dicom_elements import (
+    BIG,
+    IMPLICIT,
+    LITTLE,
+    MODALITY_TABLES,
+    MOST_FRAGMENTS,
+    PIXELS,
+    VOI_TABLES,
+    Elements,
+    Place,
+    read_elements,
+)
+from iiif_server.formats.dicom_values import WANTED, Table, Values, Window
+from iiif_server.iiif.geometry import Dimensions
+from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
+from iiif_server.plan.orientation import UPRIGHT
+
+_SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x0028_0002, 0x0028_0004, 0x0028_0006, 0x0028_0008
+_ROWS, _COLUMNS = 0x0028_0010, 0x0028_0011
+_ALLOCATED, _STORED, _HIGH, _SIGNED = 0x0028_0100, 0x0028_0101, 0x0028_0102, 0x0028_0103
+_INTERCEPT, _SLOPE, _SHAPE, _PROFILE = 0x0028_1052, 0x0028_1053, 0x2050_0020, 0x0028_2000
+_PALETTE_HEADS = 0x0028_1101, 0x0028_1102, 0x0028_1103
+_PALETTES = 0x0028_1201, 0x0028_1202, 0x0028_1203
+_WHOLE_COLUMNS, _WHOLE_ROWS, _ORGANISATION = 0x0048_0006, 0x0048_0007, 0x0020_9311
+_WANTED = WANTED | {
+    _SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES, _ROWS, _COLUMNS, _ALLOCATED, _STORED, _HIGH, _SIGNED,
+    _INTERCEPT, _SLOPE, _SHAPE, _PROFILE, *_PALETTE_HEADS, *_PALETTES, _WHOLE_COLUMNS, _WHOLE_ROWS,
+    _ORGANISATION,
+}  # fmt: skip
+_PALETTE = "PALETTE COLOR"
+_MONOCHROME = frozenset({"MONOCHROME1", "MONOCHROME2"})
+_RGB = frozenset({"RGB", "YBR_ICT", "YBR_RCT"})
+_YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
+_DEPTHS = frozenset({8, 16})
+_GRAY_DEPTHS = _DEPTHS | {32}
+_STARTS = b"\xff\xd8", b"\xff\x4f"
+"""How a JPEG, a JPEG-LS and a JPEG 2000 begin."""
+_EFFORT = 12
+
+
+class Coding(StrEnum):
+    """How a frame is coded."""
+
+    NATIVE = "native"
+    RUNS = "run lengths"
+    JPEG = "JPEG"
+    JPEG_LS = "JPEG-LS"
+    JPEG_2000 = "JPEG 2000"
+
+
+_OF_JPEGS = "1.2.840.10008.1.2.4."
+_CODINGS = {
+    IMPLICIT: Coding.NATIVE,
+    LITTLE: Coding.NATIVE,
+    BIG: Coding.NATIVE,
+    "1.2.840.10008.1.2.5": Coding.RUNS,
+    **{_OF_JPEGS + number: Coding.JPEG for number in ("50", "51", "57", "70")},
+    **{_OF_JPEGS + number: Coding.JPEG_LS for number in ("80", "81")},
+    **{_OF_JPEGS + number: Coding.JPEG_2000 for number in ("90", "91", "201", "202", "203")},
+}
+_BYTES_OF_A_DECODER = {Coding.JPEG_2000: 24, Coding.JPEG: 8, Coding.JPEG_LS: 4}
+_EFFORTS = {Coding.JPEG_2000: 150}
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What the samples of a pixel are, and how they are stored."""
+
+    photometric: str
+    count: int
+    allocated: int
+    """Bits of a sample, of which `stored` are used, from bit `shift` on."""
+    stored: int
+    shift: int
+    signed: bool
+    planar: bool
+
+    @property
+    def gray(self) -> bool:
+        """Whether they have no colours."""
+        return self.photometric in _MONOCHROME
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of a decoded pixel."""
+        return self.count * self.allocated // 8
+
+    def bits(self, coding: Coding) -> int:
+        """Bits of a stored pixel."""
+        # Two of luma and one of each chroma, for two pixels.
+        return 16 if is_shared(self.photometric, coding) else 8 * self.bytes
+
+
+def is_shared(photometric: str, coding: Coding) -> bool:
+    """Whether two pixels share their chroma: uncompressed YBR_FULL_422."""
+    return photometric == "YBR_FULL_422" and coding is Coding.NATIVE
+
+
+@dataclass(frozen=True, slots=True)
+class Display:
+    """How values of gray are shown (PS3.3, C.11)."""
+
+    slope: float
+    intercept: float
+    window: Window | None
+    voi: Table | None
+    modality: Table | None
+    inverse: bool
+    """Whether the least value is white."""
+
+
+@dataclass(frozen=True, slots=True)
+class DicomImage:
+    """An image of one frame, or of tiles that are one each."""
+
+    coding: Coding
+    order: str
+    frame: Dimensions
+    whole: Dimensions
+    """Of the image: those of a frame, or those that its tiles fill."""
+    frames: int
+    samples: Samples
+    display: Display | None
+    palette: tuple[Table, ...]
+    parts: tuple[tuple[Place, ...], ...]
+    """Of each frame, where in the file its data are."""
+    profile: Place | None
+    resolution: tuple[float, float] | None
+
+    @property
+    def tiled(self) -> bool:
+        """Whether the frames are tiles of one image."""
+        return self.whole != self.frame
+
+
+def inspect(file: BoundedFile) -> Inspection:
+    """Refuse a DICOM of too many pixels, frames or elements, or of kinds that are not read."""
+    image = dicom_image(file)
+    samples, area = image.samples, image.whole.area
+    colours = 1 if samples.gray else 3
+    wide = samples.gray or (samples.allocated > 8 and not image.palette)  # noqa: PLR2004
+    pixel_bytes = colours * (2 if wide else 1)
+    data = max(sum(length for _, length in part) for part in image.parts)
+    decoder = _BYTES_OF_A_DECODER.get(image.coding, 0) * samples.count
+    held = 2 * data + image.frame.area * (2 * samples.bytes + decoder)
+    held += area * (4 * samples.bytes + 3 * pixel_bytes)
+    effort = _EFFORTS.get(image.coding, _EFFORT) * samples.count
+    header = ImageHeader(
+        format=file.format,
+        stored=image.whole,
+        orientation=UPRIGHT,
+        colour=Colour.GRAY if samples.gray else Colour.RGB,
+        transparent=False,
+        profile=Profile.NONE,
+        profile_bytes=0,
+        max_shrink=1,
+        pixel_bytes=pixel_bytes,
+        needs=Needs(held, effort * area),
+        page=file.page - 1,
+        pages=1 if image.tiled else image.frames,
+        reader=Reader.DICOM,
+        bits=8 if image.palette else max(8, samples.stored),
+        resolution=image.resolution,
+    )
+    return Inspection(header=header, profile=file.at(*image.profile) if image.profile else b"")
+
+
+def dicom_image(file: BoundedFile) -> DicomImage:
+    """What the elements say of the frame that is read. Raises OriginalRefusedError."""
+    elements = read_elements(file, _WANTED, _CODINGS, file.page - 1)
+    coding = _CODINGS[elements.syntax]
+    if (0, PIXELS) not in elements.found:
+        if not elements.complete:
+            raise file.damaged("it ends before its pixel data")
+        raise file.unsupported("has no pixel data")
+    reading = Values(file, elements)
+    frame = Dimensions(reading.whole(_COLUMNS), reading.whole(_ROWS))
+    file.check_size(frame.width, frame.height)
+    frames = max(1, int(reading.number(_FRAMES, 1)))
+    whole = _tiled(file, reading, frame, frames)
+    samples = _samples(file, reading, coding)
+    profile = elements.found.get((0, _PROFILE))
+    if profile is not None:
+        file.check_block(profile.length, "its ICC profile")
+    return DicomImage(
+        coding=coding,
+        order=elements.order,
+        frame=frame,
+        whole=whole,
+        frames=frames,
+        samples=samples,
+        display=_display(reading, samples) if samples.gray else None,
+        palette=_palette(reading) if samples.photometric == _PALETTE else (),
+        parts=_parts(file, elements, coding, samples.bits(coding) * frame.area // 8, frames),
+        profile=(profile.offset, profile.length) if profile else None,
+        resolution=reading.resolution(),
+    )
+
+
+def _display(reading: Values, samples: Samples) -> Display:
+    shape = reading.text(_SHAPE)
+    return Display(
+        slope=reading.number(_SLOPE, 1) or 1,
+        intercept=reading.number(_INTERCEPT, 0),
+        window=reading.window(),
+        voi=reading.optional_table(VOI_TABLES),
+        modality=reading.optional_table(MODALITY_TABLES),
+        inverse=shape == "INVERSE" or (samples.photometric == "MONOCHROME1" and not shape),
+    )
+
+
+def _palette(reading: Values) -> tuple[Table, ...]:
+    return tuple(
+        reading.table(0, head, data) for head, data in zip(_PALETTE_HEADS, _PALETTES, strict=True)
+    )
+
+
+def _tiled(file: BoundedFile, reading: Values, frame: Dimensions, frames: int) -> Dimensions:
+    """The dimensions of the image: of a frame, unless frames are tiles of a slide."""
+    whole = Dimensions(reading.whole(_WHOLE_COLUMNS, 0), reading.whole(_WHOLE_ROWS, 0))
+    if not whole.area or (whole.width <= frame.width and whole.height <= frame.height):
+        file.check_frames(frames)
+        file.check_page(frames)
+        return frame
+    if reading.text(_ORGANISATION) != "TILED_FULL":
+        raise file.unsupported("is a slide whose tiles are anywhere (not TILED_FULL)")
+    file.check_page(1)
+    file.check_size(whole.width, whole.height)
+    file.check(frames, MOST_FRAGMENTS, "tiles")
+    if frames < -(-whole.width // frame.width) * -(-whole.height // frame.height):
+        raise file.damaged("it has fewer frames than its slide has tiles")
+    return whole
+
+
+def _samples(file: BoundedFile, reading: Values, coding: Coding) -> Samples:
+    """The samples; raises OriginalRefusedError for those of a kind that is not read."""
+    photometric, count = reading.text(_PHOTOMETRIC), reading.whole(_SAMPLES, 1)
+    colours = photometric in _RGB | _YBR
+    if not colours and photometric not in _MONOCHROME | {_PALETTE}:
+        raise file.unsupported(f"has the photometric interpretation {photometric[:32] or 'none'}")
+    if count != (3 if colours else 1):
+        raise file.damaged(f"its colours have {count} samples")
+    allocated = reading.whole(_ALLOCATED)
+    if allocated not in (_GRAY_DEPTHS if photometric in _MONOCHROME else _DEPTHS):
+        raise file.unsupported(f"has samples of {allocated} bits")
+    stored = reading.whole(_STORED, allocated)
+    high = reading.whole(_HIGH, stored - 1)
+    if not 1 <= stored <= high + 1 <= allocated:
+        raise file.damaged(f"it is said to store {stored} of {allocated} bits, up to bit {high}")
+    if is_shared(photometric, coding) and (allocated > 8 or reading.whole(_COLUMNS) % 2):  # noqa: PLR2004
+        raise file.damaged("its pixels cannot share chroma")
+    if allocated == 8 and reading.has_big_words:  # noqa: PLR2004 - bits of a byte
+        raise file.unsupported("has bytes in words whose higher byte comes first")
+    signed, planar = reading.whole(_SIGNED, 0) == 1, reading.whole(_PLANAR, 0) == 1
+    return Samples(photometric, count, allocated, stored, high + 1 - stored, signed, planar)
+
+
+def _parts(
+    file: BoundedFile, elements: Elements, coding: Coding, size: int, frames: int
+) -> tuple[tuple[Place, ...], ...]:
+    """Where the data of each frame are; native ones have a size in bytes."""
+    pixels = elements.found[0, PIXELS]
+    if (coding is Coding.NATIVE) is not (elements.fragments is None):
+        raise file.damaged("its pixel data are not in its transfer syntax")
+    if elements.fragments is None:
+        file.check_long_enough(pixels.offset + size * frames)
+        return tuple(((pixels.offset + size * number, size),) for number in range(frames))
+    parts = _grouped(file, elements, frames)
+    for part in parts:
+        file.check_long_enough(max(offset + length for offset, length in part))
+        file.check(sum(length for _, length in part), MOST_READ_WHOLE, "bytes in a frame")
+    return parts
+
+
+def _grouped(file: BoundedFile, elements: Elements, frames: int) -> tuple[tuple[Place, ...], ...]:
+    """The fragments of each frame (PS3.5, A.4)."""
+    fragments: Sequence[Place] = elements.fragments or ()
+    if len(fragments) < frames:
+        raise file.damaged("its pixel data have fewer fragments than frames")
+    if frames == 1:
+        return (tuple(fragments),)
+    if len(fragments) == frames:
+        return tuple((fragment,) for fragment in fragments)
+    if len(elements.table_offsets) == frames:
+        first = fragments[0][0]
+        numbers = {offset - first: at for at, (offset, _) in enumerate(fragments)}
+        starts = [numbers.get(offset, -1) for offset in elements.table_offsets]
+    else:
+        starts = [at for at, (offset, _) in enumerate(fragments) if file.at(offset, 2) in _STARTS]
+    starts.append(len(fragments))
+    if len(starts) != frames + 1 or any(a >= b for a, b in pairwise([-1, *starts])):
+        raise file.damaged("its fragments cannot be told apart by frames")
+    return tuple(tuple(fragments[a:b]) for a, b in pairwise(starts))

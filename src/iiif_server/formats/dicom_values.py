@@ -1,0 +1,117 @@
+"""Values of DICOM elements: numbers, texts, windows and look-up tables (PS3.3, C.11)."""
+
+import math
+from dataclasses import dataclass
+
+from iiif_server.formats.bounded_file import BoundedFile
+from iiif_server.formats.dicom_elements import PIXELS, Elements, file_text
+
+_CENTER, _WIDTH, _FUNCTION, _SPACING = 0x0028_1050, 0x0028_1051, 0x0028_1056, 0x0028_0030
+_SIGNED = 0x0028_0103
+_TABLE_HEAD, _TABLE = 0x0028_3002, 0x0028_3006
+WANTED = frozenset({_CENTER, _WIDTH, _FUNCTION, _SPACING, _SIGNED, _TABLE_HEAD, _TABLE})
+"""Tags of the elements that are read here."""
+_MM = 25.4
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A look-up table for sample values (PS3.3, C.11.1 and C.7.6.3.1.5)."""
+
+    first: int
+    """The value of which the first entry is."""
+    bits: int
+    entries: bytes
+    wide: bool
+    """Whether an entry has two bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The values that become black and white (PS3.3, C.11.2.1.2)."""
+
+    center: float
+    width: float
+    function: str
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """The values at which black ends and white begins."""
+        if self.function == "LINEAR_EXACT":
+            return self.center - self.width / 2, self.center + self.width / 2
+        half = max(self.width - 1, 1e-3) / 2
+        return self.center - 0.5 - half, self.center - 0.5 + half
+
+
+class Values:
+    """Values of elements, as numbers and texts."""
+
+    def __init__(self, file: BoundedFile, elements: Elements) -> None:
+        self._file = file
+        self._elements = elements
+
+    @property
+    def has_big_words(self) -> bool:
+        """Whether the pixel data are words in big-endian order."""
+        return self._elements.order == ">" and self._elements.found[0, PIXELS].vr == "OW"
+
+    def text(self, tag: int) -> str:
+        """The first text of an element; empty without it."""
+        return file_text(self._file, self._elements.found.get((0, tag))).partition("\\")[0].strip()
+
+    def whole(self, tag: int, default: int = -1, scope: int = 0) -> int:
+        """The whole number of an element; raises DamagedOriginalError without it and a default."""
+        element = self._elements.found.get((scope, tag))
+        layout = {2: "H", 4: "I"}.get(element.length) if element else None
+        if element is None or layout is None:
+            if default < 0:
+                raise self._file.damaged(f"it lacks the element {tag >> 16:04X},{tag & 0xFFFF:04X}")
+            return default
+        return int((self._file.numbers(self._elements.order + layout, element.offset) or (0,))[0])
+
+    def number(self, tag: int, default: float) -> float:
+        """The first decimal number of an element; the default for what is none, or not finite."""
+        try:
+            found = float(self.text(tag))
+        except ValueError:
+            return default
+        return found if math.isfinite(found) and abs(found) < 1e30 else default  # noqa: PLR2004
+
+    def window(self) -> Window | None:
+        """The first window; None without one that is possible."""
+        width = self.number(_WIDTH, 0)
+        center = self.number(_CENTER, math.nan)
+        function = self.text(_FUNCTION) or "LINEAR"
+        if width <= 0 or math.isnan(center) or (width < 1 and function == "LINEAR"):
+            return None
+        return Window(center, width, function)
+
+    def resolution(self) -> tuple[float, float] | None:
+        """Dots per inch across and down, by PixelSpacing in millimetres, down and across."""
+        text = file_text(self._file, self._elements.found.get((0, _SPACING)))
+        try:
+            down, across = (float(part) for part in text.split("\\"))
+            return _MM / across, _MM / down
+        except (ValueError, ZeroDivisionError):
+            return None
+
+    def optional_table(self, scope: int) -> Table | None:
+        """The table in the first item of a sequence, if there is one."""
+        if (scope, _TABLE_HEAD) not in self._elements.found:
+            return None
+        return self.table(scope, _TABLE_HEAD, _TABLE)
+
+    def table(self, scope: int, head: int, data: int) -> Table:
+        """A look-up table. Raises DamagedOriginalError, also where it is in segments."""
+        found = self._elements.found
+        where, entries = found.get((scope, head)), found.get((scope, data))
+        if where is None or entries is None or where.length != 6:  # noqa: PLR2004 - three numbers
+            raise self._file.damaged("it lacks a table of colours, or has it in segments")
+        signed = where.vr == "SS" or self.whole(_SIGNED, 0) == 1
+        layout = f"{self._elements.order}H{'h' if signed else 'H'}H"
+        count, first, bits = self._file.numbers(layout, where.offset) or (0, 0, 0)
+        count = count or 1 << 16
+        wide = entries.length >= 2 * count
+        if not 1 <= bits <= 16 or entries.length < count:  # noqa: PLR2004 - of two bytes
+            raise self._file.damaged("a table is shorter than it says")
+        return Table(first, bits, self._file.at(entries.offset, count * (2 if wide else 1)), wide)
