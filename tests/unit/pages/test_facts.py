@@ -1,25 +1,17 @@
 """What a page tells of an image."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.pages.facts import Words, amount, facts, megapixels, rights_name
-from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
-from iiif_server.plan.orientation import UPRIGHT
-from iiif_server.plan.original_format import OriginalFormat
+from iiif_server.plan.header import Profile
+from support import headers
 
-HEADER = ImageHeader(
-    format=OriginalFormat.JPEG,
-    stored=Dimensions(9000, 6750),
-    orientation=UPRIGHT,
-    colour=Colour.RGB,
-    transparent=False,
-    profile=Profile.OTHER,
-    profile_bytes=500,
-    max_shrink=8,
-    jpeg=JpegFacts(plain=True, mcu=Dimensions(16, 16), complete=True),
+HEADER = replace(
+    headers.JPEG, stored=Dimensions(9000, 6750), profile=Profile.OTHER, profile_bytes=500
 )
 
 

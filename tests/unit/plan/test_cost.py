@@ -12,25 +12,20 @@ from iiif_server.plan.build_plan import BuildPlan
 from iiif_server.plan.cost import cost_of_build, cost_of_render
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.grid import Grid, Part
-from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
+from iiif_server.plan.header import ImageHeader, JpegFacts
 from iiif_server.plan.local_file import FileVersion, LocalFile
 from iiif_server.plan.orientation import UPRIGHT, Orientation
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import Engine, Level, PixelOperations, ProfileAction, RenderPlan
+from support import headers
 
 MB = 1_000_000
 STORED = Dimensions(12_000, 9_000)
 WHOLE = Box(0, 0, 12_000, 9_000)
 TILE = Box(4096, 4096, 512, 512)
-JPEG = ImageHeader(
-    format=OriginalFormat.JPEG,
+JPEG = replace(
+    headers.JPEG,
     stored=STORED,
-    orientation=UPRIGHT,
-    colour=Colour.RGB,
-    transparent=False,
-    profile=Profile.NONE,
-    profile_bytes=0,
-    max_shrink=8,
     jpeg=JpegFacts(plain=True, mcu=Dimensions(16, 16), complete=True, coefficient_bytes=3),
     pixel_bytes=3,
 )

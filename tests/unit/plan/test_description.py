@@ -6,19 +6,11 @@ import pytest
 
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.description import inches_per_pixel
-from iiif_server.plan.header import Colour, ImageHeader, Profile
-from iiif_server.plan.orientation import UPRIGHT
 from iiif_server.plan.original_format import OriginalFormat
+from support import headers
 
-HEADER = ImageHeader(
-    format=OriginalFormat.TIFF,
-    stored=Dimensions(600, 400),
-    orientation=UPRIGHT,
-    colour=Colour.RGB,
-    transparent=False,
-    profile=Profile.NONE,
-    profile_bytes=0,
-    max_shrink=1,
+HEADER = replace(
+    headers.JPEG, format=OriginalFormat.TIFF, stored=Dimensions(600, 400), max_shrink=1, jpeg=None
 )
 
 

@@ -21,7 +21,7 @@ from iiif_server.plan.engine_choice import (
 )
 from iiif_server.plan.grid import Grid, Part
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
-from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
+from iiif_server.plan.orientation import FROM_EXIF, Orientation
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import (
     MOST_PROFILE_BYTES,
@@ -30,6 +30,7 @@ from iiif_server.plan.render_plan import (
     operations_on_level,
     plan_operations,
 )
+from support import headers
 
 STORED = Dimensions(4000, 3000)
 GRID = Grid(STORED, square(512))  # 1, 2, 4, 8
@@ -37,17 +38,7 @@ NO_ROTATION = Rotation(Fraction(0), mirror=False)
 RENDITION = Rendition(
     Box(0, 0, 4000, 3000), Dimensions(400, 300), NO_ROTATION, Quality.DEFAULT, Format.JPG
 )
-JPEG = ImageHeader(
-    format=OriginalFormat.JPEG,
-    stored=STORED,
-    orientation=UPRIGHT,
-    colour=Colour.RGB,
-    transparent=False,
-    profile=Profile.NONE,
-    profile_bytes=0,
-    max_shrink=8,
-    jpeg=JpegFacts(plain=True, mcu=Dimensions(16, 16), complete=True),
-)
+JPEG = replace(headers.JPEG, stored=STORED)
 PNG = replace(JPEG, format=OriginalFormat.PNG, max_shrink=1, jpeg=None)
 WIDE = replace(JPEG, profile=Profile.OTHER, profile_bytes=500)
 

@@ -23,22 +23,13 @@ from iiif_server.plan.render_plan import (
     plan_operations,
 )
 from iiif_server.plan.stored_tiles import StoredLevel, StoredTiles
+from support import headers
 
 STORED = Dimensions(1000, 600)
 MCU = Dimensions(16, 16)
 WHOLE = Box(0, 0, 1000, 600)
 NO_ROTATION = Rotation(Fraction(0), mirror=False)
-JPEG = ImageHeader(
-    format=OriginalFormat.JPEG,
-    stored=STORED,
-    orientation=UPRIGHT,
-    colour=Colour.RGB,
-    transparent=False,
-    profile=Profile.NONE,
-    profile_bytes=0,
-    max_shrink=8,
-    jpeg=JpegFacts(plain=True, mcu=MCU, complete=True),
-)
+JPEG = headers.JPEG
 TIFF = replace(JPEG, format=OriginalFormat.TIFF, max_shrink=1, jpeg=None)
 RENDITION = Rendition(WHOLE, STORED, NO_ROTATION, Quality.DEFAULT, Format.JPG)
 AS_IT_IS = PixelOperations(

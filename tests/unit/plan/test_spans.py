@@ -4,21 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from iiif_server.iiif.geometry import Dimensions
-from iiif_server.plan.header import Colour, ImageHeader, Profile, Reader, Treatment
-from iiif_server.plan.orientation import UPRIGHT
+from iiif_server.plan.header import Colour, ImageHeader, Reader, Treatment
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.spans import has_range, is_measured, span_in_words, treated
+from support import headers
 
-WORDS = ImageHeader(
+WORDS = replace(
+    headers.JPEG,
     format=OriginalFormat.TIFF,
-    stored=Dimensions(600, 400),
-    orientation=UPRIGHT,
     colour=Colour.GRAY,
-    transparent=False,
-    profile=Profile.NONE,
-    profile_bytes=0,
     max_shrink=1,
+    jpeg=None,
     bits=16,
 )
 CHOSEN, MEASURED = Treatment(span=(0.0, 9.0)), Treatment(measured=True)
