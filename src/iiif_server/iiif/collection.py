@@ -18,7 +18,7 @@ class Reference:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The reference as an item of a collection."""
+        """Reference as an item of a collection."""
         return {"id": self.id, "type": self.type, "label": {"none": [self.label]}}
 
 
@@ -29,7 +29,7 @@ def collection(
     part_of: Reference | None = None,
     summary: str | None = None,
 ) -> dict[str, Any]:
-    """A collection with these items, in this order (Presentation API 3.0, 5.1)."""
+    """Collection with these items, in this order (Presentation API 3.0, 5.1)."""
     return {
         "@context": CONTEXT,
         "id": id_,

@@ -62,7 +62,7 @@ def parse_format(text: str) -> Format:
 
 
 def unsupported_format(text: str, supported: Collection[Format]) -> UnsupportedFormatError:
-    """The error for an unsupported format; its message names the supported ones."""
+    """Error for an unsupported format; its message names the supported ones."""
     return UnsupportedFormatError(
         f'The format "{text}" is not supported here: use one of {", ".join(supported)}.'
     )

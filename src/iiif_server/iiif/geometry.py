@@ -24,15 +24,15 @@ class Dimensions:
 
     @property
     def area(self) -> int:
-        """The number of pixels."""
+        """Number of pixels."""
         return self.width * self.height
 
     def turned(self) -> "Dimensions":
-        """The dimensions after a rotation of 90 degrees: width and height exchanged."""
+        """Dimensions after a rotation of 90 degrees: width and height exchanged."""
         return Dimensions(self.height, self.width)
 
     def reduced(self, scale_factor: int) -> "Dimensions":
-        """The dimensions divided by a scale factor, rounded up as viewers do."""
+        """Dimensions divided by a scale factor, rounded up as viewers do."""
         return Dimensions(-(-self.width // scale_factor), -(-self.height // scale_factor))
 
 
@@ -47,7 +47,7 @@ class Box:
 
     @property
     def dimensions(self) -> Dimensions:
-        """The width and height of the box."""
+        """Width and height of the box."""
         return Dimensions(self.width, self.height)
 
     def covers(self, dimensions: Dimensions) -> bool:
@@ -70,7 +70,7 @@ class Limits:
 
     @property
     def named(self) -> dict[str, int]:
-        """The limits that are set, by their names in info.json."""
+        """Limits that are set, by their names in info.json."""
         limits = {
             "maxWidth": self.max_width,
             "maxHeight": self.effective_max_height,
@@ -87,7 +87,7 @@ class Limits:
         )
 
     def largest(self, region: Dimensions) -> Dimensions:
-        """The largest size of the region's aspect ratio within the limits, also by upscaling.
+        """Largest size of the region's aspect ratio within the limits, also by upscaling.
 
         Sides are rounded to the nearest pixel, and down only where that would exceed a limit.
         Without any limit, the region's own dimensions.
@@ -117,7 +117,7 @@ class Limits:
         return Dimensions(min(across, area // down) or 1, min(down, area) if across == 1 else down)
 
     def within(self, other: "Limits") -> "Limits":
-        """The stricter of both limits."""
+        """Limits with the stricter value of both."""
         return Limits(
             _least(self.max_width, other.max_width),
             _least(self.effective_max_height, other.effective_max_height),
@@ -140,7 +140,7 @@ class OutputLimits:
     max_upscale_area: int | None = None
 
     def of(self, image: Dimensions, own: Limits = Limits()) -> Limits:
-        """The limits of an image of these dimensions, as published in info.json.
+        """Limits of an image of these dimensions, as published in info.json.
 
         `own` are additional limits of the image itself, which can only be stricter.
         """
@@ -159,17 +159,17 @@ def _least(one: int | None, other: int | None) -> int | None:
 
 
 def round_half_up(value: Fraction) -> int:
-    """The nearest whole number, with halves rounded up, as `Math.round` of viewers does."""
+    """Nearest whole number, with halves rounded up, as `Math.round` of viewers does."""
     return rounded_ratio(value.numerator, value.denominator)
 
 
 def rounded_ratio(numerator: int, denominator: int) -> int:
-    """A ratio of whole numbers, rounded half up; the denominator must be positive."""
+    """Ratio of whole numbers, rounded half up; the denominator must be positive."""
     return (2 * numerator + denominator) // (2 * denominator)
 
 
 def decimal_text(value: Fraction) -> str:
-    """The shortest decimal of a value that was parsed from a decimal (Image API 3.0, 4.7).
+    """Shortest decimal of a value that was parsed from a decimal (Image API 3.0, 4.7).
 
     It has no trailing zeros, and a zero before the point.
     """
@@ -181,7 +181,7 @@ def decimal_text(value: Fraction) -> str:
 
 
 def square(side: int) -> Dimensions:
-    """The dimensions of a square."""
+    """Dimensions of a square."""
     return Dimensions(side, side)
 
 
@@ -195,7 +195,7 @@ def scale_factors(dimensions: Dimensions, tile: Dimensions) -> tuple[int, ...]:
 
 
 def tile_boxes(dimensions: Dimensions, tile: Dimensions, scale_factor: int) -> Iterator[Box]:
-    """The region of every tile of one level, row by row from the top left (Image API 3.0, 5.4)."""
+    """Region of every tile of one level, row by row from the top left (Image API 3.0, 5.4)."""
     width, height = tile.width * scale_factor, tile.height * scale_factor
     for y in range(0, dimensions.height, height):
         for x in range(0, dimensions.width, width):
@@ -203,7 +203,7 @@ def tile_boxes(dimensions: Dimensions, tile: Dimensions, scale_factor: int) -> I
 
 
 def offered_tile(preferred: Dimensions, limits: Limits) -> Dimensions:
-    """The preferred tile size, halved until a full tile is within the limits."""
+    """Preferred tile size, halved until a full tile is within the limits."""
     tile = preferred
     while tile.area > 1 and not limits.allow(tile):
         tile = tile.reduced(2)
@@ -211,7 +211,7 @@ def offered_tile(preferred: Dimensions, limits: Limits) -> Dimensions:
 
 
 def offered_sizes(dimensions: Dimensions, min_size: int, limits: Limits) -> tuple[Dimensions, ...]:
-    """The recommended sizes of the whole image, ascending (Image API 3.0, 5.3).
+    """Recommended sizes of the whole image, ascending (Image API 3.0, 5.3).
 
     The full size, and its halvings with both sides of at least `min_size`, rounded up as the levels
     of `tiles` are. Sizes above the limits are left out. If none is left, the largest size within
@@ -233,7 +233,7 @@ def offered_sizes(dimensions: Dimensions, min_size: int, limits: Limits) -> tupl
 def announced_sizes(
     dimensions: Dimensions, min_size: int, limits: Limits, scale_factors: Iterable[int]
 ) -> tuple[Dimensions, ...]:
-    """The sizes for info.json: `offered_sizes`, and smaller ones where OpenSeadragon needs them.
+    """Sizes for info.json: `offered_sizes`, and smaller ones where OpenSeadragon needs them.
 
     OpenSeadragon 4 to 6.0, also in Mirador 4, only counts the sizes: as many as scale factors, or
     one fewer, and it takes them for the levels. If they are not, it shows a distorted image.

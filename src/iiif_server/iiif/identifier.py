@@ -34,7 +34,7 @@ class Identifier:
 
     @property
     def encoded(self) -> str:
-        """The identifier as one path segment of a URL (Image API 3.0, 9)."""
+        """Identifier as one path segment of a URL (Image API 3.0, 9)."""
         return quote(str(self), safe=":")
 
 
@@ -105,7 +105,7 @@ def parse_identifiers(
 
 
 def percent_decode(text: str) -> str:
-    """The percent-decoded text; MalformedIdentifierError for an invalid escape or invalid UTF-8."""
+    """Percent-decoded text; MalformedIdentifierError for an invalid escape or invalid UTF-8."""
     if _MALFORMED_ESCAPE.search(text):
         raise MalformedIdentifierError(
             "The URL holds a % that is not followed by two hexadecimal digits; "

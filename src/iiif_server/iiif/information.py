@@ -61,7 +61,7 @@ class Service:
 def image_information(
     version: ImageApiVersion, id_: str, dimensions: Dimensions, service: Service
 ) -> dict[str, Any]:
-    """The info.json of one image (Image API 3.0, 5; 2.1.1, 5)."""
+    """Image information (info.json) of one image (Image API 3.0, 5; 2.1.1, 5)."""
     return _DOCUMENTS[version](id_, dimensions, service)
 
 
@@ -137,7 +137,7 @@ def extra_properties(version: ImageApiVersion, service: Service) -> dict[str, An
 
 
 def _limits(limits: Limits) -> dict[str, int]:
-    """The limits; `maxHeight` without `maxWidth` is left out, as it is not allowed (3.0, 5.3)."""
+    """Limits; `maxHeight` without `maxWidth` is left out, as it is not allowed (3.0, 5.3)."""
     named = limits.named
     return named if limits.max_width else {k: v for k, v in named.items() if k != "maxHeight"}
 
@@ -155,7 +155,7 @@ def _tiles(dimensions: Dimensions, service: Service) -> list[dict[str, Any]]:
 
 
 def _features(features: Sequence[str], limits: Limits) -> list[str]:
-    """The features, without `sizeUpscaling` if the image has no limits (3.0, 5.7)."""
+    """Features, without `sizeUpscaling` if the image has no limits (3.0, 5.7)."""
     limited = limits.max_width is not None or limits.max_area is not None
     return [feature for feature in features if limited or feature != "sizeUpscaling"]
 

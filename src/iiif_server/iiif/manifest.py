@@ -34,13 +34,13 @@ class ImageService:
 
     @property
     def document(self) -> dict[str, Any]:
-        """The reference as JSON; services of version 2 have `@id` and `@type`."""
+        """Reference as JSON; services of version 2 have `@id` and `@type`."""
         at = "@" if self.type == "ImageService2" else ""
         return {f"{at}id": self.id, f"{at}type": self.type, "profile": self.profile}
 
 
 def level_2(base_uri: str, base_uri_v2: str) -> tuple[ImageService, ...]:
-    """The references to both image services of an image on this server."""
+    """References to both image services of an image on this server."""
     return (
         ImageService(base_uri, "ImageService3", "level2"),
         ImageService(base_uri_v2, "ImageService2", "http://iiif.io/api/image/2/level2.json"),
@@ -69,12 +69,12 @@ class Picture:
 
 
 def label_of(name: str) -> str:
-    """The label of an original: the last part of its name."""
+    """Label of an original: the last part of its name."""
     return name.rstrip("/").rpartition("/")[2] or name
 
 
 def manifest(id_: str, label: str, pictures: Sequence[Picture]) -> dict[str, Any]:
-    """The manifest of one or more images, in this order (Presentation API 3.0, 5.2)."""
+    """Manifest of one or more images, in this order (Presentation API 3.0, 5.2)."""
     first = pictures[0]
     shared = _shared(pictures)
     return {
@@ -89,7 +89,7 @@ def manifest(id_: str, label: str, pictures: Sequence[Picture]) -> dict[str, Any
 
 
 def _canvas(picture: Picture, shared: Mapping[str, Any]) -> dict[str, Any]:
-    """A canvas with the image and its dimensions (Presentation API 3.0, 5.3 and 5.5).
+    """Canvas with the image and its dimensions (Presentation API 3.0, 5.3 and 5.5).
 
     The id of the canvas is the same in every manifest that has the image.
     """
@@ -152,7 +152,7 @@ def _thumbnail(picture: Picture) -> dict[str, Any]:
 
 
 def thumbnail_size(dimensions: Dimensions, smallest: Dimensions, limits: Limits) -> Dimensions:
-    """The smallest size in info.json, which is a level of the pyramid and so cached.
+    """Smallest size in info.json, which is a level of the pyramid and so cached.
 
     The smallest size of a very wide or high image is large: its thumbnail fits into 400x400.
     """
@@ -172,7 +172,7 @@ def _image(picture: Picture, size: str, pixels: Dimensions) -> dict[str, Any]:
 
 
 def _shared(pictures: Sequence[Picture]) -> dict[str, Any]:
-    """The rights statements that all images share; they become those of the manifest."""
+    """Rights statements that all images share; they become those of the manifest."""
     first = _statements(pictures[0])
     return {
         name: value
@@ -182,7 +182,7 @@ def _shared(pictures: Sequence[Picture]) -> dict[str, Any]:
 
 
 def _statements(picture: Picture) -> dict[str, Any]:
-    """The rights statements of an image (Presentation API 3.0, 3.1)."""
+    """Rights statements of an image (Presentation API 3.0, 3.1)."""
     found: dict[str, Any] = {}
     if required := _required_statement(picture.extra):
         found["requiredStatement"] = required
@@ -192,7 +192,7 @@ def _statements(picture: Picture) -> dict[str, Any]:
 
 
 def rights_uri(text: str | None) -> str | None:
-    """The URI for `rights`; None for text that is no http or https URL.
+    """URI for `rights`; None for text that is no http or https URL.
 
     The URIs of Creative Commons and RightsStatements.org begin with `http:` (3.1).
     """

@@ -24,7 +24,7 @@ class FullRegion:
         return "full"
 
     def resolve(self, image: Dimensions) -> Box:
-        """The box of the whole image."""
+        """Box of the whole image."""
         return Box(0, 0, image.width, image.height)
 
 
@@ -36,7 +36,7 @@ class SquareRegion:
         return "square"
 
     def resolve(self, image: Dimensions) -> Box:
-        """The box of the middle square."""
+        """Box of the middle square."""
         side = min(image.width, image.height)
         return Box((image.width - side) // 2, (image.height - side) // 2, side, side)
 
@@ -54,7 +54,7 @@ class PixelRegion:
         return f"{self.x},{self.y},{self.width},{self.height}"
 
     def resolve(self, image: Dimensions) -> Box:
-        """The rectangle, clipped to the image; OutOfBoundsError if it is outside."""
+        """Rectangle, clipped to the image; OutOfBoundsError if it is outside."""
         return _clipped(self.x, self.y, self.width, self.height, image)
 
 
@@ -72,7 +72,7 @@ class PercentRegion:
         return "pct:" + ",".join(decimal_text(part) for part in parts)
 
     def resolve(self, image: Dimensions) -> Box:
-        """The box in the nearest whole pixels, clipped to the image.
+        """Box in the nearest whole pixels, clipped to the image.
 
         Raises OutOfBoundsError if it holds no pixel of the image.
         """
@@ -105,7 +105,7 @@ def parse_region(text: str) -> Region:
 
 
 def _clipped(x: int, y: int, width: int, height: int, image: Dimensions) -> Box:
-    """The box clipped to the image (Image API 3.0, 4.1); OutOfBoundsError if it is outside."""
+    """Box clipped to the image (Image API 3.0, 4.1); OutOfBoundsError if it is outside."""
     right = min(x + width, image.width)
     bottom = min(y + height, image.height)
     if x >= right or y >= bottom:

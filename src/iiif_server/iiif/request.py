@@ -53,7 +53,7 @@ class ImageRequest:
     format: Format
 
     def resolve(self, image: ImageFacts, limits: Limits) -> Rendition:
-        """The rendition of an image: region, then size, rotation, quality (Image API 3.0, 4).
+        """Rendition of an image: region, then size, rotation, quality (Image API 3.0, 4).
 
         Raises OutOfBoundsError or SizeRefusedError.
         """
@@ -110,7 +110,7 @@ def parse_whole_request(text: str, version: ImageApiVersion) -> ImageRequest:
 
 
 def missing_format() -> MalformedParameterError:
-    """The error for a request without a format."""
+    """Error for a request without a format."""
     return MalformedParameterError("format", "", "one after the quality, as in default.jpg")
 
 
@@ -129,7 +129,7 @@ def lacks_format(text: str) -> bool:
 def canonical_parameters(
     rendition: Rendition, image: ImageFacts, limits: Limits, version: ImageApiVersion
 ) -> str:
-    """The canonical `region/size/rotation/quality.format` (Image API 3.0, 4.7; 2.1.1, 4.7)."""
+    """Canonical `region/size/rotation/quality.format` (Image API 3.0, 4.7; 2.1.1, 4.7)."""
     box = rendition.region
     whole = box.covers(image.dimensions)
     region = str(FullRegion()) if whole else f"{box.x},{box.y},{box.width},{box.height}"

@@ -42,7 +42,7 @@ class MaxSize:
         return "max"
 
     def scale(self, region: Dimensions, limits: Limits) -> Dimensions:
-        """The region's own dimensions, or the largest size that the limits allow."""
+        """Dimensions of the region, or the largest size that the limits allow."""
         if not self.upscale and limits.allow(region):
             return region
         return limits.largest(region)
@@ -58,7 +58,7 @@ class FullSize:
         return "full"
 
     def scale(self, region: Dimensions, _: Limits) -> Dimensions:
-        """The region's own dimensions."""
+        """Dimensions of the region."""
         return region
 
 
@@ -73,7 +73,7 @@ class WidthSize:
         return f"{self.width},"
 
     def scale(self, region: Dimensions, _: Limits) -> Dimensions:
-        """The size with this width and the region's aspect ratio."""
+        """Size with this width and the region's aspect ratio."""
         height = rounded_ratio(region.height * self.width, region.width)
         return Dimensions(self.width, max(1, height))
 
@@ -89,7 +89,7 @@ class HeightSize:
         return f",{self.height}"
 
     def scale(self, region: Dimensions, _: Limits) -> Dimensions:
-        """The size with this height and the region's aspect ratio."""
+        """Size with this height and the region's aspect ratio."""
         width = rounded_ratio(region.width * self.height, region.height)
         return Dimensions(max(1, width), self.height)
 
@@ -105,7 +105,7 @@ class PercentSize:
         return f"pct:{decimal_text(self.percent)}"
 
     def scale(self, region: Dimensions, _: Limits) -> Dimensions:
-        """The size in the nearest whole pixels; SizeRefusedError if a side rounds to zero."""
+        """Size in the nearest whole pixels; SizeRefusedError if a side rounds to zero."""
         if self.percent > _ALL and not self.upscale:
             # "n must not be greater than 100" (3.0, 4.2), even if the rounded size is the same.
             raise SizeRefusedError(
@@ -134,7 +134,7 @@ class ExactSize:
         return f"{self.width},{self.height}"
 
     def scale(self, _: Dimensions, __: Limits) -> Dimensions:
-        """The size itself."""
+        """This size."""
         return Dimensions(self.width, self.height)
 
 
@@ -150,7 +150,7 @@ class ConfinedSize:
         return f"!{self.width},{self.height}"
 
     def scale(self, region: Dimensions, limits: Limits) -> Dimensions:
-        """The largest size in the box.
+        """Largest size in the box.
 
         "as large as possible but not larger than the extracted region, w or h, or server-imposed
         limits" (3.0, 4.2); with `^` the region does not count.
@@ -181,12 +181,12 @@ def parse_size(text: str, version: ImageApiVersion) -> Size:
 
 
 def size_text(size: Size, version: ImageApiVersion) -> str:
-    """The size in the grammar of a version; `parse_size` returns an equal size for it."""
+    """Size in the grammar of a version; `parse_size` returns an equal size for it."""
     return ("^" if version.caret_upscales and size.upscale else "") + str(size)
 
 
 def resolve_size(size: Size, region: Dimensions, limits: Limits) -> Dimensions:
-    """The size of a region in whole pixels; SizeRefusedError if it is not allowed."""
+    """Size of a region in whole pixels; SizeRefusedError if it is not allowed."""
     scaled = size.scale(region, limits)
     if not size.upscale and (scaled.width > region.width or scaled.height > region.height):
         raise SizeRefusedError(

@@ -55,7 +55,7 @@ class StaticImage:
 
     @property
     def largest(self) -> Dimensions:
-        """The size of `max` for the whole image, within the limits of server and JPEG."""
+        """Size of `max` for the whole image, within the limits of server and JPEG."""
         return MaxSize(upscale=False).scale(self.dimensions, self.limits)
 
     def files(self) -> Iterator[StaticFile]:
@@ -66,7 +66,7 @@ class StaticImage:
         yield from seen.values()
 
     def information(self, id_: str) -> dict[str, Any]:
-        """The info.json that offers exactly these files."""
+        """Image information (info.json) that offers exactly these files."""
         limited = {} if self.largest == self.dimensions else _box(self.largest)
         sizes = [_sides(size) for size in self._offered]
         shared = {
@@ -89,7 +89,7 @@ class StaticImage:
 
     @property
     def limits(self) -> Limits:
-        """The limits of the server and of the JPEG format."""
+        """Limits of the server and of the JPEG format."""
         side = FACTS[Format.JPG].max_side
         return self.service.limits.within(Limits(side, side))
 
@@ -103,7 +103,7 @@ class StaticImage:
 
     @property
     def _offered(self) -> list[Dimensions]:
-        """The sizes in info.json without the full size, which is requested as `max` or `full`."""
+        """Sizes in info.json without the full size, which is requested as `max` or `full`."""
         smallest = self.service.min_sizes_size
         sizes = announced_sizes(self.dimensions, smallest, self.limits, self._factors)
         return [size for size in sizes if size != self.dimensions]
@@ -127,7 +127,7 @@ class StaticImage:
 
 
 def folder_of(identifier: Identifier) -> str:
-    """The folder of an image: `type/name` in characters that all web servers and disks accept.
+    """Folder of an image: `type/name` in characters that all web servers and disks accept.
 
     Other characters are replaced; such names get a digest, so that they remain distinct.
     """

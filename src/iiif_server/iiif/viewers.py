@@ -46,7 +46,7 @@ class Announced:
             raise ValueError("it is no info.json of an image") from error
 
     def requests(self, screen: Dimensions | None) -> Iterator[str]:
-        """The paths `region/size/0/default.jpg` that viewers request.
+        """Paths `region/size/0/default.jpg` that viewers request.
 
         These are thumbnails, and the tiles of the levels that the first view on a screen of this
         size needs, the smallest level first. Without a screen, the tiles of all levels. Raises
@@ -58,7 +58,7 @@ class Announced:
         return self._paths(factors)
 
     def _factors(self, screen: Dimensions | None) -> list[int]:
-        """The scale factors of the levels to request, descending; at least one."""
+        """Scale factors of the levels to request, descending; at least one."""
         first, *others = reversed(scale_factors(self.dimensions, self.tile))
         return [
             first,
@@ -116,7 +116,7 @@ def tile_requests(
 
 
 def jpeg_path(region_and_size: str) -> str:
-    """The path of a JPEG below the base URI of its image."""
+    """Path of a JPEG below the base URI of its image."""
     return f"{region_and_size}/0/default.{Format.JPG}"
 
 

@@ -40,7 +40,7 @@ def body_of(
     threads: StorageThreads | None,
     extent: Extent | None = None,
 ) -> Body:
-    """The body with the current content of an open file, or of an extent of it. Raises OSError.
+    """Body with the current content of an open file, or of an extent of it. Raises OSError.
 
     The descriptor is duplicated, and the caller still has to close its own. `path` is only for
     the log.
@@ -84,7 +84,7 @@ class _Reader(io.RawIOBase):
 
 
 async def original_body(original: Original, extent: Extent | None = None) -> Body:
-    """The body with all bytes of a held original, or with an extent of them.
+    """Body with all bytes of a held original, or with an extent of them.
 
     Raises OriginalChangedError if the file is not the version whose header was read, and the
     errors of the source if bytes have to be fetched first.

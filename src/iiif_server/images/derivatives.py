@@ -112,7 +112,7 @@ class Derivatives:
 
     @property
     def made_by(self) -> Mapping[Engine, int]:
-        """The number of derivatives by engine, without those from the cache."""
+        """Number of derivatives by engine, without those from the cache."""
         return self._made_by
 
     def resolve(self, image: Image, request: ImageRequest, stages: Stages) -> Resolved:
@@ -141,7 +141,7 @@ class Derivatives:
         return Resolved(image, rendition, placed, engine, work, key, tile, stored, stages)
 
     def rewritten(self, image: Image, stages: Stages) -> Resolved:
-        """The resolved download of a whole JPEG original, with only the permitted metadata."""
+        """Resolved download of a whole JPEG original, with only the permitted metadata."""
         header, size = image.header, image.header.dimensions
         whole = Box(0, 0, size.width, size.height)
         rendition = Rendition(whole, size, parse_rotation("0"), Quality.DEFAULT, Format.JPG)
@@ -152,7 +152,7 @@ class Derivatives:
         )
 
     async def ready(self, resolved: Resolved) -> bytes | None:
-        """The bytes of the derivative, if it is in the store and small enough for memory."""
+        """Bytes of the derivative, if it is in the store and small enough for memory."""
         if resolved.engine in {Engine.ORIGINAL, Engine.TILE}:
             return None
         data = await self._store.threads.run(self._store.read_nowait, resolved.key, IN_MEMORY)
@@ -163,7 +163,7 @@ class Derivatives:
     def key(
         self, image: Image, rendition: Rendition, engine: Engine, work: PixelOperations
     ) -> EntryKey:
-        """The cache key of a derivative, whose digest is also its entity tag."""
+        """Cache key of a derivative, whose digest is also its entity tag."""
         original, treatment = image.original, image.header.treatment
         text = f"{self._encoding_text} {work.profile} {treatment.strip_location}"
         text += f" {image.header.span} {work.box.width},{work.box.height}"
@@ -174,7 +174,7 @@ class Derivatives:
         self._made_by[engine] = self._made_by.get(engine, 0) + 1
 
     async def body(self, resolved: Resolved, *, by_path: bool = False) -> Body:
-        """The complete body of a derivative; `by_path`: with the path of an entry of the store.
+        """Complete body of a derivative; `by_path`: with the path of an entry of the store.
 
         Raises OriginalRefusedError, RenderFailedError, NotNowError, or ImageTooLargeError.
         """
@@ -199,7 +199,7 @@ class Derivatives:
             return await self._stored_or_made(resolved, by_path=by_path)
 
     async def without_original(self, resolved: Resolved) -> Body | None:
-        """The body of a derivative in the local store or the shared cache; else None.
+        """Body of a derivative in the local store or the shared cache; else None.
 
         The original need not be open, nor be on this machine.
         """
@@ -348,14 +348,14 @@ class Derivatives:
         return _Made(content, rendered.engine, {"queue": queued, **rendered.stages})
 
     async def _fetch(self, resolved: Resolved) -> Entry | None:
-        """The entry of a derivative from the shared cache; None if it is not there."""
+        """Entry of a derivative from the shared cache; None if it is not there."""
         if self._shared is None:
             return None
         seconds = self._shared.bucket.timeout
         return await self._shared.fetch(resolved.key, resolved.rendition.format, seconds=seconds)
 
     async def _made_elsewhere(self, key: EntryKey, stack: AsyncExitStack) -> Entry | None:
-        """The entry that another process has just made; else None, with the key locked."""
+        """Entry that another process has just made; else None, with the key locked."""
         with suppress(NotKeptError):
             await stack.enter_async_context(self._store.lock(key))
             return await self._store.threads.run(self._store.find, key)

@@ -30,7 +30,7 @@ async def from_parts(
     timeout: float,  # noqa: ASYNC109 - of the worker's job
     ahead: bool = False,
 ) -> Result:
-    """The result of a worker's function on a partial original; fetches the bytes that it needs.
+    """Result of a worker's function on a partial original; fetches the bytes that it needs.
 
     `timeout` is in seconds, for each job of the worker. `ahead`: fetch more than it needs. Raises
     the errors of the worker and of the source.
@@ -55,7 +55,7 @@ async def from_parts(
 
 
 def read_ahead(extents: Sequence[Extent], size: int, turn: int) -> list[Extent]:
-    """The extents to fetch for those that a header parser needs, in round 0 or later."""
+    """Extents to fetch for those that a header parser needs, in round 0 or later."""
     ahead = AHEAD if turn else min(max(AHEAD, size >> 9), MOST_AHEAD)
     ends = ((start, stop + ahead) for start, stop in extents)
     return [(start, size if stop > size - _END else stop) for start, stop in ends]

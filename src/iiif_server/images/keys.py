@@ -14,14 +14,14 @@ _FORMAT_VERSION = 6
 
 
 def digest(*parts: str) -> str:
-    """The digest of a sequence of texts: 32 hexadecimal digits."""
+    """Digest of a sequence of texts: 32 hexadecimal digits."""
     encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
     told_apart = b"".join(len(part).to_bytes(8, "big") + part for part in encoded)
     return blake2b(told_apart, digest_size=16).hexdigest()
 
 
 def group_of(identifier: Identifier) -> str:
-    """The group of all entries of an original, with all of its pages."""
+    """Group of all entries of an original, with all of its pages."""
     return digest(str(replace(identifier, name=split_page(identifier.name)[0])))
 
 
@@ -32,7 +32,7 @@ def derivative_key(
     engine: Engine,
     encoding: str,
 ) -> EntryKey:
-    """The cache key of a derivative; the same for every spelling of a request, in any version.
+    """Cache key of a derivative; the same for every spelling of a request, in any version.
 
     `encoding` is the text of `encoding_text`, with everything else that decides the bytes.
     """
@@ -54,5 +54,5 @@ def derivative_key(
 
 
 def encoding_text(encoding: EncodingOptions) -> str:
-    """The settings of encoding as a text, for cache keys."""
+    """Settings of encoding as a text, for cache keys."""
     return encoding.model_dump_json()

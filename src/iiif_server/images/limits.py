@@ -86,12 +86,12 @@ class LimitsOptions(OptionsModel):
 
     @property
     def output(self) -> OutputLimits:
-        """The limits of rendered images."""
+        """Limits of rendered images."""
         return OutputLimits(self.max_width, self.max_height, self.max_area, self.max_upscale_area)
 
     @property
     def source(self) -> Bounds:
-        """The limits of originals, except their pixels."""
+        """Limits of originals, except their pixels."""
         return Bounds(
             formats=frozenset(self.formats) | (RARE if self.rare else frozenset()),
             rare=self.rare,

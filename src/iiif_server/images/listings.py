@@ -70,7 +70,7 @@ class FolderListings:
         return f"<FolderListings {len(self._known)} known>"
 
     async def of(self, type_: str, folder: str = "", words: tuple[str, ...] = ()) -> FolderListing:
-        """The listing of a folder of a type, in natural order.
+        """Listing of a folder of a type, in natural order.
 
         With words, only the names that contain all words, ignoring case. Raises
         FolderNotFoundError, also if the source cannot list folders, UnknownTypeError, or
@@ -112,7 +112,7 @@ def _read_in_order(source: Source[Any], folder: str) -> FolderListing:
 
 
 def with_words(listing: FolderListing, words: Sequence[str]) -> FolderListing:
-    """The entries whose names contain all words, which must be casefolded."""
+    """Entries whose names contain all words, which must be casefolded."""
 
     def found(names: Sequence[str]) -> tuple[str, ...]:
         return tuple(name for name in names if all(word in name.casefold() for word in words))
@@ -121,7 +121,7 @@ def with_words(listing: FolderListing, words: Sequence[str]) -> FolderListing:
 
 
 def position(listing: FolderListing, text: str) -> int:
-    """The index of the first entry that begins with a text or follows it; folders come first."""
+    """Index of the first entry that begins with a text or follows it; folders come first."""
     key = _order(text), ""
     folder = bisect_left(listing.folders, key, key=_key)
     at = listing.folders[folder : folder + 1]
@@ -131,7 +131,7 @@ def position(listing: FolderListing, text: str) -> int:
 
 
 def in_order(listing: FolderListing) -> FolderListing:
-    """The listing in natural order: numbers in names by value, and letters ignoring case."""
+    """Listing in natural order: numbers in names by value, and letters ignoring case."""
     return replace(listing, folders=_sorted(listing.folders), names=_sorted(listing.names))
 
 
@@ -143,7 +143,7 @@ def _sorted(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _key(name: str) -> tuple[str, str]:
-    """The sort key of a name; it ends with the name itself, so that the order is unique."""
+    """Sort key of a name; it ends with the name itself, so that the order is unique."""
     return _order(name), name
 
 

@@ -40,7 +40,7 @@ class OpenedPart:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     async def read(self, tile: Tile, grid: Grid) -> bytes:
-        """The JPEG of a tile; read in a thread, unless it is in the page cache.
+        """JPEG of a tile; read in a thread, unless it is in the page cache.
 
         Raises KeyError or OSError.
         """
@@ -98,11 +98,11 @@ class OpenParts:
 
     @property
     def size(self) -> int:
-        """The total size of the open files in bytes."""
+        """Total size of the open files in bytes."""
         return sum(part.entry.length for part in self._parts.values())
 
     def read_nowait(self, key: EntryKey, tile: Tile, grid: Grid) -> bytes | None:
-        """The JPEG of a tile, if its part is open and the tile in the page cache; never waits."""
+        """JPEG of a tile, if its part is open and the tile in the page cache; never waits."""
         opened = self._parts.get(key)
         if opened is None or self._clock() - opened.looked >= _LOOK_AFTER:
             return None
@@ -112,7 +112,7 @@ class OpenParts:
             return None
 
     def opened_at(self, path: Path) -> tuple[EntryKey, Entry] | None:
-        """The key and the entry of the open part with this file path."""
+        """Key and entry of the open part with this file path."""
         for key in self._parts:
             opened = self._parts.get(key)
             if opened is not None and opened.entry.path == path:
@@ -128,7 +128,7 @@ class OpenParts:
         self._parts.clear()
 
     async def find(self, key: EntryKey) -> OpenedPart | None:
-        """The part, if it is open or in the store; open parts are checked regularly."""
+        """Part, if it is open or in the store; open parts are checked regularly."""
         kept = self._parts.get(key)
         gone = kept is not None and await kept.is_gone()  # purged or evicted
         if kept is not None and self._parts.get(key) is kept:  # not closed while this waited

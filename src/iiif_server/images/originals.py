@@ -61,12 +61,12 @@ class Original:
 
     @cached_property
     def group(self) -> str:
-        """The group of all entries of this original in the store."""
+        """Group of all entries of this original in the store."""
         return group_of(self.identifier)
 
     @cached_property
     def fingerprint(self) -> str:
-        """The digest of the identifier and of the version of its content, for cache keys.
+        """Digest of the identifier and of the version of its content, for cache keys.
 
         The same original has the same fingerprint on other machines.
         """
@@ -76,14 +76,14 @@ class Original:
 
     @property
     def file_identifier(self) -> Identifier:
-        """The identifier without a page."""
+        """Identifier without a page."""
         if self.page is None:
             return self.identifier
         return replace(self.identifier, name=split_page(self.identifier.name)[0])
 
     @cached_property
     def file_fingerprint(self) -> str:
-        """The fingerprint of the file, the same for all of its pages."""
+        """Fingerprint of the file, the same for all of its pages."""
         return digest(self.group, *self._state)
 
     @property
@@ -94,7 +94,7 @@ class Original:
 
     @property
     def parts(self) -> Parts | None:
-        """The fetcher of missing bytes, while the file is held; None: the file is complete."""
+        """Fetcher of missing bytes, while the file is held; None: the file is complete."""
         return None if self.opened is None else self.opened.parts
 
     async def bring_whole(self) -> None:
@@ -106,12 +106,12 @@ class Original:
 
     @property
     def modified(self) -> float:
-        """The modification time of the file, in seconds since the epoch."""
+        """Modification time of the file, in seconds since the epoch."""
         return self.file.mtime_ns / 1e9
 
     @asynccontextmanager
     async def for_worker(self) -> AsyncIterator[Sequence[int]]:
-        """A context with the descriptors for a worker's job on this original: one, open in it.
+        """Context with the descriptors for a worker's job on this original: one, open in it.
 
         Each job gets its own descriptor, because a shared one would share the position in the file.
         Raises the errors of opening the file, and StorageTimedOutError. Without the threads of a
@@ -128,7 +128,7 @@ class Original:
             threads.begin(os.close, descriptor)
 
     def without_file(self) -> "Original":
-        """The same original without the open file, for caches."""
+        """This original without the open file, for caches."""
         return replace(self, opened=None)
 
 
@@ -182,7 +182,7 @@ class Originals:
 
     @property
     def not_answering(self) -> tuple[str, ...]:
-        """The sorted names of the types whose storage does not respond."""
+        """Sorted names of the types whose storage does not respond."""
         return tuple(
             name
             for name, source in sorted(self._sources.items())
@@ -191,11 +191,11 @@ class Originals:
 
     @property
     def types(self) -> tuple[str, ...]:
-        """The sorted names of the types."""
+        """Sorted names of the types."""
         return tuple(sorted(self._sources))
 
     def source(self, type_: str) -> Source[Any]:
-        """The source of a type; UnknownTypeError if it is not configured."""
+        """Source of a type; UnknownTypeError if it is not configured."""
         try:
             return self._sources[type_]
         except KeyError:
@@ -223,7 +223,7 @@ class Originals:
 
     @asynccontextmanager
     async def hold(self, identifier: Identifier, *, report: bool = True) -> AsyncIterator[Original]:
-        """A context with the open original; raises IiifServerError.
+        """Context with the open original; raises IiifServerError.
 
         Other exceptions of a source are converted here. With `report`, the observer gets the reason
         if the original cannot be opened.
@@ -279,7 +279,7 @@ class Originals:
 
 
 async def _enter(stack: AsyncExitStack, source: Source[Any], name: str) -> OpenedFile | Path:
-    """The held original with this name; if there is none and it is `name;N`, the page of `name`."""
+    """Held original with this name; if there is none and it is `name;N`, the page of `name`."""
     try:
         return await stack.enter_async_context(source.hold(name))
     except (OriginalNotFoundError, UntrustedUrlError):
@@ -295,7 +295,7 @@ def _tell_nobody(_: Event) -> None:
 
 @asynccontextmanager
 async def _opened(source: Source[Any], path: Path) -> AsyncIterator[OpenedFile]:
-    """A context with the open file of a source of an older release, which yields a path."""
+    """Context with the open file of a source of an older release, which yields a path."""
     warnings.warn(
         f"{type(source).__name__}.hold yields a path: yield what "
         "iiif_server.sources.opening.open_in_folder or open_file returns (docs/plugins.md)",

@@ -74,7 +74,7 @@ class Pyramid:
     """Cache keys of the parts."""
 
     def tile_of(self, rendition: Rendition) -> Tile | None:
-        """The tile in one of the parts that is the same as a rendition, ignoring its format."""
+        """Tile in one of the parts that is the same as a rendition, ignoring its format."""
         tile = self.grid.tile_of(rendition)
         if tile is None or part_of(self.header, tile.scale_factor) not in self.parts:
             return None
@@ -124,21 +124,21 @@ class Pyramids:
 
     @property
     def open_bytes(self) -> int:
-        """The total size of the open parts in bytes."""
+        """Total size of the open parts in bytes."""
         return self._open.size
 
     @property
     def building(self) -> int:
-        """The number of parts that are being built."""
+        """Number of parts that are being built."""
         return len(self._flights)
 
     @property
     def form(self) -> str:
-        """The settings that decide the bytes of tiles, as a text for cache keys."""
+        """Settings that decide the bytes of tiles, as a text for cache keys."""
         return f"{self._options.quality},{self._full_quality},{self._lossless}"
 
     def of(self, original: Original, header: ImageHeader) -> Pyramid | None:
-        """The pyramid that an original has or will have; None if it needs none."""
+        """Pyramid that an original has or will have; None if it needs none."""
         if not self._options.enabled or header.stored.area < self._options.min_pixels:
             return None
         parts: tuple[Part, ...] = (Part.REDUCED, Part.DETAIL)
@@ -154,11 +154,11 @@ class Pyramids:
         return Pyramid(original, header, grid, profile, parts, keys)
 
     def grid(self, header: ImageHeader) -> Grid:
-        """The tile grid in info.json: that of the original if its own tiles are served."""
+        """Tile grid in info.json: that of the original if its own tiles are served."""
         return own_grid(header) or Grid(header.dimensions, square(self._options.tile_size))
 
     async def tile(self, pyramid: Pyramid, tile: Tile) -> bytes:
-        """The JPEG of a tile; builds its part first if it is missing.
+        """JPEG of a tile; builds its part first if it is missing.
 
         Raises DamagedOriginalError, NotNowError, RenderFailedError if the part cannot be built or
         stored, or ImageTooLargeError if building it would take too much memory.
@@ -179,12 +179,12 @@ class Pyramids:
         raise RenderFailedError("The pyramid of this image is damaged.")
 
     def read_nowait(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
-        """The JPEG of a tile, if its part is open and the tile in the page cache; never waits."""
+        """JPEG of a tile, if its part is open and the tile in the page cache; never waits."""
         key = pyramid.keys[part_of(pyramid.header, tile.scale_factor)]
         return self._open.read_nowait(key, tile, pyramid.grid)
 
     async def ready_tile(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
-        """The JPEG of a tile, if its part is in the store or in the shared cache."""
+        """JPEG of a tile, if its part is in the store or in the shared cache."""
         part = part_of(pyramid.header, tile.scale_factor)
         with suppress(IiifServerError, KeyError, OSError):
             kept = await self._open.find(pyramid.keys[part])
@@ -195,7 +195,7 @@ class Pyramids:
     async def ready_level(
         self, pyramid: Pyramid, scale_factors: Sequence[int]
     ) -> tuple[int, Path] | None:
-        """The first of these levels that is available, with the path of its part.
+        """First of these levels that is available, with the path of its part.
 
         If the part of a preferred level is missing, starts a background build of it.
         """
@@ -240,14 +240,14 @@ class Pyramids:
         self._open.close_all()
 
     async def _shared_tile(self, pyramid: Pyramid, tile: Tile) -> bytes | None:
-        """The JPEG of a tile whose part is in the shared cache, but not on this machine."""
+        """JPEG of a tile whose part is in the shared cache, but not on this machine."""
         key = pyramid.keys[part_of(pyramid.header, tile.scale_factor)]
         if self._shared is None or key in self._open or await self._open.find(key) is not None:
             return None
         return await self._shared.parts.tile(key, tile, pyramid.grid)
 
     async def _find(self, pyramid: Pyramid, part: Part) -> OpenedPart | None:
-        """The open part, if it is available; small levels are fetched from the shared cache."""
+        """Open part, if it is available; small levels are fetched from the shared cache."""
         key = pyramid.keys[part]
         kept = await self._open.find(key)
         if kept is None and part is Part.REDUCED and self._shared is not None:
@@ -256,7 +256,7 @@ class Pyramids:
         return kept
 
     async def _opened(self, pyramid: Pyramid, part: Part) -> OpenedPart:
-        """The open part; its build is foreground work, as the caller waits for it."""
+        """Open part; its build is foreground work, as the caller waits for it."""
         key = pyramid.keys[part]
         if key in self._ahead:
             self._ahead.discard(key)

@@ -53,7 +53,7 @@ class Quarantine:
 
     @contextmanager
     def guarding(self, original: Original, lane: Lane | None) -> Iterator[None]:
-        """A context for a worker's job on an original, in a lane; None: reading its header.
+        """Context for a worker's job on an original, in a lane; None: reading its header.
 
         Raises QuarantinedError if the original is in quarantine. A RenderTimedOutError, a
         WorkerDiedError or an OriginalTooComplexError in the context puts it into quarantine.

@@ -72,11 +72,11 @@ class Image:
     """Pyramid that the image has or will have; None: it needs none."""
 
     def closed(self) -> "Image":
-        """The same image without the open file, for the cache."""
+        """This image without the open file, for the cache."""
         return self.held(self.original.without_file())
 
     def held(self, original: Original) -> "Image":
-        """The same image with its original open."""
+        """This image with its original open."""
         pyramid = None if self.pyramid is None else replace(self.pyramid, original=original)
         return replace(self, original=original, pyramid=pyramid)
 
@@ -133,7 +133,7 @@ class ImageRegistry:
         return len(self._images)
 
     def known(self, identifier: Identifier) -> Image | None:
-        """The image, if its original was found unchanged within the last second. Never waits.
+        """Image, if its original was found unchanged within the last second. Never waits.
 
         None also for sources that have to be asked before each response.
         """
@@ -143,7 +143,7 @@ class ImageRegistry:
         return entry.image
 
     def remembered(self, identifier: Identifier) -> Image | None:
-        """The image as it was found last, which may be outdated. Never waits."""
+        """Image as it was found last, which may be outdated. Never waits."""
         entry = self._images.get(identifier)
         return None if entry is None else entry.image
 
@@ -153,7 +153,7 @@ class ImageRegistry:
         return entry is not None and entry.image is image and self._is_fresh(entry)
 
     def outdated(self, identifier: Identifier) -> Image | None:
-        """The cached image that has to be revalidated; None if there is none."""
+        """Cached image that has to be revalidated; None if there is none."""
         entry = self._images.get(identifier)
         return None if entry is None or self._is_fresh(entry) else entry.image
 
@@ -163,7 +163,7 @@ class ImageRegistry:
         return await self._checks.run(identifier, lambda: self._is_current(image))
 
     async def get(self, identifier: Identifier) -> Image:
-        """The image with its original closed; raises the errors of `hold`."""
+        """Image with its original closed; raises the errors of `hold`."""
         known = self.known(identifier) or await self.absent(identifier)
         if known is not None:
             return known
@@ -172,7 +172,7 @@ class ImageRegistry:
             return image.closed() if entry is None else entry.image
 
     async def absent(self, identifier: Identifier) -> Image | None:
-        """The image from the record of another replica, if its original was not fetched here."""
+        """Image from the record of another replica, if its original was not fetched here."""
         if self._shared is None:
             return None
         began = self._clock()
@@ -189,7 +189,7 @@ class ImageRegistry:
     async def hold(
         self, identifier: Identifier, stages: Stages | None = None, *, report: bool = True
     ) -> AsyncIterator[Image]:
-        """A context with the image, whose original is open in it.
+        """Context with the image, whose original is open in it.
 
         With `report`, the observer gets the reason if the original cannot be opened.
 
@@ -228,7 +228,7 @@ class ImageRegistry:
         return Image(closed, header, facts, self._pyramids.of(closed, header))
 
     async def _measured(self, original: Original, header: ImageHeader) -> ImageHeader:
-        """The header with the measured range of the samples, if the type needs the range."""
+        """Header with the measured range of the samples, if the type needs the range."""
         if not is_measured(header, self._originals.source(original.identifier.type).treatment):
             return header
         if original.parts is not None:
@@ -262,7 +262,7 @@ class ImageRegistry:
         return header
 
     async def metadata(self, image: Image, *, location: bool) -> dict[str, Any]:
-        """The metadata in the file of a held image, see `codecs.metadata`.
+        """Metadata in the file of a held image, see `codecs.metadata`.
 
         Empty for an original that is fetched in parts. Raises the errors of `hold`.
         """
@@ -274,7 +274,7 @@ class ImageRegistry:
         return document
 
     async def pages(self, image: Image) -> PageList:
-        """The pages of the file of a held image; raises the errors of `hold`."""
+        """Pages of the file of a held image; raises the errors of `hold`."""
         original, read = image.original, partial(self._list_pages, header=image.header)
         if original.parts is not None:
             return await self._read_parts(original, read, "pages")
@@ -291,7 +291,7 @@ class ImageRegistry:
         *,
         ahead: bool = False,
     ) -> Result:
-        """The result of a worker's function on a partial original; fetches the bytes it needs."""
+        """Result of a worker's function on a partial original; fetches the bytes it needs."""
         async with self._reading(original, what):
             return await from_parts(
                 self._pool, read, original, timeout=_HEADER_TIMEOUT, ahead=ahead
@@ -300,7 +300,7 @@ class ImageRegistry:
     async def _read_file(
         self, original: Original, read: Callable[..., Result], what: str
     ) -> Result:
-        """The result of a worker's function on a complete original."""
+        """Result of a worker's function on a complete original."""
         async with self._reading(original, what), original.for_worker() as descriptors:
             return await self._pool.run(
                 read, original.file, timeout=_HEADER_TIMEOUT, descriptors=descriptors
@@ -313,7 +313,7 @@ class ImageRegistry:
         what: str,
         timeout: float = _HEADER_TIMEOUT,  # noqa: ASYNC109
     ) -> AsyncIterator[None]:
-        """A context for reading in a worker; converts exceptions, and applies the quarantine.
+        """Context for reading in a worker; converts exceptions, and applies the quarantine.
 
         If the file has changed meanwhile, raises OriginalChangedError instead of another error.
         """

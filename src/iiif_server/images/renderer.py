@@ -88,7 +88,7 @@ class Renderer:
         await self._checks.close()
 
     async def plan(self, resolved: Resolved, target: PendingFile | None) -> RenderPlan:
-        """The cheapest plan for a request; the worker writes to `target`, or returns the bytes.
+        """Cheapest plan for a request; the worker writes to `target`, or returns the bytes.
 
         Raises the errors of `raise_if_damaged` if bytes of the original are passed on.
         """
@@ -172,7 +172,7 @@ class Renderer:
             raise RenderFailedError("The image could not be made.") from error
 
     async def level(self, resolved: Resolved) -> Level | None:
-        """The available pyramid level from which the rendition is cheapest; None: the original."""
+        """Available pyramid level from which the rendition is cheapest; None: the original."""
         header, pyramid = resolved.header, resolved.pyramid
         if pyramid is None or not level_answers(
             header, resolved.rendition, resolved.engine, resolved.work.depth
@@ -187,7 +187,7 @@ class Renderer:
         return Level(path, pyramid.grid, operations_on_level(header, rendition, factor))
 
     async def _tile_to_cut(self, resolved: Resolved) -> TileToCut | None:
-        """The tile from which jpegtran can crop the rendition, instead of the whole file."""
+        """Tile from which jpegtran can crop the rendition, instead of the whole file."""
         work, pyramid = resolved.work, resolved.pyramid
         if resolved.stored is not None:
             with suppress(NoSuchTileError):
@@ -204,7 +204,7 @@ class Renderer:
         return None
 
     async def stored_tile(self, resolved: Resolved, tile: StoredTile) -> bytes:
-        """The JPEG of a tile in a tiled original; raises NoSuchTileError."""
+        """JPEG of a tile in a tiled original; raises NoSuchTileError."""
         return await self._tiled.tile(resolved.original, resolved.header, tile)
 
     async def raise_if_damaged(self, resolved: Resolved) -> None:

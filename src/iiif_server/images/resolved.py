@@ -49,15 +49,15 @@ class Resolved:
 
     @property
     def original(self) -> Original:
-        """The original; `body` needs it open."""
+        """Original; `body` needs it open."""
         return self.image.original
 
     @property
     def header(self) -> ImageHeader:
-        """The header of the original."""
+        """Header of the original."""
         return self.image.header
 
     @property
     def pyramid(self) -> Pyramid | None:
-        """The pyramid that the original has or will have; None: it needs none."""
+        """Pyramid that the original has or will have; None: it needs none."""
         return self.image.pyramid

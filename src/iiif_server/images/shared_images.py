@@ -99,7 +99,7 @@ class SharedImages:
         self._shared.offer_record(name, record.model_dump_json().encode())
 
     async def find(self, identifier: Identifier) -> tuple[Original, ImageHeader] | None:
-        """The original and header in the record of another replica; None: fetch the original."""
+        """Original and header in the record of another replica; None: fetch the original."""
         source = self._originals.source(identifier.type)
         if not source.shares or await source.is_here(identifier.name):
             return None
@@ -144,5 +144,5 @@ class SharedImages:
 
 
 def _name_of(identifier: Identifier) -> str:
-    """The name of the object with the record of an image."""
+    """Name of the object with the record of an image."""
     return record_of(group_of(identifier), digest(str(identifier)))

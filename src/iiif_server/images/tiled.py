@@ -53,7 +53,7 @@ class _OpenOriginal:
         return os.fstat(self.descriptor).st_nlink == 0
 
     def extents(self, scale_factor: int, tiles: Iterable[int]) -> list[Extent]:
-        """The extents of tiles of a level in the file; raises NoSuchTileError."""
+        """Extents of tiles of a level in the file; raises NoSuchTileError."""
         try:
             places = [self.tables[scale_factor].place(tile) for tile in tiles]
         except (KeyError, struct.error) as error:
@@ -61,7 +61,7 @@ class _OpenOriginal:
         return [(offset, offset + length) for offset, length in places]
 
     def read(self, tile: StoredTile, expected: StoredTiles) -> bytes:
-        """The JPEG of a tile; raises NoSuchTileError, or OriginalChangedError."""
+        """JPEG of a tile; raises NoSuchTileError, or OriginalChangedError."""
         table = self.tables.get(tile.scale_factor)
         if table is None:
             raise NoSuchTileError
@@ -104,7 +104,7 @@ class TiledOriginals:
         return len(self._open)
 
     async def tile(self, original: Original, header: ImageHeader, tile: StoredTile) -> bytes:
-        """The complete JPEG of a tile, with the coefficients as stored in the original.
+        """Complete JPEG of a tile, with the coefficients as stored in the original.
 
         Raises NoSuchTileError, OriginalChangedError, or the errors of reading a header.
         """
@@ -188,5 +188,5 @@ class TiledOriginals:
 
 
 def _gone(threads: StorageThreads, items: Sequence[tuple[_Key, _OpenOriginal]]) -> list[_Key]:
-    """The keys of the open originals of one storage that were removed or replaced."""
+    """Keys of the open originals of one storage that were removed or replaced."""
     return [key for key, opened in items if opened.threads is threads and opened.gone]

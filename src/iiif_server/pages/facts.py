@@ -53,7 +53,7 @@ class Fact:
 def facts(
     header: ImageHeader, size: int, modified: float, document: Mapping[str, Any]
 ) -> tuple[Fact, ...]:
-    """The facts about an image: rights and credits first, then the original.
+    """Facts about an image: rights and credits first, then the original.
 
     `size` is the size of the original in bytes, `modified` its modification time in seconds since
     the epoch, and `document` the info.json in version 3.
@@ -94,13 +94,13 @@ def _original(header: ImageHeader, size: int, modified: float) -> Iterator[Fact]
 
 
 def rights_name(uri: str) -> str:
-    """The name of a licence or rights statement, or its URI if the name is unknown."""
+    """Name of a licence or rights statement, or its URI if the name is unknown."""
     plain = uri.replace("https://", "http://", 1)
     return _NAMED.get(plain if plain.endswith("/") else f"{plain}/", uri)
 
 
 def amount(size: int) -> str:
-    """A number of bytes for people, as `1.5 MB`."""
+    """Size in bytes as text, with a unit: `1.5 MB`."""
     if size < _KILO:
         return f"{size} bytes"
     for unit, bytes_ in (("kB", _KILO), ("MB", _KILO**2)):
@@ -110,7 +110,7 @@ def amount(size: int) -> str:
 
 
 def megapixels(area: int) -> str:
-    """An area in megapixels; below 100,000 pixels, in pixels."""
+    """Area in megapixels; below 100,000 pixels, in pixels."""
     return f"{area / 1e6:,.1f} megapixels" if area >= _KILO * 100 else f"{area:,} in all"
 
 
@@ -119,7 +119,7 @@ def _fact(label: str, text: str) -> Fact:
 
 
 def _words(value: Any) -> Iterator[Words]:
-    """The texts and links in a property: a text, a list, an object or a language map."""
+    """Texts and links in a property: a text, a list, an object or a language map."""
     if isinstance(value, str):
         yield Words(value, _web(value))
     elif isinstance(value, Mapping):
@@ -140,5 +140,5 @@ def _of_mapping(value: Mapping[str, Any]) -> Iterator[Words]:
 
 
 def _web(address: str) -> str | None:
-    """The URL, if it is http or https; else None."""
+    """URL, if it is http or https; else None."""
     return address if address.startswith(("http://", "https://")) else None

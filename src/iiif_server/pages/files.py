@@ -32,7 +32,7 @@ class PageFile:
 
     @cached_property
     def compressed(self) -> bytes:
-        """The content, compressed with gzip."""
+        """Content, compressed with gzip."""
         return gzip.compress(self.content, 9, mtime=0)
 
 
@@ -46,7 +46,7 @@ class PageFiles:
         return f"<PageFiles {len(self._files)}>"
 
     def get(self, name: str) -> PageFile | None:
-        """The file with this name, as `viewer.js` or `openseadragon/openseadragon.min.js`."""
+        """File with this name, as `viewer.js` or `openseadragon/openseadragon.min.js`."""
         return self._files.get(name)
 
     def has(self, package: str) -> bool:
@@ -60,7 +60,7 @@ class PageFiles:
 
     @cached_property
     def digest(self) -> str:
-        """The digest of all files, for URLs whose content never changes."""
+        """Digest of all files, for URLs whose content never changes."""
         digest = blake2b(digest_size=8)
         for name, file in sorted(self._files.items()):
             digest.update(f"{name}\0{len(file.content)}\0".encode())
@@ -69,7 +69,7 @@ class PageFiles:
 
 
 def bundled(name: str, bundle: Path = BUNDLE) -> Path:
-    """The folder of a bundled package, or a file in it: `openseadragon/openseadragon.min.js`.
+    """Folder of a bundled package, or a file in it: `openseadragon/openseadragon.min.js`.
 
     Raises NotBundledError if it is missing.
     """

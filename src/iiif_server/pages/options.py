@@ -14,7 +14,7 @@ _ANCESTOR = re.compile(
 
 
 def _ancestor(text: str) -> str:
-    """The normalized origin of a site that may frame pages; ValueError for other texts."""
+    """Normalized origin of a site that may frame pages; ValueError for other texts."""
     plain = text.strip().lower().removesuffix("/")
     if plain == "'self'":
         plain = "self"
@@ -50,7 +50,7 @@ class PagesOptions(OptionsModel):
 
     @property
     def frame_sources(self) -> tuple[str, ...]:
-        """The sites in the syntax of Content Security Policy."""
+        """Sites in the syntax of Content Security Policy."""
         return tuple("'self'" if text == "self" else text for text in self.frame_ancestors)
 
 

@@ -43,12 +43,12 @@ class Page:
 
     @property
     def unread_files(self) -> int:
-        """The number of files of formats that the server does not read."""
+        """Number of files of formats that the server does not read."""
         return sum(number for _, number in self.unread)
 
     @property
     def nearby(self) -> tuple[int | None, ...]:
-        """The page numbers to link to: first, last and neighbouring pages; None for a gap."""
+        """Page numbers to link to: first, last and neighbouring pages; None for a gap."""
         shown = sorted(
             {1, self.count}
             | set(range(max(1, self.number - 2), min(self.count, self.number + 2) + 1))
@@ -71,7 +71,7 @@ class Turning:
     """Number of pages of the original."""
 
     def target(self, number: int | str) -> str:
-        """The percent-encoded identifier of a page; that of the first page has no number."""
+        """Percent-encoded identifier of a page; that of the first page has no number."""
         original = self.original
         if number == 1:
             return original.encoded
@@ -102,7 +102,7 @@ class Place:
 
     @property
     def trail(self) -> tuple[Item, ...]:
-        """The folders on the path from the type to this folder, for breadcrumbs."""
+        """Folders on the path from the type to this folder, for breadcrumbs."""
         parts = self.folder.split("/") if self.folder else []
         return (
             _folder(self.title or self.type, Place(self.type)),
@@ -113,7 +113,7 @@ class Place:
         )
 
     def below(self, name: str) -> str:
-        """The name, within the type, of an entry in this folder."""
+        """Name, within the type, of an entry in this folder."""
         return f"{self.folder}/{name}" if self.folder else name
 
     def __str__(self) -> str:
@@ -127,12 +127,12 @@ def parse_place(text: str) -> Place:
 
 
 def place_of(identifier: Identifier) -> Place:
-    """The folder of an image."""
+    """Folder of an image."""
     return Place(identifier.type, identifier.name.rpartition("/")[0])
 
 
 def page_of(listing: FolderListing, place: Place, number: int, size: int = PAGE_SIZE) -> Page:
-    """The page with this number, or the nearest existing one; folders come before images."""
+    """Page with this number, or the nearest existing one; folders come before images."""
     count = max(1, -(-len(listing) // size))
     number = min(max(1, number), count)
     first, behind = (number - 1) * size, number * size

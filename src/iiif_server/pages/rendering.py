@@ -42,7 +42,7 @@ class Viewed:
 
     @property
     def label(self) -> str:
-        """The last part of the name, and the page if the original has several."""
+        """Last part of the name, and the page if the original has several."""
         turning = self.turning
         name = self.identifier if turning is None else str(turning.original)
         last = name.partition(":")[2].rpartition("/")[2]
@@ -66,7 +66,7 @@ class Pages:
         return f"<Pages {self._digest}>"
 
     def front(self, root: str, types: Sequence[Shown], *, gallery: bool) -> str:
-        """The front page: types by name, with the first images of those that can be listed."""
+        """Front page: types by name, with the first images of those that can be listed."""
         return self._render("front.html", root, types=types, gallery=gallery)
 
     def folder(self, root: str, place: Place, page: Page, words: str = "") -> str:
@@ -83,25 +83,25 @@ class Pages:
         )
 
     def found(self, root: str, words: str, images: Sequence[Item]) -> str:
-        """The page with the images that a search found."""
+        """Page with the images that a search found."""
         page = Page((), tuple(images), 1, 1, len(images), complete=True)
         return self._render("found.html", root, words=words, page=page)
 
     def viewer(self, root: str, viewed: Viewed, *, zooming: bool) -> str:
-        """The viewer page of an image; without the scripts for zooming, a plain picture."""
+        """Viewer page of an image; without the scripts for zooming, a plain picture."""
         template = "viewer.html" if zooming else "picture.html"
         return self._render(template, root, viewed=viewed)
 
     def embedded(self, root: str, viewed: Viewed, *, zooming: bool) -> str:
-        """The viewer alone, for an iframe."""
+        """Viewer alone, for an iframe."""
         return self._render("embed.html", root, viewed=viewed, zooming=zooming)
 
     def documentation(self, root: str, example: str) -> str:
-        """The interactive API documentation; `example` is an identifier, or empty."""
+        """Interactive API documentation; `example` is an identifier, or empty."""
         return self._render("docs.html", root, example=example)
 
     def problem(self, root: str, status: int, sentence: str) -> str:
-        """The page of an error."""
+        """Page for an error."""
         return self._render("problem.html", root, status=status, sentence=sentence)
 
     def _render(self, template: str, root: str, **values: Any) -> str:
@@ -119,7 +119,7 @@ class Pages:
 def exported_page(
     label: str, information: Mapping[str, Any], script: str, rights: str | None
 ) -> str:
-    """The viewer page of an exported image, whose info.json and files are beside it.
+    """Viewer page of an exported image, whose info.json and files are beside it.
 
     `script` is the relative URL of OpenSeadragon, `rights` the URL of a licence or statement.
     """

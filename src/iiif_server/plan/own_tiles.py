@@ -83,7 +83,7 @@ class StoredTile:
 
 
 def stored_tile(header: ImageHeader, tile: Tile) -> StoredTile | None:
-    """The stored tile for a tile of the `own_grid` of an original; None where none is stored.
+    """Stored tile for a tile of the `own_grid` of an original; None where none is stored.
 
     A level whose sides were rounded down ends before the last tiles do: those are not stored.
     """

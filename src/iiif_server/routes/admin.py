@@ -87,7 +87,7 @@ class Explanation(BaseModel):
 
 
 def admin_router() -> APIRouter:
-    """The routes under `/admin/`."""
+    """Routes under `/admin/`."""
     router = APIRouter(
         prefix=PREFIX, tags=["Administration"], dependencies=[Depends(_guard)], responses=DOCUMENTED
     )

@@ -55,7 +55,7 @@ _DOCUMENTED: dict[str, dict[str, Any]] = {
 
 
 def downloads_router(version: ImageApiVersion, prefix: str) -> APIRouter:
-    """The routes of downloads under a path prefix; must be added before the routes of images."""
+    """Routes of downloads under a path prefix; must be added before the routes of images."""
     router = APIRouter(prefix=prefix, tags=["Downloads"], responses=DOCUMENTED)
     named = f"v{version.number[0]}" if prefix else "default"
     answers = {
@@ -79,7 +79,7 @@ def downloads_router(version: ImageApiVersion, prefix: str) -> APIRouter:
 
 
 def _route(function: str, prefix: str, answer: _Answering) -> Callable[..., Awaitable[Response]]:
-    """The route of a download function, which is the last path segment after the identifier."""
+    """Route of a download function, which is the last path segment after the identifier."""
 
     async def route(
         request: Request, identifier: IdentifierPath, services: CurrentServices
@@ -102,7 +102,7 @@ async def _metadata(_: Request, services: Services, written: str) -> Response:
 
 
 def _scaled(function: str, version: ImageApiVersion, prefix: str) -> _Answering:
-    """The function that answers with the whole image at the configured width."""
+    """Function that answers with the whole image at the configured width."""
 
     async def answer(request: Request, services: Services, written: str) -> Response:
         call = ImageCall(

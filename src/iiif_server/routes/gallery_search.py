@@ -55,7 +55,7 @@ _DOCUMENTS = ("/info.json", "/manifest.json", "/collection.json", "/view", "/emb
 
 
 async def with_page_counts(services: Services, place: Place, page: Page) -> Page:
-    """The gallery page with the page count of each original, as far as found before the timeout."""
+    """Gallery page with the page count of each original, as far as found before the timeout."""
 
     async def counted(item: Item) -> Item:
         with suppress(IiifServerError):
@@ -100,7 +100,7 @@ async def folders(
 
 
 async def search(services: Services, words: str) -> list[Item]:
-    """The images whose names contain all words, ignoring case; at most MOST_FOUND."""
+    """Images whose names contain all words, ignoring case; at most MOST_FOUND."""
     wanted = words.casefold().replace("/", " ").split()
     found: list[Item] = []
     async for place, names in folders(services, words=wanted):
@@ -113,7 +113,7 @@ async def search(services: Services, words: str) -> list[Item]:
 
 
 async def opening(request: Request, services: Services, text: str) -> Answer | list[Item]:
-    """A redirect to the image or folder of a search text, or the images that a search finds.
+    """Redirect to the image or folder of a search text, or the images that a search finds.
 
     Raises NotFoundError if no name contains the words.
     """
@@ -142,7 +142,7 @@ def _redirect(location: str) -> Answer:
 
 
 def named_by(path: str) -> str:
-    """The identifier or folder in the path and query of a URL of this server.
+    """Identifier or folder in the path and query of a URL of this server.
 
     Raises MalformedIdentifierError for invalid percent-encoding.
     """
@@ -165,7 +165,7 @@ def named_by(path: str) -> str:
 
 
 def _path_on_this_server(text: str, base: str) -> str | None:
-    """The path and query of a URL of this server, with either scheme; None for other texts."""
+    """Path and query of a URL of this server, with either scheme; None for other texts."""
     for scheme in ("http://", "https://"):
         other = scheme + base.partition("://")[2]
         if text.startswith(f"{other}/"):

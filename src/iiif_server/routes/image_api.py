@@ -41,7 +41,7 @@ _PARAMETERS: dict[ImageApiVersion, Callable[..., Awaitable[ImageRequest]]] = {
 
 
 def image_call(request: Request) -> ImageCall:
-    """The image call of a request, which the edge has usually parsed already."""
+    """Image call of a request, which the edge has usually parsed already."""
     call = RequestContext.of(request.scope).call(request.scope)
     if call is None:  # pragma: no cover - the route has the same pattern
         raise HTTPException(404)
@@ -49,7 +49,7 @@ def image_call(request: Request) -> ImageCall:
 
 
 def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
-    """The routes of one version of the Image API under a path prefix."""
+    """Routes of one version of the Image API under a path prefix."""
     router = APIRouter(prefix=prefix, tags=[_group(version, prefix)], responses=DOCUMENTED)
     named = f"v{version.number[0]}" if prefix else "default"
 
@@ -75,14 +75,14 @@ def image_api_router(version: ImageApiVersion, prefix: str) -> APIRouter:
         openapi_extra=schemas.DOWNLOAD,
     )
     async def image(request: Request, services: CurrentServices) -> Response:
-        """A region of an image, scaled, rotated, in a quality and a format."""
+        """Region of an image, scaled, rotated, in a quality and a format."""
         return await make(request, services, image_call(request))
 
     return router
 
 
 def base_uri_router(version: ImageApiVersion, prefix: str) -> APIRouter:
-    """The redirect from the base URI of images; must be added after all other routes."""
+    """Redirect from the base URI of images; must be added after all other routes."""
     router = APIRouter(prefix=prefix, tags=[_group(version, prefix)], responses=DOCUMENTED)
     named = f"v{version.number[0]}" if prefix else "default"
 
@@ -103,7 +103,7 @@ def base_uri_router(version: ImageApiVersion, prefix: str) -> APIRouter:
 
 
 def base_uri_answer(request: Request, services: Services, prefix: str, identifier: str) -> Answer:
-    """The redirect from a base URI: browsers to the viewer, other clients to the info.json."""
+    """Redirect from a base URI: browsers to the viewer, other clients to the info.json."""
     written = identifier_in(request.scope, prefix, 0, identifier).rstrip("/")
     if not written:
         raise HTTPException(404)
@@ -124,5 +124,5 @@ def base_uri_answer(request: Request, services: Services, prefix: str, identifie
 
 
 def _group(version: ImageApiVersion, prefix: str) -> str:
-    """The OpenAPI tag of the routes under a prefix."""
+    """OpenAPI tag of the routes under a prefix."""
     return f"Image API {version.number}" if prefix else "Images"

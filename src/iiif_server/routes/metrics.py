@@ -73,7 +73,7 @@ class Scraping:
 
 
 def scraping(options: MetricsOptions, administrator: SecretStr | None) -> Scraping:
-    """The access to the metrics, from the settings."""
+    """Access to the metrics, from the settings."""
     if not options.enabled:
         return Scraping()
     tokens = [token for token in (options.token, administrator) if token is not None]
@@ -90,7 +90,7 @@ def is_near(peer: str, header_names: Iterable[str], networks: Sequence[Network])
 
 
 def metrics_router(allowed: Scraping) -> APIRouter:
-    """The route of the metrics."""
+    """Route of the metrics."""
     router = APIRouter(tags=["Operations"], responses=DOCUMENTED)
     token = bearer("metrics", "The token of the settings, `[metrics] token` or `[admin] token`")
 
@@ -115,7 +115,7 @@ def metrics_router(allowed: Scraping) -> APIRouter:
 
 @asynccontextmanager
 async def refreshing_gauges(services: Services) -> AsyncIterator[None]:
-    """A context that updates the gauges every REFRESH_SECONDS, for the process that is scraped."""
+    """Context that updates the gauges every REFRESH_SECONDS, for the process that is scraped."""
     await update_gauges(services)
     async with BackgroundTasks() as tasks:
         tasks.repeat(REFRESH_SECONDS, partial(update_gauges, services))

@@ -139,7 +139,7 @@ async def status(services: Annotated[Services, Depends(get_services)]) -> Summar
 
 
 def detailed(services: Services) -> Status:
-    """The detailed status of the server."""
+    """Detailed status of the server."""
     return Status(
         version=__version__,
         process=os.getpid(),

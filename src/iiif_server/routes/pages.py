@@ -87,7 +87,7 @@ async def front(
     by: Annotated[str, Query()] = "",
     open_: Annotated[str | None, Query(alias="open")] = None,
 ) -> Response:
-    """The front page; or a folder of the gallery, or the result of "Open an image"."""
+    """Front page; or a folder of the gallery, or the result of "Open an image"."""
     if not written_path(request.scope).endswith("/"):  # links of pages are relative
         query = f"?{request.url.query}" if request.url.query else ""
         location = f"{services.addressing.base_of(request.scope)}/{query}"
@@ -103,7 +103,7 @@ async def front(
 
 @router.get("/docs")
 async def documentation(request: Request, services: CurrentServices) -> Response:
-    """The interactive API documentation."""
+    """Interactive API documentation."""
 
     async def page() -> Response:
         services.files.require("swagger-ui-dist")
@@ -116,7 +116,7 @@ async def documentation(request: Request, services: CurrentServices) -> Response
 
 @router.get("/openapi.json")
 async def openapi(request: Request) -> Response:
-    """The OpenAPI document of the server, with `root_path` in `servers`."""
+    """OpenAPI document of the server, with `root_path` in `servers`."""
     document = request.app.openapi()
     if root := root_path_of(request.scope):
         document = {**document, "servers": [{"url": root}]}
@@ -125,7 +125,7 @@ async def openapi(request: Request) -> Response:
 
 @router.get(STATIC_PREFIX + "/{digest}/{name:path}")
 async def static(request: Request, services: CurrentServices, digest: str, name: str) -> Response:
-    """A script or style of the web pages."""
+    """Script or style of the web pages."""
     file = services.files.get(name)
     if file is None:
         raise HTTPException(404)
@@ -136,7 +136,7 @@ async def static(request: Request, services: CurrentServices, digest: str, name:
 
 @router.get("/favicon.ico")
 async def icon(request: Request, services: CurrentServices) -> Response:
-    """The icon, for browsers that show an image or JSON instead of a page."""
+    """Icon, for browsers that show an image or JSON instead of a page."""
     file = services.files.get("icon.svg")
     if file is None:  # pragma: no cover - the package contains it
         raise HTTPException(404)
@@ -145,13 +145,13 @@ async def icon(request: Request, services: CurrentServices) -> Response:
 
 @router.get("/robots.txt")
 async def robots(services: CurrentServices) -> Response:
-    """The robots.txt, by `pages.robots`."""
+    """File robots.txt, by `pages.robots`."""
     text = _ROBOTS[services.page_options.robots]
     return Answer(text.encode(), TEXT, cache_control="max-age=86400")
 
 
 def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
-    """The routes of the viewer under a path prefix: the page, and the viewer for iframes."""
+    """Routes of the viewer under a path prefix: the page, and the viewer for iframes."""
     router = APIRouter(prefix=prefix, tags=["Pages"], responses=DOCUMENTED_PAGES)
     named = f"v{version.number[0]}" if prefix else "default"
 
@@ -165,7 +165,7 @@ def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
     async def viewer(
         request: Request, identifier: IdentifierPath, services: CurrentServices
     ) -> Response:
-        """A page with a zoomable image; `?with=` compares it with another image."""
+        """Page with a zoomable image; `?with=` compares it with another image."""
         return await _page_of_image(_Call(request, services, version, prefix, VIEW), identifier)
 
     @router.get(
@@ -233,7 +233,7 @@ async def for_people(
     page: Callable[[], Awaitable[Response]],
     frame_ancestors: Sequence[str] = (),
 ) -> Response:
-    """The page, or an HTML page for its error, with the same HTTP status as in JSON.
+    """Page, or an HTML page for its error, with the same HTTP status as in JSON.
 
     The sites in `frame_ancestors` may show the error page in a frame, too.
     """
@@ -248,7 +248,7 @@ async def for_people(
 
 
 def root_of(request: Request) -> str:
-    """The relative URL from a page to the front page, as `./` or `../`."""
+    """Relative URL from a page to the front page, as `./` or `../`."""
     inner = written_path(request.scope).removeprefix(root_path_of(request.scope))
     return "../" * (inner.count("/") - 1) or "./"
 
@@ -295,7 +295,7 @@ async def _folder(request: Request, services: Services, asked: _FolderCall) -> R
 
 
 async def _example(services: Services) -> str:
-    """The identifier of a public image, as an example; empty if none is found quickly."""
+    """Identifier of a public image, as an example; empty if none is found quickly."""
     if services.page_options.gallery:
         async for place, names in folders(services, _SAMPLE):
             if names:

@@ -32,7 +32,7 @@ class ImageParameters(BaseModel):
 
     @property
     def request(self) -> ImageRequest:
-        """The image request with these parameters."""
+        """Image request with these parameters."""
         return ImageRequest(self.region, self.size, self.rotation, self.quality, self.format)
 
 
@@ -123,7 +123,7 @@ async def parameters_v3(
     quality: QualityPath,
     format: FormatPath,  # noqa: A002 - the specification's word
 ) -> ImageRequest:
-    """The image request in the path parameters of Image API 3.0."""
+    """Image request in the path parameters of Image API 3.0."""
     return ImageParametersV3.model_validate(
         {
             "region": region,
@@ -142,7 +142,7 @@ async def parameters_v2(
     quality: QualityPath,
     format: FormatPath,  # noqa: A002 - the specification's word
 ) -> ImageRequest:
-    """The image request in the path parameters of Image API 2.1."""
+    """Image request in the path parameters of Image API 2.1."""
     return ImageParametersV2.model_validate(
         {
             "region": region,

@@ -76,12 +76,12 @@ PageNumber = Annotated[
 
 
 def split_identifiers(texts: Sequence[str]) -> list[str]:
-    """The identifiers in a query, each once, as written in the URL."""
+    """Identifiers in a query, each once, as written in the URL."""
     return list(dict.fromkeys(part.strip() for text in texts for part in text.split(",")))
 
 
 def presentation_router(version: ImageApiVersion, prefix: str) -> APIRouter:
-    """The route of manifests under a path prefix; must be added before the routes of images."""
+    """Route of manifests under a path prefix; must be added before the routes of images."""
     router = APIRouter(prefix=prefix, tags=["Presentation"], responses=DOCUMENTED)
     named = f"v{version.number[0]}" if prefix else "default"
 
@@ -200,11 +200,11 @@ class _Place:
         return self.services.addressing.base_of(self.request.scope, version)
 
     def uri(self, written: str) -> str:
-        """The base URI of an image, from its identifier as written in the URL."""
+        """Base URI of an image, from its identifier as written in the URL."""
         return base_uri(self.base(V3.path if self.prefix else ""), written)
 
     def services_of(self, written: str) -> tuple[ImageService, ...]:
-        """The references to the image services of an image."""
+        """References to the image services of an image."""
         return level_2(self.uri(written), base_uri(self.base(V2.path), written))
 
 
@@ -227,7 +227,7 @@ class _Refused:
 
     @property
     def about(self) -> str:
-        """The identifier without its signature, which must not appear in the message."""
+        """Identifier without its signature, which must not appear in the message."""
         return split(self.written)[1] or self.written
 
 
@@ -259,7 +259,7 @@ async def _look(place: _Place, written: str, slots: asyncio.Semaphore) -> _Seen 
 
 
 async def _pages(place: _Place, seen: _Seen) -> Sequence[Picture]:
-    """The pages of an original as pictures.
+    """Pages of an original as pictures.
 
     A request for `name;N`, or with a signature, gets only the requested page.
     """
@@ -347,7 +347,7 @@ async def _of_folder(
 
 
 def _above(base: str, place: Place, services: Services) -> Reference:
-    """The reference to the parent collection of a folder."""
+    """Reference to the parent collection of a folder."""
     if not place.folder:
         return Reference(f"{base}/{COLLECTION}", "Collection", services.page_options.title)
     return _folder(base, replace(place, folder=place.folder.rpartition("/")[0]))

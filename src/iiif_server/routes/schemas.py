@@ -185,7 +185,7 @@ DOWNLOAD: dict[str, Any] = {
 
 
 def information(versions: tuple[ImageApiVersion, ...]) -> dict[int | str, dict[str, Any]]:
-    """The OpenAPI response of an info.json in one of these versions, the default first."""
+    """OpenAPI response of an info.json in one of these versions, the default first."""
     schemas = [_INFORMATION[version] for version in versions]
     schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
     content = {JSON: {"schema": schema}, LD_JSON: {"schema": schema}}

@@ -57,7 +57,7 @@ class AccessLog:
         return f"<AccessLog for {len(self._readers)}>"
 
     def request_id(self, scope: Scope) -> str:
-        """The request id: that of a trusted proxy, if it is valid, or a new one."""
+        """Request id: that of a trusted proxy, if it is valid, or a new one."""
         given = self._from_proxy(scope, _REQUEST_ID) if self._addressing.trusted_proxies else ""
         return (given and sane_request_id(given)) or new_request_id()
 
@@ -95,7 +95,7 @@ class AccessLog:
             reader(answered)
 
     def _from_proxy(self, scope: Scope, name: bytes) -> str:
-        """The value of a header field, if a trusted proxy sent it; else an empty string."""
+        """Value of a header field, if a trusted proxy sent it; else an empty string."""
         client = scope.get("client")
         if client is None or not self._addressing.trusts(client[0]):
             return ""
@@ -106,7 +106,7 @@ class AccessLog:
 
 
 def _written(raw: bytes) -> str:
-    """The path with percent-encoded slashes as the client sent them; empty if it has none.
+    """Path with percent-encoded slashes as the client sent them; empty if it has none.
 
     Signatures are removed, however they are encoded.
     """
@@ -118,7 +118,7 @@ def _written(raw: bytes) -> str:
 
 
 def kind_of(scope: Scope, version: str = "") -> Kind:
-    """The kind of a request, from its route; `version` is that of its image call, if any."""
+    """Kind of a request, from its route; `version` is that of its image call, if any."""
     kind = _kind(getattr(scope.get("route"), "path", ""))
     return kind._replace(version=version) if version and kind.version else kind
 

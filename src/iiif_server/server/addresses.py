@@ -37,7 +37,7 @@ class Addressing:
     """Names of headers that were malformed; each is reported only once."""
 
     def base_of(self, scope: Scope, version: str = "") -> str:
-        """The public URL in front of an identifier, without a slash at its end.
+        """Public URL in front of an identifier, without a slash at its end.
 
         `version` is the path of a version of the Image API, or empty. Raises UntrustedHostError if
         the Host header is not a host name.
@@ -87,7 +87,7 @@ class Addressing:
 
 
 def with_version(base: str, root_path: str, version: str) -> str:
-    """A public URL with the path of a version, which may be empty.
+    """Public URL with the path of a version, which may be empty.
 
     If `root_path` ends with `/iiif`, the `/iiif` of the version's path is not repeated.
     """
@@ -97,7 +97,7 @@ def with_version(base: str, root_path: str, version: str) -> str:
 
 
 def mounted(scope: Scope, root_path: str) -> Scope:
-    """A scope for the routes, from one whose paths begin with `root_path`.
+    """Scope for the routes, from one whose paths begin with `root_path`.
 
     If `root_path` ends with `/iiif`, so do the paths of the versions, as `/iiif/3`: that `/iiif` is
     then part of the route, and `root_path_of` still returns the whole `root_path`. A path that is
@@ -115,13 +115,13 @@ def mounted(scope: Scope, root_path: str) -> Scope:
 
 
 def root_path_of(scope: Scope) -> str:
-    """The path prefix of all routes of this server."""
+    """Path prefix of all routes of this server."""
     root: str = scope.get(_ROOT) or scope.get("root_path", "")
     return root
 
 
 def written_path(scope: Scope) -> str:
-    """The path of a request as the client sent it, percent-encoded and without the query."""
+    """Path of a request as the client sent it, percent-encoded and without the query."""
     raw = scope.get("raw_path") or quote(scope["path"]).encode()
     written: str = raw.partition(b"?")[0].decode("ascii", "replace")
     return written
@@ -139,19 +139,19 @@ def is_within(peer: str, networks: tuple[Network, ...]) -> bool:
 
 
 def route_path(scope: Scope) -> str:
-    """The decoded path below `root_path`, which the router matches."""
+    """Decoded path below `root_path`, which the router matches."""
     return below(scope["path"], scope.get("root_path", ""))
 
 
 def below(path: str, root: str) -> str:
-    """The path without a root path, in whole segments; unchanged if it has another root path."""
+    """Path without a root path, in whole segments; unchanged if it has another root path."""
     if root and path.startswith(root) and path[len(root) : len(root) + 1] in {"", "/"}:
         return path[len(root) :]
     return path
 
 
 def identifier_in(scope: Scope, prefix: str, segments_after: int, routed: str) -> str:
-    """The identifier as in the URL, percent-encoded.
+    """Identifier as in the URL, percent-encoded.
 
     It is the path without the version's `prefix` and without the last `segments_after` segments.
     `routed` is the decoded identifier that the router matched. Raises MalformedIdentifierError if

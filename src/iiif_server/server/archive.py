@@ -34,7 +34,7 @@ class UniqueNames:
         self._taken = {MANIFEST, MISSING}
 
     def of(self, name: str) -> str:
-        """The name; with a number, if it is taken."""
+        """Unique name: the given one, with a number if it is taken."""
         path, number, unique = PurePosixPath(name), 1, name
         while unique.casefold() in self._taken:
             number += 1
@@ -61,7 +61,7 @@ class _Output:
         """Do nothing: the data still has to be sent."""
 
     def taken(self) -> bytes:
-        """The data written since the last call."""
+        """Data written since the last call."""
         data, self._parts = b"".join(self._parts), []
         return data
 

@@ -11,7 +11,7 @@ from iiif_server.telemetry.events import AccessRefused, Observer
 
 
 def bearer(name: str, description: str) -> HTTPBearer:
-    """The FastAPI dependency that reads the token of a request, described in OpenAPI."""
+    """FastAPI dependency that reads the token of a request, described in OpenAPI."""
     return HTTPBearer(scheme_name=name, description=description, auto_error=False)
 
 

@@ -79,17 +79,17 @@ class ImageCall:
 
     @property
     def identifier(self) -> Identifier:
-        """The identifier, decoded and without a signature."""
+        """Identifier, decoded and without a signature."""
         return self.permission.identifier
 
     @property
     def base_uri(self) -> str:
-        """The URI of the image as the client wrote it, safe in a header field (RFC 9110, 5.5)."""
+        """URI of the image as the client wrote it, safe in a header field (RFC 9110, 5.5)."""
         return base_uri(self.base, self.written)
 
 
 def base_uri(base: str, written: str) -> str:
-    """The URI of an image: the public URL of the server, and the identifier as in the request."""
+    """URI of an image: the public URL of the server, and the identifier as in the request."""
     return f"{base}/{quote(written, safe=SAFE_IN_URIS)}"
 
 

@@ -11,7 +11,7 @@ _LONGEST_DATE = 64
 
 
 def validators(tag: str, modified: float | None, *, weak: bool = False) -> dict[str, str]:
-    """The header fields `ETag` and `Last-Modified`, with which clients revalidate.
+    """Header fields `ETag` and `Last-Modified`, with which clients revalidate.
 
     A weak tag promises the same picture, but not the same bytes (RFC 9110, 8.8.1). For a time
     outside the years 1 to 9999, which file systems can store and HTTP dates cannot,

@@ -15,7 +15,7 @@ _TOKEN = re.compile(rf"[!-~]{{{MIN_TOKEN},}}", re.ASCII)
 
 
 def checked_token(token: SecretStr | None) -> SecretStr | None:
-    """The token, if it is long enough and printable ASCII without spaces; else ValueError."""
+    """Token, if it is long enough and printable ASCII without spaces; else ValueError."""
     if token is not None and not _TOKEN.fullmatch(token.get_secret_value()):
         raise ValueError(
             f"must have at least {MIN_TOKEN} characters, all of them printable ASCII without spaces"

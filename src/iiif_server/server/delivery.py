@@ -44,7 +44,7 @@ def by_proxy(scope: Scope, services: Services, *, originals: bool = False) -> bo
 
 
 def location_of(path: Path, services: Services) -> str:
-    """The internal URL path of nginx for a file of the store, or for an original."""
+    """Internal URL path of nginx for a file of the store, or for an original."""
     location, folder = services.accel_redirect, services.store.entries
     if not path.is_relative_to(folder):  # checked first: cache_path may be below source_path
         location, folder = services.accel_originals, services.source_path

@@ -12,7 +12,7 @@ _LOOK_AFTER = 0.02
 
 @asynccontextmanager
 async def cancel_on_disconnect(request: Request) -> AsyncIterator[None]:
-    """A context that is cancelled when the client disconnects; it then raises ClientDisconnect.
+    """Context that is cancelled when the client disconnects; it then raises ClientDisconnect.
 
     For use before the response has begun, in routes that do not read the request body.
     """

@@ -51,7 +51,7 @@ MEDIA_TYPES = {
 
 
 async def original_answer(request: Request, services: Services, permission: Permission) -> Answer:
-    """The response with an original, or with the requested range of it.
+    """Response with an original, or with the requested range of it.
 
     Raises DownloadRefusedError, and the errors of `ImageRegistry.hold`: files that are no readable
     images are not sent.
@@ -99,7 +99,7 @@ def check_image(image: Image) -> None:
 
 
 async def body_of_original(services: Services, image: Image) -> Body:
-    """The file of a held original; if its type strips the location, the rewritten JPEG."""
+    """File of a held original; if its type strips the location, the rewritten JPEG."""
     if image.header.treatment.strip_location:
         return await services.derivatives.body(services.derivatives.rewritten(image, Stages()))
     return await original_body(image.original)
@@ -148,7 +148,7 @@ async def _original(
 
 
 async def _stripped(services: Services, permission: Permission, image: Image) -> Answer:
-    """The response with a JPEG without location: rewritten and cached, without range requests."""
+    """Response with a JPEG without location: rewritten and cached, without range requests."""
     resolved = services.derivatives.rewritten(image, Stages())
     name = name_of_original(services.readable_name(permission.identifier), image.header.format)
     return Answer(
@@ -165,7 +165,7 @@ async def _stripped(services: Services, permission: Permission, image: Image) ->
 async def scaled_answer(
     request: Request, services: Services, call: ImageCall, width: int
 ) -> Answer:
-    """The response with the whole image as a JPEG of this width; narrower ones keep their width."""
+    """Response with the whole image as a JPEG of this width; narrower ones keep their width."""
     image = await services.images.get(call.identifier)
     wanted = ImageRequest(
         FullRegion(),

@@ -44,7 +44,7 @@ class FastPath:
         return "<FastPath>"
 
     def ready(self, scope: Scope, context: RequestContext) -> Complete | None:
-        """The complete response to a GET or HEAD request, if it is ready; else None.
+        """Complete response to a GET or HEAD request, if it is ready; else None.
 
         If the response is only waiting for the revalidation of its original, sets
         `context.outdated` to the image to revalidate.
@@ -64,7 +64,7 @@ class FastPath:
         return None
 
     async def stored(self, scope: Scope, context: RequestContext) -> Complete | None:
-        """The complete response to a GET or HEAD request, if its derivative is in the store.
+        """Complete response to a GET or HEAD request, if its derivative is in the store.
 
         Needs neither the original nor a worker; reads the derivative in the threads of the store.
         """
@@ -78,7 +78,7 @@ class FastPath:
         return _kept(scope, context, call, answer, context.key(scope))
 
     def direct(self, app: FastAPI, scope: Scope) -> Sequence[bytes] | None:
-        """The chunks of a ready 200 response, without the status line and the server's own fields.
+        """Chunks of a ready 200 response, without the status line and the server's own fields.
 
         None: the application has to respond; it finds the request context in the scope.
         """
@@ -125,7 +125,7 @@ def _is_plain(scope: Scope) -> bool:
 
 
 def _tile(scope: Scope, context: RequestContext, key: ResponseKey) -> Complete | None:
-    """The response, if it is a tile of an open pyramid, and in the page cache of the kernel."""
+    """Response, if it is a tile of an open pyramid, and in the page cache of the kernel."""
     try:
         call = context.call(scope)
     except IiifServerError:
@@ -146,7 +146,7 @@ def _tile(scope: Scope, context: RequestContext, key: ResponseKey) -> Complete |
 def _kept(
     scope: Scope, context: RequestContext, call: ImageCall, answer: Answer, key: ResponseKey | None
 ) -> Complete:
-    """The complete response with an image; stored in the response cache, if that is allowed."""
+    """Complete response with an image; stored in the response cache, if that is allowed."""
     kind = Kind(IMAGE, call.version.number)
     response = replace(complete(scope, context, answer), kind=kind)
     if key is not None and response.status == HTTPStatus.OK and response.image is not None:

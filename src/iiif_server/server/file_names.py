@@ -23,7 +23,7 @@ _NO = frozenset({"0", "false", "no", "off"})
 
 
 def file_name(stem: str, suffix: str) -> str:
-    """A file name that is valid on every system: no path, no device name, no invisible characters.
+    """File name that is valid on every system: no path, no device name, no invisible characters.
 
     `suffix` is appended unchanged. At most 200 bytes in UTF-8.
     """
@@ -31,7 +31,7 @@ def file_name(stem: str, suffix: str) -> str:
 
 
 def name_of_image(name: str, rendition: Rendition, *, whole: bool) -> str:
-    """The file name of an image: name of the original, region, size, and other parameters."""
+    """File name of an image: name of the original, region, size, and other parameters."""
     box, size, rotation = rendition.region, rendition.size, rendition.rotation
     region = "full" if whole else f"{box.x},{box.y},{box.width},{box.height}"
     parts = ["", region, f"{size.width}x{size.height}"]
@@ -45,14 +45,14 @@ def name_of_image(name: str, rendition: Rendition, *, whole: bool) -> str:
 
 
 def name_of_original(name: str, format_: OriginalFormat) -> str:
-    """The file name of an original; a wrong extension is replaced by one of its format."""
+    """File name of an original; a wrong extension is replaced by one of its format."""
     extension, stem = PurePosixPath(name).suffix.lower(), _stem(name)
     known = EXTENSIONS[format_]
     return file_name(stem, extension if extension in known else known[0])
 
 
 def content_disposition(name: str, *, attachment: bool) -> str:
-    """The value of `Content-Disposition`: the name in ASCII, and in UTF-8 if they differ."""
+    """Value of `Content-Disposition`: the name in ASCII, and in UTF-8 if they differ."""
     kind = "attachment" if attachment else "inline"
     ascii_name = name if _PLAIN.fullmatch(name) else _ascii(name)
     value = f'{kind}; filename="{ascii_name}"'
@@ -80,7 +80,7 @@ def wants_attachment(query: bytes) -> bool:
 
 
 def _stem(name: str) -> str:
-    """The name of an original without a known image extension."""
+    """Name of an original without a known image extension."""
     path = PurePosixPath(name)
     known = path.suffix.lower() in ALL_EXTENSIONS
     return name[: -len(path.suffix)] if known and name.endswith(path.suffix) else name
@@ -105,7 +105,7 @@ def _allowed(character: str) -> str:
 
 
 def _ascii(name: str) -> str:
-    """The name with accents removed, and other characters outside ASCII replaced by `_`."""
+    """Name with accents removed, and other characters outside ASCII replaced by `_`."""
     plain = (c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
     text = "".join(c if " " <= c <= "~" and c not in _FORBIDDEN else "_" for c in plain)
     return text if re.search(r"[A-Za-z0-9]", text) else f"image{text}"

@@ -25,7 +25,7 @@ def split_outside_quotes(text: str, separator: str) -> list[str]:
 
 
 def unquoted(value: str) -> str:
-    """The content of a quoted string; other values unchanged."""
+    """Content of a quoted string; other values unchanged."""
     if not value.startswith('"'):
         return value
     return _ESCAPED.sub(r"\1", value[1:].removesuffix('"'))

@@ -41,7 +41,7 @@ SAFE_IN_URIS = "%/:@!$&'()*+,;=~"
 def interactive_page(
     frame_ancestors: Sequence[str] = (), *, shows_answers: bool = False
 ) -> dict[str, str]:
-    """The header fields of HTML whose scripts come from files of this server, and call only it.
+    """Header fields of HTML whose scripts come from files of this server, and call only it.
 
     With `shows_answers`, scripts may also show images from responses (`blob:`). `frame_ancestors`
     are the sites that may show the page in a frame, in the syntax of Content-Security-Policy.
@@ -58,12 +58,12 @@ def interactive_page(
 
 
 def image_link(base_uri: str, canonical: str, version: ImageApiVersion) -> str:
-    """The Link header of an image: its canonical URI and the compliance level (3.0, 4.7 and 6)."""
+    """Link header of an image: its canonical URI and the compliance level (3.0, 4.7 and 6)."""
     return f'<{base_uri}/{canonical}>;rel="canonical", {profile_link(version)}'
 
 
 def profile_link(version: ImageApiVersion) -> str:
-    """The link to the compliance level (Image API 3.0, 6)."""
+    """Link to the compliance level (Image API 3.0, 6)."""
     return f'<{version.compliance}>;rel="profile"'
 
 
@@ -72,7 +72,7 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 @cache
 def common_fields(media_type: str, *, administrative: bool) -> Fields:
-    """The default header fields of all responses of this Content-Type, with names in lower case.
+    """Default header fields of all responses of this Content-Type, with names in lower case.
 
     `administrative` responses are for this origin only, and must not be stored.
     """
@@ -110,7 +110,7 @@ class Caching:
 
 
 def strictest(parts: Iterable[Caching]) -> Caching:
-    """The caching of a response made of one or more parts: the strictest value of each."""
+    """Caching of a response made of one or more parts: the strictest value of each."""
     given = tuple(parts)
     return Caching(
         min(part.seconds for part in given),

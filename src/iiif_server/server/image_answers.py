@@ -26,7 +26,7 @@ from iiif_server.telemetry.stages import Stages
 
 
 async def ready(scope: Scope, services: Services, call: ImageCall) -> Answer | None:
-    """The answer, if the image is known and its derivative is in the store; else None."""
+    """Answer, if the image is known and its derivative is in the store; else None."""
     image = services.images.known(call.identifier)
     return None if image is None else await _without_original(scope, services, call, image)
 
@@ -51,7 +51,7 @@ async def make(request: Request, services: Services, call: ImageCall) -> Answer:
 def image_answer(
     services: Services, call: ImageCall, resolved: Resolved, body: bytes | Body
 ) -> Answer:
-    """The answer with an image; `body` may be empty if the client has the image already (304)."""
+    """Answer with an image; `body` may be empty if the client has the image already (304)."""
     format_, canonical = resolved.rendition.format, canonical_of(services, call, resolved)
     extra = {
         "Link": image_link(call.base_uri, canonical, call.version),
@@ -99,7 +99,7 @@ async def _image(
 def _without_body(
     scope: Scope, services: Services, call: ImageCall, resolved: Resolved
 ) -> Answer | None:
-    """The answer, if it needs no body: a redirect to the canonical URL, or 304; else None."""
+    """Answer, if it needs no body: a redirect to the canonical URL, or 304; else None."""
     if services.canonical_redirect and not _is_canonical(services, call, resolved):
         link = image_link(call.base_uri, canonical_of(services, call, resolved), call.version)
         query = "?download" if call.attachment else ""
@@ -116,7 +116,7 @@ def _without_body(
 async def _without_original(
     scope: Scope, services: Services, call: ImageCall, image: Image
 ) -> Answer | None:
-    """The answer, if it can be made without the file of the original; else None."""
+    """Answer, if it can be made without the file of the original; else None."""
     if call.request is None:
         return None
     resolved = services.derivatives.resolve(image, call.request, Stages())
@@ -143,7 +143,7 @@ def _is_canonical(services: Services, call: ImageCall, resolved: Resolved) -> bo
 
 
 def canonical_of(services: Services, call: ImageCall, resolved: Resolved) -> str:
-    """The canonical parameters of a call (Image API 3.0, 4.7)."""
+    """Canonical parameters of a call (Image API 3.0, 4.7)."""
     facts = resolved.image.facts
     limits = services.limits_of(resolved.image)
     return canonical_parameters(resolved.rendition, facts, limits, call.version)
@@ -171,7 +171,7 @@ async def _information(services: Services, call: ImageCall) -> Answer:
 
 
 def _information_links(chosen: Representation) -> list[str]:
-    """The profile link, and for plain JSON the link to the JSON-LD context (3.0, 5.1)."""
+    """Profile link, and for plain JSON the link to the JSON-LD context (3.0, 5.1)."""
     version = chosen.version
     context = f'<{version.context}>;rel="http://www.w3.org/ns/json-ld#context";type="{LD_JSON}"'
     return [profile_link(version)] if chosen.linked_data else [context, profile_link(version)]

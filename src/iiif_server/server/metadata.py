@@ -61,6 +61,6 @@ def _document(image: Image, found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _upright(image: Image, resolution: tuple[float, float]) -> tuple[float, float]:
-    """The resolution of the image with its orientation applied."""
+    """Resolution of the image with its orientation applied."""
     x, y = resolution
     return (y, x) if image.header.orientation.transposes else (x, y)

@@ -33,7 +33,7 @@ class Representation:
 
     @property
     def media_type(self) -> str:
-        """The Content-Type: JSON-LD with the profile of the version, or plain JSON."""
+        """Content-Type: JSON-LD with the profile of the version, or plain JSON."""
         return f'{LD_JSON};profile="{self.version.context}"' if self.linked_data else JSON
 
 
@@ -57,13 +57,13 @@ class _Range:
 
 
 def accept_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The Accept header of a request, with its lines joined (RFC 9110, 5.3); None if missing."""
+    """Accept header of a request, with its lines joined (RFC 9110, 5.3); None if missing."""
     lines = [value.decode("latin-1") for name, value in headers if name == b"accept"]
     return ", ".join(lines) if lines else None
 
 
 def negotiate(accept: str | None, versions: tuple[ImageApiVersion, ...]) -> Representation:
-    """The representation that an Accept header prefers.
+    """Representation that an Accept header prefers.
 
     The first version is the default if the header names none. Raises NotAcceptableError if the
     header accepts neither JSON nor JSON-LD.
@@ -102,7 +102,7 @@ def _quality(
     ranges: list[_Range],
     known: frozenset[str],
 ) -> float:
-    """The quality value of an offer: that of the most specific range that matches it."""
+    """Quality value of an offer: that of the most specific range that matches it."""
     matching = [item for item in ranges if item.matches(offer, known)]
     if offer.version is not default:
         # A client gets another version than the default only if its Accept header names it.
@@ -115,7 +115,7 @@ def _quality(
 
 
 def _ranges(accept: str) -> Iterator[_Range]:
-    """The media ranges of an Accept header, without malformed ones."""
+    """Media ranges of an Accept header, without malformed ones."""
     items = split_outside_quotes(accept[:MAX_ACCEPT], ",")
     if len(accept) > MAX_ACCEPT:
         items.pop()  # the last item may be incomplete

@@ -116,12 +116,12 @@ DOCUMENTED_PAGES: dict[int | str, dict[str, Any]] = {
 
 
 def status_of(error: errors.IiifServerError) -> int:
-    """The HTTP status of an error."""
+    """HTTP status of an error."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def problem(status: int, message: str, extra: Mapping[str, str] | None = None) -> Answer:
-    """An error response in JSON, which no cache may store."""
+    """Error response in JSON, which no cache may store."""
     content = json.dumps({"error": message}, ensure_ascii=False, separators=(",", ":"))
     return Answer(
         content.encode("utf-8", "backslashreplace"),
@@ -140,7 +140,7 @@ def install(app: FastAPI) -> None:
 
 
 def refusal(error: errors.IiifServerError, about: str | None = None, hint: str = "") -> Answer:
-    """The response to a request that raised one of this server's errors.
+    """Response to a request that raised one of this server's errors.
 
     `about` is the identifier with the error, if the request has several; `hint` is appended to the
     message.
@@ -163,7 +163,7 @@ async def _refused(request: Request, error: Exception) -> Answer:
 
 
 def _hint(path: bytes) -> str:
-    """The hint for a path that is percent-encoded twice; an empty string for other paths."""
+    """Hint for a path that is percent-encoded twice; an empty string for other paths."""
     twice = _ENCODED_TWICE.search(path)
     if twice is None:
         return ""
@@ -191,13 +191,13 @@ async def _http(_: Request, error: Exception) -> Answer:
 
 
 def not_allowed(methods: str) -> Answer:
-    """The 405 response to a request with another method; the request content is not read."""
+    """405 response to a request with another method; the request content is not read."""
     message = f"This address answers {' and '.join(methods.rsplit(', ', 1))} only."
     return problem(405, message, {"Allow": methods, "Connection": "close"})
 
 
 def _allowed(methods: str) -> str:
-    """The methods of a route, with HEAD and OPTIONS, which the edge handles."""
+    """Methods of a route, with HEAD and OPTIONS, which the edge handles."""
     return methods.replace("GET", "GET, HEAD") + ", OPTIONS"
 
 
@@ -205,6 +205,6 @@ _HTTP_MESSAGES = {404: "There is nothing at this address: see /docs for what the
 
 
 def unexpected(error: Exception) -> Answer:
-    """The 500 response to an unexpected exception, which is logged with its traceback."""
+    """500 response to an unexpected exception, which is logged with its traceback."""
     logger.error("unexpected error", exc_info=error)
     return problem(500, "The server failed to answer this request; its log says why.")

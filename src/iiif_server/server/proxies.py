@@ -56,7 +56,7 @@ def is_host(text: str) -> bool:
 
 
 def with_port(host: str, port: str | None, scheme: str) -> str:
-    """A host with a port, unless it has one already or the port is the default of the scheme."""
+    """Host with a port, unless it has one already or the port is the default of the scheme."""
     if port is None or port == _DEFAULT_PORTS.get(scheme) or re.search(r":[0-9]+$", host):
         return host
     return f"{host}:{port}"
@@ -102,7 +102,7 @@ def _address(last: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
 
 
 def _prefix(text: str, path: str | None, root_path: str) -> str | None:
-    """The public path prefix of the server; None if the value is not a path.
+    """Public path prefix of the server; None if the value is not a path.
 
     Some proxies send the prefix as `X-Forwarded-Path`. Others send the whole path of the client's
     request, which ends with the path that this server received.

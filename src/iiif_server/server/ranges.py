@@ -16,7 +16,7 @@ class UnsatisfiableRangeError(Exception):
 def wanted_extent(
     headers: Mapping[str, str], length: int, tag: str, modified: float | None
 ) -> Extent | None:
-    """The requested extent of a content of `length` bytes; None: the whole content.
+    """Requested extent of a content of `length` bytes; None: the whole content.
 
     None also for several ranges, which a server may ignore (RFC 9110, 14.2), for malformed ranges,
     and if `If-Range` does not match `tag` or `modified`. Raises UnsatisfiableRangeError.

@@ -44,7 +44,7 @@ def objections(
     workers: Mapping[str, int],
     silent: Collection[str] = (),
 ) -> tuple[Objection, ...]:
-    """The reasons why a server is not ready: problems by type and of the store, workers by pool.
+    """Reasons why a server is not ready: problems by type and of the store, workers by pool.
 
     `silent` are types whose storage does not respond. They count only if they are all types:
     otherwise a load balancer would take the other types out of service, too. Pure.
@@ -100,7 +100,7 @@ class Readiness:
         return f"<Readiness {'; '.join(item.detail for item in self._found) or 'ready'}>"
 
     async def objections(self) -> tuple[Objection, ...]:
-        """The reasons why the server is not ready, at most one second old; empty if it is ready.
+        """Reasons why the server is not ready, at most one second old; empty if it is ready.
 
         Takes at most two seconds, even if a disk does not respond.
         """

@@ -58,7 +58,7 @@ class RequestContext:
 
     @classmethod
     def of(cls, scope: Scope, administrative: Collection[str] = ()) -> "RequestContext":
-        """The context of a request, created once, and again after settings were reloaded."""
+        """Context of a request, created once, and again after settings were reloaded."""
         services: Services = scope["app"].state.services
         context: RequestContext | None = scope.get(_CONTEXT)
         if context is None or context.services is not services:
@@ -73,7 +73,7 @@ class RequestContext:
         return context
 
     def call(self, scope: Scope) -> ImageCall | None:
-        """The image call of the request, parsed once; None if it is no request of the Image API.
+        """Image call of the request, parsed once; None if it is no request of the Image API.
 
         Raises the errors of `parse_call`, at each call.
         """
@@ -89,11 +89,11 @@ class RequestContext:
 
     @property
     def version(self) -> str:
-        """The version of the Image API of the response; empty for other requests."""
+        """Version of the Image API of the response; empty for other requests."""
         return self._call.version.number if isinstance(self._call, ImageCall) else ""
 
     def key(self, scope: Scope) -> ResponseKey | None:
-        """The key of the response in the response cache; None if it cannot be cached."""
+        """Key of the response in the response cache; None if it cannot be cached."""
         services = self.services
         if scope["query_string"] or self.administrative or not scope.get("raw_path"):
             return None
@@ -106,7 +106,7 @@ class RequestContext:
 
 
 def _variant(scope: Scope) -> str:
-    """The negotiated media type of image information."""
+    """Negotiated media type of image information."""
     path = route_path(scope)
     prefixes = [prefix for prefix in NEGOTIABLE if prefix and path.startswith(f"{prefix}/")]
     versions = NEGOTIABLE[prefixes[0] if prefixes else ""]

@@ -21,7 +21,7 @@ MAX_HEADER_BYTES = 32_768
 def objection(
     target_bytes: int, headers: Sequence[tuple[bytes, bytes]], *, host_required: bool = False
 ) -> IiifServerError | None:
-    """The error of a request that exceeds the limits; None for other requests.
+    """Error of a request that exceeds the limits; None for other requests.
 
     Header names are in lower case. `host_required` is true for HTTP/1.1.
     """

@@ -128,7 +128,7 @@ class Complete:
 
 
 def complete(scope: Scope, context: RequestContext, answer: Answer) -> Complete:
-    """The complete response to a request; the only function that creates header fields."""
+    """Complete response to a request; the only function that creates header fields."""
     stages, body = answer.stages, answer.body
     engine = stages.engine if stages is not None else ""
     named: dict[str, str] = {}
@@ -268,7 +268,7 @@ def head_of(fields: Fields) -> bytes:
 
 
 def conditional(scope: Scope, response: Complete) -> Complete:
-    """A cached response, or 304 if the client's copy is current."""
+    """Cached response, or 304 if the client's copy is current."""
     if not response.tag or not is_not_modified(
         Headers(scope=scope), response.tag, response.modified
     ):

@@ -150,7 +150,7 @@ class Services:
         return Permission(identifier)
 
     def readable_name(self, identifier: Identifier) -> str:
-        """The name of an original for file names and labels; of a URL, its path or its host."""
+        """Name of an original for file names and labels; of a URL, its path or its host."""
         if not self.types[identifier.type].takes_urls:
             return identifier.name
         name, page = split_page(identifier.name)
@@ -161,17 +161,17 @@ class Services:
         return identifier.name
 
     def public_types(self) -> tuple[str, ...]:
-        """The sorted names of the types with public access."""
+        """Sorted names of the types with public access."""
         types = sorted(self.types.items())
         return tuple(name for name, options in types if options.access == "public")
 
     def browsable_types(self) -> tuple[str, ...]:
-        """The sorted names of the public types with folder listings."""
+        """Sorted names of the public types with folder listings."""
         public = self.public_types()
         return tuple(name for name in public if self.originals.source(name).browsable)
 
     def titled(self, place: Place) -> Place:
-        """A place with the title of its type."""
+        """Place with the title of its type."""
         return replace(place, title=self.types[place.type].title)
 
     def may_repeat(self, permission: Permission) -> bool:
@@ -180,12 +180,12 @@ class Services:
         return permission.grant is None and not source.revalidates
 
     def public_caching(self, type_: str) -> Caching:
-        """The `Cache-Control` of public images of a type."""
+        """`Cache-Control` of public images of a type."""
         options = self.types[type_]
         return Caching(options.cache_for, immutable=options.immutable)
 
     def caching(self, permission: Permission) -> Caching:
-        """The `Cache-Control` of a permitted image, limited by the expiry of its signature."""
+        """`Cache-Control` of a permitted image, limited by the expiry of its signature."""
         public = self.public_caching(permission.identifier.type)
         if permission.grant is None or self.signatures is None:
             return public
@@ -193,11 +193,11 @@ class Services:
         return Caching(min(public.seconds, left), private=True)
 
     def limits_of(self, image: Image) -> Limits:
-        """The limits of the renditions of an image, as published in its info.json."""
+        """Limits of the renditions of an image, as published in its info.json."""
         return self.limits.of(image.facts.dimensions, image.original.terms.limits)
 
     def service_description(self, image: Image) -> Service:
-        """The properties of the image service, for the info.json of an image."""
+        """Properties of the image service, for the info.json of an image."""
         original, header = image.original, image.header
         options = self.types[original.identifier.type]
         return Service(
@@ -212,6 +212,6 @@ class Services:
 
 
 async def get_services(request: Request) -> Services:
-    """The services of the app that handles a request; a FastAPI dependency."""
+    """Services of the app that handles a request; a FastAPI dependency."""
     found: Services = request.app.state.services
     return found

@@ -58,7 +58,7 @@ class SigningOptions(OptionsModel):
 
     @property
     def secrets(self) -> tuple[bytes, ...]:
-        """The keys as bytes, for `Signatures` only."""
+        """Keys as bytes, for `Signatures` only."""
         return tuple(key.get_secret_value().encode() for key in self.keys)
 
 
@@ -95,7 +95,7 @@ def split(written: str) -> tuple[str | None, str]:
 
 
 def without_signatures(path: str) -> str:
-    """The path for logs: everything that looks like a signature is replaced by `***`."""
+    """Path for logs: everything that looks like a signature is replaced by `***`."""
     return _LOOKS_LIKE_ONE.sub("***", path)
 
 
@@ -112,14 +112,14 @@ class Signatures:
         return f"<Signatures {len(self._keys)} keys>"
 
     def sign(self, identifier: Identifier, expires: int, exact: ExactRequest | None = None) -> str:
-        """The path segments `signed/EXPIRES.CODE` for an image, or for one exact request.
+        """Path segments `signed/EXPIRES.CODE` for an image, or for one exact request.
 
         `expires` is in seconds since the epoch.
         """
         return f"{SEGMENT}/{expires}.{_code(self._keys[0], identifier, expires, exact)}"
 
     def check(self, signature: str, identifier: Identifier, asked: ExactRequest | None) -> Grant:
-        """The grant of a signature for a request; `asked` is None for image information.
+        """Grant of a signature for a request; `asked` is None for image information.
 
         Raises SignatureRefusedError, with the same message for every reason.
         """
@@ -139,12 +139,12 @@ class Signatures:
         return Grant(expires, exact=not any(accepted[: len(self._keys)]))
 
     def seconds_left(self, grant: Grant) -> int:
-        """The whole seconds until a grant expires; at least 0."""
+        """Whole seconds until a grant expires; at least 0."""
         return max(0, int(grant.expires - self._clock()))
 
 
 def _code(key: bytes, identifier: Identifier, expires: int, exact: ExactRequest | None) -> str:
-    """The code of a signature, for the parsed identifier and request, not for their spelling.
+    """Code of a signature, for the parsed identifier and request, not for their spelling.
 
     No field can contain a line feed: the grammars of identifiers and parameters exclude it.
     """

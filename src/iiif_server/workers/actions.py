@@ -29,7 +29,7 @@ class Death(StrEnum):
     """The worker died before it received its job."""
 
     def error(self) -> IiifServerError:
-        """The error of a job that is not repeated after this death."""
+        """Error of a job that is not repeated after this death."""
         if self in _TOO_MUCH:
             return OriginalTooComplexError(_TOO_MUCH[self])
         return WorkerDiedError("The image could not be made.")

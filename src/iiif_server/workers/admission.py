@@ -93,13 +93,13 @@ class Verdict(Enum):
 
 
 def lane_of(pixels: int, bytes_: int, effort: int) -> Lane:
-    """The lane of a job, by the pixels of its result and its estimated memory and effort."""
+    """Lane of a job, by the pixels of its result and its estimated memory and effort."""
     small = pixels <= TILE_PIXELS and bytes_ <= TILE_BYTES and effort <= TILE_EFFORT
     return Lane.TILE if small else Lane.FULL
 
 
 def admit(demand: Demand, waiting: Sequence[Demand], capacity: Capacity) -> Verdict:
-    """The decision about a new job, from the waiting jobs."""
+    """Decision about a new job, from the waiting jobs."""
     if demand.lane is Lane.TILE:
         return Verdict.TAKEN
     if demand.bytes > capacity.bytes:
@@ -141,7 +141,7 @@ def next_jobs(
     capacity: Capacity,
     passed: Sequence[int] = (),
 ) -> tuple[int, ...]:
-    """The indices of the jobs of which one begins next, in the order of arrival.
+    """Indices of the jobs of which one begins next, in the order of arrival.
 
     They are in the lowest lane whose oldest job may begin: so the smaller jobs of a lane do not
     overtake a large one for ever. `passed` is the number of jobs of lower lanes that have begun

@@ -25,7 +25,7 @@ class Waiting:
 
 
 def choose(waiting: Sequence[Waiting], idle: Sequence[Memory]) -> tuple[int, int]:
-    """The indices of the next job and of the idle worker for it; neither sequence may be empty.
+    """Indices of the next job and of the idle worker for it; neither sequence may be empty.
 
     The result is the first of LOOK_AHEAD jobs whose original an idle worker has open, with that
     worker. If there is none, or if the oldest job has been overtaken MOST_OVERTAKEN times, it is

@@ -36,12 +36,12 @@ _ONE_THREAD = dict.fromkeys(
 
 
 def kept(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables of the server that worker processes get."""
+    """Variables of the server that worker processes get."""
     return {name: value for name, value in environment.items() if _KEPT.fullmatch(name)}
 
 
 def of_worker(environment: Mapping[str, str], search_path: Sequence[str]) -> dict[str, str]:
-    """The environment for starting a worker process.
+    """Environment for starting a worker process.
 
     `search_path` is the module search path of the server, so that workers find the same modules.
     """

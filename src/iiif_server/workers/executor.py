@@ -51,7 +51,7 @@ class Exit:
 
     @property
     def text(self) -> str:
-        """The reason in one line, for the log."""
+        """Reason in one line, for the log."""
         last = self.output.rstrip().rpartition("\n")[2]
         detail = f": {last}" if last and (self.code or 0) >= 0 else ""
         if self.complaint:
@@ -64,7 +64,7 @@ class Exit:
 def start_call(
     function: Callable[..., Any], arguments: Sequence[Any], confinement: Confinement | None
 ) -> Call:
-    """The first message to a worker: call `function(*arguments)`, and enter the sandbox.
+    """First message to a worker: call `function(*arguments)`, and enter the sandbox.
 
     Raises TypeError if the function is not one of a module, or an argument is not plain data.
     """

@@ -17,7 +17,7 @@ class Lifetime:
     """Maximum bytes of private memory between two jobs."""
 
     def over(self, jobs: int, memory: int) -> str | None:
-        """The limit that a worker has reached, `memory` or `jobs`; None if it has reached none."""
+        """Limit that a worker has reached, `memory` or `jobs`; None if it has reached none."""
         if self.max_memory is not None and memory > self.max_memory:
             return "memory"
         if self.max_jobs is not None and jobs >= self.max_jobs:
@@ -29,7 +29,7 @@ FOR_EVER = Lifetime()
 
 
 def own_memory(process: int) -> int:
-    """The private memory of a process in bytes, without mapped files; 0 if unknown."""
+    """Private memory of a process in bytes, without mapped files; 0 if unknown."""
     try:
         file = os.open(f"/proc/{process}/statm", os.O_RDONLY)
     except OSError:
@@ -41,7 +41,7 @@ def own_memory(process: int) -> int:
 
 
 def read_memory(file: int) -> int:
-    """The private memory in bytes, from an open `/proc/PID/statm` (see proc(5)); 0 if unknown."""
+    """Private memory in bytes, from an open `/proc/PID/statm` (see proc(5)); 0 if unknown."""
     try:
         _, resident, shared, *_ = map(int, os.pread(file, 200, 0).split())
     except (OSError, ValueError):  # the process has ended

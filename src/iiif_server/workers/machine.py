@@ -28,7 +28,7 @@ class Machine:
 
 
 def this_machine(groups: Path = _GROUPS, membership: Path = _MEMBERSHIP) -> Machine:
-    """The resources of the machine, and the limits of control groups (version 1 and 2)."""
+    """Resources of the machine, and the limits of control groups (version 1 and 2)."""
     all_memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     all_cpus = os.cpu_count() or 1
     quota = min(cpu_limits(groups, membership), default=math.inf)
@@ -38,7 +38,7 @@ def this_machine(groups: Path = _GROUPS, membership: Path = _MEMBERSHIP) -> Mach
 
 
 def memory_limits(groups: Path, membership: Path) -> Iterator[int]:
-    """The memory limits in bytes of the control groups that a process is in."""
+    """Memory limits in bytes of the control groups that a process is in."""
     for folder in _folders(membership):
         for controller, file in _MEMORY_FILES:
             with suppress(OSError, ValueError):  # "max" is no number
@@ -46,7 +46,7 @@ def memory_limits(groups: Path, membership: Path) -> Iterator[int]:
 
 
 def cpu_limits(groups: Path, membership: Path) -> Iterator[float]:
-    """The CPU limits of the control groups that a process is in, in CPUs, as 1.5."""
+    """CPU limits of the control groups that a process is in, in CPUs, as 1.5."""
     for folder in _folders(membership):
         with suppress(OSError, ValueError, ZeroDivisionError):
             quota, period = (groups / folder / "cpu.max").read_text().split()
@@ -60,7 +60,7 @@ def cpu_limits(groups: Path, membership: Path) -> Iterator[float]:
 
 
 def _folders(membership: Path) -> list[Path]:
-    """The control groups of a process and their parents, relative to the root of the tree.
+    """Control groups of a process and their parents, relative to the root of the tree.
 
     The root is always included, because a container may see its own group there.
     """
@@ -73,7 +73,7 @@ def _folders(membership: Path) -> list[Path]:
 
 
 def _usable_cpus() -> int:
-    """The CPUs that this process may run on."""
+    """CPUs that this process may run on."""
     if hasattr(os, "process_cpu_count"):  # Python 3.13
         return os.process_cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):  # Linux

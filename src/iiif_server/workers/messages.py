@@ -114,7 +114,7 @@ class Call:
 
 
 def framed(content: bytes) -> bytes:
-    """The frame of a message."""
+    """Frame of a message."""
     return len(content).to_bytes(HEADER_BYTES, "big") + content
 
 
@@ -139,7 +139,7 @@ def call(
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The name `module:function` for a worker; TypeError unless it is a function of a module."""
+    """Name `module:function` for a worker; TypeError unless it is a function of a module."""
     if isinstance(function, WorkerFunction):
         return function.name
     module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
@@ -149,14 +149,14 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def result_of(function: Callable[..., Any]) -> Any:
-    """The declared return type of a function; Any without a declaration."""
+    """Declared return type of a function; Any without a declaration."""
     if isinstance(function, WorkerFunction):
         return function.result
     return signature(function).get("return", Any)
 
 
 def find(name: str) -> Callable[..., Any]:
-    """The function with a name `module:function`; MessageError unless that module defines it."""
+    """Function with a name `module:function`; MessageError unless that module defines it."""
     module, _, function = name.partition(":")
     found = getattr(importlib.import_module(module), function, None)
     if not inspect.isfunction(found) or found.__module__ != module:
@@ -166,7 +166,7 @@ def find(name: str) -> Callable[..., Any]:
 
 @cache
 def signature(function: Callable[..., Any]) -> dict[str, Any]:
-    """The types of the parameters of a function, in order, and of its result as `return`."""
+    """Types of the parameters of a function, in order, and of its result as `return`."""
     hints = {
         name: Any if hint is object else hint for name, hint in get_type_hints(function).items()
     }
@@ -218,7 +218,7 @@ def describe(error: BaseException) -> Failure:
 
 
 def restore(failure: Failure) -> Exception:
-    """The exception of a Failure: one of ERRORS_OF_JOBS, a built-in one, or WorkerFailedError."""
+    """Exception of a Failure: one of ERRORS_OF_JOBS, a built-in one, or WorkerFailedError."""
     module, _, name = failure.name.partition(":")
     found = getattr({errors.__name__: errors, "builtins": builtins}.get(module), name, None)
     error: Exception

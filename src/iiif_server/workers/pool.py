@@ -140,22 +140,22 @@ class WorkerPool:
 
     @property
     def stats(self) -> PoolStats:
-        """The current statistics of the pool."""
+        """Current statistics of the pool."""
         return pool_stats(self._scheduler)
 
     @property
     def lanes(self) -> Mapping[Lane, LaneStats]:
-        """The current statistics of each lane."""
+        """Current statistics of each lane."""
         return lane_stats(self._scheduler, self._refused)
 
     @property
     def memory(self) -> int:
-        """The maximum estimated memory of all running jobs, in bytes."""
+        """Maximum estimated memory of all running jobs, in bytes."""
         return self._capacity.bytes
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The process ids of the workers."""
+        """Process ids of the workers."""
         return tuple(self._processes[number].pid for number in self._scheduler.workers)
 
     async def open(self) -> None:
@@ -192,7 +192,7 @@ class WorkerPool:
         begun: Callable[[], object] | None = None,
         descriptors: Sequence[int] = (),
     ) -> Result:
-        """The result of `function(argument, *descriptors)` in a worker.
+        """Result of `function(argument, *descriptors)` in a worker.
 
         The function must be one of a module (or a `functools.partial` of one), with declared types,
         and its arguments and result plain data. `descriptors` are open files, which must stay open

@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def _open_memory() -> int:
-    """The descriptor of `/proc/self/statm`, for the memory of this process; -1 without /proc."""
+    """Descriptor of `/proc/self/statm`, for the memory of this process; -1 without /proc."""
     try:
         return os.open("/proc/self/statm", os.O_RDONLY)
     except OSError:

@@ -76,12 +76,12 @@ class Scheduler:
 
     @property
     def running(self) -> list[ScheduledJob]:
-        """The running jobs."""
+        """Running jobs."""
         return [worker.job for worker in self.workers.values() if worker.job is not None]
 
     @property
     def wake_at(self) -> float:
-        """The time of the next `tick`; infinity: none is needed."""
+        """Time of the next `tick`; infinity: none is needed."""
         times = [job.expires for job in self.waiting]
         times += [worker.wake_at for worker in self.workers.values()]
         return min(self._retry, *times, math.inf)

@@ -34,7 +34,7 @@ class LaneStats:
 
 
 def pool_stats(scheduler: Scheduler) -> PoolStats:
-    """The current statistics of a pool."""
+    """Current statistics of a pool."""
     foreground = [worker for worker in scheduler.workers.values() if not worker.background]
     return PoolStats(
         workers=len(foreground),
@@ -47,7 +47,7 @@ def pool_stats(scheduler: Scheduler) -> PoolStats:
 
 
 def lane_stats(scheduler: Scheduler, refused: Mapping[Lane, int]) -> Mapping[Lane, LaneStats]:
-    """The current statistics of each lane; `refused` is the number of refused jobs by lane."""
+    """Current statistics of each lane; `refused` is the number of refused jobs by lane."""
     running = [job.demand for job in scheduler.running]
     waiting = [job.demand.lane for job in scheduler.waiting]
     return {

@@ -88,7 +88,7 @@ class SandboxStatus:
 
     @property
     def lacking(self) -> tuple[Mechanism, ...]:
-        """The unavailable mechanisms."""
+        """Unavailable mechanisms."""
         there = {
             Mechanism.LIMITS: self.limits,
             Mechanism.LANDLOCK: bool(self.landlock),
@@ -98,7 +98,7 @@ class SandboxStatus:
 
     @property
     def restrictions(self) -> tuple[Restriction, ...]:
-        """The restrictions of the applied mechanisms."""
+        """Restrictions of the applied mechanisms."""
         applies = {
             Restriction.MEMORY: self.limits,
             Restriction.CPU: self.limits,
@@ -140,7 +140,7 @@ _process = _Process()
 
 
 def available() -> SandboxStatus:
-    """The sandbox mechanisms that this system offers."""
+    """Sandbox mechanisms that this system offers."""
     linux = sys.platform == "linux"
     return SandboxStatus(limits=linux, landlock=landlock.version(), seccomp=seccomp.version())
 
@@ -173,7 +173,7 @@ def confine(confinement: Confinement) -> Sequence[str]:
 
 
 def sandbox_status() -> SandboxStatus:
-    """The sandbox status of this process."""
+    """Sandbox status of this process."""
     return _process.sandbox_status
 
 
@@ -224,7 +224,7 @@ def _filtered(problems: list[str]) -> str:
 
 
 def _possible(mechanisms: frozenset[Mechanism]) -> frozenset[Mechanism]:
-    """The mechanisms that this system can apply; ConfinementError if threads run already."""
+    """Mechanisms that this system can apply; ConfinementError if threads run already."""
     if sys.platform != "linux":
         return frozenset()
     threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208
@@ -238,7 +238,7 @@ def _possible(mechanisms: frozenset[Mechanism]) -> frozenset[Mechanism]:
 
 
 def _installation() -> Iterator[Path]:
-    """The folders of Python code and libraries, which a worker may load during a job."""
+    """Folders of Python code and libraries, which a worker may load during a job."""
     for name in ("stdlib", "platstdlib", "purelib", "platlib"):
         yield Path(sysconfig.get_path(name))
     yield Path(sysconfig.get_config_var("LIBDIR") or sys.base_prefix)

@@ -55,7 +55,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def version() -> int:
-    """The version of the Landlock interface of this kernel; 0 if it has none."""
+    """Version of the Landlock interface of this kernel; 0 if it has none."""
     try:
         return _call(_CREATE_RULESET, None, 0, _VERSION)
     except OSError:

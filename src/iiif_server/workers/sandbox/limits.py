@@ -62,7 +62,7 @@ def limits_for(
     deadline: float,
     memory: int | None = None,
 ) -> Limits:
-    """The limits for jobs on originals of up to `read` pixels and results of up to `made` pixels.
+    """Limits for jobs on originals of up to `read` pixels and results of up to `made` pixels.
 
     `originals` is the number of originals that a worker keeps open, `deadline` the maximum duration
     of a job in seconds. `memory` replaces the computed memory limit.

@@ -82,7 +82,7 @@ class _Rule:
 
 
 def _rules(process: int) -> Iterator[_Rule]:
-    """The rules for the process with this id."""
+    """Rules for the process with this id."""
     for call in _ALWAYS.split():
         yield _Rule(call)
     # Threads, but no processes. A filter cannot read the flags of `clone3`, which are in memory;
@@ -106,7 +106,7 @@ def _rules(process: int) -> Iterator[_Rule]:
 
 
 def version() -> str:
-    """The version of libseccomp; empty if it cannot be used on this system."""
+    """Version of libseccomp; empty if it cannot be used on this system."""
     if sys.platform != "linux" or os.uname().machine not in _MACHINES:
         return ""
     try:
@@ -153,7 +153,7 @@ def restrict() -> str:
 
 
 def _library() -> ctypes.CDLL:
-    """The loaded library with the types of its functions; raises OSError if it is missing."""
+    """Loaded library with the types of its functions; raises OSError if it is missing."""
     library = ctypes.CDLL(_LIBRARY)
     library.seccomp_version.restype = ctypes.POINTER(_Version)
     library.seccomp_init.argtypes = (ctypes.c_uint32,)
