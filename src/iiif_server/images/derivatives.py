@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
@@ -39,6 +39,7 @@ from iiif_server.plan.engine_choice import (
     choose_engine,
     is_plain_jpeg,
 )
+from iiif_server.plan.grid import Grid
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import Rendered
 from iiif_server.plan.own_tiles import StoredTile, own_grid, stored_tile
@@ -123,8 +124,8 @@ class Derivatives:
         original, header, pyramid = image.original, image.header, image.pyramid
         limits = self._limits.of(header.dimensions, original.terms.limits)
         rendition = request.resolve(image.facts, limits)
-        grid = self._pyramids.grid(header)
-        placed = replace(grid, tile=offered_tile(grid.tile, limits)).aligned(rendition)
+        announced = offered_tile(self._pyramids.grid(header).tile, limits)
+        placed = Grid(header.dimensions, announced).aligned(rendition)
         work = plan_operations(header, placed, self._depth)
         tile = stored = None
         if is_plain_jpeg(rendition):

@@ -70,8 +70,10 @@ class Grid:
         The last pixels of a tile may be partly outside the image, and so is the region. The whole
         image is not changed: it fills its size.
         """
-        tile, box = self.tile_of(rendition), rendition.region
-        if tile is None or box.covers(self.dimensions):
+        box, image = rendition.region, self.dimensions
+        inside = box.x + box.width < image.width and box.y + box.height < image.height
+        tile = None if inside or box.covers(image) else self.tile_of(rendition)
+        if tile is None:
             return rendition
         width, height = (
             side * tile.scale_factor for side in (rendition.size.width, rendition.size.height)
