@@ -12,6 +12,7 @@ from iiif_server.composition.sizing import memory_for_images, threads_of
 from iiif_server.errors import ConfigurationError
 from iiif_server.images.originals import Originals
 from iiif_server.plan.jobs import PREPARE_PROCESS, TURBOJPEG_AUTO, TURBOJPEG_OFF
+from iiif_server.plan.original_format import USUAL_EXTENSIONS, extensions_of
 from iiif_server.settings import Settings
 from iiif_server.sources.base import Source, SourceContext
 from iiif_server.sources.fetching import Fetcher
@@ -53,6 +54,7 @@ def open_sources(
             fetcher,
             observer,
             StorageThreads(f"the type {name}", timeout=settings.limits.storage_timeout),
+            USUAL_EXTENSIONS | extensions_of(settings.limits.source.formats),
         ),
     )
     for source in sources.values():

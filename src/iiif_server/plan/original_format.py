@@ -1,6 +1,7 @@
 """Input formats, their signatures, and limits on originals. Pure."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -67,8 +68,16 @@ EXTENSIONS: dict[OriginalFormat, tuple[str, ...]] = {
     OriginalFormat.DICOM: (".dcm", ".dicom"),
 }
 """File extensions of a format, the usual one first."""
-ALL_EXTENSIONS = frozenset(extension for format_ in USUAL for extension in EXTENSIONS[format_])
-"""Extensions of files that are listed as images."""
+
+
+def extensions_of(formats: Collection[OriginalFormat]) -> frozenset[str]:
+    """Return the file extensions of formats."""
+    return frozenset(extension for format_ in formats for extension in EXTENSIONS[format_])
+
+
+ALL_EXTENSIONS = extensions_of(frozenset(OriginalFormat))
+USUAL_EXTENSIONS = extensions_of(USUAL)
+"""Extensions of files that are listed as images without `limits.rare`."""
 
 
 def recognise(start: bytes) -> OriginalFormat | None:

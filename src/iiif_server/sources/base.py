@@ -3,7 +3,7 @@
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from iiif_server.errors import (
 )
 from iiif_server.options import Expects, OptionsModel
 from iiif_server.plan.header import Treatment
+from iiif_server.plan.original_format import USUAL_EXTENSIONS
 from iiif_server.sources.deprecated import renamed, warn_renamed
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.listings import FolderListing
@@ -134,6 +135,8 @@ class SourceContext:
     """Receives events for the log and the metrics."""
     threads: StorageThreads = field(default_factory=lambda: StorageThreads("this type"))
     """Executor for blocking calls; each type has its own, so that no type waits for another."""
+    extensions: Collection[str] = USUAL_EXTENSIONS
+    """Extensions of files that are listed as images."""
     others: Mapping[str, "Source[Any]"] = field(default_factory=dict, repr=False)
     """Sources of all types, for a source that has another type serve an original."""
 

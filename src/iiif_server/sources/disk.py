@@ -214,7 +214,7 @@ class DiskSource(Source[DiskOptions]):
         """List a folder of names. Raises FolderNotFoundError."""
         if not self._layout.listable:
             raise FolderNotFoundError
-        return self._merged(folder, list_folder)
+        return self._merged(folder, partial(list_folder, extensions=self.context.extensions))
 
     def _merged(self, folder: str, read: Callable[..., FolderListing]) -> FolderListing:
         """Merge the listings of a folder of names in all folders of the type."""

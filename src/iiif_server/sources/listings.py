@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from iiif_server.errors import FolderNotFoundError
-from iiif_server.plan.original_format import ALL_EXTENSIONS
+from iiif_server.plan.original_format import USUAL_EXTENSIONS
 from iiif_server.sources.opening import containing, refusal_of
 from iiif_server.sources.templates import may_be_a_name
 
@@ -72,6 +72,8 @@ def list_folder(
     links: Sequence[Path] = (),
     most_entries: int = MOST_ENTRIES,
     most_links: int = MOST_LINKS,
+    *,
+    extensions: Collection[str] = USUAL_EXTENSIONS,
 ) -> FolderListing:
     """List a folder such as `a/b` below a root; `` is the root itself.
 
@@ -85,7 +87,7 @@ def list_folder(
             folders.append(entry.name)
             continue
         _, dot, extension = entry.name.rpartition(".")
-        if not dot or f".{extension.lower()}" in ALL_EXTENSIONS:
+        if not dot or f".{extension.lower()}" in extensions:
             names.append(entry.name)
         elif _UNREAD.fullmatch(extension):
             unread[extension.upper()] += 1
@@ -158,10 +160,10 @@ def _inside(link: str, inside: Sequence[str]) -> str | None:
     return None
 
 
-def is_listed(name: str) -> bool:
+def is_listed(name: str, extensions: Collection[str] = USUAL_EXTENSIONS) -> bool:
     """Whether listings show a file or object of this name as an image."""
     suffix = os.path.splitext(name)[1]  # noqa: PTH122 - of a hundred thousand names
-    image = not suffix or suffix.lower() in ALL_EXTENSIONS
+    image = not suffix or suffix.lower() in extensions
     return image and not name.startswith(".") and _can_be_asked_for(name)
 
 

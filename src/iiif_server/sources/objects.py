@@ -184,7 +184,8 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         return (
             name
             for key in keys
-            if (name := _between(key, before, after)) and is_listed(name.rpartition("/")[2] + after)
+            if (name := _between(key, before, after))
+            and is_listed(name.rpartition("/")[2] + after, self.context.extensions)
         )
 
     @property
@@ -225,7 +226,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
                     position = f"{start}{inner}/{_LAST}"  # after all keys of the folder
                     break
                 name = _between(key, start, after)
-                if name and not slash and is_listed(name + after):
+                if name and not slash and is_listed(name + after, self.context.extensions):
                     names.append(name)
             else:
                 is_complete = True

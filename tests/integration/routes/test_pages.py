@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 import pytest_asyncio
 
+from iiif_server.images.limits import LimitsOptions
 from iiif_server.pages.paging import PAGE_SIZE
 from iiif_server.pages.rendering import STATIC_PREFIX
 from support.apps import (
@@ -139,6 +140,18 @@ async def test_formats_that_are_not_read_are_counted_and_named(server: Server) -
     page = (await server.get("/?folder=plates:mixed")).text
     assert "3 files of formats that are not read: DNG, SVG." in page
     assert "formats that are not read" not in (await server.get("/?folder=plates:many")).text
+
+
+async def test_rare_formats_are_listed_where_they_are_read(tmp_path: Path) -> None:
+    settings = settings_below(
+        tmp_path, types={"plates": {"source": "disk"}}, limits=LimitsOptions(rare=True)
+    )
+    async with running_app(settings) as server:
+        for name in ("a.tga", "b.PCX", "c.dng", "d.dcm", "e.svg"):
+            server.put("plates", name, b"")
+        page = (await server.get("/?folder=plates")).text
+    assert all(name in page for name in ("a.tga", "b.PCX", "c.dng", "d.dcm"))
+    assert "1 file of formats that are not read: SVG." in page
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "4", "99999999999999999999", "x", "", "\u0661"])

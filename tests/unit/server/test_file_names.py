@@ -59,6 +59,11 @@ def test_the_name_of_an_image_says_what_it_is(
     assert name_of_image("atlas.tif", rendition(**changed), whole=whole) == expected
 
 
+@pytest.mark.parametrize("name", ["atlas.TGA", "atlas.dcm", "atlas.dng"])
+def test_extensions_of_rare_formats_are_left_out(name: str) -> None:
+    assert name_of_image(name, rendition(), whole=True) == "atlas_full_100x75.jpg"
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
