@@ -9,7 +9,7 @@ from iiif_server.iiif.manifest import CONTEXT
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A reference to a collection or a manifest."""
+    """Reference to a collection or a manifest, as an item of a collection."""
 
     id: str
     type: str

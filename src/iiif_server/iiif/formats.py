@@ -1,4 +1,4 @@
-"""The format parameter (Image API 3.0, 4.5; 2.1.1, 4.5)."""
+"""Format parameter (Image API 3.0, 4.5; 2.1.1, 4.5)."""
 
 import re
 from collections.abc import Collection

@@ -17,7 +17,7 @@ has no exponents.
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """A width and a height in pixels, both at least 1."""
+    """Width and height in pixels, both at least 1."""
 
     width: int
     height: int
@@ -38,7 +38,7 @@ class Dimensions:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A rectangle of whole pixels in an image; `x` and `y` count from the top left corner."""
+    """Rectangle of whole pixels in an image; `x` and `y` count from the top left corner."""
 
     x: int
     y: int
@@ -127,7 +127,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class OutputLimits:
-    """The server's limits of rendered images, in pixels; `of` gives those of one image.
+    """Limits of all rendered images of the server, in pixels; `of` gives those of one image.
 
     `^max` of every region is as large as `maxArea` in info.json allows (Image API 3.0, 4.2). So
     info.json has to contain the limit of upscaling: no image has more pixels than

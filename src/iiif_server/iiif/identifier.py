@@ -18,7 +18,7 @@ MAX_CHARACTERS = 4096
 _PAGE = re.compile(r"(.+);([1-9][0-9]{0,5})", re.DOTALL)
 _ARK = re.compile(r"ark:/?", re.IGNORECASE)
 _URL = re.compile(r"(https?):/(?!/)", re.IGNORECASE)
-"""The beginning of a URL in which a proxy has merged two slashes."""
+"""Beginning of a URL in which a proxy has merged two slashes."""
 _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 

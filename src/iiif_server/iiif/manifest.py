@@ -23,7 +23,7 @@ _KNOWN_RIGHTS = ("creativecommons.org/", "rightsstatements.org/")
 
 @dataclass(frozen=True, slots=True)
 class ImageService:
-    """The reference to an image service (Presentation API 3.0, 4.7)."""
+    """Reference to an image service (Presentation API 3.0, 4.7)."""
 
     id: str
     """Base URI of the image."""
@@ -49,7 +49,7 @@ def level_2(base_uri: str, base_uri_v2: str) -> tuple[ImageService, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image in a manifest."""
+    """Image in a manifest."""
 
     base_uri: str
     """Base URI, as `https://example.org/specimens:1.jpg`."""

@@ -1,4 +1,4 @@
-"""The quality parameter (Image API 3.0, 4.4; 2.1.1, 4.4)."""
+"""Quality parameter (Image API 3.0, 4.4; 2.1.1, 4.4)."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""The region parameter (Image API 3.0, 4.1; 2.1.1, 4.1)."""
+"""Region parameter (Image API 3.0, 4.1; 2.1.1, 4.1)."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ EXPECTED = (
 
 @dataclass(frozen=True, slots=True)
 class FullRegion:
-    """The whole image."""
+    """Whole image."""
 
     def __str__(self) -> str:
         return "full"
@@ -30,7 +30,7 @@ class FullRegion:
 
 @dataclass(frozen=True, slots=True)
 class SquareRegion:
-    """The largest square in the middle of the image."""
+    """Largest square in the middle of the image."""
 
     def __str__(self) -> str:
         return "square"
@@ -43,7 +43,7 @@ class SquareRegion:
 
 @dataclass(frozen=True, slots=True)
 class PixelRegion:
-    """A rectangle in whole pixels."""
+    """Rectangle in whole pixels."""
 
     x: int
     y: int
@@ -60,7 +60,7 @@ class PixelRegion:
 
 @dataclass(frozen=True, slots=True)
 class PercentRegion:
-    """A rectangle in percent of the image's width and height."""
+    """Rectangle in percent of the image's width and height."""
 
     x: Fraction
     y: Fraction

@@ -20,7 +20,7 @@ _PARAMETERS = re.compile(r"([^/]+)/([^/]+)/([^/]+)/([^/]+)\.([^/.]+)")
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """A request, resolved to whole pixels of one image; equal for every spelling of a request."""
+    """Request, resolved to whole pixels of one image; equal for every spelling of a request."""
 
     region: Box
     """Region in pixels of the image with the orientation applied."""
@@ -34,7 +34,7 @@ class Rendition:
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """The properties of an image that `ImageRequest.resolve` needs."""
+    """Properties of an image that `ImageRequest.resolve` needs."""
 
     dimensions: Dimensions
     """Dimensions with the orientation applied."""
@@ -44,7 +44,7 @@ class ImageFacts:
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """The five parsed parameters of an image request."""
+    """Image request: its five parsed parameters."""
 
     region: Region
     size: Size

@@ -1,4 +1,4 @@
-"""The rotation parameter (Image API 3.0, 4.3; 2.1.1, 4.3)."""
+"""Rotation parameter (Image API 3.0, 4.3; 2.1.1, 4.3)."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The size parameter (Image API 3.0, 4.2; 2.1.1, 4.2)."""
+"""Size parameter (Image API 3.0, 4.2; 2.1.1, 4.2)."""
 
 import re
 from dataclasses import dataclass

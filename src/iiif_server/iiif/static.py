@@ -25,7 +25,7 @@ from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.iiif.viewers import jpeg_path, tile_requests
 
 LEVEL_0 = {V3: "level0", V2: "http://iiif.io/api/image/2/level0.json"}
-"""The compliance level as each version of info.json writes it."""
+"""Compliance level as each version of info.json writes it."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
 _LONGEST = 80
@@ -34,7 +34,7 @@ _LONGEST = 80
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """The file for one image request."""
+    """File for one image request."""
 
     path: str
     """Path of the file: `region/size/rotation/quality.format`."""
@@ -46,12 +46,12 @@ class StaticFile:
 
 @dataclass(frozen=True, slots=True)
 class StaticImage:
-    """The static files of an image."""
+    """Static files of an image, and its info.json."""
 
     version: ImageApiVersion
     dimensions: Dimensions
     service: Service
-    """The image service of this server, of which the files are a part."""
+    """Image service of this server, of which the files are a part."""
 
     @property
     def largest(self) -> Dimensions:

@@ -1,4 +1,4 @@
-"""The differences between Image API 2.1 and 3.0, as data."""
+"""Differences between Image API 2.1 and 3.0, as data."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,13 @@ class ImageApiVersion:
     path: str
     """Path prefix of the version in URLs."""
     context: str
-    """The JSON-LD context of its image information."""
+    """JSON-LD context of its image information."""
     compliance: str
-    """The URI of compliance level 2."""
+    """URI of compliance level 2."""
     caret_upscales: bool
     """Whether upscaling needs `^` (3.0); in 2.1 it needs no mark."""
     full_size: str
-    """The canonical size parameter of an image that is not scaled."""
+    """Canonical size parameter of an image that is not scaled."""
     accepts_full: bool
     """Whether the size may be `full`."""
     canonical_width_only: bool

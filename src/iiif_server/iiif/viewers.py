@@ -25,7 +25,7 @@ _LARGEST_SIDE = 1 << 31
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """The properties of an info.json from which viewers derive their requests."""
+    """Properties of an info.json from which viewers derive their requests."""
 
     version: ImageApiVersion
     dimensions: Dimensions

@@ -78,7 +78,7 @@ class _Made:
     """Result of a single flight, for all requests that wait for it."""
 
     content: bytes | Entry
-    """The bytes, or the entry in the store."""
+    """Bytes of the derivative, or its entry in the store."""
     engine: Engine | Literal["cache", "shared"]
     stages: Mapping[str, float]
 

@@ -25,7 +25,7 @@ _LOOK_AFTER = 1.0
 
 @dataclass(slots=True, eq=False)
 class OpenedPart:
-    """An open part of a pyramid, with its entry in the store."""
+    """Open part of a pyramid, with its entry in the store."""
 
     part: OpenPart
     entry: Entry
@@ -78,7 +78,7 @@ class OpenedPart:
 
 
 class OpenParts:
-    """The most recently used parts of pyramids, open, by cache key."""
+    """Most recently used parts of pyramids, open, by cache key."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store

@@ -41,7 +41,7 @@ from iiif_server.telemetry.events import (
 
 @dataclass(frozen=True)  # without slots: the digests are computed once
 class Original:
-    """The file of an identifier, in the version that the source has opened."""
+    """File of an identifier, in the version that the source has opened."""
 
     identifier: Identifier
     file: LocalFile
@@ -53,7 +53,7 @@ class Original:
     terms: Terms = NO_TERMS
     """Rights and limits of this original."""
     opened: OpenedFile | None = field(default=None, compare=False, repr=False)
-    """The open file, as long as it is held."""
+    """Open file, as long as it is held."""
     threads: StorageThreads | None = field(default=None, compare=False, repr=False)
     """Threads of the storage of this original."""
     absent: bool = False
@@ -155,7 +155,7 @@ def _raise_if_changed(file: LocalFile) -> None:
 
 
 class Originals:
-    """The originals of all configured types."""
+    """Originals of all configured types."""
 
     def __init__(
         self,

@@ -62,7 +62,7 @@ small for the requests, and tiles are then rendered one by one."""
 
 @dataclass(frozen=True, slots=True)
 class Pyramid:
-    """The pyramid of one original, built or not."""
+    """Pyramid of one original, built or not."""
 
     original: Original
     header: ImageHeader

@@ -19,7 +19,7 @@ from iiif_server.telemetry.stages import Stages
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """An image request, resolved for one version of an image."""
+    """Image request, resolved for one version of an image."""
 
     image: Image
     rendition: Rendition

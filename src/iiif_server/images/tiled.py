@@ -40,7 +40,7 @@ class NoSuchTileError(Exception):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class _OpenOriginal:
-    """An open original with its tile tables; closed when it is no longer referenced."""
+    """Open original with its tile tables; closed when it is no longer referenced."""
 
     descriptor: int
     version: FileVersion
@@ -90,7 +90,7 @@ level, and whether everything is fetched that a decoder needs besides tiles."""
 
 
 class TiledOriginals:
-    """The most recently used tiled TIFFs, open, by fingerprint and version."""
+    """Most recently used tiled TIFFs, open, by fingerprint and version."""
 
     def __init__(self, pool: WorkerPool) -> None:
         self._pool = pool

@@ -36,7 +36,7 @@ _KILO = 1000
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A text with an optional http or https link."""
+    """Text with an optional http or https link."""
 
     text: str
     link: str | None = None

@@ -25,7 +25,7 @@ _OTHER = "text/plain; charset=utf-8"
 
 @dataclass(frozen=True)  # without slots: `compressed` is cached
 class PageFile:
-    """A static file."""
+    """Static file of the web pages."""
 
     content: bytes
     media_type: str

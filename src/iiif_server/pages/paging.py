@@ -14,7 +14,7 @@ FIRST_ROWS = 12
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An image or a folder in a gallery."""
+    """Image or folder in a gallery."""
 
     label: str
     """Last part of its name."""
@@ -80,7 +80,7 @@ class Turning:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A type on the front page."""
+    """Type on the front page."""
 
     name: str
     title: str
@@ -92,7 +92,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A folder of a type."""
+    """Folder of a type."""
 
     type: str
     folder: str = ""

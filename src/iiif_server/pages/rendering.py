@@ -26,7 +26,7 @@ _templates = Environment(
 
 @dataclass(frozen=True, slots=True)
 class Viewed:
-    """The data of a viewer page."""
+    """Data of a viewer page."""
 
     identifier: str
     place: Place | None

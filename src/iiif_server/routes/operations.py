@@ -54,7 +54,7 @@ class Confinement(BaseModel):
 
 
 class TurboJpeg(BaseModel):
-    """The libturbojpeg that image workers use."""
+    """TurboJPEG library (libturbojpeg) that image workers use."""
 
     path: str
     """Path of the loaded library; empty: none."""

@@ -186,7 +186,7 @@ def viewer_router(version: ImageApiVersion, prefix: str) -> APIRouter:
 
 @dataclass(frozen=True, slots=True)
 class _FolderCall:
-    """A request for one page of a folder in the gallery."""
+    """Request for one page of a folder in the gallery."""
 
     folder: str
     number: int
@@ -198,7 +198,7 @@ class _FolderCall:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A request for a page of one image."""
+    """Request for a page of one image."""
 
     request: Request
     services: Services

@@ -37,13 +37,13 @@ class ImageParameters(BaseModel):
 
 
 class ImageParametersV3(ImageParameters):
-    """The parameters of Image API 3.0."""
+    """Parameters of Image API 3.0."""
 
     size: Annotated[Size, PlainValidator(lambda text: parse_size(text, V3))]
 
 
 class ImageParametersV2(ImageParameters):
-    """The parameters of Image API 2.1."""
+    """Parameters of Image API 2.1."""
 
     size: Annotated[Size, PlainValidator(lambda text: parse_size(text, V2))]
 

@@ -210,7 +210,7 @@ class _Place:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """A permitted image, with its data for a manifest."""
+    """Permitted image, with its data for a manifest."""
 
     written: str
     permission: Permission
@@ -220,7 +220,7 @@ class _Seen:
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """An identifier of a manifest of several images, and the error that it raised."""
+    """Refused identifier of a manifest of several images, with its error."""
 
     written: str
     error: IiifServerError

@@ -36,7 +36,7 @@ class AdminOptions(OptionsModel):
 
 
 class Credentials:
-    """The accepted token, stored as a digest."""
+    """Accepted token, stored as a digest."""
 
     def __init__(self, token: SecretStr) -> None:
         self._digest = _digest(token.get_secret_value())

@@ -26,7 +26,7 @@ _DATA = {JSON, LD_JSON, "application/*", "*/*"}
 
 @dataclass(frozen=True, slots=True)
 class Representation:
-    """A version and a media type of image information."""
+    """Version and media type of image information."""
 
     version: ImageApiVersion
     linked_data: bool

@@ -75,7 +75,7 @@ class Listener(HttpToolsProtocol):
         self._starting = False
         self._pipeline_full = False
         self._next: tuple[RequestResponseCycle, Any] | None = None
-        """The next pipelined request to start."""
+        """Pipelined request that starts next."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the connection, or refuse it if there are too many (503)."""

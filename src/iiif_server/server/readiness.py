@@ -20,7 +20,7 @@ SECONDS_TO_LOOK = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Objection:
-    """A reason why the server is not ready."""
+    """Reason why the server is not ready."""
 
     text: str
     """Public message, without paths and names of types."""

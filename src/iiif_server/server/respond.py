@@ -49,7 +49,7 @@ Fields = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A body of unknown length, made while it is sent: the first bytes and a generator of the rest.
+    """Body of unknown length, made while it is sent: the first bytes and a generator of the rest.
 
     `write` closes the generator (`aclose`).
     """
@@ -60,7 +60,7 @@ class Stream:
 
 @dataclass(eq=False)
 class Answer(Response):
-    """The result of a route, before header fields exist; `respond` sends it.
+    """Result of a route, before header fields exist; `respond` sends it.
 
     It is a Starlette Response, so that FastAPI's routes can return it.
     """
@@ -110,7 +110,7 @@ class JsonAnswer(JSONResponse):
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """A response with all header fields except the request id."""
+    """Response with all header fields except the request id."""
 
     status: int
     fields: Fields

@@ -74,7 +74,7 @@ class ExactRequest:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """The validity of an accepted signature."""
+    """Validity of an accepted signature."""
 
     expires: int
     """Expiry time in seconds since the epoch."""

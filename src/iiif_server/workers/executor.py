@@ -89,7 +89,7 @@ class StaleWorkerError(Exception):
 
 
 class WorkerProcess(Executor):
-    """A worker process that does one job at a time."""
+    """Worker process that does one job at a time."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", connection: socket.socket) -> None:
         self._process = process

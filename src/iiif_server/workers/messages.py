@@ -51,7 +51,7 @@ NIL = Raw(b"\xc0")
 
 
 class Failure(Struct, array_like=True, frozen=True):
-    """An exception as data."""
+    """Exception as data."""
 
     name: str
     """Module and class of the exception, separated by a colon."""
@@ -105,7 +105,7 @@ class Answer(Struct, array_like=True, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """An encoded job, and the type of its result."""
+    """Encoded job, and the type of its result."""
 
     function: str
     content: bytes

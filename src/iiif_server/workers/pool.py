@@ -89,7 +89,7 @@ class Setup:
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    """The part of a job that the scheduler does not use."""
+    """Part of a job that the scheduler does not use."""
 
     call: Call
     descriptors: Sequence[int]

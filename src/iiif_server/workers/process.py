@@ -41,7 +41,7 @@ _FIRST = 1 << 16
 
 
 class Connection:
-    """The worker's end of the socket: blocking, one message at a time in each direction."""
+    """Worker's end of the socket: blocking, one message at a time in each direction."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, descriptor)

@@ -58,7 +58,7 @@ _IOCTLS = (0x5401, 0x5413, 0x5421, 0x541B, 0x5450, 0x5451)
 
 
 class _Comparison(ctypes.Structure):
-    """A comparison of an argument (`scmp_arg_cmp`)."""
+    """Comparison of an argument (`scmp_arg_cmp`)."""
 
     _fields_ = (
         ("argument", ctypes.c_uint),
@@ -74,7 +74,7 @@ class _Version(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """A system call that is allowed if all of its conditions are true."""
+    """System call that is allowed if all of its conditions are true."""
 
     call: str
     conditions: tuple[tuple[int, int, int, int], ...] = ()
