@@ -168,7 +168,7 @@ async def test_an_original_over_which_workers_died_burns_no_more_of_them(tmp_pat
         assert (event.identifier, event.lane) == ("disk:large.png", "full")
         done = server.services.image_pool.stats.done
         response = await server.get(slow(32))
-        assert_problem(response, 503, "left alone")
+        assert_problem(response, 503, "quarantine")
         assert 0 < int(response.headers["retry-after"]) <= 300
         status = await server.status()
         assert (status["quarantined"], status["pools"]["image"]["done"]) == (1, done)
@@ -195,5 +195,5 @@ async def test_what_takes_too_long_is_tried_once(tmp_path: Path) -> None:
         await put_originals(server)
         assert_problem(await server.get(slow(31)), 503, "0.2 seconds")
         for degrees in (31, 32, 33):
-            assert_problem(await server.get(slow(degrees)), 503, "left alone")
+            assert_problem(await server.get(slow(degrees)), 503, "quarantine")
         assert server.services.image_pool.stats.replaced <= 1

@@ -30,7 +30,7 @@ def stats(config: Path | None) -> None:
 
 @cache.command()
 @config_option
-@click.option("--identifier", help="Remove what was made of this original only (type:name).")
+@click.option("--identifier", help="Remove the derivatives of this original only (type:name).")
 def purge(config: Path | None, identifier: str | None) -> None:
     """Remove derivatives. Originals stay; the server renders derivatives again on request."""
     settings = read_settings(config).settings

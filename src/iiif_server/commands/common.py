@@ -42,7 +42,7 @@ version_option = click.option(
     default=V3.number,
     show_default=True,
     callback=_version,
-    help="Of the Image API.",
+    help="Version of the Image API.",
 )
 
 

@@ -101,7 +101,7 @@ RotationPath = Annotated[
 QualityPath = Annotated[
     str,
     Path(
-        description="how the pixels are coloured",
+        description="colours of the image",
         json_schema_extra={"enum": list(Quality)},
         examples=list(Quality),
     ),
@@ -109,7 +109,7 @@ QualityPath = Annotated[
 FormatPath = Annotated[
     str,
     Path(
-        description="the file format of the answer",
+        description="output format",
         json_schema_extra={"enum": list(Format)},
         examples=list(Format),
     ),

@@ -86,7 +86,7 @@ def test_a_refusal_says_how_long() -> None:
     quarantine = Quarantine(300, lambda _: None, clock)
     suffer(quarantine, Lane.TILE)
     clock.now += 100.5
-    with pytest.raises(QuarantinedError, match="another 200 seconds") as raised:
+    with pytest.raises(QuarantinedError, match="in 200 seconds") as raised:
         suffer(quarantine, Lane.TILE)
     assert raised.value.retry_after == 200
 

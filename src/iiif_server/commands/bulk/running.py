@@ -266,14 +266,14 @@ def _options(verb: str) -> Iterator[Callable[[Command], Command]]:
     yield click.option(
         "--scheduler",
         metavar="URL",
-        help="Do it on a Dask cluster: tcp://HOST:PORT or tls://HOST:PORT.",
+        help="Run on a Dask cluster: tcp://HOST:PORT or tls://HOST:PORT.",
     )
     yield click.option(
         "--retries",
         default=2,
         show_default=True,
         type=click.IntRange(0, 20),
-        help="How often to repeat what failed for a reason that may pass.",
+        help="Number of retries after a temporary failure.",
     )
     yield click.option(
         "--pages",

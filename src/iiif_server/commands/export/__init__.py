@@ -47,7 +47,11 @@ SCRIPT = "openseadragon.min.js"
 )
 @click.option("--base-url", help="URL under which that folder will be found; default: base_url.")
 @version_option
-@click.option("--include-signed", is_flag=True, help="Also of signed types, open to everyone.")
+@click.option(
+    "--include-signed",
+    is_flag=True,
+    help="Export images of signed types as well; everyone can then see them.",
+)
 @identifier_options("Export")
 @distribution_options("Export")
 def export(

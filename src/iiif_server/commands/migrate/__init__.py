@@ -39,7 +39,7 @@ _MOVES = {
     "--from",
     "kind",
     type=click.Choice([str(kind) for kind in Kind]),
-    help="Which server's configuration it is; default: found out from its content.",
+    help="Server of the configuration; default: detected from its content.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the file if it exists.")
 def migrate(source: Path, target: Path | None, kind: str | None, *, force: bool) -> None:

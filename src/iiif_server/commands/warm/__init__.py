@@ -71,7 +71,7 @@ def _screen(_: click.Context, __: click.Parameter, text: str) -> Dimensions:
     "--against",
     "url",
     metavar="URL",
-    help="Request them from this server, CDN or proxy, instead of making them here.",
+    help="Request the images from this server, CDN or proxy, instead of rendering them here.",
 )
 @click.option(
     "--parallel",
