@@ -74,8 +74,8 @@ class Quarantine:
             self._entries.remove(fingerprint)
         elif _rank(lane) >= _rank(entry.lane):
             raise QuarantinedError(
-                "This original is in quarantine, as a worker died over it or took too long. It will "
-                f"be tried again in {ceil(left)} seconds.",
+                "This original is in quarantine, as a worker died over it or took too long. "
+                f"It will be tried again in {ceil(left)} seconds.",
                 ceil(left),
             )
 
