@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -201,6 +201,19 @@ def test_a_worker_whose_settings_are_wrong_is_the_reason_of_the_failure(tmp_path
     assert "A Dask worker cannot be used: " in output
     assert "http_port" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.e2e
+def test_a_worker_without_the_settings_of_the_command_is_told_what_it_lacks(tmp_path: Path) -> None:
+    config = settings(tmp_path)
+    fill(tmp_path / "source" / "pictures", 1)
+    other = tmp_path / "other.toml"
+    other.write_text(config.read_text().replace("[types.pictures]", "[types.others]"))
+    with running_cluster(tmp_path, [other]) as cluster:
+        run = prepare(replace(cluster, config=config))
+        output, _ = run.communicate(timeout=_SECONDS)
+    assert run.returncode == 1, output
+    assert "the Dask worker has no type pictures: it needs IIIF_CONFIG" in output
 
 
 def wait_for_workers(cluster: Cluster, number: int) -> None:

@@ -87,6 +87,24 @@ async def test_a_worker_whose_settings_are_wrong_is_not_set_up(
         await dask_worker.ServicesPlugin().setup(worker)
 
 
+class NoWorkers:
+    """A client of a cluster without workers."""
+
+    def scheduler_info(self, n_workers: int) -> dict[str, Any]:
+        assert n_workers == -1  # all
+        return {"workers": {}}
+
+
+async def test_it_is_said_once_that_a_cluster_has_no_workers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    client: Any = NoWorkers()
+    executor = cluster.ClusterExecutor(client, Failing.originals)
+    await executor.look()
+    await executor.look()
+    assert capsys.readouterr().err.count("The cluster has no workers") == 1
+
+
 class Failing:
     """An executor whose tasks fail in this way, until one succeeds."""
 

@@ -4,7 +4,11 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
+import click
+
+from iiif_server.background import BackgroundTasks
 from iiif_server.commands.bulk.tasks import Outcome, Result, Task
 from iiif_server.composition.components import open_listing
 from iiif_server.errors import ConfigurationError
@@ -26,6 +30,8 @@ _URL = re.compile(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}")
 _CONNECT_SECONDS = 30
 _WORKERS_SECONDS = 60
 _CLOSE_SECONDS = 5
+_LOOK_SECONDS = 10.0
+"""Interval (seconds) of looks whether the cluster has workers."""
 _LEAST = 256
 """Least number of tasks at the scheduler, so that no worker waits for this process."""
 _PER_THREAD = 4
@@ -39,12 +45,25 @@ class ClusterExecutor:
     def __init__(self, client: "Client", originals: Originals) -> None:
         self._client = client
         self.originals = originals
+        self._told = False
+
+    def _workers(self) -> list[Any]:
+        """What the scheduler says of its workers."""
+        return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
+
+    async def look(self) -> None:
+        """Say, once, that all workers are gone: tasks wait for new ones without a limit."""
+        if not self._told and not self._workers():
+            self._told = True
+            text = (
+                "The cluster has no workers: waiting for one. If they end at once, see their logs."
+            )
+            click.echo(text, err=True)
 
     @property
     def at_once(self) -> int:
         """Limit of concurrent tasks."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        threads = sum(int(worker["nthreads"]) for worker in workers)
+        threads = sum(int(worker["nthreads"]) for worker in self._workers())
         return max(_LEAST, _PER_THREAD * threads)
 
     async def run(self, task: Task) -> Result:
@@ -56,8 +75,8 @@ class ClusterExecutor:
 
     def _largest(self) -> float:
         """Return the memory in bytes for images of the largest worker."""
-        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return max((worker["resources"].get(MEMORY, 0) for worker in workers), default=0)
+        memory = (worker["resources"].get(MEMORY, 0) for worker in self._workers())
+        return max(memory, default=0)
 
     async def _run(self, task: Task, memory: int) -> Result:
         resources = {MEMORY: min(memory, self._largest() or memory)}
@@ -105,4 +124,7 @@ async def open_cluster(settings: Settings, scheduler: str) -> AsyncIterator[Clus
             await client.register_plugin(ServicesPlugin())
         except Exception as error:
             raise ConfigurationError(f"A Dask worker cannot be used: {error}") from error
-        yield ClusterExecutor(client, originals)
+        executor = ClusterExecutor(client, originals)
+        background = await stack.enter_async_context(BackgroundTasks())
+        background.repeat(_LOOK_SECONDS, executor.look)
+        yield executor

@@ -5,8 +5,16 @@ from typing import Any
 
 from distributed import Worker, WorkerPlugin, get_worker
 
-from iiif_server.commands.bulk.tasks import Bench, Result, Task, open_bench, perform_shared
+from iiif_server.commands.bulk.tasks import (
+    Bench,
+    Outcome,
+    Result,
+    Task,
+    open_bench,
+    perform_shared,
+)
 from iiif_server.composition.sizing import memory_for_images
+from iiif_server.iiif.identifier import Identifier
 from iiif_server.settings import load_settings
 
 NAME = "iiif-server"
@@ -54,7 +62,11 @@ class ServicesPlugin(WorkerPlugin):
         """Run a task and return its result."""
         if self._bench is None:
             raise RuntimeError("The services of this worker are not open.")
-        return await perform_shared(await asyncio.shield(self._bench), task)
+        bench, subject = await asyncio.shield(self._bench), task.subject
+        if isinstance(subject, Identifier) and subject.type not in bench.settings.types:
+            text = f"the Dask worker has no type {subject.type}: it needs IIIF_CONFIG, too."
+            return Result(Outcome.FAILED, f"{subject}: {text}")
+        return await perform_shared(bench, task)
 
     async def _hold(self, settings: Any) -> None:
         """Open the services, wait for `teardown`, and close them in the same asyncio task."""
