@@ -33,7 +33,7 @@ _HELD = 200 << 20
 _PIXEL_BYTES = 8
 """Of a pixel that is made: in PDFium's bitmap, and as RGB."""
 _EFFORT = 30
-_SECONDS, _SECONDS_OF_A_PIXEL, _SECONDS_OF_A_BYTE = 10, 120e-9, 2e-6
+_SECONDS, _SECONDS_OF_A_PIXEL, _SECONDS_OF_A_BYTE = 10, 250e-9, 3e-6
 """Processor time to read and draw a page, measured: 31 s for a map of a million areas, 46 MB and
 35 megapixels."""
 _MOST_MEMORY = 2 << 30
@@ -142,8 +142,7 @@ def _draw(bitmap: pypdfium2.PdfBitmap, page: pypdfium2.PdfPage, at: Box, until: 
     pdfium.FPDF_RenderPage_Close(page.raw)
     if status == pdfium.FPDF_RENDER_TOBECONTINUED:
         raise OriginalTooComplexError(
-            "Drawing this page takes more processor time than is allowed; "
-            "ask for a smaller part of it."
+            "Drawing this page takes more processor time than is allowed."
         )
     if page.formenv is not None:
         pdfium.FPDF_FFLDraw(page.formenv.raw, bitmap.raw, page.raw, *place, 0, flags)

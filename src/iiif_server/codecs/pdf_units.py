@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from decimal import Decimal
 
-_MOST_REPAIRED = 64 << 20
+_MOST_REPAIRED = 16 << 20
 """Bytes of a file without a usable cross-reference table that qpdf searches for objects."""
 _MOST = 75_000
 """What Acrobat takes at most, for pages of 381 km."""

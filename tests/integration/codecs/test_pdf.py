@@ -1,5 +1,8 @@
 """PDF pages as images."""
 
+import signal
+import subprocess
+import sys
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -179,6 +182,43 @@ def test_a_page_that_takes_too_long_is_refused_with_the_reason(
             image.render(format="png")
         monkeypatch.undo()
         assert shown(image.render(format="png"))[-2, 2].max() == 0
+
+
+_ENDLESS = {
+    "pattern in tiny steps": (
+        (
+            "/Type /Pattern /PatternType 1 /PaintType 1 /TilingType 1 /BBox [0 0 1 1] "
+            "/XStep 0.0001 /YStep 0.0001"
+        ),
+        "/Pattern cs /P scn 0 0 144 72 re f",
+        signal.SIGXCPU,
+    ),
+    "form in itself": (
+        "/Type /XObject /Subtype /Form /BBox [0 0 144 72]",
+        "/F Do /F Do",
+        signal.SIGABRT,
+    ),
+}
+_IN_A_WORKER = """
+import sys
+from iiif_server import open_image
+from iiif_server.codecs import pdf
+from iiif_server.process_limits import allow_cpu
+pdf._SECONDS, pdf._SECONDS_TO_STOP, pdf._MOST_MEMORY = 0, 1, 300 << 20
+allow_cpu(60)
+with open_image(sys.argv[1]) as image:
+    image.render(format="png")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no limit of memory")
+@pytest.mark.parametrize("name", _ENDLESS)
+def test_a_page_that_cannot_be_stopped_ends_its_worker(name: str, tmp_path: Path) -> None:
+    packed, content, ending = _ENDLESS[name]
+    resources = "/Resources << /Pattern << /P 4 0 R >> /XObject << /F 4 0 R >> >>"
+    path = written(tmp_path, pdf(content=content, packed=packed, extra=resources))
+    made = subprocess.run([sys.executable, "-c", _IN_A_WORKER, path], check=False)
+    assert made.returncode == -ending
 
 
 def test_pages_beyond_the_limits_are_refused_before_anything_is_made(tmp_path: Path) -> None:
