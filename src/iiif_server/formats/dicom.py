@@ -144,15 +144,19 @@ class DicomImage:
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a DICOM of too many pixels, frames or elements, or of kinds that are not read."""
     image = dicom_image(file)
-    samples, area = image.samples, image.whole.area
+    samples = image.samples
     colours = 1 if samples.gray else 3
     wide = samples.gray or (samples.allocated > 8 and not image.palette)  # noqa: PLR2004
     pixel_bytes = colours * (2 if wide else 1)
     data = max(sum(length for _, length in part) for part in image.parts)
     decoder = _BYTES_OF_A_DECODER.get(image.coding, 0) * samples.count
-    held = 2 * data + image.frame.area * (2 * samples.bytes + decoder)
-    held += area * (4 * samples.bytes + 3 * pixel_bytes)
     effort = _EFFORTS.get(image.coding, _EFFORT) * samples.count
+    needs = Needs(
+        2 * data + image.frame.area * (2 * samples.bytes + decoder),
+        effort * image.frame.area,
+        part_bytes=4 * samples.bytes + 3 * pixel_bytes,
+        part_effort=effort,
+    )
     header = ImageHeader(
         format=file.format,
         stored=image.whole,
@@ -163,7 +167,7 @@ def inspect(file: BoundedFile) -> Inspection:
         profile_bytes=0,
         max_shrink=1,
         pixel_bytes=pixel_bytes,
-        needs=Needs(held, effort * area),
+        needs=needs,
         page=file.page - 1,
         pages=1 if image.tiled else image.frames,
         reader=Reader.DICOM,

@@ -113,14 +113,14 @@ def cost_of_render(plan: RenderPlan) -> Cost:
 def cost_of_scan(header: ImageHeader) -> Cost:
     """Cost of reading all samples of an original."""
     decoding = _decoding(header, 1, header.stored.height)
-    return Cost(_ALWAYS, header.stored.area) + _needs(header) + decoding
+    return Cost(_ALWAYS, header.stored.area) + _needs(header, header.stored.area) + decoding
 
 
 def cost_of_build(plan: BuildPlan) -> Cost:
     """Cost of a part of a pyramid."""
     header, area = plan.header, plan.header.stored.area
     shrink = first_reduced(header) // 2 if plan.part is Part.REDUCED else 1
-    decoding = _decoding(header, shrink, header.stored.height) + _needs(header)
+    decoding = _decoding(header, shrink, header.stored.height) + _needs(header, area)
     turned = 0 if header.orientation == UPRIGHT else _RGB * area // shrink**2
     bytes_ = decoding.bytes + turned + _tiles_bytes(area // shrink**2)
     if plan.part is Part.REDUCED:
@@ -176,11 +176,14 @@ def _of_raster(header: ImageHeader, operations: PixelOperations, encoding: Encod
     else:
         decoding = _decoding(header, operations.shrink, operations.box.y + operations.box.height)
     working = _working(header, operations, encoding, _bands(header))
-    return Cost(_ALWAYS, 0) + _needs(header) + decoding + working
+    needs = _needs(header, operations.box.dimensions.area)
+    return Cost(_ALWAYS, 0) + needs + decoding + working
 
 
-def _needs(header: ImageHeader) -> Cost:
-    return Cost(header.needs.bytes, header.needs.effort)
+def _needs(header: ImageHeader, pixels: int) -> Cost:
+    """What the decoder needs for a part of so many pixels."""
+    needs = header.needs
+    return Cost(needs.bytes + needs.part_bytes * pixels, needs.effort + needs.part_effort * pixels)
 
 
 def _tiled(header: ImageHeader, operations: PixelOperations) -> Cost:

@@ -18,6 +18,10 @@ class Needs:
     """Bytes of memory, for whatever part of the image is decoded."""
     effort: int = 0
     """Additional time, in units of decoding one JPEG pixel: 4 ns."""
+    part_bytes: int = 0
+    """Bytes of memory per pixel of the part that is decoded."""
+    part_effort: int = 0
+    """Additional time per pixel of this part, in the same units."""
 
 
 NO_NEEDS = Needs()

@@ -316,6 +316,18 @@ def test_files_that_end_early_are_damaged(data: bytes, tmp_path: Path) -> None:
             derive(written(tmp_path, data[:length]), PNG, bounds=EVERYTHING)
 
 
+def test_tiles_of_a_slide_cost_what_they_show(tmp_path: Path) -> None:
+    path = written(tmp_path, slide(np.zeros((2_400, 2_400, 3), np.uint8), 240))
+    costs = []
+    for request in ("960,960,480,480/max/0/default.png", PNG):
+        plan = planned(path, request, bounds=EVERYTHING)
+        costs.append(cost_of_render(plan))
+        assert growth(render, plan) < costs[-1].bytes
+    part, whole = costs
+    assert part.bytes < whole.bytes / 3
+    assert part.effort < whole.effort / 10
+
+
 LARGE = np.random.default_rng(1).integers(0, 255, (1_500, 1_500, 3), np.uint8)
 DEEP = LARGE[:, :, :1].astype(np.uint16) * 257
 COSTS: dict[str, Callable[[], bytes]] = {
