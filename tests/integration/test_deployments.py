@@ -290,6 +290,15 @@ def test_nginx_files_name_the_settings_that_they_need(file: Path) -> None:
     assert (f"location {accel}/" in file.read_text()) == (accel is not None)
 
 
+def test_the_folder_that_nginx_does_not_make_is_made_before() -> None:
+    page = (DEPLOY.parent / "docs/nginx.md").read_text()
+    for file in (DEPLOY / "nginx").glob("*.conf"):
+        for folder in re.findall(r"(?m)^proxy_cache_path (\S+)", file.read_text()):
+            command = f"mkdir -p {Path(folder).parent}\n"
+            assert command in file.read_text()
+            assert command.strip() in page
+
+
 def test_nginx_looks_for_derivatives_where_the_unit_has_the_server_put_them() -> None:
     text = (DEPLOY / "nginx/iiif-server-accel.conf").read_text()
     unit = (DEPLOY / "systemd/iiif-server.service").read_text()
