@@ -36,9 +36,10 @@ _EFFORT = 30
 _SECONDS, _SECONDS_OF_A_PIXEL, _SECONDS_OF_A_BYTE = 10, 250e-9, 3e-6
 """Processor time to read and draw a page, measured: 31 s for a map of a million areas, 46 MB and
 35 megapixels."""
-_MOST_MEMORY = 2 << 30
-"""Of this process while it reads and draws a page, beside what the header says: a page of a million
-paths takes 700 MB."""
+_MOST_MEMORY, _IMAGE_BYTES = 2 << 30, 48
+"""Of this process while it reads and draws a page, and more for each pixel of the page, beside what
+the header says: a page of a million paths takes 700 MB; JPEG 2000 that fills it, 15 bytes a pixel,
+or up to four times that where it has more pixels than the page."""
 _SECONDS_TO_STOP = 5
 """After which PDFium, told to stop, is taken not to listen."""
 
@@ -111,7 +112,8 @@ def _loaded(document: pypdfium2.PdfDocument, number: int) -> pypdfium2.PdfPage:
 def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pixels:
     """A box of the page as it is at `shrink`, on white."""
     whole = header.stored.reduced(shrink)
-    with _opened(descriptor, header.needs.bytes, box.dimensions.area) as (document, until):
+    held = header.needs.bytes + _IMAGE_BYTES * header.stored.area
+    with _opened(descriptor, held, box.dimensions.area) as (document, until):
         with suppress(pypdfium2.PdfiumError):
             document.init_forms()  # without which fields are not drawn
         page = _loaded(document, header.page)

@@ -213,7 +213,7 @@ READ: tuple[ReadRow, ...] = (
         "PDFium",
         ("every page at `pdf.dpi`", "CropBox, /Rotate and UserUnit"),
         ("documents with a password",),
-        "10 s of processor time, 3 s more for each MB of the file, and 2 GiB",
+        "10 s of processor time, 3 s more for each MB of the file; 2 GiB and more for large pages",
     ),
     ReadRow(
         OriginalFormat.TGA,
