@@ -226,7 +226,9 @@ def _shown(
     low, high = ((end - intercept) / slope for end in ends)
     inverse = display.inverse is not (low > high)
     kind = Photometric.MIN_IS_WHITE if inverse else Photometric.MIN_IS_BLACK
-    return Samples(values, kind, 16, span=(min(low, high), max(low, high)))
+    low, high = sorted((low, high))
+    high = max(high, float(np.nextafter(low, np.inf)))  # a window may be less than a number wide
+    return Samples(values, kind, 16, span=(low, high))
 
 
 def _whole_range(

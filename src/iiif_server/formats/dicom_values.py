@@ -12,6 +12,8 @@ _TABLE_HEAD, _TABLE = 0x0028_3002, 0x0028_3006
 WANTED = frozenset({_CENTER, _WIDTH, _FUNCTION, _SPACING, _SIGNED, _TABLE_HEAD, _TABLE})
 """Tags of the elements that are read here."""
 _MM = 25.4
+_LEAST = 1e-30
+"""The least number that is possible but 0; its inverse is the greatest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Values:
             found = float(self.text(tag))
         except ValueError:
             return default
-        return found if math.isfinite(found) and abs(found) < 1e30 else default  # noqa: PLR2004
+        return found if not found or _LEAST < abs(found) < 1 / _LEAST else default
 
     def window(self) -> Window | None:
         """The first window; None without one that is possible."""
