@@ -9,8 +9,8 @@ from fastapi import FastAPI
 
 from iiif_server.composition.services import open_services
 from iiif_server.iiif.versions import V2, V3
-from iiif_server.routes import admin, archives, operations, pages, presentation
-from iiif_server.routes.downloads import downloads_router
+from iiif_server.routes import admin, operations, pages, presentation
+from iiif_server.routes.downloads import archives, downloads_router
 from iiif_server.routes.image_api import base_uri_router, image_api_router
 from iiif_server.routes.metrics import PATH as METRICS_PATH
 from iiif_server.routes.metrics import metrics_router, scraping
@@ -144,7 +144,7 @@ def _include_routers(app: FastAPI, settings: Settings) -> tuple[str, ...]:
     if allowed.possible:
         administrative.append(METRICS_PATH)
         app.include_router(metrics_router(allowed))
-    app.include_router(archives.router)
+    app.include_router(archives)
     app.include_router(presentation.documents)
     for version, prefix in ((V3, V3.path), (V2, V2.path), (V3, "")):
         app.include_router(presentation.presentation_router(version, prefix))

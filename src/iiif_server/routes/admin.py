@@ -20,12 +20,10 @@ from iiif_server.routes.parameters import IdentifierPath, parameters_v2, paramet
 from iiif_server.server.addresses import identifier_in
 from iiif_server.server.authentication import bearer, demand
 from iiif_server.server.problems import DOCUMENTED
-from iiif_server.server.services import Services, get_services
+from iiif_server.server.services import CurrentServices, Services
 from iiif_server.telemetry.stages import Stages
 
 PREFIX = "/admin"
-
-CurrentServices = Annotated[Services, Depends(get_services)]
 
 _bearer = bearer("admin", "The token of the settings, `[admin] token`")
 

@@ -1,24 +1,35 @@
-"""Downloads of each image: original, metadata, thumbnail and preview."""
+"""Downloads: original, metadata, thumbnail and preview of an image; archives of originals."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from iiif_server.errors import IiifServerError, TooManyImagesError
+from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.versions import ImageApiVersion
 from iiif_server.routes import schemas
 from iiif_server.routes.image_api import base_uri_answer
 from iiif_server.routes.parameters import IdentifierPath
+from iiif_server.routes.presentation import Identifiers, split_identifiers
 from iiif_server.server.addresses import identifier_in, written_path
+from iiif_server.server.archive import archive
 from iiif_server.server.call import ImageCall
-from iiif_server.server.downloads import MEDIA_TYPES, original_answer, scaled_answer
+from iiif_server.server.disconnect import cancel_on_disconnect
+from iiif_server.server.downloads import (
+    MEDIA_TYPES,
+    check_offered,
+    metadata_answer,
+    original_answer,
+    scaled_answer,
+)
 from iiif_server.server.file_names import wants_attachment
-from iiif_server.server.metadata import metadata_answer
-from iiif_server.server.problems import DOCUMENTED
-from iiif_server.server.services import Services, get_services
-
-CurrentServices = Annotated[Services, Depends(get_services)]
+from iiif_server.server.problems import DOCUMENTED, refusal
+from iiif_server.server.respond import CLIENT_CLOSED_REQUEST, Answer, Stream
+from iiif_server.server.services import CurrentServices, Services
+from iiif_server.server.signing import split
 
 _Answering = Callable[[Request, Services, str], Awaitable[Response]]
 """Function that makes the response, from request, services and the identifier in the URL."""
@@ -118,3 +129,53 @@ def _scaled(function: str, version: ImageApiVersion, prefix: str) -> _Answering:
         return await scaled_answer(request, services, call, width)
 
     return answer
+
+
+ARCHIVE = "originals.zip"
+_ZIP = "application/zip"
+
+archives = APIRouter(tags=["Downloads"], responses=DOCUMENTED)
+"""Router of archives; must be added before the routes of images."""
+
+
+@archives.get(
+    f"/{ARCHIVE}",
+    operation_id="originals",
+    summary="Originals as a ZIP file",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The archive",
+            "content": {_ZIP: {"schema": {"type": "string", "format": "binary"}}},
+        }
+    },
+)
+async def originals(
+    request: Request, services: CurrentServices, identifiers: Identifiers
+) -> Response:
+    """Unchanged originals, with a list of their checksums, and a list of missing originals."""
+    written, most = split_identifiers(identifiers), services.downloads.max_originals
+    if len(written) > most:
+        raise TooManyImagesError(
+            f"An archive has at most {most} originals here; this one would have {len(written)}."
+        )
+    wanted: dict[Identifier, None] = {}
+    for one in written:
+        try:
+            permission = services.permit(one)
+            check_offered(services, permission)
+        except IiifServerError as error:
+            return refusal(error, about=split(one)[1] or one)
+        wanted[permission.identifier] = None
+    made = archive(services, list(wanted))
+    try:
+        async with cancel_on_disconnect(request):
+            begin = await anext(made)
+    except ClientDisconnect:
+        return Answer(status_code=CLIENT_CLOSED_REQUEST)
+    return Answer(
+        Stream(begin, made),
+        _ZIP,
+        cache_control="no-store",
+        extra={"Content-Disposition": f'attachment; filename="{ARCHIVE}"'},
+    )

@@ -1,7 +1,6 @@
 """Routes of the Image API: info.json, images, and the redirect from the base URI."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from starlette.exceptions import HTTPException
@@ -30,9 +29,7 @@ from iiif_server.server.negotiation import NEGOTIABLE, accept_of, prefers_page
 from iiif_server.server.problems import DOCUMENTED
 from iiif_server.server.request_context import RequestContext
 from iiif_server.server.respond import Answer
-from iiif_server.server.services import Services, get_services
-
-CurrentServices = Annotated[Services, Depends(get_services)]
+from iiif_server.server.services import CurrentServices, Services
 
 _PARAMETERS: dict[ImageApiVersion, Callable[..., Awaitable[ImageRequest]]] = {
     V2: parameters_v2,

@@ -22,7 +22,7 @@ from iiif_server.server.authentication import bearer, demand
 from iiif_server.server.credentials import Credentials, checked_token
 from iiif_server.server.problems import DOCUMENTED
 from iiif_server.server.respond import Answer
-from iiif_server.server.services import Services, get_services
+from iiif_server.server.services import CurrentServices, Services
 from iiif_server.sources.addresses import Network, Networks
 from iiif_server.telemetry.metrics.instruments import CONTENT_TYPE
 from iiif_server.workers.lifetime import own_memory
@@ -99,7 +99,7 @@ def metrics_router(allowed: Scraping) -> APIRouter:
     @router.get(PATH, summary="Metrics", response_class=Response, responses={200: text})
     async def metrics(
         request: Request,
-        services: Annotated[Services, Depends(get_services)],
+        services: CurrentServices,
         given: Annotated[HTTPAuthorizationCredentials | None, Depends(token)],
     ) -> Response:
         """Metrics of all server processes, in the text format of Prometheus."""

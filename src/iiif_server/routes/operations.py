@@ -3,15 +3,15 @@
 import os
 import time
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import BaseModel
 from starlette.responses import Response
 
 from iiif_server import __version__
 from iiif_server.plan.jobs import LibraryReport
-from iiif_server.server.services import Services, get_services
+from iiif_server.server.services import CurrentServices, Services
 
 router = APIRouter(tags=["Operations"])
 
@@ -117,7 +117,7 @@ async def health(response: Response) -> Health:
     summary="Readiness",
     responses={503: {"model": Ready, "description": "Not ready, for these reasons"}},
 )
-async def ready(response: Response, services: Annotated[Services, Depends(get_services)]) -> Ready:
+async def ready(response: Response, services: CurrentServices) -> Ready:
     """Whether originals are readable, the cache is writable, and worker processes run."""
     reasons = [objection.text for objection in await services.readiness.objections()]
     response.headers["Cache-Control"] = "no-store"
@@ -128,7 +128,7 @@ async def ready(response: Response, services: Annotated[Services, Depends(get_se
 
 
 @router.get("/status", summary="Status")
-async def status(services: Annotated[Services, Depends(get_services)]) -> Summary:
+async def status(services: CurrentServices) -> Summary:
     """Public status of the server: uptime, engines and formats."""
     return Summary(
         name="iiif-server",

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, Response
 
@@ -49,9 +49,7 @@ from iiif_server.server.call import base_uri
 from iiif_server.server.headers import interactive_page
 from iiif_server.server.problems import DOCUMENTED_PAGES, refusal
 from iiif_server.server.respond import HTML, JSON, TEXT, Answer
-from iiif_server.server.services import Services, get_services
-
-CurrentServices = Annotated[Services, Depends(get_services)]
+from iiif_server.server.services import CurrentServices, Services
 
 VIEW = "view"
 """Last path segment of the viewer."""

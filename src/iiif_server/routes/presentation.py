@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import Response
 
 from iiif_server.errors import (
@@ -39,11 +39,9 @@ from iiif_server.server.call import base_uri
 from iiif_server.server.headers import strictest
 from iiif_server.server.problems import DOCUMENTED, refusal
 from iiif_server.server.respond import Answer
-from iiif_server.server.services import Permission, Services, get_services
+from iiif_server.server.services import CurrentServices, Permission, Services
 from iiif_server.server.signing import split
 from iiif_server.sources.listings import MOST_ENTRIES
-
-CurrentServices = Annotated[Services, Depends(get_services)]
 
 MANIFEST = "manifest.json"
 COLLECTION = "collection.json"

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
 
-from fastapi import Request
+from fastapi import Depends, Request
 
 from iiif_server.cache.lru import Lru
 from iiif_server.cache.store import Store
@@ -215,3 +215,7 @@ async def get_services(request: Request) -> Services:
     """Services of the app that handles a request; a FastAPI dependency."""
     found: Services = request.app.state.services
     return found
+
+
+CurrentServices = Annotated[Services, Depends(get_services)]
+"""Parameter of a route: the services of the app that handles the request."""
