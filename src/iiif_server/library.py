@@ -113,8 +113,8 @@ class OpenImage:
         """Render a derivative for the parameters of an image request (Image API 3.0, 4).
 
         Raises RequestRefusedError for invalid parameters, DamagedOriginalError if the data cannot
-        be decoded, OriginalChangedError if the file was changed meanwhile, TooMuchMemoryError, or
-        ValueError after `close`.
+        be decoded, OriginalChangedError if the file was changed meanwhile, TooMuchMemoryError,
+        OriginalTooComplexError for a PDF page that takes too long, or ValueError after `close`.
         """
         request = ImageRequest(
             parse_region(region),

@@ -243,6 +243,7 @@ def _originals() -> Sequence[bytes]:
         *JXLS.values(),
         *_by_hand(),
         pdf(extra="/Rotate 90"),
+        pdf(extra="/UserUnit 2", compressed=True),
         *_rare(),
         *_described(),
     ]

@@ -130,12 +130,12 @@ def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> 
 
 
 def _draw(bitmap: pypdfium2.PdfBitmap, page: pypdfium2.PdfPage, at: Box, until: float) -> None:
-    """Draw a page into a bitmap, until that processor time of this process.
+    """Draw a page into a bitmap, until that processor time of this thread.
 
     PDFium asks between objects of the page whether it is to stop, not within one.
     """
     pause = pdfium.IFSDK_PAUSE(version=1)
-    ask = type(pause.NeedToPauseNow)(lambda _: time.process_time() > until)
+    ask = type(pause.NeedToPauseNow)(lambda _: time.thread_time() > until)
     pause.NeedToPauseNow = ask
     flags = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
     flags |= pdfium.FPDF_RENDER_LIMITEDIMAGECACHE  # else all decoded images of the page are held
@@ -154,13 +154,13 @@ def _draw(bitmap: pypdfium2.PdfBitmap, page: pypdfium2.PdfPage, at: Box, until: 
 def _opened(
     descriptor: int, held: int = 0, area: int = 0
 ) -> Iterator[tuple[pypdfium2.PdfDocument, float]]:
-    """A document, and until which processor time of this process it may be used.
+    """A document, and until which processor time of this thread it may be used.
 
     `held` are bytes, and `area` pixels that are drawn. Forms are shown as they were saved.
     """
     seconds = _SECONDS + _SECONDS_OF_A_PIXEL * area
     seconds += _SECONDS_OF_A_BYTE * os.fstat(descriptor).st_size
-    until = time.process_time() + seconds
+    until = time.thread_time() + seconds
     limited = tightened(seconds + _SECONDS_TO_STOP, _MOST_MEMORY + held)
     with limited, os.fdopen(os.dup(descriptor), "rb") as file:
         try:

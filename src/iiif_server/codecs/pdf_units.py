@@ -1,5 +1,6 @@
 """UserUnit of PDF pages (ISO 32000-1, table 30), by qpdf: PDFium has no function for it."""
 
+import logging
 import os
 from collections.abc import Sequence
 from decimal import Decimal
@@ -8,6 +9,8 @@ _MOST_REPAIRED = 16 << 20
 """Bytes of a file without a usable cross-reference table that qpdf searches for objects."""
 _MOST = 75_000
 """What Acrobat takes at most, for pages of 381 km."""
+
+logging.getLogger("pikepdf").addHandler(logging.NullHandler())  # else it writes to standard error
 
 
 def read_user_units(descriptor: int, pages: int) -> Sequence[float]:
