@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 _CLOCK_OF_LIMIT = -8
 """Linux clock of this process with which the kernel checks RLIMIT_CPU (CPUCLOCK_PROF)."""
 _expendable: list[bool] = []
-"""Not empty in a worker, because the pool replaces a worker that ends."""
+"""Set in workers, because the pool replaces a worker that ends."""
 
 
 def allow_cpu(seconds: int) -> None:

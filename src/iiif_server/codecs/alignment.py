@@ -1,11 +1,11 @@
-"""Pixel alignment: crops that libvips, which scales about the middle, does not shift. Pure."""
+"""Pixel alignment: crops that libvips, which scales around the centre, does not shift. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, floor
 
 _MOST_EXTRA = 16
-"""Most pixels of the result that are made and cropped again, at either end."""
+"""Maximum additional pixels of the result at either end, which are cropped again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,7 @@ class Span:
 
     start: int
     end: int
-    """The whole pixels of the source that are scaled; beyond its ends, its edges repeated."""
+    """First source pixel and the one after the last; beyond the source, its edges are repeated."""
     before: int
     """Pixels of the result before the requested ones."""
     total: int
@@ -22,7 +22,7 @@ class Span:
 
 
 def aligned_span(start: float, extent: float, size: int, tolerance: float) -> Span | None:
-    """How to scale the pixels from `start`, `extent` of them, to `size`; or None.
+    """Span that scales `extent` pixels from `start` to `size`; or None.
 
     libvips' `resize` makes round(cut / scale) pixels and spreads what that adds or takes evenly
     over both ends. So an end that lies between two pixels comes out right only if the other end
@@ -38,7 +38,7 @@ def aligned_span(start: float, extent: float, size: int, tolerance: float) -> Sp
 
 
 def _spans(start: float, extent: float, size: int) -> Iterator[Span]:
-    """The possible spans, those with the fewest pixels first."""
+    """Yield possible spans, those with the fewest pixels first."""
     step = extent / size
     for before, after in _extras():
         total = before + size + after
@@ -48,20 +48,20 @@ def _spans(start: float, extent: float, size: int) -> Iterator[Span]:
 
 
 def _shift(span: Span, start: float, step: float) -> float:
-    """Shift of the result to the right of its true place, in its pixels."""
+    """Displacement of the result to the right, in pixels of the result."""
     begins = span.start + (span.end - span.start - span.total * step) / 2
     return (begins - (start - span.before * step)) / step
 
 
 def _extras() -> Iterator[tuple[int, int]]:
-    """Pairs of numbers of additional pixels before and after, the fewest first."""
+    """Yield numbers of additional pixels before and after, the fewest first."""
     for sum_ in range(2 * _MOST_EXTRA + 1):
         for before in range(max(0, sum_ - _MOST_EXTRA), min(sum_, _MOST_EXTRA) + 1):
             yield before, sum_ - before
 
 
 def _cuts(first: float, last: float) -> Iterator[tuple[int, int]]:
-    """The whole pixels nearest to either end, the widest cut first."""
+    """Yield integer bounds nearest to either end, the widest first."""
     for left in (floor(first), ceil(first)):
         for right in (ceil(last), floor(last)):
             yield left, right

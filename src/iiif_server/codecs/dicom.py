@@ -33,13 +33,13 @@ _jpeg, _jpeg_ls, _jpeg2000, _runs = (  # loaded here: a sandboxed worker can loa
     imagecodecs.dicomrle_decode,
 )
 _INSPECTED = Bounds(frames=sys.maxsize, side=sys.maxsize)
-"""The file has been inspected within those of the settings."""
+"""No limits: the inspection has already applied those of the settings."""
 _BYTE = 255
 _JFIF = b"JFIF"
 
 
 def read_dicom(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels:
-    """The pixels in a box of the frame or slide, with its ICC profile.
+    """Pixels in a box of the frame or slide, with the ICC profile.
 
     Raises DamagedOriginalError, and what imagecodecs raises on hostile data.
     """
@@ -65,7 +65,7 @@ def read_dicom(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels
 
 
 def sample_range(descriptor: int, header: ImageHeader) -> tuple[float, float]:
-    """The least and the greatest value of the frame or slide, as its file rescales them."""
+    """Least and greatest value of the frame or slide, after rescaling."""
     size = header.stored
     with _opened(descriptor, header) as (file, image):
         values, _ = _in_box(file, image, header.page, Box(0, 0, size.width, size.height))
@@ -86,7 +86,7 @@ def _opened(descriptor: int, header: ImageHeader) -> Iterator[tuple[BoundedFile,
 
 
 def _in_box(file: BoundedFile, image: DicomImage, page: int, box: Box) -> tuple[_Array, str]:
-    """The values in a box, and what the samples of a pixel are once they are decoded."""
+    """Values in a box, and the layout of their decoded samples."""
     if not image.tiled:
         values, photometric = _frame(file, image, page)
         rows = values[box.y : box.y + box.height, box.x : box.x + box.width]
@@ -113,7 +113,7 @@ def _in_box(file: BoundedFile, image: DicomImage, page: int, box: Box) -> tuple[
 
 
 def _frame(file: BoundedFile, image: DicomImage, number: int) -> tuple[_Array, str]:
-    """The samples of a frame, as rows, columns, samples; and what they are."""
+    """Samples of a frame, as rows, columns, samples; and their layout."""
     samples, size = image.samples, image.frame
     data = b"".join(file.at(offset, length) for offset, length in image.parts[number])
     photometric, planar = samples.photometric, False
@@ -152,7 +152,7 @@ def _unpacked(data: bytes, type_: Any, size: int) -> bytes:
 
 
 def _spread_chroma(values: _Array) -> _Array:
-    """Two of luma and one of each chroma, as two pixels."""
+    """Expand two luma samples and one of each chroma to two pixels."""
     units = values.reshape(-1, 4)
     found = np.empty((len(units), 2, 3), values.dtype)
     found[:, :, 0], found[:, :, 1], found[:, :, 2] = units[:, :2], units[:, 2:3], units[:, 3:4]
@@ -160,7 +160,7 @@ def _spread_chroma(values: _Array) -> _Array:
 
 
 def _of_jpeg(data: bytes, image: DicomImage) -> tuple[_Array, str]:
-    """The samples of a JPEG; of colours by DCT, as RGB.
+    """Samples of a JPEG; colours of a DCT-based one as RGB.
 
     A JPEG that says its colours itself is believed, as writers copy what they are given.
     """
@@ -177,7 +177,7 @@ def _of_jpeg(data: bytes, image: DicomImage) -> tuple[_Array, str]:
 
 
 def _check(data: bytes, image: DicomImage) -> None:
-    """Raise DamagedOriginalError for the data of an image of another size or number of samples."""
+    """Raise DamagedOriginalError if the data has another size or number of samples."""
     size, count = image.frame, image.samples.count
     if image.coding is Coding.JPEG_2000:
         within = BoundedFile(BytesIO(data), OriginalFormat.JPEG2000, size.area, _INSPECTED)
@@ -191,7 +191,7 @@ def _check(data: bytes, image: DicomImage) -> None:
 
 
 def _stored(values: _Array, image: DicomImage) -> _Array:
-    """The stored bits of samples, with their sign."""
+    """Extract the stored bits of samples, with their sign."""
     samples = image.samples
     placed = image.coding in {Coding.NATIVE, Coding.RUNS}
     shift = samples.shift if placed else 0
@@ -208,7 +208,7 @@ def _stored(values: _Array, image: DicomImage) -> _Array:
 def _shown(
     values: _Array, image: DicomImage, display: Display, span: tuple[float, float] | None
 ) -> Samples:
-    """Values of gray, with what becomes black and white."""
+    """Gray values, with the values for black and white."""
     values, slope, intercept = _rescaled(values, image, display)
     window = display.window
     if span is None and window is None and display.voi is not None:
@@ -234,7 +234,7 @@ def _shown(
 def _whole_range(
     image: DicomImage, display: Display, slope: float, intercept: float
 ) -> tuple[float, float]:
-    """What the least and the greatest value that can be stored are rescaled to, in this order."""
+    """Rescaled least and greatest storable value, in this order."""
     if display.modality is not None:
         return 0.0, float((1 << display.modality.bits) - 1)
     least = -(1 << image.samples.stored - 1) if image.samples.signed else 0
@@ -245,7 +245,7 @@ def _whole_range(
 
 
 def _rescaled(values: _Array, image: DicomImage, display: Display) -> tuple[_Array, float, float]:
-    """Values, and the slope and intercept that are still to be applied to them."""
+    """Values, with the slope and intercept that remain to be applied."""
     if display.modality is None:
         return values, display.slope, display.intercept
     return _looked_up(values, display.modality, image.order), 1.0, 0.0

@@ -1,4 +1,4 @@
-"""HEIF in all of its bits: decoded whole by libde265, in pi-heif. Pillow has no colours of 16."""
+"""HEIF of 8 to 12 bits, decoded by pi-heif (libde265). Pillow has no 16-bit colours."""
 
 import os
 
@@ -15,7 +15,7 @@ _BYTE_BITS = 8
 
 
 def read_heif(descriptor: int, header: ImageHeader, _: int) -> Pixels:
-    """The pixels of the page, as its transformations say, with the ICC profile of the file.
+    """Pixels of the page, with its transformations applied and the ICC profile of the file.
 
     Raises DamagedOriginalError, and whatever pi-heif raises on hostile data.
     """

@@ -1,4 +1,4 @@
-"""LogLuv and LogL in TIFF: light in logarithms (G. Ward, 1998), unpacked by libtiff in imagecodecs.
+"""LogLuv and LogL in TIFF (G. Ward, 1998): logarithmic light, decoded by imagecodecs (libtiff).
 
 libtiff reads whole files; so each segment is put into one of its own, with our numbers.
 """
@@ -19,13 +19,13 @@ LOGARITHMIC = frozenset({int(Photometric.LOG_L), int(Photometric.LOG_LUV)})
 _HEAD = "<2sHIH"
 _SHORT, _LONG = 3, 4
 _BITS, _FLOATING = 32, 3
-"""What samples are to become: libtiff goes by BitsPerSample and SampleFormat."""
+"""Requested sample type: libtiff takes it from BitsPerSample and SampleFormat."""
 
 
 def unpacked(
     data: bytes, compression: int, photometric: int, width: int, height: int
 ) -> NDArray[np.float32]:
-    """The luminance (LogL), or X, Y and Z (LogLuv), of a segment: rows, columns, samples.
+    """Luminance (LogL), or X, Y and Z (LogLuv), of a segment: rows, columns, samples.
 
     A luminance of 1 is white. Raises what imagecodecs raises.
     """

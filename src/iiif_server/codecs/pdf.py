@@ -26,26 +26,26 @@ from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.process_limits import tightened
 
 _POINTS = 72
-"""Points of an inch."""
+"""Points per inch."""
 _MOST_SHRINK = 32
 _HELD = 200 << 20
-"""Memory for fonts and images of a page, beside the pixels that are made."""
+"""Estimated bytes for fonts and images of a page, in addition to the rendered pixels."""
 _PIXEL_BYTES = 8
-"""Of a pixel that is made: in PDFium's bitmap, and as RGB."""
+"""Bytes per rendered pixel: in PDFium's bitmap, and as RGB."""
 _EFFORT = 30
 _SECONDS, _SECONDS_OF_A_PIXEL, _SECONDS_OF_A_BYTE = 10, 250e-9, 3e-6
 """Processor time to read and draw a page, measured: 31 s for a map of a million areas, 46 MB and
 35 megapixels."""
 _MOST_MEMORY, _IMAGE_BYTES = 2 << 30, 48
-"""Of this process while it reads and draws a page, and more for each pixel of the page, beside what
-the header says: a page of a million paths takes 700 MB; JPEG 2000 that fills it, 15 bytes a pixel,
-or up to four times that where it has more pixels than the page."""
+"""Memory limit while a page is read and drawn, and additional bytes per pixel of the page. The
+needs of the header are added. A page of a million paths takes 700 MB. JPEG 2000 that fills a page
+takes 15 bytes per pixel, and up to four times that if it has more pixels than the page."""
 _SECONDS_TO_STOP = 5
-"""After which PDFium, told to stop, is taken not to listen."""
+"""Seconds after the request to stop until the kernel ends the worker."""
 
 
 def pdf_header(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> ImageHeader:
-    """The header of the page that is read, at the resolution of the bounds.
+    """Image header of the requested page, at `pdf.dpi`.
 
     CropBox, /Rotate and UserUnit are applied. Raises OriginalRefusedError or PageNotFoundError.
     """
@@ -76,7 +76,7 @@ def pdf_header(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> I
 
 
 def page_sizes(bounded: BoundedFile, file: BinaryIO) -> tuple[Dimensions, ...]:
-    """The dimensions of all pages as `pdf_header` has them, up to the first that is not there."""
+    """Dimensions of all pages, as in `pdf_header`, up to the first missing page."""
     sizes: list[Dimensions] = []
     with _opened(file.fileno()) as (document, _):
         pages = len(document)
@@ -102,7 +102,7 @@ def _page_size(document: pypdfium2.PdfDocument, page: int, dpi: float) -> tuple[
 
 
 def _loaded(document: pypdfium2.PdfDocument, number: int) -> pypdfium2.PdfPage:
-    """A page; if its CropBox has nothing of its MediaBox, all of that is shown."""
+    """Load a page. A CropBox outside the MediaBox is ignored."""
     page = document[number]
     if not all(page.get_size()):
         page.set_cropbox(*page.get_mediabox())
@@ -110,7 +110,7 @@ def _loaded(document: pypdfium2.PdfDocument, number: int) -> pypdfium2.PdfPage:
 
 
 def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pixels:
-    """A box of the page as it is at `shrink`, on white."""
+    """Render a box of the page, reduced by `shrink`, on white."""
     whole = header.stored.reduced(shrink)
     held = header.needs.bytes + _IMAGE_BYTES * header.stored.area
     with _opened(descriptor, held, box.dimensions.area) as (document, until):
@@ -130,7 +130,7 @@ def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> 
 
 
 def _draw(bitmap: pypdfium2.PdfBitmap, page: pypdfium2.PdfPage, at: Box, until: float) -> None:
-    """Draw a page into a bitmap, until that processor time of this thread.
+    """Draw a page into a bitmap until this thread reaches the processor time `until`.
 
     PDFium asks between objects of the page whether it is to stop, not within one.
     """
@@ -154,7 +154,7 @@ def _draw(bitmap: pypdfium2.PdfBitmap, page: pypdfium2.PdfPage, at: Box, until: 
 def _opened(
     descriptor: int, held: int = 0, area: int = 0
 ) -> Iterator[tuple[pypdfium2.PdfDocument, float]]:
-    """A document, and until which processor time of this thread it may be used.
+    """Open a document; yield it and the processor time of this thread at which it must stop.
 
     `held` are bytes, and `area` pixels that are drawn. Forms are shown as they were saved.
     """

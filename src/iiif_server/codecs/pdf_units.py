@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 _MOST_REPAIRED = 16 << 20
-"""Bytes of a file without a usable cross-reference table that qpdf searches for objects."""
+"""Maximum bytes of a file without a usable cross-reference table that qpdf repairs."""
 _MOST = 75_000
-"""What Acrobat takes at most, for pages of 381 km."""
+"""Maximum UserUnit of Acrobat, for pages of 381 km."""
 
 logging.getLogger("pikepdf").addHandler(logging.NullHandler())  # else it writes to standard error
 
 
 def read_user_units(descriptor: int, pages: int) -> Sequence[float]:
-    """UserUnit of each page: by what its boxes are to be multiplied, 1 where nothing is stated.
+    """UserUnit of each page, the factor of its boxes; 1 if the page has none.
 
     It is 1 for all pages, too, where qpdf cannot read the document, or sees other pages than the
     `pages` of PDFium: they are still shown.

@@ -1,4 +1,4 @@
-"""Building the parts of a pyramid, in worker processes."""
+"""Building of pyramid parts, in worker processes."""
 
 import zipfile
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ from iiif_server.plan.grid import Part, Tile
 from iiif_server.plan.render_plan import ProfileAction
 
 _THOROUGH_FROM = 8
-"""The scale factor from which tiles are encoded with all that an encoder can do: everyone who opens
-an image loads them, and a 48th of its pixels is all that they are."""
+"""First scale factor with optimised JPEG encoding: every first view loads these tiles, and they
+have a 48th of the pixels of the image."""
 
 
 def build(plan: BuildPlan, original: OpenOriginal) -> int:
-    """Write a part to the plan's target; the number of its bytes.
+    """Write a part to the plan's target; return its bytes.
 
     Raises DamagedOriginalError, or NotKeptError if the disk refuses.
     """
@@ -50,7 +50,7 @@ def _described(
 
 
 def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
-    """The tiles from `first_reduced` down to one tile, each level made of the one above it.
+    """Yield the tiles from `first_reduced` down to one tile; each level is half of the one before.
 
     The first level has three quarters of the pixels, and those from `_THOROUGH_FROM` down take
     about as long to encode: they keep a core busy each.
@@ -70,7 +70,7 @@ def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
 
 
 def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
-    """The tiles at full resolution, and those at half resolution if the reduced part lacks them."""
+    """Yield the tiles at full resolution, and at half resolution if the reduced part lacks them."""
     halved = [
         factor for factor in plan.grid.scale_factors[1:2] if factor < first_reduced(plan.header)
     ]
@@ -88,7 +88,7 @@ def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Ti
 
 
 def _lossless_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
-    """The full-resolution tiles as lossless crops, as long as these succeed.
+    """Yield full-resolution tiles as lossless crops, until one fails.
 
     Where a pass fails, the tiles that are not yet written are encoded from pixels.
     """
@@ -102,19 +102,19 @@ def _lossless_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
 
 
 def _encoded_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
-    """The full-resolution tiles, encoded from pixels."""
+    """Yield the full-resolution tiles, encoded from pixels."""
     pixels = _decode(plan, original, 1)
     side, chroma = plan.grid.tile.width, plan.header.full_chroma
     return _unpacked(plan, 1, encode_tiles(pixels, side, plan.full_quality, full_chroma=chroma))
 
 
 def _half(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:
-    """The tiles at half resolution."""
+    """Yield the tiles at half resolution."""
     return _encode_level(plan, 2, _half_size(_decode(plan, original, 1)))
 
 
 def _decode(plan: BuildPlan, original: OpenOriginal, shrink: int) -> Pixels:
-    """The whole image, reduced by `shrink` with its sides rounded up.
+    """Decode the whole image, reduced by `shrink`, with sides rounded up.
 
     Decoders of JPEG leave out a last row or column that is not whole, at the end of the stored
     pixels; the one before stands for it.
@@ -128,7 +128,7 @@ def _decode(plan: BuildPlan, original: OpenOriginal, shrink: int) -> Pixels:
 
 
 def _half_size(pixels: Pixels) -> Pixels:
-    """The pixels at half their size, each the mean of four: an odd last one counts twice.
+    """Halve the pixels by averaging four; an odd last row or column counts twice.
 
     libvips alone would round an odd side and put half of what that adds at either end, which moves
     the picture by a quarter of a pixel a level.
@@ -138,7 +138,7 @@ def _half_size(pixels: Pixels) -> Pixels:
 
 
 def _placed(pixels: Pixels, x: float, y: float, size: Dimensions) -> Pixels:
-    """The pixels placed in an image of this size, their edges repeated around them."""
+    """Extend the pixels to this size by repeating their edges."""
     if (x, y) == (0, 0):
         if (pixels.width, pixels.height) == (size.width, size.height):
             return pixels
@@ -149,7 +149,7 @@ def _placed(pixels: Pixels, x: float, y: float, size: Dimensions) -> Pixels:
 
 
 def _lossless_crops(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
-    """The full-resolution tiles as lossless crops of the original."""
+    """Yield the full-resolution tiles as lossless crops of the original."""
     tiles = list(plan.grid.tiles(1))
     batch = -(-len(tiles) // passes(plan.grid))
     keep_profile = plan.profile is ProfileAction.KEEP
@@ -164,7 +164,7 @@ def _lossless_crops(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
 
 
 def _encode_level(plan: BuildPlan, scale_factor: int, level: Pixels) -> zipfile.ZipFile:
-    """The tiles of one reduced level, encoded."""
+    """Yield the encoded tiles of a reduced level."""
     side, thorough = plan.grid.tile.width, scale_factor >= _THOROUGH_FROM
     chroma = plan.header.full_chroma
     return encode_tiles(level, side, plan.reduced_quality, full_chroma=chroma, thorough=thorough)

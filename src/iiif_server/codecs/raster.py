@@ -1,4 +1,4 @@
-"""The raster engine: decode, then crop, scale, colour, turn and rotate pixels, then encode."""
+"""Raster engine: decode, then crop, scale, colour, turn and rotate pixels, then encode."""
 
 import logging
 import platform
@@ -28,11 +28,11 @@ from iiif_server.plan.render_plan import (
 )
 
 _MARGIN = 16
-"""Pixels around a region that its scaling may look at, or put beside it."""
+"""Pixels around a region that scaling may read, or add."""
 
 
 def pixels(descriptor: int, header: ImageHeader, operations: PixelOperations) -> Pixels:
-    """The pixels of a derivative of the original behind an open file descriptor.
+    """Make the pixels of a derivative from the original behind a file descriptor.
 
     Raises DamagedOriginalError where the data cannot be decoded.
     """
@@ -43,7 +43,7 @@ def pixels(descriptor: int, header: ImageHeader, operations: PixelOperations) ->
 
 
 def pixels_of_tiles(tiles: Tiles, header: ImageHeader, operations: PixelOperations) -> Pixels:
-    """The pixels of a derivative of a pyramid's level, which is reduced by `operations.shrink`.
+    """Make the pixels of a derivative from a pyramid level, reduced by `operations.shrink`.
 
     `tiles` are those that the box of the operations touches. Raises DamagedOriginalError.
     """
@@ -64,14 +64,14 @@ def encoded(
     encoding: EncodingOptions,
     description: Description = NO_DESCRIPTION,
 ) -> bytes:
-    """The pixels as a file of the format of the operations; raises DamagedOriginalError."""
+    """Encode the pixels in the format of the operations; raises DamagedOriginalError."""
     with decoding(header):
         chroma = header.full_chroma
         return encode(pixels, operations, encoding, description=description, full_chroma=chroma)
 
 
 def prepare_process(threads: int) -> None:
-    """Set the libraries up for a worker: no untrusted loaders, threads of libvips, no cache.
+    """Configure the libraries for a worker: no untrusted loaders, number of threads, no cache.
 
     Their warnings are dropped: they hold paths, and come as often as the author of a file likes.
     """
@@ -84,14 +84,14 @@ def prepare_process(threads: int) -> None:
 
 
 def drop_cache() -> None:
-    """Empty libvips' cache of operations, which keeps files open; its size stays."""
+    """Empty libvips' operation cache, which keeps files open, without changing its size."""
     most = pyvips.vips_lib.vips_cache_get_max()
     pyvips.cache_set_max(0)
     pyvips.cache_set_max(most)
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of Python and of the libraries that decode and encode, by name."""
+    """Versions of Python and of the codec libraries, by name."""
     return {
         "Python": platform.python_version(),
         "libvips": ".".join(str(pyvips.version(part)) for part in range(3)),
@@ -100,7 +100,7 @@ def library_versions() -> dict[str, str]:
 
 
 def _finished(image: Pixels, operations: PixelOperations) -> Pixels:
-    """Colour, turn, rotate and flatten pixels that are scaled.
+    """Colour, turn, rotate and flatten scaled pixels.
 
     Few pixels are computed here; many are computed on demand while they are encoded.
     """
@@ -120,7 +120,7 @@ def _finished_buffer(buffer: PixelBuffer, operations: PixelOperations) -> Pixels
 
 
 def _around(operations: PixelOperations, at: Box) -> Box:
-    """The pixels of a reduced image that the box of the operations takes, and some around it."""
+    """Box of a reduced image that the operations read, with a margin."""
     exact = FloatBox.of(operations.box, operations.shrink)
     left, top = max(at.x, floor(exact.x) - _MARGIN), max(at.y, floor(exact.y) - _MARGIN)
     left -= (left - at.x) % GRID

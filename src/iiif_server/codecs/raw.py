@@ -1,4 +1,4 @@
-"""Raw photographs, developed by LibRaw in rawpy: the extra `raw`. One recipe for all of them."""
+"""Raw photographs, developed by LibRaw (rawpy, the extra `raw`) with one fixed recipe."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ except ImportError:
     _rawpy = None
 
 AVAILABLE = _rawpy is not None
-"""Whether the extra is installed."""
+"""Whether the extra `raw` is installed."""
 _RECIPE = {
     "use_camera_wb": True,  # by daylight where the camera states none
     "no_auto_bright": True,
@@ -33,18 +33,18 @@ _RECIPE = {
     "output_bps": 16,
     "user_flip": 0,
 }
-"""Besides what LibRaw does by default: AHD, sRGB, highlights cut off, no reduction of noise."""
+"""Options besides LibRaw's defaults: AHD, sRGB, clipped highlights, no noise reduction."""
 _TURNS = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
-"""Orientation of EXIF by LibRaw's bits: mirrored left to right, top to bottom, transposed."""
+"""EXIF orientation by LibRaw's flip bits: mirrored horizontally, vertically, transposed."""
 _SQUARE = 0.005
-"""By how much LibRaw lets the sides of pixels differ without changing them."""
+"""Difference of a pixel's sides that LibRaw tolerates without scaling."""
 _HELD = 20
-"""Bytes of a pixel: samples of the sensor, four colours, the picture, and its copies."""
+"""Bytes per pixel: sensor samples, four colours, the developed image, and its copies."""
 _EFFORT = 40
 
 
 def raw_header(bounded: BoundedFile, file: BinaryIO) -> ImageHeader:
-    """The header of the picture that is developed. Raises OriginalRefusedError."""
+    """Image header of the developed image. Raises OriginalRefusedError."""
     if not AVAILABLE:
         raise UnsupportedOriginalError(
             "Raw photographs are not read here: that needs rawpy, of the extra iiif-server[raw]."
@@ -73,7 +73,7 @@ def raw_header(bounded: BoundedFile, file: BinaryIO) -> ImageHeader:
 
 
 def read_raw(descriptor: int, header: ImageHeader, _: int) -> Pixels:
-    """The pixels of the developed picture, before its orientation is applied.
+    """Pixels of the developed image, before its orientation is applied.
 
     Raises OriginalRefusedError.
     """

@@ -1,4 +1,4 @@
-"""Geometry of pixels: crop, scale, turn by quarters, and rotate by any angle; by libvips."""
+"""Pixel geometry by libvips: crop, scale, quarter turns, and rotation by any angle."""
 
 from math import ceil, floor
 
@@ -14,15 +14,15 @@ from iiif_server.plan.orientation import UPRIGHT, Orientation
 from iiif_server.plan.render_plan import PixelOperations
 
 _SEEN = 0.02
-"""The part of a pixel by which an edge may be off before it is put right."""
+"""Displacement of an edge, in pixels, above which it is corrected."""
 _NEAR = 0.05
-"""The part by which it may be off instead of being interpolated, which blurs: that costs more."""
+"""Displacement that is accepted instead of an interpolation, which blurs and takes longer."""
 _BOX_AVERAGED = 4
-"""The reduction from which libvips averages boxes first, from the edge and not from the middle."""
+"""Reduction from which libvips first averages boxes, starting at the edge instead of the centre."""
 
 
 def scale(image: Pixels, operations: PixelOperations, at: Box) -> Pixels:
-    """The box of the operations at exactly their size.
+    """Scale the box of the operations to exactly their size.
 
     `image` is the part `at` of the original reduced by `operations.shrink`.
     """
@@ -50,12 +50,12 @@ def _scaled(image: Pixels, operations: PixelOperations, at: Box) -> Pixels:
 
 
 def shrink_by_two(pixels: Pixels) -> Pixels:
-    """The pixels at half their size, sides rounded up, in memory."""
+    """Halve the image in memory, with sides rounded up."""
     return pixels.resize(0.5, kernel="lanczos3").copy_memory()
 
 
 def turn(image: Pixels, orientation: Orientation) -> Pixels:
-    """The image mirrored and turned by quarters."""
+    """Mirror the image and turn it by quarters."""
     if orientation == UPRIGHT:
         return image
     image = image.copy_memory()  # turning reads in another order than decoding gives
@@ -65,7 +65,7 @@ def turn(image: Pixels, orientation: Orientation) -> Pixels:
 
 
 def rotate(image: Pixels, operations: PixelOperations) -> Pixels:
-    """The image rotated by any angle into its bounding box (Image API 3.0, 4.3).
+    """Rotate the image by any angle into its bounding box (Image API 3.0, 4.3).
 
     The corners are transparent in formats with transparency, and white in others.
     """
@@ -90,7 +90,7 @@ def rotate(image: Pixels, operations: PixelOperations) -> Pixels:
 
 
 def _reduced(image: Pixels, exact: FloatBox, operations: PixelOperations, at: Box) -> Pixels | None:
-    """The same in one pass, where the image is reduced, by little, and can be cut for it."""
+    """Scale in one pass, if the reduction is small and an aligned crop exists; else None."""
     size = operations.size
     steps = exact.width / size.width, exact.height / size.height
     if min(steps) < 1 or max(steps) == 1 or max(steps) >= _BOX_AVERAGED or image.hasalpha():
@@ -108,7 +108,7 @@ def _reduced(image: Pixels, exact: FloatBox, operations: PixelOperations, at: Bo
 
 
 def _part(image: Pixels, box: Box) -> Pixels:
-    """The pixels in a box, the edges of the image repeated where it goes beyond them."""
+    """Crop a box; beyond the image, its edges are repeated."""
     left, top = max(0, -box.x), max(0, -box.y)
     right = max(0, box.x + box.width - image.width)
     bottom = max(0, box.y + box.height - image.height)
@@ -123,7 +123,7 @@ def _part(image: Pixels, box: Box) -> Pixels:
 def _resampled(
     image: Pixels, across: float, down: float, offset: tuple[float, float], ops: PixelOperations
 ) -> Pixels:
-    """The image scaled by two factors, from an offset in pixels of the result, at `ops.size`."""
+    """Scale the image by two factors, from an offset in pixels of the result, to `ops.size`."""
     alpha, band_format = bool(image.hasalpha()), image.format
     if alpha:
         image = image.premultiply()
@@ -149,7 +149,7 @@ def _resampled(
 def _enlarged(
     image: Pixels, factors: tuple[float, float], offset: tuple[float, float], size: Dimensions
 ) -> Pixels:
-    """The image enlarged, from an offset in pixels of the result.
+    """Enlarge the image, from an offset in pixels of the result.
 
     Pixels are squares: their edges stay where they are. (`resize` of libvips keeps the middle of
     the first pixel in its place, which moves everything by half a pixel of the result.)
@@ -167,7 +167,7 @@ def _enlarged(
 
 
 def shift(image: Pixels, x: float, y: float, size: Dimensions) -> Pixels:
-    """The image moved by fractions of pixels in an image of this size, its edges repeated."""
+    """Move the image by fractions of pixels within this size, repeating its edges."""
     return image.affine(
         [1, 0, 0, 1],
         odx=x,

@@ -1,4 +1,4 @@
-"""TIFF samples that libvips does not read: segments decoded by tifffile and imagecodecs.
+"""TIFF samples that libvips does not read, decoded by tifffile and imagecodecs.
 
 The file has been inspected: nothing here bounds what it asks for. Only the strips or tiles that a
 box touches are decoded.
@@ -49,13 +49,13 @@ _LOADED = [
     )
 ]  # fmt: skip
 _AT_ONCE = 1 << 22
-"""Pixels that are looked through at a time."""
+"""Pixels per step of a scan."""
 _MIN_SAMPLE, _MAX_SAMPLE = 340, 341
 _COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 529, 530, 532
 
 
 def read_box(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pixels:
-    """The pixels in a box of the level reduced by `shrink`, with the ICC profile of the file.
+    """Pixels in a box of the level reduced by `shrink`, with the ICC profile of the file.
 
     Raises DamagedOriginalError, and whatever the libraries raise on hostile data.
     """
@@ -66,7 +66,7 @@ def read_box(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pix
 
 
 def sample_range(descriptor: int, header: ImageHeader) -> tuple[float, float]:
-    """The least and the greatest finite sample of the colours, at full resolution.
+    """Least and greatest finite sample of the colours, at full resolution.
 
     Raises what `read_box` raises; (inf, -inf) where no sample is finite.
     """
@@ -90,7 +90,7 @@ def sample_range(descriptor: int, header: ImageHeader) -> tuple[float, float]:
 
 @contextmanager
 def _opened(descriptor: int, header: ImageHeader, shrink: int) -> Iterator[Any]:
-    """The page of the level reduced by `shrink`."""
+    """Page of the level reduced by `shrink`."""
     number, size = header.directory, header.stored
     if header.tiles is not None:
         level = header.tiles.level(shrink)
@@ -106,7 +106,7 @@ def _opened(descriptor: int, header: ImageHeader, shrink: int) -> Iterator[Any]:
 
 
 def _decoded(page: tifffile.TiffPage, box: Box, *, partial: bool) -> Array:
-    """The samples in a box: rows, columns, samples; 0 where `partial` files have ended."""
+    """Samples in a box: rows, columns, samples; 0 beyond the end of a `partial` file."""
     tall, wide = (
         (page.tilelength, page.tilewidth)
         if page.is_tiled
@@ -136,7 +136,7 @@ def _decoded(page: tifffile.TiffPage, box: Box, *, partial: bool) -> Array:
 
 
 def _bytes(page: tifffile.TiffPage, index: int, *, partial: bool) -> bytes | None:
-    """The bytes of a segment; None where the file leaves it out, or may end before it does."""
+    """Bytes of a segment; None if the file leaves it out, or a partial one ends before it."""
     offset, length = page.dataoffsets[index], page.databytecounts[index]
     if not length:
         return None
@@ -151,7 +151,7 @@ def _bytes(page: tifffile.TiffPage, index: int, *, partial: bool) -> bytes | Non
 
 
 def _paste(target: Array, segment: Array, x: int, y: int) -> None:
-    """Put a segment into an array, of which it may be partly outside."""
+    """Copy a segment into an array, clipped to it."""
     left, top = max(0, -x), max(0, -y)
     part = segment[top : target.shape[0] - y, left : target.shape[1] - x]
     target[y + top : y + top + part.shape[0], x + left : x + left + part.shape[1]] = part
@@ -160,7 +160,7 @@ def _paste(target: Array, segment: Array, x: int, y: int) -> None:
 def _decoder(
     page: tifffile.TiffPage, wide: int, tall: int, joint: int
 ) -> Callable[[bytes | None, int], Array | None]:
-    """The function that decodes a segment to rows, columns, samples; None: it is left out."""
+    """Decoder of segments to rows, columns, samples; it returns None for a missing segment."""
     if page.is_subsampled and page.compression not in JPEGS:
         return lambda data, _: None if data is None else _unpacked(page, data, wide, tall)
     if page.photometric in logluv.LOGARITHMIC:
@@ -244,7 +244,7 @@ def _described(page: tifffile.TiffPage, values: Array, header: ImageHeader) -> S
 
 
 def _span(page: tifffile.TiffPage, values: Array) -> tuple[float, float] | None:
-    """The least and the greatest sample, where the file tells them of floating point."""
+    """Least and greatest sample that a floating-point file states."""
     if values.dtype.kind != "f" or page.photometric in logluv.LOGARITHMIC:
         return None
     found = [page.tags[tag].value for tag in (_MIN_SAMPLE, _MAX_SAMPLE) if tag in page.tags]
@@ -258,7 +258,7 @@ def _span(page: tifffile.TiffPage, values: Array) -> tuple[float, float] | None:
 
 
 def _fractions(tags: Any, number: int, default: tuple[float, ...]) -> tuple[float, ...]:
-    """The rational numbers of a tag, which tifffile gives one after the other."""
+    """Rational numbers of a tag, which tifffile returns as a flat sequence."""
     if number not in tags:
         return default
     values = np.asarray(tags[number].value, float).ravel()

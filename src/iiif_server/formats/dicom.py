@@ -1,4 +1,4 @@
-"""DICOM (PS3.3 and PS3.5): what the elements say of the image; nothing is decoded."""
+"""DICOM inspection (PS3.3 and PS3.5): image description in data elements, without decoding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,12 +42,12 @@ _YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
 _DEPTHS = frozenset({8, 16})
 _GRAY_DEPTHS = _DEPTHS | {32}
 _STARTS = b"\xff\xd8", b"\xff\x4f"
-"""How a JPEG, a JPEG-LS and a JPEG 2000 begin."""
+"""Signatures of JPEG, JPEG-LS and JPEG 2000 codestreams."""
 _EFFORT = 12
 
 
 class Coding(StrEnum):
-    """How a frame is coded."""
+    """Coding of a frame."""
 
     NATIVE = "native"
     RUNS = "run lengths"
@@ -72,12 +72,12 @@ _EFFORTS = {Coding.JPEG_2000: 150}
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """What the samples of a pixel are, and how they are stored."""
+    """Layout of the samples of a pixel."""
 
     photometric: str
     count: int
     allocated: int
-    """Bits of a sample, of which `stored` are used, from bit `shift` on."""
+    """Allocated bits of a sample; `stored` bits are used, from bit `shift`."""
     stored: int
     shift: int
     signed: bool
@@ -85,16 +85,16 @@ class Samples:
 
     @property
     def gray(self) -> bool:
-        """Whether they have no colours."""
+        """Whether the samples are gray."""
         return self.photometric in _MONOCHROME
 
     @property
     def bytes(self) -> int:
-        """Bytes of a decoded pixel."""
+        """Bytes per decoded pixel."""
         return self.count * self.allocated // 8
 
     def bits(self, coding: Coding) -> int:
-        """Bits of a stored pixel."""
+        """Bits per stored pixel."""
         # Two of luma and one of each chroma, for two pixels.
         return 16 if is_shared(self.photometric, coding) else 8 * self.bytes
 
@@ -106,7 +106,7 @@ def is_shared(photometric: str, coding: Coding) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """How values of gray are shown (PS3.3, C.11)."""
+    """Display of gray values (PS3.3, C.11)."""
 
     slope: float
     intercept: float
@@ -119,19 +119,19 @@ class Display:
 
 @dataclass(frozen=True, slots=True)
 class DicomImage:
-    """An image of one frame, or of tiles that are one each."""
+    """Image of a single frame, or of tiles with a frame each."""
 
     coding: Coding
     order: str
     frame: Dimensions
     whole: Dimensions
-    """Of the image: those of a frame, or those that its tiles fill."""
+    """Dimensions of the image: of a frame, or of all tiles together."""
     frames: int
     samples: Samples
     display: Display | None
     palette: tuple[Table, ...]
     parts: tuple[tuple[Place, ...], ...]
-    """Of each frame, where in the file its data are."""
+    """Extents of the data of each frame."""
     profile: Place | None
     resolution: tuple[float, float] | None
 
@@ -142,7 +142,7 @@ class DicomImage:
 
 
 def inspect(file: BoundedFile) -> Inspection:
-    """Refuse a DICOM of too many pixels, frames or elements, or of kinds that are not read."""
+    """Refuse a DICOM with too many pixels, frames or elements, or of an unsupported kind."""
     image = dicom_image(file)
     samples = image.samples
     colours = 1 if samples.gray else 3
@@ -178,7 +178,7 @@ def inspect(file: BoundedFile) -> Inspection:
 
 
 def dicom_image(file: BoundedFile) -> DicomImage:
-    """What the elements say of the frame that is read. Raises OriginalRefusedError."""
+    """Description of the requested frame. Raises OriginalRefusedError."""
     elements = read_elements(file, _WANTED, _CODINGS, file.page - 1)
     coding = _CODINGS[elements.syntax]
     if (0, PIXELS) not in elements.found:
@@ -228,7 +228,7 @@ def _palette(reading: Values) -> tuple[Table, ...]:
 
 
 def _tiled(file: BoundedFile, reading: Values, frame: Dimensions, frames: int) -> Dimensions:
-    """The dimensions of the image: of a frame, unless frames are tiles of a slide."""
+    """Dimensions of the image: of a frame, or of a slide whose tiles are frames."""
     whole = Dimensions(reading.whole(_WHOLE_COLUMNS, 0), reading.whole(_WHOLE_ROWS, 0))
     if not whole.area or (whole.width <= frame.width and whole.height <= frame.height):
         file.check_frames(frames)
@@ -245,7 +245,7 @@ def _tiled(file: BoundedFile, reading: Values, frame: Dimensions, frames: int) -
 
 
 def _samples(file: BoundedFile, reading: Values, coding: Coding) -> Samples:
-    """The samples; raises OriginalRefusedError for those of a kind that is not read."""
+    """Layout of the samples; raises OriginalRefusedError for an unsupported one."""
     photometric, count = reading.text(_PHOTOMETRIC), reading.whole(_SAMPLES, 1)
     colours = photometric in _RGB | _YBR
     if not colours and photometric not in _MONOCHROME | {_PALETTE}:
@@ -270,7 +270,7 @@ def _samples(file: BoundedFile, reading: Values, coding: Coding) -> Samples:
 def _parts(
     file: BoundedFile, elements: Elements, coding: Coding, size: int, frames: int
 ) -> tuple[tuple[Place, ...], ...]:
-    """Where the data of each frame are; native ones have a size in bytes."""
+    """Extents of the data of each frame; native frames have a size in bytes."""
     pixels = elements.found[0, PIXELS]
     if (coding is Coding.NATIVE) is not (elements.fragments is None):
         raise file.damaged("its pixel data are not in its transfer syntax")
@@ -285,7 +285,7 @@ def _parts(
 
 
 def _grouped(file: BoundedFile, elements: Elements, frames: int) -> tuple[tuple[Place, ...], ...]:
-    """The fragments of each frame (PS3.5, A.4)."""
+    """Extents of the fragments of each frame (PS3.5, A.4)."""
     fragments: Sequence[Place] = elements.fragments or ()
     if len(fragments) < frames:
         raise file.damaged("its pixel data have fewer fragments than frames")

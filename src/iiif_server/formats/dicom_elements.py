@@ -1,4 +1,4 @@
-"""DICOM data elements (PS3.5, 7 and annex A): a bounded walk to those that an image depends on.
+"""DICOM data elements (PS3.5, 7 and annex A): a bounded walk to those that describe the image.
 
 Elements that name a patient are passed over like all others: only listed ones are read.
 """
@@ -20,13 +20,13 @@ SHARED_GROUPS, FRAME_GROUPS = 0x5200_9229, 0x5200_9230
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFE_E000, 0xFFFE_E00D, 0xFFFE_E0DD
 _UNDEFINED = 0xFFFF_FFFF
 _LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
-"""Value representations whose length has four bytes, behind two that are reserved."""
+"""Value representations with a length of four bytes, after two reserved bytes."""
 _SEQUENCES = frozenset(
     {VOI_TABLES, MODALITY_TABLES, SHARED_GROUPS, FRAME_GROUPS, 0x0028_9110, 0x0028_9132,
      0x0028_9145}
 )  # fmt: skip
-"""Those that are looked into: tables; and of enhanced images, groups, pixel measures, windows, and
-rescaling."""
+"""Sequences that are parsed: tables; and of enhanced images, functional groups, pixel measures,
+windows and rescaling."""
 _TABLES = frozenset({VOI_TABLES, MODALITY_TABLES})
 MOST_ELEMENTS = 200_000
 _DEEPEST = 16
@@ -37,37 +37,37 @@ MOST_FRAGMENTS = 200_000
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """Where the value of an element is."""
+    """Position of the value of an element."""
 
     vr: str
-    """Value representation; empty where it is implicit."""
+    """Value representation; empty if it is implicit."""
     offset: int
     length: int
 
 
 @dataclass(slots=True)
 class Elements:
-    """The elements of a file; of those that are in sequences, the ones for one frame."""
+    """Elements of a file; from sequences, those for one frame."""
 
     order: str
-    """Of the bytes of numbers, for `struct`."""
+    """Byte order, for `struct`."""
     syntax: str
     implicit: bool = False
-    """Whether elements are without their value representations."""
+    """Whether value representations are implicit."""
     complete: bool = True
-    """Whether the file ends where an element does."""
+    """Whether the file ends at the end of an element."""
     found: dict[tuple[int, int], Element] = field(default_factory=dict)
-    """By the sequence of tables that they are in, or 0; and by their tag."""
+    """Elements by table sequence (0: none) and tag."""
     table_offsets: tuple[int, ...] = ()
-    """The basic offset table of encapsulated pixel data."""
+    """Basic offset table of encapsulated pixel data."""
     fragments: tuple[Place, ...] | None = None
-    """Of encapsulated pixel data."""
+    """Fragments of encapsulated pixel data."""
 
 
 def read_elements(
     file: BoundedFile, wanted: frozenset[int], syntaxes: Container[str], frame: int
 ) -> Elements:
-    """The wanted elements up to the pixel data, for a frame counted from 0.
+    """Read the needed elements up to the pixel data, for a frame counted from 0.
 
     Raises OriginalRefusedError, also for other transfer syntaxes.
     """
@@ -91,7 +91,7 @@ def _is_representation(vr: bytes) -> bool:
 
 
 def file_text(file: BoundedFile, element: Element | None, most: int = 1_024) -> str:
-    """The text of an element, without what pads it; empty without the element."""
+    """Text of an element without padding; empty without the element."""
     if element is None:
         return ""
     return (
@@ -100,7 +100,7 @@ def file_text(file: BoundedFile, element: Element | None, most: int = 1_024) -> 
 
 
 class _Walk:
-    """Walks through elements, and notes where wanted ones are."""
+    """Walker through elements that records the positions of needed ones."""
 
     def __init__(
         self, file: BoundedFile, into: Elements, wanted: frozenset[int], frame: int
@@ -115,7 +115,7 @@ class _Walk:
         self, at: int, end: int, *, depth: int = 0, scope: int = 0, noted: bool = True,
         implicit: bool | None = None, group: int | None = None,
     ) -> int:  # fmt: skip
-        """Walk up to an offset, or a delimiter, or out of a group; the offset behind it."""
+        """Walk to an offset, a delimiter, or the end of a group; return the offset after it."""
         if depth > _DEEPEST:
             raise self._file.damaged("its sequences are nested too deeply")
         implicit = self.into.implicit if implicit is None else implicit
@@ -145,7 +145,7 @@ class _Walk:
         return at
 
     def _head(self, at: int, *, implicit: bool) -> tuple[int, str, int, int]:
-        """Tag, value representation, length, and offset of the value."""
+        """Read tag, value representation, length, and offset of the value."""
         order = self.into.order
         head = self._file.at(at, 12)
         if len(head) < 8:  # noqa: PLR2004 - the shortest
@@ -166,7 +166,7 @@ class _Walk:
     def _sequence(
         self, tag: int, at: int, end: int, depth: int, scope: int, *, noted: bool, implicit: bool
     ) -> int:
-        """Walk through the items of a sequence; the offset behind it."""
+        """Walk through the items of a sequence; return the offset after it."""
         index = 0
         while at < end:
             self._file.check(self._count, MOST_ELEMENTS, "elements")

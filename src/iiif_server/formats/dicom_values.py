@@ -10,18 +10,18 @@ _CENTER, _WIDTH, _FUNCTION, _SPACING = 0x0028_1050, 0x0028_1051, 0x0028_1056, 0x
 _SIGNED = 0x0028_0103
 _TABLE_HEAD, _TABLE = 0x0028_3002, 0x0028_3006
 WANTED = frozenset({_CENTER, _WIDTH, _FUNCTION, _SPACING, _SIGNED, _TABLE_HEAD, _TABLE})
-"""Tags of the elements that are read here."""
+"""Tags of the elements that this module reads."""
 _MM = 25.4
 _LEAST = 1e-30
-"""The least number that is possible but 0; its inverse is the greatest."""
+"""Least absolute value of a plausible number except 0; the greatest is its inverse."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A look-up table for sample values (PS3.3, C.11.1 and C.7.6.3.1.5)."""
+    """Look-up table for sample values (PS3.3, C.11.1 and C.7.6.3.1.5)."""
 
     first: int
-    """The value of which the first entry is."""
+    """Sample value of the first entry."""
     bits: int
     entries: bytes
     wide: bool
@@ -30,7 +30,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The values that become black and white (PS3.3, C.11.2.1.2)."""
+    """Window: values for black and white (PS3.3, C.11.2.1.2)."""
 
     center: float
     width: float
@@ -38,7 +38,7 @@ class Window:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The values at which black ends and white begins."""
+        """Values at which black ends and white begins."""
         if self.function == "LINEAR_EXACT":
             return self.center - self.width / 2, self.center + self.width / 2
         half = max(self.width - 1, 1e-3) / 2
@@ -58,11 +58,11 @@ class Values:
         return self._elements.order == ">" and self._elements.found[0, PIXELS].vr == "OW"
 
     def text(self, tag: int) -> str:
-        """The first text of an element; empty without it."""
+        """First text of an element; empty without it."""
         return file_text(self._file, self._elements.found.get((0, tag))).partition("\\")[0].strip()
 
     def whole(self, tag: int, default: int = -1, scope: int = 0) -> int:
-        """The whole number of an element; raises DamagedOriginalError without it and a default."""
+        """Integer of an element; raises DamagedOriginalError without element and default."""
         element = self._elements.found.get((scope, tag))
         layout = {2: "H", 4: "I"}.get(element.length) if element else None
         if element is None or layout is None:
@@ -72,7 +72,7 @@ class Values:
         return int((self._file.numbers(self._elements.order + layout, element.offset) or (0,))[0])
 
     def number(self, tag: int, default: float) -> float:
-        """The first decimal number of an element; the default for what is none, or not finite."""
+        """First decimal number of an element; the default if it is missing or not finite."""
         try:
             found = float(self.text(tag))
         except ValueError:
@@ -80,7 +80,7 @@ class Values:
         return found if not found or _LEAST < abs(found) < 1 / _LEAST else default
 
     def window(self) -> Window | None:
-        """The first window; None without one that is possible."""
+        """First plausible window, or None."""
         width = self.number(_WIDTH, 0)
         center = self.number(_CENTER, math.nan)
         function = self.text(_FUNCTION) or "LINEAR"
@@ -89,7 +89,7 @@ class Values:
         return Window(center, width, function)
 
     def resolution(self) -> tuple[float, float] | None:
-        """Dots per inch across and down, by PixelSpacing in millimetres, down and across."""
+        """Dots per inch, horizontal and vertical, from PixelSpacing (mm, vertical first)."""
         text = file_text(self._file, self._elements.found.get((0, _SPACING)))
         try:
             down, across = (float(part) for part in text.split("\\"))
@@ -98,13 +98,13 @@ class Values:
             return None
 
     def optional_table(self, scope: int) -> Table | None:
-        """The table in the first item of a sequence, if there is one."""
+        """Look-up table in the first item of a sequence, or None."""
         if (scope, _TABLE_HEAD) not in self._elements.found:
             return None
         return self.table(scope, _TABLE_HEAD, _TABLE)
 
     def table(self, scope: int, head: int, data: int) -> Table:
-        """A look-up table. Raises DamagedOriginalError, also where it is in segments."""
+        """Look-up table. Raises DamagedOriginalError, also for a segmented one."""
         found = self._elements.found
         where, entries = found.get((scope, head)), found.get((scope, data))
         if where is None or entries is None or where.length != 6:  # noqa: PLR2004 - three numbers

@@ -1,4 +1,4 @@
-"""PDF (ISO 32000-1): a look at the dictionaries of streams, before PDFium reads the file.
+"""PDF inspection (ISO 32000-1): stream dictionaries, before PDFium reads the file.
 
 It is no parser. Streams are never inside others (7.5.7), so the dictionary of each image and of
 each compressed stream stands in the file as it is, whatever else is compressed or encrypted.
@@ -10,7 +10,7 @@ from iiif_server.formats.bounded_file import BoundedFile, Inspection
 
 _MOST_SEARCHED = 1 << 30
 _WINDOW, _NEAR = 1 << 20, 512
-"""Bytes that are searched at once, and those around a width in which its height is looked for."""
+"""Bytes per search step, and bytes around a Width that are searched for its Height."""
 _WIDTH, _HEIGHT = (
     re.compile(rb"/" + name + rb"[\0\t\n\f\r ]+(\d{1,12})[\0\t\n\f\r ]*(?=[/>])")
     for name in (rb"Width", rb"Height")
@@ -19,10 +19,10 @@ _FILTERS = re.compile(rb"/Filter[\0\t\n\f\r ]*\[([^\]]{0,512})\]")
 _COMPRESSION = re.compile(rb"/(?:FlateDecode|Fl|LZWDecode|LZW|RunLengthDecode|RL)\b")
 
 _UNITS = re.compile(rb"/(?:UserUnit|ObjStm)\b")
-"""UserUnit, or a compressed stream in which it may be."""
+"""Pattern for UserUnit, or for an object stream that may contain one."""
 
 _ESCAPE = re.compile(rb"#([2-7][0-9A-Fa-f])")
-"""A character of a name by its number (7.3.5)."""
+"""Pattern for an escaped character of a name (7.3.5)."""
 
 
 def _character(escape: re.Match[bytes]) -> bytes:

@@ -1,4 +1,4 @@
-"""Raw photographs: which TIFFs are some, and what directories may say. Nothing is decoded.
+"""Raw photographs: detection among TIFFs, and inspection without decoding.
 
 The dimensions of the picture are told by LibRaw, which knows the margins of the sensors of cameras.
 """
@@ -14,14 +14,14 @@ from iiif_server.formats.tiff_pages import directories
 from iiif_server.plan.original_format import OriginalFormat, recognise
 
 _CANON = b"CR\2"
-"""What the header of a CR2 has behind the offset of its first directory."""
+"""Signature of a CR2, after the offset of its first directory."""
 _DNG_VERSION = 50_706
 _SENSOR = frozenset({32_803, 34_892})
-"""PhotometricInterpretation of samples as of a sensor: a mosaic of filters, or linear colours."""
+"""PhotometricInterpretation of sensor samples: CFA (mosaic) and LinearRaw."""
 
 
 def is_tiff(file: BoundedFile) -> bool:
-    """Whether a file has a directory indeed."""
+    """Whether the file has a directory."""
     with suppress(OriginalRefusedError):
         return bool(directories(file).main.tags)
     return False
