@@ -19,6 +19,7 @@ from iiif_server.formats.tiff_tables import read_tile_tables, tile_tables_of_par
 from iiif_server.plan.extents import joined, length_of, missing
 from iiif_server.plan.header import NO_NEEDS, ImageHeader, Reader
 from iiif_server.plan.local_file import LocalFile
+from iiif_server.plan.original_format import SIGNATURE_BYTES
 from iiif_server.plan.own_tiles import tiles_to_decode
 from iiif_server.plan.render_plan import Engine, RenderPlan, TileToCut
 from support import pictures, tiffs
@@ -181,9 +182,9 @@ def test_levels_below_the_first_directory_are_brought_together(folder: Path) -> 
 
 def test_whatever_is_no_tiled_tiff_is_needed_as_a_whole(folder: Path) -> None:
     data = pictures.jpeg(pictures.photograph(300, 200))
-    parts = PartialFile(folder / "parts", data, ((0, 100),))
+    parts = PartialFile(folder / "parts", data, ((0, SIGNATURE_BYTES),))
     parts.run(partial(probe_parts, max_pixels=MOST))
-    assert parts.brought == [((100, len(data)),)]
+    assert parts.brought == [((SIGNATURE_BYTES, len(data)),)]
 
 
 def brought_for(parts: PartialFile, plan: RenderPlan) -> RenderPlan:

@@ -216,12 +216,17 @@ async def test_a_manifest_that_arrives_slowly_has_a_deadline(
             await read_manifest(f"{upstream.base}/m")
 
 
-def test_a_signal_ends_a_run_that_waits_for_a_manifest(config: Path) -> None:
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "as a background job of a script"])
+def test_a_signal_ends_a_run_that_waits_for_a_manifest(config: Path, ignored: bool) -> None:  # noqa: FBT001
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/m"
+        ignoring = ["env", "--ignore-signal=INT"] if ignored else []
         command = [sys.executable, "-m", "iiif_server", "warm", "--config", str(config)]
         run = subprocess.Popen(
-            [*command, "--manifest", url], stderr=subprocess.PIPE, text=True, env=inherited()
+            [*ignoring, *command, "--manifest", url],
+            stderr=subprocess.PIPE,
+            text=True,
+            env=inherited(),
         )
         connection, _ = silent.accept()
         with connection:

@@ -159,15 +159,24 @@ def run_bulk(main: Callable[[Results], Coroutine[Any, Any, None]]) -> Results:
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """Treat SIGTERM like SIGINT (Ctrl-C) in this context."""
+    """Treat SIGTERM like SIGINT (Ctrl-C) in this context.
+
+    SIGINT gets its handler back if it is ignored, as in the background jobs of a shell script:
+    asyncio cancels its tasks by that handler.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread handles signals
         return
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if ignored:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        if ignored:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def find_chosen(
