@@ -282,7 +282,7 @@ def ready_tiles(bench: Bench) -> None:
     p50, cached = (statistics.median(one.p50 for one in loads) for loads in (mine, again))
     bench.checks += [
         Check(
-            "tiles never asked for, any level, ready, 16 connections: requests/s / iipimage-server",
+            "first requests for tiles, ready, 16 connections: requests/s / iipimage-server",
             rate / peer,
             6.0,
             f"{rate:,.0f} / {peer:,.0f}",

@@ -239,7 +239,7 @@ def _coded() -> Iterator[Kind]:
             JPEG,
             lambda: [Jpeg(pixels, segments=segment(0xEE, b"Adobe" + bytes(5))).write()],
         ),
-        # Writers that convert may forget to say so; the file inside knows.
+        # Converters may leave a wrong photometric interpretation; the JPEG's own markers decide.
         ("JPEG said to be RGB", ycc, "RGB", JPEG, lambda: [Jpeg(ycc).write()]),
         ("JPEG YBR without JFIF", ycc, "YBR_FULL", JPEG, lambda: [Jpeg(ycc, segments=b"").write()]),
         ("JPEG lossless RGB", pixels, "RGB", LOSSLESS, lambda: [jpegs.lossless(pixels, 8)]),
