@@ -163,19 +163,21 @@ def test_all_tiles_of_openseadragon_are_those_that_are_warmed(server: Server, pr
 
 @pytest.mark.e2e
 def test_a_warmed_image_is_opened_without_rendering(
-    viewers: str, images: Server, visitor: Visitor
+    viewers: str, server: Server, visitor: Visitor
 ) -> None:
-    config = images.source.parents[1] / "settings.toml"
-    identifier = f"pictures:{name(3001, 1999)}"
+    only_here = server.source / "warmed.jpg"  # other tests leave theirs in the memory cache
+    Image.linear_gradient("L").resize((3001, 1999)).convert("RGB").save(only_here)
+    config = server.source.parents[1] / "settings.toml"
+    identifier = f"pictures:{only_here.name}"
     command = [sys.executable, "-m", "iiif_server", "warm", "--config", str(config), identifier]
     done = run(command, capture_output=True, text=True, check=True)
     assert "0 failed" in done.stdout
     answers: list[str] = []
-    for viewer, url in urls(viewers, images, identifier).items():
+    for viewer, url in urls(viewers, server, identifier).items():
         visit = visitor("about:blank")
         visit.page.on("response", lambda answer: answers.append(_engine(answer.headers)))
         visit.page.goto(url)
-        assert settle(visit, images), viewer
+        assert settle(visit, server), viewer
     assert set(answers) & {"cache", "tile"}
     assert not set(answers) & {"raster", "level", "jpegtran"}, answers
 
