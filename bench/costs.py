@@ -53,7 +53,7 @@ from iiif_server.plan.render_plan import (
 _MB = 1_000_000
 _TWICE = 2
 """By how much an estimate may be too high."""
-_MOST_PIXELS = 10**9
+_MAX_PIXELS = 10**9
 _TILE = "1024,1024,512,512/512,/0/default.png"
 _REQUESTS: dict[str, tuple[str, ...]] = {
     "420.jpg": (
@@ -184,7 +184,7 @@ def _building(originals: "_Originals", name: str, part: Part) -> _Job:
 def _levelling(originals: "_Originals", name: str, request: str) -> _Job:
     path = originals.path(name)
     factor, operations = _on_level(path, request)
-    part = _build(path, part_of(probe(path, _MOST_PIXELS), factor))
+    part = _build(path, part_of(probe(path, _MAX_PIXELS), factor))
     _in_process(build_part, part)
     plan = _planned(path, request, Level(part.target, part.grid, operations))
     return _Job("level", cost_of_render(plan), render, plan)
@@ -229,7 +229,7 @@ def _request(path: Path, request: str) -> tuple[Any, Any]:
         parse_quality(quality),
         parse_format(format_),
     )
-    header = probe(path, _MOST_PIXELS)
+    header = probe(path, _MAX_PIXELS)
     facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
     return header, parsed.resolve(facts, Limits(max_area=header.stored.area))
 
@@ -253,7 +253,7 @@ def _on_level(path: Path, request: str) -> tuple[int, PixelOperations]:
 def _build(path: Path, part: Part) -> BuildPlan:
     target = path.with_suffix(f".{part}")
     target.touch()  # a worker opens it, and creates none
-    header = probe(path, _MOST_PIXELS)
+    header = probe(path, _MAX_PIXELS)
     return BuildPlan(
         original=LocalFile.at(path),
         header=header,

@@ -22,7 +22,7 @@ _DEPLOY = Path(__file__).parents[1] / "deploy" / "nginx"
 _TOKEN = "the-token-of-the-bench"  # noqa: S105 - no secret: the server listens on loopback
 _IIPSRV = "/usr/lib/iipimage-server/iipsrv.fcgi"
 _START_SECONDS = 30.0
-_MOST_RESTARTS = 100
+_MAX_RESTARTS = 100
 _ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 _PROCESSOR = Path(__file__).parent / "peers" / "processor"
 CORES = os.cpu_count() or 1
@@ -264,7 +264,7 @@ def _kept_alive(command: list[str], folder: Path, environment: dict[str, str]) -
     ended = threading.Event()
 
     def supervise() -> None:
-        for _ in range(_MOST_RESTARTS):
+        for _ in range(_MAX_RESTARTS):
             with _running(command, folder, environment) as pid:
                 while not ended.wait(0.02) and os.waitid(os.P_PID, pid, _ENDED) is None:
                     pass

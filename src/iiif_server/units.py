@@ -38,7 +38,7 @@ _PIXELS = {
 _QUANTITY = re.compile(r"(\d{1,30}(?:\.\d{1,12})?|\.\d{1,12})\s*([a-z]*)", re.ASCII)
 _LARGEST_SIZE = 2**62
 _LONGEST = 100 * 31_536_000
-_MOST_PIXELS = 10**14
+_MAX_PIXELS = 10**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ PIXELS = Unit('a number of pixels such as "400 MP" or "1 GP"', show_pixels)
 Size = Annotated[int, Field(ge=0, le=_LARGEST_SIZE), BeforeValidator(parse_size), SIZE]
 """Field type of a number of bytes; 0 is allowed."""
 PositiveSize = Annotated[int, Field(gt=0, le=_LARGEST_SIZE), BeforeValidator(parse_size), SIZE]
-Pixels = Annotated[int, Field(gt=0, le=_MOST_PIXELS), BeforeValidator(parse_pixels), PIXELS]
+Pixels = Annotated[int, Field(gt=0, le=_MAX_PIXELS), BeforeValidator(parse_pixels), PIXELS]
 Seconds = Annotated[float, Field(ge=0, le=_LONGEST), BeforeValidator(parse_duration), DURATION]
 """Field type of a duration in seconds; 0 is allowed."""
 PositiveSeconds = Annotated[

@@ -20,7 +20,7 @@ from support.servers import TRUST, Server, inherited, running_server
 
 pytestmark = pytest.mark.e2e
 
-MOST_REQUESTS, MOST_BYTES = 8, 1_000_000
+MAX_REQUESTS, MAX_BYTES = 8, 1_000_000
 
 
 def get(server: Server, path: str) -> httpx.Response:
@@ -106,8 +106,8 @@ def test_a_gigapixel_takes_few_requests_and_few_bytes(site: Site, name: str) -> 
     assert tile.status_code == 200, tile.text
     # The tile itself, with no loss: all but its first marker.
     assert tile.content.endswith(site.tiles[name][2:])
-    assert len(site.relay.requests) <= MOST_REQUESTS
-    assert site.relay.received <= MOST_BYTES
+    assert len(site.relay.requests) <= MAX_REQUESTS
+    assert site.relay.received <= MAX_BYTES
     assert all("if-match" in head.lower() for head in site.relay.heads[1:])
 
 

@@ -27,7 +27,7 @@ SMALL = (60, 40)
 """Its thumbnails, which viewers request enlarged, are refused in version 3."""
 _SCRIPT = Path(__file__).parent / "openseadragon/node_modules/openseadragon/build/openseadragon"
 _STEPS = 8
-_MOST_LOOKS = 60
+_MAX_LOOKS = 60
 
 OPENSEADRAGON = """<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,">
 <div id="osd" style="position: absolute; inset: 0"></div>
@@ -78,7 +78,7 @@ def warmed(server: Server, identifier: str, screen: Dimensions | None) -> set[st
 
 def settle(visit: Visit, server: Server) -> set[str]:
     """What was requested of the server, once nothing more is: no viewer says when it has all."""
-    for _ in range(_MOST_LOOKS):
+    for _ in range(_MAX_LOOKS):
         before = len(visit.requested)
         visit.page.wait_for_timeout(700)
         if len(visit.requested) == before and any(".jpg/full" in url for url in visit.requested):

@@ -14,7 +14,7 @@ from support.upstream import Upstream, ranged, running_upstream, send
 
 pytestmark = pytest.mark.e2e
 
-MOST_REQUESTS, MOST_BYTES = 8, 1_000_000
+MAX_REQUESTS, MAX_BYTES = 8, 1_000_000
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,8 @@ def test_a_gigapixel_takes_few_requests_and_few_bytes(site: Site, name: str) -> 
     at = 77 * TILE
     tile = site.get(f"web:{name}/{at},{at},{TILE},{TILE}/{TILE},/0/default.jpg")
     assert tile.content.endswith(site.tiles[name][2:])
-    assert len(site.relay.requests) <= MOST_REQUESTS
-    assert site.relay.received <= MOST_BYTES
+    assert len(site.relay.requests) <= MAX_REQUESTS
+    assert site.relay.received <= MAX_BYTES
 
 
 REQUESTS = [

@@ -30,8 +30,8 @@ with atheris.instrument_imports(_INSTRUMENTED) if atheris else contextlib.nullco
 
 FAILURES = Path(__file__).parent / "failures"
 _LONGEST_INPUT = 65_536
-_MOST_SECONDS_EACH = 10
-_MOST_MEGABYTES = 1_500
+_MAX_SECONDS_EACH = 10
+_MAX_MEGABYTES = 1_500
 
 
 @click.command()
@@ -59,8 +59,8 @@ def _guided(target: Target, seconds: int) -> None:
         (corpus / f"{number:04}").write_bytes(seed)
     options = [
         f"-max_total_time={seconds}",
-        f"-timeout={_MOST_SECONDS_EACH}",
-        f"-rss_limit_mb={_MOST_MEGABYTES}",
+        f"-timeout={_MAX_SECONDS_EACH}",
+        f"-rss_limit_mb={_MAX_MEGABYTES}",
         f"-max_len={_LONGEST_INPUT}",
         f"-artifact_prefix={FAILURES}/{target.name}-",
         "-print_final_stats=1",

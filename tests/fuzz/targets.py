@@ -58,7 +58,7 @@ from support.pictures import PICTURES, photograph
 from support.rendering import EVERYTHING, derive
 from support.tiff_samples import TiffFile
 
-MOST_PIXELS = 4_000_000
+MAX_PIXELS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def _probed(data: bytes) -> ImageHeader | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # as workers do
         with suppress(OriginalRefusedError):
-            return probe(_file(data), MOST_PIXELS, EVERYTHING)
+            return probe(_file(data), MAX_PIXELS, EVERYTHING)
     return None
 
 
@@ -152,7 +152,7 @@ def _probe(data: bytes) -> None:
     """Whatever a file holds, it has a header within the limits or is refused."""
     header = _probed(data)
     if header is not None:
-        assert 1 <= header.stored.area <= MOST_PIXELS
+        assert 1 <= header.stored.area <= MAX_PIXELS
         assert min(header.stored.width, header.stored.height) >= 1
         assert header.max_shrink in {1, 2, 4, 8, 16, 32}
 
@@ -175,7 +175,7 @@ def _decode(data: bytes) -> None:
                 _file(data),
                 "full/!40,40/0/default.png",
                 encoding=EncodingOptions(depth=16),
-                max_pixels=MOST_PIXELS,
+                max_pixels=MAX_PIXELS,
                 bounds=EVERYTHING,
             )
         except (OriginalRefusedError, RequestRefusedError):

@@ -34,7 +34,7 @@ REQUESTS = ("info.json", "0,0,64,64/64,/0/default.jpg", "full/!50,50/0/default.j
             "full/max/0/default.png")  # fmt: skip
 LONG = 20.0
 """Seconds in which any of these is answered at the latest, on a machine that is busy."""
-MOST_MEGABYTES = 350
+MAX_MEGABYTES = 350
 """What a worker takes at most, its libraries and the header process's included."""
 REFUSALS = {400, 413, 415, 422}
 
@@ -73,7 +73,7 @@ async def ask(server: Server, name: str, request: str) -> int:
 
 def assert_unharmed(server: Server) -> None:
     assert not server.seen(WorkerReplaced)
-    assert most_memory(server) < MOST_MEGABYTES
+    assert most_memory(server) < MAX_MEGABYTES
 
 
 @pytest.mark.parametrize("name", sorted(BOMBS))

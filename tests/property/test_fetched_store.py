@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from iiif_server.errors import NoSpaceForOriginalError, OriginalTooLargeError
 from iiif_server.sources.fetched_store import FetchedStore, Keep, lock_for_use
 
-MOST_BYTES, MOST_FILES = 1000, 5
+MAX_BYTES, MAX_FILES = 1000, 5
 NAMES = st.sampled_from([f"type/{folder}{letter}" for folder in ("", "a/") for letter in "bcdef"])
 
 
@@ -30,7 +30,7 @@ class Model:
     def arrival(self, steps: list[int]) -> type[Exception] | None:
         """Make room for an original that grows in these steps; the error that ends it."""
         for size in steps:
-            if size > MOST_BYTES:
+            if size > MAX_BYTES:
                 return OriginalTooLargeError
             if not self.make_room(size, 1):
                 return NoSpaceForOriginalError
@@ -45,8 +45,8 @@ class Model:
         return self._fits(size, files)
 
     def _fits(self, size: int, files: int) -> bool:
-        fits = sum(self.sizes.values()) + size <= MOST_BYTES
-        return fits and len(self.sizes) + files <= MOST_FILES
+        fits = sum(self.sizes.values()) + size <= MAX_BYTES
+        return fits and len(self.sizes) + files <= MAX_FILES
 
 
 class Sequences(RuleBasedStateMachine):
@@ -63,7 +63,7 @@ class Sequences(RuleBasedStateMachine):
         self.store = self.opened()
 
     def opened(self) -> FetchedStore:
-        store = FetchedStore(self.root, Keep(MOST_BYTES, MOST_FILES, 0), self.clock)
+        store = FetchedStore(self.root, Keep(MAX_BYTES, MAX_FILES, 0), self.clock)
         store.register(self.root / "type")
         return store
 

@@ -26,7 +26,7 @@ from support import pictures, tiffs
 from support.partial import PartialFile
 from support.rendering import planned
 
-MOST = 10**9
+MAX = 10**9
 TRUNCATED = "truncated"
 SHAPES: dict[str, dict[str, Any]] = {
     "pyramid in the chain": {},
@@ -113,8 +113,8 @@ def compare(data: bytes, present: list[tuple[int, int]], ahead: int) -> PartialF
     with tempfile.TemporaryDirectory() as folder:
         (whole := Path(folder, "whole")).write_bytes(data)
         parts = PartialFile(Path(folder, "parts"), data, tuple(present))
-        read = partial(probe_parts, max_pixels=MOST)
-        expected = outcome(lambda: probe_file(LocalFile.at(whole), max_pixels=MOST))
+        read = partial(probe_parts, max_pixels=MAX)
+        expected = outcome(lambda: probe_file(LocalFile.at(whole), max_pixels=MAX))
         found = outcome(lambda: parts.run(read, ahead))
         if expected == TRUNCATED:  # the tables that tell it are not worth their bytes
             return parts
@@ -166,7 +166,7 @@ def test_damaged_and_hostile_files_are_refused_alike(
 def test_a_header_needs_neither_tiles_nor_their_tables(folder: Path) -> None:
     data = tiffs.tiled(pictures.photograph(1500, 1500), 64, bigtiff=True)
     parts = PartialFile(folder / "parts", data)
-    parts.run(partial(probe_parts, max_pixels=MOST))
+    parts.run(partial(probe_parts, max_pixels=MAX))
     found = tiffs.levels(data)
     tables = sum(len(level.tags[tag]) * 8 for level in found for tag in (tiffs.OFFSETS,))
     assert length_of(parts.present) < tables
@@ -176,20 +176,20 @@ def test_a_header_needs_neither_tiles_nor_their_tables(folder: Path) -> None:
 def test_levels_below_the_first_directory_are_brought_together(folder: Path) -> None:
     data = tiffs.tiled(pictures.photograph(1500, 1500), 64, subifd=True)
     parts = PartialFile(folder / "parts", data)
-    parts.run(partial(probe_parts, max_pixels=MOST), ahead=4_096)
+    parts.run(partial(probe_parts, max_pixels=MAX), ahead=4_096)
     assert len(parts.brought) <= 5
 
 
 def test_whatever_is_no_tiled_tiff_is_needed_as_a_whole(folder: Path) -> None:
     data = pictures.jpeg(pictures.photograph(300, 200))
     parts = PartialFile(folder / "parts", data, ((0, SIGNATURE_BYTES),))
-    parts.run(partial(probe_parts, max_pixels=MOST))
+    parts.run(partial(probe_parts, max_pixels=MAX))
     assert parts.brought == [((SIGNATURE_BYTES, len(data)),)]
 
 
 def brought_for(parts: PartialFile, plan: RenderPlan) -> RenderPlan:
     """The plan, with all present that the server brings for it."""
-    header = parts.run(partial(probe_parts, max_pixels=MOST))
+    header = parts.run(partial(probe_parts, max_pixels=MAX))
     factor = plan.operations.shrink
     read = partial(tile_tables_of_parts, scale_factor=factor, keep_profile=False, decoder=True)
     table = parts.run(read)[factor]

@@ -11,7 +11,7 @@ from iiif_server.plan.local_file import LocalFile
 
 Result = TypeVar("Result")
 
-MOST_ROUNDS = 200
+MAX_ROUNDS = 200
 
 
 @dataclass
@@ -47,7 +47,7 @@ class PartialFile:
 
     def run(self, work: Callable[..., FromParts[Result]], ahead: int = 0) -> Result:
         """What a worker makes of the file, as it gets what it needs round by round."""
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             found = work(self.file, present=self.present)
             if not found.needs:
                 assert found.result is not None

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "src" / "iiif_server"
-MOST_LINES_OF_A_MODULE = 400
-MOST_LINES_OF_A_FUNCTION = 40
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 40
 
 
 def modules() -> list[Path]:
@@ -28,6 +28,6 @@ def test_there_are_modules() -> None:
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(SOURCE)))
 def test_modules_and_functions_are_short(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= MOST_LINES_OF_A_MODULE
-    long = {name: lines for name, lines in functions(path) if lines > MOST_LINES_OF_A_FUNCTION}
+    assert len(path.read_text().splitlines()) <= MAX_MODULE_LINES
+    long = {name: lines for name, lines in functions(path) if lines > MAX_FUNCTION_LINES}
     assert not long

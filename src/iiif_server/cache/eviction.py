@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 AHEAD = 3600.0
 """Seconds by which a time of use may be ahead of the clock, as clocks of machines differ. If it is
 more, a clock was or is wrong, and the time of use is unknown."""
-MOST_AT_ONCE = 100_000
+MAX_AT_ONCE = 100_000
 """Maximum number of entries that one scan selects, in at most 30 MB of memory; if more have to be
 evicted, another scan follows."""
 _LEFT_FREE = 1_000_000_000
@@ -113,7 +113,7 @@ class Selection:
         expected: tuple[int, int],
         *,
         shortage: int = 0,
-        most: int = MOST_AT_ONCE,
+        most: int = MAX_AT_ONCE,
     ) -> None:
         """`expected`: bytes and files that the scan will probably find.
 

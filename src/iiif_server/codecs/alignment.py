@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, floor
 
-_MOST_EXTRA = 16
+_MAX_EXTRA = 16
 """Maximum additional pixels of the result at either end, which are cropped again."""
 
 
@@ -55,8 +55,8 @@ def _shift(span: Span, start: float, step: float) -> float:
 
 def _extras() -> Iterator[tuple[int, int]]:
     """Yield numbers of additional pixels before and after, the fewest first."""
-    for sum_ in range(2 * _MOST_EXTRA + 1):
-        for before in range(max(0, sum_ - _MOST_EXTRA), min(sum_, _MOST_EXTRA) + 1):
+    for sum_ in range(2 * _MAX_EXTRA + 1):
+        for before in range(max(0, sum_ - _MAX_EXTRA), min(sum_, _MAX_EXTRA) + 1):
             yield before, sum_ - before
 
 

@@ -37,7 +37,7 @@ _NEAR = 0.002
 _GAMMA_OF_SRGB, _NEAR_GAMMA = 1 / 0.45455, 0.03
 """gAMA of sRGB, for PNGs without cHRM (W3C PNG, 11.3.2.5)."""
 _ENTRIES, _WORD = 1024, 65_535
-_MOST = 32_767
+_MAX_MATRIX_ENTRY = 32_767
 """Range of a number in a profile (s15Fixed16Number)."""
 
 
@@ -81,7 +81,7 @@ def profile_of(tags: ColourTags, *, gray: bool) -> bytes | None:
     if near and (gray or np.allclose(primaries, _SRGB, atol=_NEAR)):
         return b""
     matrix = None if gray else _to_d50(primaries)
-    if matrix is not None and not (np.abs(matrix) < _MOST).all():  # or not a number
+    if matrix is not None and not (np.abs(matrix) < _MAX_MATRIX_ENTRY).all():  # or not a number
         return None
     return _profile(matrix, _written(curve))
 

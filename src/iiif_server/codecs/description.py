@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from iiif_server.formats.bounded_file import MOST_DESCRIBED, Inspection
+from iiif_server.formats.bounded_file import MAX_CREDITS_BYTES, Inspection
 from iiif_server.formats.credits import ARTIST, COPYRIGHT, credits_of
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.original_format import OriginalFormat
@@ -22,7 +22,7 @@ _KEYWORDS = {ARTIST: "Author", COPYRIGHT: "Copyright"}
 """Keywords of PNG texts (ISO 15948, 11.3.4.2)."""
 _IPTC_RESOURCE = 0x0404
 _INCHES = {1: 0.0, 2: 1.0, 3: 2.54}
-_LEAST_DPI, _MOST_DPI = 1, 100_000
+_MIN_DPI, _MAX_DPI = 1, 100_000
 
 
 def described(
@@ -65,7 +65,7 @@ def stated_resolution(info: Mapping[Any, Any], format_: OriginalFormat) -> Any:
 
 
 def _bounded(block: bytes) -> bytes:
-    return bytes(block) if len(block) <= MOST_DESCRIBED else b""
+    return bytes(block) if len(block) <= MAX_CREDITS_BYTES else b""
 
 
 def _exif(data: bytes) -> Mapping[int, Any]:
@@ -92,6 +92,6 @@ def _sound(stated: Any) -> Resolution | None:
     """Return a plausible resolution; None for any other."""
     with suppress(TypeError, ValueError, OverflowError, ZeroDivisionError):
         x, y = (round(float(value), 3) for value in stated)
-        if math.isfinite(x + y) and min(x, y) >= _LEAST_DPI and max(x, y) <= _MOST_DPI:
+        if math.isfinite(x + y) and min(x, y) >= _MIN_DPI and max(x, y) <= _MAX_DPI:
             return x, y
     return None

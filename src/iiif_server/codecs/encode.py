@@ -17,7 +17,7 @@ from iiif_server.iiif.quality import Quality
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.render_plan import (
     FEW_PIXELS,
-    MOST_OPTIMISED,
+    MAX_OPTIMISED_PIXELS,
     NO_DESCRIPTION,
     Description,
     PixelOperations,
@@ -95,7 +95,7 @@ def _options(
     """Return the options of the libvips save operation of a format."""
     bitonal = operations.quality is Quality.BITONAL
     # The best code is known when all coefficients are; large images have too many of them.
-    optimised = encoding.jpeg_optimize and image.width * image.height <= MOST_OPTIMISED
+    optimised = encoding.jpeg_optimize and image.width * image.height <= MAX_OPTIMISED_PIXELS
     fax = {"compression": "ccittfax4", "bitdepth": 1, "keep": "none"}
     wide = image.format == "ushort"
     jpeg = encoding.tiff_compression == "jpeg"

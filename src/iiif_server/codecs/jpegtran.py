@@ -32,7 +32,7 @@ _OPERATIONS = {
     Orientation(False, 3): 7,  # TJXOP_ROT270
 }
 _SCAN = re.compile(rb"\xff\xda")
-_MOST_SCANS = 500
+_MAX_SCANS = 500
 """Each scan visits every coefficient of the image. Counted here, as versions of the library limit
 them differently."""
 _MARKERS_FIRST = 1 << 20
@@ -108,8 +108,8 @@ def _transformed(jpeg: Buffer, transforms: Sequence[_Transform]) -> Iterator[lis
     found = library()
     if found is None:
         raise LosslessFailedError("there is no TurboJPEG library")
-    if next(islice(_SCAN.finditer(jpeg), _MOST_SCANS, None), None) is not None:
-        raise LosslessFailedError(f"more than {_MOST_SCANS} scans")
+    if next(islice(_SCAN.finditer(jpeg), _MAX_SCANS, None), None) is not None:
+        raise LosslessFailedError(f"more than {_MAX_SCANS} scans")
     count = len(transforms)
     # cffi fills new memory with zeros: a destination that is NULL is allocated by the library.
     results, sizes = ffi.new("unsigned char *[]", count), ffi.new("unsigned long[]", count)

@@ -49,7 +49,7 @@ _COLOUR, _IMAGE = 0x100, 0x1000
 _SUCCESS, _WANTS_BUFFER = 0, 5
 _ORIGINAL, _OUTPUT = 0, 1
 _FLOAT, _BYTE, _WORD = 0, 2, 3
-_MOST_PROFILE = 16 << 20
+_MAX_PROFILE = 16 << 20
 
 
 def profile_of(descriptor: int) -> bytes:
@@ -125,7 +125,7 @@ def _colours(decoder: Any, found: Metadata) -> bytes:
 
 def _profile(decoder: Any, target: int) -> bytes:
     size = _ffi.new("size_t *")
-    if _lib.JxlDecoderGetICCProfileSize(decoder, target, size) or size[0] > _MOST_PROFILE:
+    if _lib.JxlDecoderGetICCProfileSize(decoder, target, size) or size[0] > _MAX_PROFILE:
         return b""
     buffer = _ffi.new("uint8_t[]", size[0])
     if _lib.JxlDecoderGetColorAsICCProfile(decoder, target, buffer, size[0]):

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from PIL import Image, ImageCms, TiffImagePlugin
 
 from iiif_server.codecs.probe import format_of
-from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile
+from iiif_server.formats.bounded_file import MAX_METADATA_BYTES, BoundedFile
 from iiif_server.formats.credits import plain_text
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.iptc import iptc_properties
@@ -26,7 +26,7 @@ from iiif_server.formats.xmp import xmp_properties
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.original_format import DEFAULT_BOUNDS, Bounds, OriginalFormat
 
-_MOST_CHARACTERS, _MOST_ITEMS = 2_000, 50
+_MAX_CHARACTERS, _MAX_ITEMS = 2_000, 50
 _XMP_TAG, _IPTC_TAG, _EXIF_IFD, _GPS_IFD = 700, 33_723, 34_665, 34_853
 _BIG_TIFF = 43
 _TIFFS = frozenset({OriginalFormat.TIFF, OriginalFormat.RAW})
@@ -92,7 +92,7 @@ def read_metadata(
 
 def _of_tiff(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
     main = directories(bounded, bounded.page).main
-    if sum(entry.length for entry in main.tags.values()) > MOST_METADATA:
+    if sum(entry.length for entry in main.tags.values()) > MAX_METADATA_BYTES:
         return _Blocks()
     return _of_directory(file, bounded.at(0, 16), main.offset)
 
@@ -169,11 +169,11 @@ def _named(tags: Mapping[int, Any], names: Mapping[int, str]) -> dict[str, Any]:
 def _plain(value: object) -> Any:
     """Convert a value to bounded text, finite numbers or a list of them; None for others."""
     if isinstance(value, str):
-        return plain_text(value, _MOST_CHARACTERS)
+        return plain_text(value, _MAX_CHARACTERS)
     if isinstance(value, int):
         return value if abs(value) < 1 << 53 else None
     if isinstance(value, Iterable) and not isinstance(value, bytes):
-        items = [_plain(item) for item, _ in zip(value, range(_MOST_ITEMS), strict=False)]
+        items = [_plain(item) for item, _ in zip(value, range(_MAX_ITEMS), strict=False)]
         return [item for item in items if item not in (None, "")]
     number = float(value)  # type: ignore[arg-type]  # a rational, or what is refused here
     return round(number, 6) if math.isfinite(number) else None
@@ -184,5 +184,5 @@ def _profile_name(icc: bytes) -> str | None:
         return None
     with suppress(Exception):
         profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        return plain_text(ImageCms.getProfileDescription(profile), _MOST_CHARACTERS)
+        return plain_text(ImageCms.getProfileDescription(profile), _MAX_CHARACTERS)
     return None

@@ -27,7 +27,7 @@ from iiif_server.process_limits import tightened
 
 _POINTS = 72
 """Points per inch."""
-_MOST_SHRINK = 32
+_MAX_SHRINK = 32
 _HELD = 200 << 20
 """Estimated bytes for fonts and images of a page, in addition to the rendered pixels."""
 _PIXEL_BYTES = 8
@@ -36,7 +36,7 @@ _EFFORT = 30
 _SECONDS, _SECONDS_OF_A_PIXEL, _SECONDS_OF_A_BYTE = 10, 250e-9, 3e-6
 """Processor time to read and draw a page, measured: 31 s for a map of a million areas, 46 MB and
 35 megapixels."""
-_MOST_MEMORY, _IMAGE_BYTES = 2 << 30, 48
+_MAX_MEMORY, _IMAGE_BYTES = 2 << 30, 48
 """Memory limit while a page is read and drawn, and additional bytes per pixel of the page. The
 needs of the header are added. A page of a million paths takes 700 MB. JPEG 2000 that fills a page
 takes 15 bytes per pixel, and up to four times that if it has more pixels than the page."""
@@ -65,7 +65,7 @@ def pdf_header(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> I
         transparent=False,
         profile=Profile.NONE,
         profile_bytes=0,
-        max_shrink=_MOST_SHRINK,
+        max_shrink=_MAX_SHRINK,
         pixel_bytes=_PIXEL_BYTES,
         needs=Needs(bytes=_HELD + _PIXEL_BYTES * width * height, effort=_EFFORT * width * height),
         page=page,
@@ -161,7 +161,7 @@ def _opened(
     seconds = _SECONDS + _SECONDS_OF_A_PIXEL * area
     seconds += _SECONDS_OF_A_BYTE * os.fstat(descriptor).st_size
     until = time.thread_time() + seconds
-    limited = tightened(seconds + _SECONDS_TO_STOP, _MOST_MEMORY + held)
+    limited = tightened(seconds + _SECONDS_TO_STOP, _MAX_MEMORY + held)
     with limited, os.fdopen(os.dup(descriptor), "rb") as file:
         try:
             document = pypdfium2.PdfDocument(file)

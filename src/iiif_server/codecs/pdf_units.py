@@ -5,9 +5,9 @@ import os
 from collections.abc import Sequence
 from decimal import Decimal
 
-_MOST_REPAIRED = 16 << 20
+_MAX_REPAIRED = 16 << 20
 """Maximum bytes of a file without a usable cross-reference table that qpdf repairs."""
-_MOST = 75_000
+_MAX_UNIT = 75_000
 """Maximum UserUnit of Acrobat, for pages of 381 km."""
 
 logging.getLogger("pikepdf").addHandler(logging.NullHandler())  # else it writes to standard error
@@ -21,7 +21,7 @@ def read_user_units(descriptor: int, pages: int) -> Sequence[float]:
     """
     import pikepdf  # noqa: PLC0415 - 80 ms and 15 MB, for workers that need it
 
-    repair = os.fstat(descriptor).st_size <= _MOST_REPAIRED
+    repair = os.fstat(descriptor).st_size <= _MAX_REPAIRED
     try:
         with (
             os.fdopen(os.dup(descriptor), "rb") as file,
@@ -39,6 +39,6 @@ def read_user_units(descriptor: int, pages: int) -> Sequence[float]:
 
 
 def _unit(value: object) -> float:
-    if isinstance(value, int | Decimal) and not isinstance(value, bool) and 0 < value <= _MOST:
+    if isinstance(value, int | Decimal) and not isinstance(value, bool) and 0 < value <= _MAX_UNIT:
         return float(value)
     return 1.0

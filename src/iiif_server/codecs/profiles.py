@@ -12,7 +12,7 @@ _SAME = 2
 _STEPS = (0, 32, 64, 96, 128, 160, 192, 224, 255)
 _MODES = {b"RGB ": "RGB", b"GRAY": "L"}
 _SPACES = {Colour.RGB: {b"RGB "}, Colour.GRAY: {b"GRAY"}, Colour.OTHER: {b"CMYK", b"Lab "}}
-_LEAST = 132
+_MIN_PROFILE_BYTES = 132
 """Bytes of a profile header and the tag count (ICC.1, 7.2)."""
 
 
@@ -21,7 +21,7 @@ def classify_profile(icc: bytes, colour: Colour) -> Profile:
 
     A profile that is damaged, or for another colour space, is none.
     """
-    if len(icc) < _LEAST or icc[16:20] not in _SPACES[colour]:
+    if len(icc) < _MIN_PROFILE_BYTES or icc[16:20] not in _SPACES[colour]:
         return Profile.NONE
     return _classified(icc)
 

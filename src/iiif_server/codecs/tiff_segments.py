@@ -40,7 +40,7 @@ _LERC_BYTES = (1, 1, 2, 2, 4, 4, 4, 8)
 """Bytes per LERC sample, by type."""
 _PADDING = 64
 """Pixels by which an image may exceed a side of its segment: encoders pad to blocks."""
-_MOST_NEEDS = 64 << 20
+_MAX_NEEDS = 64 << 20
 """Additional bytes that the decoder of a JPEG 2000 segment may allocate."""
 _TABLES = 1 << 16
 """Bytes of a segment for tables and profile."""
@@ -156,4 +156,4 @@ def _is_small(data: bytes, format_: OriginalFormat, most: int) -> bool:
         inspected = inspect(BoundedFile(BytesIO(data), format_, most))
     except OriginalTooLargeError:
         return False
-    return inspected.needs.bytes <= max(_MOST_NEEDS, len(data))
+    return inspected.needs.bytes <= max(_MAX_NEEDS, len(data))

@@ -19,7 +19,7 @@ _YCBCR, _GRAY = 1, 2
 _SAMPLED_444, _SAMPLED_420, _SAMPLED_GRAY = 0, 2, 3
 _PIXELS = {1: 6, 3: 0}
 """The pixel format of gray and of RGB, by the number of bands."""
-_MOST_SCANS = 500
+_MAX_SCANS = 500
 _FULL_CHROMA = 90
 """JPEG quality from which chroma is not subsampled."""
 
@@ -95,7 +95,7 @@ def decode(jpeg: bytes, part: Box, target: PixelBuffer, x: int, y: int) -> None:
         _codec(_DECOMPRESS) as codec,
         ffi.from_buffer("unsigned char[]", target.pixels, require_writable=True) as pixels,
     ):
-        codec.call("tj3Set", _SCAN_LIMIT, _MOST_SCANS)
+        codec.call("tj3Set", _SCAN_LIMIT, _MAX_SCANS)
         codec.call("tj3DecompressHeader", jpeg, len(jpeg))
         right, bottom = part.x + part.width, part.y + part.height
         if right > codec.get(_WIDTH) or bottom > codec.get(_HEIGHT) or codec.bands != bands:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection, truncated
+from iiif_server.formats.bounded_file import MAX_METADATA_BYTES, BoundedFile, Inspection, truncated
 from iiif_server.formats.colour_tags import UNSPECIFIED, ColourTags
 from iiif_server.formats.iso_boxes import Box, boxes
 from iiif_server.plan.header import Needs
 
-MOST_ITEMS = 2_000
+MAX_ITEMS = 2_000
 _FULL = 4
 """Bytes of version and flags at the start of a full box."""
 _NESTED = frozenset({b"iprp", b"ipco", b"moov", b"trak", b"mdia", b"minf", b"stbl"})
@@ -22,10 +22,10 @@ def inspect(file: BoundedFile) -> Inspection:
         if box.truncated:
             raise truncated(file.format, "its boxes do")
         if box.name == b"meta":
-            file.check(box.end - box.offset, MOST_METADATA, "bytes of metadata")
+            file.check(box.end - box.offset, MAX_METADATA_BYTES, "bytes of metadata")
             _look_into(file, Box(box.name, box.offset + _FULL, box.end), 1, colours)
         elif box.name == b"moov":
-            file.check(box.end - box.offset, MOST_METADATA, "bytes of metadata")
+            file.check(box.end - box.offset, MAX_METADATA_BYTES, "bytes of metadata")
             _look_into(file, box, 1, colours)
     # Of an ICC profile and code points the profile counts (ISO 23000-22, 7.3.6.4).
     tags = None if None in colours else next(iter(colours), None)
@@ -73,4 +73,4 @@ def _check_items(file: BoundedFile, box: Box) -> None:
     version = file.at(box.offset, 1)
     numbers = file.numbers(">H" if version == b"\0" else ">I", box.offset + _FULL)
     if numbers is not None:
-        file.check(numbers[0], MOST_ITEMS, "items")
+        file.check(numbers[0], MAX_ITEMS, "items")

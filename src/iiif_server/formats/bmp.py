@@ -17,9 +17,9 @@ _RAW, RUNS_OF_8, RUNS_OF_4, _BIT_FIELDS, _JPEG, _PNG, _ALPHA_BIT_FIELDS = range(
 _RUN_LENGTHS = {RUNS_OF_8: 8, RUNS_OF_4: 4}
 _MASKED = {16: (0x7C00, 0x03E0, 0x001F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
 """Default masks of red, green, blue and alpha."""
-MOST_RUN_LENGTH_PIXELS = 16_000_000
+MAX_RUN_LENGTH_PIXELS = 16_000_000
 """Maximum pixels of a run-length encoded BMP, which Python decodes."""
-_MOST_PALETTE_BITS, _MOST_COLOURS = 8, 256
+_MAX_PALETTE_BITS, _MAX_COLOURS = 8, 256
 _EMBEDDED = b"DEBM"
 _PIXEL_BYTES = 14
 """Bytes of memory per pixel during the conversion."""
@@ -59,7 +59,7 @@ def inspect(file: BoundedFile) -> Inspection:
     end = found.start + (height - 1) * found.row_bytes + -(-width * found.bits // 8)
     if found.runs:
         partial = file.bounds.show_truncated  # the decoder alone knows where its rows end
-        file.check(area, MOST_RUN_LENGTH_PIXELS, "run-length encoded pixels")
+        file.check(area, MAX_RUN_LENGTH_PIXELS, "run-length encoded pixels")
         file.check_read_whole()
     else:
         partial = file.size < end and file.truncated()
@@ -107,7 +107,7 @@ def bitmap(file: BoundedFile) -> Bitmap:
     file.check_size(0 if width >= 1 << 31 else width, height)
     _check(file, size, bits, compression)
     palette = b""
-    if bits <= _MOST_PALETTE_BITS:
+    if bits <= _MAX_PALETTE_BITS:
         palette = _palette(file, header, size, bits, offset)
     return Bitmap(
         dimensions=Dimensions(width, height),
@@ -151,7 +151,7 @@ def _check(file: BoundedFile, size: int, bits: int, compression: int) -> None:
 def _palette(file: BoundedFile, header: bytes, size: int, bits: int, offset: int) -> bytes:
     each, start = 3 if size == _CORE else 4, _FILE_HEADER + size
     count = _number(header, 32) if size != _CORE else 0
-    if count > _MOST_COLOURS:
+    if count > _MAX_COLOURS:
         raise file.damaged("its palette has more than 256 colours")
     count = count or 1 << bits
     between = offset - start

@@ -31,15 +31,15 @@ def truncated(format_: OriginalFormat, what: str = "its image does") -> DamagedO
     )
 
 
-MOST_BLOCK = 16 << 20
+MAX_BLOCK_BYTES = 16 << 20
 """Maximum bytes of one metadata block: ICC profile, EXIF, XMP."""
-MOST_DESCRIBED = 1 << 20
+MAX_CREDITS_BYTES = 1 << 20
 """Maximum bytes of a block that is searched for credits: XMP, IPTC, text."""
-MOST_METADATA = 64 << 20
+MAX_METADATA_BYTES = 64 << 20
 """Maximum bytes of metadata before the first pixel."""
-_MOST_DRAWN, _DRAWING_EFFORT = 1_000_000_000, 4
+_MAX_DRAWN_PIXELS, _DRAWING_EFFORT = 1_000_000_000, 4
 """Maximum pixels of the earlier frames that are drawn for a frame; effort per pixel."""
-MOST_READ_WHOLE = 512 << 20
+MAX_BYTES_IN_MEMORY = 512 << 20
 """Maximum bytes of a file whose decoder reads it into memory."""
 
 
@@ -152,16 +152,16 @@ class BoundedFile:
         Raises OriginalTooLargeError if they are too many.
         """
         before = (self.page - 1) * width * height
-        self.check(before, _MOST_DRAWN, f"pixels in the frames before frame {self.page}")
+        self.check(before, _MAX_DRAWN_PIXELS, f"pixels in the frames before frame {self.page}")
         return _DRAWING_EFFORT * before
 
     def check_block(self, length: int, what: str) -> None:
         """Raise OriginalTooLargeError if a block of metadata is larger than 16 MiB."""
-        self.check(length, MOST_BLOCK, f"bytes in {what}")
+        self.check(length, MAX_BLOCK_BYTES, f"bytes in {what}")
 
     def check_read_whole(self) -> None:
         """Raise OriginalTooLargeError if the decoder would read too much into memory."""
-        self.check(self.size, MOST_READ_WHOLE, f"bytes as a {self.format}")
+        self.check(self.size, MAX_BYTES_IN_MEMORY, f"bytes as a {self.format}")
 
     def check_long_enough(self, least: int) -> None:
         """Raise DamagedOriginalError if the file is shorter than its pixels need."""

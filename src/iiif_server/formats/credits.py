@@ -22,7 +22,7 @@ _OF_IPTC = {
 ARTIST, COPYRIGHT = 315, 33_432
 """Tags of EXIF and TIFF for creator and copyright."""
 _OF_EXIF = {"dc:creator": ARTIST, "dc:rights": COPYRIGHT}
-_MOST_ITEMS, _MOST_OF_ITEM, _MOST_OF_TEXT = 10, 200, 1_000
+_MAX_ITEMS, _MAX_ITEM_CHARACTERS, _MAX_TEXT_CHARACTERS = 10, 200, 1_000
 """Maximum number of values and of characters: together they fit into one JPEG segment."""
 
 
@@ -68,5 +68,5 @@ def _decoded(value: str | bytes) -> str:
 def _cleaned(value: str | Iterable[str], kind: Kind) -> tuple[str, ...]:
     values = [value] if isinstance(value, str) else list(value)
     several = kind in {Kind.SEQUENCE, Kind.BAG}
-    number, most = (_MOST_ITEMS, _MOST_OF_ITEM) if several else (1, _MOST_OF_TEXT)
+    number, most = (_MAX_ITEMS, _MAX_ITEM_CHARACTERS) if several else (1, _MAX_TEXT_CHARACTERS)
     return tuple(filter(None, (plain_text(one, most) for one in values[:number])))

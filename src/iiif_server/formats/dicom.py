@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
-from iiif_server.formats.bounded_file import MOST_READ_WHOLE, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import MAX_BYTES_IN_MEMORY, BoundedFile, Inspection
 from iiif_server.formats.dicom_elements import (
     BIG,
     IMPLICIT,
     LITTLE,
+    MAX_FRAGMENTS,
     MODALITY_TABLES,
-    MOST_FRAGMENTS,
     PIXELS,
     VOI_TABLES,
     Elements,
@@ -238,7 +238,7 @@ def _tiled(file: BoundedFile, reading: Values, frame: Dimensions, frames: int) -
         raise file.unsupported("is a slide whose tiles are anywhere (not TILED_FULL)")
     file.check_page(1)
     file.check_size(whole.width, whole.height)
-    file.check(frames, MOST_FRAGMENTS, "tiles")
+    file.check(frames, MAX_FRAGMENTS, "tiles")
     if frames < -(-whole.width // frame.width) * -(-whole.height // frame.height):
         raise file.damaged("it has fewer frames than its slide has tiles")
     return whole
@@ -280,7 +280,7 @@ def _parts(
     parts = _grouped(file, elements, frames)
     for part in parts:
         file.check_long_enough(max(offset + length for offset, length in part))
-        file.check(sum(length for _, length in part), MOST_READ_WHOLE, "bytes in a frame")
+        file.check(sum(length for _, length in part), MAX_BYTES_IN_MEMORY, "bytes in a frame")
     return parts
 
 

@@ -28,11 +28,11 @@ _SEQUENCES = frozenset(
 """Sequences that are parsed: tables; and of enhanced images, functional groups, pixel measures,
 windows and rescaling."""
 _TABLES = frozenset({VOI_TABLES, MODALITY_TABLES})
-MOST_ELEMENTS = 200_000
+MAX_ELEMENTS = 200_000
 _DEEPEST = 16
 Place = tuple[int, int]
 """Offset and length in the file."""
-MOST_FRAGMENTS = 200_000
+MAX_FRAGMENTS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class _Walk:
             raise self._file.damaged("its sequences are nested too deeply")
         implicit = self.into.implicit if implicit is None else implicit
         while at < end:
-            self._file.check(self._count, MOST_ELEMENTS, "elements")
+            self._file.check(self._count, MAX_ELEMENTS, "elements")
             self._count += 1
             if group not in {None, *(self._file.numbers(f"{self.into.order}H", at) or ())}:
                 return at
@@ -169,7 +169,7 @@ class _Walk:
         """Walk through the items of a sequence; return the offset after it."""
         index = 0
         while at < end:
-            self._file.check(self._count, MOST_ELEMENTS, "elements")
+            self._file.check(self._count, MAX_ELEMENTS, "elements")
             self._count += 1
             kind, _, length, value = self._head(at, implicit=True)
             if kind == _SEQUENCE_END:
@@ -199,12 +199,12 @@ class _Walk:
             if kind != _ITEM or length == _UNDEFINED:
                 raise self._file.damaged("its pixel data have something else than fragments")
             fragments.append((value, length))
-            self._file.check(len(fragments), MOST_FRAGMENTS, "fragments")
+            self._file.check(len(fragments), MAX_FRAGMENTS, "fragments")
             at = value + length
         if not fragments:
             raise self._file.damaged("its pixel data have no fragments")
         (offset, length), *parts = fragments
-        self._file.check(length // 4, MOST_FRAGMENTS, "fragments")
+        self._file.check(length // 4, MAX_FRAGMENTS, "fragments")
         self.into.table_offsets = (
             self._file.numbers(f"{self.into.order}{length // 4}I", offset) or ()
         )

@@ -12,7 +12,7 @@ _TABLE_HEAD, _TABLE = 0x0028_3002, 0x0028_3006
 WANTED = frozenset({_CENTER, _WIDTH, _FUNCTION, _SPACING, _SIGNED, _TABLE_HEAD, _TABLE})
 """Tags of the elements that this module reads."""
 _MM = 25.4
-_LEAST = 1e-30
+_MIN_MAGNITUDE = 1e-30
 """Least absolute value of a plausible number except 0; the greatest is its inverse."""
 
 
@@ -77,7 +77,7 @@ class Values:
             found = float(self.text(tag))
         except ValueError:
             return default
-        return found if not found or _LEAST < abs(found) < 1 / _LEAST else default
+        return found if not found or _MIN_MAGNITUDE < abs(found) < 1 / _MIN_MAGNITUDE else default
 
     def window(self) -> Window | None:
         """First plausible window, or None."""

@@ -15,7 +15,7 @@ XMP_GAIN_MAP = re.compile(
 )
 """Namespaces of XMP properties about gain maps and about the images of a file."""
 _IN_HEADER = re.compile(rb"hdr-gain-map/|HDRGainMap|urn:iso:std:iso:ts:21496:-1")
-_ENTRIES, _ENTRY, _MOST = 0xB002, 16, 16
+_ENTRIES, _ENTRY, _MAX_IMAGES = 0xB002, 16, 16
 _HEADER = 1 << 16
 """Bytes of a further image that are searched for signs of a gain map."""
 _START = 1024
@@ -42,12 +42,12 @@ def _places(index: bytes) -> list[int]:
     order = "<" if index[:2] == b"II" else ">"
     (at,) = struct.unpack_from(f"{order}I", index, 4)
     (count,) = struct.unpack_from(f"{order}H", index, at)
-    for number in range(min(count, _MOST)):
+    for number in range(min(count, _MAX_IMAGES)):
         tag, _, length, offset = struct.unpack_from(f"{order}HHII", index, at + 2 + 12 * number)
         if tag == _ENTRIES:
             places = (
                 struct.unpack_from(f"{order}I", index, place + 8)[0]
-                for place in range(offset, offset + min(length, _MOST * _ENTRY), _ENTRY)
+                for place in range(offset, offset + min(length, _MAX_IMAGES * _ENTRY), _ENTRY)
             )
             return [place for place in places if place]
     return []

@@ -10,17 +10,17 @@ from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import Needs
 
 _FIRST = 13
-_MOST_BLOCKS = 4_000_000
+_MAX_BLOCKS = 4_000_000
 """Maximum number of sub-blocks, of up to 255 bytes each."""
 _WINDOW = 1 << 16
 _EXTENSION, _FRAME = b"!", b","
 _CONTROL = b"!\xf9"
 _PALETTE = 0x80
-_MOST_RATIO = 4096
+_MAX_RATIO = 4096
 """Maximum pixels per byte: the longest string of an LZW code."""
-_MOST_UNFILLED = 4_000_000
+_MAX_UNFILLED = 4_000_000
 """Maximum pixels of a screen whose first frame does not cover it."""
-MOST_PIXELS = 100_000_000
+MAX_PIXELS = 100_000_000
 """Maximum pixels of a frame, of which the decoder holds several copies."""
 
 
@@ -93,11 +93,11 @@ def _frame(file: BoundedFile, position: int, screen: tuple[int, int], *, first: 
         return file.size + 1
     x, y, width, height, flags = numbers
     fills = width >= screen[0] and height >= screen[1]
-    if first and not fills and prod(screen) > _MOST_UNFILLED:
+    if first and not fills and prod(screen) > _MAX_UNFILLED:
         raise file.unsupported("has a first frame that is smaller than its screen")
     file.check_size(max(x + width, screen[0]), max(y + height, screen[1]))
-    file.check(width * height, MOST_PIXELS, "pixels in a frame of a GIF")
-    file.check_long_enough(width * height // _MOST_RATIO)
+    file.check(width * height, MAX_PIXELS, "pixels in a frame of a GIF")
+    file.check_long_enough(width * height // _MAX_RATIO)
     return position + 9 + _palette(flags) + 1
 
 
@@ -128,7 +128,7 @@ class _Blocks:
                 at += 1 + window[at]
                 seen += 1
             self._seen += seen
-            file.check(self._seen, _MOST_BLOCKS, "blocks")
+            file.check(self._seen, _MAX_BLOCKS, "blocks")
             if not window:
                 return file.size + 1
             if at < len(window):

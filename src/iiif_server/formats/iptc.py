@@ -3,7 +3,7 @@
 _RECORD = b"\x1c\x02"
 _LONG = 0x8000
 """Bit that marks an extended dataset, whose length has more than two bytes. Not supported."""
-_MOST = 500
+_MAX_DATASETS = 500
 _UTF8 = b"\x1c\x01\x5a\x00\x03\x1b%G"
 _SHOWN = {
     5: "objectName", 25: "keywords", 40: "specialInstructions", 55: "dateCreated", 80: "byline",
@@ -24,7 +24,7 @@ def iptc_properties(data: bytes, *, location: bool) -> dict[str, list[str]]:
     encoding = "utf-8" if _UTF8 in data else "latin-1"
     found: dict[str, list[str]] = {}
     at = 0
-    for _ in range(_MOST):
+    for _ in range(_MAX_DATASETS):
         if at + 5 > len(data) or data[at] != _RECORD[0]:
             break
         length = int.from_bytes(data[at + 3 : at + 5])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from iiif_server.formats.bounded_file import BoundedFile
 
-_MOST_BOXES = 4_000
+_MAX_BOXES = 4_000
 _TO_THE_END, _LONG = 0, 1
 _SHORT_HEADER, _LONG_HEADER = 8, 16
 
@@ -25,7 +25,7 @@ class Box:
 def boxes(file: BoundedFile, start: int, end: int) -> Iterator[Box]:
     """Yield the complete boxes between two offsets."""
     position = start
-    for _ in range(_MOST_BOXES):
+    for _ in range(_MAX_BOXES):
         if position >= end:
             return
         numbers = file.numbers(">I4s", position)
@@ -45,4 +45,4 @@ def boxes(file: BoundedFile, start: int, end: int) -> Iterator[Box]:
         after = position + length
         yield Box(name, position + header, min(after, end), truncated=after > end)
         position = after
-    file.check(_MOST_BOXES + 1, _MOST_BOXES, "boxes")
+    file.check(_MAX_BOXES + 1, _MAX_BOXES, "boxes")

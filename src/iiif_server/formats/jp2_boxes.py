@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile
+from iiif_server.formats.bounded_file import MAX_BLOCK_BYTES, BoundedFile
 from iiif_server.formats.iso_boxes import boxes
 from iiif_server.plan.header import Colour
 
@@ -11,15 +11,15 @@ _SOC = b"\xff\x4f\xff\x51"
 _ENUMERATED, _RESTRICTED_ICC, _ANY_ICC = 1, 2, 3
 _PREMULTIPLIED = 2
 _OPACITY = frozenset({1, _PREMULTIPLIED})
-_MOST_COMPONENTS = 16_384
-_MOST_ENTRIES, _MOST_COLUMNS = 1024, 4
+_MAX_COMPONENTS = 16_384
+_MAX_ENTRIES, _MAX_COLUMNS = 1024, 4
 _BY_PALETTE = 1
 _BEFORE_PARAMETERS = 7
 """Bytes of a `colr` box before the parameters of its colour space."""
 _PARAMETERS = ">7I"
 ILLUMINANTS = {0x443530: False, 0x443635: True}
 """CIELab illuminants D50 and D65, and whether it is D65 (ISO 15444-2, M.11.7.4.1)."""
-_MOST_OF_PILLOW = 4
+_MAX_PILLOW_COMPONENTS = 4
 """Maximum number of components that Pillow decodes."""
 
 
@@ -110,7 +110,7 @@ def is_decoded_whole(own: tuple[Component, ...]) -> bool:
     subsampled components where the sides of the image are no multiples of the sampling. It reads
     neither more than 4 components nor more than 16 bits.
     """
-    if len(own) > _MOST_OF_PILLOW or max(part.bits for part in own) > 16:  # noqa: PLR2004 - bits
+    if len(own) > _MAX_PILLOW_COMPONENTS or max(part.bits for part in own) > 16:  # noqa: PLR2004 - bits
         return True
     sampled = {(part.across, part.down) for part in own[1:]}
     if own[0].across == own[0].down == 1 and len(own) == 3 and sampled in ({(2, 1)}, {(2, 2)}):  # noqa: PLR2004 - luma and chroma
@@ -126,7 +126,7 @@ def is_subsampled(own: tuple[Component, ...]) -> bool:
 def components(file: BoundedFile, start: int) -> tuple[Component, ...]:
     """The components of the codestream that starts there."""
     (count,) = file.numbers(">H", start + 40) or (0,)
-    data = file.at(start + 42, 3 * min(count, _MOST_COMPONENTS))
+    data = file.at(start + 42, 3 * min(count, _MAX_COMPONENTS))
     triples = zip(data[::3], data[1::3], data[2::3], strict=False)
     return tuple(Component((depth & 0x7F) + 1, across, down) for depth, across, down in triples)
 
@@ -161,7 +161,7 @@ def _colour(file: BoundedFile, start: int, end: int) -> tuple[int | None, bytes]
         return (None if numbers is None else numbers[0]), b""
     if method and method[0] in {_RESTRICTED_ICC, _ANY_ICC}:
         file.check_block(end - start, "its ICC profile")
-        return None, file.at(start + 3, min(end - start - 3, MOST_BLOCK))
+        return None, file.at(start + 3, min(end - start - 3, MAX_BLOCK_BYTES))
     return None, b""
 
 
@@ -177,7 +177,7 @@ def _palette(file: BoundedFile, found: dict[bytes, tuple[int, int]]) -> Palette 
         return None
     start, end = found[b"pclr"]
     head = file.numbers(">HB", start)
-    if head is None or not 1 <= head[0] <= _MOST_ENTRIES or not 1 <= head[1] <= _MOST_COLUMNS:
+    if head is None or not 1 <= head[0] <= _MAX_ENTRIES or not 1 <= head[1] <= _MAX_COLUMNS:
         raise file.damaged("its palette is invalid")
     count, columns = head
     bits = tuple((depth & 0x7F) + 1 for depth in file.at(start + 3, columns))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from iiif_server.formats.bounded_file import MOST_DESCRIBED, BoundedFile
+from iiif_server.formats.bounded_file import MAX_CREDITS_BYTES, BoundedFile
 from iiif_server.formats.iso_boxes import boxes
 
 XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
@@ -31,7 +31,7 @@ def described(file: BoundedFile) -> Described:
     for box in boxes(file, 0, file.size):
         if box.name == b"jp2h" and resolution is None:
             resolution = _resolution(file, box.offset, box.end)
-        elif box.name == b"uuid" and box.end - box.offset <= MOST_DESCRIBED:
+        elif box.name == b"uuid" and box.end - box.offset <= MAX_CREDITS_BYTES:
             data = file.at(box.offset, box.end - box.offset)
             blocks.setdefault(data[:_UUID_BYTES], data[_UUID_BYTES:])
     return Described(resolution, blocks.get(XMP_UUID, b""), blocks.get(_IPTC_UUID, b""))

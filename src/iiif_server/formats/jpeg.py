@@ -9,7 +9,7 @@ from io import BytesIO
 from itertools import takewhile
 
 from iiif_server.errors import OriginalRefusedError
-from iiif_server.formats.bounded_file import MOST_METADATA, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import MAX_METADATA_BYTES, BoundedFile, Inspection
 from iiif_server.formats.gain_maps import is_gain_map
 from iiif_server.formats.xmp import XMP
 from iiif_server.iiif.geometry import Dimensions
@@ -17,11 +17,11 @@ from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Needs, Profi
 from iiif_server.plan.orientation import UPRIGHT
 from iiif_server.plan.original_format import OriginalFormat
 
-_MOST_SEGMENTS = 5_000
-_MOST_JUNK = 4_096
+_MAX_SEGMENTS = 5_000
+_MAX_JUNK_BYTES = 4_096
 """Bytes of junk between two segments. Decoders skip any number; no encoder writes them."""
 _WINDOW = 1 << 16
-MOST_SEARCHED = 1 << 30
+MAX_SEARCHED_BYTES = 1 << 30
 """Bytes in which scans are counted."""
 _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 _MARKER_IN_SCAN = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)
@@ -40,7 +40,7 @@ _BITS = {**dict.fromkeys(_DCT, frozenset({8, 12})), _LOSSLESS: frozenset(range(2
 """Possible bits per sample, by frame marker."""
 _NOT_READ = {_LOSSLESS_ARITHMETIC: "is lossless in arithmetic coding", _JPEG_LS: "is JPEG-LS"}
 _COMPONENTS = {1: Colour.GRAY, 3: Colour.RGB, 4: Colour.OTHER}
-_MOST_SAMPLING = 4
+_MAX_SAMPLING = 4
 _COPIES = 2
 """Copies in memory of the samples of a 12-bit or lossless JPEG."""
 _NUMBER_BYTES = 2
@@ -56,7 +56,7 @@ _ADOBE, _ADOBE_TRANSFORM = b"Adobe", 11
 """Identifier of Adobe's segment, and the offset of its colour transform (Technical Note 5116)."""
 _EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
-MOST_ICC_BYTES = 65_535 - 2 - len(_ICC) - 2
+MAX_ICC_BYTES = 65_535 - 2 - len(_ICC) - 2
 """Bytes of an ICC profile that fit into one segment."""
 
 
@@ -119,7 +119,7 @@ def inspect(file: BoundedFile) -> Inspection:
             payload = file.at(segment.offset, segment.length)
             adobe = payload if payload.startswith(_ADOBE) else adobe
         metadata += segment.length
-        file.check(metadata, MOST_METADATA, "bytes of metadata")
+        file.check(metadata, MAX_METADATA_BYTES, "bytes of metadata")
     if frame is None:
         raise file.damaged("it has no frame header")
     needs = Needs(effort=(scans - 1) * frame.dimensions.area)
@@ -207,7 +207,7 @@ def _frame(file: BoundedFile, segment: Segment) -> _Frame | None:
     file.check_size(width, height)
     described = data[_FRAME_HEADER : _FRAME_HEADER + 3 * components]
     sampling = [divmod(factors, 16) for factors in described[1::3]]
-    if not all(1 <= factor <= _MOST_SAMPLING for pair in sampling for factor in pair):
+    if not all(1 <= factor <= _MAX_SAMPLING for pair in sampling for factor in pair):
         raise file.damaged("its sampling factors are invalid")
     least = 0
     if segment.marker in _HUFFMAN:
@@ -255,7 +255,7 @@ def segments(file: BoundedFile) -> Iterator[Segment]:
     position, end, count, what = 2, 0, 0, "segments of metadata"
     while True:
         count += 1
-        file.check(count, _MOST_SEGMENTS, what)
+        file.check(count, _MAX_SEGMENTS, what)
         found = _marker_in_scan(file, position, end) if end else _marker(file, position)
         if found is None:
             return
@@ -272,18 +272,18 @@ def segments(file: BoundedFile) -> Iterator[Segment]:
             return
         position = segment.end
         if marker == _SOS and not end:
-            end, count, what = position + MOST_SEARCHED, 0, "segments between its scans"
+            end, count, what = position + MAX_SEARCHED_BYTES, 0, "segments between its scans"
 
 
 def _marker(file: BoundedFile, position: int) -> tuple[int, int] | None:
     """Return the next marker and the offset after it, skipping junk; None at the file's end."""
     between = file.at(position, 2)
     if _MARKER.fullmatch(between) is None:
-        between = file.at(position, _MOST_JUNK)
+        between = file.at(position, _MAX_JUNK_BYTES)
     found = _MARKER.search(between)
     if found is not None:
         return found[1][0], position + found.end()
-    if len(between) == _MOST_JUNK:
+    if len(between) == _MAX_JUNK_BYTES:
         raise file.damaged("it has no marker where one should be")
     return None
 
@@ -375,7 +375,7 @@ def icc_segments(start: bytes) -> Iterator[bytes]:
 
 def icc_segments_of(profile: bytes) -> Iterator[bytes]:
     """The segments that hold a profile (ICC.1:2022, B.4)."""
-    parts = [profile[at : at + MOST_ICC_BYTES] for at in range(0, len(profile), MOST_ICC_BYTES)]
+    parts = [profile[at : at + MAX_ICC_BYTES] for at in range(0, len(profile), MAX_ICC_BYTES)]
     for number, part in enumerate(parts, 1):
         yield _written(_APP2, _ICC + bytes((number, len(parts))) + part)
 

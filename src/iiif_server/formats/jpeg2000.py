@@ -23,9 +23,9 @@ from iiif_server.plan.orientation import UPRIGHT
 _START = b"\xff\x4f\xff\x51"
 """Markers SOC and SIZ."""
 _COD, _COC, _SOT, _SOD = 0xFF52, 0xFF53, 0xFF90, 0xFF93
-_MOST_SEGMENTS = 2_000
-_MOST_HEADER_BOX = 4 << 20
-MOST_TILES = 8_192
+_MAX_SEGMENTS = 2_000
+_MAX_HEADER_BOX_BYTES = 4 << 20
+MAX_TILES = 8_192
 _TILE_BYTES = 14_000
 """Bytes that the decoder allocates per tile before decoding."""
 _BLOCK_BYTES = 440
@@ -41,17 +41,17 @@ _SEGMENT_BYTES = 40
 """Bytes per segment of a code block, if every coding pass is a segment."""
 _SEGMENTS_OF_THEIR_OWN = 0x05
 """Code block styles with a segment per pass: bypass, termination (A.6.1)."""
-_MOST_TILE_PARTS = 65_536
-MOST_COMPONENTS = 16
-MOST_BITS = 31
+_MAX_TILE_PARTS = 65_536
+MAX_COMPONENTS = 16
+MAX_BITS = 31
 _PILLOW_COMPONENTS, _WIDE_BYTES = 4, 8
 """Components that the estimate of decoding includes; bytes per pixel of each further one."""
-_MOST_LEVELS = 32
-_MOST_HALVINGS = 5
+_MAX_LEVELS = 32
+_MAX_HALVINGS = 5
 """Maximum number of resolution levels that the decoder discards."""
-_MOST_PRECINCTS = 250_000
+_MAX_PRECINCTS = 250_000
 """Maximum number of precincts: each takes some hundred bytes, and time per quality layer."""
-_MOST_PACKETS = 20_000_000
+_MAX_PACKETS = 20_000_000
 _TILE_PART_HEADER = 12
 """Bytes of an SOT segment (A.4.2)."""
 _WHOLE = 15
@@ -115,7 +115,7 @@ def inspect(file: BoundedFile) -> Inspection:
     if not whole or size.components > _PILLOW_COMPONENTS or size.bits > 16:  # noqa: PLR2004
         _check_components(file, size, own, whole=whole)
     halvings = 0 if whole else min((style.levels for style in styles), default=0)
-    header = _header(file, size, needs, found, min(halvings, _MOST_HALVINGS))
+    header = _header(file, size, needs, found, min(halvings, _MAX_HALVINGS))
     said = described(file)
     header = replace(header, resolution=said.resolution)
     return Inspection(needs, header=header, profile=found.profile, xmp=said.xmp, iptc=said.iptc)
@@ -164,7 +164,7 @@ def _announced(file: BoundedFile) -> tuple[int, int] | None:
         return None
     for box in boxes(file, 0, file.size):
         if box.name == b"jp2h":
-            file.check(box.end - box.offset, _MOST_HEADER_BOX, "bytes in its header")
+            file.check(box.end - box.offset, _MAX_HEADER_BOX_BYTES, "bytes in its header")
             for inner in boxes(file, box.offset, box.end):
                 if inner.name == b"ihdr":
                     numbers = file.numbers(">II", inner.offset)
@@ -184,15 +184,15 @@ def _size(file: BoundedFile, start: int) -> _Size | None:
     if not tile_width or not tile_height or tile_x > left or tile_y > top:
         raise file.damaged("its tile grid is invalid")
     tiles = -(-(right - tile_x) // tile_width) * -(-(bottom - tile_y) // tile_height)
-    file.check(tiles, MOST_TILES, "tiles")
-    if not 1 <= count <= MOST_COMPONENTS:
+    file.check(tiles, MAX_TILES, "tiles")
+    if not 1 <= count <= MAX_COMPONENTS:
         raise file.unsupported(f"has {count} components")
     samples = file.at(start + 42, 3 * count)
     bits = 1
     for depth, across, down in zip(samples[::3], samples[1::3], samples[2::3], strict=False):
         bits = max(bits, (depth & 0x7F) + 1)
-        if bits > MOST_BITS:
-            raise file.unsupported(f"has samples of more than {MOST_BITS} bits")
+        if bits > MAX_BITS:
+            raise file.unsupported(f"has samples of more than {MAX_BITS} bits")
         if not across or not down:
             raise file.damaged("its sampling factors are invalid")
     tile_width, tile_height = min(tile_width, width), min(tile_height, height)
@@ -201,7 +201,7 @@ def _size(file: BoundedFile, start: int) -> _Size | None:
 
 def _segments(file: BoundedFile, position: int) -> Iterator[tuple[int, int, int]]:
     """Yield marker, offset and length of the segments of the main or a tile-part header."""
-    for _ in range(_MOST_SEGMENTS):
+    for _ in range(_MAX_SEGMENTS):
         numbers = file.numbers(">HH", position)
         if numbers is None or numbers[0] in {_SOT, _SOD}:
             return
@@ -210,7 +210,7 @@ def _segments(file: BoundedFile, position: int) -> Iterator[tuple[int, int, int]
             raise file.damaged("one of its segments has no length")
         yield marker, position + 4, length - 2
         position += 2 + length
-    file.check(_MOST_SEGMENTS + 1, _MOST_SEGMENTS, "segments of metadata")
+    file.check(_MAX_SEGMENTS + 1, _MAX_SEGMENTS, "segments of metadata")
 
 
 def _check_tiles(file: BoundedFile, size: _Size, position: int) -> list[_Style]:
@@ -220,7 +220,7 @@ def _check_tiles(file: BoundedFile, size: _Size, position: int) -> list[_Style]:
     """
     seen: set[int] = set()
     styles: set[_Style] = set()
-    for _ in range(_MOST_TILE_PARTS):
+    for _ in range(_MAX_TILE_PARTS):
         numbers = file.numbers(">HHHI", position)
         if numbers is None or numbers[0] != _SOT:
             break
@@ -249,7 +249,7 @@ def _styles(file: BoundedFile, marker: int, offset: int, length: int) -> Iterato
     if len(spatial) < 5:  # noqa: PLR2004 - up to the precincts
         return
     levels, width, height, style = spatial[:4]
-    if levels > _MOST_LEVELS:
+    if levels > _MAX_LEVELS:
         raise file.damaged("it has too many decomposition levels")
     yield _Style(
         layers=max(1, layers) if marker == _COD else 0,
@@ -263,8 +263,8 @@ def _styles(file: BoundedFile, marker: int, offset: int, length: int) -> Iterato
 def _check_style(file: BoundedFile, size: _Size, style: _Style, layers: int) -> None:
     """Refuse too many layers and precincts."""
     precincts = size.components * sum(count for count, _ in _resolutions(size, style))
-    file.check(precincts, _MOST_PRECINCTS, "precincts in a tile")
-    file.check(precincts * size.tiles * layers, _MOST_PACKETS, "packets")
+    file.check(precincts, _MAX_PRECINCTS, "precincts in a tile")
+    file.check(precincts * size.tiles * layers, _MAX_PACKETS, "packets")
 
 
 def _needs(file: BoundedFile, size: _Size, styles: set[_Style], layers: int) -> Needs:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.gain_maps import ISO, MPF, XMP_GAIN_MAP
-from iiif_server.formats.jpeg import MOST_SEARCHED, icc_segments_of, segments
+from iiif_server.formats.jpeg import MAX_SEARCHED_BYTES, icc_segments_of, segments
 from iiif_server.formats.location import (
     XMP_LOCATION,
     exif_without_location,
@@ -17,7 +17,7 @@ from iiif_server.formats.xmp import XMP, without_properties
 
 _APP0, _APP1, _APP2, _APP13, _APP14, _APP15, _EOI = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF, 0xD9
 _EXIF, _ICC, _PHOTOSHOP = b"Exif\0\0", b"ICC_PROFILE\0", b"Photoshop 3.0\0"
-_MOST = 65_533
+_MAX_PAYLOAD_BYTES = 65_533
 """Maximum bytes of a segment's payload."""
 
 
@@ -54,7 +54,7 @@ def rewritten(
                 start = segment.offset - 4
                 pieces += [data[at:start], _written(segment.marker, changed)]
                 at = segment.end
-    if end is None and file.size - last > MOST_SEARCHED:
+    if end is None and file.size - last > MAX_SEARCHED_BYTES:
         raise file.damaged("it has no end")
     pieces.append(data[at:end])
     added = b"".join(icc_segments_of(wanted.profile))
@@ -94,7 +94,7 @@ def _changed_xmp(payload: bytes, wanted: Rewriting) -> bytes:
 
 
 def _written(marker: int, payload: bytes) -> bytes:
-    if not payload or len(payload) > _MOST:
+    if not payload or len(payload) > _MAX_PAYLOAD_BYTES:
         return b""
     return struct.pack(">BBH", 0xFF, marker, 2 + len(payload)) + payload
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from iiif_server.formats.bounded_file import (
-    MOST_DESCRIBED,
-    MOST_METADATA,
+    MAX_CREDITS_BYTES,
+    MAX_METADATA_BYTES,
     BoundedFile,
     Inspection,
     truncated,
@@ -18,7 +18,7 @@ from iiif_server.plan.orientation import UPRIGHT
 _CODESTREAM = b"\xff\x0a"
 _HEADER_BYTES = 1 << 15
 """Bytes at the start of the codestream that are parsed."""
-MOST_EXTRA = 8
+MAX_EXTRA_CHANNELS = 8
 """Maximum number of extra channels. The decoder decodes each of them."""
 _ALPHA, _SPOT, _BLACK, _CFA = 0, 2, 4, 5
 """Types of extra channels."""
@@ -64,7 +64,7 @@ def inspect(file: BoundedFile) -> Inspection:
     """Refuse a JPEG XL with too many pixels or channels, or CMYK; return its header."""
     file.check_read_whole()
     found = metadata(file)
-    file.check(found.extra, MOST_EXTRA, "extra channels")
+    file.check(found.extra, MAX_EXTRA_CHANNELS, "extra channels")
     if found.black:
         raise file.unsupported("has inks (CMYK)")
     area = found.dimensions.area
@@ -95,7 +95,7 @@ def _described(file: BoundedFile) -> dict[bytes, bytes]:
     found: dict[bytes, bytes] = {}
     if file.at(0, 2) != _CODESTREAM:
         for box in boxes(file, 0, file.size):
-            if box.name in {b"Exif", b"xml "} and box.end - box.offset <= MOST_DESCRIBED:
+            if box.name in {b"Exif", b"xml "} and box.end - box.offset <= MAX_CREDITS_BYTES:
                 found.setdefault(box.name, file.at(box.offset, box.end - box.offset))
     return found
 
@@ -119,7 +119,7 @@ def metadata(file: BoundedFile) -> Metadata:
     floating, depth = bits.depth()
     bits.take(1)  # whether 16 bits suffice
     extra = bits.number((0, 0), (0, 1), (4, 2), (12, 1))
-    file.check(extra, MOST_EXTRA, "extra channels")
+    file.check(extra, MAX_EXTRA_CHANNELS, "extra channels")
     kinds = [bits.channel() for _ in range(extra)]
     converted = bool(bits.take(1))
     gray = False
@@ -154,7 +154,7 @@ def _start(file: BoundedFile) -> bytes:
                 start += file.at(offset, max(0, min(box.end - offset, _HEADER_BYTES)))
         else:
             other += box.end - box.offset
-            file.check(other, MOST_METADATA, "bytes of metadata")
+            file.check(other, MAX_METADATA_BYTES, "bytes of metadata")
     if not start.startswith(_CODESTREAM):
         raise file.damaged("it has no codestream")
     return start

@@ -8,7 +8,7 @@ import re
 
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 
-_MOST_SEARCHED = 1 << 30
+_MAX_SEARCHED_BYTES = 1 << 30
 _WINDOW, _NEAR = 1 << 20, 512
 """Bytes per search step, and bytes around a Width that are searched for its Height."""
 _WIDTH, _HEIGHT = (
@@ -35,7 +35,7 @@ def inspect(file: BoundedFile) -> Inspection:
     What is compressed once becomes a thousand times as long at most; twice, a million times.
     """
     units = False
-    for at in range(0, min(file.size, _MOST_SEARCHED), _WINDOW):
+    for at in range(0, min(file.size, _MAX_SEARCHED_BYTES), _WINDOW):
         data = _ESCAPE.sub(_character, file.at(at, _WINDOW + 2 * _NEAR))
         for width in _WIDTH.finditer(data):
             around = data[max(0, width.start() - _NEAR) : width.end() + _NEAR]

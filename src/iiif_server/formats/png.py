@@ -6,26 +6,31 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from iiif_server.formats.bounded_file import MOST_BLOCK, MOST_METADATA, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import (
+    MAX_BLOCK_BYTES,
+    MAX_METADATA_BYTES,
+    BoundedFile,
+    Inspection,
+)
 from iiif_server.formats.colour_tags import UNSPECIFIED, ColourTags
 from iiif_server.plan.header import Needs
 
 _FIRST = 8
-MOST_CHUNKS = 2_000
-_MOST_WALKED = 200_000
+MAX_CHUNKS = 2_000
+_MAX_WALKED = 200_000
 """Maximum number of chunks that are read to find the last one."""
-_MOST_UNPACKED = 1 << 20
+_MAX_UNPACKED = 1 << 20
 """Maximum decompressed bytes of a chunk; Pillow has the same limit."""
-_MOST_COUNTED = 1 << 30
+_MAX_COUNTED = 1 << 30
 _WINDOW = 1 << 16
-_MOST_RATIO = 1032
+_MAX_RATIO = 1032
 """Maximum compression ratio of deflate."""
 _TOLD = frozenset({b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"eXIf"})
 _FILLED = 20
 """Bytes a pixel of copies while missing pixels are filled."""
 _TAIL = 1 << 17
 """Bytes at the end of a file that are searched for IEND, and EXIF after the pixels."""
-_MOST_NAMES = 1_000
+_MAX_NAMES = 1_000
 """Maximum matches of a chunk name that are checked: pixel data may contain it."""
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {
@@ -71,10 +76,10 @@ def inspect(file: BoundedFile) -> Inspection:
             head = _check_header(file, chunk)
         file.check_block(chunk.length, f"its {_named(chunk)} chunk")
         metadata += chunk.length
-        file.check(metadata, MOST_METADATA, "bytes of metadata")
+        file.check(metadata, MAX_METADATA_BYTES, "bytes of metadata")
         _check_unpacked(file, chunk)
         if chunk.name in _TOLD:
-            told.setdefault(chunk.name, file.at(chunk.offset, min(chunk.length, MOST_BLOCK)))
+            told.setdefault(chunk.name, file.at(chunk.offset, min(chunk.length, MAX_BLOCK_BYTES)))
     tail = file.at(max(0, file.size - _TAIL), _TAIL)
     partial = b"IEND" not in tail and _is_partial(file, head)
     return Inspection(
@@ -110,13 +115,13 @@ def _is_partial(file: BoundedFile, head: _Head) -> bool:
     chunks is whole if it has all of its pixels. Raises DamagedOriginalError.
     """
     end, pixels = 0, []
-    for chunk in islice(_chunks(file, _MOST_WALKED), _MOST_WALKED):
+    for chunk in islice(_chunks(file, _MAX_WALKED), _MAX_WALKED):
         if chunk.name == b"IEND":
             return False
         if chunk.name == b"IDAT":
             pixels.append(chunk)
         end = chunk.end
-    counted = min(head.unpacked, _MOST_COUNTED)
+    counted = min(head.unpacked, _MAX_COUNTED)
     if end > file.size or _unpacked(file, pixels, counted) < counted:
         return file.truncated()
     return False
@@ -124,7 +129,7 @@ def _is_partial(file: BoundedFile, head: _Head) -> bool:
 
 def received_rows(file: BoundedFile, passes: Iterable[tuple[int, int]]) -> list[int]:
     """Return how many rows of each pass of an interlaced PNG the file has, by their dimensions."""
-    chunks = list(islice(_chunks(file, _MOST_WALKED), _MOST_WALKED))
+    chunks = list(islice(_chunks(file, _MAX_WALKED), _MAX_WALKED))
     head = _check_header(file, chunks[0])
     left = _unpacked(file, (chunk for chunk in chunks if chunk.name == b"IDAT"), head.unpacked)
     found = []
@@ -144,7 +149,7 @@ def _unpacked(file: BoundedFile, pixels: Iterable[_Chunk], most: int) -> int:
             for at in range(chunk.offset, chunk.offset + chunk.length, _WINDOW):
                 data = file.at(at, min(_WINDOW, chunk.offset + chunk.length - at))
                 while data and found < most:
-                    found += len(unpacking.decompress(data, _MOST_UNPACKED))
+                    found += len(unpacking.decompress(data, _MAX_UNPACKED))
                     data = unpacking.unconsumed_tail
             if unpacking.eof or found >= most:
                 return most
@@ -160,7 +165,7 @@ def _chunks_in(tail: bytes, name: bytes) -> Iterator[bytes]:
     walked.
     """
     at = tail.find(name)
-    for _ in range(_MOST_NAMES):
+    for _ in range(_MAX_NAMES):
         if at < 4:  # noqa: PLR2004 - its length stands before its name
             return
         length = int.from_bytes(tail[at - 4 : at], "big")
@@ -181,7 +186,7 @@ def _xmp_of(text: bytes) -> bytes:
     return rest[2:].split(b"\0", 2)[-1]
 
 
-def _chunks(file: BoundedFile, most: int = MOST_CHUNKS) -> Iterator[_Chunk]:
+def _chunks(file: BoundedFile, most: int = MAX_CHUNKS) -> Iterator[_Chunk]:
     position = _FIRST
     for _ in range(most):
         numbers = file.numbers(">I4s", position)
@@ -204,7 +209,7 @@ def _check_header(file: BoundedFile, chunk: _Chunk) -> _Head:
     if bits not in _DEPTHS.get(colour, ()) or interlaced > 1:
         raise file.damaged("its colour type and bit depth are invalid")
     row = -(-width * bits * _CHANNELS[colour] // 8)
-    file.check_long_enough(height * row // _MOST_RATIO)
+    file.check_long_enough(height * row // _MAX_RATIO)
     # Each row begins with the byte of its filter.
     unpacked = height * (row + (not interlaced))
     return _Head(bool(interlaced), unpacked, bits * _CHANNELS[colour], width * height)
@@ -220,10 +225,10 @@ def _check_unpacked(file: BoundedFile, chunk: _Chunk) -> None:
         return
     unpacking = zlib.decompressobj()
     try:
-        unpacked = len(unpacking.decompress(data[start:], _MOST_UNPACKED + 1))
+        unpacked = len(unpacking.decompress(data[start:], _MAX_UNPACKED + 1))
     except zlib.error:
         return  # nobody else can read it either
-    file.check(unpacked, _MOST_UNPACKED, f"bytes or more packed in its {_named(chunk)} chunk")
+    file.check(unpacked, _MAX_UNPACKED, f"bytes or more packed in its {_named(chunk)} chunk")
 
 
 def _compressed_from(name: bytes, data: bytes) -> int | None:

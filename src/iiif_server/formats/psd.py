@@ -7,14 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from iiif_server.formats.bounded_file import MOST_DESCRIBED, MOST_METADATA, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import (
+    MAX_CREDITS_BYTES,
+    MAX_METADATA_BYTES,
+    BoundedFile,
+    Inspection,
+)
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
 from iiif_server.plan.orientation import UPRIGHT
 
 _HEADER = 26
-MOST_CHANNELS = 56
-_MOST_BLOCKS = 4_000
+MAX_CHANNELS = 56
+_MAX_BLOCKS = 4_000
 _BIG = 2
 _RAW, _RUN_LENGTHS = 0, 1
 _RESOLUTION, _IPTC, _PROFILE, _VERSION, _EXIF, _XMP = 1005, 1028, 1039, 1057, 1058, 1060
@@ -139,7 +144,7 @@ def composite(file: BoundedFile) -> Composite:
     colours, _, depths = _MODES[number]
     if bits not in depths:
         raise file.unsupported(f"has samples of {bits} bits")
-    if not colours <= channels <= MOST_CHANNELS:
+    if not colours <= channels <= MAX_CHANNELS:
         raise file.damaged("its number of channels is invalid")
     alpha = channels > colours and _merged_has_alpha(file, sections)
     palette = file.at(_HEADER + 4, _PALETTE_BYTES) if number == Mode.INDEXED else b""
@@ -204,8 +209,8 @@ def _sections(file: BoundedFile) -> _Sections:
 def _resources(file: BoundedFile, sections: _Sections) -> Iterator[tuple[int, tuple[int, int]]]:
     """Yield the image resources: number, offset and length."""
     position, end = sections.resources
-    file.check(end - position, MOST_METADATA, "bytes of metadata")
-    for _ in range(_MOST_BLOCKS):
+    file.check(end - position, MAX_METADATA_BYTES, "bytes of metadata")
+    for _ in range(_MAX_BLOCKS):
         numbers = file.numbers(">4sHB", position)
         if numbers is None or position >= end or numbers[0] != b"8BIM":
             return
@@ -213,7 +218,7 @@ def _resources(file: BoundedFile, sections: _Sections) -> Iterator[tuple[int, tu
         (length,) = file.numbers(">I", position) or (0,)
         yield numbers[1], (position + 4, length)
         position += 4 + length + length % 2
-    file.check(_MOST_BLOCKS + 1, _MOST_BLOCKS, "image resources")
+    file.check(_MAX_BLOCKS + 1, _MAX_BLOCKS, "image resources")
 
 
 def _resource(file: BoundedFile, resources: dict[int, tuple[int, int]], number: int) -> bytes:
@@ -225,7 +230,7 @@ def _resource(file: BoundedFile, resources: dict[int, tuple[int, int]], number: 
 def _described(file: BoundedFile, resources: dict[int, tuple[int, int]], number: int) -> bytes:
     """Return an optional resource; empty if it is large."""
     offset, length = resources.get(number, (0, 0))
-    return file.at(offset, length) if length <= MOST_DESCRIBED else b""
+    return file.at(offset, length) if length <= MAX_CREDITS_BYTES else b""
 
 
 def _merged_has_alpha(file: BoundedFile, sections: _Sections) -> bool:
@@ -241,7 +246,7 @@ def _merged_has_alpha(file: BoundedFile, sections: _Sections) -> bool:
     position += size
     (mask,) = file.numbers(">I", position) or (0,)
     position += 4 + mask
-    for _ in range(_MOST_BLOCKS):
+    for _ in range(_MAX_BLOCKS):
         numbers = file.numbers(">4s4s", position)
         if numbers is None or position >= end or numbers[0] not in {b"8BIM", b"8B64"}:
             return False

@@ -6,7 +6,7 @@ The dimensions of the picture are told by LibRaw, which knows the margins of the
 from contextlib import suppress
 
 from iiif_server.errors import OriginalRefusedError
-from iiif_server.formats.bounded_file import MOST_DESCRIBED, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import MAX_CREDITS_BYTES, BoundedFile, Inspection
 from iiif_server.formats.credits import ARTIST, COPYRIGHT
 from iiif_server.formats.tiff import Tag
 from iiif_server.formats.tiff_inspection import check_tags
@@ -55,7 +55,7 @@ def inspect(file: BoundedFile) -> Inspection:
             file.check_size(size.width, size.height)
     check_tags(file, page.read)
     return Inspection(
-        xmp=page.main.data(Tag.XMP, MOST_DESCRIBED),
-        iptc=page.main.data(Tag.IPTC, MOST_DESCRIBED),
-        texts={tag: page.main.data(tag, MOST_DESCRIBED) for tag in (ARTIST, COPYRIGHT)},
+        xmp=page.main.data(Tag.XMP, MAX_CREDITS_BYTES),
+        iptc=page.main.data(Tag.IPTC, MAX_CREDITS_BYTES),
+        texts={tag: page.main.data(tag, MAX_CREDITS_BYTES) for tag in (ARTIST, COPYRIGHT)},
     )

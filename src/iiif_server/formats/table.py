@@ -7,8 +7,8 @@ has originals that are read, and each exception one that is refused.
 from dataclasses import dataclass
 
 from iiif_server.formats import avif, bmp, gif, jpeg2000, jpegxl, png, psd, tiff_inspection
-from iiif_server.formats.bounded_file import MOST_READ_WHOLE
-from iiif_server.formats.dicom_elements import MOST_ELEMENTS, MOST_FRAGMENTS
+from iiif_server.formats.bounded_file import MAX_BYTES_IN_MEMORY
+from iiif_server.formats.dicom_elements import MAX_ELEMENTS, MAX_FRAGMENTS
 from iiif_server.iiif.formats import Format
 from iiif_server.plan.header import Reader
 from iiif_server.plan.original_format import OriginalFormat
@@ -58,7 +58,7 @@ READ: tuple[ReadRow, ...] = (
         Reader.JPEG_SAMPLES,
         "imagecodecs (libjpeg-turbo)",
         ("12 bits, also progressive and arithmetic", "lossless, 2 to 16 bits"),
-        limits=f"{MOST_READ_WHOLE >> 20} MiB in a file",
+        limits=f"{MAX_BYTES_IN_MEMORY >> 20} MiB in a file",
     ),
     ReadRow(
         OriginalFormat.PNG,
@@ -72,7 +72,7 @@ READ: tuple[ReadRow, ...] = (
             "EXIF, also behind the pixels",
             "the default image of an animation",
         ),
-        limits=f"{png.MOST_CHUNKS:,} chunks before the pixels",
+        limits=f"{png.MAX_CHUNKS:,} chunks before the pixels",
     ),
     ReadRow(
         OriginalFormat.TIFF,
@@ -91,8 +91,8 @@ READ: tuple[ReadRow, ...] = (
             "LERC 1, or LERC with another compression",
             "parts of a JPEG by the old method",
         ),
-        f"{tiff_inspection.MOST_SAMPLES} samples of a pixel; "
-        f"{tiff_inspection.MOST_PIECE_BYTES >> 20} MiB in a strip or tile",
+        f"{tiff_inspection.MAX_SAMPLES} samples of a pixel; "
+        f"{tiff_inspection.MAX_PIECE_BYTES >> 20} MiB in a strip or tile",
     ),
     ReadRow(
         OriginalFormat.TIFF,
@@ -123,7 +123,7 @@ READ: tuple[ReadRow, ...] = (
         Reader.LIBVIPS,
         "libvips; Pillow (frames behind the first, and a first that does not fill the screen)",
         ("87a and 89a", "interlaced", "local colour tables", "frames"),
-        limits=f"{gif.MOST_PIXELS:,} pixels in a frame",
+        limits=f"{gif.MAX_PIXELS:,} pixels in a frame",
     ),
     ReadRow(
         OriginalFormat.JPEG2000,
@@ -140,22 +140,22 @@ READ: tuple[ReadRow, ...] = (
             "channel definitions",
         ),
         ("CIELab under another illuminant than D50 and D65",),
-        f"{jpeg2000.MOST_COMPONENTS} components of {jpeg2000.MOST_BITS} bits; "
-        f"{jpeg2000.MOST_TILES:,} tiles",
+        f"{jpeg2000.MAX_COMPONENTS} components of {jpeg2000.MAX_BITS} bits; "
+        f"{jpeg2000.MAX_TILES:,} tiles",
     ),
     ReadRow(
         OriginalFormat.AVIF,
         Reader.LIBVIPS,
         "libvips",
         ("8 to 12 bits", "nclx and ICC profile", "turned, mirrored and cropped", "alpha"),
-        limits=f"{avif.MOST_ITEMS:,} items",
+        limits=f"{avif.MAX_ITEMS:,} items",
     ),
     ReadRow(
         OriginalFormat.HEIF,
         Reader.LIBHEIF,
         "pi-heif (libde265)",
         ("8 to 12 bits", "nclx and ICC profile", "turned, mirrored and cropped", "alpha", "grids"),
-        limits=f"{avif.MOST_ITEMS:,} items",
+        limits=f"{avif.MAX_ITEMS:,} items",
     ),
     ReadRow(
         OriginalFormat.JPEGXL,
@@ -171,7 +171,7 @@ READ: tuple[ReadRow, ...] = (
             "the first frame",
         ),
         ("CMYK",),
-        f"{jpegxl.MOST_EXTRA} extra channels",
+        f"{jpegxl.MAX_EXTRA_CHANNELS} extra channels",
     ),
     ReadRow(
         OriginalFormat.BMP,
@@ -185,7 +185,7 @@ READ: tuple[ReadRow, ...] = (
             "rows from the top",
         ),
         ("embedded JPEG", "embedded PNG", "Huffman and 24-bit run lengths of OS/2"),
-        f"{bmp.MOST_RUN_LENGTH_PIXELS:,} pixels in run lengths",
+        f"{bmp.MAX_RUN_LENGTH_PIXELS:,} pixels in run lengths",
     ),
     ReadRow(
         OriginalFormat.PSD,
@@ -205,7 +205,7 @@ READ: tuple[ReadRow, ...] = (
             "32 bits",
             "ZIP",
         ),
-        f"{psd.MOST_CHANNELS} channels",
+        f"{psd.MAX_CHANNELS} channels",
     ),
     ReadRow(
         OriginalFormat.PDF,
@@ -221,7 +221,7 @@ READ: tuple[ReadRow, ...] = (
         "Pillow, with `limits.rare`",
         ("16, 24 and 32 bits", "palettes and gray", "run lengths", "rows from any corner"),
         ("15 bits",),
-        f"{MOST_READ_WHOLE >> 20} MiB in a file",
+        f"{MAX_BYTES_IN_MEMORY >> 20} MiB in a file",
     ),
     ReadRow(
         OriginalFormat.PCX,
@@ -229,7 +229,7 @@ READ: tuple[ReadRow, ...] = (
         "Pillow, with `limits.rare`",
         ("RGB", "palettes of 2 to 256 colours"),
         ("RGB of 4 bits",),
-        f"{MOST_READ_WHOLE >> 20} MiB in a file",
+        f"{MAX_BYTES_IN_MEMORY >> 20} MiB in a file",
     ),
     ReadRow(
         OriginalFormat.RAW,
@@ -240,7 +240,7 @@ READ: tuple[ReadRow, ...] = (
             "orientation",
         ),
         ("pixels that are not square",),
-        f"{MOST_READ_WHOLE >> 20} MiB in a file",
+        f"{MAX_BYTES_IN_MEMORY >> 20} MiB in a file",
     ),
     ReadRow(
         OriginalFormat.DICOM,
@@ -255,7 +255,7 @@ READ: tuple[ReadRow, ...] = (
             "slides of all their tiles (TILED_FULL)",
         ),
         ("deflated, and video", "other slides", "1 bit, colours of 32 bits, and floating point"),
-        f"{MOST_ELEMENTS:,} elements, {MOST_FRAGMENTS:,} fragments",
+        f"{MAX_ELEMENTS:,} elements, {MAX_FRAGMENTS:,} fragments",
     ),
 )
 """Input formats, one entry for each pair of format and reader."""

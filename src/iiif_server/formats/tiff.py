@@ -12,20 +12,20 @@ from enum import IntEnum
 from functools import cached_property
 from typing import Literal
 
-from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile
+from iiif_server.formats.bounded_file import MAX_BLOCK_BYTES, BoundedFile
 from iiif_server.formats.jpeg import adobe_segment, jfif_segment
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.extents import Extent
 from iiif_server.plan.stored_tiles import TILE_PLACE, StoredLevel, StoredTiles, TileTable
 
 _BIG = 43
-_MOST_TAGS = 4_096
-MOST_PIECES = 1 << 20
+_MAX_TAGS = 4_096
+MAX_PIECES = 1 << 20
 """Maximum number of strips or tiles."""
-MOST_READ = 64
+MAX_REDUCED_DIRECTORIES = 64
 """Maximum number of further directories of a page: reduced versions and SubIFDs."""
-_MOST_BYTES_A_TILE = 64_000_000
-_MOST_TILE_SIDES = 8
+_MAX_BYTES_PER_TILE = 64_000_000
+_MAX_TILE_SIDES = 8
 _JPEG, _EIGHT_BITS = 7, 8
 _BLACK_IS_ZERO, _RGB, _YCBCR = 1, 2, 6
 REDUCED, MASK = 1, 4
@@ -157,7 +157,7 @@ class Directory:
     def tags(self) -> Mapping[int, _Entry]:
         """Entries by tag number."""
         length = min(self._length, self._most)
-        self._file.check(length, _MOST_TAGS, "tags in a directory")
+        self._file.check(length, _MAX_TAGS, "tags in a directory")
         size = struct.calcsize(self._layout.entry)
         table = self._file.at(self._start, length * size)
         found: dict[int, _Entry] = {}
@@ -166,7 +166,7 @@ class Directory:
             found.setdefault(number, _Entry(*rest))
         return found
 
-    def data(self, number: int, most: int = MOST_BLOCK) -> bytes:
+    def data(self, number: int, most: int = MAX_BLOCK_BYTES) -> bytes:
         """Return the first `most` bytes of a value; empty without the tag."""
         entry = self.tags.get(number)
         if entry is None:
@@ -176,7 +176,7 @@ class Directory:
         (offset,) = struct.unpack(self._layout.offset, entry.value)
         return self._file.at(offset, min(entry.length, most))
 
-    def extent(self, number: int, most: int = MOST_BLOCK) -> Extent | None:
+    def extent(self, number: int, most: int = MAX_BLOCK_BYTES) -> Extent | None:
         """Return the extent that `data` reads; None for a value inside the directory."""
         entry = self.tags.get(number)
         if entry is None or entry.length <= len(entry.value):
@@ -258,7 +258,7 @@ class Directories:
     @property
     def read(self) -> list[Directory]:
         """Offsets of the directories that decoders may read for this page."""
-        known = (self.main, *self.reduced, *self.below[:MOST_READ])
+        known = (self.main, *self.reduced, *self.below[:MAX_REDUCED_DIRECTORIES])
         return list({ifd.offset: ifd for ifd in known}.values())
 
 
@@ -301,7 +301,7 @@ def levels_of(page: Directories) -> list[tuple[StoredLevel, Directory]]:
 
 def _candidates(page: Directories) -> Iterator[Directory]:
     """Yield the directories that may be reduced levels."""
-    yield from page.below[:MOST_READ]
+    yield from page.below[:MAX_REDUCED_DIRECTORIES]
     yield from filter(_is_reduced, page.reduced)
 
 
@@ -318,9 +318,7 @@ def _is_alike(base: Directory, other: Directory) -> bool:
 
 def is_overgrown(tile: Dimensions, size: Dimensions) -> bool:
     """Whether libvips refuses an image because it is much smaller than its tiles."""
-    return (
-        tile.width > _MOST_TILE_SIDES * size.width or tile.height > _MOST_TILE_SIDES * size.height
-    )
+    return tile.width > _MAX_TILE_SIDES * size.width or tile.height > _MAX_TILE_SIDES * size.height
 
 
 def _factor(whole: Dimensions, size: Dimensions) -> int | None:
@@ -351,11 +349,11 @@ def tile_table(
 ) -> TileTable | None:
     """Return the tile table of a level; None if it is damaged."""
     expected = number_of_tiles(level.dimensions, ifd.tile)
-    if not ifd.count(Tag.TILES) == ifd.count(Tag.TILE_BYTES) == expected <= MOST_PIECES:
+    if not ifd.count(Tag.TILES) == ifd.count(Tag.TILE_BYTES) == expected <= MAX_PIECES:
         return None
     offsets, lengths = ifd.values(Tag.TILES, expected), ifd.values(Tag.TILE_BYTES, expected)
     if not len(offsets) == len(lengths) == expected or not all(
-        length <= _MOST_BYTES_A_TILE and offset + length <= file.size
+        length <= _MAX_BYTES_PER_TILE and offset + length <= file.size
         for offset, length in zip(offsets, lengths, strict=True)
     ):
         return None

@@ -5,10 +5,15 @@ from dataclasses import replace
 from math import prod
 from sys import maxsize
 
-from iiif_server.formats.bounded_file import MOST_BLOCK, MOST_DESCRIBED, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import (
+    MAX_BLOCK_BYTES,
+    MAX_CREDITS_BYTES,
+    BoundedFile,
+    Inspection,
+)
 from iiif_server.formats.credits import ARTIST, COPYRIGHT
 from iiif_server.formats.tiff import (
-    MOST_PIECES,
+    MAX_PIECES,
     TABLES,
     Directory,
     Tag,
@@ -24,12 +29,12 @@ from iiif_server.plan.header import Needs
 
 _PIECE_BYTES = 32
 """Bytes of memory that a decoder holds per strip or tile."""
-MOST_PIECE_BYTES = 256 << 20
+MAX_PIECE_BYTES = 256 << 20
 """Decompressed bytes of one strip or tile, which decoders hold in memory."""
-_MOST_TAG_BYTES = 512 << 20
+_MAX_TAG_BYTES = 512 << 20
 """Bytes of all directory values; some programs store whole documents in private tags."""
-MOST_SAMPLES = 8
-_MOST_BITS = 64
+MAX_SAMPLES = 8
+_MAX_BITS = 64
 _SEPARATE = 2
 _INCHES = {2: 1.0, 3: 2.54}
 """ResolutionUnit: inch and centimetre."""
@@ -59,9 +64,9 @@ def inspect(file: BoundedFile) -> Inspection:
         header=replace(header, pages=page.pages, resolution=_resolution(first)),
         profile=first.data(Tag.ICC_PROFILE),
         partial=partial,
-        xmp=first.data(Tag.XMP, MOST_DESCRIBED),
-        iptc=first.data(Tag.IPTC, MOST_DESCRIBED),
-        texts={tag: first.data(tag, MOST_DESCRIBED) for tag in (ARTIST, COPYRIGHT)},
+        xmp=first.data(Tag.XMP, MAX_CREDITS_BYTES),
+        iptc=first.data(Tag.IPTC, MAX_CREDITS_BYTES),
+        texts={tag: first.data(tag, MAX_CREDITS_BYTES) for tag in (ARTIST, COPYRIGHT)},
     )
 
 
@@ -113,10 +118,10 @@ def check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:
                 continue  # decoders notice that this is impossible
             total += entry.length
             if number in _BLOCKS:
-                file.check(entry.length, MOST_BLOCK, f"bytes in {_BLOCKS[number]}")
+                file.check(entry.length, MAX_BLOCK_BYTES, f"bytes in {_BLOCKS[number]}")
         pieces += max(directory.count(table) for table in TABLES)
-    file.check(total, _MOST_TAG_BYTES, "bytes of metadata")
-    file.check(pieces, 2 * MOST_PIECES, "strips or tiles in all directories")
+    file.check(total, _MAX_TAG_BYTES, "bytes of metadata")
+    file.check(pieces, 2 * MAX_PIECES, "strips or tiles in all directories")
 
 
 def _check_samples(file: BoundedFile, directory: Directory) -> None:
@@ -126,8 +131,8 @@ def _check_samples(file: BoundedFile, directory: Directory) -> None:
         if tag in directory.tags and not directory.values(tag, 1):
             raise file.damaged("its size or its samples are not told in whole numbers")
     samples = directory.value(Tag.SAMPLES, 1)
-    file.check(samples, MOST_SAMPLES, "samples a pixel")
-    if samples < 1 or not 1 <= directory.value(Tag.BITS, 1) <= _MOST_BITS:
+    file.check(samples, MAX_SAMPLES, "samples a pixel")
+    if samples < 1 or not 1 <= directory.value(Tag.BITS, 1) <= _MAX_BITS:
         raise file.damaged("it has no samples")
 
 
@@ -148,10 +153,10 @@ def _check_pieces(file: BoundedFile, directory: Directory) -> int:
         raise file.damaged("its strips or tiles have no pixels")
     pieces = number_of_tiles(whole, Dimensions(*piece)) * (samples if separate else 1)
     most = max(pieces, *(directory.count(table) for table in TABLES))
-    file.check(most, MOST_PIECES, "strips or tiles")
+    file.check(most, MAX_PIECES, "strips or tiles")
     if tiled:
         unpacked = prod(piece) * bits * (1 if separate else samples) // 8
-        file.check(unpacked, MOST_PIECE_BYTES, "bytes in one tile")
+        file.check(unpacked, MAX_PIECE_BYTES, "bytes in one tile")
     if directory.count(Tag.TILES if tiled else Tag.STRIPS) < pieces:
         raise file.damaged("its table of strips or tiles is too short")
     return most

@@ -10,7 +10,15 @@ from typing import Any
 
 from iiif_server.errors import OriginalRefusedError, PageNotFoundError
 from iiif_server.formats.bounded_file import BoundedFile
-from iiif_server.formats.tiff import MASK, MOST_READ, REDUCED, Directories, Directory, Layout, Tag
+from iiif_server.formats.tiff import (
+    MASK,
+    MAX_REDUCED_DIRECTORIES,
+    REDUCED,
+    Directories,
+    Directory,
+    Layout,
+    Tag,
+)
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import NO_SIZE, PageList
 from iiif_server.plan.local_file import FileVersion
@@ -22,7 +30,7 @@ _USUAL_DIRECTORY = 1024
 _LONG = 64
 """Directories from which on a chain is cached: walking 10,000 takes 0.1 s."""
 _REMEMBERED = 8
-_MOST_NAME_BYTES = 200
+_MAX_NAME_BYTES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +60,9 @@ def directories(file: BoundedFile, page: int = 1) -> Directories:
         raise PageNotFoundError.of(page, len(chain.pages))
     index = chain.pages[page - 1]
     stop = chain.pages[page] if page < len(chain.pages) else len(chain.offsets)
-    beside = [*range(index + 1, min(stop, index + 1 + MOST_READ))]
+    beside = [*range(index + 1, min(stop, index + 1 + MAX_REDUCED_DIRECTORIES))]
     if page == 1:
-        beside = [*range(index), *beside][:MOST_READ]
+        beside = [*range(index), *beside][:MAX_REDUCED_DIRECTORIES]
     main, *reduced = (Directory(file, layout, chain.offsets[at]) for at in (index, *beside))
     count = main.count(Tag.SUB_DIRECTORIES)
     file.check_frames(count, "pages below the first")
@@ -78,7 +86,7 @@ def _facts(ifd: Directory) -> tuple[Dimensions, str]:
     """Return the upright dimensions of a page, NO_SIZE if unreadable, and its PageName."""
     try:
         turn = FROM_EXIF.get(ifd.value(Tag.ORIENTATION, 1), UPRIGHT)
-        name = ifd.data(Tag.PAGE_NAME, _MOST_NAME_BYTES).partition(b"\0")[0]
+        name = ifd.data(Tag.PAGE_NAME, _MAX_NAME_BYTES).partition(b"\0")[0]
         return turn.apply(ifd.dimensions), name.decode("utf-8", "replace").strip()
     except OriginalRefusedError:
         return NO_SIZE, ""

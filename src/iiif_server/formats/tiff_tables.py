@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 
 from iiif_server.errors import OriginalRefusedError, PageNotFoundError
-from iiif_server.formats.bounded_file import MOST_BLOCK, BoundedFile, Inspection
+from iiif_server.formats.bounded_file import MAX_BLOCK_BYTES, BoundedFile, Inspection
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.jpeg import icc_segments_of
 from iiif_server.formats.present_file import PresentFile
@@ -102,7 +102,7 @@ def _first_tile(ifd: Directory) -> Iterator[Extent]:
     for offset, length in zip(
         ifd.values(Tag.TILES, 1), ifd.values(Tag.TILE_BYTES, 1), strict=False
     ):
-        yield offset, offset + min(length, MOST_BLOCK)
+        yield offset, offset + min(length, MAX_BLOCK_BYTES)
 
 
 def _tables(ifd: Directory) -> list[Extent]:

@@ -5,7 +5,7 @@ from iiif_server.plan.header import Needs
 
 _RIFF_HEADER = 8
 _FIRST = 12
-_MOST_OTHER_CHUNKS = 1_000
+_MAX_OTHER_CHUNKS = 1_000
 _CANVAS = b"VP8X"
 _LOSSY, _LOSSLESS = b"VP8 ", b"VP8L"
 _FRAME = b"ANMF"
@@ -33,7 +33,7 @@ def inspect(file: BoundedFile) -> Inspection:
             file.check_frames(frames)
         else:
             others += 1
-            file.check(others, _MOST_OTHER_CHUNKS, "chunks")
+            file.check(others, _MAX_OTHER_CHUNKS, "chunks")
             canvas = _check(file, name, position + 8, length) or canvas
         position += 8 + length + length % 2
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from xml.parsers import expat
 
-_MOST_BYTES = 1 << 20
-_MOST_DEPTH = 64
-_MOST_ELEMENTS = 10_000
+_MAX_BYTES = 1 << 20
+_MAX_DEPTH = 64
+_MAX_ELEMENTS = 10_000
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
 _ARRAYS = frozenset({f"{_RDF}Bag", f"{_RDF}Seq", f"{_RDF}Alt"})
 _DC, _XMP = "http://purl.org/dc/elements/1.1/", "http://ns.adobe.com/xap/1.0/"
@@ -130,14 +130,14 @@ def _parsed(packet: bytes) -> ET.Element | None:
 
 
 def _check(packet: bytes) -> None:
-    if len(packet) > _MOST_BYTES:
+    if len(packet) > _MAX_BYTES:
         raise _RefusedError
     depth = elements = 0
 
     def start(_: str, __: object) -> None:
         nonlocal depth, elements
         depth, elements = depth + 1, elements + 1
-        if depth > _MOST_DEPTH or elements > _MOST_ELEMENTS:
+        if depth > _MAX_DEPTH or elements > _MAX_ELEMENTS:
             raise _RefusedError
 
     def end(_: str) -> None:

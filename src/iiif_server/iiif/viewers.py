@@ -19,7 +19,7 @@ _GALLERY = "full/!400,400/0/default"
 """Path of thumbnails of this server's gallery, without the format."""
 _PIXEL_RATIO = 2
 """Maximum pixels of a level per pixel of the screen, in one direction."""
-_MOST_TILES = 1_000_000
+_MAX_TILES = 1_000_000
 _LARGEST_SIDE = 1 << 31
 
 
@@ -53,8 +53,8 @@ class Announced:
         ValueError if there are more than a million tiles.
         """
         factors = self._factors(screen)
-        if sum(self._count(factor) for factor in factors) > _MOST_TILES:
-            raise ValueError(f"viewers would request more than {_MOST_TILES:,} tiles of it")
+        if sum(self._count(factor) for factor in factors) > _MAX_TILES:
+            raise ValueError(f"viewers would request more than {_MAX_TILES:,} tiles of it")
         return self._paths(factors)
 
     def _factors(self, screen: Dimensions | None) -> list[int]:

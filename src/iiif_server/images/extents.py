@@ -10,13 +10,13 @@ from iiif_server.workers.pool import WorkerPool
 
 ROUNDS = 8
 """Maximum rounds in which a worker requests extents, before the whole file is fetched."""
-AHEAD, MOST_AHEAD = 1 << 16, 1 << 18
+AHEAD, MAX_AHEAD = 1 << 16, 1 << 18
 """Bytes that are fetched after each extent that a header parser needs, as it likely needs more.
-After the first directory it is up to `MOST_AHEAD`: there libtiff writes the tile table, which has a
+After the first directory it is up to `MAX_AHEAD`: there libtiff writes the tile table, which has a
 512th of the file size if tiles have 8 KiB."""
 _END = 1 << 18
 """Bytes at the end of a file that are fetched together: small levels and their directories."""
-_MOST_METADATA = 64 << 20
+_MAX_METADATA = 64 << 20
 """Maximum bytes besides pixels; if a worker needs more, the whole file is fetched, if allowed."""
 
 Result = TypeVar("Result")
@@ -38,7 +38,7 @@ async def from_parts(
     parts = original.parts
     if parts is None:
         raise ValueError(f"{original!r} is a whole file")
-    left = _MOST_METADATA
+    left = _MAX_METADATA
     for turn in range(ROUNDS + 2):
         async with original.for_worker() as descriptors:
             work = partial(function, present=parts.present)
@@ -56,6 +56,6 @@ async def from_parts(
 
 def read_ahead(extents: Sequence[Extent], size: int, turn: int) -> list[Extent]:
     """Extents to fetch for those that a header parser needs, in round 0 or later."""
-    ahead = AHEAD if turn else min(max(AHEAD, size >> 9), MOST_AHEAD)
+    ahead = AHEAD if turn else min(max(AHEAD, size >> 9), MAX_AHEAD)
     ends = ((start, stop + ahead) for start, stop in extents)
     return [(start, size if stop > size - _END else stop) for start, stop in ends]

@@ -9,7 +9,7 @@ from iiif_server.options import ConflictError, Listed, OptionsModel
 from iiif_server.plan.original_format import RARE, USUAL, Bounds, OriginalFormat
 from iiif_server.units import Pixels, PositiveSeconds, PositiveSize, Seconds, show_size
 
-LEAST_MEMORY = 100_000_000
+MIN_MEMORY = 100_000_000
 """Minimum of `limits.memory` in bytes; with less, 6-megapixel images are refused in full size."""
 
 
@@ -72,9 +72,9 @@ class LimitsOptions(OptionsModel):
     @field_validator("memory")
     @classmethod
     def _check_memory(cls, size: int | None) -> int | None:
-        if size is not None and size < LEAST_MEMORY:
+        if size is not None and size < MIN_MEMORY:
             raise ValueError(
-                f"must be at least {show_size(LEAST_MEMORY)}, which one image of 6 MP needs"
+                f"must be at least {show_size(MIN_MEMORY)}, which one image of 6 MP needs"
             )
         return size
 

@@ -55,7 +55,7 @@ _FAILURE_SECONDS = 600.0
 """Seconds for which a build that failed is not repeated."""
 _DISK_FAILURE_SECONDS = 30.0
 """Seconds for which a build is not repeated after an error of the cache's disk."""
-_MOST_BUILDS = 3
+_MAX_BUILDS = 3
 """Maximum builds of a part within `_FAILURE_SECONDS`. If it is evicted each time, the store is too
 small for the requests, and tiles are then rendered one by one."""
 
@@ -319,7 +319,7 @@ class Pyramids:
         expected = expected_length(pyramid.header, part, pyramid.original.file.size)
         if not self._store.holds(expected):
             raise RenderFailedError("The pyramid of this image is larger than the whole store.")
-        if self._builds.count(key) >= _MOST_BUILDS:
+        if self._builds.count(key) >= _MAX_BUILDS:
             raise RenderFailedError("The pyramid of this image was removed as often as made.")
         await pyramid.original.bring_whole()
         await self._store.make_room()  # evict first, so that there is room for the part

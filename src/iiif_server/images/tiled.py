@@ -28,7 +28,7 @@ _KEPT_OPEN = 64
 _END = b"\xff\xd9"
 _PADDING = 16
 """Maximum bytes after the end marker of a tile's JPEG."""
-_MOST_OF = 2
+_MAX_OF = 2
 """Divisor of the file size: if a decoder needs at least half of it, the whole file is fetched."""
 _TIMEOUT = 20.0
 """Timeout for reading the tables of an original, in seconds."""
@@ -132,7 +132,7 @@ class TiledOriginals:
                 tiles = tiles_to_decode(header.tiles, operations)
                 with suppress(NoSuchTileError):
                     extents = opened.extents(factor, tiles)
-                    if _MOST_OF * length_of(joined(extents)) < parts.size:
+                    if _MAX_OF * length_of(joined(extents)) < parts.size:
                         await parts.bring(extents)
                         return
         await original.bring_whole()

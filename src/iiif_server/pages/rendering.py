@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from iiif_server.iiif.formats import Format
 from iiif_server.pages.facts import Fact
 from iiif_server.pages.paging import Item, Page, Place, Shown, Turning
-from iiif_server.sources.listings import MOST_ENTRIES
+from iiif_server.sources.listings import MAX_ENTRIES
 
 STATIC_PREFIX = "/_:pages"
 """Path of static files; no identifier begins like this, because no type has the name `_`."""
@@ -111,7 +111,7 @@ class Pages:
             static=static,
             site=self._title,
             thumbnail=self._thumbnail,
-            most=MOST_ENTRIES,
+            most=MAX_ENTRIES,
             **values,
         )
 

@@ -23,7 +23,7 @@ _COEFFICIENT_BYTES = 6
 those that are cropped in one pass."""
 _BYTES_A_PIXEL = 0.4
 """Estimated bytes per pixel of a tile."""
-_MOST_COEFFICIENTS = 1_500_000_000
+_MAX_COEFFICIENT_BYTES = 1_500_000_000
 """Bytes of coefficients above which tiles are cropped in several passes."""
 
 
@@ -87,4 +87,4 @@ def cuts_losslessly(header: ImageHeader, grid: Grid, profile: ProfileAction) -> 
 
 def passes(grid: Grid) -> int:
     """Return the number of passes over a JPEG that crop all full-resolution tiles."""
-    return -(-grid.dimensions.area * _COEFFICIENT_BYTES // _MOST_COEFFICIENTS)
+    return -(-grid.dimensions.area * _COEFFICIENT_BYTES // _MAX_COEFFICIENT_BYTES)

@@ -17,7 +17,7 @@ from iiif_server.plan.orientation import UPRIGHT
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import (
     FEW_PIXELS,
-    MOST_OPTIMISED,
+    MAX_OPTIMISED_PIXELS,
     Engine,
     PixelOperations,
     RenderPlan,
@@ -237,7 +237,7 @@ def _encoded_bytes(
     """Bytes per pixel while an image of `pixels` is encoded."""
     each = _ENCODERS[operations.format].bytes
     if operations.format is Format.JPG:
-        optimised = encoding.jpeg_optimize and pixels <= MOST_OPTIMISED
+        optimised = encoding.jpeg_optimize and pixels <= MAX_OPTIMISED_PIXELS
         if not (optimised or encoding.jpeg_progressive):
             each = _STREAMED_JPEG
         fine = encoding.jpeg_quality >= _FINE_CHROMA or header.full_chroma

@@ -8,11 +8,11 @@ from iiif_server.plan.render_plan import Description, PixelOperations
 
 _CREDITED_PIXELS = 100_000
 """Pixels from which a derivative carries the credits of its original, some 500 bytes."""
-_LEAST_DPI, _MOST_DPI = 10, 65_535
+_MIN_DPI, _MAX_DPI = 10, 65_535
 """Range of a derivative's resolution, in integers as in JFIF."""
 _DEFAULTS = frozenset({(72, 72), (96, 96)})
 """Default resolutions of programs, which mean that it is unknown."""
-_MOST_ASPECT = 4
+_MAX_ASPECT = 4
 
 
 def believable_resolution(header: ImageHeader) -> tuple[float, float] | None:
@@ -21,7 +21,7 @@ def believable_resolution(header: ImageHeader) -> tuple[float, float] | None:
         return None
     x, y = header.resolution
     default = (round(x), round(y)) in _DEFAULTS and header.format is not OriginalFormat.PDF
-    sound = min(x, y) >= _LEAST_DPI and max(x, y) <= _MOST_ASPECT * min(x, y)
+    sound = min(x, y) >= _MIN_DPI and max(x, y) <= _MAX_ASPECT * min(x, y)
     return (x, y) if sound and not default else None
 
 
@@ -68,6 +68,6 @@ def _scaled(
     if resolution is None:
         return None
     x, y = round(resolution[0] * across), round(resolution[1] * down)
-    if min(x, y) < _LEAST_DPI or max(x, y) > _MOST_DPI:
+    if min(x, y) < _MIN_DPI or max(x, y) > _MAX_DPI:
         return None
     return (y, x) if turn.transposes else (x, y)

@@ -10,7 +10,7 @@ from iiif_server.plan.orientation import UPRIGHT
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import Engine, PixelOperations, ProfileAction
 
-MOST_PIXELS_CUT = 32_000_000
+MAX_PIXELS_TO_CROP = 32_000_000
 """Pixels above which an original is not read for a region that a pyramid level can answer."""
 _LOSSLESS_FORMATS = frozenset({Format.PNG, Format.TIF})
 _LOSSY_ORIGINALS = frozenset({OriginalFormat.WEBP, OriginalFormat.AVIF, OriginalFormat.HEIF})
@@ -49,7 +49,7 @@ def level_answers(
     JPEG, which pays up to a size.
     """
     if engine is Engine.JPEGTRAN:
-        return header.stored.area > MOST_PIXELS_CUT
+        return header.stored.area > MAX_PIXELS_TO_CROP
     if engine is not Engine.RASTER or depth > 8:  # noqa: PLR2004 - bits of a byte
         return False
     return not (header.transparent and FACTS[rendition.format].transparent)

@@ -8,7 +8,7 @@ from iiif_server.plan.orientation import UPRIGHT
 from iiif_server.plan.render_plan import PixelOperations, ProfileAction, tile_profile
 from iiif_server.plan.stored_tiles import StoredTiles
 
-LEAST_TILE, MOST_TILE = 64, 4096
+MIN_TILE, MAX_TILE = 64, 4096
 """Range of the sides of stored tiles that info.json announces: smaller tiles mean too many
 requests, and larger ones too much data per request."""
 _PIXELS_AROUND = 32
@@ -28,7 +28,7 @@ def own_grid(header: ImageHeader) -> Grid | None:
     if tiles is None or header.orientation != UPRIGHT:
         return None
     full = tiles.tile
-    if min(full.width, full.height) < LEAST_TILE or max(full.width, full.height) > MOST_TILE:
+    if min(full.width, full.height) < MIN_TILE or max(full.width, full.height) > MAX_TILE:
         return None
     grid = Grid(header.dimensions, full)
     to_be_made = sends_tiles(header) and full.width == full.height

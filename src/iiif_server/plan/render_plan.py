@@ -15,11 +15,11 @@ from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.orientation import UPRIGHT, Orientation
 from iiif_server.plan.stored_tiles import StoredLevel
 
-MOST_PROFILE_BYTES = 32_768
+MAX_PROFILE_BYTES = 32_768
 """Maximum bytes of an ICC profile in a derivative; larger profiles are applied."""
 FEW_PIXELS = 4_000_000
 """Maximum pixels of an image that is processed in memory; libvips streams larger ones."""
-MOST_OPTIMISED = 16_000_000
+MAX_OPTIMISED_PIXELS = 16_000_000
 """Maximum pixels of a JPEG with optimised coding, which holds the coefficients in memory."""
 _DEEP_FORMATS = frozenset({Format.PNG, Format.TIF})
 PROFILED_FORMATS = frozenset({Format.JPG, Format.PNG, Format.WEBP, Format.TIF, Format.AVIF})
@@ -204,7 +204,7 @@ def tile_profile(header: ImageHeader) -> ProfileAction:
     """Use of an original's ICC profile in tiles: JPEGs in its own colours."""
     if header.profile is not Profile.OTHER:
         return ProfileAction.DROP
-    small = header.profile_bytes <= MOST_PROFILE_BYTES
+    small = header.profile_bytes <= MAX_PROFILE_BYTES
     kept = small and header.colour is not Colour.OTHER and not header.treatment.to_srgb
     return ProfileAction.KEEP if kept else ProfileAction.CONVERT
 

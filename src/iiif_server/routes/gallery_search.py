@@ -33,9 +33,9 @@ FOLDER_SECONDS = 1.0
 """Timeout for the listing of a folder, whose disk may hang."""
 COUNT_SECONDS = 0.5
 """Timeout for the page counts of a folder; its thumbnails need the same image headers."""
-MOST_FOLDERS = 32
+MAX_FOLDERS = 32
 """Maximum folders that a search reads; large collections would need an index."""
-MOST_FOUND = 48
+MAX_FOUND = 48
 _SEVERAL = frozenset(
     extension
     for format_ in (
@@ -77,14 +77,14 @@ async def with_page_counts(services: Services, place: Place, page: Page) -> Page
 async def folders(
     services: Services, first: str = "", words: Sequence[str] = ()
 ) -> AsyncIterator[tuple[Place, Sequence[str]]]:
-    """Yield public folders with the names of their images, breadth first, at most MOST_FOLDERS.
+    """Yield public folders with the names of their images, breadth first, at most MAX_FOLDERS.
 
     With words, only images with all words in the names of their folders or their own. The type
     `first` comes first. Folders that cannot be read before the timeout are left out.
     """
     names = sorted(services.browsable_types(), key=lambda name: name != first)
     places = deque(parse_place(name) for name in names)
-    for _ in range(MOST_FOLDERS):
+    for _ in range(MAX_FOLDERS):
         if not places:
             return
         place = places.popleft()
@@ -95,19 +95,19 @@ async def folders(
                 found = await services.listings.of(place.type, place.folder, other)
             yield place, found.names
             places.extend(
-                Place(place.type, place.below(name)) for name in listing.folders[:MOST_FOLDERS]
+                Place(place.type, place.below(name)) for name in listing.folders[:MAX_FOLDERS]
             )
 
 
 async def search(services: Services, words: str) -> list[Item]:
-    """Images whose names contain all words, ignoring case; at most MOST_FOUND."""
+    """Images whose names contain all words, ignoring case; at most MAX_FOUND."""
     wanted = words.casefold().replace("/", " ").split()
     found: list[Item] = []
     async for place, names in folders(services, words=wanted):
-        for name in names[: MOST_FOUND - len(found)]:
+        for name in names[: MAX_FOUND - len(found)]:
             path = place.below(name)
             found.append(Item(path, Identifier(place.type, path).encoded))
-        if len(found) == MOST_FOUND:
+        if len(found) == MAX_FOUND:
             break
     return found
 

@@ -60,7 +60,7 @@ _ASK_FIRST = "no-cache"
 _KEPT_NOWHERE = "no-store"
 _LONGEST_WORDS = 200
 """Maximum characters of the words that filter names; the rest is ignored."""
-_MOST_FOLDERS = 8
+_MAX_FOLDERS = 8
 """Maximum types whose first images the front page shows."""
 _SAMPLE = "sample"
 """Type that the server has without a settings file."""
@@ -264,7 +264,7 @@ async def _front(request: Request, services: Services) -> Response:
     async def first(type_: str, index: int) -> Shown:
         browsable = services.originals.source(type_).browsable
         page = None
-        if browsable and index < _MOST_FOLDERS:
+        if browsable and index < _MAX_FOLDERS:
             with suppress(*NO_FOLDER):
                 async with asyncio.timeout(FOLDER_SECONDS):
                     listing = await services.listings.of(type_)

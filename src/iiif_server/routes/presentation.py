@@ -41,7 +41,7 @@ from iiif_server.server.problems import DOCUMENTED, refusal
 from iiif_server.server.respond import Answer
 from iiif_server.server.services import CurrentServices, Permission, Services
 from iiif_server.server.signing import split
-from iiif_server.sources.listings import MOST_ENTRIES
+from iiif_server.sources.listings import MAX_ENTRIES
 
 MANIFEST = "manifest.json"
 COLLECTION = "collection.json"
@@ -49,7 +49,7 @@ _AT_ONCE = 4
 """Maximum images of one manifest that are opened or fetched at the same time."""
 _COLLECTION_SECONDS = 60
 """Maximum `max-age` of a collection in seconds, as folders change at any time."""
-_MOST_PAGES = 1_000_000
+_MAX_PAGES = 1_000_000
 
 Identifiers = Annotated[
     list[str],
@@ -69,7 +69,7 @@ PlacePath = Annotated[
 ]
 PageNumber = Annotated[
     int | None,
-    Query(ge=1, le=_MOST_PAGES, description="which part of a large folder", examples=[1]),
+    Query(ge=1, le=_MAX_PAGES, description="which part of a large folder", examples=[1]),
 ]
 
 
@@ -323,7 +323,7 @@ async def _of_folder(
     total = len(page.folders) + len(page.images)
     rest = None
     if not page.complete:
-        rest = f"The folder holds more than {MOST_ENTRIES:,} entries; the rest is not shown."
+        rest = f"The folder holds more than {MAX_ENTRIES:,} entries; the rest is not shown."
     if number is None and page.count > 1:
         total = len(listing.folders) + page.total
         items = parts(here.id, here.label, page.count, services.presentation.page_size, total)

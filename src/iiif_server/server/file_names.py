@@ -10,7 +10,7 @@ from iiif_server.errors import MalformedParameterError
 from iiif_server.iiif.request import Rendition
 from iiif_server.plan.original_format import ALL_EXTENSIONS, EXTENSIONS, OriginalFormat
 
-_MOST_BYTES = 200
+_MAX_BYTES = 200
 """Maximum bytes of a file name in UTF-8; file systems allow 255, encrypted ones fewer."""
 _FORBIDDEN = frozenset('/\\:*?"<>|%;')
 """Characters that file systems or shells refuse, or that browsers misread (`%` and `;`)."""
@@ -27,7 +27,7 @@ def file_name(stem: str, suffix: str) -> str:
 
     `suffix` is appended unchanged. At most 200 bytes in UTF-8.
     """
-    return _safe(stem, _MOST_BYTES - len(suffix.encode())) + suffix
+    return _safe(stem, _MAX_BYTES - len(suffix.encode())) + suffix
 
 
 def name_of_image(name: str, rendition: Rendition, *, whole: bool) -> str:

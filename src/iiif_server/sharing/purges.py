@@ -23,10 +23,10 @@ _KEPT = 30 * 86_400.0
 """Seconds after which a marker is removed; until then, it is for replicas that were offline."""
 _AT_ONCE = 16
 """Number of originals whose objects are removed concurrently."""
-_MOST_GROUPS = 10_000
+_MAX_GROUPS = 10_000
 """Maximum number of originals in one marker."""
-_MOST_BYTES = 1 << 20
-"""Maximum bytes of a marker: three times those of `_MOST_GROUPS` originals."""
+_MAX_BYTES = 1 << 20
+"""Maximum bytes of a marker: three times those of `_MAX_GROUPS` originals."""
 ALL = "all"
 
 PurgeHere = Callable[[Sequence[str] | None], Awaitable[int]]
@@ -97,7 +97,7 @@ class SharedPurges:
         chunks: list[Sequence[str]] = (
             [[ALL]]
             if groups is None
-            else [groups[at : at + _MOST_GROUPS] for at in range(0, len(groups), _MOST_GROUPS)]
+            else [groups[at : at + _MAX_GROUPS] for at in range(0, len(groups), _MAX_GROUPS)]
         )
         for chunk in chunks:
             name = f"{PURGES}/{time.time_ns():x}-{secrets.token_hex(8)}"
@@ -163,7 +163,7 @@ class SharedPurges:
         return True
 
     async def _obey(self, marker: Listed, now: float, purge_here: PurgeHere) -> None:
-        if marker.size > _MOST_BYTES:
+        if marker.size > _MAX_BYTES:
             return  # not a marker of this server
         content = await self._bucket.content(marker.name)
         groups = content.decode("ascii", "replace").split()

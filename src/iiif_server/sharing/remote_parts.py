@@ -16,7 +16,7 @@ from iiif_server.sharing.objects import SIZE, is_whole, name_of
 
 _TAIL = 128 << 10
 """Bytes at the end of a part that are read first: its table, unless it has thousands of tiles."""
-_MOST_TABLE = 64 << 20
+_MAX_TABLE = 64 << 20
 _KNOWN = 256
 """Maximum number of tables in memory."""
 _ABSENT_SECONDS = 2.0
@@ -115,7 +115,7 @@ class RemoteParts:
             return PartTable.of_end(end, length)
         except BytesMissingError as error:
             ((start, stop),) = error.extents
-        if stop - start > _MOST_TABLE:
+        if stop - start > _MAX_TABLE:
             return None
         more = await self._bucket.get(name, (start, stop), tag=tail.tag)
         return None if more is None else PartTable.of_end(more.data + end, length)

@@ -26,7 +26,7 @@ _LAST_SECONDS = 5.0
 _IN_MEMORY = 8 << 20
 """Maximum bytes of an entry that is read into memory to write it; larger ones are streamed."""
 _CHUNK = 1 << 20
-_MOST_RECORD = 1 << 20
+_MAX_RECORD = 1 << 20
 """Maximum bytes of a record; real ones have a few thousand."""
 
 
@@ -173,7 +173,7 @@ class SharedCache:
 
     async def read(self, name: str) -> bytes | None:
         """Read the content of a small object; None if it is missing or damaged."""
-        found = await self.bucket.get(name, (0, _MOST_RECORD))
+        found = await self.bucket.get(name, (0, _MAX_RECORD))
         if found is None:
             return None
         content = unwrapped(name, found.data)

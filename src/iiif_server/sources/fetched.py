@@ -24,7 +24,7 @@ from iiif_server.plan.local_file import FileVersion, removed
 from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetched_store import lock_for_use
 from iiif_server.sources.opening import OpenedFile, checksum_of, open_in_folder
-from iiif_server.sources.provenance import MOST_BYTES, Provenance, digest, is_due
+from iiif_server.sources.provenance import MAX_BYTES, Provenance, digest, is_due
 from iiif_server.sources.stored_names import Places, is_entry
 from iiif_server.sources.upstreams import Upstream, failure, first_failure
 from iiif_server.telemetry.events import Fetched, OriginalDamaged
@@ -300,7 +300,7 @@ class KeptOriginals:
     def _read_record(self, name: str) -> Provenance | None:
         try:
             with self._places.record(name).open("rb") as file:
-                return Provenance.parse(file.read(MOST_BYTES))
+                return Provenance.parse(file.read(MAX_BYTES))
         except OSError:
             return None
 

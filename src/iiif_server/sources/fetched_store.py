@@ -15,7 +15,7 @@ from pathlib import Path
 
 from iiif_server.cache.space import disk_of
 from iiif_server.errors import NoSpaceForOriginalError, OriginalTooLargeError
-from iiif_server.sources.provenance import MOST_BYTES, Provenance
+from iiif_server.sources.provenance import MAX_BYTES, Provenance
 from iiif_server.sources.sparse_file import FOLDER, PARTS, RECORD, sparse_files
 from iiif_server.sources.stored_names import RECORDS, record_of
 from iiif_server.units import show_size
@@ -389,7 +389,7 @@ def _fetched_below(folder: Path) -> Iterator[tuple[Path, int, int, float]]:
             with suppress(OSError, ValueError):  # without a record: not a fetched file
                 record = record_of(folder, path.relative_to(folder).as_posix())
                 with record.open("rb") as file:
-                    known = Provenance.parse(file.read(MOST_BYTES))
+                    known = Provenance.parse(file.read(MAX_BYTES))
                 status = path.stat(follow_symlinks=False)
                 if known is not None and known.is_about(status.st_size, status.st_mtime_ns):
                     yield path, status.st_size, status.st_mtime_ns, known.asked

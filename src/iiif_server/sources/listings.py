@@ -15,9 +15,9 @@ from iiif_server.plan.original_format import USUAL_EXTENSIONS
 from iiif_server.sources.opening import containing, refusal_of
 from iiif_server.sources.templates import may_be_a_name
 
-MOST_ENTRIES = 1_000_000
+MAX_ENTRIES = 1_000_000
 """Maximum number of entries of one folder that are read."""
-MOST_LINKS = 1_000
+MAX_LINKS = 1_000
 """Maximum number of links in one folder that are followed; each costs as much as 100 names."""
 
 _UNREAD = re.compile(
@@ -70,8 +70,8 @@ def list_folder(
     root: Path,
     folder: str,
     links: Sequence[Path] = (),
-    most_entries: int = MOST_ENTRIES,
-    most_links: int = MOST_LINKS,
+    most_entries: int = MAX_ENTRIES,
+    most_links: int = MAX_LINKS,
     *,
     extensions: Collection[str] = USUAL_EXTENSIONS,
 ) -> FolderListing:
@@ -98,8 +98,8 @@ def list_folder(
 
 @dataclass(slots=True)
 class _Limits:
-    entries: int = MOST_ENTRIES
-    links: int = MOST_LINKS
+    entries: int = MAX_ENTRIES
+    links: int = MAX_LINKS
     complete: bool = True
     """Whether no limit was reached."""
 

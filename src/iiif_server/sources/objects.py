@@ -28,9 +28,9 @@ from iiif_server.sources.stored import StoredOptions, StoredSource
 from iiif_server.sources.templates import Template
 from iiif_server.telemetry.events import FetchFailed
 
-_MOST_KEYS = 20_000
+_MAX_KEYS = 20_000
 """Maximum number of keys read for the listing of a folder: 20 requests."""
-_MOST_FOLDERS = 500
+_MAX_FOLDERS = 500
 """Maximum number of folders in one listing; each costs a request."""
 _LAST = "\U0010ffff"
 _CHECK_SECONDS = 5.0
@@ -217,7 +217,7 @@ class ObjectSource(StoredSource[ObjectsOptions]):
         while not is_complete:
             for key in self._stores.listed(self._store, start.rpartition("/")[0], position):
                 seen += 1
-                if seen > _MOST_KEYS or len(folders) >= _MOST_FOLDERS:
+                if seen > _MAX_KEYS or len(folders) >= _MAX_FOLDERS:
                     return FolderListing(tuple(folders), tuple(names), complete=False)
                 inner, slash, _ = _between(key, start, "").partition("/")
                 if slash and inner:

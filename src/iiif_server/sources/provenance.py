@@ -6,7 +6,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-MOST_BYTES = 4096
+MAX_BYTES = 4096
 """Maximum bytes of a record; real ones are smaller."""
 _ENTITY_TAG = r'^(W/)?"[\x21\x23-\x7e]{0,1000}"$'
 _HTTP_DATE = r"^[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4} [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$"

@@ -24,7 +24,7 @@ PARTS = -1
 """Value for the modification time of sparse files in the index of fetched originals, as the real
 one changes with each fetched extent."""
 _CHUNK = 1 << 20
-_MOST_HEAD = 4096
+_MAX_HEAD = 4096
 _OPEN = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -94,7 +94,7 @@ class SparseFile:
                 stack.callback(os.close, record)
             except FileNotFoundError:
                 return None
-            head = _parse(os.pread(record, _MOST_HEAD, 0))
+            head = _parse(os.pread(record, _MAX_HEAD, 0))
             status = os.fstat(descriptor)
             if head is None or (head.inode, head.identity.size) != (status.st_ino, status.st_size):
                 return None

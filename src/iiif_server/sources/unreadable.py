@@ -15,7 +15,7 @@ from pathlib import Path
 
 from iiif_server.sources.opening import containing
 
-_MOST_ENTRIES = 100_000
+_MAX_ENTRIES = 100_000
 _SECONDS = 8.0
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -76,7 +76,7 @@ def check_can_enter(folder: Path) -> None:
 def find_unreadable(
     folder: Path,
     links: Sequence[Path] = (),
-    most_entries: int = _MOST_ENTRIES,
+    most_entries: int = _MAX_ENTRIES,
     seconds: float = _SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> Survey:

@@ -9,7 +9,7 @@ from iiif_server.errors import IiifServerError, OriginalTooComplexError, WorkerD
 from iiif_server.workers.admission import Demand, Lane
 from iiif_server.workers.affinity import Memory
 
-MOST_SUSPENDED = 30.0
+MAX_SUSPENDED = 30.0
 """Maximum total seconds for which a job is suspended. After that it runs at its low priority,
 because other server processes may wait for its result."""
 
@@ -94,7 +94,7 @@ class ScheduledWorker:
         """Time of the next event: the deadline of its job, or the end of its suspension."""
         if self.suspended_at is None or self.job is None:
             return self.deadline
-        return self.suspended_at + MOST_SUSPENDED - self.job.suspended
+        return self.suspended_at + MAX_SUSPENDED - self.job.suspended
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ TILE_EFFORT = 250_000_000
 
 _CPUS_A_JOB = 2
 """CPUs that one job keeps busy: builds decode and encode at the same time."""
-MOST_PASSED = 64
+MAX_PASSED = 64
 """Maximum jobs of lower lanes that begin before a waiting job: the tiles of about a second."""
 
 
@@ -145,14 +145,14 @@ def next_jobs(
 
     They are in the lowest lane whose oldest job may begin: so the smaller jobs of a lane do not
     overtake a large one for ever. `passed` is the number of jobs of lower lanes that have begun
-    while each job waited. The oldest job of a lane that was passed MOST_PASSED times is next as
+    while each job waited. The oldest job of a lane that was passed MAX_PASSED times is next as
     soon as it may begin: so lower lanes do not block a lane for ever, either.
     """
     oldest: dict[Lane, int] = {}
     for index, demand in enumerate(waiting):
         oldest.setdefault(demand.lane, index)
     for index in oldest.values():
-        often = index < len(passed) and passed[index] >= MOST_PASSED
+        often = index < len(passed) and passed[index] >= MAX_PASSED
         if often and may_begin(waiting[index], running, capacity):
             return (index,)
     for lane in Lane:

@@ -7,7 +7,7 @@ from iiif_server.cache.lru import Lru
 
 LOOK_AHEAD = 16
 """Maximum waiting jobs that are compared with the open originals of idle workers."""
-MOST_OVERTAKEN = 8
+MAX_OVERTAKEN = 8
 """Maximum times that affinity lets later jobs begin before a job."""
 
 
@@ -28,10 +28,10 @@ def choose(waiting: Sequence[Waiting], idle: Sequence[Memory]) -> tuple[int, int
     """Indices of the next job and of the idle worker for it; neither sequence may be empty.
 
     The result is the first of LOOK_AHEAD jobs whose original an idle worker has open, with that
-    worker. If there is none, or if the oldest job has been overtaken MOST_OVERTAKEN times, it is
+    worker. If there is none, or if the oldest job has been overtaken MAX_OVERTAKEN times, it is
     the oldest job, with a worker that has its original open, or the one with fewest originals.
     """
-    if waiting[0].overtaken < MOST_OVERTAKEN:
+    if waiting[0].overtaken < MAX_OVERTAKEN:
         for job, candidate in enumerate(waiting[:LOOK_AHEAD]):
             for worker, memory in enumerate(idle):
                 if candidate.subject in memory:

@@ -27,7 +27,7 @@ from iiif_server.workers.sandbox.confinement import Confinement, SandboxStatus
 
 HEADER_BYTES = 4
 """Bytes of the length before each message, with the most significant byte first."""
-MOST_DESCRIPTORS = 8
+MAX_DESCRIPTORS = 8
 """Maximum descriptors of one job."""
 
 ERRORS_OF_JOBS = (

@@ -17,10 +17,10 @@ class ConfinementMode(StrEnum):
     OFF = "off"
 
 
-LEAST_MEMORY = 300_000_000
+MIN_MEMORY = 300_000_000
 """Minimum of `max_memory` in bytes: with 250 MB some images of 6 megapixels fail, with 150 MB
 most of them."""
-LEAST_RESIDENT = 100_000_000
+MIN_RESIDENT = 100_000_000
 """Minimum of `max_resident` in bytes: with less, workers are replaced after each job."""
 
 
@@ -48,7 +48,7 @@ class WorkerOptions(OptionsModel):
     @field_validator("max_memory", "max_resident")
     @classmethod
     def _check_memory(cls, size: int | None, info: ValidationInfo) -> int | None:
-        least = LEAST_MEMORY if info.field_name == "max_memory" else LEAST_RESIDENT
+        least = MIN_MEMORY if info.field_name == "max_memory" else MIN_RESIDENT
         if size is not None and size < least:
             raise ValueError(
                 f"must be at least {show_size(least)}: a worker needs that for one image of 6 MP"

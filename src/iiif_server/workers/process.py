@@ -24,7 +24,7 @@ from iiif_server.workers.environment import SIGNALS_OF_SERVER, release_threads
 from iiif_server.workers.lifetime import read_memory
 from iiif_server.workers.messages import (
     HEADER_BYTES,
-    MOST_DESCRIPTORS,
+    MAX_DESCRIPTORS,
     Answer,
     Job,
     MessageError,
@@ -49,7 +49,7 @@ class Connection:
 
     def receive(self) -> tuple[bytes, list[int]]:
         """Receive the next message with its descriptors; EOFError if the server has closed."""
-        data, descriptors, _, _ = socket.recv_fds(self._socket, _FIRST, MOST_DESCRIPTORS)
+        data, descriptors, _, _ = socket.recv_fds(self._socket, _FIRST, MAX_DESCRIPTORS)
         while len(data) < HEADER_BYTES:
             data += self._more(HEADER_BYTES - len(data)) if data else b""
             if not data:

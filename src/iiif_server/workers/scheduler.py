@@ -15,7 +15,7 @@ from iiif_server.errors import (
     WorkerDiedError,
 )
 from iiif_server.workers.actions import (
-    MOST_SUSPENDED,
+    MAX_SUSPENDED,
     Action,
     Death,
     EndWorker,
@@ -377,7 +377,7 @@ class Scheduler:
             job = worker.job
             if job is None:
                 continue
-            if not job.background or worker.wake_at <= now or job.suspended >= MOST_SUSPENDED:
+            if not job.background or worker.wake_at <= now or job.suspended >= MAX_SUSPENDED:
                 self._resume(worker, now)
             elif free > 0:
                 free -= 1

@@ -134,7 +134,7 @@ def test_several_passes_cut_the_same_tiles(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "original.jpg"
     path.write_bytes(pictures.jpeg(pictures.photograph(WIDTH, HEIGHT)))
     make(path, Part.DETAIL, tmp_path / "once")
-    monkeypatch.setattr(build_plan, "_MOST_COEFFICIENTS", WIDTH * HEIGHT)
+    monkeypatch.setattr(build_plan, "_MAX_COEFFICIENT_BYTES", WIDTH * HEIGHT)
     make(path, Part.DETAIL, tmp_path / "often")
     assert (tmp_path / "once").read_bytes() == (tmp_path / "often").read_bytes()
 

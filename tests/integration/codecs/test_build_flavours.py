@@ -600,7 +600,7 @@ def test_several_passes_give_what_one_gives(
         return split(jpeg, boxes, **options)
 
     monkeypatch.setattr(jpegtran, "split", counted)
-    monkeypatch.setattr(build_plan, "_MOST_COEFFICIENTS", bound)
+    monkeypatch.setattr(build_plan, "_MAX_COEFFICIENT_BYTES", bound)
     several = built(original(tmp_path, flavour), tmp_path / "parts")
     assert several.detail.read_bytes() == one.detail.read_bytes()
     assert sum(batches) == 24
@@ -659,7 +659,9 @@ def test_a_pass_that_fails_writes_no_tile_twice(
         return split(jpeg, boxes, **options)
 
     monkeypatch.setattr(jpegtran, "split", fail_later)
-    monkeypatch.setattr(build_plan, "_MOST_COEFFICIENTS", 700_000)  # three passes of eight tiles
+    monkeypatch.setattr(
+        build_plan, "_MAX_COEFFICIENT_BYTES", 700_000
+    )  # three passes of eight tiles
     pyramid = built(original(tmp_path, flavour), tmp_path / "parts")
     with zipfile.ZipFile(pyramid.detail) as part:
         names = part.namelist()

@@ -204,7 +204,7 @@ import sys
 from iiif_server import open_image
 from iiif_server.codecs import pdf
 from iiif_server.process_limits import allow_cpu
-pdf._SECONDS, pdf._SECONDS_TO_STOP, pdf._MOST_MEMORY = 0, 1, 300 << 20
+pdf._SECONDS, pdf._SECONDS_TO_STOP, pdf._MAX_MEMORY = 0, 1, 300 << 20
 allow_cpu(60)
 with open_image(sys.argv[1]) as image:
     image.render(format="png")

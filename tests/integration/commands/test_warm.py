@@ -198,7 +198,7 @@ async def test_a_manifest_may_be_compressed_and_elsewhere() -> None:
 async def test_a_manifest_that_arrives_slowly_has_a_deadline(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("iiif_server.commands.warm.manifests._MOST_SECONDS", 0.2)
+    monkeypatch.setattr("iiif_server.commands.warm.manifests._MAX_SECONDS", 0.2)
 
     def dripping(handler: Handler) -> None:
         handler.send_response(200)

@@ -33,7 +33,7 @@ from iiif_server.plan.render_plan import Engine
 from iiif_server.telemetry.events import Event, JobFailed, WorkerReplaced, WorkRefused
 from iiif_server.telemetry.requests import CURRENT
 from iiif_server.workers.admission import Capacity, Demand, Lane
-from iiif_server.workers.affinity import MOST_OVERTAKEN
+from iiif_server.workers.affinity import MAX_OVERTAKEN
 from iiif_server.workers.pool import Setup, WorkerPool
 from support import jobs, pictures
 from support.apps import cutting_engine
@@ -533,11 +533,11 @@ async def test_well_suited_jobs_overtake_only_so_often(tmp_path: Path) -> None:
 
         waiting: list[Awaitable[None]] = [asyncio.create_task(job("b"))]
         await until(lambda: pool.stats.waiting == 1)
-        waiting += [asyncio.create_task(job("a")) for _ in range(3 * MOST_OVERTAKEN)]
-        await until(lambda: pool.stats.waiting == 1 + 3 * MOST_OVERTAKEN)
+        waiting += [asyncio.create_task(job("a")) for _ in range(3 * MAX_OVERTAKEN)]
+        await until(lambda: pool.stats.waiting == 1 + 3 * MAX_OVERTAKEN)
         go.touch()
         await asyncio.gather(first, *waiting)
-        assert order.index("b") == MOST_OVERTAKEN
+        assert order.index("b") == MAX_OVERTAKEN
     assert not log.exists()
 
 

@@ -30,7 +30,7 @@ _AC = 64
 """Contexts of DC, before those of AC."""
 _EVEN = 400
 """The context of signs of AC, which learns nothing."""
-_MOST_LOW = 5
+_MAX_LOW = 5
 """Kx, the last coefficient of the low ones, by default."""
 
 
@@ -70,7 +70,7 @@ class Coder:
             self._bit(_AC + 3 * (at - 1) + 1, True)
             self._bit(_EVEN, block[at] < 0)
             first = _AC + 3 * (at - 1) + 2
-            following = _AC + (189 if at <= _MOST_LOW else 217)
+            following = _AC + (189 if at <= _MAX_LOW else 217)
             self._magnitude(abs(block[at]) - 1, (first, first), following)
             at += 1
         if at <= end:

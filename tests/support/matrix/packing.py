@@ -8,7 +8,7 @@ import numpy as np
 
 from support.matrix.chart import BITS, COLUMNS, HEIGHT, WIDTH, Array, painted
 
-_LZW_CLEAR, _LZW_END, _LZW_MOST = 256, 257, 4095
+_LZW_CLEAR, _LZW_END, _LZW_MAX = 256, 257, 4095
 
 
 def packbits(data: bytes) -> bytes:
@@ -41,7 +41,7 @@ def lzw(data: bytes) -> bytes:
         next_ += 1
         bits = max(9, next_.bit_length())
         known = bytes([value])
-        if next_ >= _LZW_MOST:
+        if next_ >= _LZW_MAX:
             codes.append((_LZW_CLEAR, bits))
             table = {bytes([value]): value for value in range(256)}
             next_, bits = 258, 9

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from iiif_server.images.extents import AHEAD, MOST_AHEAD, ROUNDS, from_parts, read_ahead
+from iiif_server.images.extents import AHEAD, MAX_AHEAD, ROUNDS, from_parts, read_ahead
 from iiif_server.plan.extents import Extent, FromParts, joined, missing
 
 SIZE = 10**9
@@ -98,7 +98,7 @@ async def test_a_whole_file_has_no_parts() -> None:
     [
         ((100, 200), 10**6, 0, (100, 200 + AHEAD)),
         ((100, 200), 10**8, 0, (100, 200 + (10**8 >> 9))),
-        ((100, 200), 10**12, 0, (100, 200 + MOST_AHEAD)),
+        ((100, 200), 10**12, 0, (100, 200 + MAX_AHEAD)),
         ((100, 200), 10**12, 1, (100, 200 + AHEAD)),
         ((800_000, 800_100), 10**6, 1, (800_000, 10**6)),
     ],

@@ -20,7 +20,7 @@ from iiif_server.plan.original_format import DEFAULT_BOUNDS, OriginalFormat
 from iiif_server.sharing.shared_cache import SharedCache
 from support import pictures, tiffs
 
-MOST = 10**9
+MAX = 10**9
 NAME = Identifier("web", "a")
 
 
@@ -54,7 +54,7 @@ class Machine:
 
         source = SimpleNamespace(shares=self.shares, is_here=is_here)
         originals = cast("Originals", SimpleNamespace(source=lambda _: source))
-        chosen = {"max_pixels": MOST, "bounds": DEFAULT_BOUNDS, "refresh_after": None, **options}
+        chosen = {"max_pixels": MAX, "bounds": DEFAULT_BOUNDS, "refresh_after": None, **options}
         shared = cast("SharedCache", self.objects)
         return SharedImages(shared, originals, clock=lambda: self.now, **chosen)
 
@@ -69,7 +69,7 @@ FILES: Mapping[str, bytes] = {
 
 def original(folder: Path, kind: str) -> tuple[Original, ImageHeader]:
     (path := folder / "original").write_bytes(FILES[kind])
-    header = replace(probe(path, MOST), made_profile=b"\x00\xff profile")
+    header = replace(probe(path, MAX), made_profile=b"\x00\xff profile")
     return Original(NAME, LocalFile.at(path), "a checksum"), header
 
 

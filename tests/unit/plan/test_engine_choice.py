@@ -12,7 +12,7 @@ from iiif_server.iiif.request import Rendition
 from iiif_server.iiif.rotation import Rotation, parse_rotation
 from iiif_server.plan.build_plan import cuts_losslessly, first_reduced, part_of
 from iiif_server.plan.engine_choice import (
-    MOST_PIXELS_CUT,
+    MAX_PIXELS_TO_CROP,
     choose_engine,
     is_plain_jpeg,
     level_answers,
@@ -24,7 +24,7 @@ from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
 from iiif_server.plan.orientation import FROM_EXIF, Orientation
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import (
-    MOST_PROFILE_BYTES,
+    MAX_PROFILE_BYTES,
     Engine,
     ProfileAction,
     operations_on_level,
@@ -144,8 +144,8 @@ def test_what_needs_no_work_is_not_made_of_levels(engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("stored", "answers"),
     [
-        (Dimensions(MOST_PIXELS_CUT // 1000, 1000), False),
-        (Dimensions(MOST_PIXELS_CUT // 1000, 1001), True),
+        (Dimensions(MAX_PIXELS_TO_CROP // 1000, 1000), False),
+        (Dimensions(MAX_PIXELS_TO_CROP // 1000, 1001), True),
     ],
 )
 def test_only_of_very_large_jpegs_is_a_cut_made_of_levels(
@@ -188,7 +188,7 @@ def test_work_on_a_level_rotates_and_colours_as_asked() -> None:
         (WIDE, Format.PNG, ProfileAction.KEEP),
         (WIDE, Format.GIF, ProfileAction.CONVERT),
         # the tiles were converted, and are not to be converted again
-        (replace(WIDE, profile_bytes=MOST_PROFILE_BYTES + 1), Format.PNG, ProfileAction.DROP),
+        (replace(WIDE, profile_bytes=MAX_PROFILE_BYTES + 1), Format.PNG, ProfileAction.DROP),
         (replace(WIDE, colour=Colour.OTHER), Format.PNG, ProfileAction.DROP),
         (replace(WIDE, colour=Colour.OTHER), Format.GIF, ProfileAction.DROP),
     ],

@@ -15,7 +15,7 @@ from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.render_plan import (
-    MOST_PROFILE_BYTES,
+    MAX_PROFILE_BYTES,
     Engine,
     PixelOperations,
     ProfileAction,
@@ -156,8 +156,8 @@ PROFILED = replace(JPEG, profile=Profile.OTHER, profile_bytes=500)
         (JPEG, RENDITION, ProfileAction.DROP),
         (replace(PROFILED, profile=Profile.SRGB), RENDITION, ProfileAction.DROP),
         (PROFILED, RENDITION, ProfileAction.KEEP),
-        (replace(PROFILED, profile_bytes=MOST_PROFILE_BYTES), RENDITION, ProfileAction.KEEP),
-        (replace(PROFILED, profile_bytes=MOST_PROFILE_BYTES + 1), RENDITION, ProfileAction.CONVERT),
+        (replace(PROFILED, profile_bytes=MAX_PROFILE_BYTES), RENDITION, ProfileAction.KEEP),
+        (replace(PROFILED, profile_bytes=MAX_PROFILE_BYTES + 1), RENDITION, ProfileAction.CONVERT),
         (replace(PROFILED, colour=Colour.OTHER), RENDITION, ProfileAction.CONVERT),
         (PROFILED, replace(RENDITION, quality=Quality.GRAY), ProfileAction.CONVERT),
         (PROFILED, replace(RENDITION, quality=Quality.BITONAL), ProfileAction.CONVERT),

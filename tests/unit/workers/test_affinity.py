@@ -2,7 +2,7 @@
 
 import pytest
 
-from iiif_server.workers.affinity import LOOK_AHEAD, MOST_OVERTAKEN, Memory, Waiting, choose
+from iiif_server.workers.affinity import LOOK_AHEAD, MAX_OVERTAKEN, Memory, Waiting, choose
 
 
 def holding(*subjects: str, capacity: int = 8) -> Memory:
@@ -48,7 +48,7 @@ def test_only_the_first_jobs_are_looked_at() -> None:
 
 @pytest.mark.parametrize(
     ("overtaken", "chosen"),
-    [(0, (1, 0)), (MOST_OVERTAKEN - 1, (1, 0)), (MOST_OVERTAKEN, (0, 1))],
+    [(0, (1, 0)), (MAX_OVERTAKEN - 1, (1, 0)), (MAX_OVERTAKEN, (0, 1))],
 )
 def test_a_job_is_overtaken_only_so_often(overtaken: int, chosen: tuple[int, int]) -> None:
     jobs = [Waiting("a", overtaken), Waiting("b")]
@@ -56,5 +56,5 @@ def test_a_job_is_overtaken_only_so_often(overtaken: int, chosen: tuple[int, int
 
 
 def test_a_job_overtaken_often_enough_still_goes_where_its_original_is_open() -> None:
-    jobs = [Waiting("a", MOST_OVERTAKEN), Waiting("b")]
+    jobs = [Waiting("a", MAX_OVERTAKEN), Waiting("b")]
     assert choose(jobs, [holding("b"), holding(), holding("a", "x", "y")]) == (0, 2)

@@ -13,7 +13,7 @@ from iiif_server.errors import (
     WorkerDiedError,
 )
 from iiif_server.workers.actions import (
-    MOST_SUSPENDED,
+    MAX_SUSPENDED,
     Action,
     Death,
     EndWorker,
@@ -26,7 +26,7 @@ from iiif_server.workers.actions import (
     StartWorker,
     Suspend,
 )
-from iiif_server.workers.admission import MOST_PASSED, Capacity, Demand, Lane
+from iiif_server.workers.admission import MAX_PASSED, Capacity, Demand, Lane
 from iiif_server.workers.lifetime import Lifetime
 from iiif_server.workers.scheduler import BACKGROUND_IDLE, Scheduler
 
@@ -346,19 +346,19 @@ def test_expensive_work_begins_under_a_stream_of_regions_that_never_ends(
     finished = 0
     while "large" not in pool.running:
         finished += 1
-        assert finished < MOST_PASSED + 4 * workers
+        assert finished < MAX_PASSED + 4 * workers
         job = next(region for region in regions if region.payload in pool.running)
         pool.queue(f"more {finished}")
         regions.append(pool.scheduler.waiting[-1])
         pool.finish(job)
-    assert finished >= MOST_PASSED - 4 * workers
+    assert finished >= MAX_PASSED - 4 * workers
 
 
 def test_a_few_regions_overtake_expensive_work() -> None:
     pool = opened(1)
     first = pool.queue("first")
     pool.queue("large", FULL)
-    tiles = [pool.queue(f"tile {number}") for number in range(MOST_PASSED - 1)]
+    tiles = [pool.queue(f"tile {number}") for number in range(MAX_PASSED - 1)]
     for job in (first, *tiles):
         assert pool.running == [job.payload]
         pool.finish(job)
@@ -509,7 +509,7 @@ def test_suspended_time_does_not_count_for_the_deadline() -> None:
     pool, job = building()
     pool.wait(60.0)
     tile = pool.queue("tile", timeout=1000.0)
-    pool.wait(MOST_SUSPENDED - 1)
+    pool.wait(MAX_SUSPENDED - 1)
     pool.finish(tile)
     pool.wait(39.9)
     assert "ahead" in pool.running
@@ -536,9 +536,9 @@ def test_a_job_is_suspended_for_so_long_only() -> None:
     """Nobody may wait for it here, but other server processes may."""
     pool, job = building()
     pool.queue("long", FULL, timeout=1000.0)
-    pool.wait(MOST_SUSPENDED - 0.5)
+    pool.wait(MAX_SUSPENDED - 0.5)
     assert pool.taken(Resume) == []
-    assert pool.scheduler.wake_at == MOST_SUSPENDED
+    assert pool.scheduler.wake_at == MAX_SUSPENDED
     pool.wait(0.5)
     assert pool.taken(Resume) == [Resume(pool.worker_of(job))]
     pool.done.clear()

@@ -32,7 +32,7 @@ _WORKERS_SECONDS = 60
 _CLOSE_SECONDS = 5
 _LOOK_SECONDS = 10.0
 """Interval (seconds) of looks whether the cluster has workers."""
-_LEAST = 256
+_MIN = 256
 """Least number of tasks at the scheduler, so that no worker waits for this process."""
 _PER_THREAD = 4
 _RETRIES = 2
@@ -64,7 +64,7 @@ class ClusterExecutor:
     def at_once(self) -> int:
         """Limit of concurrent tasks."""
         threads = sum(int(worker["nthreads"]) for worker in self._workers())
-        return max(_LEAST, _PER_THREAD * threads)
+        return max(_MIN, _PER_THREAD * threads)
 
     async def run(self, task: Task) -> Result:
         """Run a task; if its worker has too little memory, run it again on a larger worker."""

@@ -10,7 +10,7 @@ _STEP = math.log(1.01)
 """Logarithm of the ratio of two buckets: one percent."""
 _SHORTEST = 1e-6
 _ENGINE = re.compile(r'engine;desc="([a-z0-9_-]{1,20})"')
-_MOST = 20
+_MAX = 20
 """Limit of distinct engines and failures, because a server can send any number of names."""
 _RENDERED = frozenset({"jpegtran", "raster", "level"})
 """Engines that render an image; the others send existing bytes."""
@@ -96,12 +96,12 @@ class Report:
         self.latencies.add(seconds)
         found = _ENGINE.search(server_timing)
         if found is not None:
-            engine = found[1] if found[1] in self.engines or len(self.engines) < _MOST else "other"
+            engine = found[1] if found[1] in self.engines or len(self.engines) < _MAX else "other"
             self.engines.setdefault(engine, Latencies()).add(seconds)
 
     def failure(self, reason: str) -> None:
         """Count a request without a complete response."""
-        known = reason in self.failures or len(self.failures) < _MOST
+        known = reason in self.failures or len(self.failures) < _MAX
         self.failures[reason if known else "other"] += 1
 
     def document(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from iiif_server.telemetry.events import (
 
 _NEEDS_RESTART = ("http_host", "http_port", "http_connections", "http_drain", "http_processes")
 """Settings that take effect only when the process starts."""
-_MOST_FORMER = 2
+_MAX_FORMER = 2
 """Limit of former applications that finish their requests. Each has its own worker processes, so
 slow clients must not keep any number of applications open."""
 
@@ -196,9 +196,9 @@ class Reloading:
             self._bound_former()
 
     def _bound_former(self) -> None:
-        """Cancel the requests of the oldest former applications above `_MOST_FORMER`."""
+        """Cancel the requests of the oldest former applications above `_MAX_FORMER`."""
         self._former = [one for one in self._former if one.task and not one.task.done()]
-        for one in self._former[:-_MOST_FORMER]:
+        for one in self._former[:-_MAX_FORMER]:
             if cut_off := one.cut_off():
                 self._observe(RequestsCutOff(cut_off))
 

@@ -22,10 +22,10 @@ from iiif_server.settings import Settings
 from iiif_server.sources.access import without_secrets
 
 _TIMEOUT = 120.0
-_MOST_INFORMATION = 1 << 20
-_MOST_FAILURES = 3
+_MAX_INFORMATION = 1 << 20
+_MAX_FAILURES = 3
 """Failed requests of one image after which the others are not sent."""
-_MOST_REDIRECTS = 3
+_MAX_REDIRECTS = 3
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -79,7 +79,7 @@ class HttpExecutor:
                 await asyncio.sleep(early)
             try:
                 status, content, location = await self._send(request, most)
-                for _ in range(_MOST_REDIRECTS):
+                for _ in range(_MAX_REDIRECTS):
                     if location is None:
                         break
                     request = self._client.build_request("GET", location)
@@ -108,7 +108,7 @@ async def warm_url(executor: HttpExecutor, path: str, screen: Dimensions | None)
     failures: list[_FailedError] = []
     sent = 0
     try:
-        content = await executor.get(f"{written}/info.json", _MOST_INFORMATION)
+        content = await executor.get(f"{written}/info.json", _MAX_INFORMATION)
         paths = Announced.read(json.loads(content)).requests(screen)
     except _FailedError as error:
         if error.status == httpx.codes.UNSUPPORTED_MEDIA_TYPE:
@@ -118,7 +118,7 @@ async def warm_url(executor: HttpExecutor, path: str, screen: Dimensions | None)
         return Result(Outcome.FAILED, f"{path}/info.json: {error}")
 
     async def get(request: str) -> None:
-        if len(failures) < _MOST_FAILURES:
+        if len(failures) < _MAX_FAILURES:
             try:
                 await executor.get(f"{written}/{request}")
             except _FailedError as error:

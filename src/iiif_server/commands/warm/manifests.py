@@ -13,10 +13,10 @@ from iiif_server.errors import ConfigurationError, IiifServerError
 from iiif_server.sources.access import without_secrets
 from iiif_server.sources.content_coding import decoded, decoder_of
 
-_MOST_BYTES = 32 << 20
-_MOST_SECONDS = 120.0
+_MAX_BYTES = 32 << 20
+_MAX_SECONDS = 120.0
 _TIMEOUT = 30.0
-_MOST_REDIRECTS = 5
+_MAX_REDIRECTS = 5
 _SERVICES = frozenset({"ImageService1", "ImageService2", "ImageService3"})
 _IMAGE_API = ("http://iiif.io/api/image/", "http://library.stanford.edu/iiif/image-api/")
 _COLLECTIONS = frozenset({"Collection", "sc:Collection"})
@@ -96,7 +96,7 @@ def _is_image_service(node: dict[str, Any]) -> bool:
 
 def _read(path: str) -> bytes:
     with Path(path).open("rb") as file:
-        content = file.read(_MOST_BYTES + 1)
+        content = file.read(_MAX_BYTES + 1)
     _check_size(len(content))
     return content
 
@@ -104,17 +104,17 @@ def _read(path: str) -> bytes:
 async def _fetch(url: str) -> bytes:
     """Fetch the content of a URL; one timeout covers all redirects and the whole body."""
     try:
-        async with asyncio.timeout(_MOST_SECONDS), httpx.AsyncClient(timeout=_TIMEOUT) as client:
+        async with asyncio.timeout(_MAX_SECONDS), httpx.AsyncClient(timeout=_TIMEOUT) as client:
             request = client.build_request("GET", url, headers={"Accept-Encoding": "gzip"})
-            for _ in range(1 + _MOST_REDIRECTS):
+            for _ in range(1 + _MAX_REDIRECTS):
                 response = await client.send(request, stream=True)
                 async with aclosing(response):
                     if response.next_request is None:
                         return await _content(response)
                     request = response.next_request
     except TimeoutError as error:
-        raise OSError(f"it takes more than {_MOST_SECONDS:g} seconds") from error
-    raise OSError(f"it is redirected more than {_MOST_REDIRECTS} times")
+        raise OSError(f"it takes more than {_MAX_SECONDS:g} seconds") from error
+    raise OSError(f"it is redirected more than {_MAX_REDIRECTS} times")
 
 
 async def _content(response: httpx.Response) -> bytes:
@@ -134,9 +134,9 @@ def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
     """Yield the decoded content within a limit; httpx would decode any size and nesting."""
     decoder = decoder_of(response.headers.get("content-encoding", ""))
     raw = response.aiter_raw()
-    return raw if decoder is None else decoded(raw, decoder, _MOST_BYTES)
+    return raw if decoder is None else decoded(raw, decoder, _MAX_BYTES)
 
 
 def _check_size(size: int) -> None:
-    if size > _MOST_BYTES:
-        raise OSError(f"it has more than {_MOST_BYTES >> 20} MB")
+    if size > _MAX_BYTES:
+        raise OSError(f"it has more than {_MAX_BYTES >> 20} MB")
