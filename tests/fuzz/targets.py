@@ -37,7 +37,7 @@ from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.grid import Grid, Tile
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.local_file import LocalFile
-from iiif_server.plan.spans import has_range
+from iiif_server.plan.sample_ranges import has_range
 from iiif_server.routes.parameters import ImageParametersV2, ImageParametersV3
 from iiif_server.server.addresses import identifier_in
 from iiif_server.settings import Settings

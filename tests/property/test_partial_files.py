@@ -16,12 +16,12 @@ from iiif_server.codecs.jobs import render
 from iiif_server.codecs.probe import probe_file, probe_parts
 from iiif_server.errors import IiifServerError, PartsMissingError
 from iiif_server.formats.tiff_tables import read_tile_tables, tile_tables_of_parts
-from iiif_server.plan.extents import joined, length_of, missing
+from iiif_server.plan.extents import merge_extents, missing_extents, total_length
 from iiif_server.plan.header import NO_NEEDS, ImageHeader, Reader
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.original_format import SIGNATURE_BYTES
-from iiif_server.plan.own_tiles import tiles_to_decode
-from iiif_server.plan.render_plan import Engine, RenderPlan, TileToCut
+from iiif_server.plan.render_plan import Engine, RenderPlan, TileToCrop
+from iiif_server.plan.stored_grid import tiles_to_decode
 from support import pictures, tiffs
 from support.partial import PartialFile
 from support.rendering import planned
@@ -75,9 +75,9 @@ def bytes_in(extents: list[tuple[int, int]] | tuple[tuple[int, int], ...]) -> se
 def test_missing_bytes_are_the_difference(
     present: list[tuple[int, int]], wanted: list[tuple[int, int]]
 ) -> None:
-    found = missing(joined(present), wanted)
+    found = missing_extents(merge_extents(present), wanted)
     assert bytes_in(found) == bytes_in(wanted) - bytes_in(present)
-    assert length_of(found) == len(bytes_in(found))
+    assert total_length(found) == len(bytes_in(found))
     assert list(found) == sorted(found)
 
 
@@ -85,7 +85,7 @@ def test_missing_bytes_are_the_difference(
 def test_joined_extents_have_the_same_bytes_and_small_gaps(
     extents: list[tuple[int, int]], gap: int
 ) -> None:
-    found = joined(extents, gap)
+    found = merge_extents(extents, gap)
     assert bytes_in(extents) <= bytes_in(found)
     assert all(after[0] - before[1] > gap for before, after in pairwise(found))
     # Nothing is added at either end, and nothing but gaps between.
@@ -160,7 +160,7 @@ def test_damaged_and_hostile_files_are_refused_alike(
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.sampled_from(places))] = data.draw(st.integers(0, 255))
     parts = compare(bytes(content), [], ahead)
-    assert length_of(parts.present) <= len(content)
+    assert total_length(parts.present) <= len(content)
 
 
 def test_a_header_needs_neither_tiles_nor_their_tables(folder: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_header_needs_neither_tiles_nor_their_tables(folder: Path) -> None:
     parts.run(partial(probe_parts, max_pixels=MAX))
     found = tiffs.levels(data)
     tables = sum(len(level.tags[tag]) * 8 for level in found for tag in (tiffs.OFFSETS,))
-    assert length_of(parts.present) < tables
+    assert total_length(parts.present) < tables
     assert len(parts.brought) <= 3 * len(found) + 4
 
 
@@ -194,7 +194,7 @@ def brought_for(parts: PartialFile, plan: RenderPlan) -> RenderPlan:
     read = partial(tile_tables_of_parts, scale_factor=factor, keep_profile=False, decoder=True)
     table = parts.run(read)[factor]
     assert header.tiles is not None
-    places = map(table.place, tiles_to_decode(header.tiles, plan.operations))
+    places = map(table.entry, tiles_to_decode(header.tiles, plan.operations))
     parts.bring((offset, offset + length) for offset, length in places)
     return replace(plan, original=parts.file)
 
@@ -244,7 +244,7 @@ def test_a_worker_does_not_fall_back_to_a_file_that_may_lack_bytes(
 ) -> None:
     (whole := folder / "whole").write_bytes(files[0])
     plan = planned(whole, "0,0,64,64/64,64/0/default.jpg", engine=Engine.JPEGTRAN)
-    plan = replace(plan, tile=TileToCut(b"no JPEG", plan.operations))
+    plan = replace(plan, tile=TileToCrop(b"no JPEG", plan.operations))
     parts = PartialFile(folder / "parts", files[0])
     with pytest.raises(PartsMissingError):
         render(replace(plan, original=parts.file))

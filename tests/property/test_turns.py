@@ -48,8 +48,10 @@ def test_a_box_is_carried_alike_in_one_step_or_two(
     first: Orientation, second: Orientation, place: tuple[Box, Dimensions]
 ) -> None:
     box, image = place
-    between = first.carry(box, image)
-    assert second.carry(between, first.apply(image)) == first.then(second).carry(box, image)
+    between = first.apply_to_box(box, image)
+    assert second.apply_to_box(between, first.apply(image)) == first.then(second).apply_to_box(
+        box, image
+    )
     assert second.apply(first.apply(image)) == first.then(second).apply(image)
 
 
@@ -58,7 +60,7 @@ def test_a_box_comes_back_with_the_inverse(
     turn: Orientation, place: tuple[Box, Dimensions]
 ) -> None:
     box, image = place
-    assert turn.inverse.carry(turn.carry(box, image), turn.apply(image)) == box
+    assert turn.inverse.apply_to_box(turn.apply_to_box(box, image), turn.apply(image)) == box
 
 
 @given(turns, boxes())
@@ -66,7 +68,7 @@ def test_a_carried_box_stays_in_the_turned_image(
     turn: Orientation, place: tuple[Box, Dimensions]
 ) -> None:
     box, image = place
-    carried, turned = turn.carry(box, image), turn.apply(image)
+    carried, turned = turn.apply_to_box(box, image), turn.apply(image)
     assert carried.dimensions == turn.apply(box.dimensions)
     assert min(carried.x, carried.y) >= 0
     assert carried.x + carried.width <= turned.width

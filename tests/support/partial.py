@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from iiif_server.plan.extents import Extent, FromParts, joined, missing
+from iiif_server.plan.extents import Extent, FromParts, merge_extents, missing_extents
 from iiif_server.plan.local_file import LocalFile
 
 Result = TypeVar("Result")
@@ -43,7 +43,7 @@ class PartialFile:
                 os.pwrite(descriptor, self.data[start:stop], start)
         finally:
             os.close(descriptor)
-        self.present = joined([*self.present, *wider])
+        self.present = merge_extents([*self.present, *wider])
 
     def run(self, work: Callable[..., FromParts[Result]], ahead: int = 0) -> Result:
         """What a worker makes of the file, as it gets what it needs round by round."""
@@ -53,7 +53,7 @@ class PartialFile:
                 assert found.result is not None
                 return found.result
             assert all(0 <= start < stop <= len(self.data) for start, stop in found.needs)
-            assert missing(self.present, found.needs) == joined(found.needs)
+            assert missing_extents(self.present, found.needs) == merge_extents(found.needs)
             self.brought.append(found.needs)
             self.bring(found.needs, ahead)
         raise AssertionError("it needs ever more")

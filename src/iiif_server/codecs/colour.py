@@ -9,7 +9,7 @@ from iiif_server.iiif.formats import FACTS
 from iiif_server.iiif.quality import Quality
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.render_plan import PixelOperations, ProfileAction
-from iiif_server.plan.spans import span_in_words
+from iiif_server.plan.sample_ranges import range_in_16_bits
 
 _ORIENTATION = "orientation"
 _MID_GRAY = 128
@@ -62,10 +62,10 @@ def displayable(image: Pixels, action: ProfileAction, depth: int = 8) -> Pixels:
 
 def stretched(image: Pixels, header: ImageHeader) -> Pixels:
     """Stretch a span of levels of a 16-bit image to the full range, except alpha."""
-    span = span_in_words(header)
-    if span is None or image.format != "ushort":
+    sample_range = range_in_16_bits(header)
+    if sample_range is None or image.format != "ushort":
         return image
-    low, high = span
+    low, high = sample_range
     colours = image.bands - bool(image.hasalpha())
     scale = _WORD / (high - low)
     spread = image.extract_band(0, n=colours).linear(scale, -low * scale).rint().cast("ushort")

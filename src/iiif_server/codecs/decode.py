@@ -22,7 +22,7 @@ from iiif_server.codecs.pdf import render_page
 from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels, with_profile
 from iiif_server.codecs.psd import read_psd
 from iiif_server.codecs.raw import read_raw
-from iiif_server.codecs.resample import turn
+from iiif_server.codecs.resample import apply_orientation
 from iiif_server.codecs.tiff_arrays import read_box
 from iiif_server.errors import DamagedOriginalError, IiifServerError
 from iiif_server.formats.bounded_file import truncated
@@ -89,7 +89,7 @@ def decode_upright(
     image = displayable(load(descriptor, header, shrink), action)
     if image.hasalpha() and not transparent:
         image = image.flatten(background=ON_WHITE)
-    return turn(image, header.orientation)
+    return apply_orientation(image, header.orientation)
 
 
 def load_part(descriptor: int, header: ImageHeader, shrink: int, wanted: Box) -> tuple[Pixels, Box]:
@@ -113,7 +113,7 @@ def load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
 
 
 def _load_whole(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
-    image = with_profile(_loaded(descriptor, header, shrink), header.made_profile)
+    image = with_profile(_loaded(descriptor, header, shrink), header.generated_profile)
     if _is_whole(image, header, shrink):
         return image
     if header.format is OriginalFormat.GIF and header.stored.area <= FEW_PIXELS:

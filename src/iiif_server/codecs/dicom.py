@@ -49,7 +49,7 @@ def read_dicom(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels
         if image.profile and header.profile is not Profile.NONE:
             profile = file.at(*image.profile)
     if image.display is not None:
-        return to_pixels(_shown(values, image, image.display, header.span), None)
+        return to_pixels(_shown(values, image, image.display, header.sample_range), None)
     if image.palette:
         tables = [_looked_up(values[:, :, 0], table, image.order) for table in image.palette]
         colours = np.stack(tables, axis=-1)
@@ -206,21 +206,21 @@ def _stored(values: _Array, image: DicomImage) -> _Array:
 
 
 def _shown(
-    values: _Array, image: DicomImage, display: Display, span: tuple[float, float] | None
+    values: _Array, image: DicomImage, display: Display, sample_range: tuple[float, float] | None
 ) -> Samples:
     """Gray values, with the values for black and white."""
     values, slope, intercept = _rescaled(values, image, display)
     window = display.window
-    if span is None and window is None and display.voi is not None:
+    if sample_range is None and window is None and display.voi is not None:
         levels = np.rint(values * slope + intercept).astype(np.int64)
         values, slope, intercept = _looked_up(levels, display.voi, image.order), 1.0, 0.0
         ends = 0.0, float((1 << display.voi.bits) - 1)
-    elif span is None and window is not None and window.function == "SIGMOID":
+    elif sample_range is None and window is not None and window.function == "SIGMOID":
         distance = (values * slope + intercept - window.center) / window.width
         values, slope, intercept = 1 / (1 + np.exp(np.clip(-4 * distance, -700, 700))), 1.0, 0.0
         ends = 0.0, 1.0
-    elif span is not None or window is not None:
-        ends = span or (window.ends if window else (0.0, 1.0))
+    elif sample_range is not None or window is not None:
+        ends = sample_range or (window.ends if window else (0.0, 1.0))
     else:
         ends = _whole_range(image, display, slope, intercept)
     low, high = ((end - intercept) / slope for end in ends)
@@ -228,7 +228,7 @@ def _shown(
     kind = Photometric.MIN_IS_WHITE if inverse else Photometric.MIN_IS_BLACK
     low, high = sorted((low, high))
     high = max(high, float(np.nextafter(low, np.inf)))  # a window may be less than a number wide
-    return Samples(values, kind, 16, span=(low, high))
+    return Samples(values, kind, 16, sample_range=(low, high))
 
 
 def _whole_range(

@@ -174,7 +174,7 @@ def _rewritten(plan: RenderPlan, original: OpenOriginal) -> Pieces:
     wanted = Rewriting(
         location=header.treatment.strip_location,
         gain_map=header.jpeg is not None and header.jpeg.gain_map,
-        profile=header.made_profile,
+        profile=header.generated_profile,
     )
     with os.fdopen(os.dup(original.descriptor), "rb") as file:
         bounded = BoundedFile(file, header.format)
@@ -185,10 +185,10 @@ def _transform(plan: RenderPlan, operations: PixelOperations, jpeg: jpegtran.Buf
     return jpegtran.transform(
         jpeg,
         operations.box,
-        operations.turn,
+        operations.orientation,
         gray=operations.quality is Quality.GRAY,
         keep_profile=operations.profile is ProfileAction.KEEP,
-        made_profile=plan.header.made_profile,
+        generated_profile=plan.header.generated_profile,
     )
 
 

@@ -52,7 +52,7 @@ def available() -> bool:
 class _Transform:
     """Transform by tjTransform: crop, then turn."""
 
-    turn: Orientation = UPRIGHT
+    orientation: Orientation = UPRIGHT
     box: Box | None = None
     gray: bool = False
 
@@ -60,41 +60,41 @@ class _Transform:
 def transform(
     jpeg: Buffer,
     box: Box,
-    turn: Orientation,
+    orientation: Orientation,
     *,
     gray: bool,
     keep_profile: bool,
-    made_profile: bytes = b"",
+    generated_profile: bytes = b"",
 ) -> bytes:
-    """A JPEG of the coefficients inside the box, turned, and without chroma if gray.
+    """Return a JPEG of the coefficients inside the box, turned, and without chroma if gray.
 
-    `made_profile` is kept instead of that of the file, unless it is empty. The box begins on the
-    MCU grid, and its sides that the turn reverses are whole MCUs. Raises LosslessFailedError.
+    A `generated_profile` replaces the profile of the file. The box must begin on the MCU grid; the
+    sides that the orientation reverses must be whole MCUs. Raises LosslessFailedError.
     """
-    # The crop of tjTransform is in coordinates after the turn, on the grid after the turn: cutting
-    # first keeps both simple, and makes the turn work on what is cut only.
+    # tjTransform crops in coordinates after the turn, on the grid after the turn. Cropping first
+    # keeps both simple, and only the crop is turned.
     result = _one(jpeg, _Transform(box=box, gray=gray))
-    if turn != UPRIGHT:
-        result = _one(result, _Transform(turn=turn))
-    return with_segments(result, _profile(jpeg, made_profile)) if keep_profile else result
+    if orientation != UPRIGHT:
+        result = _one(result, _Transform(orientation=orientation))
+    return with_segments(result, _profile(jpeg, generated_profile)) if keep_profile else result
 
 
 def split(
-    jpeg: Buffer, boxes: Sequence[Box], *, keep_profile: bool, made_profile: bytes = b""
+    jpeg: Buffer, boxes: Sequence[Box], *, keep_profile: bool, generated_profile: bytes = b""
 ) -> Iterator[bytes]:
-    """JPEGs of the coefficients inside each of the boxes, by reading the original once.
+    """Yield a JPEG of the coefficients inside each box; the original is read once.
 
-    Takes 3 bytes of memory for each pixel of the original (at 4:2:0) and for each pixel inside the
-    boxes. The boxes begin on the MCU grid. Raises LosslessFailedError, before the first.
+    Needs 3 bytes of memory for each pixel of the original (at 4:2:0) and for each pixel inside the
+    boxes. The boxes must begin on the MCU grid. Raises LosslessFailedError before the first JPEG.
     """
-    profile = _profile(jpeg, made_profile) if keep_profile else b""
+    profile = _profile(jpeg, generated_profile) if keep_profile else b""
     with _transformed(jpeg, [_Transform(box=box) for box in boxes]) as results:
         for result in results:
             yield with_segments(bytes(result), profile)
 
 
 def _one(jpeg: Buffer, wanted: _Transform) -> bytes:
-    """The result of one transform."""
+    """Return the result of one transform."""
     with _transformed(jpeg, [wanted]) as (result,):
         return bytes(result)
 
@@ -107,7 +107,7 @@ def _transformed(jpeg: Buffer, transforms: Sequence[_Transform]) -> Iterator[lis
     """
     found = library()
     if found is None:
-        raise LosslessFailedError("there is no TurboJPEG library")
+        raise LosslessFailedError("the TurboJPEG library is missing")
     if next(islice(_SCAN.finditer(jpeg), _MAX_SCANS, None), None) is not None:
         raise LosslessFailedError(f"more than {_MAX_SCANS} scans")
     count = len(transforms)
@@ -143,7 +143,7 @@ def _run(functions: Any, jpeg: Buffer, results: Any, sizes: Any, options: Any) -
 
 def _describe(option: Any, wanted: _Transform) -> None:
     """Fill in one `tjtransform`."""
-    option.op = _OPERATIONS[wanted.turn]
+    option.op = _OPERATIONS[wanted.orientation]
     option.options = _PERFECT | _COPY_NONE
     if wanted.gray:
         option.options |= _GRAY

@@ -35,7 +35,7 @@ def measure_range(
 
 def _of_words(descriptor: int, header: ImageHeader) -> tuple[float, float]:
     """Return the range of samples that the decoder has scaled to 16 bits."""
-    image = load(descriptor, replace(header, span=None), 1)
+    image = load(descriptor, replace(header, sample_range=None), 1)
     if image.format != "ushort":  # a palette, whose colours span 8 bits
         return 0, 0
     colours = image.extract_band(0, n=image.bands - bool(image.hasalpha()))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from iiif_server.cache.lru import Lru
-from iiif_server.plan.local_file import LocalFile, replaced
+from iiif_server.plan.local_file import LocalFile, replaced_error
 
 
 class OpenOriginal:
@@ -33,7 +33,7 @@ class OpenOriginal:
     def changed(self) -> bool:
         """Whether the file has been written since its header was read."""
         try:
-            return not self.file.version.is_of(self.descriptor)
+            return not self.file.version.matches_descriptor(self.descriptor)
         except OSError:  # a network file system has lost it
             return True
 
@@ -48,7 +48,7 @@ class OpenOriginal:
             yield
         finally:
             if self.changed:
-                raise replaced()
+                raise replaced_error()
 
     def close(self) -> None:
         """Close the file."""

@@ -131,10 +131,10 @@ class PixelBuffer:
         width = min(extent.width, self.width - extent.x)
         return replace(extent, width=width, height=min(extent.height, self.height - extent.y))
 
-    def turned(self, turn: Orientation) -> "PixelBuffer":
+    def oriented(self, orientation: Orientation) -> "PixelBuffer":
         """The buffer mirrored and turned."""
-        steps = [Image.Transpose.FLIP_LEFT_RIGHT] if turn.mirror else []
-        steps += [_CLOCKWISE[turn.quarters]] if turn.quarters else []
+        steps = [Image.Transpose.FLIP_LEFT_RIGHT] if orientation.mirror else []
+        steps += [_CLOCKWISE[orientation.quarters]] if orientation.quarters else []
         if not steps:
             return self
         image = Image.frombuffer(_MODES[self.bands], (self.width, self.height), self.pixels)

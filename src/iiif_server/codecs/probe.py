@@ -38,7 +38,7 @@ from iiif_server.formats.tiff_tables import inspect_parts
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.extents import BytesMissingError, Extent, FromParts
 from iiif_server.plan.header import Colour, ImageHeader, Reader
-from iiif_server.plan.local_file import LocalFile, removed
+from iiif_server.plan.local_file import LocalFile, removed_error
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
 from iiif_server.plan.original_format import (
     DEFAULT_BOUNDS,
@@ -68,7 +68,7 @@ def probe(
     try:
         file = LocalFile.at(path)
     except FileNotFoundError as error:
-        raise removed() from error
+        raise removed_error() from error
     return probe_file(file, max_pixels=max_pixels, bounds=bounds, page=page)
 
 
@@ -253,7 +253,7 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
             interleaved=inspected.interleaved,
             page=page,
             pages=pages,
-            made_profile=made or b"",
+            generated_profile=made or b"",
             reader=reader,
             partial=inspected.partial,
             bits=bits,

@@ -123,7 +123,7 @@ def _decode(plan: BuildPlan, original: OpenOriginal, shrink: int) -> Pixels:
     pixels = decode_upright(original.descriptor, header, plan.profile, shrink)
     stored = header.orientation.inverse.apply(Dimensions(pixels.width, pixels.height))
     decoded = Box(0, 0, stored.width * shrink, stored.height * shrink)
-    at = header.orientation.carry(decoded, header.stored)
+    at = header.orientation.apply_to_box(decoded, header.stored)
     return _placed(pixels, at.x / shrink, at.y / shrink, header.dimensions.reduced(shrink))
 
 
@@ -157,7 +157,10 @@ def _lossless_crops(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
         chosen = tiles[start : start + batch]
         boxes = [box for _, box in chosen]
         pieces = jpegtran.split(
-            original.bytes, boxes, keep_profile=keep_profile, made_profile=plan.header.made_profile
+            original.bytes,
+            boxes,
+            keep_profile=keep_profile,
+            generated_profile=plan.header.generated_profile,
         )
         for (tile, _), data in zip(chosen, pieces, strict=True):
             yield tile, data

@@ -13,7 +13,7 @@ from iiif_server.codecs.colour import flatten, in_quality
 from iiif_server.codecs.decode import decoding, level_box, load_part
 from iiif_server.codecs.encode import encode
 from iiif_server.codecs.pixel_buffer import CAN_SCALE, FloatBox, PixelBuffer, Pixels
-from iiif_server.codecs.resample import rotate, scale, turn
+from iiif_server.codecs.resample import apply_orientation, rotate, scale
 from iiif_server.codecs.tiles import GRID, Tiles, decode_tiles
 from iiif_server.iiif.geometry import Box
 from iiif_server.iiif.quality import Quality
@@ -104,7 +104,9 @@ def _finished(image: Pixels, operations: PixelOperations) -> Pixels:
 
     Few pixels are computed here; many are computed on demand while they are encoded.
     """
-    image = rotate(turn(in_quality(image, operations), operations.turn), operations)
+    image = rotate(
+        apply_orientation(in_quality(image, operations), operations.orientation), operations
+    )
     image = flatten(image, operations)
     return image.copy_memory() if image.width * image.height <= FEW_PIXELS else image
 
@@ -116,7 +118,7 @@ def _finished_buffer(buffer: PixelBuffer, operations: PixelOperations) -> Pixels
         return _finished(buffer.to_vips(), operations)
     if operations.profile is ProfileAction.DROP:
         buffer = replace(buffer, profile=None)
-    return buffer.turned(operations.turn)
+    return buffer.oriented(operations.orientation)
 
 
 def _around(operations: PixelOperations, at: Box) -> Box:

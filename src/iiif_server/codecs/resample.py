@@ -54,7 +54,7 @@ def shrink_by_two(pixels: Pixels) -> Pixels:
     return pixels.resize(0.5, kernel="lanczos3").copy_memory()
 
 
-def turn(image: Pixels, orientation: Orientation) -> Pixels:
+def apply_orientation(image: Pixels, orientation: Orientation) -> Pixels:
     """Mirror the image and turn it by quarters."""
     if orientation == UPRIGHT:
         return image

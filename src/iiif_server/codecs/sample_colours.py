@@ -72,7 +72,7 @@ class Samples:
     premultiplied: bool = False
     """Whether the colours are premultiplied (associated alpha)."""
     palette: Array | None = None
-    span: tuple[float, float] | None = None
+    sample_range: tuple[float, float] | None = None
     """Values that become black and white, from tags of the file or the setting `range`."""
     coefficients: tuple[float, ...] = (0.299, 0.587, 0.114)
     """Luma coefficients of red, green, blue."""
@@ -85,15 +85,15 @@ class Samples:
 
 
 def to_pixels(samples: Samples, profile: bytes | None) -> Pixels:
-    """The samples as a `pyvips.Image` of 8 or 16 bits: gray, RGB or CMYK, with its profile.
+    """Convert samples to a `pyvips.Image` of 8 or 16 bits: gray, RGB or CMYK, with the profile.
 
-    Integers span their whole type. Floating point spans 0 to 1, or `span`; what is beyond is cut
-    off, and NaN is the least value. Alpha spans its type.
+    Black and white are the limits of an integer type, 0 and 1 of floating point, or `sample_range`.
+    Values outside are clipped; NaN becomes black. Alpha uses the full range of its type.
     """
     colour, alpha = samples.values, None
     if samples.alpha:
         colour, alpha = colour[:, :, :-1], colour[:, :, -1:]
-        alpha = _scaled(replace(samples, values=alpha, span=None))
+        alpha = _scaled(replace(samples, values=alpha, sample_range=None))
     colour = _colour(replace(samples, values=colour))
     if alpha is not None:
         alpha = _in_depth(alpha, colour.dtype)
@@ -139,7 +139,7 @@ def _pieces(height: int, width: int) -> Iterator[tuple[int, int]]:
 def _scaled(samples: Samples) -> Array:
     """Scale samples to 8- or 16-bit integers."""
     values, kind = samples.values, samples.values.dtype.kind
-    if kind == "f" or samples.span is not None:
+    if kind == "f" or samples.sample_range is not None:
         return _spread(samples)
     bits = samples.bits
     if kind == "i":
@@ -157,7 +157,7 @@ def _scaled(samples: Samples) -> Array:
 
 def _spread(samples: Samples) -> Array:
     """Scale a range of samples to 16-bit integers."""
-    low, high = samples.span or (0.0, 1.0)
+    low, high = samples.sample_range or (0.0, 1.0)
     values = samples.values
     scale = 1.0 if math.isfinite(high - low) else 0.25  # no difference may be infinite
     low, high = low * scale, high * scale
@@ -195,11 +195,11 @@ def _lab_to_srgb(samples: Samples) -> Array:
 
 
 def _light_to_srgb(samples: Samples) -> Array:
-    """8-bit sRGB or gray of XYZ or luminance under D65, of which the span becomes black and white.
+    """Convert XYZ or luminance (D65) to 8-bit sRGB or gray, from the sample range.
 
-    What is beyond it, or out of gamut, is cut off.
+    Values outside the range or the gamut are clipped.
     """
-    low, high = samples.span or (0.0, 1.0)
+    low, high = samples.sample_range or (0.0, 1.0)
     values = samples.values.astype(np.float64)
     with np.errstate(invalid="ignore"):  # of infinite values
         linear = values @ _D65_TO_SRGB.T if samples.photometric == Photometric.LOG_LUV else values

@@ -237,13 +237,13 @@ def _described(page: tifffile.TiffPage, values: Array, header: ImageHeader) -> S
         alpha=alpha is not None,
         premultiplied=alpha is not None and int(extra[alpha - colours]) == 1,
         palette=page.colormap,
-        span=header.span or _span(page, values),
+        sample_range=header.sample_range or _sample_range(page, values),
         coefficients=_fractions(tags, _COEFFICIENTS, (0.299, 0.587, 0.114)),
         reference=_fractions(tags, _REFERENCE, (0, 255, 128, 255, 128, 255)),
     )
 
 
-def _span(page: tifffile.TiffPage, values: Array) -> tuple[float, float] | None:
+def _sample_range(page: tifffile.TiffPage, values: Array) -> tuple[float, float] | None:
     """Least and greatest sample that a floating-point file states."""
     if values.dtype.kind != "f" or page.photometric in logluv.LOGARITHMIC:
         return None

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from iiif_server.plan.extents import BytesMissingError, Extent, joined, missing
+from iiif_server.plan.extents import BytesMissingError, Extent, merge_extents, missing_extents
 
 
 class PresentFile(io.RawIOBase):
@@ -15,7 +15,7 @@ class PresentFile(io.RawIOBase):
     """
 
     def __init__(self, descriptor: int, present: Sequence[Extent]) -> None:
-        """The descriptor is closed with the file; `present` is `joined`."""
+        """The descriptor is closed with the file; `present` is `merge_extents`."""
         self._descriptor = descriptor
         self._present = present
         self._readable = present
@@ -24,12 +24,12 @@ class PresentFile(io.RawIOBase):
 
     def ignore(self, extents: Iterable[Extent]) -> None:
         """Treat these extents as present."""
-        self._readable = joined([*self._present, *extents])
+        self._readable = merge_extents([*self._present, *extents])
 
     def require(self, extents: Iterable[Extent]) -> None:
         """Raise BytesMissingError with all absent bytes of these extents."""
         inside = ((start, min(stop, self._size)) for start, stop in extents)
-        absent = missing(self._present, inside)
+        absent = missing_extents(self._present, inside)
         if absent:
             raise BytesMissingError(*absent)
 
@@ -62,7 +62,7 @@ class PresentFile(io.RawIOBase):
         stop = min(self._at + len(view), self._size)
         if stop <= self._at:
             return 0
-        absent = missing(self._readable, [(self._at, stop)])
+        absent = missing_extents(self._readable, [(self._at, stop)])
         if absent:
             raise BytesMissingError(*absent)
         count = os.preadv(self._descriptor, [view[: stop - self._at]], self._at)

@@ -48,13 +48,13 @@ class PartEntry:
     length: int
     checksum: int
 
-    def is_of(self, data: bytes) -> bool:
+    def matches(self, data: bytes) -> bool:
         """Whether the bytes have the length and the checksum of the tile."""
         return len(data) == self.length and crc32(data) == self.checksum
 
-    def checked(self, data: bytes) -> bytes:
+    def verify(self, data: bytes) -> bytes:
         """Return the bytes; raises OSError if length or checksum is wrong."""
-        if not self.is_of(data):
+        if not self.matches(data):
             raise OSError(_DAMAGED)
         return data
 
@@ -165,7 +165,7 @@ class OpenPart:
     def read(self, tile: Tile, grid: Grid) -> bytes:
         """The JPEG of a tile; KeyError if the part does not have it, OSError if it is damaged."""
         entry = self._entry(tile, grid)
-        return entry.checked(os.pread(self._descriptor, entry.length, entry.offset))
+        return entry.verify(os.pread(self._descriptor, entry.length, entry.offset))
 
     def read_nowait(self, tile: Tile, grid: Grid) -> bytes | None:
         """The JPEG of a tile if it is in the page cache; None if the read would block.
@@ -183,7 +183,7 @@ class OpenPart:
         except OSError:  # this file system has no such flag
             self._tells = False
             return self.read(tile, grid)
-        return entry.checked(bytes(data)) if count == entry.length else None
+        return entry.verify(bytes(data)) if count == entry.length else None
 
     def close(self) -> None:
         """Close the file."""

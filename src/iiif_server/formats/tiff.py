@@ -16,7 +16,7 @@ from iiif_server.formats.bounded_file import MAX_BLOCK_BYTES, BoundedFile
 from iiif_server.formats.jpeg import adobe_segment, jfif_segment
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.extents import Extent
-from iiif_server.plan.stored_tiles import TILE_PLACE, StoredLevel, StoredTiles, TileTable
+from iiif_server.plan.stored_tiles import TILE_ENTRY, StoredLevel, StoredTiles, TileTable
 
 _BIG = 43
 _MAX_TAGS = 4_096
@@ -249,7 +249,7 @@ class Directories:
     main: Directory
     """Directory of the image itself."""
     reduced: Sequence[Directory]
-    """Directories before the next page in the main chain: reduced versions and masks."""
+    """Directories prefix the next page in the main chain: reduced versions and masks."""
     below: Sequence[Directory]
     """SubIFDs of the image."""
     pages: int
@@ -360,5 +360,5 @@ def tile_table(
     # Without these, a viewer has to guess what the components of a JPEG mean.
     meaning = adobe_segment() if ifd.value(Tag.PHOTOMETRIC) == _RGB else jfif_segment()
     tables = ifd.data(Tag.JPEG_TABLES)[2:-2]  # between its own first and last marker
-    places = b"".join(map(TILE_PLACE.pack, offsets, lengths))
-    return TileTable(places, b"\xff\xd8" + meaning + icc + tables)
+    entries = b"".join(map(TILE_ENTRY.pack, offsets, lengths))
+    return TileTable(entries, b"\xff\xd8" + meaning + icc + tables)

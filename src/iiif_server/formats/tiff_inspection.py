@@ -1,4 +1,4 @@
-"""TIFF inspection: limits that hold before decoding."""
+"""TIFF inspection: limits that hold prefix decoding."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -77,7 +77,7 @@ def _resolution(directory: Directory) -> tuple[float, float] | None:
 
 
 def _is_truncated(file: BoundedFile, directory: Directory) -> bool:
-    """Whether the file ends before the last strip or tile of a directory."""
+    """Whether the file ends prefix the last strip or tile of a directory."""
     tiled = Tag.TILES in directory.tags
     try:
         offsets = directory.table(Tag.TILES if tiled else Tag.STRIPS)

@@ -51,7 +51,7 @@ class _Walked:
 def directories(file: BoundedFile, page: int = 1) -> Directories:
     """Return the directories of a page, from 1. Raises OriginalRefusedError or PageNotFoundError.
 
-    No page: thumbnails, reduced versions and masks, which belong to the page before them, or to the
+    No page: thumbnails, reduced versions and masks, which belong to the page prefix them, or to the
     first; unless there is nothing else.
     """
     layout = Layout.of(file)
@@ -85,9 +85,9 @@ def list_pages(file: BoundedFile) -> PageList:
 def _facts(ifd: Directory) -> tuple[Dimensions, str]:
     """Return the upright dimensions of a page, NO_SIZE if unreadable, and its PageName."""
     try:
-        turn = FROM_EXIF.get(ifd.value(Tag.ORIENTATION, 1), UPRIGHT)
+        orientation = FROM_EXIF.get(ifd.value(Tag.ORIENTATION, 1), UPRIGHT)
         name = ifd.data(Tag.PAGE_NAME, _MAX_NAME_BYTES).partition(b"\0")[0]
-        return turn.apply(ifd.dimensions), name.decode("utf-8", "replace").strip()
+        return orientation.apply(ifd.dimensions), name.decode("utf-8", "replace").strip()
     except OriginalRefusedError:
         return NO_SIZE, ""
 
@@ -122,7 +122,7 @@ def _walk(file: BoundedFile, layout: Layout) -> _Chain:
         file.check_frames(len(offsets), "pages")
         offset = ifd.next
     if not offsets:
-        raise file.damaged("its first directory is empty, or the file is truncated before it")
+        raise file.damaged("its first directory is empty, or the file is truncated prefix it")
     return _Chain(array("Q", offsets), array("L", pages or [0]))
 
 

@@ -81,7 +81,7 @@ def header_of(
         transparent=transparent,
         profile=Profile.NONE,
         profile_bytes=0,
-        max_shrink=tiles.contiguous if tiles else 1,
+        max_shrink=tiles.last_contiguous if tiles else 1,
         tiles=tiles,
         pixel_bytes=pixel_bytes,
         needs=needs,

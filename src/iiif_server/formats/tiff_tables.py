@@ -74,7 +74,7 @@ def tile_tables_of_parts(
 ) -> FromParts[Mapping[int, TileTable]]:
     """Return the sound tile table of one level, or the extents that are missing for it.
 
-    With `decoder`, all is present besides that a decoder reads before the first tile of that level.
+    With `decoder`, all is present besides that a decoder reads prefix the first tile of that level.
     Raises OriginalChangedError.
     """
     with PresentFile(original.open(descriptor), present) as file:

@@ -27,7 +27,7 @@ class Dimensions:
         """Number of pixels."""
         return self.width * self.height
 
-    def turned(self) -> "Dimensions":
+    def transposed(self) -> "Dimensions":
         """Dimensions after a rotation of 90 degrees: width and height exchanged."""
         return Dimensions(self.height, self.width)
 

@@ -28,14 +28,14 @@ class Rotation:
     @property
     def quarter_turns(self) -> int | None:
         """Number of rotations by 90 degrees (0 to 3); None for any other angle."""
-        turns, rest = divmod(self.degrees.numerator, 90)
-        return None if rest or self.degrees.denominator > 1 else turns
+        quarters, rest = divmod(self.degrees.numerator, 90)
+        return None if rest or self.degrees.denominator > 1 else quarters
 
     def extent(self, size: Dimensions) -> Dimensions:
         """Dimensions of the rotated image: its bounding box, rounded up."""
         turns = self.quarter_turns
         if turns is not None:
-            return size.turned() if turns % 2 else size
+            return size.transposed() if turns % 2 else size
         angle = radians(self.degrees)
         across, down = abs(cos(angle)), abs(sin(angle))
         return Dimensions(

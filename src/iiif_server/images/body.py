@@ -9,7 +9,7 @@ from typing import BinaryIO, cast
 from iiif_server.cache.threads import StorageThreads
 from iiif_server.images.originals import Original
 from iiif_server.plan.extents import Extent
-from iiif_server.plan.local_file import removed, replaced
+from iiif_server.plan.local_file import removed_error, replaced_error
 from iiif_server.sources.opening import OpenedFile
 
 IN_MEMORY = 1 << 20
@@ -90,7 +90,7 @@ async def original_body(original: Original, extent: Extent | None = None) -> Bod
     errors of the source if bytes have to be fetched first.
     """
     if original.opened is None or original.threads is None:
-        raise removed()
+        raise removed_error()
     if extent is None or original.parts is None:
         await original.bring_whole()
     else:
@@ -108,9 +108,9 @@ def _read(original: Original, opened: OpenedFile, extent: Extent | None) -> Body
     try:
         with opened.kept_open() as descriptor:
             body = body_of(descriptor, original.file.path, original.threads, extent)
-            if original.file.version.is_of(descriptor):
+            if original.file.version.matches_descriptor(descriptor):
                 return body
     except OSError as error:
-        raise removed() from error
+        raise removed_error() from error
     close(body)
-    raise replaced()
+    raise replaced_error()

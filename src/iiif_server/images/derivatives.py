@@ -42,12 +42,12 @@ from iiif_server.plan.engine_choice import (
 from iiif_server.plan.grid import Grid
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import Rendered
-from iiif_server.plan.own_tiles import StoredTile, own_grid, stored_tile
 from iiif_server.plan.render_plan import (
     Engine,
     PixelOperations,
     plan_operations,
 )
+from iiif_server.plan.stored_grid import StoredTile, stored_grid, stored_tile
 from iiif_server.telemetry.events import Observer, RenderFailed
 from iiif_server.telemetry.events import Rendered as RenderedEvent
 from iiif_server.telemetry.stages import Stages
@@ -136,7 +136,7 @@ class Derivatives:
             work,
             lossless=self._renderer.lossless,
             tile=tile is not None or (stored is not None and stored.whole),
-            cut=stored is not None,
+            crop=stored is not None,
         )
         key = self.key(image, rendition, engine, work)
         return Resolved(image, rendition, placed, engine, work, key, tile, stored, stages)
@@ -167,7 +167,7 @@ class Derivatives:
         """Cache key of a derivative, whose digest is also its entity tag."""
         original, treatment = image.original, image.header.treatment
         text = f"{self._encoding_text} {work.profile} {treatment.strip_location}"
-        text += f" {image.header.span} {work.box.width},{work.box.height}"
+        text += f" {image.header.sample_range} {work.box.width},{work.box.height}"
         return derivative_key(original.group, original.fingerprint, rendition, engine, text)
 
     def count(self, engine: Engine) -> None:
@@ -363,7 +363,7 @@ class Derivatives:
         return None
 
     def _stored_tile(self, header: ImageHeader, rendition: Rendition) -> StoredTile | None:
-        own = own_grid(header)
+        own = stored_grid(header)
         tile = own.tile_of(rendition) if own is not None else None
         return stored_tile(header, tile) if tile is not None else None
 

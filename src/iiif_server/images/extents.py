@@ -5,7 +5,7 @@ from functools import partial
 from typing import TypeVar
 
 from iiif_server.images.originals import Original
-from iiif_server.plan.extents import Extent, FromParts, length_of
+from iiif_server.plan.extents import Extent, FromParts, total_length
 from iiif_server.workers.pool import WorkerPool
 
 ROUNDS = 8
@@ -45,7 +45,7 @@ async def from_parts(
             found = await pool.run(work, original.file, timeout=timeout, descriptors=descriptors)
         if found.result is not None:
             return found.result
-        left -= length_of(found.needs)
+        left -= total_length(found.needs)
         if turn < ROUNDS and left >= 0:
             needs = read_ahead(found.needs, parts.size, turn) if ahead else found.needs
             await parts.bring(needs)

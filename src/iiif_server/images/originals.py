@@ -26,7 +26,7 @@ from iiif_server.errors import (
 )
 from iiif_server.iiif.identifier import Identifier, split_page
 from iiif_server.images.keys import digest, group_of
-from iiif_server.plan.local_file import LocalFile, removed, replaced
+from iiif_server.plan.local_file import LocalFile, removed_error, replaced_error
 from iiif_server.sources.base import Source
 from iiif_server.sources.opening import OpenedFile, Parts, open_file, refusal_of, user_name
 from iiif_server.sources.terms import NO_TERMS, Terms
@@ -102,7 +102,7 @@ class Original:
         if self.parts is not None:
             await self.parts.bring([(0, self.parts.size)])
         elif self.file.version.partial:
-            raise removed()
+            raise removed_error()
 
     @property
     def modified(self) -> float:
@@ -147,11 +147,11 @@ def _raise_if_changed(file: LocalFile) -> None:
     try:
         status = file.path.stat()
     except FileNotFoundError as error:
-        raise removed() from error
+        raise removed_error() from error
     except OSError:
         return  # the disk fails: reading the file reports it
     if not file.version.matches(status):
-        raise replaced()
+        raise replaced_error()
 
 
 class Originals:

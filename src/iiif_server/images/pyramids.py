@@ -37,8 +37,8 @@ from iiif_server.plan.cost import cost_of_build
 from iiif_server.plan.grid import Grid, Part, Tile
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.jobs import BUILD_PART
-from iiif_server.plan.own_tiles import has_all_levels, own_grid
 from iiif_server.plan.render_plan import ProfileAction, tile_profile
+from iiif_server.plan.stored_grid import has_all_levels, stored_grid
 from iiif_server.telemetry.events import Observer, PyramidFailed, PyramidMade
 from iiif_server.workers.admission import Demand, Lane
 from iiif_server.workers.pool import WorkerPool
@@ -142,20 +142,20 @@ class Pyramids:
         if not self._options.enabled or header.stored.area < self._options.min_pixels:
             return None
         parts: tuple[Part, ...] = (Part.REDUCED, Part.DETAIL)
-        own = own_grid(header)
+        own = stored_grid(header)
         if own is not None:
             if header.tiles is None or has_all_levels(header.tiles, own):
                 return None
             parts = (Part.REDUCED,)
         grid = self.grid(header)
         profile = tile_profile(header)
-        form = f"{profile},{grid.tile.width},{self.form},{header.span}"
+        form = f"{profile},{grid.tile.width},{self.form},{header.sample_range}"
         keys = {part: _key_of(original, part, form) for part in parts}
         return Pyramid(original, header, grid, profile, parts, keys)
 
     def grid(self, header: ImageHeader) -> Grid:
         """Tile grid in info.json: that of the original if its own tiles are served."""
-        return own_grid(header) or Grid(header.dimensions, square(self._options.tile_size))
+        return stored_grid(header) or Grid(header.dimensions, square(self._options.tile_size))
 
     async def tile(self, pyramid: Pyramid, tile: Tile) -> bytes:
         """JPEG of a tile; builds its part first if it is missing.

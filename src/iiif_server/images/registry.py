@@ -39,7 +39,7 @@ from iiif_server.plan.jobs import (
 )
 from iiif_server.plan.local_file import FileVersion
 from iiif_server.plan.original_format import Bounds
-from iiif_server.plan.spans import is_measured, treated
+from iiif_server.plan.sample_ranges import needs_measuring, with_treatment
 from iiif_server.telemetry.stages import Stages
 from iiif_server.workers.admission import Demand, lane_of
 from iiif_server.workers.pool import WorkerPool
@@ -223,13 +223,13 @@ class ImageRegistry:
 
     def _image(self, closed: Original, header: ImageHeader) -> Image:
         treatment = self._originals.source(closed.identifier.type).treatment
-        header = treated(header, treatment)
+        header = with_treatment(header, treatment)
         facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
         return Image(closed, header, facts, self._pyramids.of(closed, header))
 
     async def _measured(self, original: Original, header: ImageHeader) -> ImageHeader:
         """Header with the measured range of the samples, if the type needs the range."""
-        if not is_measured(header, self._originals.source(original.identifier.type).treatment):
+        if not needs_measuring(header, self._originals.source(original.identifier.type).treatment):
             return header
         if original.parts is not None:
             await original.bring_whole()
@@ -239,7 +239,7 @@ class ImageRegistry:
             self._reading(original, "range", _SCAN_TIMEOUT),
             original.for_worker() as descriptors,
         ):
-            span = await self._scan_pool.run(
+            measured = await self._scan_pool.run(
                 partial(MEASURE_RANGE, header=header),
                 original.file,
                 timeout=_SCAN_TIMEOUT,
@@ -247,7 +247,7 @@ class ImageRegistry:
                 descriptors=descriptors,
             )
         await raise_if_changed(original)
-        return replace(header, span=(span[0], span[1])) if span else header
+        return replace(header, sample_range=(measured[0], measured[1])) if measured else header
 
     async def _header_of(self, original: Original) -> ImageHeader:
         page = original.page or 1

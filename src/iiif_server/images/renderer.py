@@ -25,22 +25,22 @@ from iiif_server.plan.description import describe, is_part
 from iiif_server.plan.encoding import EncodingOptions
 from iiif_server.plan.engine_choice import (
     choose_engine,
-    level_answers,
     levels_for,
-    spare_pixels,
+    prefers_level,
+    required_oversampling,
 )
 from iiif_server.plan.jobs import RENDER, Rendered
 from iiif_server.plan.local_file import FileVersion
-from iiif_server.plan.own_tiles import StoredTile
 from iiif_server.plan.render_plan import (
     Description,
     Engine,
     Level,
     RenderPlan,
-    TileToCut,
+    TileToCrop,
     operations_on_level,
     plan_operations,
 )
+from iiif_server.plan.stored_grid import StoredTile
 from iiif_server.telemetry.events import Observer, RenderFailed
 from iiif_server.telemetry.stages import Stages
 from iiif_server.workers.admission import Demand, lane_of
@@ -174,33 +174,35 @@ class Renderer:
     async def level(self, resolved: Resolved) -> Level | None:
         """Available pyramid level from which the rendition is cheapest; None: the original."""
         header, pyramid = resolved.header, resolved.pyramid
-        if pyramid is None or not level_answers(
+        if pyramid is None or not prefers_level(
             header, resolved.rendition, resolved.engine, resolved.work.depth
         ):
             return None
         rendition = resolved.placed
-        levels = levels_for(pyramid.grid, rendition, spare=spare_pixels(header, rendition))
+        levels = levels_for(
+            pyramid.grid, rendition, oversampling=required_oversampling(header, rendition)
+        )
         ready = await self._pyramids.ready_level(pyramid, levels)
         if ready is None:
             return None
         factor, path = ready
         return Level(path, pyramid.grid, operations_on_level(header, rendition, factor))
 
-    async def _tile_to_cut(self, resolved: Resolved) -> TileToCut | None:
+    async def _tile_to_cut(self, resolved: Resolved) -> TileToCrop | None:
         """Tile from which jpegtran can crop the rendition, instead of the whole file."""
         work, pyramid = resolved.work, resolved.pyramid
         if resolved.stored is not None:
             with suppress(NoSuchTileError):
                 data = await self.stored_tile(resolved, resolved.stored)
                 box = Box(0, 0, work.size.width, work.size.height)
-                return TileToCut(data, replace(work, box=box))
+                return TileToCrop(data, replace(work, box=box))
         elif pyramid is not None and cuts_losslessly(
             resolved.header, pyramid.grid, pyramid.profile
         ):
             held = pyramid.grid.full_tile_around(work.box)
             ready = await self._pyramids.ready_tile(pyramid, held[0]) if held is not None else None
             if held is not None and ready is not None:
-                return TileToCut(ready, replace(work, box=held[1]))
+                return TileToCrop(ready, replace(work, box=held[1]))
         return None
 
     async def stored_tile(self, resolved: Resolved, tile: StoredTile) -> bytes:

@@ -9,11 +9,11 @@ from iiif_server.images.pyramids import Pyramid
 from iiif_server.images.registry import Image
 from iiif_server.plan.grid import Tile
 from iiif_server.plan.header import ImageHeader
-from iiif_server.plan.own_tiles import StoredTile
 from iiif_server.plan.render_plan import (
     Engine,
     PixelOperations,
 )
+from iiif_server.plan.stored_grid import StoredTile
 from iiif_server.telemetry.stages import Stages
 
 

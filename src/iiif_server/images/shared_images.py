@@ -25,7 +25,7 @@ from iiif_server.sources.provenance import is_due
 if TYPE_CHECKING:
     from iiif_server.sharing.shared_cache import SharedCache
 
-_FORM = 2
+_FORM = 3
 """Version of the records; must be raised when their form changes."""
 _KNOWN = 10_000
 """Maximum records in memory."""

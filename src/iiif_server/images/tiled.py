@@ -14,12 +14,12 @@ from iiif_server.cache.threads import StorageThreads
 from iiif_server.formats.jpeg import frame
 from iiif_server.images.extents import from_parts
 from iiif_server.images.originals import Original
-from iiif_server.plan.extents import Extent, joined, length_of
+from iiif_server.plan.extents import Extent, merge_extents, total_length
 from iiif_server.plan.header import Colour, ImageHeader, Reader
 from iiif_server.plan.jobs import READ_TABLES_OF_PARTS, READ_TILE_TABLES
-from iiif_server.plan.local_file import FileVersion, removed, replaced
-from iiif_server.plan.own_tiles import StoredTile, tiles_to_decode
+from iiif_server.plan.local_file import FileVersion, removed_error, replaced_error
 from iiif_server.plan.render_plan import PixelOperations, ProfileAction, tile_profile
+from iiif_server.plan.stored_grid import StoredTile, tiles_to_decode
 from iiif_server.plan.stored_tiles import StoredTiles, TileTable
 from iiif_server.workers.pool import WorkerPool
 
@@ -55,10 +55,10 @@ class _OpenOriginal:
     def extents(self, scale_factor: int, tiles: Iterable[int]) -> list[Extent]:
         """Extents of tiles of a level in the file; raises NoSuchTileError."""
         try:
-            places = [self.tables[scale_factor].place(tile) for tile in tiles]
+            entries = [self.tables[scale_factor].entry(tile) for tile in tiles]
         except (KeyError, struct.error) as error:
             raise NoSuchTileError from error
-        return [(offset, offset + length) for offset, length in places]
+        return [(offset, offset + length) for offset, length in entries]
 
     def read(self, tile: StoredTile, expected: StoredTiles) -> bytes:
         """JPEG of a tile; raises NoSuchTileError, or OriginalChangedError."""
@@ -66,13 +66,13 @@ class _OpenOriginal:
         if table is None:
             raise NoSuchTileError
         try:
-            offset, length = table.place(tile.number)
+            offset, length = table.entry(tile.number)
             data = os.pread(self.descriptor, length, offset)
         except (OSError, struct.error) as error:
             raise NoSuchTileError from error
-        if not self.version.is_of(self.descriptor):
-            raise replaced()
-        jpeg = table.before + data[2:]
+        if not self.version.matches_descriptor(self.descriptor):
+            raise replaced_error()
+        jpeg = table.prefix + data[2:]
         if (
             data[:2] != b"\xff\xd8"
             or _END not in data[-_PADDING:]
@@ -132,7 +132,7 @@ class TiledOriginals:
                 tiles = tiles_to_decode(header.tiles, operations)
                 with suppress(NoSuchTileError):
                     extents = opened.extents(factor, tiles)
-                    if _MAX_OF * length_of(joined(extents)) < parts.size:
+                    if _MAX_OF * total_length(merge_extents(extents)) < parts.size:
                         await parts.bring(extents)
                         return
         await original.bring_whole()
@@ -152,7 +152,7 @@ class TiledOriginals:
     async def _open_original(self, original: Original, header: ImageHeader, key: _Key) -> None:
         threads = original.threads
         if threads is None or original.opened is None:
-            raise removed()
+            raise removed_error()
         tables = await self._tables(original, header, key[2:])
         # Opened again, without the lock that protects a fetched original from eviction.
         own = await threads.run(original.file.open, undo=os.close)

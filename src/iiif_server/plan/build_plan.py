@@ -8,8 +8,8 @@ from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.orientation import UPRIGHT
 from iiif_server.plan.original_format import OriginalFormat
-from iiif_server.plan.own_tiles import own_grid
 from iiif_server.plan.render_plan import ProfileAction
+from iiif_server.plan.stored_grid import stored_grid
 
 _REDUCE_WHILE_DECODING = 2
 """Reduction while decoding for the reduced part, if the decoder supports it. The decoded image has
@@ -47,7 +47,7 @@ class BuildPlan:
 
 def first_reduced(header: ImageHeader) -> int:
     """First scale factor of the reduced part; the detail part has those below it."""
-    if own_grid(header) is not None:
+    if stored_grid(header) is not None:
         return 2 * header.max_shrink  # the original has the larger levels itself
     if header.format is OriginalFormat.JPEG and header.stored.area <= _DECODED_WHOLE:
         return 2

@@ -89,7 +89,7 @@ _CODESTREAM = 3
 _STREAMED_JPEG = 1.0
 """Bytes per pixel of an encoded JPEG, if only the file is in memory."""
 _COPIES = 2
-"""Additional copies of a small image while it is scaled and turned."""
+"""Additional copies of a small image while it is scaled and oriented."""
 _DEEP = 2.25
 """Factor of an encoder's memory for 16-bit samples."""
 _FINE_CHROMA = 90
@@ -121,8 +121,8 @@ def cost_of_build(plan: BuildPlan) -> Cost:
     header, area = plan.header, plan.header.stored.area
     shrink = first_reduced(header) // 2 if plan.part is Part.REDUCED else 1
     decoding = _decoding(header, shrink, header.stored.height) + _needs(header, area)
-    turned = 0 if header.orientation == UPRIGHT else _RGB * area // shrink**2
-    bytes_ = decoding.bytes + turned + _tiles_bytes(area // shrink**2)
+    oriented = 0 if header.orientation == UPRIGHT else _RGB * area // shrink**2
+    bytes_ = decoding.bytes + oriented + _tiles_bytes(area // shrink**2)
     if plan.part is Part.REDUCED:
         bytes_ += _tiles_bytes(area // shrink**2 // 4)  # encoded together with the level above it
     effort = decoding.effort + 5 * area // shrink**2
@@ -154,9 +154,11 @@ def _of_jpegtran(header: ImageHeader, operations: PixelOperations) -> Cost:
         header.stored.area,
         operations.box.dimensions.area,
     )
-    turned = operations.turn != UPRIGHT
-    held = each * max(whole, 2 * cut if turned else 0)
-    return Cost(_ALWAYS + held + cut, 2 * whole + (5 if turned else 2) * cut + header.needs.effort)
+    oriented = operations.orientation != UPRIGHT
+    held = each * max(whole, 2 * cut if oriented else 0)
+    return Cost(
+        _ALWAYS + held + cut, 2 * whole + (5 if oriented else 2) * cut + header.needs.effort
+    )
 
 
 def _of_level(operations: PixelOperations, plan: RenderPlan) -> Cost:
@@ -220,7 +222,7 @@ def _working(
 ) -> Cost:
     """Cost of scaling, turning, rotating and encoding."""
     pixels, sample = operations.size.area, _sample_bytes(operations)
-    turned = bands * sample * pixels if operations.turn != UPRIGHT else 0
+    oriented = bands * sample * pixels if operations.orientation != UPRIGHT else 0
     rotated, made = 0, pixels
     if operations.degrees:
         rotated, made = _RGBA * sample * pixels, 2 * pixels  # the maximum, at 45 degrees
@@ -228,7 +230,7 @@ def _working(
     # Samples of 16 bits are scaled in floating point.
     scaling = _ROWS * max(operations.size.width, 1) * bands * sample**2
     effort = (rate.effort + (8 if operations.degrees else 1)) * made
-    return Cost(int(turned + rotated + each * made + scaling), int(effort))
+    return Cost(int(oriented + rotated + each * made + scaling), int(effort))
 
 
 def _encoded_bytes(

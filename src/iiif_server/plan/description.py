@@ -40,7 +40,7 @@ def describe(header: ImageHeader, operations: PixelOperations, *, tile: bool) ->
     resolution = None
     if not operations.degrees:
         across, down = size.width / box.width, size.height / box.height
-        resolution = _scaled(header, across, down, operations.turn)
+        resolution = _scaled(header, across, down, operations.orientation)
     return Description(resolution, header.credits if credited else ())
 
 
@@ -61,7 +61,7 @@ def is_part(grid: Grid, tile: Tile | None) -> bool:
 
 
 def _scaled(
-    header: ImageHeader, across: float, down: float, turn: Orientation
+    header: ImageHeader, across: float, down: float, orientation: Orientation
 ) -> tuple[int, int] | None:
     """Return the resolution after scaling and turning."""
     resolution = believable_resolution(header)
@@ -70,4 +70,4 @@ def _scaled(
     x, y = round(resolution[0] * across), round(resolution[1] * down)
     if min(x, y) < _MIN_DPI or max(x, y) > _MAX_DPI:
         return None
-    return (y, x) if turn.transposes else (x, y)
+    return (y, x) if orientation.transposes else (x, y)

@@ -17,20 +17,20 @@ _LOSSY_ORIGINALS = frozenset({OriginalFormat.WEBP, OriginalFormat.AVIF, Original
 """Lossy formats besides JPEG. JPEG 2000 and TIFF may be lossless."""
 
 
-def levels_for(grid: Grid, rendition: Rendition, *, spare: int = 1) -> tuple[int, ...]:
+def levels_for(grid: Grid, rendition: Rendition, *, oversampling: int = 1) -> tuple[int, ...]:
     """Return the scale factors of levels with enough pixels for a rendition, smallest level first.
 
-    Enough is `spare` times as many in each direction.
+    Enough is `oversampling` times as many in each direction.
     """
-    wanted = (
+    usable = (
         factor
         for factor in reversed(grid.scale_factors)
-        if _has_enough(factor * spare, rendition.region, rendition.size)
+        if _has_enough(factor * oversampling, rendition.region, rendition.size)
     )
-    return tuple(wanted)
+    return tuple(usable)
 
 
-def spare_pixels(header: ImageHeader, rendition: Rendition) -> int:
+def required_oversampling(header: ImageHeader, rendition: Rendition) -> int:
     """Return the factor of pixels per side that a level needs to replace the original.
 
     Where both the original and the derivative are lossless, the compression of the level must be
@@ -40,7 +40,7 @@ def spare_pixels(header: ImageHeader, rendition: Rendition) -> int:
     return 1 if lossy or rendition.format not in _LOSSLESS_FORMATS else 2
 
 
-def level_answers(
+def prefers_level(
     header: ImageHeader, rendition: Rendition, engine: Engine, depth: int = 8
 ) -> bool:
     """Whether the levels of a pyramid, if it is ready, are the cheapest source of a rendition.
@@ -71,22 +71,22 @@ def choose_engine(
     *,
     lossless: bool,
     tile: bool = False,
-    cut: bool = False,
+    crop: bool = False,
 ) -> Engine:
     """Return the engine that changes the original's data least.
 
-    `lossless`: a TurboJPEG library is available; `tile`: a ready tile is the rendition; `cut`: the
+    `lossless`: a TurboJPEG library is available; `tile`: a ready tile is the rendition; `crop`: the
     rendition is the upper left part of a ready tile.
     """
     if tile:
         return Engine.TILE
-    if cut and lossless:
+    if crop and lossless:
         return Engine.JPEGTRAN
     if not _needs_no_pixels(header, operations):
         return Engine.RASTER
     # Programs apply an EXIF orientation when they open the file: it would not be the rendition.
-    as_it_is = header.orientation == UPRIGHT and operations.turn == UPRIGHT
-    if as_it_is and operations.box.covers(header.stored) and operations.quality == Quality.DEFAULT:
+    upright = header.orientation == UPRIGHT and operations.orientation == UPRIGHT
+    if upright and operations.box.covers(header.stored) and operations.quality == Quality.DEFAULT:
         return Engine.REWRITTEN if header.rewritten else Engine.ORIGINAL
     if lossless and _on_mcu_grid(header, operations):
         return Engine.JPEGTRAN
@@ -123,6 +123,6 @@ def _on_mcu_grid(header: ImageHeader, operations: PixelOperations) -> bool:
     return (
         box.x % mcu.width == 0
         and box.y % mcu.height == 0
-        and not (operations.turn.reverses_x and box.width % mcu.width)
-        and not (operations.turn.reverses_y and box.height % mcu.height)
+        and not (operations.orientation.reverses_x and box.width % mcu.width)
+        and not (operations.orientation.reverses_y and box.height % mcu.height)
     )

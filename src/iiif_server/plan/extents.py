@@ -28,7 +28,7 @@ class FromParts(Generic[Result]):
     """Missing extents; the result is then None."""
 
 
-def joined(extents: Iterable[Extent], gap: int = 0) -> tuple[Extent, ...]:
+def merge_extents(extents: Iterable[Extent], gap: int = 0) -> tuple[Extent, ...]:
     """Return the union of extents, ascending; gaps up to `gap` bytes are included."""
     found: list[Extent] = []
     for start, stop in sorted(extents):
@@ -41,23 +41,23 @@ def joined(extents: Iterable[Extent], gap: int = 0) -> tuple[Extent, ...]:
     return tuple(found)
 
 
-def missing(present: Sequence[Extent], wanted: Iterable[Extent]) -> tuple[Extent, ...]:
-    """Return the wanted bytes that are not in the present extents, which are `joined`."""
+def missing_extents(present: Sequence[Extent], requested: Iterable[Extent]) -> tuple[Extent, ...]:
+    """Return the requested bytes that are not present; the present extents are `merge_extents`."""
     found: list[Extent] = []
-    for start, stop in joined(wanted):
+    for start, stop in merge_extents(requested):
         at = start
         first = max(0, bisect_right(present, (start, start)) - 1)
-        for have_start, have_stop in present[first:]:
-            if have_start >= stop:
+        for present_start, present_stop in present[first:]:
+            if present_start >= stop:
                 break
-            if have_start > at:
-                found.append((at, have_start))
-            at = max(at, have_stop)
+            if present_start > at:
+                found.append((at, present_start))
+            at = max(at, present_stop)
         if at < stop:
             found.append((at, stop))
     return tuple(found)
 
 
-def length_of(extents: Iterable[Extent]) -> int:
-    """Return the number of bytes in extents that are `joined`."""
+def total_length(extents: Iterable[Extent]) -> int:
+    """Return the number of bytes in extents that are `merge_extents`."""
     return sum(stop - start for start, stop in extents)

@@ -80,7 +80,7 @@ class Treatment:
     """Whether colours with a profile are converted to sRGB."""
     strip_location: bool = False
     """Whether location data is removed from the bytes of originals."""
-    span: tuple[float, float] | None = None
+    sample_range: tuple[float, float] | None = None
     """Sample values for black and white, for originals of more than 8 bits."""
     measured: bool = False
     """Whether the sample values are the least and greatest of each image."""
@@ -144,7 +144,7 @@ class ImageHeader:
     bands: tuple[int, ...] = ()
     """Number of TIFF samples that are shown: colour, then alpha."""
     reader: Reader = Reader.LIBVIPS
-    made_profile: bytes = b""
+    generated_profile: bytes = b""
     """ICC profile made from colour tags, which replaces any in the file."""
     treatment: Treatment = PLAIN
     partial: bool = False
@@ -154,7 +154,7 @@ class ImageHeader:
     resolution: tuple[float, float] | None = None
     """Dots per inch of the stored pixels, horizontal and vertical, as in the file."""
     credits: Credits = ()
-    span: tuple[float, float] | None = None
+    sample_range: tuple[float, float] | None = None
     """Sample values for black and white; None: the full range of the type."""
 
     @property
@@ -167,7 +167,7 @@ class ImageHeader:
         """Whether the metadata of the original must be rewritten before its bytes are sent."""
         jpeg = self.jpeg
         return jpeg is not None and (
-            jpeg.gain_map or bool(self.made_profile) or self.treatment.strip_location
+            jpeg.gain_map or bool(self.generated_profile) or self.treatment.strip_location
         )
 
     @property

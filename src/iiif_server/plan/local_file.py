@@ -38,7 +38,7 @@ class FileVersion:
         ctime = divmod(status.st_ctime_ns, _SECOND)
         return cls(status.st_dev, status.st_ino, status.st_size, mtime, ctime)
 
-    def is_of(self, descriptor: int) -> bool:
+    def matches_descriptor(self, descriptor: int) -> bool:
         """Whether an open file still has this version. Raises OSError.
 
         The ctime does not count once the file has lost its last name: renaming another file over
@@ -96,22 +96,22 @@ class LocalFile:
         try:
             descriptor = os.open(self.path, READ_ONLY) if given is None else os.dup(given)
         except FileNotFoundError as error:
-            raise removed() from error
+            raise removed_error() from error
         except (PermissionError, NotADirectoryError) as error:  # the server could open it
-            raise replaced() from error
+            raise replaced_error() from error
         except OSError as error:
             raise RenderFailedError("The original's disk cannot be read at the moment.") from error
-        if not self.version.is_of(descriptor):
+        if not self.version.matches_descriptor(descriptor):
             os.close(descriptor)
-            raise replaced()
+            raise replaced_error()
         return descriptor
 
 
-def removed() -> OriginalChangedError:
+def removed_error() -> OriginalChangedError:
     """Return the error for an original that no longer exists."""
     return OriginalChangedError("The original has just been removed.")
 
 
-def replaced() -> OriginalChangedError:
+def replaced_error() -> OriginalChangedError:
     """Return the error for an original with another version."""
     return OriginalChangedError("The original has just been replaced; please ask again.")

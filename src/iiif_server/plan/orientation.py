@@ -49,15 +49,15 @@ class Orientation:
 
     def apply(self, dimensions: Dimensions) -> Dimensions:
         """Return the dimensions of an image after the turn."""
-        return dimensions.turned() if self.transposes else dimensions
+        return dimensions.transposed() if self.transposes else dimensions
 
-    def carry(self, box: Box, dimensions: Dimensions) -> Box:
+    def apply_to_box(self, box: Box, dimensions: Dimensions) -> Box:
         """Return the box after the turn of an image of these dimensions."""
         if self.mirror:
             box = Box(dimensions.width - box.x - box.width, box.y, box.width, box.height)
         for _ in range(self.quarters):
             box = Box(dimensions.height - box.y - box.height, box.x, box.height, box.width)
-            dimensions = dimensions.turned()
+            dimensions = dimensions.transposed()
         return box
 
 

@@ -61,7 +61,7 @@ class PixelOperations:
     """Region of the stored pixels; that of a tile may end beyond them (`Grid.aligned`)."""
     size: Dimensions
     """Size after scaling, before any turn."""
-    turn: Orientation
+    orientation: Orientation
     """Quarter turns and mirroring after scaling: orientation of the original and request."""
     degrees: float
     """Clockwise rotation after the turn, 0 <= degrees < 360; 0 for quarter turns."""
@@ -98,7 +98,7 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class TileToCut:
+class TileToCrop:
     """Full-resolution tile with the original's coefficients, as the source of a lossless crop."""
 
     data: bytes
@@ -119,7 +119,7 @@ class RenderPlan:
     """Empty file that the worker writes to; None: it returns the bytes."""
     level: Level | None = None
     """Pyramid level, if it is the cheapest source of pixels."""
-    tile: TileToCut | None = None
+    tile: TileToCrop | None = None
     """Source of a lossless crop, instead of the much larger original."""
     description: Description = NO_DESCRIPTION
 
@@ -129,12 +129,12 @@ def plan_operations(header: ImageHeader, rendition: Rendition, depth: int = 8) -
     quarters = rendition.rotation.quarter_turns
     requested = Orientation(rendition.rotation.mirror, quarters or 0)
     orientation = header.orientation
-    box = orientation.inverse.carry(rendition.region, header.dimensions)
+    box = orientation.inverse.apply_to_box(rendition.region, header.dimensions)
     size = orientation.inverse.apply(rendition.size)
     return PixelOperations(
         box=box,
         size=size,
-        turn=orientation.then(requested),
+        orientation=orientation.then(requested),
         degrees=float(rendition.rotation.degrees) if quarters is None else 0.0,
         quality=rendition.quality,
         format=rendition.format,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from iiif_server.iiif.geometry import Dimensions
 
-TILE_PLACE = struct.Struct("=QQ")
+TILE_ENTRY = struct.Struct("=QQ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class StoredTiles:
         return tuple(level.scale_factor for level in self.levels)
 
     @property
-    def contiguous(self) -> int:
+    def last_contiguous(self) -> int:
         """Last of the scale factors 1, 2, 4, ... without a gap."""
         factor, factors = 1, set(self.factors)
         while factor * 2 in factors:
@@ -49,12 +49,12 @@ class StoredTiles:
 class TileTable:
     """Tile table of one level: offsets and lengths, in rows from the top left."""
 
-    places: bytes
+    entries: bytes
     """Offset and length of each tile, as pairs of 64-bit integers."""
-    before: bytes
+    prefix: bytes
     """Bytes that replace the first marker of a tile to make it a complete JPEG."""
 
-    def place(self, number: int) -> tuple[int, int]:
+    def entry(self, number: int) -> tuple[int, int]:
         """Return offset and length of a tile in the file."""
-        offset, length = TILE_PLACE.unpack_from(self.places, number * TILE_PLACE.size)
+        offset, length = TILE_ENTRY.unpack_from(self.entries, number * TILE_ENTRY.size)
         return offset, length

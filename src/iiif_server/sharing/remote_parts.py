@@ -67,7 +67,7 @@ class RemoteParts:
             return None
         place = entry.offset, entry.offset + entry.length
         found = await self._bucket.get(name_of(key), place, tag=part.tag)
-        if found is None or not entry.is_of(found.data):
+        if found is None or not entry.matches(found.data):
             self._known.remove(key)
             return None
         self._fetch_ahead(key)

@@ -92,7 +92,7 @@ class TypeOptions(OptionsModel):
         return Treatment(
             to_srgb=self.colour == "srgb",
             strip_location=self.strip == "location",
-            span=chosen,
+            sample_range=chosen,
             measured=self.range == "data",
         )
 

@@ -20,7 +20,7 @@ from iiif_server.errors import (
     SourceBusyError,
     SourceUnavailableError,
 )
-from iiif_server.plan.local_file import FileVersion, removed
+from iiif_server.plan.local_file import FileVersion, removed_error
 from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetched_store import lock_for_use
 from iiif_server.sources.opening import OpenedFile, checksum_of, open_in_folder
@@ -116,7 +116,7 @@ class KeptOriginals:
             if kept is not None:
                 break
         if kept is None:
-            raise removed()
+            raise removed_error()
         if self._store is not None:
             self._store.touch(kept.place)
         try:

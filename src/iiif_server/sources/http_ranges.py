@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from iiif_server.errors import SourceUnavailableError
-from iiif_server.plan.local_file import replaced
+from iiif_server.plan.local_file import replaced_error
 from iiif_server.sources.http_client import check_status, chunks_of, pieces_of
 from iiif_server.sources.upstreams import Start
 
@@ -54,14 +54,14 @@ async def range_in(
     """
     changed = {httpx.codes.PRECONDITION_FAILED, httpx.codes.REQUESTED_RANGE_NOT_SATISFIABLE}
     if response.status_code in changed:
-        raise replaced()
+        raise replaced_error()
     if not response.is_success:
         check_status(response)
     if response.headers.get("etag") != tag:  # the server ignores If-Match
-        raise replaced()
+        raise replaced_error()
     extent = _extent_in(response)
     if response.status_code != httpx.codes.PARTIAL_CONTENT or extent is None:
-        raise replaced()  # without ranges, the next request fetches the whole original
+        raise replaced_error()  # without ranges, the next request fetches the whole original
     if extent[:2] != (start, stop):
         raise SourceUnavailableError("The upstream server sent another range than was requested.")
     async for chunk in _body(response, stop - start):

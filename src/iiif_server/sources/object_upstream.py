@@ -25,7 +25,7 @@ from iiif_server.object_stores.client import (
     problem_of,
     status_of,
 )
-from iiif_server.plan.local_file import replaced
+from iiif_server.plan.local_file import replaced_error
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.incoming import Body
 from iiif_server.sources.provenance import Validators, validators_of
@@ -94,7 +94,7 @@ class ObjectUpstream:
         """Fetch the bytes of a range, as `RangeUpstream.read`."""
         found = await self._get(range=(start, stop), if_match=tag)
         if found.meta["e_tag"] != tag:  # the store ignores If-Match
-            raise replaced()
+            raise replaced_error()
         async for chunk in _chunks(found):
             yield chunk
 
@@ -160,7 +160,7 @@ def refusal(error: Exception) -> IiifServerError:
     if isinstance(error, ValueError):  # an invalid key
         return OriginalNotFoundError("There is no image with this identifier.")
     if isinstance(error, exceptions.PreconditionError):
-        return replaced()
+        return replaced_error()
     if "timed out" in text or "kind: Timeout" in text:
         return SourceTimedOutError("The object store did not answer in time.")
     return SourceUnavailableError("The original cannot be read from its object store.")

@@ -24,7 +24,7 @@ from iiif_server.errors import (
     TooManyOpenFilesError,
 )
 from iiif_server.plan.extents import Extent
-from iiif_server.plan.local_file import FileVersion, LocalFile, removed
+from iiif_server.plan.local_file import FileVersion, LocalFile, removed_error
 from iiif_server.sources.terms import NO_TERMS
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
@@ -97,7 +97,7 @@ class OpenedFile:
         """Yield the descriptor, open inside the context. Raises OriginalChangedError if closed."""
         with self._lock:
             if not self._users:
-                raise removed()
+                raise removed_error()
             self._users += 1
         try:
             yield self.descriptor

@@ -20,8 +20,8 @@ from iiif_server.errors import (
     SourceBusyError,
     SourceUnavailableError,
 )
-from iiif_server.plan.extents import Extent, joined, length_of, missing
-from iiif_server.plan.local_file import READ_ONLY, FileVersion, LocalFile, removed
+from iiif_server.plan.extents import Extent, merge_extents, missing_extents, total_length
+from iiif_server.plan.local_file import READ_ONLY, FileVersion, LocalFile, removed_error
 from iiif_server.plan.original_format import SIGNATURE_BYTES, OriginalFormat, recognise
 from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetched_store import lock_for_use
@@ -98,12 +98,12 @@ class RangedOriginal:
         try:
             opened = OpenedFile(self._file.path, os.open(self._file.path, READ_ONLY), content)
         except FileNotFoundError as error:
-            raise removed() from error
+            raise removed_error() from error
         in_use = self._store is None or lock_for_use(opened.descriptor)
         version = FileVersion.of(os.fstat(self._file.descriptor))
         if not in_use or version.inode != opened.file.version.inode:
             opened.close()
-            raise removed()
+            raise removed_error()
         version = replace(version, mtime=(identity.modified, 0), ctime=(0, 0), partial=True)
         opened.file = LocalFile(self._file.path, version)
         opened.parts = self
@@ -117,20 +117,20 @@ class RangedOriginal:
         `hold` fetches. Raises OriginalTooLargeError above `fetch.max_bytes`, or the errors of
         `RangeUpstream.read`.
         """
-        wanted = joined((max(0, start), min(stop, self.size)) for start, stop in extents)
-        if missing(self.present, wanted):
+        wanted = merge_extents((max(0, start), min(stop, self.size)) for start, stop in extents)
+        if missing_extents(self.present, wanted):
             await self._on_disk(self._file.reload)
-        while absent := missing(self.present, wanted):
-            self._check(length_of(absent))
-            underway = joined([*self.present, *self._pending])
-            for extent in joined(missing(underway, absent), _GAP):
+        while absent := missing_extents(self.present, wanted):
+            self._check(total_length(absent))
+            underway = merge_extents([*self.present, *self._pending])
+            for extent in merge_extents(missing_extents(underway, absent), _GAP):
                 task = self._context.fetcher.start(self._fetch(extent))
                 self._pending[extent] = task
                 task.add_done_callback(partial(self._ended, extent))
             tasks = [
                 task
                 for (start, stop), task in self._pending.items()
-                if length_of(missing([(start, stop)], absent)) < length_of(absent)
+                if total_length(missing_extents([(start, stop)], absent)) < total_length(absent)
             ]
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -176,17 +176,17 @@ class RangedOriginal:
             self._context.observer(failure(identifier, self.upstream, error))
             return error
         seconds = asyncio.get_running_loop().time() - began
-        self._context.observer(Fetched(identifier, length_of([extent]), seconds))
+        self._context.observer(Fetched(identifier, total_length([extent]), seconds))
         return None
 
     async def _store_range(self, extent: Extent) -> None:
         """Fetch an extent into the file. Raises NoSpaceForOriginalError without room for it."""
-        length, store, threads = length_of([extent]), self._store, self._context.threads
+        length, store, threads = total_length([extent]), self._store, self._context.threads
         await threads.run(self._context.fetcher.incoming.check_space, length)
         if store is None:
             await self._read(extent, keep=True)
             return
-        store.check_size(length_of(self.present) + length)
+        store.check_size(total_length(self.present) + length)
         await self._on_disk(store.take, length)
         try:
             await self._read(extent, keep=True)
@@ -194,9 +194,9 @@ class RangedOriginal:
             if self._file.gone:
                 threads.begin(store.give_back, length)
             else:  # some bytes may have arrived
-                threads.begin(store.add_parts, self._file.path, length_of(self.present), length)
+                threads.begin(store.add_parts, self._file.path, total_length(self.present), length)
             raise
-        await self._on_disk(store.add_parts, self._file.path, length_of(self.present), length)
+        await self._on_disk(store.add_parts, self._file.path, total_length(self.present), length)
 
     async def _read(self, extent: Extent, *, keep: bool) -> None:
         fetcher, (at, stop) = self._context.fetcher, extent
@@ -279,7 +279,7 @@ class RangedOriginals:
             await self._starts.run(name, lambda: self._start(name, upstream))
             ranged = self._open.get(name)
             if ranged is None and name not in self._whole:
-                raise removed()
+                raise removed_error()
         elif ranged.upstream != upstream:
             ranged.upstream = upstream  # with the current credentials
         return ranged
@@ -297,7 +297,7 @@ class RangedOriginals:
             return
         store = self._context.fetcher.store
         if store is not None:
-            present = length_of(file.present)
+            present = total_length(file.present)
             await self._context.threads.run(store.add_parts, path, present, 0, timeout=LONG)
         self._open.put(name, RangedOriginal(name, file, upstream, self._context))
 

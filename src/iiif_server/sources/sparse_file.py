@@ -14,7 +14,7 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from iiif_server.digests import crc32
-from iiif_server.plan.extents import Extent, joined, missing
+from iiif_server.plan.extents import Extent, merge_extents, missing_extents
 
 FOLDER = ".ranged"
 """Folder of the sparse files, below the folder of a type. No original can have this path."""
@@ -148,7 +148,7 @@ class SparseFile:
             new = new[: new.rfind(b"\n") + 1]
             self._read_to = start + len(new)
         for extent, checksum in _extents(new, self.identity.size):
-            if missing(self._present, [extent]) and self._checksum(extent) == checksum:
+            if missing_extents(self._present, [extent]) and self._checksum(extent) == checksum:
                 self._add(extent)
 
     def remove(self) -> None:
@@ -163,7 +163,7 @@ class SparseFile:
 
     def _add(self, extent: Extent) -> None:
         with self._lock:
-            self._present = joined([*self._present, extent])
+            self._present = merge_extents([*self._present, extent])
 
     def _checksum(self, extent: Extent) -> int:
         value, (at, stop) = 0, extent

@@ -56,12 +56,12 @@ def levels(path: Path, folder: Path) -> dict[int, Image.Image]:
         with OpenPart(target) as opened:
             for factor in factors:
                 if (factor >= first_reduced(probe(path, 10**8))) == (part is Part.REDUCED):
-                    found[factor] = joined(opened, grid, factor)
+                    found[factor] = merge_extents(opened, grid, factor)
     assert tuple(sorted(found)) == grid.scale_factors
     return found
 
 
-def joined(opened: OpenPart, grid: Grid, factor: int) -> Image.Image:
+def merge_extents(opened: OpenPart, grid: Grid, factor: int) -> Image.Image:
     size = grid.level(factor)
     level = Image.new("RGB", (size.width, size.height))
     for tile, box in grid.tiles(factor):

@@ -123,7 +123,7 @@ def test_made_profiles_go_with_the_image(tmp_path: Path) -> None:
         parts = image.render(region="0,0,4,4", format="png")
     for data in (*renders, parts):
         made = Image.open(BytesIO(data))
-        assert made.info["icc_profile"] == probe(path, 10**9).made_profile
+        assert made.info["icc_profile"] == probe(path, 10**9).generated_profile
         assert np.abs(np.asarray(made.convert("RGB")).astype(int)[1, 1] - RED).max() <= 3
 
 

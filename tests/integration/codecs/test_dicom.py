@@ -26,7 +26,7 @@ from iiif_server.errors import (
 from iiif_server.plan.cost import cost_of_render
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.original_format import DEFAULT_BOUNDS, OriginalFormat
-from iiif_server.plan.spans import has_range
+from iiif_server.plan.sample_ranges import has_range
 from support.growth import growth
 from support.jpegs import lossless
 from support.matrix.chart import RGB, painted
@@ -65,7 +65,7 @@ def windowed(center: str, width: str, **more: tuple[int, str, str]) -> Elements:
 
 
 def shown(path: Path, span: tuple[float, float] | None = None, page: int = 1) -> list[float]:
-    header = replace(probe(path, 10**9, EVERYTHING, page), span=span)
+    header = replace(probe(path, 10**9, EVERYTHING, page), sample_range=span)
     with path.open("rb") as file:
         image = load(file.fileno(), header, 1).numpy()
     return [float(level) for level in np.ravel(image) / 65_535]

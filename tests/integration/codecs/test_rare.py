@@ -21,7 +21,7 @@ from iiif_server.errors import (
 from iiif_server.plan.cost import cost_of_render
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.original_format import Bounds, OriginalFormat
-from iiif_server.plan.spans import has_range
+from iiif_server.plan.sample_ranges import has_range
 from support.growth import growth
 from support.matrix.chart import RGB, painted
 from support.matrix.colours import curved
@@ -104,7 +104,7 @@ def lights(kind: int = 32, **options: Any) -> bytes:
 
 
 def shown(path: Path, span: tuple[float, float] | None = None) -> Any:
-    header = replace(probe(path, 10**9, EVERYTHING), span=span)
+    header = replace(probe(path, 10**9, EVERYTHING), sample_range=span)
     with path.open("rb") as file:
         return load(file.fileno(), header, 1).numpy().reshape(len(LUMINANCES), -1) / 65_535
 

@@ -922,7 +922,7 @@ def test_levels_look_alike_whoever_scales_them(
         operations = PixelOperations(
             box=Box(21, 34, 701, 503),
             size=Dimensions(250, 180),
-            turn=Orientation("!" in rotation, round(float(rotation.strip("!"))) // 90),
+            orientation=Orientation("!" in rotation, round(float(rotation.strip("!"))) // 90),
             degrees=12.5 if rotation == "12.5" else 0,
             quality=parse_quality(quality),
             format=parse_format(format_),

@@ -19,7 +19,7 @@ def test_tiles_are_found_in_every_form(order: str, places: int, tmp_path: Path) 
     assert sorted(tables) == [1, 2, 4]
     for number, (factor, tiles) in enumerate(((1, 12), (2, 4), (4, 1))):
         for tile in range(tiles):
-            offset, length = tables[factor].place(tile)
+            offset, length = tables[factor].entry(tile)
             assert data[offset : offset + length] == bytes([number]) * (tile + 1)
 
 

@@ -16,7 +16,7 @@ from iiif_server.errors import (
     OriginalTooLargeError,
     SourceUnavailableError,
 )
-from iiif_server.plan.extents import length_of
+from iiif_server.plan.extents import total_length
 from iiif_server.sources.base import SourceContext
 from iiif_server.sources.fetching import Fetcher
 from iiif_server.sources.opening import OpenedFile, Parts
@@ -67,7 +67,7 @@ class Type:
     async def read(self, start: int, stop: int) -> bytes:
         async with self.parts() as (opened, parts):
             await parts.bring([(start, stop)])
-            assert opened.file.version.is_of(opened.descriptor)
+            assert opened.file.version.matches_descriptor(opened.descriptor)
             return os.pread(opened.descriptor, stop - start, start)
 
     def stored(self) -> list[Path]:
@@ -231,7 +231,7 @@ async def test_a_held_original_stays_as_it_is(tmp_path: Path, upstream: Upstream
         with pytest.raises(OriginalChangedError):
             await type_.read(700_000, 700_010)
         assert await type_.read(*PART) == OTHER[slice(*PART)]
-        assert opened.file.version.is_of(opened.descriptor)
+        assert opened.file.version.matches_descriptor(opened.descriptor)
         assert os.pread(opened.descriptor, 10, PART[0]) == DATA[PART[0] : PART[0] + 10]
 
 
@@ -341,7 +341,7 @@ async def test_no_more_is_fetched_than_the_limit(tmp_path: Path, upstream: Upstr
 async def test_extents_beyond_the_end_are_cut(tmp_path: Path, upstream: Upstream) -> None:
     async with web(tmp_path, upstream) as type_, type_.parts() as (_, parts):
         await parts.bring([(-5, 3), (SIZE - 10, SIZE + 10**12), (2 * SIZE, 3 * SIZE)])
-        assert length_of(parts.present) == FIRST_BYTES + 10
+        assert total_length(parts.present) == FIRST_BYTES + 10
 
 
 async def test_the_upstream_is_asked_again_when_it_is_time(

@@ -96,12 +96,12 @@ TURNS = [Orientation(mirror, quarters) for mirror in (False, True) for quarters 
 def test_rows_are_turned(turn: Orientation, *, gray: bool) -> None:
     pixels = picture(gray=gray)
     wanted = np.rot90(np.fliplr(pixels) if turn.mirror else pixels, -turn.quarters)
-    assert np.array_equal(pixels_of(rows_of(pixels).turned(turn)), wanted)
+    assert np.array_equal(pixels_of(rows_of(pixels).oriented(turn)), wanted)
 
 
 def test_what_stays_upright_is_not_copied() -> None:
     rows = rows_of(picture())
-    assert rows.turned(UPRIGHT) is rows
+    assert rows.oriented(UPRIGHT) is rows
 
 
 @pytest.mark.needs_partial_decoding

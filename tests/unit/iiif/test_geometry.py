@@ -53,7 +53,7 @@ def test_dimensions_at_a_scale_factor_are_rounded_up(factor: int, reduced: Dimen
 
 
 def test_a_quarter_turn_exchanges_width_and_height() -> None:
-    assert Dimensions(3, 2).turned() == Dimensions(2, 3)
+    assert Dimensions(3, 2).transposed() == Dimensions(2, 3)
 
 
 @pytest.mark.parametrize(

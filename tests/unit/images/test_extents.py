@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from iiif_server.images.extents import AHEAD, MAX_AHEAD, ROUNDS, from_parts, read_ahead
-from iiif_server.plan.extents import Extent, FromParts, joined, missing
+from iiif_server.plan.extents import Extent, FromParts, merge_extents, missing_extents
 
 SIZE = 10**9
 
@@ -23,7 +23,7 @@ class Parts:
 
     async def bring(self, extents: Iterable[Extent]) -> None:
         self.brought.append(tuple(extents))
-        self.present = joined([*self.present, *self.brought[-1]])
+        self.present = merge_extents([*self.present, *self.brought[-1]])
 
 
 class Original:
@@ -51,7 +51,7 @@ class Pool:
 
 async def brought(needs: Callable[[tuple[Extent, ...]], list[Extent]], **options: Any) -> Any:
     def work(_: str, *, present: tuple[Extent, ...]) -> FromParts[str]:
-        wanted = missing(present, needs(present))
+        wanted = missing_extents(present, needs(present))
         return FromParts(None, wanted) if wanted else FromParts("done")
 
     original: Any = Original()

@@ -201,7 +201,7 @@ DEEP = replace(HEADER, format=OriginalFormat.TIFF, bits=16)
 
 
 @pytest.mark.parametrize(
-    ("header", "measured", "found", "span", "jobs"),
+    ("header", "measured", "found", "sample_range", "jobs"),
     [
         (DEEP, True, (3.0, 9.0), (3.0, 9.0), 1),
         (DEEP, True, (), None, 1),
@@ -215,13 +215,13 @@ async def test_samples_are_looked_through_once_where_a_type_says_so(
     *,
     measured: bool,
     found: tuple[float, ...],
-    span: tuple[float, float] | None,
+    sample_range: tuple[float, float] | None,
     jobs: int,
 ) -> None:
     scan = Pool(result=found)
     images = registry(path, Pool(result=header), scan_pool=scan, measured=measured)
-    assert (await images.get(NAME)).header.span == span
-    assert (await images.get(NAME)).header.span == span
+    assert (await images.get(NAME)).header.sample_range == sample_range
+    assert (await images.get(NAME)).header.sample_range == sample_range
     assert scan.jobs == jobs
 
 

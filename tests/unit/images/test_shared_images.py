@@ -69,7 +69,7 @@ FILES: Mapping[str, bytes] = {
 
 def original(folder: Path, kind: str) -> tuple[Original, ImageHeader]:
     (path := folder / "original").write_bytes(FILES[kind])
-    header = replace(probe(path, MAX), made_profile=b"\x00\xff profile")
+    header = replace(probe(path, MAX), generated_profile=b"\x00\xff profile")
     return Original(NAME, LocalFile.at(path), "a checksum"), header
 
 

@@ -46,7 +46,7 @@ def plan(
     done = PixelOperations(
         box=box,
         size=size or box.dimensions,
-        turn=UPRIGHT,
+        orientation=UPRIGHT,
         degrees=0.0,
         quality=Quality.DEFAULT,
         format=Format.JPG,
@@ -68,14 +68,14 @@ def megabytes(planned: RenderPlan) -> float:
         (plan(), 20, 100),
         (plan(PNG), 20, 100),
         (plan(engine=Engine.JPEGTRAN), 324, 450),
-        (plan(box=WHOLE, engine=Engine.JPEGTRAN, turn=Orientation(False, 1)), 720, 900),
+        (plan(box=WHOLE, engine=Engine.JPEGTRAN, orientation=Orientation(False, 1)), 720, 900),
         (plan(PROGRESSIVE), 324, 500),
         (plan(PROGRESSIVE, WHOLE, Dimensions(400, 300), shrink=8), 324, 450),
         (plan(INTERLACED), 324, 500),
         (plan(JP2), 2_000, 3_500),
         (plan(JP2, shrink=8), 324, 450),  # the file itself, whatever is decoded of it
         (plan(PNG, WHOLE), 60, 300),
-        (plan(PNG, WHOLE, turn=Orientation(False, 1)), 400, 700),
+        (plan(PNG, WHOLE, orientation=Orientation(False, 1)), 400, 700),
         (
             replace(plan(PNG, WHOLE), encoding=EncodingOptions(jpeg_progressive=True)),
             690,
@@ -99,7 +99,7 @@ def test_memory_is_that_of_the_decoder_the_work_and_the_encoder(
         (plan(INTERLACED), plan(PNG)),
         (plan(replace(PNG, pixel_bytes=6)), plan(PNG)),
         (plan(PNG, WHOLE, degrees=33.0), plan(PNG, WHOLE)),
-        (plan(PNG, WHOLE, turn=Orientation(False, 2)), plan(PNG, WHOLE)),
+        (plan(PNG, WHOLE, orientation=Orientation(False, 2)), plan(PNG, WHOLE)),
         (plan(box=TILE, size=Dimensions(20_000, 20_000)), plan()),
         (
             plan(
@@ -129,7 +129,8 @@ def test_what_takes_more_is_said_to(more: RenderPlan, less: RenderPlan) -> None:
 def test_images_of_16_bits_take_twice_as_much(format_: Format) -> None:
     turned = Orientation(False, 1)
     eight, sixteen = (
-        megabytes(plan(PNG, WHOLE, format=format_, turn=turned, depth=depth)) for depth in (8, 16)
+        megabytes(plan(PNG, WHOLE, format=format_, orientation=turned, depth=depth))
+        for depth in (8, 16)
     )
     assert 2 < sixteen / eight < 2.4
 
@@ -146,7 +147,7 @@ def test_a_level_takes_what_the_tiles_under_the_box_do() -> None:
 
 def test_what_is_made_larger_of_a_level_is_there_more_than_once() -> None:
     turned = Orientation(mirror=True, quarters=1)
-    operations = plan(box=Box(0, 0, 40, 40), size=square(1990), turn=turned).operations
+    operations = plan(box=Box(0, 0, 40, 40), size=square(1990), orientation=turned).operations
     level = Level(Path("part"), Grid(STORED, square(512)), operations)
     assert 48 < megabytes(replace(plan(), level=level)) < 100, "48 MB are taken"
 

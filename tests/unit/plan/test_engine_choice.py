@@ -15,9 +15,9 @@ from iiif_server.plan.engine_choice import (
     MAX_PIXELS_TO_CROP,
     choose_engine,
     is_plain_jpeg,
-    level_answers,
     levels_for,
-    spare_pixels,
+    prefers_level,
+    required_oversampling,
 )
 from iiif_server.plan.grid import Grid, Part
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Profile
@@ -87,7 +87,7 @@ def test_an_image_of_one_tile_has_one_level() -> None:
     [((4000, 3000), ()), ((2001, 1500), ()), ((2000, 1500), (1,)), ((1000, 750), (2, 1))],
 )
 def test_levels_that_have_pixels_to_spare(size: tuple[int, int], levels: tuple[int, ...]) -> None:
-    assert levels_for(GRID, of((0, 0, 4000, 3000), size), spare=2) == levels
+    assert levels_for(GRID, of((0, 0, 4000, 3000), size), oversampling=2) == levels
 
 
 @pytest.mark.parametrize(
@@ -105,17 +105,17 @@ def test_levels_that_have_pixels_to_spare(size: tuple[int, int], levels: tuple[i
 def test_what_goes_without_loss_from_end_to_end_shows_no_trace_of_compression(
     header: ImageHeader, format_: Format, spare: int
 ) -> None:
-    assert spare_pixels(header, replace(RENDITION, format=format_)) == spare
+    assert required_oversampling(header, replace(RENDITION, format=format_)) == spare
 
 
-# --- level_answers ----------------------------------------------------------------------------
+# --- prefers_level ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("format_", Format)
 def test_what_has_no_transparency_is_answered_from_levels(format_: Format) -> None:
     asked = replace(RENDITION, format=format_)
-    assert level_answers(PNG, asked, Engine.RASTER)
-    assert level_answers(JPEG, asked, Engine.RASTER)
+    assert prefers_level(PNG, asked, Engine.RASTER)
+    assert prefers_level(JPEG, asked, Engine.RASTER)
 
 
 @pytest.mark.parametrize(
@@ -133,12 +133,12 @@ def test_transparency_that_can_be_kept_is_not_lost_to_a_level(
     format_: Format, *, answers: bool
 ) -> None:
     transparent = replace(PNG, transparent=True)
-    assert level_answers(transparent, replace(RENDITION, format=format_), Engine.RASTER) is answers
+    assert prefers_level(transparent, replace(RENDITION, format=format_), Engine.RASTER) is answers
 
 
 @pytest.mark.parametrize("engine", [Engine.ORIGINAL, Engine.TILE])
 def test_what_needs_no_work_is_not_made_of_levels(engine: Engine) -> None:
-    assert not level_answers(JPEG, RENDITION, engine)
+    assert not prefers_level(JPEG, RENDITION, engine)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_only_of_very_large_jpegs_is_a_cut_made_of_levels(
     stored: Dimensions, *, answers: bool
 ) -> None:
     header = replace(JPEG, stored=stored)
-    assert level_answers(header, of((0, 0, 160, 160), (160, 160)), Engine.JPEGTRAN) is answers
+    assert prefers_level(header, of((0, 0, 160, 160), (160, 160)), Engine.JPEGTRAN) is answers
 
 
 # --- work_on_level ----------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def test_work_on_a_level_is_work_on_upright_pixels() -> None:
     operations = operations_on_level(header, asked, 8)
     assert operations.box == Box(100, 200, 400, 800)
     assert operations.size == Dimensions(50, 100)
-    assert operations.turn == Orientation(False, 1)
+    assert operations.orientation == Orientation(False, 1)
     assert operations.shrink == 8
     assert operations.format is Format.PNG
     # whereas the stored pixels lie on their side
@@ -176,7 +176,7 @@ def test_work_on_a_level_is_work_on_upright_pixels() -> None:
 def test_work_on_a_level_rotates_and_colours_as_asked() -> None:
     asked = replace(RENDITION, rotation=parse_rotation("!22.5"), quality=Quality.BITONAL)
     operations = operations_on_level(PNG, asked, 4)
-    assert (operations.turn, operations.degrees) == (Orientation(True, 0), 22.5)
+    assert (operations.orientation, operations.degrees) == (Orientation(True, 0), 22.5)
     assert operations.quality is Quality.BITONAL
 
 
@@ -290,8 +290,8 @@ def test_which_originals_give_their_own_coefficients(
 def test_levels_of_a_pyramid_have_8_bits() -> None:
     deep, rendition = replace(PNG, bits=16), replace(RENDITION, format=Format.PNG)
     work = plan_operations(deep, rendition, 16)
-    assert level_answers(deep, rendition, Engine.RASTER, plan_operations(deep, rendition).depth)
-    assert not level_answers(deep, rendition, Engine.RASTER, work.depth)
+    assert prefers_level(deep, rendition, Engine.RASTER, plan_operations(deep, rendition).depth)
+    assert not prefers_level(deep, rendition, Engine.RASTER, work.depth)
 
 
 @pytest.mark.parametrize(

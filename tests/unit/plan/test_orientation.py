@@ -95,5 +95,5 @@ def test_a_box_is_carried_to_where_its_pixels_are(turn: Orientation) -> None:
     ]
     whole = turned(STORED, turn)
     for box in boxes:
-        carried = turn.carry(box, dimensions(STORED))
+        carried = turn.apply_to_box(box, dimensions(STORED))
         assert np.array_equal(cut(whole, carried), turned(cut(STORED, box), turn))

@@ -35,7 +35,7 @@ RENDITION = Rendition(WHOLE, STORED, NO_ROTATION, Quality.DEFAULT, Format.JPG)
 AS_IT_IS = PixelOperations(
     box=WHOLE,
     size=STORED,
-    turn=UPRIGHT,
+    orientation=UPRIGHT,
     degrees=0.0,
     quality=Quality.DEFAULT,
     format=Format.JPG,
@@ -71,7 +71,7 @@ def test_an_upright_original_is_worked_on_as_the_request_says() -> None:
     assert operations == PixelOperations(
         box=Box(100, 200, 300, 400),
         size=Dimensions(30, 40),
-        turn=Orientation(True, 1),
+        orientation=Orientation(True, 1),
         degrees=0.0,
         quality=Quality.GRAY,
         format=Format.PNG,
@@ -95,7 +95,7 @@ def test_right_angles_are_turns_and_others_are_rotations(
     rotation: str, turn: Orientation, degrees: float
 ) -> None:
     operations = plan_operations(JPEG, replace(RENDITION, rotation=parse_rotation(rotation)))
-    assert (operations.turn, operations.degrees) == (turn, degrees)
+    assert (operations.orientation, operations.degrees) == (turn, degrees)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_region_of_the_upright_image_is_cut_from_the_stored_pixels(
     operations = plan_operations(header, rendition)
     assert operations.box == box
     assert operations.size == (Dimensions(5, 10) if orientation < 5 else Dimensions(10, 5))
-    assert operations.turn == FROM_EXIF[orientation]
+    assert operations.orientation == FROM_EXIF[orientation]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_the_requested_turn_follows_the_orientation(
     rendition = replace(
         RENDITION, region=region, size=region.dimensions, rotation=parse_rotation(rotation)
     )
-    assert plan_operations(header, rendition).turn == turn
+    assert plan_operations(header, rendition).orientation == turn
 
 
 # --- profiles ---------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ def test_the_engine_does_least_to_the_originals_data(
 def test_a_side_that_is_reversed_consists_of_whole_mcus(
     turn: Orientation, width: int, height: int, engine: Engine
 ) -> None:
-    operations = replace(tile(0, 0, width, height), turn=turn)
+    operations = replace(tile(0, 0, width, height), orientation=turn)
     assert choose_engine(JPEG, operations, lossless=True) is engine
 
 

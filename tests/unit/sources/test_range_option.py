@@ -12,9 +12,9 @@ from iiif_server.sources.base import TypeOptions
     [
         ("type", Treatment()),
         ("data", Treatment(measured=True)),
-        ([0, 4095], Treatment(span=(0.0, 4095.0))),
-        ((-1.5, 2), Treatment(span=(-1.5, 2.0))),
-        ("[0, 5]", Treatment(span=(0.0, 5.0))),
+        ([0, 4095], Treatment(sample_range=(0.0, 4095.0))),
+        ((-1.5, 2), Treatment(sample_range=(-1.5, 2.0))),
+        ("[0, 5]", Treatment(sample_range=(0.0, 5.0))),
     ],
 )
 def test_ranges(written: object, treatment: Treatment) -> None:

@@ -6,7 +6,12 @@ import pytest
 
 from iiif_server.plan.header import Colour, ImageHeader, Reader, Treatment
 from iiif_server.plan.original_format import OriginalFormat
-from iiif_server.plan.spans import has_range, is_measured, span_in_words, treated
+from iiif_server.plan.sample_ranges import (
+    has_range,
+    needs_measuring,
+    range_in_16_bits,
+    with_treatment,
+)
 from support import headers
 
 WORDS = replace(
@@ -17,7 +22,7 @@ WORDS = replace(
     jpeg=None,
     bits=16,
 )
-CHOSEN, MEASURED = Treatment(span=(0.0, 9.0)), Treatment(measured=True)
+CHOSEN, MEASURED = Treatment(sample_range=(0.0, 9.0)), Treatment(measured=True)
 
 
 @pytest.mark.parametrize(
@@ -34,20 +39,22 @@ CHOSEN, MEASURED = Treatment(span=(0.0, 9.0)), Treatment(measured=True)
 )
 def test_which_originals_have_one(header: ImageHeader, *, expected: bool) -> None:
     assert has_range(header) is expected
-    assert is_measured(header, MEASURED) is expected
-    assert treated(header, CHOSEN).span == (CHOSEN.span if expected else None)
+    assert needs_measuring(header, MEASURED) is expected
+    assert with_treatment(header, CHOSEN).sample_range == (
+        CHOSEN.sample_range if expected else None
+    )
 
 
 def test_a_range_is_measured_once_and_only_where_it_is_asked_for() -> None:
-    known = replace(WORDS, span=(1.0, 2.0))
-    assert not is_measured(known, MEASURED)
-    assert not is_measured(WORDS, CHOSEN)
-    assert treated(known, MEASURED).span == (1.0, 2.0)
-    assert treated(known, Treatment()).span is None, "as another replica measured it"
+    known = replace(WORDS, sample_range=(1.0, 2.0))
+    assert not needs_measuring(known, MEASURED)
+    assert not needs_measuring(WORDS, CHOSEN)
+    assert with_treatment(known, MEASURED).sample_range == (1.0, 2.0)
+    assert with_treatment(known, Treatment()).sample_range is None, "as another replica measured it"
 
 
 def test_samples_of_12_bits_are_spread_over_16_before() -> None:
-    header = replace(WORDS, bits=12, span=(0.0, 4095.0))
-    assert span_in_words(header) == pytest.approx((0, 65_535))
-    assert span_in_words(replace(header, reader=Reader.ARRAYS)) is None
-    assert span_in_words(WORDS) is None
+    header = replace(WORDS, bits=12, sample_range=(0.0, 4095.0))
+    assert range_in_16_bits(header) == pytest.approx((0, 65_535))
+    assert range_in_16_bits(replace(header, reader=Reader.ARRAYS)) is None
+    assert range_in_16_bits(WORDS) is None

@@ -13,11 +13,11 @@ MIN_TILE, MAX_TILE = 64, 4096
 requests, and larger ones too much data per request."""
 _PIXELS_AROUND = 32
 """Pixels around a region, in the result and in a level, that may have to be decoded."""
-NEAR = 4
+MAX_STORED_REDUCTION = 4
 """Maximum reduction from a stored level for a request."""
 
 
-def own_grid(header: ImageHeader) -> Grid | None:
+def stored_grid(header: ImageHeader) -> Grid | None:
     """Return the grid of stored tiles of a tiled TIFF, if info.json announces it.
 
     That is where the image is stored upright, and where either every level is near one that is
@@ -31,19 +31,19 @@ def own_grid(header: ImageHeader) -> Grid | None:
     if min(full.width, full.height) < MIN_TILE or max(full.width, full.height) > MAX_TILE:
         return None
     grid = Grid(header.dimensions, full)
-    to_be_made = sends_tiles(header) and full.width == full.height
+    to_be_made = can_send_tiles(header) and full.width == full.height
     return grid if to_be_made or has_all_levels(tiles, grid) else None
 
 
 def has_all_levels(tiles: StoredTiles, grid: Grid) -> bool:
     """Whether every level of a grid is stored, or a reduction of a stored one by at most 4."""
     return all(
-        any(factor // NEAR <= held <= factor for held in tiles.factors)
+        any(factor // MAX_STORED_REDUCTION <= held <= factor for held in tiles.factors)
         for factor in grid.scale_factors
     )
 
 
-def sends_tiles(header: ImageHeader) -> bool:
+def can_send_tiles(header: ImageHeader) -> bool:
     """Whether the stored tiles of a TIFF are JPEGs that can be sent unchanged."""
     return (
         header.tiles is not None
@@ -83,12 +83,12 @@ class StoredTile:
 
 
 def stored_tile(header: ImageHeader, tile: Tile) -> StoredTile | None:
-    """Stored tile for a tile of the `own_grid` of an original; None where none is stored.
+    """Stored tile for a tile of the `stored_grid` of an original; None where none is stored.
 
     A level whose sides were rounded down ends before the last tiles do: those are not stored.
     """
     tiles = header.tiles
-    if tiles is None or not sends_tiles(header) or tile.scale_factor not in tiles.factors:
+    if tiles is None or not can_send_tiles(header) or tile.scale_factor not in tiles.factors:
         return None
     level, full = tiles.level(tile.scale_factor).dimensions, tiles.tile
     asked = header.dimensions.reduced(tile.scale_factor)
