@@ -29,6 +29,7 @@ _SECONDS = 300
 class Cluster:
     """A scheduler, and the processes of its workers."""
 
+    scheduler: "subprocess.Popen[str]"
     url: str
     config: Path
     source: Path
@@ -53,6 +54,7 @@ def running(
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)  # a test may have stopped it
         try:
             process.wait(60)
         finally:
@@ -70,7 +72,7 @@ def running_cluster(
     port, shared = free_port(), dict(environment or {})
     url = f"{scheme}://127.0.0.1:{port}"
     with ExitStack() as stack:
-        stack.enter_context(
+        scheduler = stack.enter_context(
             running(
                 folder / "scheduler.log",
                 shared,
@@ -89,7 +91,7 @@ def running_cluster(
             )
             for number, config in enumerate(configs)
         ]
-        yield Cluster(url, configs[0], folder / "source" / "pictures", workers)
+        yield Cluster(scheduler, url, configs[0], folder / "source" / "pictures", workers)
 
 
 def settings(folder: Path, name: str = "settings", more: str = "") -> Path:
@@ -158,6 +160,39 @@ def test_all_images_are_prepared_though_a_worker_is_killed(cluster: Cluster) -> 
     again = prepare(cluster)
     output, _ = again.communicate(timeout=_SECONDS)
     assert f"0 made, {IMAGES} there already" in output
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    ("lost", "sent", "text"),
+    [
+        ("worker", signal.SIGKILL, "The cluster has run no task for 2 seconds. Repeat the command"),
+        ("scheduler", signal.SIGKILL, "The scheduler of the cluster has ended"),
+        ("scheduler", signal.SIGSTOP, "The cluster has run no task for 2 seconds."),
+    ],
+)
+def test_without_a_cluster_the_command_ends_and_another_one_goes_on(
+    tmp_path: Path, lost: str, sent: signal.Signals, text: str
+) -> None:
+    config = settings(tmp_path)
+    fill(tmp_path / "source" / "pictures", IMAGES)
+    with running_cluster(tmp_path, [config]) as cluster:
+        run = start(cluster, "prepare", "--type", "pictures", "--idle-timeout", "2 s")
+        ended = threading.Event()
+        while pyramids(cluster) < 20:  # not a time: some are done, and most are not
+            assert run.poll() is None, run.communicate()[0]
+            ended.wait(0.02)
+        process = cluster.workers[0] if lost == "worker" else cluster.scheduler
+        process.send_signal(sent)
+        output, _ = run.communicate(timeout=_SECONDS)
+    assert run.returncode == 1, output
+    assert text in output
+    with running_cluster(tmp_path, [config]) as cluster:
+        run = prepare(cluster)
+        output, _ = run.communicate(timeout=_SECONDS)
+    assert run.returncode == 0, output
+    assert pyramids(cluster) == 2 * IMAGES
+    assert f"{IMAGES} made" not in output  # the first command has made some
 
 
 @pytest.mark.e2e

@@ -11,7 +11,6 @@ from iiif_server.commands.bulk.running import (
     Results,
     distribution_options,
     find_chosen,
-    open_executor,
     run_bulk,
     run_tasks,
 )
@@ -41,7 +40,7 @@ def prepare(
     settings = read_settings(config).settings
 
     async def run(results: Results) -> None:
-        async with open_executor(settings, distribution.scheduler) as executor:
+        async with distribution.open_executor(settings) as executor:
             found = find_chosen(settings, executor, type_, written)
             tasks = distribution.tasks(found, prepare_one)
             await run_tasks(executor, tasks, distribution, "Preparing originals", results)

@@ -1,5 +1,6 @@
 """Bulk work: errors of clusters, and what is repeated. No cluster runs here."""
 
+import asyncio
 import socket
 import sys
 from pathlib import Path
@@ -87,22 +88,69 @@ async def test_a_worker_whose_settings_are_wrong_is_not_set_up(
         await dask_worker.ServicesPlugin().setup(worker)
 
 
-class NoWorkers:
-    """A client of a cluster without workers."""
+class NeverDone:
+    """A task of Dask that gets no result."""
+
+    async def result(self) -> Any:
+        return await asyncio.Event().wait()
+
+
+class Idle:
+    """A client of a cluster that runs no task, unless one is in `tasks`."""
+
+    status = "running"
+
+    def __init__(self, workers: int) -> None:
+        worker = {"nthreads": 1, "resources": {}}
+        self.workers = {str(number): worker for number in range(workers)}
+        self.tasks: dict[str, tuple[str, ...]] = {}
+        self.silent = False
 
     def scheduler_info(self, n_workers: int) -> dict[str, Any]:
         assert n_workers == -1  # all
-        return {"workers": {}}
+        return {"workers": self.workers}
+
+    def submit(self, *_: Any, **__: Any) -> NeverDone:
+        return NeverDone()
+
+    async def processing(self) -> dict[str, tuple[str, ...]]:
+        if self.silent:
+            raise TimeoutError
+        return self.tasks
 
 
-async def test_it_is_said_once_that_a_cluster_has_no_workers(
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize(
+    ("workers", "text"), [(0, "The cluster has no workers: "), (2, "The cluster runs no task: ")]
+)
+async def test_a_cluster_that_runs_no_task_has_a_timeout(
+    capsys: pytest.CaptureFixture[str], workers: int, text: str
 ) -> None:
-    client: Any = NoWorkers()
-    executor = cluster.ClusterExecutor(client, Failing.originals)
+    client: Any = Idle(workers)
+    now = 0.0
+    executor = cluster.ClusterExecutor(client, Failing.originals, 300, lambda: now)
     await executor.look()
+    assert not capsys.readouterr().err  # nothing is to be done yet
+    task = Task(prepare_one, Identifier("pictures", "a.jpg"))
+    run = asyncio.create_task(executor.run(task))
+    await asyncio.sleep(0)
+    for client.tasks in ({}, {"0": ("other",)}, {}):  # a task in between begins the wait anew
+        await executor.look()
+        now += 200
+        await executor.look()
+    assert capsys.readouterr().err.count(f"{text}waiting for 5 minutes.") == 2
+    client.silent = True
+    now += 100
     await executor.look()
-    assert capsys.readouterr().err.count("The cluster has no workers") == 1
+    with pytest.raises(ConfigurationError, match=r"no task for 5 minutes\. Repeat the command"):
+        await run
+
+
+@pytest.mark.parametrize("given", ["0", "soon", "-1", "inf"])
+def test_a_timeout_of_clusters_that_is_none_is_refused(config: Path, given: str) -> None:
+    arguments = ["prepare", "--config", str(config), "--idle-timeout", given, "pictures:a.jpg"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "must be a duration" in result.output
 
 
 class Failing:

@@ -2,7 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -14,10 +15,12 @@ from iiif_server.composition.components import open_listing
 from iiif_server.errors import ConfigurationError
 from iiif_server.images.originals import Originals
 from iiif_server.settings import Settings
+from iiif_server.units import show_duration
 from iiif_server.workers.admission import TILE_BYTES
 
 try:
     from distributed import Client, KilledWorker
+    from distributed.client import FutureCancelledError
     from distributed.scheduler import NoValidWorkerError
 
     from iiif_server.commands.bulk.dask_worker import MEMORY, ServicesPlugin, perform_here
@@ -28,13 +31,13 @@ except ModuleNotFoundError as error:  # pragma: no cover - the extra is installe
 
 _URL = re.compile(r"(tcp|tls)://[^/\s]+:[0-9]{1,5}")
 _CONNECT_SECONDS = 30
-_WORKERS_SECONDS = 60
 _CLOSE_SECONDS = 5
 _LOOK_SECONDS = 10.0
-"""Interval (seconds) of looks whether the cluster has workers."""
+"""Interval (seconds) of looks whether the cluster runs tasks, and limit of each look."""
 _MIN = 256
 """Least number of tasks at the scheduler, so that no worker waits for this process."""
 _PER_THREAD = 4
+_AGAIN = "Repeat the command later: it goes on with what is left."
 _RETRIES = 2
 """Limit of retries by Dask after an unexpected exception of a task."""
 
@@ -42,23 +45,47 @@ _RETRIES = 2
 class ClusterExecutor:
     """Executor on a Dask cluster."""
 
-    def __init__(self, client: "Client", originals: Originals) -> None:
+    def __init__(
+        self,
+        client: "Client",
+        originals: Originals,
+        idle_timeout: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`idle_timeout` is that of a cluster that runs no task, in seconds."""
         self._client = client
         self.originals = originals
-        self._told = False
+        self._idle_timeout = idle_timeout
+        self._clock = clock
+        self._submitted = 0
+        """Number of tasks whose results are awaited."""
+        self._idle_since: float | None = None
+        self._gave_up = asyncio.Event()
 
     def _workers(self) -> list[Any]:
         """What the scheduler says of its workers."""
         return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
 
     async def look(self) -> None:
-        """Say, once, that all workers are gone: tasks wait for new ones without a limit."""
-        if not self._told and not self._workers():
-            self._told = True
-            text = (
-                "The cluster has no workers: waiting for one. If they end at once, see their logs."
-            )
+        """End all tasks if the cluster has run none for `idle_timeout`; report it before."""
+        if not self._submitted or await self._runs_tasks():
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = self._clock()
+            seen = "runs no task" if self._workers() else "has no workers"
+            wait = show_duration(self._idle_timeout)
+            text = f"The cluster {seen}: waiting for {wait}. If workers end, see their logs."
             click.echo(text, err=True)
+        elif self._clock() - self._idle_since >= self._idle_timeout:
+            self._gave_up.set()
+
+    async def _runs_tasks(self) -> bool:
+        """Whether a worker has a task; False if the scheduler does not respond."""
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                return any((await self._client.processing()).values())  # type: ignore[no-untyped-call]
+        except (OSError, TimeoutError):
+            return False
 
     @property
     def at_once(self) -> int:
@@ -84,24 +111,42 @@ class ClusterExecutor:
             perform_here, task, pure=False, retries=_RETRIES, resources=resources
         )
         try:
-            found: Result = await future.result()
+            found: Result = await self._result(future)
         except (KilledWorker, NoValidWorkerError) as error:
             return Result(Outcome.FAILED, f"{task.subject}: {error}")
-        except asyncio.CancelledError:
-            if self._client.status == "running":
-                raise
-            raise ConfigurationError("The scheduler of the cluster is gone.") from None
+        except FutureCancelledError as error:
+            text = f"The scheduler of the cluster has ended, or its tasks: {error.reason}. {_AGAIN}"
+            raise ConfigurationError(text) from None
+        except ConfigurationError:
+            raise
         except Exception as error:  # noqa: BLE001 - one task does not stop the others
             return Result(Outcome.FAILED, f"{task.subject}: {type(error).__name__}: {error}")
         return found
 
+    async def _result(self, future: Any) -> Any:
+        """Wait for the result of a task; raises ConfigurationError if the cluster runs none."""
+        self._submitted += 1
+        waits = [asyncio.ensure_future(one) for one in (future.result(), self._gave_up.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            if not waits[0].done():
+                wait = show_duration(self._idle_timeout)
+                raise ConfigurationError(f"The cluster has run no task for {wait}. {_AGAIN}")
+            return await waits[0]
+        finally:
+            self._submitted -= 1
+            for one in waits:
+                one.cancel()
+
 
 @asynccontextmanager
-async def open_cluster(settings: Settings, scheduler: str) -> AsyncIterator[ClusterExecutor]:
+async def open_cluster(
+    settings: Settings, scheduler: str, idle_timeout: float
+) -> AsyncIterator[ClusterExecutor]:
     """Connect to the cluster of a scheduler; its workers open their services.
 
-    Raises ConfigurationError if the scheduler does not respond, or the cluster has no workers or
-    workers that cannot be used.
+    Tasks fail if it runs none for `idle_timeout` (seconds). Raises ConfigurationError if the
+    scheduler does not respond, or the cluster has no workers or workers that cannot be used.
     """
     if not _URL.fullmatch(scheduler):
         raise ConfigurationError("--scheduler is written as tcp://HOST:PORT or tls://HOST:PORT.")
@@ -117,14 +162,14 @@ async def open_cluster(settings: Settings, scheduler: str) -> AsyncIterator[Clus
         except (OSError, RuntimeError, TypeError, ValueError) as error:  # the last of TLS settings
             raise ConfigurationError(f"No Dask scheduler at {scheduler}: {error}") from error
         try:
-            await client.wait_for_workers(1, timeout=_WORKERS_SECONDS)
+            await client.wait_for_workers(1, timeout=idle_timeout)
         except TimeoutError as error:
             raise ConfigurationError(f"The cluster at {scheduler} has no workers.") from error
         try:
             await client.register_plugin(ServicesPlugin())
         except Exception as error:
             raise ConfigurationError(f"A Dask worker cannot be used: {error}") from error
-        executor = ClusterExecutor(client, originals)
+        executor = ClusterExecutor(client, originals, idle_timeout)
         background = await stack.enter_async_context(BackgroundTasks())
-        background.repeat(_LOOK_SECONDS, executor.look)
+        background.repeat(min(_LOOK_SECONDS, idle_timeout / 2), executor.look)
         yield executor

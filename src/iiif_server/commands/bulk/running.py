@@ -8,11 +8,12 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from typing import Any, Protocol
 
 import click
+from pydantic import TypeAdapter, ValidationError
 
 from iiif_server.background import completed
 from iiif_server.commands.bulk.resuming import in_shard
@@ -30,7 +31,9 @@ from iiif_server.errors import ConfigurationError, IiifServerError
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.originals import Originals
 from iiif_server.settings import Settings
+from iiif_server.units import DURATION, PositiveSeconds
 
+_TIMEOUT: TypeAdapter[float] = TypeAdapter(PositiveSeconds)
 _INTERRUPTED = 130
 """Exit status of an interrupted command, as in shells."""
 _RETRY_SECONDS = 1.0
@@ -70,17 +73,6 @@ async def _open_local(settings: Settings) -> AsyncIterator[Executor]:
         yield LocalExecutor(bench)
 
 
-def open_executor(
-    settings: Settings, scheduler: str | None
-) -> AbstractAsyncContextManager[Executor]:
-    """Open the executor of this machine, or of the Dask cluster of a scheduler."""
-    if scheduler is None:
-        return _open_local(settings)
-    from iiif_server.commands.bulk.cluster import open_cluster  # noqa: PLC0415 - an extra
-
-    return open_cluster(settings, scheduler)
-
-
 @dataclass(frozen=True, slots=True)
 class Distribution:
     """Options for the distribution of bulk work."""
@@ -93,6 +85,16 @@ class Distribution:
     """Limit of retries of a task after a temporary error."""
     pages: bool = False
     """Whether to process all pages of originals, instead of the first ones."""
+    idle_timeout: float = 300
+    """Timeout (seconds) of a Dask cluster that runs no task."""
+
+    def open_executor(self, settings: Settings) -> AbstractAsyncContextManager[Executor]:
+        """Open the executor of this machine, or of the Dask cluster of the scheduler."""
+        if self.scheduler is None:
+            return _open_local(settings)
+        from iiif_server.commands.bulk.cluster import open_cluster  # noqa: PLC0415 - an extra
+
+        return open_cluster(settings, self.scheduler, self.idle_timeout)
 
     def tasks(self, subjects: Iterable[Subject], work: Work, options: Any = None) -> list[Task]:
         """Return a task for each subject in the shard of this run, without duplicates."""
@@ -246,15 +248,22 @@ def _shard(_: click.Context, __: click.Parameter, text: str) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
+def _timeout(_: click.Context, __: click.Parameter, text: str) -> float:
+    try:
+        return float(_TIMEOUT.validate_python(text))
+    except ValidationError:
+        raise click.BadParameter(f"must be {DURATION.expected}") from None
+
+
 def distribution_options(verb: str) -> Callable[[Command], Command]:
-    """Add the options `--shard`, `--scheduler`, `--retries`, `--pages` as one `distribution`."""
+    """Add the options of the fields of `Distribution`, as one `distribution`."""
+    names = [one.name for one in fields(Distribution)]
 
     def add(function: Command) -> Command:
         @wraps(function)
-        def command(
-            shard: tuple[int, int], scheduler: str | None, retries: int, *, pages: bool, **rest: Any
-        ) -> None:
-            function(distribution=Distribution(shard, scheduler, retries, pages), **rest)
+        def command(**given: Any) -> None:
+            chosen = Distribution(**{name: given.pop(name) for name in names})
+            function(distribution=chosen, **given)
 
         decorated: Command = command
         for option in _options(verb):
@@ -276,6 +285,14 @@ def _options(verb: str) -> Iterator[Callable[[Command], Command]]:
         "--scheduler",
         metavar="URL",
         help="Run on a Dask cluster: tcp://HOST:PORT or tls://HOST:PORT.",
+    )
+    yield click.option(
+        "--idle-timeout",
+        metavar="TIME",
+        default="5 minutes",
+        show_default=True,
+        callback=_timeout,
+        help="Give up if the Dask cluster has no workers, or runs no task, for so long.",
     )
     yield click.option(
         "--retries",

@@ -13,7 +13,6 @@ from iiif_server.commands.bulk.running import (
     Results,
     distribution_options,
     find_chosen,
-    open_executor,
     run_bulk,
     run_tasks,
 )
@@ -79,7 +78,7 @@ def export(
     target = Target(folder.absolute(), base.rstrip("/"), version.number, include_signed)
 
     async def run(results: Results) -> None:
-        async with open_executor(settings, distribution.scheduler) as executor:
+        async with distribution.open_executor(settings) as executor:
             found = find_chosen(settings, executor, type_, written)
             for name in {identifier.type for identifier in found}:
                 executor.originals.source(name)

@@ -17,7 +17,6 @@ from iiif_server.commands.bulk.running import (
     Results,
     distribution_options,
     find_chosen,
-    open_executor,
     run_bulk,
     run_tasks,
 )
@@ -134,7 +133,7 @@ def _opening(
     settings: Settings, url: str | None, pace: Pace, distribution: Distribution
 ) -> tuple[AbstractAsyncContextManager[Executor], Work]:
     if url is None:
-        return open_executor(settings, distribution.scheduler), warm_one
+        return distribution.open_executor(settings), warm_one
     return open_http(settings, url, pace), warm_url
 
 
