@@ -19,7 +19,7 @@ from PIL import Image
 from iiif_server.codecs.encode import supported_formats
 from iiif_server.codecs.probe import probe
 from iiif_server.errors import UnsupportedOriginalError
-from iiif_server.formats.table import READ, WRITTEN, ReadRow, WrittenRow
+from iiif_server.formats.table import INPUT_ROWS, OUTPUT_ROWS, InputRow, OutputRow
 from iiif_server.iiif.formats import FACTS, Format
 from iiif_server.library import open_image
 from iiif_server.plan.header import Reader
@@ -325,8 +325,8 @@ REFUSED: dict[tuple[OriginalFormat, str], tuple[bytes, ...]] = {
 """Originals that nothing reads, by what they stand for."""
 
 
-@pytest.mark.parametrize("row", READ, ids=lambda row: f"{row.format} {row.reader}")
-def test_each_kind_is_read_by_the_library_of_its_row(row: ReadRow, tmp_path: Path) -> None:
+@pytest.mark.parametrize("row", INPUT_ROWS, ids=lambda row: f"{row.format} {row.reader}")
+def test_each_kind_is_read_by_the_library_of_its_row(row: InputRow, tmp_path: Path) -> None:
     examples = EXAMPLES[row.format, row.reader]
     assert tuple(examples) == row.kinds
     path = tmp_path / "original"
@@ -341,7 +341,7 @@ def test_each_kind_is_read_by_the_library_of_its_row(row: ReadRow, tmp_path: Pat
 
 
 def test_each_exception_is_refused() -> None:
-    assert list(REFUSED) == [(row.format, what) for row in READ for what in row.not_read]
+    assert list(REFUSED) == [(row.format, what) for row in INPUT_ROWS for what in row.unsupported]
 
 
 @pytest.mark.parametrize("key", REFUSED, ids=" ".join)
@@ -361,8 +361,8 @@ def test_rare_formats_are_not_read_by_default(tmp_path: Path) -> None:
             probe(path, 10**9)
 
 
-@pytest.mark.parametrize("row", WRITTEN, ids=lambda row: row.format)
-def test_derivatives_are_written_as_the_table_says(row: WrittenRow, tmp_path: Path) -> None:
+@pytest.mark.parametrize("row", OUTPUT_ROWS, ids=lambda row: row.format)
+def test_derivatives_are_written_as_the_table_says(row: OutputRow, tmp_path: Path) -> None:
     assert row.format in supported_formats()
     path = tmp_path / "original"
     path.write_bytes(_ORIGINALS["png RGBA half"]())

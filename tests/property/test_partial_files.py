@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iiif_server.codecs.jobs import render
-from iiif_server.codecs.probe import probe_file, probe_parts
+from iiif_server.codecs.probe import probe_file, probe_partial
 from iiif_server.errors import IiifServerError, PartsMissingError
-from iiif_server.formats.tiff_tables import read_tile_tables, tile_tables_of_parts
+from iiif_server.formats.tiff_tables import read_partial_tile_tables, read_tile_tables
 from iiif_server.plan.extents import merge_extents, missing_extents, total_length
 from iiif_server.plan.header import NO_NEEDS, ImageHeader, Reader
 from iiif_server.plan.local_file import LocalFile
@@ -113,7 +113,7 @@ def compare(data: bytes, present: list[tuple[int, int]], ahead: int) -> PartialF
     with tempfile.TemporaryDirectory() as folder:
         (whole := Path(folder, "whole")).write_bytes(data)
         parts = PartialFile(Path(folder, "parts"), data, tuple(present))
-        read = partial(probe_parts, max_pixels=MAX)
+        read = partial(probe_partial, max_pixels=MAX)
         expected = outcome(lambda: probe_file(LocalFile.at(whole), max_pixels=MAX))
         found = outcome(lambda: parts.run(read, ahead))
         if expected == TRUNCATED:  # the tables that tell it are not worth their bytes
@@ -126,7 +126,7 @@ def compare(data: bytes, present: list[tuple[int, int]], ahead: int) -> PartialF
         for factor in (*tiles.factors, 3):
             for decoder in (False, True):
                 read_tables = partial(
-                    tile_tables_of_parts,
+                    read_partial_tile_tables,
                     scale_factor=factor,
                     keep_profile=True,
                     decoder=decoder,
@@ -166,7 +166,7 @@ def test_damaged_and_hostile_files_are_refused_alike(
 def test_a_header_needs_neither_tiles_nor_their_tables(folder: Path) -> None:
     data = tiffs.tiled(pictures.photograph(1500, 1500), 64, bigtiff=True)
     parts = PartialFile(folder / "parts", data)
-    parts.run(partial(probe_parts, max_pixels=MAX))
+    parts.run(partial(probe_partial, max_pixels=MAX))
     found = tiffs.levels(data)
     tables = sum(len(level.tags[tag]) * 8 for level in found for tag in (tiffs.OFFSETS,))
     assert total_length(parts.present) < tables
@@ -176,22 +176,22 @@ def test_a_header_needs_neither_tiles_nor_their_tables(folder: Path) -> None:
 def test_levels_below_the_first_directory_are_brought_together(folder: Path) -> None:
     data = tiffs.tiled(pictures.photograph(1500, 1500), 64, subifd=True)
     parts = PartialFile(folder / "parts", data)
-    parts.run(partial(probe_parts, max_pixels=MAX), ahead=4_096)
+    parts.run(partial(probe_partial, max_pixels=MAX), ahead=4_096)
     assert len(parts.brought) <= 5
 
 
 def test_whatever_is_no_tiled_tiff_is_needed_as_a_whole(folder: Path) -> None:
     data = pictures.jpeg(pictures.photograph(300, 200))
     parts = PartialFile(folder / "parts", data, ((0, SIGNATURE_BYTES),))
-    parts.run(partial(probe_parts, max_pixels=MAX))
+    parts.run(partial(probe_partial, max_pixels=MAX))
     assert parts.brought == [((SIGNATURE_BYTES, len(data)),)]
 
 
 def brought_for(parts: PartialFile, plan: RenderPlan) -> RenderPlan:
     """The plan, with all present that the server brings for it."""
-    header = parts.run(partial(probe_parts, max_pixels=MAX))
+    header = parts.run(partial(probe_partial, max_pixels=MAX))
     factor = plan.operations.shrink
-    read = partial(tile_tables_of_parts, scale_factor=factor, keep_profile=False, decoder=True)
+    read = partial(read_partial_tile_tables, scale_factor=factor, keep_profile=False, decoder=True)
     table = parts.run(read)[factor]
     assert header.tiles is not None
     places = map(table.entry, tiles_to_decode(header.tiles, plan.operations))

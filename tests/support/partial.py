@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from iiif_server.plan.extents import Extent, FromParts, merge_extents, missing_extents
+from iiif_server.plan.extents import Extent, PartialResult, merge_extents, missing_extents
 from iiif_server.plan.local_file import LocalFile
 
 Result = TypeVar("Result")
@@ -45,7 +45,7 @@ class PartialFile:
             os.close(descriptor)
         self.present = merge_extents([*self.present, *wider])
 
-    def run(self, work: Callable[..., FromParts[Result]], ahead: int = 0) -> Result:
+    def run(self, work: Callable[..., PartialResult[Result]], ahead: int = 0) -> Result:
         """What a worker makes of the file, as it gets what it needs round by round."""
         for _ in range(MAX_ROUNDS):
             found = work(self.file, present=self.present)

@@ -15,7 +15,7 @@ from iiif_server.cli import COMMANDS, main
 from iiif_server.commands.formats import formats_tables
 from iiif_server.commands.migrate.moves import Kind
 from iiif_server.commands.settings import settings_page
-from iiif_server.formats.table import READ, WRITTEN
+from iiif_server.formats.table import INPUT_ROWS, OUTPUT_ROWS
 from iiif_server.iiif.formats import Format
 from iiif_server.plan.header import Reader
 from iiif_server.plan.original_format import OriginalFormat
@@ -244,8 +244,8 @@ def test_tables_of_formats_are_those_of_the_code() -> None:
 
 
 def test_the_table_of_formats_has_all_of_them() -> None:
-    pairs = [(row.format, row.reader) for row in READ]
+    pairs = [(row.format, row.reader) for row in INPUT_ROWS]
     assert len(set(pairs)) == len(pairs)
-    assert {row.format for row in READ} == set(OriginalFormat)
-    assert {row.reader for row in READ} == set(Reader)
-    assert [row.format for row in WRITTEN] == list(Format)
+    assert {row.format for row in INPUT_ROWS} == set(OriginalFormat)
+    assert {row.reader for row in INPUT_ROWS} == set(Reader)
+    assert [row.format for row in OUTPUT_ROWS] == list(Format)

@@ -10,7 +10,7 @@ from iiif_server.codecs.decoder_errors import check_dimensions
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
 from iiif_server.formats.bmp import Bitmap, bitmap, profile_of
-from iiif_server.formats.bounded_file import BoundedFile, truncated
+from iiif_server.formats.bounded_file import BoundedFile, truncated_error
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader, Profile
 
@@ -27,7 +27,9 @@ def read_bmp(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels:
         found = bitmap(bounded)
         check_dimensions(found.dimensions.width, found.dimensions.height, header.stored)
         profile = profile_of(bounded) if header.profile is not Profile.NONE else None
-        indices = _unpacked(bounded, found, partial=header.partial) if found.runs else None
+        indices = (
+            _unpacked(bounded, found, partial=header.partial) if found.run_length_encoded else None
+        )
         values = np.empty((box.height, box.width, 4 if found.masks[3] else 3), np.uint8)
         for top in range(0, box.height, _AT_ONCE):
             for row in range(top, min(top + _AT_ONCE, box.height)):
@@ -45,9 +47,9 @@ def read_bmp(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels:
 def _numbers(file: BoundedFile, found: Bitmap, row: int, *, partial: bool) -> _Array:
     """Unpack the pixels of a row to integers, or to three bytes each for 24 bits."""
     width = found.dimensions.width
-    data = file.at(found.start + row * found.row_bytes, found.row_bytes)
+    data = file.read_at(found.start + row * found.row_bytes, found.row_bytes)
     if len(data) < -(-width * found.bits // 8) and not partial:
-        raise truncated(file.format)
+        raise truncated_error(file.format)
     row_ = np.frombuffer(data.ljust(found.row_bytes, b"\0"), np.uint8)
     if found.bits < 8:  # noqa: PLR2004 - several pixels in a byte
         each = 8 // found.bits
@@ -90,14 +92,14 @@ def _unpacked(file: BoundedFile, found: Bitmap, *, partial: bool) -> _Array:
     """Decode run lengths to rows of palette indices; skipped pixels are 0."""
     width, height = found.dimensions.width, found.dimensions.height
     indices = np.zeros((height, width), np.uint8)
-    data = file.at(found.start, file.size)
+    data = file.read_at(found.start, file.size)
     at = x = y = 0
     while y < height:
         pair = data[at : at + 2]
         if len(pair) < 2 or pair == _END:  # noqa: PLR2004 - a count and a value
             if partial or (pair == _END and y == height - 1):
                 break
-            raise truncated(file.format)
+            raise truncated_error(file.format)
         at += 2
         count, value = pair
         if count:

@@ -25,7 +25,7 @@ from iiif_server.codecs.raw import read_raw
 from iiif_server.codecs.resample import apply_orientation
 from iiif_server.codecs.tiff_arrays import read_box
 from iiif_server.errors import DamagedOriginalError, IiifServerError
-from iiif_server.formats.bounded_file import truncated
+from iiif_server.formats.bounded_file import truncated_error
 from iiif_server.formats.jpeg import END_OF_IMAGE
 from iiif_server.formats.tiff_pages import SingleDirectory
 from iiif_server.iiif.geometry import Box
@@ -58,7 +58,7 @@ def decoding(header: ImageHeader) -> Iterator[None]:
     except Exception as error:
         told = refusal(error, header.format)
         if isinstance(told, DamagedOriginalError) and header.jpeg and not header.jpeg.complete:
-            told = truncated(header.format)
+            told = truncated_error(header.format)
         raise told from error
 
 

@@ -17,10 +17,10 @@ from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
 from iiif_server.errors import DamagedOriginalError
 from iiif_server.formats.bounded_file import BoundedFile
-from iiif_server.formats.dicom import Coding, DicomImage, Display, dicom_image, is_shared
+from iiif_server.formats.dicom import Coding, DicomImage, Display, dicom_image, shares_chroma
 from iiif_server.formats.dicom_values import Table
 from iiif_server.formats.inspection import inspect
-from iiif_server.formats.jpeg import frames_of, samples_of
+from iiif_server.formats.jpeg import frame_headers, sample_format
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader, Profile
 from iiif_server.plan.original_format import Bounds, OriginalFormat
@@ -47,7 +47,7 @@ def read_dicom(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels
         values, photometric = _in_box(file, image, header.page, box)
         profile = None
         if image.profile and header.profile is not Profile.NONE:
-            profile = file.at(*image.profile)
+            profile = file.read_at(*image.profile)
     if image.display is not None:
         return to_pixels(_shown(values, image, image.display, header.sample_range), None)
     if image.palette:
@@ -115,7 +115,7 @@ def _in_box(file: BoundedFile, image: DicomImage, page: int, box: Box) -> tuple[
 def _frame(file: BoundedFile, image: DicomImage, number: int) -> tuple[_Array, str]:
     """Samples of a frame, as rows, columns, samples; and their layout."""
     samples, size = image.samples, image.frame
-    data = b"".join(file.at(offset, length) for offset, length in image.parts[number])
+    data = b"".join(file.read_at(offset, length) for offset, length in image.parts[number])
     photometric, planar = samples.photometric, False
     if image.coding in {Coding.NATIVE, Coding.RUNS}:
         planar = samples.planar
@@ -124,7 +124,7 @@ def _frame(file: BoundedFile, image: DicomImage, number: int) -> tuple[_Array, s
             planar, type_ = True, type_.newbyteorder("<")
             data = _unpacked(data, type_, size.area * samples.bytes)
         values: _Array = np.frombuffer(data, type_)
-        if is_shared(photometric, image.coding):
+        if shares_chroma(photometric, image.coding):
             values = _spread_chroma(values)
     elif image.coding is Coding.JPEG:
         values, photometric = _of_jpeg(data, image)
@@ -168,10 +168,10 @@ def _of_jpeg(data: bytes, image: DicomImage) -> tuple[_Array, str]:
     photometric = image.samples.photometric
     if image.samples.count == 1:
         return _jpeg(data), photometric
-    if samples_of(data)[1] or data[6:10] == _JFIF:
+    if sample_format(data)[1] or data[6:10] == _JFIF:
         return _jpeg(data), "RGB"
     own = "YCBCR" if photometric.startswith("YBR") else "RGB"
-    if frames_of(data)[0][2]:  # lossless: libjpeg converts none of them
+    if frame_headers(data)[0][2]:  # lossless: libjpeg converts none of them
         return _jpeg(data, colorspace=own, outcolorspace=own), photometric
     return _jpeg(data, colorspace=own, outcolorspace="RGB"), "RGB"
 
@@ -184,7 +184,7 @@ def _check(data: bytes, image: DicomImage) -> None:
         header = inspect(within).header
         valid = header is not None and header.stored == size and header.pixel_bytes <= 2 * count
     else:
-        frames = frames_of(data)
+        frames = frame_headers(data)
         valid = len(frames) == 1 and frames[0][:2] == (size, count)
     if not valid:
         raise DamagedOriginalError("The original is damaged: a frame is not of its own size.")

@@ -58,7 +58,7 @@ def _decoded(file: BoundedFile, frame: Frame) -> "np.typing.NDArray[np.uint8]":
         b"GIF89a" + struct.pack("<HHBBB", width, height, flags, 0, 0) + table,
         b"!\xf9\4" + control,
         b"," + struct.pack("<HHHHB", 0, 0, width, height, frame.flags),
-        file.at(frame.start, frame.end - frame.start),
+        file.read_at(frame.start, frame.end - frame.start),
         b"\0;",
     )
     with Image.open(BytesIO(b"".join(parts)), formats=["GIF"]) as image:

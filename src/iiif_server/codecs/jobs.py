@@ -17,14 +17,14 @@ from iiif_server.codecs.measure import measure_range
 from iiif_server.codecs.metadata import read_metadata
 from iiif_server.codecs.open_originals import OpenOriginal, OpenOriginals
 from iiif_server.codecs.page_list import list_pages
-from iiif_server.codecs.probe import probe_file, probe_parts
+from iiif_server.codecs.probe import probe_file, probe_partial
 from iiif_server.codecs.pyramid_build import build
 from iiif_server.codecs.tiles import Tiles
 from iiif_server.errors import OriginalRefusedError, PartsMissingError, too_much_memory
 from iiif_server.formats.bounded_file import BoundedFile
-from iiif_server.formats.jpeg_rewriting import Rewriting, rewritten
+from iiif_server.formats.jpeg_rewriting import Rewriting, rewrite
 from iiif_server.formats.pyramid_file import OpenPart
-from iiif_server.formats.tiff_tables import read_tile_tables, tile_tables_of_parts
+from iiif_server.formats.tiff_tables import read_partial_tile_tables, read_tile_tables
 from iiif_server.iiif.geometry import Box
 from iiif_server.iiif.quality import Quality
 from iiif_server.plan.build_plan import BuildPlan
@@ -39,11 +39,11 @@ __all__ = [
     "measure_range",
     "prepare_process",
     "probe_file",
-    "probe_parts",
+    "probe_partial",
     "read_metadata",
+    "read_partial_tile_tables",
     "read_tile_tables",
     "render",
-    "tile_tables_of_parts",
 ]
 
 _PARTS_OPEN = 16
@@ -62,7 +62,7 @@ class _Process:
     def part(self, path: Path) -> OpenPart:
         """Return the open part at a path, which is unique to it. Raises OSError."""
         part = self.parts.get(path)
-        if part is None or part.gone:  # purged, and perhaps made again
+        if part is None or part.deleted:  # purged, and perhaps made again
             self.parts.remove(path)
             part = OpenPart(path)
             self.parts.put(path, part)
@@ -178,7 +178,7 @@ def _rewritten(plan: RenderPlan, original: OpenOriginal) -> Pieces:
     )
     with os.fdopen(os.dup(original.descriptor), "rb") as file:
         bounded = BoundedFile(file, header.format)
-        return rewritten(bounded, memoryview(original.bytes), wanted)
+        return rewrite(bounded, memoryview(original.bytes), wanted)
 
 
 def _transform(plan: RenderPlan, operations: PixelOperations, jpeg: jpegtran.Buffer) -> bytes:

@@ -26,11 +26,11 @@ from iiif_server.formats.jp2_boxes import (
     YCC,
     Component,
     Container,
-    components,
-    container,
+    interpret_components,
     is_decoded_whole,
     is_subsampled,
-    meaning,
+    read_components,
+    read_container,
 )
 from iiif_server.plan.header import Colour, ImageHeader, Profile
 from iiif_server.plan.original_format import OriginalFormat
@@ -42,26 +42,29 @@ def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     """The pixels reduced by `shrink`, with the ICC profile; raises what the libraries raise."""
     with os.fdopen(os.dup(descriptor), "rb") as file:
         bounded = BoundedFile(file, OriginalFormat.JPEG2000)
-        found = container(bounded)
+        found = read_container(bounded)
         if found is None:
             raise bounded.damaged("it has no codestream")
-        own = components(bounded, found.start)
-        data = bounded.at(found.start, found.end - found.start)
-    whole = is_decoded_whole(own)
-    values = _decoded_whole(data, own) if whole else _decoded(data, shrink)
-    meant = meaning(found, len(own))
-    values = _channels(values, own, found)
-    photometric = _photometric(found, own, meant.colour)
-    is_lab = found.space == CIE_LAB and meant.colour is Colour.OTHER
-    chosen = [*meant.channels, *([] if meant.alpha is None else [meant.alpha])]
+        components = read_components(bounded, found.start)
+        data = bounded.read_at(found.start, found.end - found.start)
+    whole = is_decoded_whole(components)
+    values = _decoded_whole(data, components) if whole else _decoded(data, shrink)
+    interpretation = interpret_components(found, len(components))
+    values = _channels(values, components, found)
+    photometric = _photometric(found, components, interpretation.colour)
+    is_lab = found.colour_space == CIE_LAB and interpretation.colour is Colour.OTHER
+    chosen = [
+        *interpretation.channels,
+        *([] if interpretation.alpha is None else [interpretation.alpha]),
+    ]
     samples = Samples(
         values=np.ascontiguousarray(values[:, :, chosen]),
         photometric=photometric,
         bits=8 * values.dtype.itemsize,
-        alpha=meant.alpha is not None,
+        alpha=interpretation.alpha is not None,
         premultiplied=found.premultiplied,
-        reference=_reference(own[0].bits, 8 * values.dtype.itemsize),
-        ranges=_ranges(found, own, meant.channels) if is_lab else (),
+        reference=_reference(components[0].bits, 8 * values.dtype.itemsize),
+        ranges=_ranges(found, components, interpretation.channels) if is_lab else (),
         under_d65=bool(found.parameters) and ILLUMINANTS[found.parameters[-1]],
     )
     return to_pixels(samples, found.profile if header.profile is not Profile.NONE else None)
@@ -82,11 +85,11 @@ def _decoded(data: bytes, shrink: int) -> Array:
     return values if values.ndim > 2 else values[:, :, np.newaxis]  # noqa: PLR2004
 
 
-def _decoded_whole(data: bytes, own: tuple[Component, ...]) -> Array:
+def _decoded_whole(data: bytes, components: tuple[Component, ...]) -> Array:
     """The components, shifted up to 8 or 16 bits as Pillow does."""
     values: Array = imagecodecs.jpeg2k_decode(data, numthreads=1)
     values = values if values.ndim > 2 else values[:, :, np.newaxis]  # noqa: PLR2004 - of gray
-    bits = np.array([part.bits for part in own])
+    bits = np.array([part.bits for part in components])
     if values.dtype.kind == "i":
         values = values.astype(np.int64) + (1 << (bits - 1))
     if values.dtype.itemsize > 2:  # noqa: PLR2004 - more than 16 bits
@@ -96,11 +99,11 @@ def _decoded_whole(data: bytes, own: tuple[Component, ...]) -> Array:
     return values
 
 
-def _channels(values: Array, own: tuple[Component, ...], found: Container) -> Array:
+def _channels(values: Array, components: tuple[Component, ...], found: Container) -> Array:
     """The channels, each over the whole range of its type; the colours of a palette."""
     width = 8 * values.dtype.itemsize
     if found.palette is not None:
-        index = values[:, :, 0] >> max(0, width - own[0].bits)
+        index = values[:, :, 0] >> max(0, width - components[0].bits)
         colours = np.array(
             [
                 [
@@ -113,11 +116,11 @@ def _channels(values: Array, own: tuple[Component, ...], found: Container) -> Ar
         )
         painted: Array = colours[np.minimum(index, len(colours) - 1)]
         return painted
-    if all(component.bits >= width for component in own):
+    if all(component.bits >= width for component in components):
         return values
     # Pillow shifts the bits up: white is not white then.
     spread = np.empty_like(values)
-    for number, component in enumerate(own):
+    for number, component in enumerate(components):
         bits = min(component.bits, width)
         raw = values[:, :, number].astype(np.uint32) >> (width - bits)
         spread[:, :, number] = (raw * ((1 << width) - 1) + ((1 << bits) - 1) // 2) // (
@@ -127,10 +130,10 @@ def _channels(values: Array, own: tuple[Component, ...], found: Container) -> Ar
 
 
 def _ranges(
-    found: Container, own: tuple[Component, ...], channels: tuple[int, ...]
+    found: Container, components: tuple[Component, ...], channels: tuple[int, ...]
 ) -> tuple[tuple[float, float], ...]:
     """L*, a* and b* of the least and greatest sample (ISO 15444-2, M.11.7.4.1)."""
-    depths = found.palette.bits if found.palette else tuple(part.bits for part in own)
+    depths = found.palette.bits if found.palette else tuple(part.bits for part in components)
     bits = [depths[channel] for channel in channels]
     spans: tuple[int, ...] = (100, 170, 200)
     offsets: tuple[float, ...] = (0, 2 ** (bits[1] - 1), 2 ** (bits[2] - 2) + 2 ** (bits[2] - 3))
@@ -149,14 +152,16 @@ def _reference(bits: int, width: int) -> tuple[float, ...]:
     return 0, most, *(middle, middle + 127 * most / 255) * 2
 
 
-def _photometric(found: Container, own: tuple[Component, ...], colour: Colour) -> Photometric:
+def _photometric(
+    found: Container, components: tuple[Component, ...], colour: Colour
+) -> Photometric:
     """What the colours are."""
-    if found.space == CMYK or found.profile[16:20] == b"CMYK":
+    if found.colour_space == CMYK or found.profile[16:20] == b"CMYK":
         return Photometric.INKS
     if colour is Colour.OTHER:
-        return Photometric.ITU_LAB if found.space == CIE_LAB else Photometric.ICC_LAB
-    if found.space in {BLACK_IS_ONE, CMY}:
+        return Photometric.ITU_LAB if found.colour_space == CIE_LAB else Photometric.ICC_LAB
+    if found.colour_space in {BLACK_IS_ONE, CMY}:
         return Photometric.MIN_IS_WHITE
     # Both libraries convert components of which some are subsampled.
-    ycc = found.space in YCC and not is_subsampled(own)
+    ycc = found.colour_space in YCC and not is_subsampled(components)
     return Photometric.YCBCR if ycc else Photometric.RGB

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from iiif_server.codecs.decoder_errors import check_dimensions
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
-from iiif_server.formats.jpeg import icc_profile, samples_of
+from iiif_server.formats.jpeg import icc_profile, sample_format
 from iiif_server.plan.header import Colour, ImageHeader, Profile
 
 _decode = imagecodecs.jpeg8_decode  # loaded here: a sandboxed worker can load no more
@@ -30,7 +30,7 @@ def read_jpeg_samples(descriptor: int, header: ImageHeader, _: int) -> Pixels:
         data = file.read()
     values: NDArray[np.uint8 | np.uint16] = _decode(data)
     check_dimensions(values.shape[1], values.shape[0], header.stored)
-    bits, inverted = samples_of(data)
+    bits, inverted = sample_format(data)
     if header.colour is Colour.OTHER and inverted:
         values = values.dtype.type((1 << bits) - 1) - values
     samples = Samples(values.reshape(*values.shape[:2], -1), _PHOTOMETRIC[header.colour], bits)

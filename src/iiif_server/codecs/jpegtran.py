@@ -12,7 +12,8 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 from iiif_server.codecs.libturbojpeg import ffi, library
-from iiif_server.formats.jpeg import icc_segments, icc_segments_of, with_segments
+from iiif_server.formats.jpeg import icc_segments
+from iiif_server.formats.jpeg_segments import icc_segments_of, with_segments
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.orientation import UPRIGHT, Orientation
 

@@ -17,7 +17,7 @@ from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
 from iiif_server.errors import DamagedOriginalError
 from iiif_server.formats.bounded_file import BoundedFile
-from iiif_server.formats.jpegxl import Metadata, metadata
+from iiif_server.formats.jpegxl import Metadata, read_metadata
 from iiif_server.plan.header import ImageHeader, Profile
 from iiif_server.plan.original_format import OriginalFormat
 
@@ -90,7 +90,7 @@ def read_jpegxl(descriptor: int, header: ImageHeader, _: int) -> Pixels:
 
 def _read(descriptor: int) -> tuple[bytes, Metadata]:
     with os.fdopen(os.dup(descriptor), "rb") as file:
-        found = metadata(BoundedFile(file, OriginalFormat.JPEGXL))
+        found = read_metadata(BoundedFile(file, OriginalFormat.JPEGXL))
         file.seek(0)
         return file.read(), found
 
@@ -115,7 +115,7 @@ def _colours(decoder: Any, found: Metadata) -> bytes:
     """Decode up to the colour encoding; request the conversion of XYB to the file's profile."""
     if _lib.JxlDecoderProcessInput(decoder) != _COLOUR:
         raise _damaged()
-    if found.converted:
+    if found.xyb:
         original = _profile(decoder, _ORIGINAL)
         if original:
             # If libjxl refuses the profile, it converts to one of its own, which _OUTPUT then is.

@@ -14,7 +14,7 @@ import pyvips
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.formats.credits import credits_packet
 from iiif_server.formats.jp2_metadata import XMP_UUID
-from iiif_server.formats.jpeg import jfif_segment
+from iiif_server.formats.jpeg_segments import jfif_segment, segment_bytes
 from iiif_server.formats.xmp import XMP
 from iiif_server.iiif.formats import Format
 from iiif_server.plan.render_plan import NO_DESCRIPTION, Description
@@ -22,7 +22,7 @@ from iiif_server.plan.render_plan import NO_DESCRIPTION, Description
 _JFIF = slice(2, 4), b"\xff\xe0", slice(6, 11), b"JFIF\0"
 _DENSITY, _PER_INCH = slice(11, 16), 1
 """Position of the density in a JFIF segment; the unit dots per inch."""
-_APP1, _APP14 = b"\xff\xe1", b"\xff\xee"
+_APP1, _APP14 = 0xE1, b"\xff\xee"
 _NO_DENSITY = b"\0\0\1\0\1"
 """JFIF density without a unit: square pixels (JFIF 1.02)."""
 _RESOLUTION_UNIT, _NO_UNIT = 296, 1
@@ -86,7 +86,7 @@ def _jpeg(data: bytes, description: Description) -> Pieces:
     added = b""
     if description.credits:
         content = XMP + credits_packet(description.credits)
-        added = struct.pack(">2sH", _APP1, 2 + len(content)) + content
+        added = segment_bytes(_APP1, content)
     whole = memoryview(data)
     return whole[:start], bytes(header), added, whole[end:]
 

@@ -94,7 +94,7 @@ def _of_tiff(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
     main = directories(bounded, bounded.page).main
     if sum(entry.length for entry in main.tags.values()) > MAX_METADATA_BYTES:
         return _Blocks()
-    return _of_directory(file, bounded.at(0, 16), main.offset)
+    return _of_directory(file, bounded.read_at(0, 16), main.offset)
 
 
 def _of_others(file: BinaryIO, bounded: BoundedFile) -> _Blocks:

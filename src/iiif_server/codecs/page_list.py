@@ -9,7 +9,7 @@ from iiif_server.codecs.probe import open_regular, translated
 from iiif_server.formats import tiff_pages
 from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.present_file import PresentFile
-from iiif_server.plan.extents import BytesMissingError, Extent, FromParts
+from iiif_server.plan.extents import BytesMissingError, Extent, PartialResult
 from iiif_server.plan.header import ImageHeader, PageList
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.original_format import DEFAULT_BOUNDS, Bounds, OriginalFormat
@@ -22,7 +22,7 @@ def list_pages(
     header: ImageHeader,
     present: Sequence[Extent] | None = None,
     bounds: Bounds = DEFAULT_BOUNDS,
-) -> FromParts[PageList]:
+) -> PartialResult[PageList]:
     """All pages of one version of an original, whose header has been read.
 
     Of a file of which only some extents are present, also the bytes that it needs. Raises
@@ -34,9 +34,9 @@ def list_pages(
         bounded = BoundedFile(file, header.format, bounds=bounds)
         try:
             with translated(header.format):
-                return FromParts(_listed(bounded, cast("BinaryIO", file), header))
+                return PartialResult(_listed(bounded, cast("BinaryIO", file), header))
         except BytesMissingError as error:
-            return FromParts(None, error.extents)
+            return PartialResult(None, error.extents)
 
 
 def _listed(bounded: BoundedFile, file: BinaryIO, header: ImageHeader) -> PageList:

@@ -90,7 +90,7 @@ def page_sizes(bounded: BoundedFile, file: BinaryIO) -> tuple[Dimensions, ...]:
 
 
 def _user_units(descriptor: int, pages: int, inspected: Inspection) -> Sequence[float]:
-    return read_user_units(descriptor, pages) if inspected.units else [1.0] * pages
+    return read_user_units(descriptor, pages) if inspected.user_units else [1.0] * pages
 
 
 def _page_size(document: pypdfium2.PdfDocument, page: int, dpi: float) -> tuple[int, int]:

@@ -30,13 +30,13 @@ from iiif_server.errors import (
 )
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 from iiif_server.formats.colour_tags import ADOBE_RGB, ColourTags
-from iiif_server.formats.dicom_elements import MARK
+from iiif_server.formats.dicom_elements import MAGIC
 from iiif_server.formats.inspection import inspect
 from iiif_server.formats.present_file import PresentFile
 from iiif_server.formats.raw import is_raw, is_tiff
-from iiif_server.formats.tiff_tables import inspect_parts
+from iiif_server.formats.tiff_tables import inspect_partial
 from iiif_server.iiif.geometry import Dimensions
-from iiif_server.plan.extents import BytesMissingError, Extent, FromParts
+from iiif_server.plan.extents import BytesMissingError, Extent, PartialResult
 from iiif_server.plan.header import Colour, ImageHeader, Reader
 from iiif_server.plan.local_file import LocalFile, removed_error
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT, Orientation
@@ -90,7 +90,7 @@ def probe_file(
         return _header(file, inspect, max_pixels, bounds, page)
 
 
-def probe_parts(
+def probe_partial(
     original: LocalFile,
     descriptor: int | None = None,
     *,
@@ -98,7 +98,7 @@ def probe_parts(
     max_pixels: int,
     bounds: Bounds = DEFAULT_BOUNDS,
     page: int = 1,
-) -> FromParts[ImageHeader]:
+) -> PartialResult[ImageHeader]:
     """Like `probe_file`, for a partly downloaded file; or return the extents it needs.
 
     Only tiled TIFFs have headers that can be read without the whole file.
@@ -106,10 +106,10 @@ def probe_parts(
     with PresentFile(open_regular(original, descriptor), present) as file:
         try:
             stream = cast("BinaryIO", file)
-            inspect_ = partial(inspect_parts, file)
-            return FromParts(_header(stream, inspect_, max_pixels, bounds, page))
+            inspect_ = partial(inspect_partial, file)
+            return PartialResult(_header(stream, inspect_, max_pixels, bounds, page))
         except BytesMissingError as error:
-            return FromParts(None, error.extents)
+            return PartialResult(None, error.extents)
 
 
 def _header(
@@ -166,7 +166,7 @@ def format_of(file: BinaryIO, bounds: Bounds) -> OriginalFormat | None:
     if format_ is not OriginalFormat.TIFF:
         return format_
     bounded = BoundedFile(file, format_, bounds=bounds)
-    if OriginalFormat.DICOM in bounds.formats and start.endswith(MARK) and not is_tiff(bounded):
+    if OriginalFormat.DICOM in bounds.formats and start.endswith(MAGIC) and not is_tiff(bounded):
         return OriginalFormat.DICOM
     if raw.AVAILABLE and OriginalFormat.RAW in bounds.formats and is_raw(bounded):
         return OriginalFormat.RAW
@@ -274,7 +274,7 @@ def _fills(image: Image.Image) -> bool:
 
 def _made_profile(image: Image.Image, inspected: Inspection, colour: Colour) -> bytes | None:
     """Return the ICC profile of colour tags; empty for sRGB, None without tags."""
-    tags = inspected.colours
+    tags = inspected.colour_tags
     if inspected.jpeg and colour is Colour.RGB and not image.info.get("icc_profile"):
         tags = _colours_of_dcf(image)
     return profile_of(tags, gray=colour is Colour.GRAY) if tags else None
@@ -283,7 +283,7 @@ def _made_profile(image: Image.Image, inspected: Inspection, colour: Colour) -> 
 def _bits(bounded: BoundedFile, image: Image.Image) -> int:
     """Return bits per sample; for PNG from IHDR (ISO 15948, 11.2.2)."""
     if bounded.format is OriginalFormat.PNG:
-        return bounded.at(24, 1)[0]
+        return bounded.read_at(24, 1)[0]
     return int(image.info.get("bit_depth", 8))
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from iiif_server.codecs.decoder_errors import check_dimensions
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.sample_colours import Photometric, Samples, to_pixels
-from iiif_server.formats.bounded_file import BoundedFile, truncated
+from iiif_server.formats.bounded_file import BoundedFile, truncated_error
 from iiif_server.formats.psd import Composite, Mode, composite, profile_of
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader, Profile
@@ -68,9 +68,9 @@ def _values(file: BoundedFile, found: Composite, box: Box, *, partial: bool) -> 
             else:
                 length = found.lengths[number]
                 offset = int(ends[number]) - length
-            data = file.at(found.start + offset, length)
+            data = file.read_at(found.start + offset, length)
             if len(data) < length and not partial:
-                raise truncated(file.format)
+                raise truncated_error(file.format)
             if ends is not None:
                 data = bytes(_unpack(data)) if len(data) == length else b""
             whole = data[: found.row_bytes].ljust(found.row_bytes, b"\0")

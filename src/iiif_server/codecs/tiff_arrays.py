@@ -31,7 +31,7 @@ from iiif_server.codecs.tiff_segments import (
     check_segment,
     jpegxl_segment,
 )
-from iiif_server.formats.bounded_file import truncated
+from iiif_server.formats.bounded_file import truncated_error
 from iiif_server.formats.tiff_pages import SingleDirectory
 from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader, Profile
@@ -146,7 +146,7 @@ def _bytes(page: tifffile.TiffPage, index: int, *, partial: bool) -> bytes | Non
     if len(data) < length and partial:
         return bytes(data).ljust(length, b"\0") if data and page.compression == 1 else None
     if len(data) < length:
-        raise truncated(OriginalFormat.TIFF)
+        raise truncated_error(OriginalFormat.TIFF)
     return bytes(data)
 
 

@@ -20,7 +20,7 @@ from iiif_server.errors import (
 )
 from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.inspection import inspect
-from iiif_server.formats.jpeg import frames_of
+from iiif_server.formats.jpeg import frame_headers
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.original_format import OriginalFormat
 
@@ -83,7 +83,7 @@ def check_segment(data: bytes, page: tifffile.TiffPage, wide: int, tall: int, sa
         )
     most = (wide + _PADDING) * (tall + _PADDING)
     if compression in JPEGS:
-        frames = frames_of(data)
+        frames = frame_headers(data)
         valid = bool(frames) and all(size.area <= most for size, _, _ in frames)
     elif compression in _JPEG2000:
         valid = _is_small(data, OriginalFormat.JPEG2000, most)

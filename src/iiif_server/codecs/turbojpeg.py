@@ -10,7 +10,7 @@ from typing import Any
 
 from iiif_server.codecs.libturbojpeg import ffi, library
 from iiif_server.codecs.pixel_buffer import PixelBuffer
-from iiif_server.formats.jpeg import icc_segments_of, with_segments
+from iiif_server.formats.jpeg_segments import icc_segments_of, with_segments
 from iiif_server.iiif.geometry import Box
 
 _COMPRESS, _DECOMPRESS = 0, 1

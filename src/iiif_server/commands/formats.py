@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import click
 
-from iiif_server.formats.table import READ, WRITTEN
+from iiif_server.formats.table import INPUT_ROWS, OUTPUT_ROWS
 from iiif_server.iiif.formats import FACTS
 from iiif_server.plan.render_plan import PROFILED_FORMATS
 
@@ -23,15 +23,21 @@ def formats_tables() -> str:
 def _read() -> Iterator[str]:
     yield "| original | read by | what is read | not read | limits |"
     yield "|---|---|---|---|---|"
-    for row in READ:
-        cells = (row.format, row.library, "; ".join(row.kinds), "; ".join(row.not_read), row.limits)
+    for row in INPUT_ROWS:
+        cells = (
+            row.format,
+            row.library,
+            "; ".join(row.kinds),
+            "; ".join(row.unsupported),
+            row.limits,
+        )
         yield f"| {' | '.join(cells)} |"
 
 
 def _written() -> Iterator[str]:
     yield "| derivative | written by | coding | longest side | alpha | ICC profile |"
     yield "|---|---|---|---|---|---|"
-    for row in WRITTEN:
+    for row in OUTPUT_ROWS:
         facts = FACTS[row.format]
         marks = (facts.transparent, row.format in PROFILED_FORMATS)
         cells = (row.format, row.library, row.coding, f"{facts.max_side:,}", *map(_mark, marks))

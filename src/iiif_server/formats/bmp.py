@@ -13,18 +13,18 @@ _OS2 = frozenset(range(16, 68, 4)) - {_INFO, _V2, _V3}
 """Header sizes of OS/2 2.x: a header may end after any field."""
 _HEADERS = _OS2 | {_CORE, _INFO, _V2, _V3, _V4, _V5}
 _DEPTHS = frozenset({1, 2, 4, 8, 16, 24, 32})
-_RAW, RUNS_OF_8, RUNS_OF_4, _BIT_FIELDS, _JPEG, _PNG, _ALPHA_BIT_FIELDS = range(7)
-_RUN_LENGTHS = {RUNS_OF_8: 8, RUNS_OF_4: 4}
-_MASKED = {16: (0x7C00, 0x03E0, 0x001F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
+_RAW, RLE8, RLE4, _BIT_FIELDS, _JPEG, _PNG, _ALPHA_BIT_FIELDS = range(7)
+_RLE_BITS = {RLE8: 8, RLE4: 4}
+_DEFAULT_MASKS = {16: (0x7C00, 0x03E0, 0x001F, 0), 32: (0xFF0000, 0xFF00, 0xFF, 0)}
 """Default masks of red, green, blue and alpha."""
 MAX_RUN_LENGTH_PIXELS = 16_000_000
 """Maximum pixels of a run-length encoded BMP, which Python decodes."""
 _MAX_PALETTE_BITS, _MAX_COLOURS = 8, 256
-_EMBEDDED = b"DEBM"
+_PROFILE_EMBEDDED = b"DEBM"
 _PIXEL_BYTES = 14
 """Bytes of memory per pixel during the conversion."""
-_RUN_BYTES = 3
-_EFFORT, _RUN_EFFORT = 3, 60
+_RLE_BYTES = 3
+_EFFORT, _RLE_EFFORT = 3, 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Bitmap:
     from_top: bool
     bits: int
     """Bits per pixel."""
-    runs: bool
+    run_length_encoded: bool
     """Whether the rows are run-length encoded."""
     masks: tuple[int, int, int, int]
     """Bit masks of red, green, blue and alpha without a palette; 0: no alpha."""
@@ -57,14 +57,16 @@ def inspect(file: BoundedFile) -> Inspection:
     width, height, area = found.dimensions.width, found.dimensions.height, found.dimensions.area
     # Some writers leave out the padding of the last row.
     end = found.start + (height - 1) * found.row_bytes + -(-width * found.bits // 8)
-    if found.runs:
+    if found.run_length_encoded:
         partial = file.bounds.show_truncated  # the decoder alone knows where its rows end
         file.check(area, MAX_RUN_LENGTH_PIXELS, "run-length encoded pixels")
-        file.check_read_whole()
+        file.check_fits_in_memory()
     else:
-        partial = file.size < end and file.truncated()
-    held = area * (_PIXEL_BYTES + found.runs * _RUN_BYTES) + (file.size if found.runs else 0)
-    needs = Needs(held, area * (_RUN_EFFORT if found.runs else _EFFORT))
+        partial = file.size < end and file.accept_truncated()
+    memory = area * (_PIXEL_BYTES + found.run_length_encoded * _RLE_BYTES) + (
+        file.size if found.run_length_encoded else 0
+    )
+    needs = Needs(memory, area * (_RLE_EFFORT if found.run_length_encoded else _EFFORT))
     header = ImageHeader(
         format=file.format,
         stored=found.dimensions,
@@ -84,19 +86,19 @@ def inspect(file: BoundedFile) -> Inspection:
 
 def _resolution(file: BoundedFile) -> tuple[float, float] | None:
     """Return dots per inch, from dots per metre; OS/2 1.x has none."""
-    size, across, down = file.numbers("<I20xii", _FILE_HEADER) or (_CORE, 0, 0)
+    size, across, down = file.unpack_at("<I20xii", _FILE_HEADER) or (_CORE, 0, 0)
     return None if size < _INFO else (across * 0.0254, down * 0.0254)
 
 
 def bitmap(file: BoundedFile) -> Bitmap:
     """Parse the header. Raises OriginalRefusedError."""
-    start = file.numbers("<II", 10)
+    start = file.unpack_at("<II", 10)
     if start is None:
         raise file.damaged("it ends in its header")
     offset, size = start
     if size not in _HEADERS:
         raise file.damaged("its header has an unknown length")
-    header = file.at(_FILE_HEADER, size).ljust(_V5, b"\0")
+    header = file.read_at(_FILE_HEADER, size).ljust(_V5, b"\0")
     if size == _CORE:
         width, height, bits = _number(header, 4, 2), _number(header, 6, 2), _number(header, 10, 2)
     else:
@@ -113,7 +115,7 @@ def bitmap(file: BoundedFile) -> Bitmap:
         dimensions=Dimensions(width, height),
         from_top=from_top,
         bits=bits,
-        runs=compression in _RUN_LENGTHS,
+        run_length_encoded=compression in _RLE_BITS,
         masks=_masks(file, header, size, bits, compression),
         palette=palette,
         colour_bytes=3 if size == _CORE else 4,
@@ -123,12 +125,12 @@ def bitmap(file: BoundedFile) -> Bitmap:
 
 def profile_of(file: BoundedFile) -> bytes:
     """Return the ICC profile that a V5 header embeds; empty: none."""
-    header = file.at(_FILE_HEADER, _V5)
-    if len(header) < _V5 or _number(header, 0) != _V5 or header[56:60] != _EMBEDDED:
+    header = file.read_at(_FILE_HEADER, _V5)
+    if len(header) < _V5 or _number(header, 0) != _V5 or header[56:60] != _PROFILE_EMBEDDED:
         return b""
     length = _number(header, 116)
     file.check_block(length, "its ICC profile")
-    return file.at(_FILE_HEADER + _number(header, 112), length)
+    return file.read_at(_FILE_HEADER + _number(header, 112), length)
 
 
 def _check(file: BoundedFile, size: int, bits: int, compression: int) -> None:
@@ -137,41 +139,43 @@ def _check(file: BoundedFile, size: int, bits: int, compression: int) -> None:
         raise file.unsupported(f"contains a {'JPEG' if compression == _JPEG else 'PNG'}")
     if bits not in _DEPTHS:
         raise file.unsupported(f"has {bits} bits a pixel")
-    known = {_RAW, RUNS_OF_8, RUNS_OF_4}
+    supported = {_RAW, RLE8, RLE4}
     if size not in _OS2:  # there, these numbers are other methods
-        known |= {_BIT_FIELDS, _ALPHA_BIT_FIELDS}
-    if compression not in known:
+        supported |= {_BIT_FIELDS, _ALPHA_BIT_FIELDS}
+    if compression not in supported:
         raise file.unsupported("is compressed by an unknown method")
-    if _RUN_LENGTHS.get(compression, bits) != bits:
+    if _RLE_BITS.get(compression, bits) != bits:
         raise file.damaged("its run lengths are for another depth")
-    if compression in {_BIT_FIELDS, _ALPHA_BIT_FIELDS} and bits not in _MASKED:
+    if compression in {_BIT_FIELDS, _ALPHA_BIT_FIELDS} and bits not in _DEFAULT_MASKS:
         raise file.damaged("it has bit fields for another depth")
 
 
 def _palette(file: BoundedFile, header: bytes, size: int, bits: int, offset: int) -> bytes:
-    each, start = 3 if size == _CORE else 4, _FILE_HEADER + size
+    entry_bytes, start = 3 if size == _CORE else 4, _FILE_HEADER + size
     count = _number(header, 32) if size != _CORE else 0
     if count > _MAX_COLOURS:
         raise file.damaged("its palette has more than 256 colours")
     count = count or 1 << bits
-    between = offset - start
-    return file.at(start, min(each * count, between if between > 0 else each * count))
+    available = offset - start
+    return file.read_at(
+        start, min(entry_bytes * count, available if available > 0 else entry_bytes * count)
+    )
 
 
 def _masks(
     file: BoundedFile, header: bytes, size: int, bits: int, compression: int
 ) -> tuple[int, int, int, int]:
     if compression not in {_BIT_FIELDS, _ALPHA_BIT_FIELDS}:
-        return _MASKED.get(bits, (0, 0, 0, 0))
+        return _DEFAULT_MASKS.get(bits, (0, 0, 0, 0))
     if size == _INFO:  # they stand behind it
-        header += file.at(_FILE_HEADER + _INFO, 16)[: 16 if compression != _BIT_FIELDS else 12]
+        header += file.read_at(_FILE_HEADER + _INFO, 16)[: 16 if compression != _BIT_FIELDS else 12]
         header = header[:_INFO] + header[_V5:].ljust(16, b"\0")
     red, green, blue, alpha = (_number(header, _INFO + at) for at in (0, 4, 8, 12))
     if size == _V2:
         alpha = 0
     for mask in (red, green, blue, alpha):
-        shifted = mask >> max(0, (mask & -mask).bit_length() - 1)
-        if shifted & (shifted + 1) or mask >> bits:
+        field = mask >> max(0, (mask & -mask).bit_length() - 1)
+        if field & (field + 1) or mask >> bits:
             raise file.damaged("its bit fields are invalid")
     return red, green, blue, alpha
 

@@ -19,12 +19,10 @@ from iiif_server.formats.present_file import PresentFile
 from iiif_server.plan.extents import Extent
 from iiif_server.plan.header import NO_NEEDS, ImageHeader, JpegFacts, Needs
 from iiif_server.plan.local_file import FileVersion
-from iiif_server.plan.original_format import Bounds, OriginalFormat
-
-_ANYTHING = Bounds()
+from iiif_server.plan.original_format import DEFAULT_BOUNDS, Bounds, OriginalFormat
 
 
-def truncated(format_: OriginalFormat, what: str = "its image does") -> DamagedOriginalError:
+def truncated_error(format_: OriginalFormat, what: str = "its image does") -> DamagedOriginalError:
     """Return the error for a truncated original."""
     return DamagedOriginalError(
         f"The original is damaged: this {format_} file is truncated, it ends before {what}."
@@ -55,7 +53,7 @@ class Inspection:
     """Image header without ICC profile, if the inspection finds it."""
     profile: bytes = b""
     """ICC profile for `header`."""
-    colours: ColourTags | None = None
+    colour_tags: ColourTags | None = None
     """Colour tags, which take precedence over an ICC profile."""
     pages: int = 1
     """Number of pages, if the inspection counts them: frames of an animation."""
@@ -68,7 +66,7 @@ class Inspection:
     """Text tags of a TIFF, by tag number."""
     partial: bool = False
     """Whether the file is truncated and shown partially."""
-    units: bool = False
+    user_units: bool = False
     """Whether pages of a PDF may have a UserUnit."""
 
 
@@ -80,7 +78,7 @@ class BoundedFile:
         file: BinaryIO | PresentFile,
         format_: OriginalFormat,
         max_pixels: int = sys.maxsize,
-        bounds: Bounds = _ANYTHING,
+        bounds: Bounds = DEFAULT_BOUNDS,
         page: int = 1,
     ) -> None:
         """Create it for a page, counted from 1."""
@@ -103,31 +101,31 @@ class BoundedFile:
             return FileVersion.of(os.fstat(self._file.fileno()))
         return None
 
-    def at(self, offset: int, length: int) -> bytes:
+    def read_at(self, offset: int, length: int) -> bytes:
         """Read bytes at an offset; fewer than `length` at the end of the file."""
         if offset >= self.size:
             return b""
         self._file.seek(offset)
         return self._file.read(min(length, self.size - offset)) or b""
 
-    def numbers(self, layout: str, offset: int) -> tuple[Any, ...] | None:
+    def unpack_at(self, layout: str, offset: int) -> tuple[Any, ...] | None:
         """Read numbers at an offset, by a `struct` format; None at the end of the file."""
         size = struct.calcsize(layout)
-        data = self.at(offset, size)
+        data = self.read_at(offset, size)
         return struct.unpack(layout, data) if len(data) == size else None
 
-    def expect(self, extents: Iterable[Extent]) -> None:
+    def require(self, extents: Iterable[Extent]) -> None:
         """Raise BytesMissingError once for all absent bytes of these extents."""
         if isinstance(self._file, PresentFile):
             self._file.require(extents)
 
-    # --- refusals ---------------------------------------------------------------------------
+    # --- limits and errors ---
 
-    def check(self, count: int, most: int, what: str) -> None:
+    def check(self, count: int, limit: int, what: str) -> None:
         """Raise OriginalTooLargeError if a count exceeds its limit."""
-        if count > most:
+        if count > limit:
             raise OriginalTooLargeError(
-                f"The original has {count:,} {what}; this server reads up to {most:,}."
+                f"The original has {count:,} {what}; this server reads up to {limit:,}."
             )
 
     def check_size(self, width: int, height: int) -> None:
@@ -159,20 +157,20 @@ class BoundedFile:
         """Raise OriginalTooLargeError if a block of metadata is larger than 16 MiB."""
         self.check(length, MAX_BLOCK_BYTES, f"bytes in {what}")
 
-    def check_read_whole(self) -> None:
+    def check_fits_in_memory(self) -> None:
         """Raise OriginalTooLargeError if the decoder would read too much into memory."""
         self.check(self.size, MAX_BYTES_IN_MEMORY, f"bytes as a {self.format}")
 
-    def check_long_enough(self, least: int) -> None:
+    def check_min_size(self, min_size: int) -> None:
         """Raise DamagedOriginalError if the file is shorter than its pixels need."""
-        if self.size < least:
-            raise truncated(self.format)
+        if self.size < min_size:
+            raise truncated_error(self.format)
 
-    def truncated(self, what: str = "its image does") -> bool:
+    def accept_truncated(self, what: str = "its image does") -> bool:
         """Return True with `limits.truncated = "show"`; otherwise raise DamagedOriginalError."""
         if self.bounds.show_truncated:
             return True
-        raise truncated(self.format, what)
+        raise truncated_error(self.format, what)
 
     def damaged(self, reason: str) -> DamagedOriginalError:
         """Return the error for a damaged header, with the reason."""

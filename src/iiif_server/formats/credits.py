@@ -16,20 +16,20 @@ _KINDS = {
     "xmpRights:Owner": Kind.BAG, "xmpRights:Marked": Kind.TEXT,
     "xmpRights:UsageTerms": Kind.ALTERNATIVES, "xmpRights:WebStatement": Kind.TEXT,
 }  # fmt: skip
-_OF_IPTC = {
+_IPTC_NAMES = {
     "dc:creator": "byline", "dc:rights": "copyrightNotice", "photoshop:Credit": "credit",
 }  # fmt: skip
 ARTIST, COPYRIGHT = 315, 33_432
 """Tags of EXIF and TIFF for creator and copyright."""
-_OF_EXIF = {"dc:creator": ARTIST, "dc:rights": COPYRIGHT}
+_EXIF_TAGS = {"dc:creator": ARTIST, "dc:rights": COPYRIGHT}
 _MAX_ITEMS, _MAX_ITEM_CHARACTERS, _MAX_TEXT_CHARACTERS = 10, 200, 1_000
 """Maximum number of values and of characters: together they fit into one JPEG segment."""
 
 
-def plain_text(text: str, most: int) -> str:
+def plain_text(text: str, limit: int) -> str:
     """Return a text without control and bidirectional formatting characters."""
-    shown = (c for c in text[:most] if c == "\n" or unicodedata.category(c)[0] != "C")
-    return "".join(shown).strip()
+    kept = (char for char in text[:limit] if char == "\n" or unicodedata.category(char)[0] != "C")
+    return "".join(kept).strip()
 
 
 def credits_of(xmp: bytes, iptc: bytes, exif: Mapping[int, str | bytes]) -> Credits:
@@ -38,12 +38,14 @@ def credits_of(xmp: bytes, iptc: bytes, exif: Mapping[int, str | bytes]) -> Cred
     datasets = iptc_properties(iptc, location=False)
     found = []
     for name, kind in _KINDS.items():
-        said = (
+        candidates = (
             properties.get(name, ()),
-            datasets.get(_OF_IPTC.get(name, ""), ()),
-            _decoded(exif.get(_OF_EXIF.get(name, 0), "")),
+            datasets.get(_IPTC_NAMES.get(name, ""), ()),
+            _decode_text(exif.get(_EXIF_TAGS.get(name, 0), "")),
         )
-        values = next(filter(None, (_cleaned(one, kind) for one in said)), None)
+        values = next(
+            filter(None, (_clean_values(candidate, kind) for candidate in candidates)), None
+        )
         if values:
             found.append((name, values))
     return tuple(found)
@@ -54,7 +56,7 @@ def credits_packet(credits_: Credits) -> bytes:
     return xmp_packet((name, _KINDS[name], values) for name, values in credits_)
 
 
-def _decoded(value: str | bytes) -> str:
+def _decode_text(value: str | bytes) -> str:
     """Decode an EXIF text: ASCII in the standard, UTF-8 or Latin-1 in practice.
 
     Copyright can be that of the photographer and that of the editor (EXIF 2.3, 4.6.4).
@@ -65,8 +67,8 @@ def _decoded(value: str | bytes) -> str:
     return "; ".join(filter(None, (part.strip() for part in text.split("\0"))))
 
 
-def _cleaned(value: str | Iterable[str], kind: Kind) -> tuple[str, ...]:
+def _clean_values(value: str | Iterable[str], kind: Kind) -> tuple[str, ...]:
     values = [value] if isinstance(value, str) else list(value)
-    several = kind in {Kind.SEQUENCE, Kind.BAG}
-    number, most = (_MAX_ITEMS, _MAX_ITEM_CHARACTERS) if several else (1, _MAX_TEXT_CHARACTERS)
-    return tuple(filter(None, (plain_text(one, most) for one in values[:number])))
+    is_list = kind in {Kind.SEQUENCE, Kind.BAG}
+    max_items, limit = (_MAX_ITEMS, _MAX_ITEM_CHARACTERS) if is_list else (1, _MAX_TEXT_CHARACTERS)
+    return tuple(filter(None, (plain_text(text, limit) for text in values[:max_items])))

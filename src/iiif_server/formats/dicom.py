@@ -14,11 +14,11 @@ from iiif_server.formats.dicom_elements import (
     MODALITY_TABLES,
     PIXELS,
     VOI_TABLES,
+    ByteRange,
     Elements,
-    Place,
     read_elements,
 )
-from iiif_server.formats.dicom_values import WANTED, Table, Values, Window
+from iiif_server.formats.dicom_values import TAGS, Table, Values, Window
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
 from iiif_server.plan.orientation import UPRIGHT
@@ -29,10 +29,10 @@ _ALLOCATED, _STORED, _HIGH, _SIGNED = 0x0028_0100, 0x0028_0101, 0x0028_0102, 0x0
 _INTERCEPT, _SLOPE, _SHAPE, _PROFILE = 0x0028_1052, 0x0028_1053, 0x2050_0020, 0x0028_2000
 _PALETTE_HEADS = 0x0028_1101, 0x0028_1102, 0x0028_1103
 _PALETTES = 0x0028_1201, 0x0028_1202, 0x0028_1203
-_WHOLE_COLUMNS, _WHOLE_ROWS, _ORGANISATION = 0x0048_0006, 0x0048_0007, 0x0020_9311
-_WANTED = WANTED | {
+_TOTAL_COLUMNS, _TOTAL_ROWS, _ORGANISATION = 0x0048_0006, 0x0048_0007, 0x0020_9311
+_TAGS = TAGS | {
     _SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES, _ROWS, _COLUMNS, _ALLOCATED, _STORED, _HIGH, _SIGNED,
-    _INTERCEPT, _SLOPE, _SHAPE, _PROFILE, *_PALETTE_HEADS, *_PALETTES, _WHOLE_COLUMNS, _WHOLE_ROWS,
+    _INTERCEPT, _SLOPE, _SHAPE, _PROFILE, *_PALETTE_HEADS, *_PALETTES, _TOTAL_COLUMNS, _TOTAL_ROWS,
     _ORGANISATION,
 }  # fmt: skip
 _PALETTE = "PALETTE COLOR"
@@ -41,7 +41,7 @@ _RGB = frozenset({"RGB", "YBR_ICT", "YBR_RCT"})
 _YBR = frozenset({"YBR_FULL", "YBR_FULL_422"})
 _DEPTHS = frozenset({8, 16})
 _GRAY_DEPTHS = _DEPTHS | {32}
-_STARTS = b"\xff\xd8", b"\xff\x4f"
+_CODESTREAM_SIGNATURES = b"\xff\xd8", b"\xff\x4f"
 """Signatures of JPEG, JPEG-LS and JPEG 2000 codestreams."""
 _EFFORT = 12
 
@@ -56,17 +56,17 @@ class Coding(StrEnum):
     JPEG_2000 = "JPEG 2000"
 
 
-_OF_JPEGS = "1.2.840.10008.1.2.4."
+_JPEG_PREFIX = "1.2.840.10008.1.2.4."
 _CODINGS = {
     IMPLICIT: Coding.NATIVE,
     LITTLE: Coding.NATIVE,
     BIG: Coding.NATIVE,
     "1.2.840.10008.1.2.5": Coding.RUNS,
-    **{_OF_JPEGS + number: Coding.JPEG for number in ("50", "51", "57", "70")},
-    **{_OF_JPEGS + number: Coding.JPEG_LS for number in ("80", "81")},
-    **{_OF_JPEGS + number: Coding.JPEG_2000 for number in ("90", "91", "201", "202", "203")},
+    **{_JPEG_PREFIX + number: Coding.JPEG for number in ("50", "51", "57", "70")},
+    **{_JPEG_PREFIX + number: Coding.JPEG_LS for number in ("80", "81")},
+    **{_JPEG_PREFIX + number: Coding.JPEG_2000 for number in ("90", "91", "201", "202", "203")},
 }
-_BYTES_OF_A_DECODER = {Coding.JPEG_2000: 24, Coding.JPEG: 8, Coding.JPEG_LS: 4}
+_DECODER_BYTES = {Coding.JPEG_2000: 24, Coding.JPEG: 8, Coding.JPEG_LS: 4}
 _EFFORTS = {Coding.JPEG_2000: 150}
 
 
@@ -96,10 +96,10 @@ class Samples:
     def bits(self, coding: Coding) -> int:
         """Bits per stored pixel."""
         # Two of luma and one of each chroma, for two pixels.
-        return 16 if is_shared(self.photometric, coding) else 8 * self.bytes
+        return 16 if shares_chroma(self.photometric, coding) else 8 * self.bytes
 
 
-def is_shared(photometric: str, coding: Coding) -> bool:
+def shares_chroma(photometric: str, coding: Coding) -> bool:
     """Whether two pixels share their chroma: uncompressed YBR_FULL_422."""
     return photometric == "YBR_FULL_422" and coding is Coding.NATIVE
 
@@ -130,9 +130,9 @@ class DicomImage:
     samples: Samples
     display: Display | None
     palette: tuple[Table, ...]
-    parts: tuple[tuple[Place, ...], ...]
+    parts: tuple[tuple[ByteRange, ...], ...]
     """Extents of the data of each frame."""
-    profile: Place | None
+    profile: ByteRange | None
     resolution: tuple[float, float] | None
 
     @property
@@ -149,7 +149,7 @@ def inspect(file: BoundedFile) -> Inspection:
     wide = samples.gray or (samples.allocated > 8 and not image.palette)  # noqa: PLR2004
     pixel_bytes = colours * (2 if wide else 1)
     data = max(sum(length for _, length in part) for part in image.parts)
-    decoder = _BYTES_OF_A_DECODER.get(image.coding, 0) * samples.count
+    decoder = _DECODER_BYTES.get(image.coding, 0) * samples.count
     effort = _EFFORTS.get(image.coding, _EFFORT) * samples.count
     needs = Needs(
         2 * data + image.frame.area * (2 * samples.bytes + decoder),
@@ -174,23 +174,23 @@ def inspect(file: BoundedFile) -> Inspection:
         bits=8 if image.palette else max(8, samples.stored),
         resolution=image.resolution,
     )
-    return Inspection(header=header, profile=file.at(*image.profile) if image.profile else b"")
+    return Inspection(header=header, profile=file.read_at(*image.profile) if image.profile else b"")
 
 
 def dicom_image(file: BoundedFile) -> DicomImage:
     """Description of the requested frame. Raises OriginalRefusedError."""
-    elements = read_elements(file, _WANTED, _CODINGS, file.page - 1)
+    elements = read_elements(file, _TAGS, _CODINGS, file.page - 1)
     coding = _CODINGS[elements.syntax]
     if (0, PIXELS) not in elements.found:
         if not elements.complete:
             raise file.damaged("it ends before its pixel data")
         raise file.unsupported("has no pixel data")
-    reading = Values(file, elements)
-    frame = Dimensions(reading.whole(_COLUMNS), reading.whole(_ROWS))
+    values = Values(file, elements)
+    frame = Dimensions(values.integer(_COLUMNS), values.integer(_ROWS))
     file.check_size(frame.width, frame.height)
-    frames = max(1, int(reading.number(_FRAMES, 1)))
-    whole = _tiled(file, reading, frame, frames)
-    samples = _samples(file, reading, coding)
+    frames = max(1, int(values.number(_FRAMES, 1)))
+    whole = _image_size(file, values, frame, frames)
+    samples = _samples(file, values, coding)
     profile = elements.found.get((0, _PROFILE))
     if profile is not None:
         file.check_block(profile.length, "its ICC profile")
@@ -201,40 +201,40 @@ def dicom_image(file: BoundedFile) -> DicomImage:
         whole=whole,
         frames=frames,
         samples=samples,
-        display=_display(reading, samples) if samples.gray else None,
-        palette=_palette(reading) if samples.photometric == _PALETTE else (),
-        parts=_parts(file, elements, coding, samples.bits(coding) * frame.area // 8, frames),
+        display=_display(values, samples) if samples.gray else None,
+        palette=_palette(values) if samples.photometric == _PALETTE else (),
+        parts=_frame_ranges(file, elements, coding, samples.bits(coding) * frame.area // 8, frames),
         profile=(profile.offset, profile.length) if profile else None,
-        resolution=reading.resolution(),
+        resolution=values.resolution(),
     )
 
 
-def _display(reading: Values, samples: Samples) -> Display:
-    shape = reading.text(_SHAPE)
+def _display(values: Values, samples: Samples) -> Display:
+    shape = values.text(_SHAPE)
     return Display(
-        slope=reading.number(_SLOPE, 1) or 1,
-        intercept=reading.number(_INTERCEPT, 0),
-        window=reading.window(),
-        voi=reading.optional_table(VOI_TABLES),
-        modality=reading.optional_table(MODALITY_TABLES),
+        slope=values.number(_SLOPE, 1) or 1,
+        intercept=values.number(_INTERCEPT, 0),
+        window=values.window(),
+        voi=values.optional_table(VOI_TABLES),
+        modality=values.optional_table(MODALITY_TABLES),
         inverse=shape == "INVERSE" or (samples.photometric == "MONOCHROME1" and not shape),
     )
 
 
-def _palette(reading: Values) -> tuple[Table, ...]:
+def _palette(values: Values) -> tuple[Table, ...]:
     return tuple(
-        reading.table(0, head, data) for head, data in zip(_PALETTE_HEADS, _PALETTES, strict=True)
+        values.table(0, head, data) for head, data in zip(_PALETTE_HEADS, _PALETTES, strict=True)
     )
 
 
-def _tiled(file: BoundedFile, reading: Values, frame: Dimensions, frames: int) -> Dimensions:
+def _image_size(file: BoundedFile, values: Values, frame: Dimensions, frames: int) -> Dimensions:
     """Dimensions of the image: of a frame, or of a slide whose tiles are frames."""
-    whole = Dimensions(reading.whole(_WHOLE_COLUMNS, 0), reading.whole(_WHOLE_ROWS, 0))
+    whole = Dimensions(values.integer(_TOTAL_COLUMNS, 0), values.integer(_TOTAL_ROWS, 0))
     if not whole.area or (whole.width <= frame.width and whole.height <= frame.height):
         file.check_frames(frames)
         file.check_page(frames)
         return frame
-    if reading.text(_ORGANISATION) != "TILED_FULL":
+    if values.text(_ORGANISATION) != "TILED_FULL":
         raise file.unsupported("is a slide whose tiles are anywhere (not TILED_FULL)")
     file.check_page(1)
     file.check_size(whole.width, whole.height)
@@ -244,49 +244,51 @@ def _tiled(file: BoundedFile, reading: Values, frame: Dimensions, frames: int) -
     return whole
 
 
-def _samples(file: BoundedFile, reading: Values, coding: Coding) -> Samples:
+def _samples(file: BoundedFile, values: Values, coding: Coding) -> Samples:
     """Layout of the samples; raises OriginalRefusedError for an unsupported one."""
-    photometric, count = reading.text(_PHOTOMETRIC), reading.whole(_SAMPLES, 1)
+    photometric, count = values.text(_PHOTOMETRIC), values.integer(_SAMPLES, 1)
     colours = photometric in _RGB | _YBR
     if not colours and photometric not in _MONOCHROME | {_PALETTE}:
         raise file.unsupported(f"has the photometric interpretation {photometric[:32] or 'none'}")
     if count != (3 if colours else 1):
         raise file.damaged(f"its colours have {count} samples")
-    allocated = reading.whole(_ALLOCATED)
+    allocated = values.integer(_ALLOCATED)
     if allocated not in (_GRAY_DEPTHS if photometric in _MONOCHROME else _DEPTHS):
         raise file.unsupported(f"has samples of {allocated} bits")
-    stored = reading.whole(_STORED, allocated)
-    high = reading.whole(_HIGH, stored - 1)
+    stored = values.integer(_STORED, allocated)
+    high = values.integer(_HIGH, stored - 1)
     if not 1 <= stored <= high + 1 <= allocated:
         raise file.damaged(f"it is said to store {stored} of {allocated} bits, up to bit {high}")
-    if is_shared(photometric, coding) and (allocated > 8 or reading.whole(_COLUMNS) % 2):  # noqa: PLR2004
+    if shares_chroma(photometric, coding) and (allocated > 8 or values.integer(_COLUMNS) % 2):  # noqa: PLR2004
         raise file.damaged("its pixels cannot share chroma")
-    if allocated == 8 and reading.has_big_words:  # noqa: PLR2004 - bits of a byte
+    if allocated == 8 and values.has_big_words:  # noqa: PLR2004 - bits of a byte
         raise file.unsupported("has bytes in words whose higher byte comes first")
-    signed, planar = reading.whole(_SIGNED, 0) == 1, reading.whole(_PLANAR, 0) == 1
+    signed, planar = values.integer(_SIGNED, 0) == 1, values.integer(_PLANAR, 0) == 1
     return Samples(photometric, count, allocated, stored, high + 1 - stored, signed, planar)
 
 
-def _parts(
+def _frame_ranges(
     file: BoundedFile, elements: Elements, coding: Coding, size: int, frames: int
-) -> tuple[tuple[Place, ...], ...]:
+) -> tuple[tuple[ByteRange, ...], ...]:
     """Extents of the data of each frame; native frames have a size in bytes."""
     pixels = elements.found[0, PIXELS]
     if (coding is Coding.NATIVE) is not (elements.fragments is None):
         raise file.damaged("its pixel data are not in its transfer syntax")
     if elements.fragments is None:
-        file.check_long_enough(pixels.offset + size * frames)
+        file.check_min_size(pixels.offset + size * frames)
         return tuple(((pixels.offset + size * number, size),) for number in range(frames))
-    parts = _grouped(file, elements, frames)
+    parts = _group_fragments(file, elements, frames)
     for part in parts:
-        file.check_long_enough(max(offset + length for offset, length in part))
+        file.check_min_size(max(offset + length for offset, length in part))
         file.check(sum(length for _, length in part), MAX_BYTES_IN_MEMORY, "bytes in a frame")
     return parts
 
 
-def _grouped(file: BoundedFile, elements: Elements, frames: int) -> tuple[tuple[Place, ...], ...]:
+def _group_fragments(
+    file: BoundedFile, elements: Elements, frames: int
+) -> tuple[tuple[ByteRange, ...], ...]:
     """Extents of the fragments of each frame (PS3.5, A.4)."""
-    fragments: Sequence[Place] = elements.fragments or ()
+    fragments: Sequence[ByteRange] = elements.fragments or ()
     if len(fragments) < frames:
         raise file.damaged("its pixel data have fewer fragments than frames")
     if frames == 1:
@@ -295,11 +297,15 @@ def _grouped(file: BoundedFile, elements: Elements, frames: int) -> tuple[tuple[
         return tuple((fragment,) for fragment in fragments)
     if len(elements.table_offsets) == frames:
         first = fragments[0][0]
-        numbers = {offset - first: at for at, (offset, _) in enumerate(fragments)}
+        numbers = {offset - first: index for index, (offset, _) in enumerate(fragments)}
         starts = [numbers.get(offset, -1) for offset in elements.table_offsets]
     else:
-        starts = [at for at, (offset, _) in enumerate(fragments) if file.at(offset, 2) in _STARTS]
+        starts = [
+            index
+            for index, (offset, _) in enumerate(fragments)
+            if file.read_at(offset, 2) in _CODESTREAM_SIGNATURES
+        ]
     starts.append(len(fragments))
-    if len(starts) != frames + 1 or any(a >= b for a, b in pairwise([-1, *starts])):
+    if len(starts) != frames + 1 or any(start >= stop for start, stop in pairwise([-1, *starts])):
         raise file.damaged("its fragments cannot be told apart by frames")
-    return tuple(tuple(fragments[a:b]) for a, b in pairwise(starts))
+    return tuple(tuple(fragments[start:stop]) for start, stop in pairwise(starts))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from iiif_server.formats.bounded_file import BoundedFile
 
-PREAMBLE, MARK = 128, b"DICM"
+PREAMBLE, MAGIC = 128, b"DICM"
 IMPLICIT, LITTLE, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 """Transfer syntaxes: implicit VR, explicit VR in little-endian order, and in big-endian."""
 PIXELS = 0x7FE0_0010
@@ -19,7 +19,9 @@ VOI_TABLES, MODALITY_TABLES = 0x0028_3010, 0x0028_3000
 SHARED_GROUPS, FRAME_GROUPS = 0x5200_9229, 0x5200_9230
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFE_E000, 0xFFFE_E00D, 0xFFFE_E0DD
 _UNDEFINED = 0xFFFF_FFFF
-_LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
+_LONG_REPRESENTATIONS = frozenset(
+    {"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"}
+)
 """Value representations with a length of four bytes, after two reserved bytes."""
 _SEQUENCES = frozenset(
     {VOI_TABLES, MODALITY_TABLES, SHARED_GROUPS, FRAME_GROUPS, 0x0028_9110, 0x0028_9132,
@@ -29,8 +31,8 @@ _SEQUENCES = frozenset(
 windows and rescaling."""
 _TABLES = frozenset({VOI_TABLES, MODALITY_TABLES})
 MAX_ELEMENTS = 200_000
-_DEEPEST = 16
-Place = tuple[int, int]
+_MAX_DEPTH = 16
+ByteRange = tuple[int, int]
 """Offset and length in the file."""
 MAX_FRAGMENTS = 200_000
 
@@ -60,42 +62,46 @@ class Elements:
     """Elements by table sequence (0: none) and tag."""
     table_offsets: tuple[int, ...] = ()
     """Basic offset table of encapsulated pixel data."""
-    fragments: tuple[Place, ...] | None = None
+    fragments: tuple[ByteRange, ...] | None = None
     """Fragments of encapsulated pixel data."""
 
 
 def read_elements(
-    file: BoundedFile, wanted: frozenset[int], syntaxes: Container[str], frame: int
+    file: BoundedFile, tags: frozenset[int], syntaxes: Container[str], frame: int
 ) -> Elements:
     """Read the needed elements up to the pixel data, for a frame counted from 0.
 
     Raises OriginalRefusedError, also for other transfer syntaxes.
     """
-    at = PREAMBLE + len(MARK)
+    position = PREAMBLE + len(MAGIC)
     meta = _Walk(file, Elements("<", LITTLE), frozenset({SYNTAX}), frame)
-    at = meta.walk(at, file.size, group=2)
-    syntax = file_text(file, meta.into.found.get((0, SYNTAX))) or IMPLICIT
-    if at >= file.size:
+    position = meta.walk(position, file.size, group=2)
+    syntax = file_text(file, meta.elements.found.get((0, SYNTAX))) or IMPLICIT
+    if position >= file.size:
         raise file.damaged("it ends before its image begins")
     if syntax not in syntaxes:
         raise file.unsupported(f"has the transfer syntax {syntax[:64]}")
     # Some writers encode them otherwise than the transfer syntax says.
-    implicit = not _is_representation(file.at(at + 4, 2))
-    into = Elements(">" if syntax == BIG else "<", syntax, implicit)
-    into.complete = _Walk(file, into, wanted | {PIXELS}, frame).walk(at, file.size) == file.size
-    return into
+    implicit = not _is_representation(file.read_at(position + 4, 2))
+    elements = Elements(">" if syntax == BIG else "<", syntax, implicit)
+    elements.complete = (
+        _Walk(file, elements, tags | {PIXELS}, frame).walk(position, file.size) == file.size
+    )
+    return elements
 
 
 def _is_representation(vr: bytes) -> bool:
     return len(vr) == 2 and vr.isascii() and vr.isalpha() and vr.isupper()  # noqa: PLR2004
 
 
-def file_text(file: BoundedFile, element: Element | None, most: int = 1_024) -> str:
+def file_text(file: BoundedFile, element: Element | None, limit: int = 1_024) -> str:
     """Text of an element without padding; empty without the element."""
     if element is None:
         return ""
     return (
-        file.at(element.offset, min(element.length, most)).decode("ascii", "replace").strip(" \0")
+        file.read_at(element.offset, min(element.length, limit))
+        .decode("ascii", "replace")
+        .strip(" \0")
     )
 
 
@@ -103,28 +109,28 @@ class _Walk:
     """Walker through elements that records the positions of needed ones."""
 
     def __init__(
-        self, file: BoundedFile, into: Elements, wanted: frozenset[int], frame: int
+        self, file: BoundedFile, elements: Elements, tags: frozenset[int], frame: int
     ) -> None:
-        self.into = into
+        self.elements = elements
         self._file = file
-        self._wanted = wanted
+        self._tags = tags
         self._frame = frame
         self._count = 0
 
     def walk(
-        self, at: int, end: int, *, depth: int = 0, scope: int = 0, noted: bool = True,
+        self, at: int, end: int, *, depth: int = 0, scope: int = 0, recorded: bool = True,
         implicit: bool | None = None, group: int | None = None,
     ) -> int:  # fmt: skip
         """Walk to an offset, a delimiter, or the end of a group; return the offset after it."""
-        if depth > _DEEPEST:
+        if depth > _MAX_DEPTH:
             raise self._file.damaged("its sequences are nested too deeply")
-        implicit = self.into.implicit if implicit is None else implicit
+        implicit = self.elements.implicit if implicit is None else implicit
         while at < end:
             self._file.check(self._count, MAX_ELEMENTS, "elements")
             self._count += 1
-            if group not in {None, *(self._file.numbers(f"{self.into.order}H", at) or ())}:
+            if group not in {None, *(self._file.unpack_at(f"{self.elements.order}H", at) or ())}:
                 return at
-            tag, vr, length, value = self._head(at, implicit=implicit)
+            tag, vr, length, value = self._read_header(at, implicit=implicit)
             if tag in {_ITEM_END, _SEQUENCE_END}:
                 return value
             if tag in _FLOATING and not depth:
@@ -132,68 +138,70 @@ class _Walk:
             if tag == PIXELS and not depth:
                 self._pixels(vr, length, value)
                 return end
-            nested = (vr == "SQ" or not vr) and tag in _SEQUENCES and noted
+            nested = (vr == "SQ" or not vr) and tag in _SEQUENCES and recorded
             if length == _UNDEFINED or nested:
                 # What is of no known representation is encoded implicitly inside (PS3.5, 6.2.2).
                 inside = implicit or vr == "UN"
                 stop = end if length == _UNDEFINED else min(end, value + length)
-                at = self._sequence(tag, value, stop, depth, scope, noted=nested, implicit=inside)
+                at = self._sequence(
+                    tag, value, stop, depth, scope, recorded=nested, implicit=inside
+                )
             else:
-                if noted and tag in self._wanted:
-                    self.into.found.setdefault((scope, tag), Element(vr, value, length))
+                if recorded and tag in self._tags:
+                    self.elements.found.setdefault((scope, tag), Element(vr, value, length))
                 at = value + length
         return at
 
-    def _head(self, at: int, *, implicit: bool) -> tuple[int, str, int, int]:
+    def _read_header(self, at: int, *, implicit: bool) -> tuple[int, str, int, int]:
         """Read tag, value representation, length, and offset of the value."""
-        order = self.into.order
-        head = self._file.at(at, 12)
-        if len(head) < 8:  # noqa: PLR2004 - the shortest
+        order = self.elements.order
+        header = self._file.read_at(at, 12)
+        if len(header) < 8:  # noqa: PLR2004 - the shortest
             raise self._file.damaged("its elements are cut off")
-        group, number = struct.unpack_from(f"{order}HH", head)
+        group, number = struct.unpack_from(f"{order}HH", header)
         tag = group << 16 | number
         if implicit or group == 0xFFFE:  # noqa: PLR2004 - items and delimiters
-            return tag, "", struct.unpack_from(f"{order}I", head, 4)[0], at + 8
-        if not _is_representation(head[4:6]):
+            return tag, "", struct.unpack_from(f"{order}I", header, 4)[0], at + 8
+        if not _is_representation(header[4:6]):
             raise self._file.damaged("an element has no value representation")
-        vr = head[4:6].decode()
-        if vr not in _LONG:
-            return tag, vr, struct.unpack_from(f"{order}H", head, 6)[0], at + 8
-        if len(head) < 12:  # noqa: PLR2004
+        vr = header[4:6].decode()
+        if vr not in _LONG_REPRESENTATIONS:
+            return tag, vr, struct.unpack_from(f"{order}H", header, 6)[0], at + 8
+        if len(header) < 12:  # noqa: PLR2004
             raise self._file.damaged("its elements are cut off")
-        return tag, vr, struct.unpack_from(f"{order}I", head, 8)[0], at + 12
+        return tag, vr, struct.unpack_from(f"{order}I", header, 8)[0], at + 12
 
     def _sequence(
-        self, tag: int, at: int, end: int, depth: int, scope: int, *, noted: bool, implicit: bool
+        self, tag: int, at: int, end: int, depth: int, scope: int, *, recorded: bool, implicit: bool
     ) -> int:
         """Walk through the items of a sequence; return the offset after it."""
         index = 0
         while at < end:
             self._file.check(self._count, MAX_ELEMENTS, "elements")
             self._count += 1
-            kind, _, length, value = self._head(at, implicit=True)
+            kind, _, length, value = self._read_header(at, implicit=True)
             if kind == _SEQUENCE_END:
                 return value
             if kind != _ITEM:
                 raise self._file.damaged("a sequence has something else than items")
-            chosen = noted and index == (self._frame if tag == FRAME_GROUPS else 0)
-            if length == _UNDEFINED or chosen:
+            is_requested = recorded and index == (self._frame if tag == FRAME_GROUPS else 0)
+            if length == _UNDEFINED or is_requested:
                 stop = end if length == _UNDEFINED else min(end, value + length)
                 at = self.walk(value, stop, depth=depth + 1, scope=tag if tag in _TABLES else scope,
-                               noted=chosen, implicit=implicit)  # fmt: skip
+                               recorded=is_requested, implicit=implicit)  # fmt: skip
             else:
                 at = value + length
             index += 1
         return at
 
     def _pixels(self, vr: str, length: int, value: int) -> None:
-        self.into.found[0, PIXELS] = Element(vr, value, length)
+        self.elements.found[0, PIXELS] = Element(vr, value, length)
         if length != _UNDEFINED:
             return
-        fragments: list[Place] = []
+        fragments: list[ByteRange] = []
         at = value
         while at < self._file.size:
-            kind, _, length, value = self._head(at, implicit=True)
+            kind, _, length, value = self._read_header(at, implicit=True)
             if kind == _SEQUENCE_END:
                 break
             if kind != _ITEM or length == _UNDEFINED:
@@ -205,7 +213,7 @@ class _Walk:
             raise self._file.damaged("its pixel data have no fragments")
         (offset, length), *parts = fragments
         self._file.check(length // 4, MAX_FRAGMENTS, "fragments")
-        self.into.table_offsets = (
-            self._file.numbers(f"{self.into.order}{length // 4}I", offset) or ()
+        self.elements.table_offsets = (
+            self._file.unpack_at(f"{self.elements.order}{length // 4}I", offset) or ()
         )
-        self.into.fragments = tuple(parts)
+        self.elements.fragments = tuple(parts)

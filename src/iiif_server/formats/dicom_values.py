@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.dicom_elements import PIXELS, Elements, file_text
 
-_CENTER, _WIDTH, _FUNCTION, _SPACING = 0x0028_1050, 0x0028_1051, 0x0028_1056, 0x0028_0030
+_CENTER, _WIDTH, _FUNCTION, _PIXEL_SPACING = 0x0028_1050, 0x0028_1051, 0x0028_1056, 0x0028_0030
 _SIGNED = 0x0028_0103
 _TABLE_HEAD, _TABLE = 0x0028_3002, 0x0028_3006
-WANTED = frozenset({_CENTER, _WIDTH, _FUNCTION, _SPACING, _SIGNED, _TABLE_HEAD, _TABLE})
+TAGS = frozenset({_CENTER, _WIDTH, _FUNCTION, _PIXEL_SPACING, _SIGNED, _TABLE_HEAD, _TABLE})
 """Tags of the elements that this module reads."""
-_MM = 25.4
+_MM_PER_INCH = 25.4
 _MIN_MAGNITUDE = 1e-30
 """Least absolute value of a plausible number except 0; the greatest is its inverse."""
 
@@ -61,7 +61,7 @@ class Values:
         """First text of an element; empty without it."""
         return file_text(self._file, self._elements.found.get((0, tag))).partition("\\")[0].strip()
 
-    def whole(self, tag: int, default: int = -1, scope: int = 0) -> int:
+    def integer(self, tag: int, default: int = -1, scope: int = 0) -> int:
         """Integer of an element; raises DamagedOriginalError without element and default."""
         element = self._elements.found.get((scope, tag))
         layout = {2: "H", 4: "I"}.get(element.length) if element else None
@@ -69,7 +69,7 @@ class Values:
             if default < 0:
                 raise self._file.damaged(f"it lacks the element {tag >> 16:04X},{tag & 0xFFFF:04X}")
             return default
-        return int((self._file.numbers(self._elements.order + layout, element.offset) or (0,))[0])
+        return int((self._file.unpack_at(self._elements.order + layout, element.offset) or (0,))[0])
 
     def number(self, tag: int, default: float) -> float:
         """First decimal number of an element; the default if it is missing or not finite."""
@@ -90,10 +90,10 @@ class Values:
 
     def resolution(self) -> tuple[float, float] | None:
         """Dots per inch, horizontal and vertical, from PixelSpacing (mm, vertical first)."""
-        text = file_text(self._file, self._elements.found.get((0, _SPACING)))
+        text = file_text(self._file, self._elements.found.get((0, _PIXEL_SPACING)))
         try:
             down, across = (float(part) for part in text.split("\\"))
-            return _MM / across, _MM / down
+            return _MM_PER_INCH / across, _MM_PER_INCH / down
         except (ValueError, ZeroDivisionError):
             return None
 
@@ -106,14 +106,16 @@ class Values:
     def table(self, scope: int, head: int, data: int) -> Table:
         """Look-up table. Raises DamagedOriginalError, also for a segmented one."""
         found = self._elements.found
-        where, entries = found.get((scope, head)), found.get((scope, data))
-        if where is None or entries is None or where.length != 6:  # noqa: PLR2004 - three numbers
+        descriptor, entries = found.get((scope, head)), found.get((scope, data))
+        if descriptor is None or entries is None or descriptor.length != 6:  # noqa: PLR2004 - three numbers
             raise self._file.damaged("it lacks a table of colours, or has it in segments")
-        signed = where.vr == "SS" or self.whole(_SIGNED, 0) == 1
+        signed = descriptor.vr == "SS" or self.integer(_SIGNED, 0) == 1
         layout = f"{self._elements.order}H{'h' if signed else 'H'}H"
-        count, first, bits = self._file.numbers(layout, where.offset) or (0, 0, 0)
+        count, first, bits = self._file.unpack_at(layout, descriptor.offset) or (0, 0, 0)
         count = count or 1 << 16
         wide = entries.length >= 2 * count
         if not 1 <= bits <= 16 or entries.length < count:  # noqa: PLR2004 - of two bytes
             raise self._file.damaged("a table is shorter than it says")
-        return Table(first, bits, self._file.at(entries.offset, count * (2 if wide else 1)), wide)
+        return Table(
+            first, bits, self._file.read_at(entries.offset, count * (2 if wide else 1)), wide
+        )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from iiif_server.formats.bounded_file import BoundedFile
 
 _MAX_BOXES = 4_000
-_TO_THE_END, _LONG = 0, 1
+_TO_END_OF_FILE, _LARGE_SIZE = 0, 1
 _SHORT_HEADER, _LONG_HEADER = 8, 16
 
 
@@ -28,21 +28,21 @@ def boxes(file: BoundedFile, start: int, end: int) -> Iterator[Box]:
     for _ in range(_MAX_BOXES):
         if position >= end:
             return
-        numbers = file.numbers(">I4s", position)
-        if numbers is None:
+        fields = file.unpack_at(">I4s", position)
+        if fields is None:
             return
-        length, name = numbers
-        header = _SHORT_HEADER
-        if length == _LONG:
-            numbers = file.numbers(">Q", position + _SHORT_HEADER)
-            if numbers is None:
+        length, name = fields
+        header_bytes = _SHORT_HEADER
+        if length == _LARGE_SIZE:
+            fields = file.unpack_at(">Q", position + _SHORT_HEADER)
+            if fields is None:
                 return
-            length, header = numbers[0], _LONG_HEADER
-        elif length == _TO_THE_END:
+            length, header_bytes = fields[0], _LONG_HEADER
+        elif length == _TO_END_OF_FILE:
             length = end - position
-        if length < header:
+        if length < header_bytes:
             raise file.damaged("one of its boxes has no length")
-        after = position + length
-        yield Box(name, position + header, min(after, end), truncated=after > end)
-        position = after
+        next_box = position + length
+        yield Box(name, position + header_bytes, min(next_box, end), truncated=next_box > end)
+        position = next_box
     file.check(_MAX_BOXES + 1, _MAX_BOXES, "boxes")

@@ -8,13 +8,13 @@ from iiif_server.formats.iso_boxes import boxes
 from iiif_server.plan.header import Colour
 
 _SOC = b"\xff\x4f\xff\x51"
-_ENUMERATED, _RESTRICTED_ICC, _ANY_ICC = 1, 2, 3
+_ENUMERATED, _RESTRICTED_ICC, _UNRESTRICTED_ICC = 1, 2, 3
 _PREMULTIPLIED = 2
 _OPACITY = frozenset({1, _PREMULTIPLIED})
 _MAX_COMPONENTS = 16_384
 _MAX_ENTRIES, _MAX_COLUMNS = 1024, 4
-_BY_PALETTE = 1
-_BEFORE_PARAMETERS = 7
+_PALETTE_MAPPING = 1
+_PARAMETERS_OFFSET = 7
 """Bytes of a `colr` box before the parameters of its colour space."""
 _PARAMETERS = ">7I"
 ILLUMINANTS = {0x443530: False, 0x443635: True}
@@ -38,7 +38,7 @@ class Container:
 
     start: int
     end: int
-    space: int | None = None
+    colour_space: int | None = None
     """Enumerated colour space (EnumCS); None: the file has none."""
     profile: bytes = b""
     """ICC profile; empty: the file has none."""
@@ -55,7 +55,7 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
+class Interpretation:
     """Colour space and channels of an image."""
 
     colour: Colour
@@ -64,20 +64,22 @@ class Meaning:
     alpha: int | None
 
 
-def meaning(found: Container, components: int) -> Meaning:
+def interpret_components(found: Container, component_count: int) -> Interpretation:
     """Interpret the components, or the columns of the palette, as colours and alpha."""
-    count = len(found.palette.bits) if found.palette else components
-    named = _BY_PROFILE.get(found.profile[16:20]) if found.profile else None
-    named = named or _BY_SPACE.get(found.space if found.space is not None else -1)
-    number, colour = named or ((1, Colour.GRAY) if count < 3 else (3, Colour.RGB))  # noqa: PLR2004
-    if number > count:  # as a gray codestream in a file that says sRGB
-        number, colour = (1, Colour.GRAY) if count < 3 else (3, Colour.RGB)  # noqa: PLR2004
+    count = len(found.palette.bits) if found.palette else component_count
+    known = _BY_PROFILE.get(found.profile[16:20]) if found.profile else None
+    known = known or _BY_SPACE.get(found.colour_space if found.colour_space is not None else -1)
+    colours, colour = known or ((1, Colour.GRAY) if count < 3 else (3, Colour.RGB))  # noqa: PLR2004
+    if colours > count:  # as a gray codestream in a file that says sRGB
+        colours, colour = (1, Colour.GRAY) if count < 3 else (3, Colour.RGB)  # noqa: PLR2004
     alpha = found.alpha
-    if found.bare and count == number + 1:
-        alpha = number
-    channels = found.order if len(found.order) == number else tuple(range(number))
-    valid = all(channel < count for channel in (*channels, alpha or 0))
-    return Meaning(colour, *((channels, alpha) if valid else (tuple(range(number)), None)))
+    if found.bare and count == colours + 1:
+        alpha = colours
+    channels = found.order if len(found.order) == colours else tuple(range(colours))
+    is_valid = all(channel < count for channel in (*channels, alpha or 0))
+    return Interpretation(
+        colour, *((channels, alpha) if is_valid else (tuple(range(colours)), None))
+    )
 
 
 _GRAY, _RGB = (1, Colour.GRAY), (3, Colour.RGB)
@@ -103,37 +105,39 @@ class Component:
     down: int
 
 
-def is_decoded_whole(own: tuple[Component, ...]) -> bool:
+def is_decoded_whole(components: tuple[Component, ...]) -> bool:
     """Whether these components are decoded by imagecodecs, which reduces nothing while decoding.
 
     Of several components of more than 8 bits, Pillow turns white into black; and it displaces
     subsampled components where the sides of the image are no multiples of the sampling. It reads
     neither more than 4 components nor more than 16 bits.
     """
-    if len(own) > _MAX_PILLOW_COMPONENTS or max(part.bits for part in own) > 16:  # noqa: PLR2004 - bits
+    bits = [part.bits for part in components]
+    if len(components) > _MAX_PILLOW_COMPONENTS or max(bits) > 16:  # noqa: PLR2004 - bits
         return True
-    sampled = {(part.across, part.down) for part in own[1:]}
-    if own[0].across == own[0].down == 1 and len(own) == 3 and sampled in ({(2, 1)}, {(2, 2)}):  # noqa: PLR2004 - luma and chroma
+    first, *others = ((part.across, part.down) for part in components)
+    luma_and_chroma = first == (1, 1) and len(others) == 2  # noqa: PLR2004 - Cb and Cr
+    if luma_and_chroma and set(others) in ({(2, 1)}, {(2, 2)}):
         return True
-    return len(own) > 1 and not is_subsampled(own) and min(part.bits for part in own) > 8  # noqa: PLR2004 - bits of a byte
+    return len(components) > 1 and not is_subsampled(components) and min(bits) > 8  # noqa: PLR2004
 
 
-def is_subsampled(own: tuple[Component, ...]) -> bool:
+def is_subsampled(components: tuple[Component, ...]) -> bool:
     """Whether a component has fewer samples than the image has pixels."""
-    return any(part.across > 1 or part.down > 1 for part in own)
+    return any(component.across > 1 or component.down > 1 for component in components)
 
 
-def components(file: BoundedFile, start: int) -> tuple[Component, ...]:
+def read_components(file: BoundedFile, start: int) -> tuple[Component, ...]:
     """The components of the codestream that starts there."""
-    (count,) = file.numbers(">H", start + 40) or (0,)
-    data = file.at(start + 42, 3 * min(count, _MAX_COMPONENTS))
+    (count,) = file.unpack_at(">H", start + 40) or (0,)
+    data = file.read_at(start + 42, 3 * min(count, _MAX_COMPONENTS))
     triples = zip(data[::3], data[1::3], data[2::3], strict=False)
     return tuple(Component((depth & 0x7F) + 1, across, down) for depth, across, down in triples)
 
 
-def container(file: BoundedFile) -> Container | None:
+def read_container(file: BoundedFile) -> Container | None:
     """The container of a file; None if it has no codestream."""
-    if file.at(0, len(_SOC)) == _SOC:
+    if file.read_at(0, len(_SOC)) == _SOC:
         return Container(0, file.size, bare=True)
     found: dict[bytes, tuple[int, int]] = {}
     space, profile = None, b""
@@ -155,20 +159,20 @@ def container(file: BoundedFile) -> Container | None:
 
 def _colour(file: BoundedFile, start: int, end: int) -> tuple[int | None, bytes]:
     """Enumerated colour space or ICC profile (I.5.3.3)."""
-    method = file.at(start, 1)[:1]
+    method = file.read_at(start, 1)[:1]
     if method == bytes([_ENUMERATED]):
-        numbers = file.numbers(">I", start + 3)
+        numbers = file.unpack_at(">I", start + 3)
         return (None if numbers is None else numbers[0]), b""
-    if method and method[0] in {_RESTRICTED_ICC, _ANY_ICC}:
+    if method and method[0] in {_RESTRICTED_ICC, _UNRESTRICTED_ICC}:
         file.check_block(end - start, "its ICC profile")
-        return None, file.at(start + 3, min(end - start - 3, MAX_BLOCK_BYTES))
+        return None, file.read_at(start + 3, min(end - start - 3, MAX_BLOCK_BYTES))
     return None, b""
 
 
 def _parameters(file: BoundedFile, start: int, end: int) -> tuple[int, ...]:
     """Those of CIELab (ISO 15444-2, M.11.7.4.1); none if the box ends before."""
-    whole = start + _BEFORE_PARAMETERS + struct.calcsize(_PARAMETERS) <= end
-    numbers = file.numbers(_PARAMETERS, start + _BEFORE_PARAMETERS) if whole else None
+    is_complete = start + _PARAMETERS_OFFSET + struct.calcsize(_PARAMETERS) <= end
+    numbers = file.unpack_at(_PARAMETERS, start + _PARAMETERS_OFFSET) if is_complete else None
     return numbers or ()
 
 
@@ -176,31 +180,31 @@ def _palette(file: BoundedFile, found: dict[bytes, tuple[int, int]]) -> Palette 
     if b"pclr" not in found:
         return None
     start, end = found[b"pclr"]
-    head = file.numbers(">HB", start)
-    if head is None or not 1 <= head[0] <= _MAX_ENTRIES or not 1 <= head[1] <= _MAX_COLUMNS:
+    header = file.unpack_at(">HB", start)
+    if header is None or not 1 <= header[0] <= _MAX_ENTRIES or not 1 <= header[1] <= _MAX_COLUMNS:
         raise file.damaged("its palette is invalid")
-    count, columns = head
-    bits = tuple((depth & 0x7F) + 1 for depth in file.at(start + 3, columns))
+    count, columns = header
+    bits = tuple((depth & 0x7F) + 1 for depth in file.read_at(start + 3, columns))
     if len(bits) < columns or max(bits) > 16:  # noqa: PLR2004 - the most that is read
         raise file.damaged("its palette is invalid")
     layout = ">" + "".join("B" if depth <= 8 else "H" for depth in bits)  # noqa: PLR2004
-    data = file.at(start + 3 + columns, end - start)
+    data = file.read_at(start + 3 + columns, end - start)
     size = struct.calcsize(layout)
     if len(data) < size * count:
         raise file.damaged("its palette is cut short")
-    entries = tuple(struct.unpack_from(layout, data, size * at) for at in range(count))
-    return Palette(_mapped(file, found, entries), _mapped(file, found, (bits,))[0])
+    entries = tuple(struct.unpack_from(layout, data, size * index) for index in range(count))
+    return Palette(_apply_mapping(file, found, entries), _apply_mapping(file, found, (bits,))[0])
 
 
-def _mapped(
+def _apply_mapping(
     file: BoundedFile, found: dict[bytes, tuple[int, int]], rows: tuple[tuple[int, ...], ...]
 ) -> tuple[tuple[int, ...], ...]:
     """The columns of a palette in the order of the component mapping (I.5.3.5)."""
     if b"cmap" not in found:
         return rows
     start, end = found[b"cmap"]
-    data = file.at(start, end - start)
-    order = [data[at + 3] for at in range(0, len(data) - 3, 4) if data[at + 2] == _BY_PALETTE]
+    data = file.read_at(start, end - start)
+    order = [data[at + 3] for at in range(0, len(data) - 3, 4) if data[at + 2] == _PALETTE_MAPPING]
     if not order or max(order) >= len(rows[0]):
         return rows
     return tuple(tuple(row[column] for column in order) for row in rows)
@@ -213,7 +217,7 @@ def _channels(
     if b"cdef" not in found:
         return (), None, False
     start, end = found[b"cdef"]
-    data = file.at(start + 2, min(end - start, 6 * 16))
+    data = file.read_at(start + 2, min(end - start, 6 * 16))
     colours: dict[int, int] = {}
     alpha, premultiplied = None, False
     for at in range(0, len(data) - 5, 6):

@@ -14,7 +14,7 @@ _INCH = 0.0254
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
+class Jp2Metadata:
     """Metadata in the boxes of a file."""
 
     resolution: tuple[float, float] | None = None
@@ -22,31 +22,34 @@ class Described:
     iptc: bytes = b""
 
 
-def described(file: BoundedFile) -> Described:
+def read_metadata(file: BoundedFile) -> Jp2Metadata:
     """Return the first resolution, XMP and IPTC of a file."""
-    if file.at(0, len(_CODESTREAM)) == _CODESTREAM:
-        return Described()
+    if file.read_at(0, len(_CODESTREAM)) == _CODESTREAM:
+        return Jp2Metadata()
     resolution: tuple[float, float] | None = None
     blocks: dict[bytes, bytes] = {}
     for box in boxes(file, 0, file.size):
         if box.name == b"jp2h" and resolution is None:
             resolution = _resolution(file, box.offset, box.end)
         elif box.name == b"uuid" and box.end - box.offset <= MAX_CREDITS_BYTES:
-            data = file.at(box.offset, box.end - box.offset)
+            data = file.read_at(box.offset, box.end - box.offset)
             blocks.setdefault(data[:_UUID_BYTES], data[_UUID_BYTES:])
-    return Described(resolution, blocks.get(XMP_UUID, b""), blocks.get(_IPTC_UUID, b""))
+    return Jp2Metadata(resolution, blocks.get(XMP_UUID, b""), blocks.get(_IPTC_UUID, b""))
 
 
 def _resolution(file: BoundedFile, start: int, end: int) -> tuple[float, float] | None:
     """Return dots per inch: the capture resolution, or else the display resolution."""
     found = {
-        box.name: file.numbers(">HHHHbb", box.offset)
+        box.name: file.unpack_at(">HHHHbb", box.offset)
         for outer in boxes(file, start, end)
         if outer.name == b"res "
         for box in boxes(file, outer.offset, outer.end)
     }
-    numbers = found.get(b"resc") or found.get(b"resd")
-    if numbers is None or not (numbers[1] and numbers[3]):
+    fields = found.get(b"resc") or found.get(b"resd")
+    if fields is None or not (fields[1] and fields[3]):
         return None
-    down, under, across, beside, down_power, power = numbers
-    return across / beside * 10.0**power * _INCH, down / under * 10.0**down_power * _INCH
+    down, down_divisor, across, across_divisor, down_exponent, across_exponent = fields
+    return (
+        across / across_divisor * 10.0**across_exponent * _INCH,
+        down / down_divisor * 10.0**down_exponent * _INCH,
+    )

@@ -11,6 +11,7 @@ from itertools import takewhile
 from iiif_server.errors import OriginalRefusedError
 from iiif_server.formats.bounded_file import MAX_METADATA_BYTES, BoundedFile, Inspection
 from iiif_server.formats.gain_maps import is_gain_map
+from iiif_server.formats.jpeg_segments import ADOBE, ICC, segment_bytes
 from iiif_server.formats.xmp import XMP
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import Colour, ImageHeader, JpegFacts, Needs, Profile, Reader
@@ -25,9 +26,9 @@ MAX_SEARCHED_BYTES = 1 << 30
 """Bytes in which scans are counted."""
 _MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
 _MARKER_IN_SCAN = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)
-_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
+_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a segment: TEM, the restarts, SOI."""
-_SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
+_SOI, _EOI, _SOS, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2, 0xEE
 _METADATA = frozenset({_APP1, _APP2})
 END_OF_IMAGE = b"\xff\xd9"
 _LOSSLESS, _LOSSLESS_ARITHMETIC, _JPEG_LS = 0xC3, 0xCB, 0xF7
@@ -38,7 +39,7 @@ _HUFFMAN = frozenset({0xC0, 0xC1, 0xC2, 0xC3})
 _SAMPLE_BITS = 8
 _BITS = {**dict.fromkeys(_DCT, frozenset({8, 12})), _LOSSLESS: frozenset(range(2, 17))}
 """Possible bits per sample, by frame marker."""
-_NOT_READ = {_LOSSLESS_ARITHMETIC: "is lossless in arithmetic coding", _JPEG_LS: "is JPEG-LS"}
+_UNSUPPORTED = {_LOSSLESS_ARITHMETIC: "is lossless in arithmetic coding", _JPEG_LS: "is JPEG-LS"}
 _COMPONENTS = {1: Colour.GRAY, 3: Colour.RGB, 4: Colour.OTHER}
 _MAX_SAMPLING = 4
 _COPIES = 2
@@ -52,12 +53,9 @@ _TRANSFORMABLE = frozenset({(1, 1), (2, 1), (2, 2), (1, 2), (4, 1), (1, 4)})
 """Luma sampling factors that TurboJPEG can transform."""
 _END_SEARCHED = 65_536
 """Bytes at the end of the file that are searched for EOI: cameras append data."""
-_ADOBE, _ADOBE_TRANSFORM = b"Adobe", 11
-"""Identifier of Adobe's segment, and the offset of its colour transform (Technical Note 5116)."""
+_ADOBE_TRANSFORM = 11
+"""Offset of the colour transform in Adobe's segment (Technical Note 5116)."""
 _EXIF = b"Exif\0\0"
-_ICC = b"ICC_PROFILE\0"
-MAX_ICC_BYTES = 65_535 - 2 - len(_ICC) - 2
-"""Bytes of an ICC profile that fit into one segment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +82,7 @@ class _Frame:
     identifiers: bytes
     """Component identifiers, a byte each."""
     sampling: Sequence[tuple[int, int]]
-    least: int
+    min_bytes: int
     """Least bytes of a scan that holds the whole image."""
 
     @property
@@ -93,7 +91,7 @@ class _Frame:
         return self.marker in _PROGRESSIVE
 
     @property
-    def has_samples(self) -> bool:
+    def needs_sample_decoder(self) -> bool:
         """Whether the frame needs a decoder for other than 8-bit DCT: 12 bits or lossless."""
         return self.bits != _SAMPLE_BITS or self.marker == _LOSSLESS
 
@@ -116,8 +114,8 @@ def inspect(file: BoundedFile) -> Inspection:
         elif segment.marker in _METADATA and not gain_map:
             gain_map = is_gain_map(file, segment.offset, segment.length)
         elif segment.marker == _APP14:
-            payload = file.at(segment.offset, segment.length)
-            adobe = payload if payload.startswith(_ADOBE) else adobe
+            payload = file.read_at(segment.offset, segment.length)
+            adobe = payload if payload.startswith(ADOBE) else adobe
         metadata += segment.length
         file.check(metadata, MAX_METADATA_BYTES, "bytes of metadata")
     if frame is None:
@@ -126,12 +124,12 @@ def inspect(file: BoundedFile) -> Inspection:
     facts = replace(_facts(file, frame, adobe, data), gain_map=gain_map)
     # Without the marker of its end, a JPEG may still have all of its pixels.
     partial = not facts.complete and file.bounds.show_truncated
-    if not frame.has_samples:
+    if not frame.needs_sample_decoder:
         return Inspection(needs, jpeg=facts, interleaved=frame.progressive, partial=partial)
     if not facts.complete:
-        file.truncated()  # its decoder would not notice
-    header = _header_of_samples(file, frame, needs)
-    start = file.at(0, data)
+        file.accept_truncated()  # its decoder would not notice
+    header = _sample_header(file, frame, needs)
+    start = file.read_at(0, data)
     blocks = [payload for marker, payload in _payloads(start) if marker == _APP1]
     return Inspection(
         header.needs,
@@ -143,13 +141,13 @@ def inspect(file: BoundedFile) -> Inspection:
     )
 
 
-def _header_of_samples(file: BoundedFile, frame: _Frame, needs: Needs) -> ImageHeader:
+def _sample_header(file: BoundedFile, frame: _Frame, needs: Needs) -> ImageHeader:
     """Return the header, without profile and orientation, of a 12-bit or lossless JPEG."""
-    file.check_read_whole()
+    file.check_fits_in_memory()
     area, components = frame.dimensions.area, len(frame.sampling)
     pixel_bytes = components * (1 if frame.bits <= _SAMPLE_BITS else 2)
     # All of its scans are held as numbers before the first row comes of them.
-    held = file.size + area * _COPIES * pixel_bytes + area * components * _NUMBER_BYTES
+    memory = file.size + area * _COPIES * pixel_bytes + area * components * _NUMBER_BYTES
     return ImageHeader(
         format=file.format,
         stored=frame.dimensions,
@@ -160,7 +158,7 @@ def _header_of_samples(file: BoundedFile, frame: _Frame, needs: Needs) -> ImageH
         profile_bytes=0,
         max_shrink=1,
         pixel_bytes=pixel_bytes,
-        needs=Needs(needs.bytes + held, needs.effort + _SAMPLE_EFFORT * components * area),
+        needs=Needs(needs.bytes + memory, needs.effort + _SAMPLE_EFFORT * components * area),
         reader=Reader.JPEG_SAMPLES,
         bits=frame.bits,
     )
@@ -171,14 +169,14 @@ def _facts(file: BoundedFile, frame: _Frame, adobe: bytes, data: int) -> JpegFac
     stored_as_rgb = transform == b"\0" or frame.identifiers == b"RGB"
     components = len(frame.sampling)
     # The end markers of thumbnails stand before the first scan.
-    end = file.at(max(data, file.size - _END_SEARCHED), _END_SEARCHED)
-    whole = max(across for across, _ in frame.sampling) * max(down for _, down in frame.sampling)
+    end = file.read_at(max(data, file.size - _END_SEARCHED), _END_SEARCHED)
+    mcu_area = max(across for across, _ in frame.sampling) * max(down for _, down in frame.sampling)
     samples = sum(across * down for across, down in frame.sampling)
     return JpegFacts(
         plain=components == 1 or (components == 3 and not stored_as_rgb),  # noqa: PLR2004 - YCbCr
         mcu=_mcu(frame.sampling),
         complete=END_OF_IMAGE in end,
-        coefficient_bytes=-(-2 * samples // whole),
+        coefficient_bytes=-(-2 * samples // mcu_area),
         full_chroma=components == 3 and len(set(frame.sampling)) == 1,  # noqa: PLR2004 - YCbCr
     )
 
@@ -194,12 +192,12 @@ def _mcu(sampling: Sequence[tuple[int, int]]) -> Dimensions | None:
 
 def _frame(file: BoundedFile, segment: Segment) -> _Frame | None:
     """Read the frame header (B.2.2); None if the file ends in it."""
-    data = file.at(segment.offset, segment.length)
+    data = file.read_at(segment.offset, segment.length)
     if len(data) < _FRAME_HEADER or len(data) < _FRAME_HEADER + 3 * data[5]:
         return None
     bits, height, width, components = struct.unpack_from(">BHHB", data)
     if segment.marker not in _BITS:
-        raise file.unsupported(_NOT_READ.get(segment.marker, "is hierarchical"))
+        raise file.unsupported(_UNSUPPORTED.get(segment.marker, "is hierarchical"))
     if bits not in _BITS[segment.marker]:
         raise file.unsupported(f"has samples of {bits} bits")
     if components not in _COMPONENTS:
@@ -209,34 +207,34 @@ def _frame(file: BoundedFile, segment: Segment) -> _Frame | None:
     sampling = [divmod(factors, 16) for factors in described[1::3]]
     if not all(1 <= factor <= _MAX_SAMPLING for pair in sampling for factor in pair):
         raise file.damaged("its sampling factors are invalid")
-    least = 0
+    min_bytes = 0
     if segment.marker in _HUFFMAN:
         # Each unit begins with a code of at least one bit.
         unit = 1 if segment.marker == _LOSSLESS else _BLOCK
         across = max(horizontal for horizontal, _ in sampling) * unit
         down = max(vertical for _, vertical in sampling) * unit
-        least = -(-width // across) * -(-height // down) // 8
-        file.check_long_enough(least)
+        min_bytes = -(-width // across) * -(-height // down) // 8
+        file.check_min_size(min_bytes)
     dimensions = Dimensions(width, height)
-    return _Frame(segment.marker, bits, dimensions, described[::3], sampling, least)
+    return _Frame(segment.marker, bits, dimensions, described[::3], sampling, min_bytes)
 
 
 def _check_scans(
-    file: BoundedFile, frame: _Frame | None, first: Segment, following: Iterator[Segment]
+    file: BoundedFile, frame: _Frame | None, first: Segment, rest: Iterator[Segment]
 ) -> int:
     """Refuse too many scans, or a first scan that is too short; return the number of scans.
 
     A decoder reads one scan, and keeps none of it, if that holds everything. Otherwise it allocates
     memory for the whole image before it knows how much of it the file has.
     """
-    in_first = file.at(first.offset, 1)
-    if frame is None or not in_first:
+    components_in_first = file.read_at(first.offset, 1)
+    if frame is None or not components_in_first:
         return 1
-    if not frame.progressive and in_first[0] == len(frame.sampling):
+    if not frame.progressive and components_in_first[0] == len(frame.sampling):
         return 1
     scans = 1
-    for index, segment in enumerate(following):
-        if index == 0 and segment.offset - first.end < frame.least:
+    for index, segment in enumerate(rest):
+        if index == 0 and segment.offset - first.end < frame.min_bytes:
             raise file.damaged("its first scan is too short for its dimensions")
         if segment.marker == _SOS:
             scans += 1
@@ -252,17 +250,17 @@ def segments(file: BoundedFile) -> Iterator[Segment]:
 
     After the header of the first scan, entropy-coded data are searched for the next marker.
     """
-    position, end, count, what = 2, 0, 0, "segments of metadata"
+    position, end, count, described_as = 2, 0, 0, "segments of metadata"
     while True:
         count += 1
-        file.check(count, _MAX_SEGMENTS, what)
+        file.check(count, _MAX_SEGMENTS, described_as)
         found = _marker_in_scan(file, position, end) if end else _marker(file, position)
         if found is None:
             return
         marker, position = found
         if marker == _SOI and not end:
             raise file.damaged("it starts twice")
-        if marker in _ALONE:
+        if marker in _STANDALONE:
             continue
         segment = _segment_at(file, marker, position)
         if segment is None:
@@ -272,18 +270,22 @@ def segments(file: BoundedFile) -> Iterator[Segment]:
             return
         position = segment.end
         if marker == _SOS and not end:
-            end, count, what = position + MAX_SEARCHED_BYTES, 0, "segments between its scans"
+            end, count, described_as = (
+                position + MAX_SEARCHED_BYTES,
+                0,
+                "segments between its scans",
+            )
 
 
 def _marker(file: BoundedFile, position: int) -> tuple[int, int] | None:
     """Return the next marker and the offset after it, skipping junk; None at the file's end."""
-    between = file.at(position, 2)
-    if _MARKER.fullmatch(between) is None:
-        between = file.at(position, _MAX_JUNK_BYTES)
-    found = _MARKER.search(between)
+    data = file.read_at(position, 2)
+    if _MARKER.fullmatch(data) is None:
+        data = file.read_at(position, _MAX_JUNK_BYTES)
+    found = _MARKER.search(data)
     if found is not None:
         return found[1][0], position + found.end()
-    if len(between) == _MAX_JUNK_BYTES:
+    if len(data) == _MAX_JUNK_BYTES:
         raise file.damaged("it has no marker where one should be")
     return None
 
@@ -291,7 +293,7 @@ def _marker(file: BoundedFile, position: int) -> tuple[int, int] | None:
 def _marker_in_scan(file: BoundedFile, position: int, end: int) -> tuple[int, int] | None:
     """The next marker in entropy-coded data and the offset after it; None if there is none."""
     while position < min(end, file.size):
-        window = file.at(position, _WINDOW)
+        window = file.read_at(position, _WINDOW)
         found = _MARKER_IN_SCAN.search(window)
         if found is not None:
             return found[1][0], position + found.end()
@@ -303,7 +305,7 @@ def _segment_at(file: BoundedFile, marker: int, position: int) -> Segment | None
     """Return the segment whose length is at an offset; None if the file ends before it."""
     if marker == _EOI:
         return Segment(marker, position, 0)
-    numbers = file.numbers(">H", position)
+    numbers = file.unpack_at(">H", position)
     if numbers is None:
         return None
     if numbers[0] < 2:  # noqa: PLR2004 - the length counts its own two bytes
@@ -311,7 +313,7 @@ def _segment_at(file: BoundedFile, marker: int, position: int) -> Segment | None
     return Segment(marker, position + 2, numbers[0] - 2)
 
 
-# --- segments as bytes ----------------------------------------------------------------------
+# --- start of a file ----------------------------------------------------------------------
 
 
 def _payloads(start: bytes) -> Iterator[tuple[int, bytes]]:
@@ -319,7 +321,7 @@ def _payloads(start: bytes) -> Iterator[tuple[int, bytes]]:
     file = BoundedFile(BytesIO(start), OriginalFormat.JPEG)
     with suppress(OriginalRefusedError):
         for segment in takewhile(lambda segment: segment.marker != _SOS, segments(file)):
-            yield segment.marker, file.at(segment.offset, segment.length)
+            yield segment.marker, file.read_at(segment.offset, segment.length)
 
 
 def frame(start: bytes) -> tuple[Dimensions, int] | None:
@@ -333,18 +335,18 @@ def frame(start: bytes) -> tuple[Dimensions, int] | None:
     return None
 
 
-def samples_of(start: bytes) -> tuple[int, bool]:
+def sample_format(start: bytes) -> tuple[int, bool]:
     """Return bits per sample, and whether inks are inverted, as Adobe's programs do."""
     bits, adobe = _SAMPLE_BITS, False
     for marker, payload in _payloads(start):
         if marker in _FRAMES and payload:
             bits = payload[0]
         # A shorter one is none to libjpeg.
-        adobe = adobe or (marker == _APP14 and payload.startswith(_ADOBE) and len(payload) > 11)  # noqa: PLR2004
+        adobe = adobe or (marker == _APP14 and payload.startswith(ADOBE) and len(payload) > 11)  # noqa: PLR2004
     return bits, adobe
 
 
-def frames_of(start: bytes) -> list[tuple[Dimensions, int, bool]]:
+def frame_headers(start: bytes) -> list[tuple[Dimensions, int, bool]]:
     """Dimensions, number of components, and whether it is lossless, of each frame header."""
     return [
         (Dimensions(width, height), components, marker == _LOSSLESS)
@@ -356,45 +358,18 @@ def frames_of(start: bytes) -> list[tuple[Dimensions, int, bool]]:
 
 def icc_profile(start: bytes) -> bytes | None:
     """The ICC profile, joined from its segments (ICC.1:2022, B.4); None if there is none."""
-    if _ICC not in start:
+    if ICC not in start:
         return None
     chunks = {
-        payload[len(_ICC)]: payload[len(_ICC) + 2 :]
+        payload[len(ICC)]: payload[len(ICC) + 2 :]
         for marker, payload in _payloads(start)
-        if marker == _APP2 and payload.startswith(_ICC) and len(payload) > len(_ICC) + 2
+        if marker == _APP2 and payload.startswith(ICC) and len(payload) > len(ICC) + 2
     }
     return b"".join(chunks[number] for number in sorted(chunks)) or None
 
 
 def icc_segments(start: bytes) -> Iterator[bytes]:
-    """The segments, markers included, that hold the ICC profile of a JPEG."""
+    """Yield the segments of a JPEG's ICC profile, markers included."""
     for marker, payload in _payloads(start):
-        if marker == _APP2 and payload.startswith(_ICC):
-            yield _written(marker, payload)
-
-
-def icc_segments_of(profile: bytes) -> Iterator[bytes]:
-    """The segments that hold a profile (ICC.1:2022, B.4)."""
-    parts = [profile[at : at + MAX_ICC_BYTES] for at in range(0, len(profile), MAX_ICC_BYTES)]
-    for number, part in enumerate(parts, 1):
-        yield _written(_APP2, _ICC + bytes((number, len(parts))) + part)
-
-
-def with_segments(jpeg: bytes, added: bytes) -> bytes:
-    """The JPEG with segments inserted after its JFIF header."""
-    after_jfif = 4 + int.from_bytes(jpeg[4:6], "big") if jpeg[2:4] == b"\xff\xe0" else 2
-    return jpeg[:after_jfif] + added + jpeg[after_jfif:]
-
-
-def jfif_segment() -> bytes:
-    """The JFIF segment: components are gray or YCbCr (JFIF 1.02)."""
-    return _written(_APP0, b"JFIF\0\x01\x02\0\0\x01\0\x01\0\0")
-
-
-def adobe_segment() -> bytes:
-    """The Adobe segment: three components are RGB (Adobe Technical Note 5116)."""
-    return _written(_APP14, _ADOBE + b"\0\x64\0\0\0\0\0")
-
-
-def _written(marker: int, payload: bytes) -> bytes:
-    return struct.pack(">BBH", 0xFF, marker, 2 + len(payload)) + payload
+        if marker == _APP2 and payload.startswith(ICC):
+            yield segment_bytes(marker, payload)

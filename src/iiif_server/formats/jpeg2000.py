@@ -9,13 +9,13 @@ from iiif_server.formats.jp2_boxes import (
     ILLUMINANTS,
     Component,
     Container,
-    components,
-    container,
+    interpret_components,
     is_decoded_whole,
     is_subsampled,
-    meaning,
+    read_components,
+    read_container,
 )
-from iiif_server.formats.jp2_metadata import described
+from iiif_server.formats.jp2_metadata import read_metadata
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.header import ImageHeader, Needs, Profile, Reader
 from iiif_server.plan.orientation import UPRIGHT
@@ -39,7 +39,7 @@ _PIXEL_BYTES = 3
 """Compressed bytes per pixel that the estimate of decoding includes."""
 _SEGMENT_BYTES = 40
 """Bytes per segment of a code block, if every coding pass is a segment."""
-_SEGMENTS_OF_THEIR_OWN = 0x05
+_SEGMENT_PER_PASS = 0x05
 """Code block styles with a segment per pass: bypass, termination (A.6.1)."""
 _MAX_TILE_PARTS = 65_536
 MAX_COMPONENTS = 16
@@ -54,7 +54,7 @@ _MAX_PRECINCTS = 250_000
 _MAX_PACKETS = 20_000_000
 _TILE_PART_HEADER = 12
 """Bytes of an SOT segment (A.4.2)."""
-_WHOLE = 15
+_DEFAULT_PRECINCT = 15
 """Default exponent of a precinct's side."""
 
 
@@ -88,17 +88,17 @@ class _Style:
 
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a JPEG 2000 with too many pixels, tiles, components or precincts."""
-    announced = _announced(file)
-    found = container(file)
+    header_size = _header_box_size(file)
+    found = read_container(file)
     if found is None:
         raise file.damaged("it has no codestream")
     start = found.start
-    if announced is not None:
-        file.check_size(*announced)
+    if header_size is not None:
+        file.check_size(*header_size)
     size = _size(file, start)
     if size is None:
         raise file.damaged("its codestream is cut short")
-    if announced is not None and announced != (size.width, size.height):
+    if header_size is not None and header_size != (size.width, size.height):
         raise file.damaged("its codestream has other dimensions")
     end = start + 2
     styles: list[_Style] = []
@@ -110,21 +110,23 @@ def inspect(file: BoundedFile) -> Inspection:
     for style in set(styles):
         _check_style(file, size, style, layers)
     needs = _needs(file, size, set(styles), layers)
-    own = components(file, start)
-    whole = is_decoded_whole(own)
-    if not whole or size.components > _PILLOW_COMPONENTS or size.bits > 16:  # noqa: PLR2004
-        _check_components(file, size, own, whole=whole)
-    halvings = 0 if whole else min((style.levels for style in styles), default=0)
+    components = read_components(file, start)
+    decoded_whole = is_decoded_whole(components)
+    if not decoded_whole or size.components > _PILLOW_COMPONENTS or size.bits > 16:  # noqa: PLR2004
+        _check_components(file, size, components, decoded_whole=decoded_whole)
+    halvings = 0 if decoded_whole else min((style.levels for style in styles), default=0)
     header = _header(file, size, needs, found, min(halvings, _MAX_HALVINGS))
-    said = described(file)
-    header = replace(header, resolution=said.resolution)
-    return Inspection(needs, header=header, profile=found.profile, xmp=said.xmp, iptc=said.iptc)
+    metadata = read_metadata(file)
+    header = replace(header, resolution=metadata.resolution)
+    return Inspection(
+        needs, header=header, profile=found.profile, xmp=metadata.xmp, iptc=metadata.iptc
+    )
 
 
 def _header(
     file: BoundedFile, size: _Size, needs: Needs, found: Container, halvings: int
 ) -> ImageHeader:
-    meant = meaning(found, size.components)
+    interpretation = interpret_components(found, size.components)
     if found.parameters and found.parameters[-1] not in ILLUMINANTS:
         raise file.unsupported("has CIELab under another illuminant than D50 and D65")
     channels = len(found.palette.bits) if found.palette else size.components
@@ -132,8 +134,8 @@ def _header(
         format=file.format,
         stored=Dimensions(size.width, size.height),
         orientation=UPRIGHT,
-        colour=meant.colour,
-        transparent=meant.alpha is not None,
+        colour=interpretation.colour,
+        transparent=interpretation.alpha is not None,
         profile=Profile.NONE,
         profile_bytes=0,
         max_shrink=1 << halvings,
@@ -145,29 +147,31 @@ def _header(
 
 
 def _check_components(
-    file: BoundedFile, size: _Size, own: tuple[Component, ...], *, whole: bool
+    file: BoundedFile, size: _Size, components: tuple[Component, ...], *, decoded_whole: bool
 ) -> None:
     """Refuse subsampling and depths that no decoder of the server supports."""
-    if whole and is_subsampled(own):
+    if decoded_whole and is_subsampled(components):
         raise file.unsupported("has subsampled components, and more than 4 of them or 16 bits")
-    if whole:
+    if decoded_whole:
         return
-    if any(size.width % part.across or size.height % part.down for part in own):
+    if any(
+        size.width % component.across or size.height % component.down for component in components
+    ):
         raise file.unsupported("has components that are subsampled in an unusual way")
-    if len(own) > 1 and max(part.bits for part in own) > 8:  # noqa: PLR2004 - bits of a byte
+    if len(components) > 1 and max(part.bits for part in components) > 8:  # noqa: PLR2004 - bits of a byte
         raise file.unsupported("has components of different depths")
 
 
-def _announced(file: BoundedFile) -> tuple[int, int] | None:
+def _header_box_size(file: BoundedFile) -> tuple[int, int] | None:
     """Return width and height of the image header box (I.5.3.1)."""
-    if file.at(0, len(_START)) == _START:
+    if file.read_at(0, len(_START)) == _START:
         return None
     for box in boxes(file, 0, file.size):
         if box.name == b"jp2h":
             file.check(box.end - box.offset, _MAX_HEADER_BOX_BYTES, "bytes in its header")
             for inner in boxes(file, box.offset, box.end):
                 if inner.name == b"ihdr":
-                    numbers = file.numbers(">II", inner.offset)
+                    numbers = file.unpack_at(">II", inner.offset)
                     return None if numbers is None else (numbers[1], numbers[0])
         if box.name == b"jp2c":
             break
@@ -175,7 +179,7 @@ def _announced(file: BoundedFile) -> tuple[int, int] | None:
 
 
 def _size(file: BoundedFile, start: int) -> _Size | None:
-    numbers = file.numbers(">IIIIIIIIH", start + len(_START) + 4)
+    numbers = file.unpack_at(">IIIIIIIIH", start + len(_START) + 4)
     if numbers is None:
         return None
     right, bottom, left, top, tile_width, tile_height, tile_x, tile_y, count = numbers
@@ -187,7 +191,7 @@ def _size(file: BoundedFile, start: int) -> _Size | None:
     file.check(tiles, MAX_TILES, "tiles")
     if not 1 <= count <= MAX_COMPONENTS:
         raise file.unsupported(f"has {count} components")
-    samples = file.at(start + 42, 3 * count)
+    samples = file.read_at(start + 42, 3 * count)
     bits = 1
     for depth, across, down in zip(samples[::3], samples[1::3], samples[2::3], strict=False):
         bits = max(bits, (depth & 0x7F) + 1)
@@ -202,11 +206,11 @@ def _size(file: BoundedFile, start: int) -> _Size | None:
 def _segments(file: BoundedFile, position: int) -> Iterator[tuple[int, int, int]]:
     """Yield marker, offset and length of the segments of the main or a tile-part header."""
     for _ in range(_MAX_SEGMENTS):
-        numbers = file.numbers(">HH", position)
+        numbers = file.unpack_at(">HH", position)
         if numbers is None or numbers[0] in {_SOT, _SOD}:
             return
         marker, length = numbers
-        if length < 2:  # noqa: PLR2004 - the length counts its own two bytes
+        if length < 2:  # noqa: PLR2004 - the length counts its components two bytes
             raise file.damaged("one of its segments has no length")
         yield marker, position + 4, length - 2
         position += 2 + length
@@ -216,12 +220,12 @@ def _segments(file: BoundedFile, position: int) -> Iterator[tuple[int, int, int]
 def _check_tiles(file: BoundedFile, size: _Size, position: int) -> list[_Style]:
     """Refuse a codestream without some tiles, which the decoder would leave black (A.4.2).
 
-    The styles that tiles have of their own.
+    Return the coding styles in tile-part headers.
     """
     seen: set[int] = set()
     styles: set[_Style] = set()
     for _ in range(_MAX_TILE_PARTS):
-        numbers = file.numbers(">HHHI", position)
+        numbers = file.unpack_at(">HHHI", position)
         if numbers is None or numbers[0] != _SOT:
             break
         _, _, tile, length = numbers
@@ -242,9 +246,11 @@ def _styles(file: BoundedFile, marker: int, offset: int, length: int) -> Iterato
     """Return the coding style of a COD or COC segment; else None (A.6.1, A.6.2)."""
     if marker not in {_COD, _COC}:
         return
-    data = file.at(offset, length)
+    data = file.read_at(offset, length)
     # COC: the component, and its style; COD: the style, the progression, the layers, a transform.
-    own, layers = (data[1:2], 0) if marker == _COC else (data[:1], int.from_bytes(data[2:4], "big"))
+    flags, layers = (
+        (data[1:2], 0) if marker == _COC else (data[:1], int.from_bytes(data[2:4], "big"))
+    )
     spatial = data[2:] if marker == _COC else data[5:]
     if len(spatial) < 5:  # noqa: PLR2004 - up to the precincts
         return
@@ -255,8 +261,8 @@ def _styles(file: BoundedFile, marker: int, offset: int, length: int) -> Iterato
         layers=max(1, layers) if marker == _COD else 0,
         levels=levels,
         block=((width & 0x0F) + 2, (height & 0x0F) + 2),
-        segmented=bool(style & _SEGMENTS_OF_THEIR_OWN),
-        precincts=spatial[5 : 6 + levels] if own and own[0] & 1 else b"",
+        segmented=bool(style & _SEGMENT_PER_PASS),
+        precincts=spatial[5 : 6 + levels] if flags and flags[0] & 1 else b"",
     )
 
 
@@ -268,41 +274,49 @@ def _check_style(file: BoundedFile, size: _Size, style: _Style, layers: int) -> 
 
 
 def _needs(file: BoundedFile, size: _Size, styles: set[_Style], layers: int) -> Needs:
-    """Return the largest needs of all styles, as each tile may have its own."""
-    held = most_blocks = 0
+    """Return the largest needs of all styles, as each tile may have another style."""
+    memory = max_blocks = 0
     passes = 3 * (size.bits + 4)
     for style in styles:
         resolutions = list(_resolutions(size, style))
         precincts = size.components * sum(count for count, _ in resolutions)
         blocks = size.components * sum(count for _, count in resolutions)
         widest = size.components * len(resolutions) * max(count for count, _ in resolutions)
-        each = _BLOCK_BYTES + (_SEGMENT_BYTES * passes if style.segmented else 0)
-        bytes_ = blocks * each + precincts * _PRECINCT_BYTES + widest * layers * _PACKET_BYTES
-        held, most_blocks = max(held, bytes_), max(most_blocks, blocks)
+        block_bytes = _BLOCK_BYTES + (_SEGMENT_BYTES * passes if style.segmented else 0)
+        bytes_ = (
+            blocks * block_bytes + precincts * _PRECINCT_BYTES + widest * layers * _PACKET_BYTES
+        )
+        memory, max_blocks = max(memory, bytes_), max(max_blocks, blocks)
     area = size.width * size.height
-    wide = size.components if size.bits > 16 else max(0, size.components - _PILLOW_COMPONENTS)  # noqa: PLR2004
-    beyond = max(0, file.size - _PIXEL_BYTES * area) + _WIDE_BYTES * wide * area
+    decoded = 0 if size.bits > 16 else _PILLOW_COMPONENTS  # noqa: PLR2004
+    extra_components = max(0, size.components - decoded)
+    extra = max(0, file.size - _PIXEL_BYTES * area) + _WIDE_BYTES * extra_components * area
     return Needs(
-        bytes=held + size.tiles * _TILE_BYTES + beyond,
-        effort=_BLOCK_EFFORT * most_blocks * size.tiles,
+        bytes=memory + size.tiles * _TILE_BYTES + extra,
+        effort=_BLOCK_EFFORT * max_blocks * size.tiles,
     )
 
 
 def _resolutions(size: _Size, style: _Style) -> Iterator[tuple[int, int]]:
     """Yield precincts and code blocks of a tile-component, per resolution (B.6, B.7)."""
     for resolution in range(style.levels + 1):
-        given = style.precincts[resolution : resolution + 1]
-        down, across = divmod(given[0] if given else _WHOLE * 17, 16)
+        exponents = style.precincts[resolution : resolution + 1]
+        down, across = divmod(exponents[0] if exponents else _DEFAULT_PRECINCT * 17, 16)
         reduced = style.levels - resolution
-        width, height = _halved(size.tile_width, reduced), _halved(size.tile_height, reduced)
-        precincts = _halved(width, across) * _halved(height, down)
+        width, height = (
+            _halve_repeatedly(size.tile_width, reduced),
+            _halve_repeatedly(size.tile_height, reduced),
+        )
+        precincts = _halve_repeatedly(width, across) * _halve_repeatedly(height, down)
         bands, halved = (3, 1) if resolution else (1, 0)
         columns, rows = (min(style.block[0], max(0, across - halved)),
                          min(style.block[1], max(0, down - halved)))  # fmt: skip
-        blocks = _halved(_halved(width, halved), columns) * _halved(_halved(height, halved), rows)
+        blocks = _halve_repeatedly(_halve_repeatedly(width, halved), columns) * _halve_repeatedly(
+            _halve_repeatedly(height, halved), rows
+        )
         yield precincts, bands * max(blocks, precincts)
 
 
-def _halved(side: int, times: int) -> int:
+def _halve_repeatedly(side: int, times: int) -> int:
     """Halve a side n times, rounding up."""
     return -(-side // (1 << times))

@@ -8,18 +8,18 @@ import struct
 from collections.abc import Iterator
 
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+_TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 """Bytes per value, by TIFF type."""
-_INLINE = 4
+_INLINE_BYTES = 4
 _DIRECTORIES = frozenset({34_665, 40_965})
 """Tags of the Exif and Interoperability directories."""
-_UNWANTED = frozenset({330, 700, 33_723, 34_377, 34_853, 37_500, 50_740, 59_932})
+_REMOVED_TAGS = frozenset({330, 700, 33_723, 34_377, 34_853, 37_500, 50_740, 59_932})
 """Removed tags: SubIFDs, XMP, IPTC, Photoshop, GPS, MakerNote (any content), padding."""
-_DEPTH = 2
+_MAX_DEPTH = 2
 
 _IPTC_LOCATION = frozenset({26, 27, 90, 92, 95, 100, 101})
-_RECORD, _LONG = 2, 0x8000
-_IPTC, _REPEATED = 1028, frozenset({1058, 1059, 1060, 1061})
+_RECORD, _EXTENDED = 2, 0x8000
+_IPTC_RESOURCE, _REMOVED_RESOURCES = 1028, frozenset({1058, 1059, 1060, 1061})
 """Photoshop resources: IPTC; and those that repeat it: EXIF (two), XMP, IPTC digest."""
 _SIGNATURES = frozenset({b"8BIM", b"MeSa", b"PHUT", b"AgHg", b"DCSR"})
 XMP_LOCATION = re.compile(
@@ -42,42 +42,42 @@ def exif_without_location(tiff: bytes) -> bytes:
         return b""
 
 
-def _directory(tiff: bytes, order: str, at: int, start: int, depth: int) -> bytes:
+def _directory(tiff: bytes, order: str, source: int, target: int, depth: int) -> bytes:
     """Serialise a directory and its values at an offset, without the next directory."""
-    kept = list(_entries(tiff, order, at))
+    kept = list(_entries(tiff, order, source))
     if sum(len(value) for *_, value in kept) > len(tiff):
         raise ValueError("values that overlap")
-    body_at, entries, body = start + 2 + 12 * len(kept) + 4, b"", b""
-    for tag, kind, count, value in kept:
-        inside = value
+    body_at, entries, body = target + 2 + 12 * len(kept) + 4, b"", b""
+    for tag, type_, count, value in kept:
+        content = value
         if tag in _DIRECTORIES:
-            if depth >= _DEPTH:
+            if depth >= _MAX_DEPTH:
                 raise ValueError("directories in each other")
-            (below,) = struct.unpack_from(f"{order}I", value)
-            inside = _directory(tiff, order, below, body_at + len(body), depth + 1)
-        entries += struct.pack(f"{order}HHI", tag, kind, count)
-        if len(inside) <= _INLINE:
-            entries += inside.ljust(_INLINE, b"\0")
+            (offset,) = struct.unpack_from(f"{order}I", value)
+            content = _directory(tiff, order, offset, body_at + len(body), depth + 1)
+        entries += struct.pack(f"{order}HHI", tag, type_, count)
+        if len(content) <= _INLINE_BYTES:
+            entries += content.ljust(_INLINE_BYTES, b"\0")
         else:
             entries += struct.pack(f"{order}I", body_at + len(body))
-            body += inside + bytes(len(inside) % 2)
+            body += content + bytes(len(content) % 2)
     return struct.pack(f"{order}H", len(kept)) + entries + bytes(4) + body
 
 
 def _entries(tiff: bytes, order: str, at: int) -> Iterator[tuple[int, int, int, bytes]]:
     """Yield tag, type, count and value of the entries that are kept."""
     (count,) = struct.unpack_from(f"{order}H", tiff, at)
-    for place in range(at + 2, at + 2 + 12 * count, 12):
-        tag, kind, number = struct.unpack_from(f"{order}HHI", tiff, place)
-        length = number * _SIZES.get(kind, 0)
-        if tag in _UNWANTED or not length:
+    for position in range(at + 2, at + 2 + 12 * count, 12):
+        tag, type_, count_ = struct.unpack_from(f"{order}HHI", tiff, position)
+        length = count_ * _TYPE_BYTES.get(type_, 0)
+        if tag in _REMOVED_TAGS or not length:
             continue
-        offset = place + 8
-        if length > _INLINE:
+        offset = position + 8
+        if length > _INLINE_BYTES:
             (offset,) = struct.unpack_from(f"{order}I", tiff, offset)
         value = tiff[offset : offset + length]
         if len(value) == length:
-            yield tag, kind, number, value
+            yield tag, type_, count_, value
 
 
 def iptc_without_location(data: bytes) -> bytes:
@@ -86,7 +86,7 @@ def iptc_without_location(data: bytes) -> bytes:
     while at + 5 <= len(data) and data[at] == 0x1C:  # noqa: PLR2004 - tag marker
         length = int.from_bytes(data[at + 3 : at + 5])
         end = at + 5 + length
-        if length & _LONG or end > len(data):
+        if length & _EXTENDED or end > len(data):
             break
         if data[at + 1] != _RECORD or data[at + 2] not in _IPTC_LOCATION:
             kept += data[at:end]
@@ -108,9 +108,9 @@ def resources_without_location(data: bytes) -> bytes:
         if len(value) < length:
             return b""
         number = int.from_bytes(head[4:6])
-        if number == _IPTC:
+        if number == _IPTC_RESOURCE:
             value = iptc_without_location(value)
-        if number not in _REPEATED:
+        if number not in _REMOVED_RESOURCES:
             kept += data[at:name_end] + struct.pack(">I", len(value)) + value
             kept += bytes(len(value) % 2)
         at = start + length + length % 2

@@ -9,7 +9,7 @@ import re
 from iiif_server.formats.bounded_file import BoundedFile, Inspection
 
 _MAX_SEARCHED_BYTES = 1 << 30
-_WINDOW, _NEAR = 1 << 20, 512
+_WINDOW, _NEIGHBOURHOOD = 1 << 20, 512
 """Bytes per search step, and bytes around a Width that are searched for its Height."""
 _WIDTH, _HEIGHT = (
     re.compile(rb"/" + name + rb"[\0\t\n\f\r ]+(\d{1,12})[\0\t\n\f\r ]*(?=[/>])")
@@ -36,9 +36,9 @@ def inspect(file: BoundedFile) -> Inspection:
     """
     units = False
     for at in range(0, min(file.size, _MAX_SEARCHED_BYTES), _WINDOW):
-        data = _ESCAPE.sub(_character, file.at(at, _WINDOW + 2 * _NEAR))
+        data = _ESCAPE.sub(_character, file.read_at(at, _WINDOW + 2 * _NEIGHBOURHOOD))
         for width in _WIDTH.finditer(data):
-            around = data[max(0, width.start() - _NEAR) : width.end() + _NEAR]
+            around = data[max(0, width.start() - _NEIGHBOURHOOD) : width.end() + _NEIGHBOURHOOD]
             heights = [int(height[1]) for height in _HEIGHT.finditer(around)]
             # Of several images close together, the least: none is refused for its neighbour.
             file.check_size(max(1, int(width[1])), max(1, min(heights, default=1)))
@@ -46,4 +46,4 @@ def inspect(file: BoundedFile) -> Inspection:
             count = len(_COMPRESSION.findall(filters[1]))
             file.check(count, 1, "compressions of one stream")
         units = units or _UNITS.search(data) is not None
-    return Inspection(units=units)
+    return Inspection(user_units=units)

@@ -30,7 +30,7 @@ _LONG_KEYS = _LAYERS | {
 }  # fmt: skip
 """Keys of layer information blocks with a length of 8 bytes in a PSB."""
 _PALETTE_BYTES = 768
-_SLACK = 128
+_RLE_SLACK = 128
 """Bytes by which the run lengths of a row may exceed twice its pixels."""
 _COPIES = 10
 """Additional bytes of memory per pixel during the colour conversion."""
@@ -60,7 +60,7 @@ _MODES: dict[int, tuple[int, Colour, frozenset[int]]] = {
     Mode.LAB: (3, Colour.OTHER, frozenset({8, 16})),
 }
 """Colour channels, colour and possible bits per sample, by mode."""
-_NOT_READ = {7: "has multichannel mode"}
+_UNSUPPORTED_MODES = {7: "has multichannel mode"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +98,7 @@ def inspect(file: BoundedFile) -> Inspection:
     found = composite(file)
     rows = found.channels * found.dimensions.height
     stored = sum(found.lengths) if found.lengths else rows * found.row_bytes
-    partial = found.start + stored > file.size and file.truncated()
+    partial = found.start + stored > file.size and file.accept_truncated()
     area, pixel_bytes = found.dimensions.area, found.channels * -(-found.bits // 8)
     header = ImageHeader(
         format=file.format,
@@ -113,20 +113,20 @@ def inspect(file: BoundedFile) -> Inspection:
         needs=Needs(area * (pixel_bytes * (1 + found.alpha) + _COPIES), area * _EFFORT),
         reader=Reader.PSD,
         bits=found.bits,
-        resolution=_stated(_described(file, resources, _RESOLUTION)),
+        resolution=_parse_resolution(_optional_resource(file, resources, _RESOLUTION)),
     )
     return Inspection(
         header.needs,
         header=header,
         profile=_resource(file, resources, _PROFILE),
         exif=_resource(file, resources, _EXIF),
-        xmp=_described(file, resources, _XMP),
-        iptc=_described(file, resources, _IPTC),
+        xmp=_optional_resource(file, resources, _XMP),
+        iptc=_optional_resource(file, resources, _IPTC),
         partial=partial,
     )
 
 
-def _stated(data: bytes) -> tuple[float, float] | None:
+def _parse_resolution(data: bytes) -> tuple[float, float] | None:
     """Return the resolution: dots per inch in fixed point, whatever unit is displayed."""
     if len(data) < 16:  # noqa: PLR2004 - of the resource
         return None
@@ -137,20 +137,20 @@ def _stated(data: bytes) -> tuple[float, float] | None:
 def composite(file: BoundedFile) -> Composite:
     """Find the merged image and its channels. Raises OriginalRefusedError."""
     sections = _sections(file)
-    channels, height, width, bits, number = sections.head
+    channels, height, width, bits, number = sections.header
     file.check_size(width, height)
     if number not in _MODES:
-        raise file.unsupported(_NOT_READ.get(number, "has an unknown colour mode"))
+        raise file.unsupported(_UNSUPPORTED_MODES.get(number, "has an unknown colour mode"))
     colours, _, depths = _MODES[number]
     if bits not in depths:
         raise file.unsupported(f"has samples of {bits} bits")
     if not colours <= channels <= MAX_CHANNELS:
         raise file.damaged("its number of channels is invalid")
     alpha = channels > colours and _merged_has_alpha(file, sections)
-    palette = file.at(_HEADER + 4, _PALETTE_BYTES) if number == Mode.INDEXED else b""
+    palette = file.read_at(_HEADER + 4, _PALETTE_BYTES) if number == Mode.INDEXED else b""
     if number == Mode.INDEXED and len(palette) < _PALETTE_BYTES:
         raise file.damaged("it has no palette")
-    (method,) = file.numbers(">H", sections.image) or (None,)
+    (method,) = file.unpack_at(">H", sections.image) or (None,)
     if method is None:
         raise file.unsupported("has no merged image")
     if method not in {_RAW, _RUN_LENGTHS}:
@@ -159,7 +159,7 @@ def composite(file: BoundedFile) -> Composite:
     row_bytes = -(-width * bits // 8)
     if method == _RUN_LENGTHS:
         lengths = _lengths(file, start, height * shown, big=sections.big)
-        if max(lengths) > 2 * row_bytes + _SLACK:
+        if max(lengths) > 2 * row_bytes + _RLE_SLACK:
             raise file.damaged("its rows are longer than their pixels")
         start += lengths.itemsize * height * channels
     size = Dimensions(width, height)
@@ -169,7 +169,7 @@ def composite(file: BoundedFile) -> Composite:
 def _lengths(file: BoundedFile, start: int, count: int, *, big: bool) -> "array[int]":
     """Return the compressed bytes of each row."""
     lengths = array("I" if big else "H")
-    table = file.at(start, lengths.itemsize * count)
+    table = file.read_at(start, lengths.itemsize * count)
     if len(table) < lengths.itemsize * count:
         raise file.damaged("its table of rows is truncated")
     lengths.frombytes(table)
@@ -183,7 +183,7 @@ class _Sections:
     """Offsets of the sections of a file."""
 
     big: bool
-    head: tuple[int, int, int, int, int]
+    header: tuple[int, int, int, int, int]
     """Channels, height, width, bits, mode."""
     resources: tuple[int, int]
     layers: tuple[int, int]
@@ -191,19 +191,19 @@ class _Sections:
 
 
 def _sections(file: BoundedFile) -> _Sections:
-    numbers = file.numbers(">4xH6xHIIHH", 0)
+    numbers = file.unpack_at(">4xH6xHIIHH", 0)
     if numbers is None:
         raise file.damaged("it ends in its header")
-    version, *head = numbers
-    big, position, spans = version == _BIG, _HEADER, []
+    version, *header = numbers
+    big, position, extents = version == _BIG, _HEADER, []
     for layout, size in ((">I", 4), (">I", 4), (">Q", 8) if big else (">I", 4)):
-        length = file.numbers(layout, position)
+        length = file.unpack_at(layout, position)
         if length is None:
             raise file.damaged("it is truncated before its image")
-        spans.append((position + size, position + size + length[0]))
-        position = spans[-1][1]
-    channels, height, width, bits, mode = head
-    return _Sections(big, (channels, height, width, bits, mode), spans[1], spans[2], position)
+        extents.append((position + size, position + size + length[0]))
+        position = extents[-1][1]
+    channels, height, width, bits, mode = header
+    return _Sections(big, (channels, height, width, bits, mode), extents[1], extents[2], position)
 
 
 def _resources(file: BoundedFile, sections: _Sections) -> Iterator[tuple[int, tuple[int, int]]]:
@@ -211,11 +211,11 @@ def _resources(file: BoundedFile, sections: _Sections) -> Iterator[tuple[int, tu
     position, end = sections.resources
     file.check(end - position, MAX_METADATA_BYTES, "bytes of metadata")
     for _ in range(_MAX_BLOCKS):
-        numbers = file.numbers(">4sHB", position)
+        numbers = file.unpack_at(">4sHB", position)
         if numbers is None or position >= end or numbers[0] != b"8BIM":
             return
         position += 6 + (numbers[2] + 2) // 2 * 2  # the name, and the byte of its length
-        (length,) = file.numbers(">I", position) or (0,)
+        (length,) = file.unpack_at(">I", position) or (0,)
         yield numbers[1], (position + 4, length)
         position += 4 + length + length % 2
     file.check(_MAX_BLOCKS + 1, _MAX_BLOCKS, "image resources")
@@ -224,13 +224,15 @@ def _resources(file: BoundedFile, sections: _Sections) -> Iterator[tuple[int, tu
 def _resource(file: BoundedFile, resources: dict[int, tuple[int, int]], number: int) -> bytes:
     offset, length = resources.get(number, (0, 0))
     file.check_block(length, f"its image resource {number}")
-    return file.at(offset, length)
+    return file.read_at(offset, length)
 
 
-def _described(file: BoundedFile, resources: dict[int, tuple[int, int]], number: int) -> bytes:
+def _optional_resource(
+    file: BoundedFile, resources: dict[int, tuple[int, int]], number: int
+) -> bytes:
     """Return an optional resource; empty if it is large."""
     offset, length = resources.get(number, (0, 0))
-    return file.at(offset, length) if length <= MAX_CREDITS_BYTES else b""
+    return file.read_at(offset, length) if length <= MAX_CREDITS_BYTES else b""
 
 
 def _merged_has_alpha(file: BoundedFile, sections: _Sections) -> bool:
@@ -239,26 +241,26 @@ def _merged_has_alpha(file: BoundedFile, sections: _Sections) -> bool:
     layout, size = (">Q", 8) if sections.big else (">I", 4)
     if end - position < size:
         return False
-    (length,) = file.numbers(layout, position) or (0,)
+    (length,) = file.unpack_at(layout, position) or (0,)
     if length:
-        return _is_negative(file, position + size)
+        return _is_count_negative(file, position + size)
     # 16 bits: the layers are in a block behind the global mask.
     position += size
-    (mask,) = file.numbers(">I", position) or (0,)
+    (mask,) = file.unpack_at(">I", position) or (0,)
     position += 4 + mask
     for _ in range(_MAX_BLOCKS):
-        numbers = file.numbers(">4s4s", position)
+        numbers = file.unpack_at(">4s4s", position)
         if numbers is None or position >= end or numbers[0] not in {b"8BIM", b"8B64"}:
             return False
         long_ = sections.big and numbers[1] in _LONG_KEYS
-        (length,) = file.numbers(">Q" if long_ else ">I", position + 8) or (0,)
+        (length,) = file.unpack_at(">Q" if long_ else ">I", position + 8) or (0,)
         position += 16 if long_ else 12
         if numbers[1] in _LAYERS:
-            return _is_negative(file, position)
+            return _is_count_negative(file, position)
         position += -(-length // 4) * 4
     return False
 
 
-def _is_negative(file: BoundedFile, position: int) -> bool:
-    (count,) = file.numbers(">h", position) or (0,)
+def _is_count_negative(file: BoundedFile, position: int) -> bool:
+    (count,) = file.unpack_at(">h", position) or (0,)
     return bool(count < 0)

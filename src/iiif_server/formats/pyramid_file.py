@@ -37,7 +37,7 @@ def write_part(target: Path, tiles: Iterable[tuple[Tile, bytes]], grid: Grid) ->
             container.writestr(_entry("image.dzi"), _description(grid))
             for tile, data in tiles:
                 container.writestr(_entry(_name(tile, grid)), data)
-            container.comment = _checksum(_table(container))
+            container.comment = _checksum(_read_table(container))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class PartTable:
         """Raises OSError if the table is damaged."""
         try:
             with zipfile.ZipFile(file) as container:
-                self._entries, comment = _table(container), container.comment
+                self._entries, comment = _read_table(container), container.comment
         except BytesMissingError:
             raise
         except Exception as error:  # `zipfile` on a garbled table raises whatever Python has
@@ -82,7 +82,7 @@ class PartTable:
         return self._entries.get(_name(tile, grid))
 
     @classmethod
-    def of_end(cls, end: bytes, size: int) -> Self:
+    def from_end(cls, end: bytes, size: int) -> Self:
         """Read the table of a part of `size` bytes from its last bytes.
 
         Raises BytesMissingError if more of them are needed, or OSError if the table is damaged.
@@ -131,7 +131,7 @@ class OpenPart:
     def __init__(self, path: Path) -> None:
         """Raises OSError if the file is missing or damaged."""
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        self._tells = hasattr(os, "RWF_NOWAIT")
+        self._supports_nowait = hasattr(os, "RWF_NOWAIT")
         """Whether the system has non-blocking reads (RWF_NOWAIT)."""
         try:
             with os.fdopen(self._descriptor, "rb", closefd=False) as file:
@@ -155,7 +155,7 @@ class OpenPart:
         self.close()
 
     @property
-    def gone(self) -> bool:
+    def deleted(self) -> bool:
         """Whether the file was removed; the open file could still be read."""
         try:
             return os.fstat(self._descriptor).st_nlink == 0
@@ -173,7 +173,7 @@ class OpenPart:
         Where the system cannot tell, the disk is read.
         """
         entry = self._entry(tile, grid)
-        if not self._tells:
+        if not self._supports_nowait:
             return self.read(tile, grid)
         data = bytearray(entry.length)
         try:
@@ -181,7 +181,7 @@ class OpenPart:
         except BlockingIOError:
             return None
         except OSError:  # this file system has no such flag
-            self._tells = False
+            self._supports_nowait = False
             return self.read(tile, grid)
         return entry.verify(bytes(data)) if count == entry.length else None
 
@@ -196,7 +196,7 @@ class OpenPart:
         return entry
 
 
-def _table(container: zipfile.ZipFile) -> dict[str, PartEntry]:
+def _read_table(container: zipfile.ZipFile) -> dict[str, PartEntry]:
     return {
         info.filename: PartEntry(
             info.header_offset + _LOCAL_HEADER + len(info.filename), info.file_size, info.CRC

@@ -32,28 +32,28 @@ def is_raw(file: BoundedFile) -> bool:
 
     False where its directories cannot be read: what refuses it is told of a TIFF.
     """
-    if file.at(8, len(_CANON)) == _CANON:
+    if file.read_at(8, len(_CANON)) == _CANON:
         return True
     with suppress(OriginalRefusedError):
         page = directories(file)
         return _DNG_VERSION in page.main.tags or any(
-            ifd.value(Tag.PHOTOMETRIC) in _SENSOR for ifd in page.read
+            ifd.value(Tag.PHOTOMETRIC) in _SENSOR for ifd in page.all
         )
     return False
 
 
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a raw photograph of too many bytes, or whose directories have too many pixels."""
-    file.check_read_whole()
+    file.check_fits_in_memory()
     file.check_page(1)
-    if recognise(file.at(0, 32)) is not OriginalFormat.TIFF:
+    if recognise(file.read_at(0, 32)) is not OriginalFormat.TIFF:
         return Inspection()
     page = directories(file)
-    for ifd in page.read:
+    for ifd in page.all:
         size = ifd.dimensions
         if size.area:
             file.check_size(size.width, size.height)
-    check_tags(file, page.read)
+    check_tags(file, page.all)
     return Inspection(
         xmp=page.main.data(Tag.XMP, MAX_CREDITS_BYTES),
         iptc=page.main.data(Tag.IPTC, MAX_CREDITS_BYTES),

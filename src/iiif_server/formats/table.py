@@ -15,21 +15,21 @@ from iiif_server.plan.original_format import OriginalFormat
 
 
 @dataclass(frozen=True, slots=True)
-class ReadRow:
+class InputRow:
     """Originals of one format that one library decodes."""
 
     format: OriginalFormat
     reader: Reader
     library: str
     kinds: tuple[str, ...]
-    not_read: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
     """Kinds of the format that the server does not read."""
     limits: str = ""
     """Limits in addition to those for all originals (`[limits]`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class WrittenRow:
+class OutputRow:
     """Derivatives of one format."""
 
     format: Format
@@ -37,8 +37,8 @@ class WrittenRow:
     coding: str
 
 
-READ: tuple[ReadRow, ...] = (
-    ReadRow(
+INPUT_ROWS: tuple[InputRow, ...] = (
+    InputRow(
         OriginalFormat.JPEG,
         Reader.LIBVIPS,
         "TurboJPEG, libvips",
@@ -53,14 +53,14 @@ READ: tuple[ReadRow, ...] = (
         ("hierarchical", "JPEG-LS", "lossless in arithmetic coding"),
         "`limits.max_source_scans` of a progressive one",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.JPEG,
         Reader.JPEG_SAMPLES,
         "imagecodecs (libjpeg-turbo)",
         ("12 bits, also progressive and arithmetic", "lossless, 2 to 16 bits"),
         limits=f"{MAX_BYTES_IN_MEMORY >> 20} MiB in a file",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.PNG,
         Reader.LIBVIPS,
         "libvips",
@@ -74,7 +74,7 @@ READ: tuple[ReadRow, ...] = (
         ),
         limits=f"{png.MAX_CHUNKS:,} chunks before the pixels",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.TIFF,
         Reader.LIBVIPS,
         "libvips",
@@ -92,9 +92,9 @@ READ: tuple[ReadRow, ...] = (
             "parts of a JPEG by the old method",
         ),
         f"{tiff_inspection.MAX_SAMPLES} samples of a pixel; "
-        f"{tiff_inspection.MAX_PIECE_BYTES >> 20} MiB in a strip or tile",
+        f"{tiff_inspection.MAX_SEGMENT_BYTES >> 20} MiB in a strip or tile",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.TIFF,
         Reader.ARRAYS,
         "tifffile, imagecodecs",
@@ -112,20 +112,20 @@ READ: tuple[ReadRow, ...] = (
         ),
         limits="as above",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.WEBP,
         Reader.LIBVIPS,
         "libvips",
         ("lossy", "lossless", "alpha", "ICC profile", "EXIF orientation", "frames"),
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.GIF,
         Reader.LIBVIPS,
         "libvips; Pillow (frames behind the first, and a first that does not fill the screen)",
         ("87a and 89a", "interlaced", "local colour tables", "frames"),
         limits=f"{gif.MAX_PIXELS:,} pixels in a frame",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.JPEG2000,
         Reader.OPENJPEG,
         "OpenJPEG, in Pillow and imagecodecs",
@@ -143,21 +143,21 @@ READ: tuple[ReadRow, ...] = (
         f"{jpeg2000.MAX_COMPONENTS} components of {jpeg2000.MAX_BITS} bits; "
         f"{jpeg2000.MAX_TILES:,} tiles",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.AVIF,
         Reader.LIBVIPS,
         "libvips",
         ("8 to 12 bits", "nclx and ICC profile", "turned, mirrored and cropped", "alpha"),
         limits=f"{avif.MAX_ITEMS:,} items",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.HEIF,
         Reader.LIBHEIF,
         "pi-heif (libde265)",
         ("8 to 12 bits", "nclx and ICC profile", "turned, mirrored and cropped", "alpha", "grids"),
         limits=f"{avif.MAX_ITEMS:,} items",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.JPEGXL,
         Reader.LIBJXL,
         "imagecodecs (libjxl)",
@@ -173,7 +173,7 @@ READ: tuple[ReadRow, ...] = (
         ("CMYK",),
         f"{jpegxl.MAX_EXTRA_CHANNELS} extra channels",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.BMP,
         Reader.BMP,
         "this server",
@@ -187,7 +187,7 @@ READ: tuple[ReadRow, ...] = (
         ("embedded JPEG", "embedded PNG", "Huffman and 24-bit run lengths of OS/2"),
         f"{bmp.MAX_RUN_LENGTH_PIXELS:,} pixels in run lengths",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.PSD,
         Reader.PSD,
         "this server, imagecodecs (run lengths)",
@@ -207,7 +207,7 @@ READ: tuple[ReadRow, ...] = (
         ),
         f"{psd.MAX_CHANNELS} channels",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.PDF,
         Reader.PDFIUM,
         "PDFium",
@@ -215,7 +215,7 @@ READ: tuple[ReadRow, ...] = (
         ("documents with a password",),
         "10 s of processor time, 3 s more for each MB of the file; 2 GiB and more for large pages",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.TGA,
         Reader.PILLOW,
         "Pillow, with `limits.rare`",
@@ -223,7 +223,7 @@ READ: tuple[ReadRow, ...] = (
         ("15 bits",),
         f"{MAX_BYTES_IN_MEMORY >> 20} MiB in a file",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.PCX,
         Reader.PILLOW,
         "Pillow, with `limits.rare`",
@@ -231,7 +231,7 @@ READ: tuple[ReadRow, ...] = (
         ("RGB of 4 bits",),
         f"{MAX_BYTES_IN_MEMORY >> 20} MiB in a file",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.RAW,
         Reader.LIBRAW,
         "LibRaw, with `limits.rare` and the extra `raw`",
@@ -242,7 +242,7 @@ READ: tuple[ReadRow, ...] = (
         ("pixels that are not square",),
         f"{MAX_BYTES_IN_MEMORY >> 20} MiB in a file",
     ),
-    ReadRow(
+    InputRow(
         OriginalFormat.DICOM,
         Reader.DICOM,
         "this server, imagecodecs, with `limits.rare`",
@@ -260,13 +260,13 @@ READ: tuple[ReadRow, ...] = (
 )
 """Input formats, one entry for each pair of format and reader."""
 
-WRITTEN: tuple[WrittenRow, ...] = (
-    WrittenRow(Format.JPG, "TurboJPEG, libvips", "lossy"),
-    WrittenRow(Format.TIF, "libvips", "lossless (`encoding.tiff_compression`)"),
-    WrittenRow(Format.PNG, "libvips", "lossless"),
-    WrittenRow(Format.GIF, "libvips", "256 colours"),
-    WrittenRow(Format.JP2, "OpenJPEG, in Pillow", "lossy or lossless (`encoding.jp2_ratio`)"),
-    WrittenRow(Format.PDF, "Pillow", "one page, JPEG inside"),
-    WrittenRow(Format.WEBP, "libvips", "lossy"),
-    WrittenRow(Format.AVIF, "libvips", "lossy"),
+OUTPUT_ROWS: tuple[OutputRow, ...] = (
+    OutputRow(Format.JPG, "TurboJPEG, libvips", "lossy"),
+    OutputRow(Format.TIF, "libvips", "lossless (`encoding.tiff_compression`)"),
+    OutputRow(Format.PNG, "libvips", "lossless"),
+    OutputRow(Format.GIF, "libvips", "256 colours"),
+    OutputRow(Format.JP2, "OpenJPEG, in Pillow", "lossy or lossless (`encoding.jp2_ratio`)"),
+    OutputRow(Format.PDF, "Pillow", "one page, JPEG inside"),
+    OutputRow(Format.WEBP, "libvips", "lossy"),
+    OutputRow(Format.AVIF, "libvips", "lossy"),
 )

@@ -13,14 +13,14 @@ from functools import cached_property
 from typing import Literal
 
 from iiif_server.formats.bounded_file import MAX_BLOCK_BYTES, BoundedFile
-from iiif_server.formats.jpeg import adobe_segment, jfif_segment
+from iiif_server.formats.jpeg_segments import adobe_segment, jfif_segment
 from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.extents import Extent
 from iiif_server.plan.stored_tiles import TILE_ENTRY, StoredLevel, StoredTiles, TileTable
 
 _BIG = 43
 _MAX_TAGS = 4_096
-MAX_PIECES = 1 << 20
+MAX_SEGMENTS = 1 << 20
 """Maximum number of strips or tiles."""
 MAX_REDUCED_DIRECTORIES = 64
 """Maximum number of further directories of a page: reduced versions and SubIFDs."""
@@ -78,7 +78,7 @@ class Tag(IntEnum):
 
 
 TABLES = (Tag.STRIPS, Tag.STRIP_BYTES, Tag.TILES, Tag.TILE_BYTES)
-_ALIKE = (Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES, Tag.PLANES,
+_COMMON_TAGS = (Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES, Tag.PLANES,
           Tag.TILE_WIDTH, Tag.TILE_HEIGHT)  # fmt: skip
 """Tags with equal values in all levels of one image."""
 
@@ -98,8 +98,8 @@ class Layout:
     @classmethod
     def of(cls, file: BoundedFile) -> "Layout":
         """Read the layout from the header of the file."""
-        order = "<" if file.at(0, 2) == b"II" else ">"
-        if file.numbers(f"{order}H", 2) == (_BIG,):
+        order = "<" if file.read_at(0, 2) == b"II" else ">"
+        if file.unpack_at(f"{order}H", 2) == (_BIG,):
             return cls(order, f"{order}Q", f"{order}HHQ8s", f"{order}Q")
         return cls(order, f"{order}H", f"{order}HHI4s", f"{order}I")
 
@@ -126,15 +126,15 @@ class Directory:
     """Image file directory (IFD). Of repeated tags the first counts, as in libtiff."""
 
     def __init__(
-        self, file: BoundedFile, layout: Layout, offset: int, most: int = sys.maxsize
+        self, file: BoundedFile, layout: Layout, offset: int, limit: int = sys.maxsize
     ) -> None:
-        """Create it for an offset; it reads at most `most` entries."""
+        """Create it for an offset; it reads at most `limit` entries."""
         self.offset = offset
         self._file = file
         self._layout = layout
         self._start = offset + struct.calcsize(layout.count)
-        self._length: int = (file.numbers(layout.count, offset) or (0,))[0]
-        self._most = most
+        self._length: int = (file.unpack_at(layout.count, offset) or (0,))[0]
+        self._limit = limit
 
     @property
     def end(self) -> int:
@@ -144,9 +144,9 @@ class Directory:
     @property
     def next(self) -> int:
         """Offset of the next directory of the chain; 0 after the last."""
-        return int((self._file.numbers(self._layout.offset, self.end) or (0,))[0])
+        return int((self._file.unpack_at(self._layout.offset, self.end) or (0,))[0])
 
-    def early(self) -> "Directory":
+    def first_entries(self) -> "Directory":
         """Return a directory of the first entries, which contain kind and dimensions.
 
         A chain may have thousands of directories, each with thousands of tags.
@@ -156,41 +156,41 @@ class Directory:
     @cached_property
     def tags(self) -> Mapping[int, _Entry]:
         """Entries by tag number."""
-        length = min(self._length, self._most)
+        length = min(self._length, self._limit)
         self._file.check(length, _MAX_TAGS, "tags in a directory")
         size = struct.calcsize(self._layout.entry)
-        table = self._file.at(self._start, length * size)
+        table = self._file.read_at(self._start, length * size)
         found: dict[int, _Entry] = {}
         for at in range(0, len(table) - size + 1, size):
             number, *rest = struct.unpack_from(self._layout.entry, table, at)
             found.setdefault(number, _Entry(*rest))
         return found
 
-    def data(self, number: int, most: int = MAX_BLOCK_BYTES) -> bytes:
-        """Return the first `most` bytes of a value; empty without the tag."""
+    def data(self, number: int, limit: int = MAX_BLOCK_BYTES) -> bytes:
+        """Return the first `limit` bytes of a value; empty without the tag."""
         entry = self.tags.get(number)
         if entry is None:
             return b""
         if entry.length <= len(entry.value):
             return entry.value[: entry.length]
         (offset,) = struct.unpack(self._layout.offset, entry.value)
-        return self._file.at(offset, min(entry.length, most))
+        return self._file.read_at(offset, min(entry.length, limit))
 
-    def extent(self, number: int, most: int = MAX_BLOCK_BYTES) -> Extent | None:
+    def extent(self, number: int, limit: int = MAX_BLOCK_BYTES) -> Extent | None:
         """Return the extent that `data` reads; None for a value inside the directory."""
         entry = self.tags.get(number)
         if entry is None or entry.length <= len(entry.value):
             return None
         (offset,) = struct.unpack(self._layout.offset, entry.value)
-        stop = min(offset + min(entry.length, most), self._file.size)
+        stop = min(offset + min(entry.length, limit), self._file.size)
         return (offset, stop) if offset < stop else None
 
-    def values(self, number: int, most: int = 64) -> tuple[int, ...]:
+    def values(self, number: int, limit: int = 64) -> tuple[int, ...]:
         """Return the first integers of a tag; none if it has another type or is truncated."""
         entry = self.tags.get(number)
         if entry is None or entry.type not in _WHOLE_NUMBERS:
             return ()
-        layout = f"{self._layout.order}{min(entry.count, most)}{_WHOLE_NUMBERS[entry.type]}"
+        layout = f"{self._layout.order}{min(entry.count, limit)}{_WHOLE_NUMBERS[entry.type]}"
         size = struct.calcsize(layout)
         data = self.data(number, size)
         return struct.unpack_from(layout, data) if len(data) >= size else ()
@@ -208,8 +208,8 @@ class Directory:
         data = self.data(number, struct.calcsize(layout))
         if len(data) < struct.calcsize(layout):
             return 0.0
-        over, under = (*struct.unpack(layout, data), 1)[:2]
-        return float(over / under) if under else 0.0
+        numerator, denominator = (*struct.unpack(layout, data), 1)[:2]
+        return float(numerator / denominator) if denominator else 0.0
 
     def has_zero(self, number: int) -> bool:
         """Whether one of the integers of a tag is 0."""
@@ -250,15 +250,15 @@ class Directories:
     """Directory of the image itself."""
     reduced: Sequence[Directory]
     """Directories prefix the next page in the main chain: reduced versions and masks."""
-    below: Sequence[Directory]
+    sub_directories: Sequence[Directory]
     """SubIFDs of the image."""
     pages: int
     """Number of pages of the file."""
 
     @property
-    def read(self) -> list[Directory]:
+    def all(self) -> list[Directory]:
         """Offsets of the directories that decoders may read for this page."""
-        known = (self.main, *self.reduced, *self.below[:MAX_REDUCED_DIRECTORIES])
+        known = (self.main, *self.reduced, *self.sub_directories[:MAX_REDUCED_DIRECTORIES])
         return list({ifd.offset: ifd for ifd in known}.values())
 
 
@@ -291,17 +291,17 @@ def levels_of(page: Directories) -> list[tuple[StoredLevel, Directory]]:
     found = {1: (StoredLevel(1, whole, base.offset), base)}
     for ifd in _candidates(page):
         size = ifd.dimensions
-        if min(size.width, size.height) < 1 or not _is_alike(base, ifd):
+        if min(size.width, size.height) < 1 or not _has_same_layout(base, ifd):
             continue
         factor = _factor(whole, size)
-        if factor is not None and factor not in found and not is_overgrown(tile, size):
+        if factor is not None and factor not in found and not tiles_exceed_image(tile, size):
             found[factor] = (StoredLevel(factor, size, ifd.offset), ifd)
     return [found[factor] for factor in sorted(found)]
 
 
 def _candidates(page: Directories) -> Iterator[Directory]:
     """Yield the directories that may be reduced levels."""
-    yield from page.below[:MAX_REDUCED_DIRECTORIES]
+    yield from page.sub_directories[:MAX_REDUCED_DIRECTORIES]
     yield from filter(_is_reduced, page.reduced)
 
 
@@ -309,14 +309,14 @@ def _is_reduced(ifd: Directory) -> bool:
     return bool(ifd.value(Tag.SUBFILE_TYPE) & REDUCED)
 
 
-def _is_alike(base: Directory, other: Directory) -> bool:
+def _has_same_layout(base: Directory, other: Directory) -> bool:
     return all(
         (tag in other.tags) == (tag in base.tags) and other.values(tag) == base.values(tag)
-        for tag in _ALIKE
+        for tag in _COMMON_TAGS
     )
 
 
-def is_overgrown(tile: Dimensions, size: Dimensions) -> bool:
+def tiles_exceed_image(tile: Dimensions, size: Dimensions) -> bool:
     """Whether libvips refuses an image because it is much smaller than its tiles."""
     return tile.width > _MAX_TILE_SIDES * size.width or tile.height > _MAX_TILE_SIDES * size.height
 
@@ -337,11 +337,11 @@ def _factor(whole: Dimensions, size: Dimensions) -> int | None:
 def _jpeg_components(ifd: Directory) -> int:
     """Return the number of components of tiles that are baseline JPEGs; else 0."""
     samples, bits = ifd.value(Tag.SAMPLES, 1), set(ifd.values(Tag.BITS))
-    joint = ifd.value(Tag.PLANES, 1) == 1
-    if ifd.value(Tag.COMPRESSION) != _JPEG or bits != {_EIGHT_BITS} or not joint:
+    interleaved = ifd.value(Tag.PLANES, 1) == 1
+    if ifd.value(Tag.COMPRESSION) != _JPEG or bits != {_EIGHT_BITS} or not interleaved:
         return 0
-    shown = {(_BLACK_IS_ZERO, 1), (_RGB, 3), (_YCBCR, 3)}
-    return samples if (ifd.value(Tag.PHOTOMETRIC), samples) in shown else 0
+    supported = {(_BLACK_IS_ZERO, 1), (_RGB, 3), (_YCBCR, 3)}
+    return samples if (ifd.value(Tag.PHOTOMETRIC), samples) in supported else 0
 
 
 def tile_table(
@@ -349,7 +349,7 @@ def tile_table(
 ) -> TileTable | None:
     """Return the tile table of a level; None if it is damaged."""
     expected = number_of_tiles(level.dimensions, ifd.tile)
-    if not ifd.count(Tag.TILES) == ifd.count(Tag.TILE_BYTES) == expected <= MAX_PIECES:
+    if not ifd.count(Tag.TILES) == ifd.count(Tag.TILE_BYTES) == expected <= MAX_SEGMENTS:
         return None
     offsets, lengths = ifd.values(Tag.TILES, expected), ifd.values(Tag.TILE_BYTES, expected)
     if not len(offsets) == len(lengths) == expected or not all(
@@ -358,7 +358,7 @@ def tile_table(
     ):
         return None
     # Without these, a viewer has to guess what the components of a JPEG mean.
-    meaning = adobe_segment() if ifd.value(Tag.PHOTOMETRIC) == _RGB else jfif_segment()
+    colour_segment = adobe_segment() if ifd.value(Tag.PHOTOMETRIC) == _RGB else jfif_segment()
     tables = ifd.data(Tag.JPEG_TABLES)[2:-2]  # between its own first and last marker
     entries = b"".join(map(TILE_ENTRY.pack, offsets, lengths))
-    return TileTable(entries, b"\xff\xd8" + meaning + icc + tables)
+    return TileTable(entries, b"\xff\xd8" + colour_segment + icc + tables)

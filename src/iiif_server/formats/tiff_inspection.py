@@ -13,7 +13,7 @@ from iiif_server.formats.bounded_file import (
 )
 from iiif_server.formats.credits import ARTIST, COPYRIGHT
 from iiif_server.formats.tiff import (
-    MAX_PIECES,
+    MAX_SEGMENTS,
     TABLES,
     Directory,
     Tag,
@@ -27,9 +27,9 @@ from iiif_server.iiif.geometry import Dimensions
 from iiif_server.plan.extents import BytesMissingError
 from iiif_server.plan.header import Needs
 
-_PIECE_BYTES = 32
+_BYTES_PER_SEGMENT = 32
 """Bytes of memory that a decoder holds per strip or tile."""
-MAX_PIECE_BYTES = 256 << 20
+MAX_SEGMENT_BYTES = 256 << 20
 """Decompressed bytes of one strip or tile, which decoders hold in memory."""
 _MAX_TAG_BYTES = 512 << 20
 """Bytes of all directory values; some programs store whole documents in private tags."""
@@ -38,7 +38,7 @@ _MAX_BITS = 64
 _SEPARATE = 2
 _INCHES = {2: 1.0, 3: 2.54}
 """ResolutionUnit: inch and centimetre."""
-_WHOLE = (Tag.WIDTH, Tag.HEIGHT, Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES,
+_INTEGER_TAGS = (Tag.WIDTH, Tag.HEIGHT, Tag.BITS, Tag.COMPRESSION, Tag.PHOTOMETRIC, Tag.SAMPLES,
           Tag.ROWS, Tag.PLANES, Tag.TILE_WIDTH, Tag.TILE_HEIGHT, Tag.SAMPLE_FORMAT)  # fmt: skip
 """Tags with integer values."""
 _BLOCKS: dict[int, str] = {
@@ -53,11 +53,11 @@ def inspect(file: BoundedFile) -> Inspection:
     page = directories(file, file.page)
     first = page.main
     _check_samples(file, first)
-    pieces = _check_pieces(file, first)
-    check_tags(file, page.read)
+    segments = _check_segments(file, first)
+    check_tags(file, page.all)
     tiles = stored_tiles(levels_of(page))
-    needs = Needs(bytes=_PIECE_BYTES * pieces)
-    partial = _is_truncated(file, first) and file.truncated("its strips or tiles do")
+    needs = Needs(bytes=_BYTES_PER_SEGMENT * segments)
+    partial = _is_truncated(file, first) and file.accept_truncated("its strips or tiles do")
     header = header_of(file, first, needs, tiles, partial=partial)
     return Inspection(
         needs,
@@ -88,12 +88,12 @@ def _is_truncated(file: BoundedFile, directory: Directory) -> bool:
         return False
     pairs = zip(offsets, lengths, strict=False)
     return any(
-        length and offset + min(length, _most_bytes(directory, index)) > file.size
+        length and offset + min(length, _needed_bytes(directory, index)) > file.size
         for index, (offset, length) in enumerate(pairs)
     )
 
 
-def _most_bytes(directory: Directory, index: int) -> int:
+def _needed_bytes(directory: Directory, index: int) -> int:
     """Return the bytes that a strip or tile needs, whatever StripByteCounts says.
 
     Uncompressed strips of some writers are told longer than they are, up to beyond the file.
@@ -111,7 +111,7 @@ def _most_bytes(directory: Directory, index: int) -> int:
 
 def check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:
     """Refuse directories with too many values in total."""
-    total = pieces = 0
+    total = segments = 0
     for directory in read:
         for number, entry in directory.tags.items():
             if entry.length > file.size:
@@ -119,14 +119,14 @@ def check_tags(file: BoundedFile, read: Sequence[Directory]) -> None:
             total += entry.length
             if number in _BLOCKS:
                 file.check(entry.length, MAX_BLOCK_BYTES, f"bytes in {_BLOCKS[number]}")
-        pieces += max(directory.count(table) for table in TABLES)
+        segments += max(directory.count(table) for table in TABLES)
     file.check(total, _MAX_TAG_BYTES, "bytes of metadata")
-    file.check(pieces, 2 * MAX_PIECES, "strips or tiles in all directories")
+    file.check(segments, 2 * MAX_SEGMENTS, "strips or tiles in all directories")
 
 
 def _check_samples(file: BoundedFile, directory: Directory) -> None:
     file.check_size(directory.dimensions.width, directory.dimensions.height)
-    for tag in _WHOLE:
+    for tag in _INTEGER_TAGS:
         # Decoders take numbers of other types, too, and would see another image.
         if tag in directory.tags and not directory.values(tag, 1):
             raise file.damaged("its size or its samples are not told in whole numbers")
@@ -136,7 +136,7 @@ def _check_samples(file: BoundedFile, directory: Directory) -> None:
         raise file.damaged("it has no samples")
 
 
-def _check_pieces(file: BoundedFile, directory: Directory) -> int:
+def _check_segments(file: BoundedFile, directory: Directory) -> int:
     """Refuse too many or too large strips or tiles, or none; return their number.
 
     The longest table tells it.
@@ -146,17 +146,17 @@ def _check_pieces(file: BoundedFile, directory: Directory) -> int:
     separate = directory.value(Tag.PLANES, 1) == _SEPARATE
     tiled = Tag.TILE_WIDTH in directory.tags or Tag.TILES in directory.tags
     if tiled:
-        piece = directory.tile.width, directory.tile.height
+        segment = directory.tile.width, directory.tile.height
     else:
-        piece = whole.width, min(directory.value(Tag.ROWS, whole.height), whole.height)
-    if min(piece) < 1:
+        segment = whole.width, min(directory.value(Tag.ROWS, whole.height), whole.height)
+    if min(segment) < 1:
         raise file.damaged("its strips or tiles have no pixels")
-    pieces = number_of_tiles(whole, Dimensions(*piece)) * (samples if separate else 1)
-    most = max(pieces, *(directory.count(table) for table in TABLES))
-    file.check(most, MAX_PIECES, "strips or tiles")
+    segments = number_of_tiles(whole, Dimensions(*segment)) * (samples if separate else 1)
+    most = max(segments, *(directory.count(table) for table in TABLES))
+    file.check(most, MAX_SEGMENTS, "strips or tiles")
     if tiled:
-        unpacked = prod(piece) * bits * (1 if separate else samples) // 8
-        file.check(unpacked, MAX_PIECE_BYTES, "bytes in one tile")
-    if directory.count(Tag.TILES if tiled else Tag.STRIPS) < pieces:
+        decompressed = prod(segment) * bits * (1 if separate else samples) // 8
+        file.check(decompressed, MAX_SEGMENT_BYTES, "bytes in one tile")
+    if directory.count(Tag.TILES if tiled else Tag.STRIPS) < segments:
         raise file.damaged("its table of strips or tiles is too short")
     return most

@@ -25,11 +25,11 @@ from iiif_server.plan.local_file import FileVersion
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT
 from iiif_server.plan.original_format import OriginalFormat
 
-_USUAL_DIRECTORY = 1024
+_TYPICAL_DIRECTORY_BYTES = 1024
 """Bytes that hold most directories; one of BigTIFF with twenty tags has 420."""
-_LONG = 64
+_MIN_CACHED_LENGTH = 64
 """Directories from which on a chain is cached: walking 10,000 takes 0.1 s."""
-_REMEMBERED = 8
+_CACHED_CHAINS = 8
 _MAX_NAME_BYTES = 200
 
 
@@ -42,7 +42,7 @@ class _Chain:
     """Indices of the directories that are pages."""
 
 
-class _Walked:
+class _ChainCache:
     """Cache of the long chains that this process has read most recently."""
 
     chains: tuple[tuple[FileVersion, _Chain], ...] = ()
@@ -60,25 +60,29 @@ def directories(file: BoundedFile, page: int = 1) -> Directories:
         raise PageNotFoundError.of(page, len(chain.pages))
     index = chain.pages[page - 1]
     stop = chain.pages[page] if page < len(chain.pages) else len(chain.offsets)
-    beside = [*range(index + 1, min(stop, index + 1 + MAX_REDUCED_DIRECTORIES))]
+    neighbours = [*range(index + 1, min(stop, index + 1 + MAX_REDUCED_DIRECTORIES))]
     if page == 1:
-        beside = [*range(index), *beside][:MAX_REDUCED_DIRECTORIES]
-    main, *reduced = (Directory(file, layout, chain.offsets[at]) for at in (index, *beside))
+        neighbours = [*range(index), *neighbours][:MAX_REDUCED_DIRECTORIES]
+    main, *reduced = (
+        Directory(file, layout, chain.offsets[index]) for index in (index, *neighbours)
+    )
     count = main.count(Tag.SUB_DIRECTORIES)
     file.check_frames(count, "pages below the first")
     offsets = main.values(Tag.SUB_DIRECTORIES, count)
-    file.expect((at, at + _USUAL_DIRECTORY) for at in offsets)
+    file.require((index, index + _TYPICAL_DIRECTORY_BYTES) for index in offsets)
     if len(set(offsets)) < len(offsets) or not set(chain.offsets).isdisjoint(offsets):
         raise file.damaged("its directories form a loop")
-    below = [Directory(file, layout, at) for at in offsets]
-    return Directories(main, reduced, below, len(chain.pages))
+    sub_directories = [Directory(file, layout, index) for index in offsets]
+    return Directories(main, reduced, sub_directories, len(chain.pages))
 
 
 def list_pages(file: BoundedFile) -> PageList:
     """Return dimensions and names of all pages, from the start of their directories."""
     layout = Layout.of(file)
     chain = _chain(file, layout)
-    found = [_facts(Directory(file, layout, chain.offsets[at]).early()) for at in chain.pages]
+    found = [
+        _facts(Directory(file, layout, chain.offsets[at]).first_entries()) for at in chain.pages
+    ]
     return PageList(tuple(size for size, _ in found), tuple(name for _, name in found))
 
 
@@ -94,29 +98,29 @@ def _facts(ifd: Directory) -> tuple[Dimensions, str]:
 
 def _chain(file: BoundedFile, layout: Layout) -> _Chain:
     version = file.version
-    for known, chain in _Walked.chains:
+    for known, chain in _ChainCache.chains:
         if known == version:
             file.check_frames(len(chain.offsets), "pages")
             return chain
-    chain = _walk(file, layout)
-    if version is not None and len(chain.offsets) >= _LONG:
+    chain = _walk_chain(file, layout)
+    if version is not None and len(chain.offsets) >= _MIN_CACHED_LENGTH:
         # Assigned at once: threads of the library may walk, too.
-        _Walked.chains = ((version, chain), *_Walked.chains)[:_REMEMBERED]
+        _ChainCache.chains = ((version, chain), *_ChainCache.chains)[:_CACHED_CHAINS]
     return chain
 
 
-def _walk(file: BoundedFile, layout: Layout) -> _Chain:
-    (offset,) = file.numbers(layout.offset, layout.first) or (0,)
+def _walk_chain(file: BoundedFile, layout: Layout) -> _Chain:
+    (offset,) = file.unpack_at(layout.offset, layout.first) or (0,)
     offsets: dict[int, None] = {}
     pages = []
     while offset:
         if offset in offsets:
             raise file.damaged("its directories form a loop")
         ifd = Directory(file, layout, offset)
-        early = ifd.early()
-        if not offsets and not early.tags:
+        first_entries_ = ifd.first_entries()
+        if not offsets and not first_entries_.tags:
             break
-        if not early.value(Tag.SUBFILE_TYPE) & (REDUCED | MASK):
+        if not first_entries_.value(Tag.SUBFILE_TYPE) & (REDUCED | MASK):
             pages.append(len(offsets))
         offsets[offset] = None
         file.check_frames(len(offsets), "pages")
@@ -138,7 +142,7 @@ class SingleDirectory(io.RawIOBase):
             bounded = BoundedFile(file, OriginalFormat.TIFF)
             layout = Layout.of(bounded)
             ifd = Directory(bounded, layout, offset)
-            (first,) = bounded.numbers(layout.offset, layout.first) or (0,)
+            (first,) = bounded.unpack_at(layout.offset, layout.first) or (0,)
             self.is_whole_file = first == offset and not ifd.next
             """Whether the file has no other directory in its chain."""
         self._changed = (

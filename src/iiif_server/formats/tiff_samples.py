@@ -6,7 +6,7 @@ TIFF 6.0, sections 4 to 7, 16, 18 and 20 to 23; Adobe's TIFF Technical Notes; IC
 from dataclasses import replace
 
 from iiif_server.formats.bounded_file import BoundedFile
-from iiif_server.formats.tiff import TABLES, Directory, Tag, is_overgrown
+from iiif_server.formats.tiff import TABLES, Directory, Tag, tiles_exceed_image
 from iiif_server.plan.extents import BytesMissingError
 from iiif_server.plan.header import Colour, ImageHeader, Needs, Profile, Reader
 from iiif_server.plan.orientation import FROM_EXIF, UPRIGHT
@@ -38,16 +38,16 @@ _RARE = frozenset({34_887, 50_002, 52_546})
 """Compressions that need `limits.rare`: LERC, JPEG XL, and JPEG XL in DNG."""
 _LOGARITHMIC = {(_LOG_L, 34_676), (_LOG_LUV, 34_676), (_LOG_LUV, 34_677)}
 """LogL and LogLuv: valid pairs of photometric interpretation and compression."""
-_LIGHT_BYTES = 4
+_LOG_SAMPLE_BYTES = 4
 """Bytes of a decoded LogL or LogLuv sample."""
 _DEPTHS = {_RGB: {8, 16}, _INKS: {8, 16}, _YCBCR: {8}, _PALETTE: {1, 2, 4, 8}}
 _GRAY_DEPTHS = {1, 2, 4, 8, 16}
-_SIGNED, _UNITS = 10, frozenset({1, 2, 3})
+_SIGNED, _RESOLUTION_UNITS = 10, frozenset({1, 2, 3})
 """Tag type SRATIONAL; valid values of ResolutionUnit."""
 _TILE_UNIT = 16
 """Divisor of the sides of tiles (TIFF 6.0, section 15). libvips refuses other sides."""
 _EFFORT = 12
-_EFFORT_A_PIECE = 1500
+_EFFORT_PER_SEGMENT = 1500
 """Effort of reading a strip or tile (6 us), in pixels of a JPEG decoder."""
 
 
@@ -60,19 +60,19 @@ def header_of(
     """
     photometric = ifd.value(Tag.PHOTOMETRIC, _MIN_IS_BLACK)
     bits = ifd.values(Tag.BITS) or (1,)
-    bands, transparent = _shown(file, ifd, photometric)
-    light = photometric in {_LOG_L, _LOG_LUV}
-    depth = 16 if light else max(bits)
-    pixel_bytes = ifd.value(Tag.SAMPLES, 1) * (_LIGHT_BYTES if light else -(-depth // 8))
+    bands, transparent = _shown_bands(file, ifd, photometric)
+    logarithmic = photometric in {_LOG_L, _LOG_LUV}
+    depth = 16 if logarithmic else max(bits)
+    pixel_bytes = ifd.value(Tag.SAMPLES, 1) * (_LOG_SAMPLE_BYTES if logarithmic else -(-depth // 8))
     by_libvips = not partial and _is_for_libvips(ifd, photometric, bits)
     reader = Reader.LIBVIPS if by_libvips else Reader.ARRAYS
     if reader is Reader.ARRAYS:
-        area, pieces = ifd.dimensions.area, max(map(ifd.count, TABLES))
+        area, segments = ifd.dimensions.area, max(map(ifd.count, TABLES))
         # Samples are there as decoded, as chosen, and twice as colours; alpha is split and joined.
         colours = 2 * len(bands) * (1 if depth <= 8 else 2)  # noqa: PLR2004 - bits of a byte
-        held = needs.bytes + area * (pixel_bytes * (2 + transparent) + colours)
-        effort = needs.effort + area * _EFFORT + pieces * _EFFORT_A_PIECE
-        needs = replace(needs, bytes=held, effort=effort)
+        memory = needs.bytes + area * (pixel_bytes * (2 + transparent) + colours)
+        effort = needs.effort + area * _EFFORT + segments * _EFFORT_PER_SEGMENT
+        needs = replace(needs, bytes=memory, effort=effort)
     return ImageHeader(
         format=OriginalFormat.TIFF,
         stored=ifd.dimensions,
@@ -93,13 +93,15 @@ def header_of(
     )
 
 
-def _shown(file: BoundedFile, ifd: Directory, photometric: int) -> tuple[tuple[int, ...], bool]:
+def _shown_bands(
+    file: BoundedFile, ifd: Directory, photometric: int
+) -> tuple[tuple[int, ...], bool]:
     """Return the number of shown samples, and whether the last one is alpha."""
     colours, samples = _COLOURS.get(photometric, 0), ifd.value(Tag.SAMPLES, 1)
     compression = ifd.value(Tag.COMPRESSION, 1)
     if file.bounds.rare and (photometric, compression) in _LOGARITHMIC:
         if samples != colours or ifd.value(Tag.PLANES, 1) == _SEPARATE:
-            raise file.unsupported("has light in logarithms and other samples beside it")
+            raise file.unsupported("has logarithmic in logarithms and other samples beside it")
         return (*range(colours),), False
     if not colours or photometric in {_LOG_L, _LOG_LUV}:
         raise file.unsupported(f"has samples of the photometric interpretation {photometric}")
@@ -136,7 +138,7 @@ def _is_for_libvips(ifd: Directory, photometric: int, bits: tuple[int, ...]) -> 
         and ifd.value(Tag.PLANES, 1) != _SEPARATE
         and ifd.value(Tag.ORIENTATION, 1) in FROM_EXIF
         and ifd.tile.width % _TILE_UNIT == ifd.tile.height % _TILE_UNIT == 0
-        and not is_overgrown(ifd.tile, ifd.dimensions)
+        and not tiles_exceed_image(ifd.tile, ifd.dimensions)
         and not _is_sparse(ifd)
         and _has_sound_resolution(ifd)
     )
@@ -146,7 +148,7 @@ def _has_sound_resolution(ifd: Directory) -> bool:
     """Whether libtiff accepts the resolution; otherwise it refuses the whole image."""
     tags = [tag for tag in (Tag.X_RESOLUTION, Tag.Y_RESOLUTION) if tag in ifd.tags]
     sound = all(ifd.tags[tag].type != _SIGNED and ifd.fraction(tag) >= 0 for tag in tags)
-    return sound and ifd.value(Tag.RESOLUTION_UNIT, 2) in _UNITS
+    return sound and ifd.value(Tag.RESOLUTION_UNIT, 2) in _RESOLUTION_UNITS
 
 
 def _is_sparse(ifd: Directory) -> bool:

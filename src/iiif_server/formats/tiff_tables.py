@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from iiif_server.errors import OriginalRefusedError, PageNotFoundError
 from iiif_server.formats.bounded_file import MAX_BLOCK_BYTES, BoundedFile, Inspection
 from iiif_server.formats.inspection import inspect
-from iiif_server.formats.jpeg import icc_segments_of
+from iiif_server.formats.jpeg_segments import icc_segments_of
 from iiif_server.formats.present_file import PresentFile
 from iiif_server.formats.tiff import (
     TABLES,
@@ -16,7 +16,7 @@ from iiif_server.formats.tiff import (
     tile_table,
 )
 from iiif_server.formats.tiff_pages import directories
-from iiif_server.plan.extents import BytesMissingError, Extent, FromParts
+from iiif_server.plan.extents import BytesMissingError, Extent, PartialResult
 from iiif_server.plan.local_file import LocalFile
 from iiif_server.plan.original_format import OriginalFormat
 from iiif_server.plan.stored_tiles import TileTable
@@ -45,24 +45,24 @@ def read_tile_tables(
     return {factor: table for factor, table in tables.items() if table is not None}
 
 
-def inspect_parts(file: PresentFile, bounded: BoundedFile) -> Inspection:
+def inspect_partial(file: PresentFile, bounded: BoundedFile) -> Inspection:
     """Inspect a partly downloaded TIFF without its tile tables, so that its header can be read.
 
     Raises BytesMissingError, for all of the file if it is not a tiled TIFF.
     """
     if bounded.format is OriginalFormat.TIFF:
         page = directories(bounded, bounded.page)
-        alike = (extent for ifd in page.read[1:] for extent in _values(ifd, _BASELINE))
-        file.require([*_values(page.main), *alike])
+        others = (extent for ifd in page.all[1:] for extent in _value_extents(ifd, _BASELINE))
+        file.require([*_value_extents(page.main), *others])
         inspected = inspect(bounded)
         if inspected.header is not None and inspected.header.tiles is not None:
-            file.ignore(_tables(page.main))
+            file.ignore(_table_extents(page.main))
             return inspected
     file.require([(0, bounded.size)])
     return inspect(bounded)
 
 
-def tile_tables_of_parts(
+def read_partial_tile_tables(
     original: LocalFile,
     descriptor: int | None = None,
     *,
@@ -71,7 +71,7 @@ def tile_tables_of_parts(
     keep_profile: bool,
     decoder: bool,
     page: int = 1,
-) -> FromParts[Mapping[int, TileTable]]:
+) -> PartialResult[Mapping[int, TileTable]]:
     """Return the sound tile table of one level, or the extents that are missing for it.
 
     With `decoder`, all is present besides that a decoder reads prefix the first tile of that level.
@@ -83,19 +83,19 @@ def tile_tables_of_parts(
             found = levels_of(directories(bounded, page))
             chosen = [pair for pair in found if pair[0].scale_factor == scale_factor]
             if not chosen:
-                return FromParts({})
+                return PartialResult({})
             base, (level, ifd) = found[0][1], chosen[0]
-            file.require((*_tables(ifd), *_values(ifd)))
+            file.require((*_table_extents(ifd), *_value_extents(ifd)))
             if decoder:
                 # libtiff compares the subsampling of the first JPEG with the directory.
                 file.require(_first_tile(ifd))
             profile = base.data(Tag.ICC_PROFILE) if keep_profile else b""
             table = tile_table(bounded, level, ifd, b"".join(icc_segments_of(profile)))
         except BytesMissingError as error:
-            return FromParts(None, error.extents)
+            return PartialResult(None, error.extents)
         except (OriginalRefusedError, PageNotFoundError):
-            return FromParts({})
-    return FromParts({} if table is None else {scale_factor: table})
+            return PartialResult({})
+    return PartialResult({} if table is None else {scale_factor: table})
 
 
 def _first_tile(ifd: Directory) -> Iterator[Extent]:
@@ -105,11 +105,11 @@ def _first_tile(ifd: Directory) -> Iterator[Extent]:
         yield offset, offset + min(length, MAX_BLOCK_BYTES)
 
 
-def _tables(ifd: Directory) -> list[Extent]:
+def _table_extents(ifd: Directory) -> list[Extent]:
     return [extent for tag in TABLES if (extent := ifd.extent(tag)) is not None]
 
 
-def _values(ifd: Directory, tags: range | None = None) -> list[Extent]:
+def _value_extents(ifd: Directory, tags: range | None = None) -> list[Extent]:
     """Extents of the values of a directory, without tile tables; of these tags or all."""
     return [
         extent

@@ -1,10 +1,10 @@
 """WebP inspection: RIFF chunks, without decoding."""
 
-from iiif_server.formats.bounded_file import BoundedFile, Inspection, truncated
+from iiif_server.formats.bounded_file import BoundedFile, Inspection, truncated_error
 from iiif_server.plan.header import Needs
 
 _RIFF_HEADER = 8
-_FIRST = 12
+_HEADER_BYTES = 12
 _MAX_OTHER_CHUNKS = 1_000
 _CANVAS = b"VP8X"
 _LOSSY, _LOSSLESS = b"VP8 ", b"VP8L"
@@ -15,13 +15,13 @@ _SIDE_BITS = 14
 
 def inspect(file: BoundedFile) -> Inspection:
     """Refuse a WebP with too many pixels or frames, or too much metadata."""
-    file.check_read_whole()
-    (length,) = file.numbers("<4xI", 0) or (0,)
+    file.check_fits_in_memory()
+    (length,) = file.unpack_at("<4xI", 0) or (0,)
     if _RIFF_HEADER + length > file.size:
-        raise truncated(file.format)
-    position, frames, others, canvas = _FIRST, 0, 0, (1, 1)
+        raise truncated_error(file.format)
+    position, frames, others, canvas = _HEADER_BYTES, 0, 0, (1, 1)
     while True:
-        numbers = file.numbers("<4sI", position)
+        numbers = file.unpack_at("<4sI", position)
         if numbers is None:
             file.check_page(max(frames, 1))
             effort = file.effort_before(*canvas)
@@ -50,7 +50,7 @@ def _check(file: BoundedFile, name: bytes, offset: int, length: int) -> tuple[in
 
 def _size(file: BoundedFile, name: bytes, offset: int) -> tuple[int, int] | None:
     """Return width and height of a chunk (WebP container specification; RFC 6386)."""
-    data = file.at(offset, 10)
+    data = file.read_at(offset, 10)
     if name == _CANVAS and len(data) == 10:  # noqa: PLR2004 - flags, and two numbers of 24 bits
         return 1 + int.from_bytes(data[4:7], "little"), 1 + int.from_bytes(data[7:10], "little")
     mask = (1 << _SIDE_BITS) - 1

@@ -18,13 +18,13 @@ _DUBLIN_CORE = (
     "title creator contributor rights description subject date source identifier publisher type "
     "language relation"
 )
-_SHOWN: dict[str, tuple[str, str]] = {
+_PROPERTIES: dict[str, tuple[str, str]] = {
     _DC: ("dc", _DUBLIN_CORE),
     _XMP: ("xmp", "CreateDate ModifyDate CreatorTool Rating"),
     _RIGHTS: ("xmpRights", "Marked Owner UsageTerms WebStatement"),
     _PHOTOSHOP: ("photoshop", "Headline Credit Source DateCreated AuthorsPosition"),
 }  # fmt: skip
-_LOCATION = {
+_LOCATION_PROPERTIES = {
     _DC: ("dc", "coverage"),
     _PHOTOSHOP: ("photoshop", "City State Country"),
     _IPTC: ("Iptc4xmpCore", "Location CountryCode"),
@@ -54,7 +54,7 @@ class Kind(StrEnum):
     """Language alternative: one text in several languages."""
 
 
-class _RefusedError(Exception):
+class _UnsafePacketError(Exception):
     """Error for a packet that declares a document type, or is too large."""
 
 
@@ -65,7 +65,7 @@ def xmp_properties(packet: bytes, *, location: bool) -> dict[str, Value]:
     """
     names = {
         f"{{{space}}}{name}": f"{prefix}:{name}"
-        for table in ((_SHOWN, _LOCATION) if location else (_SHOWN,))
+        for table in ((_PROPERTIES, _LOCATION_PROPERTIES) if location else (_PROPERTIES,))
         for space, (prefix, words) in table.items()
         for name in words.split()
     }
@@ -125,31 +125,31 @@ def _parsed(packet: bytes) -> ET.Element | None:
     try:
         _check(packet)
         return ET.fromstring(packet)  # noqa: S314 - without a document type there are no entities
-    except (_RefusedError, expat.ExpatError, ET.ParseError, ValueError, LookupError):
+    except (_UnsafePacketError, expat.ExpatError, ET.ParseError, ValueError, LookupError):
         return None
 
 
 def _check(packet: bytes) -> None:
     if len(packet) > _MAX_BYTES:
-        raise _RefusedError
+        raise _UnsafePacketError
     depth = elements = 0
 
     def start(_: str, __: object) -> None:
         nonlocal depth, elements
         depth, elements = depth + 1, elements + 1
         if depth > _MAX_DEPTH or elements > _MAX_ELEMENTS:
-            raise _RefusedError
+            raise _UnsafePacketError
 
     def end(_: str) -> None:
         nonlocal depth
         depth -= 1
 
-    def refuse(*_: object) -> None:
-        raise _RefusedError
+    def reject(*_: object) -> None:
+        raise _UnsafePacketError
 
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler = start, end
-    parser.StartDoctypeDeclHandler = refuse
+    parser.StartDoctypeDeclHandler = reject
     parser.Parse(packet, True)
 
 

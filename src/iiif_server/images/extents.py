@@ -5,7 +5,7 @@ from functools import partial
 from typing import TypeVar
 
 from iiif_server.images.originals import Original
-from iiif_server.plan.extents import Extent, FromParts, total_length
+from iiif_server.plan.extents import Extent, PartialResult, total_length
 from iiif_server.workers.pool import WorkerPool
 
 ROUNDS = 8
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 async def from_parts(
     pool: WorkerPool,
-    function: Callable[..., FromParts[Result]],
+    function: Callable[..., PartialResult[Result]],
     original: Original,
     *,
     timeout: float,  # noqa: ASYNC109 - of the worker's job

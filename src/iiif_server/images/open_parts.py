@@ -58,7 +58,7 @@ class OpenedPart:
             if self.closed:
                 return True
             self.readers += 1
-        return await self.threads.run(lambda: self.part.gone, ended=self._read_ended)
+        return await self.threads.run(lambda: self.part.deleted, ended=self._read_ended)
 
     def give_up(self) -> None:
         """Close the part, as soon as no thread reads from it."""

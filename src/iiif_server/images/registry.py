@@ -28,14 +28,14 @@ from iiif_server.images.pyramids import Pyramid, Pyramids
 from iiif_server.images.quarantine import Quarantine
 from iiif_server.images.shared_images import SharedImages
 from iiif_server.plan.cost import cost_of_scan
-from iiif_server.plan.extents import FromParts
+from iiif_server.plan.extents import PartialResult
 from iiif_server.plan.header import Colour, ImageHeader, PageList
 from iiif_server.plan.jobs import (
     LIST_PAGES,
     MEASURE_RANGE,
     READ_HEADER,
-    READ_HEADER_OF_PARTS,
     READ_METADATA,
+    READ_PARTIAL_HEADER,
 )
 from iiif_server.plan.local_file import FileVersion
 from iiif_server.plan.original_format import Bounds
@@ -118,7 +118,7 @@ class ImageRegistry:
         self._quarantine = quarantine
         self._read_header = partial(READ_HEADER, max_pixels=max_pixels, bounds=bounds)
         self._read_metadata = partial(READ_METADATA, max_pixels=max_pixels, bounds=bounds)
-        self._read_from_parts = partial(READ_HEADER_OF_PARTS, max_pixels=max_pixels, bounds=bounds)
+        self._read_from_parts = partial(READ_PARTIAL_HEADER, max_pixels=max_pixels, bounds=bounds)
         self._list_pages = partial(LIST_PAGES, bounds=bounds)
         self._shared = shared
         self._clock = clock
@@ -286,7 +286,7 @@ class ImageRegistry:
     async def _read_parts(
         self,
         original: Original,
-        read: Callable[..., FromParts[Result]],
+        read: Callable[..., PartialResult[Result]],
         what: str,
         *,
         ahead: bool = False,

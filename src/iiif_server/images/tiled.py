@@ -16,7 +16,7 @@ from iiif_server.images.extents import from_parts
 from iiif_server.images.originals import Original
 from iiif_server.plan.extents import Extent, merge_extents, total_length
 from iiif_server.plan.header import Colour, ImageHeader, Reader
-from iiif_server.plan.jobs import READ_TABLES_OF_PARTS, READ_TILE_TABLES
+from iiif_server.plan.jobs import READ_PARTIAL_TILE_TABLES, READ_TILE_TABLES
 from iiif_server.plan.local_file import FileVersion, removed_error, replaced_error
 from iiif_server.plan.render_plan import PixelOperations, ProfileAction, tile_profile
 from iiif_server.plan.stored_grid import StoredTile, tiles_to_decode
@@ -173,7 +173,7 @@ class TiledOriginals:
         factor, decoder = part
         if factor:
             read_parts = partial(
-                READ_TABLES_OF_PARTS,
+                READ_PARTIAL_TILE_TABLES,
                 page=page,
                 scale_factor=factor,
                 keep_profile=keep_profile,

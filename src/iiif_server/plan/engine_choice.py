@@ -87,7 +87,7 @@ def choose_engine(
     # Programs apply an EXIF orientation when they open the file: it would not be the rendition.
     upright = header.orientation == UPRIGHT and operations.orientation == UPRIGHT
     if upright and operations.box.covers(header.stored) and operations.quality == Quality.DEFAULT:
-        return Engine.REWRITTEN if header.rewritten else Engine.ORIGINAL
+        return Engine.REWRITTEN if header.needs_rewriting else Engine.ORIGINAL
     if lossless and _on_mcu_grid(header, operations):
         return Engine.JPEGTRAN
     return Engine.RASTER

@@ -20,7 +20,7 @@ class BytesMissingError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class FromParts(Generic[Result]):
+class PartialResult(Generic[Result]):
     """Result of a job on a partly downloaded file, or the extents that it needs."""
 
     result: Result | None

@@ -163,7 +163,7 @@ class ImageHeader:
         return self.orientation.apply(self.stored)
 
     @property
-    def rewritten(self) -> bool:
+    def needs_rewriting(self) -> bool:
         """Whether the metadata of the original must be rewritten before its bytes are sent."""
         jpeg = self.jpeg
         return jpeg is not None and (

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 from iiif_server.iiif.formats import Format
-from iiif_server.plan.extents import FromParts
+from iiif_server.plan.extents import PartialResult
 from iiif_server.plan.header import ImageHeader, PageList
 from iiif_server.plan.render_plan import Engine
 from iiif_server.plan.stored_tiles import TileTable
@@ -97,8 +97,8 @@ PREPARE_PROCESS: WorkerFunction[WorkerReport] = WorkerFunction(
 READ_HEADER: WorkerFunction[ImageHeader] = WorkerFunction(
     "iiif_server.codecs.probe:probe_file", ImageHeader
 )
-LIST_PAGES: WorkerFunction[FromParts[PageList]] = WorkerFunction(
-    "iiif_server.codecs.page_list:list_pages", FromParts[PageList]
+LIST_PAGES: WorkerFunction[PartialResult[PageList]] = WorkerFunction(
+    "iiif_server.codecs.page_list:list_pages", PartialResult[PageList]
 )
 READ_METADATA: WorkerFunction[bytes] = WorkerFunction(
     "iiif_server.codecs.metadata:read_metadata", bytes
@@ -106,11 +106,12 @@ READ_METADATA: WorkerFunction[bytes] = WorkerFunction(
 MEASURE_RANGE: WorkerFunction[tuple[float, ...]] = WorkerFunction(
     "iiif_server.codecs.measure:measure_range", tuple[float, ...]
 )
-READ_HEADER_OF_PARTS: WorkerFunction[FromParts[ImageHeader]] = WorkerFunction(
-    "iiif_server.codecs.probe:probe_parts", FromParts[ImageHeader]
+READ_PARTIAL_HEADER: WorkerFunction[PartialResult[ImageHeader]] = WorkerFunction(
+    "iiif_server.codecs.probe:probe_partial", PartialResult[ImageHeader]
 )
-READ_TABLES_OF_PARTS: WorkerFunction[FromParts[Mapping[int, TileTable]]] = WorkerFunction(
-    "iiif_server.formats.tiff_tables:tile_tables_of_parts", FromParts[Mapping[int, TileTable]]
+READ_PARTIAL_TILE_TABLES: WorkerFunction[PartialResult[Mapping[int, TileTable]]] = WorkerFunction(
+    "iiif_server.formats.tiff_tables:read_partial_tile_tables",
+    PartialResult[Mapping[int, TileTable]],
 )
 READ_TILE_TABLES: WorkerFunction[Mapping[int, TileTable]] = WorkerFunction(
     "iiif_server.formats.tiff_tables:read_tile_tables", Mapping[int, TileTable]

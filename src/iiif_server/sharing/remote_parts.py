@@ -112,13 +112,13 @@ class RemoteParts:
             raise OSError(f"{name} is not what was written")
         end, length = tail.data[:-SIZE], tail.size - SIZE
         try:
-            return PartTable.of_end(end, length)
+            return PartTable.from_end(end, length)
         except BytesMissingError as error:
             ((start, stop),) = error.extents
         if stop - start > _MAX_TABLE:
             return None
         more = await self._bucket.get(name, (start, stop), tag=tail.tag)
-        return None if more is None else PartTable.of_end(more.data + end, length)
+        return None if more is None else PartTable.from_end(more.data + end, length)
 
     def _fetch_ahead(self, key: EntryKey) -> None:
         if key in self._fetching:

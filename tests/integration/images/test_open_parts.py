@@ -37,9 +37,9 @@ class SlowPart(OpenPart):
         return super().read(tile, grid)
 
     @property
-    def gone(self) -> bool:
+    def deleted(self) -> bool:
         self.wait()
-        return super().gone
+        return super().deleted
 
     def wait(self) -> None:
         self.reading += 1

@@ -5,11 +5,9 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from iiif_server.formats.jpeg import (
+from iiif_server.formats.jpeg import frame, icc_profile, icc_segments
+from iiif_server.formats.jpeg_segments import (
     adobe_segment,
-    frame,
-    icc_profile,
-    icc_segments,
     icc_segments_of,
     jfif_segment,
     with_segments,

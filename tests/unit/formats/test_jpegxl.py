@@ -11,7 +11,7 @@ from iiif_server.errors import (
     UnsupportedOriginalError,
 )
 from iiif_server.formats.bounded_file import BoundedFile
-from iiif_server.formats.jpegxl import Metadata, inspect, metadata
+from iiif_server.formats.jpegxl import Metadata, inspect, read_metadata
 from iiif_server.plan.original_format import OriginalFormat
 
 Field = tuple[int, int]
@@ -34,7 +34,7 @@ def stream(*fields: Field) -> bytes:
 
 
 def read(data: bytes) -> Metadata:
-    return metadata(BoundedFile(BytesIO(data), OriginalFormat.JPEGXL))
+    return read_metadata(BoundedFile(BytesIO(data), OriginalFormat.JPEGXL))
 
 
 def box(name: bytes, data: bytes) -> bytes:
@@ -65,7 +65,7 @@ def boxed(*boxes: bytes) -> bytes:
 def test_sizes(fields: list[Field], size: tuple[int, int]) -> None:
     found = read(stream(*fields, DEFAULT))
     assert (found.dimensions.width, found.dimensions.height) == size
-    assert (found.bits, found.gray, found.alpha, found.converted) == (8, False, False, True)
+    assert (found.bits, found.gray, found.alpha, found.xyb) == (8, False, False, True)
 
 
 def test_orientation_preview_and_animation_are_passed() -> None:
@@ -76,14 +76,14 @@ def test_orientation_preview_and_animation_are_passed() -> None:
     depth: list[Field] = [(0, 1), (3, 2), (15, 6)]
     found = read(stream(*SMALL, *extra, *intrinsic, *preview, *animation, *depth, *PLAIN_END))
     assert (found.dimensions.width, found.dimensions.height) == (48, 64)
-    assert (found.bits, found.floating, found.converted) == (16, False, True)
+    assert (found.bits, found.floating, found.xyb) == (16, False, True)
 
 
 def test_depth_gray_and_floating_point() -> None:
     floating: list[Field] = [(1, 1), (1, 2), (4, 4)]  # 16 bits, 5 of them the exponent
     gray: list[Field] = [(0, 1), (0, 2), (0, 1), (0, 1), (0, 1), (1, 2)]
     found = read(stream(*SMALL, (0, 1), (0, 1), *floating, *gray))
-    assert (found.bits, found.floating, found.gray, found.converted) == (16, True, True, False)
+    assert (found.bits, found.floating, found.gray, found.xyb) == (16, True, True, False)
     assert found.channels == 1
 
 
@@ -103,7 +103,7 @@ def test_extra_channels() -> None:
     spot, cfa = channel(2, *[(0, 16)] * 4), channel(5, (1, 2), (2, 2))
     found = read(with_channels([(2, 2), (2, 4)], depth, spot, cfa, alpha))
     assert (found.extra, found.alpha, found.premultiplied, found.black) == (4, True, True, False)
-    assert (found.channels, found.converted) == (4, True)
+    assert (found.channels, found.xyb) == (4, True)
     plain = read(with_channels([(1, 2)], [(1, 1)]))
     assert (plain.alpha, plain.premultiplied) == (True, False)
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from iiif_server.images.extents import AHEAD, MAX_AHEAD, ROUNDS, from_parts, read_ahead
-from iiif_server.plan.extents import Extent, FromParts, merge_extents, missing_extents
+from iiif_server.plan.extents import Extent, PartialResult, merge_extents, missing_extents
 
 SIZE = 10**9
 
@@ -50,9 +50,9 @@ class Pool:
 
 
 async def brought(needs: Callable[[tuple[Extent, ...]], list[Extent]], **options: Any) -> Any:
-    def work(_: str, *, present: tuple[Extent, ...]) -> FromParts[str]:
+    def work(_: str, *, present: tuple[Extent, ...]) -> PartialResult[str]:
         wanted = missing_extents(present, needs(present))
-        return FromParts(None, wanted) if wanted else FromParts("done")
+        return PartialResult(None, wanted) if wanted else PartialResult("done")
 
     original: Any = Original()
     pool: Any = Pool()
@@ -82,7 +82,7 @@ async def test_a_worker_that_is_never_content_is_an_error() -> None:
     original: Any = Original()
     pool: Any = Pool()
     with pytest.raises(ValueError, match="needs more"):
-        await from_parts(pool, lambda _, **__: FromParts(None, ((0, 1),)), original, timeout=1)
+        await from_parts(pool, lambda _, **__: PartialResult(None, ((0, 1),)), original, timeout=1)
     assert len(original.parts.brought) == ROUNDS + 2
 
 
@@ -90,7 +90,7 @@ async def test_a_whole_file_has_no_parts() -> None:
     original: Any = SimpleNamespace(parts=None)
     pool: Any = Pool()
     with pytest.raises(ValueError, match="whole"):
-        await from_parts(pool, lambda _, **__: FromParts("x"), original, timeout=1)
+        await from_parts(pool, lambda _, **__: PartialResult("x"), original, timeout=1)
 
 
 @pytest.mark.parametrize(
