@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from iiif_server.codecs import jpegtran, raster
 from iiif_server.codecs.encode import supported_formats
-from iiif_server.codecs.jobs import render_original, within_memory
+from iiif_server.codecs.jobs import render_original, translating_memory_error
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.probe import probe_file
 from iiif_server.iiif.formats import parse_format, unsupported_format
@@ -132,11 +132,11 @@ class OpenImage:
         grid = Grid(header.dimensions, offered_tile(TILE, self._limits))
         operations = plan_operations(header, grid.aligned(rendition), self._encoding.depth)
         engine = choose_engine(header, operations, lossless=jpegtran.available())
-        with self._lock, within_memory():
+        with self._lock, translating_memory_error():
             if self._original is None:
                 raise ValueError("The image is closed.")
             if engine is Engine.ORIGINAL:
-                with self._original.unchanged():
+                with self._original.verify_unchanged():
                     return bytes(self._original.bytes)
             plan = RenderPlan(self._original.file, header, engine, operations, self._encoding, None)
             plan = replace(plan, description=describe(header, operations, tile=False))

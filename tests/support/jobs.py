@@ -201,7 +201,7 @@ def write_line(log: Path) -> None:
 def cut_short_and_read(file: LocalFile) -> int:
     """The last byte of an original by its memory map, whose file ends before it by then."""
     original = OpenOriginal(file)
-    with original.unchanged():
+    with original.verify_unchanged():
         mapped = original.bytes
         os.truncate(file.path, 10)
         return mapped[file.size - 1]

@@ -22,7 +22,7 @@ class Span:
 
 
 def aligned_span(start: float, extent: float, size: int, tolerance: float) -> Span | None:
-    """Span that scales `extent` pixels from `start` to `size`; or None.
+    """Return the span that scales `extent` pixels from `start` to `size`; or None.
 
     libvips' `resize` makes round(cut / scale) pixels and spreads what that adds or takes evenly
     over both ends. So an end that lies between two pixels comes out right only if the other end
@@ -40,27 +40,27 @@ def aligned_span(start: float, extent: float, size: int, tolerance: float) -> Sp
 def _spans(start: float, extent: float, size: int) -> Iterator[Span]:
     """Yield possible spans, those with the fewest pixels first."""
     step = extent / size
-    for before, after in _extras():
+    for before, after in _extra_pixels():
         total = before + size + after
-        for left, right in _cuts(start - before * step, start + extent + after * step):
+        for left, right in _bounds(start - before * step, start + extent + after * step):
             if floor((right - left) / step + 0.5) == total:
                 yield Span(left, right, before, total)
 
 
 def _shift(span: Span, start: float, step: float) -> float:
-    """Displacement of the result to the right, in pixels of the result."""
+    """Return the displacement of the result to the right, in pixels of the result."""
     begins = span.start + (span.end - span.start - span.total * step) / 2
     return (begins - (start - span.before * step)) / step
 
 
-def _extras() -> Iterator[tuple[int, int]]:
+def _extra_pixels() -> Iterator[tuple[int, int]]:
     """Yield numbers of additional pixels before and after, the fewest first."""
     for sum_ in range(2 * _MAX_EXTRA + 1):
         for before in range(max(0, sum_ - _MAX_EXTRA), min(sum_, _MAX_EXTRA) + 1):
             yield before, sum_ - before
 
 
-def _cuts(first: float, last: float) -> Iterator[tuple[int, int]]:
+def _bounds(first: float, last: float) -> Iterator[tuple[int, int]]:
     """Yield integer bounds nearest to either end, the widest first."""
     for left in (floor(first), ceil(first)):
         for right in (ceil(last), floor(last)):

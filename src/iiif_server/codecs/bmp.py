@@ -16,7 +16,7 @@ from iiif_server.plan.header import ImageHeader, Profile
 
 _Array = NDArray[Any]
 _END_OF_LINE, _END, _DELTA = 0, b"\0\1", 2
-_AT_ONCE = 64
+_ROWS_PER_STEP = 64
 """Rows per conversion step."""
 
 
@@ -28,23 +28,25 @@ def read_bmp(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels:
         check_dimensions(found.dimensions.width, found.dimensions.height, header.stored)
         profile = profile_of(bounded) if header.profile is not Profile.NONE else None
         indices = (
-            _unpacked(bounded, found, partial=header.partial) if found.run_length_encoded else None
+            _decode_rle(bounded, found, partial=header.partial)
+            if found.run_length_encoded
+            else None
         )
         values = np.empty((box.height, box.width, 4 if found.masks[3] else 3), np.uint8)
-        for top in range(0, box.height, _AT_ONCE):
-            for row in range(top, min(top + _AT_ONCE, box.height)):
+        for top in range(0, box.height, _ROWS_PER_STEP):
+            for row in range(top, min(top + _ROWS_PER_STEP, box.height)):
                 y = box.y + row
                 y = y if found.from_top else found.dimensions.height - 1 - y
                 if indices is not None:
                     numbers = indices[y]
                 else:
-                    numbers = _numbers(bounded, found, y, partial=header.partial)
+                    numbers = _row_values(bounded, found, y, partial=header.partial)
                 values[row] = _colours(numbers[box.x : box.x + box.width], found)
     samples = Samples(values, Photometric.RGB, 8, alpha=bool(found.masks[3]))
     return to_pixels(samples, profile)
 
 
-def _numbers(file: BoundedFile, found: Bitmap, row: int, *, partial: bool) -> _Array:
+def _row_values(file: BoundedFile, found: Bitmap, row: int, *, partial: bool) -> _Array:
     """Unpack the pixels of a row to integers, or to three bytes each for 24 bits."""
     width = found.dimensions.width
     data = file.read_at(found.start + row * found.row_bytes, found.row_bytes)
@@ -82,13 +84,13 @@ def _field(numbers: _Array, mask: int) -> _Array:
     if not mask:
         return np.zeros(numbers.shape, np.uint8)
     shift = (mask & -mask).bit_length() - 1
-    most = mask >> shift
+    max_value = mask >> shift
     field: _Array = (numbers & np.uint32(mask)) >> np.uint32(shift)
-    scaled: _Array = np.rint(field * (255 / most)).astype(np.uint8)
+    scaled: _Array = np.rint(field * (255 / max_value)).astype(np.uint8)
     return scaled
 
 
-def _unpacked(file: BoundedFile, found: Bitmap, *, partial: bool) -> _Array:
+def _decode_rle(file: BoundedFile, found: Bitmap, *, partial: bool) -> _Array:
     """Decode run lengths to rows of palette indices; skipped pixels are 0."""
     width, height = found.dimensions.width, found.dimensions.height
     indices = np.zeros((height, width), np.uint8)

@@ -26,9 +26,9 @@ def white(image: Pixels) -> list[int]:
     return (ON_WHITE if image.format == "uchar" else [65_535]) * int(image.bands)
 
 
-def in_quality(image: Pixels, operations: PixelOperations) -> Pixels:
-    """The image as gray or RGB, with or without alpha, in the requested quality and depth."""
-    image = displayable(image, operations.profile, operations.depth)
+def apply_quality(image: Pixels, operations: PixelOperations) -> Pixels:
+    """Convert to gray or RGB, with or without alpha, in the requested quality and depth."""
+    image = to_displayable(image, operations.profile, operations.depth)
     if operations.quality in {Quality.DEFAULT, Quality.COLOR}:
         return image
     image = image.colourspace("grey16" if image.format == "ushort" else "b-w")
@@ -39,14 +39,14 @@ def in_quality(image: Pixels, operations: PixelOperations) -> Pixels:
     return image
 
 
-def displayable(image: Pixels, action: ProfileAction, depth: int = 8) -> Pixels:
-    """The image as samples that are sRGB or gray, or described by the profile they keep.
+def to_displayable(image: Pixels, action: ProfileAction, depth: int = 8) -> Pixels:
+    """Convert to samples that are sRGB or gray, or described by the image's profile.
 
-    They have 8 bits, or 16 if `depth` and the image have.
+    The result has 16 bits if `depth` and the image have; else 8.
     """
     wide = depth == _WIDE_BITS and image.format == "ushort"
     if image.interpretation == "cmyk" or action is ProfileAction.CONVERT:
-        converted = _converted(image, _WIDE_BITS if wide else 8)
+        converted = _convert_to_srgb(image, _WIDE_BITS if wide else 8)
         if converted is not None:
             return converted
     if image.interpretation not in (_WIDE if wide else {"srgb", "b-w"}):
@@ -56,11 +56,11 @@ def displayable(image: Pixels, action: ProfileAction, depth: int = 8) -> Pixels:
     if image.format != ("ushort" if wide else "uchar"):
         image = image.cast("ushort" if wide else "uchar")
     # The orientation is applied later, and a TIFF would repeat the tag.
-    spent = [_ORIENTATION] if action is ProfileAction.KEEP else [_ORIENTATION, ICC]
-    return _without(image, spent)
+    removed_fields = [_ORIENTATION] if action is ProfileAction.KEEP else [_ORIENTATION, ICC]
+    return _remove_fields(image, removed_fields)
 
 
-def stretched(image: Pixels, header: ImageHeader) -> Pixels:
+def stretch_range(image: Pixels, header: ImageHeader) -> Pixels:
     """Stretch a span of levels of a 16-bit image to the full range, except alpha."""
     sample_range = range_in_16_bits(header)
     if sample_range is None or image.format != "ushort":
@@ -68,10 +68,10 @@ def stretched(image: Pixels, header: ImageHeader) -> Pixels:
     low, high = sample_range
     colours = image.bands - bool(image.hasalpha())
     scale = _WORD / (high - low)
-    spread = image.extract_band(0, n=colours).linear(scale, -low * scale).rint().cast("ushort")
+    stretched = image.extract_band(0, n=colours).linear(scale, -low * scale).rint().cast("ushort")
     if image.hasalpha():
-        spread = spread.bandjoin(image.extract_band(colours))
-    return spread.copy(interpretation=image.interpretation)
+        stretched = stretched.bandjoin(image.extract_band(colours))
+    return stretched.copy(interpretation=image.interpretation)
 
 
 def flatten(image: Pixels, operations: PixelOperations) -> Pixels:
@@ -81,8 +81,8 @@ def flatten(image: Pixels, operations: PixelOperations) -> Pixels:
     return image
 
 
-def _without(image: Pixels, fields: Iterable[str]) -> Pixels:
-    """The image without some of its metadata."""
+def _remove_fields(image: Pixels, fields: Iterable[str]) -> Pixels:
+    """Remove metadata fields from the image."""
     present = set(fields).intersection(image.get_fields())
     if present:
         image = image.copy()
@@ -91,7 +91,7 @@ def _without(image: Pixels, fields: Iterable[str]) -> Pixels:
     return image
 
 
-def _converted(image: Pixels, depth: int) -> Pixels | None:
+def _convert_to_srgb(image: Pixels, depth: int) -> Pixels | None:
     """Convert to sRGB with the embedded profile, or the default CMYK profile; None on failure."""
     options = {"embedded": True, "input_profile": "cmyk", "black_point_compensation": True}
     try:
@@ -104,4 +104,4 @@ def _converted(image: Pixels, depth: int) -> Pixels | None:
             converted = image.icc_transform("srgb", depth=depth, **options)
     except pyvips.Error:
         return None
-    return _without(converted, [_ORIENTATION, ICC])
+    return _remove_fields(converted, [_ORIENTATION, ICC])

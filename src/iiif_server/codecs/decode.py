@@ -10,8 +10,8 @@ from PIL import Image, ImageFile
 
 from iiif_server.codecs.adam7 import fill_missing
 from iiif_server.codecs.bmp import read_bmp
-from iiif_server.codecs.colour import ON_WHITE, displayable, stretched
-from iiif_server.codecs.decoder_errors import refusal
+from iiif_server.codecs.colour import ON_WHITE, stretch_range, to_displayable
+from iiif_server.codecs.decoder_errors import translate_error
 from iiif_server.codecs.dicom import read_dicom
 from iiif_server.codecs.gif_frames import read_frame
 from iiif_server.codecs.heif import read_heif
@@ -56,13 +56,17 @@ def decoding(header: ImageHeader) -> Iterator[None]:
     except IiifServerError:
         raise
     except Exception as error:
-        told = refusal(error, header.format)
-        if isinstance(told, DamagedOriginalError) and header.jpeg and not header.jpeg.complete:
-            told = truncated_error(header.format)
-        raise told from error
+        translated = translate_error(error, header.format)
+        if (
+            isinstance(translated, DamagedOriginalError)
+            and header.jpeg
+            and not header.jpeg.complete
+        ):
+            translated = truncated_error(header.format)
+        raise translated from error
 
 
-def decoded(header: ImageHeader, items: Iterable[Item]) -> Iterator[Item]:
+def decoding_items(header: ImageHeader, items: Iterable[Item]) -> Iterator[Item]:
     """Yield the items of an iterator; only their production runs inside `decoding`."""
     iterator = iter(items)
     while True:
@@ -86,17 +90,17 @@ def decode_upright(
     It is flattened on white unless `transparent`. Pixels are decoded on demand, from top to bottom
     and only once; to be used within `decoding`.
     """
-    image = displayable(load(descriptor, header, shrink), action)
+    image = to_displayable(load(descriptor, header, shrink), action)
     if image.hasalpha() and not transparent:
         image = image.flatten(background=ON_WHITE)
     return apply_orientation(image, header.orientation)
 
 
-def load_part(descriptor: int, header: ImageHeader, shrink: int, wanted: Box) -> tuple[Pixels, Box]:
+def load_part(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> tuple[Pixels, Box]:
     """Decode at least a box of the image, reduced by `shrink`; return pixels and their box."""
     read = _PART_READERS.get(header.reader)
     if read is not None:
-        return stretched(read(descriptor, header, shrink, wanted), header), wanted
+        return stretch_range(read(descriptor, header, shrink, box), header), box
     image = load(descriptor, header, shrink)
     return image, Box(0, 0, image.width, image.height)
 
@@ -108,12 +112,12 @@ def load(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     """
     read = _PART_READERS.get(header.reader)
     if read is not None:
-        return stretched(read(descriptor, header, shrink, level_box(header, shrink)), header)
-    return stretched(_load_whole(descriptor, header, shrink), header)
+        return stretch_range(read(descriptor, header, shrink, level_box(header, shrink)), header)
+    return stretch_range(_load_whole(descriptor, header, shrink), header)
 
 
 def _load_whole(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
-    image = with_profile(_loaded(descriptor, header, shrink), header.generated_profile)
+    image = with_profile(_open_pixels(descriptor, header, shrink), header.generated_profile)
     if _is_whole(image, header, shrink):
         return image
     if header.format is OriginalFormat.GIF and header.stored.area <= FEW_PIXELS:
@@ -125,7 +129,7 @@ def _load_whole(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
 
 
 def level_box(header: ImageHeader, shrink: int) -> Box:
-    """Box of the whole image, reduced by `shrink`."""
+    """Return the box of the whole image, reduced by `shrink`."""
     size = header.stored.reduced(shrink)
     if header.tiles is not None:
         size = header.tiles.level(shrink).dimensions
@@ -135,10 +139,10 @@ def level_box(header: ImageHeader, shrink: int) -> Box:
 def _is_whole(image: Pixels, header: ImageHeader, shrink: int) -> bool:
     """Whether an image has the reduced dimensions, rounded up or down."""
     sides = (image.width, header.stored.width), (image.height, header.stored.height)
-    return all(side // shrink <= got <= -(-side // shrink) for got, side in sides)
+    return all(side // shrink <= actual <= -(-side // shrink) for actual, side in sides)
 
 
-def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
+def _open_pixels(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     if header.format is OriginalFormat.GIF and header.reader is Reader.PILLOW:
         with _truncated_images(allowed=header.partial):
             return read_frame(descriptor, header)
@@ -151,7 +155,7 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         options["shrink"] = shrink
         if not header.jpeg.complete and not header.partial:
             options["fail_on"] = "warning"
-            return pyvips.Image.jpegload_buffer(_with_end(descriptor), **options)
+            return pyvips.Image.jpegload_buffer(_with_eoi(descriptor), **options)
     if header.pages > 1 and header.format is not OriginalFormat.TIFF:
         options["page"] = header.page
     if header.tiles is not None:
@@ -159,16 +163,16 @@ def _loaded(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     source = _source(descriptor, header, shrink)
     image = pyvips.Operation.call(_LOADERS[header.format], source, **options)
     image._references.append(source)  # noqa: SLF001 - as new_from_source: it has Python callbacks
-    return _of_bands(_of_all_levels(image, header), header)
+    return _select_bands(_scale_avif_samples(image, header), header)
 
 
-def _of_all_levels(image: Pixels, header: ImageHeader) -> Pixels:
+def _scale_avif_samples(image: Pixels, header: ImageHeader) -> Pixels:
     """Scale the samples of an AVIF of 10 or 12 bits to 16; libvips only shifts them."""
     if header.format is not OriginalFormat.AVIF or image.format != "ushort":
         return image
     white = ((1 << header.bits) - 1) << (16 - header.bits)
-    spread = image.linear(65_535 / white, 0).rint().cast("ushort")
-    return spread.copy(interpretation=image.interpretation)
+    scaled = image.linear(65_535 / white, 0).rint().cast("ushort")
+    return scaled.copy(interpretation=image.interpretation)
 
 
 def _source(descriptor: int, header: ImageHeader, shrink: int) -> pyvips.Source:
@@ -184,14 +188,14 @@ def _source(descriptor: int, header: ImageHeader, shrink: int) -> pyvips.Source:
     return pyvips.Source.new_from_descriptor(descriptor)
 
 
-def _with_end(descriptor: int) -> bytes:
+def _with_eoi(descriptor: int) -> bytes:
     """Return the JPEG with an EOI marker. The decoder still warns about missing pixels."""
     with os.fdopen(os.dup(descriptor), "rb") as file:
         file.seek(0)
         return file.read() + END_OF_IMAGE
 
 
-def _of_bands(image: Pixels, header: ImageHeader) -> Pixels:
+def _select_bands(image: Pixels, header: ImageHeader) -> Pixels:
     """Remove samples that are neither colour nor alpha, which libvips takes for alpha."""
     if not header.bands or image.bands == len(header.bands):
         return image
@@ -211,7 +215,7 @@ def _read_with_pillow(descriptor: int, header: ImageHeader, _: int = 1) -> Pixel
     ):
         image.load()
         profile = image.info.get("icc_profile")
-        plain = _plain(image, header)
+        plain = _to_8_bits(image, header)
     pixels, bands = plain.tobytes(), len(plain.getbands())
     if header.format is OriginalFormat.PNG:  # only truncated interlaced ones come here
         pixels = fill_missing(descriptor, pixels, (plain.height, plain.width, bands))
@@ -227,7 +231,7 @@ def _truncated_images(*, allowed: bool) -> Iterator[None]:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def _plain(image: Image.Image, header: ImageHeader) -> Image.Image:
+def _to_8_bits(image: Image.Image, header: ImageHeader) -> Image.Image:
     """Convert the image to 8-bit gray or RGB, with or without alpha."""
     if image.mode == "I;16":
         image = image.point(lambda value: value * (1 / 256))  # `convert` would cut off at 255

@@ -20,23 +20,23 @@ _NO_MEMORY = re.compile(
     re.IGNORECASE,
 )
 """Messages about resources, of libvips, its libraries and the system."""
-_NO_ROOM = re.compile(
+_NO_SPACE = re.compile(
     r"no space left|disk quota|too many open files|read-only file system", re.IGNORECASE
 )
-_ITS_OWN = re.compile(
+_CAUSED_BY_ORIGINAL = re.compile(
     r"bad image dimensions|invalid image size|out of memory reading of|\(0 elements of",
     re.IGNORECASE,
 )
 """Messages about memory that damaged originals cause in libvips, libtiff and libheif."""
-_TOO_MUCH = re.compile(r"security limit|too many scans|exceeded limit", re.IGNORECASE)
+_EXCEEDED_LIMITS = re.compile(r"security limit|too many scans|exceeded limit", re.IGNORECASE)
 _NO_DISK = re.compile(r"input/output error|stale file handle", re.IGNORECASE)
-_NO_ROOM_CODES = frozenset(
+_NO_SPACE_CODES = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EFBIG}
 )
 _NO_DISK_CODES = frozenset({errno.EIO, errno.ESTALE, errno.ENODEV, errno.ETIMEDOUT})
 
 
-def refusal(error: Exception, format_: OriginalFormat) -> IiifServerError:
+def translate_error(error: Exception, format_: OriginalFormat) -> IiifServerError:
     """Return the IiifServerError for an exception that a library raised on an original.
 
     The library's own words, which may hold a path, stay out of it.
@@ -45,12 +45,12 @@ def refusal(error: Exception, format_: OriginalFormat) -> IiifServerError:
         return error
     words, code = str(error), error.errno if isinstance(error, OSError) else None
     # First what its decoder refuses of itself: libheif calls that a failed allocation, too.
-    if _TOO_MUCH.search(words):
+    if _EXCEEDED_LIMITS.search(words):
         return OriginalTooLargeError(f"The original is more than a decoder of {format_} takes.")
-    no_memory = _NO_MEMORY.search(words) and not _ITS_OWN.search(words)
+    no_memory = _NO_MEMORY.search(words) and not _CAUSED_BY_ORIGINAL.search(words)
     if isinstance(error, MemoryError) or code == errno.ENOMEM or no_memory:
         return too_much_memory()
-    if code in _NO_ROOM_CODES or _NO_ROOM.search(words):
+    if code in _NO_SPACE_CODES or _NO_SPACE.search(words):
         return out_of_room()
     if code in _NO_DISK_CODES or _NO_DISK.search(words):
         return SourceUnavailableError("The original's disk cannot be read at the moment.")

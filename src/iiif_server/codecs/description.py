@@ -25,7 +25,7 @@ _INCHES = {1: 0.0, 2: 1.0, 3: 2.54}
 _MIN_DPI, _MAX_DPI = 1, 100_000
 
 
-def described(
+def with_credits_and_resolution(
     header: ImageHeader, inspected: Inspection, info: Mapping[Any, Any] | None = None
 ) -> ImageHeader:
     """Return the header with credits and resolution of the file.
@@ -44,7 +44,9 @@ def described(
         for tag, keyword in _KEYWORDS.items()
         if isinstance(text := exif.get(tag) or info.get(keyword), str)
     }
-    stated = header.resolution or stated_resolution(info, header.format) or _of_exif(exif)
+    resolution_ = (
+        header.resolution or file_resolution(info, header.format) or _exif_resolution(exif)
+    )
     return replace(
         header,
         credits=credits_of(
@@ -52,11 +54,11 @@ def described(
             _bounded(iptc or inspected.iptc),
             {**texts, **{tag: data for tag, data in inspected.texts.items() if data}},
         ),
-        resolution=_sound(stated),
+        resolution=_plausible(resolution_),
     )
 
 
-def stated_resolution(info: Mapping[Any, Any], format_: OriginalFormat) -> Any:
+def file_resolution(info: Mapping[Any, Any], format_: OriginalFormat) -> Any:
     """Return the resolution that a file states outside EXIF. Pillow invents one for some JPEGs."""
     if format_ is not OriginalFormat.JPEG:
         return info.get("dpi")
@@ -81,17 +83,17 @@ def _exif(data: bytes) -> Mapping[int, Any]:
     return found
 
 
-def _of_exif(exif: Mapping[int, Any]) -> tuple[Any, Any]:
+def _exif_resolution(exif: Mapping[int, Any]) -> tuple[Any, Any]:
     inches = _INCHES.get(exif.get(_UNIT, 2), 0.0)
     with suppress(Exception):
         return inches * exif[_X_RESOLUTION], inches * exif[_Y_RESOLUTION]
     return 0, 0
 
 
-def _sound(stated: Any) -> Resolution | None:
+def _plausible(resolution_: Any) -> Resolution | None:
     """Return a plausible resolution; None for any other."""
     with suppress(TypeError, ValueError, OverflowError, ZeroDivisionError):
-        x, y = (round(float(value), 3) for value in stated)
+        x, y = (round(float(value), 3) for value in resolution_)
         if math.isfinite(x + y) and min(x, y) >= _MIN_DPI and max(x, y) <= _MAX_DPI:
             return x, y
     return None

@@ -10,7 +10,7 @@ import pyvips
 from PIL import Image, features
 
 from iiif_server.codecs import turbojpeg
-from iiif_server.codecs.labels import kept, with_description
+from iiif_server.codecs.labels import keep_option, set_description
 from iiif_server.codecs.pixel_buffer import PixelBuffer, Pixels
 from iiif_server.iiif.formats import Format
 from iiif_server.iiif.quality import Quality
@@ -25,7 +25,7 @@ from iiif_server.plan.render_plan import (
 
 _PDF_DPI = 72.0
 """Dots per inch of a PDF page whose image has no known resolution."""
-_SAVERS = {
+_SAVE_OPERATIONS = {
     Format.JPG: "jpegsave_buffer",
     Format.PNG: "pngsave_buffer",
     Format.TIF: "tiffsave_buffer",
@@ -42,7 +42,10 @@ def supported_formats() -> tuple[Format, ...]:
     return tuple(
         format_
         for format_ in Format
-        if (format_ in _SAVERS and pyvips.type_find("VipsOperation", _SAVERS[format_]))
+        if (
+            format_ in _SAVE_OPERATIONS
+            and pyvips.type_find("VipsOperation", _SAVE_OPERATIONS[format_])
+        )
         or by_pillow.get(format_)
     )
 
@@ -60,23 +63,23 @@ def encode(
     What `description` says is in it, but for what `codecs.description.described` adds.
     `full_chroma`: a JPEG has chroma for each pixel (4:4:4), whatever its quality.
     """
-    format_, few = operations.format, pixels.width * pixels.height <= FEW_PIXELS
-    if format_ is Format.JPG and few and _is_plain(encoding):
-        with suppress(turbojpeg.NotDoneError):
+    format_, is_small = operations.format, pixels.width * pixels.height <= FEW_PIXELS
+    if format_ is Format.JPG and is_small and _is_plain(encoding):
+        with suppress(turbojpeg.TurboJpegError):
             buffer = pixels if isinstance(pixels, PixelBuffer) else PixelBuffer.of(pixels)
             return turbojpeg.encode(buffer, encoding.jpeg_quality, full_chroma=full_chroma)
     image = pixels.to_vips() if isinstance(pixels, PixelBuffer) else pixels
-    if format_ not in _SAVERS:
-        return _by_pillow(image, format_, encoding, description)
+    if format_ not in _SAVE_OPERATIONS:
+        return _encode_with_pillow(image, format_, encoding, description)
     if format_ is Format.GIF:
         image = image.colourspace("srgb")
     options = _options(image, operations, encoding)
-    options["keep"] = kept(options["keep"], format_, description)
+    options["keep"] = keep_option(options["keep"], format_, description)
     if format_ is Format.JPG:
         options["subsample_mode"] = _chroma(full_chroma)
     else:
-        image = with_description(image, format_, description)
-    data: bytes = getattr(image, _SAVERS[format_])(**options)
+        image = set_description(image, format_, description)
+    data: bytes = getattr(image, _SAVE_OPERATIONS[format_])(**options)
     return data
 
 
@@ -124,7 +127,7 @@ def _options(
     return {"keep": "icc", **options[operations.format]}
 
 
-def _by_pillow(
+def _encode_with_pillow(
     image: Pixels, format_: Format, encoding: EncodingOptions, description: Description
 ) -> bytes:
     mode = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[image.bands]
@@ -152,7 +155,7 @@ def _by_pillow(
 
 
 @functools.cache
-def quantises_by_trellis() -> bool:
+def supports_trellis() -> bool:
     """Whether libvips uses mozjpeg: with another encoder it ignores the options."""
     noise: Pixels = pyvips.Image.gaussnoise(64, 64, mean=128, sigma=40, seed=1).cast("uchar")
     plain, by_trellis = (
@@ -165,14 +168,14 @@ def quantises_by_trellis() -> bool:
 def encode_tiles(
     pixels: Pixels, side: int, quality: int, *, full_chroma: bool = False, thorough: bool = False
 ) -> zipfile.ZipFile:
-    """The JPEGs of all square tiles, `{column}_{row}.jpg`; pixels are read once, in order.
+    """Encode all square tiles as `{column}_{row}.jpg`; pixels are read once, in order.
 
     `full_chroma`: they have chroma for each pixel (4:4:4), whatever their quality.
     `thorough` takes five times as long: about 3 % fewer bytes that are nearer to the pixels than
     those of `quality`, where the encoder knows how.
     """
     coding = f"Q={quality},optimize_coding"
-    if thorough and quantises_by_trellis():
+    if thorough and supports_trellis():
         # By itself trellis takes 10 % off, and too much of the picture: finer steps give it back.
         coding = f"Q={min(quality + 2, 100)},optimize_coding,trellis_quant"
     coding += f",subsample_mode={_chroma(full_chroma)}"

@@ -20,7 +20,7 @@ from iiif_server.iiif.geometry import Box
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.original_format import OriginalFormat
 
-_TO_BACKGROUND, _TO_PREVIOUS = 2, 3
+_RESTORE_BACKGROUND, _RESTORE_PREVIOUS = 2, 3
 """Disposal method: treatment of a frame before the next one is drawn (GIF 89a, section 23)."""
 
 
@@ -31,16 +31,16 @@ def read_frame(descriptor: int, header: ImageHeader) -> Pixels:
     with os.fdopen(os.dup(descriptor), "rb") as file:
         bounded = BoundedFile(file, OriginalFormat.GIF)
         for number, frame in enumerate(islice(frames(bounded), header.page + 1)):
-            if (number < header.page and frame.disposal == _TO_PREVIOUS) or not (
+            if (number < header.page and frame.disposal == _RESTORE_PREVIOUS) or not (
                 frame.box.width and frame.box.height
             ):
                 continue  # it leaves nothing
-            drawn = _decoded(bounded, frame)
-            place = screen[_slices(frame.box)]
-            drawn = drawn[: place.shape[0], : place.shape[1]]
-            np.copyto(place, drawn, where=drawn[:, :, 3:] > 0)
-            if number < header.page and frame.disposal == _TO_BACKGROUND:
-                place[:] = 0
+            drawn = _decode_frame(bounded, frame)
+            area = screen[_slices(frame.box)]
+            drawn = drawn[: area.shape[0], : area.shape[1]]
+            np.copyto(area, drawn, where=drawn[:, :, 3:] > 0)
+            if number < header.page and frame.disposal == _RESTORE_BACKGROUND:
+                area[:] = 0
     return PixelBuffer(screen.tobytes(), size.width, size.height, 4).to_vips()
 
 
@@ -48,7 +48,7 @@ def _slices(box: Box) -> tuple[slice, slice]:
     return slice(box.y, box.y + box.height), slice(box.x, box.x + box.width)
 
 
-def _decoded(file: BoundedFile, frame: Frame) -> "np.typing.NDArray[np.uint8]":
+def _decode_frame(file: BoundedFile, frame: Frame) -> "np.typing.NDArray[np.uint8]":
     """Decode the pixels of a single frame."""
     width, height = frame.box.width, frame.box.height
     flags, table = global_table(file)

@@ -15,7 +15,7 @@ _BYTE_BITS = 8
 
 
 def read_heif(descriptor: int, header: ImageHeader, _: int) -> Pixels:
-    """Pixels of the page, with its transformations applied and the ICC profile of the file.
+    """Decode the pixels of the page, with its transformations and the ICC profile of the file.
 
     Raises DamagedOriginalError, and whatever pi-heif raises on hostile data.
     """

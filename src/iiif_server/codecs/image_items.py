@@ -31,7 +31,7 @@ def avif_item(file: BinaryIO, index: int | None = None) -> Pixels:
 
 
 def item_sizes(bounded: BoundedFile, file: BinaryIO) -> Iterator[Dimensions]:
-    """The dimensions of all pages."""
+    """Yield the dimensions of all pages."""
     if bounded.format is OriginalFormat.AVIF:
         for index in items_of_avif(bounded, file):
             item = avif_item(file, index)

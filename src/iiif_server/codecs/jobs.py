@@ -12,7 +12,7 @@ from pathlib import Path
 from iiif_server.cache.lru import Lru
 from iiif_server.codecs import jpegtran, libturbojpeg, raster
 from iiif_server.codecs.encode import supported_formats
-from iiif_server.codecs.labels import Pieces, described
+from iiif_server.codecs.labels import Pieces, embed_description
 from iiif_server.codecs.measure import measure_range
 from iiif_server.codecs.metadata import read_metadata
 from iiif_server.codecs.open_originals import OpenOriginal, OpenOriginals
@@ -46,7 +46,7 @@ __all__ = [
     "render",
 ]
 
-_PARTS_OPEN = 16
+_MAX_OPEN_PARTS = 16
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class _Process:
 
     originals: OpenOriginals
     parts: Lru[Path, OpenPart] = field(
-        default_factory=lambda: Lru(_PARTS_OPEN, on_remove=OpenPart.close)
+        default_factory=lambda: Lru(_MAX_OPEN_PARTS, on_remove=OpenPart.close)
     )
     """Open parts of pyramids, the most recently used."""
 
@@ -95,14 +95,14 @@ def render(plan: RenderPlan, descriptor: int | None = None) -> Rendered:
     one planned for.
     """
     stages = Stages()
-    with within_memory():
-        engine, pieces = _made(plan, descriptor, stages)
+    with translating_memory_error():
+        engine, pieces = _render(plan, descriptor, stages)
     length = sum(map(len, pieces))
     if plan.target is None:
         return Rendered(engine, b"".join(pieces), None, length, stages.seconds)
-    refusal = _write(pieces, plan.target)
-    kept = b"".join(pieces) if refusal else None
-    return Rendered(engine, kept, refusal, length, stages.seconds)
+    write_error = _write(pieces, plan.target)
+    data = b"".join(pieces) if write_error else None
+    return Rendered(engine, data, write_error, length, stages.seconds)
 
 
 def build_part(plan: BuildPlan, descriptor: int | None = None) -> int:
@@ -110,14 +110,14 @@ def build_part(plan: BuildPlan, descriptor: int | None = None) -> int:
 
     The original is read by a descriptor if one is given.
     """
-    with within_memory():
+    with translating_memory_error():
         original = _process.originals.get(plan.original, descriptor)
-        with original.unchanged():
+        with original.verify_unchanged():
             return build(plan, original)
 
 
 @contextmanager
-def within_memory() -> Iterator[None]:
+def translating_memory_error() -> Iterator[None]:
     """Translate a MemoryError into a TooMuchMemoryError."""
     try:
         yield
@@ -125,14 +125,14 @@ def within_memory() -> Iterator[None]:
         raise too_much_memory() from error
 
 
-def _made(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Engine, Pieces]:
+def _render(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Engine, Pieces]:
     if plan.level is not None:
         with suppress(OSError, KeyError):  # evicted since it was planned: the original will do
-            return Engine.LEVEL, _finished(plan, _of_level(plan, plan.level, stages))
+            return Engine.LEVEL, _with_description(plan, _render_level(plan, plan.level, stages))
     if plan.tile is not None:
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
             data = _transform(plan, plan.tile.operations, plan.tile.data)
-            return Engine.JPEGTRAN, _finished(plan, data)
+            return Engine.JPEGTRAN, _with_description(plan, data)
     if plan.original.version.partial and (plan.level or plan.tile):
         raise PartsMissingError("The pixels of this image are not where they were planned to be.")
     with stages.measure("open"):
@@ -147,38 +147,38 @@ def render_original(
 
     Raises what `render` raises, and MemoryError.
     """
-    with original.unchanged():
+    with original.verify_unchanged():
         if plan.engine is Engine.JPEGTRAN:
             # The data may not keep what the header promised; pixels may still be decoded.
             with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
                 data = _transform(plan, plan.operations, original.bytes)
-                return Engine.JPEGTRAN, _finished(plan, data)
+                return Engine.JPEGTRAN, _with_description(plan, data)
         if plan.engine is Engine.REWRITTEN:
             with suppress(OriginalRefusedError), stages.measure("decode"):
-                return Engine.REWRITTEN, _rewritten(plan, original)
+                return Engine.REWRITTEN, _rewrite_original(plan, original)
         with stages.measure("decode"):
             pixels = raster.pixels(original.descriptor, plan.header, plan.operations)
         with stages.measure("encode"):
             data = raster.encoded(
                 pixels, plan.header, plan.operations, plan.encoding, plan.description
             )
-            return Engine.RASTER, _finished(plan, data)
+            return Engine.RASTER, _with_description(plan, data)
 
 
-def _finished(plan: RenderPlan, data: bytes) -> Pieces:
-    return described(data, plan.operations.format, plan.description)
+def _with_description(plan: RenderPlan, data: bytes) -> Pieces:
+    return embed_description(data, plan.operations.format, plan.description)
 
 
-def _rewritten(plan: RenderPlan, original: OpenOriginal) -> Pieces:
+def _rewrite_original(plan: RenderPlan, original: OpenOriginal) -> Pieces:
     header = plan.header
-    wanted = Rewriting(
+    rewriting = Rewriting(
         location=header.treatment.strip_location,
         gain_map=header.jpeg is not None and header.jpeg.gain_map,
         profile=header.generated_profile,
     )
     with os.fdopen(os.dup(original.descriptor), "rb") as file:
         bounded = BoundedFile(file, header.format)
-        return rewrite(bounded, memoryview(original.bytes), wanted)
+        return rewrite(bounded, memoryview(original.bytes), rewriting)
 
 
 def _transform(plan: RenderPlan, operations: PixelOperations, jpeg: jpegtran.Buffer) -> bytes:
@@ -192,7 +192,7 @@ def _transform(plan: RenderPlan, operations: PixelOperations, jpeg: jpegtran.Buf
     )
 
 
-def _of_level(plan: RenderPlan, level: Level, stages: Stages) -> bytes:
+def _render_level(plan: RenderPlan, level: Level, stages: Stages) -> bytes:
     with stages.measure("open"):
         tiles = _tiles(level, _process.part(level.path))
     with stages.measure("decode"):
@@ -204,7 +204,7 @@ def _of_level(plan: RenderPlan, level: Level, stages: Stages) -> bytes:
 
 
 def _tiles(level: Level, part: OpenPart) -> Tiles:
-    """The tiles that the operations on a level touch; raises KeyError or OSError if damaged."""
+    """Read the tiles that the operations on a level touch. Raises KeyError or OSError."""
     grid, factor, box = level.grid, level.operations.shrink, level.operations.box
     full, whole = grid.tile, grid.level(factor)
     across, down = factor * full.width, factor * full.height

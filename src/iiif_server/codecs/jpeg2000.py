@@ -39,39 +39,41 @@ Array = NDArray[Any]
 
 
 def read_jpeg2000(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
-    """The pixels reduced by `shrink`, with the ICC profile; raises what the libraries raise."""
+    """Decode the pixels, reduced by `shrink`, with the ICC profile. Raises library errors."""
     with os.fdopen(os.dup(descriptor), "rb") as file:
         bounded = BoundedFile(file, OriginalFormat.JPEG2000)
-        found = read_container(bounded)
-        if found is None:
+        container = read_container(bounded)
+        if container is None:
             raise bounded.damaged("it has no codestream")
-        components = read_components(bounded, found.start)
-        data = bounded.read_at(found.start, found.end - found.start)
+        components = read_components(bounded, container.start)
+        data = bounded.read_at(container.start, container.end - container.start)
     whole = is_decoded_whole(components)
-    values = _decoded_whole(data, components) if whole else _decoded(data, shrink)
-    interpretation = interpret_components(found, len(components))
-    values = _channels(values, components, found)
-    photometric = _photometric(found, components, interpretation.colour)
-    is_lab = found.colour_space == CIE_LAB and interpretation.colour is Colour.OTHER
-    chosen = [
+    values = (
+        _decode_with_imagecodecs(data, components) if whole else _decode_with_pillow(data, shrink)
+    )
+    interpretation = interpret_components(container, len(components))
+    values = _channels(values, components, container)
+    photometric = _photometric(container, components, interpretation.colour)
+    is_lab = container.colour_space == CIE_LAB and interpretation.colour is Colour.OTHER
+    channels = [
         *interpretation.channels,
         *([] if interpretation.alpha is None else [interpretation.alpha]),
     ]
     samples = Samples(
-        values=np.ascontiguousarray(values[:, :, chosen]),
+        values=np.ascontiguousarray(values[:, :, channels]),
         photometric=photometric,
         bits=8 * values.dtype.itemsize,
         alpha=interpretation.alpha is not None,
-        premultiplied=found.premultiplied,
+        premultiplied=container.premultiplied,
         reference=_reference(components[0].bits, 8 * values.dtype.itemsize),
-        ranges=_ranges(found, components, interpretation.channels) if is_lab else (),
-        under_d65=bool(found.parameters) and ILLUMINANTS[found.parameters[-1]],
+        ranges=_ranges(container, components, interpretation.channels) if is_lab else (),
+        under_d65=bool(container.parameters) and ILLUMINANTS[container.parameters[-1]],
     )
-    return to_pixels(samples, found.profile if header.profile is not Profile.NONE else None)
+    return to_pixels(samples, container.profile if header.profile is not Profile.NONE else None)
 
 
-def _decoded(data: bytes, shrink: int) -> Array:
-    """The components as Pillow gives them: in 8 bits, or one alone in up to 16."""
+def _decode_with_pillow(data: bytes, shrink: int) -> Array:
+    """Decode the components with Pillow: in 8 bits, or a single one in up to 16."""
     Image.MAX_IMAGE_PIXELS = None  # the header has been checked against the configured limit
     with Image.open(BytesIO(data), formats=["JPEG2000"]) as image:
         if shrink > 1:
@@ -85,8 +87,8 @@ def _decoded(data: bytes, shrink: int) -> Array:
     return values if values.ndim > 2 else values[:, :, np.newaxis]  # noqa: PLR2004
 
 
-def _decoded_whole(data: bytes, components: tuple[Component, ...]) -> Array:
-    """The components, shifted up to 8 or 16 bits as Pillow does."""
+def _decode_with_imagecodecs(data: bytes, components: tuple[Component, ...]) -> Array:
+    """Decode the components with imagecodecs, shifted up to 8 or 16 bits as Pillow does."""
     values: Array = imagecodecs.jpeg2k_decode(data, numthreads=1)
     values = values if values.ndim > 2 else values[:, :, np.newaxis]  # noqa: PLR2004 - of gray
     bits = np.array([part.bits for part in components])
@@ -99,23 +101,23 @@ def _decoded_whole(data: bytes, components: tuple[Component, ...]) -> Array:
     return values
 
 
-def _channels(values: Array, components: tuple[Component, ...], found: Container) -> Array:
-    """The channels, each over the whole range of its type; the colours of a palette."""
+def _channels(values: Array, components: tuple[Component, ...], container: Container) -> Array:
+    """Return the channels scaled to the full range of their type; apply the palette."""
     width = 8 * values.dtype.itemsize
-    if found.palette is not None:
+    if container.palette is not None:
         index = values[:, :, 0] >> max(0, width - components[0].bits)
         colours = np.array(
             [
                 [
                     round(value * 255 / ((1 << bits) - 1))
-                    for value, bits in zip(entry, found.palette.bits, strict=True)
+                    for value, bits in zip(entry, container.palette.bits, strict=True)
                 ]
-                for entry in found.palette.entries
+                for entry in container.palette.entries
             ],
             np.uint8,
         )
-        painted: Array = colours[np.minimum(index, len(colours) - 1)]
-        return painted
+        coloured: Array = colours[np.minimum(index, len(colours) - 1)]
+        return coloured
     if all(component.bits >= width for component in components):
         return values
     # Pillow shifts the bits up: white is not white then.
@@ -130,38 +132,41 @@ def _channels(values: Array, components: tuple[Component, ...], found: Container
 
 
 def _ranges(
-    found: Container, components: tuple[Component, ...], channels: tuple[int, ...]
+    container: Container, components: tuple[Component, ...], channels: tuple[int, ...]
 ) -> tuple[tuple[float, float], ...]:
-    """L*, a* and b* of the least and greatest sample (ISO 15444-2, M.11.7.4.1)."""
-    depths = found.palette.bits if found.palette else tuple(part.bits for part in components)
+    """Return L*, a* and b* of the least and greatest sample (ISO 15444-2, M.11.7.4.1)."""
+    depths = (
+        container.palette.bits if container.palette else tuple(part.bits for part in components)
+    )
     bits = [depths[channel] for channel in channels]
     spans: tuple[int, ...] = (100, 170, 200)
     offsets: tuple[float, ...] = (0, 2 ** (bits[1] - 1), 2 ** (bits[2] - 2) + 2 ** (bits[2] - 3))
-    if found.parameters:
-        spans, offsets = found.parameters[:6:2], found.parameters[1:6:2]
+    if container.parameters:
+        spans, offsets = container.parameters[:6:2], container.parameters[1:6:2]
     lows = [
-        -span * off / (2**depth - 1) for span, off, depth in zip(spans, offsets, bits, strict=True)
+        -span * offset / (2**depth - 1)
+        for span, offset, depth in zip(spans, offsets, bits, strict=True)
     ]
     return tuple((low, low + span) for low, span in zip(lows, spans, strict=True))
 
 
 def _reference(bits: int, width: int) -> tuple[float, ...]:
-    """Black and white of luma and chroma of so many bits that were spread over `width`."""
-    most = (1 << width) - 1
-    middle = round((1 << (bits - 1)) * most / ((1 << bits) - 1))
-    return 0, most, *(middle, middle + 127 * most / 255) * 2
+    """Return black and white of luma and chroma of `bits`, after scaling to `width` bits."""
+    max_value = (1 << width) - 1
+    middle = round((1 << (bits - 1)) * max_value / ((1 << bits) - 1))
+    return 0, max_value, *(middle, middle + 127 * max_value / 255) * 2
 
 
 def _photometric(
-    found: Container, components: tuple[Component, ...], colour: Colour
+    container: Container, components: tuple[Component, ...], colour: Colour
 ) -> Photometric:
-    """What the colours are."""
-    if found.colour_space == CMYK or found.profile[16:20] == b"CMYK":
+    """Return the photometric interpretation of the colours."""
+    if container.colour_space == CMYK or container.profile[16:20] == b"CMYK":
         return Photometric.INKS
     if colour is Colour.OTHER:
-        return Photometric.ITU_LAB if found.colour_space == CIE_LAB else Photometric.ICC_LAB
-    if found.colour_space in {BLACK_IS_ONE, CMY}:
+        return Photometric.ITU_LAB if container.colour_space == CIE_LAB else Photometric.ICC_LAB
+    if container.colour_space in {BLACK_IS_ONE, CMY}:
         return Photometric.MIN_IS_WHITE
     # Both libraries convert components of which some are subsampled.
-    ycc = found.colour_space in YCC and not is_subsampled(components)
+    ycc = container.colour_space in YCC and not is_subsampled(components)
     return Photometric.YCBCR if ycc else Photometric.RGB

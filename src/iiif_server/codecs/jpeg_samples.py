@@ -24,7 +24,7 @@ _PHOTOMETRIC = {
 
 
 def read_jpeg_samples(descriptor: int, header: ImageHeader, _: int) -> Pixels:
-    """The pixels, with the ICC profile; raises what imagecodecs raises."""
+    """Decode the pixels, with the ICC profile. Raises errors of imagecodecs."""
     with os.fdopen(os.dup(descriptor), "rb") as file:
         file.seek(0)
         data = file.read()

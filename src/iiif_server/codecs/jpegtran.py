@@ -36,7 +36,7 @@ _SCAN = re.compile(rb"\xff\xda")
 _MAX_SCANS = 500
 """Each scan visits every coefficient of the image. Counted here, as versions of the library limit
 them differently."""
-_MARKERS_FIRST = 1 << 20
+_PROFILE_SEARCHED_BYTES = 1 << 20
 """Bytes of a file that are searched for its ICC profile."""
 
 
@@ -74,9 +74,9 @@ def transform(
     """
     # tjTransform crops in coordinates after the turn, on the grid after the turn. Cropping first
     # keeps both simple, and only the crop is turned.
-    result = _one(jpeg, _Transform(box=box, gray=gray))
+    result = _transform_one(jpeg, _Transform(box=box, gray=gray))
     if orientation != UPRIGHT:
-        result = _one(result, _Transform(orientation=orientation))
+        result = _transform_one(result, _Transform(orientation=orientation))
     return with_segments(result, _profile(jpeg, generated_profile)) if keep_profile else result
 
 
@@ -89,25 +89,25 @@ def split(
     boxes. The boxes must begin on the MCU grid. Raises LosslessFailedError before the first JPEG.
     """
     profile = _profile(jpeg, generated_profile) if keep_profile else b""
-    with _transformed(jpeg, [_Transform(box=box) for box in boxes]) as results:
+    with _transform_all(jpeg, [_Transform(box=box) for box in boxes]) as results:
         for result in results:
             yield with_segments(bytes(result), profile)
 
 
-def _one(jpeg: Buffer, wanted: _Transform) -> bytes:
+def _transform_one(jpeg: Buffer, operation: _Transform) -> bytes:
     """Return the result of one transform."""
-    with _transformed(jpeg, [wanted]) as (result,):
+    with _transform_all(jpeg, [operation]) as (result,):
         return bytes(result)
 
 
 @contextmanager
-def _transformed(jpeg: Buffer, transforms: Sequence[_Transform]) -> Iterator[list[Any]]:
+def _transform_all(jpeg: Buffer, transforms: Sequence[_Transform]) -> Iterator[list[Any]]:
     """Run transforms in one pass over the JPEG; yield the library's buffers with the results.
 
     They are freed when the context ends. Raises LosslessFailedError.
     """
-    found = library()
-    if found is None:
+    turbojpeg = library()
+    if turbojpeg is None:
         raise LosslessFailedError("the TurboJPEG library is missing")
     if next(islice(_SCAN.finditer(jpeg), _MAX_SCANS, None), None) is not None:
         raise LosslessFailedError(f"more than {_MAX_SCANS} scans")
@@ -115,14 +115,14 @@ def _transformed(jpeg: Buffer, transforms: Sequence[_Transform]) -> Iterator[lis
     # cffi fills new memory with zeros: a destination that is NULL is allocated by the library.
     results, sizes = ffi.new("unsigned char *[]", count), ffi.new("unsigned long[]", count)
     options = ffi.new("tjtransform[]", count)
-    for option, wanted in zip(options, transforms, strict=True):
-        _describe(option, wanted)
+    for option, operation in zip(options, transforms, strict=True):
+        _fill_option(option, operation)
     try:
-        _run(found.functions, jpeg, results, sizes, options)
+        _run(turbojpeg.functions, jpeg, results, sizes, options)
         yield [ffi.buffer(result, size) for result, size in zip(results, sizes, strict=True)]
     finally:
         for result in results:
-            found.functions.tjFree(result)
+            turbojpeg.functions.tjFree(result)
 
 
 def _run(functions: Any, jpeg: Buffer, results: Any, sizes: Any, options: Any) -> None:
@@ -142,19 +142,19 @@ def _run(functions: Any, jpeg: Buffer, results: Any, sizes: Any, options: Any) -
         functions.tjDestroy(handle)
 
 
-def _describe(option: Any, wanted: _Transform) -> None:
+def _fill_option(option: Any, operation: _Transform) -> None:
     """Fill in one `tjtransform`."""
-    option.op = _OPERATIONS[wanted.orientation]
+    option.op = _OPERATIONS[operation.orientation]
     option.options = _PERFECT | _COPY_NONE
-    if wanted.gray:
+    if operation.gray:
         option.options |= _GRAY
-    if wanted.box is not None:
+    if operation.box is not None:
         option.options |= _CROP
-        option.r = (wanted.box.x, wanted.box.y, wanted.box.width, wanted.box.height)
+        option.r = (operation.box.x, operation.box.y, operation.box.width, operation.box.height)
 
 
 def _profile(jpeg: Buffer, made: bytes) -> bytes:
     """Return the segments with the ICC profile of a JPEG, or with that of its colour tags."""
     if made:
         return b"".join(icc_segments_of(made))
-    return b"".join(icc_segments(bytes(jpeg[:_MARKERS_FIRST])))
+    return b"".join(icc_segments(bytes(jpeg[:_PROFILE_SEARCHED_BYTES])))

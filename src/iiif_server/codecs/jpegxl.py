@@ -53,14 +53,14 @@ _MAX_PROFILE = 16 << 20
 
 
 def profile_of(descriptor: int) -> bytes:
-    """The ICC profile of the pixels that `read_jpegxl` gives; raises DamagedOriginalError."""
+    """Return the ICC profile of the pixels of `read_jpegxl`. Raises DamagedOriginalError."""
     data, found = _read(descriptor)
     with _decoder(data, _COLOUR) as decoder:
         return _colours(decoder, found)
 
 
 def read_jpegxl(descriptor: int, header: ImageHeader, _: int) -> Pixels:
-    """The pixels of the first frame, upright, with the ICC profile; raises DamagedOriginalError."""
+    """Decode the first frame, upright, with the ICC profile. Raises DamagedOriginalError."""
     data, found = _read(descriptor)
     if found.dimensions != header.stored:
         raise _damaged()

@@ -1,6 +1,6 @@
 """Descriptions in encoded images: the credits, and the resolution of the pixels as they are now.
 
-libvips writes those of an image that has them (`with_description`). It also writes a resolution
+libvips writes those of an image that has them (`set_description`). It also writes a resolution
 that nobody stated, TurboJPEG writes neither, and a lossless crop has the resolution of the
 original: that is put right in the encoded bytes (`described`).
 """
@@ -31,7 +31,7 @@ _PNG_XMP = b"XML:com.adobe.xmp\0\0\0\0\0"
 """Start of an iTXt chunk: keyword, no compression, no language, no translation."""
 _MILLIMETRES = 25.4
 """Millimetres per inch."""
-_CREDITED = frozenset({Format.TIF, Format.WEBP, Format.AVIF})
+_LIBVIPS_FORMATS = frozenset({Format.TIF, Format.WEBP, Format.AVIF})
 """Formats into which libvips writes credits and resolution."""
 _XMP = "xmp-data"
 """Metadata field of a `pyvips.Image`."""
@@ -39,24 +39,24 @@ _XMP = "xmp-data"
 Pieces = Sequence[bytes | memoryview]
 
 
-def with_description(image: Pixels, format_: Format, description: Description) -> Pixels:
-    """A `pyvips.Image` with the fields that the operations of libvips write into files."""
+def set_description(image: Pixels, format_: Format, description: Description) -> Pixels:
+    """Set the fields of a `pyvips.Image` that libvips writes into files."""
     if description.resolution is not None:
         across, down = (dots / _MILLIMETRES for dots in description.resolution)
         image = image.copy(xres=across, yres=down)
-    if description.credits and format_ in _CREDITED:
+    if description.credits and format_ in _LIBVIPS_FORMATS:
         image = image.copy()
         image.set_type(pyvips.GValue.blob_type, _XMP, credits_packet(description.credits))
     return image
 
 
-def kept(profile: str, format_: Format, description: Description) -> str:
-    """The value of `keep` of an operation that saves an image: the profile, and credits."""
-    return f"{profile}|xmp" if description.credits and format_ in _CREDITED else profile
+def keep_option(profile: str, format_: Format, description: Description) -> str:
+    """Return the `keep` option of a libvips save operation: the profile, and credits."""
+    return f"{profile}|xmp" if description.credits and format_ in _LIBVIPS_FORMATS else profile
 
 
-def described(data: bytes, format_: Format, description: Description) -> Pieces:
-    """The pieces of an image file that one of our encoders made, in order, with its description."""
+def embed_description(data: bytes, format_: Format, description: Description) -> Pieces:
+    """Embed a description in an encoded image; return the pieces of the file in order."""
     if format_ is Format.JPG:
         return _jpeg(data, description)
     if format_ is Format.JP2 and description.credits:
@@ -99,11 +99,11 @@ def _png(data: bytes, description: Description) -> Pieces:
         text = struct.pack(">I", len(content) - 4) + content
         text += struct.pack(">I", zlib.crc32(content))
         pieces = [data[:_AFTER_IHDR], text, memoryview(data)[_AFTER_IHDR:]]
-    stated = None if description.resolution else _resolution_chunk(data)
-    if stated is not None:
+    resolution_chunk = None if description.resolution else _resolution_chunk(data)
+    if resolution_chunk is not None:
         last = memoryview(pieces.pop())
-        moved = len(data) - len(last)
-        pieces += [last[: stated.start - moved], last[stated.stop - moved :]]
+        offset = len(data) - len(last)
+        pieces += [last[: resolution_chunk.start - offset], last[resolution_chunk.stop - offset :]]
     return pieces
 
 

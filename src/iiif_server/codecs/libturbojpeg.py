@@ -60,7 +60,7 @@ int dladdr(const void *address, Dl_info *info);
 """
 _FUNCTION = re.compile(r"\b(tj[A-Za-z0-9]+)\(")
 _VERSION = re.compile(rb"libjpeg-turbo version (\d+(?:\.\d+)+)")
-_OLDEST = (2, 1)
+_MIN_VERSION = (2, 1)
 """Before 2.1, tjTransform left a dangling pointer to the caller when it failed, which is then freed
 twice. The library has no function that tells its version: it is read from its file."""
 
@@ -111,7 +111,7 @@ def use(choice: str) -> None:
 
 
 def library() -> Library | None:
-    """The library of this process, or None."""
+    """Return the library of this process, or None."""
     try:
         return find(_process.choice)
     except ConfigurationError:
@@ -145,14 +145,14 @@ def find(choice: str) -> Library | None:
     if choice == TURBOJPEG_OFF:
         return None
     if choice != TURBOJPEG_AUTO:
-        return _configured(choice)
-    system = _first(_NAMES.get(sys.platform, ()))
+        return _load_configured(choice)
+    system = _first_usable(_NAMES.get(sys.platform, ()))
     if system is not None and system.partial_decoding:
         return system
-    return _first(_in_wheel()) or system
+    return _first_usable(_wheel_files()) or system
 
 
-def _configured(path: str) -> Library:
+def _load_configured(path: str) -> Library:
     reason = "it is older than libjpeg-turbo 2.1, or another library"
     try:
         found = _load(path)
@@ -166,7 +166,7 @@ def _configured(path: str) -> Library:
     return found
 
 
-def _first(names: Iterator[str] | tuple[str, ...]) -> Library | None:
+def _first_usable(names: Iterator[str] | tuple[str, ...]) -> Library | None:
     """Return the first usable library of several."""
     for name in names:
         try:
@@ -178,8 +178,8 @@ def _first(names: Iterator[str] | tuple[str, ...]) -> Library | None:
     return None
 
 
-def _in_wheel() -> Iterator[str]:
-    """The library in the wheel of jpegtran-cffi, where that is installed."""
+def _wheel_files() -> Iterator[str]:
+    """Yield the files of the library in the wheel of jpegtran-cffi, if installed."""
     try:
         installed = files("jpegtran-cffi-wheels") or ()
     except PackageNotFoundError:
@@ -193,17 +193,20 @@ def _load(name: str) -> Library | None:
     """Load a library; None if it cannot be used. Raises OSError if it cannot be loaded."""
     # Given a name, ffi.dlopen falls back to ctypes.util.find_library, which executes programs.
     functions = ffi.dlopen(ffi.cast("void *", CDLL(name)._handle))  # noqa: SLF001 - public by its documentation
-    if not _has(functions, _TRANSFORMING):
+    if not _has_functions(functions, _TRANSFORMING):
         return None
     path = _loaded_from(functions) or name
     version = _version(path)
-    partial_decoding = _has(functions, _PARTIAL_DECODING)
-    if not partial_decoding and tuple(map(int, version.split(".") if version else ())) < _OLDEST:
+    partial_decoding = _has_functions(functions, _PARTIAL_DECODING)
+    if (
+        not partial_decoding
+        and tuple(map(int, version.split(".") if version else ())) < _MIN_VERSION
+    ):
         return None
     return Library(functions, path, version, partial_decoding)
 
 
-def _has(functions: Any, declarations: str) -> bool:
+def _has_functions(functions: Any, declarations: str) -> bool:
     """Whether a library has all functions that are declared."""
     return all(hasattr(functions, name) for name in _FUNCTION.findall(declarations))
 

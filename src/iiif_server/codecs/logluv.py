@@ -16,16 +16,16 @@ Array = NDArray[Any]
 
 _decode = imagecodecs.tiff_decode  # loaded here: a sandboxed worker can load no more
 LOGARITHMIC = frozenset({int(Photometric.LOG_L), int(Photometric.LOG_LUV)})
-_HEAD = "<2sHIH"
+_TIFF_HEADER = "<2sHIH"
 _SHORT, _LONG = 3, 4
 _BITS, _FLOATING = 32, 3
 """Requested sample type: libtiff takes it from BitsPerSample and SampleFormat."""
 
 
-def unpacked(
+def decode_segment(
     data: bytes, compression: int, photometric: int, width: int, height: int
 ) -> NDArray[np.float32]:
-    """Luminance (LogL), or X, Y and Z (LogLuv), of a segment: rows, columns, samples.
+    """Decode luminance (LogL), or X, Y and Z (LogLuv), of a segment: rows, columns, samples.
 
     A luminance of 1 is white. Raises what imagecodecs raises.
     """
@@ -42,8 +42,8 @@ def unpacked(
         (279, _LONG, len(data)),
         (339, _SHORT, _FLOATING),
     )
-    start = struct.calcsize(_HEAD) + 12 * len(fields) + 4
-    file = struct.pack(_HEAD, b"II", 42, 8, len(fields))
+    start = struct.calcsize(_TIFF_HEADER) + 12 * len(fields) + 4
+    file = struct.pack(_TIFF_HEADER, b"II", 42, 8, len(fields))
     for tag, type_, value in fields:
         file += struct.pack("<HHII", tag, type_, 1, start if tag == 273 else value)  # noqa: PLR2004
     found: Array = _decode(file + bytes(4) + data)

@@ -15,7 +15,7 @@ _WORD = 65_535
 def measure_range(
     original: LocalFile, descriptor: int | None = None, *, header: ImageHeader
 ) -> tuple[float, ...]:
-    """The least and the greatest sample of the colours; empty if they are equal, or not finite.
+    """Return the least and greatest sample of the colours; empty if equal or not finite.
 
     The file is read by a descriptor if one is given. Raises what decoding raises.
     """
@@ -27,13 +27,13 @@ def measure_range(
             elif header.reader is Reader.DICOM:
                 least, greatest = dicom.sample_range(opened, header)
             else:
-                least, greatest = _of_words(opened, header)
+                least, greatest = _range_of_16_bits(opened, header)
     finally:
         os.close(opened)
     return (least, greatest) if least < greatest else ()
 
 
-def _of_words(descriptor: int, header: ImageHeader) -> tuple[float, float]:
+def _range_of_16_bits(descriptor: int, header: ImageHeader) -> tuple[float, float]:
     """Return the range of samples that the decoder has scaled to 16 bits."""
     image = load(descriptor, replace(header, sample_range=None), 1)
     if image.format != "ushort":  # a palette, whose colours span 8 bits

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from PIL import Image, ImageCms, TiffImagePlugin
 
-from iiif_server.codecs.probe import format_of
+from iiif_server.codecs.probe import detect_format
 from iiif_server.formats.bounded_file import MAX_METADATA_BYTES, BoundedFile
 from iiif_server.formats.credits import plain_text
 from iiif_server.formats.inspection import inspect
@@ -67,17 +67,17 @@ def read_metadata(
     bounds: Bounds = DEFAULT_BOUNDS,
     page: int = 1,
 ) -> bytes:
-    """The metadata of a page of an original as a JSON object, without what cannot be read.
+    """Return the metadata of a page as a JSON object, without what cannot be read.
 
     With `location`, also where something is. Raises what inspecting the file raises.
     """
     with os.fdopen(original.open(descriptor), "rb") as file:
-        format_ = format_of(file, bounds)
+        format_ = detect_format(file, bounds)
         if format_ is None:
             return b"{}"
         bounded = BoundedFile(file, format_, max_pixels, bounds, page)
         inspected = inspect(bounded)
-        read = _of_tiff if format_ in _TIFFS else _of_others
+        read = _read_tiff if format_ in _TIFFS else _read_with_pillow
         blocks = _Blocks()
         with suppress(Exception):  # parsers of hostile data raise whatever they like
             blocks = read(file, bounded)
@@ -90,14 +90,14 @@ def read_metadata(
     return json.dumps(_document(blocks, location=location)).encode()
 
 
-def _of_tiff(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
+def _read_tiff(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
     main = directories(bounded, bounded.page).main
     if sum(entry.length for entry in main.tags.values()) > MAX_METADATA_BYTES:
         return _Blocks()
-    return _of_directory(file, bounded.read_at(0, 16), main.offset)
+    return _read_directory(file, bounded.read_at(0, 16), main.offset)
 
 
-def _of_others(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
+def _read_with_pillow(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
     file.seek(0)
     with Image.open(file, formats=[bounded.format]) as image:
         info, blocks = image.info, _Blocks()
@@ -115,12 +115,12 @@ def _of_others(file: BinaryIO, bounded: BoundedFile) -> _Blocks:
 def _add_exif(blocks: _Blocks, exif: bytes) -> None:
     tiff = exif.removeprefix(b"Exif\0\0")
     (first,) = struct.unpack_from("<I" if tiff[:2] == b"II" else ">I", tiff, 4)
-    found = _of_directory(io.BytesIO(tiff), tiff[:8], first)
+    found = _read_directory(io.BytesIO(tiff), tiff[:8], first)
     blocks.tags, blocks.exif, blocks.gps = found.tags, found.exif, found.gps
 
 
-def _of_directory(file: BinaryIO | io.BytesIO, head: bytes, offset: int) -> _Blocks:
-    """The metadata in a directory of a TIFF, or of EXIF, which has the structure of one."""
+def _read_directory(file: BinaryIO | io.BytesIO, head: bytes, offset: int) -> _Blocks:
+    """Read the metadata in a directory of a TIFF, or of EXIF, which has the same structure."""
     big = _BIG_TIFF in head[2:4]
     head = head[: 16 if big else 8]
 
@@ -142,38 +142,38 @@ def _of_directory(file: BinaryIO | io.BytesIO, head: bytes, offset: int) -> _Blo
 
 
 def _document(blocks: _Blocks, *, location: bool) -> dict[str, Any]:
-    exif = _named(blocks.tags, _TAGS) | _named(blocks.exif, _EXIF_TAGS)
+    exif = _select_tags(blocks.tags, _TAGS) | _select_tags(blocks.exif, _EXIF_TAGS)
     if location:
-        exif |= _named(blocks.gps, _GPS_TAGS)
+        exif |= _select_tags(blocks.gps, _GPS_TAGS)
     iptc = iptc_properties(blocks.iptc, location=location)
     xmp = xmp_properties(blocks.xmp, location=location)
     found = {
         "profile": _profile_name(blocks.profile),
         "exif": exif,
-        "iptc": {name: _plain(value) for name, value in iptc.items()},
-        "xmp": {name: _plain(value) for name, value in xmp.items()},
+        "iptc": {name: _to_json(value) for name, value in iptc.items()},
+        "xmp": {name: _to_json(value) for name, value in xmp.items()},
     }
     return {name: value for name, value in found.items() if value}
 
 
-def _named(tags: Mapping[int, Any], names: Mapping[int, str]) -> dict[str, Any]:
+def _select_tags(tags: Mapping[int, Any], names: Mapping[int, str]) -> dict[str, Any]:
     found = {}
     for number, name in names.items():
         with suppress(Exception):
-            value = _plain(tags[number])
+            value = _to_json(tags[number])
             if value not in (None, "", []):
                 found[name] = value
     return found
 
 
-def _plain(value: object) -> Any:
+def _to_json(value: object) -> Any:
     """Convert a value to bounded text, finite numbers or a list of them; None for others."""
     if isinstance(value, str):
         return plain_text(value, _MAX_CHARACTERS)
     if isinstance(value, int):
         return value if abs(value) < 1 << 53 else None
     if isinstance(value, Iterable) and not isinstance(value, bytes):
-        items = [_plain(item) for item, _ in zip(value, range(_MAX_ITEMS), strict=False)]
+        items = [_to_json(item) for item, _ in zip(value, range(_MAX_ITEMS), strict=False)]
         return [item for item in items if item not in (None, "")]
     number = float(value)  # type: ignore[arg-type]  # a rational, or what is refused here
     return round(number, 6) if math.isfinite(number) else None

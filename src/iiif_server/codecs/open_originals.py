@@ -38,7 +38,7 @@ class OpenOriginal:
             return True
 
     @contextlib.contextmanager
-    def unchanged(self) -> Iterator[None]:
+    def verify_unchanged(self) -> Iterator[None]:
         """Check that the file did not change, from its header to the end of the context.
 
         Raises OriginalChangedError if it is written meanwhile, whatever came of it: what failed
@@ -68,7 +68,7 @@ class OpenOriginals:
         return f"<OpenOriginals {self._open}>"
 
     def get(self, file: LocalFile, descriptor: int | None = None) -> OpenOriginal:
-        """The open file; raises OriginalChangedError if the path now has another version.
+        """Return the open file. Raises OriginalChangedError if the path now has another version.
 
         With the descriptor that the server has opened for this job, if it is given; the path is not
         looked at then, and may be out of this process's reach.

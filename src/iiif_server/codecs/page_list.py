@@ -5,7 +5,7 @@ from typing import BinaryIO, cast
 
 from iiif_server.codecs.image_items import item_sizes
 from iiif_server.codecs.pdf import page_sizes
-from iiif_server.codecs.probe import open_regular, translated
+from iiif_server.codecs.probe import open_regular, translating_errors
 from iiif_server.formats import tiff_pages
 from iiif_server.formats.bounded_file import BoundedFile
 from iiif_server.formats.present_file import PresentFile
@@ -23,7 +23,7 @@ def list_pages(
     present: Sequence[Extent] | None = None,
     bounds: Bounds = DEFAULT_BOUNDS,
 ) -> PartialResult[PageList]:
-    """All pages of one version of an original, whose header has been read.
+    """List all pages of one version of an original, whose header has been read.
 
     Of a file of which only some extents are present, also the bytes that it needs. Raises
     OriginalRefusedError, or OriginalChangedError.
@@ -33,7 +33,7 @@ def list_pages(
     with PresentFile(opened, extents) as file:
         bounded = BoundedFile(file, header.format, bounds=bounds)
         try:
-            with translated(header.format):
+            with translating_errors(header.format):
                 return PartialResult(_listed(bounded, cast("BinaryIO", file), header))
         except BytesMissingError as error:
             return PartialResult(None, error.extents)

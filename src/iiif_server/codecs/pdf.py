@@ -28,12 +28,12 @@ from iiif_server.process_limits import tightened
 _POINTS = 72
 """Points per inch."""
 _MAX_SHRINK = 32
-_HELD = 200 << 20
+_PAGE_BYTES = 200 << 20
 """Estimated bytes for fonts and images of a page, in addition to the rendered pixels."""
 _PIXEL_BYTES = 8
 """Bytes per rendered pixel: in PDFium's bitmap, and as RGB."""
 _EFFORT = 30
-_SECONDS, _SECONDS_OF_A_PIXEL, _SECONDS_OF_A_BYTE = 10, 250e-9, 3e-6
+_SECONDS, _SECONDS_PER_PIXEL, _SECONDS_PER_BYTE = 10, 250e-9, 3e-6
 """Processor time to read and draw a page, measured: 31 s for a map of a million areas, 46 MB and
 35 megapixels."""
 _MAX_MEMORY, _IMAGE_BYTES = 2 << 30, 48
@@ -45,7 +45,7 @@ _SECONDS_TO_STOP = 5
 
 
 def pdf_header(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> ImageHeader:
-    """Image header of the requested page, at `pdf.dpi`.
+    """Read the image header of the requested page, at `pdf.dpi`.
 
     CropBox, /Rotate and UserUnit are applied. Raises OriginalRefusedError or PageNotFoundError.
     """
@@ -67,7 +67,9 @@ def pdf_header(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> I
         profile_bytes=0,
         max_shrink=_MAX_SHRINK,
         pixel_bytes=_PIXEL_BYTES,
-        needs=Needs(bytes=_HELD + _PIXEL_BYTES * width * height, effort=_EFFORT * width * height),
+        needs=Needs(
+            bytes=_PAGE_BYTES + _PIXEL_BYTES * width * height, effort=_EFFORT * width * height
+        ),
         page=page,
         pages=pages,
         reader=Reader.PDFIUM,
@@ -76,7 +78,7 @@ def pdf_header(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> I
 
 
 def page_sizes(bounded: BoundedFile, file: BinaryIO) -> tuple[Dimensions, ...]:
-    """Dimensions of all pages, as in `pdf_header`, up to the first missing page."""
+    """Return the dimensions of all pages, as in `pdf_header`, up to the first missing page."""
     sizes: list[Dimensions] = []
     with _opened(file.fileno()) as (document, _):
         pages = len(document)
@@ -96,12 +98,12 @@ def _user_units(descriptor: int, pages: int, inspected: Inspection) -> Sequence[
 def _page_size(document: pypdfium2.PdfDocument, page: int, dpi: float) -> tuple[int, int]:
     # A page that is loaded is parsed, all that its streams unpack to: this loads none.
     size = document.get_page_size(page)
-    width, height = size if all(size) else _loaded(document, page).get_size()
+    width, height = size if all(size) else _load_page(document, page).get_size()
     width, height = (max(1, ceil(side * dpi / _POINTS - 1e-6)) for side in (width, height))
     return width, height
 
 
-def _loaded(document: pypdfium2.PdfDocument, number: int) -> pypdfium2.PdfPage:
+def _load_page(document: pypdfium2.PdfDocument, number: int) -> pypdfium2.PdfPage:
     """Load a page. A CropBox outside the MediaBox is ignored."""
     page = document[number]
     if not all(page.get_size()):
@@ -111,15 +113,15 @@ def _loaded(document: pypdfium2.PdfDocument, number: int) -> pypdfium2.PdfPage:
 
 def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pixels:
     """Render a box of the page, reduced by `shrink`, on white."""
-    whole = header.stored.reduced(shrink)
-    held = header.needs.bytes + _IMAGE_BYTES * header.stored.area
-    with _opened(descriptor, held, box.dimensions.area) as (document, until):
+    page_size = header.stored.reduced(shrink)
+    memory = header.needs.bytes + _IMAGE_BYTES * header.stored.area
+    with _opened(descriptor, memory, box.dimensions.area) as (document, deadline):
         with suppress(pypdfium2.PdfiumError):
             document.init_forms()  # without which fields are not drawn
-        page = _loaded(document, header.page)
+        page = _load_page(document, header.page)
         bitmap = pypdfium2.PdfBitmap.new_native(box.width, box.height, pdfium.FPDFBitmap_BGR)
         bitmap.fill_rect((255, 255, 255, 255), 0, 0, box.width, box.height)
-        _draw(bitmap, page, Box(-box.x, -box.y, whole.width, whole.height), until)
+        _draw(bitmap, page, Box(-box.x, -box.y, page_size.width, page_size.height), deadline)
         rows = bytes(bitmap.buffer)
         row = 3 * box.width
         if bitmap.stride != row:
@@ -129,39 +131,39 @@ def render_page(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> 
     return PixelBuffer(rows[: row * box.height], box.width, box.height, 3).to_vips()
 
 
-def _draw(bitmap: pypdfium2.PdfBitmap, page: pypdfium2.PdfPage, at: Box, until: float) -> None:
-    """Draw a page into a bitmap until this thread reaches the processor time `until`.
+def _draw(bitmap: pypdfium2.PdfBitmap, page: pypdfium2.PdfPage, at: Box, deadline: float) -> None:
+    """Draw a page into a bitmap until this thread reaches the processor time `deadline`.
 
     PDFium asks between objects of the page whether it is to stop, not within one.
     """
     pause = pdfium.IFSDK_PAUSE(version=1)
-    ask = type(pause.NeedToPauseNow)(lambda _: time.thread_time() > until)
-    pause.NeedToPauseNow = ask
+    must_stop = type(pause.NeedToPauseNow)(lambda _: time.thread_time() > deadline)
+    pause.NeedToPauseNow = must_stop
     flags = pdfium.FPDF_ANNOT | pdfium.FPDF_REVERSE_BYTE_ORDER
-    flags |= pdfium.FPDF_RENDER_LIMITEDIMAGECACHE  # else all decoded images of the page are held
-    place = (at.x, at.y, at.width, at.height)
-    status = pdfium.FPDF_RenderPageBitmap_Start(bitmap.raw, page.raw, *place, 0, flags, pause)
+    flags |= pdfium.FPDF_RENDER_LIMITEDIMAGECACHE  # else it caches all decoded images
+    position = (at.x, at.y, at.width, at.height)
+    status = pdfium.FPDF_RenderPageBitmap_Start(bitmap.raw, page.raw, *position, 0, flags, pause)
     pdfium.FPDF_RenderPage_Close(page.raw)
     if status == pdfium.FPDF_RENDER_TOBECONTINUED:
         raise OriginalTooComplexError(
             "Drawing this page takes more processor time than is allowed."
         )
     if page.formenv is not None:
-        pdfium.FPDF_FFLDraw(page.formenv.raw, bitmap.raw, page.raw, *place, 0, flags)
+        pdfium.FPDF_FFLDraw(page.formenv.raw, bitmap.raw, page.raw, *position, 0, flags)
 
 
 @contextmanager
 def _opened(
-    descriptor: int, held: int = 0, area: int = 0
+    descriptor: int, memory: int = 0, area: int = 0
 ) -> Iterator[tuple[pypdfium2.PdfDocument, float]]:
     """Open a document; yield it and the processor time of this thread at which it must stop.
 
-    `held` are bytes, and `area` pixels that are drawn. Forms are shown as they were saved.
+    `memory` are bytes, and `area` pixels that are drawn. Forms are shown as they were saved.
     """
-    seconds = _SECONDS + _SECONDS_OF_A_PIXEL * area
-    seconds += _SECONDS_OF_A_BYTE * os.fstat(descriptor).st_size
-    until = time.thread_time() + seconds
-    limited = tightened(seconds + _SECONDS_TO_STOP, _MAX_MEMORY + held)
+    seconds = _SECONDS + _SECONDS_PER_PIXEL * area
+    seconds += _SECONDS_PER_BYTE * os.fstat(descriptor).st_size
+    deadline = time.thread_time() + seconds
+    limited = tightened(seconds + _SECONDS_TO_STOP, _MAX_MEMORY + memory)
     with limited, os.fdopen(os.dup(descriptor), "rb") as file:
         try:
             document = pypdfium2.PdfDocument(file)
@@ -170,7 +172,7 @@ def _opened(
                 raise UnsupportedOriginalError("This PDF needs a password.") from error
             raise DamagedOriginalError("The original is damaged: it is no PDF.") from error
         try:
-            yield document, until
+            yield document, deadline
         except (pypdfium2.PdfiumError, IndexError) as error:
             raise DamagedOriginalError(
                 "The original is damaged: its page cannot be read."

@@ -14,7 +14,7 @@ logging.getLogger("pikepdf").addHandler(logging.NullHandler())  # else it writes
 
 
 def read_user_units(descriptor: int, pages: int) -> Sequence[float]:
-    """UserUnit of each page, the factor of its boxes; 1 if the page has none.
+    """Read the UserUnit of each page, the factor of its boxes; 1 if the page has none.
 
     It is 1 for all pages, too, where qpdf cannot read the document, or sees other pages than the
     `pages` of PDFium: they are still shown.

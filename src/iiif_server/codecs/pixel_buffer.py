@@ -54,11 +54,11 @@ class FloatBox:
 
     @classmethod
     def of(cls, box: Box, shrink: int) -> "FloatBox":
-        """A box of an image, in pixels of the image reduced by `shrink`."""
+        """Convert a box to pixels of the image reduced by `shrink`."""
         return cls(box.x / shrink, box.y / shrink, box.width / shrink, box.height / shrink)
 
-    def beside(self, x: int, y: int) -> "FloatBox":
-        """The box relative to a point of the image."""
+    def relative_to(self, x: int, y: int) -> "FloatBox":
+        """Return the box relative to a point of the image."""
         return replace(self, x=self.x - x, y=self.y - y)
 
 
@@ -78,30 +78,30 @@ class PixelBuffer:
 
     @classmethod
     def of(cls, image: Pixels) -> "PixelBuffer":
-        """The pixels of an 8-bit `pyvips.Image`."""
+        """Copy the pixels of an 8-bit `pyvips.Image`."""
         profile = bytes(image.get(ICC)) if image.get_typeof(ICC) else None
         return cls(image.write_to_memory(), image.width, image.height, image.bands, profile)
 
     def to_vips(self) -> Pixels:
-        """The buffer as a `pyvips.Image`."""
+        """Return the buffer as a `pyvips.Image`."""
         image = pyvips.Image.new_from_memory(
             self.pixels, self.width, self.height, self.bands, "uchar"
         )
         gray = self.bands <= 2  # noqa: PLR2004 - and alpha
         return with_profile(image.copy(interpretation="b-w" if gray else "srgb"), self.profile)
 
-    def holds(self, extent: FloatBox) -> bool:
+    def contains(self, extent: FloatBox) -> bool:
         """Whether the buffer has all pixels of a box: that of a tile may end beyond the image."""
         x, y = extent.x + extent.width, extent.y + extent.height
         return x <= self.width and y <= self.height
 
     def scaled(self, extent: FloatBox, size: Dimensions) -> "PixelBuffer":
-        """A box of the buffer scaled to a size, by Lanczos-3. Pixels around it count."""
-        touched = self._touched(extent)
-        if (touched.width, touched.height) == (size.width, size.height):
-            extent = touched  # in place to within less than a pixel: scaling would only blur it
+        """Scale a box of the buffer to a size, by Lanczos-3, which reads pixels around the box."""
+        whole = self._whole_pixels(extent)
+        if (whole.width, whole.height) == (size.width, size.height):
+            extent = whole  # in place to within less than a pixel: scaling would only blur it
         else:
-            extent = self._clipped(extent)
+            extent = self._clip(extent)
         if (
             extent
             == FloatBox(0, 0, size.width, size.height)
@@ -119,20 +119,20 @@ class PixelBuffer:
         _fir.Resizer().resize(source, target, options)
         return replace(self, pixels=target.get_buffer(), width=size.width, height=size.height)
 
-    def _touched(self, extent: FloatBox) -> FloatBox:
-        """The whole pixels that a box touches."""
+    def _whole_pixels(self, extent: FloatBox) -> FloatBox:
+        """Return the whole pixels that a box touches."""
         x, y = floor(extent.x), floor(extent.y)
         right = min(ceil(extent.x + extent.width), self.width)
         bottom = min(ceil(extent.y + extent.height), self.height)
         return FloatBox(x, y, right - x, bottom - y)
 
-    def _clipped(self, extent: FloatBox) -> FloatBox:
+    def _clip(self, extent: FloatBox) -> FloatBox:
         """Clip a box to the image: rounding can exceed it."""
         width = min(extent.width, self.width - extent.x)
         return replace(extent, width=width, height=min(extent.height, self.height - extent.y))
 
     def oriented(self, orientation: Orientation) -> "PixelBuffer":
-        """The buffer mirrored and turned."""
+        """Return the buffer mirrored and turned."""
         steps = [Image.Transpose.FLIP_LEFT_RIGHT] if orientation.mirror else []
         steps += [_CLOCKWISE[orientation.quarters]] if orientation.quarters else []
         if not steps:

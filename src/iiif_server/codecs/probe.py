@@ -15,8 +15,8 @@ from PIL import ExifTags, Image, JpegImagePlugin
 
 from iiif_server.codecs import jpegxl, raw
 from iiif_server.codecs.colour_tags import profile_of
-from iiif_server.codecs.decoder_errors import refusal
-from iiif_server.codecs.description import described
+from iiif_server.codecs.decoder_errors import translate_error
+from iiif_server.codecs.description import with_credits_and_resolution
 from iiif_server.codecs.image_items import avif_item, items_of_avif, items_of_heif
 from iiif_server.codecs.pdf import pdf_header
 from iiif_server.codecs.profiles import classify_profile
@@ -64,7 +64,7 @@ for _marker, _name in ((0xFFE0, "APP0"), (0xFFEE, "APP14")):
 def probe(
     path: Path, max_pixels: int, bounds: Bounds = DEFAULT_BOUNDS, page: int = 1
 ) -> ImageHeader:
-    """The header of a page of the image at a path, as `probe_file` reads it."""
+    """Read the header of a page of the image at a path, like `probe_file`."""
     try:
         file = LocalFile.at(path)
     except FileNotFoundError as error:
@@ -80,7 +80,7 @@ def probe_file(
     bounds: Bounds = DEFAULT_BOUNDS,
     page: int = 1,
 ) -> ImageHeader:
-    """The header of a page of one version of an original, by a descriptor if one is given.
+    """Read the header of a page of one version of an original, from `descriptor` if given.
 
     Nothing is decoded. Raises PageNotFoundError, UnsupportedOriginalError, DamagedOriginalError,
     OriginalTooLargeError above `max_pixels` or beyond the bounds, or OriginalChangedError if
@@ -99,7 +99,7 @@ def probe_partial(
     bounds: Bounds = DEFAULT_BOUNDS,
     page: int = 1,
 ) -> PartialResult[ImageHeader]:
-    """Like `probe_file`, for a partly downloaded file; or return the extents it needs.
+    """Read the header like `probe_file` from a partly downloaded file, or return missing extents.
 
     Only tiled TIFFs have headers that can be read without the whole file.
     """
@@ -120,34 +120,34 @@ def _header(
     page: int,
 ) -> ImageHeader:
     Image.MAX_IMAGE_PIXELS = None  # our own limit, below, is the one that is configured
-    format_ = _recognised(file, bounds)
-    with translated(format_):
+    format_ = _recognise_format(file, bounds)
+    with translating_errors(format_):
         bounded = BoundedFile(file, format_, max_pixels, bounds, page)
         inspected = inspect_(bounded)
         if format_ is OriginalFormat.PDF:
-            return described(pdf_header(bounded, file, inspected), inspected)
+            return with_credits_and_resolution(pdf_header(bounded, file, inspected), inspected)
         if format_ is OriginalFormat.RAW:
-            return described(raw_header(bounded, file), inspected)
+            return with_credits_and_resolution(raw_header(bounded, file), inspected)
         if format_ is OriginalFormat.JPEGXL:
             inspected = replace(inspected, profile=jpegxl.profile_of(file.fileno()))
         file.seek(0)
-        return _checked(_read(bounded, file, inspected), max_pixels)
+        return _check_size(_read(bounded, file, inspected), max_pixels)
 
 
 @contextmanager
-def translated(format_: OriginalFormat) -> Iterator[None]:
+def translating_errors(format_: OriginalFormat) -> Iterator[None]:
     """Translate any exception that a decoder raises on hostile data."""
     try:
         yield
     except (IiifServerError, BytesMissingError):
         raise
     except Exception as error:
-        told = refusal(error, format_)
-        raise (_damaged(format_) if isinstance(told, DamagedOriginalError) else told) from error
+        error_ = translate_error(error, format_)
+        raise (_damaged(format_) if isinstance(error_, DamagedOriginalError) else error_) from error
 
 
 def open_regular(original: LocalFile, descriptor: int | None) -> int:
-    """A descriptor of this version of an original; raises UnsupportedOriginalError for a folder."""
+    """Open this version of an original. Raises UnsupportedOriginalError for a folder."""
     opened = original.open(descriptor)
     if stat.S_ISREG(os.fstat(opened).st_mode):
         return opened
@@ -155,8 +155,8 @@ def open_regular(original: LocalFile, descriptor: int | None) -> int:
     raise UnsupportedOriginalError("The original is not a regular file.")
 
 
-def format_of(file: BinaryIO, bounds: Bounds) -> OriginalFormat | None:
-    """The format of a file by its signature; of what looks like a TIFF, by its directories, too.
+def detect_format(file: BinaryIO, bounds: Bounds) -> OriginalFormat | None:
+    """Detect the format of a file by its signature; for TIFF, also by its directories.
 
     It may be a raw photograph, or a DICOM whose preamble is only the start of a TIFF.
     """
@@ -173,9 +173,9 @@ def format_of(file: BinaryIO, bounds: Bounds) -> OriginalFormat | None:
     return format_
 
 
-def _recognised(file: BinaryIO, bounds: Bounds) -> OriginalFormat:
-    """The format of a file by its signature; raises UnsupportedOriginalError for others."""
-    size, format_ = file.seek(0, 2), format_of(file, bounds)
+def _recognise_format(file: BinaryIO, bounds: Bounds) -> OriginalFormat:
+    """Detect the format of a file. Raises NotAnImageError for formats that are not allowed."""
+    size, format_ = file.seek(0, 2), detect_format(file, bounds)
     if format_ is None or format_ not in bounds.formats:
         read = ", ".join(format_ for format_ in OriginalFormat if format_ in bounds.formats)
         raise NotAnImageError(
@@ -192,7 +192,7 @@ def _damaged(format_: OriginalFormat) -> DamagedOriginalError:
     return DamagedOriginalError(f"The header of this {format_} image is damaged.")
 
 
-def _checked(header: ImageHeader, max_pixels: int) -> ImageHeader:
+def _check_size(header: ImageHeader, max_pixels: int) -> ImageHeader:
     if min(header.stored.width, header.stored.height) < 1:
         raise _damaged(header.format)
     if header.stored.area > max_pixels:
@@ -211,7 +211,7 @@ def _read(bounded: BoundedFile, file: BinaryIO, inspected: Inspection) -> ImageH
     # The orientation of a JPEG XL is that of its codestream, which its decoder applies.
     oriented = inspected.exif and found.reader is not Reader.LIBJXL
     return replace(
-        described(found, inspected),
+        with_credits_and_resolution(found, inspected),
         partial=inspected.partial,
         orientation=_orientation(inspected.exif) if oriented else found.orientation,
         profile=classify_profile(icc, found.colour),
@@ -232,12 +232,12 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
             decoded = avif_item(file, page)
             stored, orientation = Dimensions(decoded.width, decoded.height), UPRIGHT
             transparent, bits = bool(decoded.hasalpha()), int(decoded.get("bits-per-sample"))
-        elif bounded.format is OriginalFormat.GIF and (page or not _fills(image)):
+        elif bounded.format is OriginalFormat.GIF and (page or not _covers_screen(image)):
             # Only the first frame has been read: each may have colours of its own, or none.
             colour, transparent, reader = Colour.RGB, True, Reader.PILLOW
         icc = image.info.get("icc_profile") or b""
-        made = _made_profile(image, inspected, colour)
-        icc = icc if made is None else made  # sRGB needs none
+        generated = _generated_profile(image, inspected, colour)
+        icc = icc if generated is None else generated  # sRGB needs none
         header = ImageHeader(
             format=bounded.format,
             stored=stored,
@@ -253,12 +253,12 @@ def _read_with_pillow(bounded: BoundedFile, file: BinaryIO, inspected: Inspectio
             interleaved=inspected.interleaved,
             page=page,
             pages=pages,
-            generated_profile=made or b"",
+            generated_profile=generated or b"",
             reader=reader,
             partial=inspected.partial,
             bits=bits,
         )
-        return described(header, inspected, image.info)
+        return with_credits_and_resolution(header, inspected, image.info)
 
 
 def _reader(bounded: BoundedFile, inspected: Inspection) -> Reader:
@@ -267,16 +267,16 @@ def _reader(bounded: BoundedFile, inspected: Inspection) -> Reader:
     return _READERS.get(bounded.format, Reader.LIBVIPS)
 
 
-def _fills(image: Image.Image) -> bool:
+def _covers_screen(image: Image.Image) -> bool:
     """Whether the first frame of a GIF fills its screen."""
     return all(tile[1] == (0, 0, *image.size) for tile in getattr(image, "tile", []))
 
 
-def _made_profile(image: Image.Image, inspected: Inspection, colour: Colour) -> bytes | None:
+def _generated_profile(image: Image.Image, inspected: Inspection, colour: Colour) -> bytes | None:
     """Return the ICC profile of colour tags; empty for sRGB, None without tags."""
     tags = inspected.colour_tags
     if inspected.jpeg and colour is Colour.RGB and not image.info.get("icc_profile"):
-        tags = _colours_of_dcf(image)
+        tags = _dcf_colour_tags(image)
     return profile_of(tags, gray=colour is Colour.GRAY) if tags else None
 
 
@@ -318,8 +318,8 @@ def _colour(mode: str) -> Colour:
     return Colour.OTHER if mode == "CMYK" else Colour.RGB
 
 
-def _colours_of_dcf(image: Image.Image) -> ColourTags | None:
-    """Adobe RGB (1998) where EXIF says that it is DCF's optional colour space (DCF 2.0, 5.1.3)."""
+def _dcf_colour_tags(image: Image.Image) -> ColourTags | None:
+    """Return Adobe RGB (1998) if EXIF declares DCF's optional colour space (DCF 2.0, 5.1.3)."""
     try:
         exif = image.getexif()
         space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)

@@ -7,7 +7,7 @@ from PIL import Image, ImageCms
 
 from iiif_server.plan.header import Colour, Profile
 
-_SAME = 2
+_TOLERANCE = 2
 """Tolerance of a colour against sRGB, in 8-bit levels."""
 _STEPS = (0, 32, 64, 96, 128, 160, 192, 224, 255)
 _MODES = {b"RGB ": "RGB", b"GRAY": "L"}
@@ -17,17 +17,17 @@ _MIN_PROFILE_BYTES = 132
 
 
 def classify_profile(icc: bytes, colour: Colour) -> Profile:
-    """The kind of an ICC profile for samples of a colour space.
+    """Return the kind of an ICC profile for samples of a colour space.
 
     A profile that is damaged, or for another colour space, is none.
     """
     if len(icc) < _MIN_PROFILE_BYTES or icc[16:20] not in _SPACES[colour]:
         return Profile.NONE
-    return _classified(icc)
+    return _classify(icc)
 
 
 @lru_cache(maxsize=16)  # most originals of a collection have the same one
-def _classified(icc: bytes) -> Profile:
+def _classify(icc: bytes) -> Profile:
     mode = _MODES.get(icc[16:20])
     try:
         profile = ImageCms.ImageCmsProfile(BytesIO(icc))
@@ -36,15 +36,19 @@ def _classified(icc: bytes) -> Profile:
         transform = ImageCms.buildTransform(
             profile, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.PERCEPTUAL
         )
-        colours = _colours(mode)
-        converted = transform.apply(colours)
+        pixels = _test_pixels(mode)
+        converted = transform.apply(pixels)
     except Exception:  # noqa: BLE001 - lcms on hostile data; an unusable profile is no profile
         return Profile.NONE
-    pairs = zip(colours.convert("RGB").tobytes(), converted.tobytes(), strict=True)
-    return Profile.SRGB if all(abs(a - b) <= _SAME for a, b in pairs) else Profile.OTHER
+    pairs = zip(pixels.convert("RGB").tobytes(), converted.tobytes(), strict=True)
+    return (
+        Profile.SRGB
+        if all(abs(expected - actual) <= _TOLERANCE for expected, actual in pairs)
+        else Profile.OTHER
+    )
 
 
-def _colours(mode: str) -> Image.Image:
+def _test_pixels(mode: str) -> Image.Image:
     """Return test pixels distributed over the colour space."""
     if mode == "L":
         return Image.frombytes("L", (len(_STEPS), 1), bytes(_STEPS))

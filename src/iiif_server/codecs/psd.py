@@ -25,26 +25,26 @@ _PHOTOMETRIC = {
     Mode.DUOTONE: Photometric.MIN_IS_BLACK,
     Mode.LAB: Photometric.CIE_LAB,
 }
-_AT_ONCE = 64
+_ROWS_PER_STEP = 64
 """Rows per step of removing the white background."""
 
 
 def read_psd(descriptor: int, header: ImageHeader, _: int, box: Box) -> Pixels:
-    """The pixels in a box, with the ICC profile. Raises DamagedOriginalError."""
+    """Decode the pixels in a box, with the ICC profile. Raises DamagedOriginalError."""
     with os.fdopen(os.dup(descriptor), "rb") as file:
         bounded = BoundedFile(file, header.format)
         found = composite(bounded)
         check_dimensions(found.dimensions.width, found.dimensions.height, header.stored)
-        values = _values(bounded, found, box, partial=header.partial)
+        values = _read_samples(bounded, found, box, partial=header.partial)
         profile = profile_of(bounded) if header.profile is not Profile.NONE else None
-    most = values.dtype.type((1 << found.bits) - 1)
+    max_value = values.dtype.type((1 << found.bits) - 1)
     if found.alpha:
-        _take_white_out(values, found.mode, int(most))
+        _remove_white(values, found.mode, int(max_value))
     colours = values[:, :, : found.channels - found.alpha]
     if found.mode is Mode.CMYK:
-        np.subtract(most, colours, out=colours)  # stored as what the inks leave of white
+        np.subtract(max_value, colours, out=colours)  # stored as what the inks leave of white
     if found.mode is Mode.LAB:
-        colours[:, :, 1:] ^= (int(most) + 1) // 2  # a* and b* begin in the middle
+        colours[:, :, 1:] ^= (int(max_value) + 1) // 2  # a* and b* begin in the middle
     samples = Samples(values, _PHOTOMETRIC[found.mode], found.bits, found.alpha)
     if found.mode is Mode.INDEXED:
         samples = Samples(values, Photometric.PALETTE, 8, palette=_palette(found))
@@ -55,7 +55,7 @@ def _palette(found: Composite) -> _Array:
     return np.frombuffer(found.palette, np.uint8).reshape(3, 256).astype(np.uint16)
 
 
-def _values(file: BoundedFile, found: Composite, box: Box, *, partial: bool) -> _Array:
+def _read_samples(file: BoundedFile, found: Composite, box: Box, *, partial: bool) -> _Array:
     """Read the samples in a box, as an array of rows, columns, channels."""
     type_ = np.uint16 if found.bits > 8 else np.uint8  # noqa: PLR2004 - bits of a byte
     values: _Array = np.empty((box.height, box.width, found.channels), type_)
@@ -73,8 +73,8 @@ def _values(file: BoundedFile, found: Composite, box: Box, *, partial: bool) -> 
                 raise truncated_error(file.format)
             if ends is not None:
                 data = bytes(_unpack(data)) if len(data) == length else b""
-            whole = data[: found.row_bytes].ljust(found.row_bytes, b"\0")
-            values[row, :, channel] = _row(whole, found, box)
+            row_data = data[: found.row_bytes].ljust(found.row_bytes, b"\0")
+            values[row, :, channel] = _row(row_data, found, box)
     return values
 
 
@@ -86,11 +86,13 @@ def _row(data: bytes, found: Composite, box: Box) -> _Array:
     return row[box.x : box.x + box.width]
 
 
-def _take_white_out(values: _Array, mode: Mode, most: int) -> None:
+def _remove_white(values: _Array, mode: Mode, max_value: int) -> None:
     """Undo the blending of the merged image with white."""
-    white = np.array((most, *[(most + 1) // 2] * 2) if mode is Mode.LAB else most, np.float64)
-    for top in range(0, len(values), _AT_ONCE):
-        part = values[top : top + _AT_ONCE]
-        opacity = np.maximum(part[:, :, -1:], 1) / most
-        pure = white + (part[:, :, :-1] - white) / opacity
-        part[:, :, :-1] = np.clip(np.rint(pure), 0, most)
+    white = np.array(
+        (max_value, *[(max_value + 1) // 2] * 2) if mode is Mode.LAB else max_value, np.float64
+    )
+    for top in range(0, len(values), _ROWS_PER_STEP):
+        part = values[top : top + _ROWS_PER_STEP]
+        opacity = np.maximum(part[:, :, -1:], 1) / max_value
+        unblended = white + (part[:, :, :-1] - white) / opacity
+        part[:, :, :-1] = np.clip(np.rint(unblended), 0, max_value)

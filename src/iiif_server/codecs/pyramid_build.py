@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from iiif_server.codecs import jpegtran
-from iiif_server.codecs.decode import decode_upright, decoded
+from iiif_server.codecs.decode import decode_upright, decoding_items
 from iiif_server.codecs.encode import encode_tiles
-from iiif_server.codecs.labels import described
+from iiif_server.codecs.labels import embed_description
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.pixel_buffer import Pixels
 from iiif_server.codecs.resample import shift, shrink_by_two
@@ -33,20 +33,20 @@ def build(plan: BuildPlan, original: OpenOriginal) -> int:
     """
     levels = _reduced_levels if plan.part is Part.REDUCED else _detail_levels
     try:
-        tiles = _described(plan, levels(plan, original))
-        write_part(plan.target, decoded(plan.header, tiles), plan.grid)
+        tiles = _with_descriptions(plan, levels(plan, original))
+        write_part(plan.target, decoding_items(plan.header, tiles), plan.grid)
         return plan.target.stat().st_size
     except OSError as error:
-        refusal = OSError(error.errno, error.strerror)  # without a path
-        raise NotKeptError("The pyramid of this image could not be kept.", refusal) from error
+        cause = OSError(error.errno, error.strerror)  # without a path
+        raise NotKeptError("The pyramid of this image could not be kept.", cause) from error
 
 
-def _described(
+def _with_descriptions(
     plan: BuildPlan, tiles: Iterator[tuple[Tile, bytes]]
 ) -> Iterator[tuple[Tile, bytes]]:
     for tile, data in tiles:
         description = describe_tile(plan.header, plan.grid, tile)
-        yield tile, b"".join(described(data, Format.JPG, description))
+        yield tile, b"".join(embed_description(data, Format.JPG, description))
 
 
 def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
@@ -57,34 +57,34 @@ def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
     """
     first = first_reduced(plan.header)
     pixels = _decode(plan, original, first // 2)
-    with ThreadPoolExecutor(max_workers=2) as beside:
+    with ThreadPoolExecutor(max_workers=2) as executor:
         encoding = []
         for scale_factor in plan.grid.scale_factors:
             if scale_factor >= first:
                 pixels = _half_size(pixels)
                 encoding.append(
-                    (scale_factor, beside.submit(_encode_level, plan, scale_factor, pixels))
+                    (scale_factor, executor.submit(_encode_level, plan, scale_factor, pixels))
                 )
-        for scale_factor, cut in encoding:
-            yield from _unpacked(plan, scale_factor, cut.result())
+        for scale_factor, archive in encoding:
+            yield from _read_tiles(plan, scale_factor, archive.result())
 
 
 def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
     """Yield the tiles at full resolution, and at half resolution if the reduced part lacks them."""
-    halved = [
+    half_factors = [
         factor for factor in plan.grid.scale_factors[1:2] if factor < first_reduced(plan.header)
     ]
     if plan.lossless and cuts_losslessly(plan.header, plan.grid, plan.profile):
         # jpegtran and the decoder keep a core busy each; they read the file by ways of their own.
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            half = beside.submit(_half, plan, original) if halved else None
+        with ThreadPoolExecutor(max_workers=1) as executor:
+            half = executor.submit(_half_level, plan, original) if half_factors else None
             yield from _lossless_tiles(plan, original)
             if half is not None:
-                yield from _unpacked(plan, halved[0], half.result())
+                yield from _read_tiles(plan, half_factors[0], half.result())
         return
     yield from _encoded_tiles(plan, original)
-    if halved:
-        yield from _unpacked(plan, halved[0], _half(plan, original))
+    if half_factors:
+        yield from _read_tiles(plan, half_factors[0], _half_level(plan, original))
 
 
 def _lossless_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
@@ -92,23 +92,23 @@ def _lossless_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
 
     Where a pass fails, the tiles that are not yet written are encoded from pixels.
     """
-    written = 0
+    count = 0
     try:
         for tile in _lossless_crops(plan, original):
-            written += 1
+            count += 1
             yield tile
     except jpegtran.LosslessFailedError:
-        yield from islice(_encoded_tiles(plan, original), written, None)
+        yield from islice(_encoded_tiles(plan, original), count, None)
 
 
 def _encoded_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
     """Yield the full-resolution tiles, encoded from pixels."""
     pixels = _decode(plan, original, 1)
     side, chroma = plan.grid.tile.width, plan.header.full_chroma
-    return _unpacked(plan, 1, encode_tiles(pixels, side, plan.full_quality, full_chroma=chroma))
+    return _read_tiles(plan, 1, encode_tiles(pixels, side, plan.full_quality, full_chroma=chroma))
 
 
-def _half(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:
+def _half_level(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:
     """Yield the tiles at half resolution."""
     return _encode_level(plan, 2, _half_size(_decode(plan, original, 1)))
 
@@ -124,7 +124,7 @@ def _decode(plan: BuildPlan, original: OpenOriginal, shrink: int) -> Pixels:
     stored = header.orientation.inverse.apply(Dimensions(pixels.width, pixels.height))
     decoded = Box(0, 0, stored.width * shrink, stored.height * shrink)
     at = header.orientation.apply_to_box(decoded, header.stored)
-    return _placed(pixels, at.x / shrink, at.y / shrink, header.dimensions.reduced(shrink))
+    return _extend(pixels, at.x / shrink, at.y / shrink, header.dimensions.reduced(shrink))
 
 
 def _half_size(pixels: Pixels) -> Pixels:
@@ -134,18 +134,18 @@ def _half_size(pixels: Pixels) -> Pixels:
     the picture by a quarter of a pixel a level.
     """
     even = Dimensions(pixels.width + pixels.width % 2, pixels.height + pixels.height % 2)
-    return shrink_by_two(_placed(pixels, 0, 0, even))
+    return shrink_by_two(_extend(pixels, 0, 0, even))
 
 
-def _placed(pixels: Pixels, x: float, y: float, size: Dimensions) -> Pixels:
+def _extend(pixels: Pixels, x: float, y: float, size: Dimensions) -> Pixels:
     """Extend the pixels to this size by repeating their edges."""
     if (x, y) == (0, 0):
         if (pixels.width, pixels.height) == (size.width, size.height):
             return pixels
         return pixels.embed(0, 0, size.width, size.height, extend="copy")
     # Between two pixels: what was left out came to lie at the beginning by a turn.
-    framed = pixels.embed(1, 1, pixels.width + 2, pixels.height + 2, extend="copy")
-    return shift(framed, x - 1, y - 1, size)
+    extended = pixels.embed(1, 1, pixels.width + 2, pixels.height + 2, extend="copy")
+    return shift(extended, x - 1, y - 1, size)
 
 
 def _lossless_crops(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
@@ -154,15 +154,15 @@ def _lossless_crops(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
     batch = -(-len(tiles) // passes(plan.grid))
     keep_profile = plan.profile is ProfileAction.KEEP
     for start in range(0, len(tiles), batch):
-        chosen = tiles[start : start + batch]
-        boxes = [box for _, box in chosen]
+        selected = tiles[start : start + batch]
+        boxes = [box for _, box in selected]
         pieces = jpegtran.split(
             original.bytes,
             boxes,
             keep_profile=keep_profile,
             generated_profile=plan.header.generated_profile,
         )
-        for (tile, _), data in zip(chosen, pieces, strict=True):
+        for (tile, _), data in zip(selected, pieces, strict=True):
             yield tile, data
 
 
@@ -173,9 +173,9 @@ def _encode_level(plan: BuildPlan, scale_factor: int, level: Pixels) -> zipfile.
     return encode_tiles(level, side, plan.reduced_quality, full_chroma=chroma, thorough=thorough)
 
 
-def _unpacked(
-    plan: BuildPlan, scale_factor: int, cut: zipfile.ZipFile
+def _read_tiles(
+    plan: BuildPlan, scale_factor: int, archive: zipfile.ZipFile
 ) -> Iterator[tuple[Tile, bytes]]:
-    with cut:
+    with archive:
         for tile, _ in plan.grid.tiles(scale_factor):
-            yield tile, cut.read(f"tiles_files/0/{tile.column}_{tile.row}.jpg")
+            yield tile, archive.read(f"tiles_files/0/{tile.column}_{tile.row}.jpg")

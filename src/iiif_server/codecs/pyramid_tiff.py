@@ -15,12 +15,12 @@ from iiif_server.plan.render_plan import tile_profile
 _CLASSIC_BYTES = 3_500_000_000
 """Estimated bytes above which the file is a BigTIFF: classic offsets have 32 bits."""
 
-_REFUSED_WRITES = ("Write error", "write error", "No space left", "unable to write")
+_WRITE_ERRORS = ("Write error", "write error", "No space left", "unable to write")
 """Errors of libvips and libtiff that are not caused by the original."""
 
 
 @dataclass(frozen=True, slots=True)
-class PyramidForm:
+class PyramidTiffOptions:
     """Options of a pyramidal TIFF."""
 
     tile_size: int = 512
@@ -35,7 +35,7 @@ def write_pyramid_tiff(
     descriptor: int,
     header: ImageHeader,
     target: Path,
-    form: PyramidForm,
+    form: PyramidTiffOptions,
     progress: Callable[[int], None],
 ) -> None:
     """Write the image behind a descriptor to a path: upright, in 8 bits, each level half the last.
@@ -65,7 +65,7 @@ def write_pyramid_tiff(
             **compression,
         )
     except pyvips.Error as error:
-        if any(words in str(error) for words in _REFUSED_WRITES):
+        if any(words in str(error) for words in _WRITE_ERRORS):
             raise OSError(errno.EIO, "cannot be written: is the disk full?") from error
         with decoding(header):
             raise

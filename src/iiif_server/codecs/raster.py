@@ -9,7 +9,7 @@ from math import ceil, floor
 import PIL
 import pyvips
 
-from iiif_server.codecs.colour import flatten, in_quality
+from iiif_server.codecs.colour import apply_quality, flatten
 from iiif_server.codecs.decode import decoding, level_box, load_part
 from iiif_server.codecs.encode import encode
 from iiif_server.codecs.pixel_buffer import CAN_SCALE, FloatBox, PixelBuffer, Pixels
@@ -37,9 +37,9 @@ def pixels(descriptor: int, header: ImageHeader, operations: PixelOperations) ->
     Raises DamagedOriginalError where the data cannot be decoded.
     """
     with decoding(header):
-        wanted = _around(operations, level_box(header, operations.shrink))
-        image, at = load_part(descriptor, header, operations.shrink, wanted)
-        return _finished(scale(image, operations, at), operations)
+        box = _source_box(operations, level_box(header, operations.shrink))
+        image, at = load_part(descriptor, header, operations.shrink, box)
+        return _finish(scale(image, operations, at), operations)
 
 
 def pixels_of_tiles(tiles: Tiles, header: ImageHeader, operations: PixelOperations) -> Pixels:
@@ -48,13 +48,13 @@ def pixels_of_tiles(tiles: Tiles, header: ImageHeader, operations: PixelOperatio
     `tiles` are those that the box of the operations touches. Raises DamagedOriginalError.
     """
     with decoding(header):
-        part = _around(operations, tiles.at)
+        part = _source_box(operations, tiles.at)
         buffer = decode_tiles(tiles, part)
-        exact = FloatBox.of(operations.box, operations.shrink).beside(part.x, part.y)
+        exact = FloatBox.of(operations.box, operations.shrink).relative_to(part.x, part.y)
         few = max(part.dimensions.area, operations.size.area) <= FEW_PIXELS
-        if not (CAN_SCALE and few and buffer.holds(exact)):
-            return _finished(scale(buffer.to_vips(), operations, part), operations)
-        return _finished_buffer(buffer.scaled(exact, operations.size), operations)
+        if not (CAN_SCALE and few and buffer.contains(exact)):
+            return _finish(scale(buffer.to_vips(), operations, part), operations)
+        return _finish_buffer(buffer.scaled(exact, operations.size), operations)
 
 
 def encoded(
@@ -85,13 +85,13 @@ def prepare_process(threads: int) -> None:
 
 def drop_cache() -> None:
     """Empty libvips' operation cache, which keeps files open, without changing its size."""
-    most = pyvips.vips_lib.vips_cache_get_max()
+    limit = pyvips.vips_lib.vips_cache_get_max()
     pyvips.cache_set_max(0)
-    pyvips.cache_set_max(most)
+    pyvips.cache_set_max(limit)
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the codec libraries, by name."""
+    """Return versions of Python and of the codec libraries, by name."""
     return {
         "Python": platform.python_version(),
         "libvips": ".".join(str(pyvips.version(part)) for part in range(3)),
@@ -99,30 +99,30 @@ def library_versions() -> dict[str, str]:
     }
 
 
-def _finished(image: Pixels, operations: PixelOperations) -> Pixels:
+def _finish(image: Pixels, operations: PixelOperations) -> Pixels:
     """Colour, turn, rotate and flatten scaled pixels.
 
     Few pixels are computed here; many are computed on demand while they are encoded.
     """
     image = rotate(
-        apply_orientation(in_quality(image, operations), operations.orientation), operations
+        apply_orientation(apply_quality(image, operations), operations.orientation), operations
     )
     image = flatten(image, operations)
     return image.copy_memory() if image.width * image.height <= FEW_PIXELS else image
 
 
-def _finished_buffer(buffer: PixelBuffer, operations: PixelOperations) -> Pixels:
+def _finish_buffer(buffer: PixelBuffer, operations: PixelOperations) -> Pixels:
     """Finish the scaled pixels of tiles, which can be displayed as they are."""
     recoloured = operations.quality not in {Quality.DEFAULT, Quality.COLOR}
     if operations.degrees or recoloured or operations.profile is ProfileAction.CONVERT:
-        return _finished(buffer.to_vips(), operations)
+        return _finish(buffer.to_vips(), operations)
     if operations.profile is ProfileAction.DROP:
         buffer = replace(buffer, profile=None)
     return buffer.oriented(operations.orientation)
 
 
-def _around(operations: PixelOperations, at: Box) -> Box:
-    """Box of a reduced image that the operations read, with a margin."""
+def _source_box(operations: PixelOperations, at: Box) -> Box:
+    """Return the box of a reduced image that the operations read, with a margin."""
     exact = FloatBox.of(operations.box, operations.shrink)
     left, top = max(at.x, floor(exact.x) - _MARGIN), max(at.y, floor(exact.y) - _MARGIN)
     left -= (left - at.x) % GRID

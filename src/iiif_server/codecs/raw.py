@@ -25,7 +25,7 @@ except ImportError:
 
 AVAILABLE = _rawpy is not None
 """Whether the extra `raw` is installed."""
-_RECIPE = {
+_OPTIONS = {
     "use_camera_wb": True,  # by daylight where the camera states none
     "no_auto_bright": True,
     "adjust_maximum_thr": 0.0,  # white is that of the sensor, not the brightest pixel
@@ -34,17 +34,17 @@ _RECIPE = {
     "user_flip": 0,
 }
 """Options besides LibRaw's defaults: AHD, sRGB, clipped highlights, no noise reduction."""
-_TURNS = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
+_EXIF_BY_FLIP = {0: 1, 1: 2, 3: 3, 2: 4, 4: 5, 6: 6, 7: 7, 5: 8}
 """EXIF orientation by LibRaw's flip bits: mirrored horizontally, vertically, transposed."""
-_SQUARE = 0.005
+_ASPECT_TOLERANCE = 0.005
 """Difference of a pixel's sides that LibRaw tolerates without scaling."""
-_HELD = 20
+_BYTES_PER_PIXEL = 20
 """Bytes per pixel: sensor samples, four colours, the developed image, and its copies."""
 _EFFORT = 40
 
 
 def raw_header(bounded: BoundedFile, file: BinaryIO) -> ImageHeader:
-    """Image header of the developed image. Raises OriginalRefusedError."""
+    """Read the image header of the developed image. Raises OriginalRefusedError."""
     if not AVAILABLE:
         raise UnsupportedOriginalError(
             "Raw photographs are not read here: that needs rawpy, of the extra iiif-server[raw]."
@@ -53,39 +53,39 @@ def raw_header(bounded: BoundedFile, file: BinaryIO) -> ImageHeader:
         sizes, gray = raw.sizes, raw.num_colors == 1
     bounded.check_size(sizes.width, sizes.height)
     bounded.check_size(sizes.raw_width, sizes.raw_height)
-    if not abs(sizes.pixel_aspect - 1) <= _SQUARE:
+    if not abs(sizes.pixel_aspect - 1) <= _ASPECT_TOLERANCE:
         raise bounded.unsupported("has pixels that are not square")
     area = sizes.raw_width * sizes.raw_height
     return ImageHeader(
         format=OriginalFormat.RAW,
         stored=Dimensions(sizes.width, sizes.height),
-        orientation=FROM_EXIF.get(_TURNS.get(sizes.flip, 1), UPRIGHT),
+        orientation=FROM_EXIF.get(_EXIF_BY_FLIP.get(sizes.flip, 1), UPRIGHT),
         colour=Colour.GRAY if gray else Colour.RGB,
         transparent=False,
         profile=Profile.NONE,
         profile_bytes=0,
         max_shrink=1,
         pixel_bytes=2 if gray else 6,
-        needs=Needs(bytes=bounded.size + _HELD * area, effort=_EFFORT * area),
+        needs=Needs(bytes=bounded.size + _BYTES_PER_PIXEL * area, effort=_EFFORT * area),
         reader=Reader.LIBRAW,
         bits=16,
     )
 
 
 def read_raw(descriptor: int, header: ImageHeader, _: int) -> Pixels:
-    """Pixels of the developed image, before its orientation is applied.
+    """Develop the image; return its pixels before the orientation is applied.
 
     Raises OriginalRefusedError.
     """
     with _opened(descriptor) as raw:
-        picture: NDArray[np.uint16] = raw.postprocess(**_RECIPE)
-    height, width = picture.shape[:2]
+        developed: NDArray[np.uint16] = raw.postprocess(**_OPTIONS)
+    height, width = developed.shape[:2]
     if (width, height) != (header.stored.width, header.stored.height):
         raise UnsupportedOriginalError(
-            "This RAW image is of a sensor whose rows are not those of its picture, which is not "
+            "This RAW image is of a sensor whose rows are not those of its developed, which is not "
             "read here."
         )
-    values = picture.reshape(height, width, -1)
+    values = developed.reshape(height, width, -1)
     gray = values.shape[2] == 1
     return to_pixels(
         Samples(values, Photometric.MIN_IS_BLACK if gray else Photometric.RGB, 16), None

@@ -13,11 +13,11 @@ from iiif_server.iiif.quality import Quality
 from iiif_server.plan.orientation import UPRIGHT, Orientation
 from iiif_server.plan.render_plan import PixelOperations
 
-_SEEN = 0.02
+_MAX_DISPLACEMENT = 0.02
 """Displacement of an edge, in pixels, above which it is corrected."""
-_NEAR = 0.05
+_ALIGNMENT_TOLERANCE = 0.05
 """Displacement that is accepted instead of an interpolation, which blurs and takes longer."""
-_BOX_AVERAGED = 4
+_BOX_FILTER_REDUCTION = 4
 """Reduction from which libvips first averages boxes, starting at the edge instead of the centre."""
 
 
@@ -28,25 +28,25 @@ def scale(image: Pixels, operations: PixelOperations, at: Box) -> Pixels:
     """
     deep = operations.depth > 8 and image.format == "ushort"  # noqa: PLR2004 - bits of a byte
     if not deep or operations.size == operations.box.dimensions:
-        return _scaled(image, operations, at)
+        return _scale(image, operations, at)
     # The kernels of libvips for integers are good for 10 bits.
-    return _scaled(image.cast("float"), operations, at).rint().cast("ushort")
+    return _scale(image.cast("float"), operations, at).rint().cast("ushort")
 
 
-def _scaled(image: Pixels, operations: PixelOperations, at: Box) -> Pixels:
+def _scale(image: Pixels, operations: PixelOperations, at: Box) -> Pixels:
     exact = FloatBox.of(operations.box, operations.shrink)
-    reduced = _reduced(image, exact, operations, at)
+    reduced = _reduce_in_one_pass(image, exact, operations, at)
     if reduced is not None:
         return reduced
     x, y = floor(exact.x), floor(exact.y)
     right, bottom = ceil(exact.x + exact.width), ceil(exact.y + exact.height)
-    image = _part(image, Box(x - at.x, y - at.y, right - x, bottom - y))
+    image = _crop(image, Box(x - at.x, y - at.y, right - x, bottom - y))
     size = operations.size
     if (right - x, bottom - y) == (size.width, size.height):
         return image  # to within less than a pixel of the reduced image: not worth a blur
     across, down = size.width / exact.width, size.height / exact.height
     offset = (exact.x - x) * across, (exact.y - y) * down
-    return _resampled(image, across, down, offset, operations)
+    return _resample(image, across, down, offset, operations)
 
 
 def shrink_by_two(pixels: Pixels) -> Pixels:
@@ -89,25 +89,27 @@ def rotate(image: Pixels, operations: PixelOperations) -> Pixels:
     return image.cast(band_format)
 
 
-def _reduced(image: Pixels, exact: FloatBox, operations: PixelOperations, at: Box) -> Pixels | None:
+def _reduce_in_one_pass(
+    image: Pixels, exact: FloatBox, operations: PixelOperations, at: Box
+) -> Pixels | None:
     """Scale in one pass, if the reduction is small and an aligned crop exists; else None."""
     size = operations.size
     steps = exact.width / size.width, exact.height / size.height
-    if min(steps) < 1 or max(steps) == 1 or max(steps) >= _BOX_AVERAGED or image.hasalpha():
+    if min(steps) < 1 or max(steps) == 1 or max(steps) >= _BOX_FILTER_REDUCTION or image.hasalpha():
         return None
-    across = aligned_span(exact.x - at.x, exact.width, size.width, _NEAR)
-    down = aligned_span(exact.y - at.y, exact.height, size.height, _NEAR)
+    across = aligned_span(exact.x - at.x, exact.width, size.width, _ALIGNMENT_TOLERANCE)
+    down = aligned_span(exact.y - at.y, exact.height, size.height, _ALIGNMENT_TOLERANCE)
     if across is None or down is None:
         return None
     width, height = across.end - across.start, down.end - down.start
-    image = _part(image, Box(across.start, down.start, width, height))
+    image = _crop(image, Box(across.start, down.start, width, height))
     image = image.resize(1 / steps[0], vscale=1 / steps[1], kernel="lanczos3")
     if (image.width, image.height) != (across.total, down.total):
         return None  # rounded the other way
-    return _part(image, Box(across.before, down.before, size.width, size.height))
+    return _crop(image, Box(across.before, down.before, size.width, size.height))
 
 
-def _part(image: Pixels, box: Box) -> Pixels:
+def _crop(image: Pixels, box: Box) -> Pixels:
     """Crop a box; beyond the image, its edges are repeated."""
     left, top = max(0, -box.x), max(0, -box.y)
     right = max(0, box.x + box.width - image.width)
@@ -120,33 +122,44 @@ def _part(image: Pixels, box: Box) -> Pixels:
     return image.crop(box.x + left, box.y + top, box.width, box.height)
 
 
-def _resampled(
-    image: Pixels, across: float, down: float, offset: tuple[float, float], ops: PixelOperations
+def _resample(
+    image: Pixels,
+    across: float,
+    down: float,
+    offset: tuple[float, float],
+    operations: PixelOperations,
 ) -> Pixels:
     """Scale the image by two factors, from an offset in pixels of the result, to `ops.size`."""
     alpha, band_format = bool(image.hasalpha()), image.format
     if alpha:
         image = image.premultiply()
-    size = ops.size
-    less_across, less_down = min(1.0, across), min(1.0, down)
-    width, height = image.width * less_across, image.height * less_down
-    if min(less_across, less_down) < 1:
-        image = image.resize(less_across, vscale=less_down, kernel="lanczos3")
+    size = operations.size
+    reduction_across, reduction_down = min(1.0, across), min(1.0, down)
+    width, height = image.width * reduction_across, image.height * reduction_down
+    if min(reduction_across, reduction_down) < 1:
+        image = image.resize(reduction_across, vscale=reduction_down, kernel="lanczos3")
     # libvips rounds the sides, and puts half of what that adds or takes at each end.
     x, y = (image.width - width) / 2, (image.height - height) / 2
     if max(across, down) > 1:
-        more = across / less_across, down / less_down
-        image = _enlarged(image, more, (offset[0] + x * more[0], offset[1] + y * more[1]), size)
+        enlargement = across / reduction_across, down / reduction_down
+        image = _enlarge(
+            image,
+            enlargement,
+            (offset[0] + x * enlargement[0], offset[1] + y * enlargement[1]),
+            size,
+        )
     else:
         x, y = offset[0] + x, offset[1] + y
-        if (image.width, image.height) != (size.width, size.height) or max(abs(x), abs(y)) > _SEEN:
+        if (image.width, image.height) != (size.width, size.height) or max(
+            abs(x), abs(y)
+        ) > _MAX_DISPLACEMENT:
             image = shift(image, -x, -y, size)
     if alpha:
         image = image.unpremultiply().rint()  # `cast` cuts off
     return image.cast(band_format)
 
 
-def _enlarged(
+def _enlarge(
     image: Pixels, factors: tuple[float, float], offset: tuple[float, float], size: Dimensions
 ) -> Pixels:
     """Enlarge the image, from an offset in pixels of the result.

@@ -48,25 +48,25 @@ _LOADED = [
         "lzw", "packbits", "packints", "webp", "zlib", "zstd",
     )
 ]  # fmt: skip
-_AT_ONCE = 1 << 22
+_PIXELS_PER_STEP = 1 << 22
 """Pixels per step of a scan."""
 _MIN_SAMPLE, _MAX_SAMPLE = 340, 341
 _COEFFICIENTS, _SUBSAMPLING, _REFERENCE = 529, 530, 532
 
 
 def read_box(descriptor: int, header: ImageHeader, shrink: int, box: Box) -> Pixels:
-    """Pixels in a box of the level reduced by `shrink`, with the ICC profile of the file.
+    """Decode a box of the level reduced by `shrink`, with the ICC profile of the file.
 
     Raises DamagedOriginalError, and whatever the libraries raise on hostile data.
     """
     with _opened(descriptor, header, shrink) as page:
-        samples = _decoded(page, box, partial=header.partial)
+        samples = _decode_box(page, box, partial=header.partial)
         profile = page.iccprofile if header.profile is not Profile.NONE else None
-        return to_pixels(_described(page, samples, header), profile)
+        return to_pixels(_to_samples(page, samples, header), profile)
 
 
 def sample_range(descriptor: int, header: ImageHeader) -> tuple[float, float]:
-    """Least and greatest finite sample of the colours, at full resolution.
+    """Return the least and greatest finite sample of the colours, at full resolution.
 
     Raises what `read_box` raises; (inf, -inf) where no sample is finite.
     """
@@ -77,10 +77,10 @@ def sample_range(descriptor: int, header: ImageHeader) -> tuple[float, float]:
             colours = [1]  # luminance
         width, height = page.imagewidth, page.imagelength
         tall = page.tilelength if page.is_tiled else min(page.rowsperstrip, height)
-        rows = tall * max(1, _AT_ONCE // (tall * width))
+        rows = tall * max(1, _PIXELS_PER_STEP // (tall * width))
         for top in range(0, height, rows):
             box = Box(0, top, width, min(rows, height - top))
-            values = _decoded(page, box, partial=header.partial)[:, :, colours]
+            values = _decode_box(page, box, partial=header.partial)[:, :, colours]
             values = values[np.isfinite(values)]
             if values.size:
                 least = min(least, float(values.min()))
@@ -90,7 +90,7 @@ def sample_range(descriptor: int, header: ImageHeader) -> tuple[float, float]:
 
 @contextmanager
 def _opened(descriptor: int, header: ImageHeader, shrink: int) -> Iterator[Any]:
-    """Page of the level reduced by `shrink`."""
+    """Open the page of the level reduced by `shrink`."""
     number, size = header.directory, header.stored
     if header.tiles is not None:
         level = header.tiles.level(shrink)
@@ -105,8 +105,8 @@ def _opened(descriptor: int, header: ImageHeader, shrink: int) -> Iterator[Any]:
         yield page
 
 
-def _decoded(page: tifffile.TiffPage, box: Box, *, partial: bool) -> Array:
-    """Samples in a box: rows, columns, samples; 0 beyond the end of a `partial` file."""
+def _decode_box(page: tifffile.TiffPage, box: Box, *, partial: bool) -> Array:
+    """Decode a box to rows, columns, samples; 0 beyond the end of a `partial` file."""
     tall, wide = (
         (page.tilelength, page.tilewidth)
         if page.is_tiled
@@ -114,29 +114,29 @@ def _decoded(page: tifffile.TiffPage, box: Box, *, partial: bool) -> Array:
     )
     across, down = ceil(page.imagewidth / wide), ceil(page.imagelength / tall)
     planes = page.samplesperpixel if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE else 1
-    joint = page.samplesperpixel // planes
+    plane_samples = page.samplesperpixel // planes
     rows = range(box.y // tall, ceil((box.y + box.height) / tall))
     columns = range(box.x // wide, ceil((box.x + box.width) / wide))
 
-    def places() -> Iterator[tuple[int, int, int, int]]:
+    def segments() -> Iterator[tuple[int, int, int, int]]:
         for plane, row, column in product(range(planes), rows, columns):
             yield (plane * down + row) * across + column, plane, row, column
 
-    unpacked = wide * tall * joint * np.dtype(page.dtype).itemsize
-    check_lengths(page, (index for index, *_ in places()), unpacked)
-    decode = _decoder(page, wide, tall, joint)
+    unpacked = wide * tall * plane_samples * np.dtype(page.dtype).itemsize
+    check_lengths(page, (index for index, *_ in segments()), unpacked)
+    decode = _segment_decoder(page, wide, tall, plane_samples)
     type_ = np.float32 if page.photometric in logluv.LOGARITHMIC else page.dtype
     found: Array = np.zeros((box.height, box.width, page.samplesperpixel), type_)
-    for index, plane, row, column in places():
-        segment = decode(_bytes(page, index, partial=partial), index)
+    for index, plane, row, column in segments():
+        segment = decode(_read_segment(page, index, partial=partial), index)
         if segment is not None:
-            target = found[:, :, plane * joint : (plane + 1) * joint]
+            target = found[:, :, plane * plane_samples : (plane + 1) * plane_samples]
             _paste(target, segment, column * wide - box.x, row * tall - box.y)
     return found
 
 
-def _bytes(page: tifffile.TiffPage, index: int, *, partial: bool) -> bytes | None:
-    """Bytes of a segment; None if the file leaves it out, or a partial one ends before it."""
+def _read_segment(page: tifffile.TiffPage, index: int, *, partial: bool) -> bytes | None:
+    """Read the bytes of a segment; None if it is left out, or a partial file ends before it."""
     offset, length = page.dataoffsets[index], page.databytecounts[index]
     if not length:
         return None
@@ -157,14 +157,14 @@ def _paste(target: Array, segment: Array, x: int, y: int) -> None:
     target[y + top : y + top + part.shape[0], x + left : x + left + part.shape[1]] = part
 
 
-def _decoder(
-    page: tifffile.TiffPage, wide: int, tall: int, joint: int
+def _segment_decoder(
+    page: tifffile.TiffPage, wide: int, tall: int, plane_samples: int
 ) -> Callable[[bytes | None, int], Array | None]:
-    """Decoder of segments to rows, columns, samples; it returns None for a missing segment."""
+    """Return a decoder of segments to rows, columns, samples; None for a missing segment."""
     if page.is_subsampled and page.compression not in JPEGS:
-        return lambda data, _: None if data is None else _unpacked(page, data, wide, tall)
+        return lambda data, _: None if data is None else _expand_ycbcr(page, data, wide, tall)
     if page.photometric in logluv.LOGARITHMIC:
-        return partial(_light, page, wide, tall)
+        return partial(_decode_logluv, page, wide, tall)
     options: dict[str, Any] = {}
     if page.compression in JPEGS:
         options = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}
@@ -172,10 +172,10 @@ def _decoder(
     def decode(data: bytes | None, index: int) -> Array | None:
         if data is None:
             return None
-        check_segment((page.jpegheader or b"") + data, page, wide, tall, joint)
+        check_segment((page.jpegheader or b"") + data, page, wide, tall, plane_samples)
         if page.compression in JPEG_XL:  # tifffile takes any samples for those of the page
-            return jpegxl_segment(data, page, wide, joint)
-        if _is_plane_of_jpegs(page):  # tifffile takes the gray JPEG of a plane for all colours
+            return jpegxl_segment(data, page, wide, plane_samples)
+        if _has_planar_jpegs(page):  # tifffile takes the gray JPEG of a plane for all colours
             plane: Array = imagecodecs.jpeg_decode(
                 data, tables=page.jpegtables, header=page.jpegheader
             )
@@ -188,44 +188,44 @@ def _decoder(
     return decode
 
 
-def _light(
+def _decode_logluv(
     page: tifffile.TiffPage, wide: int, tall: int, data: bytes | None, index: int
 ) -> Array | None:
     if data is None:
         return None
     # The last strip has fewer rows.
     rows = tall if page.is_tiled else min(tall, page.imagelength - index * tall)
-    return logluv.unpacked(data, int(page.compression), int(page.photometric), wide, rows)
+    return logluv.decode_segment(data, int(page.compression), int(page.photometric), wide, rows)
 
 
-def _is_plane_of_jpegs(page: tifffile.TiffPage) -> bool:
+def _has_planar_jpegs(page: tifffile.TiffPage) -> bool:
     return page.compression in JPEGS and page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
 
 
-def _unpacked(page: tifffile.TiffPage, data: bytes, wide: int, tall: int) -> Array:
-    """Subsampled YCbCr: units of some luma samples and one of each chroma (TIFF 6.0, section 21).
+def _expand_ycbcr(page: tifffile.TiffPage, data: bytes, wide: int, tall: int) -> Array:
+    """Expand subsampled YCbCr: units of luma samples and one of each chroma (TIFF 6.0, 21).
 
     Every pixel gets the chroma of its unit.
     """
     across, down = page.tags[_SUBSAMPLING].value if _SUBSAMPLING in page.tags else (2, 2)
     unit = across * down + 2
     columns = ceil(wide / across)
-    most = ceil(tall / down) * columns * unit
+    max_bytes = ceil(tall / down) * columns * unit
     if page.compression != 1:
-        data = tifffile.TIFF.DECOMPRESSORS[page.compression](data, out=most)
-    values = np.frombuffer(data, np.uint8)[:most]
+        data = tifffile.TIFF.DECOMPRESSORS[page.compression](data, out=max_bytes)
+    values = np.frombuffer(data, np.uint8)[:max_bytes]
     rows = len(values) // (columns * unit)
     units = values[: rows * columns * unit].reshape(rows, columns, unit)
     luma = units[:, :, :-2].reshape(rows, columns, down, across).transpose(0, 2, 1, 3)
     planes = [luma.reshape(rows * down, columns * across)]
-    planes += [units[:, :, at].repeat(down, 0).repeat(across, 1) for at in (-2, -1)]
+    planes += [units[:, :, index].repeat(down, 0).repeat(across, 1) for index in (-2, -1)]
     return np.stack(planes, axis=-1)[:, :wide]
 
 
-def _described(page: tifffile.TiffPage, values: Array, header: ImageHeader) -> Samples:
+def _to_samples(page: tifffile.TiffPage, values: Array, header: ImageHeader) -> Samples:
     tags = page.tags
     # The decoder of JPEG has converted these to RGB.
-    joint_jpegs = page.compression in JPEGS and not _is_plane_of_jpegs(page)
+    joint_jpegs = page.compression in JPEGS and not _has_planar_jpegs(page)
     converted = page.photometric == Photometric.YCBCR and joint_jpegs
     alpha = header.bands[-1] if header.transparent else None
     extra = page.extrasamples
@@ -238,13 +238,13 @@ def _described(page: tifffile.TiffPage, values: Array, header: ImageHeader) -> S
         premultiplied=alpha is not None and int(extra[alpha - colours]) == 1,
         palette=page.colormap,
         sample_range=header.sample_range or _sample_range(page, values),
-        coefficients=_fractions(tags, _COEFFICIENTS, (0.299, 0.587, 0.114)),
-        reference=_fractions(tags, _REFERENCE, (0, 255, 128, 255, 128, 255)),
+        coefficients=_rationals(tags, _COEFFICIENTS, (0.299, 0.587, 0.114)),
+        reference=_rationals(tags, _REFERENCE, (0, 255, 128, 255, 128, 255)),
     )
 
 
 def _sample_range(page: tifffile.TiffPage, values: Array) -> tuple[float, float] | None:
-    """Least and greatest sample that a floating-point file states."""
+    """Return the least and greatest sample that a floating-point file states."""
     if values.dtype.kind != "f" or page.photometric in logluv.LOGARITHMIC:
         return None
     found = [page.tags[tag].value for tag in (_MIN_SAMPLE, _MAX_SAMPLE) if tag in page.tags]
@@ -257,8 +257,8 @@ def _sample_range(page: tifffile.TiffPage, values: Array) -> tuple[float, float]
     return (low, high) if -math.inf < low < high < math.inf else None
 
 
-def _fractions(tags: Any, number: int, default: tuple[float, ...]) -> tuple[float, ...]:
-    """Rational numbers of a tag, which tifffile returns as a flat sequence."""
+def _rationals(tags: Any, number: int, default: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the rational numbers of a tag, which tifffile returns as a flat sequence."""
     if number not in tags:
         return default
     values = np.asarray(tags[number].value, float).ravel()

@@ -42,9 +42,9 @@ _PADDING = 64
 """Pixels by which an image may exceed a side of its segment: encoders pad to blocks."""
 _MAX_NEEDS = 64 << 20
 """Additional bytes that the decoder of a JPEG 2000 segment may allocate."""
-_TABLES = 1 << 16
+_HEADER_ALLOWANCE = 1 << 16
 """Bytes of a segment for tables and profile."""
-_COMMON = 16 << 20
+_TOTAL_ALLOWANCE = 16 << 20
 _GROWTH = 2
 """Maximum ratio of compressed to decompressed bytes: LZW reaches 1.5."""
 _WIDENED = 4
@@ -62,8 +62,8 @@ def check_page(page: tifffile.TiffPage, header: ImageHeader) -> None:
 
 def check_lengths(page: tifffile.TiffPage, indices: Iterable[int], unpacked: int) -> None:
     """Raise DamagedOriginalError if segments are much longer than their pixels."""
-    most = _GROWTH * unpacked + _TABLES
-    if sum(page.databytecounts[index] - most for index in indices) > _COMMON:
+    max_bytes = _GROWTH * unpacked + _HEADER_ALLOWANCE
+    if sum(page.databytecounts[index] - max_bytes for index in indices) > _TOTAL_ALLOWANCE:
         raise DamagedOriginalError(
             "The original is damaged: its strips or tiles are longer than their pixels."
         )
@@ -81,23 +81,23 @@ def check_segment(data: bytes, page: tifffile.TiffPage, wide: int, tall: int, sa
             "The strips or tiles of this TIFF image are parts of a JPEG (compression 6), which are "
             "not read here; only whole JPEGs are."
         )
-    most = (wide + _PADDING) * (tall + _PADDING)
+    max_pixels = (wide + _PADDING) * (tall + _PADDING)
     if compression in JPEGS:
         frames = frame_headers(data)
-        valid = bool(frames) and all(size.area <= most for size, _, _ in frames)
+        valid = bool(frames) and all(size.area <= max_pixels for size, _, _ in frames)
     elif compression in _JPEG2000:
-        valid = _is_small(data, OriginalFormat.JPEG2000, most)
+        valid = _fits(data, OriginalFormat.JPEG2000, max_pixels)
     elif compression in JPEG_XL:
-        valid = _is_small(data, OriginalFormat.JPEGXL, most)
+        valid = _fits(data, OriginalFormat.JPEGXL, max_pixels)
     elif compression == _LERC:
-        valid = _is_small_lerc(data, most, samples, np.dtype(page.dtype).itemsize)
+        valid = _lerc_fits(data, max_pixels, samples, np.dtype(page.dtype).itemsize)
     elif compression == _WEBP:
-        valid = data.startswith(b"RIFF") and _is_small(data, OriginalFormat.WEBP, most)
+        valid = data.startswith(b"RIFF") and _fits(data, OriginalFormat.WEBP, max_pixels)
     else:
         valid = True
     if not valid:
         raise DamagedOriginalError(
-            "The original is damaged: one of its strips or tiles is not of its own size."
+            "The original is damaged: one of its strips or tiles has a wrong size."
         )
 
 
@@ -107,9 +107,11 @@ def check_samples(values: Array, page: tifffile.TiffPage) -> None:
     Codecs that say themselves what their samples are may say something else than the file.
     """
     found, expected = values.dtype, np.dtype(page.dtype)
-    own = page.compression in _JPEG2000 | JPEG_XL | {_LERC}
-    same = found.itemsize == expected.itemsize and (found.kind == "f") is (expected.kind == "f")
-    if own and not same:
+    self_describing = page.compression in _JPEG2000 | JPEG_XL | {_LERC}
+    same_type = found.itemsize == expected.itemsize and (found.kind == "f") is (
+        expected.kind == "f"
+    )
+    if self_describing and not same_type:
         raise DamagedOriginalError(
             "The original is damaged: one of its strips or tiles has samples of another kind."
         )
@@ -123,13 +125,13 @@ def jpegxl_segment(data: bytes, page: tifffile.TiffPage, wide: int, samples: int
     rows = {tall, tall if page.is_tiled else page.imagelength % tall}
     if values.shape[1:] != (wide, samples) or values.shape[0] not in rows:
         raise DamagedOriginalError(
-            "The original is damaged: one of its strips or tiles is not of its own size."
+            "The original is damaged: one of its strips or tiles has a wrong size."
         )
     check_samples(values, page)
     return values
 
 
-def _is_small_lerc(data: bytes, most: int, samples: int, sample_bytes: int) -> bool:
+def _lerc_fits(data: bytes, max_pixels: int, samples: int, sample_bytes: int) -> bool:
     """Whether the data is one LERC 2 blob within the size of the segment, with these samples.
 
     Raises UnsupportedOriginalError for blobs that are compressed once more.
@@ -145,15 +147,15 @@ def _is_small_lerc(data: bytes, most: int, samples: int, sample_bytes: int) -> b
     numbers = numbers[version > 2 :]  # noqa: PLR2004 - a checksum since then
     rows, columns, bands = numbers[0], numbers[1], numbers[2] if version > 3 else 1  # noqa: PLR2004
     length, kind = numbers[4 + (version > 3) :][:2]  # noqa: PLR2004
-    fits = 0 < rows * columns <= most and bands == samples
-    same = 0 <= kind < len(_LERC_BYTES) and _LERC_BYTES[kind] == sample_bytes
-    whole = len(data) - _LERC_PADDING <= length <= len(data)
-    return min(rows, columns) > 0 and fits and same and whole
+    fits = 0 < rows * columns <= max_pixels and bands == samples
+    same_type = 0 <= kind < len(_LERC_BYTES) and _LERC_BYTES[kind] == sample_bytes
+    is_complete = len(data) - _LERC_PADDING <= length <= len(data)
+    return min(rows, columns) > 0 and fits and same_type and is_complete
 
 
-def _is_small(data: bytes, format_: OriginalFormat, most: int) -> bool:
+def _fits(data: bytes, format_: OriginalFormat, max_pixels: int) -> bool:
     try:
-        inspected = inspect(BoundedFile(BytesIO(data), format_, most))
+        inspected = inspect(BoundedFile(BytesIO(data), format_, max_pixels))
     except OriginalTooLargeError:
         return False
     return inspected.needs.bytes <= max(_MAX_NEEDS, len(data))

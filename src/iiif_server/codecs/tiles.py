@@ -17,7 +17,7 @@ from iiif_server.iiif.geometry import Box, Dimensions
 GRID = 16
 """Alignment of a part that is decoded without surrounding pixels."""
 
-_FOR_ONE_THREAD = 500_000
+_SINGLE_THREAD_PIXELS = 500_000
 """Maximum pixels for one thread: waking another would take longer."""
 _helper = ThreadPoolExecutor(1, "decoder")
 """Second decoding thread; decoders release the interpreter lock."""
@@ -58,7 +58,7 @@ class Piece:
     """Part of a tile, and its position in the result."""
 
     jpeg: bytes
-    inside: Box
+    box: Box
     x: int
     y: int
 
@@ -67,12 +67,12 @@ def decode_tiles(tiles: Tiles, part: Box) -> PixelBuffer:
     """Decode a part of a level that the tiles cover. Raises what Pillow raises."""
     pieces = tiles.pieces(part)
     if turbojpeg.available():
-        with suppress(turbojpeg.NotDoneError):  # Pillow names the error, or knows more kinds
-            return _decoded_in_part(pieces, part)
-    return _decoded_as_a_whole(pieces, part)
+        with suppress(turbojpeg.TurboJpegError):  # Pillow names the error, or knows more kinds
+            return _decode_with_turbojpeg(pieces, part)
+    return _decode_with_pillow(pieces, part)
 
 
-def _decoded_in_part(pieces: Sequence[Piece], part: Box) -> PixelBuffer:
+def _decode_with_turbojpeg(pieces: Sequence[Piece], part: Box) -> PixelBuffer:
     first = pieces[0].jpeg
     bands, (width, height) = turbojpeg.bands_of(first), (part.width, part.height)
     target = PixelBuffer(
@@ -80,17 +80,17 @@ def _decoded_in_part(pieces: Sequence[Piece], part: Box) -> PixelBuffer:
     )
 
     def decode(piece: Piece) -> None:
-        turbojpeg.decode(piece.jpeg, piece.inside, target, piece.x, piece.y)
+        turbojpeg.decode(piece.jpeg, piece.box, target, piece.x, piece.y)
 
-    _each(decode, pieces, part)
+    _map(decode, pieces, part)
     return target
 
 
-def _decoded_as_a_whole(pieces: Sequence[Piece], part: Box) -> PixelBuffer:
-    decoded = _each(_opened, [piece.jpeg for piece in pieces], part)
+def _decode_with_pillow(pieces: Sequence[Piece], part: Box) -> PixelBuffer:
+    decoded = _map(_opened, [piece.jpeg for piece in pieces], part)
     image = Image.new(decoded[0].mode, (part.width, part.height), None)
     for piece, tile in zip(pieces, decoded, strict=True):
-        box = piece.inside
+        box = piece.box
         cut = tile.crop((box.x, box.y, box.x + box.width, box.y + box.height))
         image.paste(cut, (piece.x, piece.y))
     profile = decoded[0].info.get("icc_profile")
@@ -103,25 +103,25 @@ def _opened(data: bytes) -> Image.Image:
     return tile
 
 
-def _each(work: Callable[[Item], Result], items: Sequence[Item], part: Box) -> list[Result]:
+def _map(work: Callable[[Item], Result], items: Sequence[Item], part: Box) -> list[Result]:
     """Map items to results, with a second thread if the part is large enough.
 
     This thread takes its share: it would only wait, and what follows takes twice as long on a core
     that comes to it cold.
     """
-    if len(items) == 1 or part.dimensions.area < _FOR_ONE_THREAD:
+    if len(items) == 1 or part.dimensions.area < _SINGLE_THREAD_PIXELS:
         return [work(item) for item in items]
     results: dict[int, Result] = {}
     waiting = iter(list(enumerate(items)))  # each is handed out once, to whoever is free
 
-    def take() -> None:
-        for place, item in waiting:
-            results[place] = work(item)
+    def process_items() -> None:
+        for index, item in waiting:
+            results[index] = work(item)
 
-    other = _helper.submit(take)
+    other = _helper.submit(process_items)
     try:
-        take()
+        process_items()
     finally:
         wait([other])  # it may still be writing
     other.result()
-    return [results[place] for place in range(len(items))]
+    return [results[index] for index in range(len(items))]

@@ -30,7 +30,7 @@ def available() -> bool:
     return found is not None and found.partial_decoding
 
 
-class NotDoneError(Exception):
+class TurboJpegError(Exception):
     """Error if TurboJPEG cannot decode a JPEG; Pillow may, or reports the reason."""
 
 
@@ -40,17 +40,17 @@ class _Codec:
     def __init__(self, kind: int) -> None:
         found = library()
         if found is None or not found.partial_decoding:
-            raise NotDoneError("there is no TurboJPEG 3")
+            raise TurboJpegError("there is no TurboJPEG 3")
         self.functions = found.functions
         self.handle = self.functions.tj3Init(kind)
         if not self.handle:
             raise MemoryError
 
     def call(self, function: str, *arguments: Any) -> None:
-        """Call a function of the library; raises NotDoneError."""
+        """Call a function of the library; raises TurboJpegError."""
         if getattr(self.functions, function)(self.handle, *arguments):  # for a warning, too
             reason = ffi.string(self.functions.tj3GetErrorStr(self.handle))
-            raise NotDoneError(reason.decode("utf-8", "replace"))
+            raise TurboJpegError(reason.decode("utf-8", "replace"))
 
     def get(self, parameter: int) -> int:
         """Return a parameter of the JPEG."""
@@ -58,10 +58,10 @@ class _Codec:
 
     @property
     def bands(self) -> int:
-        """1 for gray and 3 for YCbCr; raises NotDoneError for all else."""
+        """1 for gray, 3 for YCbCr. Raises TurboJpegError for other colours."""
         colour = self.get(_COLOUR)
         if colour not in {_YCBCR, _GRAY}:
-            raise NotDoneError
+            raise TurboJpegError
         return 1 if colour == _GRAY else 3
 
 
@@ -75,7 +75,7 @@ def _codec(kind: int) -> Iterator[_Codec]:
 
 
 def bands_of(jpeg: bytes) -> int:
-    """1 for gray and 3 for YCbCr; raises NotDoneError for all else."""
+    """Return 1 for gray, 3 for YCbCr. Raises TurboJpegError for other colours."""
     with _codec(_DECOMPRESS) as codec:
         codec.call("tj3DecompressHeader", jpeg, len(jpeg))
         return codec.bands
@@ -85,12 +85,12 @@ def decode(jpeg: bytes, part: Box, target: PixelBuffer, x: int, y: int) -> None:
     """Decode a part of a JPEG into a buffer, its upper left corner at `x`, `y`.
 
     The part begins at a multiple of the width of its MCUs. Pixels at its edges may lack the chroma
-    of their neighbours beyond. Raises NotDoneError; the buffer may be partly written then.
+    of their neighbours beyond. Raises TurboJpegError; the buffer may be partly written then.
     """
     bands, pitch = target.bands, target.width * target.bands
     rows = len(target.pixels) // pitch
     if x + part.width > target.width or y + part.height > rows:
-        raise NotDoneError
+        raise TurboJpegError
     with (
         _codec(_DECOMPRESS) as codec,
         ffi.from_buffer("unsigned char[]", target.pixels, require_writable=True) as pixels,
@@ -99,14 +99,14 @@ def decode(jpeg: bytes, part: Box, target: PixelBuffer, x: int, y: int) -> None:
         codec.call("tj3DecompressHeader", jpeg, len(jpeg))
         right, bottom = part.x + part.width, part.y + part.height
         if right > codec.get(_WIDTH) or bottom > codec.get(_HEIGHT) or codec.bands != bands:
-            raise NotDoneError
+            raise TurboJpegError
         codec.call("tj3SetCroppingRegion", (part.x, part.y, part.width, part.height))
         start = pixels + y * pitch + x * bands
         codec.call("tj3Decompress8", jpeg, len(jpeg), start, pitch, _PIXELS[bands])
 
 
 def encode(buffer: PixelBuffer, quality: int, *, full_chroma: bool = False) -> bytes:
-    """Encode gray or RGB pixels, with their profile, as a baseline JPEG. Raises NotDoneError.
+    """Encode gray or RGB pixels, with their profile, as a baseline JPEG. Raises TurboJpegError.
 
     Chroma is 4:2:0 below quality 90, unless `full_chroma` makes it 4:4:4.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from iiif_server.codecs.probe import probe
-from iiif_server.codecs.pyramid_tiff import PyramidForm, write_pyramid_tiff
+from iiif_server.codecs.pyramid_tiff import PyramidTiffOptions, write_pyramid_tiff
 from iiif_server.commands.common import (
     Advance,
     config_option,
@@ -59,7 +59,7 @@ def pyramid(
     """
     if tile_size % 16:
         raise click.BadParameter("must be a multiple of 16", param_hint="--tile-size")
-    form = PyramidForm(tile_size, quality, lossless)
+    form = PyramidTiffOptions(tile_size, quality, lossless)
     limit = read_settings(config).settings.limits.max_source_pixels
     failed = False
     for source, output in _outputs(sources, target).items():
@@ -113,7 +113,7 @@ class _Percents:
 
 
 def _write_pyramid(
-    source: Path, target: Path, form: PyramidForm, max_pixels: int, progress: Advance
+    source: Path, target: Path, form: PyramidTiffOptions, max_pixels: int, progress: Advance
 ) -> str:
     """Write a pyramidal tiled TIFF of an image; return a line with its dimensions and size.
 

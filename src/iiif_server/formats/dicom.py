@@ -94,7 +94,7 @@ class Samples:
         return self.count * self.allocated // 8
 
     def bits(self, coding: Coding) -> int:
-        """Bits per stored pixel."""
+        """Return bits per stored pixel."""
         # Two of luma and one of each chroma, for two pixels.
         return 16 if shares_chroma(self.photometric, coding) else 8 * self.bytes
 
@@ -178,7 +178,7 @@ def inspect(file: BoundedFile) -> Inspection:
 
 
 def dicom_image(file: BoundedFile) -> DicomImage:
-    """Description of the requested frame. Raises OriginalRefusedError."""
+    """Read the description of the requested frame. Raises OriginalRefusedError."""
     elements = read_elements(file, _TAGS, _CODINGS, file.page - 1)
     coding = _CODINGS[elements.syntax]
     if (0, PIXELS) not in elements.found:
@@ -228,7 +228,7 @@ def _palette(values: Values) -> tuple[Table, ...]:
 
 
 def _image_size(file: BoundedFile, values: Values, frame: Dimensions, frames: int) -> Dimensions:
-    """Dimensions of the image: of a frame, or of a slide whose tiles are frames."""
+    """Return the dimensions of the image: of a frame, or of a slide whose tiles are frames."""
     whole = Dimensions(values.integer(_TOTAL_COLUMNS, 0), values.integer(_TOTAL_ROWS, 0))
     if not whole.area or (whole.width <= frame.width and whole.height <= frame.height):
         file.check_frames(frames)
@@ -245,7 +245,7 @@ def _image_size(file: BoundedFile, values: Values, frame: Dimensions, frames: in
 
 
 def _samples(file: BoundedFile, values: Values, coding: Coding) -> Samples:
-    """Layout of the samples; raises OriginalRefusedError for an unsupported one."""
+    """Read the layout of the samples. Raises OriginalRefusedError for an unsupported one."""
     photometric, count = values.text(_PHOTOMETRIC), values.integer(_SAMPLES, 1)
     colours = photometric in _RGB | _YBR
     if not colours and photometric not in _MONOCHROME | {_PALETTE}:
@@ -270,7 +270,7 @@ def _samples(file: BoundedFile, values: Values, coding: Coding) -> Samples:
 def _frame_ranges(
     file: BoundedFile, elements: Elements, coding: Coding, size: int, frames: int
 ) -> tuple[tuple[ByteRange, ...], ...]:
-    """Extents of the data of each frame; native frames have a size in bytes."""
+    """Return the byte ranges of each frame; `size` is the length of a native frame."""
     pixels = elements.found[0, PIXELS]
     if (coding is Coding.NATIVE) is not (elements.fragments is None):
         raise file.damaged("its pixel data are not in its transfer syntax")
@@ -287,7 +287,7 @@ def _frame_ranges(
 def _group_fragments(
     file: BoundedFile, elements: Elements, frames: int
 ) -> tuple[tuple[ByteRange, ...], ...]:
-    """Extents of the fragments of each frame (PS3.5, A.4)."""
+    """Return the byte ranges of the fragments of each frame (PS3.5, A.4)."""
     fragments: Sequence[ByteRange] = elements.fragments or ()
     if len(fragments) < frames:
         raise file.damaged("its pixel data have fewer fragments than frames")

@@ -95,7 +95,7 @@ def _is_representation(vr: bytes) -> bool:
 
 
 def file_text(file: BoundedFile, element: Element | None, limit: int = 1_024) -> str:
-    """Text of an element without padding; empty without the element."""
+    """Return the text of an element without padding; empty without the element."""
     if element is None:
         return ""
     return (

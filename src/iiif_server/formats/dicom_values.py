@@ -58,11 +58,11 @@ class Values:
         return self._elements.order == ">" and self._elements.found[0, PIXELS].vr == "OW"
 
     def text(self, tag: int) -> str:
-        """First text of an element; empty without it."""
+        """Return the first text of an element; empty without the element."""
         return file_text(self._file, self._elements.found.get((0, tag))).partition("\\")[0].strip()
 
     def integer(self, tag: int, default: int = -1, scope: int = 0) -> int:
-        """Integer of an element; raises DamagedOriginalError without element and default."""
+        """Return an integer. Raises DamagedOriginalError without element and default."""
         element = self._elements.found.get((scope, tag))
         layout = {2: "H", 4: "I"}.get(element.length) if element else None
         if element is None or layout is None:
@@ -72,7 +72,7 @@ class Values:
         return int((self._file.unpack_at(self._elements.order + layout, element.offset) or (0,))[0])
 
     def number(self, tag: int, default: float) -> float:
-        """First decimal number of an element; the default if it is missing or not finite."""
+        """Return the first decimal number of an element; the default if missing or not finite."""
         try:
             found = float(self.text(tag))
         except ValueError:
@@ -80,7 +80,7 @@ class Values:
         return found if not found or _MIN_MAGNITUDE < abs(found) < 1 / _MIN_MAGNITUDE else default
 
     def window(self) -> Window | None:
-        """First plausible window, or None."""
+        """Return the first plausible window, or None."""
         width = self.number(_WIDTH, 0)
         center = self.number(_CENTER, math.nan)
         function = self.text(_FUNCTION) or "LINEAR"
@@ -89,7 +89,7 @@ class Values:
         return Window(center, width, function)
 
     def resolution(self) -> tuple[float, float] | None:
-        """Dots per inch, horizontal and vertical, from PixelSpacing (mm, vertical first)."""
+        """Return horizontal and vertical dots per inch, from PixelSpacing (mm, vertical first)."""
         text = file_text(self._file, self._elements.found.get((0, _PIXEL_SPACING)))
         try:
             down, across = (float(part) for part in text.split("\\"))
@@ -98,13 +98,13 @@ class Values:
             return None
 
     def optional_table(self, scope: int) -> Table | None:
-        """Look-up table in the first item of a sequence, or None."""
+        """Return the look-up table in the first item of a sequence, or None."""
         if (scope, _TABLE_HEAD) not in self._elements.found:
             return None
         return self.table(scope, _TABLE_HEAD, _TABLE)
 
     def table(self, scope: int, head: int, data: int) -> Table:
-        """Look-up table. Raises DamagedOriginalError, also for a segmented one."""
+        """Read a look-up table. Raises DamagedOriginalError, also for a segmented one."""
         found = self._elements.found
         descriptor, entries = found.get((scope, head)), found.get((scope, data))
         if descriptor is None or entries is None or descriptor.length != 6:  # noqa: PLR2004 - three numbers

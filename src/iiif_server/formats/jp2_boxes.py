@@ -128,7 +128,7 @@ def is_subsampled(components: tuple[Component, ...]) -> bool:
 
 
 def read_components(file: BoundedFile, start: int) -> tuple[Component, ...]:
-    """The components of the codestream that starts there."""
+    """Read the components of the codestream that starts at an offset."""
     (count,) = file.unpack_at(">H", start + 40) or (0,)
     data = file.read_at(start + 42, 3 * min(count, _MAX_COMPONENTS))
     triples = zip(data[::3], data[1::3], data[2::3], strict=False)
@@ -136,7 +136,7 @@ def read_components(file: BoundedFile, start: int) -> tuple[Component, ...]:
 
 
 def read_container(file: BoundedFile) -> Container | None:
-    """The container of a file; None if it has no codestream."""
+    """Read the container of a file; None if it has no codestream."""
     if file.read_at(0, len(_SOC)) == _SOC:
         return Container(0, file.size, bare=True)
     found: dict[bytes, tuple[int, int]] = {}
@@ -158,7 +158,7 @@ def read_container(file: BoundedFile) -> Container | None:
 
 
 def _colour(file: BoundedFile, start: int, end: int) -> tuple[int | None, bytes]:
-    """Enumerated colour space or ICC profile (I.5.3.3)."""
+    """Return the enumerated colour space or the ICC profile (I.5.3.3)."""
     method = file.read_at(start, 1)[:1]
     if method == bytes([_ENUMERATED]):
         numbers = file.unpack_at(">I", start + 3)
@@ -170,7 +170,7 @@ def _colour(file: BoundedFile, start: int, end: int) -> tuple[int | None, bytes]
 
 
 def _parameters(file: BoundedFile, start: int, end: int) -> tuple[int, ...]:
-    """Those of CIELab (ISO 15444-2, M.11.7.4.1); none if the box ends before."""
+    """Read the parameters of CIELab (ISO 15444-2, M.11.7.4.1); empty if the box is too short."""
     is_complete = start + _PARAMETERS_OFFSET + struct.calcsize(_PARAMETERS) <= end
     numbers = file.unpack_at(_PARAMETERS, start + _PARAMETERS_OFFSET) if is_complete else None
     return numbers or ()
@@ -199,7 +199,7 @@ def _palette(file: BoundedFile, found: dict[bytes, tuple[int, int]]) -> Palette 
 def _apply_mapping(
     file: BoundedFile, found: dict[bytes, tuple[int, int]], rows: tuple[tuple[int, ...], ...]
 ) -> tuple[tuple[int, ...], ...]:
-    """The columns of a palette in the order of the component mapping (I.5.3.5)."""
+    """Return the columns of a palette in the order of the component mapping (I.5.3.5)."""
     if b"cmap" not in found:
         return rows
     start, end = found[b"cmap"]
@@ -213,7 +213,7 @@ def _apply_mapping(
 def _channels(
     file: BoundedFile, found: dict[bytes, tuple[int, int]]
 ) -> tuple[tuple[int, ...], int | None, bool]:
-    """The channels of colour, that of opacity, and whether it is premultiplied (I.5.3.6)."""
+    """Return colour channels, alpha channel, and whether it is premultiplied (I.5.3.6)."""
     if b"cdef" not in found:
         return (), None, False
     start, end = found[b"cdef"]

@@ -291,7 +291,7 @@ def _marker(file: BoundedFile, position: int) -> tuple[int, int] | None:
 
 
 def _marker_in_scan(file: BoundedFile, position: int, end: int) -> tuple[int, int] | None:
-    """The next marker in entropy-coded data and the offset after it; None if there is none."""
+    """Return the next marker in entropy-coded data and the offset after it; None if none."""
     while position < min(end, file.size):
         window = file.read_at(position, _WINDOW)
         found = _MARKER_IN_SCAN.search(window)
@@ -325,7 +325,7 @@ def _payloads(start: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def frame(start: bytes) -> tuple[Dimensions, int] | None:
-    """The dimensions and the number of components of an 8-bit JPEG; None for anything else."""
+    """Return dimensions and number of components of an 8-bit JPEG; None for other data."""
     for marker, payload in _payloads(start):
         if marker in _FRAMES and len(payload) >= _FRAME_HEADER:
             bits, height, width, components = struct.unpack_from(">BHHB", payload)
@@ -347,7 +347,7 @@ def sample_format(start: bytes) -> tuple[int, bool]:
 
 
 def frame_headers(start: bytes) -> list[tuple[Dimensions, int, bool]]:
-    """Dimensions, number of components, and whether it is lossless, of each frame header."""
+    """Return dimensions, number of components, and whether it is lossless, per frame header."""
     return [
         (Dimensions(width, height), components, marker == _LOSSLESS)
         for marker, payload in _payloads(start)
@@ -357,7 +357,7 @@ def frame_headers(start: bytes) -> list[tuple[Dimensions, int, bool]]:
 
 
 def icc_profile(start: bytes) -> bytes | None:
-    """The ICC profile, joined from its segments (ICC.1:2022, B.4); None if there is none."""
+    """Return the ICC profile, joined from its segments (ICC.1:2022, B.4); None if none."""
     if ICC not in start:
         return None
     chunks = {

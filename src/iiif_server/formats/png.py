@@ -95,7 +95,7 @@ def inspect(file: BoundedFile) -> Inspection:
 
 
 def _colours(contents: Mapping[bytes, bytes]) -> ColourTags | None:
-    """Colour tags by precedence: cICP, iCCP, sRGB, then gAMA with cHRM (W3C PNG, 4.3)."""
+    """Return colour tags by precedence: cICP, iCCP, sRGB, gAMA with cHRM (W3C PNG, 4.3)."""
     points = contents.get(b"cICP", b"")
     if len(points) == 4 and points[2] == 0 and UNSPECIFIED not in points[:2]:  # noqa: PLR2004 - RGB
         return ColourTags(points[0], points[1])
@@ -238,7 +238,7 @@ def _check_decompressed(file: BoundedFile, chunk: _Chunk) -> None:
 
 
 def _compressed_offset(name: bytes, data: bytes) -> int | None:
-    """Offset of the compressed data of a chunk (11.3.3, 11.3.4); None if it has none."""
+    """Return the offset of a chunk's compressed data (11.3.3, 11.3.4); None without any."""
     keyword = data.find(b"\0")
     if keyword < 0:
         return None
@@ -252,5 +252,5 @@ def _compressed_offset(name: bytes, data: bytes) -> int | None:
 
 
 def _display_name(chunk: _Chunk) -> str:
-    """Name of the chunk, if it is valid."""
+    """Return the name of the chunk for messages; `unnamed` if it is invalid."""
     return chunk.name.decode("ascii") if chunk.name.isalpha() else "unnamed"

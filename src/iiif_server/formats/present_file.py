@@ -15,7 +15,7 @@ class PresentFile(io.RawIOBase):
     """
 
     def __init__(self, descriptor: int, present: Sequence[Extent]) -> None:
-        """The descriptor is closed with the file; `present` is `merge_extents`."""
+        """Take over the descriptor; `present` are extents as of `merge_extents`."""
         self._descriptor = descriptor
         self._present = present
         self._readable = present
@@ -34,7 +34,7 @@ class PresentFile(io.RawIOBase):
             raise BytesMissingError(*absent)
 
     def fileno(self) -> int:
-        """Descriptor of the file; raises BytesMissingError unless the whole file is present."""
+        """Return the descriptor. Raises BytesMissingError unless the whole file is present."""
         self.require([(0, self._size)])
         return self._descriptor
 
@@ -53,7 +53,7 @@ class PresentFile(io.RawIOBase):
         return self._at
 
     def tell(self) -> int:
-        """The offset of the next read."""
+        """Return the offset of the next read."""
         return self._at
 
     def readinto(self, buffer: Any, /) -> int:

@@ -63,7 +63,7 @@ class PartTable:
     """Tile table of a part: an entry for each tile."""
 
     def __init__(self, file: BinaryIO) -> None:
-        """Raises OSError if the table is damaged."""
+        """Read the table. Raises OSError if it is damaged."""
         try:
             with zipfile.ZipFile(file) as container:
                 self._entries, comment = _read_table(container), container.comment
@@ -129,7 +129,7 @@ class OpenPart:
     """Open part of a pyramid, for reading tiles; a context manager."""
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError if the file is missing or damaged."""
+        """Open the file. Raises OSError if it is missing or damaged."""
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         self._supports_nowait = hasattr(os, "RWF_NOWAIT")
         """Whether the system has non-blocking reads (RWF_NOWAIT)."""
@@ -163,14 +163,14 @@ class OpenPart:
             return True
 
     def read(self, tile: Tile, grid: Grid) -> bytes:
-        """The JPEG of a tile; KeyError if the part does not have it, OSError if it is damaged."""
+        """Return the JPEG of a tile. Raises KeyError if missing, OSError if damaged."""
         entry = self._entry(tile, grid)
         return entry.verify(os.pread(self._descriptor, entry.length, entry.offset))
 
     def read_nowait(self, tile: Tile, grid: Grid) -> bytes | None:
-        """The JPEG of a tile if it is in the page cache; None if the read would block.
+        """Return the JPEG of a tile from the page cache; None if the read would block.
 
-        Where the system cannot tell, the disk is read.
+        Without support by the system, the read may block.
         """
         entry = self._entry(tile, grid)
         if not self._supports_nowait:
@@ -206,7 +206,7 @@ def _read_table(container: zipfile.ZipFile) -> dict[str, PartEntry]:
 
 
 def _checksum(table: Mapping[str, PartEntry]) -> bytes:
-    """The CRC-32 of a table, as written in the comment of the zip."""
+    """Return the CRC-32 of a table, as written in the comment of the zip."""
     value = 0
     for name, entry in table.items():
         line = f"{name} {entry.offset} {entry.length} {entry.checksum}\n"
@@ -215,14 +215,14 @@ def _checksum(table: Mapping[str, PartEntry]) -> bytes:
 
 
 def _name(tile: Tile, grid: Grid) -> str:
-    """The name of a tile in the Deep Zoom layout, whose levels count up to full resolution."""
+    """Return the name of a tile in the Deep Zoom layout: levels count up to full resolution."""
     top = max(grid.dimensions.width, grid.dimensions.height, 1)
     level = (top - 1).bit_length() - (tile.scale_factor.bit_length() - 1)
     return f"image_files/{level}/{tile.column}_{tile.row}.jpg"
 
 
 def _entry(name: str) -> zipfile.ZipInfo:
-    """A zip entry without time stamp, so that equal pyramids are equal files."""
+    """Return a zip entry without time stamp, so that equal pyramids are equal files."""
     return zipfile.ZipInfo(name)
 
 

@@ -171,7 +171,7 @@ class SingleDirectory(io.RawIOBase):
         return self._at
 
     def tell(self) -> int:
-        """The offset of the next read."""
+        """Return the offset of the next read."""
         return self._at
 
     def readinto(self, buffer: Any, /) -> int:

@@ -110,7 +110,7 @@ def _table_extents(ifd: Directory) -> list[Extent]:
 
 
 def _value_extents(ifd: Directory, tags: range | None = None) -> list[Extent]:
-    """Extents of the values of a directory, without tile tables; of these tags or all."""
+    """Return the extents of values of a directory, without tile tables; of some tags or all."""
     return [
         extent
         for tag in ifd.tags

@@ -97,7 +97,7 @@ def without_properties(packet: bytes, unwanted: re.Pattern[str]) -> bytes:
 
 
 def xmp_packet(properties: Iterable[tuple[str, Kind, Iterable[str]]]) -> bytes:
-    """A packet of properties, such as `dc:title`, with their values."""
+    """Return a packet of properties, such as `dc:title`, with their values."""
     root = ET.Element(f"{{{_PREFIXES['x']}}}xmpmeta")
     description = ET.SubElement(ET.SubElement(root, f"{_RDF}RDF"), f"{_RDF}Description")
     description.set(f"{_RDF}about", "")

@@ -368,8 +368,8 @@ class Derivatives:
         return stored_tile(header, tile) if tile is not None else None
 
     def _keep(self, resolved: Resolved, rendered: Rendered, target: PendingFile) -> bytes | Entry:
-        if rendered.refusal is not None:
-            self._store.refused(rendered.refusal)
+        if rendered.write_error is not None:
+            self._store.refused(rendered.write_error)
         if rendered.data is not None:
             return rendered.data
         if target.status.st_size != rendered.length:  # another program has changed the file

@@ -46,7 +46,7 @@ class BuildPlan:
 
 
 def first_reduced(header: ImageHeader) -> int:
-    """First scale factor of the reduced part; the detail part has those below it."""
+    """Return the first scale factor of the reduced part; the detail part has those below it."""
     if stored_grid(header) is not None:
         return 2 * header.max_shrink  # the original has the larger levels itself
     if header.format is OriginalFormat.JPEG and header.stored.area <= _DECODED_WHOLE:

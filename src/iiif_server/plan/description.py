@@ -16,7 +16,7 @@ _MAX_ASPECT = 4
 
 
 def believable_resolution(header: ImageHeader) -> tuple[float, float] | None:
-    """Dots per inch of the stored pixels; None if they are a default or implausible."""
+    """Return dots per inch of the stored pixels; None if they are a default or implausible."""
     if header.resolution is None:
         return None
     x, y = header.resolution
@@ -26,7 +26,7 @@ def believable_resolution(header: ImageHeader) -> tuple[float, float] | None:
 
 
 def inches_per_pixel(header: ImageHeader) -> float | None:
-    """Side of a pixel in inches; None if unknown, or if pixels are not square."""
+    """Return the side of a pixel in inches; None if unknown, or if pixels are not square."""
     resolution = believable_resolution(header)
     if resolution is None or round(resolution[0]) != round(resolution[1]):
         return None

@@ -48,7 +48,7 @@ class Rendered:
     """Engine that made the derivative."""
     data: bytes | None
     """Bytes of the derivative; None: they were written to the plan's target."""
-    refusal: OSError | None
+    write_error: OSError | None
     """Error of writing to the target; None: there was none."""
     length: int
     stages: Mapping[str, float]

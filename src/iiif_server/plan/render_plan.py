@@ -183,7 +183,7 @@ def _suffices(level: StoredLevel, stored: Dimensions, box: Box, size: Dimensions
 
 
 def choose_shrink(box: Box, size: Dimensions, max_shrink: int) -> int:
-    """Factor by which to reduce while decoding.
+    """Return the factor by which to reduce while decoding.
 
     The largest power of two that leaves at least twice the target (the rest is scaled with a better
     kernel), and that cuts the region's edges no further off than an eighth of a target pixel.
@@ -201,7 +201,7 @@ def choose_shrink(box: Box, size: Dimensions, max_shrink: int) -> int:
 
 
 def tile_profile(header: ImageHeader) -> ProfileAction:
-    """Use of an original's ICC profile in tiles: JPEGs in its own colours."""
+    """Return the use of an original's ICC profile in tiles, which are JPEGs in its colours."""
     if header.profile is not Profile.OTHER:
         return ProfileAction.DROP
     small = header.profile_bytes <= MAX_PROFILE_BYTES

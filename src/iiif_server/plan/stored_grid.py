@@ -83,7 +83,7 @@ class StoredTile:
 
 
 def stored_tile(header: ImageHeader, tile: Tile) -> StoredTile | None:
-    """Stored tile for a tile of the `stored_grid` of an original; None where none is stored.
+    """Return the stored tile for a tile of the `stored_grid`; None if none is stored.
 
     A level whose sides were rounded down ends before the last tiles do: those are not stored.
     """

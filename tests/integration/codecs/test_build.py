@@ -10,7 +10,7 @@ import pytest
 import pyvips
 from PIL import Image
 
-from iiif_server.codecs.encode import encode_tiles, quantises_by_trellis
+from iiif_server.codecs.encode import encode_tiles, supports_trellis
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.probe import probe
 from iiif_server.codecs.pyramid_build import build
@@ -215,7 +215,7 @@ def test_tile_that_a_part_does_not_have_is_a_key_error(tmp_path: Path) -> None:
     assert grid.dimensions == Dimensions(WIDTH, HEIGHT)
 
 
-@pytest.mark.skipif(not quantises_by_trellis(), reason="libvips is without mozjpeg")
+@pytest.mark.skipif(not supports_trellis(), reason="libvips is without mozjpeg")
 @pytest.mark.parametrize("quality", [60, 80, 100])
 def test_what_is_encoded_thoroughly_is_smaller_and_nearer_than_what_is_as_small(
     quality: int,

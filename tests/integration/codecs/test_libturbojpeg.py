@@ -296,7 +296,7 @@ def test_the_systems_library_comes_first_from_version_3_on(tmp_path: Path) -> No
 @needs_compiler
 def test_the_wheels_library_comes_before_the_systems_2(tmp_path: Path) -> None:
     path = stand_in(tmp_path / "lib", "2.1.5")
-    in_wheel = list(libturbojpeg._in_wheel())
+    in_wheel = list(libturbojpeg._wheel_files())
     assert report_of(path.parent)["path"] == (in_wheel or [str(path)])[0]
 
 

@@ -880,7 +880,7 @@ def test_target_that_was_given_up_is_not_made_again(originals: Path, tmp_path: P
     target = tmp_path / "given up"
     made = render(planned(originals / "420.jpg", "0,0,64,64/max/0/default.jpg", target=target))
     assert made.data is not None
-    assert isinstance(made.refusal, FileNotFoundError)
+    assert isinstance(made.write_error, FileNotFoundError)
     assert not target.exists()
 
 
@@ -888,8 +888,8 @@ def test_disk_that_is_full_is_told(originals: Path) -> None:
     plan = planned(originals / "420.jpg", "0,0,64,64/max/0/default.jpg", target=Path("/dev/full"))
     made = render(plan)
     assert made.data is not None
-    assert made.refusal is not None
-    assert made.refusal.filename is None
+    assert made.write_error is not None
+    assert made.write_error.filename is None
 
 
 def test_refusal_of_too_large_an_original_comes_from_the_header(originals: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from iiif_server import open_image
-from iiif_server.codecs.labels import described
+from iiif_server.codecs.labels import embed_description
 from iiif_server.iiif.formats import Format
 from iiif_server.plan.render_plan import NO_DESCRIPTION, Description
 from support.apps import picture
@@ -176,7 +176,7 @@ def test_the_pixels_stay_as_they_are(size: tuple[int, int], compression: str | N
             {"compression": compression} if name == "TIFF" and compression else {}
         )
         data = picture(*size, name, dpi=(300, 300), **options)
-        made = b"".join(described(data, format_, NO_DESCRIPTION))
+        made = b"".join(embed_description(data, format_, NO_DESCRIPTION))
         assert stated(made) is None
         with Image.open(io.BytesIO(data)) as one, Image.open(io.BytesIO(made)) as other:
             assert one.tobytes() == other.tobytes()
@@ -185,21 +185,21 @@ def test_the_pixels_stay_as_they_are(size: tuple[int, int], compression: str | N
 def test_big_tiffs_of_either_order() -> None:
     entry = struct.pack(">HHQHxxxxxx", 296, 3, 1, 2)
     data = b"MM\0+" + struct.pack(">HHQQ", 8, 0, 16, 1) + entry + bytes(8)
-    made = b"".join(described(data, Format.TIF, NO_DESCRIPTION))
+    made = b"".join(embed_description(data, Format.TIF, NO_DESCRIPTION))
     assert made == data.replace(entry, struct.pack(">HHQHxxxxxx", 296, 3, 1, 1))
     unknown = data.replace(b"\x01\x28", b"\x01\x29")
-    assert len(described(unknown, Format.TIF, NO_DESCRIPTION)) == 1
+    assert len(embed_description(unknown, Format.TIF, NO_DESCRIPTION)) == 1
 
 
 def test_files_without_a_resolution_are_not_touched() -> None:
     for format_, name in [(Format.PNG, "PNG"), (Format.JPG, "JPEG"), (Format.GIF, "GIF")]:
         data = picture(20, 20, name)
-        assert described(data, format_, NO_DESCRIPTION) == (data,)
+        assert embed_description(data, format_, NO_DESCRIPTION) == (data,)
 
 
 def test_a_jpeg_without_a_jfif_header_is_not_touched() -> None:
     data = b"\xff\xd8\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
-    assert described(data, Format.JPG, Description((300, 300))) == (data,)
+    assert embed_description(data, Format.JPG, Description((300, 300))) == (data,)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from iiif_server.codecs.decoder_errors import refusal
+from iiif_server.codecs.decoder_errors import translate_error
 from iiif_server.errors import (
     DamagedOriginalError,
     IiifServerError,
@@ -55,11 +55,11 @@ from iiif_server.plan.original_format import OriginalFormat
 def test_an_error_is_blamed_on_whom_it_concerns(
     error: Exception, told: type[IiifServerError]
 ) -> None:
-    refused = refusal(error, OriginalFormat.TIFF)
+    refused = translate_error(error, OriginalFormat.TIFF)
     assert type(refused) is told
     assert "secret" not in str(refused)
 
 
 def test_an_error_of_ours_is_told_as_it_is() -> None:
     error = OriginalChangedError("The original has just been replaced; please ask again.")
-    assert refusal(error, OriginalFormat.TIFF) is error
+    assert translate_error(error, OriginalFormat.TIFF) is error

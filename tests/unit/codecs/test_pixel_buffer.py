@@ -120,4 +120,4 @@ def test_rows_become_a_jpeg_with_their_profile(*, gray: bool) -> None:
 def test_an_extent_is_that_of_a_box_in_a_reduced_image() -> None:
     extent = FloatBox.of(Box(10, 20, 30, 41), 4)
     assert extent == FloatBox(2.5, 5.0, 7.5, 10.25)
-    assert extent.beside(2, 5) == FloatBox(0.5, 0.0, 7.5, 10.25)
+    assert extent.relative_to(2, 5) == FloatBox(0.5, 0.0, 7.5, 10.25)

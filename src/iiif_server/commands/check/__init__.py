@@ -210,8 +210,8 @@ async def _try_workers(settings: Settings) -> list[_Trial]:
         file.seek(0)
         plan = _plan(original, header, settings, target)
         made = await image.run(RENDER, plan, timeout=seconds, descriptors=files)
-        if made.refusal is not None:
-            reason = made.refusal.strerror
+        if made.write_error is not None:
+            reason = made.write_error.strerror
             raise RenderFailedError(f"A worker cannot write into {store.incoming}: {reason}.")
         if not (made.data or (target.read(2) if target else b"")).startswith(b"\xff\xd8"):
             raise RenderFailedError("What a worker made of a test image is not a JPEG.")
