@@ -23,7 +23,7 @@ LEVEL = Dimensions(3 * SIDE - 21, 2 * SIDE - 5)
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """How small a part is that is decoded by two threads."""
     if request.param:
-        monkeypatch.setattr(tiles, "_FOR_ONE_THREAD", 0)
+        monkeypatch.setattr(tiles, "_SINGLE_THREAD_PIXELS", 0)
 
 
 def picture(*, gray: bool = False) -> Pixels:
