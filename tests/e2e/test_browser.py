@@ -1,4 +1,4 @@
-"""What people see, in a real browser: nothing goes wrong in it, and nobody else is asked."""
+"""Gallery, viewer and API documentation in Chromium: no errors, no requests to other hosts."""
 
 import io
 import re
@@ -38,11 +38,11 @@ ATLAS = "sample:atlas.jpg"
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with the sample atlas, and two folders of pictures."""
+    """Server with the sample atlas and two folders of pictures."""
     folder = tmp_path_factory.mktemp("collection")
     with running_server(folder, SETTINGS) as server:
-        write_sample(_atlas(server), width=WIDTH, height=HEIGHT)
-        with Image.open(_atlas(server)) as atlas:
+        write_sample(_atlas_path(server), width=WIDTH, height=HEIGHT)
+        with Image.open(_atlas_path(server)) as atlas:
             small = atlas.reduce(4)
         for number in range(60):
             left, top = number % 10 * 100, number // 10 * 120
@@ -58,19 +58,21 @@ def collection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def _atlas(server: Server) -> Path:
+def _atlas_path(server: Server) -> Path:
     return server.source.parent / "sample" / "atlas.jpg"
 
 
-def _viewer(visitor: Visitor, server: Server, rest: str = f"{ATLAS}/view", **options: Any) -> Visit:
-    """A viewer that has loaded all that it shows."""
+def _open_viewer(
+    visitor: Visitor, server: Server, rest: str = f"{ATLAS}/view", **options: Any
+) -> Visit:
+    """Open an image in the viewer; wait until all tiles are loaded."""
     visit = visitor(f"{server.url}/{rest}", **options)
-    settled(visit.page)
+    wait_until_viewers_are_idle(visit.page)
     return visit
 
 
-def settled(page: Page) -> None:
-    """Wait until each image on the page has all its tiles, and has come to rest."""
+def wait_until_viewers_are_idle(page: Page) -> None:
+    """Wait until each image on the page has its tiles, and no animation runs."""
     _two_frames(page)  # until then nobody knows of what has just been done
     page.wait_for_function(
         """() => [...document.querySelectorAll(".stage:not([hidden])")].every((element) => {
@@ -94,7 +96,7 @@ def _two_frames(page: Page) -> None:
 
 
 def _zoom_to(page: Page, x: int, y: int) -> None:
-    """Go to full resolution with this pixel of the image in the middle."""
+    """Zoom to full resolution around a pixel of the image."""
     page.evaluate(
         """([x, y]) => {
             const { osd } = document.getElementById("stage");
@@ -105,15 +107,13 @@ def _zoom_to(page: Page, x: int, y: int) -> None:
         }""",
         [x, y],
     )
-    settled(page)
+    wait_until_viewers_are_idle(page)
 
 
 # --- the gallery ----------------------------------------------------------------------------
 
 
-def test_the_gallery_shows_what_there_is_and_leads_to_it(
-    collection: Server, visitor: Visitor
-) -> None:
+def test_gallery_lists_folders_and_links_to_images(collection: Server, visitor: Visitor) -> None:
     visit = visitor(collection.url)
     page = visit.page
     expect(page).to_have_title("The Collection")
@@ -129,14 +129,14 @@ def test_the_gallery_shows_what_there_is_and_leads_to_it(
     expect(page.locator(".card")).to_have_count(12)
     expect(page.locator(".card").first).to_have_text("Detail 49.jpg")
     page.get_by_role("link", name="Detail 60.jpg").click()
-    settled(page)
+    wait_until_viewers_are_idle(page)
     expect(page.get_by_role("heading", level=1)).to_have_text("Detail 60.jpg")
     page.get_by_role("navigation", name="Breadcrumb").get_by_role("link", name="Details").click()
     expect(page.get_by_text("page 1 of 2")).to_be_visible()
     visit.assert_clean()
 
 
-def test_thumbnails_out_of_sight_are_not_asked_for(collection: Server, visitor: Visitor) -> None:
+def test_gallery_loads_thumbnails_lazily(collection: Server, visitor: Visitor) -> None:
     visit = visitor(
         f"{collection.url}/?folder=pictures:Details", viewport={"width": 600, "height": 400}
     )
@@ -151,39 +151,37 @@ def test_thumbnails_out_of_sight_are_not_asked_for(collection: Server, visitor: 
     visit.assert_clean()
 
 
-def test_a_name_that_looks_like_html_is_a_name(collection: Server, visitor: Visitor) -> None:
+def test_name_with_html_is_shown_as_text(collection: Server, visitor: Visitor) -> None:
     visit = visitor(f"{collection.url}/?folder=pictures")
     visit.page.on("dialog", lambda dialog: pytest.fail(dialog.message))
     visit.page.get_by_role("link", name="<img src=x onerror=alert(1)>.jpg").click()
-    settled(visit.page)
+    wait_until_viewers_are_idle(visit.page)
     expect(visit.page.get_by_role("heading", level=1)).to_have_text(
         "<img src=x onerror=alert(1)>.jpg"
     )
     visit.assert_clean()
 
 
-def test_any_image_is_opened_by_its_identifier_or_its_address(
-    collection: Server, visitor: Visitor
-) -> None:
+def test_open_field_accepts_identifier_and_url(collection: Server, visitor: Visitor) -> None:
     visit = visitor(collection.url)
     for typed in (ATLAS, f"{collection.url}/iiif/3/{ATLAS}/info.json"):
         visit.page.get_by_label("Open an image").fill(typed)
         visit.page.get_by_role("button", name="Open").click()
-        settled(visit.page)
+        wait_until_viewers_are_idle(visit.page)
         expect(visit.page.get_by_role("heading", level=1)).to_have_text("atlas.jpg")
         visit.page.get_by_role("link", name="The Collection").click()
     visit.assert_clean()
 
 
-def test_a_browser_that_opens_the_address_of_an_image_sees_it(
+def test_image_url_in_a_browser_redirects_to_the_viewer(
     collection: Server, visitor: Visitor
 ) -> None:
-    visit = _viewer(visitor, collection, ATLAS)
+    visit = _open_viewer(visitor, collection, ATLAS)
     assert visit.page.url == f"{collection.url}/{ATLAS}/view"
     visit.assert_clean()
 
 
-def test_what_is_not_there_is_said_on_a_page(collection: Server, visitor: Visitor) -> None:
+def test_missing_image_shows_an_error_page(collection: Server, visitor: Visitor) -> None:
     visit = visitor(f"{collection.url}/sample:nothing.jpg")
     expect(visit.page.get_by_role("heading", level=1)).to_have_text(
         "There is no image with this identifier."
@@ -196,22 +194,24 @@ def test_what_is_not_there_is_said_on_a_page(collection: Server, visitor: Visito
 # --- the viewer -----------------------------------------------------------------------------
 
 
-def test_zooming_in_shows_the_originals_own_pixels(collection: Server, visitor: Visitor) -> None:
+def test_viewer_at_full_resolution_shows_the_pixels_of_the_original(
+    collection: Server, visitor: Visitor
+) -> None:
     tiles: list[Response] = []
-    visit = _viewer(visitor, collection)
+    visit = _open_viewer(visitor, collection)
     visit.screenshot("viewer")
 
-    def keep(response: Response) -> None:
+    def collect_tile(response: Response) -> None:
         if re.search(r"/\d+,\d+,512,512/512,512/0/default\.jpg$", response.url):
             tiles.append(response)
 
-    visit.page.on("response", keep)
+    visit.page.on("response", collect_tile)
     visit.page.keyboard.press("i")  # all the room for the image
-    settled(visit.page)
+    wait_until_viewers_are_idle(visit.page)
     _zoom_to(visit.page, 2304, 1792)
     expect(visit.page.locator("#zoom")).to_have_text("100 %")
     assert tiles
-    with Image.open(_atlas(collection)) as atlas:
+    with Image.open(_atlas_path(collection)) as atlas:
         original = np.asarray(atlas.convert("RGB")).astype(int)
     for response in tiles:
         found = re.search(r"/(\d+),(\d+),512,512/", response.url)
@@ -227,26 +227,30 @@ def test_zooming_in_shows_the_originals_own_pixels(collection: Server, visitor: 
     middle = (round(box["x"] + box["width"] / 2), round(box["y"] + box["height"] / 2))
     shown = np.asarray(Image.open(visit.screenshot("viewer-full-resolution")).convert("RGB"))
     seen = shown[middle[1] - 100 : middle[1] + 100, middle[0] - 100 : middle[0] + 100].astype(int)
-    candidates = (_between(original, x, y) for x in range(4605, 4612) for y in range(3581, 3588))
+    candidates = (
+        _crop_at_half_pixel(original, x, y) for x in range(4605, 4612) for y in range(3581, 3588)
+    )
     assert min(np.abs(seen - candidate).mean() for candidate in candidates) < 3
     visit.assert_clean()
 
 
-def _between(pixels: Any, left: int, top: int) -> Any:
-    """The 200 x 200 pixels around a place that is said in halves of pixels."""
+def _crop_at_half_pixel(pixels: Any, left: int, top: int) -> Any:
+    """Return the 200 x 200 pixels around a point, given in half pixels."""
     x, y = left // 2 - 100, top // 2 - 100
     cut = pixels[y : y + 201, x : x + 201].astype(float)
     across = (cut[:, :-1] + cut[:, 1:]) / 2 if left % 2 else cut[:, :-1]
     return (across[:-1] + across[1:]) / 2 if top % 2 else across[:-1]
 
 
-def test_turning_and_mirroring(collection: Server, visitor: Visitor) -> None:
-    visit = _viewer(visitor, collection)
+def test_rotate_and_mirror_change_view_and_download_link(
+    collection: Server, visitor: Visitor
+) -> None:
+    visit = _open_viewer(visitor, collection)
     page = visit.page
-    before = _corner(visit, "turn-0")
+    before = _crop_middle(visit, "turn-0")
     page.get_by_role("button", name="Rotate right").click()
-    settled(page)
-    turned = _corner(visit, "turned")
+    wait_until_viewers_are_idle(page)
+    turned = _crop_middle(visit, "turned")
     assert np.abs(turned - before).mean() > 1
     page.get_by_role("button", name="Download").click()
     page.locator("#download-turned").check()
@@ -264,23 +268,23 @@ def test_turning_and_mirroring(collection: Server, visitor: Visitor) -> None:
     visit.assert_clean()
 
 
-def _corner(visit: Visit, name: str) -> Any:
-    """The middle of the picture on the screen."""
+def _crop_middle(visit: Visit, name: str) -> Any:
+    """Return the middle of the image on the screen."""
     with Image.open(visit.screenshot(name)) as shown:
         return np.asarray(shown.convert("RGB").crop((200, 200, 700, 600))).astype(int)
 
 
-def test_what_is_shown_is_what_its_address_gives(collection: Server, visitor: Visitor) -> None:
-    """Turned, mirrored and gray on the screen, and so in the image that is downloaded."""
-    visit = _viewer(visitor, collection)
+def test_downloaded_image_matches_the_view(collection: Server, visitor: Visitor) -> None:
+    """Rotated, mirrored and gray: on the screen and in the downloaded image."""
+    visit = _open_viewer(visitor, collection)
     page = visit.page
     page.get_by_role("button", name="About this image").click()
     page.get_by_role("button", name="Mirror").click()
     page.get_by_role("button", name="Rotate right").click()
     page.get_by_text("Gray", exact=True).click()
     page.keyboard.press("0")
-    settled(page)
-    box = _content(page)
+    wait_until_viewers_are_idle(page)
+    box = _image_rectangle(page)
     shown = Image.open(visit.screenshot("gray")).convert("RGB")
     page.get_by_role("button", name="Download").click()
     page.locator("#download-turned").check()
@@ -299,8 +303,8 @@ def test_what_is_shown_is_what_its_address_gives(collection: Server, visitor: Vi
     visit.assert_clean()
 
 
-def _content(page: Page) -> tuple[int, int, int, int]:
-    """Where the image is on the screen, all of it."""
+def _image_rectangle(page: Page) -> tuple[int, int, int, int]:
+    """Return the rectangle of the image on the screen, in pixels."""
     left, top, right, bottom = page.evaluate(
         """() => {
             const element = document.getElementById("stage");
@@ -320,16 +324,16 @@ def _content(page: Page) -> tuple[int, int, int, int]:
 
 
 @pytest.mark.parametrize("turns", [0, 1])
-def test_the_address_of_a_region_gives_what_was_picked(
+def test_region_url_returns_the_selected_region(
     collection: Server, visitor: Visitor, turns: int
 ) -> None:
-    visit = _viewer(visitor, collection, permissions=["clipboard-read", "clipboard-write"])
+    visit = _open_viewer(visitor, collection, permissions=["clipboard-read", "clipboard-write"])
     page = visit.page
     page.get_by_role("button", name="Select a region").click()
     for _ in range(turns):
         page.get_by_role("button", name="Rotate right").click()
         page.get_by_role("button", name="Mirror").click()
-    settled(page)
+    wait_until_viewers_are_idle(page)
     page.mouse.move(360, 330)
     page.mouse.down()
     page.mouse.move(560, 480, steps=5)
@@ -369,8 +373,8 @@ def test_the_address_of_a_region_gives_what_was_picked(
     visit.assert_clean()
 
 
-def test_downloads_are_the_sizes_that_there_are(collection: Server, visitor: Visitor) -> None:
-    visit = _viewer(visitor, collection)
+def test_download_offers_the_sizes_of_info_json(collection: Server, visitor: Visitor) -> None:
+    visit = _open_viewer(visitor, collection)
     page = visit.page
     page.get_by_role("button", name="Download").click()
     links = page.locator("#sizes a")
@@ -387,32 +391,30 @@ def test_downloads_are_the_sizes_that_there_are(collection: Server, visitor: Vis
     visit.assert_clean()
 
 
-def test_two_images_move_together_until_they_are_let_go(
-    collection: Server, visitor: Visitor
-) -> None:
-    visit = _viewer(visitor, collection, f"{ATLAS}/view?with=pictures:engraving.jpg")
+def test_compared_images_move_together_until_unlinked(collection: Server, visitor: Visitor) -> None:
+    visit = _open_viewer(visitor, collection, f"{ATLAS}/view?with=pictures:engraving.jpg")
     page = visit.page
     expect(page.locator("#other")).to_be_visible()
     page.wait_for_function("() => document.getElementById('other').osd?.world.getItemCount()")
-    settled(page)
+    wait_until_viewers_are_idle(page)
     page.mouse.move(300, 400)
     page.mouse.wheel(0, -600)
-    settled(page)
-    one, other = _views(page)
+    wait_until_viewers_are_idle(page)
+    one, other = _viewports(page)
     assert one == pytest.approx(other, rel=1e-3)
     visit.screenshot("compare")
     page.get_by_role("button", name="Compare").click()
     page.get_by_label("move both together").uncheck()
     page.get_by_role("button", name="Zoom in").click()
-    settled(page)
-    zoomed, stayed = _views(page)
+    wait_until_viewers_are_idle(page)
+    zoomed, stayed = _viewports(page)
     assert zoomed[0] > 1.2 * stayed[0]
     assert page.locator("#other-facts").inner_text().startswith("Compared with")
     visit.assert_clean()
 
 
-def _views(page: Page) -> list[list[float]]:
-    """Zoom and middle of both images."""
+def _viewports(page: Page) -> list[list[float]]:
+    """Return zoom and centre of both images."""
     views: list[list[float]] = page.evaluate(
         """() => ["stage", "other"].map((id) => {
             const { viewport } = document.getElementById(id).osd;
@@ -423,26 +425,24 @@ def _views(page: Page) -> list[list[float]]:
     return views
 
 
-def test_an_image_to_compare_with_that_is_not_there_is_said(
-    collection: Server, visitor: Visitor
-) -> None:
-    visit = _viewer(visitor, collection, f"{ATLAS}/view?with=sample:nothing.jpg")
+def test_missing_image_to_compare_shows_an_alert(collection: Server, visitor: Visitor) -> None:
+    visit = _open_viewer(visitor, collection, f"{ATLAS}/view?with=sample:nothing.jpg")
     expect(visit.page.get_by_role("alert")).to_have_text("There is no image with this identifier.")
     assert visit.failed == [f"404: {collection.url}/sample:nothing.jpg/info.json"]
 
 
-def test_everything_can_be_done_with_keys_alone(collection: Server, visitor: Visitor) -> None:
-    visit = _viewer(visitor, collection)
+def test_viewer_is_operable_by_keyboard(collection: Server, visitor: Visitor) -> None:
+    visit = _open_viewer(visitor, collection)
     page = visit.page
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the image")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("#stage")).to_be_focused()
-    before = _views_of_one(page)
+    before = _viewport(page)
     for key in ("+", "+", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
-    settled(page)
-    after = _views_of_one(page)
+    wait_until_viewers_are_idle(page)
+    after = _viewport(page)
     assert after[0] > 2 * before[0]
     assert after[1] > before[1]
     assert after[2] > before[2]
@@ -467,11 +467,12 @@ def test_everything_can_be_done_with_keys_alone(collection: Server, visitor: Vis
     assert page.get_by_label("URL", exact=True).input_value() != address
     page.keyboard.press("Escape")
     expect(page.locator("#region")).to_be_hidden()
-    settled(page)
+    wait_until_viewers_are_idle(page)
     visit.assert_clean()
 
 
-def _views_of_one(page: Page) -> list[float]:
+def _viewport(page: Page) -> list[float]:
+    """Return zoom and centre of the image."""
     view: list[float] = page.evaluate(
         """() => {
             const { viewport } = document.getElementById("stage").osd;
@@ -482,9 +483,9 @@ def _views_of_one(page: Page) -> list[float]:
     return view
 
 
-def test_tab_goes_through_everything_and_out_again(collection: Server, visitor: Visitor) -> None:
-    """No part keeps the focus to itself, and whatever has it shows that it does."""
-    visit = _viewer(visitor, collection)
+def test_tab_reaches_all_controls_and_leaves_the_page(collection: Server, visitor: Visitor) -> None:
+    """No element traps the focus, and each focused element has an outline."""
+    visit = _open_viewer(visitor, collection)
     page = visit.page
     reached = []
     for _ in range(60):
@@ -511,26 +512,26 @@ def test_tab_goes_through_everything_and_out_again(collection: Server, visitor: 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_light_and_dark_are_the_systems_until_they_are_chosen(
+def test_theme_follows_the_system_until_chosen(
     collection: Server, visitor: Visitor, scheme: str
 ) -> None:
     visit = visitor(collection.url, color_scheme=scheme)
     page = visit.page
     page.wait_for_load_state("networkidle")
     visit.screenshot(f"gallery-{scheme}")
-    assert (_brightness(page) < 128) is (scheme == "dark")
+    assert (_background_brightness(page) < 128) is (scheme == "dark")
     button = page.get_by_role("button", name="Dark theme")
     expect(button).to_have_attribute("aria-pressed", str(scheme == "dark").lower())
     button.click()
-    assert (_brightness(page) < 128) is (scheme == "light")
+    assert (_background_brightness(page) < 128) is (scheme == "light")
     page.goto(f"{collection.url}/{ATLAS}/view")  # and it is remembered
-    settled(page)
+    wait_until_viewers_are_idle(page)
     visit.screenshot(f"viewer-{'light' if scheme == 'dark' else 'dark'}")
-    assert (_brightness(page) < 128) is (scheme == "light")
+    assert (_background_brightness(page) < 128) is (scheme == "light")
     visit.assert_clean()
 
 
-def _brightness(page: Page) -> int:
+def _background_brightness(page: Page) -> int:
     colour: str = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     return int(re.findall(r"\d+", colour)[0])
 
@@ -571,22 +572,22 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_from_its_ground(collection: Server, visitor: Visitor, scheme: str) -> None:
-    """WCAG 2.2, 1.4.3 at level AA."""
+def test_text_has_sufficient_contrast(collection: Server, visitor: Visitor, scheme: str) -> None:
+    """Contrast of at least 4.5 (WCAG 2.2, 1.4.3, level AA)."""
     visit = visitor(f"{collection.url}/?folder=pictures:Details", color_scheme=scheme)
     assert visit.page.evaluate(CONTRAST) == []
     visit.page.goto(f"{collection.url}/{ATLAS}/view")
-    settled(visit.page)
+    wait_until_viewers_are_idle(visit.page)
     for name in ("Select a region", "Download", "Compare", "About this image"):
         visit.page.get_by_role("button", name=name).click()
         assert visit.page.evaluate(CONTRAST) == []
 
 
 @pytest.mark.parametrize("width", [721, 780, 900])
-def test_the_tools_stay_inside_their_box_beside_an_open_panel(
+def test_toolbar_stays_in_its_box_beside_an_open_panel(
     collection: Server, visitor: Visitor, width: int
 ) -> None:
-    page = _viewer(visitor, collection, viewport={"width": width, "height": 600}).page
+    page = _open_viewer(visitor, collection, viewport={"width": width, "height": 600}).page
     assert page.locator(".panel").is_visible()
     outside = page.evaluate(
         """() => {
@@ -602,8 +603,8 @@ def test_the_tools_stay_inside_their_box_beside_an_open_panel(
     assert not any(outside)
 
 
-def test_the_viewer_fits_a_phone_and_obeys_fingers(collection: Server, visitor: Visitor) -> None:
-    visit = _viewer(
+def test_viewer_fits_a_phone_and_handles_taps(collection: Server, visitor: Visitor) -> None:
+    visit = _open_viewer(
         visitor,
         collection,
         viewport={"width": 390, "height": 780},
@@ -614,31 +615,29 @@ def test_the_viewer_fits_a_phone_and_obeys_fingers(collection: Server, visitor: 
     page = visit.page
     visit.screenshot("phone")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    before = _views_of_one(page)[0]
+    before = _viewport(page)[0]
     page.locator("#zoom-in").tap()
-    settled(page)
-    assert _views_of_one(page)[0] > before
+    wait_until_viewers_are_idle(page)
+    assert _viewport(page)[0] > before
     page.get_by_role("button", name="Select a region").tap()
     visit.screenshot("phone-region")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     visit.assert_clean()
 
 
-def test_a_signed_image_is_viewed_at_its_signed_address_alone(
-    collection: Server, visitor: Visitor
-) -> None:
+def test_signed_image_is_shown_only_at_its_signed_url(collection: Server, visitor: Visitor) -> None:
     identifier = Identifier("closed", "letter.jpg")
     address = Signatures([KEY.encode()]).sign(identifier, int(time.time()) + 600)
     signed = f"{collection.url}/iiif/3/{address}/{identifier.encoded}"
-    visit = _viewer(visitor, collection, signed.removeprefix(f"{collection.url}/"))
+    visit = _open_viewer(visitor, collection, signed.removeprefix(f"{collection.url}/"))
     images = [url for url in visit.requested if "/default." in url]
     assert images
     assert all(url.startswith(f"{signed}/") for url in images)
     visit.page.get_by_role("button", name="Zoom in").click()
-    settled(visit.page)
+    wait_until_viewers_are_idle(visit.page)
     visit.page.goto(f"{signed}/view?with={address}/{identifier}")
     expect(visit.page.locator("#other")).to_be_visible()
-    settled(visit.page)
+    wait_until_viewers_are_idle(visit.page)
     visit.assert_clean()
     refused = visitor(f"{collection.url}/closed:letter.jpg")
     expect(refused.page.get_by_role("heading", level=1)).to_contain_text("signed URL")
@@ -650,7 +649,7 @@ def test_a_signed_image_is_viewed_at_its_signed_address_alone(
 # --- below a prefix ---------------------------------------------------------------------------
 
 
-def test_all_of_it_works_below_a_prefix(
+def test_pages_work_below_a_prefix(
     tmp_path_factory: pytest.TempPathFactory, visitor: Visitor
 ) -> None:
     folder = tmp_path_factory.mktemp("prefix")
@@ -661,7 +660,7 @@ def test_all_of_it_works_below_a_prefix(
         page = visit.page
         page.get_by_role("link", name="Folder a b").click()
         page.get_by_role("link", name="1.png").click()
-        settled(page)
+        wait_until_viewers_are_idle(page)
         assert page.url == f"{server.url}/images/pictures:a%20b%2F1.png/view"
         address = page.get_by_label("IIIF image").input_value()
         assert address == f"{server.url}/images/pictures:a%20b%2F1.png/info.json"
@@ -678,7 +677,7 @@ def test_all_of_it_works_below_a_prefix(
 # --- the documentation ----------------------------------------------------------------------
 
 
-def test_the_documentation_asks_this_server(collection: Server, visitor: Visitor) -> None:
+def test_api_documentation_requests_this_server(collection: Server, visitor: Visitor) -> None:
     visit = visitor(f"{collection.url}/docs")
     page = visit.page
     expect(page.locator(".opblock-tag").first).to_contain_text("Images")

@@ -1,4 +1,4 @@
-"""The HTTP edge of a real server, spoken to byte by byte: bounds, smuggling, and what is logged."""
+"""HTTP edge of a real server, over raw sockets: limits, request smuggling and the log."""
 
 import re
 import socket
@@ -45,8 +45,8 @@ def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """An answer as it came over the line."""
+class RawResponse:
+    """Response as it was read from a socket."""
 
     status: int
     headers: dict[str, str]
@@ -62,8 +62,8 @@ def connected(server: Server) -> Iterator[socket.socket]:
         yield connection
 
 
-def received(connection: socket.socket) -> bytes:
-    """Everything until the server closes the connection."""
+def receive_all(connection: socket.socket) -> bytes:
+    """Read until the server closes the connection."""
     data = b""
     try:
         while chunk := connection.recv(65_536):
@@ -73,8 +73,8 @@ def received(connection: socket.socket) -> bytes:
     return data
 
 
-def taken(connection: socket.socket, piece: bytes) -> int:
-    """How many bytes can be sent until the server takes no more: at most a gigabyte."""
+def send_until_refused(connection: socket.socket, piece: bytes) -> int:
+    """Send a piece until the server closes, at most 1 GiB; return the bytes sent."""
     sent = 0
     with suppress(BrokenPipeError, ConnectionResetError):
         while sent < 1 << 30:
@@ -82,42 +82,44 @@ def taken(connection: socket.socket, piece: bytes) -> int:
     return sent
 
 
-def answers(data: bytes) -> list[Answer]:
+def parse_responses(data: bytes) -> list[RawResponse]:
+    """Parse all responses in the bytes of a connection."""
     found = []
     while data:
         head, _, data = data.partition(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")
         headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines)}
         length = int(headers.get("content-length", 0))
-        found.append(Answer(int(first.split(" ")[1]), headers, data[:length], data[length:]))
+        found.append(RawResponse(int(first.split(" ")[1]), headers, data[:length], data[length:]))
         data = data[length:]
     return found
 
 
-def said(server: Server, request: bytes) -> list[Answer]:
-    """All that is answered to these bytes until the server closes."""
+def exchange(server: Server, request: bytes) -> list[RawResponse]:
+    """Send bytes; return all responses until the server closes the connection."""
     with connected(server) as connection:
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(request)
-        return answers(received(connection))
+        return parse_responses(receive_all(connection))
 
 
-def get(target: bytes, *lines: bytes) -> bytes:
-    """A request whose connection ends with its answer."""
+def get_request(target: bytes, *lines: bytes) -> bytes:
+    """Return a GET request with `Connection: close`."""
     head = (b"GET " + target + b" HTTP/1.1", b"Host: localhost", b"Connection: close", *lines)
     return b"\r\n".join((*head, b"", b""))
 
 
-def one(server: Server, request: bytes) -> Answer:
-    (answer,) = said(server, request)
+def exchange_one(server: Server, request: bytes) -> RawResponse:
+    """Send a request; return its only response."""
+    (answer,) = exchange(server, request)
     return answer
 
 
 class TestRequests:
-    """What is answered, and that what follows is not taken for another request."""
+    """Status of valid and invalid requests; content is never read as another request."""
 
-    def test_a_plain_request(self, edge: Server) -> None:
-        answer = one(edge, get(b"/health"))
+    def test_valid_request_is_200_without_server_header(self, edge: Server) -> None:
+        answer = exchange_one(edge, get_request(b"/health"))
         assert answer.status == 200
         assert "server" not in answer.headers
 
@@ -129,8 +131,8 @@ class TestRequests:
             b"http://user:secret@evil.example:99" + IMAGE.encode() + b"/info.json",
         ],
     )
-    def test_an_absolute_target_is_its_path(self, edge: Server, target: bytes) -> None:
-        answer = one(edge, get(target))
+    def test_absolute_target_is_read_as_its_path(self, edge: Server, target: bytes) -> None:
+        answer = exchange_one(edge, get_request(target))
         assert answer.status == 200
         assert b"evil.example" not in answer.body
         assert b'"id":"http://localhost/pictures:pic.jpg"' in answer.body
@@ -138,7 +140,7 @@ class TestRequests:
     @pytest.mark.parametrize(
         "request_",
         [
-            get(b"/health", b"Host: evil.example"),
+            get_request(b"/health", b"Host: evil.example"),
             b"GET / HTTP/1.1\r\n\r\n",
             b"GET /health HTTP/9.9\r\nHost: a\r\n\r\n",
             b"BANANA /health HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -155,31 +157,33 @@ class TestRequests:
             b"SSH-2.0-OpenSSH_9.9\r\n",
         ],
     )
-    def test_what_is_no_request_is_refused_and_ends_the_connection(
+    def test_malformed_request_is_4xx_and_closes_the_connection(
         self, edge: Server, request_: bytes
     ) -> None:
-        found = said(edge, request_)
+        found = exchange(edge, request_)
         assert [answer.status // 100 for answer in found] == [4]
 
     @pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH", b"DELETE", b"TRACE"])
-    def test_methods_that_are_not_answered(self, edge: Server, method: bytes) -> None:
-        request = get(IMAGE.encode() + b"/info.json").replace(b"GET", method, 1)
-        answer = one(edge, request)
+    def test_unsupported_method_is_405(self, edge: Server, method: bytes) -> None:
+        request = get_request(IMAGE.encode() + b"/info.json").replace(b"GET", method, 1)
+        answer = exchange_one(edge, request)
         assert answer.status == 405
         assert answer.headers["allow"] == "GET, HEAD, OPTIONS"
 
     @pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH", b"DELETE"])
-    def test_methods_with_content_are_not_answered_either(
+    def test_unsupported_method_with_content_is_405_and_closes_the_connection(
         self, edge: Server, method: bytes
     ) -> None:
-        request = get(IMAGE.encode() + b"/full/max/0/default.jpg", b"Content-Length: 3")
-        found = said(edge, request.replace(b"GET", method, 1) + b"abc" + get(b"/health"))
+        request = get_request(IMAGE.encode() + b"/full/max/0/default.jpg", b"Content-Length: 3")
+        found = exchange(
+            edge, request.replace(b"GET", method, 1) + b"abc" + get_request(b"/health")
+        )
         assert [(answer.status, answer.headers["allow"]) for answer in found] == [
             (405, "GET, HEAD, OPTIONS")
         ]
 
-    def test_a_method_that_is_spelled_otherwise_is_none(self, edge: Server) -> None:
-        assert one(edge, get(b"/health").replace(b"GET", b"get", 1)).status == 400
+    def test_lowercase_method_is_400(self, edge: Server) -> None:
+        assert exchange_one(edge, get_request(b"/health").replace(b"GET", b"get", 1)).status == 400
 
     @pytest.mark.parametrize(
         "lines",
@@ -202,58 +206,62 @@ class TestRequests:
             [b"Content-Length: 70"],
         ],
     )
-    def test_no_request_can_be_hidden_in_the_content_of_another(
+    def test_request_smuggling_in_content_is_refused(
         self, edge: Server, lines: list[bytes]
     ) -> None:
         hidden = b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n"
         request = b"\r\n".join((b"GET /health HTTP/1.1", b"Host: localhost", *lines, b"", b""))
         for body in (hidden, b"0\r\n\r\n" + hidden, b"5\r\nhello\r\n0\r\n\r\n" + hidden):
-            found = said(edge, request + body)
+            found = exchange(edge, request + body)
             assert [answer.status for answer in found] in ([400], [413]), found
             assert found[0].headers["connection"] == "close"
 
-    def test_content_without_end_is_not_read(self, edge: Server) -> None:
+    def test_unbounded_content_is_not_read(self, edge: Server) -> None:
         with connected(edge) as connection:
             connection.sendall(
                 b"GET /health HTTP/1.1\r\nHost: a\r\nContent-Length: 9999999999\r\n\r\n"
             )
-            assert taken(connection, b"x" * 65_536) < 1 << 27
+            assert send_until_refused(connection, b"x" * 65_536) < 1 << 27
 
-    def test_requests_behind_each_other_are_answered_in_order(self, edge: Server) -> None:
+    def test_pipelined_requests_are_answered_in_order(self, edge: Server) -> None:
         plain = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
         information = b"GET " + IMAGE.encode() + b"/info.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
-        found = said(edge, plain + information + plain * 20 + get(b"/nothing"))
+        found = exchange(edge, plain + information + plain * 20 + get_request(b"/nothing"))
         assert [answer.status for answer in found] == [200] * 22 + [404]
         assert b'"width"' in found[1].body
 
-    def test_an_upgrade_is_not_offered(self, edge: Server) -> None:
+    def test_upgrade_to_websocket_is_ignored(self, edge: Server) -> None:
         lines = (b"Upgrade: websocket", b"Sec-WebSocket-Key: x", b"Sec-WebSocket-Version: 13")
-        request = get(b"/health", *lines).replace(b"Connection: close", b"Connection: Upgrade")
+        request = get_request(b"/health", *lines).replace(
+            b"Connection: close", b"Connection: Upgrade"
+        )
         with connected(edge) as connection:
             connection.sendall(request)
             assert b" 101 " not in connection.recv(65_536)
         assert "pgrade" not in edge.log.read_text()
 
-    def test_a_range_is_not_answered_as_one(self, edge: Server) -> None:
+    def test_range_header_is_ignored_for_images(self, edge: Server) -> None:
         image = IMAGE.encode() + b"/full/50,/0/default.jpg"
-        whole = one(edge, get(image))
-        part = one(edge, get(image, b"Range: bytes=0-9"))
+        whole = exchange_one(edge, get_request(image))
+        part = exchange_one(edge, get_request(image, b"Range: bytes=0-9"))
         assert (part.status, part.body) == (200, whole.body)
         assert "accept-ranges" not in whole.headers
 
-    def test_expecting_to_continue_is_answered_without_reading(self, edge: Server) -> None:
-        found = said(edge, get(b"/health", b"Content-Length: 5", b"Expect: 100-continue"))
+    def test_expect_continue_is_413_without_reading_content(self, edge: Server) -> None:
+        found = exchange(
+            edge, get_request(b"/health", b"Content-Length: 5", b"Expect: 100-continue")
+        )
         assert [answer.status for answer in found] == [413]
 
 
-def _say_nothing(edge: Server) -> None:
+def _send_nothing(edge: Server) -> None:
     started = time.monotonic()
     with connected(edge) as silent:
-        assert [answer.status for answer in answers(received(silent))] in ([], [408])
+        assert [answer.status for answer in parse_responses(receive_all(silent))] in ([], [408])
     assert time.monotonic() - started < 35
 
 
-def _come_in_drops(edge: Server) -> None:
+def _send_headers_slowly(edge: Server) -> None:
     started = time.monotonic()
     with connected(edge) as slow:
         slow.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
@@ -268,29 +276,29 @@ def _come_in_drops(edge: Server) -> None:
     assert data.startswith(b"HTTP/1.1 408")
 
 
-def _begin_a_second_head(edge: Server) -> None:
+def _begin_a_second_request(edge: Server) -> None:
     with connected(edge) as slow:
         slow.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /hea")
-        found = answers(received(slow))
+        found = parse_responses(receive_all(slow))
     assert [answer.status for answer in found] == [200, 408]
 
 
-class TestBounds:
-    """What one connection, and all of them, may cost."""
+class TestLimits:
+    """Limits of one connection, and of the number of connections."""
 
     @pytest.mark.parametrize(
         ("request_", "status"),
         [
-            (get(b"/" + b"a" * 60_000), 414),
-            (get(b"/health", *[b"X-%d: y" % number for number in range(200)]), 431),
-            (get(b"/health", b"Cookie: " + b"a" * 40_000), 431),
+            (get_request(b"/" + b"a" * 60_000), 414),
+            (get_request(b"/health", *[b"X-%d: y" % number for number in range(200)]), 431),
+            (get_request(b"/health", b"Cookie: " + b"a" * 40_000), 431),
         ],
         ids=["target", "many headers", "long header"],
     )
-    def test_a_head_that_is_complete_and_too_large(
+    def test_too_large_request_head_is_414_or_431(
         self, edge: Server, request_: bytes, status: int
     ) -> None:
-        answer = one(edge, request_)
+        answer = exchange_one(edge, request_)
         assert answer.status == status
         assert answer.headers["connection"] == "close"
 
@@ -303,22 +311,20 @@ class TestBounds:
         ],
         ids=["target", "header", "headers"],
     )
-    def test_a_head_without_end_is_read_so_far_and_no_further(
+    def test_unbounded_request_head_is_read_up_to_a_limit(
         self, edge: Server, start: bytes, piece: bytes
     ) -> None:
         with connected(edge) as connection:
             connection.sendall(start)
-            assert taken(connection, piece) < 1 << 27
+            assert send_until_refused(connection, piece) < 1 << 27
 
-    def test_who_does_not_say_what_he_wants_is_not_waited_for(self, edge: Server) -> None:
-        slow = (_say_nothing, _come_in_drops, _begin_a_second_head)
+    def test_incomplete_request_heads_time_out(self, edge: Server) -> None:
+        slow = (_send_nothing, _send_headers_slowly, _begin_a_second_request)
         with ThreadPoolExecutor(len(slow)) as threads:
             for done in [threads.submit(ask, edge) for ask in slow]:
                 done.result()
 
-    def test_connections_above_the_bound_are_turned_away_and_the_others_go_on(
-        self, edge: Server
-    ) -> None:
+    def test_connections_above_the_limit_are_503_and_others_continue(self, edge: Server) -> None:
         with httpx.Client() as reader:
             assert reader.get(f"{edge.url}/health").status_code == 200
             host, port = edge.url.removeprefix("http://").split(":")
@@ -348,8 +354,8 @@ class TestBounds:
         raise AssertionError("the server does not recover")
 
 
-def logged(server: Server, mark: str) -> list[str]:
-    """The lines of the log with this word, once there are any."""
+def wait_for_log_lines(server: Server, mark: str) -> list[str]:
+    """Wait for lines of the log that contain a text; return them."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         if lines := [line for line in server.log.read_text().split("\n") if mark in line]:
@@ -359,7 +365,7 @@ def logged(server: Server, mark: str) -> list[str]:
 
 
 class TestLog:
-    """One line a request, whatever is in it."""
+    """Access log: one printable line for each request."""
 
     @pytest.mark.parametrize(
         "written",
@@ -377,7 +383,9 @@ class TestLog:
         ],
     )
     @pytest.mark.parametrize("place", ["path", "query", "type", "header"])
-    def test_no_request_can_forge_a_line(self, edge: Server, place: str, written: bytes) -> None:
+    def test_request_cannot_forge_a_log_line(
+        self, edge: Server, place: str, written: bytes
+    ) -> None:
         mark = f"mark{abs(hash((place, written)))}"
         target = {
             "path": b"/pictures:" + mark.encode() + written + b"/info.json",
@@ -387,25 +395,25 @@ class TestLog:
         }[place]
         names = (b"User-Agent", b"Referer", b"X-Request-Id", b"traceparent")
         lines = [name + b": " + written for name in names] if place == "header" else []
-        one(edge, get(target, *lines))
-        (line,) = logged(edge, mark)
+        exchange_one(edge, get_request(target, *lines))
+        (line,) = wait_for_log_lines(edge, mark)
         rest = r"\d{3} \d+ \d+\.\d{4}( [a-z]+=[a-z0-9.]+)* request=[0-9a-f]{16}"
         assert re.fullmatch(rf'.* - "GET [!#-~]+ HTTP/1\.1" {rest}', line), line
         for text in edge.log.read_text().split("\n"):
             assert LINE.fullmatch(text), text
 
-    def test_bytes_that_are_no_text_are_refused_without_a_traceback(self, edge: Server) -> None:
+    def test_invalid_utf8_in_a_target_logs_no_traceback(self, edge: Server) -> None:
         for target in (b"/health?\xff\xfe", b"/\xff\xfe"):
-            found = said(edge, get(target))
+            found = exchange(edge, get_request(target))
             assert [answer.status for answer in found] in ([400], [200])
         assert "Traceback" not in edge.log.read_text()
 
-    def test_a_very_long_address_makes_no_very_long_line(self, edge: Server) -> None:
-        one(edge, get(b"/pictures:longlonglong" + b"a" * 3000 + b"/info.json"))
-        (line,) = logged(edge, "longlonglong")
+    def test_long_url_is_cut_in_the_log(self, edge: Server) -> None:
+        exchange_one(edge, get_request(b"/pictures:longlonglong" + b"a" * 3000 + b"/info.json"))
+        (line,) = wait_for_log_lines(edge, "longlonglong")
         assert len(line) < 1200
 
-    def test_neither_token_nor_signature_nor_key_is_in_the_log(self, edge: Server) -> None:
+    def test_log_contains_no_token_signature_or_key(self, edge: Server) -> None:
         address = Signatures([KEY.encode()]).sign(
             Identifier("closed", "pic.jpg"), int(time.time()) + 60
         )
@@ -418,13 +426,15 @@ class TestLog:
             headers = {"Authorization": f"Bearer {token}"}
             httpx.get(f"{edge.url}/admin/status?marked", headers=headers)
             httpx.get(f"{edge.url}/admin/status?token={token}", headers=headers)
-        assert any("signed/***/closed:pic.jpg" in line for line in logged(edge, "signed/"))
-        logged(edge, "AccessRefused")
+        assert any(
+            "signed/***/closed:pic.jpg" in line for line in wait_for_log_lines(edge, "signed/")
+        )
+        wait_for_log_lines(edge, "AccessRefused")
         text = edge.log.read_text()
         for secret in (code, TOKEN, KEY):
             assert secret not in text
 
-    def test_no_client_is_told_a_path_or_an_address_of_ours(self, edge: Server) -> None:
+    def test_responses_contain_no_path_or_address_of_the_server(self, edge: Server) -> None:
         folder = edge.source.parent.parent
         (edge.source / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
         (edge.source / "locked.jpg").symlink_to(Path("/etc/shadow"))

@@ -1,4 +1,4 @@
-"""Behind Debian's nginx, with the configurations of deploy/nginx."""
+"""Server behind Debian's nginx, with the configurations of deploy/nginx."""
 
 import contextlib
 import re
@@ -24,8 +24,8 @@ LARGE = "/iiif/pictures:a.jpg/full/^1600,/0/default.png"
 
 
 @dataclass
-class Behind:
-    """The server, and nginx in front of it."""
+class Site:
+    """Server with nginx in front of it."""
 
     server: ServerProcess
     url: str
@@ -43,7 +43,10 @@ class Behind:
 
 
 @contextlib.contextmanager
-def behind(folder: Path, config: str, settings: str = "", locations: str = "") -> Iterator[Behind]:
+def running_site(
+    folder: Path, config: str, settings: str = "", locations: str = ""
+) -> Iterator[Site]:
+    """Run a server, and nginx with a configuration of deploy/nginx."""
     (folder / "source" / "pictures").mkdir(parents=True)
     (folder / "source" / "pictures" / "a.jpg").write_bytes(PICTURE)
     server = ServerProcess(
@@ -57,16 +60,16 @@ def behind(folder: Path, config: str, settings: str = "", locations: str = "") -
     server.start()
     try:
         with nginx(folder / "nginx", config, [server], folder / "cache", locations) as url:
-            yield Behind(server, url, folder)
+            yield Site(server, url, folder)
         server.end()
     finally:
         if server.runs:
             server.kill()
 
 
-def shown(answer: httpx.Response) -> dict[str, str]:
-    """The headers that a client goes by."""
-    own = {
+def comparable_headers(answer: httpx.Response) -> dict[str, str]:
+    """Return the header fields of a response that nginx must not change."""
+    varying = {
         "date",
         "server",
         "connection",
@@ -76,27 +79,27 @@ def shown(answer: httpx.Response) -> dict[str, str]:
         "accept-ranges",
         "age",
     }
-    own |= {"x-request-id"}
-    return {name: value for name, value in answer.headers.items() if name not in own}
+    varying |= {"x-request-id"}
+    return {name: value for name, value in answer.headers.items() if name not in varying}
 
 
 @pytest.fixture(scope="module")
-def keeping(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
-    """Nginx keeps answers."""
+def caching_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Site whose nginx caches responses (proxy_cache)."""
     folder = tmp_path_factory.mktemp("kept")
-    with behind(folder, "iiif-server.conf") as site:
+    with running_site(folder, "iiif-server.conf") as site:
         yield site
 
 
 @pytest.fixture(scope="module")
-def sending(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
-    """Nginx sends the server's files."""
+def accel_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """Site whose nginx sends the server's cached files (X-Accel-Redirect)."""
     settings = 'delivery.accel_redirect = "/_derivatives"\n'
-    with behind(tmp_path_factory.mktemp("accel"), "iiif-server-accel.conf", settings) as site:
+    with running_site(tmp_path_factory.mktemp("accel"), "iiif-server-accel.conf", settings) as site:
         yield site
 
 
-POISON = {
+FORGED_HEADERS = {
     "X-Forwarded-Host": "evil.example",
     "X-Forwarded-Proto": "https",
     "X-Forwarded-Port": "666",
@@ -113,8 +116,8 @@ POISON = {
 }
 
 
-def assert_clean(site: Behind, answer: httpx.Response, path: str) -> None:
-    """That an answer says nothing of what a client has sent in forwarded headers."""
+def assert_clean(site: Site, answer: httpx.Response, path: str) -> None:
+    """Assert that a response contains nothing of the forged header fields of a client."""
     assert answer.status_code == 200
     text = "".join(f"{name}: {value}\n" for name, value in answer.headers.items())
     if path.endswith(".json"):
@@ -124,18 +127,20 @@ def assert_clean(site: Behind, answer: httpx.Response, path: str) -> None:
     assert f"{site.url}/iiif/" in text
 
 
-def attack(site: Behind, path: str) -> None:
-    """Ask as the first one, with one poisonous header after the other, and all; then as others."""
-    for number, headers in enumerate([*({name: POISON[name]} for name in POISON), POISON]):
+def request_with_forged_headers(site: Site, path: str) -> None:
+    """Request a path with each forged header field, and all; after each, request it without."""
+    for number, headers in enumerate(
+        [*({name: FORGED_HEADERS[name]} for name in FORGED_HEADERS), FORGED_HEADERS]
+    ):
         target = path.replace("WIDTH", str(200 + number))
         assert_clean(site, site.get(target, **headers), target)
         assert_clean(site, site.get(target), target)
 
 
-class Common:
-    """What is so behind both configurations."""
+class CommonTests:
+    """Tests that both configurations pass."""
 
-    def test_the_root_is_found_without_its_slash(self, site: Behind) -> None:
+    def test_prefix_without_slash_redirects_to_the_gallery(self, site: Site) -> None:
         redirect = site.get("/iiif")
         assert redirect.status_code == 301
         assert redirect.headers["location"] in {f"{site.url}/iiif/", "/iiif/"}
@@ -146,8 +151,8 @@ class Common:
     @pytest.mark.parametrize(
         ("version", "key"), [("iiif/2", "@id"), ("iiif/3", "id"), ("iiif", "id")]
     )
-    def test_versions_have_the_paths_that_other_servers_have(
-        self, site: Behind, version: str, key: str
+    def test_urls_of_both_versions_are_those_below_the_prefix(
+        self, site: Site, version: str, key: str
     ) -> None:
         path = f"/{version}/pictures:a.jpg"
         id_ = site.get(f"{path}/info.json").json()[key]
@@ -170,10 +175,10 @@ class Common:
             "/iiif/pictures:a.jpg/manifest.json",
         ],
     )
-    def test_no_header_of_a_client_is_believed(self, site: Behind, path: str) -> None:
-        attack(site, path)
+    def test_forged_headers_of_a_client_are_ignored(self, site: Site, path: str) -> None:
+        request_with_forged_headers(site, path)
 
-    def test_the_longest_identifiers_come_through(self, site: Behind) -> None:
+    def test_longest_identifiers_pass_nginx(self, site: Site) -> None:
         folders = "/".join(["ü" * 120] * 12)  # a path has 4,096 bytes on Linux
         path = site.folder / "source" / "pictures" / folders
         path.mkdir(parents=True)
@@ -190,28 +195,26 @@ class Common:
         assert longest in redirect.headers["location"]
 
 
-class TestProxyCache(Common):
+class TestProxyCache(CommonTests):
     @pytest.fixture
-    def site(self, keeping: Behind) -> Behind:
-        return keeping
+    def site(self, caching_site: Site) -> Site:
+        return caching_site
 
-    def test_addresses_have_the_prefix(self, site: Behind) -> None:
+    def test_urls_in_info_json_and_link_have_the_prefix(self, site: Site) -> None:
         document = site.get("/iiif/pictures:a.jpg/info.json").json()
         assert document["id"] == f"{site.url}/iiif/pictures:a.jpg"
         assert f"<{document['id']}/full/300,233" in site.get(SMALL).headers["link"]
 
     @pytest.mark.parametrize("path", [SMALL, LARGE, "/iiif/pictures:a.jpg/info.json"])
-    def test_what_was_asked_for_is_answered_by_nginx(self, site: Behind, path: str) -> None:
+    def test_repeated_request_is_answered_from_the_proxy_cache(self, site: Site, path: str) -> None:
         first = site.get(path)
         again = site.get(path)
         assert again.status_code == 200
         assert again.headers["x-cache"] in {"HIT", "REVALIDATED"}
         assert again.content == first.content
-        assert shown(again) == shown(first)
+        assert comparable_headers(again) == comparable_headers(first)
 
-    def test_when_its_time_is_over_the_tag_is_asked_about_and_nothing_is_sent(
-        self, site: Behind
-    ) -> None:
+    def test_expired_proxy_cache_entry_is_revalidated_by_etag(self, site: Site) -> None:
         path = "/iiif/pictures:a.jpg/full/310,/0/default.jpg"
         first = site.get(path)
         deadline = time.monotonic() + 30
@@ -221,9 +224,7 @@ class TestProxyCache(Common):
             time.sleep(0.1)
         assert site.get(path).content == first.content
 
-    def test_an_image_that_was_withdrawn_is_not_sent_when_its_time_is_over(
-        self, site: Behind
-    ) -> None:
+    def test_deleted_original_is_404_after_the_proxy_cache_entry_expires(self, site: Site) -> None:
         original = site.folder / "source" / "pictures" / "withdrawn.jpg"
         original.write_bytes(PICTURE)
         paths = [
@@ -239,18 +240,18 @@ class TestProxyCache(Common):
                 time.sleep(0.1)
             assert status == 404
 
-    def test_a_client_that_has_it_gets_a_304(self, site: Behind) -> None:
+    def test_if_none_match_is_304_from_the_proxy_cache(self, site: Site) -> None:
         tag = site.get(SMALL).headers["etag"]
         assert site.get(SMALL, If_None_Match=tag).status_code == 304
 
-    def test_the_two_forms_of_information_are_not_mixed_up(self, site: Behind) -> None:
+    def test_proxy_cache_separates_json_and_json_ld(self, site: Site) -> None:
         path = "/iiif/pictures:a.jpg/info.json"
         for _ in range(2):
             assert site.get(path).headers["content-type"] == "application/json"
             linked = site.get(path, Accept="application/ld+json")
             assert linked.headers["content-type"].startswith("application/ld+json")
 
-    def test_encoded_slashes_and_odd_names_come_through_as_they_are(self, site: Behind) -> None:
+    def test_encoded_identifiers_pass_nginx_unchanged(self, site: Site) -> None:
         folder = site.folder / "source" / "pictures" / "b c"
         folder.mkdir()
         (folder / "ü%2F.jpg").write_bytes(PICTURE)
@@ -259,14 +260,14 @@ class TestProxyCache(Common):
         assert document["id"] == f"{site.url}{path.removesuffix('/info.json')}"
 
 
-class TestAccel(Common):
+class TestAccel(CommonTests):
     @pytest.fixture
-    def site(self, sending: Behind) -> Behind:
-        return sending
+    def site(self, accel_site: Site) -> Site:
+        return accel_site
 
     @pytest.mark.parametrize("path", [SMALL, LARGE])
-    def test_what_is_kept_is_sent_by_nginx_with_all_that_the_server_says_of_it(
-        self, site: Behind, path: str
+    def test_cached_derivative_is_sent_by_nginx_with_the_servers_headers(
+        self, site: Site, path: str
     ) -> None:
         made = site.get(path)
         direct = httpx.get(
@@ -278,7 +279,7 @@ class TestAccel(Common):
         assert "x-accel-redirect" not in sent.headers
         assert len(sent.headers.get_list("x-request-id")) == 1
         assert sent.headers["x-request-id"] != direct.headers["x-request-id"]
-        assert shown(sent) == shown(direct)
+        assert comparable_headers(sent) == comparable_headers(direct)
         redirect = httpx.get(
             f"{site.server.url}{path}",
             trust_env=False,
@@ -287,7 +288,7 @@ class TestAccel(Common):
         assert redirect.headers["x-accel-redirect"].startswith("/_derivatives/")
         assert not redirect.content
 
-    def test_conditions_and_heads_are_the_servers_matter(self, site: Behind) -> None:
+    def test_conditional_and_head_requests_are_answered(self, site: Site) -> None:
         first = site.get(SMALL)
         tag, modified = first.headers["etag"], first.headers["last-modified"]
         site.get(SMALL)
@@ -298,7 +299,7 @@ class TestAccel(Common):
         assert head.status_code == 200
         assert int(head.headers["content-length"]) == len(first.content)
 
-    def test_a_file_that_has_gone_or_is_spoilt_is_made_again(self, site: Behind) -> None:
+    def test_deleted_or_damaged_cache_file_is_rendered_again(self, site: Site) -> None:
         path = "/iiif/pictures:a.jpg/full/320,/0/default.jpg"
         first = site.get(path)
         assert site.get(path).content == first.content
@@ -309,17 +310,17 @@ class TestAccel(Common):
             file.write_bytes(bytes(file.stat().st_size))
         assert site.get(path).content == first.content
 
-    def test_no_header_is_believed_where_nginx_cannot_send_the_file(self, site: Behind) -> None:
-        for number, name in enumerate(POISON):
+    def test_forged_headers_are_ignored_when_nginx_cannot_send_the_file(self, site: Site) -> None:
+        for number, name in enumerate(FORGED_HEADERS):
             path = f"/iiif/pictures:a.jpg/full/{400 + number},/0/default.jpg"
             site.get(path)
             for file in site.derivatives():
                 file.unlink()
-            assert_clean(site, site.get(path, **{name: POISON[name]}), path)
+            assert_clean(site, site.get(path, **{name: FORGED_HEADERS[name]}), path)
 
     @pytest.mark.parametrize("problem", ["refused", "missing", "broken"])
-    def test_a_file_that_nginx_cannot_send_is_sent_by_the_server(
-        self, site: Behind, problem: str
+    def test_server_sends_the_image_when_nginx_cannot_send_the_file(
+        self, site: Site, problem: str
     ) -> None:
         path = f"/iiif/pictures:a.jpg/full/{450 + len(problem)},/0/gray.jpg"
         first = site.get(path)
@@ -336,24 +337,24 @@ class TestAccel(Common):
         assert again.content == first.content
         assert "x-accel-redirect" not in again.headers
 
-    def test_nobody_gets_at_the_files_by_name(self, site: Behind) -> None:
+    def test_cache_files_cannot_be_requested_by_path(self, site: Site) -> None:
         site.get(SMALL)
         below = site.derivatives()[0].relative_to(site.folder / "cache/derivatives/entries")
         assert site.get(f"/_derivatives/{below}").status_code == 404
         assert site.get("/_derivatives/../../settings.toml").status_code in {400, 404}
 
-    def test_a_client_cannot_have_itself_redirected(self, site: Behind) -> None:
+    def test_x_accel_header_of_a_client_is_ignored(self, site: Site) -> None:
         site.get(SMALL)
         answer = site.get("/iiif/pictures:a.jpg/info.json", X_Accel="on")
         assert answer.json()["id"] == f"{site.url}/iiif/pictures:a.jpg"
 
 
-def _host(site: Behind) -> str:
+def _host(site: Site) -> str:
     return site.url.removeprefix("http://")
 
 
-def test_urls_of_cantaloupe_stay(tmp_path: Path) -> None:
-    with behind(tmp_path, "from-cantaloupe.conf") as site:
+def test_urls_of_cantaloupe_are_served(tmp_path: Path) -> None:
+    with running_site(tmp_path, "from-cantaloupe.conf") as site:
         for path in ("/iiif/2/pictures:a.jpg", "/iiif/3/pictures:a.jpg"):
             document = site.get(f"{path}/info.json").json()
             assert document.get("id", document.get("@id")) == f"{site.url}{path}"
@@ -363,7 +364,7 @@ def test_urls_of_cantaloupe_stay(tmp_path: Path) -> None:
         assert first.headers["location"].endswith("/iiif/2/a%2Fb.jpg/info.json")
 
 
-def test_originals_are_sent_by_nginx_as_the_page_has_it(tmp_path: Path) -> None:
+def test_configuration_of_the_downloads_page_sends_originals_by_nginx(tmp_path: Path) -> None:
     page = (DEPLOY.parents[1] / "docs" / "downloads.md").read_text()
     (printed,) = re.findall(
         r"^      location /_originals/ \{$.*?^      \}$", page, re.MULTILINE | re.DOTALL
@@ -373,15 +374,15 @@ def test_originals_are_sent_by_nginx_as_the_page_has_it(tmp_path: Path) -> None:
     settings = (
         'delivery.accel_redirect = "/_derivatives"\ndelivery.accel_originals = "/_originals"\n'
     )
-    with behind(tmp_path, "iiif-server-accel.conf", settings, locations) as site:
+    with running_site(tmp_path, "iiif-server-accel.conf", settings, locations) as site:
         path = "/iiif/pictures:a.jpg/original"
-        own = httpx.get(f"{site.server.url}{path}", trust_env=False)
+        varying = httpx.get(f"{site.server.url}{path}", trust_env=False)
         named = httpx.get(f"{site.server.url}{path}", trust_env=False, headers={"X-Accel": "on"})
         assert named.headers["x-accel-redirect"] == "/_originals/pictures/a.jpg"
         answer = site.get(path)
         assert (answer.status_code, answer.content) == (200, PICTURE)
         for name in ("etag", "last-modified", "content-disposition", "content-type"):
-            assert answer.headers[name] == own.headers[name]
+            assert answer.headers[name] == varying.headers[name]
         part = site.get(path, Range="bytes=2-5")
         assert (part.status_code, part.content) == (206, PICTURE[2:6])
         assert site.get(path, If_None_Match=answer.headers["etag"]).status_code == 304

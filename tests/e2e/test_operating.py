@@ -1,6 +1,6 @@
-"""What operators hold in their hands, with the programs that they hold it with.
+"""Metrics, alerts, logs, traces and a topology of nginx and Prometheus, with the real programs.
 
-The topology of docker-compose.yml, from Debian's packages: nginx in front, Prometheus beside.
+The topology is that of docker-compose.yml, from Debian's packages.
 """
 
 import contextlib
@@ -61,13 +61,13 @@ PATHS = (
 
 
 @contextlib.contextmanager
-def serving(
+def running_server_with_traffic(
     folder: Path,
     settings: str = SETTINGS,
     environment: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
 ) -> Iterator[Server]:
-    """A server that has been asked for something of each kind."""
+    """Server that has answered one request of each kind (PATHS)."""
     (folder / "source" / "closed").mkdir(parents=True)
     with running_server(folder, settings, environment, arguments=arguments) as server:
         (server.source / "large.jpg").write_bytes(picture(700, 500))
@@ -85,131 +85,131 @@ def until(condition: Callable[[], Any], seconds: float = LONG) -> Any:
     return found
 
 
-def numbers(server: Server) -> str:
-    """All numbers, as they are written, once the last request is among them."""
+def fetch_metrics(server: Server) -> str:
+    """Return the text of /metrics."""
     return httpx.get(f"{server.url}/metrics").raise_for_status().text
 
 
-def promtool(*arguments: str | Path, given: str | None = None) -> str:
-    """What promtool has to say, if it has nothing against it."""
-    ran = subprocess.run(
-        ["promtool", *arguments], input=given, capture_output=True, text=True, check=False
+def run_promtool(*arguments: str | Path, stdin: str | None = None) -> str:
+    """Run promtool; return its output. Its exit status must be 0."""
+    completed = subprocess.run(
+        ["promtool", *arguments], input=stdin, capture_output=True, text=True, check=False
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    return ran.stdout + ran.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout + completed.stderr
 
 
 # --- numbers ----------------------------------------------------------------------------------
 
 
-def test_promtool_has_nothing_against_the_numbers(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
-        text = numbers(server)
-    assert promtool("check", "metrics", given=text) == ""
+def test_metrics_pass_promtool_and_contain_no_secret(tmp_path: Path) -> None:
+    with running_server_with_traffic(tmp_path) as server:
+        text = fetch_metrics(server)
+    assert run_promtool("check", "metrics", stdin=text) == ""
     for engine in ("memory", "tile", "level", ""):
         assert f'iiif_requests_total{{engine="{engine}"' in text, engine
     for secret in ("large.jpg", "nothing.jpg", "closed:", "5f2mT0hV1lq0", str(tmp_path)):
         assert secret not in text
 
 
-def test_promtool_has_nothing_against_the_numbers_of_several_processes(tmp_path: Path) -> None:
+def test_metrics_of_two_servers_with_multiproc_dir_are_summed(tmp_path: Path) -> None:
     together = tmp_path / "together"
     together.mkdir()
     environment = {"PROMETHEUS_MULTIPROC_DIR": str(together)}
     with (
-        serving(tmp_path / "one", environment=environment) as one,
-        serving(tmp_path / "other", environment=environment) as other,
+        running_server_with_traffic(tmp_path / "one", environment=environment) as one,
+        running_server_with_traffic(tmp_path / "other", environment=environment) as other,
     ):
-        before = numbers(one)
-        assert promtool("check", "metrics", given=before) == ""
+        before = fetch_metrics(one)
+        assert run_promtool("check", "metrics", stdin=before) == ""
         assert "\niiif_serving_processes 2.0\n" in before
         httpx.get(f"{other.url}/status")
         count = re.compile(r'iiif_requests_total\{[^}]*route="/status"[^}]*\} 1\.0')
-        assert until(lambda: count.search(numbers(one))), "one tells what the other has done"
+        assert until(lambda: count.search(fetch_metrics(one))), "one tells what the other has done"
 
 
-def test_the_numbers_of_all_server_processes_are_together_and_outlive_each(tmp_path: Path) -> None:
-    with serving(tmp_path, arguments=["--workers", "2"]) as server:
-        until(lambda: "\niiif_serving_processes 2.0\n" in numbers(server))
-        before = counted(server)
+def test_metrics_of_all_server_processes_are_summed_and_survive_a_kill(tmp_path: Path) -> None:
+    with running_server_with_traffic(tmp_path, arguments=["--workers", "2"]) as server:
+        until(lambda: "\niiif_serving_processes 2.0\n" in fetch_metrics(server))
+        before = count_requests(server)
         for _ in range(20):
             httpx.get(f"{server.url}/health")
-        until(lambda: counted(server) >= before + 20)
-        assert promtool("check", "metrics", given=numbers(server)) == ""
-        (victim, *_) = processes_of(server)
+        until(lambda: count_requests(server) >= before + 20)
+        assert run_promtool("check", "metrics", stdin=fetch_metrics(server)) == ""
+        (victim, *_) = server_processes(server)
         os.kill(victim, signal.SIGKILL)
         # Another one is there, and what the first has counted still is.
-        until(lambda: victim not in processes_of(server) and len(processes_of(server)) == 2)
-        until(lambda: "\niiif_serving_processes 2.0\n" in numbers(server))
-        assert counted(server) >= before + 20
+        until(lambda: victim not in server_processes(server) and len(server_processes(server)) == 2)
+        until(lambda: "\niiif_serving_processes 2.0\n" in fetch_metrics(server))
+        assert count_requests(server) >= before + 20
 
 
-def test_the_numbers_go_on_when_settings_are_read_again(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
-        before = counted(server)
+def test_counters_continue_after_settings_are_reloaded(tmp_path: Path) -> None:
+    with running_server_with_traffic(tmp_path) as server:
+        before = count_requests(server)
         assert before > 5
         os.kill(server.pid, signal.SIGHUP)
-        until(lambda: logged(server, "SettingsReloaded"))
+        until(lambda: find_in_log(server, "SettingsReloaded"))
         httpx.get(f"{server.url}/pictures:large.jpg/full/92,/17/gray.png")
-        until(lambda: counted(server) > before)
-        misses = re.search(r'iiif_cache_misses_total{tier="disk"} (\d+)', numbers(server))
+        until(lambda: count_requests(server) > before)
+        misses = re.search(r'iiif_cache_misses_total{tier="disk"} (\d+)', fetch_metrics(server))
         assert misses is not None
         assert int(misses[1]) > 2
 
 
-def counted(server: Server) -> float:
-    """How many requests have been counted."""
-    text = numbers(server)
+def count_requests(server: Server) -> float:
+    """Return the number of requests that the metrics report."""
+    text = fetch_metrics(server)
     return sum(float(n) for n in re.findall(r"(?m)^iiif_requests_total\{.*\} (.*)$", text))
 
 
-def processes_of(server: Server) -> list[int]:
-    """The server processes under a supervisor."""
+def server_processes(server: Server) -> list[int]:
+    """Return the ids of the server processes under a supervisor."""
     return [
         pid
-        for pid, parent in parents().items()
-        if parent == server.pid and b"serve-share" in command(pid)
+        for pid, parent in parents_of_processes().items()
+        if parent == server.pid and b"serve-share" in read_command_line(pid)
     ]
 
 
-def test_promtool_has_nothing_against_the_alerts_and_they_come_when_they_should() -> None:
+def test_alert_rules_pass_promtool_and_their_unit_tests() -> None:
     folder = DEPLOY / "prometheus"
-    assert "SUCCESS" in promtool("check", "rules", folder / "iiif-server.rules.yml")
-    assert "SUCCESS" in promtool("check", "config", folder / "prometheus.yml")
-    assert "SUCCESS" in promtool("test", "rules", folder / "iiif-server.rules.test.yml")
+    assert "SUCCESS" in run_promtool("check", "rules", folder / "iiif-server.rules.yml")
+    assert "SUCCESS" in run_promtool("check", "config", folder / "prometheus.yml")
+    assert "SUCCESS" in run_promtool("test", "rules", folder / "iiif-server.rules.test.yml")
 
 
-def test_a_worker_that_is_killed_is_counted(tmp_path: Path) -> None:
-    with serving(tmp_path) as server:
+def test_killed_worker_is_counted_in_metrics(tmp_path: Path) -> None:
+    with running_server_with_traffic(tmp_path) as server:
         status = f"{server.url}/admin/status"
         headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
         assert httpx.get(status, headers=headers).json()["pools"]["image"]["workers"] == 2
-        for pid in workers_of(server):
+        for pid in worker_processes(server):
             os.kill(pid, signal.SIGKILL)
         httpx.get(f"{server.url}/pictures:large.jpg/full/91,/17/gray.png", timeout=60)
         line = 'iiif_workers_replaced_total{pool="image",reason="died"}'
-        assert until(lambda: line in numbers(server))
+        assert until(lambda: line in fetch_metrics(server))
 
 
-def workers_of(server: Server) -> list[int]:
-    """The processes that read headers and make images."""
+def worker_processes(server: Server) -> list[int]:
+    """Return the ids of the worker processes of a server."""
     return [
         pid
-        for pid, parent in parents().items()
-        if parent == server.pid and b"iiif_server.workers.process" in command(pid)
+        for pid, parent in parents_of_processes().items()
+        if parent == server.pid and b"iiif_server.workers.process" in read_command_line(pid)
     ]
 
 
-def command(pid: int) -> bytes:
-    """How a process was started; nothing if it has ended meanwhile."""
+def read_command_line(pid: int) -> bytes:
+    """Return the command line of a process; empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
 
 
-def parents() -> dict[int, int]:
-    """The parent of each process that there is."""
+def parents_of_processes() -> dict[int, int]:
+    """Return the parent id by process id, of all processes but zombies."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -224,10 +224,10 @@ def parents() -> dict[int, int]:
 
 
 @contextlib.contextmanager
-def running(*command: str | Path, log: Path) -> Iterator[None]:
-    """A program, until the context closes."""
+def running_program(*read_command_line: str | Path, log: Path) -> Iterator[None]:
+    """Run a program until the context closes."""
     with log.open("w") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(read_command_line, stdout=output, stderr=subprocess.STDOUT)
         try:
             yield
         finally:
@@ -237,7 +237,7 @@ def running(*command: str | Path, log: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def nginx(folder: Path, server: Server) -> Iterator[str]:
-    """nginx in front of a server, which tells it what it passes on."""
+    """Run nginx as a reverse proxy in front of a server; yield its URL."""
     port = free_port()
     config = folder / "nginx.conf"
     config.write_text(
@@ -263,7 +263,7 @@ def nginx(folder: Path, server: Server) -> Iterator[str]:
         }}
         """
     )
-    with running("nginx", "-p", folder, "-c", config, log=folder / "nginx.log"):
+    with running_program("nginx", "-p", folder, "-c", config, log=folder / "nginx.log"):
         base = f"http://127.0.0.1:{port}"
         until(lambda: _answers(f"{base}/health"))
         yield base
@@ -271,14 +271,14 @@ def nginx(folder: Path, server: Server) -> Iterator[str]:
 
 @contextlib.contextmanager
 def prometheus(folder: Path, server: Server) -> Iterator[str]:
-    """Prometheus, which scrapes a server as deploy/prometheus/prometheus.yml says, but sooner."""
+    """Run Prometheus with deploy/prometheus/prometheus.yml, scraping each second; yield its URL."""
     port = free_port()
     text = (DEPLOY / "prometheus/prometheus.yml").read_text()
     text = text.replace("iiif-server:4040", server.url.removeprefix("http://"))
     text = text.replace("15s", "1s").replace("- iiif", f"- {DEPLOY}/prometheus/iiif")
     config = folder / "prometheus.yml"
     config.write_text(text)
-    with running(
+    with running_program(
         "prometheus",
         f"--config.file={config}",
         f"--storage.tsdb.path={folder}/prometheus",
@@ -296,40 +296,44 @@ def _answers(url: str) -> bool:
     return False
 
 
-def test_server_proxy_and_prometheus_work_together(tmp_path: Path) -> None:
+def test_server_behind_nginx_is_scraped_by_prometheus(tmp_path: Path) -> None:
     with (
-        serving(tmp_path / "server", f'trusted_proxies = ["127.0.0.1"]\n{SETTINGS}') as server,
-        nginx(tmp_path, server) as front,
-        prometheus(tmp_path, server) as watcher,
+        running_server_with_traffic(
+            tmp_path / "server", f'trusted_proxies = ["127.0.0.1"]\n{SETTINGS}'
+        ) as server,
+        nginx(tmp_path, server) as proxy_url,
+        prometheus(tmp_path, server) as prometheus_url,
     ):
-        answer = httpx.get(f"{front}/pictures:large.jpg/info.json")
-        assert answer.json()["id"].startswith(front.replace("http:", "https:"))
+        answer = httpx.get(f"{proxy_url}/pictures:large.jpg/info.json")
+        assert answer.json()["id"].startswith(proxy_url.replace("http:", "https:"))
         assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"]), "the one of nginx"
         assert answer.headers["x-request-id"] in until(
-            lambda: logged(server, answer.headers["x-request-id"])
+            lambda: find_in_log(server, answer.headers["x-request-id"])
         )
         tile = "/pictures:large.jpg/256,128,128,128/128,128/0/default.jpg"
-        assert httpx.get(f"{front}{tile}").headers["content-type"] == "image/jpeg"
-        assert httpx.get(f"{front}/metrics").status_code == 401, "not for those behind the proxy"
-        assert httpx.get(f"{front}/health/ready").json()["status"] == "ready"
+        assert httpx.get(f"{proxy_url}{tile}").headers["content-type"] == "image/jpeg"
+        assert httpx.get(f"{proxy_url}/metrics").status_code == 401, (
+            "not for those behind the proxy"
+        )
+        assert httpx.get(f"{proxy_url}/health/ready").json()["status"] == "ready"
 
-        def ask(query: str) -> list[Any]:
-            found = httpx.get(f"{watcher}/api/v1/query", params={"query": query}).json()
+        def query(query: str) -> list[Any]:
+            found = httpx.get(f"{prometheus_url}/api/v1/query", params={"query": query}).json()
             results: list[Any] = found["data"]["result"]
             return [float(item["value"][1]) for item in results]
 
-        until(lambda: ask('up{job="iiif-server"}') == [1.0])
-        until(lambda: ask('sum(iiif_requests_total{engine="tile"})') >= [1.0])
-        until(lambda: ask("iiif_ready") == [1.0])
+        until(lambda: query('up{job="iiif-server"}') == [1.0])
+        until(lambda: query('sum(iiif_requests_total{engine="tile"})') >= [1.0])
+        until(lambda: query("iiif_ready") == [1.0])
         for panel in dashboard_queries():
-            ask(panel)  # raises if it is none that Prometheus understands
-        rules = httpx.get(f"{watcher}/api/v1/rules").json()["data"]["groups"][0]["rules"]
+            query(panel)  # raises if it is none that Prometheus understands
+        rules = httpx.get(f"{prometheus_url}/api/v1/rules").json()["data"]["groups"][0]["rules"]
         assert {rule["health"] for rule in rules} <= {"ok", "unknown"}
         assert len(rules) == 9
 
 
 def dashboard_queries() -> list[str]:
-    """What the dashboard asks, with its variables filled in."""
+    """Return the queries of the Grafana dashboard, with its variables filled in."""
     panels = json.loads((DEPLOY / "grafana/dashboards/iiif-server.json").read_text())["panels"]
     queries = [target["expr"] for panel in panels for target in panel.get("targets", [])]
     assert len(queries) > 40
@@ -339,19 +343,19 @@ def dashboard_queries() -> list[str]:
 # --- logs -------------------------------------------------------------------------------------
 
 
-def logged(server: Server, mark: str) -> str:
-    """The line of the log with this word, if there is one already."""
+def find_in_log(server: Server, text: str) -> str:
+    """Return the first line of the log that contains a text, or an empty string."""
     lines = server.log.read_text().split("\n")
-    return next((line for line in lines if mark in line), "")
+    return next((line for line in lines if text in line), "")
 
 
-def test_every_line_of_the_log_is_an_object_whatever_is_asked_for(tmp_path: Path) -> None:
-    with serving(tmp_path, f'log_format = "json"\n{SETTINGS}') as server:
+def test_json_log_lines_are_objects_for_hostile_paths(tmp_path: Path) -> None:
+    with running_server_with_traffic(tmp_path, f'log_format = "json"\n{SETTINGS}') as server:
         for path in ("/a%0Aforged:x", "/%1b[2J", "/a%E2%80%A8b", '/"quoted"', "/%ff%fe", "/%00"):
             httpx.get(f"{server.url}{path}")
         httpx.get(f"{server.url}/admin/status", headers={"Authorization": "Bearer wrong"})
         httpx.get(f"{server.url}/pictures:last.jpg/info.json")
-        until(lambda: logged(server, "pictures:last.jpg"))
+        until(lambda: find_in_log(server, "pictures:last.jpg"))
         text = server.log.read_text()
     objects = []
     for line in text.split("\n"):
@@ -380,12 +384,12 @@ def test_every_line_of_the_log_is_an_object_whatever_is_asked_for(tmp_path: Path
 
 
 class Collector(BaseHTTPRequestHandler):
-    """Takes what is sent to it, as a collector of OpenTelemetry would."""
+    """OpenTelemetry collector over HTTP: stores the body of each request."""
 
     bodies: ClassVar[list[tuple[str, bytes]]] = []
 
     def do_POST(self) -> None:
-        """Take one delivery."""
+        """Store one export request."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.bodies.append((self.path, body))
         self.send_response(200)
@@ -393,10 +397,10 @@ class Collector(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's
-        """Say nothing."""
+        """Log nothing."""
 
 
-def test_traces_go_where_the_environment_says_and_hold_no_signature(tmp_path: Path) -> None:
+def test_traces_are_exported_without_signatures(tmp_path: Path) -> None:
     collector = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
     thread = threading.Thread(target=collector.serve_forever)
     thread.start()
@@ -406,7 +410,7 @@ def test_traces_go_where_the_environment_says_and_hold_no_signature(tmp_path: Pa
         "FASTAPI_OTEL_AUTO_CONFIGURE": "true",  # what FastAPI would send besides has whole paths
     }
     try:
-        with serving(tmp_path, environment=environment):
+        with running_server_with_traffic(tmp_path, environment=environment):
             pass  # what has not been sent is sent at the end
     finally:
         collector.shutdown()
@@ -423,7 +427,7 @@ def test_traces_go_where_the_environment_says_and_hold_no_signature(tmp_path: Pa
 # --- the sample -------------------------------------------------------------------------------
 
 
-def test_the_sample_is_served_beside_other_types_when_asked_for(tmp_path: Path) -> None:
+def test_sample_option_serves_the_sample_beside_other_types(tmp_path: Path) -> None:
     with running_server(tmp_path, "", arguments=["--sample"], startup_seconds=180) as server:
         (server.source / "a.jpg").write_bytes(picture())
         sample = httpx.get(f"{server.url}/sample:atlas.jpg/info.json")

@@ -152,7 +152,7 @@ async def test_a_wrong_parameter_is_said_even_where_there_is_no_image(server: Se
     "path",
     ["/disk:pic.jpg", "/disk:pic.jpg/info.json", "/disk:pic.jpg/full/max/0/default.jpg", "/health"],
 )
-async def test_methods_that_are_not_answered(server: Server, method: str, path: str) -> None:
+async def test_unsupported_method_is_405(server: Server, method: str, path: str) -> None:
     response = await server.client.request(method, path)
     assert_problem(response, 405, "GET, HEAD and OPTIONS")
     assert response.headers["allow"] == "GET, HEAD, OPTIONS"
