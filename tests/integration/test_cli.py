@@ -186,7 +186,9 @@ class TestCheck:
     def test_no_types(self, tmp_path: Path) -> None:
         result = run("check", "--config", configuration(tmp_path, ""))
         assert result.exit_code == 1
-        assert "FAIL  types: none: add [types.NAME] with a source" in result.output
+        assert (
+            "FAIL  types: none: add [types.NAME] with a source to the settings, or" in result.output
+        )
 
     def test_folders_that_cannot_be_written(self, tmp_path: Path) -> None:
         text = '[types.web]\nsource = "web"\nurl = "https://example.com/{name}"\n'

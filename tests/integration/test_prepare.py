@@ -54,6 +54,23 @@ def test_all_of_a_type_are_prepared_and_what_fails_is_named(config: Path) -> Non
     assert result.exit_code == 1
 
 
+def test_a_folder_without_settings(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `serve FOLDER` serves it: the type is named after the folder, the cache is the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.delenv("CACHE_DIRECTORY", raising=False)
+    folder = str(config.parent / "source" / "disk")
+    named = CliRunner().invoke(main, ["prepare", "--folder", folder, "a.jpg"])
+    assert "0 made, 0 there already, 1 too small to need one, 0 failed" in named.output
+    assert (tmp_path / "caches" / "iiif-server").is_dir()
+    unknown = CliRunner().invoke(main, ["prepare", "--folder", folder, "--type", "Disk"])
+    assert "There is no type 'Disk' in the settings: they have disk." in unknown.output
+    missing = CliRunner().invoke(main, ["prepare", "--folder", f"{folder}/none", "a.jpg"])
+    assert f"There is no folder {folder}/none." in missing.output
+    assert (named.exit_code, unknown.exit_code, missing.exit_code) == (0, 1, 1)
+
+
 def test_what_is_there_is_left_alone(config: Path, tmp_path: Path) -> None:
     assert prepare(config, "disk:a.jpg").exit_code == 0
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.szi")}
@@ -85,7 +102,7 @@ async def test_a_prepared_image_is_served_without_making_anything(config: Path) 
         ((), "Give identifiers"),
         (("--type", "disk", "disk:a.jpg"), "Give identifiers"),
         (("--type", "away"), "cannot be listed"),
-        (("--type", "nothing"), "This server has no type"),
+        (("--type", "nothing"), "There is no type 'nothing' in the settings"),
         (("a.jpg",), "has no type"),
         (("disk:a.jpg", "disk:50%.jpg"), 'About "disk:50%.jpg": The URL holds a %'),
         (("disk:gone.jpg",), "disk:gone.jpg: There is no image"),

@@ -1,11 +1,10 @@
 """`iiif-server cache`: size and purge of the store of derivatives."""
 
 import asyncio
-from pathlib import Path
 
 import click
 
-from iiif_server.commands.common import config_option, fail, read_settings, show_progress
+from iiif_server.commands.common import ReadSettings, fail, settings_options, show_progress
 from iiif_server.composition.components import open_store
 from iiif_server.composition.sharing import open_bucket, open_shared_purges
 from iiif_server.errors import IiifServerError
@@ -18,22 +17,23 @@ def cache() -> None:
 
 
 @cache.command()
-@config_option
-def stats(config: Path | None) -> None:
+@settings_options
+def stats(read: ReadSettings) -> None:
     """Print the number and size of stored derivatives, and the limit."""
-    settings = read_settings(config).settings
+    settings = read().settings
     files, size = open_store(settings, lambda _: None).usage()
     bound = settings.cache.max_bytes
     share = size / bound if bound else float(size > 0)
-    click.echo(f"{files} derivatives, {size:,} bytes ({share:.1%} of {bound:,})")
+    derivatives = f"{files:,} derivative{'' if files == 1 else 's'}"
+    click.echo(f"{derivatives}, {size:,} bytes ({share:.1%} of {bound:,})")
 
 
 @cache.command()
-@config_option
+@settings_options
 @click.option("--identifier", help="Remove the derivatives of this original only (type:name).")
-def purge(config: Path | None, identifier: str | None) -> None:
+def purge(read: ReadSettings, identifier: str | None) -> None:
     """Remove derivatives. Originals stay; the server renders derivatives again on request."""
-    settings = read_settings(config).settings
+    settings = read().settings
     store = open_store(settings, lambda _: None)
     group = None
     if identifier is not None:

@@ -2,9 +2,10 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,7 +14,8 @@ import httpx
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
-from iiif_server.errors import ConfigurationError
+from iiif_server.configuration.folders import adding, checked_folders
+from iiif_server.errors import ConfigurationError, UnknownTypeError
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.images.originals import Originals
@@ -22,6 +24,8 @@ from iiif_server.settings import Loaded, Settings, load
 Command = Callable[..., Any]
 Advance = Callable[[], None]
 """Function that advances a progress bar by one step."""
+ReadSettings = Callable[[], Loaded]
+"""Function that loads the settings which the command line names."""
 ShowProgress = Callable[[str, int | None], AbstractContextManager[Advance]]
 """Function that opens a progress bar with a description and the number of steps, if known."""
 
@@ -30,6 +34,24 @@ config_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="TOML or YAML file of settings; also IIIF_CONFIG.",
 )
+
+
+def settings_options(command: Command) -> Command:
+    """Add the options `--config` and `--folder` as one `read`, which loads the settings."""
+
+    @config_option
+    @click.option(
+        "--folder",
+        "folders",
+        multiple=True,
+        help="A folder that is served by `serve FOLDER`; may be repeated.",
+    )
+    @wraps(command)
+    def decorated(config: Path | None, folders: tuple[str, ...], **rest: Any) -> None:
+        command(read=partial(read_settings, config, folders), **rest)
+
+    added: Command = decorated
+    return added
 
 
 def _version(_: click.Context, __: click.Parameter, number: str) -> ImageApiVersion:
@@ -99,9 +121,10 @@ def find_identifiers(
     """Return the identifiers of all originals of a type, or else parse those in `written`.
 
     Raises ConfigurationError if there are none, or if the type cannot list its originals; and the
-    errors of `IdentifierReader.read_all`.
+    errors of `check_type` and `IdentifierReader.read_all`.
     """
     if type_ is not None:
+        check_type(settings, type_)
         found = list(originals.identifiers(type_))
         empty = f"There are no images in the type {type_}: its folder is empty."
     else:
@@ -112,12 +135,17 @@ def find_identifiers(
     return found
 
 
-def read_settings(
-    config: Path | None, add: Callable[[dict[str, Any]], None] = lambda _: None
-) -> Loaded:
-    """Load the settings, which `add` may complete; exit with an error if they are invalid."""
+def check_type(settings: Settings, name: str) -> None:
+    """Raise UnknownTypeError, with the names of all types, unless the settings have this type."""
+    if name not in settings.types:
+        names = ", ".join(sorted(settings.types)) or "none"
+        raise UnknownTypeError(f"There is no type {name!r} in the settings: they have {names}.")
+
+
+def read_settings(config: Path | None, folders: Sequence[str] = ()) -> Loaded:
+    """Load the settings, with the types of `folders`; exit with an error if they are invalid."""
     try:
-        return load(config, add)
+        return load(config, adding(checked_folders(folders), config))
     except ConfigurationError as error:
         fail(str(error))
 

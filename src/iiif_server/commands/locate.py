@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import click
 
-from iiif_server.commands.common import config_option, fail, read_settings
-from iiif_server.commands.serve.folders import adding, checked_folders
+from iiif_server.commands.common import ReadSettings, fail, settings_options
 from iiif_server.composition.components import open_fetcher, open_sources
 from iiif_server.errors import ConfigurationError, IiifServerError
 from iiif_server.iiif.identifier import split_page
@@ -21,21 +19,16 @@ from iiif_server.units import show_size
 
 
 @click.command()
-@config_option
-@click.option(
-    "--folder", "folders", multiple=True, help="A folder that is served by `serve FOLDER`."
-)
+@settings_options
 @click.argument("identifier")
-def locate(config: Path | None, folders: tuple[str, ...], identifier: str) -> None:
+def locate(read: ReadSettings, identifier: str) -> None:
     """Show where the original of an identifier is looked for, step by step.
 
     The identifier is written as in a URL. An original on another server is fetched and stored, as
     for a request. Exits with 1 if there is no original.
     """
     try:
-        add = adding(checked_folders(folders), config)
-        settings = read_settings(config, add).settings
-        asyncio.run(_locate(settings, identifier))
+        asyncio.run(_locate(read().settings, identifier))
     except (ConfigurationError, IiifServerError) as error:
         fail(f"Not found: {error}")
 

@@ -1,7 +1,6 @@
 """`iiif-server prepare`: builds pyramids ahead of time, with the services of the server."""
 
 import sys
-from pathlib import Path
 from typing import TextIO
 
 import click
@@ -15,17 +14,17 @@ from iiif_server.commands.bulk.running import (
     run_tasks,
 )
 from iiif_server.commands.bulk.tasks import Bench, Outcome, Result, offer_parts, pages_of
-from iiif_server.commands.common import choose, config_option, identifier_options, read_settings
+from iiif_server.commands.common import ReadSettings, choose, identifier_options, settings_options
 from iiif_server.iiif.identifier import Identifier
 
 
 @click.command()
-@config_option
+@settings_options
 @identifier_options("Prepare")
 @distribution_options("Prepare")
 def prepare(
     *,
-    config: Path | None,
+    read: ReadSettings,
     type_: str | None,
     listed: TextIO | None,
     identifiers: tuple[str, ...],
@@ -37,7 +36,7 @@ def prepare(
     repeated run resumes an interrupted one. Files that are not images are skipped.
     """
     written = choose(type_, listed, identifiers)
-    settings = read_settings(config).settings
+    settings = read().settings
 
     async def run(results: Results) -> None:
         async with distribution.open_executor(settings) as executor:

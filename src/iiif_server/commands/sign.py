@@ -4,19 +4,19 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import click
 
 from iiif_server.commands.common import (
-    config_option,
+    ReadSettings,
+    check_type,
     fail,
     local_url,
-    read_settings,
+    settings_options,
     version_option,
 )
 from iiif_server.composition.components import open_fetcher, open_sources
-from iiif_server.errors import IiifServerError, UnknownTypeError
+from iiif_server.errors import IiifServerError
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.request import parse_whole_request
 from iiif_server.iiif.versions import ImageApiVersion
@@ -39,7 +39,7 @@ def _lifetime(_: click.Context, __: click.Parameter, text: str) -> int:
 
 
 @click.command()
-@config_option
+@settings_options
 @click.option(
     "--expires-in",
     "lifetime",
@@ -56,7 +56,7 @@ def _lifetime(_: click.Context, __: click.Parameter, text: str) -> int:
 @version_option
 @click.argument("identifier")
 def sign(
-    config: Path | None,
+    read: ReadSettings,
     lifetime: int,
     parameters: str | None,
     version: ImageApiVersion,
@@ -67,7 +67,7 @@ def sign(
     The URL is that of info.json, and its signature is valid for all requests of a viewer. With
     --request, the URL is that of one image request.
     """
-    settings = read_settings(config).settings
+    settings = read().settings
     if not settings.signing.keys:
         fail("There is no key to sign with: add [signing] keys.")
     try:
@@ -91,12 +91,8 @@ def _doubts(settings: Settings, identifier: Identifier) -> Iterator[str]:
 
     Raises UnknownTypeError for a type that is not configured.
     """
-    options = settings.types.get(identifier.type)
-    if options is None:
-        raise UnknownTypeError(
-            f"There is no type {identifier.type!r} in the settings: "
-            f"they have {', '.join(sorted(settings.types)) or 'none'}."
-        )
+    check_type(settings, identifier.type)
+    options = settings.types[identifier.type]
     if options.access == "public":
         yield f"the type {identifier.type!r} is public: its URLs need no signature."
     if options.access == "internal":

@@ -190,7 +190,7 @@ _SIMPLE: dict[Any, str] = {
     float: "a number",
     str: "text",
     SecretStr: "text",
-    FilePath: "the path of a folder",
+    FilePath: "a path",
 }
 
 

@@ -16,7 +16,7 @@ import click
 
 from iiif_server.commands.check.findings import Finding, check_writable
 from iiif_server.commands.check.types import check_types
-from iiif_server.commands.common import config_option, fail, read_settings
+from iiif_server.commands.common import ReadSettings, fail, settings_options
 from iiif_server.composition.components import Reach, open_pool, open_store
 from iiif_server.composition.sharing import open_bucket
 from iiif_server.composition.sizing import memory_for_images, threads_of
@@ -71,13 +71,13 @@ class _Trial:
 
 
 @click.command()
-@config_option
-def check(config: Path | None) -> None:
+@settings_options
+def check(read: ReadSettings) -> None:
     """Check settings, folders, sources, codecs and the sandbox; report problems and remedies.
 
     Exits with 1 if there is a problem. The command changes nothing and creates no folders.
     """
-    findings = _diagnose(read_settings(config))
+    findings = _diagnose(read())
     for finding in findings:
         click.echo(f"{finding.label:4}  {finding.subject}: {finding.text}")
     wrong = sum(not finding.fine for finding in findings)

@@ -33,7 +33,8 @@ async def check_types(settings: Settings) -> list[Finding]:
     """Check whether each type can serve its originals; report unreadable files and links."""
     findings = []
     if not settings.types:
-        findings.append(Finding("types", "none: add [types.NAME] with a source", fine=False))
+        text = "none: add [types.NAME] with a source to the settings, or give --folder FOLDER"
+        findings.append(Finding("types", text, fine=False))
     async with AsyncExitStack() as stack:
         sources = open_sources(stack, settings, open_fetcher(stack, settings), lambda _: None)
         originals = Originals(sources)

@@ -18,11 +18,11 @@ from iiif_server.commands.bulk.running import (
 )
 from iiif_server.commands.bulk.tasks import Outcome, Task
 from iiif_server.commands.common import (
+    ReadSettings,
     choose,
-    config_option,
     fail,
     identifier_options,
-    read_settings,
+    settings_options,
     version_option,
 )
 from iiif_server.commands.export.files import cannot_write, check_space, locked, write
@@ -36,7 +36,7 @@ SCRIPT = "openseadragon.min.js"
 
 
 @click.command()
-@config_option
+@settings_options
 @click.option(
     "--to",
     "folder",
@@ -55,7 +55,7 @@ SCRIPT = "openseadragon.min.js"
 @distribution_options("Export")
 def export(
     *,
-    config: Path | None,
+    read: ReadSettings,
     folder: Path,
     base_url: str | None,
     version: ImageApiVersion,
@@ -71,7 +71,7 @@ def export(
     --shard or --scheduler, all machines have to share the folder.
     """
     written = choose(type_, listed, identifiers)
-    settings = read_settings(config).settings
+    settings = read().settings
     base = base_url or settings.base_url
     if base is None or not base.startswith(("http://", "https://")):
         fail("Give the public URL of the folder: --base-url https://images.example.org/static")

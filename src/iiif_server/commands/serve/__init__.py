@@ -19,9 +19,9 @@ from iiif_server.app import create_app
 from iiif_server.commands.common import config_option, fail, local_url
 from iiif_server.commands.serve import supervision
 from iiif_server.commands.serve.draining import DrainingServer
-from iiif_server.commands.serve.folders import adding, checked_folders
 from iiif_server.commands.serve.reload import Reloading
 from iiif_server.composition.sizing import share_of
+from iiif_server.configuration.folders import adding, checked_folders
 from iiif_server.errors import ConfigurationError
 from iiif_server.exits import exit_in_words
 from iiif_server.server import protocol

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TextIO
 
 import click
@@ -22,11 +21,11 @@ from iiif_server.commands.bulk.running import (
 )
 from iiif_server.commands.bulk.tasks import Outcome, Result, Subject, Work
 from iiif_server.commands.common import (
+    ReadSettings,
     check_url,
     choose,
-    config_option,
     identifier_options,
-    read_settings,
+    settings_options,
 )
 from iiif_server.commands.warm.against import Pace, open_http, warm_url
 from iiif_server.commands.warm.here import warm_one
@@ -49,7 +48,7 @@ def _screen(_: click.Context, __: click.Parameter, text: str) -> Dimensions:
 
 
 @click.command()
-@config_option
+@settings_options
 @click.option(
     "--manifest",
     "manifests",
@@ -89,7 +88,7 @@ def _screen(_: click.Context, __: click.Parameter, text: str) -> Dimensions:
 @distribution_options("Warm")
 def warm(
     *,
-    config: Path | None,
+    read: ReadSettings,
     manifests: tuple[str, ...],
     screen: Dimensions,
     everything: bool,
@@ -112,7 +111,7 @@ def warm(
         check_url(url)
         if distribution.scheduler is not None or distribution.pages:
             raise click.UsageError("--against goes neither with --scheduler nor with --pages.")
-    settings = read_settings(config).settings
+    settings = read().settings
     seen = None if everything else screen
     images = _Images(settings, type_, written, manifests, url)
 

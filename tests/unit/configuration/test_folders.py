@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from iiif_server.commands.serve.folders import add_folders, cache_of, slug, types_of
+from iiif_server.configuration.folders import add_folders, cache_of, slug, types_of
 
 
 @pytest.mark.parametrize(
