@@ -15,7 +15,7 @@ from iiif_server.codecs.encode import supported_formats
 from iiif_server.codecs.jobs import render_original, translating_memory_error
 from iiif_server.codecs.open_originals import OpenOriginal
 from iiif_server.codecs.probe import probe_file
-from iiif_server.iiif.formats import parse_format, unsupported_format
+from iiif_server.iiif.formats import parse_format, unsupported_format_error
 from iiif_server.iiif.geometry import OutputLimits, offered_tile
 from iiif_server.iiif.information import TILE, Service, image_information
 from iiif_server.iiif.quality import parse_quality
@@ -125,7 +125,7 @@ class OpenImage:
         )
         formats = supported_formats()
         if request.format not in formats:
-            raise unsupported_format(request.format, formats)
+            raise unsupported_format_error(request.format, formats)
         header = self._header
         facts = ImageFacts(header.dimensions, gray=header.colour is Colour.GRAY)
         rendition = request.resolve(facts, self._limits)

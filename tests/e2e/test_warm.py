@@ -17,7 +17,7 @@ from e2e.static import serving
 from e2e.test_openseadragon import AWKWARD_SIZES
 from e2e.test_viewers import MIRADOR, PACKAGES
 from iiif_server.iiif.geometry import Dimensions
-from iiif_server.iiif.viewers import Announced
+from iiif_server.iiif.viewers import InfoJson
 from support.servers import Server
 
 VIEWPORT = Dimensions(1280, 800)
@@ -72,7 +72,7 @@ def warmed(server: Server, identifier: str, screen: Dimensions | None) -> set[st
         uri = f"{server.url}{prefix}/{identifier}"
         information = httpx.get(f"{uri}/info.json").raise_for_status().json()
         found |= {f"{uri}/info.json"}
-        found |= {f"{uri}/{path}" for path in Announced.read(information).requests(screen)}
+        found |= {f"{uri}/{path}" for path in InfoJson.read(information).requests(screen)}
     return found
 
 
@@ -152,7 +152,7 @@ def test_all_tiles_of_openseadragon_are_those_that_are_warmed(server: Server, pr
         documents.append(answer.raise_for_status().json())
     for document, tiles in zip(documents, tiles_of(documents), strict=True):
         uri = document.get("id", document.get("@id"))
-        paths = {f"{uri}/{path}" for path in Announced.read(document).requests(None)}
+        paths = {f"{uri}/{path}" for path in InfoJson.read(document).requests(None)}
         requested = {tile["url"] for tile in tiles}
         zero = {url for url in requested if "/full/0," in url}  # of a version 2 without a width
         assert requested - zero <= paths, requested - paths

@@ -20,7 +20,7 @@ from iiif_server.codecs.encode import supported_formats
 from iiif_server.codecs.probe import probe
 from iiif_server.errors import UnsupportedOriginalError
 from iiif_server.formats.table import INPUT_ROWS, OUTPUT_ROWS, InputRow, OutputRow
-from iiif_server.iiif.formats import FACTS, Format
+from iiif_server.iiif.formats import FORMAT_FACTS, Format
 from iiif_server.library import open_image
 from iiif_server.plan.header import Reader
 from iiif_server.plan.original_format import OriginalFormat, recognise
@@ -371,4 +371,4 @@ def test_derivatives_are_written_as_the_table_says(row: OutputRow, tmp_path: Pat
     assert recognise(made[:32]) is _KINDS[row.format]
     if row.format is not Format.PDF:
         with Image.open(BytesIO(made)) as opened:
-            assert opened.has_transparency_data is FACTS[row.format].transparent
+            assert opened.has_transparency_data is FORMAT_FACTS[row.format].transparent

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import pyvips
 
 from iiif_server.codecs.pixel_buffer import ICC, Pixels
-from iiif_server.iiif.formats import FACTS
+from iiif_server.iiif.formats import FORMAT_FACTS
 from iiif_server.iiif.quality import Quality
 from iiif_server.plan.header import ImageHeader
 from iiif_server.plan.render_plan import PixelOperations, ProfileAction
@@ -76,7 +76,7 @@ def stretch_range(image: Pixels, header: ImageHeader) -> Pixels:
 
 def flatten(image: Pixels, operations: PixelOperations) -> Pixels:
     """Flatten the image on white if the format has no transparency."""
-    if image.hasalpha() and not FACTS[operations.format].transparent:
+    if image.hasalpha() and not FORMAT_FACTS[operations.format].transparent:
         return image.flatten(background=ON_WHITE)
     return image
 

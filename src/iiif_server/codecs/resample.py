@@ -7,7 +7,7 @@ import pyvips
 from iiif_server.codecs.alignment import aligned_span
 from iiif_server.codecs.colour import white
 from iiif_server.codecs.pixel_buffer import FloatBox, Pixels
-from iiif_server.iiif.formats import FACTS
+from iiif_server.iiif.formats import FORMAT_FACTS
 from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.iiif.quality import Quality
 from iiif_server.plan.orientation import UPRIGHT, Orientation
@@ -72,7 +72,7 @@ def rotate(image: Pixels, operations: PixelOperations) -> Pixels:
     if not operations.degrees:
         return image
     bitonal = operations.quality is Quality.BITONAL
-    if FACTS[operations.format].transparent and not bitonal and not image.hasalpha():
+    if FORMAT_FACTS[operations.format].transparent and not bitonal and not image.hasalpha():
         image = image.addalpha()
     alpha, band_format = bool(image.hasalpha()), image.format
     background = [0] * image.bands if alpha else white(image)

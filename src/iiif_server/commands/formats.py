@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import click
 
 from iiif_server.formats.table import INPUT_ROWS, OUTPUT_ROWS
-from iiif_server.iiif.formats import FACTS
+from iiif_server.iiif.formats import FORMAT_FACTS
 from iiif_server.plan.render_plan import PROFILED_FORMATS
 
 
@@ -38,7 +38,7 @@ def _written() -> Iterator[str]:
     yield "| derivative | written by | coding | longest side | alpha | ICC profile |"
     yield "|---|---|---|---|---|---|"
     for row in OUTPUT_ROWS:
-        facts = FACTS[row.format]
+        facts = FORMAT_FACTS[row.format]
         marks = (facts.transparent, row.format in PROFILED_FORMATS)
         cells = (row.format, row.library, row.coding, f"{facts.max_side:,}", *map(_mark, marks))
         yield f"| {' | '.join(cells)} |"

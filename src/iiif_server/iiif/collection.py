@@ -41,8 +41,10 @@ def collection(
     }
 
 
-def parts(id_: str, label: str, count: int, size: int, total: int) -> tuple[Reference, ...]:
-    """References to the parts of a large collection.
+def part_references(
+    id_: str, label: str, count: int, size: int, total: int
+) -> tuple[Reference, ...]:
+    """Return references to the parts of a large collection.
 
     Presentation API 3.0 has no paged collections, so each part is a collection, too.
     """

@@ -34,7 +34,7 @@ class FormatFacts:
     """Whether the format has transparency, for the corners of rotated images."""
 
 
-FACTS: dict[Format, FormatFacts] = {
+FORMAT_FACTS: dict[Format, FormatFacts] = {
     # The limit of libjpeg (JPEG_MAX_DIMENSION); the file format allows 65,535.
     Format.JPG: FormatFacts("image/jpeg", 65_500, transparent=False),
     Format.TIF: FormatFacts("image/tiff", 2**31 - 1, transparent=True),
@@ -58,10 +58,10 @@ def parse_format(text: str) -> Format:
     try:
         return Format(text)
     except ValueError:
-        raise unsupported_format(text, tuple(Format)) from None
+        raise unsupported_format_error(text, tuple(Format)) from None
 
 
-def unsupported_format(text: str, supported: Collection[Format]) -> UnsupportedFormatError:
+def unsupported_format_error(text: str, supported: Collection[Format]) -> UnsupportedFormatError:
     """Error for an unsupported format; its message names the supported ones."""
     return UnsupportedFormatError(
         f'The format "{text}" is not supported here: use one of {", ".join(supported)}.'

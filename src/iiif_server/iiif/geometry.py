@@ -119,9 +119,9 @@ class Limits:
     def within(self, other: "Limits") -> "Limits":
         """Limits with the stricter value of both."""
         return Limits(
-            _least(self.max_width, other.max_width),
-            _least(self.effective_max_height, other.effective_max_height),
-            _least(self.max_area, other.max_area),
+            _stricter(self.max_width, other.max_width),
+            _stricter(self.effective_max_height, other.effective_max_height),
+            _stricter(self.max_area, other.max_area),
         )
 
 
@@ -139,22 +139,22 @@ class OutputLimits:
     max_area: int | None = None
     max_upscale_area: int | None = None
 
-    def of(self, image: Dimensions, own: Limits = Limits()) -> Limits:
+    def of(self, image: Dimensions, image_limits: Limits = Limits()) -> Limits:
         """Limits of an image of these dimensions, as published in info.json.
 
-        `own` are additional limits of the image itself, which can only be stricter.
+        `image_limits` are additional limits of the image itself, which can only be stricter.
         """
         area = self.max_area
         if self.max_upscale_area is not None:
-            area = _least(area, max(self.max_upscale_area, image.area))
-        return Limits(self.max_width, self.max_height, area).within(own)
+            area = _stricter(area, max(self.max_upscale_area, image.area))
+        return Limits(self.max_width, self.max_height, area).within(image_limits)
 
 
 _PRECISION = 10**12
 """Fractions of a pixel in the square root of an area, which is computed with integers."""
 
 
-def _least(one: int | None, other: int | None) -> int | None:
+def _stricter(one: int | None, other: int | None) -> int | None:
     return min((bound for bound in (one, other) if bound is not None), default=None)
 
 
@@ -176,8 +176,8 @@ def decimal_text(value: Fraction) -> str:
     if value.denominator == 1:
         return str(value.numerator)
     whole, rest = divmod(value, 1)
-    places = rest.denominator.bit_length()  # it divides 10 to the power of its number of bits
-    return f"{whole}.{int(rest * 10**places):0{places}d}".rstrip("0")
+    digits = rest.denominator.bit_length()  # it divides 10 to the power of its number of bits
+    return f"{whole}.{int(rest * 10**digits):0{digits}d}".rstrip("0")
 
 
 def square(side: int) -> Dimensions:

@@ -123,16 +123,16 @@ def extra_properties(version: ImageApiVersion, service: Service) -> dict[str, An
     """
     extra = dict(service.extra)
     if service.inches_per_pixel is not None:
-        own = extra.get("service", [])
-        services = own if isinstance(own, list) else [own]
+        configured = extra.get("service", [])
+        services = configured if isinstance(configured, list) else [configured]
         physical = {
             "@context": f"{PHYSICAL}/1/context.json",
             "profile": PHYSICAL,
             "physicalScale": float(f"{service.inches_per_pixel:.6g}"),
             "physicalUnits": "in",
         }
-        alone = version is V2 and not services
-        extra["service"] = physical if alone else [*services, physical]
+        single = version is V2 and not services
+        extra["service"] = physical if single else [*services, physical]
     return extra
 
 

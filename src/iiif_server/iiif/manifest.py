@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from iiif_server.iiif.formats import FACTS, Format
+from iiif_server.iiif.formats import FORMAT_FACTS, Format
 from iiif_server.iiif.geometry import Dimensions, Limits, offered_sizes
 from iiif_server.iiif.size import ConfinedSize, MaxSize
 
@@ -39,7 +39,7 @@ class ImageService:
         return {f"{at}id": self.id, f"{at}type": self.type, "profile": self.profile}
 
 
-def level_2(base_uri: str, base_uri_v2: str) -> tuple[ImageService, ...]:
+def level_2_services(base_uri: str, base_uri_v2: str) -> tuple[ImageService, ...]:
     """References to both image services of an image on this server."""
     return (
         ImageService(base_uri, "ImageService3", "level2"),
@@ -94,14 +94,14 @@ def _canvas(picture: Picture, shared: Mapping[str, Any]) -> dict[str, Any]:
     The id of the canvas is the same in every manifest that has the image.
     """
     id_ = f"{picture.base_uri}/canvas/1"
-    own = {name: value for name, value in _statements(picture).items() if name not in shared}
+    statements = {name: value for name, value in _statements(picture).items() if name not in shared}
     return {
         "id": id_,
         "type": "Canvas",
         "label": {"none": [picture.label]},
         "width": picture.dimensions.width,
         "height": picture.dimensions.height,
-        **own,
+        **statements,
         "thumbnail": [_thumbnail(picture)],
         "items": [
             {
@@ -124,7 +124,7 @@ def _canvas(picture: Picture, shared: Mapping[str, Any]) -> dict[str, Any]:
 def _body(picture: Picture) -> dict[str, Any]:
     version_2 = picture.services[0].type == "ImageService2"
     allowed = MaxSize(upscale=False).scale(picture.dimensions, picture.limits)
-    side = FACTS[Format.JPG].max_side
+    side = FORMAT_FACTS[Format.JPG].max_side
     limits = picture.limits.within(Limits(side, side))
     largest = MaxSize(upscale=False).scale(picture.dimensions, limits)
     size = "full" if version_2 and largest == picture.dimensions else "max"
@@ -165,7 +165,7 @@ def _image(picture: Picture, size: str, pixels: Dimensions) -> dict[str, Any]:
     return {
         "id": f"{picture.base_uri}/full/{size}/0/default.jpg",
         "type": "Image",
-        "format": FACTS[Format.JPG].media_type,
+        "format": FORMAT_FACTS[Format.JPG].media_type,
         "width": pixels.width,
         "height": pixels.height,
     }
@@ -198,8 +198,8 @@ def rights_uri(text: str | None) -> str | None:
     """
     if text is None or not text.startswith(("http://", "https://")):
         return None
-    plain = text.replace("https://", "http://", 1)
-    host = plain.removeprefix("http://").removeprefix("www.")
+    normalised = text.replace("https://", "http://", 1)
+    host = normalised.removeprefix("http://").removeprefix("www.")
     return f"http://{host}" if host.startswith(_KNOWN_RIGHTS) else text
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from iiif_server.errors import MalformedParameterError, RequestRefusedError, SizeRefusedError
-from iiif_server.iiif.formats import FACTS, Format, parse_format
+from iiif_server.iiif.formats import FORMAT_FACTS, Format, parse_format
 from iiif_server.iiif.geometry import Box, Dimensions, Limits
 from iiif_server.iiif.quality import Quality, parse_quality
 from iiif_server.iiif.region import FullRegion, Region, parse_region
@@ -59,18 +59,18 @@ class ImageRequest:
         """
         region = self.region.resolve(image.dimensions)
         size = resolve_size(self.size, region.dimensions, limits)
-        self._check_format_holds(self.rotation.extent(size))
-        return Rendition(region, size, self.rotation, self._settled_quality(image), self.format)
+        self._check_format_limit(self.rotation.extent(size))
+        return Rendition(region, size, self.rotation, self._canonical_quality(image), self.format)
 
-    def _check_format_holds(self, size: Dimensions) -> None:
-        side = FACTS[self.format].max_side
+    def _check_format_limit(self, size: Dimensions) -> None:
+        side = FORMAT_FACTS[self.format].max_side
         if max(size.width, size.height) > side:
             raise SizeRefusedError(
                 f"The image would have {size.width}x{size.height} pixels, and a side in the format "
                 f"{self.format} has at most {side}. Ask for less, or for another format."
             )
 
-    def _settled_quality(self, image: ImageFacts) -> Quality:
+    def _canonical_quality(self, image: ImageFacts) -> Quality:
         # "The canonical form [...] default if the server's default quality is requested" (3.0, 4.7)
         same_as_default = {Quality.COLOR, Quality.GRAY} if image.gray else {Quality.COLOR}
         return Quality.DEFAULT if self.quality in same_as_default else self.quality
@@ -103,13 +103,13 @@ def parse_whole_request(text: str, version: ImageApiVersion) -> ImageRequest:
     if request is not None:
         return request
     if lacks_format(text):
-        raise missing_format()
+        raise missing_format_error()
     raise MalformedParameterError(
         "request", text, "region/size/rotation/quality.format, as in full/!400,400/0/default.jpg"
     )
 
 
-def missing_format() -> MalformedParameterError:
+def missing_format_error() -> MalformedParameterError:
     """Error for a request without a format."""
     return MalformedParameterError("format", "", "one after the quality, as in default.jpg")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from iiif_server.iiif.formats import FACTS, Format
+from iiif_server.iiif.formats import FORMAT_FACTS, Format
 from iiif_server.iiif.geometry import (
     Dimensions,
     Limits,
@@ -28,7 +28,7 @@ LEVEL_0 = {V3: "level0", V2: "http://iiif.io/api/image/2/level0.json"}
 """Compliance level as each version of info.json writes it."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9.-]+")
-_LONGEST = 80
+_MAX_NAME_CHARACTERS = 80
 """Maximum characters of an image's name in a folder name; longer names are cut and get a digest."""
 
 
@@ -61,13 +61,13 @@ class StaticImage:
     def files(self) -> Iterator[StaticFile]:
         """All files, each once: tiles, full resolution first; then sizes, the largest last."""
         seen: dict[str, StaticFile] = {}
-        for file in (*self._tiles(), *self._sizes(), self._whole()):
+        for file in (*self._tiles(), *self._sizes(), self._full_size()):
             seen.setdefault(file.path, file)
         yield from seen.values()
 
     def information(self, id_: str) -> dict[str, Any]:
         """Image information (info.json) that offers exactly these files."""
-        limited = {} if self.largest == self.dimensions else _box(self.largest)
+        limited = {} if self.largest == self.dimensions else _max_sides(self.largest)
         sizes = [_sides(size) for size in self._offered]
         shared = {
             "protocol": PROTOCOL,
@@ -90,7 +90,7 @@ class StaticImage:
     @property
     def limits(self) -> Limits:
         """Limits of the server and of the JPEG format."""
-        side = FACTS[Format.JPG].max_side
+        side = FORMAT_FACTS[Format.JPG].max_side
         return self.service.limits.within(Limits(side, side))
 
     @property
@@ -118,12 +118,12 @@ class StaticImage:
             text = f"{size.width}," if self.version is V2 else f"{size.width},{size.height}"
             yield _file(f"full/{text}", size)
 
-    def _whole(self) -> StaticFile:
+    def _full_size(self) -> StaticFile:
         size = self.largest
         if size == self.dimensions:
             return _file(f"full/{self.version.full_size}", size)
-        asked = f"{size.width},{size.height}"  # this server's `max` may exceed the limit of JPEG
-        return StaticFile(jpeg_path("full/max"), jpeg_path(f"full/{asked}"), size.area)
+        parameter = f"{size.width},{size.height}"  # `max` of the server may exceed JPEG
+        return StaticFile(jpeg_path("full/max"), jpeg_path(f"full/{parameter}"), size.area)
 
 
 def folder_of(identifier: Identifier) -> str:
@@ -131,15 +131,15 @@ def folder_of(identifier: Identifier) -> str:
 
     Other characters are replaced; such names get a digest, so that they remain distinct.
     """
-    plain = _UNSAFE.sub("_", identifier.name).strip("._-")[:_LONGEST]
-    if plain != identifier.name:
+    safe_name = _UNSAFE.sub("_", identifier.name).strip("._-")[:_MAX_NAME_CHARACTERS]
+    if safe_name != identifier.name:
         digest = blake2b(identifier.name.encode("utf-8", "surrogatepass"), digest_size=5)
-        plain = "-".join(part for part in (plain.rstrip("._-"), digest.hexdigest()) if part)
-    return f"{identifier.type}/{plain}"
+        safe_name = "-".join(part for part in (safe_name.rstrip("._-"), digest.hexdigest()) if part)
+    return f"{identifier.type}/{safe_name}"
 
 
-def _file(whole: str, size: Dimensions) -> StaticFile:
-    path = jpeg_path(whole)
+def _file(region_and_size: str, size: Dimensions) -> StaticFile:
+    path = jpeg_path(region_and_size)
     return StaticFile(path, path, size.area)
 
 
@@ -147,5 +147,5 @@ def _sides(size: Dimensions) -> dict[str, int]:
     return {"width": size.width, "height": size.height}
 
 
-def _box(size: Dimensions) -> dict[str, int]:
+def _max_sides(size: Dimensions) -> dict[str, int]:
     return {"maxWidth": size.width, "maxHeight": size.height}

@@ -24,7 +24,7 @@ _LARGEST_SIDE = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
-class Announced:
+class InfoJson:
     """Properties of an info.json from which viewers derive their requests."""
 
     version: ImageApiVersion
@@ -34,7 +34,7 @@ class Announced:
     """Format of thumbnails in the gallery."""
 
     @classmethod
-    def read(cls, document: Any) -> "Announced":
+    def read(cls, document: Any) -> "InfoJson":
         """Read an info.json of any server; ValueError if it describes no image."""
         try:
             version = V2 if V2.context in document["@context"] else V3
@@ -62,14 +62,18 @@ class Announced:
         first, *others = reversed(scale_factors(self.dimensions, self.tile))
         return [
             first,
-            *(factor for factor in others if screen is None or self._fits(factor, screen)),
+            *(
+                factor
+                for factor in others
+                if screen is None or self._is_in_first_view(factor, screen)
+            ),
         ]
 
-    def _fits(self, factor: int, screen: Dimensions) -> bool:
+    def _is_in_first_view(self, factor: int, screen: Dimensions) -> bool:
         """Whether a level is at most twice as wide and high as the screen."""
-        within = _PIXEL_RATIO * factor
+        scale = _PIXEL_RATIO * factor
         width, height = self.dimensions.width, self.dimensions.height
-        return width <= within * screen.width and height <= within * screen.height
+        return width <= scale * screen.width and height <= scale * screen.height
 
     def _count(self, factor: int) -> int:
         tiles = self.dimensions.reduced(self.tile.width * factor).width
@@ -80,7 +84,7 @@ class Announced:
             for text, _ in tile_requests(self.version, self.dimensions, self.tile, factor):
                 yield jpeg_path(text)
             if self.version is V2:
-                yield from self._heights(factor)
+                yield from self._paths_with_height(factor)
         width, height = self.dimensions.width, self.dimensions.height
         if width >= _THUMBNAIL_WIDTH or self.version is V2:
             yield jpeg_path(f"full/{_THUMBNAIL_WIDTH},")
@@ -88,7 +92,7 @@ class Announced:
             yield jpeg_path(f"full/,{_THUMBNAIL_HEIGHT}")
         yield f"{_GALLERY}.{self.thumbnail}"
 
-    def _heights(self, factor: int) -> Iterator[str]:
+    def _paths_with_height(self, factor: int) -> Iterator[str]:
         """Tile paths of version 2 as OpenSeadragon 6 writes them, with width and height."""
         for box in tile_boxes(self.dimensions, self.tile, factor):
             size = box.dimensions.reduced(factor)

@@ -8,7 +8,7 @@ from typing import Any
 
 from iiif_server.plan.header import Colour, ImageHeader, Profile
 
-_NAMED = {
+_RIGHTS_NAMES = {
     "http://creativecommons.org/publicdomain/mark/1.0/": "Public Domain Mark 1.0",
     "http://creativecommons.org/publicdomain/zero/1.0/": "CC0 1.0",
     "http://rightsstatements.org/vocab/InC/1.0/": "In Copyright",
@@ -35,7 +35,7 @@ _KILO = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class LinkedText:
     """Text with an optional http or https link."""
 
     text: str
@@ -47,7 +47,7 @@ class Fact:
     """One row of the table of facts."""
 
     label: str
-    values: tuple[Words, ...]
+    values: tuple[LinkedText, ...]
 
 
 def facts(
@@ -63,14 +63,14 @@ def facts(
 
 def _credits(document: Mapping[str, Any]) -> Iterator[Fact]:
     if isinstance(rights := document.get("rights"), str):
-        yield Fact("Rights", (Words(rights_name(rights), _web(rights)),))
+        yield Fact("Rights", (LinkedText(rights_name(rights), _web(rights)),))
     required = document.get("requiredStatement")
     if isinstance(required, Mapping):
-        label = " ".join(word.text for word in _words(required.get("label")))
-        if values := tuple(_words(required.get("value"))):
+        label = " ".join(word.text for word in _texts(required.get("label")))
+        if values := tuple(_texts(required.get("value"))):
             yield Fact(label or "Credit", values)
     for name, label in _LABELS.items():
-        if values := tuple(_words(document.get(name))):
+        if values := tuple(_texts(document.get(name))):
             yield Fact(label, values)
 
 
@@ -80,7 +80,7 @@ def _original(header: ImageHeader, size: int, modified: float) -> Iterator[Fact]
     yield _fact("Dimensions", f"{pixels} ({megapixels(dimensions.area)})")
     format_ = _FORMATS.get(str(header.format), str(header.format))
     tiled = ", tiled" if header.tiles is not None else ""
-    yield _fact("Original", f"{format_}{tiled}, {amount(size)}")
+    yield _fact("Original", f"{format_}{tiled}, {byte_text(size)}")
     if header.pages > 1:
         yield _fact("Pages", f"{header.pages:,}")
     profile = ", with a colour profile" if header.profile is Profile.OTHER else ""
@@ -96,10 +96,10 @@ def _original(header: ImageHeader, size: int, modified: float) -> Iterator[Fact]
 def rights_name(uri: str) -> str:
     """Name of a licence or rights statement, or its URI if the name is unknown."""
     plain = uri.replace("https://", "http://", 1)
-    return _NAMED.get(plain if plain.endswith("/") else f"{plain}/", uri)
+    return _RIGHTS_NAMES.get(plain if plain.endswith("/") else f"{plain}/", uri)
 
 
-def amount(size: int) -> str:
+def byte_text(size: int) -> str:
     """Size in bytes as text, with a unit: `1.5 MB`."""
     if size < _KILO:
         return f"{size} bytes"
@@ -115,28 +115,28 @@ def megapixels(area: int) -> str:
 
 
 def _fact(label: str, text: str) -> Fact:
-    return Fact(label, (Words(text),))
+    return Fact(label, (LinkedText(text),))
 
 
-def _words(value: Any) -> Iterator[Words]:
+def _texts(value: Any) -> Iterator[LinkedText]:
     """Texts and links in a property: a text, a list, an object or a language map."""
     if isinstance(value, str):
-        yield Words(value, _web(value))
+        yield LinkedText(value, _web(value))
     elif isinstance(value, Mapping):
-        yield from _of_mapping(value)
+        yield from _mapping_texts(value)
     elif isinstance(value, Sequence):
         for item in value:
-            yield from _words(item)
+            yield from _texts(item)
 
 
-def _of_mapping(value: Mapping[str, Any]) -> Iterator[Words]:
+def _mapping_texts(value: Mapping[str, Any]) -> Iterator[LinkedText]:
     address = value.get("id", value.get("@id"))
     if isinstance(address, str):
-        label = " ".join(word.text for word in _words(value.get("label")))
-        yield Words(label or address, _web(address))
+        label = " ".join(word.text for word in _texts(value.get("label")))
+        yield LinkedText(label or address, _web(address))
     elif value and all(isinstance(texts, list) for texts in value.values()):
         # A language map: English if available, else the first language.
-        yield from _words(value.get("en", next(iter(value.values()))))
+        yield from _texts(value.get("en", next(iter(value.values()))))
 
 
 def _web(address: str) -> str | None:

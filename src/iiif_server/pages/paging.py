@@ -53,14 +53,14 @@ class Page:
             {1, self.count}
             | set(range(max(1, self.number - 2), min(self.count, self.number + 2) + 1))
         )
-        named: list[int | None] = []
+        pages: list[int | None] = []
         for before, number in zip([0, *shown], shown, strict=False):
-            named += [None] * (number > before + 1) + [number]
-        return tuple(named)
+            pages += [None] * (number > before + 1) + [number]
+        return tuple(pages)
 
 
 @dataclass(frozen=True, slots=True)
-class Turning:
+class PageNavigation:
     """Navigation between the pages of an original."""
 
     original: Identifier
@@ -79,7 +79,7 @@ class Turning:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class FrontPageType:
     """Type on the front page."""
 
     name: str
@@ -135,16 +135,16 @@ def page_of(listing: FolderListing, place: Place, number: int, size: int = PAGE_
     """Page with this number, or the nearest existing one; folders come before images."""
     count = max(1, -(-len(listing) // size))
     number = min(max(1, number), count)
-    first, behind = (number - 1) * size, number * size
+    first, end = (number - 1) * size, number * size
     before = len(listing.folders)
     return Page(
         folders=tuple(
             _folder(name, Place(place.type, place.below(name)))
-            for name in listing.folders[first:behind]
+            for name in listing.folders[first:end]
         ),
         images=tuple(
             Item(name, Identifier(place.type, place.below(name)).encoded)
-            for name in listing.names[max(0, first - before) : max(0, behind - before)]
+            for name in listing.names[max(0, first - before) : max(0, end - before)]
         ),
         number=number,
         count=count,

@@ -9,7 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from iiif_server.iiif.formats import Format
 from iiif_server.pages.facts import Fact
-from iiif_server.pages.paging import Item, Page, Place, Shown, Turning
+from iiif_server.pages.paging import FrontPageType, Item, Page, PageNavigation, Place
 from iiif_server.sources.listings import MAX_ENTRIES
 
 STATIC_PREFIX = "/_:pages"
@@ -25,7 +25,7 @@ _templates = Environment(
 
 
 @dataclass(frozen=True, slots=True)
-class Viewed:
+class ViewerPage:
     """Data of a viewer page."""
 
     identifier: str
@@ -37,7 +37,7 @@ class Viewed:
     """Whether the URLs of the image are signed and expire."""
     frameable: bool
     """Whether other sites may show the page in an iframe."""
-    turning: Turning | None = None
+    turning: PageNavigation | None = None
     """Navigation to other pages of the original; None: there are none to show."""
 
     @property
@@ -65,7 +65,7 @@ class Pages:
     def __repr__(self) -> str:
         return f"<Pages {self._digest}>"
 
-    def front(self, root: str, types: Sequence[Shown], *, gallery: bool) -> str:
+    def front(self, root: str, types: Sequence[FrontPageType], *, gallery: bool) -> str:
         """Front page: types by name, with the first images of those that can be listed."""
         return self._render("front.html", root, types=types, gallery=gallery)
 
@@ -87,12 +87,12 @@ class Pages:
         page = Page((), tuple(images), 1, 1, len(images), complete=True)
         return self._render("found.html", root, words=words, page=page)
 
-    def viewer(self, root: str, viewed: Viewed, *, zooming: bool) -> str:
+    def viewer(self, root: str, viewed: ViewerPage, *, zooming: bool) -> str:
         """Viewer page of an image; without the scripts for zooming, a plain picture."""
         template = "viewer.html" if zooming else "picture.html"
         return self._render(template, root, viewed=viewed)
 
-    def embedded(self, root: str, viewed: Viewed, *, zooming: bool) -> str:
+    def embedded(self, root: str, viewed: ViewerPage, *, zooming: bool) -> str:
         """Viewer alone, for an iframe."""
         return self._render("embed.html", root, viewed=viewed, zooming=zooming)
 

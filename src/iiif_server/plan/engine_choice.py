@@ -1,6 +1,6 @@
 """Choice of the engine for a rendition, and of the usable pyramid levels. Pure."""
 
-from iiif_server.iiif.formats import FACTS, Format
+from iiif_server.iiif.formats import FORMAT_FACTS, Format
 from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.iiif.quality import Quality
 from iiif_server.iiif.request import Rendition
@@ -52,7 +52,7 @@ def prefers_level(
         return header.stored.area > MAX_PIXELS_TO_CROP
     if engine is not Engine.RASTER or depth > 8:  # noqa: PLR2004 - bits of a byte
         return False
-    return not (header.transparent and FACTS[rendition.format].transparent)
+    return not (header.transparent and FORMAT_FACTS[rendition.format].transparent)
 
 
 def is_plain_jpeg(rendition: Rendition) -> bool:

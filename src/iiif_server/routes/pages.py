@@ -27,13 +27,13 @@ from iiif_server.pages.files import PageFile
 from iiif_server.pages.paging import (
     FIRST_ROWS,
     PAGE_SIZE,
-    Shown,
-    Turning,
+    FrontPageType,
+    PageNavigation,
     page_of,
     parse_place,
     place_of,
 )
-from iiif_server.pages.rendering import STATIC_PREFIX, Viewed
+from iiif_server.pages.rendering import STATIC_PREFIX, ViewerPage
 from iiif_server.plan.header import Colour
 from iiif_server.routes.gallery_search import (
     FOLDER_SECONDS,
@@ -261,7 +261,7 @@ async def _opening(request: Request, services: Services, text: str) -> Response:
 async def _front(request: Request, services: Services) -> Response:
     names = services.public_types() if services.page_options.gallery else ()
 
-    async def first(type_: str, index: int) -> Shown:
+    async def first(type_: str, index: int) -> FrontPageType:
         browsable = services.originals.source(type_).browsable
         page = None
         if browsable and index < _MAX_FOLDERS:
@@ -270,7 +270,7 @@ async def _front(request: Request, services: Services) -> Response:
                     listing = await services.listings.of(type_)
                 page = page_of(listing, parse_place(type_), 1, FIRST_ROWS)
         title = services.types[type_].title or type_
-        return Shown(type_, title, browsable=browsable, page=page)
+        return FrontPageType(type_, title, browsable=browsable, page=page)
 
     types = await asyncio.gather(*(first(name, index) for index, name in enumerate(names)))
     html = services.pages.front(root_of(request), types, gallery=services.page_options.gallery)
@@ -311,7 +311,7 @@ async def _viewer(call: _Call, written: str) -> Response:
     listed = services.page_options.gallery and permission.grant is None
     browsable = listed and services.originals.source(identifier.type).browsable
     ancestors = services.page_options.frame_sources
-    viewed = Viewed(
+    viewed = ViewerPage(
         identifier=str(identifier),
         place=services.titled(place_of(identifier)) if browsable else None,
         facts=facts(header, original.file.size, original.modified, document),
@@ -328,11 +328,11 @@ async def _viewer(call: _Call, written: str) -> Response:
     return _page(write(root_of(request), viewed, zooming=zooming), kept, ancestors)
 
 
-def _turning(image: Image) -> Turning | None:
+def _turning(image: Image) -> PageNavigation | None:
     original, count = image.original, image.header.pages
     if count == 1:
         return None
-    return Turning(original.file_identifier, original.page or 1, count)
+    return PageNavigation(original.file_identifier, original.page or 1, count)
 
 
 def _page(html: str, kept: str = _ASK_FIRST, frame_ancestors: Sequence[str] = ()) -> Answer:

@@ -16,14 +16,14 @@ from iiif_server.errors import (
     IiifServerError,
     TooManyImagesError,
 )
-from iiif_server.iiif.collection import Reference, collection, parts
+from iiif_server.iiif.collection import Reference, collection, part_references
 from iiif_server.iiif.identifier import Identifier, percent_decode
 from iiif_server.iiif.manifest import (
     MEDIA_TYPE,
     ImageService,
     Picture,
     label_of,
-    level_2,
+    level_2_services,
     manifest,
 )
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
@@ -203,7 +203,7 @@ class _Place:
 
     def services_of(self, written: str) -> tuple[ImageService, ...]:
         """References to the image services of an image."""
-        return level_2(self.uri(written), base_uri(self.base(V2.path), written))
+        return level_2_services(self.uri(written), base_uri(self.base(V2.path), written))
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +326,9 @@ async def _of_folder(
         rest = f"The folder holds more than {MAX_ENTRIES:,} entries; the rest is not shown."
     if number is None and page.count > 1:
         total = len(listing.folders) + page.total
-        items = parts(here.id, here.label, page.count, services.presentation.page_size, total)
+        items = part_references(
+            here.id, here.label, page.count, services.presentation.page_size, total
+        )
         return collection(here.id, here.label, items, _above(base, place, services), rest)
     items = (
         *(

@@ -7,7 +7,7 @@ and models only for the OpenAPI document would cost time at every start. Types m
 
 from typing import Any
 
-from iiif_server.iiif.formats import FACTS
+from iiif_server.iiif.formats import FORMAT_FACTS
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
 from iiif_server.server.negotiation import JSON, LD_JSON
 
@@ -122,7 +122,7 @@ IMAGE: dict[int | str, dict[str, Any]] = {
         "description": "The image",
         "content": {
             facts.media_type: {"schema": {"type": "string", "format": "binary"}}
-            for facts in FACTS.values()
+            for facts in FORMAT_FACTS.values()
         },
     }
 }

@@ -7,7 +7,7 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.routing import compile_path
 from starlette.types import Scope
 
-from iiif_server.iiif.formats import unsupported_format
+from iiif_server.iiif.formats import unsupported_format_error
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.request import ImageRequest, parse_image_request
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
@@ -122,7 +122,7 @@ def _image_call(
     if request is None:  # pragma: no cover - the pattern of the path has all of them
         return None
     if request.format not in services.formats:
-        raise unsupported_format(request.format, services.formats)
+        raise unsupported_format_error(request.format, services.formats)
     written = identifier_in(scope, prefix, IMAGE_SEGMENTS, routed)
     permission = services.permit(written, ExactRequest(version.number, parameters))
     base = services.addressing.base_of(scope, prefix)

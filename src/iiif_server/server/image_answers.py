@@ -7,7 +7,7 @@ from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Scope
 
-from iiif_server.iiif.formats import FACTS, Format
+from iiif_server.iiif.formats import FORMAT_FACTS, Format
 from iiif_server.iiif.information import image_information
 from iiif_server.iiif.request import ImageRequest, canonical_parameters
 from iiif_server.images.body import Body
@@ -63,7 +63,7 @@ def image_answer(
     repeatable = current and services.may_repeat(call.permission)
     return Answer(
         body,
-        FACTS[format_].media_type,
+        FORMAT_FACTS[format_].media_type,
         cache_control=str(services.caching(call.permission)),
         tag=resolved.key.digest,
         weak=not resolved.repeatable,

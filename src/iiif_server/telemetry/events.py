@@ -101,7 +101,7 @@ class ResponseIncomplete(Problem):
 
     path: str
     expected: int
-    """Announced length in bytes."""
+    """InfoJson length in bytes."""
     sent: int
     """Sent bytes."""
     reason: str

@@ -25,7 +25,7 @@ from iiif_server.errors import (
     OriginalRefusedError,
     UnsupportedOriginalError,
 )
-from iiif_server.iiif.formats import FACTS, Format, parse_format
+from iiif_server.iiif.formats import FORMAT_FACTS, Format, parse_format
 from iiif_server.iiif.geometry import Box, Dimensions
 from iiif_server.iiif.quality import parse_quality
 from iiif_server.plan.encoding import EncodingOptions
@@ -418,7 +418,7 @@ def test_corners_are_transparent_or_white(format_: Format, originals: Path) -> N
     for corner in corners:
         pixel = rgba.getpixel(corner)
         assert isinstance(pixel, tuple)
-        if FACTS[format_].transparent:
+        if FORMAT_FACTS[format_].transparent:
             assert pixel[3] == 0
         else:
             assert min(pixel) > 250

@@ -25,7 +25,7 @@ from iiif_server.errors import ConfigurationError
 from iiif_server.iiif.geometry import Dimensions, Limits, square
 from iiif_server.iiif.information import Service, image_information
 from iiif_server.iiif.versions import V2, V3
-from iiif_server.iiif.viewers import Announced
+from iiif_server.iiif.viewers import InfoJson
 from iiif_server.settings import load_settings
 from support.apps import picture, running_app
 from support.disks import small_disk
@@ -63,7 +63,7 @@ def warm(config: Path | None, *arguments: str, command: str = "warm") -> Result:
 
 
 def paths(version: Any) -> set[str]:
-    return set(Announced(version, SIZE, square(512)).requests(SCREEN))
+    return set(InfoJson(version, SIZE, square(512)).requests(SCREEN))
 
 
 async def test_what_viewers_request_is_not_made_any_more(config: Path) -> None:
@@ -77,7 +77,7 @@ async def test_what_viewers_request_is_not_made_any_more(config: Path) -> None:
             for version in (V2, V3):
                 uri = f"{version.path}/disk:{name}"
                 information = (await server.get(f"{uri}/info.json")).json()
-                for path in Announced.read(information).requests(None):
+                for path in InfoJson.read(information).requests(None):
                     answer = await server.get(f"{uri}/{path}")
                     assert answer.status_code == 200, path
         status = await server.status()

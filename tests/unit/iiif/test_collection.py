@@ -1,4 +1,4 @@
-from iiif_server.iiif.collection import Reference, collection, parts
+from iiif_server.iiif.collection import Reference, collection, part_references
 from support.presentation import read_by_prezi
 
 ID = "https://images.example.org/specimens/collection.json"
@@ -22,7 +22,7 @@ def test_an_empty_folder_is_a_collection_too() -> None:
 
 
 def test_parts_cover_all_of_a_large_folder() -> None:
-    found = parts(ID, "specimens", 3, 500, 1001)
+    found = part_references(ID, "specimens", 3, 500, 1001)
     assert [part.id for part in found] == [f"{ID}?page={number}" for number in (1, 2, 3)]
     assert [part.label for part in found] == [
         "specimens: 1 to 500 of 1001",

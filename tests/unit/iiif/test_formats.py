@@ -3,7 +3,7 @@
 import pytest
 
 from iiif_server.errors import MalformedParameterError, UnsupportedFormatError
-from iiif_server.iiif.formats import FACTS, Format, parse_format, unsupported_format
+from iiif_server.iiif.formats import FORMAT_FACTS, Format, parse_format, unsupported_format_error
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from iiif_server.iiif.formats import FACTS, Format, parse_format, unsupported_fo
 def test_an_extension_is_read_and_has_its_media_type(extension: str, media_type: str) -> None:
     format_ = parse_format(extension)
     assert format_ == extension
-    assert FACTS[format_].media_type == media_type
+    assert FORMAT_FACTS[format_].media_type == media_type
 
 
 @pytest.mark.parametrize("text", ["bmp", "jpeg", "JPG", "Png", "html", "exe", "0", "a" * 16])
@@ -44,13 +44,13 @@ def test_what_can_be_no_extension_is_malformed(text: str) -> None:
 
 
 def test_a_refusal_names_the_formats_that_are_made_here() -> None:
-    message = str(unsupported_format("jp2", (Format.JPG, Format.PNG)))
+    message = str(unsupported_format_error("jp2", (Format.JPG, Format.PNG)))
     assert '"jp2"' in message
     assert "jpg, png" in message
 
 
 def test_every_format_has_facts() -> None:
-    assert set(FACTS) == set(Format)
+    assert set(FORMAT_FACTS) == set(Format)
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_every_format_has_facts() -> None:
 def test_the_longest_side_is_what_the_file_format_and_its_encoder_can_hold(
     format_: Format, side: int
 ) -> None:
-    assert FACTS[format_].max_side == side
+    assert FORMAT_FACTS[format_].max_side == side
 
 
 @pytest.mark.parametrize("format_", [Format.JPG, Format.PDF])
 def test_formats_without_transparency_are_known(format_: Format) -> None:
-    assert not FACTS[format_].transparent
+    assert not FORMAT_FACTS[format_].transparent
 
 
 @pytest.mark.parametrize("format_", [Format.PNG, Format.GIF, Format.WEBP])
 def test_formats_with_transparency_are_known(format_: Format) -> None:
-    assert FACTS[format_].transparent
+    assert FORMAT_FACTS[format_].transparent

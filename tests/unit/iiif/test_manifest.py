@@ -3,7 +3,14 @@ from typing import Any
 import pytest
 
 from iiif_server.iiif.geometry import Dimensions, Limits
-from iiif_server.iiif.manifest import ImageService, Picture, label_of, level_2, manifest, rights_uri
+from iiif_server.iiif.manifest import (
+    ImageService,
+    Picture,
+    label_of,
+    level_2_services,
+    manifest,
+    rights_uri,
+)
 from support.presentation import read_by_prezi
 
 BASE = "https://images.example.org/specimens:a%2F1.jpg"
@@ -15,7 +22,7 @@ def picture(name: str = "1.jpg", **changes: Any) -> Picture:
     base = f"https://images.example.org/specimens:a%2F{name}"
     values: dict[str, Any] = {
         "base_uri": base,
-        "services": level_2(base, base.replace("/specimens", "/iiif/2/specimens")),
+        "services": level_2_services(base, base.replace("/specimens", "/iiif/2/specimens")),
         "label": name,
         "dimensions": Dimensions(3000, 2000),
         "limits": Limits(max_area=400_000_000),

@@ -8,16 +8,16 @@ from iiif_server.iiif.geometry import Dimensions, Limits, square
 from iiif_server.iiif.information import Service, image_information
 from iiif_server.iiif.request import parse_whole_request
 from iiif_server.iiif.versions import V2, V3, ImageApiVersion
-from iiif_server.iiif.viewers import Announced
+from iiif_server.iiif.viewers import InfoJson
 
 SCREEN = Dimensions(1280, 800)
 
 
-def announced(width: int, height: int, version: ImageApiVersion = V3, tile: int = 512) -> Announced:
-    return Announced(version, Dimensions(width, height), square(tile))
+def announced(width: int, height: int, version: ImageApiVersion = V3, tile: int = 512) -> InfoJson:
+    return InfoJson(version, Dimensions(width, height), square(tile))
 
 
-def requests(image: Announced, screen: Dimensions | None = SCREEN) -> list[str]:
+def requests(image: InfoJson, screen: Dimensions | None = SCREEN) -> list[str]:
     return [path.removesuffix("/0/default.jpg") for path in image.requests(screen)]
 
 
@@ -71,7 +71,7 @@ def test_every_request_is_well_formed(size: tuple[int, int], version: ImageApiVe
 def test_our_own_information_is_read(version: ImageApiVersion) -> None:
     service = Service(Limits(), (), 200, square(256))
     document = image_information(version, "https://example.org/a", Dimensions(900, 700), service)
-    assert Announced.read(document) == announced(900, 700, version, 256)
+    assert InfoJson.read(document) == announced(900, 700, version, 256)
 
 
 INFORMATION: dict[str, Any] = {"@context": V3.context, "width": 900, "height": 700}
@@ -98,7 +98,7 @@ INFORMATION: dict[str, Any] = {"@context": V3.context, "width": 900, "height": 7
 )
 def test_what_is_no_information_of_an_image_is_refused(document: Any) -> None:
     with pytest.raises(ValueError, match=r"no info\.json"):
-        Announced.read(document)
+        InfoJson.read(document)
 
 
 def test_there_are_no_more_requests_than_a_million() -> None:

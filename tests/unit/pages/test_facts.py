@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from iiif_server.iiif.geometry import Dimensions
-from iiif_server.pages.facts import Words, amount, facts, megapixels, rights_name
+from iiif_server.pages.facts import LinkedText, byte_text, facts, megapixels, rights_name
 from iiif_server.plan.header import Profile
 from support import headers
 
@@ -15,7 +15,7 @@ HEADER = replace(
 )
 
 
-def _told(document: dict[str, Any]) -> dict[str, tuple[Words, ...]]:
+def _told(document: dict[str, Any]) -> dict[str, tuple[LinkedText, ...]]:
     return {fact.label: fact.values for fact in facts(HEADER, 9_400_000, 0.0, document)}
 
 
@@ -55,7 +55,7 @@ def test_rights_come_first_by_their_name_and_lead_to_their_text() -> None:
     licence = "https://creativecommons.org/licenses/by-sa/4.0/"
     told = _told({"rights": licence})
     assert next(iter(told)) == "Rights"
-    assert told["Rights"] == (Words("CC BY-SA 4.0", licence),)
+    assert told["Rights"] == (LinkedText("CC BY-SA 4.0", licence),)
 
 
 @pytest.mark.parametrize(
@@ -73,28 +73,32 @@ def test_rights_that_are_not_known_are_called_by_their_address(uri: str, name: s
 @pytest.mark.parametrize(
     ("document", "label", "words"),
     [
-        ({"attribution": "The Museum"}, "Attribution", (Words("The Museum"),)),
+        ({"attribution": "The Museum"}, "Attribution", (LinkedText("The Museum"),)),
         (
             {"requiredStatement": {"label": {"en": ["By"]}, "value": {"de": ["Das Museum"]}}},
             "By",
-            (Words("Das Museum"),),
+            (LinkedText("Das Museum"),),
         ),
-        ({"requiredStatement": {"value": "Us"}}, "Credit", (Words("Us"),)),
+        ({"requiredStatement": {"value": "Us"}}, "Credit", (LinkedText("Us"),)),
         (
             {"partOf": [{"id": "https://example.org/m", "label": {"fr": ["x"], "en": ["Book"]}}]},
             "Part of",
-            (Words("Book", "https://example.org/m"),),
+            (LinkedText("Book", "https://example.org/m"),),
         ),
         (
             {"seeAlso": "https://example.org/x"},
             "See also",
-            (Words("https://example.org/x", "https://example.org/x"),),
+            (LinkedText("https://example.org/x", "https://example.org/x"),),
         ),
-        ({"homepage": {"id": "javascript:alert(1)"}}, "Homepage", (Words("javascript:alert(1)"),)),
+        (
+            {"homepage": {"id": "javascript:alert(1)"}},
+            "Homepage",
+            (LinkedText("javascript:alert(1)"),),
+        ),
     ],
 )
 def test_what_a_type_says_of_its_images_is_told(
-    document: dict[str, Any], label: str, words: tuple[Words, ...]
+    document: dict[str, Any], label: str, words: tuple[LinkedText, ...]
 ) -> None:
     assert _told(document)[label] == words
 
@@ -118,7 +122,7 @@ def test_what_is_written_in_no_known_way_is_left_out(value: object) -> None:
     ],
 )
 def test_amounts(size: int, text: str) -> None:
-    assert amount(size) == text
+    assert byte_text(size) == text
 
 
 def test_areas() -> None:

@@ -15,7 +15,7 @@ from iiif_server.commands.replay.pacing import FixedRate
 from iiif_server.composition.components import open_listing
 from iiif_server.errors import ConfigurationError, NotAnImageError
 from iiif_server.iiif.geometry import Dimensions
-from iiif_server.iiif.viewers import Announced
+from iiif_server.iiif.viewers import InfoJson
 from iiif_server.images.originals import Originals
 from iiif_server.server.call import base_uri
 from iiif_server.settings import Settings
@@ -109,7 +109,7 @@ async def warm_url(executor: HttpExecutor, path: str, screen: Dimensions | None)
     sent = 0
     try:
         content = await executor.get(f"{written}/info.json", _MAX_INFORMATION)
-        paths = Announced.read(json.loads(content)).requests(screen)
+        paths = InfoJson.read(json.loads(content)).requests(screen)
     except _FailedError as error:
         if error.status == httpx.codes.UNSUPPORTED_MEDIA_TYPE:
             raise NotAnImageError(f"{error.status} for its info.json") from error

@@ -18,7 +18,7 @@ from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.information import image_information
 from iiif_server.iiif.request import Rendition, parse_whole_request
 from iiif_server.iiif.versions import V2, V3
-from iiif_server.iiif.viewers import Announced
+from iiif_server.iiif.viewers import InfoJson
 from iiif_server.images.body import close
 from iiif_server.images.registry import Image
 from iiif_server.images.resolved import Resolved
@@ -56,7 +56,7 @@ def requested(services: Services, image: Image, screen: Dimensions | None) -> It
     description = services.service_description(image)
     for version in (V3, V2):
         document = image_information(version, "", image.header.dimensions, description)
-        for path in Announced.read(document).requests(screen):
+        for path in InfoJson.read(document).requests(screen):
             with suppress(RequestRefusedError):
                 request = parse_whole_request(path, version)
                 resolved = services.derivatives.resolve(image, request, Stages())
