@@ -1,4 +1,4 @@
-"""A real browser, and a page that takes note of everything that goes wrong in it.
+"""Chromium, and pages that record errors and requests.
 
 Chromium is Debian's package, which tests/e2e/run installs.
 """
@@ -34,7 +34,7 @@ _ABORTED = "net::ERR_ABORTED"
 
 @dataclass
 class Visit:
-    """A page in the browser, with all that happened in it."""
+    """Page in the browser, with its errors and requests."""
 
     page: Page
     console: list[str] = field(default_factory=list)
@@ -46,41 +46,41 @@ class Visit:
     requested: list[str] = field(default_factory=list)
     """All requests, in order."""
 
-    def watch(self) -> None:
-        """Take note from now on."""
-        self.page.on("console", self._heard)
+    def record(self) -> None:
+        """Record console messages and requests from now on."""
+        self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.console.append(f"uncaught: {error}"))
-        self.page.on("request", self._asked)
-        self.page.on("requestfailed", self._unanswered)
-        self.page.on("response", self._answered)
+        self.page.on("request", self._on_request)
+        self.page.on("requestfailed", self._on_request_failed)
+        self.page.on("response", self._on_response)
 
     def assert_clean(self) -> None:
-        """That nothing has gone wrong, and that nobody else was asked for anything."""
+        """Assert that there was no error, no failed request, and no request to another host."""
         assert not self.console, self.console
         assert not self.failed, self.failed
         assert not self.foreign, self.foreign
 
     def screenshot(self, name: str, **options: Any) -> Path:
-        """A picture of the page in build/screenshots."""
+        """Save a screenshot of the page in build/screenshots; return its path."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         path = SCREENSHOTS / f"{name}.png"
         self.page.screenshot(path=path, **options)
         return path
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type == "error":
             self.console.append(message.text)
 
-    def _asked(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         self.requested.append(request.url)
         if urlsplit(request.url).hostname not in _LOCAL | {None}:
             self.foreign.append(request.url)
 
-    def _unanswered(self, request: Request) -> None:
+    def _on_request_failed(self, request: Request) -> None:
         if request.failure != _ABORTED:
             self.failed.append(f"{request.failure}: {request.url}")
 
-    def _answered(self, response: Response) -> None:
+    def _on_response(self, response: Response) -> None:
         if response.status >= 400:
             self.failed.append(f"{response.status}: {response.url}")
 
@@ -91,7 +91,7 @@ Visitor = Callable[..., Visit]
 
 @contextmanager
 def running_browser() -> Iterator[Browser]:
-    """Debian's Chromium, without a window; in its sandbox, unless it is root who asks."""
+    """Run Debian's Chromium, headless; in its sandbox, unless this process is root's."""
     path = shutil.which("chromium")
     assert path is not None, "there is no chromium: tests/e2e/run installs it"
     with sync_playwright() as playwright:
@@ -105,8 +105,8 @@ def running_browser() -> Iterator[Browser]:
 
 
 @contextmanager
-def visiting(browser: Browser) -> Iterator[Visitor]:
-    """Opens pages, each as a visitor who has never been here; they are closed with the context."""
+def new_visitor(browser: Browser) -> Iterator[Visitor]:
+    """Yield a function that opens each page in a new browser context; close all at the end."""
     contexts = []
 
     def visit(url: str, **options: Any) -> Visit:
@@ -115,7 +115,7 @@ def visiting(browser: Browser) -> Iterator[Visitor]:
         contexts.append(context)
         context.set_default_timeout(_TIMEOUT)
         opened = Visit(context.new_page())
-        opened.watch()
+        opened.record()
         opened.page.goto(url)
         return opened
 

@@ -1,4 +1,4 @@
-"""A real server process for the end-to-end tests."""
+"""Fixtures of the end-to-end tests: a server and a browser."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,13 @@ import pytest
 from _pytest.terminal import TerminalReporter
 from playwright.sync_api import Browser
 
-from e2e.browsers import Visitor, running_browser, visiting
+from e2e.browsers import Visitor, new_visitor, running_browser
 from support.servers import Server, running_server
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server whose largest image has nine megapixels, so that `^max` is one that can be made."""
+    """Server with a limit of 9 MP, so that `^max` can be requested."""
     folder = tmp_path_factory.mktemp("server")
     with running_server(folder, "[limits]\nmax_area = 9000000") as running:
         yield running
@@ -20,20 +20,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real browser."""
+    """Running Chromium."""
     with running_browser() as running:
         yield running
 
 
 @pytest.fixture
 def visitor(browser: Browser) -> Iterator[Visitor]:
-    """Opens pages in the browser; see `browsers.Visit`."""
-    with visiting(browser) as visit:
+    """Function that opens pages in the browser; see `browsers.Visit`."""
+    with new_visitor(browser) as visit:
         yield visit
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    """Print what tests have counted."""
+    """Print the counts that tests have recorded."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "counts":

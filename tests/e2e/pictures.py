@@ -1,4 +1,4 @@
-"""Takes the picture of the README anew (`make pictures`): the server without settings."""
+"""Renders the screenshot of the README again (`make pictures`), from a server without settings."""
 
 import io
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from e2e.browsers import running_browser, visiting
+from e2e.browsers import new_visitor, running_browser
 from iiif_server.commands.sample import write_sample
 from support.apps import running_process
 
@@ -19,13 +19,13 @@ _LOADED = """() => {
 }"""
 
 
-def take(target: Path) -> None:
-    """Write a picture of the viewer, with the sample sheet in it."""
+def write_screenshot(target: Path) -> None:
+    """Write a screenshot of the viewer with the sample sheet."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         write_sample(folder / "data" / "source" / "sample" / "atlas.jpg")  # it would take its time
         server = stack.enter_context(running_process(folder=folder))
-        visit = stack.enter_context(visiting(stack.enter_context(running_browser())))
+        visit = stack.enter_context(new_visitor(stack.enter_context(running_browser())))
         size = {"width": 1200, "height": 720}
         viewer = visit(f"{server.base}/sample:atlas.jpg/view", viewport=size, color_scheme="dark")
         viewer.page.wait_for_function(_LOADED)
@@ -36,5 +36,5 @@ def take(target: Path) -> None:
 
 
 if __name__ == "__main__":
-    take(TARGET)
+    write_screenshot(TARGET)
     sys.stdout.write(f"{TARGET}\n")

@@ -1,4 +1,4 @@
-"""What OpenSeadragon asks for, without a browser."""
+"""Tile requests of OpenSeadragon, computed by its code without a browser."""
 
 import json
 import subprocess
@@ -8,8 +8,8 @@ from typing import Any
 _HERE = Path(__file__).parent / "openseadragon"
 
 
-def tiles_of(documents: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    """What OpenSeadragon would ask for, and what it expects there, for each info.json."""
+def openseadragon_tiles(documents: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Return the tiles that OpenSeadragon requests, with the expected sizes, for each info.json."""
     done = subprocess.run(
         ["node", "tiles.cjs"],
         cwd=_HERE,

@@ -1,4 +1,4 @@
-"""A plain web server for a folder, and pages on it: nothing in it knows of images."""
+"""Static web server for a folder, without any code of this project."""
 
 import threading
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
-class _Quiet(SimpleHTTPRequestHandler):
+class _Handler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        """Say nothing."""
+        """Log nothing."""
 
     def end_headers(self) -> None:
         # What docs/exporting.md tells people to set.
@@ -19,9 +19,9 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[str]:
-    """The address of a web server for the files in a folder."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+def running_web_server(folder: Path) -> Iterator[str]:
+    """Serve the files of a folder; yield the URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""The interactive API documentation, as somebody uses it first."""
+"""Interactive API documentation in Chromium."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from e2e.browsers import Visitor
 from support.servers import running_server
 
 
-def test_the_first_execute_of_each_operation_is_answered(tmp_path: Path, visitor: Visitor) -> None:
-    """Its example is an image of this server, wherever in its folders that is."""
+def test_execute_of_each_operation_is_200(tmp_path: Path, visitor: Visitor) -> None:
+    """The example is an image of this server, in whichever folder it is."""
     settings = '[types.maps]\nsource = "disk"\noriginal = "download"\n[types.aa]\nsource = "disk"'
     with running_server(tmp_path, settings) as server:
         path = server.source.parent / "maps" / "1901 & on" / "plan.jpg"

@@ -1,4 +1,4 @@
-"""info.json claims exactly what the server does: the rest is refused."""
+"""info.json claims exactly what the server does; all else is refused."""
 
 from io import BytesIO
 from itertools import product
@@ -46,8 +46,10 @@ HEADER_FEATURES = {"canonicalLinkHeader", "profileLinkHeader", "cors", "baseUriR
 
 
 @pytest.fixture(scope="module", params=["/iiif/3", "/iiif/2"])
-def claimed(server: Server, request: pytest.FixtureRequest) -> tuple[str, dict[str, Any]]:
-    """The base URI of an image, and what its info.json claims beside level 2."""
+def claims_of_info_json(
+    server: Server, request: pytest.FixtureRequest
+) -> tuple[str, dict[str, Any]]:
+    """Base URI of an image, and what its info.json claims beyond level 2."""
     path = server.source / "claims.jpg"
     if not path.exists():
         Image.linear_gradient("L").resize((WIDTH, HEIGHT)).convert("RGB").save(path)
@@ -72,8 +74,8 @@ def claimed(server: Server, request: pytest.FixtureRequest) -> tuple[str, dict[s
     }
 
 
-def test_every_claimed_format_is_made_and_no_other(claimed: tuple[str, dict[str, Any]]) -> None:
-    uri, claims = claimed
+def test_only_claimed_formats_are_served(claims_of_info_json: tuple[str, dict[str, Any]]) -> None:
+    uri, claims = claims_of_info_json
     made = LEVEL_2_FORMATS | set(claims["formats"])
     assert made <= ALL_FORMATS
     for format_ in ALL_FORMATS:
@@ -87,16 +89,16 @@ def test_every_claimed_format_is_made_and_no_other(claimed: tuple[str, dict[str,
             assert all(name in response.json()["error"] for name in made)
 
 
-def test_every_claimed_quality_is_made_and_no_other(claimed: tuple[str, dict[str, Any]]) -> None:
-    uri, claims = claimed
+def test_only_claimed_qualities_are_served(claims_of_info_json: tuple[str, dict[str, Any]]) -> None:
+    uri, claims = claims_of_info_json
     made = {"default", *claims["qualities"]}
     for quality in ALL_QUALITIES:
         status = httpx.get(f"{uri}/full/200,/0/{quality}.jpg").status_code
         assert status == (200 if quality in made else 400), quality
 
 
-def test_every_claimed_feature_works_and_no_other(claimed: tuple[str, dict[str, Any]]) -> None:
-    uri, claims = claimed
+def test_only_claimed_features_are_served(claims_of_info_json: tuple[str, dict[str, Any]]) -> None:
+    uri, claims = claims_of_info_json
     features = set(claims["features"])
     assert features <= set(FEATURE_REQUESTS) | HEADER_FEATURES
     level_2 = LEVEL_2_FEATURES | ({"regionSquare"} if claims.get("profile") == "level2" else set())
@@ -111,8 +113,10 @@ def test_every_claimed_feature_works_and_no_other(claimed: tuple[str, dict[str, 
     assert httpx.get(uri, follow_redirects=False).status_code == 303
 
 
-def test_every_claimed_size_and_tile_is_served(claimed: tuple[str, dict[str, Any]]) -> None:
-    uri, claims = claimed
+def test_claimed_sizes_and_tiles_are_served(
+    claims_of_info_json: tuple[str, dict[str, Any]],
+) -> None:
+    uri, claims = claims_of_info_json
     widths = [size["width"] for size in claims["sizes"]]
     assert widths == sorted(widths)
     for size in claims["sizes"]:
@@ -128,8 +132,10 @@ def test_every_claimed_size_and_tile_is_served(claimed: tuple[str, dict[str, Any
                 assert answer.status_code == 200, (factor, x, y)
 
 
-def test_nothing_above_the_claimed_limits_is_made(claimed: tuple[str, dict[str, Any]]) -> None:
-    uri, claims = claimed
+def test_sizes_above_the_claimed_limits_are_400(
+    claims_of_info_json: tuple[str, dict[str, Any]],
+) -> None:
+    uri, claims = claims_of_info_json
     upscale = "^" if "sizeUpscaling" in claims["features"] else ""
     side = int(claims["maxArea"] ** 0.5)
     for over, status in ((0, 200), (1, 400)):

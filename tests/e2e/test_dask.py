@@ -27,7 +27,7 @@ _SECONDS = 300
 
 @dataclass
 class Cluster:
-    """A scheduler, and the processes of its workers."""
+    """Scheduler, and the processes of its workers."""
 
     scheduler: "subprocess.Popen[str]"
     url: str
@@ -37,10 +37,10 @@ class Cluster:
 
 
 @contextmanager
-def running(
+def running_process(
     log: Path, environment: dict[str, str], *arguments: str
 ) -> Iterator["subprocess.Popen[str]"]:
-    """A process of Dask, without a nanny that would start it again."""
+    """Run a Dask process, without a nanny that would restart it."""
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
@@ -68,12 +68,12 @@ def running_cluster(
     environment: Mapping[str, str] | None = None,
     scheme: str = "tcp",
 ) -> Iterator[Cluster]:
-    """A scheduler, and a worker with each of these settings; the first are those of commands."""
+    """Run a scheduler, and one worker for each settings file; commands use the first file."""
     port, shared = free_port(), dict(environment or {})
     url = f"{scheme}://127.0.0.1:{port}"
     with ExitStack() as stack:
         scheduler = stack.enter_context(
-            running(
+            running_process(
                 folder / "scheduler.log",
                 shared,
                 "distributed.cli.dask_scheduler",
@@ -82,7 +82,7 @@ def running_cluster(
         )
         workers = [
             stack.enter_context(
-                running(
+                running_process(
                     folder / f"worker{number}.log",
                     shared | {"IIIF_CONFIG": str(config)},
                     "distributed.cli.dask_worker",
@@ -94,8 +94,8 @@ def running_cluster(
         yield Cluster(scheduler, url, configs[0], folder / "source" / "pictures", workers)
 
 
-def settings(folder: Path, name: str = "settings", more: str = "") -> Path:
-    """Settings of a worker, with originals that all of them share."""
+def write_settings(folder: Path, name: str = "settings", more: str = "") -> Path:
+    """Write the settings of a worker; all workers share the originals."""
     (folder / "source" / "pictures").mkdir(parents=True, exist_ok=True)
     config = folder / f"{name}.toml"
     config.write_text(
@@ -108,12 +108,12 @@ def settings(folder: Path, name: str = "settings", more: str = "") -> Path:
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    config = settings(tmp_path)
+    config = write_settings(tmp_path)
     with running_cluster(tmp_path, [config, config]) as cluster:
         yield cluster
 
 
-def start(
+def start_command(
     cluster: Cluster, command: str, *options: str, environment: Mapping[str, str] | None = None
 ) -> "subprocess.Popen[str]":
     program = [sys.executable, "-m", "iiif_server", command, "--config", str(cluster.config)]
@@ -127,37 +127,37 @@ def start(
     )
 
 
-def prepare(cluster: Cluster, **options: Any) -> "subprocess.Popen[str]":
-    return start(cluster, "prepare", "--type", "pictures", **options)
+def start_prepare(cluster: Cluster, **options: Any) -> "subprocess.Popen[str]":
+    return start_command(cluster, "prepare", "--type", "pictures", **options)
 
 
-def fill(folder: Path, number: int) -> None:
+def write_images(folder: Path, number: int) -> None:
     first = folder / "0.jpg"
     Image.linear_gradient("L").resize((400, 300)).convert("RGB").save(first)
     for other in range(1, number):
         os.link(first, folder / f"{other}.jpg")
 
 
-def pyramids(cluster: Cluster) -> int:
+def count_parts(cluster: Cluster) -> int:
     return len(list(cluster.config.parent.glob("cache/derivatives/**/*.szi")))
 
 
 @pytest.mark.e2e
-def test_all_images_are_prepared_though_a_worker_is_killed(cluster: Cluster) -> None:
-    fill(cluster.source, IMAGES)
-    run = prepare(cluster)
+def test_prepare_completes_after_a_worker_is_killed(cluster: Cluster) -> None:
+    write_images(cluster.source, IMAGES)
+    run = start_prepare(cluster)
     ended = threading.Event()
     # Not a time: some are done, and most are not.
-    while pyramids(cluster) < 20:
+    while count_parts(cluster) < 20:
         assert run.poll() is None, run.communicate()[0]
         ended.wait(0.02)
-    assert pyramids(cluster) < 2 * IMAGES - 100
+    assert count_parts(cluster) < 2 * IMAGES - 100
     cluster.workers[0].kill()
     output, _ = run.communicate(timeout=_SECONDS)
     assert run.returncode == 0, output
     assert "0 failed" in output
-    assert pyramids(cluster) == 2 * IMAGES
-    again = prepare(cluster)
+    assert count_parts(cluster) == 2 * IMAGES
+    again = start_prepare(cluster)
     output, _ = again.communicate(timeout=_SECONDS)
     assert f"0 made, {IMAGES} there already" in output
 
@@ -171,15 +171,15 @@ def test_all_images_are_prepared_though_a_worker_is_killed(cluster: Cluster) -> 
         ("scheduler", signal.SIGSTOP, "The cluster has run no task for 2 seconds."),
     ],
 )
-def test_without_a_cluster_the_command_ends_and_another_one_goes_on(
+def test_prepare_ends_when_the_cluster_is_lost_and_can_be_repeated(
     tmp_path: Path, lost: str, sent: signal.Signals, text: str
 ) -> None:
-    config = settings(tmp_path)
-    fill(tmp_path / "source" / "pictures", IMAGES)
+    config = write_settings(tmp_path)
+    write_images(tmp_path / "source" / "pictures", IMAGES)
     with running_cluster(tmp_path, [config]) as cluster:
-        run = start(cluster, "prepare", "--type", "pictures", "--idle-timeout", "2 s")
+        run = start_command(cluster, "prepare", "--type", "pictures", "--idle-timeout", "2 s")
         ended = threading.Event()
-        while pyramids(cluster) < 20:  # not a time: some are done, and most are not
+        while count_parts(cluster) < 20:  # not a time: some are done, and most are not
             assert run.poll() is None, run.communicate()[0]
             ended.wait(0.02)
         process = cluster.workers[0] if lost == "worker" else cluster.scheduler
@@ -188,18 +188,18 @@ def test_without_a_cluster_the_command_ends_and_another_one_goes_on(
     assert run.returncode == 1, output
     assert text in output
     with running_cluster(tmp_path, [config]) as cluster:
-        run = prepare(cluster)
+        run = start_prepare(cluster)
         output, _ = run.communicate(timeout=_SECONDS)
     assert run.returncode == 0, output
-    assert pyramids(cluster) == 2 * IMAGES
+    assert count_parts(cluster) == 2 * IMAGES
     assert f"{IMAGES} made" not in output  # the first command has made some
 
 
 @pytest.mark.e2e
-def test_an_unreadable_image_is_listed_and_is_the_exit_status(cluster: Cluster) -> None:
-    fill(cluster.source, 3)
+def test_unreadable_image_is_listed_and_exit_status_is_1(cluster: Cluster) -> None:
+    write_images(cluster.source, 3)
     (cluster.source / "broken.tif").write_text("no image")
-    run = prepare(cluster)
+    run = start_prepare(cluster)
     output, _ = run.communicate(timeout=_SECONDS)
     assert run.returncode == 1, output
     assert "failed  pictures:broken.tif: " in output
@@ -207,30 +207,30 @@ def test_an_unreadable_image_is_listed_and_is_the_exit_status(cluster: Cluster) 
 
 
 @pytest.mark.e2e
-def test_images_are_exported_and_warmed_by_workers(cluster: Cluster, tmp_path: Path) -> None:
-    fill(cluster.source, 12)
+def test_workers_export_and_warm_images(cluster: Cluster, tmp_path: Path) -> None:
+    write_images(cluster.source, 12)
     (cluster.source / "broken.tif").write_text("no image")
     options = ["--type", "pictures", "--to", str(tmp_path / "out"), "--version", "2.1"]
-    run = start(cluster, "export", *options, "--base-url", "https://images.example.org")
+    run = start_command(cluster, "export", *options, "--base-url", "https://images.example.org")
     output, _ = run.communicate(timeout=_SECONDS)
     assert run.returncode == 1, output
     assert "failed  pictures:broken.tif: " in output
     assert "12 images: " in output
     assert len(list((tmp_path / "out" / "pictures").glob("*/info.json"))) == 12
-    run = start(cluster, "warm", "--type", "pictures")
+    run = start_command(cluster, "warm", "--type", "pictures")
     output, _ = run.communicate(timeout=_SECONDS)
     assert "12 images warmed" in output
     assert "1 failed." in output
 
 
 @pytest.mark.e2e
-def test_a_worker_whose_settings_are_wrong_is_the_reason_of_the_failure(tmp_path: Path) -> None:
-    config = settings(tmp_path)
-    wrong = settings(tmp_path, "wrong", "http_port = 'none'")
-    fill(tmp_path / "source" / "pictures", 1)
+def test_invalid_settings_of_a_worker_are_reported(tmp_path: Path) -> None:
+    config = write_settings(tmp_path)
+    wrong = write_settings(tmp_path, "wrong", "http_port = 'none'")
+    write_images(tmp_path / "source" / "pictures", 1)
     with running_cluster(tmp_path, [config, wrong]) as cluster:
         wait_for_workers(cluster, 2)
-        run = prepare(cluster)
+        run = start_prepare(cluster)
         output, _ = run.communicate(timeout=_SECONDS)
     assert run.returncode == 1, output
     assert "A Dask worker cannot be used: " in output
@@ -239,13 +239,13 @@ def test_a_worker_whose_settings_are_wrong_is_the_reason_of_the_failure(tmp_path
 
 
 @pytest.mark.e2e
-def test_a_worker_without_the_settings_of_the_command_is_told_what_it_lacks(tmp_path: Path) -> None:
-    config = settings(tmp_path)
-    fill(tmp_path / "source" / "pictures", 1)
+def test_worker_without_the_type_is_reported_with_iiif_config(tmp_path: Path) -> None:
+    config = write_settings(tmp_path)
+    write_images(tmp_path / "source" / "pictures", 1)
     other = tmp_path / "other.toml"
     other.write_text(config.read_text().replace("[types.pictures]", "[types.others]"))
     with running_cluster(tmp_path, [other]) as cluster:
-        run = prepare(replace(cluster, config=config))
+        run = start_prepare(replace(cluster, config=config))
         output, _ = run.communicate(timeout=_SECONDS)
     assert run.returncode == 1, output
     assert "the Dask worker has no type pictures: it needs IIIF_CONFIG" in output
@@ -257,7 +257,7 @@ def wait_for_workers(cluster: Cluster, number: int) -> None:
 
 
 @pytest.mark.e2e
-def test_a_cluster_may_be_encrypted(tmp_path: Path) -> None:
+def test_prepare_works_on_a_cluster_with_tls(tmp_path: Path) -> None:
     options = "-x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=cluster -keyout key.pem -out all.pem"
     command = ["openssl", "req", *options.split(), "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
@@ -266,15 +266,15 @@ def test_a_cluster_may_be_encrypted(tmp_path: Path) -> None:
     for role in ("SCHEDULER", "WORKER", "CLIENT"):
         tls[f"{prefix}TLS__{role}__CERT"] = f"{tmp_path}/all.pem"
         tls[f"{prefix}TLS__{role}__KEY"] = f"{tmp_path}/key.pem"
-    config = settings(tmp_path)
-    fill(tmp_path / "source" / "pictures", 3)
+    config = write_settings(tmp_path)
+    write_images(tmp_path / "source" / "pictures", 3)
     with running_cluster(tmp_path, [config], tls, "tls") as cluster:
-        run = prepare(cluster, environment=tls)
+        run = start_prepare(cluster, environment=tls)
         output, _ = run.communicate(timeout=_SECONDS)
         assert run.returncode == 0, output
         assert "3 made" in output
-        assert pyramids(cluster) == 6
-        stranger = prepare(cluster)  # without certificates
+        assert count_parts(cluster) == 6
+        stranger = start_prepare(cluster)  # without certificates
         output, _ = stranger.communicate(timeout=_SECONDS)
         assert stranger.returncode == 1, output
         assert "No Dask scheduler at tls://" in output
@@ -282,8 +282,8 @@ def test_a_cluster_may_be_encrypted(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_what_workers_make_is_in_the_shared_cache(tmp_path: Path) -> None:
-    """A replica then serves tiles without fetching the original, though no worker has a cache."""
+def test_parts_built_by_workers_are_in_the_shared_cache(tmp_path: Path) -> None:
+    """A replica serves tiles without fetching the original; no worker has a local cache."""
     with ExitStack() as stack:
         store = stack.enter_context(running_store())
         relay = stack.enter_context(Relay(store.port).running())
@@ -293,7 +293,7 @@ def test_what_workers_make_is_in_the_shared_cache(tmp_path: Path) -> None:
             data = pictures.jpeg(pictures.photograph(900, 700, seed=number))
             upstream.replies[f"/{name}"] = send(data)
 
-        def machine(name: str) -> str:
+        def settings_of(name: str) -> str:
             folder = tmp_path / name
             return (
                 f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n'
@@ -307,10 +307,10 @@ def test_what_workers_make_is_in_the_shared_cache(tmp_path: Path) -> None:
 
         configs = [tmp_path / "one.toml", tmp_path / "two.toml"]
         for config in configs:
-            config.write_text(machine(config.stem))
+            config.write_text(settings_of(config.stem))
         cluster = stack.enter_context(running_cluster(tmp_path, configs))
         wait_for_workers(cluster, 2)
-        run = start(cluster, "prepare", *(f"web:{name}" for name in names))
+        run = start_command(cluster, "prepare", *(f"web:{name}" for name in names))
         output, _ = run.communicate(timeout=_SECONDS)
         assert run.returncode == 0, output
         assert "6 made" in output
@@ -318,7 +318,7 @@ def test_what_workers_make_is_in_the_shared_cache(tmp_path: Path) -> None:
             worker.kill()  # what is in the bucket is there
         fetched = len(upstream.targets())
         assert fetched >= len(names)
-        replica = ServerProcess(tmp_path / "replica", machine("replica"))
+        replica = ServerProcess(tmp_path / "replica", settings_of("replica"))
         replica.start()
         stack.callback(replica.end)
         for name in names:
@@ -329,21 +329,21 @@ def test_what_workers_make_is_in_the_shared_cache(tmp_path: Path) -> None:
 
 
 @pytest.mark.e2e
-def test_a_bucket_that_fails_is_a_failure_until_it_works(tmp_path: Path) -> None:
+def test_prepare_fails_while_the_bucket_fails_and_then_uploads(tmp_path: Path) -> None:
     with running_store() as store:
         more = (
             f"[cache]\nshared = 's3://{BUCKET}/p'\n[cache_bucket]\n"
             "endpoint = 'http://127.0.0.1:PORT'\nregion = 'us-east-1'\n"
             "access_key_id = 'admin'\nsecret_access_key = 'admin'\n"
         )
-        config = settings(tmp_path, more=more.replace("PORT", "9"))
-        fill(tmp_path / "source" / "pictures", 2)
+        config = write_settings(tmp_path, more=more.replace("PORT", "9"))
+        write_images(tmp_path / "source" / "pictures", 2)
         command = [sys.executable, "-m", "iiif_server", "prepare", "--config", str(config)]
         command += ["--type", "pictures", "--retries", "0"]
         failed = subprocess.run(command, capture_output=True, text=True, check=False)
         assert failed.returncode == 1
         assert "failed  pictures:0.jpg: The shared cache fails." in failed.stderr
-        settings(tmp_path, more=more.replace("PORT", str(store.port)))
+        write_settings(tmp_path, more=more.replace("PORT", str(store.port)))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "0 made, 2 there already" in done.stdout

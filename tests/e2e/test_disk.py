@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +22,7 @@ from support import pictures
 from support.apps import _descendants as descendants
 from support.disks import SmallDisk, small_disk
 from support.servers import ServerProcess
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -194,13 +195,6 @@ def assert_all_expected(process: DiskServer, *expected: Mapping[str, bytes]) -> 
         answer = process.get(path)
         assert answer.status_code == 200, (path, answer.text)
         assert any(answers[path] == answer.content for answers in expected), path
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, "it did not come about"
-        time.sleep(0.05)
 
 
 def pending_files(cache: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""The code that the viewer gives for other sites, pasted into a page of another site."""
+"""Embedding code of the viewer, pasted into a page of another site."""
 
 import re
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Frame, Page, expect
 
 from e2e.browsers import Visitor
-from e2e.static import serving
+from e2e.static import running_web_server
 from iiif_server.commands.sample import write_sample
 from support.servers import Server, running_server
 
@@ -20,15 +20,15 @@ NAMES = ["atlas.jpg", "<img src=x onerror=alert(1)> & \"'<.jpg", "box 1/</script
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
-    """Somebody's own site: its folder and its address."""
+    """Another web site: its folder and its URL."""
     folder = tmp_path_factory.mktemp("site")
-    with serving(folder) as address:
+    with running_web_server(folder) as address:
         yield folder, address
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory, site: tuple[Path, str]) -> Iterator[Server]:
-    """An image server that lets that site, and no other, show its viewer."""
+    """Image server that allows only that site to show its viewer in a frame."""
     settings = f'[types.sample]\nsource = "disk"\n[pages]\nframe_ancestors = ["{site[1]}"]'
     with running_server(tmp_path_factory.mktemp("images"), settings) as server:
         folder = server.source.parent / "sample"
@@ -38,8 +38,8 @@ def images(tmp_path_factory: pytest.TempPathFactory, site: tuple[Path, str]) -> 
         yield server
 
 
-def _shared(visitor: Visitor, server: Server, name: str) -> dict[str, str]:
-    """What the viewer of an image offers to be copied."""
+def _read_embedding_code(visitor: Visitor, server: Server, name: str) -> dict[str, str]:
+    """Return the link and the embedding codes that the viewer offers."""
     visit = visitor(f"{server.url}/sample:{quote(name)}/view")
     page = visit.page
     page.get_by_role("button", name="Share and embed").click()
@@ -52,18 +52,18 @@ def _shared(visitor: Visitor, server: Server, name: str) -> dict[str, str]:
     return code
 
 
-def _loaded(frame: Frame | Page, viewer: str) -> None:
-    """Wait until an OpenSeadragon has all the tiles that it wants to show."""
+def _wait_until_loaded(frame: Frame | Page, viewer: str) -> None:
+    """Wait until an OpenSeadragon has all its tiles."""
     frame.wait_for_function(
         f"() => {{ const osd = {viewer}; return osd?.world.getItemAt(0)?.getFullyLoaded(); }}"
     )
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_code_works_on_another_site(
+def test_embedding_code_works_on_another_site(
     images: Server, site: tuple[Path, str], visitor: Visitor, name: str
 ) -> None:
-    code = _shared(visitor, images, name)
+    code = _read_embedding_code(visitor, images, name)
     assert code["page"] == f"{images.url}/sample:{quote(name)}/view"
     folder, address = site
     (folder / "index.html").write_text(
@@ -74,8 +74,8 @@ def test_the_code_works_on_another_site(
     visit = visitor(f"{address}/index.html", viewport={"width": 900, "height": 1500})
     page = visit.page
     frame = next(frame for frame in page.frames if frame.parent_frame)
-    _loaded(frame, "document.getElementById('stage')?.osd")
-    _loaded(page, "OpenSeadragon.getViewer?.('iiif-image')")
+    _wait_until_loaded(frame, "document.getElementById('stage')?.osd")
+    _wait_until_loaded(page, "OpenSeadragon.getViewer?.('iiif-image')")
     # The hostile names have made no elements and no frames of their own.
     assert page.locator("iframe").get_attribute("title") == name.rpartition("/")[2]
     assert page.locator("body img").count() == 0
@@ -83,41 +83,41 @@ def test_the_code_works_on_another_site(
     frame.get_by_role("button", name="Zoom in").click()
     expect(frame.locator("#failure")).to_be_hidden()
     assert frame.get_by_role("link", name="Open in the viewer").get_attribute("href") == "view"
-    _loaded(frame, "document.getElementById('stage')?.osd")
+    _wait_until_loaded(frame, "document.getElementById('stage')?.osd")
     visit.screenshot(f"embedded-{NAMES.index(name)}")
     visit.assert_clean()
 
 
-def test_a_site_that_no_setting_names_gets_no_frame_but_may_use_openseadragon(
+def test_site_outside_frame_ancestors_gets_no_frame_but_tiles(
     images: Server, visitor: Visitor, tmp_path: Path
 ) -> None:
-    code = _shared(visitor, images, NAMES[0])
+    code = _read_embedding_code(visitor, images, NAMES[0])
     (tmp_path / "index.html").write_text(f"{code['iframe']}\n{code['openseadragon']}")
-    with serving(tmp_path) as address:
+    with running_web_server(tmp_path) as address:
         visit = visitor(f"{address}/index.html")
-        _loaded(visit.page, "OpenSeadragon.getViewer?.('iiif-image')")
+        _wait_until_loaded(visit.page, "OpenSeadragon.getViewer?.('iiif-image')")
         visit.page.wait_for_function("() => document.readyState === 'complete'")
         assert any("frame-ancestors" in text for text in visit.console), visit.console
         frame = next(frame for frame in visit.page.frames if frame.parent_frame)
         assert frame.locator("#stage").count() == 0
 
 
-def test_the_code_in_the_readme_works(images: Server, visitor: Visitor, tmp_path: Path) -> None:
+def test_embedding_code_of_the_readme_works(
+    images: Server, visitor: Visitor, tmp_path: Path
+) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     match = re.search(r"(?m)^    <div id=.*?^    </script>\n\n", readme, re.DOTALL)
     assert match is not None
     code = match[0].replace("http://localhost:4040", images.url)
     assert images.url in code
     (tmp_path / "index.html").write_text(f"<link rel=icon href='data:,'>{code}")
-    with serving(tmp_path) as address:
+    with running_web_server(tmp_path) as address:
         visit = visitor(f"{address}/index.html")
-        _loaded(visit.page, "OpenSeadragon.getViewer?.('image')")
+        _wait_until_loaded(visit.page, "OpenSeadragon.getViewer?.('image')")
         visit.assert_clean()
 
 
-def test_on_a_telephone_the_share_panel_and_its_button_fit(
-    images: Server, visitor: Visitor
-) -> None:
+def test_share_panel_fits_a_phone(images: Server, visitor: Visitor) -> None:
     visit = visitor(
         f"{images.url}/sample:{quote(NAMES[0])}/view", viewport={"width": 360, "height": 740}
     )
@@ -129,7 +129,7 @@ def test_on_a_telephone_the_share_panel_and_its_button_fit(
     visit.assert_clean()
 
 
-def test_the_share_panel_copies(images: Server, visitor: Visitor) -> None:
+def test_share_panel_copies_to_the_clipboard(images: Server, visitor: Visitor) -> None:
     visit = visitor(f"{images.url}/sample:{quote(NAMES[0])}/view", color_scheme="dark")
     page = visit.page
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])

@@ -1,4 +1,4 @@
-"""What was exported, on a plain web server: for OpenSeadragon, and beside the server's answers."""
+"""Exported images on a static web server: in OpenSeadragon, and compared with the server's."""
 
 import re
 import subprocess
@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from e2e.browsers import Visitor
-from e2e.replay import tiles_of
-from e2e.static import serving
+from e2e.replay import openseadragon_tiles
+from e2e.static import running_web_server
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.iiif.static import folder_of
 from support.apps import picture
@@ -24,8 +24,8 @@ LARGE = (3000, 1999)
 
 
 @dataclass(frozen=True)
-class Exported:
-    """A folder that was exported to, and where a web server has it."""
+class Export:
+    """Folder of an export, and the URL of its web server."""
 
     folder: Path
     url: str
@@ -40,24 +40,24 @@ def version(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def exported(
     server: Server, version: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Exported]:
+) -> Iterator[Export]:
     for width, height in (*SIZES, LARGE):
         (server.source / f"{width}x{height}.jpg").write_bytes(picture(width, height))
     folder = tmp_path_factory.mktemp("exported")
     config = server.source.parents[1] / "settings.toml"
-    with serving(folder) as url:
+    with running_web_server(folder) as url:
         command = [sys.executable, "-m", "iiif_server", "export", "--config", str(config)]
         command += ["--to", str(folder), "--base-url", url, "--version", version]
         done = subprocess.run(
             [*command, "--type", "pictures"], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        yield Exported(folder, url)
+        yield Export(folder, url)
 
 
 @pytest.mark.e2e
-def test_each_tile_that_openseadragon_asks_for_is_a_file_with_the_servers_bytes(
-    server: Server, exported: Exported, version: str
+def test_exported_tiles_are_identical_to_the_servers(
+    server: Server, exported: Export, version: str
 ) -> None:
     live = f"{server.url}/iiif/{version[0]}"
     names = [f"{width}x{height}.jpg" for width, height in (*SIZES, LARGE)]
@@ -65,7 +65,9 @@ def test_each_tile_that_openseadragon_asks_for_is_a_file_with_the_servers_bytes(
     with httpx.Client(timeout=60) as client:
         documents = [client.get(f"{address}/info.json").json() for address in addresses]
         compared = 0
-        for name, address, tiles in zip(names, addresses, tiles_of(documents), strict=True):
+        for name, address, tiles in zip(
+            names, addresses, openseadragon_tiles(documents), strict=True
+        ):
             assert tiles
             for tile in tiles:
                 assert tile["url"].startswith(f"{address}/")
@@ -81,8 +83,8 @@ def test_each_tile_that_openseadragon_asks_for_is_a_file_with_the_servers_bytes(
 
 
 @pytest.mark.e2e
-def test_a_run_that_was_killed_is_taken_up_where_it_was(
-    server: Server, exported: Exported, version: str, tmp_path: Path
+def test_killed_export_is_resumed(
+    server: Server, exported: Export, version: str, tmp_path: Path
 ) -> None:
     config = server.source.parents[1] / "settings.toml"
     command = [sys.executable, "-m", "iiif_server", "export", "--config", str(config)]
@@ -98,11 +100,11 @@ def test_a_run_that_was_killed_is_taken_up_where_it_was(
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert _files(tmp_path) == _files(exported.folder)
+    assert _read_files(tmp_path) == _read_files(exported.folder)
 
 
-def _files(folder: Path) -> dict[str, bytes]:
-    """All that was exported, but for what the run itself keeps."""
+def _read_files(folder: Path) -> dict[str, bytes]:
+    """Return the content of all exported files by relative path."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")
@@ -111,8 +113,8 @@ def _files(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.e2e
-def test_the_page_shows_the_image_from_its_files_alone(
-    exported: Exported, version: str, visitor: Visitor
+def test_exported_page_shows_the_image_from_static_files(
+    exported: Export, version: str, visitor: Visitor
 ) -> None:
     address = f"{exported.url}/{folder_of(Identifier('pictures', '3000x1999.jpg'))}"
     visit = visitor(f"{address}/")
@@ -132,7 +134,7 @@ def test_the_page_shows_the_image_from_its_files_alone(
 
 
 @pytest.mark.e2e
-def test_the_page_also_works_without_any_server(exported: Exported, visitor: Visitor) -> None:
+def test_exported_page_works_from_file_urls(exported: Export, visitor: Visitor) -> None:
     path = exported.folder / folder_of(Identifier("pictures", "513x513.jpg")) / "index.html"
     visit = visitor(path.as_uri())
     visit.page.wait_for_function("viewer.world.getItemAt(0)?.getFullyLoaded()")

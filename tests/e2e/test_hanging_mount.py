@@ -1,4 +1,4 @@
-"""A mount that hangs takes down its own type, and nothing else (a real FUSE file system)."""
+"""Hanging mount (a real FUSE file system): only its own type is unavailable."""
 
 import asyncio
 from collections.abc import Iterator
@@ -13,28 +13,28 @@ from support.apps import picture
 from support.hanging import HangingMount, hanging_mount
 from support.servers import ADMIN_TOKEN, ServerProcess
 
-PATIENCE = 60.0
+TIMEOUT = 60.0
 """Seconds for an answer. The mount never answers, so whoever waits for it takes longer."""
 VIEWERS = 24
 
 
 @dataclass
-class Hanging:
-    """A server of three types, one of which lies on the mount."""
+class MountedServer:
+    """Server with three types, one of which is on the mount."""
 
     server: ServerProcess
     mount: HangingMount
 
-    async def get(self, *paths: str) -> list[httpx.Response]:
-        """The answers to requests that are made at once."""
-        async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
+    async def get_all(self, *paths: str) -> list[httpx.Response]:
+        """Return the responses to simultaneous requests."""
+        async with httpx.AsyncClient(timeout=TIMEOUT, trust_env=False) as client:
             urls = [f"{self.server.url}{path}" for path in paths]
             headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
             return await asyncio.gather(*(client.get(url, headers=headers) for url in urls))
 
 
 @pytest.fixture
-def hanging(tmp_path: Path) -> Iterator[Hanging]:
+def mounted(tmp_path: Path) -> Iterator[MountedServer]:
     files = {"pic.jpg": picture(), "other.jpg": picture(80, 50), "late.jpg": picture(90, 40)}
     for type_ in ("disk", "more"):
         folder = tmp_path / "source" / type_
@@ -50,17 +50,17 @@ def hanging(tmp_path: Path) -> Iterator[Hanging]:
         server = ServerProcess(tmp_path / "server", settings)
         server.start()
         try:
-            yield Hanging(server, mount)
+            yield MountedServer(server, mount)
         finally:
             mount.abort()  # first, as whoever waits for it cannot be killed before
             if server.runs:
                 server.kill()
 
 
-async def test_a_mount_that_hangs_costs_its_own_type_and_nothing_else(hanging: Hanging) -> None:
-    (before,) = await hanging.get("/remote:pic.jpg/full/40,/0/default.jpg")
+async def test_hanging_mount_makes_only_its_own_type_unavailable(mounted: MountedServer) -> None:
+    (before,) = await mounted.get_all("/remote:pic.jpg/full/40,/0/default.jpg")
     assert before.status_code == 200
-    hanging.mount.hang()
+    mounted.mount.hang()
     await asyncio.sleep(SECONDS_TRUSTED)  # what was read just now is answered until then
     remote = [
         "/remote:pic.jpg/full/41,/0/default.jpg",
@@ -82,36 +82,38 @@ async def test_a_mount_that_hangs_costs_its_own_type_and_nothing_else(hanging: H
         "/admin/status",
         "/",
     ]
-    answers = await hanging.get(*remote, *others)
+    answers = await mounted.get_all(*remote, *others)
     for path, answer in zip(remote, answers, strict=False):
         assert answer.status_code == 503, f"{path}: {answer.text}"
         assert "The storage of the type remote does not answer." in answer.text
         assert answer.headers["retry-after"]
     for path, answer in zip(others, answers[len(remote) :], strict=True):
         assert answer.status_code == 200, f"{path}: {answer.text}"
-    assert [answer.status_code for answer in await hanging.get(*others)] == [200] * len(others)
-    assert hanging.server.log.count("StorageSilent type='remote'") == 1
-    hanging.mount.answer()
-    async with asyncio.timeout(PATIENCE):
+    assert [answer.status_code for answer in await mounted.get_all(*others)] == [200] * len(others)
+    assert mounted.server.log.count("StorageSilent type='remote'") == 1
+    mounted.mount.answer()
+    async with asyncio.timeout(TIMEOUT):
         while True:
-            (again,) = await hanging.get(remote[0])
+            (again,) = await mounted.get_all(remote[0])
             if again.status_code == 200:
                 break
             await asyncio.sleep(0.2)
 
 
-async def test_a_server_ends_while_a_mount_hangs(hanging: Hanging) -> None:
-    hanging.mount.hang()
-    answers = await hanging.get(*["/remote:pic.jpg/info.json"] * VIEWERS)
+async def test_server_stops_while_a_mount_hangs(mounted: MountedServer) -> None:
+    mounted.mount.hang()
+    answers = await mounted.get_all(*["/remote:pic.jpg/info.json"] * VIEWERS)
     assert {answer.status_code for answer in answers} == {503}
-    hanging.server.end()
+    mounted.server.end()
 
 
-async def test_a_mount_that_hangs_from_the_start_keeps_no_server_from_starting(
-    hanging: Hanging,
+async def test_server_starts_while_a_mount_hangs(
+    mounted: MountedServer,
 ) -> None:
-    hanging.server.end()
-    hanging.mount.hang()
-    hanging.server.start()
-    answers = await hanging.get("/disk:pic.jpg/info.json", "/remote:pic.jpg/info.json", "/health")
+    mounted.server.end()
+    mounted.mount.hang()
+    mounted.server.start()
+    answers = await mounted.get_all(
+        "/disk:pic.jpg/info.json", "/remote:pic.jpg/info.json", "/health"
+    )
     assert [answer.status_code for answer in answers] == [200, 503, 200]

@@ -1,4 +1,4 @@
-"""Whenever a process is killed that refreshes an original, what is kept is whole and well noted."""
+"""Kill of a process that refreshes an original: the stored file and its record stay consistent."""
 
 import json
 import subprocess
@@ -42,37 +42,37 @@ asyncio.run(main(Path(sys.argv[1]), sys.argv[2]))
 """
 
 
-def version(number: int) -> bytes:
-    """An original that says all over which version it is; some are equally long."""
+def content_of_version(number: int) -> bytes:
+    """Return an original that repeats its version number; some versions have equal lengths."""
     return b"\xff\xd8\xff\xe0----" + f"{number:08}".encode() * (1_000_000 + 1000 * (number % 3))
 
 
-class Changing:
-    """An upstream on which an original is another one at each second look."""
+class ChangingOriginal:
+    """Reply of an upstream whose original changes at each second request."""
 
     def __init__(self, upstream: Upstream) -> None:
-        self._asked = self._answered = 0
-        self._counting = threading.Condition()
+        self._requests = self._sent = 0
+        self._condition = threading.Condition()
         upstream.replies["/x"] = self
 
-    def await_answers(self, number: int) -> None:
-        """Wait until so many more originals have been sent."""
-        with self._counting:
-            enough = self._answered + number
-            assert self._counting.wait_for(lambda: self._answered >= enough, 60)
+    def wait_for_responses(self, number: int) -> None:
+        """Wait until the upstream has sent so many more originals."""
+        with self._condition:
+            enough = self._sent + number
+            assert self._condition.wait_for(lambda: self._sent >= enough, 60)
 
     def __call__(self, handler: Handler) -> None:
-        with self._counting:
-            number = self._asked // 2
-            self._asked += 1
+        with self._condition:
+            number = self._requests // 2
+            self._requests += 1
         tag = f'"{number}"'
         if handler.headers["If-None-Match"] == tag:
             handler.start(304, {})
         else:
-            send(version(number), ETag=tag)(handler)
-            with self._counting:
-                self._answered += 1
-                self._counting.notify_all()
+            send(content_of_version(number), ETag=tag)(handler)
+            with self._condition:
+                self._sent += 1
+                self._condition.notify_all()
 
 
 @pytest.fixture
@@ -81,26 +81,26 @@ def upstream() -> Iterator[Upstream]:
         yield upstream
 
 
-def test_what_is_kept_is_whole_and_its_record_is_its_own(
+def test_killed_refresh_leaves_a_complete_original_and_its_own_record(
     tmp_path: Path, upstream: Upstream
 ) -> None:
-    changing = Changing(upstream)
+    original = ChangingOriginal(upstream)
     kept = tmp_path / "web" / "x"
     record = tmp_path / "web" / ".provenance" / f"{sha256(b'x').hexdigest()}.json"
     command = [sys.executable, "-c", SCRIPT, str(tmp_path), upstream.base]
-    own = 0
+    matching = 0
     for round_ in range(ROUNDS):
         with subprocess.Popen(command) as process:
-            changing.await_answers(2)
+            original.wait_for_responses(2)
             time.sleep(round_ / 250)  # into what is done then: to disk, into its place, noted
             process.kill()
         content = kept.read_bytes()
         number = int(content[8:16])
-        assert content == version(number)
-        noted, status = json.loads(record.read_text()), kept.stat()
-        if (noted["size"], noted["mtime_ns"]) == (status.st_size, status.st_mtime_ns):
-            assert noted["validators"]["etag"] == f'"{number}"'
-            own += 1
-    assert own  # at most moments it has one
+        assert content == content_of_version(number)
+        provenance, status = json.loads(record.read_text()), kept.stat()
+        if (provenance["size"], provenance["mtime_ns"]) == (status.st_size, status.st_mtime_ns):
+            assert provenance["validators"]["etag"] == f'"{number}"'
+            matching += 1
+    assert matching  # at most moments it has one
     assert {path.name for path in kept.parent.iterdir()} == {"x", ".provenance"}
     assert [path.name for path in record.parent.iterdir()] == [record.name]

@@ -1,4 +1,4 @@
-"""A crawler of full-size images beside somebody who looks at tiles (`make load`, but small)."""
+"""Crawler of full-size images beside a reader of tiles (`make load`, but small)."""
 
 import random
 import threading
@@ -20,7 +20,7 @@ CHEAP = ("full/max/0/default.jpg",)
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two image processes, and room for few large images at a time."""
+    """Server with two workers and memory for few large images at a time."""
     folder: Path = tmp_path_factory.mktemp("load")
     settings = (
         f"admin.token = '{ADMIN_TOKEN}'\nimage_pool_size = 2\n"
@@ -35,41 +35,41 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 class Crawler(threading.Thread):
-    """Asks for everything of every original until it is told to stop."""
+    """Thread that requests full-size images at random until it is stopped."""
 
     def __init__(self, server: Server, seed: int, stop: threading.Event) -> None:
         super().__init__()
         self._server = server
         self._chance = random.Random(seed)  # noqa: S311 - repeatable, not secret
-        self._stop_asking = stop
+        self._stop_event = stop
         self.answers: list[tuple[int, str | None]] = []
 
     def run(self) -> None:
         with httpx.Client(base_url=self._server.url, timeout=120) as client:
-            while not self._stop_asking.is_set():
+            while not self._stop_event.is_set():
                 number = self._chance.randrange(ORIGINALS)
                 what = self._chance.choice(EXPENSIVE + CHEAP)
                 answer = client.get(f"/pictures:{number}.jpg/{what}")
                 self.answers.append((answer.status_code, answer.headers.get("retry-after")))
                 if answer.status_code != 200:
-                    self._stop_asking.wait(0.1)
+                    self._stop_event.wait(0.1)
 
 
-def tile(chance: random.Random) -> str:
+def random_tile(chance: random.Random) -> str:
     column, row = chance.randrange(WIDTH // TILE), chance.randrange(HEIGHT // TILE)
     return f"/pictures:0.jpg/{column * TILE},{row * TILE},{TILE},{TILE}/{TILE},{TILE}/0/default.jpg"
 
 
-def test_a_crowd_of_full_size_images_does_not_keep_tiles_from_readers(server: Server) -> None:
+def test_tiles_are_answered_while_crawlers_request_full_size_images(server: Server) -> None:
     chance = random.Random(0)  # noqa: S311 - repeatable, not secret
     stop = threading.Event()
     with httpx.Client(base_url=server.url, timeout=60) as reader:
-        assert reader.get(tile(chance)).status_code == 200
+        assert reader.get(random_tile(chance)).status_code == 200
         crawlers = [Crawler(server, seed, stop) for seed in range(CRAWLERS)]
         for crawler in crawlers:
             crawler.start()
         try:
-            seen = Counter(reader.get(tile(chance)).status_code for _ in range(TILES))
+            seen = Counter(reader.get(random_tile(chance)).status_code for _ in range(TILES))
             small = Counter(
                 reader.get(f"/pictures:0.jpg/full/{width},/0/default.jpg").status_code
                 for width in range(100, 110)

@@ -1,4 +1,4 @@
-"""Cantaloupe's configuration with three sources and a delegate, migrated and served."""
+"""Migration of a Cantaloupe configuration with three sources and a delegate."""
 
 import csv
 import json
@@ -34,12 +34,12 @@ FilesystemCache.pathname = {root}/cache
 """
 
 
-def program(*arguments: object) -> "subprocess.CompletedProcess[str]":
+def run_iiif_server(*arguments: object) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "iiif_server", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_old_urls_work_whatever_the_delegate_chose(tmp_path: Path) -> None:
+def test_old_urls_are_served_from_the_source_of_the_delegate(tmp_path: Path) -> None:
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "1.jpg").write_bytes(picture(90, 60))
     old, target = tmp_path / "cantaloupe.properties", tmp_path / "settings.toml"
@@ -50,7 +50,7 @@ def test_old_urls_work_whatever_the_delegate_chose(tmp_path: Path) -> None:
         store.lock()
         names = {"root": tmp_path, "upstream": upstream.base, "store": store.url, "bucket": BUCKET}
         old.write_text(OLD.format(**names))
-        migrated = program("migrate", old, "--to", target)
+        migrated = run_iiif_server("migrate", old, "--to", target)
         assert migrated.returncode == 0, migrated.stdout + migrated.stderr
         with (tmp_path / "identifiers.csv").open("w", newline="") as file:
             rows = csv.writer(file)
@@ -80,7 +80,7 @@ def test_old_urls_work_whatever_the_delegate_chose(tmp_path: Path) -> None:
             listed = tmp_path / "listed"
             listed.write_text("ms%2F1\nms~~2\nms%2F3\nms%2F4\n")
             base = f"{process.base}/iiif/2"
-            compared = program("compare", base, base, "--identifiers", listed, "--json")
+            compared = run_iiif_server("compare", base, base, "--identifiers", listed, "--json")
             assert compared.returncode == 0, compared.stderr
             outcomes = [json.loads(line)["requests"] for line in compared.stdout.splitlines()]
             assert sorted(outcomes) == [1, 2, 2, 2]

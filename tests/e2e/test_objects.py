@@ -32,7 +32,7 @@ PAGE = Path(__file__).parents[2] / "docs/sources/objects.md"
 
 @dataclass(frozen=True)
 class Site:
-    """A server with a store."""
+    """Server with an object store."""
 
     server: Server
     store: Store
@@ -96,7 +96,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("name", ["classic", "big"])
-def test_a_gigapixel_takes_few_requests_and_few_bytes(site: Site, name: str) -> None:
+def test_tile_of_a_gigapixel_takes_few_requests_and_bytes(site: Site, name: str) -> None:
     site.relay.reset()
     information = get(site.server, f"good:{name}.tif/info.json")
     assert information.status_code == 200, information.text
@@ -111,7 +111,7 @@ def test_a_gigapixel_takes_few_requests_and_few_bytes(site: Site, name: str) -> 
     assert all("if-match" in head.lower() for head in site.relay.heads[1:])
 
 
-def test_other_originals_are_fetched_as_a_whole_and_once(site: Site) -> None:
+def test_originals_without_tiles_are_fetched_whole_and_once(site: Site) -> None:
     for name in ("good:photo.jpg", "good:strips.tif", "good:Ordner%2Fein%20%231%20Bild%2520.jpg"):
         site.relay.reset()
         for _ in range(2):
@@ -123,7 +123,7 @@ def test_other_originals_are_fetched_as_a_whole_and_once(site: Site) -> None:
 
 
 @pytest.mark.parametrize("type_", ["environment", "profile"])
-def test_credentials_are_found(site: Site, type_: str) -> None:
+def test_credentials_are_read_from_environment_and_profile(site: Site, type_: str) -> None:
     answer = get(site.server, f"{type_}:pyramid.tif/full/max/0/default.jpg")
     assert answer.status_code == 200, answer.text
 
@@ -140,7 +140,7 @@ def test_credentials_are_found(site: Site, type_: str) -> None:
     ],
 )
 @pytest.mark.parametrize("name", ["photo.jpg", "pyramid.tif"])
-def test_failures_of_the_store_are_502_and_explained_in_the_log(
+def test_store_failure_is_502_and_explained_in_the_log(
     site: Site, type_: str, name: str, advice: str
 ) -> None:
     answer = get(site.server, f"{type_}:{name}/info.json")
@@ -154,13 +154,13 @@ def test_failures_of_the_store_are_502_and_explained_in_the_log(
 
 
 @pytest.mark.parametrize("name", ["missing.jpg", "missing.tif", "a//b.jpg", "%2E%2E%2Fphoto.jpg"])
-def test_missing_keys_are_404(site: Site, name: str) -> None:
+def test_missing_key_is_404(site: Site, name: str) -> None:
     answer = get(site.server, f"good:{name}/info.json")
     assert answer.status_code == 404
     assert BUCKET not in answer.text
 
 
-def test_check_says_what_is_wrong_with_each_type(site: Site) -> None:
+def test_check_reports_the_problem_of_each_type(site: Site) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "iiif_server", "check", "--config", str(site.settings)],
         env={**inherited(), **site.environment},
@@ -170,7 +170,7 @@ def test_check_says_what_is_wrong_with_each_type(site: Site) -> None:
         timeout=120,
     )
     assert done.returncode != 0
-    told = " ".join((done.stdout + done.stderr).split())
+    output = " ".join((done.stdout + done.stderr).split())
     for expected in (
         "InvalidAccessKeyId",
         "SignatureDoesNotMatch",
@@ -179,12 +179,12 @@ def test_check_says_what_is_wrong_with_each_type(site: Site) -> None:
         "NoSuchBucket",
         "error sending request",
     ):
-        assert expected in told
+        assert expected in output
     for secret in (site.good.secret, "x" * 20):
-        assert secret not in told
+        assert secret not in output
 
 
-def test_a_bucket_is_listed(site: Site) -> None:
+def test_gallery_lists_a_bucket(site: Site) -> None:
     page = get(site.server, "?folder=good:")
     assert page.status_code == 200, page.text
     assert "photo.jpg" in page.text
@@ -192,7 +192,7 @@ def test_a_bucket_is_listed(site: Site) -> None:
     assert "ein #1 Bild%20.jpg" in get(site.server, "?folder=good:Ordner").text
 
 
-async def test_the_configuration_of_the_page_runs(
+async def test_configuration_of_the_object_store_page_works(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in site.environment.items():

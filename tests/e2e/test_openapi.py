@@ -21,7 +21,7 @@ RUNNER = "from schemathesis.cli import schemathesis; schemathesis()"
 
 
 @pytest.mark.e2e
-def test_every_answer_is_documented_and_none_is_a_5xx(tmp_path: Path) -> None:
+def test_responses_conform_to_openapi_and_none_is_5xx(tmp_path: Path) -> None:
     with running_server(tmp_path, '[types.sample]\nsource = "disk"') as server:
         # The identifier of the examples in the document.
         path = server.source.parent / "sample" / "atlas.jpg"

@@ -1,4 +1,4 @@
-"""OpenSeadragon's own tile URLs, replayed: each answers with the size OpenSeadragon expects."""
+"""Tile URLs of OpenSeadragon, replayed: each image has the size that OpenSeadragon expects."""
 
 import asyncio
 import math
@@ -11,7 +11,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from e2e.replay import tiles_of
+from e2e.replay import openseadragon_tiles
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.server.signing import Signatures
 from support.servers import Server, running_server
@@ -33,7 +33,7 @@ AWKWARD_SIZES = [
 _WHOLE_WIDTH_ONLY = re.compile(r"/full/(\d+),/")
 
 
-async def _sizes(urls: list[str]) -> list[tuple[int, int]]:
+async def _fetch_sizes(urls: list[str]) -> list[tuple[int, int]]:
     slots = asyncio.Semaphore(8)
     async with httpx.AsyncClient(timeout=60) as client:
 
@@ -48,7 +48,7 @@ async def _sizes(urls: list[str]) -> list[tuple[int, int]]:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("prefix", ["", "/iiif/3", "/iiif/2"])
-async def test_every_tile_has_the_size_openseadragon_expects(server: Server, prefix: str) -> None:
+async def test_tiles_have_the_size_that_openseadragon_expects(server: Server, prefix: str) -> None:
     documents = []
     async with httpx.AsyncClient() as client:
         for width, height in AWKWARD_SIZES:
@@ -58,10 +58,10 @@ async def test_every_tile_has_the_size_openseadragon_expects(server: Server, pre
             answer = await client.get(f"{server.url}{prefix}/pictures:{path.name}/info.json")
             documents.append(answer.raise_for_status().json())
 
-    tiles = [tile for found in tiles_of(documents) for tile in found]
+    tiles = [tile for found in openseadragon_tiles(documents) for tile in found]
 
     assert len(tiles) > len(AWKWARD_SIZES)
-    sizes = await _sizes([tile["url"] for tile in tiles])
+    sizes = await _fetch_sizes([tile["url"] for tile in tiles])
     for tile, (width, height) in zip(tiles, sizes, strict=True):
         assert width == max(1, math.ceil(tile["width"] - 1e-6)), tile
         if width == 1 and "/full/0/" in tile["url"]:
@@ -79,7 +79,7 @@ async def test_every_tile_has_the_size_openseadragon_expects(server: Server, pre
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("prefix", ["", "/iiif/3", "/iiif/2"])
-async def test_openseadragon_needs_to_know_nothing_of_signatures(
+async def test_openseadragon_tiles_of_a_signed_image_are_signed(
     tmp_path: Path, prefix: str
 ) -> None:
     key = "a-key-of-these-tests-with-enough-letters"
@@ -93,10 +93,10 @@ async def test_openseadragon_needs_to_know_nothing_of_signatures(
         async with httpx.AsyncClient() as client:
             start = f"{server.url}{prefix}/{address}/{identifier.encoded}"
             document = await client.get(start, follow_redirects=True)
-            (tiles,) = tiles_of([document.raise_for_status().json()])
+            (tiles,) = openseadragon_tiles([document.raise_for_status().json()])
             assert len(tiles) > 5
             for tile in tiles:
                 assert tile["url"].startswith(f"{start}/")
-            await _sizes([tile["url"] for tile in tiles])  # each is answered with an image
+            await _fetch_sizes([tile["url"] for tile in tiles])  # each is answered with an image
             unsigned = tiles[0]["url"].replace(f"{address}/", "")
             assert (await client.get(unsigned)).status_code == 403

@@ -10,8 +10,7 @@ import re
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +20,7 @@ import pytest
 
 from support.apps import picture
 from support.servers import ADMIN_TOKEN, Server, free_port, running_server
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -76,15 +76,6 @@ def running_server_with_traffic(
         yield server
 
 
-def until(condition: Callable[[], Any], seconds: float = LONG) -> Any:
-    """What the condition says as soon as it is something."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.1)
-    return found
-
-
 def fetch_metrics(server: Server) -> str:
     """Return the text of /metrics."""
     return httpx.get(f"{server.url}/metrics").raise_for_status().text
@@ -125,22 +116,26 @@ def test_metrics_of_two_servers_with_multiproc_dir_are_summed(tmp_path: Path) ->
         assert "\niiif_serving_processes 2.0\n" in before
         httpx.get(f"{other.url}/status")
         count = re.compile(r'iiif_requests_total\{[^}]*route="/status"[^}]*\} 1\.0')
-        assert until(lambda: count.search(fetch_metrics(one))), "one tells what the other has done"
+        assert wait_until(lambda: count.search(fetch_metrics(one))), (
+            "one tells what the other has done"
+        )
 
 
 def test_metrics_of_all_server_processes_are_summed_and_survive_a_kill(tmp_path: Path) -> None:
     with running_server_with_traffic(tmp_path, arguments=["--workers", "2"]) as server:
-        until(lambda: "\niiif_serving_processes 2.0\n" in fetch_metrics(server))
+        wait_until(lambda: "\niiif_serving_processes 2.0\n" in fetch_metrics(server))
         before = count_requests(server)
         for _ in range(20):
             httpx.get(f"{server.url}/health")
-        until(lambda: count_requests(server) >= before + 20)
+        wait_until(lambda: count_requests(server) >= before + 20)
         assert run_promtool("check", "metrics", stdin=fetch_metrics(server)) == ""
         (victim, *_) = server_processes(server)
         os.kill(victim, signal.SIGKILL)
         # Another one is there, and what the first has counted still is.
-        until(lambda: victim not in server_processes(server) and len(server_processes(server)) == 2)
-        until(lambda: "\niiif_serving_processes 2.0\n" in fetch_metrics(server))
+        wait_until(
+            lambda: victim not in server_processes(server) and len(server_processes(server)) == 2
+        )
+        wait_until(lambda: "\niiif_serving_processes 2.0\n" in fetch_metrics(server))
         assert count_requests(server) >= before + 20
 
 
@@ -149,9 +144,9 @@ def test_counters_continue_after_settings_are_reloaded(tmp_path: Path) -> None:
         before = count_requests(server)
         assert before > 5
         os.kill(server.pid, signal.SIGHUP)
-        until(lambda: find_in_log(server, "SettingsReloaded"))
+        wait_until(lambda: find_in_log(server, "SettingsReloaded"))
         httpx.get(f"{server.url}/pictures:large.jpg/full/92,/17/gray.png")
-        until(lambda: count_requests(server) > before)
+        wait_until(lambda: count_requests(server) > before)
         misses = re.search(r'iiif_cache_misses_total{tier="disk"} (\d+)', fetch_metrics(server))
         assert misses is not None
         assert int(misses[1]) > 2
@@ -188,7 +183,7 @@ def test_killed_worker_is_counted_in_metrics(tmp_path: Path) -> None:
             os.kill(pid, signal.SIGKILL)
         httpx.get(f"{server.url}/pictures:large.jpg/full/91,/17/gray.png", timeout=60)
         line = 'iiif_workers_replaced_total{pool="image",reason="died"}'
-        assert until(lambda: line in fetch_metrics(server))
+        assert wait_until(lambda: line in fetch_metrics(server))
 
 
 def worker_processes(server: Server) -> list[int]:
@@ -265,7 +260,7 @@ def nginx(folder: Path, server: Server) -> Iterator[str]:
     )
     with running_program("nginx", "-p", folder, "-c", config, log=folder / "nginx.log"):
         base = f"http://127.0.0.1:{port}"
-        until(lambda: _answers(f"{base}/health"))
+        wait_until(lambda: _answers(f"{base}/health"))
         yield base
 
 
@@ -286,7 +281,7 @@ def prometheus(folder: Path, server: Server) -> Iterator[str]:
         log=folder / "prometheus.log",
     ):
         base = f"http://127.0.0.1:{port}"
-        until(lambda: _answers(f"{base}/-/ready"))
+        wait_until(lambda: _answers(f"{base}/-/ready"))
         yield base
 
 
@@ -307,7 +302,7 @@ def test_server_behind_nginx_is_scraped_by_prometheus(tmp_path: Path) -> None:
         answer = httpx.get(f"{proxy_url}/pictures:large.jpg/info.json")
         assert answer.json()["id"].startswith(proxy_url.replace("http:", "https:"))
         assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"]), "the one of nginx"
-        assert answer.headers["x-request-id"] in until(
+        assert answer.headers["x-request-id"] in wait_until(
             lambda: find_in_log(server, answer.headers["x-request-id"])
         )
         tile = "/pictures:large.jpg/256,128,128,128/128,128/0/default.jpg"
@@ -322,9 +317,9 @@ def test_server_behind_nginx_is_scraped_by_prometheus(tmp_path: Path) -> None:
             results: list[Any] = found["data"]["result"]
             return [float(item["value"][1]) for item in results]
 
-        until(lambda: query('up{job="iiif-server"}') == [1.0])
-        until(lambda: query('sum(iiif_requests_total{engine="tile"})') >= [1.0])
-        until(lambda: query("iiif_ready") == [1.0])
+        wait_until(lambda: query('up{job="iiif-server"}') == [1.0])
+        wait_until(lambda: query('sum(iiif_requests_total{engine="tile"})') >= [1.0])
+        wait_until(lambda: query("iiif_ready") == [1.0])
         for panel in dashboard_queries():
             query(panel)  # raises if it is none that Prometheus understands
         rules = httpx.get(f"{prometheus_url}/api/v1/rules").json()["data"]["groups"][0]["rules"]
@@ -355,7 +350,7 @@ def test_json_log_lines_are_objects_for_hostile_paths(tmp_path: Path) -> None:
             httpx.get(f"{server.url}{path}")
         httpx.get(f"{server.url}/admin/status", headers={"Authorization": "Bearer wrong"})
         httpx.get(f"{server.url}/pictures:last.jpg/info.json")
-        until(lambda: find_in_log(server, "pictures:last.jpg"))
+        wait_until(lambda: find_in_log(server, "pictures:last.jpg"))
         text = server.log.read_text()
     objects = []
     for line in text.split("\n"):

@@ -26,12 +26,12 @@ SCRIPTS = {
 }
 
 
-def _names(wheel: Path) -> set[str]:
+def _file_names(wheel: Path) -> set[str]:
     with zipfile.ZipFile(wheel) as archive:
         return set(archive.namelist())
 
 
-def _build(
+def _run_build(
     project: Path, folder: Path, target: str, **environment: str
 ) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
@@ -45,15 +45,15 @@ def _build(
     )
 
 
-def _built(project: Path, folder: Path, target: str) -> Path:
-    done = _build(project, folder, target)
+def _build_package(project: Path, folder: Path, target: str) -> Path:
+    done = _run_build(project, folder, target)
     assert done.returncode == 0, done.stderr
     (package,) = folder.iterdir()
     return package
 
 
-def _checkout(target: Path) -> Path:
-    """A copy of what the repository holds for a build, without the scripts of npm."""
+def _copy_checkout(target: Path) -> Path:
+    """Copy the files of the repository that a build needs, without npm's scripts."""
     target.mkdir()
     for name in ("pyproject.toml", "hatch_build.py", "README.md", "LICENSE", ".gitignore"):
         shutil.copy(ROOT / name, target / name)
@@ -66,7 +66,7 @@ def _checkout(target: Path) -> Path:
 
 
 def _path_without_npm(folder: Path) -> str:
-    """A PATH with all programs but Node.js's."""
+    """Return a PATH with all programs except those of Node.js."""
     folder.mkdir()
     for place in reversed(os.environ["PATH"].split(os.pathsep)):
         for program in Path(place).iterdir() if Path(place).is_dir() else ():
@@ -77,10 +77,10 @@ def _path_without_npm(folder: Path) -> str:
     return str(folder)
 
 
-def _constraints(folder: Path) -> Path:
-    """The versions of the lock with their markers, without hashes.
+def _write_constraints(folder: Path) -> Path:
+    """Write the versions of the lock file, with markers and without hashes.
 
-    What is needed is resolved from the metadata.
+    Pip resolves the dependencies from the metadata.
     """
     lock = (ROOT / "requirements.lock").read_text()
     file = folder / "constraints.txt"
@@ -91,7 +91,7 @@ def _constraints(folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sdist")
-    return _built(_checkout(folder / "project"), folder / "dist", "sdist")
+    return _build_package(_copy_checkout(folder / "project"), folder / "dist", "sdist")
 
 
 @pytest.fixture(scope="module")
@@ -105,9 +105,9 @@ def project_of_sdist(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built by pip from a fresh checkout, on a machine without npm."""
+    """Wheel built by pip from a fresh checkout, without npm."""
     folder = tmp_path_factory.mktemp("wheel")
-    project = _checkout(folder / "project")
+    project = _copy_checkout(folder / "project")
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder / "dist", "."],
         cwd=project,
@@ -119,10 +119,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return package
 
 
-def test_a_wheel_built_without_npm_has_the_scripts_with_their_licences_and_all_pages(
+def test_wheel_built_without_npm_contains_scripts_licences_and_pages(
     wheel: Path,
 ) -> None:
-    names = _names(wheel)
+    names = _file_names(wheel)
     assert names >= SCRIPTS
     own = {
         f"iiif_server/{path.relative_to(ROOT / 'src/iiif_server').as_posix()}"
@@ -134,62 +134,60 @@ def test_a_wheel_built_without_npm_has_the_scripts_with_their_licences_and_all_p
     assert own <= names
 
 
-def test_a_wheel_of_an_sdist_is_the_same_without_npm_and_without_its_registry(
+def test_wheel_built_from_the_sdist_has_the_same_files(
     project_of_sdist: Path, wheel: Path, tmp_path: Path
 ) -> None:
-    done = _build(project_of_sdist, tmp_path / "dist", "wheel", PATH="/nowhere")
+    done = _run_build(project_of_sdist, tmp_path / "dist", "wheel", PATH="/nowhere")
     assert done.returncode == 0, done.stderr
     (package,) = (tmp_path / "dist").iterdir()
-    assert _names(package) == _names(wheel)
+    assert _file_names(package) == _file_names(wheel)
 
 
 @pytest.mark.parametrize("target", ["wheel", "sdist"])
-def test_a_build_without_the_scripts_fails_and_says_why(tmp_path: Path, target: str) -> None:
-    project = _checkout(tmp_path / "project")
+def test_build_without_scripts_fails_with_instructions(tmp_path: Path, target: str) -> None:
+    project = _copy_checkout(tmp_path / "project")
     (tmp_path / "dirname").symlink_to(shutil.which("dirname") or "")
     (tmp_path / "bash").symlink_to(shutil.which("bash") or "")
     (tmp_path / "env").symlink_to(shutil.which("env") or "")
-    done = _build(project, tmp_path / "dist", target, PATH=str(tmp_path))
+    done = _run_build(project, tmp_path / "dist", target, PATH=str(tmp_path))
     assert done.returncode != 0
     assert "apt-get install nodejs npm" in done.stderr
     assert "IIIF_BUILD_WITHOUT_ASSETS=1" in done.stderr
 
 
 @pytest.mark.parametrize("target", ["wheel", "sdist"])
-def test_a_package_that_is_built_without_the_scripts_on_purpose_warns(
-    tmp_path: Path, target: str
-) -> None:
-    project = _checkout(tmp_path / "project")
-    done = _build(project, tmp_path / "dist", target, IIIF_BUILD_WITHOUT_ASSETS="1")
+def test_build_without_assets_by_option_warns(tmp_path: Path, target: str) -> None:
+    project = _copy_checkout(tmp_path / "project")
+    done = _run_build(project, tmp_path / "dist", target, IIIF_BUILD_WITHOUT_ASSETS="1")
     assert done.returncode == 0
     assert f"This {target} is built without the scripts" in done.stdout + done.stderr
     assert "make assets" in done.stdout + done.stderr
 
 
-def test_a_package_without_the_scripts_is_whole_but_for_them(tmp_path: Path, wheel: Path) -> None:
-    project = _checkout(tmp_path / "project")
-    done = _build(project, tmp_path / "dist", "wheel", IIIF_BUILD_WITHOUT_ASSETS="1")
+def test_wheel_without_assets_has_all_other_files(tmp_path: Path, wheel: Path) -> None:
+    project = _copy_checkout(tmp_path / "project")
+    done = _run_build(project, tmp_path / "dist", "wheel", IIIF_BUILD_WITHOUT_ASSETS="1")
     assert done.returncode == 0
     (package,) = (tmp_path / "dist").iterdir()
-    bundled = {name for name in _names(wheel) if "/pages/bundle/" in name}
-    assert _names(package) == _names(wheel) - bundled
+    bundled = {name for name in _file_names(wheel) if "/pages/bundle/" in name}
+    assert _file_names(package) == _file_names(wheel) - bundled
 
 
-def test_an_installed_package_serves_the_viewer_its_script_and_a_tile(
+def test_installed_package_serves_viewer_script_and_tile(
     wheel: Path, sdist: Path, tmp_path: Path
 ) -> None:
-    """In a new virtual environment: nothing that only the developers' one has is needed."""
+    """New virtual environment, without the packages of developers."""
     venv.create(tmp_path / "venv", with_pip=True)
     pip = [str(tmp_path / "venv/bin/pip"), "--disable-pip-version-check", "install", "--quiet"]
-    constraint = ["--constraint", str(_constraints(tmp_path))]
+    constraint = ["--constraint", str(_write_constraints(tmp_path))]
     subprocess.run([*pip, *constraint, str(wheel)], check=True, timeout=300)
-    _assert_it_serves(tmp_path / "venv/bin/iiif-server", tmp_path / "of-wheel")
+    _assert_serves(tmp_path / "venv/bin/iiif-server", tmp_path / "of-wheel")
     subprocess.run([*pip, "--force-reinstall", "--no-deps", str(sdist)], check=True, timeout=300)
-    _assert_it_serves(tmp_path / "venv/bin/iiif-server", tmp_path / "of-sdist")
+    _assert_serves(tmp_path / "venv/bin/iiif-server", tmp_path / "of-sdist")
     shutil.rmtree(tmp_path / "venv")
 
 
-def _assert_it_serves(program: Path, folder: Path) -> None:
+def _assert_serves(program: Path, folder: Path) -> None:
     with running_server(folder, "", program=[str(program)], arguments=["--sample"]) as server:
         page = _get(f"{server.url}/sample:atlas.jpg/view")
         script = re.search(r'src="([^"]*openseadragon[^"]*[.]js)"', page.text)

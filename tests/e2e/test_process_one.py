@@ -1,4 +1,4 @@
-"""`iiif-server serve` as process 1, as in a container: there is no other init process."""
+"""`iiif-server serve` as process 1 of a PID namespace, as in a container without another init."""
 
 import contextlib
 import os
@@ -7,14 +7,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
 from support.servers import ADMIN_TOKEN, TRUST, Server, running_server
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -30,8 +30,8 @@ def _namespaces() -> None:
         pytest.skip("this user may not make PID namespaces")
 
 
-def _state(pid: int) -> tuple[int, str] | None:
-    """The parent of a process and its state letter."""
+def _read_parent_and_state(pid: int) -> tuple[int, str] | None:
+    """Return the parent id and the state letter of a process; None if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -39,13 +39,16 @@ def _state(pid: int) -> tuple[int, str] | None:
     return int(fields[1]), fields[0]
 
 
-def _children(parent: int) -> dict[int, str]:
-    found = {int(path.name): _state(int(path.name)) for path in Path("/proc").glob("[0-9]*")}
+def _states_of_children(parent: int) -> dict[int, str]:
+    found = {
+        int(path.name): _read_parent_and_state(int(path.name))
+        for path in Path("/proc").glob("[0-9]*")
+    }
     return {pid: state[1] for pid, state in found.items() if state and state[0] == parent}
 
 
-def _answering(server: Server) -> set[int]:
-    """Which server processes answer, by their number inside."""
+def _processes_that_answer(server: Server) -> set[int]:
+    """Return the ids, inside the namespace, of the server processes that answer."""
     headers = {"Authorization": f"Bearer {ADMIN_TOKEN}"}
     answers = (
         httpx.get(f"{server.url}/admin/status", headers=headers, trust_env=False, verify=TRUST)
@@ -54,56 +57,52 @@ def _answering(server: Server) -> set[int]:
     return {answer.json()["process"] for answer in answers}
 
 
-def _wait_until(condition: Callable[[], bool], server: Server) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, server.log.read_text()
-        time.sleep(0.05)
-
-
 @contextlib.contextmanager
-def _serving(folder: Path, workers: int) -> Iterator[tuple[Server, int]]:
-    """A server whose first process is process 1 of a namespace, and that process's number here."""
+def _running_as_process_one(folder: Path, workers: int) -> Iterator[tuple[Server, int]]:
+    """Run a server as process 1 of a namespace; yield it, and its id outside."""
     settings = f"admin.token = '{ADMIN_TOKEN}'\n"
     arguments = ["--workers", str(workers)]
     with running_server(folder, settings, program=PROGRAM, arguments=arguments) as server:
-        (first,) = _children(server.pid)
+        (first,) = _states_of_children(server.pid)
         try:
-            _wait_until(lambda: len(_answering(server)) == workers, server)
+            wait_until(
+                lambda: len(_processes_that_answer(server)) == workers, log=server.log.read_text
+            )
             yield server, first
         finally:
             os.kill(first, signal.SIGTERM)  # unshare passes no signal on
 
 
-def test_two_server_processes_answer_and_stay(tmp_path: Path) -> None:
-    with _serving(tmp_path, 2) as (server, first):
-        before = _answering(server)
-        assert len(_children(first)) == 2
-        assert _answering(server) == before
+def test_two_server_processes_answer_and_keep_running(tmp_path: Path) -> None:
+    with _running_as_process_one(tmp_path, 2) as (server, first):
+        before = _processes_that_answer(server)
+        assert len(_states_of_children(first)) == 2
+        assert _processes_that_answer(server) == before
         assert "ServerProcessReplaced" not in server.log.read_text()
 
 
-def test_a_killed_process_is_replaced_and_its_orphans_leave_no_zombies(tmp_path: Path) -> None:
-    """Whatever loses its parent becomes a child of process 1, which has to reap it."""
-    with _serving(tmp_path, 2) as (server, first):
-        victim, other = sorted(_children(first))
-        orphans = _children(victim)
+def test_killed_server_process_is_replaced_and_orphans_are_reaped(tmp_path: Path) -> None:
+    """Process 1 is the new parent of orphans, so it has to reap them."""
+    with _running_as_process_one(tmp_path, 2) as (server, first):
+        victim, other = sorted(_states_of_children(first))
+        orphans = _states_of_children(victim)
         assert orphans  # the process that workers are forked from
         os.kill(victim, signal.SIGKILL)
-        _wait_until(lambda: not any(_state(pid) for pid in (victim, *orphans)), server)
-        _wait_until(lambda: len(_answering(server)) == 2, server)
-        children = _children(first)
+        wait_until(
+            lambda: not any(_read_parent_and_state(pid) for pid in (victim, *orphans)),
+            log=server.log.read_text,
+        )
+        wait_until(lambda: len(_processes_that_answer(server)) == 2, log=server.log.read_text)
+        children = _states_of_children(first)
         assert other in children
         assert len(children) == 2
         assert "Z" not in children.values()
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_sigterm_ends_process_one_with_all_that_it_has_started(
-    tmp_path: Path, workers: int
-) -> None:
-    with _serving(tmp_path, workers) as (server, first):
-        below = _children(first)
+def test_sigterm_stops_process_one_and_its_children(tmp_path: Path, workers: int) -> None:
+    with _running_as_process_one(tmp_path, workers) as (server, first):
+        below = _states_of_children(first)
         assert below
-    assert not any(_state(pid) for pid in (first, *below))
+    assert not any(_read_parent_and_state(pid) for pid in (first, *below))
     assert not re.search("Traceback|CRITICAL", server.log.read_text())

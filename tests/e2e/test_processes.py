@@ -24,15 +24,15 @@ PICTURE = pictures.jpeg(pictures.photograph(2600, 2000))
 
 
 @contextlib.contextmanager
-def serving(folder: Path, settings: str = "") -> Iterator[ServerProcess]:
-    """Two server processes, on a folder with one image."""
+def running_two_processes(folder: Path, settings: str = "") -> Iterator[ServerProcess]:
+    """Run two server processes, with one image."""
     (folder / "source" / "pictures").mkdir(parents=True)
     (folder / "source" / "pictures" / "a.jpg").write_bytes(PICTURE)
-    process = ServerProcess(folder, written(folder, settings))
+    process = ServerProcess(folder, settings_text(folder, settings))
     process.start()
     try:
         deadline = time.monotonic() + 60
-        while len(answering(process, 10)) < 2:  # the first to be ready answers alone at first
+        while len(count_responses(process, 10)) < 2:  # the first to be ready answers alone at first
             assert time.monotonic() < deadline, process.log
         yield process
         if process.runs:
@@ -42,27 +42,29 @@ def serving(folder: Path, settings: str = "") -> Iterator[ServerProcess]:
             process.kill()
 
 
-def written(folder: Path, settings: str = "") -> str:
+def settings_text(folder: Path, settings: str = "") -> str:
     return (
         f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\nhttp_processes = 2\n'
         f'{settings}\n[types.pictures]\nsource = "disk"\n'
     )
 
 
-def answering(process: ServerProcess, tries: int = 40) -> Counter[int]:
-    """How often each server process answered, every request on a connection of its own."""
+def count_responses(process: ServerProcess, tries: int = 40) -> Counter[int]:
+    """Return the number of responses by server process, each on a new connection."""
     return Counter(process.status()["process"] for _ in range(tries))
 
 
 class Readers:
-    """Clients that ask again and again, on connections that stay open."""
+    """Clients that send requests repeatedly on kept-alive connections."""
 
     def __init__(self, process: ServerProcess, count: int = 6) -> None:
         self.statuses: Counter[int] = Counter()
         self.failures: list[Exception] = []
         self._url = process.url
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._read, args=(n,)) for n in range(count)]
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._read_until_stopped, args=(n,)) for n in range(count)
+        ]
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -70,22 +72,22 @@ class Readers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stop.set()
         for thread in self._threads:
             thread.join()
 
-    def wait_for(self, answers: int) -> None:
-        """Return when so many more answers have come."""
+    def wait_for_responses(self, answers: int) -> None:
+        """Wait until the clients have received so many more responses."""
         wanted = self.statuses.total() + answers
         deadline = time.monotonic() + 60
         while self.statuses.total() < wanted:
             assert time.monotonic() < deadline
             time.sleep(0.01)
 
-    def _read(self, number: int) -> None:
+    def _read_until_stopped(self, number: int) -> None:
         with httpx.Client(base_url=self._url, timeout=60, trust_env=False, verify=TRUST) as client:
             width = 100 + number
-            while not self._over.is_set():
+            while not self._stop.is_set():
                 try:
                     path = f"/pictures:a.jpg/full/{width},/0/default.jpg"
                     self.statuses[client.get(path).status_code] += 1
@@ -94,10 +96,10 @@ class Readers:
                 width = 100 + (width - 100 + 6) % 120
 
 
-def test_all_processes_answer_and_share_one_budget(tmp_path: Path) -> None:
+def test_server_processes_answer_and_share_the_number_of_workers(tmp_path: Path) -> None:
     settings = "image_pool_size = 5\nsize_pool_size = 3\n"
-    with serving(tmp_path, settings) as process:
-        assert len(answering(process)) == 2
+    with running_two_processes(tmp_path, settings) as process:
+        assert len(count_responses(process)) == 2
         found: dict[int, list[int]] = {}
         while len(found) < 2:
             status = process.status()
@@ -108,41 +110,41 @@ def test_all_processes_answer_and_share_one_budget(tmp_path: Path) -> None:
         assert sorted(totals) == [3, 5]
 
 
-def test_settings_are_read_again_without_a_request_being_lost(tmp_path: Path) -> None:
-    with serving(tmp_path) as process, Readers(process) as readers:
-        readers.wait_for(50)
+def test_reload_of_settings_loses_no_request(tmp_path: Path) -> None:
+    with running_two_processes(tmp_path) as process, Readers(process) as readers:
+        readers.wait_for_responses(50)
         (tmp_path / "source" / "more").mkdir()
         (tmp_path / "source" / "more" / "b.jpg").write_bytes(PICTURE)
-        process.configure(written(tmp_path) + '[types.more]\nsource = "disk"\n')
+        process.configure(settings_text(tmp_path) + '[types.more]\nsource = "disk"\n')
         process.popen.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 60
-        while sum(_has(process, "more:b.jpg") for _ in range(12)) < 12:  # in both
+        while sum(_is_served(process, "more:b.jpg") for _ in range(12)) < 12:  # in both
             assert time.monotonic() < deadline, process.log
-        readers.wait_for(50)
+        readers.wait_for_responses(50)
     assert not readers.failures
     assert set(readers.statuses) == {200}
 
 
-def test_a_mistake_in_newer_settings_is_told_and_changes_nothing(tmp_path: Path) -> None:
-    with serving(tmp_path) as process:
-        process.configure(written(tmp_path, "banana = 1"))
+def test_reload_of_invalid_settings_is_logged_and_changes_nothing(tmp_path: Path) -> None:
+    with running_two_processes(tmp_path) as process:
+        process.configure(settings_text(tmp_path, "banana = 1"))
         process.popen.send_signal(signal.SIGHUP)
         deadline = time.monotonic() + 60
         while process.log.count("SettingsRefused") < 2:
             assert time.monotonic() < deadline, process.log
             time.sleep(0.05)
         assert "banana: there is no such setting" in process.log
-        assert all(_has(process, "pictures:a.jpg") for _ in range(8))
+        assert all(_is_served(process, "pictures:a.jpg") for _ in range(8))
 
 
-def test_a_process_that_is_killed_is_replaced_and_the_others_go_on(tmp_path: Path) -> None:
-    with serving(tmp_path) as process:
-        (victim, _), _ = answering(process).most_common(2)
+def test_killed_server_process_is_replaced(tmp_path: Path) -> None:
+    with running_two_processes(tmp_path) as process:
+        (victim, _), _ = count_responses(process).most_common(2)
         os.kill(victim, signal.SIGKILL)
         deadline = time.monotonic() + 60
         while True:  # those that the dead one would have answered wait for its successor
             with contextlib.suppress(httpx.TransportError):
-                now = answering(process, 10)
+                now = count_responses(process, 10)
                 if len(now) == 2 and victim not in now:
                     break
             assert time.monotonic() < deadline, process.log
@@ -150,27 +152,27 @@ def test_a_process_that_is_killed_is_replaced_and_the_others_go_on(tmp_path: Pat
         assert "cause='ended by SIGKILL (not by this server" in process.log
 
 
-def test_a_successor_that_finds_a_mistake_in_the_settings_says_so_and_is_tried_again(
+def test_replacement_with_invalid_settings_is_logged_and_retried(
     tmp_path: Path,
 ) -> None:
-    with serving(tmp_path) as process:
-        (victim, _), _ = answering(process).most_common(2)
+    with running_two_processes(tmp_path) as process:
+        (victim, _), _ = count_responses(process).most_common(2)
         right = process.settings
-        process.configure(written(tmp_path, "banana = 1"))
+        process.configure(settings_text(tmp_path, "banana = 1"))
         os.kill(victim, signal.SIGKILL)
         deadline = time.monotonic() + 60
         while "banana: there is no such setting" not in process.log:
             assert time.monotonic() < deadline, process.log
             time.sleep(0.05)
         assert "Traceback" not in process.log
-        assert _has(process, "pictures:a.jpg")  # by the other one
+        assert _is_served(process, "pictures:a.jpg")  # by the other one
         process.configure(right)
-        while len(answering(process, 10)) < 2:
+        while len(count_responses(process, 10)) < 2:
             assert time.monotonic() < deadline, process.log
 
 
-def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
-    with serving(tmp_path) as process:
+def test_kill_of_the_supervisor_leaves_no_processes(tmp_path: Path) -> None:
+    with running_two_processes(tmp_path) as process:
         children = descendants(process.popen.pid)
         assert len(children) >= 6
         process.popen.kill()
@@ -181,8 +183,8 @@ def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
             time.sleep(0.05)
 
 
-def test_two_processes_make_one_pyramid_and_one_full_size_image(tmp_path: Path) -> None:
-    with serving(tmp_path, "pyramids.min_pixels = 1000000") as process:
+def test_two_server_processes_render_an_image_once(tmp_path: Path) -> None:
+    with running_two_processes(tmp_path, "pyramids.min_pixels = 1000000") as process:
 
         def ask(number: int) -> int:
             path = "0,0,512,512/max" if number % 2 else "full/max"
@@ -203,7 +205,7 @@ def test_two_processes_make_one_pyramid_and_one_full_size_image(tmp_path: Path) 
         assert made.total() == 1, made
 
 
-def _has(process: ServerProcess, identifier: str) -> bool:
+def _is_served(process: ServerProcess, identifier: str) -> bool:
     answer = httpx.get(
         f"{process.url}/{identifier}/info.json", timeout=60, trust_env=False, verify=TRUST
     )

@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from support.nginx import nginx
-from support.replicas import running_site, wait_for
+from support.replicas import running_site
 from support.servers import TRUST, ServerProcess
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -35,8 +36,8 @@ class Replicas:
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"{self.url}{path}", timeout=LONG, trust_env=False, verify=TRUST)
 
-    def upstream(self, path: str) -> str:
-        """The server that nginx has asked."""
+    def upstream_of(self, path: str) -> str:
+        """Return the address of the replica to which nginx sends this request."""
         answer = self.get(path)
         assert answer.status_code < 500, (path, answer.text)
         upstream: str = answer.headers["x-upstream"]
@@ -56,9 +57,9 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
 
 @dataclass
 class Load:
-    """Clients that ask for images of all originals again and again, on connections that stay open.
+    """Clients that send requests for all originals on kept-alive connections.
 
-    No two URLs are the same, so nginx has to ask a replica for each.
+    No two URLs are equal, so nginx has to send each request to a replica.
     """
 
     url: str
@@ -66,29 +67,29 @@ class Load:
     upstreams: Counter[str] = field(default_factory=Counter)
     failed: list[tuple[float, str]] = field(default_factory=list)
     """When a request that failed had begun, on the monotonic clock, and what happened."""
-    _over: threading.Event = field(default_factory=threading.Event)
+    _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        self._threads = [threading.Thread(target=self._read) for _ in range(6)]
+        self._threads = [threading.Thread(target=self._read_until_stopped) for _ in range(6)]
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stop.set()
         for thread in self._threads:
             thread.join()
 
-    def wait_for_answers(self, server: ServerProcess, number: int = 50) -> None:
-        """Return when so many more answers have come from a server."""
+    def wait_for_responses(self, server: ServerProcess, number: int = 50) -> None:
+        """Wait until so many more responses have come from a server."""
         name = f"127.0.0.1:{server.port}"
         wanted = self.upstreams[name] + number
-        wait_for(lambda: self.upstreams[name] >= wanted, LONG)
+        wait_until(lambda: self.upstreams[name] >= wanted, LONG)
 
-    def _read(self) -> None:
+    def _read_until_stopped(self) -> None:
         with httpx.Client(timeout=LONG, trust_env=False, verify=TRUST) as client:
-            while not self._over.is_set():
+            while not self._stop.is_set():
                 number = next(NUMBERS)
                 name, width = NAMES[number % len(NAMES)], 100 + number % 7
                 path = f"/iiif/web:{name}/full/{width},/0/default.jpg?{number}"
@@ -104,7 +105,7 @@ class Load:
                     self.failed.append((began, answer.text))
 
 
-def test_all_requests_for_an_image_go_to_one_replica_and_each_has_images(
+def test_nginx_sends_all_requests_for_an_image_to_one_replica(
     replicas: Replicas,
 ) -> None:
     found = set()
@@ -124,35 +125,35 @@ def test_all_requests_for_an_image_go_to_one_replica_and_each_has_images(
             for page in ("", ";2", "%3B2")
             for form in forms
         ]
-        upstreams = {replicas.upstream(path) for path in paths}
+        upstreams = {replicas.upstream_of(path) for path in paths}
         assert len(upstreams) == 1, (names, upstreams)
         found |= upstreams
     assert found == {f"127.0.0.1:{server.port}" for server in replicas.servers}
 
 
-def test_a_replica_that_is_killed_loses_no_request_but_those_that_it_had(
+def test_killed_replica_loses_only_its_open_requests(
     replicas: Replicas,
 ) -> None:
     victim, other = replicas.servers
     with Load(replicas.url) as load:
-        load.wait_for_answers(victim)
+        load.wait_for_responses(victim)
         victim.kill()
         killed = time.monotonic()
-        load.wait_for_answers(other, 300)
+        load.wait_for_responses(other, 300)
         victim.start()
-        load.wait_for_answers(victim)
+        load.wait_for_responses(victim)
     assert not [what for began, what in load.failed if began >= killed]
     assert len(load.failed) <= 6
     assert set(load.statuses) <= {200, 502}
 
 
-def test_a_rolling_restart_loses_no_request(replicas: Replicas) -> None:
+def test_rolling_restart_loses_no_request(replicas: Replicas) -> None:
     with Load(replicas.url) as load:
         for server in replicas.servers:
-            load.wait_for_answers(server)
+            load.wait_for_responses(server)
             server.popen.send_signal(signal.SIGTERM)
             assert server.popen.wait(LONG) == 0
             server.start()
-            load.wait_for_answers(server)
+            load.wait_for_responses(server)
     assert not load.failed
     assert set(load.statuses) == {200}

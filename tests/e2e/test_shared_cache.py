@@ -1,4 +1,4 @@
-"""Two replicas with one bucket: what one has made, the other one serves."""
+"""Two replicas with one bucket: each serves what the other has rendered."""
 
 import socket
 import subprocess
@@ -14,8 +14,9 @@ import pytest
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.keys import group_of
 from support.moto_store import BUCKET
-from support.replicas import PREFIX, Site, running_site, wait_for
+from support.replicas import PREFIX, Site, running_site
 from support.servers import ADMIN_TOKEN, TRUST, ServerProcess, free_port, inherited
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -37,7 +38,7 @@ def get(server: ServerProcess, path: str) -> httpx.Response:
     return answer
 
 
-def test_a_replica_serves_what_another_has_made_without_the_original(site: Site) -> None:
+def test_replica_serves_images_of_another_without_fetching_the_original(site: Site) -> None:
     site.original("a.jpg", 1)
     first = site.replica()
     made = {path: get(first, f"web:a.jpg/{path}").content for path in (TILE, REDUCED, REGION)}
@@ -59,7 +60,7 @@ def test_a_replica_serves_what_another_has_made_without_the_original(site: Site)
     assert "Traceback" not in second.log
 
 
-def test_a_purge_reaches_the_bucket_and_the_other_replica(site: Site) -> None:
+def test_purge_deletes_in_the_bucket_and_in_the_other_replica(site: Site) -> None:
     site.original("a.jpg", 1)
     site.original("b.jpg", 2)
     first, second = site.replica(), site.replica()
@@ -83,23 +84,23 @@ def test_a_purge_reaches_the_bucket_and_the_other_replica(site: Site) -> None:
 
     group = group_of(Identifier("web", "a.jpg"))
 
-    def files(server: ServerProcess) -> int:
+    def count_cache_files(server: ServerProcess) -> int:
         return sum(group in str(path) for path in (server.folder / "cache").rglob("*.*"))
 
-    wait_for(lambda: files(first) == files(second) == 0, PURGE_SECONDS)
+    wait_until(lambda: count_cache_files(first) == count_cache_files(second) == 0, PURGE_SECONDS)
     assert "SharedPurgeSeen" in second.log
 
 
 @contextmanager
 def hanging_store() -> Iterator[int]:
-    """A store that accepts connections, and says nothing."""
+    """Store that accepts connections and never answers; yield its port."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        held: list[socket.socket] = []
+        connections: list[socket.socket] = []
 
         def accept() -> None:
             while True:
                 try:
-                    held.append(listener.accept()[0])
+                    connections.append(listener.accept()[0])
                 except OSError:
                     return
 
@@ -108,25 +109,25 @@ def hanging_store() -> Iterator[int]:
         yield int(listener.getsockname()[1])
         listener.shutdown(socket.SHUT_RDWR)
         thread.join()
-        for one in held:
+        for one in connections:
             one.close()
 
 
 @pytest.mark.parametrize("kind", ["refuses", "hangs"])
-def test_a_bucket_that_does_not_answer_loses_no_answer(site: Site, kind: str) -> None:
+def test_unavailable_bucket_fails_no_request(site: Site, kind: str) -> None:
     site.original("a.jpg", 1)
     with ExitStack() as stack:
         port = free_port() if kind == "refuses" else stack.enter_context(hanging_store())
         server = site.replica(port, "shared_timeout = '200 ms'")
         for path in (TILE, REDUCED, REGION, "full/300,/0/default.webp"):
             get(server, f"web:a.jpg/{path}")
-        wait_for(lambda: server.status()["shared"]["state"] != "closed", 30)
+        wait_until(lambda: server.status()["shared"]["state"] != "closed", 30)
         # An open circuit breaker costs nothing any more.
         get(server, "web:a.jpg/full/301,/0/default.webp")
         assert server.log.count("SharedCacheFailed") == 1, server.log
 
 
-def test_a_bucket_that_corrupts_loses_no_answer(site: Site) -> None:
+def test_corrupted_objects_in_the_bucket_fail_no_request(site: Site) -> None:
     site.original("a.jpg", 1)
     first = site.replica()
     made = {path: get(first, f"web:a.jpg/{path}").content for path in (TILE, REDUCED, REGION)}
@@ -134,20 +135,20 @@ def test_a_bucket_that_corrupts_loses_no_answer(site: Site) -> None:
     client = site.store.client("s3")
     names = [name for name in site.objects() if "/entries/" in name]
     for number, name in enumerate(names):
-        spoilt = bytearray(client.get_object(Bucket=BUCKET, Key=name)["Body"].read())
+        corrupted = bytearray(client.get_object(Bucket=BUCKET, Key=name)["Body"].read())
         if number % 2:
-            del spoilt[len(spoilt) // 2 :]
+            del corrupted[len(corrupted) // 2 :]
         else:
-            for at in range(20, len(spoilt), 97):
-                spoilt[at] ^= 0x5A
-        client.put_object(Bucket=BUCKET, Key=name, Body=bytes(spoilt))
+            for at in range(20, len(corrupted), 97):
+                corrupted[at] ^= 0x5A
+        client.put_object(Bucket=BUCKET, Key=name, Body=bytes(corrupted))
     second = site.replica()
     for path, data in made.items():
         assert get(second, f"web:a.jpg/{path}").content == data
     site.settle(second)
 
 
-def test_a_bucket_that_is_full_loses_no_answer(site: Site) -> None:
+def test_bucket_without_write_permission_fails_no_request(site: Site) -> None:
     site.original("a.jpg", 1)
     reader = site.store.user("reader", ["s3:GetObject", "s3:ListBucket"])
     site.store.lock()
@@ -158,12 +159,12 @@ def test_a_bucket_that_is_full_loses_no_answer(site: Site) -> None:
     server.start()
     for path in (TILE, REDUCED, REGION):
         get(server, f"web:a.jpg/{path}")
-    wait_for(lambda: server.status()["shared"]["failures"], 30)
+    wait_until(lambda: server.status()["shared"]["failures"], 30)
     assert site.objects(reader) == []
 
 
-def test_commands_that_use_a_bucket_end_in_order(tmp_path: Path) -> None:
-    """Threads of obstore abort a process in ten, unless they are given the time to end."""
+def test_commands_with_a_bucket_exit_without_abort(tmp_path: Path) -> None:
+    """Threads of obstore abort one process in ten, unless they have time to end."""
     (tmp_path / "source").mkdir()
     config = tmp_path / "settings.toml"
     config.write_text(

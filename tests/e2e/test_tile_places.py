@@ -1,7 +1,7 @@
-"""OpenSeadragon shows each level of an image in the same places, also at its right and lower edge.
+"""OpenSeadragon shows each level at the same place, also at the right and lower edges.
 
-It is given the tiles of one level alone, and the pictures of the page are compared. An image of
-1021 pixels ends with a part of a pixel of every level.
+The page gets the tiles of one level at a time, and its screenshots are compared. An image of
+1021 pixels ends with a part of a pixel in every level.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from PIL import Image
 from playwright.sync_api import Page, Route
 
 from e2e.browsers import Visitor
-from e2e.static import serving
+from e2e.static import running_web_server
 from iiif_server import pages
 from support.servers import Server, running_server
 
@@ -39,15 +39,15 @@ PLACED = 1.5
 into which their regions are stretched are off by 2 at a quarter."""
 
 
-def spots() -> Image.Image:
-    """Round spots in a grid."""
+def draw_spots() -> Image.Image:
+    """Return an image of round spots in a grid."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     across, down = x % STEP - STEP / 2, y % STEP - STEP / 2
     return Image.fromarray(np.rint(240 * np.exp(-(across**2 + down**2) / 400)).astype(np.uint8))
 
 
-def centres(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Those of the spots in a picture of the page."""
+def spot_centres(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the centres of the spots in a screenshot, in pixels."""
     found = []
     for top in range(0, HEIGHT - STEP + 1, STEP):
         for left in range(0, WIDTH - STEP + 1, STEP):
@@ -66,34 +66,36 @@ def images(
 ) -> Iterator[Server]:
     settings = f"[pyramids]\ntile_size = {STEP}\n{request.param}"
     with running_server(tmp_path_factory.mktemp("places"), settings) as server:
-        spots().save(server.source / "spots.png")
+        draw_spots().save(server.source / "spots.png")
         yield server
 
 
-def only(page: Page, factor: int) -> None:
-    """Let the page have no tiles but those of a level."""
+def serve_only_level(page: Page, factor: int) -> None:
+    """Answer 404 to the tiles of all other levels."""
 
-    def route(route: Route) -> None:
-        region, size = route.request.url.split("/")[-4:-2]
+    def filter_tile(filter_tile: Route) -> None:
+        region, size = filter_tile.request.url.split("/")[-4:-2]
         width = WIDTH if region == "full" else int(region.split(",")[2])
         of_level = ceil(width / factor) == int(size.split(",")[0])
-        route.continue_() if of_level else route.fulfill(status=404)
+        filter_tile.continue_() if of_level else filter_tile.fulfill(status=404)
 
-    page.route("**/default.jpg", route)
+    page.route("**/default.jpg", filter_tile)
 
 
 @pytest.mark.e2e
-def test_levels_lie_in_the_same_places(images: Server, visitor: Visitor, tmp_path: Path) -> None:
+def test_levels_are_shown_at_the_same_place(
+    images: Server, visitor: Visitor, tmp_path: Path
+) -> None:
     (tmp_path / "index.html").write_text(PAGE)
     (tmp_path / "openseadragon").symlink_to(BUNDLE)
     seen = {}
-    with serving(tmp_path) as url:
+    with running_web_server(tmp_path) as url:
         for factor in (1, 2, 4):
             visit = visitor(url, viewport={"width": WIDTH, "height": HEIGHT})
-            only(visit.page, factor)
+            serve_only_level(visit.page, factor)
             visit.page.goto(f"{url}/?info={quote(f'{images.url}/pictures:spots.png/info.json')}")
             visit.page.wait_for_function(COVERED)
             picture = visit.screenshot(f"tile-places-{factor}")
-            seen[factor] = centres(np.asarray(Image.open(picture).convert("L")))
+            seen[factor] = spot_centres(np.asarray(Image.open(picture).convert("L")))
     off = {factor: np.abs(places - seen[1]).max() for factor, places in seen.items()}
     assert max(off.values()) < PLACED, off

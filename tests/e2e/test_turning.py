@@ -1,4 +1,4 @@
-"""Turning pages in the viewer, in a real browser."""
+"""Page turning in the viewer, in Chromium."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with a book of three pages of different widths, and a picture."""
+    """Server with a book of three pages of different widths, and a picture."""
     with running_server(tmp_path_factory.mktemp("library"), "") as server:
         (server.source / "a b").mkdir()
         first, *others = (
@@ -30,7 +30,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def _expect_page(page: Page, number: int) -> None:
-    """The page with this number is shown, and is the one that its size is told of."""
+    """Wait until the viewer shows a page, and check its width."""
     expect(page).to_have_title(f"book.tif, page {number} of 3 · Images")
     expect(page.get_by_role("textbox", name="Page")).to_have_value(str(number))
     width = page.evaluate(
@@ -45,7 +45,7 @@ def _expect_page(page: Page, number: int) -> None:
     assert width == 500 + 100 * number
 
 
-def test_buttons_keys_and_a_number_turn_pages(library: Server, visitor: Visitor) -> None:
+def test_buttons_keys_and_page_number_turn_pages(library: Server, visitor: Visitor) -> None:
     visit = visitor(f"{library.url}/{BOOK}/view")
     page = visit.page
     _expect_page(page, 1)
@@ -72,7 +72,7 @@ def test_buttons_keys_and_a_number_turn_pages(library: Server, visitor: Visitor)
     visit.assert_clean()
 
 
-def test_the_embedded_viewer_turns_pages(library: Server, visitor: Visitor) -> None:
+def test_embedded_viewer_turns_pages(library: Server, visitor: Visitor) -> None:
     visit = visitor(f"{library.url}/{BOOK};2/embed")
     _expect_page(visit.page, 2)
     visit.page.get_by_role("link", name="Next page").click()
@@ -82,7 +82,7 @@ def test_the_embedded_viewer_turns_pages(library: Server, visitor: Visitor) -> N
     visit.assert_clean()
 
 
-def test_an_image_of_one_page_has_nothing_to_turn(library: Server, visitor: Visitor) -> None:
+def test_image_of_one_page_has_no_page_buttons(library: Server, visitor: Visitor) -> None:
     visit = visitor(f"{library.url}/pictures:a%20b/picture.png/view")
     expect(visit.page.get_by_role("button", name="Zoom in")).to_be_visible()
     expect(visit.page.get_by_role("link", name="Next page")).to_have_count(0)
@@ -90,7 +90,7 @@ def test_an_image_of_one_page_has_nothing_to_turn(library: Server, visitor: Visi
     visit.assert_clean()
 
 
-def test_a_folder_tells_how_many_pages_there_are(library: Server, visitor: Visitor) -> None:
+def test_folder_shows_the_number_of_pages(library: Server, visitor: Visitor) -> None:
     visit = visitor(f"{library.url}/?folder=pictures:a%20b")
     expect(visit.page.get_by_role("link", name="book.tif 3 pages")).to_be_visible()
     expect(visit.page.get_by_role("link", name="picture.png", exact=True)).to_be_visible()

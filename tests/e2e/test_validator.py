@@ -1,4 +1,4 @@
-"""The official IIIF validator, on its own test image, served as it is."""
+"""Official IIIF validator, with its own test image."""
 
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ IMAGE = "67352ccc-d1b0-11e1-89ae-279075081939.png"
 @pytest.mark.e2e
 @pytest.mark.parametrize("level", [2, 3])
 @pytest.mark.parametrize(("version", "prefix"), [("2.0", "iiif/2"), ("3.0", "iiif/3"), ("3.0", "")])
-def test_validator_finds_no_failure(
+def test_official_validator_finds_no_failure(
     server: Server,
     version: str,
     prefix: str,

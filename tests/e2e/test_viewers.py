@@ -1,4 +1,4 @@
-"""Mirador and Universal Viewer open our manifests, from another origin than ours."""
+"""Mirador and Universal Viewer open our manifests from another origin."""
 
 import time
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from e2e.browsers import Visit, Visitor
-from e2e.static import serving
+from e2e.static import running_web_server
 from support.servers import Server
 
 PACKAGES = Path(__file__).parent / "viewers" / "packages"
@@ -40,18 +40,18 @@ Mirador.viewer({ id: "mirador", windows: [{ manifestId: at.get("manifest") }] })
 
 @pytest.fixture(scope="module")
 def viewers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a web server with both viewers: another origin than that of the images."""
+    """URL of a web server with both viewers, of another origin than the images."""
     folder = tmp_path_factory.mktemp("viewers")
     (folder / "mirador").symlink_to(PACKAGES / "mirador" / "dist")
     (folder / "uv").symlink_to(PACKAGES / "universalviewer" / "dist")
     (folder / "mirador.html").write_text(MIRADOR)
-    with serving(folder) as url:
+    with running_web_server(folder) as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def images(server: Server) -> str:
-    """The address of the server, with an image of four colours and two others."""
+    """URL of the server, with an image of four colours and two others."""
     folder = server.source / "maps"
     folder.mkdir()
     image = Image.new("RGB", (2 * SIDE, 2 * SIDE))
@@ -63,8 +63,8 @@ def images(server: Server) -> str:
     return server.url
 
 
-def shown(visit: Visit, name: str) -> dict[str, float]:
-    """How much of the page each colour takes, as a picture of it shows."""
+def colour_shares(visit: Visit, name: str) -> dict[str, float]:
+    """Return the share of the page that each colour covers in a screenshot."""
     page = np.asarray(Image.open(visit.screenshot(name)).convert("RGB")).astype(int)
     return {
         colour: float((np.abs(page - value).max(axis=2) < 16).mean())
@@ -73,16 +73,16 @@ def shown(visit: Visit, name: str) -> dict[str, float]:
 
 
 def wait_until_drawn(visit: Visit, name: str) -> None:
-    """Wait until the page shows all of the image: no viewer says when it has drawn it."""
+    """Wait until the screenshot shows all colours: viewers report no such event."""
     until = time.monotonic() + _SECONDS
-    while min(shown(visit, name).values()) < _SHARE:
-        assert time.monotonic() < until, shown(visit, name)
+    while min(colour_shares(visit, name).values()) < _SHARE:
+        assert time.monotonic() < until, colour_shares(visit, name)
 
 
-def assert_ours_is_clean(visit: Visit, server: str) -> None:
-    """That no request to us failed, none went elsewhere, and nothing was said of what we sent.
+def assert_no_errors_of_ours(visit: Visit, server: str) -> None:
+    """Assert that no request to our server failed, and that no error names it.
 
-    Both viewers complain of themselves: of React, and of an icon that Universal Viewer misspells.
+    Both viewers log errors of their own: React warnings, and an icon with a wrong name.
     """
     failed = [text for text in visit.failed if server in text]
     assert not failed, failed
@@ -91,8 +91,8 @@ def assert_ours_is_clean(visit: Visit, server: str) -> None:
     assert not wrong, wrong
 
 
-def tiles(visit: Visit, server: str) -> list[str]:
-    """The tiles that were asked for."""
+def tile_requests(visit: Visit, server: str) -> list[str]:
+    """Return the tiles that the page requested."""
     return [url for url in visit.requested if url.startswith(server) and "/512,512/0/" in url]
 
 
@@ -102,12 +102,12 @@ def test_mirador_shows_an_image(viewers: str, images: str, visitor: Visitor) -> 
     visit.page.get_by_role("heading", name=NAME).first.wait_for()
     visit.page.locator(".openseadragon-canvas canvas").first.wait_for()
     wait_until_drawn(visit, "mirador")
-    assert tiles(visit, images)
-    assert_ours_is_clean(visit, images)
+    assert tile_requests(visit, images)
+    assert_no_errors_of_ours(visit, images)
 
 
 @pytest.mark.e2e
-def test_mirador_turns_from_one_of_several_images_to_the_next(
+def test_mirador_shows_the_next_image_of_a_manifest(
     viewers: str, images: str, visitor: Visitor
 ) -> None:
     several = quote(f"{images}/manifest.json?identifiers={WRITTEN},pictures:maps/second.jpg")
@@ -118,11 +118,11 @@ def test_mirador_turns_from_one_of_several_images_to_the_next(
     visit.page.wait_for_load_state("networkidle")
     visit.screenshot("mirador-several")
     assert any("second.jpg/info.json" in url for url in visit.requested)
-    assert_ours_is_clean(visit, images)
+    assert_no_errors_of_ours(visit, images)
 
 
 @pytest.mark.e2e
-def test_mirador_goes_down_from_the_collection_of_all_to_an_image(
+def test_mirador_opens_an_image_from_the_top_collection(
     viewers: str, images: str, visitor: Visitor
 ) -> None:
     visit = visitor(f"{viewers}/mirador.html?manifest={images}/collection.json")
@@ -132,7 +132,7 @@ def test_mirador_goes_down_from_the_collection_of_all_to_an_image(
         visit.page.get_by_text(label, exact=True).click()
     visit.page.locator(".openseadragon-canvas canvas").first.wait_for()
     wait_until_drawn(visit, "mirador-collection")
-    assert_ours_is_clean(visit, images)
+    assert_no_errors_of_ours(visit, images)
 
 
 @pytest.mark.e2e
@@ -140,8 +140,8 @@ def test_universal_viewer_shows_an_image(viewers: str, images: str, visitor: Vis
     visit = visitor(f"{viewers}/uv/uv.html#?manifest={images}/{WRITTEN}/manifest.json")
     visit.page.locator(".openseadragon-canvas canvas").first.wait_for()
     wait_until_drawn(visit, "universal-viewer")
-    assert tiles(visit, images)
-    assert_ours_is_clean(visit, images)
+    assert tile_requests(visit, images)
+    assert_no_errors_of_ours(visit, images)
 
 
 @pytest.mark.e2e
@@ -150,4 +150,4 @@ def test_universal_viewer_shows_several_images(viewers: str, images: str, visito
     visit = visitor(f"{viewers}/uv/uv.html#?manifest={several}&cv=1")
     visit.page.locator(".openseadragon-canvas canvas").first.wait_for()
     wait_until_drawn(visit, "universal-viewer-several")
-    assert_ours_is_clean(visit, images)
+    assert_no_errors_of_ours(visit, images)

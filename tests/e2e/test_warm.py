@@ -1,4 +1,4 @@
-"""What `iiif-server warm` requests, beside what the real viewers request."""
+"""Requests of `iiif-server warm`, compared with those of the real viewers."""
 
 import sys
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from PIL import Image
 from playwright.sync_api import Page
 
 from e2e.browsers import Visit, Visitor
-from e2e.replay import tiles_of
-from e2e.static import serving
+from e2e.replay import openseadragon_tiles
+from e2e.static import running_web_server
 from e2e.test_openseadragon import AWKWARD_SIZES
 from e2e.test_viewers import MIRADOR, PACKAGES
 from iiif_server.iiif.geometry import Dimensions
@@ -42,14 +42,14 @@ STRIP = "windows: [{ thumbnailNavigationPosition: 'far-bottom', "
 
 @pytest.fixture(scope="module")
 def viewers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a web server with the three viewers."""
+    """URL of a web server with the three viewers."""
     folder = tmp_path_factory.mktemp("viewers")
     (folder / "openseadragon").symlink_to(_SCRIPT)
     (folder / "mirador").symlink_to(PACKAGES / "mirador" / "dist")
     (folder / "uv").symlink_to(PACKAGES / "universalviewer" / "dist")
     (folder / "openseadragon.html").write_text(OPENSEADRAGON)
     (folder / "mirador.html").write_text(MIRADOR.replace("windows: [{ ", STRIP))
-    with serving(folder) as url:
+    with running_web_server(folder) as url:
         yield url
 
 
@@ -57,16 +57,16 @@ def viewers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def images(server: Server) -> Server:
     for width, height in (*SIZES, SMALL):
         image = Image.linear_gradient("L").resize((width, height)).convert("RGB")
-        image.save(server.source / name(width, height))
+        image.save(server.source / file_name(width, height))
     return server
 
 
-def name(width: int, height: int) -> str:
+def file_name(width: int, height: int) -> str:
     return f"{width}x{height}.jpg"
 
 
-def warmed(server: Server, identifier: str, screen: Dimensions | None) -> set[str]:
-    """The URLs that warm requests of an image, in both versions."""
+def warm_requests(server: Server, identifier: str, screen: Dimensions | None) -> set[str]:
+    """Return the URLs that warm requests of an image, in both versions."""
     found = set()
     for prefix in ("", "/iiif/2"):
         uri = f"{server.url}{prefix}/{identifier}"
@@ -76,8 +76,8 @@ def warmed(server: Server, identifier: str, screen: Dimensions | None) -> set[st
     return found
 
 
-def settle(visit: Visit, server: Server) -> set[str]:
-    """What was requested of the server, once nothing more is: no viewer says when it has all."""
+def requests_when_idle(visit: Visit, server: Server) -> set[str]:
+    """Return the requests to the server, once there are no more: viewers report no such event."""
     for _ in range(_MAX_LOOKS):
         before = len(visit.requested)
         visit.page.wait_for_timeout(700)
@@ -87,14 +87,14 @@ def settle(visit: Visit, server: Server) -> set[str]:
     return {url for url in images if not url.split("?")[0].endswith("/manifest.json")}
 
 
-def zoom(page: Page) -> None:
+def zoom_in(page: Page) -> None:
     page.mouse.move(VIEWPORT.width / 2, VIEWPORT.height / 2)
     for _ in range(_STEPS):
         page.mouse.wheel(0, -500)
         page.wait_for_timeout(300)
 
 
-def urls(viewers: str, server: Server, identifier: str) -> dict[str, str]:
+def viewer_urls(viewers: str, server: Server, identifier: str) -> dict[str, str]:
     uri = f"{server.url}/{identifier}"
     return {
         "openseadragon": f"{viewers}/openseadragon.html?info={uri}/info.json",
@@ -106,51 +106,51 @@ def urls(viewers: str, server: Server, identifier: str) -> dict[str, str]:
 @pytest.mark.e2e
 @pytest.mark.parametrize("viewer", ["openseadragon", "mirador", "uv"])
 @pytest.mark.parametrize("size", SIZES)
-def test_what_a_viewer_requests_of_an_image_is_warmed(
+def test_warm_requests_all_that_a_viewer_requests_of_an_image(
     viewers: str, images: Server, visitor: Visitor, viewer: str, size: tuple[int, int]
 ) -> None:
-    identifier = f"pictures:{name(*size)}"
-    visit = visitor(urls(viewers, images, identifier)[viewer])
-    first = settle(visit, images)
+    identifier = f"pictures:{file_name(*size)}"
+    visit = visitor(viewer_urls(viewers, images, identifier)[viewer])
+    first = requests_when_idle(visit, images)
     assert any("/info.json" in url for url in first)
-    assert first <= warmed(images, identifier, VIEWPORT), first
-    zoom(visit.page)
-    zoomed = settle(visit, images)
-    everything = warmed(images, identifier, None)
+    assert first <= warm_requests(images, identifier, VIEWPORT), first
+    zoom_in(visit.page)
+    zoomed = requests_when_idle(visit, images)
+    everything = warm_requests(images, identifier, None)
     assert zoomed <= everything, zoomed - everything
     if min(size) > 2 * VIEWPORT.width:
-        assert zoomed - warmed(images, identifier, VIEWPORT)
+        assert zoomed - warm_requests(images, identifier, VIEWPORT)
     assert not [failure for failure in visit.failed if images.url in failure], visit.failed
 
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("viewer", ["mirador", "uv"])
-def test_the_thumbnails_of_several_images_are_warmed(
+def test_warm_requests_the_thumbnails_of_several_images(
     viewers: str, images: Server, visitor: Visitor, viewer: str
 ) -> None:
-    identifiers = [f"pictures:{name(*size)}" for size in (*SIZES, SMALL)]
+    identifiers = [f"pictures:{file_name(*size)}" for size in (*SIZES, SMALL)]
     several = f"{images.url}/manifest.json?identifiers={','.join(identifiers)}"
     page = "mirador.html?manifest=" if viewer == "mirador" else "uv/uv.html#?manifest="
     visit = visitor(f"{viewers}/{page}{several}")
-    requested = settle(visit, images)
-    known = set().union(*(warmed(images, one, VIEWPORT) for one in identifiers))
+    requested = requests_when_idle(visit, images)
+    known = set().union(*(warm_requests(images, one, VIEWPORT) for one in identifiers))
     refused = {failure.partition(": ")[2] for failure in visit.failed if images.url in failure}
     assert requested - refused <= known, requested - refused - known
-    assert all(name(*SMALL) in url or name(1500, 1) in url for url in refused), refused
+    assert all(file_name(*SMALL) in url or file_name(1500, 1) in url for url in refused), refused
     thumbnail = "full/,120/" if viewer == "mirador" else "full/90,/"
     assert len([url for url in requested if thumbnail in url]) >= 4
 
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("prefix", ["", "/iiif/2"])
-def test_all_tiles_of_openseadragon_are_those_that_are_warmed(server: Server, prefix: str) -> None:
+def test_warm_requests_exactly_the_tiles_of_openseadragon(server: Server, prefix: str) -> None:
     documents: list[dict[str, Any]] = []
     for width, height in AWKWARD_SIZES:
-        path = server.source / f"a{name(width, height)}"
+        path = server.source / f"a{file_name(width, height)}"
         Image.linear_gradient("L").resize((width, height)).convert("RGB").save(path)
         answer = httpx.get(f"{server.url}{prefix}/pictures:{path.name}/info.json")
         documents.append(answer.raise_for_status().json())
-    for document, tiles in zip(documents, tiles_of(documents), strict=True):
+    for document, tiles in zip(documents, openseadragon_tiles(documents), strict=True):
         uri = document.get("id", document.get("@id"))
         paths = {f"{uri}/{path}" for path in InfoJson.read(document).requests(None)}
         requested = {tile["url"] for tile in tiles}
@@ -162,7 +162,7 @@ def test_all_tiles_of_openseadragon_are_those_that_are_warmed(server: Server, pr
 
 
 @pytest.mark.e2e
-def test_a_warmed_image_is_opened_without_rendering(
+def test_viewer_opens_a_warmed_image_without_rendering(
     viewers: str, server: Server, visitor: Visitor
 ) -> None:
     only_here = server.source / "warmed.jpg"  # other tests leave theirs in the memory cache
@@ -173,11 +173,11 @@ def test_a_warmed_image_is_opened_without_rendering(
     done = run(command, capture_output=True, text=True, check=True)
     assert "0 failed" in done.stdout
     answers: list[str] = []
-    for viewer, url in urls(viewers, server, identifier).items():
+    for viewer, url in viewer_urls(viewers, server, identifier).items():
         visit = visitor("about:blank")
         visit.page.on("response", lambda answer: answers.append(_engine(answer.headers)))
         visit.page.goto(url)
-        assert settle(visit, server), viewer
+        assert requests_when_idle(visit, server), viewer
     assert set(answers) & {"cache", "tile"}
     assert not set(answers) & {"raster", "level", "jpegtran"}, answers
 

@@ -1,4 +1,4 @@
-"""A gigapixel on a web server, with ranges and without: a real server, and what it requests."""
+"""Gigapixel image on a web server, with and without range requests."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("name", ["classic", "big"])
-def test_a_gigapixel_takes_few_requests_and_few_bytes(site: Site, name: str) -> None:
+def test_tile_of_a_gigapixel_takes_few_requests_and_bytes(site: Site, name: str) -> None:
     site.relay.reset()
     information = site.get(f"web:{name}/info.json").json()
     assert (information["width"], information["height"]) == (SIDE, SIDE)
@@ -74,21 +74,21 @@ REQUESTS = [
 ]
 
 
-def test_images_of_parts_are_those_of_the_whole_file(site: Site) -> None:
+def test_images_of_partial_and_whole_originals_are_equal(site: Site) -> None:
     for request in REQUESTS:
         in_parts, whole = (site.get(f"{type_}:same/{request}") for type_ in ("web", "whole"))
         assert in_parts.status_code == whole.status_code == 200
         assert in_parts.content == whole.content
 
 
-def test_without_ranges_the_whole_is_fetched_once(site: Site) -> None:
+def test_upstream_without_ranges_sends_the_original_once(site: Site) -> None:
     for _ in range(2):
         assert site.get("web:no-ranges/full/200,/0/default.jpg").status_code == 200
     asked = [item for item in site.upstream.asked if item.target == "/no-ranges.tif"]
     assert [item.headers["Range"] is None for item in asked] == [False, True]
 
 
-def test_a_part_of_an_image_without_levels_needs_its_tiles_only(site: Site) -> None:
+def test_region_of_an_image_without_levels_fetches_only_its_tiles(site: Site) -> None:
     site.relay.reset()
     answer = site.get("web:flat/1280,1280,128,128/128,/0/default.png")
     assert answer.status_code == 200

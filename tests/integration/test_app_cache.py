@@ -4,7 +4,8 @@ import os
 from pathlib import Path
 
 from iiif_server.telemetry.events import EntryDropped, Evicted, Rendered, StoreFailed
-from support.apps import Server, opened, picture, running_app, settings_below, until
+from support.apps import Server, opened, picture, running_app, settings_below
+from support.waiting import async_wait_until
 
 TYPES = {"disk": {"source": "disk"}}
 PATH = "/disk:pic.jpg/full/100,/0/default.jpg"
@@ -127,7 +128,7 @@ async def test_the_store_stays_within_its_bounds(tmp_path: Path) -> None:
         for width in range(20, 60):
             response = await server.get(f"/disk:pic.jpg/full/{width},/0/default.jpg")
             assert opened(response).width == width
-        await until(lambda: len(entries(server)) <= 10)
+        await async_wait_until(lambda: len(entries(server)) <= 10)
         assert server.seen(Evicted) != []
 
 
@@ -138,4 +139,4 @@ async def test_images_are_served_where_the_bound_is_below_every_image(tmp_path: 
         for width in (20, 21, 22, 20, 21, 22):
             response = await server.get(f"/disk:pic.jpg/full/{width},/0/default.jpg")
             assert opened(response).width == width
-        await until(lambda: entries(server) == [])
+        await async_wait_until(lambda: entries(server) == [])

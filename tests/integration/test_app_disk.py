@@ -20,10 +20,11 @@ from iiif_server.telemetry.events import (
     StoreRecovered,
 )
 from support import jobs, pictures
-from support.apps import Server, no_longer_trusted, opened, running_app, settings_below, until
+from support.apps import Server, no_longer_trusted, opened, running_app, settings_below
 from support.builds import Builds
 from support.disks import SmallDisk, small_disk
 from support.pictures import photograph
+from support.waiting import async_wait_until
 
 TYPES = {"disk": {"source": "disk"}}
 WIDTH, HEIGHT = 700, 500
@@ -47,7 +48,9 @@ def parts(server: Server) -> list[Path]:
 
 
 async def both_parts(server: Server) -> None:
-    await until(lambda: len(parts(server)) == 2 and server.services.pyramids.building == 0)
+    await async_wait_until(
+        lambda: len(parts(server)) == 2 and server.services.pyramids.building == 0
+    )
 
 
 def incoming(server: Server) -> set[str]:
@@ -108,7 +111,7 @@ async def test_a_part_that_a_worker_finds_damaged_is_dropped_and_told(tmp_path: 
             with path.open("r+b") as file:
                 file.write(bytes(byte ^ 1 for byte in data[:-3000]))
         assert engine(await server.get(LEVEL)) == "raster"
-        await until(lambda: len(server.seen(EntryDropped)) == 1)
+        await async_wait_until(lambda: len(server.seen(EntryDropped)) == 1)
 
 
 async def test_a_part_whose_table_is_lost_is_made_again(
@@ -287,11 +290,11 @@ async def test_a_build_that_everybody_gave_up_leaves_nothing(moment: str, tmp_pa
         tile = "/disk:pic.png/0,0,128,128/128,128/0/default.jpg"
         asking = asyncio.create_task(server.get(tile))
         if moment == "while it is made":
-            await until(lambda: pool.stats.busy == 1)
+            await async_wait_until(lambda: pool.stats.busy == 1)
         else:
-            await until(lambda: server.services.pyramids.building == 1)
+            await async_wait_until(lambda: server.services.pyramids.building == 1)
         asking.cancel()
-        await until(lambda: pool.stats.busy == 0 and incoming(server) == set(), 60)
+        await async_wait_until(lambda: pool.stats.busy == 0 and incoming(server) == set(), 60)
         assert (await server.get(REDUCED)).status_code == 200
         await both_parts(server)
-        await until(lambda: incoming(server) == set())
+        await async_wait_until(lambda: incoming(server) == set())

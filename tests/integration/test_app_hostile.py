@@ -23,9 +23,9 @@ from support.apps import (
     opened,
     running_app,
     settings_below,
-    until,
 )
 from support.pictures import PICTURES, Picture, photograph
+from support.waiting import async_wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -162,7 +162,7 @@ async def test_an_original_that_is_cut_short_before_its_turn_is_one_that_has_cha
                 )
                 for x in range(20)
             ]
-            await until(lambda: pool.stats.busy + pool.stats.waiting == len(asking))
+            await async_wait_until(lambda: pool.stats.busy + pool.stats.waiting == len(asking))
             os.truncate(path, 5_000)
         finally:
             for process in pool.pids:
@@ -204,7 +204,7 @@ async def test_an_original_that_is_overwritten_while_it_is_read_is_never_blamed(
         server.put("disk", name, good)
         await server.get(f"/disk:{name}/info.json")
         asking = asyncio.create_task(server.get(f"/disk:{name}/full/1200,/0/default.png"))
-        await until(lambda: server.services.image_pool.stats.busy > 0)
+        await async_wait_until(lambda: server.services.image_pool.stats.busy > 0)
         server.put("disk", name, other)
         status = (await asking).status_code
         assert status in {200, 503}

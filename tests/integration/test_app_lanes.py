@@ -18,8 +18,8 @@ from support.apps import (
     picture,
     running_app,
     settings_below,
-    until,
 )
+from support.waiting import async_wait_until
 
 TYPES = {"disk": {"source": "disk"}}
 SMALL = "/disk:pic.jpg/full/50,/0/default.jpg"
@@ -42,14 +42,14 @@ async def put_originals(server: Server) -> None:
 async def started(server: Server, path: str) -> "asyncio.Task[object]":
     """A request whose image is being made."""
     task: asyncio.Task[object] = asyncio.create_task(server.get(path))
-    await until(lambda: server.services.image_pool.stats.busy == 1)
+    await async_wait_until(lambda: server.services.image_pool.stats.busy == 1)
     return task
 
 
 async def queued(server: Server, path: str, place: int) -> "asyncio.Task[object]":
     """A request whose image waits for a process."""
     task: asyncio.Task[object] = asyncio.create_task(server.get(path))
-    await until(lambda: server.services.image_pool.stats.waiting == place)
+    await async_wait_until(lambda: server.services.image_pool.stats.waiting == place)
     return task
 
 
@@ -151,12 +151,14 @@ async def lose_two_workers(server: Server, path: str) -> None:
     """Ask for an image whose worker is killed, and the one that tries again as well."""
     pool, asking = server.services.image_pool, asyncio.create_task(server.get(path))
     for lost in range(2):
-        await until(lambda lost=lost: pool.stats.replaced == lost and pool.stats.busy == 1)  # type: ignore[misc]
+        await async_wait_until(
+            lambda lost=lost: pool.stats.replaced == lost and pool.stats.busy == 1  # type: ignore[misc]
+        )
         await asyncio.sleep(0.1)
         assert pool.stats.busy == 1, "too fast to be killed"
         os.kill(pool.pids[0], signal.SIGKILL)
     assert_problem(await asking, 500, "could not be made")
-    await until(lambda: pool.stats.replaced == 2)
+    await async_wait_until(lambda: pool.stats.replaced == 2)
 
 
 async def test_an_original_over_which_workers_died_burns_no_more_of_them(tmp_path: Path) -> None:

@@ -27,11 +27,11 @@ from support.apps import (
     opened,
     running_app,
     settings_below,
-    until,
 )
 from support.builds import Builds
 from support.pictures import Pixels, detailed, photograph
 from support.rendering import psnr
+from support.waiting import async_wait_until
 
 TYPES = {"disk": {"source": "disk"}}
 WIDTH, HEIGHT, SIDE = 700, 500, 128
@@ -55,7 +55,9 @@ def parts(server: Server) -> list[Path]:
 
 
 async def both_parts(server: Server, count: int = 2) -> None:
-    await until(lambda: len(parts(server)) == count and server.services.pyramids.building == 0)
+    await async_wait_until(
+        lambda: len(parts(server)) == count and server.services.pyramids.building == 0
+    )
 
 
 def engine(response: Any) -> str:
@@ -81,7 +83,7 @@ async def test_a_reduced_tile_is_answered_before_there_is_detail(
         assert (engine(answer), opened(answer).size) == ("tile", (128, 125))
         assert len(parts(server)) == 1
         # the other is under way, though nobody has asked for it
-        await until(lambda: builds.parts == [Part.REDUCED, Part.DETAIL])
+        await async_wait_until(lambda: builds.parts == [Part.REDUCED, Part.DETAIL])
         waiting = asyncio.create_task(server.get(f"/{DETAIL}"))
         again = await server.get(f"/{REDUCED}")
         assert again.content == answer.content
@@ -101,12 +103,12 @@ async def test_detail_is_made_in_the_background_until_somebody_waits_for_it(
         builds.gate.clear()
         path = server.put("disk", "pic.jpg", PHOTO)
         await server.get(f"/{REDUCED}")
-        await until(lambda: builds.parts == [Part.REDUCED, Part.DETAIL])
+        await async_wait_until(lambda: builds.parts == [Part.REDUCED, Part.DETAIL])
         assert builds.lanes == [Lane.BUILD, Lane.BACKGROUND]
         await server.get(f"/{REDUCED}")
         assert builds.promoted == []
         waiting = [asyncio.create_task(server.get(f"/{DETAIL}")) for _ in range(3)]
-        await until(lambda: builds.promoted != [])
+        await async_wait_until(lambda: builds.promoted != [])
         builds.gate.set()
         assert {engine(await answer) for answer in waiting} == {"tile"}
         assert builds.promoted == [str(path)]
@@ -152,7 +154,7 @@ async def test_a_viewer_who_leaves_does_not_end_the_build_for_others(
         builds.gate.clear()
         server.put("disk", "pic.jpg", PHOTO)
         first, second = (asyncio.create_task(server.get(f"/{REDUCED}")) for _ in range(2))
-        await until(lambda: builds.parts == [Part.REDUCED])
+        await async_wait_until(lambda: builds.parts == [Part.REDUCED])
         first.cancel()
         builds.gate.set()
         assert engine(await second) == "tile"
@@ -419,7 +421,7 @@ async def test_what_is_evicted_is_made_again(
             os.utime(path, (1, 1))
         for width in range(50, 60):
             await server.get(f"/disk:pic.jpg/full/{width},/0/default.png")
-        await until(lambda: not {*gone} & {*parts(server)})
+        await async_wait_until(lambda: not {*gone} & {*parts(server)})
         builds = Builds(server, monkeypatch)
         assert (await server.get(f"/{REDUCED}")).content == good
         assert Part.REDUCED in builds.parts
@@ -433,7 +435,7 @@ async def test_pyramids_alone_stay_within_the_bounds(tmp_path: Path) -> None:
             for path in (REDUCED, DETAIL):
                 answer = await server.get(f"/{path.replace('pic', str(number))}")
                 assert (answer.status_code, engine(answer)) == (200, "tile")
-        await until(lambda: len(server.services.store.paths()) <= 4)
+        await async_wait_until(lambda: len(server.services.store.paths()) <= 4)
         assert server.seen(Evicted) != []
 
 
@@ -443,7 +445,7 @@ async def test_tiles_are_served_where_the_bound_is_below_every_pyramid(tmp_path:
         for _ in range(3):
             for path, size in ((REDUCED, (128, 125)), (DETAIL, (128, 128))):
                 assert opened(await server.get(f"/{path}")).size == size
-        await until(lambda: parts(server) == [])
+        await async_wait_until(lambda: parts(server) == [])
 
 
 async def test_a_replaced_original_has_new_tiles_after_a_second(tmp_path: Path) -> None:
@@ -530,7 +532,7 @@ async def test_a_build_that_takes_too_long_is_ended_and_tiles_are_served(tmp_pat
             answer = await server.get(f"/{DETAIL}")
             assert opened(answer).size == (128, 128)
         # It is told when the worker has ended, which the answers do not wait for.
-        await until(lambda: bool(server.seen(WorkerReplaced)))
+        await async_wait_until(lambda: bool(server.seen(WorkerReplaced)))
         assert [event.reason for event in server.seen(WorkerReplaced)] == ["deadline"]
         assert parts(server) == []
 
@@ -582,7 +584,7 @@ async def test_two_servers_share_one_build(tmp_path: Path, monkeypatch: pytest.M
             each.gate.clear()
         one.put("disk", "pic.jpg", PHOTO)
         asking = [asyncio.create_task(server.get(f"/{DETAIL}")) for server in (one, other)]
-        await until(lambda: any(each.parts for each in builds))
+        await async_wait_until(lambda: any(each.parts for each in builds))
         await asyncio.sleep(0.1)
         assert sum(len(each.parts) for each in builds) == 1
         for each in builds:

@@ -17,8 +17,8 @@ from support.apps import (
     picture,
     running_app,
     settings_below,
-    until,
 )
+from support.waiting import async_wait_until
 
 TYPES = {"disk": {"source": "disk"}}
 SLOW = "/disk:large.png/full/max/33/default.png"
@@ -34,7 +34,7 @@ def put_large(server: Server) -> None:
 async def kill_a_busy_worker(server: Server) -> None:
     """Kill the only image process in the middle of its work."""
     pool = server.services.image_pool
-    await until(lambda: pool.stats.busy == 1)
+    await async_wait_until(lambda: pool.stats.busy == 1)
     await asyncio.sleep(0.1)
     assert pool.stats.busy == 1, "too fast to be killed"
     os.kill(pool.pids[0], signal.SIGKILL)
@@ -61,7 +61,7 @@ async def test_a_request_whose_workers_die_twice_is_given_up(tmp_path: Path) -> 
         put_large(server)
         asking = asyncio.create_task(server.get(SLOW))
         await kill_a_busy_worker(server)
-        await until(lambda: len(server.seen(WorkerReplaced)) == 1)
+        await async_wait_until(lambda: len(server.seen(WorkerReplaced)) == 1)
         await kill_a_busy_worker(server)
         assert_problem(await asking, 500, "could not be made")
         assert len(server.seen(RenderFailed)) == 1
@@ -77,12 +77,12 @@ async def test_requests_that_wait_are_not_lost_with_the_worker(tmp_path: Path) -
         server.put("disk", "pic.jpg", picture())
         await server.get("/disk:large.png/info.json")
         slow = asyncio.create_task(server.get(SLOW))
-        await until(lambda: server.services.image_pool.stats.busy == 1)
+        await async_wait_until(lambda: server.services.image_pool.stats.busy == 1)
         others = [
             asyncio.create_task(server.get(f"/disk:pic.jpg/full/{width},/0/default.jpg"))
             for width in (30, 40, 50)
         ]
-        await until(lambda: server.services.image_pool.stats.waiting == 3)
+        await async_wait_until(lambda: server.services.image_pool.stats.waiting == 3)
         os.kill(server.services.image_pool.pids[0], signal.SIGKILL)
         assert [opened(await other).width for other in others] == [30, 40, 50]
         assert (await slow).status_code == 200
@@ -124,7 +124,7 @@ async def test_the_application_ends_soon_though_workers_are_busy(tmp_path: Path)
     async with running_app(settings_below(tmp_path, types=TYPES)) as server:
         put_large(server)
         asking = asyncio.create_task(server.get(SLOW))
-        await until(lambda: server.services.image_pool.stats.busy == 1)
+        await async_wait_until(lambda: server.services.image_pool.stats.busy == 1)
         pids = server.services.image_pool.pids
         started = asyncio.get_running_loop().time()
     assert asyncio.get_running_loop().time() - started < 5
@@ -142,7 +142,7 @@ async def test_a_client_who_leaves_harms_no_other(tmp_path: Path, size: str) -> 
         put_large(server)
         path = f"/disk:large.png/full/{size}/45/default.png"
         first = asyncio.create_task(server.get(path))
-        await until(lambda: server.services.image_pool.stats.busy == 1)
+        await async_wait_until(lambda: server.services.image_pool.stats.busy == 1)
         second = asyncio.create_task(server.get(path))
         await asyncio.sleep(0.02)
         first.cancel()

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
@@ -222,13 +222,6 @@ async def running_app(settings: Settings, **transport: Any) -> AsyncIterator[Ser
         ) as client,
     ):
         yield Server(app, client, settings, events)
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait for something that is about to happen."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - nobody would set an event
-            await asyncio.sleep(0.005)
 
 
 def assert_problem(response: httpx.Response, code: int, *words: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +11,7 @@ from iiif_server.telemetry.events import Event
 from iiif_server.workers.admission import Capacity, Demand
 from iiif_server.workers.pool import Setup, WorkerPool
 from support import jobs
+from support.waiting import async_wait_until
 
 LONG = 60.0
 """Seconds that nothing here takes, however slow the computer."""
@@ -46,15 +47,8 @@ async def opened(
         await pool.close()
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Return as soon as the condition holds."""
-    async with asyncio.timeout(LONG):
-        while not condition():  # noqa: ASYNC110 - what is waited for is in other processes
-            await asyncio.sleep(0.005)
-
-
 async def all_gone(pids: Iterable[int]) -> None:
-    await until(lambda: not any(map(jobs.is_alive, pids)))
+    await async_wait_until(lambda: not any(map(jobs.is_alive, pids)))
 
 
 @dataclass
@@ -69,7 +63,7 @@ class Busy:
         """A job that is running."""
         begun = self.folder / f"begun{len(self.tasks)}"
         task = self.waiting(demand, begun)
-        await until(begun.exists)
+        await async_wait_until(begun.exists)
         return task
 
     def waiting(self, demand: Demand, begun: Path | None = None) -> asyncio.Task[int]:

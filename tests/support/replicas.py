@@ -1,7 +1,6 @@
 """Replicas of a server with one bucket for what they make."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from support.moto_store import BUCKET, Keys, Store, running_store
 from support.relay import Relay
 from support.servers import ServerProcess
 from support.upstream import Upstream, send
+from support.waiting import wait_until
 
 PREFIX = "museum/cache"
 SETTLE_SECONDS = 60
@@ -66,14 +66,7 @@ class Site:
             idle = not status["pyramids"]["building"] and not shared["waiting"]
             return bool(idle and shared["hits"] + shared["writes"])
 
-        wait_for(settled, SETTLE_SECONDS)
-
-
-def wait_for(condition: Callable[[], object], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+        wait_until(settled, SETTLE_SECONDS)
 
 
 @contextmanager

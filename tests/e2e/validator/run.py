@@ -1,4 +1,4 @@
-"""Run the official validator's tests up to a level; exit with the number of failures."""
+"""Runs the tests of the official validator up to a level; exits with the number of failures."""
 
 import sys
 

@@ -13,7 +13,7 @@ from iiif_server.formats.pyramid_file import OpenPart, write_part
 from iiif_server.iiif.geometry import Dimensions, square
 from iiif_server.images.open_parts import OpenedPart
 from iiif_server.plan.grid import Grid, Tile
-from support.apps import until
+from support.waiting import async_wait_until
 
 GRID = Grid(Dimensions(128, 128), square(128))
 TILE = Tile(1, 0, 0)
@@ -86,13 +86,13 @@ async def test_a_part_that_is_given_up_is_closed_when_its_last_reader_has_ended(
     threads = StorageThreads("a test", 3)
     one = kept(part, threads)
     readers = [asyncio.ensure_future(use(one)) for _ in range(2)]
-    await until(lambda: part.reading == 2)
+    await async_wait_until(lambda: part.reading == 2)
     one.give_up()
     await settled(threads)
     assert part.closed == 0
     part.gate.set()
     assert await asyncio.gather(*readers) == [DATA, DATA]
-    await until(lambda: part.closed > 0)
+    await async_wait_until(lambda: part.closed > 0)
     one.give_up()
     await settled(threads)
     assert part.closed == 1
@@ -105,14 +105,14 @@ async def test_a_reader_whose_caller_has_left_keeps_the_part_open(
     threads = StorageThreads("a test", 2)
     one = kept(part, threads)
     reader = asyncio.ensure_future(use(one))
-    await until(lambda: part.reading == 1)
+    await async_wait_until(lambda: part.reading == 1)
     reader.cancel()
     await asyncio.wait([reader])
     one.give_up()
     await settled(threads)
     assert part.closed == 0, "its thread still reads"
     part.gate.set()
-    await until(lambda: part.closed == 1)
+    await async_wait_until(lambda: part.closed == 1)
 
 
 async def test_a_part_without_readers_is_closed_at_once_and_is_gone(part: SlowPart) -> None:

@@ -14,9 +14,9 @@ from support.apps import (
     picture,
     running_app,
     settings_below,
-    until,
 )
 from support.servers import ADMIN_TOKEN
+from support.waiting import async_wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -242,7 +242,7 @@ class TestPurge:
         async with running_app(settings) as server:
             server.put("disk", "large.jpg", picture(600, 400))
             opened(await server.get(tile))
-            await until(lambda: server.services.pyramids.building == 0)
+            await async_wait_until(lambda: server.services.pyramids.building == 0)
             assert len(server.services.pyramids) > 0
             response = await server.admin("DELETE", "/cache/disk:large.jpg")
             assert response.json()["removed"] > 0

@@ -20,9 +20,9 @@ from support.apps import (
     running_app,
     scope_of,
     settings_below,
-    until,
 )
 from support.servers import ADMIN_TOKEN
+from support.waiting import async_wait_until
 
 IMAGE = "/disk:pic.jpg/full/90,/0/default.jpg"
 INFORMATION = "/disk:pic.jpg/info.json"
@@ -177,4 +177,4 @@ async def test_a_head_reads_nothing_of_a_large_body(
     assert head.headers["content-length"] == str(len(whole.content))
     assert lasting(head.headers) == lasting(whole.headers)
     (file,) = opened
-    await until(lambda: file.closed)
+    await async_wait_until(lambda: file.closed)

@@ -12,7 +12,8 @@ from PIL import Image, ImageChops
 from iiif_server.cache.entries import Entry, EntryKey
 from iiif_server.images.body import IN_MEMORY
 from iiif_server.telemetry.events import Rendered
-from support.apps import Server, opened, picture, running_app, settings_below, until
+from support.apps import Server, opened, picture, running_app, settings_below
+from support.waiting import async_wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -199,7 +200,7 @@ async def test_a_request_that_looked_in_the_store_before_an_equal_one_ended_rend
     monkeypatch.setattr(store, "find", slow)
     before = len(server.seen(Rendered))
     first = asyncio.create_task(server.get(path))
-    await until(looked.is_set)
+    await async_wait_until(looked.is_set)
     second = await server.get(path)
     go_on.set()
     assert (await first).content == second.content

@@ -11,7 +11,8 @@ from PIL import Image
 from iiif_server.app import create_app
 from iiif_server.server.services import Services
 from iiif_server.telemetry.events import Event, Rendered
-from support.apps import picture, settings_below, until
+from support.apps import picture, settings_below
+from support.waiting import async_wait_until
 
 
 class Listening:
@@ -62,7 +63,7 @@ async def listening(folder: Path) -> AsyncIterator[Listening]:
     app = create_app(settings, events.append)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
     serving = asyncio.create_task(server.serve())
-    await until(lambda: server.started, 60)
+    await async_wait_until(lambda: server.started, 60)
     try:
         port = server.servers[0].sockets[0].getsockname()[1]
         running = Listening(app.state.services, port, events)
@@ -90,11 +91,11 @@ async def test_a_client_who_leaves_takes_what_waits_for_him_out_of_the_queue(
         pool = server.services.image_pool
         patient, impatient = await server.connect(), await server.connect()
         patient.ask(SLOW)
-        await until(lambda: pool.stats.busy == 1)
+        await async_wait_until(lambda: pool.stats.busy == 1)
         impatient.ask(OTHER)
-        await until(lambda: pool.stats.waiting == 1)
+        await async_wait_until(lambda: pool.stats.waiting == 1)
         impatient.leave()
-        await until(lambda: pool.stats.waiting == 0)
+        await async_wait_until(lambda: pool.stats.waiting == 0)
         assert (await patient.answer())[0] == 200
         assert server.rendered == 1
         patient.ask(THIRD)
@@ -107,9 +108,9 @@ async def test_what_two_wait_for_is_done_though_one_leaves(tmp_path: Path) -> No
         pool = server.services.image_pool
         first, second, third = [await server.connect() for _ in range(3)]
         first.ask(SLOW)
-        await until(lambda: pool.stats.busy == 1)
+        await async_wait_until(lambda: pool.stats.busy == 1)
         second.ask(OTHER)
-        await until(lambda: pool.stats.waiting == 1)
+        await async_wait_until(lambda: pool.stats.waiting == 1)
         third.ask(OTHER)
         await asyncio.sleep(0.1)
         second.leave()
@@ -123,10 +124,10 @@ async def test_what_has_begun_is_finished_and_kept(tmp_path: Path) -> None:
     async with listening(tmp_path) as server:
         pool, client = server.services.image_pool, await server.connect()
         client.ask(SLOW)
-        await until(lambda: pool.stats.busy == 1)
+        await async_wait_until(lambda: pool.stats.busy == 1)
         await asyncio.sleep(0.1)
         client.leave()
-        await until(lambda: server.rendered == 1, 60)
+        await async_wait_until(lambda: server.rendered == 1, 60)
         again = await server.connect()
         again.ask(SLOW)
         assert (await again.answer())[0] == 200

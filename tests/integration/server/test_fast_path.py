@@ -29,9 +29,9 @@ from support.apps import (
     running_app,
     scope_of,
     settings_below,
-    until,
 )
 from support.servers import ADMIN_TOKEN
+from support.waiting import async_wait_until
 
 IMAGE = "/disk:pic.jpg/full/90,/0/default.jpg"
 TILE = "/disk:large.jpg/256,128,128,128/128,128/0/default.jpg"
@@ -574,4 +574,4 @@ async def test_the_file_of_a_body_is_closed_when_its_client_has_left(
             await server.app(scope_of("/disk:noise.jpg/full/max/0/default.jpg"), never_gone, gone)
         file = bodies[0].file
         assert file is not None
-        await until(lambda: file.closed)
+        await async_wait_until(lambda: file.closed)

@@ -20,7 +20,6 @@ from support.apps import (
     picture,
     running_app,
     settings_below,
-    until,
 )
 from support.servers import free_port
 from support.upstream import (
@@ -34,6 +33,7 @@ from support.upstream import (
     send,
     silent,
 )
+from support.waiting import async_wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -154,7 +154,7 @@ async def test_nor_what_others_are_waiting_for(server: Server, upstream: Upstrea
     gate = threading.Event()
     upstream.replies[f"/{SECRET}/slow"] = gated(gate, send(PICTURE))
     slow = asyncio.create_task(server.get("/web:slow/info.json"))
-    await until(lambda: server.services.fetcher.active == 1)
+    await async_wait_until(lambda: server.services.fetcher.active == 1)
     response = await server.get("/web:busy/info.json")
     gate.set()
     await slow

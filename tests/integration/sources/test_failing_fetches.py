@@ -17,7 +17,6 @@ from support.apps import (
     picture,
     running_app,
     settings_below,
-    until,
     web_settings,
 )
 from support.servers import free_port
@@ -35,6 +34,7 @@ from support.upstream import (
     status,
     unbounded,
 )
+from support.waiting import async_wait_until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -308,7 +308,7 @@ async def test_status_says_how_many_fetches_are_under_way(
 ) -> None:
     upstream.replies["/watched"] = delayed(TIMEOUT / 2, send(PICTURE))
     asking = asyncio.create_task(server.get("/web:watched/info.json"))
-    await until(lambda: server.services.fetcher.active == 1)
+    await async_wait_until(lambda: server.services.fetcher.active == 1)
     assert (await server.status())["fetching"] == 1
     assert (await asking).status_code == 200
     assert (await server.status())["fetching"] == 0

@@ -23,11 +23,11 @@ from support.apps import (
     picture,
     running_app,
     settings_below,
-    until,
     web_settings,
 )
 from support.disks import small_disk
 from support.upstream import Upstream, running_upstream, send, unbounded
+from support.waiting import async_wait_until
 
 SIZE = 20_000
 HOLD = """
@@ -119,7 +119,7 @@ async def test_originals_of_before_there_were_limits_count(
         for name in range(6):
             assert await view(server, name) == 200
     async with running_app(web_settings(tmp_path, upstream.base, keep_files=2)) as server:
-        await until(lambda: len(stored(server)) == 2)
+        await async_wait_until(lambda: len(stored(server)) == 2)
         assert stored(server) == ["4", "5"]
 
 
@@ -251,7 +251,7 @@ async def test_an_index_that_is_damaged_is_made_again(upstream: Upstream, tmp_pa
     async with running_app(chosen) as server:
         store = server.services.fetcher.store
         assert store is not None
-        await until(lambda: store.stats.files == 2)
+        await async_wait_until(lambda: store.stats.files == 2)
         assert await view(server, 2) == 200
         assert len(stored(server)) == 2
 

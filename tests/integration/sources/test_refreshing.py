@@ -22,7 +22,7 @@ from iiif_server.sources.incoming import land
 from iiif_server.sources.templates import Template
 from iiif_server.sources.web import WebOptions, WebSource
 from iiif_server.telemetry.events import Event, Fetched, FetchFailed
-from support.apps import fetching, picture, running_app, settings_below, until
+from support.apps import fetching, picture, running_app, settings_below
 from support.upstream import (
     Reply,
     Upstream,
@@ -38,6 +38,7 @@ from support.upstream import (
     status,
     validated,
 )
+from support.waiting import async_wait_until
 
 OLD, NEW = picture(), picture(64, 32)
 DATE, LATER = "Wed, 21 Oct 2015 07:28:00 GMT", "Thu, 22 Oct 2015 07:28:00 GMT"
@@ -335,10 +336,10 @@ async def test_two_processes_fetch_an_original_once(
     async with museum(tmp_path, upstream) as one, museum(tmp_path, upstream) as other:
         other.fetcher.incoming.threads = threads
         first = asyncio.create_task(one.held(name))
-        await until(lambda: upstream.count(f"/{name}") == 1)
+        await async_wait_until(lambda: upstream.count(f"/{name}") == 1)
         second = asyncio.create_task(other.held(name))
         # Two looks at the lock at least, unless there is none.
-        await until(lambda: threads.calls > 1 or upstream.count(f"/{name}") > 1)
+        await async_wait_until(lambda: threads.calls > 1 or upstream.count(f"/{name}") > 1)
         gate.set()
         assert [await first, await second] == [OLD, OLD]
         assert upstream.count(f"/{name}") == 1
@@ -501,8 +502,8 @@ async def test_a_slow_upstream_keeps_viewers_waiting_no_longer_than_configured(
             assert web.fetcher.active == 1
         assert upstream.count("/x") == 2
         gate.set()
-        await until(lambda: web.fetcher.active == 0)
-        await until(lambda: web.noted()["validators"]["etag"] == '"new"')
+        await async_wait_until(lambda: web.fetcher.active == 0)
+        await async_wait_until(lambda: web.noted()["validators"]["etag"] == '"new"')
         assert await web.held() == NEW
         assert upstream.count("/x") == 2
 
@@ -515,7 +516,7 @@ async def test_without_a_wait_what_is_kept_is_served_at_once(
         web.age()
         upstream.replies["/x"] = validated(NEW, ETag='"new"')
         assert await web.held() == OLD
-        await until(lambda: web.file.read_bytes() == NEW)
+        await async_wait_until(lambda: web.file.read_bytes() == NEW)
 
 
 async def test_a_viewer_who_leaves_does_not_end_the_question(
@@ -527,11 +528,11 @@ async def test_a_viewer_who_leaves_does_not_end_the_question(
         web.age()
         upstream.replies["/x"] = gated(gate, validated(NEW, ETag='"new"'))
         viewer = asyncio.create_task(web.held())
-        await until(lambda: web.fetcher.active == 1)
+        await async_wait_until(lambda: web.fetcher.active == 1)
         viewer.cancel()
         await asyncio.wait([viewer])
         gate.set()
-        await until(lambda: web.file.read_bytes() == NEW)
+        await async_wait_until(lambda: web.file.read_bytes() == NEW)
 
 
 async def test_what_is_being_read_stays_what_it_is_until_it_is_closed(
@@ -566,7 +567,7 @@ async def test_a_server_that_ends_ends_its_questions_and_leaves_nothing(
         web.age()
         upstream.replies["/x"] = dripping(NEW, 30)
         assert await web.held() == OLD
-        await until(lambda: web.fetcher.active == 1)
+        await async_wait_until(lambda: web.fetcher.active == 1)
     assert web.fetcher.active == 0
     assert web.left() == []
     assert web.file.read_bytes() == OLD
@@ -632,7 +633,7 @@ async def test_a_place_is_waited_for_no_longer_than_configured(
         web.age()
         upstream.replies["/slow"] = gated(gate, send(NEW))
         slow = asyncio.create_task(web.held("slow"))  # the one place that one host has of two
-        await until(lambda: web.fetcher.active == 1)
+        await async_wait_until(lambda: web.fetcher.active == 1)
         with pytest.raises(SourceBusyError):
             await web.held("other")
         assert await web.held() == OLD  # it is there, so nobody is refused it

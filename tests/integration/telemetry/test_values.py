@@ -17,8 +17,9 @@ from iiif_server.images.pyramid_options import PyramidOptions
 from iiif_server.telemetry.events import PyramidMade, Rendered, WorkerRenewed
 from iiif_server.workers.options import WorkerOptions
 from iiif_server.workers.pool import WorkerPool
-from support.apps import Server, picture, running_app, settings_below, until
+from support.apps import Server, picture, running_app, settings_below
 from support.servers import ADMIN_TOKEN
+from support.waiting import async_wait_until
 
 TYPES = {"disk": {"source": "disk"}}
 HELD = 0.2
@@ -55,7 +56,7 @@ async def answer_after_a_stop(server: Server, path: str) -> tuple[httpx.Response
     started = time.perf_counter()
     with stopped(pool):
         request = asyncio.create_task(server.get(path))
-        await until(lambda: pool.stats.busy == 1)
+        await async_wait_until(lambda: pool.stats.busy == 1)
         waiting = time.perf_counter()
         await asyncio.sleep(HELD)
         held = time.perf_counter() - waiting
@@ -98,7 +99,7 @@ async def test_the_build_seconds_are_how_long_a_part_of_a_pyramid_took(server: S
     _, held, took = await answer_after_a_stop(server, tile)
     made = server.seen(PyramidMade)[0]
     assert held <= made.seconds <= took
-    await until(lambda: server.services.pyramids.building == 0)
+    await async_wait_until(lambda: server.services.pyramids.building == 0)
     seconds = sum(event.seconds for event in server.seen(PyramidMade))
     found = await samples(server)
     assert found["iiif_pyramid_build_duration_seconds_sum"] == pytest.approx(seconds)

@@ -14,7 +14,8 @@ from iiif_server.telemetry.events import Event, WorkerRenewed
 from iiif_server.workers.admission import Capacity, Demand, Lane
 from iiif_server.workers.executor import WorkerProcess
 from support import jobs
-from support.pools import LONG, MODULES, Busy, all_gone, opened, until
+from support.pools import LONG, MODULES, Busy, all_gone, opened
+from support.waiting import async_wait_until
 
 BACKGROUND = Demand(Lane.BACKGROUND)
 
@@ -54,7 +55,7 @@ async def test_a_background_job_is_stopped_while_a_tile_is_made_and_ends_after_i
         (background,) = set(pool.pids) - before
         assert state(background) != "T"
         await tile.run(Demand(Lane.TILE))
-        await until(lambda: state(background) == "T")
+        await async_wait_until(lambda: state(background) == "T")
         (ahead.folder / "go").touch()
         await asyncio.sleep(0.1)
         assert not ahead.tasks[0].done()
@@ -69,7 +70,7 @@ async def test_a_pool_that_is_closed_ends_stopped_workers(tmp_path: Path) -> Non
         await busy.run(BACKGROUND)
         await busy.run(Demand(Lane.TILE))
         pids = pool.pids
-        await until(lambda: any(state(pid) == "T" for pid in pids))
+        await async_wait_until(lambda: any(state(pid) == "T" for pid in pids))
     await all_gone(pids)
     await asyncio.gather(*busy.tasks, return_exceptions=True)
 
@@ -98,7 +99,7 @@ async def test_somebody_who_waits_has_a_stopped_job_continued(tmp_path: Path) ->
         ahead = asyncio.create_task(
             pool.run(jobs.wait_until, marks, timeout=LONG, subject="an image", demand=BACKGROUND)
         )
-        await until(marks[0].exists)
+        await async_wait_until(marks[0].exists)
         await tile.run(Demand(Lane.TILE))
         marks[1].touch()
         pool.promote("an image")
@@ -110,7 +111,7 @@ async def test_somebody_who_waits_has_a_stopped_job_continued(tmp_path: Path) ->
 async def test_a_worker_can_be_killed_while_it_is_stopped() -> None:
     process = await WorkerProcess.start(background=True)
     process.suspend()
-    await until(lambda: state(process.pid) == "T")
+    await async_wait_until(lambda: state(process.pid) == "T")
     process.kill()
     ended = await asyncio.wait_for(process.ended, LONG)
     assert ended.code == -signal.SIGKILL
@@ -155,6 +156,6 @@ async def test_a_stopped_worker_ends_with_a_server_that_is_killed() -> None:
         assert server.stdout is not None
         pids = [int(pid) for pid in server.stdout.readline().split()]
         assert len(pids) == 2
-        await until(lambda: any(state(pid) == "T" for pid in pids))
+        await async_wait_until(lambda: any(state(pid) == "T" for pid in pids))
         server.kill()
     await all_gone(pids)

@@ -37,8 +37,9 @@ from iiif_server.workers.affinity import MAX_OVERTAKEN
 from iiif_server.workers.pool import Setup, WorkerPool
 from support import jobs, pictures
 from support.apps import cutting_engine
-from support.pools import LONG, MODULES, Busy, all_gone, opened, until
+from support.pools import LONG, MODULES, Busy, all_gone, opened
 from support.rendering import planned
+from support.waiting import async_wait_until
 
 
 def names_in(folder: Path) -> set[str]:
@@ -163,7 +164,7 @@ async def test_every_worker_is_set_up_before_its_first_job(tmp_path: Path) -> No
         assert names_in(tmp_path) == {f"ready-{pid}" for pid in pool.pids}
         with pytest.raises(WorkerDiedError):
             await pool.run(jobs.die, None, timeout=LONG)
-        await until(lambda: pool.stats.workers == 2)
+        await async_wait_until(lambda: pool.stats.workers == 2)
         assert names_in(tmp_path) >= {f"ready-{pid}" for pid in pool.pids}
 
 
@@ -203,13 +204,13 @@ async def test_deadline_ends_its_worker_and_no_other(tmp_path: Path) -> None:
     async with opened(2, events=events) as pool:
         begun, go = tmp_path / "begun", tmp_path / "go"
         neighbour = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
-        await until(begun.exists)
+        await async_wait_until(begun.exists)
         before = set(pool.pids)
         with pytest.raises(RenderTimedOutError, match=r"0\.3 seconds"):
             await pool.run(jobs.sleep, LONG, timeout=0.3)
         go.touch()
         survivor = await neighbour
-        await until(lambda: pool.stats.workers == 2)
+        await async_wait_until(lambda: pool.stats.workers == 2)
         (late,) = before - {survivor}
         assert survivor in pool.pids
         assert late not in pool.pids
@@ -263,7 +264,7 @@ async def test_job_that_kills_its_worker_is_tried_twice_and_no_more(tmp_path: Pa
             await pool.run(jobs.count_and_die, log, timeout=LONG)
         pids = log.read_text().split()
         assert len(pids) == len(set(pids)) == 2
-        await until(lambda: pool.stats.workers == 2)
+        await async_wait_until(lambda: pool.stats.workers == 2)
         assert events == [WorkerReplaced("test", "died")] * 2
         assert pool.stats.replaced == 2
 
@@ -278,7 +279,7 @@ async def test_deaths_harm_no_neighbour(tmp_path: Path) -> None:
     async with opened(2) as pool:
         begun, go = tmp_path / "begun", tmp_path / "go"
         neighbour = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
-        await until(begun.exists)
+        await async_wait_until(begun.exists)
         queue = [asyncio.create_task(pool.run(jobs.echo, n, timeout=LONG)) for n in range(10)]
         with pytest.raises(WorkerDiedError):
             await pool.run(jobs.die, None, timeout=LONG)
@@ -301,7 +302,7 @@ async def test_workers_killed_while_idle_cost_no_job() -> None:
             *(pool.run(jobs.echo, n, timeout=LONG) for n in range(6)), return_exceptions=True
         )
         assert results == list(range(6))
-        await until(lambda: pool.stats.workers == 3)
+        await async_wait_until(lambda: pool.stats.workers == 3)
         assert not set(pool.pids) & set(before)
 
 
@@ -318,9 +319,9 @@ async def test_job_given_up_while_it_waits_never_runs(tmp_path: Path) -> None:
     async with opened(1) as pool:
         begun, go, log = tmp_path / "begun", tmp_path / "go", tmp_path / "log"
         first = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
-        await until(begun.exists)
+        await async_wait_until(begun.exists)
         waiting = asyncio.create_task(pool.run(jobs.write_line, log, timeout=LONG))
-        await until(lambda: pool.stats.waiting == 1)
+        await async_wait_until(lambda: pool.stats.waiting == 1)
         await given_up(waiting)
         assert pool.stats.waiting == 0
         go.touch()
@@ -333,7 +334,7 @@ async def test_job_given_up_while_it_runs_frees_its_worker_in_the_end(tmp_path: 
     async with opened(1) as pool:
         begun, go = tmp_path / "begun", tmp_path / "go"
         running = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
-        await until(begun.exists)
+        await async_wait_until(begun.exists)
         await given_up(running)
         assert pool.stats.busy == 1
         go.touch()
@@ -344,7 +345,7 @@ async def test_job_given_up_is_not_tried_again(tmp_path: Path) -> None:
     async with opened(1) as pool:
         begun, go = tmp_path / "begun", tmp_path / "go"
         running = asyncio.create_task(pool.run(jobs.wait_and_die, (begun, go), timeout=LONG))
-        await until(begun.exists)
+        await async_wait_until(begun.exists)
         await given_up(running)
         go.touch()
         assert await pool.run(jobs.echo, "after", timeout=LONG) == "after"
@@ -385,7 +386,7 @@ async def test_with_one_worker_tiles_overtake_what_waits(tmp_path: Path) -> None
             order.append(demand.lane)
 
         others = [asyncio.create_task(job(demand)) for demand in (FULL, BUILD, TILE)]
-        await until(lambda: pool.stats.waiting == 3)
+        await async_wait_until(lambda: pool.stats.waiting == 3)
         await busy.end()
         await asyncio.gather(*others)
         assert order == [Lane.TILE, Lane.BUILD, Lane.FULL]
@@ -420,7 +421,7 @@ async def test_more_work_than_may_wait_is_refused_at_once(tmp_path: Path) -> Non
         busy = Busy(pool, tmp_path)
         await busy.run(FULL)
         waiting = [busy.waiting(FULL) for _ in range(3)]
-        await until(lambda: pool.stats.waiting == 3)
+        await async_wait_until(lambda: pool.stats.waiting == 3)
         with pytest.raises(BusyError) as raised:
             await pool.run(jobs.echo, 1, timeout=LONG, demand=FULL)
         assert raised.value.retry_after > 0
@@ -457,7 +458,7 @@ async def test_one_that_gives_up_clears_the_way_for_those_behind_it(tmp_path: Pa
         small = asyncio.create_task(
             pool.run(jobs.echo, 2, timeout=LONG, demand=Demand(Lane.FULL, 10))
         )
-        await until(lambda: pool.stats.waiting == 2)
+        await async_wait_until(lambda: pool.stats.waiting == 2)
         await given_up(large)
         assert await small == 2
         await busy.end()
@@ -477,7 +478,7 @@ async def test_who_asked_is_told_that_a_job_has_begun(tmp_path: Path) -> None:
         busy, told = Busy(pool, tmp_path), asyncio.Event()
         await busy.run(TILE)
         waiting = asyncio.create_task(pool.run(jobs.echo, 1, timeout=LONG, begun=told.set))
-        await until(lambda: pool.stats.waiting == 1)
+        await async_wait_until(lambda: pool.stats.waiting == 1)
         assert not told.is_set()
         await busy.end()
         await waiting
@@ -511,7 +512,7 @@ async def test_busy_worker_is_not_waited_for(tmp_path: Path) -> None:
         first = asyncio.create_task(
             pool.run(jobs.wait_until, (begun, go), timeout=LONG, subject="a")
         )
-        await until(begun.exists)
+        await async_wait_until(begun.exists)
         other = await pool.run(jobs.pid, None, timeout=LONG, subject="a")
         go.touch()
         assert await first != other
@@ -524,7 +525,7 @@ async def test_well_suited_jobs_overtake_only_so_often(tmp_path: Path) -> None:
         first = asyncio.create_task(
             pool.run(jobs.wait_until, (begun, go), timeout=LONG, subject="a")
         )
-        await until(begun.exists)
+        await async_wait_until(begun.exists)
         order: list[str] = []
 
         async def job(subject: str) -> None:
@@ -532,9 +533,9 @@ async def test_well_suited_jobs_overtake_only_so_often(tmp_path: Path) -> None:
             order.append(subject)
 
         waiting: list[Awaitable[None]] = [asyncio.create_task(job("b"))]
-        await until(lambda: pool.stats.waiting == 1)
+        await async_wait_until(lambda: pool.stats.waiting == 1)
         waiting += [asyncio.create_task(job("a")) for _ in range(3 * MAX_OVERTAKEN)]
-        await until(lambda: pool.stats.waiting == 1 + 3 * MAX_OVERTAKEN)
+        await async_wait_until(lambda: pool.stats.waiting == 1 + 3 * MAX_OVERTAKEN)
         go.touch()
         await asyncio.gather(first, *waiting)
         assert order.index("b") == MAX_OVERTAKEN
@@ -553,7 +554,7 @@ async def test_closing_leaves_no_worker_behind(tmp_path: Path) -> None:
             asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
             for _ in range(2)
         ]
-        await until(lambda: begun.exists() and begun.read_text().count("\n") == 2)
+        await async_wait_until(lambda: begun.exists() and begun.read_text().count("\n") == 2)
     results = await asyncio.gather(*running, return_exceptions=True)
     assert [type(result) for result in results] == [WorkerDiedError] * 2
     assert not any(map(jobs.is_alive, pids))
@@ -563,9 +564,9 @@ async def test_closing_cancels_what_waits(tmp_path: Path) -> None:
     async with opened(1) as pool:
         begun, go = tmp_path / "begun", tmp_path / "never"
         running = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
-        await until(begun.exists)
+        await async_wait_until(begun.exists)
         waiting = asyncio.create_task(pool.run(jobs.echo, 1, timeout=LONG))
-        await until(lambda: pool.stats.waiting == 1)
+        await async_wait_until(lambda: pool.stats.waiting == 1)
     with pytest.raises(WorkerDiedError):
         await running
     with pytest.raises(asyncio.CancelledError):

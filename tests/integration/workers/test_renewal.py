@@ -12,7 +12,8 @@ from iiif_server.telemetry.events import Event, WorkerRenewed, WorkerReplaced
 from iiif_server.workers.lifetime import Lifetime
 from iiif_server.workers.pool import Setup
 from support import jobs
-from support.pools import LONG, opened, until
+from support.pools import LONG, opened
+from support.waiting import async_wait_until
 
 MB = 1 << 20
 
@@ -29,10 +30,10 @@ async def test_worker_is_renewed_after_its_jobs() -> None:
             assert await pool.run(jobs.pid, None, timeout=LONG) == first
         assert (pool.stats.renewed, pool.pids) == (0, (first,))
         assert await pool.run(jobs.pid, None, timeout=LONG) == first
-        await until(lambda: pool.stats.renewed == 1)
+        await async_wait_until(lambda: pool.stats.renewed == 1)
         assert pool.stats.workers == 1
         assert await pool.run(jobs.pid, None, timeout=LONG) != first
-        await until(lambda: not jobs.is_alive(first))
+        await async_wait_until(lambda: not jobs.is_alive(first))
         assert events == [WorkerRenewed("test", "jobs")]
         assert pool.stats.replaced == 0
 
@@ -44,7 +45,7 @@ async def test_worker_that_holds_on_to_memory_is_renewed() -> None:
         await pool.run(jobs.hold_on_to, 10 * MB, timeout=LONG)
         assert pool.stats.renewed == 0
         await pool.run(jobs.hold_on_to, 200 * MB, timeout=LONG)
-        await until(lambda: pool.stats.renewed == 1)
+        await async_wait_until(lambda: pool.stats.renewed == 1)
         assert await pool.run(jobs.pid, None, timeout=LONG) != first
         assert events == [WorkerRenewed("test", "memory")]
 
@@ -72,7 +73,7 @@ async def test_no_job_is_lost_or_done_twice_while_workers_are_renewed(tmp_path: 
             assert results[:10] == list(range(10))
         assert log.read_text().count("\n") == 2 * rounds
         assert (pool.stats.done, pool.stats.replaced) == (12 * rounds, 0)
-        await until(lambda: pool.stats.workers == 2)
+        await async_wait_until(lambda: pool.stats.workers == 2)
 
 
 async def test_worker_goes_on_until_the_next_one_is_there(tmp_path: Path) -> None:
@@ -83,12 +84,12 @@ async def test_worker_goes_on_until_the_next_one_is_there(tmp_path: Path) -> Non
         begun, go = tmp_path / "begun", tmp_path / "go"
         # At once, before another process can have started.
         running = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
-        await until(lambda: pool.stats.renewed == 1)
+        await async_wait_until(lambda: pool.stats.renewed == 1)
         assert first in pool.pids
         assert await pool.run(jobs.pid, None, timeout=LONG) != first
         go.touch()
         assert await running == first
-        await until(lambda: not jobs.is_alive(first))
+        await async_wait_until(lambda: not jobs.is_alive(first))
         assert first not in pool.pids
 
 
@@ -101,7 +102,7 @@ async def test_worker_that_dies_while_it_is_being_renewed_is_followed_by_one() -
             await dying
         with pytest.raises(WorkerDiedError):
             await pool.run(jobs.die, None, timeout=LONG)
-        await until(lambda: pool.stats.workers == 1 and pool.stats.busy == 0)
+        await async_wait_until(lambda: pool.stats.workers == 1 and pool.stats.busy == 0)
         assert await pool.run(jobs.echo, "well", timeout=LONG) == "well"
         assert WorkerReplaced("test", "died") in events
 
@@ -111,7 +112,7 @@ async def test_closing_leaves_no_worker_that_was_being_started() -> None:
         await asyncio.gather(*(pool.run(jobs.echo, n, timeout=LONG) for n in range(2)))
         pids = pool.pids
     assert pool.stats.workers == 0
-    await until(lambda: not any(map(jobs.is_alive, pids)))
+    await async_wait_until(lambda: not any(map(jobs.is_alive, pids)))
 
 
 async def test_worker_killed_from_outside_costs_its_job_one_try(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ async def test_worker_killed_from_outside_costs_its_job_one_try(tmp_path: Path) 
         (first,) = pool.pids
         begun, go = tmp_path / "begun", tmp_path / "go"
         running = asyncio.create_task(pool.run(jobs.wait_until, (begun, go), timeout=LONG))
-        await until(begun.exists)
+        await async_wait_until(begun.exists)
         go.touch()
         os.kill(first, signal.SIGKILL)
         assert await running in {first, *pool.pids}

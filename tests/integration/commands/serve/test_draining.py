@@ -17,8 +17,9 @@ from iiif_server.commands.serve.draining import DrainingServer
 from iiif_server.server.protocol import Listener
 from iiif_server.server.readiness import LEAVING, Draining
 from iiif_server.telemetry.events import DrainingBegan, Event
-from support.apps import Process, picture, running_process, until
+from support.apps import Process, picture, running_process
 from support.servers import ADMIN_TOKEN, TRUST
+from support.waiting import async_wait_until
 
 LONG = 60
 IMAGE = "/disk:pic.jpg/full/50,/0/default.jpg"
@@ -91,7 +92,7 @@ async def serving(app: Any, seconds: float) -> AsyncIterator[tuple[DrainingServe
         server = DrainingServer(config, Draining(), seconds, events.append)
         task = asyncio.create_task(server._serve([bound]))
         async with asyncio.timeout(LONG):
-            await until(lambda: server.started)
+            await async_wait_until(lambda: server.started)
             yield server, bound.getsockname()[1], events
             await task
 
@@ -106,7 +107,9 @@ async def test_requests_that_begin_at_the_end_are_answered() -> None:
             writer.write(data)
         assert (await idle.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
         connections: Any = server.server_state.connections
-        await until(lambda: len(connections) == 3 and any(one._in_head for one in connections))
+        await async_wait_until(
+            lambda: len(connections) == 3 and any(one._in_head for one in connections)
+        )
         server.handle_exit(signal.SIGTERM, None)
         assert await idle.read() == b""
         assert not server.servers[0].is_serving()
@@ -124,7 +127,7 @@ async def test_requests_that_begin_at_the_end_are_answered() -> None:
 async def test_a_connection_without_a_request_does_not_keep_the_server_from_ending() -> None:
     async with serving(Held(), 0) as (server, port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        await until(lambda: len(server.server_state.connections) == 1)
+        await async_wait_until(lambda: len(server.server_state.connections) == 1)
         server.handle_exit(signal.SIGTERM, None)
         assert (await reader.read()).startswith(b"HTTP/1.1 408")
         writer.close()
@@ -135,7 +138,7 @@ async def test_requests_that_wait_behind_others_are_answered_before_the_connecti
     async with serving(app, LONG) as (server, port, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(3 * REQUEST)
-        await until(lambda: app.asked == 1)
+        await async_wait_until(lambda: app.asked == 1)
         server.handle_exit(signal.SIGTERM, None)
         app.go_on.set()
         answers = await reader.read()
@@ -150,7 +153,7 @@ async def test_a_second_ctrl_c_waits_for_no_request() -> None:
     async with serving(app, LONG) as (server, port, _):
         _, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(REQUEST)
-        await until(lambda: app.asked == 1)
+        await async_wait_until(lambda: app.asked == 1)
         for _ in range(2):
             server.handle_exit(signal.SIGINT, None)
     app.go_on.set()
