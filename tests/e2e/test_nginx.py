@@ -1,70 +1,21 @@
 """Server behind Debian's nginx, with the configurations of deploy/nginx."""
 
-import contextlib
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 import httpx
 import pytest
 
-from support import pictures
-from support.nginx import DEPLOY, nginx
-from support.servers import ServerProcess
+from support.nginx import DEPLOY, PICTURE, Site, running_site
 
 pytestmark = pytest.mark.e2e
 
-PICTURE = pictures.jpeg(pictures.photograph(900, 700))
 SMALL = "/iiif/pictures:a.jpg/full/300,/0/default.jpg"
 LARGE = "/iiif/pictures:a.jpg/full/^1600,/0/default.png"
 """More than 1 MB."""
-
-
-@dataclass
-class Site:
-    """Server with nginx in front of it."""
-
-    server: ServerProcess
-    url: str
-    folder: Path
-
-    def get(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return httpx.request(
-            method, f"{self.url}{path}", headers=named, timeout=60, trust_env=False
-        )
-
-    def derivatives(self) -> list[Path]:
-        entries = self.folder / "cache" / "derivatives" / "entries"
-        return [path for path in entries.rglob("*") if path.is_file()]
-
-
-@contextlib.contextmanager
-def running_site(
-    folder: Path, config: str, settings: str = "", locations: str = ""
-) -> Iterator[Site]:
-    """Run a server, and nginx with a configuration of deploy/nginx."""
-    (folder / "source" / "pictures").mkdir(parents=True)
-    (folder / "source" / "pictures" / "a.jpg").write_bytes(PICTURE)
-    server = ServerProcess(
-        folder,
-        f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n{settings}\n'
-        'root_path = "/iiif"\ntrusted_proxies = ["127.0.0.1", "::1"]\n'
-        # What the proxies keep in front is what these tests are about.
-        "cache.memory_bytes = 0\nimage_pool_size = 2\nsize_pool_size = 1\n"
-        '[types.pictures]\nsource = "disk"\noriginal = "download"\ncache_for = 1\n',
-    )
-    server.start()
-    try:
-        with nginx(folder / "nginx", config, [server], folder / "cache", locations) as url:
-            yield Site(server, url, folder)
-        server.end()
-    finally:
-        if server.runs:
-            server.kill()
 
 
 def comparable_headers(answer: httpx.Response) -> dict[str, str]:

@@ -8,12 +8,15 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
+from support import pictures
 from support.servers import ServerProcess, free_port
 
+PICTURE = pictures.jpeg(pictures.photograph(900, 700))
 DEPLOY = Path(__file__).parents[2] / "deploy" / "nginx"
 
 
@@ -69,3 +72,47 @@ def nginx(
     finally:
         popen.send_signal(signal.SIGQUIT)
         popen.wait(30)
+
+
+@dataclass
+class Site:
+    """Server with nginx in front of it."""
+
+    server: ServerProcess
+    url: str
+    folder: Path
+
+    def get(self, path: str, method: str = "GET", **headers: str) -> httpx.Response:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return httpx.request(
+            method, f"{self.url}{path}", headers=named, timeout=60, trust_env=False
+        )
+
+    def derivatives(self) -> list[Path]:
+        entries = self.folder / "cache" / "derivatives" / "entries"
+        return [path for path in entries.rglob("*") if path.is_file()]
+
+
+@contextlib.contextmanager
+def running_site(
+    folder: Path, config: str, settings: str = "", locations: str = ""
+) -> Iterator[Site]:
+    """Run a server, and nginx with a configuration of deploy/nginx."""
+    (folder / "source" / "pictures").mkdir(parents=True)
+    (folder / "source" / "pictures" / "a.jpg").write_bytes(PICTURE)
+    server = ServerProcess(
+        folder,
+        f'source_path = "{folder}/source"\ncache_path = "{folder}/cache"\n{settings}\n'
+        'root_path = "/iiif"\ntrusted_proxies = ["127.0.0.1", "::1"]\n'
+        # What the proxies keep in front is what these tests are about.
+        "cache.memory_bytes = 0\nimage_pool_size = 2\nsize_pool_size = 1\n"
+        '[types.pictures]\nsource = "disk"\noriginal = "download"\ncache_for = 1\n',
+    )
+    server.start()
+    try:
+        with nginx(folder / "nginx", config, [server], folder / "cache", locations) as url:
+            yield Site(server, url, folder)
+        server.end()
+    finally:
+        if server.runs:
+            server.kill()
