@@ -1,5 +1,6 @@
 """Two replicas with one bucket: each serves what the other has rendered."""
 
+import asyncio
 import socket
 import subprocess
 import sys
@@ -7,12 +8,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from iiif_server.commands.check import check_shared_cache
 from iiif_server.iiif.identifier import Identifier
 from iiif_server.images.keys import group_of
+from iiif_server.settings import Settings
 from support.moto_store import BUCKET
 from support.replicas import PREFIX, Site, running_site
 from support.servers import ADMIN_TOKEN, TRUST, ServerProcess, free_port, inherited
@@ -163,6 +167,65 @@ def test_bucket_without_write_permission_fails_no_request(site: Site) -> None:
     assert site.objects(reader) == []
 
 
+def test_a_server_with_other_settings_takes_nothing_wrong_from_the_bucket(site: Site) -> None:
+    site.original("a.jpg", 1)
+    site.original("other/a.jpg", 2, 2900, 2200)
+    first = site.replica()
+    tile = get(first, f"web:a.jpg/{TILE}").content
+    region = "100,100,700,500/350,/90/gray.jpg"
+    made = get(first, f"web:a.jpg/{region}").content
+    site.settle(first)
+
+    def answers(old: str, new: str) -> tuple[bytes, bytes, dict[str, Any]]:
+        server = site.replica()
+        server.end()
+        server.configure(server.settings.replace(old, new))
+        server.start()
+        paths = (TILE, region, "info.json")
+        one, two, three = (get(server, f"web:a.jpg/{path}") for path in paths)
+        site.settle(server)
+        return one.content, two.content, three.json()
+
+    # Another upstream: other originals have the same identifiers.
+    url = f"{site.upstream.base}/{{name}}"
+    other = answers(url, f"{site.upstream.base}/other/{{name}}")
+    assert (other[2]["width"], other[2]["height"]) == (2900, 2200)
+    assert other[0] != tile
+    assert other[1] != made
+    # Other tiles, and another quality.
+    smaller = answers("[types.web]", "[pyramids]\ntile_size = 256\n[types.web]")
+    assert smaller[2]["tiles"][0]["width"] == 256
+    coarse = answers("[types.web]", "[encoding]\njpeg_quality = 10\n[types.web]")
+    assert len(coarse[1]) < len(made) / 2
+    # The first settings again: nothing that the others have written is in the way.
+    assert answers("[types.web]", "[types.web]")[:2] == (tile, made)
+
+
+def test_check_names_the_permission_that_is_missing(site: Site) -> None:
+    actions = ("ListBucket", "PutObject", "GetObject", "DeleteObject")
+    users = [
+        site.store.user(f"user{count}", [f"s3:{action}" for action in actions[:count]])
+        for count in range(len(actions) + 1)
+    ]
+    site.store.lock()
+    found = []
+    for user in users:
+        settings = Settings(
+            cache={"shared": f"s3://{BUCKET}/{PREFIX}"},
+            cache_bucket={
+                "endpoint": site.store.url,
+                "region": "us-east-1",
+                "access_key_id": user.key,
+                "secret_access_key": user.secret,
+            },
+        )
+        found += asyncio.run(check_shared_cache(settings))
+    assert [finding.fine for finding in found] == [False, False, False, False, True]
+    for finding, done in zip(found, ("listed", "written", "read", "deleted from"), strict=False):
+        assert f"cannot be {done}: " in finding.text
+        assert "AccessDenied" in finding.text
+
+
 def test_commands_with_a_bucket_exit_without_abort(tmp_path: Path) -> None:
     """Threads of obstore abort one process in ten, unless they have time to end."""
     (tmp_path / "source").mkdir()
@@ -177,4 +240,4 @@ def test_commands_with_a_bucket_exit_without_abort(tmp_path: Path) -> None:
     for _ in range(20):
         done = subprocess.run(command, env=inherited(), capture_output=True, check=False, text=True)
         assert done.returncode == 1, done
-        assert "not in the shared cache: " in done.stderr
+        assert "not yet in the shared cache: " in done.stderr

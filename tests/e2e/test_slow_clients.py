@@ -10,7 +10,7 @@ import pytest
 
 from support import pictures
 from support.nginx import Site, running_site
-from support.replicas import wait_for
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
@@ -53,7 +53,7 @@ def test_clients_that_read_nothing(site: Site, path: str) -> None:
         for number in range(CLIENTS):
             client = send(site, stack, f"{HEAD.format(path.format(1500 + number))}\r\n")
             assert client.recv(12) == b"HTTP/1.1 200"
-            wait_for(lambda: is_idle(site), 60)
+            wait_until(lambda: is_idle(site), 60)
         assert site.get("/iiif/pictures:a.jpg/info.json").status_code == 200
 
 

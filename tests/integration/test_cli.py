@@ -278,7 +278,7 @@ class TestCache:
         config.write_text(bucket + keys + before)
         result = run("cache", "purge", "--config", str(config))
         assert result.exit_code == 1
-        assert "Removed here, and not in the shared cache" in result.output
+        assert "Removed here, and not yet in the shared cache" in result.output
         assert derivatives(tmp_path) == 0
         config.write_text(bucket.replace("s3:", "gs:") + keys + before)
         result = run("cache", "purge", "--config", str(config))

@@ -54,5 +54,6 @@ def purge(read: ReadSettings, identifier: str | None) -> None:
             asyncio.run(purges.purge(None if group is None else [group]))
         except IiifServerError as error:
             reason = getattr(error, "reason", "") or error
-            fail(f"Removed here, and not in the shared cache: {reason}")
+            text = f"Removed here, and not yet in the shared cache: {reason}."
+            fail(f"{text} A server with this cache_path repeats it; or repeat the command.")
     click.echo(f"{len(paths)} derivative{'' if len(paths) == 1 else 's'} removed.")

@@ -84,7 +84,8 @@ class SharedImages:
 
     def offer(self, original: Original, header: ImageHeader) -> None:
         """Write the header of a fetched original to the shared cache, in the background."""
-        if original.content is None or not self._originals.source(original.identifier.type).shares:
+        name = self._name_of(original.identifier)
+        if original.content is None or name is None:
             return
         record = SharedImage(
             identifier=str(original.identifier),
@@ -95,20 +96,20 @@ class SharedImages:
             asked=self._clock(),
             header=header,
         )
-        name = _name_of(original.identifier)
         self._shared.offer_record(name, record.model_dump_json().encode())
 
     async def find(self, identifier: Identifier) -> tuple[Original, ImageHeader] | None:
         """Original and header in the record of another replica; None: fetch the original."""
+        name = self._name_of(identifier)
         source = self._originals.source(identifier.type)
-        if not source.shares or await source.is_here(identifier.name):
+        if name is None or await source.is_here(identifier.name):
             return None
         if self._purged_at != self._shared.purged_at:
             self._purged_at = self._shared.purged_at
             self._known.clear()
         record = self._known.get(identifier)
         if record is None:
-            record = await self._reads.run(identifier, lambda: self._read(identifier))
+            record = await self._reads.run(identifier, lambda: self._read(identifier, name))
         if record is None or self._is_due(record):
             return None
         version = FileVersion(0, 0, record.size, record.mtime, (0, 0))
@@ -121,8 +122,8 @@ class SharedImages:
         )
         return original, record.header
 
-    async def _read(self, identifier: Identifier) -> SharedImage | None:
-        content = await self._shared.read(_name_of(identifier))
+    async def _read(self, identifier: Identifier, name: str) -> SharedImage | None:
+        content = await self._shared.read(name)
         try:
             record = SharedImage.model_validate_json(content or b"")
         except ValidationError:
@@ -142,7 +143,12 @@ class SharedImages:
         after = self._refresh_after
         return after is not None and is_due(record.asked, self._clock(), after)
 
+    def _name_of(self, identifier: Identifier) -> str | None:
+        """Name of the object with the record of an image; None if its source has no origin.
 
-def _name_of(identifier: Identifier) -> str:
-    """Name of the object with the record of an image."""
-    return record_of(group_of(identifier), digest(str(identifier)))
+        A server whose type has another origin finds no record, and fetches the original.
+        """
+        origin = self._originals.source(identifier.type).origin
+        if origin is None:
+            return None
+        return record_of(group_of(identifier), digest(str(identifier), origin))

@@ -4,7 +4,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,9 @@ from iiif_server.telemetry.events import Observer, SharedPurgeSeen, SharedPurges
 _AGAIN = 60.0
 """Seconds after which a purge is repeated in the bucket: by then, images that were being rendered
 or written during the purge have arrived there."""
-_RECENT = 600.0
-"""Age (seconds) of a marker up to which replicas purge the bucket, too; later only their disks."""
+_RECENT = 3600.0
+"""Age (seconds) of a marker up to which replicas purge the bucket, too; later only their disks. It
+is longer than the difference between two clocks, of which S3 accepts 15 minutes."""
 _KEPT = 30 * 86_400.0
 """Seconds after which a marker is removed; until then, it is for replicas that were offline."""
 _AT_ONCE = 16
@@ -28,6 +29,11 @@ _MAX_GROUPS = 10_000
 _MAX_BYTES = 1 << 20
 """Maximum bytes of a marker: three times those of `_MAX_GROUPS` originals."""
 ALL = "all"
+_DIGITS = frozenset("0123456789abcdef")
+_LATER = (
+    "The shared cache does not answer; the server's log says why. The purge is done on this "
+    "machine, and repeated in the shared cache until it succeeds."
+)
 
 PurgeHere = Callable[[Sequence[str] | None], Awaitable[int]]
 """Function that purges groups, or all (None), on this machine. Returns the number of files."""
@@ -65,6 +71,34 @@ class _State:
         temporary.replace(self.path)
 
 
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """Purges that this machine has not finished in the bucket: files named like their markers."""
+
+    folder: Path
+
+    def add(self, name: str, groups: Sequence[str]) -> bool:
+        """Store a purge; return success."""
+        temporary = self.folder / f".{name}"
+        try:
+            self.folder.mkdir(exist_ok=True)
+            temporary.write_text("\n".join(groups))
+            temporary.replace(self.folder / name)
+        except OSError:
+            return False
+        return True
+
+    def remove(self, name: str) -> None:
+        with suppress(OSError):
+            (self.folder / name).unlink()
+
+    def __iter__(self) -> Iterator[tuple[str, list[str]]]:
+        """Yield the names and groups of the stored purges, the oldest first."""
+        with suppress(OSError):
+            for path in sorted(self.folder.glob("[!.]*")):
+                yield path.name, path.read_text("ascii", "replace").split()
+
+
 class SharedPurges:
     """Purges of the bucket and of the disks of all replicas."""
 
@@ -78,6 +112,7 @@ class SharedPurges:
         """`state`: path of the file, on this machine, with the markers that it has seen."""
         self._bucket = bucket
         self._state = state
+        self._pending = _Pending(state.with_name(f"{state.name}.pending"))
         self._observe = observer
         self._clock = clock
         self._done: set[str] = set()
@@ -91,35 +126,52 @@ class SharedPurges:
     async def purge(self, groups: Sequence[str] | None) -> None:
         """Purge groups, or all (None), in the bucket, and have other replicas purge their disks.
 
-        The caller purges this machine first. Raises SharedCacheUnavailableError; then the caller
-        has to try again.
+        The caller purges this machine first. Raises SharedCacheUnavailableError; then `look` tries
+        again until it succeeds, also in another process.
         """
         chunks: list[Sequence[str]] = (
             [[ALL]]
             if groups is None
             else [groups[at : at + _MAX_GROUPS] for at in range(0, len(groups), _MAX_GROUPS)]
         )
-        for chunk in chunks:
-            name = f"{PURGES}/{time.time_ns():x}-{secrets.token_hex(8)}"
-            # The marker comes first: if the rest fails, the replicas do it.
-            await self._bucket.write(name, "\n".join(chunk).encode())
-            await self._remove(chunk)
-            self._done.add(name)
+        named = {f"{time.time_ns():x}-{secrets.token_hex(8)}": chunk for chunk in chunks}
+        stored = [self._pending.add(*item) for item in named.items()]
+        try:
+            for name, chunk in named.items():
+                await self._publish(name, chunk)
+                self._done.add(f"{PURGES}/{name}")
+        except SharedCacheUnavailableError as error:
+            if not all(stored):
+                raise
+            raise SharedCacheUnavailableError(_LATER, error.reason) from error
+
+    async def _publish(self, name: str, groups: Sequence[str]) -> None:
+        """Write the marker of a purge, and purge the bucket."""
+        # The marker comes first: if the rest fails, the replicas do it.
+        await self._bucket.write(f"{PURGES}/{name}", "\n".join(groups).encode())
+        await self._remove(groups)
+        self._pending.remove(name)
+
+    async def _publish_pending(self, _: PurgeHere) -> None:
+        for name, groups in self._pending:
+            await self._publish(name, groups if groups == [ALL] else _groups_of(groups))
 
     async def look(self, purge_here: PurgeHere) -> None:
         """Read the markers, and do the purges of other replicas; to be called every few seconds.
 
+        Purges of this machine that have failed in the bucket are repeated first.
         `purge_here` removes groups, or all (None), from the disk and memory of this machine. If the
         markers cannot be read, the observer gets one event until they can.
         """
-        try:
-            await self._look(purge_here)
-        except SharedCacheUnavailableError as error:
-            if not self._blind:
-                self._blind = True
-                self._observe(SharedPurgesUnseen(str(error.reason)))
-        else:
-            self._blind = False
+        failure = None
+        for work in (self._publish_pending, self._look):
+            try:
+                await work(purge_here)
+            except SharedCacheUnavailableError as error:
+                failure = error
+        if failure is not None and not self._blind:
+            self._observe(SharedPurgesUnseen(str(failure.reason)))
+        self._blind = failure is not None
 
     async def _look(self, purge_here: PurgeHere) -> None:
         markers = await self._bucket.listed(PURGES)
@@ -168,7 +220,7 @@ class SharedPurges:
         content = await self._bucket.content(marker.name)
         groups = content.decode("ascii", "replace").split()
         everything = groups == [ALL]
-        chosen = [group for group in groups if _is_group(group)]
+        chosen = _groups_of(groups)
         files = await purge_here(None if everything else chosen)
         self._observe(SharedPurgeSeen(files))
         if abs(now - marker.modified) < _RECENT:
@@ -184,5 +236,6 @@ class SharedPurges:
         await asyncio.gather(*map(remove, groups))
 
 
-def _is_group(text: str) -> bool:
-    return len(text) == 32 and all(character in "0123456789abcdef" for character in text)  # noqa: PLR2004
+def _groups_of(words: Sequence[str]) -> list[str]:
+    """Words that are groups: 32 hexadecimal digits."""
+    return [word for word in words if len(word) == 32 and set(word) <= _DIGITS]  # noqa: PLR2004

@@ -246,12 +246,13 @@ class Source(ABC, Generic[Options]):
         return True
 
     @property
-    def shares(self) -> bool:
-        """Whether the server may use image headers that other replicas have read, without a fetch.
+    def origin(self) -> str | None:
+        """Settings that decide which original a name is, as a text; None: not the settings alone.
 
-        True only if a name means the same original for every client and replica.
+        With equal ones, the server uses image headers that other replicas have read, without a
+        fetch.
         """
-        return False
+        return None
 
     async def is_here(self, name: str) -> bool:
         """Whether the original needs no fetch: it is on this machine, or must not be served."""

@@ -43,9 +43,10 @@ class StoredSource(Source[Options]):
         return self.context.fetcher.options.refresh_after is not None
 
     @property
-    def shares(self) -> bool:
-        """True: every replica fetches the same originals."""
-        return True
+    def origin(self) -> str | None:
+        """The URL, where names are no URLs, and where an object store is."""
+        names = ("url", "endpoint", "account")
+        return repr([getattr(self.options, name, None) for name in names])
 
     async def is_here(self, name: str) -> bool:
         """Whether the original is stored as a whole."""

@@ -44,7 +44,7 @@ class Objects:
 class Machine:
     objects: Objects
     here: bool = False
-    shares: bool = True
+    origin: str | None = ""
     now: float = 1000.0
 
     def images(self, **options: Any) -> SharedImages:
@@ -52,7 +52,7 @@ class Machine:
             assert name == NAME.name
             return self.here
 
-        source = SimpleNamespace(shares=self.shares, is_here=is_here)
+        source = SimpleNamespace(origin=self.origin, is_here=is_here)
         originals = cast("Originals", SimpleNamespace(source=lambda _: source))
         chosen = {"max_pixels": MAX, "bounds": DEFAULT_BOUNDS, "refresh_after": None, **options}
         shared = cast("SharedCache", self.objects)
@@ -92,11 +92,11 @@ def test_another_machine_knows_the_same_header_and_keys(tmp_path: Path, kind: st
 def test_what_is_not_to_be_shared_is_not(tmp_path: Path) -> None:
     objects = Objects()
     offered, header = original(tmp_path, "jpeg")
-    Machine(objects, shares=False).images().offer(offered, header)
+    Machine(objects, origin=None).images().offer(offered, header)
     Machine(objects).images().offer(replace(offered, content=None), header)
     assert objects.content == {}
     Machine(objects).images().offer(offered, header)
-    for machine in (Machine(objects, shares=False), Machine(objects, here=True)):
+    for machine in (Machine(objects, origin=None), Machine(objects, here=True)):
         assert asyncio.run(machine.images().find(NAME)) is None
     assert objects.reads == 0
 

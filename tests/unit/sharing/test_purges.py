@@ -124,6 +124,74 @@ def test_a_purge_that_has_failed_in_the_bucket_is_done_at_the_next_look(tmp_path
     asyncio.run(use())
 
 
+@pytest.mark.parametrize("groups", [[A], None])
+def test_a_purge_that_no_bucket_has_seen_is_repeated_by_another_process(
+    tmp_path: Path, groups: list[str] | None
+) -> None:
+    async def use() -> None:
+        site = Site(tmp_path)
+        other, replica = site.replica(), site.replica()
+        for one in (other, replica):
+            await one.look()
+        await site.fill()
+        write = site.bucket.write
+
+        async def fails(name: str, _: bytes) -> None:
+            raise SharedCacheUnavailableError(name, "down")
+
+        site.bucket.write = fails  # type: ignore[method-assign,assignment]
+        with pytest.raises(SharedCacheUnavailableError, match=r"repeated .* until it succeeds"):
+            await replica.purges.purge(groups)
+        site.count -= 1
+        successor = site.replica()  # of the same machine
+        await successor.look()
+        assert [type(event) for event in successor.events] == [SharedPurgesUnseen]
+        assert await site.groups() == {A, B}
+        site.bucket.write = write  # type: ignore[method-assign]
+        await successor.look()
+        left = {B} if groups else set()
+        assert await site.groups() == left
+        assert successor.purged == [groups]  # what has come from the bucket meanwhile
+        await other.look()
+        assert other.purged == [groups]
+        await successor.look()
+        assert len(await site.bucket.listed(PURGES)) == 1
+
+    asyncio.run(use())
+
+
+def test_a_purge_that_can_be_stored_nowhere_has_to_be_repeated(tmp_path: Path) -> None:
+    async def use() -> None:
+        site = Site(tmp_path / "file")
+        (tmp_path / "file").write_bytes(b"")
+
+        async def fails(name: str, _: bytes) -> None:
+            raise SharedCacheUnavailableError(name)
+
+        site.bucket.write = fails  # type: ignore[method-assign,assignment]
+        with pytest.raises(SharedCacheUnavailableError) as caught:
+            await site.replica().purges.purge([A])
+        assert "repeated" not in str(caught.value)
+
+    asyncio.run(use())
+
+
+def test_a_purge_is_repeated_in_the_bucket_though_clocks_differ(tmp_path: Path) -> None:
+    async def use() -> None:
+        site = Site(tmp_path)
+        replica = site.replica()
+        site.now += 14 * 60  # S3 accepts 15 minutes
+        await replica.look()
+        await replica.purges.purge([A])
+        await replica.look()
+        await site.fill()
+        site.now += 61
+        await replica.look()
+        assert await site.groups() == {B}
+
+    asyncio.run(use())
+
+
 def test_a_purge_of_everything(tmp_path: Path) -> None:
     async def use() -> None:
         site = Site(tmp_path)

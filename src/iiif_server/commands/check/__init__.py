@@ -3,9 +3,10 @@
 import asyncio
 import grp
 import os
+import secrets
 import tempfile
 from base64 import b64decode
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -288,14 +289,25 @@ def _sandbox(found: SandboxStatus) -> str:
 
 
 async def check_shared_cache(settings: Settings) -> list[Finding]:
-    """Check whether the bucket can be listed, as replicas do to find purges."""
+    """Check whether the bucket permits to list, write, read and delete objects, as replicas do."""
     url = settings.cache.shared
     if url is None:
         return []
+    name = f"checks/{secrets.token_hex(8)}"
     try:
-        await open_bucket(settings, url, lambda _: None).listed(PURGES)
+        bucket = open_bucket(settings, url, lambda _: None)
     except ConfigurationError as error:
         return [Finding("cache.shared", str(error), fine=False)]
-    except SharedCacheUnavailableError as error:
-        return [Finding("cache.shared", f"{url} cannot be listed: {error.reason}", fine=False)]
-    return [Finding("cache.shared", f"{url} can be listed")]
+    requests: dict[str, Callable[[], Awaitable[object]]] = {
+        "listed": lambda: bucket.listed(PURGES),
+        "written": lambda: bucket.write(name, b"check"),
+        "read": lambda: bucket.content(name),
+        "deleted from": lambda: bucket.remove([name]),
+    }
+    for done, send in requests.items():
+        try:
+            await send()
+        except SharedCacheUnavailableError as error:
+            text = f"{url} cannot be {done}: {error.reason}"
+            return [Finding("cache.shared", text, fine=False)]
+    return [Finding("cache.shared", f"{url} can be {', '.join(requests)}")]
