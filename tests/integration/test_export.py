@@ -203,7 +203,7 @@ def test_signed_types_are_not_opened_to_everyone_by_accident(config: Path, targe
         (("--type", "away"), "cannot be listed"),
         (("nothing:a.jpg",), "This server has no type"),
         (("a.jpg",), "has no type"),
-        (("disk:a.jpg", "disk:50%.jpg"), 'About "disk:50%.jpg": The URL holds a %'),
+        (("disk:a.jpg", "disk:50%.jpg"), 'About "disk:50%.jpg": The URL contains a %'),
         (("disk:gone.jpg",), "disk:gone.jpg: There is no image"),
         (("--base-url", "static.example.org", "disk:a.jpg"), "--base-url https://"),
     ],

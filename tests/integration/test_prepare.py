@@ -104,7 +104,7 @@ async def test_a_prepared_image_is_served_without_making_anything(config: Path) 
         (("--type", "away"), "cannot be listed"),
         (("--type", "nothing"), "There is no type 'nothing' in the settings"),
         (("a.jpg",), "has no type"),
-        (("disk:a.jpg", "disk:50%.jpg"), 'About "disk:50%.jpg": The URL holds a %'),
+        (("disk:a.jpg", "disk:50%.jpg"), 'About "disk:50%.jpg": The URL contains a %'),
         (("disk:gone.jpg",), "disk:gone.jpg: There is no image"),
     ],
 )

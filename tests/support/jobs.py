@@ -143,7 +143,7 @@ def fail(error: tuple[str, list[Any]]) -> None:
 def find_the_disk_full(_: object = None, *_files: int) -> None:
     """End as a build does whose disk became full under way."""
     refusal = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    raise NotKeptError("The pyramid of this image could not be kept.", refusal)
+    raise NotKeptError("The pyramid of this image could not be stored.", refusal)
 
 
 def unsendable(_: object = None) -> object:

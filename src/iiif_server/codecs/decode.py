@@ -125,7 +125,9 @@ def _load_whole(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
         image = _read_with_pillow(descriptor, header)
         if _is_whole(image, header, shrink):
             return image
-    raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
+    raise DamagedOriginalError(
+        "The original is damaged: its data and its header have different dimensions."
+    )
 
 
 def level_box(header: ImageHeader, shrink: int) -> Box:

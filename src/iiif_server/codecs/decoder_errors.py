@@ -46,7 +46,7 @@ def translate_error(error: Exception, format_: OriginalFormat) -> IiifServerErro
     words, code = str(error), error.errno if isinstance(error, OSError) else None
     # First what its decoder refuses of itself: libheif calls that a failed allocation, too.
     if _EXCEEDED_LIMITS.search(words):
-        return OriginalTooLargeError(f"The original is more than a decoder of {format_} takes.")
+        return OriginalTooLargeError(f"The original exceeds the limits of the {format_} decoder.")
     no_memory = _NO_MEMORY.search(words) and not _CAUSED_BY_ORIGINAL.search(words)
     if isinstance(error, MemoryError) or code == errno.ENOMEM or no_memory:
         return too_much_memory()
@@ -62,12 +62,14 @@ def translate_error(error: Exception, format_: OriginalFormat) -> IiifServerErro
 def check_dimensions(width: int, height: int, expected: Dimensions) -> None:
     """Raise DamagedOriginalError if decoder and header disagree about the dimensions."""
     if (width, height) != (expected.width, expected.height):
-        raise DamagedOriginalError("The original is damaged: its dimensions are not its header's.")
+        raise DamagedOriginalError(
+            "The original is damaged: its data and its header have different dimensions."
+        )
 
 
 def out_of_room() -> OutOfRoomError:
     """Return the error for lack of disk space or file descriptors."""
     return OutOfRoomError(
-        "This server has not enough disk for the image at the moment; "
-        "ask again later, or for a smaller one."
+        "This server has too little disk space for the image at the moment; "
+        "try again later, or request a smaller image."
     )

@@ -38,7 +38,7 @@ def build(plan: BuildPlan, original: OpenOriginal) -> int:
         return plan.target.stat().st_size
     except OSError as error:
         cause = OSError(error.errno, error.strerror)  # without a path
-        raise NotKeptError("The pyramid of this image could not be kept.", cause) from error
+        raise NotKeptError("The pyramid of this image could not be stored.", cause) from error
 
 
 def _with_descriptions(

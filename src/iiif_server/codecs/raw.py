@@ -47,7 +47,7 @@ def raw_header(bounded: BoundedFile, file: BinaryIO) -> ImageHeader:
     """Read the image header of the developed image. Raises OriginalRefusedError."""
     if not AVAILABLE:
         raise UnsupportedOriginalError(
-            "Raw photographs are not read here: that needs rawpy, of the extra iiif-server[raw]."
+            "This server cannot read raw photographs: install the extra iiif-server[raw]."
         )
     with _opened(file.fileno()) as raw:
         sizes, gray = raw.sizes, raw.num_colors == 1
@@ -82,8 +82,8 @@ def read_raw(descriptor: int, header: ImageHeader, _: int) -> Pixels:
     height, width = developed.shape[:2]
     if (width, height) != (header.stored.width, header.stored.height):
         raise UnsupportedOriginalError(
-            "This RAW image is of a sensor whose rows are not those of its developed, which is not "
-            "read here."
+            "The sensor of this RAW image has other rows than its picture, which this server does "
+            "not read."
         )
     values = developed.reshape(height, width, -1)
     gray = values.shape[2] == 1
@@ -100,7 +100,7 @@ def _opened(descriptor: int) -> Iterator[Any]:
             raw.open_buffer(file)
             yield raw
         except (_rawpy.LibRawTooBigError, _rawpy.LibRawMemPoolOverflowError) as error:
-            raise OriginalTooLargeError("The original is more than LibRaw takes.") from error
+            raise OriginalTooLargeError("The original exceeds the limits of LibRaw.") from error
         except _rawpy.LibRawUnsufficientMemoryError as error:
             raise MemoryError from error
         except (
@@ -109,7 +109,7 @@ def _opened(descriptor: int) -> Iterator[Any]:
             _rawpy.NotSupportedError,
         ) as error:
             raise UnsupportedOriginalError(
-                "This RAW image is of a camera, or compressed in a way, that LibRaw does not read."
+                "LibRaw does not support the camera or the compression of this RAW image."
             ) from error
         except _rawpy.LibRawError as error:  # whose words are those of a failing disk
             raise DamagedOriginalError(

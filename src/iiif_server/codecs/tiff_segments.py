@@ -55,7 +55,7 @@ def check_page(page: tifffile.TiffPage, header: ImageHeader) -> None:
     """Raise DamagedOriginalError if tifffile reports larger pixels than the header."""
     size = page.samplesperpixel * (page.dtype.itemsize if page.dtype else 0)
     if not 0 < size <= -(-header.pixel_bytes // 3) * _WIDENED:
-        raise DamagedOriginalError("The original is damaged: its samples are not its header's.")
+        raise DamagedOriginalError("The original is damaged: its samples do not match its header.")
     if (page.imagedepth, page.tiledepth) != (1, 1):
         raise DamagedOriginalError("The original is damaged: its strips or tiles have depth.")
 
@@ -78,8 +78,8 @@ def check_segment(data: bytes, page: tifffile.TiffPage, wide: int, tall: int, sa
     compression = int(page.compression)
     if compression == _OLD_JPEG and not data.startswith(_START_OF_IMAGE):
         raise UnsupportedOriginalError(
-            "The strips or tiles of this TIFF image are parts of a JPEG (compression 6), which are "
-            "not read here; only whole JPEGs are."
+            "The strips or tiles of this TIFF image are parts of a JPEG (compression 6); this "
+            "server reads only whole JPEGs."
         )
     max_pixels = (wide + _PADDING) * (tall + _PADDING)
     if compression in JPEGS:
@@ -139,7 +139,7 @@ def _lerc_fits(data: bytes, max_pixels: int, samples: int, sample_bytes: int) ->
     if not data.startswith(_LERC_START):
         raise UnsupportedOriginalError(
             "The strips or tiles of this TIFF image are compressed by LERC 1, or by LERC and "
-            "another method, which is not read here."
+            "another method, which this server does not read."
         )
     if len(data) < struct.calcsize(_LERC_HEADER):
         return False

@@ -138,7 +138,7 @@ def _check(file: BoundedFile, size: int, bits: int, compression: int) -> None:
     if compression in {_JPEG, _PNG} and size not in _OS2:
         raise file.unsupported(f"contains a {'JPEG' if compression == _JPEG else 'PNG'}")
     if bits not in _DEPTHS:
-        raise file.unsupported(f"has {bits} bits a pixel")
+        raise file.unsupported(f"has {bits} bits per pixel")
     supported = {_RAW, RLE8, RLE4}
     if size not in _OS2:  # there, these numbers are other methods
         supported |= {_BIT_FIELDS, _ALPHA_BIT_FIELDS}

@@ -178,4 +178,6 @@ class BoundedFile:
 
     def unsupported(self, what: str) -> UnsupportedOriginalError:
         """Return the error for an unsupported feature."""
-        return UnsupportedOriginalError(f"This {self.format} image {what}, which is not read here.")
+        return UnsupportedOriginalError(
+            f"This {self.format} image {what}, which this server does not read."
+        )

@@ -235,7 +235,7 @@ def _image_size(file: BoundedFile, values: Values, frame: Dimensions, frames: in
         file.check_page(frames)
         return frame
     if values.text(_ORGANISATION) != "TILED_FULL":
-        raise file.unsupported("is a slide whose tiles are anywhere (not TILED_FULL)")
+        raise file.unsupported("is a slide with sparse tiles (not TILED_FULL)")
     file.check_page(1)
     file.check_size(whole.width, whole.height)
     file.check(frames, MAX_FRAGMENTS, "tiles")
@@ -258,11 +258,11 @@ def _samples(file: BoundedFile, values: Values, coding: Coding) -> Samples:
     stored = values.integer(_STORED, allocated)
     high = values.integer(_HIGH, stored - 1)
     if not 1 <= stored <= high + 1 <= allocated:
-        raise file.damaged(f"it is said to store {stored} of {allocated} bits, up to bit {high}")
+        raise file.damaged(f"it declares {stored} stored of {allocated} bits, up to bit {high}")
     if shares_chroma(photometric, coding) and (allocated > 8 or values.integer(_COLUMNS) % 2):  # noqa: PLR2004
         raise file.damaged("its pixels cannot share chroma")
     if allocated == 8 and values.has_big_words:  # noqa: PLR2004 - bits of a byte
-        raise file.unsupported("has bytes in words whose higher byte comes first")
+        raise file.unsupported("has 8-bit samples in big-endian words")
     signed, planar = values.integer(_SIGNED, 0) == 1, values.integer(_PLANAR, 0) == 1
     return Samples(photometric, count, allocated, stored, high + 1 - stored, signed, planar)
 
@@ -273,7 +273,7 @@ def _frame_ranges(
     """Return the byte ranges of each frame; `size` is the length of a native frame."""
     pixels = elements.found[0, PIXELS]
     if (coding is Coding.NATIVE) is not (elements.fragments is None):
-        raise file.damaged("its pixel data are not in its transfer syntax")
+        raise file.damaged("its pixel data do not match its transfer syntax")
     if elements.fragments is None:
         file.check_min_size(pixels.offset + size * frames)
         return tuple(((pixels.offset + size * number, size),) for number in range(frames))
@@ -307,5 +307,5 @@ def _group_fragments(
         ]
     starts.append(len(fragments))
     if len(starts) != frames + 1 or any(start >= stop for start, stop in pairwise([-1, *starts])):
-        raise file.damaged("its fragments cannot be told apart by frames")
+        raise file.damaged("its fragments cannot be assigned to frames")
     return tuple(tuple(fragments[start:stop]) for start, stop in pairwise(starts))

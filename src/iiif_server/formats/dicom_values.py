@@ -108,14 +108,14 @@ class Values:
         found = self._elements.found
         descriptor, entries = found.get((scope, head)), found.get((scope, data))
         if descriptor is None or entries is None or descriptor.length != 6:  # noqa: PLR2004 - three numbers
-            raise self._file.damaged("it lacks a table of colours, or has it in segments")
+            raise self._file.damaged("it lacks a look-up table, or has a segmented one")
         signed = descriptor.vr == "SS" or self.integer(_SIGNED, 0) == 1
         layout = f"{self._elements.order}H{'h' if signed else 'H'}H"
         count, first, bits = self._file.unpack_at(layout, descriptor.offset) or (0, 0, 0)
         count = count or 1 << 16
         wide = entries.length >= 2 * count
         if not 1 <= bits <= 16 or entries.length < count:  # noqa: PLR2004 - of two bytes
-            raise self._file.damaged("a table is shorter than it says")
+            raise self._file.damaged("a look-up table is shorter than declared")
         return Table(
             first, bits, self._file.read_at(entries.offset, count * (2 if wide else 1)), wide
         )

@@ -41,7 +41,7 @@ def boxes(file: BoundedFile, start: int, end: int) -> Iterator[Box]:
         elif length == _TO_END_OF_FILE:
             length = end - position
         if length < header_bytes:
-            raise file.damaged("one of its boxes has no length")
+            raise file.damaged("one of its boxes has an invalid length")
         next_box = position + length
         yield Box(name, position + header_bytes, min(next_box, end), truncated=next_box > end)
         position = next_box

@@ -259,7 +259,7 @@ def segments(file: BoundedFile) -> Iterator[Segment]:
             return
         marker, position = found
         if marker == _SOI and not end:
-            raise file.damaged("it starts twice")
+            raise file.damaged("it has two start markers (SOI)")
         if marker in _STANDALONE:
             continue
         segment = _segment_at(file, marker, position)
@@ -309,7 +309,7 @@ def _segment_at(file: BoundedFile, marker: int, position: int) -> Segment | None
     if numbers is None:
         return None
     if numbers[0] < 2:  # noqa: PLR2004 - the length counts its own two bytes
-        raise file.damaged("one of its segments has no length")
+        raise file.damaged("one of its segments has an invalid length")
     return Segment(marker, position + 2, numbers[0] - 2)
 
 

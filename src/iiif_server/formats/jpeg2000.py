@@ -99,7 +99,7 @@ def inspect(file: BoundedFile) -> Inspection:
     if size is None:
         raise file.damaged("its codestream is cut short")
     if header_size is not None and header_size != (size.width, size.height):
-        raise file.damaged("its codestream has other dimensions")
+        raise file.damaged("its codestream and its header have different dimensions")
     end = start + 2
     styles: list[_Style] = []
     for marker, offset, length in _segments(file, start + 2):
@@ -210,8 +210,8 @@ def _segments(file: BoundedFile, position: int) -> Iterator[tuple[int, int, int]
         if numbers is None or numbers[0] in {_SOT, _SOD}:
             return
         marker, length = numbers
-        if length < 2:  # noqa: PLR2004 - the length counts its components two bytes
-            raise file.damaged("one of its segments has no length")
+        if length < 2:  # noqa: PLR2004 - the length counts its own two bytes
+            raise file.damaged("one of its segments has an invalid length")
         yield marker, position + 4, length - 2
         position += 2 + length
     file.check(_MAX_SEGMENTS + 1, _MAX_SEGMENTS, "segments of metadata")

@@ -233,7 +233,9 @@ def _check_decompressed(file: BoundedFile, chunk: _Chunk) -> None:
     except zlib.error:
         return  # nobody else can read it either
     file.check(
-        decompressed, _MAX_DECOMPRESSED, f"bytes or more packed in its {_display_name(chunk)} chunk"
+        decompressed,
+        _MAX_DECOMPRESSED,
+        f"bytes or more, decompressed, in its {_display_name(chunk)} chunk",
     )
 
 

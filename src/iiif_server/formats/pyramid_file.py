@@ -23,7 +23,7 @@ from iiif_server.plan.grid import Grid, Tile
 
 _LOCAL_HEADER = 30
 """Bytes of a zip entry's local header before its name (APPNOTE 4.3.7); there is no extra field."""
-_DAMAGED = "the pyramid is not what was written"
+_DAMAGED = "the pyramid file is damaged"
 LAYOUT = 2
 """Version of the layout. Raise it when parts are written differently."""
 

@@ -27,7 +27,7 @@ def inspect(file: BoundedFile) -> Inspection:
     file.check_size(width, height)
     run_length_encoded, kind = kind >= _RLE_BIT, kind % _RLE_BIT
     if bits not in _DEPTHS[kind]:
-        raise file.unsupported(f"has {bits} bits a pixel")
+        raise file.unsupported(f"has {bits} bits per pixel")
     if bool(colours) is not (kind == _PALETTE):
         raise file.unsupported("has a palette without need, or needs one and has none")
     pixel_bytes = -(-bits // 8)

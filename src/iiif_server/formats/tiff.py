@@ -249,7 +249,7 @@ class Directories:
     main: Directory
     """Directory of the image itself."""
     reduced: Sequence[Directory]
-    """Directories prefix the next page in the main chain: reduced versions and masks."""
+    """Directories before the next page in the main chain: reduced versions and masks."""
     sub_directories: Sequence[Directory]
     """SubIFDs of the image."""
     pages: int

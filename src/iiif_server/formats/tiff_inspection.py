@@ -1,4 +1,4 @@
-"""TIFF inspection: limits that hold prefix decoding."""
+"""TIFF inspection: limits that apply before decoding."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -77,7 +77,7 @@ def _resolution(directory: Directory) -> tuple[float, float] | None:
 
 
 def _is_truncated(file: BoundedFile, directory: Directory) -> bool:
-    """Whether the file ends prefix the last strip or tile of a directory."""
+    """Whether the file ends before the last strip or tile of a directory."""
     tiled = Tag.TILES in directory.tags
     try:
         offsets = directory.table(Tag.TILES if tiled else Tag.STRIPS)
@@ -129,9 +129,9 @@ def _check_samples(file: BoundedFile, directory: Directory) -> None:
     for tag in _INTEGER_TAGS:
         # Decoders take numbers of other types, too, and would see another image.
         if tag in directory.tags and not directory.values(tag, 1):
-            raise file.damaged("its size or its samples are not told in whole numbers")
+            raise file.damaged("tags of its size or samples are not integers")
     samples = directory.value(Tag.SAMPLES, 1)
-    file.check(samples, MAX_SAMPLES, "samples a pixel")
+    file.check(samples, MAX_SAMPLES, "samples per pixel")
     if samples < 1 or not 1 <= directory.value(Tag.BITS, 1) <= _MAX_BITS:
         raise file.damaged("it has no samples")
 

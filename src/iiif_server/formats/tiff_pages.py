@@ -51,7 +51,7 @@ class _ChainCache:
 def directories(file: BoundedFile, page: int = 1) -> Directories:
     """Return the directories of a page, from 1. Raises OriginalRefusedError or PageNotFoundError.
 
-    No page: thumbnails, reduced versions and masks, which belong to the page prefix them, or to the
+    No page: thumbnails, reduced versions and masks, which belong to the page before them, or to the
     first; unless there is nothing else.
     """
     layout = Layout.of(file)
@@ -126,7 +126,7 @@ def _walk_chain(file: BoundedFile, layout: Layout) -> _Chain:
         file.check_frames(len(offsets), "pages")
         offset = ifd.next
     if not offsets:
-        raise file.damaged("its first directory is empty, or the file is truncated prefix it")
+        raise file.damaged("its first directory is empty, or the file is truncated before it")
     return _Chain(array("Q", offsets), array("L", pages or [0]))
 
 

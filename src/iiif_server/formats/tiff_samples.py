@@ -101,7 +101,7 @@ def _shown_bands(
     compression = ifd.value(Tag.COMPRESSION, 1)
     if file.bounds.rare and (photometric, compression) in _LOGARITHMIC:
         if samples != colours or ifd.value(Tag.PLANES, 1) == _SEPARATE:
-            raise file.unsupported("has logarithmic in logarithms and other samples beside it")
+            raise file.unsupported("has LogLuv samples and extra samples")
         return (*range(colours),), False
     if not colours or photometric in {_LOG_L, _LOG_LUV}:
         raise file.unsupported(f"has samples of the photometric interpretation {photometric}")

@@ -74,7 +74,7 @@ def read_partial_tile_tables(
 ) -> PartialResult[Mapping[int, TileTable]]:
     """Return the sound tile table of one level, or the extents that are missing for it.
 
-    With `decoder`, all is present besides that a decoder reads prefix the first tile of that level.
+    With `decoder`, the extents include all that a decoder reads before the first tile of the level.
     Raises OriginalChangedError.
     """
     with PresentFile(original.open(descriptor), present) as file:

@@ -60,14 +60,14 @@ def parse_identifier(
             f"An identifier has 1 to {MAX_CHARACTERS} characters; this one has {len(decoded)}."
         )
     if any(ord(character) < ord(" ") or character == "\x7f" for character in decoded):
-        raise MalformedIdentifierError("The identifier holds a control character.")
+        raise MalformedIdentifierError("The identifier contains a control character.")
     ark = _ARK.match(decoded)
     type_, colon, name = decoded.partition(":")
     if ark or not colon:
         name = decoded[ark.end() :] if ark else decoded
         if default_type is None:
             raise UnknownTypeError(
-                "The identifier is an ARK, and this server has no default type, which ARKs are of."
+                "The identifier is an ARK. ARKs need a default type, and this server has none."
                 if ark
                 else "The identifier has no type: it must have the form type:name, as in "
                 "specimens:1."
@@ -108,7 +108,7 @@ def percent_decode(text: str) -> str:
     """Percent-decoded text; MalformedIdentifierError for an invalid escape or invalid UTF-8."""
     if _MALFORMED_ESCAPE.search(text):
         raise MalformedIdentifierError(
-            "The URL holds a % that is not followed by two hexadecimal digits; "
+            "The URL contains a % that is not followed by two hexadecimal digits; "
             "a percent sign itself is written %25."
         )
     try:

@@ -110,7 +110,7 @@ def _clipped(x: int, y: int, width: int, height: int, image: Dimensions) -> Box:
     bottom = min(y + height, image.height)
     if x >= right or y >= bottom:
         raise OutOfBoundsError(
-            f"The region holds no pixel of the image, which is {image.width} pixels wide "
+            f"The region contains no pixel of the image, which is {image.width} pixels wide "
             f"and {image.height} high."
         )
     return Box(x, y, right - x, bottom - y)

@@ -66,8 +66,8 @@ class ImageRequest:
         side = FORMAT_FACTS[self.format].max_side
         if max(size.width, size.height) > side:
             raise SizeRefusedError(
-                f"The image would have {size.width}x{size.height} pixels, and a side in the format "
-                f"{self.format} has at most {side}. Ask for less, or for another format."
+                f"The image would have {size.width}x{size.height} pixels; the format {self.format} "
+                f"allows {side} per side. Request a smaller size or another format."
             )
 
     def _canonical_quality(self, image: ImageFacts) -> Quality:

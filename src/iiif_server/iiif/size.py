@@ -196,7 +196,7 @@ def resolve_size(size: Size, region: Dimensions, limits: Limits) -> Dimensions:
     if not limits.allow(scaled):
         raise SizeRefusedError(
             f"The size would be {scaled.width}x{scaled.height} pixels, above this server's limits: "
-            f"{_text(limits)}. Ask for max to get the largest size allowed."
+            f"{_text(limits)}. Request max for the largest allowed size."
         )
     return scaled
 

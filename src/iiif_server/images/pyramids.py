@@ -348,7 +348,7 @@ class Pyramids:
             commit = partial(self._store.commit, key, target, "szi")
             entry = await self._store.threads.run(commit, timeout=LONG) if whole else None
             if entry is None:
-                raise RenderFailedError("The pyramid of this image could not be kept.")
+                raise RenderFailedError("The pyramid of this image could not be stored.")
         finally:
             await self._store.threads.settle(target.close)
         if self._shared is not None:

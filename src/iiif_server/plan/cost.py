@@ -89,7 +89,7 @@ _CODESTREAM = 3
 _STREAMED_JPEG = 1.0
 """Bytes per pixel of an encoded JPEG, if only the file is in memory."""
 _COPIES = 2
-"""Additional copies of a small image while it is scaled and oriented."""
+"""Additional copies of a small image while it is scaled and turned."""
 _DEEP = 2.25
 """Factor of an encoder's memory for 16-bit samples."""
 _FINE_CHROMA = 90

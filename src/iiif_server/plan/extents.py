@@ -42,7 +42,7 @@ def merge_extents(extents: Iterable[Extent], gap: int = 0) -> tuple[Extent, ...]
 
 
 def missing_extents(present: Sequence[Extent], requested: Iterable[Extent]) -> tuple[Extent, ...]:
-    """Return the requested bytes that are not present; the present extents are `merge_extents`."""
+    """Return the requested extents that are missing; `present` is as of `merge_extents`."""
     found: list[Extent] = []
     for start, stop in merge_extents(requested):
         at = start
@@ -59,5 +59,5 @@ def missing_extents(present: Sequence[Extent], requested: Iterable[Extent]) -> t
 
 
 def total_length(extents: Iterable[Extent]) -> int:
-    """Return the number of bytes in extents that are `merge_extents`."""
+    """Return the number of bytes in extents as of `merge_extents`."""
     return sum(stop - start for start, stop in extents)

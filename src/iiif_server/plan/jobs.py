@@ -74,7 +74,7 @@ class LibraryReport:
     def advice(self) -> str:
         """Advice to the operator if a feature is missing; else empty."""
         if not self.lossless:
-            return f"JPEG tiles lose quality as they are compressed anew: {_INSTALL}"
+            return f"JPEG tiles are compressed again, which loses quality: {_INSTALL}"
         if not self.partial_decoding:
             return "Small JPEG tiles are decoded slower than with libjpeg-turbo 3.0 or later"
         return ""

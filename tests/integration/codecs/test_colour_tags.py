@@ -203,5 +203,5 @@ def test_a_jpeg_without_its_last_pixels_is_damaged(missing: int, tmp_path: Path)
 def test_a_jpeg_that_starts_twice_is_refused_at_once(tmp_path: Path) -> None:
     path = tmp_path / "original.jpg"
     path.write_bytes(b"\xff\xd8" + pictures.jpeg(pictures.photograph(100, 80)))
-    with pytest.raises(DamagedOriginalError, match="starts twice"):
+    with pytest.raises(DamagedOriginalError, match="two start markers"):
         probe(path, 10**9)

@@ -55,7 +55,7 @@ def test_what_is_not_found_ends_with_1(config: Path) -> None:
     ("identifier", "said"),
     [
         ("nothing:1", "Not found: This server has no type"),
-        ("scans:%zz", "Not found: The URL holds a % that"),
+        ("scans:%zz", "Not found: The URL contains a % that"),
         ("scans:../x", "Not found: There is no image with this identifier."),
     ],
 )

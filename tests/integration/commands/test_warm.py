@@ -108,7 +108,7 @@ def test_images_of_a_manifest_are_those_of_this_server(config: Path, tmp_path: P
     result = warm(config, "--manifest", str(manifest))
     assert "2 images warmed" in result.output
     assert "1 image services are of another server than https://images.exa" in result.output
-    assert 'failed  "disk:%zz": The URL holds a %' in result.output
+    assert 'failed  "disk:%zz": The URL contains a %' in result.output
     assert "failed  disk:gone.jpg: There is no image" in result.output
     assert "2 failed." in result.output
     assert result.exit_code == 1

@@ -344,12 +344,12 @@ def test_a_percentage_that_leaves_less_than_a_pixel_is_refused(
         (
             "^360,", SPECIMEN, Limits(max_width=359),
             ("The size would be 360x240 pixels, above this server's limits: maxWidth 359, "
-            "maxHeight 359. Ask for max to get the largest size allowed."),
+            "maxHeight 359. Request max for the largest allowed size."),
         ),
         (
             "200,", SPECIMEN, Limits(200, 100, 19_999),
             ("The size would be 200x133 pixels, above this server's limits: maxWidth 200, "
-            "maxHeight 100, maxArea 19999. Ask for max to get the largest size allowed."),
+            "maxHeight 100, maxArea 19999. Request max for the largest allowed size."),
         ),
         (
             "pct:50", SPECIMEN, Limits(max_area=14_999),
