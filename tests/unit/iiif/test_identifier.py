@@ -60,7 +60,7 @@ def test_an_identifier_without_a_type_is_of_the_default_type() -> None:
 )
 def test_an_ark_is_of_the_default_type_however_it_is_written(text: str) -> None:
     assert parse_identifier(text, "books") == Identifier("books", "12148/btv1b8449691v")
-    with pytest.raises(UnknownTypeError, match="is an ARK, and this server has no default type"):
+    with pytest.raises(UnknownTypeError, match="ARKs need a default type"):
         parse_identifier(text)
 
 

@@ -353,8 +353,8 @@ def test_a_percentage_that_leaves_less_than_a_pixel_is_refused(
         ),
         (
             "pct:50", SPECIMEN, Limits(max_area=14_999),
-            ("The size would be 150x100 pixels, above this server's limits: maxArea 14999. Ask for "
-            "max to get the largest size allowed."),
+            ("The size would be 150x100 pixels, above this server's limits: maxArea 14999. Request "
+            "max for the largest allowed size."),
         ),
     ],
 )  # fmt: skip
