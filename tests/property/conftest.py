@@ -1,4 +1,4 @@
-"""How thoroughly properties are searched: quickly always, for longer with HYPOTHESIS_PROFILE."""
+"""Hypothesis profiles: short searches by default, longer ones by HYPOTHESIS_PROFILE."""
 
 import os
 

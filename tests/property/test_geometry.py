@@ -1,4 +1,4 @@
-"""Tiles, sizes and limits for every image."""
+"""Geometry: tiles, sizes and limits of every image."""
 
 from itertools import pairwise, product
 

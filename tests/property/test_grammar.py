@@ -1,4 +1,4 @@
-"""The grammar of the five parameters: read back as written, and nothing but a refusal otherwise."""
+"""Grammar of the five parameters: valid text round-trips, other text raises one error."""
 
 from fractions import Fraction
 

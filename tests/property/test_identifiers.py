@@ -1,4 +1,4 @@
-"""Identifiers: read back as encoded, and nothing but a refusal otherwise."""
+"""Identifiers: encoding round-trips, other text raises one error."""
 
 import re
 

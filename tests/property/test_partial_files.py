@@ -1,4 +1,4 @@
-"""Tiled TIFFs read in parts: the same as of the whole file, and no byte that is absent."""
+"""Partly downloaded TIFFs: the same results as from whole files, no absent byte is read."""
 
 import tempfile
 from collections.abc import Callable, Iterator
@@ -41,7 +41,7 @@ EXTENTS = st.lists(st.tuples(SMALL, SMALL).map(lambda pair: (min(pair), max(pair
 
 
 class Files(list[bytes]):
-    """Originals; Hypothesis prints what a test was given, and takes megabytes for an error."""
+    """Originals behind a short repr: Hypothesis prints arguments, and fails on megabytes."""
 
     def __repr__(self) -> str:
         return f"<{len(self)} files>"
@@ -94,7 +94,7 @@ def test_joined_extents_have_the_same_bytes_and_small_gaps(
 
 
 def outcome(work: Callable[[], Any]) -> Any:
-    """What comes of it; one word for a refusal, as a file may have more than one fault."""
+    """Return the result, or one word for a refusal: a file may have several faults."""
     try:
         return work()
     except IiifServerError as error:
@@ -102,7 +102,7 @@ def outcome(work: Callable[[], Any]) -> Any:
 
 
 def without_tables(found: Any) -> Any:
-    """A header without what depends on the tables of its tiles, damaged as they may be."""
+    """Return the header without fields that depend on tile tables, which may be damaged."""
     if not isinstance(found, ImageHeader):
         return found
     return replace(found, reader=Reader.LIBVIPS, needs=NO_NEEDS, bands=())
@@ -188,7 +188,7 @@ def test_whatever_is_no_tiled_tiff_is_needed_as_a_whole(folder: Path) -> None:
 
 
 def brought_for(parts: PartialFile, plan: RenderPlan) -> RenderPlan:
-    """The plan, with all present that the server brings for it."""
+    """Make the extents present that the server fetches for a plan; return the plan."""
     header = parts.run(partial(probe_partial, max_pixels=MAX))
     factor = plan.operations.shrink
     read = partial(read_partial_tile_tables, scale_factor=factor, keep_profile=False, decoder=True)

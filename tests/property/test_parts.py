@@ -1,4 +1,4 @@
-"""Parts of pyramids, garbled anyhow: a tile is what was written, or none."""
+"""Randomly damaged pyramid parts: a tile is the one that was written, or an error."""
 
 import tempfile
 from collections.abc import Callable
@@ -29,7 +29,7 @@ WHOLE = written()
 
 
 def read(data: bytes) -> dict[Tile, bytes]:
-    """What can be read of a part with these bytes."""
+    """Return the tiles that can be read from a part with these bytes."""
     found: dict[Tile, bytes] = {}
     with tempfile.NamedTemporaryFile() as file:
         Path(file.name).write_bytes(data)

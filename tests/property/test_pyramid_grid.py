@@ -1,4 +1,4 @@
-"""The tiles that viewers ask for, and no other requests, are tiles of the grid."""
+"""Requests are tiles of the grid if, and only if, viewers request them as tiles."""
 
 from itertools import product
 from math import ceil
@@ -22,7 +22,7 @@ tile_sizes = st.sampled_from([128, 256, 512, 1024, 4096]) | st.integers(1, 1000)
 
 
 def factors_of(image: Dimensions, tile_size: int) -> list[int]:
-    """The scale factors that info.json offers, from their definition."""
+    """Compute the scale factors of info.json from their definition."""
     factors = [1]
     while image.width > tile_size * factors[-1] or image.height > tile_size * factors[-1]:
         factors.append(factors[-1] * 2)
@@ -32,7 +32,7 @@ def factors_of(image: Dimensions, tile_size: int) -> list[int]:
 def asked_by_a_viewer(
     image: Dimensions, tile_size: int, tile: Tile
 ) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
-    """Region and size of a tile (Image API 3.0, implementation notes, 1: image tiles)."""
+    """Return region and size of a tile (Image API 3.0, implementation notes, 1: image tiles)."""
     step = tile_size * tile.scale_factor
     x, y = tile.column * step, tile.row * step
     width, height = min(step, image.width - x), min(step, image.height - y)
@@ -59,7 +59,7 @@ def rendition(image: Dimensions, box: tuple[int, ...], size: tuple[int, ...]) ->
 
 @st.composite
 def tiles(draw: st.DrawFn) -> tuple[Dimensions, int, Tile]:
-    """An image, a tile size, and any tile of any of its levels, edges preferred."""
+    """Generate an image, a tile size, and a tile of any level, preferably at an edge."""
     image, tile_size = draw(images), draw(tile_sizes)
     factor = draw(st.sampled_from(factors_of(image, tile_size)))
     last = [ceil(side / (tile_size * factor)) - 1 for side in (image.width, image.height)]
@@ -68,7 +68,7 @@ def tiles(draw: st.DrawFn) -> tuple[Dimensions, int, Tile]:
 
 
 def ambiguous(size: tuple[int, int]) -> bool:
-    """Whether the request is for one pixel, which is the corner tile of two levels perhaps."""
+    """Whether the request is for one pixel, which can be the corner tile of two levels."""
     return size == (1, 1)
 
 
@@ -86,7 +86,7 @@ def test_the_request_for_a_tile_is_that_tile(asked: tuple[Dimensions, int, Tile]
 
 @given(tiles())
 def test_a_tile_that_hangs_over_the_edge_is_the_same(asked: tuple[Dimensions, int, Tile]) -> None:
-    """Regions are cut to the image (3.0, 4.1), so some viewers ask for whole steps."""
+    """Regions are clipped to the image (3.0, 4.1), so some viewers request whole tiles."""
     image, tile_size, tile = asked
     (x, y, *_), size = asked_by_a_viewer(image, tile_size, tile)
     assume(not ambiguous(size))
@@ -117,7 +117,7 @@ def test_the_box_of_a_tile_has_the_size_asked_for(asked: tuple[Dimensions, int, 
 def test_a_request_beside_a_tile_is_none(
     asked: tuple[Dimensions, int, Tile], data: st.DataObject
 ) -> None:
-    """Each number a little different: another tile's request at best, never this tile's."""
+    """Slightly changed numbers are at most the request of another tile."""
     image, tile_size, tile = asked
     box, size = asked_by_a_viewer(image, tile_size, tile)
     numbers = [*box, *size]

@@ -1,4 +1,4 @@
-"""Requests as they are written in URLs, resolved against images."""
+"""Requests in URLs, resolved against images."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -49,7 +49,7 @@ file_texts = st.builds(
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as it stands in a URL, with what it is asked of."""
+    """Generate a request in a URL with its image and limits."""
 
     text: str
     image: ImageFacts
@@ -58,7 +58,7 @@ class Asked:
 
 @st.composite
 def region_texts(draw: st.DrawFn, image: Dimensions) -> str:
-    """A region that mostly begins inside the image, and often ends outside."""
+    """Generate a region that mostly begins inside the image, and often ends outside."""
     x, y = draw(st.integers(0, image.width)), draw(st.integers(0, image.height))
     width, height = (draw(st.integers(1, side + 10)) for side in (image.width, image.height))
     percent = draw(st.tuples(percents, percents, percents, percents))
@@ -68,7 +68,7 @@ def region_texts(draw: st.DrawFn, image: Dimensions) -> str:
 
 @st.composite
 def size_texts(draw: st.DrawFn, image: Dimensions, carets: Sequence[str]) -> str:
-    """A size of the image's order of magnitude, in the forms that both versions have."""
+    """Generate a size of the image's magnitude, in forms of both versions."""
     width, height = (draw(st.integers(1, side + side // 4)) for side in (image.width, image.height))
     forms = [
         "max",
@@ -83,7 +83,7 @@ def size_texts(draw: st.DrawFn, image: Dimensions, carets: Sequence[str]) -> str
 
 @st.composite
 def requests(draw: st.DrawFn, *, caret: bool | None = None) -> Asked:
-    """A request of an image; its size begins with `^` always, never, or (None) sometimes."""
+    """Generate a request; its size begins with `^` always, never, or (None) sometimes."""
     image, limits = draw(images), draw(limits_on_size)
     carets = {True: ["^"], False: [""], None: ["", "^"]}[caret]
     region = draw(region_texts(image.dimensions))
@@ -108,7 +108,7 @@ def parse(text: str, version: ImageApiVersion) -> ImageRequest:
 
 
 def resolved(asked: Asked, version: ImageApiVersion) -> Rendition:
-    """What the request comes to; the example does not count where it is refused."""
+    """Resolve the request; reject the example if the request is refused."""
     try:
         return parse(asked.text, version).resolve(asked.image, asked.limits)
     except (MalformedParameterError, OutOfBoundsError, SizeRefusedError):

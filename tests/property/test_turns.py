@@ -1,4 +1,4 @@
-"""The laws of the eight turns."""
+"""Laws of the eight orientations."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ turns = st.builds(Orientation, st.booleans(), st.integers(0, 3))
 
 @st.composite
 def boxes(draw: st.DrawFn) -> tuple[Box, Dimensions]:
-    """A box and the dimensions of an image that it lies in."""
+    """Generate dimensions of an image, and a box inside."""
     width, height = draw(st.integers(1, 10_000)), draw(st.integers(1, 10_000))
     x, y = draw(st.integers(0, width - 1)), draw(st.integers(0, height - 1))
     box = Box(x, y, draw(st.integers(1, width - x)), draw(st.integers(1, height - y)))

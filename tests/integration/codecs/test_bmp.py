@@ -1,4 +1,4 @@
-"""BMPs of every header, depth and method, written by hand."""
+"""BMPs of every header, depth and compression, written by hand."""
 
 import struct
 from io import BytesIO

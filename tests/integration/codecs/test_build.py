@@ -1,4 +1,4 @@
-"""Parts of pyramids, made of real originals."""
+"""Pyramid parts built from real originals."""
 
 import io
 import pickle
@@ -29,7 +29,7 @@ WIDTH, HEIGHT, SIDE = 700, 500, 128
 
 
 def make(path: Path, part: Part, target: Path) -> Grid:
-    """Build one part of the pyramid of a file; the grid it has."""
+    """Build one pyramid part of a file; return its grid."""
     header = probe(path, 10**8)
     file = LocalFile.at(path)
     grid = Grid(header.dimensions, square(SIDE))
@@ -46,7 +46,7 @@ def make(path: Path, part: Part, target: Path) -> Grid:
 
 
 def levels(path: Path, folder: Path) -> dict[int, Image.Image]:
-    """Every level of the pyramid of a file, put together from its tiles."""
+    """Return every level of the pyramid of a file, joined from its tiles."""
     found = {}
     factors = [1, 2, 4, 8]
     grid = Grid(Dimensions(1, 1), square(SIDE))

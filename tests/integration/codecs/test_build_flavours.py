@@ -1,4 +1,4 @@
-"""Parts of pyramids, of every flavour and shape: each tile opened again, and compared."""
+"""Pyramid parts of every kind of original and shape: each tile is decoded and compared."""
 
 import io
 import zipfile
@@ -36,7 +36,7 @@ WIDTH, HEIGHT = 700, 500
 
 @pytest.fixture(scope="module", autouse=True)
 def _worker() -> Iterator[None]:
-    """This process is set up as a worker is; small pictures are built as large ones are."""
+    """Prepare this process like a worker; build small pictures like large ones."""
     with as_worker(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(build_plan, "_DECODED_WHOLE", 0)
         yield
@@ -54,7 +54,7 @@ def _gray(pixels: Pixels) -> Image.Image:
 
 
 def _in_wide_gamut(pixels: Pixels) -> Image.Image:
-    """The picture, taken for sRGB, as pixels that mean the same under the wide profile."""
+    """Convert an sRGB picture to pixels with the same colours in the wide-gamut profile."""
     converted = ImageCms.profileToProfile(
         Image.fromarray(pixels),
         ImageCms.createProfile("sRGB"),
@@ -76,7 +76,7 @@ def _wide(padding: int) -> Callable[[Pixels], bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Flavour:
-    """One kind of original."""
+    """Kind of original."""
 
     name: str
     encode: Callable[[Pixels], bytes]
@@ -129,7 +129,7 @@ def named(flavour: Flavour) -> str:
 
 
 def seen(flavour: Flavour, pixels: Pixels) -> Floats:
-    """What the original shows, in sRGB on white."""
+    """Expected picture of the original, in sRGB on white."""
     upright = pictures.oriented(pixels, flavour.turned).astype(np.float64)
     if flavour.mode == "L":
         return np.repeat(pictures.luma(upright)[..., None], 3, axis=2)
@@ -142,7 +142,7 @@ def seen(flavour: Flavour, pixels: Pixels) -> Floats:
 
 
 def _inked(pixels: Pixels) -> Floats:
-    """CMYK as libvips shows it: what counts here is that every tile shows it alike."""
+    """Convert CMYK with libvips: here all tiles only have to agree with each other."""
     image = pictures.vips(np.asarray(pictures.cmyk(pixels)), "cmyk")
     shown = image.icc_transform(
         "srgb", embedded=True, input_profile="cmyk", black_point_compensation=True
@@ -180,7 +180,7 @@ def run(plan: BuildPlan) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """Both parts of a pyramid, by their entries."""
+    """Pyramid: entries of both parts."""
 
     reduced: Path
     detail: Path
@@ -199,12 +199,12 @@ class Built:
         return ceil(self.width / factor), ceil(self.height / factor)
 
     def name(self, factor: int, column: int, row: int) -> str:
-        """Where Deep Zoom has a tile: level 0 is one pixel, and each next one is twice as large."""
+        """Return the Deep Zoom name of a tile: level 0 is one pixel, each next is twice as large."""
         top = next(n for n in range(40) if 2**n >= max(self.width, self.height))
         return f"image_files/{top - (factor.bit_length() - 1)}/{column}_{row}.jpg"
 
     def places(self, factor: int) -> Iterator[tuple[int, int, tuple[int, int, int, int]]]:
-        """Column, row and box (left, top, right, bottom) of each tile of a level."""
+        """Yield column, row and box (left, top, right, bottom) of each tile of a level."""
         width, height = self.level(factor)
         for row in range(ceil(height / self.tile_size)):
             for column in range(ceil(width / self.tile_size)):
@@ -213,7 +213,7 @@ class Built:
                 yield column, row, (x, y, right, bottom)
 
     def tiles(self) -> dict[str, bytes]:
-        """All tiles of both parts; no name stands in both."""
+        """Return all tiles of both parts, which have no name in common."""
         found: dict[str, bytes] = {}
         for part in (self.reduced, self.detail):
             with zipfile.ZipFile(part) as container:
@@ -224,7 +224,7 @@ class Built:
         return found
 
     def image(self, factor: int) -> Floats:
-        """A level put together from its tiles, in RGB samples."""
+        """Join a level from its tiles, in RGB samples."""
         tiles, (width, height) = self.tiles(), self.level(factor)
         whole = Image.new("RGB", (width, height))
         for column, row, (x, y, *_) in self.places(factor):
@@ -234,7 +234,7 @@ class Built:
 
 
 def built(path: Path, folder: Path, tile_size: int = 128, **changes: Any) -> Built:
-    """The pyramid of the original at a path."""
+    """Build the pyramid of the original at a path."""
     folder.mkdir(exist_ok=True)
     for part in Part:
         target = folder / part
@@ -245,7 +245,7 @@ def built(path: Path, folder: Path, tile_size: int = 128, **changes: Any) -> Bui
 
 @pytest.fixture(scope="module")
 def pyramids(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Flavour], Built]:
-    """The pyramid of the photograph in each flavour; each is built once."""
+    """Pyramids of the photograph by kind of original; each is built once."""
     folder, made = tmp_path_factory.mktemp("pyramids"), dict[str, Built]()
 
     def pyramid(flavour: Flavour) -> Built:
@@ -264,7 +264,7 @@ def original(folder: Path, flavour: Flavour, pixels: Pixels | None = None) -> Pa
 
 
 def halves(pixels: Floats, factor: int) -> Floats:
-    """The picture at a scale factor by Pillow's Lanczos; what is left over is what stands there."""
+    """Reduce the picture by Pillow's Lanczos filter; edges of partial pixels are repeated."""
     height, width = pixels.shape[:2]
     padding = ((0, -height % factor), (0, -width % factor), (0, 0))
     padded = np.pad(pixels, padding, mode="edge")
@@ -339,7 +339,7 @@ OWN = [flavour for flavour in FLAVOURS if flavour.own]
 
 
 def ycbcr(data: bytes) -> npt.NDArray[np.int16]:
-    """The samples of a JPEG as they are stored, before any conversion of colours."""
+    """Return the samples of a JPEG as stored, without colour conversion."""
     image = Image.open(io.BytesIO(data))
     image.draft("L" if image.mode == "L" else "YCbCr", image.size)
     samples = np.asarray(image, np.int16)

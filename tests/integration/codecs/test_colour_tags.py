@@ -1,4 +1,4 @@
-"""Colours that PNG and AVIF describe without an ICC profile; and EXIF in unusual places."""
+"""Colour tags of PNG and AVIF without an ICC profile; EXIF in unusual places."""
 
 import struct
 import zlib
@@ -62,7 +62,7 @@ def srgb(linear: Any) -> NDArray[Any]:
 
 
 def shown(path: Path) -> NDArray[Any]:
-    """The first pixel in sRGB: GIF has no profiles."""
+    """Return the first pixel in sRGB, through GIF, which has no profiles."""
     with open_image(path) as image:
         data = image.render(format="gif")
     pixel: NDArray[Any] = np.asarray(Image.open(BytesIO(data)).convert("RGB")).astype(int)[0, 0]

@@ -1,4 +1,4 @@
-"""Creator, copyright and credit line stay in images that are encoded again; all else goes."""
+"""Credits stay in derivatives; all other metadata is removed."""
 
 import io
 import struct
@@ -43,7 +43,7 @@ def packet(properties: str = CREDITED) -> bytes:
 
 
 def credits_in(data: bytes) -> Found:
-    """By another reader than the one that has written it."""
+    """Read credits with another library than the writer's."""
     with Image.open(io.BytesIO(data)) as image:
         image.load()
         raw = image.info.get("xmp") or b""
@@ -93,7 +93,7 @@ def png_with(*chunks: bytes) -> bytes:
 
 
 def png_after() -> bytes:
-    """As ExifTool writes it: behind the pixels."""
+    """Insert a chunk after the pixels, like ExifTool."""
     data, content = picture(*SIZE, "PNG"), b"iTXtXML:com.adobe.xmp\0\0\0\0\0" + packet()
     chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
     at = data.index(b"IEND") - 4

@@ -28,7 +28,7 @@ SMALL = (2, 2)
 
 
 def animation(format_: str) -> bytes:
-    """An animation whose file is far larger than its first frame."""
+    """Animation whose file is much larger than its first frame."""
     noise = np.random.default_rng(0)
     frames = [Image.fromarray(noise.integers(0, 255, (400, 400), np.uint8)) for _ in range(100)]
     data = BytesIO()
@@ -37,7 +37,7 @@ def animation(format_: str) -> bytes:
 
 
 def tiff_of_tiles(side: int, tile: int) -> bytes:
-    """A gray TIFF of so small tiles, all of which are the same bytes."""
+    """Gray TIFF of small tiles that all share the same bytes."""
     count = (side // tile) ** 2
     tags = hostile.tiff_tags(side, side)
     for number in (273, 278, 279):
@@ -95,7 +95,7 @@ def header_of(tmp_path: Path, data: bytes) -> ImageHeader:
 
 
 def test_a_small_file_of_many_code_blocks_keeps_no_tile_waiting(tmp_path: Path) -> None:
-    """102 bytes that took 1.5 GB in the lane of tiles."""
+    """A file of 102 bytes for which the decoder needed 1.5 GB."""
     path = tmp_path / "original"
     lanes = {}
     for name, block in (("large", LARGE), ("small", SMALL)):
@@ -139,7 +139,7 @@ def test_absurd_styles_in_the_header_of_a_tile_are_refused(tmp_path: Path) -> No
 
 
 def tiff_of_pages(later: dict[int, hostile.TiffTag], filler: int, *, below: bool) -> bytes:
-    """A TIFF whose second directory has these tags: in the chain, or below the first.
+    """TIFF whose second directory, in the chain or a SubIFD, has these tags.
 
     In the chain, it is that of a reduced version of the first, unless it says something else.
     """
@@ -174,7 +174,7 @@ def test_later_directories_are_inspected_too(
 
 
 def test_the_metadata_of_all_directories_together_are_bounded(tmp_path: Path) -> None:
-    """Each of 60 reduced versions says that it has the same 9 MB of notes."""
+    """Each of 60 reduced versions refers to the same 9 MB of notes."""
     tags = {254: (254, 4, 1, 1), **hostile.tiff_tags(8, 8), 50_000: (50_000, 7, 9 << 20, 8)}
     size = len(hostile.tiff_directory([*tags.values()]))
     pages = [

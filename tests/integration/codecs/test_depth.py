@@ -1,4 +1,4 @@
-"""PNG and TIFF keep 16 bits of originals that have more than 8, if a setting says so."""
+"""PNG and TIFF with 16 bits per sample from deep originals (`encoding.depth`)."""
 
 import zlib
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def j2k(values: Array, bits: int) -> bytes:
 
 
 def ycc_12_bits() -> tuple[bytes, Array]:
-    """sYCC, by the formulas of IEC 61966-2-1, Amendment 1, in levels of 12 bits."""
+    """Convert to sYCC by the formulas of IEC 61966-2-1, Amendment 1, in 12-bit levels."""
     ycc = np.stack([(WORDS[:, :, at] >> 6) + 1_536 for at in range(3)], axis=2)
     luma, blue, red = (ycc[:, :, at].astype(float) - (2_048 if at else 0) for at in range(3))
     colours = (luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue)
@@ -52,7 +52,7 @@ def ycc_12_bits() -> tuple[bytes, Array]:
 
 
 def heic(values: Array, bits: int) -> bytes:
-    """A lossless picture of gray or RGB, which HEVC has in the order of green, blue, red."""
+    """Write a lossless gray or RGB picture; HEVC stores green, blue, red."""
     gray = values.shape[2] == 1
     planes = [np.ascontiguousarray(values[:, :, at]) for at in ((0,) if gray else (1, 2, 0))]
     coded = hevc(planes, f"{'gray' if gray else 'gbrp'}{bits}le", ranged=True)
@@ -202,7 +202,7 @@ def test_gray_has_16_bits(format_: str, tmp_path: Path) -> None:
 
 
 def srgb_of_wide(values: Array) -> Array:
-    """By the numbers of the profile, and the matrix of sRGB under D50."""
+    """Convert by the curves of the profile and the matrix of sRGB (D50)."""
     to_xyz = np.array(
         [(0.60974, 0.20528, 0.14919), (0.31111, 0.62567, 0.06322), (0.01947, 0.06087, 0.74457)]
     )

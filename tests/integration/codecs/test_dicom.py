@@ -1,4 +1,4 @@
-"""DICOM: frames, windows and ranges; and what is refused before a decoder sees it."""
+"""DICOM: frames, windows and ranges, and files that are refused before decoding."""
 
 import json
 import struct
@@ -88,7 +88,7 @@ def test_the_name_of_the_patient_is_nowhere(tmp_path: Path) -> None:
 
 
 def test_a_preamble_may_be_the_start_of_a_tiff(tmp_path: Path) -> None:
-    """And a TIFF that is a DICOM, too, is read as one, as it has levels."""
+    """A file that is both TIFF and DICOM is read as TIFF, which has levels."""
     path = written(tmp_path, dicom(PIXELS, "RGB", preamble=b"II*\0T\x18\x08\0"))
     assert probe(path, 10**9, EVERYTHING).format is OriginalFormat.DICOM
     tiff = TiffFile(PIXELS[:2, :3], 2, in_front=True, tags={305: (2, bytes(200))}).write()
@@ -97,7 +97,7 @@ def test_a_preamble_may_be_the_start_of_a_tiff(tmp_path: Path) -> None:
 
 
 def test_elements_may_be_implicit_whatever_is_said(tmp_path: Path) -> None:
-    """As in files of a well-known library."""
+    """Some writers use this layout."""
     first = b"\x08\0\x05\0"
     data = dicom(PIXELS, "RGB").partition(first)[0] + first
     data += dicom(PIXELS, "RGB", syntax=IMPLICIT).partition(first)[2]
@@ -160,7 +160,7 @@ def test_a_range_that_is_chosen_is_in_the_units_of_the_window(tmp_path: Path) ->
 
 
 def test_stored_bits_may_begin_above_the_lowest(tmp_path: Path) -> None:
-    """And the bits beside them are of overlays."""
+    """The other bits belong to overlays."""
     levels = np.array([[0, 1_000, 4_095]], np.uint16)[:, :, None]
     more: Elements = {0x0028_0102: ("US", 13)}
     path = written(tmp_path, dicom(levels << 2 | 0xC003, "MONOCHROME2", stored=12, more=more))
@@ -168,7 +168,7 @@ def test_stored_bits_may_begin_above_the_lowest(tmp_path: Path) -> None:
 
 
 def test_two_pixels_share_chroma(tmp_path: Path) -> None:
-    """Red and dark red by BT.601, as two of luma, and Cb and Cr."""
+    """Red and dark red by BT.601: two luma samples, Cb and Cr."""
     data = bytes([76, 38, 85, 255]) * 4
     path = written(tmp_path, dicom(PIXELS[:4, :2], "YBR_FULL_422", data=data))
     made = np.asarray(derive(path, PNG, bounds=EVERYTHING).image)
@@ -189,7 +189,7 @@ FRAMES = np.full((3, 8, 8, 1), 1, np.uint8) * np.array([10, 20, 30], np.uint8)[:
 
 
 def in_two(at: int) -> list[bytes]:
-    """Each frame in two fragments, the first of so many bytes."""
+    """Split each frame into two fragments, the first of `first` bytes."""
     whole = [jpeg_ls(frame).ljust(200, b"\0") for frame in FRAMES]
     return [part for data in whole for part in (data[:at], data[at:])]
 
@@ -227,7 +227,7 @@ def test_each_frame_has_its_window(tmp_path: Path) -> None:
 
 
 def deep(levels: int) -> bytes:
-    """Sequences in sequences."""
+    """Nested sequences."""
     inner = b""
     for _ in range(levels):
         body = item(inner) + struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
@@ -236,14 +236,14 @@ def deep(levels: int) -> bytes:
 
 
 def with_elements(more: bytes, syntax: str = LITTLE) -> bytes:
-    """A file with further elements in front of those of the image."""
+    """File with more elements before those of the image."""
     data = dicom(WORDS, "MONOCHROME2", syntax=syntax)
     at = data.index(b"\x08\0\x05\0CS")
     return data[:at] + more + data[at:]
 
 
 def said(**changes: Any) -> Callable[[], bytes]:
-    """A file that says something else of itself."""
+    """File with other values in its elements."""
     found = {int(tag, 16): value for tag, value in changes.items()}
     return lambda: dicom(WORDS, "MONOCHROME2", more=found)
 

@@ -1,4 +1,4 @@
-"""Enlarged images lie where they should, to a hundredth of a pixel, in every kind of sample."""
+"""Enlarged images are aligned to a hundredth of a pixel, for every kind of sample."""
 
 from io import BytesIO
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What docs/formats.md lists besides the kinds that have tests of their own."""
+"""Kinds of originals in docs/formats.md without a test module of their own."""
 
 import base64
 import struct
@@ -54,7 +54,7 @@ def bmp(bits: int, compression: int, data: bytes, colours: int = 2) -> bytes:
 
 
 def fax(compression: str, *, planar: bool) -> bytes:
-    """Samples of one bit in strips by a fax code, which Pillow writes."""
+    """Strips of 1-bit samples in a CCITT compression, written by Pillow."""
     bilevel = Image.fromarray(RGB[:, :, 0] > 100)
     strip_of = Image.open(BytesIO(saved(bilevel, "TIFF", compression=compression)))
     tags: Any = strip_of.tag_v2  # type: ignore[attr-defined]
@@ -149,7 +149,7 @@ def test_colours_are_right_in_every_view(name: str, tmp_path: Path) -> None:
 
 
 def transformed(*boxes: bytes) -> bytes:
-    """An AVIF with further properties of its item, which are to be applied in this order."""
+    """AVIF with more item properties, in the order of their application."""
     plain = saved(Image.fromarray(RGB), "AVIF", quality=95, speed=10)
     uses, pixels = plain.index(b"ipma") - 4, plain.index(b"mdat") + 4
     old = plain[uses : pixels - 8]
@@ -224,7 +224,7 @@ def test_jpegs_of_samples_have_profile_and_orientation(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("write", [jpegs.dct, jpegs.lossless])
 def test_jpegs_of_samples_that_end_early_are_refused(write: Any, tmp_path: Path) -> None:
-    """Their decoder would fill up what is missing."""
+    """The decoder would fill in missing pixels."""
     with pytest.raises(DamagedOriginalError, match="truncated"):
         open_image(written(tmp_path, write(DEEP, 12, end=False)))
 
@@ -248,7 +248,7 @@ def test_a_part_of_a_jpeg_in_a_tiff_is_unsupported_and_not_damaged(tmp_path: Pat
 
 @pytest.mark.parametrize("screen", [(30, 20), (640, 480), (1024, 768)])
 def test_what_a_gif_leaves_free_is_transparent(screen: tuple[int, int], tmp_path: Path) -> None:
-    """Screens of usual sizes are read by Pillow: libvips shrinks them to the frame."""
+    """Pillow reads screens of common sizes: libvips shrinks them to the frame."""
     frame = Image.new("P", (20, 10), 1)
     frame.putpalette([*BLACK, *LEFT])
     frame.paste(0, (0, 0, 10, 10))

@@ -1,4 +1,4 @@
-"""What an original says of itself, for every kind of original."""
+"""Image headers of every kind of original."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""Files that mean harm are refused by what they say of themselves, before they are decoded."""
+"""Hostile files are refused by their headers, before they are decoded."""
 
 import struct
 import time
@@ -200,7 +200,7 @@ def test_a_truncated_jpeg_is_not_complete_for_its_thumbnail(tmp_path: Path) -> N
 
 
 def test_a_small_frame_of_a_gif_lies_on_its_screen(tmp_path: Path) -> None:
-    """libvips takes 800 x 600 for a screen that nobody meant."""
+    """libvips ignores a screen of 800 x 600 pixels."""
     frame = pictures.saved(Image.fromarray(photograph(40, 30)).quantize(16), "GIF")
     data = bytearray(frame)
     struct.pack_into("<HH", data, 6, 800, 600)

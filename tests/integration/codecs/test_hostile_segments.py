@@ -1,4 +1,4 @@
-"""Strips and tiles of TIFFs that say more of themselves than their file, for their decoders."""
+"""Strips and tiles of TIFFs whose own headers contradict the directory."""
 
 import os
 import struct
@@ -38,7 +38,7 @@ GRAY, RGB = np.zeros((SIDE, SIDE, 1), np.uint8), np.zeros((SIDE, SIDE, 3), np.ui
 def of_compression(
     compression: int, piece: bytes, tags: Mapping[int, tuple[int, list[float]]] | None = None
 ) -> bytes:
-    """A gray TIFF of one tile, with these bytes in it; of 16 bits, which are signed."""
+    """Gray TIFF of one tile with these bytes; samples of 16 bits are signed."""
     told: dict[int, tuple[int, list[float]]] = {259: (3, [compression]), **(tags or {})}
     values = GRAY.astype(np.int8)
     return TiffFile(values, 1, tile=(SIDE, SIDE), pieces=[piece], tags=told).write()
@@ -60,7 +60,7 @@ def jpeg2000_of(side: int) -> bytes:
 
 
 def lerc_of(height: int, width: int, bands: int = 1) -> bytes:
-    """A blob of constant pixels, with other numbers in its header."""
+    """LERC blob of constant pixels, with other values in its header."""
     data = lerc(GRAY)
     return data[:14] + struct.pack("<3i", height, width, bands) + data[26:]
 
@@ -141,7 +141,7 @@ def test_subsampled_pixels_are_unpacked_to_their_own_size(
 
 @pytest.mark.parametrize("tag", [258, 259, 277, 284])
 def test_sizes_in_other_than_whole_numbers_are_damage(tag: int, tmp_path: Path) -> None:
-    """The walker would not see the number, and the decoder would."""
+    """The parser would not read this type of number, and the decoder would."""
     values = np.zeros((SIDE, SIDE, 1), np.int8)
     data = TiffFile(values, 1, tags={tag: (12, [2_000_000.0])}).write()
     with pytest.raises(DamagedOriginalError, match="not integers"):
@@ -187,7 +187,7 @@ def planned_of(folder: Path, data: bytes) -> RenderPlan:
 
 
 def render_refused(plan: RenderPlan) -> None:
-    """Render, where the original may be refused."""
+    """Render an original that may be refused."""
     try:
         render(plan)
     except DamagedOriginalError:
@@ -195,7 +195,7 @@ def render_refused(plan: RenderPlan) -> None:
 
 
 def test_what_tifffile_thinks_of_a_file_is_not_printed(tmp_path: Path) -> None:
-    """Its words come as often as the author of a file likes."""
+    """A file can cause any number of warnings."""
     data = of_compression(8, zlib.compress(bytes(SIDE * SIDE)), {317: (3, [77] * 3)})
     broken = data.replace(struct.pack("<HHI", 317, 3, 3), struct.pack("<HHI", 317, 99, 3))
     written(tmp_path, broken)

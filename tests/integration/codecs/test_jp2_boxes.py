@@ -1,4 +1,4 @@
-"""JPEG 2000: what boxes say of components decides the colours; boxes written by hand."""
+"""JPEG 2000: boxes, written by hand, define the colours of components."""
 
 import struct
 from io import BytesIO
@@ -219,7 +219,7 @@ def test_a_broken_palette_is_damage(broken: bytes, tmp_path: Path) -> None:
 
 
 def test_high_throughput_jpeg_2000_is_read(tmp_path: Path) -> None:
-    """Written by OpenJPH, read by OpenJPEG."""
+    """The file was written by OpenJPH; OpenJPEG decodes it."""
     path = tmp_path / "original.jp2"
     path.write_bytes(jp2(bytes(imagecodecs.htj2k_encode(halves(LEFT, RIGHT))), enumerated(16)))
     with open_image(path) as image:

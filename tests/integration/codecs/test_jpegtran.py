@@ -1,4 +1,4 @@
-"""Lossless means lossless: the coefficients of the derivative are those of the original."""
+"""Lossless transforms: derivatives have the coefficients of the original."""
 
 import io
 import mmap
@@ -37,20 +37,20 @@ def transform(
 
 
 def decoded(data: bytes) -> npt.NDArray[np.int16]:
-    """All samples, in colour if there is any."""
+    """Return all samples, gray or RGB."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image, np.int16)
 
 
 def luma(data: bytes) -> npt.NDArray[np.int16]:
-    """The Y samples, which no upsampling of chroma touches."""
+    """Return the Y samples, which upsampling of chroma does not change."""
     with Image.open(io.BytesIO(data)) as image:
         image.draft("L", image.size)
         return np.asarray(image, np.int16)
 
 
 def planes_at_half_size(data: bytes) -> npt.NDArray[np.int16]:
-    """Y, Cb and Cr of a 4:2:0 JPEG, decoded to the size that its chroma has: nothing upsampled."""
+    """Return Y, Cb and Cr of a 4:2:0 JPEG at the size of its chroma, without upsampling."""
     with Image.open(io.BytesIO(data)) as image:
         width, height = image.size
         image.draft("YCbCr", (width // 2, height // 2))
@@ -59,18 +59,18 @@ def planes_at_half_size(data: bytes) -> npt.NDArray[np.int16]:
 
 
 def cut(pixels: npt.NDArray[np.int16], box: Box, scale: int = 1) -> npt.NDArray[np.int16]:
-    """The box of the samples, at 1/scale."""
+    """Return the box of the samples, at 1/scale."""
     right, bottom = -(-(box.x + box.width) // scale), -(-(box.y + box.height) // scale)
     return pixels[box.y // scale : bottom, box.x // scale : right]
 
 
 def turned(pixels: npt.NDArray[np.int16], turn: Orientation) -> npt.NDArray[np.int16]:
-    """The samples mirrored and then turned clockwise, by numpy."""
+    """Mirror the samples, then rotate them clockwise, with numpy."""
     return np.rot90(pixels[:, ::-1] if turn.mirror else pixels, -turn.quarters)
 
 
 def boxes(mcu: tuple[int, int]) -> list[Box]:
-    """Boxes that begin on the grid: inside, whole, ending anywhere, and with the partial MCUs."""
+    """Return boxes that begin on the grid: inside, whole, ending anywhere, with partial MCUs."""
     x, y = mcu[0] * 2, mcu[1] * 3
     return [
         Box(x, y, mcu[0] * 3, mcu[1] * 2),
@@ -147,7 +147,7 @@ def test_tiles_hold_the_image_and_nothing_else() -> None:
 @pytest.mark.parametrize("turn", TURNS, ids=str)
 @pytest.mark.parametrize("subsampling", [0, 1, 2])
 def test_turn_and_its_inverse_give_the_same_bytes(subsampling: int, turn: Orientation) -> None:
-    """No coefficient is lost or rounded: otherwise something would be missing on return."""
+    """A round trip loses and rounds no coefficient."""
     original = pictures.jpeg(photograph(), sampling=subsampling)
     box = Box(32, 16, 96, 64)
     there = transform(original, box, turn)
@@ -302,7 +302,7 @@ def test_file_is_read_from_a_memory_map_and_given_back(tmp_path: Path) -> None:
 
 
 def test_nothing_leaks() -> None:
-    """Neither the result of a success nor what a failure had begun: 20 MB would be seen."""
+    """Neither results nor unfinished transforms leak memory (20 MB would be measured)."""
     pixels = np.random.default_rng(1).integers(0, 256, (800, 1200, 3), dtype=np.uint8)
     original = pictures.jpeg(pixels, sampling=0, quality=85)
     assert len(original) > 1_000_000
@@ -338,7 +338,7 @@ def test_what_a_transform_works_with_is_given_back() -> None:
 
 
 def _resident() -> int:
-    """The bytes of memory that this process has now."""
+    """Return the resident memory of this process in bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 
@@ -368,7 +368,7 @@ def test_every_mcu_that_the_header_announces_can_be_cut(
 
 
 def _with_sampling(horizontal: int, vertical: int) -> bytes:
-    """A JPEG of 128x128 with these luma factors, chroma having 1x1.
+    """JPEG of 128x128 pixels with these luma sampling factors; those of chroma are 1x1.
 
     One that libjpeg has written with 4:4:4, whose header is given other factors: the scan then has
     too few blocks for its luma, so its blocks are written anew as flat ones.
@@ -388,7 +388,7 @@ def _with_sampling(horizontal: int, vertical: int) -> bytes:
 
 
 def _flat_blocks(count: int, luma_blocks: int) -> bytes:
-    """Entropy-coded blocks by the Huffman tables of ITU-T T.81, Annex K: DC steps, and no AC."""
+    """Encode blocks by the Huffman tables of ITU-T T.81, Annex K: DC steps, and no AC."""
     bits = ""
     per_mcu = luma_blocks + 2
     for number in range(count):

@@ -1,4 +1,4 @@
-"""JPEG XL: colours, orientation and profiles of files as an encoder writes them."""
+"""JPEG XL: colours, orientation and profiles of files from an encoder."""
 
 from contextlib import suppress
 from io import BytesIO

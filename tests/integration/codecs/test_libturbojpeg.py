@@ -1,4 +1,4 @@
-"""Which libturbojpeg is loaded, that all versions give the same bytes, and that memory is freed."""
+"""libturbojpeg: choice of the library, equal bytes from all versions, freed memory."""
 
 import hashlib
 import json
@@ -55,7 +55,7 @@ BYTES = {
 
 
 def transforms(name: str) -> str:
-    """A checksum of all turns of a cut, in colour and gray, and of all tiles of an original."""
+    """Return a checksum of all orientations of a crop, in colour and gray, and of all tiles."""
     path = ORIGINALS / f"{name}.jpg"
     data, header = path.read_bytes(), probe(path, 1_000_000)
     assert header.jpeg is not None
@@ -87,7 +87,7 @@ def test_all_versions_give_the_same_bytes(name: str) -> None:
 
 
 def resident() -> int:
-    """The bytes of memory that this process has now."""
+    """Return the resident memory of this process in bytes."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize()
 
@@ -142,7 +142,7 @@ def test_nothing_leaks_where_many_tiles_are_cut(use: Callable[[bytes], None]) ->
 @pytest.mark.needs_lossless
 @pytest.mark.parametrize("name", ["12bit", "cmyk"])
 def test_unusual_jpegs_are_cut_or_refused(name: str) -> None:
-    """The server decodes them instead; but nothing must break where one gets through."""
+    """The server decodes these files instead; the library must fail cleanly on them."""
     data = (ORIGINALS / f"{name}.jpg").read_bytes()
     for length in (len(data), len(data) * 2 // 3, 200):
         for gray in (False, True):
@@ -211,7 +211,7 @@ PARTIAL_DECODING = (
 
 
 def stand_in(folder: Path, version: str, functions: Sequence[str] = TRANSFORMING) -> Path:
-    """A library of a version that can do nothing, compiled."""
+    """Compile a library that states a version; its functions always fail."""
     folder.mkdir()
     source, path = folder / "source.c", folder / "libturbojpeg.so.0"
     source.write_text(
@@ -259,7 +259,7 @@ def test_a_library_without_one_of_the_functions_is_not_asked_for_it(
 
 
 def report_of(folder: Path, choice: str = "auto") -> dict[str, object]:
-    """What a process reports for which a folder is one of the system's, and which runs nothing."""
+    """Report of a process that searches a folder for libraries and may execute no programs."""
     program = """if True:
         import dataclasses, json, sys
         from iiif_server.codecs import libturbojpeg

@@ -1,4 +1,4 @@
-"""Pages of every format that has several: each is found, shown as it should be, and listed."""
+"""Pages of every format with several: found, rendered correctly, and listed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_frame_of_a_gif_is_what_a_browser_shows(
 
 
 def test_what_a_gif_leaves_to_the_background_is_transparent(tmp_path: Path) -> None:
-    """Also of a frame that has no transparent colour; and frames may be beyond the screen."""
+    """Frames may lack a transparent colour, and may exceed the screen."""
     frames = (
         Frame(0, (0, 0, 8, 6)),
         Frame(1, (2, 2, 4, 2), BACKGROUND),

@@ -1,4 +1,4 @@
-"""Parts of pyramids that a disk has garbled: never another tile, never another exception."""
+"""Damaged pyramid parts: never another tile, never an unexpected exception."""
 
 import struct
 import zlib
@@ -35,7 +35,7 @@ def test_every_tile_is_read_as_it_was_written(path: Path) -> None:
 
 
 def test_a_name_in_the_table_that_has_become_anothers_is_not_believed(path: Path) -> None:
-    """One bit makes 0_0 of 1_0: its checksum is right all the same."""
+    """One flipped bit turns the name 0_0 into 1_0; the checksum of the tile stays valid."""
     data = path.read_bytes()
     name = b"image_files/9/1_0.jpg"
     at = data.rindex(name)

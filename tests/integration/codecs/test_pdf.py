@@ -155,7 +155,7 @@ def test_a_unit_of_its_own_scales_a_page(
 
 
 def test_units_are_those_of_each_page(tmp_path: Path) -> None:
-    """It is no inherited entry (ISO 32000-1, table 30)."""
+    """UserUnit is not inherited (ISO 32000-1, table 30)."""
     data = pdf(pages=3).replace(b"/MediaBox [0 0 3 72]", b"/UserUnit 4 /MediaBox [0 0 3 72]")
     data = data.replace(b"<< /Type /Pages", b"<< /UserUnit 9 /Type /Pages")
     path = written(tmp_path, data)

@@ -1,4 +1,4 @@
-"""PSD and PSB: the merged image in every colour mode, or the reason why it is not shown."""
+"""PSD and PSB: the merged image in every colour mode, or the reason of the refusal."""
 
 import struct
 from io import BytesIO
@@ -39,7 +39,7 @@ def halves(left: Any, right: Any) -> NDArray[np.uint16]:
 
 
 def lab_of(colour: tuple[int, ...]) -> tuple[int, ...]:
-    """L*, a*, b* under D50 in 8 bits, by lcms."""
+    """Convert to L*, a*, b* (D50) in 8 bits with lcms."""
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     convert = ImageCms.buildTransform(srgb, lab, "RGB", "LAB")
     converted = ImageCms.applyTransform(Image.new("RGB", (1, 1), colour), convert)

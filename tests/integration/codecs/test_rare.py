@@ -1,4 +1,4 @@
-"""TGA, PCX and LogLuv: what is wrong with a file is told before, or by, the decoder."""
+"""TGA, PCX and LogLuv: errors are reported before, or by, the decoder."""
 
 import struct
 from dataclasses import replace
@@ -34,7 +34,7 @@ PNG = "full/max/0/default.png"
 
 
 def sized(data: bytes, width: int, height: int) -> bytes:
-    """The same file, said to have other dimensions."""
+    """Change the dimensions in the header of a file."""
     if data[0] == 10:
         return data[:8] + struct.pack("<HH", width - 1, height - 1) + data[12:]
     return data[:12] + struct.pack("<HH", width, height) + data[16:]
@@ -84,7 +84,7 @@ def test_each_format_may_be_read_alone(tmp_path: Path) -> None:
 
 
 def test_a_palette_without_need_is_unsupported(tmp_path: Path) -> None:
-    """And not damaged: the format permits it, and the decoder does not read it."""
+    """Unsupported, not damaged: the format permits it, and the decoder does not read it."""
     data = tga(2, painted(RGB))
     mapped = data[:1] + b"\1" + data[2:5] + b"\x10\0\x18" + data[8:18] + bytes(48) + data[18:]
     with pytest.raises(UnsupportedOriginalError, match="palette"):
@@ -98,7 +98,7 @@ LUMINANCES = (0, 2.0**-20, 0.18, 0.5, 1.0, 4.0, 2.0**40)
 
 
 def lights(kind: int = 32, **options: Any) -> bytes:
-    """A row of white light, of these luminances."""
+    """Row of white pixels with these luminances."""
     codes = log_l(np.array(LUMINANCES))
     return logluv((codes if kind == 16 else codes << 16 | WHITE)[None, :, None], kind, **options)
 

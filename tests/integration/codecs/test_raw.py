@@ -1,4 +1,4 @@
-"""Raw photographs: developed with the extra, by one recipe; else as before."""
+"""Raw photographs: developed with the extra `raw`; refused without it."""
 
 import json
 import struct
@@ -43,7 +43,7 @@ RAF = b"FUJIFILMCCD-RAW 0201".ljust(200, b"\0")
 
 
 def replaced(data: bytes, tag: int, value: int) -> bytes:
-    """The file with another value in the first directory; of the same type."""
+    """Change a value in the first directory, keeping its type."""
     (at,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, at)
     for entry in range(at + 2, at + 2 + 12 * count, 12):
@@ -53,7 +53,7 @@ def replaced(data: bytes, tag: int, value: int) -> bytes:
 
 
 def with_preview() -> bytes:
-    """A DNG whose first directory is a small picture, and whose raw one is below it."""
+    """DNG whose first directory is a preview, and whose raw image is a SubIFD."""
     tags = {254: (4, [1]), 330: (4, [1]), 50_706: (1, [1, 4, 0, 0])}
     data = dng(linear(FRACTIONS), before=TiffFile(painted(RGB)[:40, :60], 2, tags=tags).write())
     (first,) = struct.unpack_from("<I", data, 4)
@@ -74,7 +74,7 @@ def test_without_the_setting_a_dng_is_its_preview(tmp_path: Path) -> None:
 
 
 def test_without_the_extra_it_is_named(tmp_path: Path) -> None:
-    """And what is a TIFF, too, is one."""
+    """Without rawpy, a raw file that is also a TIFF is read as TIFF."""
     written(tmp_path, RAF).rename(tmp_path / "raf")
     written(tmp_path, with_preview()).rename(tmp_path / "dng")
     code = f"""

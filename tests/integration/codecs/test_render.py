@@ -1,4 +1,4 @@
-"""From real originals to derivatives that are opened again, and compared with numpy's own work."""
+"""Derivatives of real originals, compared with results of numpy."""
 
 import io
 import math
@@ -50,14 +50,14 @@ ENGINES = [pytest.param(Engine.JPEGTRAN, marks=pytest.mark.needs_lossless), Engi
 
 @pytest.fixture(scope="module", autouse=True)
 def _worker() -> Iterator[None]:
-    """This process is set up as a worker is."""
+    """Prepare this process like a worker."""
     with as_worker():
         yield
 
 
 @pytest.fixture(scope="module")
 def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with every picture of the collection."""
+    """Folder with every picture of the collection."""
     folder = tmp_path_factory.mktemp("originals")
     for picture in PICTURES:
         picture.write(folder)
@@ -75,7 +75,7 @@ def named(picture: Picture) -> str:
 
 
 def turned(pixels: npt.NDArray[np.float64], rotation: str) -> Floats:
-    """The pixels mirrored and turned clockwise, by numpy."""
+    """Mirror the pixels and rotate them clockwise, with numpy."""
     mirrored = pixels[:, ::-1] if rotation.startswith("!") else pixels
     return np.rot90(mirrored, -int(rotation.removeprefix("!")) // 90)
 
@@ -186,7 +186,7 @@ REGIONAL = [
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with larger pictures, whose neighbouring pixels differ little."""
+    """Folder with larger pictures, whose neighbouring pixels differ little."""
     folder = tmp_path_factory.mktemp("large")
     for name in REGIONAL:
         BY_NAME[name].write(folder, photograph(*LARGE))
@@ -194,7 +194,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def expected(box: tuple[int, int, int, int], size: tuple[int, int]) -> Floats:
-    """The region of the large photograph at this size, by Pillow."""
+    """Scale a region of the large photograph with Pillow."""
     x, y, width, height = box
     cut = Image.fromarray(photograph(*LARGE)).crop((x, y, x + width, y + height))
     return np.asarray(cut.resize(size, Image.Resampling.LANCZOS), np.float64)
@@ -236,7 +236,7 @@ def test_regions_of_a_wrong_place_would_be_noticed(aside: tuple[int, int]) -> No
 
 @pytest.mark.parametrize("name", ["8.png", "420.jpg", "tiled.tif", "lossless.jp2"])
 def test_tiles_of_a_level_fit_together(name: str, large: Path) -> None:
-    """Tiles made one by one are the picture, and their seams are not seen."""
+    """Single tiles together give the picture, without visible seams."""
     whole = np.zeros((120, 160, 3))
     for x, y in product(range(0, 640, 256), range(0, 480, 256)):
         width, height = min(256, 640 - x), min(256, 480 - y)
@@ -498,7 +498,7 @@ def test_inks_look_like_inks(format_: str, output: str, tmp_path: Path) -> None:
 
 
 def test_separated_picture_looks_like_the_picture(originals: Path) -> None:
-    """Inks are duller than the formula that separated the picture takes them for."""
+    """Real inks are duller than the formula that separated the picture."""
     made = [
         derive(originals / name, "full/max/0/default.png").pixels
         for name in ("cmyk.jpg", "cmyk.tif")
@@ -549,7 +549,7 @@ def test_transparency_is_white_where_there_is_none(
 
 
 def test_transparent_pixels_do_not_bleed_when_scaled(tmp_path: Path) -> None:
-    """Black that nobody sees stays unseen, as it is not averaged with the red beside it."""
+    """Invisible black stays invisible: it is not averaged with the red beside it."""
     pixels = np.zeros((64, 64, 4), np.uint8)
     pixels[:, 30:] = (250, 20, 20, 255)
     path = write(tmp_path, pictures.saved(Image.fromarray(pixels), "PNG"))
@@ -559,7 +559,7 @@ def test_transparent_pixels_do_not_bleed_when_scaled(tmp_path: Path) -> None:
 
 
 def test_opacity_makes_no_picture_darker(originals: Path, tmp_path: Path) -> None:
-    """Work on alpha is done in fractions; they are rounded at its end, and not cut off."""
+    """Alpha is computed in fractions, which are rounded at the end, not truncated."""
     opaque = np.dstack([photograph(), np.full((HEIGHT, WIDTH), 255, np.uint8)])
     path = write(tmp_path, pictures.saved(Image.fromarray(opaque), "PNG"))
     request_ = "full/101,75/0/default.png"
@@ -581,7 +581,7 @@ def test_turning_keeps_plain_colours(tmp_path: Path) -> None:
 
 
 def to_srgb(pixels: pictures.Pixels, profile: bytes) -> Floats:
-    """The pixels converted by Pillow."""
+    """Convert the pixels with Pillow."""
     converted = ImageCms.profileToProfile(
         Image.fromarray(pixels),
         ImageCms.ImageCmsProfile(io.BytesIO(profile)),
@@ -726,7 +726,7 @@ def test_least_is_done_to_the_original(
 
 
 def test_what_cannot_be_done_without_loss_is_done_with_pixels(originals: Path) -> None:
-    """A plan that jpegtran refuses is made all the same, and says by what."""
+    """A plan that jpegtran refuses is rendered by another engine, which the result names."""
     made = derive(originals / "420.jpg", "8,8,64,64/max/0/default.jpg", engine=Engine.JPEGTRAN)
     assert made.made_by is Engine.RASTER
     assert psnr(made.pixels, photograph()[8:72, 8:72]) > 31
@@ -765,7 +765,7 @@ def test_truncated_original_is_refused(picture: Picture, share: float, tmp_path:
 
 @pytest.mark.parametrize("picture", PICTURES, ids=named)
 def test_flipped_bits_are_refused_or_drawn(picture: Picture, tmp_path: Path) -> None:
-    """Whatever a decoder makes of it: pixels of the right size, or a refusal of ours."""
+    """Every input gives pixels of the right size, or an error of this package."""
     sound = picture.encode(photograph(96, 80))
     rng = np.random.default_rng(len(sound))
     for round_ in range(12):

@@ -1,4 +1,4 @@
-"""Encoded images state the resolution of their pixels: that of the original, scaled with it."""
+"""Resolution of encoded images: that of the original, scaled with the pixels."""
 
 import io
 import struct

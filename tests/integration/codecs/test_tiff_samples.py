@@ -1,4 +1,4 @@
-"""TIFFs of every kind of sample: the right colours in full views, parts, reduced and in JPEG."""
+"""TIFFs of every kind of sample: correct colours in full views, parts, reduced, and JPEG."""
 
 import lzma
 import math
@@ -28,7 +28,7 @@ RATIONAL, SHORT, DOUBLE = 5, 3, 12
 
 
 def halves(left: Any, right: Any, type_: Any = np.uint8) -> NDArray[Any]:
-    """The half picture: a colour in the left half and one in the right."""
+    """Picture with one colour in the left half and one in the right."""
     values = np.empty((SIDE, SIDE, len(left)), type_)
     values[:, : SIDE // 2], values[:, SIDE // 2 :] = left, right
     return values
@@ -41,7 +41,7 @@ def ycbcr(rgb: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def units(across: int, down: int) -> list[bytes]:
-    """One strip of subsampled YCbCr."""
+    """Strip of subsampled YCbCr."""
     columns, rows = SIDE // across, -(-SIDE // down)
     left, right = (
         bytes([y] * across * down + [cb, cr]) for y, cb, cr in (ycbcr(LEFT), ycbcr(RIGHT))

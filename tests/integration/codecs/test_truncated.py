@@ -1,4 +1,4 @@
-"""Truncated originals: refused with the reason, or shown as far as they go."""
+"""Truncated originals: refused with the reason, or shown partially."""
 
 import struct
 import zlib
@@ -139,7 +139,7 @@ def test_a_png_that_ends_between_its_chunks_is_refused_or_shown(
     interlaced: bool,  # noqa: FBT001
     tmp_path: Path,
 ) -> None:
-    """As soon as its header is read: browsers would get an info.json of what cannot be shown."""
+    """The header is refused already: otherwise info.json would describe an unusable image."""
     data = png(photograph(), 2, interlaced=interlaced)
     start = data.index(b"IDAT")
     pixels = data[start + 4 : start + 4 + (len(data) - start) // 2]
@@ -169,7 +169,7 @@ def waves(bands: int) -> NDArray[np.int64]:
 def test_an_interlaced_png_is_shown_as_coarse_as_it_is(  # noqa: PLR0917
     type_: int, depth: int, bands: int, passes: float, off: int, tmp_path: Path
 ) -> None:
-    """Pixels stand for those of later passes, as in browsers while they load it."""
+    """Pixels of early passes fill those of later ones, as in browsers during loading."""
     values = waves(bands)
     data = png(values * (257 if depth == 16 else 1), type_, depth, interlaced=True)
     start = data.index(b"IDAT")

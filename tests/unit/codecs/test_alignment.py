@@ -1,4 +1,4 @@
-"""Cutting so that what libvips scales about its middle comes to lie where it belongs."""
+"""Crops that libvips, which scales around the centre, does not shift."""
 
 import numpy as np
 import pytest

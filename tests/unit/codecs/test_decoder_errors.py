@@ -1,4 +1,4 @@
-"""Whose fault it is that a decoder gave up."""
+"""Classification of decoder errors: the original or the machine."""
 
 import errno
 

@@ -1,4 +1,4 @@
-"""Small images as rows of samples."""
+"""Pixel buffers: scaling and orientation of small images."""
 
 from dataclasses import replace
 from io import BytesIO

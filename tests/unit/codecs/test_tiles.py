@@ -1,4 +1,4 @@
-"""Tiles that are decoded into one piece."""
+"""Decoding of neighbouring tiles into one buffer."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -21,7 +21,7 @@ LEVEL = Dimensions(3 * SIDE - 21, 2 * SIDE - 5)
 
 @pytest.fixture(params=[False, True], ids=["one thread", "two threads"])
 def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """How small a part is that is decoded by two threads."""
+    """Decode with one thread, or with two whatever the size."""
     if request.param:
         monkeypatch.setattr(tiles, "_SINGLE_THREAD_PIXELS", 0)
 

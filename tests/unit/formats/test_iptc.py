@@ -1,4 +1,4 @@
-"""IPTC: known datasets, and no others."""
+"""IPTC: only known datasets are returned."""
 
 import pytest
 

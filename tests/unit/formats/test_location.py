@@ -1,4 +1,4 @@
-"""Metadata without what says where something is."""
+"""Removal of location data from metadata."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""TIFF directories: every form of the offsets, damage, and disks that fail."""
+"""TIFF directories: offsets of every type, damaged files, and failing disks."""
 
 import errno
 import io
@@ -22,7 +22,7 @@ def tiles_in(file: io.BytesIO) -> StoredTiles | None:
 
 
 def assert_directories_of_levels(data: io.BytesIO, tiles: StoredTiles) -> None:
-    """The offsets of the levels are those of directories with their dimensions."""
+    """Offsets of levels lead to directories with the dimensions of the levels."""
     file = BoundedFile(data, OriginalFormat.TIFF)
     for level in tiles.levels:
         ifd = Directory(file, Layout.of(file), level.directory)
@@ -99,7 +99,7 @@ def test_directories_in_a_circle_are_refused() -> None:
 
 
 class FailingFile(io.BytesIO):
-    """A file whose reads fail after the header."""
+    """File whose reads fail after the header."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(b"II*\0" + struct.pack("<I", 8) + bytes(100))

@@ -1,4 +1,4 @@
-"""Pages of a TIFF: the chain that is walked once, their list, and a file of one directory."""
+"""Pages of a TIFF: directory chain, page list, and view of a single directory."""
 
 import io
 import os
@@ -21,7 +21,7 @@ from support.tiffs import built
 
 
 class Counting(io.FileIO):
-    """A file that counts what is read of it."""
+    """File that counts the bytes that are read."""
 
     reads = 0
 
@@ -31,7 +31,7 @@ class Counting(io.FileIO):
 
 
 class Measured(io.BytesIO):
-    """A file that knows the longest of its reads."""
+    """File that records its longest read."""
 
     most = 0
 
@@ -46,7 +46,7 @@ def bounded(file: Any, frames: int = 10_000) -> BoundedFile:
 
 
 def chain_of(*tags: dict[int, TiffTag], after: bytes = b"") -> bytes:
-    """A TIFF of pages with these tags."""
+    """Write a TIFF of pages with these tags."""
     data, at = b"", 72
     for number, one in enumerate(tags):
         size = len(tiff_directory([*one.values()]))

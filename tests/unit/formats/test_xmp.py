@@ -1,4 +1,4 @@
-"""XMP: known properties, and no others, of packets that are what they should be."""
+"""XMP: only known properties of valid packets are returned."""
 
 import pytest
 

@@ -47,7 +47,7 @@ def test_an_image_is_one_canvas_of_its_size_with_the_image_on_it() -> None:
 
 
 def test_no_address_of_a_canvas_has_a_fragment() -> None:
-    """Presentation API 3.0, 5.3: else nobody could point to a part of it."""
+    """Presentation API 3.0, 5.3: annotations need a stable id to refer to a part."""
     document = manifest(f"{MANIFEST}?identifiers=a,b", "2", [picture(), picture("2.jpg")])
     assert not [canvas["id"] for canvas in document["items"] if "#" in canvas["id"]]
 

@@ -1,4 +1,4 @@
-"""The rows in which Image API 2.1 and 3.0 differ."""
+"""Differences between Image API 2.1 and 3.0."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a page tells of an image."""
+"""Facts about an image on its viewer page."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which part of a folder a page shows."""
+"""Paging of folders in the gallery."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a job takes, as far as the header and the plan can tell."""
+"""Cost estimates of jobs, from header and plan."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -189,7 +189,7 @@ def test_a_build_takes_the_coefficients_twice_or_the_tiles_of_a_level(
 
 @pytest.mark.parametrize(("quality", "chroma"), [(89, 1), (90, 2), (100, 2)])
 def test_chroma_is_whole_from_quality_90_on(quality: int, chroma: int) -> None:
-    """libvips halves it below; then a pixel takes half as much while it is encoded."""
+    """Below this quality libvips subsamples chroma, which halves the memory per pixel."""
     made = Dimensions(2000, 1000)
     coarse, fine = (
         replace(plan(size=made), encoding=EncodingOptions(jpeg_quality=q)) for q in (80, quality)

@@ -1,4 +1,4 @@
-"""What is believed of a stated resolution."""
+"""Plausible resolutions of originals, and those of derivatives."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Settings of encoding, also as environment variables have them."""
+"""Encoding options, also as text from environment variables."""
 
 import pytest
 from pydantic import ValidationError

@@ -1,4 +1,4 @@
-"""When a pyramid answers, and from which of its levels."""
+"""Choice of the engine, and of the pyramid levels for a rendition."""
 
 from dataclasses import replace
 from fractions import Fraction

@@ -32,7 +32,7 @@ EXIF: dict[int, Callable[[Pixels], Pixels]] = {
 
 
 def turned(pixels: Pixels, turn: Orientation) -> Pixels:
-    """Mirrored by the vertical axis, then turned clockwise."""
+    """Mirror at the vertical axis, then rotate clockwise."""
     mirrored = np.fliplr(pixels) if turn.mirror else pixels
     return np.rot90(mirrored, -turn.quarters)
 

@@ -1,4 +1,4 @@
-"""Formats by the first bytes of a file."""
+"""Detection of formats by the first bytes of a file."""
 
 import pytest
 

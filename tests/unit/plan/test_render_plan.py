@@ -1,4 +1,4 @@
-"""What a worker is told."""
+"""Pixel operations in the plan of a worker's job."""
 
 from dataclasses import replace
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""Which originals have a range of samples that can be chosen."""
+"""Originals to which the setting `range` applies."""
 
 from dataclasses import replace
 
