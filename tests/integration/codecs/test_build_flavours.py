@@ -199,7 +199,7 @@ class Built:
         return ceil(self.width / factor), ceil(self.height / factor)
 
     def name(self, factor: int, column: int, row: int) -> str:
-        """Return the Deep Zoom name of a tile: level 0 is one pixel, each next is twice as large."""
+        """Return the Deep Zoom name of a tile: level 0 is one pixel, each next twice as large."""
         top = next(n for n in range(40) if 2**n >= max(self.width, self.height))
         return f"image_files/{top - (factor.bit_length() - 1)}/{column}_{row}.jpg"
 
