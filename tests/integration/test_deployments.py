@@ -618,6 +618,8 @@ def test_the_charts_pod_may_do_no_more_than_it_needs() -> None:
         "capabilities": {"drop": ["ALL"]},
     }
     assert spec["automountServiceAccountToken"] is False
+    # Else a service named `iiif` would set IIIF_PORT, which is no setting.
+    assert spec["enableServiceLinks"] is False
     assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]  # noqa: S108
 
 

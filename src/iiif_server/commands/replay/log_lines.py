@@ -24,6 +24,8 @@ _CONSOLE = re.compile(
 _PATH = re.compile(r"/(?!/)[!-~]*")
 _NEVER_IN_PATHS = frozenset('#\\"')
 """Characters that are invalid in paths; servers escape others with a backslash."""
+_COMPRESSED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\xfd7zXZ", b"BZh")
+"""First bytes of files of gzip, Zstandard, xz and bzip2."""
 _HIDDEN = "***"
 """Replacement of signatures in the log of this server."""
 
@@ -31,6 +33,7 @@ _HIDDEN = "***"
 class Skipped(StrEnum):
     """Reason why a line is not replayed."""
 
+    COMPRESSED = "compressed (use zcat LOG | iiif-server replay -)"
     NO_REQUEST = "no request"
     """Line without a request, or malformed line."""
     METHOD = "not GET or HEAD"
@@ -83,7 +86,7 @@ def parse_line(line: bytes) -> Logged | Skipped:
     try:
         method, target, time = _json(line) if line.startswith(b"{") else _text(line)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        return Skipped.NO_REQUEST
+        return Skipped.COMPRESSED if line.startswith(_COMPRESSED) else Skipped.NO_REQUEST
     if method not in {"GET", "HEAD"}:
         return Skipped.METHOD
     if _HIDDEN in target:

@@ -1,4 +1,7 @@
+import bz2
+import gzip
 import io
+import lzma
 from datetime import UTC, datetime
 
 import pytest
@@ -50,6 +53,9 @@ def common(request: str) -> bytes:
     [
         (b"", Skipped.NO_REQUEST),
         (b"\x00\xff\xfe", Skipped.NO_REQUEST),
+        (gzip.compress(COMMON.encode()), Skipped.COMPRESSED),
+        (lzma.compress(COMMON.encode()), Skipped.COMPRESSED),
+        (bz2.compress(COMMON.encode()), Skipped.COMPRESSED),
         (b"2026-01-02 12:00:00,000 INFO iiif_server Rendered engine='raster'", Skipped.NO_REQUEST),
         (b'{"event": "Rendered", "time": "2026-01-02T12:00:00+00:00"}', Skipped.NO_REQUEST),
         (b'{"method": "GET", "path": ["/"], "time": "2026-01-02"}', Skipped.NO_REQUEST),
