@@ -115,7 +115,7 @@ def _read_box(file: BoundedFile, image: DicomImage, page: int, box: Box) -> tupl
 def _decode_frame(file: BoundedFile, image: DicomImage, number: int) -> tuple[_Array, str]:
     """Decode a frame to rows, columns, samples; return it and its photometric interpretation."""
     samples, size = image.samples, image.frame
-    data = b"".join(file.read_at(offset, length) for offset, length in image.parts[number])
+    data = _data(file, image, number)
     photometric, planar = samples.photometric, False
     if image.coding in {Coding.NATIVE, Coding.RUNS}:
         planar = samples.planar
@@ -141,6 +141,18 @@ def _decode_frame(file: BoundedFile, image: DicomImage, number: int) -> tuple[_A
             1, 2, 0
         ), photometric
     return values.reshape(size.height, size.width, samples.count), photometric
+
+
+def _data(file: BoundedFile, image: DicomImage, number: int) -> bytes:
+    """Stored data of a frame; words are swapped from the start of the pixels."""
+    if not image.swapped:
+        return b"".join(file.read_at(offset, length) for offset, length in image.parts[number])
+    ((first, _), *_), ((offset, length),) = image.parts[0], image.parts[number]
+    odd = (offset - first) % 2
+    words = file.read_at(offset - odd, odd + length + (odd + length) % 2)
+    words += bytes(len(words) % 2)  # a file may end before the padding of its last word
+    swapped: bytes = np.frombuffer(words, "<u2").byteswap().tobytes()
+    return swapped[odd : odd + length]
 
 
 def _decode_rle(data: bytes, type_: Any, size: int) -> bytes:

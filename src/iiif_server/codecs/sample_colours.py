@@ -143,7 +143,7 @@ def _scale(samples: Samples) -> Array:
         return _scale_range(samples)
     bits = samples.bits
     if kind == "i":
-        values = values.astype(np.int64) + (1 << (bits - 1))
+        values = values.astype(np.int64).view(np.uint64) + np.uint64(1 << (bits - 1))
     max_value = _BYTE if bits <= 8 else _WORD  # noqa: PLR2004 - bits of a byte
     type_ = np.uint8 if max_value == _BYTE else np.uint16
     if (1 << bits) - 1 == max_value:

@@ -119,7 +119,7 @@ def bitmap(file: BoundedFile) -> Bitmap:
         masks=_masks(file, header, size, bits, compression),
         palette=palette,
         colour_bytes=3 if size == _CORE else 4,
-        start=offset,
+        start=_rows(header, size, bits, compression, offset),
     )
 
 
@@ -151,15 +151,28 @@ def _check(file: BoundedFile, size: int, bits: int, compression: int) -> None:
 
 
 def _palette(file: BoundedFile, header: bytes, size: int, bits: int, offset: int) -> bytes:
-    entry_bytes, start = 3 if size == _CORE else 4, _FILE_HEADER + size
-    count = _number(header, 32) if size != _CORE else 0
-    if count > _MAX_COLOURS:
-        raise file.damaged("its palette has more than 256 colours")
-    count = count or 1 << bits
-    available = offset - start
-    return file.read_at(
-        start, min(entry_bytes * count, available if available > 0 else entry_bytes * count)
-    )
+    start, available = _FILE_HEADER + size, offset - _FILE_HEADER - size
+    length = min(_palette_bytes(header, size, bits), 4 * _MAX_COLOURS)
+    return file.read_at(start, min(length, available) if available > 0 else length)
+
+
+def _palette_bytes(header: bytes, size: int, bits: int) -> int:
+    if size == _CORE:
+        return 3 << bits
+    return 4 * (_number(header, 32) or 1 << bits)
+
+
+def _rows(header: bytes, size: int, bits: int, compression: int, offset: int) -> int:
+    """Return the offset of the rows: that of the header, unless it points before or at the palette.
+
+    Some writers leave it out, or write that of the palette. Then the rows follow the palette.
+    """
+    end = _FILE_HEADER + size
+    if bits <= _MAX_PALETTE_BITS:
+        return offset if offset > end else end + _palette_bytes(header, size, bits)
+    if size == _INFO:
+        end += {_BIT_FIELDS: 12, _ALPHA_BIT_FIELDS: 16}.get(compression, 0)
+    return offset if offset >= _FILE_HEADER + size else end
 
 
 def _masks(

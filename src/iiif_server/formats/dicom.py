@@ -132,6 +132,8 @@ class DicomImage:
     palette: tuple[Table, ...]
     parts: tuple[tuple[ByteRange, ...], ...]
     """Extents of the data of each frame."""
+    swapped: bool
+    """Whether 8-bit samples are in words whose higher byte comes first."""
     profile: ByteRange | None
     resolution: tuple[float, float] | None
 
@@ -204,6 +206,7 @@ def dicom_image(file: BoundedFile) -> DicomImage:
         display=_display(values, samples) if samples.gray else None,
         palette=_palette(values) if samples.photometric == _PALETTE else (),
         parts=_frame_ranges(file, elements, coding, samples.bits(coding) * frame.area // 8, frames),
+        swapped=samples.allocated == 8 and values.has_big_words,  # noqa: PLR2004 - bits of a byte
         profile=(profile.offset, profile.length) if profile else None,
         resolution=values.resolution(),
     )
@@ -261,8 +264,6 @@ def _samples(file: BoundedFile, values: Values, coding: Coding) -> Samples:
         raise file.damaged(f"it declares {stored} stored of {allocated} bits, up to bit {high}")
     if shares_chroma(photometric, coding) and (allocated > 8 or values.integer(_COLUMNS) % 2):  # noqa: PLR2004
         raise file.damaged("its pixels cannot share chroma")
-    if allocated == 8 and values.has_big_words:  # noqa: PLR2004 - bits of a byte
-        raise file.unsupported("has 8-bit samples in big-endian words")
     signed, planar = values.integer(_SIGNED, 0) == 1, values.integer(_PLANAR, 0) == 1
     return Samples(photometric, count, allocated, stored, high + 1 - stored, signed, planar)
 

@@ -68,10 +68,11 @@ def directories(file: BoundedFile, page: int = 1) -> Directories:
     )
     count = main.count(Tag.SUB_DIRECTORIES)
     file.check_frames(count, "pages below the first")
-    offsets = main.values(Tag.SUB_DIRECTORIES, count)
+    # A SubIFD in the main chain, or one that is listed twice, would be a loop.
+    listed = dict.fromkeys(main.values(Tag.SUB_DIRECTORIES, count))
+    chained = set(chain.offsets) if listed else set()
+    offsets = [offset for offset in listed if offset not in chained]
     file.require((index, index + _TYPICAL_DIRECTORY_BYTES) for index in offsets)
-    if len(set(offsets)) < len(offsets) or not set(chain.offsets).isdisjoint(offsets):
-        raise file.damaged("its directories form a loop")
     sub_directories = [Directory(file, layout, index) for index in offsets]
     return Directories(main, reduced, sub_directories, len(chain.pages))
 
@@ -113,9 +114,7 @@ def _walk_chain(file: BoundedFile, layout: Layout) -> _Chain:
     (offset,) = file.unpack_at(layout.offset, layout.first) or (0,)
     offsets: dict[int, None] = {}
     pages = []
-    while offset:
-        if offset in offsets:
-            raise file.damaged("its directories form a loop")
+    while offset and offset not in offsets:  # a chain that forms a loop has been read by then
         ifd = Directory(file, layout, offset)
         first_entries_ = ifd.first_entries()
         if not offsets and not first_entries_.tags:

@@ -26,6 +26,7 @@ _LAB = frozenset({_CIE_LAB, _ICC_LAB, _ITU_LAB})
 _ALPHA = frozenset({1, 2})
 """ExtraSamples: associated (1) and unassociated (2) alpha. 0 is unspecified."""
 _JPEG, _NONE, _SEPARATE, _UNSIGNED = 7, 1, 2, 1
+_OLD_JPEG, _START_OF_IMAGE = 6, b"\xff\xd8"
 _BY_LIBVIPS = frozenset({1, 2, 3, 4, 5, 7, 8, 32_773, 32_946, 50_001})
 """Compressions that the libvips wheel decodes: none, CCITT (2, 3, 4), LZW, JPEG, deflate (two
 numbers), PackBits, WebP."""
@@ -107,11 +108,19 @@ def _shown_bands(
         raise file.unsupported(f"has samples of the photometric interpretation {photometric}")
     if compression not in (_BY_ARRAYS | _RARE if file.bounds.rare else _BY_ARRAYS):
         raise file.unsupported(f"is compressed by method {compression}")
+    if compression == _OLD_JPEG and not _has_whole_jpegs(file, ifd):
+        raise file.unsupported("stores parts of a JPEG (compression 6), not whole ones")
     if samples < colours:
         raise file.damaged("it has too few samples for its colours")
     extra = ifd.values(Tag.EXTRA_SAMPLES, samples)[: samples - colours]
     alpha = next((colours + at for at, kind in enumerate(extra) if kind in _ALPHA), None)
     return (*range(colours), *(() if alpha is None else (alpha,))), alpha is not None
+
+
+def _has_whole_jpegs(file: BoundedFile, ifd: Directory) -> bool:
+    """Whether the first strip or tile starts a JPEG of its own, as all have to for the decoder."""
+    first = ifd.value(Tag.TILES) or ifd.value(Tag.STRIPS)
+    return not first or file.read_at(first, len(_START_OF_IMAGE)) == _START_OF_IMAGE
 
 
 def _colour(photometric: int) -> Colour:

@@ -128,6 +128,31 @@ def test_colours_are_right_in_every_view(name: str, tmp_path: Path) -> None:
         assert np.abs(pixels[1, -2] - RIGHT).max() <= near
 
 
+PAINTED = bmp(8, (bytes(HALF) + b"\1" * HALF) * SIDE, palette=PALETTE)
+MASKED = bmp(16, masked(M565, "<H"), compression=3, masks=M565)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        PAINTED[:10] + bytes(4) + PAINTED[14:],
+        PAINTED[:10] + struct.pack("<I", 54) + PAINTED[14:],
+        MASKED[:10] + bytes(4) + MASKED[14:],
+        bmp(24, BGR)[:10] + bytes(4) + bmp(24, BGR)[14:],
+    ],
+)
+def test_rows_are_found_where_the_header_has_no_valid_offset(data: bytes, tmp_path: Path) -> None:
+    pixels = np.asarray(shown(written(tmp_path, data))).astype(int)
+    assert np.abs(pixels[2, 2] - LEFT).max() <= 9
+    assert np.abs(pixels[2, -3] - RIGHT).max() <= 9
+
+
+def test_a_palette_may_have_more_colours_than_indices(tmp_path: Path) -> None:
+    data = bmp(8, (bytes(HALF) + b"\1" * HALF) * SIDE, palette=PALETTE + bytes(4 * 298))
+    made = shown(written(tmp_path, data))
+    assert (made.getpixel((2, 2)), made.getpixel((SIDE - 3, 2))) == (LEFT, RIGHT)
+
+
 @pytest.mark.parametrize("height", [SIDE, -SIDE])
 def test_rows_begin_at_the_bottom_or_the_top(height: int, tmp_path: Path) -> None:
     first = bytes(LEFT[::-1]) * SIDE

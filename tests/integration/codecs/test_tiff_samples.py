@@ -102,6 +102,10 @@ KINDS: dict[str, tuple[TiffFile, tuple[Any, Any]]] = {
         (gray(128), gray(255)),
     ),
     "signed bytes": (TiffFile(halves([-128], [0], np.int8), 1), (gray(0), gray(128))),
+    "signed in 64 bits": (
+        TiffFile(halves([-(2**63)], [0], np.int64), 1, bits=64),
+        (gray(0), gray(128)),
+    ),
     "signed in 16 bits": (
         TiffFile(halves([-32768], [0], np.int16), 1, bits=16),
         (gray(0), gray(128)),
