@@ -24,10 +24,10 @@ class Span:
 def aligned_span(start: float, extent: float, size: int, tolerance: float) -> Span | None:
     """Return the span that scales `extent` pixels from `start` to `size`; or None.
 
-    libvips' `resize` makes round(cut / scale) pixels and spreads what that adds or takes evenly
-    over both ends. So an end that lies between two pixels comes out right only if the other end
-    lies as far off; which a few more pixels of the result at one end bring about. The result is off
-    by at most `tolerance` of its pixels; None where that cannot be had.
+    libvips' `resize` makes round(crop / scale) pixels, and distributes the rounding error evenly to
+    both ends. So an end between two pixels is exact only if the other end is displaced equally,
+    which a few more pixels of the result at one end achieve. The displacement is at most
+    `tolerance` pixels of the result; None if no span achieves that.
     """
     step = extent / size
     if step == 1:  # nothing is scaled, so nothing can be shifted

@@ -47,9 +47,9 @@ Item = TypeVar("Item")
 
 @contextmanager
 def decoding(header: ImageHeader) -> Iterator[None]:
-    """Translate what libvips and Pillow raise inside into an IiifServerError, by its cause.
+    """Translate exceptions of libvips and Pillow inside into an IiifServerError, by their cause.
 
-    Their own words may hold a path; and on hostile data Pillow raises any exception of Python.
+    Their messages may contain a path; and on hostile data Pillow raises any exception of Python.
     """
     try:
         yield
@@ -121,7 +121,7 @@ def _load_whole(descriptor: int, header: ImageHeader, shrink: int) -> Pixels:
     if _is_whole(image, header, shrink):
         return image
     if header.format is OriginalFormat.GIF and header.stored.area <= FEW_PIXELS:
-        # libvips takes some usual screens for those of the author, and leaves them out.
+        # libvips ignores some common screen sizes, and returns only the frame.
         image = _read_with_pillow(descriptor, header)
         if _is_whole(image, header, shrink):
             return image
@@ -183,7 +183,7 @@ def _source(descriptor: int, header: ImageHeader, shrink: int) -> pyvips.Source:
         file = SingleDirectory(descriptor, level.directory if level else header.directory)
         if not file.is_whole_file:
             source = pyvips.SourceCustom()
-            # Not on_read: this fills the buffer of libtiff, whatever length a file has it ask for.
+            # Not on_read: readinto fills libtiff's buffer, whatever length a hostile file requests.
             source.signal_connect("read", file.readinto)
             source.on_seek(file.seek)
             return source

@@ -39,12 +39,12 @@ _NO_DISK_CODES = frozenset({errno.EIO, errno.ESTALE, errno.ENODEV, errno.ETIMEDO
 def translate_error(error: Exception, format_: OriginalFormat) -> IiifServerError:
     """Return the IiifServerError for an exception that a library raised on an original.
 
-    The library's own words, which may hold a path, stay out of it.
+    The message of the library, which may contain a path, is not included.
     """
     if isinstance(error, IiifServerError):
         return error
     words, code = str(error), error.errno if isinstance(error, OSError) else None
-    # First what its decoder refuses of itself: libheif calls that a failed allocation, too.
+    # Limits of decoders come first: libheif reports them as failed allocations, too.
     if _EXCEEDED_LIMITS.search(words):
         return OriginalTooLargeError(f"The original exceeds the limits of the {format_} decoder.")
     no_memory = _NO_MEMORY.search(words) and not _CAUSED_BY_ORIGINAL.search(words)

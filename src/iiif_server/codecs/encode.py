@@ -97,7 +97,7 @@ def _options(
 ) -> dict[str, Any]:
     """Return the options of the libvips save operation of a format."""
     bitonal = operations.quality is Quality.BITONAL
-    # The best code is known when all coefficients are; large images have too many of them.
+    # Optimised Huffman codes need all coefficients in memory: too many for large images.
     optimised = encoding.jpeg_optimize and image.width * image.height <= MAX_OPTIMISED_PIXELS
     fax = {"compression": "ccittfax4", "bitdepth": 1, "keep": "none"}
     wide = image.format == "ushort"
@@ -176,7 +176,7 @@ def encode_tiles(
     """
     coding = f"Q={quality},optimize_coding"
     if thorough and supports_trellis():
-        # By itself trellis takes 10 % off, and too much of the picture: finer steps give it back.
+        # Trellis quantisation saves 10 %, but loses detail: a higher quality compensates for it.
         coding = f"Q={min(quality + 2, 100)},optimize_coding,trellis_quant"
     coding += f",subsample_mode={_chroma(full_chroma)}"
     tiles = pixels.dzsave_buffer(

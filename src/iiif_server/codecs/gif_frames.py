@@ -1,8 +1,7 @@
 """Frames of a GIF, except a first one that covers the screen.
 
-Each is drawn upon those before it, as browsers do. Pillow decodes a frame, as a file of its own.
-What a frame leaves to the background becomes transparent, whatever colour the file says: so it is
-on every web page.
+Each frame is drawn over those before it, as browsers do. Pillow decodes each frame as a file of its
+own. Background becomes transparent, whatever background colour the file has, as in browsers.
 """
 
 import os

@@ -127,7 +127,7 @@ def translating_memory_error() -> Iterator[None]:
 
 def _render(plan: RenderPlan, descriptor: int | None, stages: Stages) -> tuple[Engine, Pieces]:
     if plan.level is not None:
-        with suppress(OSError, KeyError):  # evicted since it was planned: the original will do
+        with suppress(OSError, KeyError):  # evicted since planning: use the original
             return Engine.LEVEL, _with_description(plan, _render_level(plan, plan.level, stages))
     if plan.tile is not None:
         with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
@@ -149,7 +149,7 @@ def render_original(
     """
     with original.verify_unchanged():
         if plan.engine is Engine.JPEGTRAN:
-            # The data may not keep what the header promised; pixels may still be decoded.
+            # The data may contradict the header; its pixels may still be decoded.
             with suppress(jpegtran.LosslessFailedError), stages.measure("decode"):
                 data = _transform(plan, plan.operations, original.bytes)
                 return Engine.JPEGTRAN, _with_description(plan, data)
@@ -225,7 +225,7 @@ def _tiles(level: Level, part: OpenPart) -> Tiles:
 def _write(pieces: Pieces, target: Path) -> OSError | None:
     """Write pieces to an existing file; return the error of the disk, or None."""
     try:
-        # Not made here: its owner may have given it up, and would leave it lying.
+        # The file must exist: a file created here would remain if its owner has given up.
         with target.open("r+b", buffering=0) as file:
             file.truncate()
             for piece in pieces:

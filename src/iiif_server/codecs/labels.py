@@ -1,8 +1,8 @@
 """Descriptions in encoded images: the credits, and the resolution of the pixels as they are now.
 
-libvips writes those of an image that has them (`set_description`). It also writes a resolution
-that nobody stated, TurboJPEG writes neither, and a lossless crop has the resolution of the
-original: that is put right in the encoded bytes (`described`).
+libvips writes the fields that `set_description` sets. It also writes a default resolution;
+TurboJPEG writes neither; and a lossless crop has the resolution of the original.
+`embed_description` corrects this in the encoded bytes.
 """
 
 import struct
@@ -94,7 +94,7 @@ def _jpeg(data: bytes, description: Description) -> Pieces:
 def _png(data: bytes, description: Description) -> Pieces:
     pieces: list[bytes | memoryview] = [data]
     if description.credits:
-        # libvips would write it as another kind of text than readers expect (ISO 16684-3).
+        # libvips would write another type of text chunk than readers expect (ISO 16684-3).
         content = b"iTXt" + _PNG_XMP + credits_packet(description.credits)
         text = struct.pack(">I", len(content) - 4) + content
         text += struct.pack(">I", zlib.crc32(content))

@@ -1,6 +1,6 @@
 """LogLuv and LogL in TIFF (G. Ward, 1998): logarithmic light, decoded by imagecodecs (libtiff).
 
-libtiff reads whole files; so each segment is put into one of its own, with our numbers.
+libtiff reads whole files, so each segment is wrapped in a TIFF of its own, with trusted tags.
 """
 
 import struct

@@ -69,7 +69,7 @@ def read_metadata(
 ) -> bytes:
     """Return the metadata of a page as a JSON object, without what cannot be read.
 
-    With `location`, also where something is. Raises what inspecting the file raises.
+    With `location`, also location data. Raises the errors of the inspection.
     """
     with os.fdopen(original.open(descriptor), "rb") as file:
         format_ = detect_format(file, bounds)

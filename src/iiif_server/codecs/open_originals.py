@@ -41,8 +41,8 @@ class OpenOriginal:
     def verify_unchanged(self) -> Iterator[None]:
         """Check that the file did not change, from its header to the end of the context.
 
-        Raises OriginalChangedError if it is written meanwhile, whatever came of it: what failed
-        may not be its fault, and what did not may be half of one image and half of another.
+        Raises OriginalChangedError if it is written meanwhile, also over another error: a failure
+        may come from the change, and a result may mix two versions.
         """
         try:
             yield
@@ -53,7 +53,7 @@ class OpenOriginal:
     def close(self) -> None:
         """Close the file."""
         if self._mapped is not None:
-            with contextlib.suppress(BufferError):  # somebody still looks at it; it goes with them
+            with contextlib.suppress(BufferError):  # still exported: it is freed with its last view
                 self._mapped.close()
         os.close(self.descriptor)
 
@@ -70,8 +70,8 @@ class OpenOriginals:
     def get(self, file: LocalFile, descriptor: int | None = None) -> OpenOriginal:
         """Return the open file. Raises OriginalChangedError if the path now has another version.
 
-        With the descriptor that the server has opened for this job, if it is given; the path is not
-        looked at then, and may be out of this process's reach.
+        If the server passes a descriptor for this job, the path is not used: the sandbox may deny
+        access to it.
         """
         original = self._open.get(file.path)
         if original is None or original.file != file or original.changed:

@@ -52,8 +52,8 @@ def _with_descriptions(
 def _reduced_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Tile, bytes]]:
     """Yield the tiles from `first_reduced` down to one tile; each level is half of the one before.
 
-    The first level has three quarters of the pixels, and those from `_THOROUGH_FROM` down take
-    about as long to encode: they keep a core busy each.
+    Two threads encode: the first level has three quarters of the pixels, and the levels from
+    `_THOROUGH_FROM` down take about as long.
     """
     first = first_reduced(plan.header)
     pixels = _decode(plan, original, first // 2)
@@ -75,7 +75,7 @@ def _detail_levels(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Ti
         factor for factor in plan.grid.scale_factors[1:2] if factor < first_reduced(plan.header)
     ]
     if plan.lossless and cuts_losslessly(plan.header, plan.grid, plan.profile):
-        # jpegtran and the decoder keep a core busy each; they read the file by ways of their own.
+        # jpegtran and the decoder use a core each, and read the file independently.
         with ThreadPoolExecutor(max_workers=1) as executor:
             half = executor.submit(_half_level, plan, original) if half_factors else None
             yield from _lossless_tiles(plan, original)
@@ -109,7 +109,7 @@ def _encoded_tiles(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[Ti
 
 
 def _half_level(plan: BuildPlan, original: OpenOriginal) -> zipfile.ZipFile:
-    """Yield the tiles at half resolution."""
+    """Encode the tiles at half resolution."""
     return _encode_level(plan, 2, _half_size(_decode(plan, original, 1)))
 
 
@@ -143,7 +143,7 @@ def _extend(pixels: Pixels, x: float, y: float, size: Dimensions) -> Pixels:
         if (pixels.width, pixels.height) == (size.width, size.height):
             return pixels
         return pixels.embed(0, 0, size.width, size.height, extend="copy")
-    # Between two pixels: what was left out came to lie at the beginning by a turn.
+    # Between two pixels: after a turn, the partial row or column is at the beginning.
     extended = pixels.embed(1, 1, pixels.width + 2, pixels.height + 2, extend="copy")
     return shift(extended, x - 1, y - 1, size)
 
@@ -167,7 +167,7 @@ def _lossless_crops(plan: BuildPlan, original: OpenOriginal) -> Iterator[tuple[T
 
 
 def _encode_level(plan: BuildPlan, scale_factor: int, level: Pixels) -> zipfile.ZipFile:
-    """Yield the encoded tiles of a reduced level."""
+    """Encode the tiles of a reduced level."""
     side, thorough = plan.grid.tile.width, scale_factor >= _THOROUGH_FROM
     chroma = plan.header.full_chroma
     return encode_tiles(level, side, plan.reduced_quality, full_chroma=chroma, thorough=thorough)

@@ -43,7 +43,7 @@ def _scale(image: Pixels, operations: PixelOperations, at: Box) -> Pixels:
     image = _crop(image, Box(x - at.x, y - at.y, right - x, bottom - y))
     size = operations.size
     if (right - x, bottom - y) == (size.width, size.height):
-        return image  # to within less than a pixel of the reduced image: not worth a blur
+        return image  # off by less than a pixel of the reduced image: scaling would only blur
     across, down = size.width / exact.width, size.height / exact.height
     offset = (exact.x - x) * across, (exact.y - y) * down
     return _resample(image, across, down, offset, operations)

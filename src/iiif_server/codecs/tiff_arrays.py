@@ -1,6 +1,6 @@
 """TIFF samples that libvips does not read, decoded by tifffile and imagecodecs.
 
-The file has been inspected: nothing here bounds what it asks for. Only the strips or tiles that a
+The file has been inspected: this module has no limits of its own. Only the strips or tiles that a
 box touches are decoded.
 """
 

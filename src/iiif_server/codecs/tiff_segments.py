@@ -1,6 +1,6 @@
 """Limits of TIFF segments: checks before a decoder allocates memory for a strip or tile.
 
-tifffile hands each to a decoder that believes what the data say of themselves.
+tifffile passes each segment to a decoder that trusts the headers in the data.
 """
 
 import struct
@@ -104,7 +104,7 @@ def check_segment(data: bytes, page: tifffile.TiffPage, wide: int, tall: int, sa
 def check_samples(values: Array, page: tifffile.TiffPage) -> None:
     """Raise DamagedOriginalError for samples of another kind than those of the page.
 
-    Codecs that say themselves what their samples are may say something else than the file.
+    Some codecs store the sample type in the data, which may contradict the directory.
     """
     found, expected = values.dtype, np.dtype(page.dtype)
     self_describing = page.compression in _JPEG2000 | JPEG_XL | {_LERC}

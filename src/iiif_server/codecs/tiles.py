@@ -106,13 +106,12 @@ def _opened(data: bytes) -> Image.Image:
 def _map(work: Callable[[Item], Result], items: Sequence[Item], part: Box) -> list[Result]:
     """Map items to results, with a second thread if the part is large enough.
 
-    This thread takes its share: it would only wait, and what follows takes twice as long on a core
-    that comes to it cold.
+    This thread works, too, instead of waiting: its core keeps warm caches for the next steps.
     """
     if len(items) == 1 or part.dimensions.area < _SINGLE_THREAD_PIXELS:
         return [work(item) for item in items]
     results: dict[int, Result] = {}
-    waiting = iter(list(enumerate(items)))  # each is handed out once, to whoever is free
+    waiting = iter(list(enumerate(items)))  # both threads take items from it
 
     def process_items() -> None:
         for index, item in waiting:

@@ -40,7 +40,7 @@ def inspect(file: BoundedFile) -> Inspection:
 def _check_boxes(
     file: BoundedFile, parent: Box, depth: int, colours: list[ColourTags | None]
 ) -> None:
-    """Check the boxes inside a box recursively; return colour tags, None for an ICC profile."""
+    """Check nested boxes; append colour tags to `colours`, None for an ICC profile."""
     if depth > _MAX_DEPTH:
         raise file.damaged("its boxes are nested too deeply")
     for box in boxes(file, parent.offset, parent.end):
@@ -62,7 +62,7 @@ def _check_boxes(
 
 
 def _colours(file: BoundedFile, box: Box) -> Iterator[ColourTags | None]:
-    """Return code points of a box, None for an ICC profile, nothing if unspecified."""
+    """Yield the code points of a box, None for an ICC profile, nothing if unspecified."""
     fields = file.unpack_at(">4sHH", box.offset)
     if fields is None:
         return

@@ -1,6 +1,6 @@
 """Gain maps of JPEGs (ISO 21496-1, Ultra HDR, Apple): whether a file has one. Pure.
 
-They turn one image into another on bright screens, which parts of it would not do.
+A gain map changes an image on HDR screens. Regions of the image, which have none, would differ.
 """
 
 import re

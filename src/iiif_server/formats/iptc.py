@@ -18,7 +18,7 @@ _LOCATION_NAMES = {
 def iptc_properties(data: bytes, *, location: bool) -> dict[str, list[str]]:
     """Return the values of known datasets, by name.
 
-    With `location`, also those that say where something is. What is damaged ends the datasets.
+    With `location`, also those of places. A damaged dataset ends the list.
     """
     names = _NAMES | (_LOCATION_NAMES if location else {})
     encoding = "utf-8" if _UTF8 in data else "latin-1"

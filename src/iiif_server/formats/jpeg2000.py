@@ -243,7 +243,7 @@ def _check_tiles(file: BoundedFile, size: _Size, position: int) -> list[_Style]:
 
 
 def _styles(file: BoundedFile, marker: int, offset: int, length: int) -> Iterator[_Style]:
-    """Return the coding style of a COD or COC segment; else None (A.6.1, A.6.2)."""
+    """Yield the coding style of a COD or COC segment (A.6.1, A.6.2)."""
     if marker not in {_COD, _COC}:
         return
     data = file.read_at(offset, length)

@@ -41,8 +41,8 @@ def rewrite(
 ) -> Sequence[bytes | memoryview]:
     """Return the pieces of a rewritten JPEG, through EOI, from its bytes `data`.
 
-    What follows that is left out: further images and videos have metadata of their own. Raises
-    OriginalRefusedError where the segments are damaged.
+    Data after EOI is left out: appended images and videos have metadata of their own. Raises
+    OriginalRefusedError if the segments are damaged.
     """
     pieces: list[bytes | memoryview] = []
     copied, last_end, end = 0, 0, None
@@ -86,7 +86,7 @@ def _without_location(marker: int, payload: bytes) -> bytes:
     if marker == _APP13 and payload.startswith(_PHOTOSHOP):
         resources = resources_without_location(payload[len(_PHOTOSHOP) :])
         return _PHOTOSHOP + resources if resources else b""
-    return b""  # the segments of makers, and XMP that is continued, hold anything
+    return b""  # vendor segments and extended XMP may contain any data
 
 
 def _rewrite_xmp(payload: bytes, rewriting: Rewriting) -> bytes:

@@ -113,8 +113,8 @@ def _colours(contents: Mapping[bytes, bytes]) -> ColourTags | None:
 def _is_partial(file: BoundedFile, header: _Header) -> bool:
     """Whether a file without IEND is shown partially.
 
-    It is whole if IEND comes earlier: then something is appended. A file that ends between two
-    chunks is whole if it has all of its pixels. Raises DamagedOriginalError.
+    An earlier IEND means that data was appended: the image is complete. A file that ends between
+    two chunks is complete if it has all pixels. Raises DamagedOriginalError.
     """
     end, pixels = 0, []
     for chunk in islice(_chunks(file, _MAX_WALKED_CHUNKS), _MAX_WALKED_CHUNKS):
@@ -158,15 +158,15 @@ def _decompressed_size(file: BoundedFile, pixels: Iterable[_Chunk], limit: int) 
             if decompressor.eof or size >= limit:
                 return limit
     except zlib.error:
-        return limit  # damaged otherwise: the decoder tells it
+        return limit  # otherwise damaged: the decoder reports it
     return size
 
 
 def _chunks_in(tail: bytes, name: bytes) -> Iterator[bytes]:
     """Yield the contents of named chunks after the pixels, near the end of the file.
 
-    They are known by their checksums: the chunks of the pixels, which may be a million, are not
-    walked.
+    Chunks are recognised by their checksums, without walking the pixel chunks, of which there may
+    be a million.
     """
     at = tail.find(name)
     for _ in range(_MAX_NAME_MATCHES):
@@ -231,7 +231,7 @@ def _check_decompressed(file: BoundedFile, chunk: _Chunk) -> None:
     try:
         decompressed = len(decompressor.decompress(data[start:], _MAX_DECOMPRESSED + 1))
     except zlib.error:
-        return  # nobody else can read it either
+        return  # no other library can decompress it either
     file.check(
         decompressed,
         _MAX_DECOMPRESSED,

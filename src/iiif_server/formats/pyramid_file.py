@@ -1,11 +1,11 @@
 """Pyramid files: the tiled, multi-resolution copy of one original.
 
-A pyramid has two parts, each one file: the *reduced* levels, which cost little and answer the first
+A pyramid has two parts, each one file: the *reduced* levels, which are cheap and serve the first
 view, and the *detail*. A part is an uncompressed zip in Deep Zoom layout, which any tool opens; its
-tiles are complete JPEGs that are sent as they are.
+tiles are complete JPEGs that the server sends unchanged.
 
-A part can be checked piece by piece, so that nobody has to read 100 MB before the first tile: the
-zip has a CRC-32 of each tile, and its comment is the CRC-32 of the table that says where they lie.
+Readers verify single tiles, so that they need not read 100 MB before the first tile: the zip has a
+CRC-32 of each tile, and its comment is the CRC-32 of the table of tiles.
 """
 
 import io
@@ -30,7 +30,7 @@ LAYOUT = 2
 
 def write_part(target: Path, tiles: Iterable[tuple[Tile, bytes]], grid: Grid) -> None:
     """Write the tiles, in the order of the iterable, into an existing file. Raises OSError."""
-    # Not made here: its owner may have given it up, and would leave it lying.
+    # The file must exist: a file created here would remain if its owner has given up.
     with target.open("r+b") as file:
         file.truncate()
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as container:

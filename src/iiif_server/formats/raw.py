@@ -1,6 +1,6 @@
 """Raw photographs: detection among TIFFs, and inspection without decoding.
 
-The dimensions of the picture are told by LibRaw, which knows the margins of the sensors of cameras.
+LibRaw determines the dimensions of the picture: it knows the margins of camera sensors.
 """
 
 from contextlib import suppress
@@ -30,7 +30,7 @@ def is_tiff(file: BoundedFile) -> bool:
 def is_raw(file: BoundedFile) -> bool:
     """Whether a TIFF is a raw photograph: DNG, CR2, or one with the samples of a sensor.
 
-    False where its directories cannot be read: what refuses it is told of a TIFF.
+    False if its directories cannot be read: then the errors of TIFF apply.
     """
     if file.read_at(8, len(_CANON)) == _CANON:
         return True

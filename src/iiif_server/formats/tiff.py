@@ -257,7 +257,7 @@ class Directories:
 
     @property
     def all(self) -> list[Directory]:
-        """Offsets of the directories that decoders may read for this page."""
+        """Directories that decoders may read for this page, each once."""
         known = (self.main, *self.reduced, *self.sub_directories[:MAX_REDUCED_DIRECTORIES])
         return list({ifd.offset: ifd for ifd in known}.values())
 
@@ -357,7 +357,7 @@ def tile_table(
         for offset, length in zip(offsets, lengths, strict=True)
     ):
         return None
-    # Without these, a viewer has to guess what the components of a JPEG mean.
+    # Without this segment, decoders have to guess the colour space of a JPEG.
     colour_segment = adobe_segment() if ifd.value(Tag.PHOTOMETRIC) == _RGB else jfif_segment()
     tables = ifd.data(Tag.JPEG_TABLES)[2:-2]  # between its own first and last marker
     entries = b"".join(map(TILE_ENTRY.pack, offsets, lengths))

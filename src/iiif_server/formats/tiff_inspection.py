@@ -82,7 +82,7 @@ def _is_truncated(file: BoundedFile, directory: Directory) -> bool:
     try:
         offsets = directory.table(Tag.TILES if tiled else Tag.STRIPS)
         lengths = directory.table(Tag.TILE_BYTES if tiled else Tag.STRIP_BYTES)
-    except BytesMissingError:  # of a file that is read in parts, not worth the bytes of its tables
+    except BytesMissingError:  # of a partly downloaded file: the tables would cost more requests
         return False
     if max(offsets, default=0) + max(lengths, default=0) <= file.size:
         return False
@@ -96,7 +96,7 @@ def _is_truncated(file: BoundedFile, directory: Directory) -> bool:
 def _needed_bytes(directory: Directory, index: int) -> int:
     """Return the bytes that a strip or tile needs, whatever StripByteCounts says.
 
-    Uncompressed strips of some writers are told longer than they are, up to beyond the file.
+    Some writers state too large lengths for uncompressed strips, even beyond the file.
     """
     if directory.value(Tag.COMPRESSION, 1) != 1 or Tag.TILES in directory.tags:
         return maxsize
@@ -137,9 +137,9 @@ def _check_samples(file: BoundedFile, directory: Directory) -> None:
 
 
 def _check_segments(file: BoundedFile, directory: Directory) -> int:
-    """Refuse too many or too large strips or tiles, or none; return their number.
+    """Refuse too many or too large strips or tiles, or none.
 
-    The longest table tells it.
+    Returns their number, which is that of the longest table.
     """
     whole = directory.dimensions
     samples, bits = directory.value(Tag.SAMPLES, 1), directory.value(Tag.BITS, 1)

@@ -163,9 +163,9 @@ def _has_sound_resolution(ifd: Directory) -> bool:
 def _is_sparse(ifd: Directory) -> bool:
     """Whether the file is sparse: strips or tiles are left out, as GDAL does.
 
-    Some writers tell no lengths, which libtiff computes; what has no offset is left out.
+    Only offsets count: some writers omit the lengths, and libtiff computes them.
     """
     try:
         return any(ifd.has_zero(table) for table in (Tag.STRIPS, Tag.TILES))
-    except BytesMissingError:  # of a file that is read in parts, not worth the bytes of its table
+    except BytesMissingError:  # of a partly downloaded file: the table would cost more requests
         return False

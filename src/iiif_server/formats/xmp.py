@@ -61,7 +61,7 @@ class _UnsafePacketError(Exception):
 def xmp_properties(packet: bytes, *, location: bool) -> dict[str, Value]:
     """Return the known properties of a packet, as `dc:title`; none if it is damaged or hostile.
 
-    With `location`, also those that say where something is.
+    With `location`, also those of places.
     """
     names = {
         f"{{{space}}}{name}": f"{prefix}:{name}"
@@ -83,7 +83,7 @@ def xmp_properties(packet: bytes, *, location: bool) -> dict[str, Value]:
 def without_properties(packet: bytes, unwanted: re.Pattern[str]) -> bytes:
     """Return the packet without properties whose names, `{namespace}name`, match a pattern.
 
-    Those inside of others count, too. Empty for a packet that is damaged or hostile.
+    Nested properties are checked, too. Empty for a packet that is damaged or hostile.
     """
     root = _parsed(packet)
     if root is None or unwanted.search(root.tag):

@@ -45,8 +45,8 @@ def prefers_level(
 ) -> bool:
     """Whether the levels of a pyramid, if it is ready, are the cheapest source of a rendition.
 
-    Their tiles have no transparency, and 8 bits of a sample; and a lossless crop reads the whole
-    JPEG, which pays up to a size.
+    Tiles of levels have no transparency and 8 bits per sample. A lossless crop reads the whole
+    JPEG, which is cheap only up to a size.
     """
     if engine is Engine.JPEGTRAN:
         return header.stored.area > MAX_PIXELS_TO_CROP

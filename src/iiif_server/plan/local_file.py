@@ -86,25 +86,25 @@ class LocalFile:
         """Modification time in nanoseconds since the epoch."""
         return self.version.mtime_ns
 
-    def open(self, given: int | None = None) -> int:
+    def open(self, descriptor: int | None = None) -> int:
         """Open this version of the file, and no other; return the descriptor.
 
-        It is a duplicate of the descriptor that is given, if one is; else the path is opened.
-        Raises OriginalChangedError if the path leads to another file, or the file has changed;
-        RenderFailedError if its disk fails.
+        With `descriptor`, a duplicate of it is returned; otherwise the path is opened. Raises
+        OriginalChangedError if the file was replaced or changed, RenderFailedError if its disk
+        fails.
         """
         try:
-            descriptor = os.open(self.path, READ_ONLY) if given is None else os.dup(given)
+            opened = os.open(self.path, READ_ONLY) if descriptor is None else os.dup(descriptor)
         except FileNotFoundError as error:
             raise removed_error() from error
         except (PermissionError, NotADirectoryError) as error:  # the server could open it
             raise replaced_error() from error
         except OSError as error:
             raise RenderFailedError("The original's disk cannot be read at the moment.") from error
-        if not self.version.matches_descriptor(descriptor):
-            os.close(descriptor)
+        if not self.version.matches_descriptor(opened):
+            os.close(opened)
             raise replaced_error()
-        return descriptor
+        return opened
 
 
 def removed_error() -> OriginalChangedError:

@@ -39,7 +39,7 @@ class Orientation:
 
     @property
     def inverse(self) -> "Orientation":
-        """Return the inverse orientation."""
+        """Inverse orientation."""
         return self if self.mirror else Orientation(False, -self.quarters % 4)
 
     def then(self, other: "Orientation") -> "Orientation":
@@ -73,4 +73,4 @@ FROM_EXIF: dict[int, Orientation] = {
     7: Orientation(True, 1),
     8: Orientation(False, 3),
 }
-"""Turn that makes stored pixels upright, by the value of the Orientation tag."""
+"""Orientation that makes stored pixels upright, by the value of the EXIF Orientation tag."""

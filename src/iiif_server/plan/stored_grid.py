@@ -20,9 +20,8 @@ MAX_STORED_REDUCTION = 4
 def stored_grid(header: ImageHeader) -> Grid | None:
     """Return the grid of stored tiles of a tiled TIFF, if info.json announces it.
 
-    That is where the image is stored upright, and where either every level is near one that is
-    stored, or tiles at full resolution can be sent and the others made (in tiles that `dzsave` can
-    cut).
+    The image must be stored upright. Either every level is near a stored one, or stored tiles at
+    full resolution can be sent and the server builds the others (square tiles, for `dzsave`).
     """
     tiles = header.tiles
     if tiles is None or header.orientation != UPRIGHT:
@@ -56,8 +55,8 @@ def can_send_tiles(header: ImageHeader) -> bool:
 def tiles_to_decode(tiles: StoredTiles, operations: PixelOperations) -> list[int]:
     """Return the indices of the stored tiles that a decoder may read for operations on a level.
 
-    These are those of the region, and of the pixels around it that scaling looks at or that are
-    made to be cropped again (`codecs/alignment.py`).
+    These contain the region, and the pixels around it that scaling reads or that are cropped again
+    (`codecs/alignment.py`).
     """
     factor, box, size = operations.shrink, operations.box, operations.size
     level, tile = tiles.level(factor).dimensions, tiles.tile
